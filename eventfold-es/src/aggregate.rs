@@ -1,0 +1,104 @@
+//! Aggregates: the types that decide commands and fold events.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::event::DomainEvent;
+
+/// A domain type whose state is the fold of its events.
+///
+/// This is the contract the runtime works with. `#[aggregate]` implements it by delegating to
+/// [`Decider`]; a type that implements it by hand works beside macro-declared ones in one store.
+///
+/// # Contract
+///
+/// - [`handle`](Aggregate::handle) decides: it reads the state, changes nothing, does no I/O, and returns the events that
+///   the command causes (none is a valid answer) or a rejection.
+/// - [`apply`](Aggregate::apply) is total and deterministic: the same events give the same state on every machine.
+///
+/// A panic in either fails that command only; the store discards the state it was computing and goes on.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data")]
+/// pub enum CounterEvent { Added { amount: u64 } }
+///
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// pub struct Counter { total: u64 }
+///
+/// impl Aggregate for Counter {
+///     const AGGREGATE_TYPE: &'static str = "counter";
+///     type Command = u64;
+///     type DomainEvent = CounterEvent;
+///     type Error = std::convert::Infallible;
+///
+///     fn handle(&self, amount: u64) -> Result<Vec<CounterEvent>, Self::Error> {
+///         Ok(vec![CounterEvent::Added { amount }])
+///     }
+///
+///     fn apply(mut self, event: &CounterEvent) -> Self {
+///         let CounterEvent::Added { amount } = event;
+///         self.total += amount;
+///         self
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "put `#[aggregate]` on `{Self}` and implement `Decider` for it, or implement `Aggregate` by hand"
+)]
+pub trait Aggregate:
+    Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The stored name of this aggregate type, and the directory of its streams.
+    ///
+    /// It is persisted: changing it is a data change. See [`crate::names`] for what can be stored.
+    const AGGREGATE_TYPE: &'static str;
+
+    /// The commands this aggregate decides.
+    type Command: Send + 'static;
+
+    /// The events this aggregate produces and folds.
+    type DomainEvent: DomainEvent;
+
+    /// Why a command is rejected.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Decides `command` against the current state.
+    ///
+    /// # Errors
+    ///
+    /// The aggregate's own rejection; nothing is stored then.
+    fn handle(&self, command: Self::Command) -> Result<Vec<Self::DomainEvent>, Self::Error>;
+
+    /// Folds one event into the state.
+    fn apply(self, event: &Self::DomainEvent) -> Self;
+}
+
+/// What the user of `#[aggregate]` writes: the decision and the fold.
+///
+/// Signatures may name the concrete types: `fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, OrderError>`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is declared with `#[aggregate]` but does not decide its commands",
+    label = "`impl Decider for {Self}` is missing",
+    note = "write `impl Decider for {Self} {{ fn decide(&self, command: ..) -> Result<Vec<..>, ..> {{ .. }} fn evolve(&mut self, event: &..) {{ .. }} }}`"
+)]
+pub trait Decider: Aggregate {
+    /// Decides `command` against the current state: the events it causes, or a rejection.
+    ///
+    /// # Errors
+    ///
+    /// The aggregate's own rejection; nothing is stored then.
+    fn decide(
+        &self,
+        command: <Self as Aggregate>::Command,
+    ) -> Result<Vec<<Self as Aggregate>::DomainEvent>, <Self as Aggregate>::Error>;
+
+    /// Folds one event into the state.
+    fn evolve(&mut self, event: &<Self as Aggregate>::DomainEvent);
+}

@@ -1,0 +1,166 @@
+//! Envelopes: a command with its address, typed for the runtime and erased for the dead-letter log.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
+
+/// An aggregate that process managers can send commands to: its commands can be written to the dead-letter log and read back.
+///
+/// Implemented for every aggregate whose command is `Clone + Serialize + DeserializeOwned`.
+#[diagnostic::on_unimplemented(
+    message = "the commands of `{Self}` cannot be dispatched by a process manager",
+    label = "its command type cannot be stored as a dead letter",
+    note = "a dispatched command is kept when it is rejected: put `#[derive(Clone, Serialize, Deserialize)]` on the command type of `{Self}`"
+)]
+pub trait DispatchTarget:
+    Aggregate<Command: Clone + Serialize + DeserializeOwned + Send + 'static>
+{
+}
+
+impl<A> DispatchTarget for A
+where
+    A: Aggregate,
+    A::Command: Clone + Serialize + DeserializeOwned + Send + 'static,
+{
+}
+
+/// A typed command with its address.
+pub struct Envelope<A: Aggregate> {
+    /// The instance that decides the command.
+    pub instance_id: String,
+    /// The command.
+    pub command: A::Command,
+    /// What travels with it.
+    pub context: CommandContext,
+}
+
+impl<A: Aggregate> Envelope<A> {
+    /// Addresses `command` to the instance `instance_id`.
+    pub fn new(
+        instance_id: impl Into<String>,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Self {
+        Self {
+            instance_id: instance_id.into(),
+            command,
+            context,
+        }
+    }
+}
+
+impl<A: DispatchTarget> Envelope<A> {
+    /// The form that is stored and that an operator reads.
+    ///
+    /// # Errors
+    ///
+    /// What serde says if the command does not serialize.
+    pub fn erase(&self) -> Result<CommandEnvelope, serde_json::Error> {
+        Ok(CommandEnvelope {
+            aggregate_type: A::AGGREGATE_TYPE.to_owned(),
+            instance_id: self.instance_id.clone(),
+            command: serde_json::to_value(&self.command)?,
+            context: self.context.clone(),
+        })
+    }
+}
+
+impl<A: DispatchTarget> Clone for Envelope<A> {
+    fn clone(&self) -> Self {
+        Self {
+            instance_id: self.instance_id.clone(),
+            command: self.command.clone(),
+            context: self.context.clone(),
+        }
+    }
+}
+
+impl<A: DispatchTarget> fmt::Debug for Envelope<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let command = serde_json::to_string(&self.command);
+        f.debug_struct("Envelope")
+            .field("aggregate_type", &A::AGGREGATE_TYPE)
+            .field("instance_id", &self.instance_id)
+            .field(
+                "command",
+                &command.as_deref().unwrap_or("<does not serialize>"),
+            )
+            .field("context", &self.context)
+            .finish()
+    }
+}
+
+/// The erased form of a command with its address: what the dead-letter log holds, and what a hand-written process manager
+/// produces when it does not know its targets at compile time.
+///
+/// It is routed by `aggregate_type` through the types registered with
+/// [`AggregateStoreBuilder::aggregate_type`](crate::AggregateStoreBuilder::aggregate_type).
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::{CommandContext, CommandEnvelope};
+///
+/// let envelope = CommandEnvelope {
+///     aggregate_type: "inventory".to_owned(),
+///     instance_id: "inv-W-1".to_owned(),
+///     command: serde_json::json!({ "Reserve": { "qty": 2 } }),
+///     context: CommandContext::default(),
+/// };
+/// let line = serde_json::to_string(&envelope)?;
+/// assert_eq!(serde_json::from_str::<CommandEnvelope>(&line)?, envelope);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandEnvelope {
+    /// The stored name of the target's aggregate type.
+    pub aggregate_type: String,
+    /// The instance that decides the command.
+    pub instance_id: String,
+    /// The command as JSON.
+    pub command: Value,
+    /// What travels with it.
+    pub context: CommandContext,
+}
+
+/// What a process manager produces: something that knows its way to a target.
+///
+/// `#[process_manager]` generates an enum with one variant per dispatch target, whose `route` is a `match`.
+pub trait Dispatch: Send + 'static {
+    /// Names every target that is known at compile time, so that registering the process manager registers them.
+    fn targets(targets: &mut impl TargetVisitor);
+
+    /// Hands this command over, typed or erased.
+    fn route<R: Router>(self, router: R) -> R::Routed;
+}
+
+/// Receives the dispatch targets of a process manager.
+pub trait TargetVisitor {
+    /// One target.
+    fn target<A: DispatchTarget>(&mut self);
+}
+
+/// Receives one command of a process manager.
+pub trait Router {
+    /// What becomes of the command.
+    type Routed;
+
+    /// A command whose target is known at compile time.
+    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed;
+
+    /// A command whose target is looked up by its stored name.
+    fn erased(self, envelope: CommandEnvelope) -> Self::Routed;
+}
+
+impl Dispatch for CommandEnvelope {
+    fn targets(_targets: &mut impl TargetVisitor) {}
+
+    fn route<R: Router>(self, router: R) -> R::Routed {
+        router.erased(self)
+    }
+}

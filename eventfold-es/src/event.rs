@@ -1,0 +1,241 @@
+//! Domain events, and how they become stored events and come back.
+
+use eventfold::Event;
+use serde::Serialize;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+/// The events of one aggregate: an enum stored by serde with `#[serde(tag = "type", content = "data")]`.
+///
+/// `#[derive(DomainEvent)]` implements it from the enum's serde attributes. The stored type names are persisted: renaming a
+/// variant without `#[serde(rename = "…")]` or `#[serde(alias = "…")]` is a data change.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+///
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data")]
+/// enum OrderEvent { Placed { qty: u32 }, Confirmed }
+///
+/// assert_eq!(OrderEvent::EVENT_TYPES, ["Placed", "Confirmed"]);
+/// let stored = OrderEvent::Placed { qty: 2 }.to_event()?;
+/// assert_eq!(stored.event_type, "Placed");
+/// assert_eq!(OrderEvent::from_event(&stored)?, OrderEvent::Placed { qty: 2 });
+/// # Ok::<(), eventfold_es::EventError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a domain event",
+    label = "not a domain event",
+    note = "put `#[derive(Clone, Serialize, Deserialize, DomainEvent)]` and `#[serde(tag = \"type\", content = \"data\")]` on the enum `{Self}`"
+)]
+pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Every stored type name this enum reads: first the ones it writes, in the order of the variants, then the aliases.
+    const EVENT_TYPES: &'static [&'static str];
+
+    /// The stored type name of this value.
+    fn event_type(&self) -> &'static str;
+
+    /// Encodes this value as a stored event; `ts` is 0, and id, actor and meta are empty: the store sets them.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::Unstorable`] if serde refuses the value, or its output is not `{type, data}` with the type name
+    /// that [`event_type`](DomainEvent::event_type) announces.
+    fn to_event(&self) -> Result<Event, EventError> {
+        encode(self)
+    }
+
+    /// Decodes a stored event.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::UnknownType`] if no variant has the event's type name, [`EventError::Malformed`] if its data is not what
+    /// the variant stores.
+    fn from_event(event: &Event) -> Result<Self, EventError> {
+        decode(event)
+    }
+}
+
+/// An event that cannot be stored, or a stored one that cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventError {
+    /// A value that would not survive storage. Nothing was written.
+    #[error("the event `{event_type}` cannot be stored: {reason}")]
+    Unstorable {
+        /// The stored type name of the event.
+        event_type: String,
+        /// What is wrong with the value.
+        reason: String,
+    },
+    /// A stored type name that the enum does not have.
+    #[error(
+        "unknown event type `{event_type}`: the enum reads {known}. If it was renamed, keep the old name as \
+         `#[serde(alias = \"{event_type}\")]`; if a newer version wrote it, update this program"
+    )]
+    UnknownType {
+        /// The stored type name.
+        event_type: String,
+        /// The names the enum reads, separated by commas.
+        known: String,
+    },
+    /// Stored data that its variant cannot read.
+    #[error(
+        "the data of the stored event `{event_type}` does not fit its variant: {reason}. Give new fields \
+         `#[serde(default)]`, and a new meaning a new variant"
+    )]
+    Malformed {
+        /// The stored type name.
+        event_type: String,
+        /// What serde says.
+        reason: String,
+    },
+}
+
+/// A stored event with its place in the store.
+///
+/// It derefs to [`eventfold::Event`], whose `event_type`, `data`, `ts` (seconds since 1970), `id`, `actor` and `meta` are what was stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedEvent {
+    /// The place in the total order over all streams: 1 is the first event of the store, without gaps.
+    pub position: u64,
+    /// The place in its stream: 1 is the first event of the stream, without gaps.
+    pub version: u64,
+    /// The stored event.
+    pub event: Event,
+}
+
+impl RecordedEvent {
+    /// An event at `position` of the store and `version` of its stream, for tests of handlers.
+    #[must_use]
+    pub fn new(position: u64, version: u64, event: Event) -> Self {
+        Self {
+            position,
+            version,
+            event,
+        }
+    }
+}
+
+impl std::ops::Deref for RecordedEvent {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
+
+fn encode<E: DomainEvent>(event: &E) -> Result<Event, EventError> {
+    let announced = event.event_type();
+    let unstorable = |reason: String| EventError::Unstorable {
+        event_type: announced.to_owned(),
+        reason,
+    };
+    let value = serde_json::to_value(event).map_err(|error| unstorable(error.to_string()))?;
+    let Value::Object(mut fields) = value else {
+        return Err(unstorable(
+            "it does not serialize to an object; the enum needs `#[serde(tag = \"type\", content = \"data\")]`".to_owned(),
+        ));
+    };
+    let stored = fields.remove("type");
+    let data = fields.remove("data").unwrap_or(Value::Null);
+    if let Some(extra) = fields.keys().next() {
+        return Err(unstorable(format!(
+            "it serializes to an object with the field `{extra}`, beside `type` and `data`"
+        )));
+    }
+    match stored {
+        Some(Value::String(event_type)) if event_type == announced => Ok(Event {
+            event_type,
+            data,
+            ts: 0,
+            id: None,
+            actor: None,
+            meta: None,
+        }),
+        Some(other) => Err(unstorable(format!(
+            "it serializes with the type {other}, but announces `{announced}`"
+        ))),
+        None => Err(unstorable(
+            "it serializes without a field `type`".to_owned(),
+        )),
+    }
+}
+
+fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
+    if !E::EVENT_TYPES.contains(&event.event_type.as_str()) {
+        return Err(EventError::UnknownType {
+            event_type: event.event_type.clone(),
+            known: E::EVENT_TYPES.join(", "),
+        });
+    }
+    E::deserialize(Stored(event)).map_err(|error| EventError::Malformed {
+        event_type: event.event_type.clone(),
+        reason: error.to_string(),
+    })
+}
+
+/// Presents a stored event to serde as the object `{type, data}`, without copying the data.
+struct Stored<'a>(&'a Event);
+
+impl<'de> Deserializer<'de> for Stored<'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_map(StoredFields {
+            event: self.0,
+            next: Field::Type,
+        })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+enum Field {
+    Type,
+    Data,
+    End,
+}
+
+struct StoredFields<'a> {
+    event: &'a Event,
+    next: Field,
+}
+
+impl<'de> MapAccess<'de> for StoredFields<'de> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Self::Error> {
+        let key = match self.next {
+            Field::Type => "type",
+            Field::Data => "data",
+            Field::End => return Ok(None),
+        };
+        seed.deserialize(StrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, Self::Error> {
+        match self.next {
+            Field::Type => {
+                self.next = Field::Data;
+                seed.deserialize(StrDeserializer::new(&self.event.event_type))
+            }
+            Field::Data | Field::End => {
+                self.next = Field::End;
+                seed.deserialize(&self.event.data)
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The names under which types are stored, and what can be one.
+//!
+//! A stored name is the directory of an aggregate type's streams, of a projection or of a process manager. It is 1 to 100
+//! bytes of `[A-Za-z0-9._-]`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows
+//! (`con`, `nul`, `com1`, … with or without an extension), so that a store can be copied to any file system.
+
+/// The longest stored name, in bytes.
+pub const MAX_NAME_BYTES: usize = 100;
+
+/// Whether `name` can be stored; usable in constant expressions.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::names::is_storable;
+///
+/// const _: () = assert!(is_storable("order"));
+/// assert!(!is_storable("a/b"));
+/// assert!(!is_storable("nul.txt"));
+/// ```
+#[must_use]
+pub const fn is_storable(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes.len() > MAX_NAME_BYTES {
+        return false;
+    }
+    let mut rest = bytes;
+    let mut last = 0;
+    let mut index = 0;
+    while let [byte, tail @ ..] = rest {
+        let storable = byte.is_ascii_alphanumeric() || matches!(*byte, b'.' | b'_' | b'-');
+        if !storable || (index == 0 && matches!(*byte, b'.' | b'-')) {
+            return false;
+        }
+        last = *byte;
+        rest = tail;
+        index += 1;
+    }
+    last != b'.' && !is_reserved_device(bytes)
+}
+
+/// Whether a file of this name is a device on Windows, whatever its extension and case.
+pub(crate) const fn is_reserved_device(name: &[u8]) -> bool {
+    let stem = stem(name);
+    match stem {
+        [a, b, c] => {
+            let stem = [
+                a.to_ascii_lowercase(),
+                b.to_ascii_lowercase(),
+                c.to_ascii_lowercase(),
+            ];
+            matches!(&stem, b"con" | b"prn" | b"aux" | b"nul")
+        }
+        [a, b, c, b'0'..=b'9'] => {
+            let stem = [
+                a.to_ascii_lowercase(),
+                b.to_ascii_lowercase(),
+                c.to_ascii_lowercase(),
+            ];
+            matches!(&stem, b"com" | b"lpt")
+        }
+        _ => false,
+    }
+}
+
+const fn stem(name: &[u8]) -> &[u8] {
+    let mut rest = name;
+    let mut length = 0;
+    while let [byte, tail @ ..] = rest {
+        if *byte == b'.' {
+            break;
+        }
+        length += 1;
+        rest = tail;
+    }
+    name.split_at(length).0
+}
+
+/// Whether two names are equal; usable in constant expressions.
+#[must_use]
+pub const fn equal(left: &str, right: &str) -> bool {
+    let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    while let ([a, left_tail @ ..], [b, right_tail @ ..]) = (left, right) {
+        if *a != *b {
+            return false;
+        }
+        left = left_tail;
+        right = right_tail;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_can_be_stored() {
+        for name in [
+            "order", "Order", "a", "a.b", "x_y-z", "com10", "console", "nul-x",
+        ] {
+            assert!(is_storable(name), "{name}");
+        }
+        for name in [
+            "", ".", "..", ".a", "-a", "a.", "a/b", "a b", "Ä", "con", "NUL", "nul.txt", "Com1",
+            "lpt9.log", "a\n",
+        ] {
+            assert!(!is_storable(name), "{name}");
+        }
+        assert!(is_storable(&"a".repeat(MAX_NAME_BYTES)));
+        assert!(!is_storable(&"a".repeat(MAX_NAME_BYTES + 1)));
+    }
+
+    #[test]
+    fn equality_of_names() {
+        assert!(equal("order", "order"));
+        assert!(!equal("order", "Order"));
+        assert!(!equal("order", "orders"));
+    }
+}

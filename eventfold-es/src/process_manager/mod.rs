@@ -1,0 +1,152 @@
+//! Process managers: events in, commands out, exactly once.
+
+mod reaction;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use reaction::Reaction;
+
+use crate::aggregate::Aggregate;
+use crate::envelope::{Dispatch, Envelope};
+use crate::event::{EventError, RecordedEvent};
+
+/// A workflow across aggregates: it reacts to events by sending commands, and keeps state of its own.
+///
+/// `#[process_manager]` implements it by delegating to [`React`]; a type that implements it by hand works beside
+/// macro-declared ones in one store.
+///
+/// # Contract
+///
+/// - [`react`](ProcessManager::react) is deterministic and does no I/O: its effects are the commands it returns and the
+///   change of its own state. Both are stored in one commit with the events that the commands produced and with the
+///   position that was reached, so that each event is reacted to exactly once.
+/// - An event that produced no command needs no commit: after a crash it may be shown again, to a state that has not seen it.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::{CommandContext, CommandEnvelope, ProcessManager, ReactError, RecordedEvent};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Greeter;
+///
+/// impl ProcessManager for Greeter {
+///     const NAME: &'static str = "greeter";
+///     type Envelope = CommandEnvelope;
+///
+///     fn subscriptions(&self) -> &'static [&'static str] {
+///         &["visitor"]
+///     }
+///
+///     fn react(
+///         &mut self,
+///         _aggregate_type: &str,
+///         stream_id: &str,
+///         event: &RecordedEvent,
+///     ) -> Result<Vec<CommandEnvelope>, ReactError> {
+///         Ok(vec![CommandEnvelope {
+///             aggregate_type: "mailbox".to_owned(),
+///             instance_id: stream_id.to_owned(),
+///             command: serde_json::json!({ "Deliver": event.event_type }),
+///             context: CommandContext::default(),
+///         }])
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a process manager",
+    label = "not a process manager",
+    note = "put `#[process_manager(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `ProcessManager` by hand"
+)]
+pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The stored name of this process manager, and its directory under `process_managers/`.
+    ///
+    /// It is persisted: under another name it starts from the first event again. See [`crate::names`].
+    const NAME: &'static str;
+
+    /// What it sends: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
+    type Envelope: Dispatch;
+
+    /// The stored names of the aggregate types it reacts to.
+    fn subscriptions(&self) -> &'static [&'static str];
+
+    /// Reacts to one event of a subscribed stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError`] if the event cannot be understood. The process manager is then parked at this event: it is told
+    /// about no later one until the program that understands it is started; others go on.
+    fn react(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &RecordedEvent,
+    ) -> Result<Vec<Self::Envelope>, ReactError>;
+}
+
+/// The reaction of a process manager to the events of one aggregate, written by the user of `#[process_manager]`.
+///
+/// Called from outside as `React::<Order>::react(&mut saga, &event, &mut reaction)`, since `ProcessManager::react` has the
+/// same name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` subscribes to `{A}` but does not react to its events",
+    label = "`impl React<{A}> for {Self}` is missing",
+    note = "write `impl React<{A}> for {Self} {{ fn react(&mut self, event: &.., cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{A}` from `subscribes`"
+)]
+pub trait React<A: Aggregate>: ProcessManager + SubscribesTo<A> {
+    /// Reacts to one event: changes the process manager's own state and sends commands through `cx`.
+    fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>);
+}
+
+/// Marks the aggregates in the `subscribes` list of a process manager or projection; generated.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not subscribe to `{A}`",
+    label = "handles the events of `{A}`, which is not in `subscribes`",
+    note = "add `{A}` to `subscribes = [..]` of `{Self}`, or remove this impl"
+)]
+pub trait SubscribesTo<A: Aggregate> {}
+
+/// Wraps a command for one of the `dispatches` targets of a process manager; generated.
+pub trait DispatchesTo<A: Aggregate>: ProcessManager {
+    /// The envelope of this target.
+    fn envelope(envelope: Envelope<A>) -> Self::Envelope;
+}
+
+/// An aggregate that the process manager `PM` may send commands to: it is in its `dispatches` list.
+#[diagnostic::on_unimplemented(
+    message = "`{PM}` does not dispatch to `{Self}`",
+    label = "this command belongs to `{Self}`, which is not in `dispatches`",
+    note = "add `{Self}` to `dispatches = [..]` of `{PM}`"
+)]
+pub trait TargetOf<PM: ProcessManager>: Aggregate {
+    /// The envelope of this target.
+    fn envelope(envelope: Envelope<Self>) -> PM::Envelope;
+}
+
+impl<PM: DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
+    fn envelope(envelope: Envelope<A>) -> PM::Envelope {
+        <PM as DispatchesTo<A>>::envelope(envelope)
+    }
+}
+
+/// An event that a process manager cannot react to.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReactError {
+    /// The stored event does not decode.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The event comes from an aggregate type that is not in the subscriptions.
+    #[error(
+        "the process manager has no handler for events of the aggregate type `{aggregate_type}`"
+    )]
+    UnexpectedAggregate {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+    },
+    /// A reason of a hand-written process manager.
+    #[error("{0}")]
+    Other(String),
+}

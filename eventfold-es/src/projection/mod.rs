@@ -1,0 +1,124 @@
+//! Projections: read models folded from the events of many streams.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::aggregate::Aggregate;
+use crate::event::{EventError, RecordedEvent};
+use crate::process_manager::SubscribesTo;
+
+/// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order in which they happened.
+///
+/// `#[projection]` implements it by delegating to [`Project`]; a type that implements it by hand works beside
+/// macro-declared ones in one store.
+///
+/// # Contract
+///
+/// [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild gives the same state.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a projection",
+    label = "not a projection",
+    note = "put `#[projection(subscribes = [..])]` on `{Self}`, or implement `Projection` by hand"
+)]
+pub trait Projection:
+    Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// The stored name of this projection, and its directory under `projections/`.
+    ///
+    /// It is persisted: under another name the projection is built anew. See [`crate::names`].
+    const NAME: &'static str;
+
+    /// The stored names of the aggregate types whose events it folds.
+    fn subscriptions(&self) -> &'static [&'static str];
+
+    /// Folds one event of a subscribed stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectError`] if the event cannot be understood. The projection then stays at the event before it.
+    fn apply(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &RecordedEvent,
+    ) -> Result<(), ProjectError>;
+}
+
+/// The fold of the events of one aggregate into a projection, written by the user of `#[projection]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` subscribes to `{A}` but does not project its events",
+    label = "`impl Project<{A}> for {Self}` is missing",
+    note = "write `impl Project<{A}> for {Self} {{ fn project(&mut self, event: &.., cx: &EventContext<'_>) {{ .. }} }}`, or remove `{A}` from `subscribes`"
+)]
+pub trait Project<A: Aggregate>: Projection + SubscribesTo<A> {
+    /// Folds one event.
+    fn project(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &EventContext<'_>);
+}
+
+/// Where an event comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct EventContext<'a> {
+    aggregate_type: &'a str,
+    stream_id: &'a str,
+    event: &'a RecordedEvent,
+}
+
+impl<'a> EventContext<'a> {
+    /// The context of `event` in the stream `stream_id`.
+    #[must_use]
+    pub fn new(aggregate_type: &'a str, stream_id: &'a str, event: &'a RecordedEvent) -> Self {
+        Self {
+            aggregate_type,
+            stream_id,
+            event,
+        }
+    }
+
+    /// The stored name of the aggregate type that the event belongs to.
+    #[must_use]
+    pub fn aggregate_type(&self) -> &'a str {
+        self.aggregate_type
+    }
+
+    /// The instance whose event this is.
+    #[must_use]
+    pub fn stream_id(&self) -> &'a str {
+        self.stream_id
+    }
+
+    /// The stored event, with its id, actor, time and metadata.
+    #[must_use]
+    pub fn event(&self) -> &'a RecordedEvent {
+        self.event
+    }
+
+    /// The event's place in the total order over all streams, from 1.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.event.position
+    }
+
+    /// The event's place in its stream, from 1.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.event.version
+    }
+}
+
+/// An event that a projection cannot fold.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectError {
+    /// The stored event does not decode.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The event comes from an aggregate type that is not in the subscriptions.
+    #[error("the projection has no handler for events of the aggregate type `{aggregate_type}`")]
+    UnexpectedAggregate {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+    },
+    /// A reason of a hand-written projection.
+    #[error("{0}")]
+    Other(String),
+}
