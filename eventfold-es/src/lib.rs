@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod command;
+pub mod disk;
 pub mod envelope;
 pub mod event;
 pub mod names;

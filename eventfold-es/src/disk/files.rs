@@ -1,0 +1,164 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Disk, DiskFile, DiskLock, OpenMode};
+
+/// A file operation that failed: what was done, where, and what the operating system said.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct FileError {
+    /// What was attempted, as a verb.
+    pub action: &'static str,
+    /// The file or directory.
+    pub path: PathBuf,
+    /// The error of the operating system.
+    pub source: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// The disk, with errors that name the file.
+#[derive(Clone)]
+pub(crate) struct Files {
+    disk: Arc<dyn Disk>,
+}
+
+impl Files {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self { disk }
+    }
+
+    pub(crate) fn open(&self, path: &Path, mode: OpenMode) -> Result<FileHandle, FileError> {
+        let file = self
+            .disk
+            .open(path, mode)
+            .map_err(|error| FileError::new("open", path, error))?;
+        Ok(FileHandle {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The whole content, or `None` if the file does not exist.
+    pub(crate) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+        let file = match self.open(path, OpenMode::Read) {
+            Ok(file) => file,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let length = file.len()?;
+        file.read_range(0, length).map(Some)
+    }
+
+    pub(crate) fn create_dir_all(&self, path: &Path) -> Result<(), FileError> {
+        self.disk
+            .create_dir_all(path)
+            .map_err(|error| FileError::new("create the directory", path, error))
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        self.disk
+            .rename(from, to)
+            .map_err(|error| FileError::new("replace", to, error))
+    }
+
+    pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), FileError> {
+        self.disk
+            .sync_dir(path)
+            .map_err(|error| FileError::new("sync the directory", path, error))
+    }
+
+    pub(crate) fn sync_file_system(&self, path: &Path) -> Result<bool, FileError> {
+        self.disk
+            .sync_file_system(path)
+            .map_err(|error| FileError::new("sync the file system of", path, error))
+    }
+
+    pub(crate) fn exists(&self, path: &Path) -> Result<bool, FileError> {
+        self.disk
+            .exists(path)
+            .map_err(|error| FileError::new("look for", path, error))
+    }
+
+    pub(crate) fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, FileError> {
+        self.disk
+            .try_lock(path)
+            .map_err(|error| FileError::new("lock", path, error))
+    }
+}
+
+/// An open file that knows its path.
+pub(crate) struct FileHandle {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+}
+
+impl FileHandle {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn len(&self) -> Result<u64, FileError> {
+        self.file
+            .len()
+            .map_err(|error| self.error("measure", error))
+    }
+
+    /// Reads `length` bytes from `offset`, or fewer if the file ends before.
+    pub(crate) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, FileError> {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.error("read", error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.file.write_at(rest, offset + written as u64) {
+                Ok(0) => return Err(self.error("write", io::ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.error("write", error)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn set_len(&self, length: u64) -> Result<(), FileError> {
+        self.file
+            .set_len(length)
+            .map_err(|error| self.error("set the length of", error))
+    }
+
+    pub(crate) fn sync_data(&self) -> Result<(), FileError> {
+        self.file
+            .sync_data()
+            .map_err(|error| self.error("sync", error))
+    }
+
+    fn error(&self, action: &'static str, source: io::Error) -> FileError {
+        FileError::new(action, &self.path, source)
+    }
+}

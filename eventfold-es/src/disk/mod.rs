@@ -1,0 +1,130 @@
+//! The disk seam: every file that the store touches is reached through [`Disk`], so that a test can fail, tear, reorder and
+//! drop what is written.
+
+mod atomic;
+mod files;
+mod sealed;
+mod system;
+
+use std::io;
+use std::path::Path;
+
+pub(crate) use atomic::replace_file;
+pub use files::FileError;
+pub(crate) use files::{FileHandle, Files};
+pub(crate) use sealed::{SealError, seal, unseal};
+pub use system::SystemDisk;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading; it must exist.
+    Read,
+    /// For reading and writing; created empty when missing, kept otherwise.
+    Write,
+    /// For writing; created when missing, emptied otherwise.
+    Truncate,
+}
+
+/// The operations of a file system that the store uses. Each is one step that can fail or be lost on its own.
+///
+/// Calls block; the store makes them on threads of its own or on the runtime's blocking pool.
+pub trait Disk: Send + Sync + 'static {
+    /// Opens a file.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, `NotFound` among them.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Creates a directory and its parents; nothing is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Replaces `to` by `from`; not durable before the directory is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes the entries of a directory durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes everything written to the file system that holds `path` durable, files and directories; `false` where the
+    /// platform cannot.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn sync_file_system(&self, path: &Path) -> io::Result<bool>;
+
+    /// Whether something exists at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Takes an exclusive lock that ends when the result is dropped or the process ends; `None` if somebody holds it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads up to `buffer.len()` bytes from `offset`; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes some bytes at `offset`; how many.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts or extends with zeros.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+
+    /// Makes its data and length durable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+/// A held lock.
+pub trait DiskLock: Send + Sync {
+    /// Replaces the text in the lock file, which tells who holds it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn describe(&self, holder: &str) -> io::Result<()>;
+}

@@ -1,0 +1,77 @@
+use eventfold::line_hash;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
+///
+/// The file is `{"checksum":"…","content":…}` and a newline; the checksum is eventfold's line hash (xxh64, hexadecimal) of
+/// the bytes of the content as they stand in the file.
+#[derive(Serialize, Deserialize)]
+struct Sealed<'a> {
+    checksum: String,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// Why a sealed document cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("it is not JSON of the expected form: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("its checksum is {stored}, but its content has {actual}")]
+    Checksum { stored: String, actual: String },
+}
+
+pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    let content = serde_json::value::to_raw_value(content)?;
+    let mut bytes = serde_json::to_vec(&Sealed {
+        checksum: line_hash(content.get().as_bytes()),
+        content: &content,
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes)?;
+    let actual = line_hash(sealed.content.get().as_bytes());
+    if actual != sealed.checksum {
+        return Err(SealError::Checksum {
+            stored: sealed.checksum,
+            actual,
+        });
+    }
+    Ok(serde_json::from_str(sealed.content.get())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_is_recognised() -> Result<(), Box<dyn std::error::Error>> {
+        let bytes = seal(&("state", 12_345))?;
+        assert_eq!(
+            unseal::<(String, u32)>(&bytes)?,
+            ("state".to_owned(), 12_345)
+        );
+        for index in 0..bytes.len() - 1 {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                if let Some(byte) = flipped.get_mut(index) {
+                    *byte ^= 1 << bit;
+                }
+                // Upper and lower case of a field name or of the checksum differ in one bit; anything else must fail.
+                if let Ok(read) = unseal::<(String, u32)>(&flipped) {
+                    assert_eq!(
+                        read,
+                        ("state".to_owned(), 12_345),
+                        "byte {index}, bit {bit}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
