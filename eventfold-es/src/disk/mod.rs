@@ -17,7 +17,10 @@ pub(crate) use files::{FileHandle, Files};
 pub(crate) use sealed::{SealError, seal, unseal};
 pub use system::SystemDisk;
 #[cfg(feature = "testing")]
-pub use testing::{Failure, Fault, FaultyDisk, Hit, Operation};
+pub use testing::{
+    CrashImage, DiskModel, DiskOp, Failure, Fault, FaultyDisk, FileId, Hit, LogError, Mark,
+    Operation, Recording, RecordingDisk, SECTOR, SplitMix64, Survival,
+};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,9 @@ use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
 /// `Fault::once(n, …)` for each number below that. When the order of the calls depends on threads, a later run may make
 /// fewer: [`hits`](Self::hits) tells what really failed.
 ///
+/// Below a [`RecordingDisk`](super::RecordingDisk) ([`over`](super::RecordingDisk::over)), its failed syncs are part of
+/// the recording.
+///
 /// # Examples
 ///
 /// ```
