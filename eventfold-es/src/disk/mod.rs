@@ -5,6 +5,8 @@ mod atomic;
 mod files;
 mod sealed;
 mod system;
+#[cfg(feature = "testing")]
+mod testing;
 
 use std::io;
 use std::path::Path;
@@ -14,6 +16,11 @@ pub use files::FileError;
 pub(crate) use files::{FileHandle, Files};
 pub(crate) use sealed::{SealError, seal, unseal};
 pub use system::SystemDisk;
+#[cfg(feature = "testing")]
+pub use testing::{
+    CrashImage, DiskModel, DiskOp, Failure, Fault, FaultyDisk, FileId, Hit, LogError, Mark,
+    Operation, Recording, RecordingDisk, SECTOR, SplitMix64, Survival,
+};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,134 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A kind of call that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// [`Disk::open`](crate::disk::Disk::open).
+    Open,
+    /// [`Disk::create_dir_all`](crate::disk::Disk::create_dir_all).
+    CreateDir,
+    /// [`Disk::rename`](crate::disk::Disk::rename); its path is the new name.
+    Rename,
+    /// [`Disk::sync_dir`](crate::disk::Disk::sync_dir).
+    SyncDir,
+    /// [`Disk::sync_file_system`](crate::disk::Disk::sync_file_system).
+    SyncFileSystem,
+    /// [`Disk::exists`](crate::disk::Disk::exists).
+    Exists,
+    /// [`Disk::try_lock`](crate::disk::Disk::try_lock).
+    Lock,
+    /// [`DiskLock::describe`](crate::disk::DiskLock::describe).
+    DescribeLock,
+    /// [`DiskFile::len`](crate::disk::DiskFile::len).
+    Len,
+    /// [`DiskFile::read_at`](crate::disk::DiskFile::read_at).
+    Read,
+    /// [`DiskFile::write_at`](crate::disk::DiskFile::write_at).
+    Write,
+    /// [`DiskFile::set_len`](crate::disk::DiskFile::set_len).
+    SetLen,
+    /// [`DiskFile::sync_data`](crate::disk::DiskFile::sync_data).
+    SyncData,
+}
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// With this error number of the operating system; nothing is done.
+    Errno(i32),
+    /// A read or a write of two bytes or more does its first half; other calls are left alone and not counted.
+    Short,
+}
+
+/// The numbers are those of Linux, macOS and the BSDs.
+impl Failure {
+    /// An I/O error.
+    pub const EIO: Self = Self::Errno(5);
+    /// The disk is full.
+    pub const ENOSPC: Self = Self::Errno(28);
+    /// The process has too many open files.
+    pub const EMFILE: Self = Self::Errno(24);
+    /// Interrupted by a signal.
+    pub const EINTR: Self = Self::Errno(4);
+    /// The file system is read-only.
+    pub const EROFS: Self = Self::Errno(30);
+}
+
+type PathFilter = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// Which calls fail, and how. It counts, from 0 and from its injection, the calls that it applies to.
+#[derive(Clone)]
+pub struct Fault {
+    pub(super) failure: Failure,
+    first: u64,
+    always: bool,
+    operations: Option<Vec<Operation>>,
+    path: Option<PathFilter>,
+    seen: u64,
+}
+
+impl Fault {
+    /// Call number `n` fails, and no other.
+    #[must_use]
+    pub fn once(n: u64, failure: Failure) -> Self {
+        Self {
+            failure,
+            first: n,
+            always: false,
+            operations: None,
+            path: None,
+            seen: 0,
+        }
+    }
+
+    /// Call number `n` fails, and every later one.
+    #[must_use]
+    pub fn starting(n: u64, failure: Failure) -> Self {
+        Self {
+            always: true,
+            ..Self::once(n, failure)
+        }
+    }
+
+    /// Applies to these operations only.
+    #[must_use]
+    pub fn on(mut self, operations: &[Operation]) -> Self {
+        self.operations = Some(operations.to_vec());
+        self
+    }
+
+    /// Applies to these paths only. A file goes by the name under which it was opened.
+    #[must_use]
+    pub fn at(mut self, path: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        self.path = Some(Arc::new(path));
+        self
+    }
+
+    /// Counts the call if the fault applies to it, and says whether it fails.
+    pub(super) fn hits(&mut self, operation: Operation, path: &Path, length: usize) -> bool {
+        let applies = (self.failure != Failure::Short || length > 1)
+            && self
+                .operations
+                .as_ref()
+                .is_none_or(|only| only.contains(&operation))
+            && self.path.as_ref().is_none_or(|applies| applies(path));
+        if !applies {
+            return false;
+        }
+        let number = self.seen;
+        self.seen += 1;
+        number == self.first || (self.always && number > self.first)
+    }
+}
+
+/// A call that was made to fail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The call.
+    pub operation: Operation,
+    /// What it was about.
+    pub path: PathBuf,
+    /// How it failed.
+    pub failure: Failure,
+}

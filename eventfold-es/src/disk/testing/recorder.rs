@@ -1,0 +1,492 @@
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::crash_image::CrashImage;
+use super::model::DiskModel;
+use super::namespace::{Namespace, Node};
+use super::op::{DiskOp, FileId};
+use super::recording::Recording;
+use crate::disk::{Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
+
+/// A disk that does everything for real below one directory and logs what changes something, or makes it durable.
+///
+/// One mutex is held while an operation is performed and logged, so that the log has the order of the effects; reads are
+/// not held up by it. An operation that failed is taken to have changed nothing, except that a failed sync is logged as
+/// such. A write is logged as far as it went.
+///
+/// Changes outside of the directory are refused, and so is a file that somebody created or removed without this disk. A
+/// clone is the same disk.
+///
+/// To enumerate crashes of a workload that syncs much, let the directory be on a file system in memory: the syncs are then
+/// logged but take no time.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::disk::{CrashImage, Disk, OpenMode, RecordingDisk};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// let disk = RecordingDisk::new(directory.path())?;
+/// let file = disk.open(&directory.path().join("a"), OpenMode::Write)?;
+/// file.write_at(b"one", 0)?;
+/// file.sync_data()?;
+/// disk.mark("one");
+/// file.write_at(b"two", 3)?;
+///
+/// let recording = disk.recording();
+/// assert_eq!(recording.len(), 4);
+/// assert_eq!(recording.marks()[0].at, 3);
+/// // Killed when the last write was half done.
+/// let killed = CrashImage::killed(&recording.until(3, 1))?;
+/// assert_eq!(killed.file("a"), Some(&b"onet"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RecordingDisk {
+    inner: Arc<dyn Disk>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    root: PathBuf,
+    canonical: PathBuf,
+    log: Mutex<Log>,
+}
+
+struct Log {
+    recording: Recording,
+    namespace: Namespace,
+    next_file: u64,
+}
+
+impl RecordingDisk {
+    /// Records what is done below `root`, which must exist. What it holds counts as durable, as after a power loss.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, when `root` is read.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let mut ops = Vec::new();
+        let image = CrashImage::read(root)?;
+        ops.extend(image.directories().map(|path| DiskOp::CreateDir {
+            path: path.to_owned(),
+        }));
+        for (number, (path, bytes)) in image.files().enumerate() {
+            let file = FileId(number as u64);
+            let path = path.to_owned();
+            ops.push(DiskOp::CreateFile {
+                path: path.clone(),
+                file,
+            });
+            if !bytes.is_empty() {
+                ops.push(DiskOp::Write {
+                    path,
+                    file,
+                    offset: 0,
+                    bytes: bytes.into(),
+                });
+            }
+        }
+        if !ops.is_empty() {
+            ops.push(DiskOp::SyncFileSystem);
+        }
+        let model = DiskModel::replay(&ops)?;
+        Self::with_log(root, Recording::begin(ops), model)
+    }
+
+    /// Goes on where a recording ends, as the process after a kill does: `root` holds that image
+    /// ([`CrashImage::killed`]), and what was not synced is still not durable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use eventfold_es::disk::{CrashImage, Disk, OpenMode, RecordingDisk, Survival};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (first, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    /// let disk = RecordingDisk::new(first.path())?;
+    /// let file = disk.open(&first.path().join("a"), OpenMode::Write)?;
+    /// disk.sync_dir(first.path())?;
+    /// file.write_at(b"x", 0)?;
+    ///
+    /// // Killed before the sync, and opened again: the byte is there, but it is not durable.
+    /// let killed = disk.recording();
+    /// CrashImage::killed(&killed)?.materialise(second.path())?;
+    /// let disk = RecordingDisk::continue_from(killed, second.path())?;
+    /// let file = disk.open(&second.path().join("a"), OpenMode::Write)?;
+    /// assert_eq!(file.len()?, 1);
+    /// let lost = CrashImage::power_loss(&disk.recording(), &Survival::Nothing)?;
+    /// assert_eq!(lost.file("a"), Some(&b""[..]));
+    ///
+    /// file.sync_data()?;
+    /// let kept = CrashImage::power_loss(&disk.recording(), &Survival::Nothing)?;
+    /// assert_eq!(kept.file("a"), Some(&b"x"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and `InvalidData` if `root` does not hold what the recording leaves behind.
+    pub fn continue_from(history: Recording, root: &Path) -> io::Result<Self> {
+        let model = DiskModel::replay(history.ops())?;
+        same(&model.page_cache(), root)?;
+        Self::with_log(root, history.continued(), model)
+    }
+
+    /// The same disk, but performing its operations through `inner` instead of the [`SystemDisk`]. A
+    /// [`FaultyDisk`](super::FaultyDisk) belongs there: its failed syncs are then part of the log.
+    #[must_use]
+    pub fn over(self, inner: Arc<dyn Disk>) -> Self {
+        Self { inner, ..self }
+    }
+
+    /// The operations up to now.
+    #[must_use]
+    pub fn ops(&self) -> Vec<DiskOp> {
+        self.shared.log().recording.ops().to_vec()
+    }
+
+    /// The number of operations up to now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.log().recording.len()
+    }
+
+    /// Whether nothing has happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Notes something, such as an acknowledged command, at this place of the log.
+    ///
+    /// Make it after the acknowledgement, and a note of what is tried before it is tried: a crash at any point then has
+    /// everything that was acknowledged, and nothing that was not tried.
+    pub fn mark(&self, label: impl Into<String>) {
+        self.shared.log().recording.mark(label.into());
+    }
+
+    /// Operations and marks up to now.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        self.shared.log().recording.clone()
+    }
+
+    /// Compares the directory with the log: whether everything that happened to it went through this disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and `InvalidData` naming the first path that differs.
+    pub fn check(&self) -> io::Result<()> {
+        let log = self.shared.log();
+        let model = DiskModel::replay(log.recording.ops())?;
+        same(&model.page_cache(), &self.shared.root)
+    }
+
+    fn with_log(root: &Path, recording: Recording, model: DiskModel) -> io::Result<Self> {
+        let files = recording.ops().iter().filter_map(|op| match op {
+            DiskOp::CreateFile { file, .. } => Some(file.0 + 1),
+            _ => None,
+        });
+        let log = Log {
+            next_file: files.max().unwrap_or_default(),
+            recording,
+            namespace: model.into_namespace(),
+        };
+        Ok(Self {
+            inner: Arc::new(SystemDisk),
+            shared: Arc::new(Shared {
+                root: root.to_owned(),
+                canonical: root.canonicalize()?,
+                log: Mutex::new(log),
+            }),
+        })
+    }
+
+    fn inside(&self, path: &Path) -> io::Result<PathBuf> {
+        self.shared.relative(path).ok_or_else(|| {
+            let (path, root) = (path.display(), self.shared.root.display());
+            let message = format!("{path} is outside of the recorded directory {root}");
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        })
+    }
+}
+
+impl Shared {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn relative(&self, path: &Path) -> Option<PathBuf> {
+        let below = path
+            .strip_prefix(&self.root)
+            .or_else(|_| path.strip_prefix(&self.canonical));
+        let mut relative = PathBuf::new();
+        for component in below.ok()?.components() {
+            match component {
+                Component::Normal(name) => relative.push(name),
+                Component::CurDir => {}
+                _ => return None,
+            }
+        }
+        Some(relative)
+    }
+}
+
+impl Log {
+    fn push(&mut self, op: DiskOp) {
+        self.recording.push(op);
+    }
+
+    /// What has this name, after making sure that the directory agrees.
+    fn find(&self, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
+        let known = self.namespace.resolve(relative);
+        if known.is_some() == path.try_exists()? {
+            Ok(known)
+        } else {
+            Err(behind_our_back(relative))
+        }
+    }
+
+    fn created_file(&mut self, relative: &Path) -> io::Result<FileId> {
+        let file = FileId(self.next_file);
+        self.namespace
+            .create_file(self.recording.len(), relative, file)
+            .map_err(io::Error::other)?;
+        self.next_file += 1;
+        self.push(DiskOp::CreateFile {
+            path: relative.to_owned(),
+            file,
+        });
+        Ok(file)
+    }
+}
+
+fn behind_our_back(path: &Path) -> io::Error {
+    let message = format!(
+        "{} was changed otherwise than through the recording disk",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+fn same(expected: &CrashImage, root: &Path) -> io::Result<()> {
+    let found = CrashImage::read(root)?;
+    match expected.first_difference(&found) {
+        Some(path) => Err(behind_our_back(path)),
+        None => Ok(()),
+    }
+}
+
+impl Disk for RecordingDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let relative = match self.inside(path) {
+            Ok(relative) => relative,
+            Err(_) if mode == OpenMode::Read => return self.inner.open(path, mode),
+            Err(error) => return Err(error),
+        };
+        let mut log = self.shared.log();
+        let known = log.find(path, &relative)?;
+        let inner = self.inner.open(path, mode)?;
+        let file = match known {
+            Some(Node::File(file)) => {
+                if mode == OpenMode::Truncate {
+                    log.push(DiskOp::SetLen {
+                        path: relative.clone(),
+                        file,
+                        length: 0,
+                    });
+                }
+                file
+            }
+            Some(Node::Directory(_)) => return Ok(inner),
+            None => log.created_file(&relative)?,
+        };
+        Ok(Box::new(RecordingFile {
+            inner,
+            shared: Arc::clone(&self.shared),
+            path: relative,
+            file,
+        }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let relative = match self.inside(path) {
+            Ok(relative) => relative,
+            Err(_) if path.is_dir() => return self.inner.create_dir_all(path),
+            Err(error) => return Err(error),
+        };
+        let mut log = self.shared.log();
+        let mut level = PathBuf::new();
+        for name in relative.components() {
+            level.push(name);
+            let path = self.shared.root.join(&level);
+            let known = log.find(&path, &level)?;
+            self.inner.create_dir_all(&path)?;
+            if known.is_none() {
+                let op = log.recording.len();
+                log.namespace
+                    .create_dir(op, &level)
+                    .map_err(io::Error::other)?;
+                log.push(DiskOp::CreateDir {
+                    path: level.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (old, new) = (self.inside(from)?, self.inside(to)?);
+        let mut log = self.shared.log();
+        log.find(from, &old)?;
+        log.find(to, &new)?;
+        self.inner.rename(from, to)?;
+        if old != new {
+            let op = log.recording.len();
+            log.namespace
+                .rename(op, &old, &new)
+                .map_err(io::Error::other)?;
+            log.push(DiskOp::Rename { from: old, to: new });
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut log = self.shared.log();
+        self.inner.sync_dir(path)?;
+        if let Some(path) = self.shared.relative(path) {
+            log.namespace.sync_dir(&path).map_err(io::Error::other)?;
+            log.push(DiskOp::SyncDir { path });
+        }
+        Ok(())
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+        let mut log = self.shared.log();
+        let inside = self.shared.relative(path).is_some();
+        let synced = self.inner.sync_file_system(path);
+        match &synced {
+            Ok(true) if inside => {
+                log.namespace.sync_all();
+                log.push(DiskOp::SyncFileSystem);
+            }
+            Err(_) if inside => log.push(DiskOp::SyncFileSystemFailed),
+            _ => {}
+        }
+        synced
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.inner.exists(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let relative = self.inside(path)?;
+        let mut log = self.shared.log();
+        let known = log.find(path, &relative)?;
+        let lock = self.inner.try_lock(path)?;
+        let file = match known {
+            Some(Node::File(file)) => file,
+            Some(Node::Directory(_)) => return Ok(lock),
+            None => log.created_file(&relative)?,
+        };
+        Ok(lock.map(|inner| {
+            Box::new(RecordingLock {
+                inner,
+                shared: Arc::clone(&self.shared),
+                path: relative,
+                file,
+            }) as Box<dyn DiskLock>
+        }))
+    }
+}
+
+struct RecordingFile {
+    inner: Box<dyn DiskFile>,
+    shared: Arc<Shared>,
+    path: PathBuf,
+    file: FileId,
+}
+
+impl DiskFile for RecordingFile {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.inner.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut log = self.shared.log();
+        let written = self.inner.write_at(bytes, offset)?;
+        if let Some(bytes) = bytes.get(..written).filter(|bytes| !bytes.is_empty()) {
+            log.push(DiskOp::Write {
+                path: self.path.clone(),
+                file: self.file,
+                offset,
+                bytes: bytes.into(),
+            });
+        }
+        Ok(written)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut log = self.shared.log();
+        self.inner.set_len(length)?;
+        log.push(DiskOp::SetLen {
+            path: self.path.clone(),
+            file: self.file,
+            length,
+        });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut log = self.shared.log();
+        let (path, file) = (self.path.clone(), self.file);
+        let synced = self.inner.sync_data();
+        log.push(match synced {
+            Ok(()) => DiskOp::SyncData { path, file },
+            Err(_) => DiskOp::SyncDataFailed { path, file },
+        });
+        synced
+    }
+}
+
+struct RecordingLock {
+    inner: Box<dyn DiskLock>,
+    shared: Arc<Shared>,
+    path: PathBuf,
+    file: FileId,
+}
+
+impl DiskLock for RecordingLock {
+    fn describe(&self, holder: &str) -> io::Result<()> {
+        let mut log = self.shared.log();
+        self.inner.describe(holder)?;
+        log.push(DiskOp::SetLen {
+            path: self.path.clone(),
+            file: self.file,
+            length: 0,
+        });
+        if !holder.is_empty() {
+            log.push(DiskOp::Write {
+                path: self.path.clone(),
+                file: self.file,
+                offset: 0,
+                bytes: holder.as_bytes().into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
+mod tests;
