@@ -1,0 +1,190 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use eventfold_es::RunMode;
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+Runs the invoices of a CSV file through an event-sourced order workflow.
+
+Usage: order_fulfillment [CSV] [STORE_DIR] [--run-mode MODE]
+
+Arguments:
+  [CSV]        invoices, with the columns InvoiceNo, StockCode, Description, Quantity, InvoiceDate,
+               UnitPrice, CustomerID and Country [default: the 10,000 lines that come with the example]
+  [STORE_DIR]  where the store lives; run it again on the same directory and nothing happens twice
+               [default: a temporary directory]
+
+Options:
+  --run-mode MODE  when the saga reacts to an order [default: inline]
+                     inline      before the command that placed it returns
+                     background  soon after, in a task of the store
+                     on-demand   when all commands are done
+  -h, --help       print this
+";
+
+/// What the user asked for.
+#[derive(Debug, PartialEq)]
+pub enum Request {
+    /// `--help`.
+    Help,
+    /// To run the workflow.
+    Run(Arguments),
+}
+
+/// What to run, where, and how.
+#[derive(Debug, PartialEq)]
+pub struct Arguments {
+    /// The invoices; the shipped ones if there is no path.
+    pub csv: Option<PathBuf>,
+    /// The store's directory; a temporary one if there is no path.
+    pub store: Option<PathBuf>,
+    /// When the saga reacts.
+    pub run_mode: RunMode,
+}
+
+/// A command line that cannot be understood.
+#[derive(Debug, PartialEq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (--help tells what is possible)", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads the arguments, without the program's name.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut arguments = arguments.into_iter();
+    let mut paths = Vec::new();
+    let mut run_mode = None;
+    let mut only_paths = false;
+    while let Some(argument) = arguments.next() {
+        let option = match argument.to_str() {
+            Some(text) if !only_paths && text.len() > 1 && text.starts_with('-') => text,
+            _ => {
+                paths.push(argument);
+                continue;
+            }
+        };
+        match option {
+            "-h" | "--help" => return Ok(Request::Help),
+            "--" => only_paths = true,
+            "--run-mode" => {
+                let value = arguments.next().ok_or_else(|| missing_mode("nothing"))?;
+                set_mode(&mut run_mode, &value.to_string_lossy())?;
+            }
+            _ => match option.strip_prefix("--run-mode=") {
+                Some(value) => set_mode(&mut run_mode, value)?,
+                None => return Err(UsageError(format!("there is no option `{option}`"))),
+            },
+        }
+    }
+    let mut paths = paths.into_iter().map(PathBuf::from);
+    let (csv, store) = (paths.next(), paths.next());
+    if let Some(path) = paths.next() {
+        let path = path.display();
+        return Err(UsageError(format!(
+            "`{path}` is one argument too many: expected are a CSV file and a store directory"
+        )));
+    }
+    for (path, what) in [(&csv, "CSV file"), (&store, "store directory")] {
+        if path
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            return Err(UsageError(format!("the path of the {what} is empty")));
+        }
+    }
+    Ok(Request::Run(Arguments {
+        csv,
+        store,
+        run_mode: run_mode.unwrap_or_default(),
+    }))
+}
+
+fn set_mode(run_mode: &mut Option<RunMode>, value: &str) -> Result<(), UsageError> {
+    let mode = match value {
+        "inline" => RunMode::Inline,
+        "background" => RunMode::Background,
+        "on-demand" => RunMode::OnDemand,
+        other => return Err(missing_mode(&format!("`{other}`"))),
+    };
+    match run_mode.replace(mode) {
+        None => Ok(()),
+        Some(_) => Err(UsageError("`--run-mode` is given twice".to_owned())),
+    }
+}
+
+fn missing_mode(found: &str) -> UsageError {
+    UsageError(format!(
+        "`--run-mode` expects inline, background or on-demand, and found {found}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Request, UsageError> {
+        parse(arguments.iter().map(OsString::from))
+    }
+
+    fn run(
+        csv: Option<&str>,
+        store: Option<&str>,
+        run_mode: RunMode,
+    ) -> Result<Request, UsageError> {
+        Ok(Request::Run(Arguments {
+            csv: csv.map(PathBuf::from),
+            store: store.map(PathBuf::from),
+            run_mode,
+        }))
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        assert_eq!(parsed(&[]), run(None, None, RunMode::Inline));
+        assert_eq!(
+            parsed(&["a.csv"]),
+            run(Some("a.csv"), None, RunMode::Inline)
+        );
+    }
+
+    #[test]
+    fn options_stand_anywhere() {
+        let expected = run(Some("a.csv"), Some("dir"), RunMode::Background);
+        for arguments in [
+            ["a.csv", "dir", "--run-mode", "background"],
+            ["--run-mode", "background", "a.csv", "dir"],
+            ["a.csv", "--run-mode=background", "--", "dir"],
+        ] {
+            assert_eq!(parsed(&arguments), expected);
+        }
+        assert_eq!(
+            parsed(&["--run-mode", "on-demand", "--", "-x.csv"]),
+            run(Some("-x.csv"), None, RunMode::OnDemand)
+        );
+        assert_eq!(parsed(&["a.csv", "--help"]), Ok(Request::Help));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (arguments, expected) in [
+            (&["--mode", "inline"][..], "there is no option `--mode`"),
+            (&["--run-mode"], "found nothing"),
+            (&["--run-mode", "fast"], "found `fast`"),
+            (&["--run-mode=inline", "--run-mode=inline"], "given twice"),
+            (&["a", "b", "c"], "`c` is one argument too many"),
+            (&[""], "the path of the CSV file is empty"),
+        ] {
+            let error = parsed(arguments).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
