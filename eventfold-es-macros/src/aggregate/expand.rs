@@ -1,0 +1,71 @@
+//! What `#[aggregate]` generates.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use super::model::Model;
+use crate::names;
+
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let aggregate = impl_aggregate(model);
+    let command = impl_command(model);
+    let storable = names::assert_storable(&model.name, &model.krate);
+    quote! {
+        #aggregate
+        #command
+        #storable
+    }
+}
+
+fn impl_aggregate(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        name,
+        command,
+        event,
+        error,
+        krate,
+        ..
+    } = model;
+    // The bound `Self: Decider` arises here, so a missing `impl Decider` is reported at the type's name.
+    let at = Span::call_site().located_at(ident.span());
+    let decider = krate.at(at);
+    let decider = quote_spanned!(at=> <Self as #decider::Decider>);
+    quote! {
+        #[automatically_derived]
+        impl #krate::Aggregate for #ident {
+            const AGGREGATE_TYPE: &'static str = #name;
+            type Command = #command;
+            type DomainEvent = #event;
+            type Error = #error;
+
+            fn handle(&self, command: #command) -> ::std::result::Result<::std::vec::Vec<#event>, #error> {
+                #decider::decide(self, command)
+            }
+
+            fn apply(mut self, event: &#event) -> Self {
+                #decider::evolve(&mut self, event);
+                self
+            }
+        }
+    }
+}
+
+/// Two aggregates that claim one command type are an E0119, reported at the command that the user wrote.
+fn impl_command(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        command,
+        krate,
+        ..
+    } = model;
+    let at = Span::call_site().located_at(command.span());
+    let krate = krate.at(at);
+    quote_spanned! {at=>
+        #[automatically_derived]
+        impl #krate::Command for #command {
+            type Aggregate = #ident;
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What `#[aggregate]` was told, checked.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::format_ident;
+use syn::ext::IdentExt;
+use syn::{Generics, Type, parse_quote};
+
+use crate::attributes::{self, Grammar, Guess, Key, StoredName};
+use crate::diagnostics::Diagnostics;
+use crate::path::CratePath;
+use crate::{item, names};
+
+const GRAMMAR: Grammar = Grammar {
+    macro_name: "aggregate",
+    keys: &[Key::Name, Key::Command, Key::Event, Key::Error, Key::Crate],
+    guesses: &[
+        Guess {
+            words: &["type", "id", "kind", "aggregate_type", "stream", "rename"],
+            key: Some(Key::Name),
+            answer: "the stored name is given as `name = \"order\"`",
+        },
+        Guess {
+            words: &["commands", "cmd", "handles"],
+            key: Some(Key::Command),
+            answer: "the enum of commands is given as `command = OrderCommand`",
+        },
+        Guess {
+            words: &["events", "domain_event", "emits", "applies"],
+            key: Some(Key::Event),
+            answer: "the enum of events is given as `event = OrderEvent`",
+        },
+        Guess {
+            words: &["errors", "err", "rejection"],
+            key: Some(Key::Error),
+            answer: "the error is given as `error = OrderError`",
+        },
+        Guess {
+            words: &["subscribes", "dispatches"],
+            key: None,
+            answer: "an aggregate only decides its own commands; what reacts to events is a `#[process_manager]`",
+        },
+    ],
+};
+
+/// An aggregate declaration.
+pub(crate) struct Model {
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) name: StoredName,
+    pub(crate) command: Type,
+    pub(crate) event: Type,
+    pub(crate) error: Type,
+    pub(crate) krate: CratePath,
+}
+
+impl Model {
+    pub(crate) fn new(
+        arguments: TokenStream,
+        item: &TokenStream,
+        diagnostics: &Diagnostics,
+    ) -> Option<Self> {
+        let arguments = attributes::parse(arguments, &GRAMMAR, diagnostics);
+        let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        let named_after = |suffix: &str| -> Type {
+            let ident = format_ident!("{}{suffix}", item.ident.unraw(), span = item.ident.span());
+            parse_quote!(#ident)
+        };
+        Some(Self {
+            name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
+            command: arguments.command.unwrap_or_else(|| named_after("Command")),
+            event: arguments.event.unwrap_or_else(|| named_after("Event")),
+            error: arguments.error.unwrap_or_else(|| named_after("Error")),
+            krate: CratePath::new(arguments.crate_path.as_ref()),
+            ident: item.ident,
+            generics: item.generics,
+        })
+    }
+}

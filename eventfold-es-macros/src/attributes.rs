@@ -1,0 +1,438 @@
+//! The arguments of the attribute macros: `key = value`, separated by commas, every mistake reported.
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Expr, ExprLit, Lit, LitStr, Path, Token, Type, token};
+
+use crate::diagnostics::Diagnostics;
+use crate::path::{Entry, text};
+
+/// What one macro accepts.
+pub(crate) struct Grammar {
+    pub(crate) macro_name: &'static str,
+    pub(crate) keys: &'static [Key],
+    pub(crate) guesses: &'static [Guess],
+}
+
+/// Plausible wrong keys.
+pub(crate) struct Guess {
+    pub(crate) words: &'static [&'static str],
+    /// The key that they stand for, if the macro has it.
+    pub(crate) key: Option<Key>,
+    /// What to write instead.
+    pub(crate) answer: &'static str,
+}
+
+/// An argument of a macro.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    Name,
+    Command,
+    Event,
+    Error,
+    Subscribes,
+    Dispatches,
+    Envelope,
+    Crate,
+}
+
+impl Key {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Command => "command",
+            Self::Event => "event",
+            Self::Error => "error",
+            Self::Subscribes => "subscribes",
+            Self::Dispatches => "dispatches",
+            Self::Envelope => "envelope",
+            Self::Crate => "crate",
+        }
+    }
+
+    /// How the argument is written.
+    pub(crate) fn example(self) -> &'static str {
+        match self {
+            Self::Name => "name = \"order\"",
+            Self::Command => "command = OrderCommand",
+            Self::Event => "event = OrderEvent",
+            Self::Error => "error = OrderError",
+            Self::Subscribes => "subscribes = [Order]",
+            Self::Dispatches => "dispatches = [Inventory]",
+            Self::Envelope => "envelope = SagaCommand",
+            Self::Crate => "crate = my_crate::eventfold_es",
+        }
+    }
+}
+
+/// The name under which a type is stored.
+#[derive(Clone)]
+pub(crate) enum StoredName {
+    /// Known to the macro, which checks it.
+    Literal(LitStr),
+    /// A constant, which the compiler checks.
+    Constant(Expr),
+}
+
+impl ToTokens for StoredName {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::Literal(literal) => literal.to_tokens(tokens),
+            Self::Constant(constant) => constant.to_tokens(tokens),
+        }
+    }
+}
+
+/// The arguments that were given, as far as they could be understood.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    pub(crate) name: Option<StoredName>,
+    pub(crate) command: Option<Type>,
+    pub(crate) event: Option<Type>,
+    pub(crate) error: Option<Type>,
+    pub(crate) subscribes: Option<List>,
+    pub(crate) dispatches: Option<List>,
+    pub(crate) envelope: Option<Ident>,
+    pub(crate) crate_path: Option<Path>,
+    /// Every argument that was given, understood or not.
+    seen: Vec<Key>,
+}
+
+/// A list of aggregates, with its brackets for messages about the list as a whole.
+pub(crate) struct List {
+    pub(crate) brackets: Span,
+    /// Nothing stands between the brackets.
+    pub(crate) is_empty: bool,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// A mistake that was reported; the parser goes on behind the next comma.
+struct Reported;
+
+/// Reads the arguments of a macro.
+pub(crate) fn parse(
+    tokens: TokenStream,
+    grammar: &Grammar,
+    diagnostics: &Diagnostics,
+) -> Arguments {
+    let mut arguments = Arguments::default();
+    let parser = |input: ParseStream<'_>| {
+        while !input.is_empty() {
+            if arguments.parse_one(input, grammar, diagnostics).is_err() {
+                skip_to_comma(input)?;
+            } else if !input.is_empty() && !input.peek(Token![,]) {
+                diagnostics.push(input.error("expected `,` between arguments"));
+                skip_to_comma(input)?;
+            }
+            input.parse::<Option<Token![,]>>()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = parser.parse2(tokens) {
+        diagnostics.push(error);
+    }
+    arguments
+}
+
+impl Arguments {
+    /// Whether `key` was given, even if its value was not understood.
+    pub(crate) fn was_given(&self, key: Key) -> bool {
+        self.seen.contains(&key)
+    }
+
+    fn parse_one(
+        &mut self,
+        input: ParseStream<'_>,
+        grammar: &Grammar,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Reported> {
+        let Ok(ident) = input.call(Ident::parse_any) else {
+            let keys = listed(grammar.keys);
+            diagnostics.push(input.error(format!(
+                "expected an argument such as `{}`; `#[{}]` takes {keys}",
+                grammar.keys.first().map_or("", |key| key.example()),
+                grammar.macro_name,
+            )));
+            return Err(Reported);
+        };
+        let key = grammar.key(&ident, diagnostics)?;
+        if self.was_given(key) {
+            diagnostics.error(
+                &ident,
+                format!("`{}` is given twice: remove one of them", key.name()),
+            );
+            return Err(Reported);
+        }
+        self.seen.push(key);
+        let equals = input.parse::<Token![=]>().is_ok();
+        if !equals || input.is_empty() || input.peek(Token![,]) {
+            diagnostics.error(
+                &ident,
+                format!("`{}` needs a value: write `{}`", key.name(), key.example()),
+            );
+            return Err(Reported);
+        }
+        self.parse_value(key, input, diagnostics)
+    }
+
+    fn parse_value(
+        &mut self,
+        key: Key,
+        input: ParseStream<'_>,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Reported> {
+        match key {
+            Key::Name => self.name = Some(parse_name(input, diagnostics)?),
+            Key::Command => self.command = Some(parse_type(key, input, diagnostics)?),
+            Key::Event => self.event = Some(parse_type(key, input, diagnostics)?),
+            Key::Error => self.error = Some(parse_type(key, input, diagnostics)?),
+            Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
+            Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
+            Key::Envelope => {
+                self.envelope = Some(parse_as(
+                    key,
+                    "a name for the generated enum",
+                    input,
+                    diagnostics,
+                )?)
+            }
+            Key::Crate => {
+                let parser = |input: ParseStream<'_>| input.call(Path::parse_mod_style);
+                self.crate_path = Some(parse_with(
+                    key,
+                    "the path of a crate",
+                    parser,
+                    input,
+                    diagnostics,
+                )?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Grammar {
+    /// The key that `ident` is or was meant to be; a misspelt one is reported and taken as the right one.
+    fn key(&self, ident: &Ident, diagnostics: &Diagnostics) -> Result<Key, Reported> {
+        let given = ident.unraw().to_string();
+        if let Some(key) = self.keys.iter().find(|key| key.name() == given) {
+            return Ok(*key);
+        }
+        let guess = self
+            .guesses
+            .iter()
+            .find(|guess| guess.words.contains(&given.as_str()));
+        if let Some(Guess { key, answer, .. }) = guess {
+            diagnostics.error(ident, format!("unknown argument `{given}`: {answer}"));
+            return key.ok_or(Reported);
+        }
+        let nearest = self
+            .keys
+            .iter()
+            .min_by_key(|key| distance(key.name(), &given));
+        if let Some(key) =
+            nearest.filter(|key| distance(key.name(), &given) <= 1 + key.name().len() / 4)
+        {
+            diagnostics.error(
+                ident,
+                format!(
+                    "unknown argument `{given}`: did you mean `{}`?",
+                    key.example()
+                ),
+            );
+            return Ok(*key);
+        }
+        let keys = listed(self.keys);
+        diagnostics.error(
+            ident,
+            format!(
+                "unknown argument `{given}`: `#[{}]` takes {keys}",
+                self.macro_name
+            ),
+        );
+        Err(Reported)
+    }
+}
+
+fn parse_name(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<StoredName, Reported> {
+    let mut value: Expr = parse_as(Key::Name, "a string", input, diagnostics)?;
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(literal),
+            ..
+        }) => Ok(StoredName::Literal(literal)),
+        Expr::Path(_) | Expr::Macro(_) => Ok(StoredName::Constant(value)),
+        other => {
+            diagnostics.error(other, "`name` takes a string, or the path of a `&'static str` constant: write `name = \"order\"`");
+            Err(Reported)
+        }
+    }
+}
+
+fn parse_type(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Type, Reported> {
+    if input.peek(LitStr) {
+        diagnostics.push(input.error(format!(
+            "`{}` takes a type, without quotes: write `{}`",
+            key.name(),
+            key.example()
+        )));
+        return Err(Reported);
+    }
+    parse_as(key, "a type", input, diagnostics)
+}
+
+fn parse_list(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<List, Reported> {
+    if !input.peek(token::Bracket) {
+        let entry: Type = parse_as(key, "a list of aggregates", input, diagnostics)?;
+        diagnostics.error(
+            &entry,
+            format!(
+                "`{0}` takes a list: write `{0} = [{1}]`",
+                key.name(),
+                text(&entry)
+            ),
+        );
+        return Err(Reported);
+    }
+    let list = |input: ParseStream<'_>| {
+        let content;
+        let brackets = syn::bracketed!(content in input).span.join();
+        let is_empty = content.is_empty();
+        let mut entries = Vec::new();
+        while !content.is_empty() {
+            if let Ok(entry) = parse_entry(key, &content, diagnostics) {
+                entries.push(entry);
+                if !content.is_empty() && !content.peek(Token![,]) {
+                    diagnostics.push(content.error("expected `,` between aggregates"));
+                    skip_to_comma(&content)?;
+                }
+            } else {
+                skip_to_comma(&content)?;
+            }
+            content.parse::<Option<Token![,]>>()?;
+        }
+        Ok(List {
+            brackets,
+            is_empty,
+            entries,
+        })
+    };
+    list(input).map_err(|error| report(diagnostics, error))
+}
+
+fn parse_entry(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Entry, Reported> {
+    let expected = format!(
+        "`{}` takes the types of aggregates: write `{}`",
+        key.name(),
+        key.example()
+    );
+    if input.peek(Lit) || input.peek(Token![,]) {
+        diagnostics.push(input.error(expected));
+        return Err(Reported);
+    }
+    let mut entry: Type = input
+        .parse()
+        .map_err(|_| report(diagnostics, input.error(&expected)))?;
+    while let Type::Group(group) = entry {
+        entry = *group.elem;
+    }
+    let path = match entry {
+        Type::Path(path) => path,
+        other => {
+            diagnostics.error(other, expected);
+            return Err(Reported);
+        }
+    };
+    Entry::new(path).ok_or(Reported)
+}
+
+fn parse_as<T: syn::parse::Parse>(
+    key: Key,
+    what: &str,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<T, Reported> {
+    parse_with(key, what, T::parse, input, diagnostics)
+}
+
+fn parse_with<T>(
+    key: Key,
+    what: &str,
+    parser: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<T, Reported> {
+    let mistake = input.error(format!(
+        "`{}` takes {what}: write `{}`",
+        key.name(),
+        key.example()
+    ));
+    parser(input).map_err(|_| report(diagnostics, mistake))
+}
+
+fn report(diagnostics: &Diagnostics, error: syn::Error) -> Reported {
+    diagnostics.push(error);
+    Reported
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+fn listed(keys: &[Key]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
+    keys.join(", ")
+}
+
+/// The Levenshtein distance between two keys.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    for (row_index, a) in left.chars().enumerate() {
+        let mut diagonal = row_index;
+        let mut beside = row_index + 1;
+        let mut next = vec![beside];
+        for (above, b) in row.iter().skip(1).zip(right.chars()) {
+            beside = (diagonal + usize::from(a != b))
+                .min(above + 1)
+                .min(beside + 1);
+            diagonal = *above;
+            next.push(beside);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn distances() {
+        assert_eq!(distance("name", "name"), 0);
+        assert_eq!(distance("name", "nmae"), 2);
+        assert_eq!(distance("subscribes", "subscribs"), 1);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("abc", ""), 3);
+    }
+}

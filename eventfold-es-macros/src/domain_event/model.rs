@@ -1,0 +1,331 @@
+//! What `#[derive(DomainEvent)]` was told, checked.
+
+use proc_macro2::{Ident, TokenStream};
+use syn::{Attribute, Data, DeriveInput, Field, Generics, LitStr, Meta, Path, Type, Variant};
+
+use super::serde_attributes::{self as serde, TwoWay};
+use crate::diagnostics::Diagnostics;
+use crate::item;
+use crate::path::CratePath;
+
+const REPRESENTATION: &str = "#[serde(tag = \"type\", content = \"data\")]";
+
+/// An enum of events.
+pub(crate) struct Model {
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) variants: Vec<Event>,
+    pub(crate) krate: CratePath,
+}
+
+/// A variant of the enum.
+pub(crate) struct Event {
+    pub(crate) ident: Ident,
+    /// The name it is written under.
+    pub(crate) stored: LitStr,
+    /// Other names it is read under.
+    pub(crate) aliases: Vec<LitStr>,
+}
+
+impl Model {
+    pub(crate) fn new(item: TokenStream, diagnostics: &Diagnostics) -> Option<Self> {
+        let item: DeriveInput = syn::parse2(item)
+            .map_err(|error| diagnostics.push(error))
+            .ok()?;
+        let krate = crate_path(&item.attrs, diagnostics);
+        let enum_ = match item.data {
+            Data::Enum(ref enum_) => enum_,
+            Data::Struct(_) | Data::Union(_) => {
+                diagnostics.error(
+                    &item.ident,
+                    format!("events are the variants of an enum: write `{REPRESENTATION} enum {} {{ .. }}`", item.ident),
+                );
+                return Some(Self {
+                    ident: item.ident,
+                    generics: item.generics,
+                    variants: Vec::new(),
+                    krate,
+                });
+            }
+        };
+        item::reject_generics(&item, "`#[derive(DomainEvent)]`", diagnostics);
+        let container = serde::entries(&item.attrs);
+        check_representation(&item.ident, &container, diagnostics);
+        let rename_all = TwoWay::of(&container, "rename_all");
+        let fields_agree = check_field_cases(&container, "rename_all_fields", diagnostics);
+        let variants: Vec<Event> = enum_
+            .variants
+            .iter()
+            .map(|variant| Event::new(variant, &rename_all, fields_agree, diagnostics))
+            .collect();
+        check_collisions(&variants, diagnostics);
+        Some(Self {
+            ident: item.ident,
+            generics: item.generics,
+            variants,
+            krate,
+        })
+    }
+}
+
+impl Event {
+    fn new(
+        variant: &Variant,
+        rename_all: &TwoWay,
+        fields_agree: bool,
+        diagnostics: &Diagnostics,
+    ) -> Self {
+        let entries = serde::entries(&variant.attrs);
+        for (key, why) in [
+            (
+                "skip",
+                "it could not be stored; remove the attribute, or the variant",
+            ),
+            (
+                "skip_serializing",
+                "it could not be stored; remove the attribute, or the variant",
+            ),
+            (
+                "skip_deserializing",
+                "it could be stored, but not be read; remove the attribute, or the variant",
+            ),
+            (
+                "other",
+                "it would stand for any event, whose data would be lost; remove the attribute",
+            ),
+            (
+                "untagged",
+                "it would be stored without its type name; remove the attribute",
+            ),
+        ] {
+            if let Some(entry) = serde::find(&entries, key) {
+                diagnostics.error(
+                    entry,
+                    format!("an event must be read as it was written, but with `{key}` {why}"),
+                );
+            }
+        }
+        if fields_agree {
+            check_field_cases(&entries, "rename_all", diagnostics);
+        }
+        for field in &variant.fields {
+            check_field(field, diagnostics);
+        }
+        let rename = TwoWay::of(&entries, "rename");
+        let default = |rule: Option<&LitStr>| {
+            LitStr::new(&serde::renamed(&variant.ident, rule), variant.ident.span())
+        };
+        let stored = rename
+            .serialize
+            .clone()
+            .unwrap_or_else(|| default(rename_all.serialize.as_ref()));
+        let mut read = rename.deserialize;
+        if read.is_empty() {
+            read.push(default(rename_all.deserialize.first()));
+        }
+        read.extend(serde::aliases(&entries));
+        let name = stored.value();
+        if !read.iter().any(|read| read.value() == name) {
+            diagnostics.error(
+                &variant.ident,
+                format!(
+                    "`{}` is written as `{name}` but read as `{}`: add `#[serde(alias = \"{name}\")]`, or give both one name",
+                    variant.ident,
+                    read.first().map(LitStr::value).unwrap_or_default(),
+                ),
+            );
+        }
+        let mut aliases: Vec<LitStr> = Vec::new();
+        for alias in read {
+            if alias.value() != name && !aliases.iter().any(|known| known.value() == alias.value())
+            {
+                aliases.push(alias);
+            }
+        }
+        Self {
+            ident: variant.ident.clone(),
+            stored,
+            aliases,
+        }
+    }
+}
+
+/// The helper attribute `#[domain_event(crate = path)]`.
+fn crate_path(attributes: &[Attribute], diagnostics: &Diagnostics) -> CratePath {
+    let mut path = None;
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("domain_event"))
+    {
+        let parsed = attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(
+                    meta.error("`#[domain_event(..)]` takes `crate = my_crate::eventfold_es` only")
+                );
+            }
+            if path.is_some() {
+                return Err(meta.error("`crate` is given twice: remove one of them"));
+            }
+            let mistake = meta
+                .error("`crate` takes the path of a crate: write `crate = my_crate::eventfold_es`");
+            path = Some(
+                meta.value()
+                    .and_then(Path::parse_mod_style)
+                    .map_err(|_| mistake)?,
+            );
+            Ok(())
+        });
+        if let Err(error) = parsed {
+            diagnostics.push(error);
+        }
+    }
+    CratePath::new(path.as_ref())
+}
+
+/// Events are stored as `{"type": …, "data": …}`.
+fn check_representation(ident: &Ident, container: &[Meta], diagnostics: &Diagnostics) {
+    for key in [
+        "from",
+        "try_from",
+        "into",
+        "remote",
+        "transparent",
+        "variant_identifier",
+        "field_identifier",
+    ] {
+        if let Some(entry) = serde::find(container, key) {
+            diagnostics.error(
+                entry,
+                format!("`{key}` gives the enum another representation; an event is stored as `{{type, data}}`: remove it"),
+            );
+        }
+    }
+    if let Some(untagged) = serde::find(container, "untagged") {
+        diagnostics.error(
+            untagged,
+            format!("an event is stored with its type name, which `untagged` leaves out: write `{REPRESENTATION}`"),
+        );
+        return;
+    }
+    let (tag, content) = (
+        serde::find(container, "tag"),
+        serde::find(container, "content"),
+    );
+    match (tag, content) {
+        (None, None) => diagnostics.error(
+            ident,
+            format!("an event is stored as `{{type, data}}`: write `{REPRESENTATION}` on `{ident}`"),
+        ),
+        (Some(tag), None) => diagnostics.error(
+            tag,
+            format!("an event is stored as `{{type, data}}`, so its data needs a key too: write `{REPRESENTATION}`"),
+        ),
+        (None, Some(content)) => diagnostics.error(
+            content,
+            format!("an event is stored as `{{type, data}}`, so its type needs a key too: write `{REPRESENTATION}`"),
+        ),
+        (Some(tag), Some(content)) => {
+            for (entry, key, word) in [(tag, "tag", "type"), (content, "content", "data")] {
+                let Some(literal) = serde::string(entry) else { continue };
+                if literal.value() != word {
+                    diagnostics.error(
+                        literal,
+                        format!("an event is stored as `{{type, data}}`: write `{key} = \"{word}\"`"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Reports a rule for the names of fields that differs between writing and reading.
+fn check_field_cases(entries: &[Meta], key: &str, diagnostics: &Diagnostics) -> bool {
+    let agrees = TwoWay::of(entries, key).agrees();
+    if let Some(entry) = serde::find(entries, key).filter(|_| !agrees) {
+        diagnostics.error(
+            entry,
+            format!("fields must be read as they were written: give `serialize` and `deserialize` in `{key}` one rule"),
+        );
+    }
+    agrees
+}
+
+/// What is stored must be what was in the event, or the state after a restart is another.
+fn check_field(field: &Field, diagnostics: &Diagnostics) {
+    let entries = serde::entries(&field.attrs);
+    for key in ["skip", "skip_serializing", "skip_deserializing"] {
+        if let Some(entry) = serde::find(&entries, key) {
+            diagnostics.error(
+                entry,
+                format!("an event must be read as it was written, but `{key}` loses this field: remove the attribute, or the field"),
+            );
+        }
+    }
+    if let Some(entry) = serde::find(&entries, "skip_serializing_if") {
+        if field.ident.is_none() {
+            diagnostics.error(
+                entry,
+                "`skip_serializing_if` moves the fields behind this one to other places: remove it, or give the fields names",
+            );
+        } else if serde::find(&entries, "default").is_none() && !reads_as_none(&field.ty, &entries)
+        {
+            diagnostics.error(
+                entry,
+                "an event without this field could not be read: add `default`, as in `#[serde(default, skip_serializing_if = \"..\")]`",
+            );
+        }
+    }
+    let rename = TwoWay::of(&entries, "rename");
+    if let (Some(entry), Some(ident), false) = (
+        serde::find(&entries, "rename"),
+        &field.ident,
+        rename.agrees(),
+    ) {
+        let ident = LitStr::new(&ident.to_string(), ident.span());
+        let stored = rename.serialize.unwrap_or_else(|| ident.clone()).value();
+        let mut read = rename.deserialize;
+        if read.is_empty() {
+            read.push(ident);
+        }
+        read.extend(serde::aliases(&entries));
+        if !read.iter().any(|read| read.value() == stored) {
+            diagnostics.error(
+                entry,
+                format!("this field is written as `{stored}` but not read as that: add `alias = \"{stored}\"`, or give both one name"),
+            );
+        }
+    }
+}
+
+/// Whether serde reads a missing field of this type as `None`.
+fn reads_as_none(ty: &Type, entries: &[Meta]) -> bool {
+    let is_option = match ty {
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "Option"),
+        _ => false,
+    };
+    is_option
+        && serde::find(entries, "with").is_none()
+        && serde::find(entries, "deserialize_with").is_none()
+}
+
+/// Reports a stored name that two variants have.
+fn check_collisions(variants: &[Event], diagnostics: &Diagnostics) {
+    let mut taken: Vec<(String, &Ident)> = Vec::new();
+    for variant in variants {
+        for name in std::iter::once(&variant.stored).chain(&variant.aliases) {
+            let value = name.value();
+            if let Some((_, other)) = taken.iter().find(|(known, _)| *known == value) {
+                diagnostics.error(
+                    name,
+                    format!("`{value}` is the stored name of `{other}` already: give `{}` another one with `#[serde(rename = \"..\")]`", variant.ident),
+                );
+            } else {
+                taken.push((value, &variant.ident));
+            }
+        }
+    }
+}

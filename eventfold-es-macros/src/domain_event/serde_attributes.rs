@@ -1,0 +1,133 @@
+//! Reading `#[serde(..)]`.
+//!
+//! What serde itself rejects is left to its derives: an attribute that does not parse is passed over, so that nothing is
+//! reported twice.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token};
+
+/// Every entry of the `#[serde(..)]` attributes.
+pub(crate) fn entries(attributes: &[Attribute]) -> Vec<Meta> {
+    let serde = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"));
+    serde
+        .flat_map(|attribute| nested(&attribute.meta))
+        .collect()
+}
+
+/// The entries between the parentheses of `meta`.
+pub(crate) fn nested(meta: &Meta) -> Vec<Meta> {
+    let Meta::List(list) = meta else {
+        return Vec::new();
+    };
+    let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+    parsed
+        .map(|entries| entries.into_iter().collect())
+        .unwrap_or_default()
+}
+
+/// The string of `key = "…"`.
+pub(crate) fn string(meta: &Meta) -> Option<LitStr> {
+    let Meta::NameValue(pair) = meta else {
+        return None;
+    };
+    let mut value = &pair.value;
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(literal),
+            ..
+        }) => Some(literal.clone()),
+        _ => None,
+    }
+}
+
+/// The first entry with this key.
+pub(crate) fn find<'a>(entries: &'a [Meta], key: &str) -> Option<&'a Meta> {
+    entries.iter().find(|entry| entry.path().is_ident(key))
+}
+
+/// `key = "…"`, or `key(serialize = "…", deserialize = "…")`, where either may be missing.
+#[derive(Default)]
+pub(crate) struct TwoWay {
+    pub(crate) serialize: Option<LitStr>,
+    /// The first is the name; serde takes the others as aliases.
+    pub(crate) deserialize: Vec<LitStr>,
+}
+
+impl TwoWay {
+    pub(crate) fn of(entries: &[Meta], key: &str) -> Self {
+        let mut both = Self::default();
+        for entry in entries.iter().filter(|entry| entry.path().is_ident(key)) {
+            if let Some(literal) = string(entry) {
+                both.serialize.get_or_insert(literal.clone());
+                both.deserialize.push(literal);
+            }
+            for direction in nested(entry) {
+                let Some(literal) = string(&direction) else {
+                    continue;
+                };
+                if direction.path().is_ident("serialize") {
+                    both.serialize.get_or_insert(literal);
+                } else if direction.path().is_ident("deserialize") {
+                    both.deserialize.push(literal);
+                }
+            }
+        }
+        both
+    }
+
+    /// Whether both directions are given and say the same, or neither is given.
+    pub(crate) fn agrees(&self) -> bool {
+        match (&self.serialize, self.deserialize.first()) {
+            (None, None) => true,
+            (Some(serialize), Some(deserialize)) => serialize.value() == deserialize.value(),
+            _ => false,
+        }
+    }
+}
+
+/// The strings of every `alias = "…"`.
+pub(crate) fn aliases(entries: &[Meta]) -> Vec<LitStr> {
+    entries
+        .iter()
+        .filter(|entry| entry.path().is_ident("alias"))
+        .filter_map(string)
+        .collect()
+}
+
+/// The name of `ident` under a `rename_all` rule, as serde computes it for variants.
+pub(crate) fn renamed(ident: &Ident, rule: Option<&LitStr>) -> String {
+    let name = ident.unraw().to_string();
+    let rule = rule.map(LitStr::value).unwrap_or_default();
+    match rule.as_str() {
+        "lowercase" => name.to_ascii_lowercase(),
+        "UPPERCASE" => name.to_ascii_uppercase(),
+        "camelCase" => {
+            let mut characters = name.chars();
+            let first = characters.next().map(|first| first.to_ascii_lowercase());
+            first.into_iter().chain(characters).collect()
+        }
+        "snake_case" => separated(&name, '_'),
+        "SCREAMING_SNAKE_CASE" => separated(&name, '_').to_ascii_uppercase(),
+        "kebab-case" => separated(&name, '_').replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => separated(&name, '_').to_ascii_uppercase().replace('_', "-"),
+        _ => name,
+    }
+}
+
+fn separated(name: &str, separator: char) -> String {
+    let mut separated = String::with_capacity(name.len() + 4);
+    for (index, character) in name.char_indices() {
+        if index > 0 && character.is_uppercase() {
+            separated.push(separator);
+        }
+        separated.push(character.to_ascii_lowercase());
+    }
+    separated
+}

@@ -1,0 +1,184 @@
+//! The lists of aggregates in `subscribes` and `dispatches`: their checks, and what both macros generate from them.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
+
+use crate::attributes::{Arguments, Key, List};
+use crate::diagnostics::Diagnostics;
+use crate::path::{CratePath, Entry, parenthesized};
+
+/// The `subscribes` list, which must be there and name something.
+pub(crate) fn required(
+    key: Key,
+    arguments: &Arguments,
+    verb: &str,
+    macro_name: &str,
+    diagnostics: &Diagnostics,
+) -> Vec<Entry> {
+    let example = key.example();
+    match &arguments.subscribes {
+        Some(List {
+            brackets,
+            is_empty,
+            entries,
+        }) => {
+            if *is_empty {
+                diagnostics.error_at(
+                    *brackets,
+                    format!("`{}` is empty: list the aggregates whose events it {verb}, as in `{example}`", key.name()),
+                );
+            }
+            without_duplicates(key, entries.clone(), diagnostics)
+        }
+        None => {
+            if !arguments.was_given(key) {
+                diagnostics.error_at_call(format!(
+                    "`{}` is missing: list the aggregates whose events it {verb}, as in `#[{macro_name}({example})]`",
+                    key.name()
+                ));
+            }
+            Vec::new()
+        }
+    }
+}
+
+/// The entries without those that stand in the list already, which are reported.
+pub(crate) fn without_duplicates(
+    key: Key,
+    entries: Vec<Entry>,
+    diagnostics: &Diagnostics,
+) -> Vec<Entry> {
+    let mut distinct: Vec<Entry> = Vec::new();
+    for entry in entries {
+        if distinct
+            .iter()
+            .any(|earlier| earlier.text() == entry.text())
+        {
+            let message = format!(
+                "`{}` is listed twice in `{}`: remove this one",
+                entry.text(),
+                key.name()
+            );
+            diagnostics.error(&entry, message);
+        } else {
+            distinct.push(entry);
+        }
+    }
+    distinct
+}
+
+/// The entries without those whose variant of the envelope enum an earlier one has, which are reported.
+pub(crate) fn with_distinct_variants(entries: Vec<Entry>, diagnostics: &Diagnostics) -> Vec<Entry> {
+    let mut distinct: Vec<Entry> = Vec::new();
+    for entry in entries {
+        if let Some(earlier) = distinct
+            .iter()
+            .find(|earlier| earlier.last() == entry.last())
+        {
+            let (last, entry_text) = (entry.last(), entry.text());
+            let message = format!(
+                "`{}` and `{entry_text}` would both be the variant `{last}` of the envelope enum: \
+                 write `use {entry_text} as Other{last};`, and `Other{last}` here",
+                earlier.text()
+            );
+            diagnostics.error(&entry, message);
+        } else {
+            distinct.push(entry);
+        }
+    }
+    distinct
+}
+
+/// `<Order as Aggregate>::AGGREGATE_TYPE`: the one form in which an entry is used as an aggregate, so that rustc
+/// reports one that is none once.
+pub(crate) fn stored_name(entry: &Entry, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let krate = krate.exactly_at(at);
+    quote_spanned!(at=> <#entry as #krate::Aggregate>::AGGREGATE_TYPE)
+}
+
+/// The chain of `if`s that hands an event to the handler of its aggregate: one branch per entry, then the error.
+pub(crate) fn handlers(
+    entries: &[Entry],
+    handler: &str,
+    context: &TokenStream,
+    error: &TokenStream,
+    krate: &CratePath,
+) -> TokenStream {
+    let branches = entries.iter().map(|entry| {
+        // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
+        let at = entry.exact_span();
+        let (handler, method) = (
+            Ident::new(handler, at),
+            Ident::new(&handler.to_ascii_lowercase(), at),
+        );
+        let spanned = krate.exactly_at(at);
+        let handle = quote_spanned!(at=> <Self as #spanned::#handler<#entry>>::#method);
+        let decoded = Ident::new("event", at);
+        let decoded_ref = quote_spanned!(at=> &#decoded);
+        let arguments = parenthesized(quote!(self, #decoded_ref, #context), at);
+        let stored_name = stored_name(entry, krate);
+        quote! {
+            if aggregate_type == #stored_name {
+                let #decoded = #krate::DomainEvent::from_event(event)?;
+                #handle #arguments;
+            } else
+        }
+    });
+    quote! {
+        #(#branches)* {
+            return ::std::result::Result::Err(#krate::#error::UnexpectedAggregate {
+                aggregate_type: ::std::string::String::from(aggregate_type),
+            });
+        }
+    }
+}
+
+/// The markers that make a handler for an aggregate that is not subscribed an error.
+pub(crate) fn markers(
+    implementor: &syn::Ident,
+    entries: &[Entry],
+    krate: &CratePath,
+) -> TokenStream {
+    entries
+        .iter()
+        .map(|entry| {
+            let at = entry.span();
+            let krate = krate.at(at);
+            quote_spanned! {at=>
+                #[automatically_derived]
+                impl #krate::SubscribesTo<#entry> for #implementor {}
+            }
+        })
+        .collect()
+}
+
+/// Assertions that no two entries of a list have one stored name; a pair that `asserted` has too is left to it.
+pub(crate) fn assert_distinct(
+    key: Key,
+    entries: &[Entry],
+    asserted: &[Entry],
+    krate: &CratePath,
+) -> TokenStream {
+    let is_asserted = |entry: &Entry| asserted.iter().any(|other| other.text() == entry.text());
+    let mut assertions = TokenStream::new();
+    for (index, entry) in entries.iter().enumerate() {
+        for earlier in entries.iter().take(index) {
+            if is_asserted(earlier) && is_asserted(entry) {
+                continue;
+            }
+            let message = format!(
+                "`{}` and `{}` in `{}` have one stored name: keep one of them, or give one another `name = \"..\"`",
+                earlier.text(),
+                entry.text(),
+                key.name()
+            );
+            let (left, right) = (stored_name(earlier, krate), stored_name(entry, krate));
+            let at = entry.span();
+            assertions.extend(quote_spanned! {at=>
+                const _: () = ::std::assert!(!#krate::names::equal(#left, #right), #message);
+            });
+        }
+    }
+    assertions
+}

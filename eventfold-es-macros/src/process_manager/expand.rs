@@ -1,0 +1,221 @@
+//! What `#[process_manager]` generates.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+
+use super::model::Model;
+use crate::attributes::Key;
+use crate::path::{CratePath, Entry, parenthesized};
+use crate::{lists, names};
+
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        subscribes,
+        dispatches,
+        krate,
+        ..
+    } = model;
+    let process_manager = impl_process_manager(model);
+    let subscriptions = lists::markers(ident, subscribes, krate);
+    let envelope = envelope_enum(model);
+    let dispatch = impl_dispatch(model);
+    let targets: TokenStream = dispatches
+        .iter()
+        .map(|entry| impl_dispatches_to(model, entry))
+        .collect();
+    let storable = names::assert_storable(&model.name, krate);
+    let subscribed = lists::assert_distinct(Key::Subscribes, subscribes, &[], krate);
+    let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, krate);
+    quote! {
+        #process_manager
+        #subscriptions
+        #envelope
+        #dispatch
+        #targets
+        #storable
+        #subscribed
+        #dispatched
+    }
+}
+
+fn impl_process_manager(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        name,
+        envelope,
+        subscribes,
+        krate,
+        ..
+    } = model;
+    let stored_names = subscribes
+        .iter()
+        .map(|entry| lists::stored_name(entry, krate));
+    let handlers = lists::handlers(
+        subscribes,
+        "React",
+        &quote!(&mut reaction),
+        &quote!(ReactError),
+        krate,
+    );
+    quote! {
+        #[automatically_derived]
+        impl #krate::ProcessManager for #ident {
+            const NAME: &'static str = #name;
+            type Envelope = #envelope;
+
+            fn subscriptions(&self) -> &'static [&'static str] {
+                &[#(#stored_names),*]
+            }
+
+            fn react(
+                &mut self,
+                aggregate_type: &str,
+                stream_id: &str,
+                event: &#krate::RecordedEvent,
+            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
+                let mut reaction = #krate::Reaction::new(aggregate_type, stream_id, event);
+                #handlers
+                ::std::result::Result::Ok(#krate::Reaction::into_envelopes(reaction))
+            }
+        }
+    }
+}
+
+fn envelope_enum(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        vis,
+        envelope,
+        dispatches,
+        krate,
+        ..
+    } = model;
+    let about = if dispatches.is_empty() {
+        format!("What `{ident}` sends: nothing.")
+    } else {
+        format!("What `{ident}` sends.")
+    };
+    let variants = dispatches.iter().map(|entry| {
+        let variant = entry.last();
+        let envelope = envelope_of(entry, krate);
+        let about = format!("A command for `{}`.", entry.text());
+        quote! {
+            #[doc = #about]
+            #variant(#envelope),
+        }
+    });
+    quote! {
+        #[doc = #about]
+        #vis enum #envelope {
+            #(#variants)*
+        }
+    }
+}
+
+fn impl_dispatch(model: &Model) -> TokenStream {
+    let Model {
+        envelope,
+        dispatches,
+        krate,
+        ..
+    } = model;
+    let visits = dispatches
+        .iter()
+        .map(|entry| call(entry, "visit", &quote!(targets), krate));
+    let route = each_variant(model, |variant, envelope, entry| {
+        let route = call(entry, "route", &quote!(#envelope, router), krate);
+        quote!(Self::#variant(#envelope) => #route,)
+    });
+    let clone = each_variant(model, |variant, envelope, entry| {
+        let clone = call(entry, "clone", &quote!(#envelope), krate);
+        quote!(Self::#variant(#envelope) => Self::#variant(#clone),)
+    });
+    let fmt = each_variant(model, |variant, envelope, entry| {
+        let fmt = call(entry, "fmt", &quote!(#envelope, f), krate);
+        quote!(Self::#variant(#envelope) => #fmt,)
+    });
+    let is_empty = dispatches.is_empty();
+    let named = |name: &str| Ident::new(if is_empty { "_" } else { name }, Span::call_site());
+    // A command may be an enum without variants.
+    let unreachable = (!is_empty).then(|| quote!(#[allow(unreachable_code)]));
+    let this = if is_empty {
+        quote!(*self)
+    } else {
+        quote!(self)
+    };
+    let (targets, router, f) = (named("targets"), named("router"), named("f"));
+    quote! {
+        #[automatically_derived]
+        impl #krate::Dispatch for #envelope {
+            fn targets(#targets: &mut impl #krate::TargetVisitor) {
+                #(#visits;)*
+            }
+
+            #unreachable
+            fn route<R: #krate::Router>(self, #router: R) -> R::Routed {
+                match self { #route }
+            }
+        }
+
+        #[automatically_derived]
+        impl ::std::clone::Clone for #envelope {
+            fn clone(&self) -> Self {
+                match #this { #clone }
+            }
+        }
+
+        #[automatically_derived]
+        impl ::std::fmt::Debug for #envelope {
+            fn fmt(&self, #f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                match #this { #fmt }
+            }
+        }
+    }
+}
+
+/// One arm per variant, from its name, the variable for its envelope, and its target.
+fn each_variant(model: &Model, arm: impl Fn(&Ident, Ident, &Entry) -> TokenStream) -> TokenStream {
+    let arms = model.dispatches.iter().map(|entry| {
+        let envelope = Ident::new("envelope", entry.exact_span());
+        arm(entry.last(), envelope, entry)
+    });
+    arms.collect()
+}
+
+/// `<Inventory as Target>::function(arguments)`: the one form in which an entry is used as a target, so that rustc
+/// reports one that is none once, at the entry.
+fn call(entry: &Entry, function: &str, arguments: &TokenStream, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let (function, krate) = (Ident::new(function, at), krate.exactly_at(at));
+    let arguments = parenthesized(arguments.clone(), at);
+    quote_spanned!(at=> <#entry as #krate::__private::Target>::#function #arguments)
+}
+
+/// `Envelope<Inventory>`, again in one form.
+fn envelope_of(entry: &Entry, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let krate = krate.exactly_at(at);
+    quote_spanned!(at=> #krate::Envelope<#entry>)
+}
+
+fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {
+    let Model {
+        ident,
+        envelope,
+        krate,
+        ..
+    } = model;
+    let variant = entry.last();
+    let at = entry.span();
+    let addressed = envelope_of(entry, krate);
+    let krate = krate.at(at);
+    quote_spanned! {at=>
+        #[automatically_derived]
+        impl #krate::DispatchesTo<#entry> for #ident {
+            fn envelope(envelope: #addressed) -> #envelope {
+                #envelope::#variant(envelope)
+            }
+        }
+    }
+}

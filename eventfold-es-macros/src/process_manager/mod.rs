@@ -1,0 +1,26 @@
+//! `#[process_manager]`.
+
+mod expand;
+mod model;
+
+use proc_macro2::TokenStream;
+
+pub(crate) use model::Model;
+
+use crate::diagnostics::Diagnostics;
+use crate::fallback;
+
+/// The annotated item, followed by what `#[process_manager]` generates.
+pub(crate) fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let diagnostics = Diagnostics::new();
+    let model = Model::new(arguments, &item, &diagnostics);
+    let mut output = item;
+    match (diagnostics.finish(), model) {
+        (None, Some(model)) => output.extend(expand::expand(&model)),
+        (errors, model) => {
+            output.extend(errors);
+            output.extend(model.as_ref().map(fallback::process_manager));
+        }
+    }
+    output
+}

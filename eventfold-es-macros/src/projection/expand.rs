@@ -1,0 +1,62 @@
+//! What `#[projection]` generates.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::model::Model;
+use crate::attributes::Key;
+use crate::{lists, names};
+
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let projection = impl_projection(model);
+    let subscriptions = lists::markers(&model.ident, &model.subscribes, &model.krate);
+    let storable = names::assert_storable(&model.name, &model.krate);
+    let distinct = lists::assert_distinct(Key::Subscribes, &model.subscribes, &[], &model.krate);
+    quote! {
+        #projection
+        #subscriptions
+        #storable
+        #distinct
+    }
+}
+
+fn impl_projection(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        name,
+        subscribes,
+        krate,
+        ..
+    } = model;
+    let stored_names = subscribes
+        .iter()
+        .map(|entry| lists::stored_name(entry, krate));
+    let handlers = lists::handlers(
+        subscribes,
+        "Project",
+        &quote!(&context),
+        &quote!(ProjectError),
+        krate,
+    );
+    quote! {
+        #[automatically_derived]
+        impl #krate::Projection for #ident {
+            const NAME: &'static str = #name;
+
+            fn subscriptions(&self) -> &'static [&'static str] {
+                &[#(#stored_names),*]
+            }
+
+            fn apply(
+                &mut self,
+                aggregate_type: &str,
+                stream_id: &str,
+                event: &#krate::RecordedEvent,
+            ) -> ::std::result::Result<(), #krate::ProjectError> {
+                let context = #krate::EventContext::new(aggregate_type, stream_id, event);
+                #handlers
+                ::std::result::Result::Ok(())
+            }
+        }
+    }
+}

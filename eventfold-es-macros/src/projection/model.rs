@@ -1,0 +1,88 @@
+//! What `#[projection]` was told, checked.
+
+use proc_macro2::{Ident, TokenStream};
+use syn::Generics;
+
+use crate::attributes::{self, Grammar, Guess, Key, StoredName};
+use crate::diagnostics::Diagnostics;
+use crate::path::{CratePath, Entry};
+use crate::{item, lists, names};
+
+const GRAMMAR: Grammar = Grammar {
+    macro_name: "projection",
+    keys: &[Key::Subscribes, Key::Name, Key::Crate],
+    guesses: &[
+        Guess {
+            words: &[
+                "subscribe",
+                "subscription",
+                "subscriptions",
+                "subscribes_to",
+                "events",
+                "event",
+                "handles",
+                "listens",
+                "listens_to",
+                "on",
+                "sources",
+                "aggregates",
+                "projects",
+                "folds",
+                "from",
+            ],
+            key: Some(Key::Subscribes),
+            answer: "the aggregates whose events it folds are listed as `subscribes = [Order]`",
+        },
+        Guess {
+            words: &[
+                "dispatches",
+                "dispatch",
+                "commands",
+                "command",
+                "sends",
+                "targets",
+            ],
+            key: None,
+            answer: "a projection sends no commands; what does is a `#[process_manager]`",
+        },
+        Guess {
+            words: &["id", "type", "rename", "view", "projection"],
+            key: Some(Key::Name),
+            answer: "the stored name is given as `name = \"sales\"`",
+        },
+    ],
+};
+
+/// A declaration of a projection.
+pub(crate) struct Model {
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) name: StoredName,
+    pub(crate) subscribes: Vec<Entry>,
+    pub(crate) krate: CratePath,
+}
+
+impl Model {
+    pub(crate) fn new(
+        arguments: TokenStream,
+        item: &TokenStream,
+        diagnostics: &Diagnostics,
+    ) -> Option<Self> {
+        let arguments = attributes::parse(arguments, &GRAMMAR, diagnostics);
+        let subscribes = lists::required(
+            Key::Subscribes,
+            &arguments,
+            "folds",
+            GRAMMAR.macro_name,
+            diagnostics,
+        );
+        let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        Some(Self {
+            name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
+            subscribes,
+            krate: CratePath::new(arguments.crate_path.as_ref()),
+            ident: item.ident,
+            generics: item.generics,
+        })
+    }
+}
