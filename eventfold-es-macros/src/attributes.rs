@@ -13,8 +13,16 @@ use crate::path::{Entry, text};
 pub(crate) struct Grammar {
     pub(crate) macro_name: &'static str,
     pub(crate) keys: &'static [Key],
-    /// Plausible wrong keys, and what to write instead.
-    pub(crate) guesses: &'static [(&'static [&'static str], &'static str)],
+    pub(crate) guesses: &'static [Guess],
+}
+
+/// Plausible wrong keys.
+pub(crate) struct Guess {
+    pub(crate) words: &'static [&'static str],
+    /// The key that they stand for, if the macro has it.
+    pub(crate) key: Option<Key>,
+    /// What to write instead.
+    pub(crate) answer: &'static str,
 }
 
 /// An argument of a macro.
@@ -215,10 +223,10 @@ impl Grammar {
         let guess = self
             .guesses
             .iter()
-            .find(|(guesses, _)| guesses.contains(&given.as_str()));
-        if let Some((_, answer)) = guess {
+            .find(|guess| guess.words.contains(&given.as_str()));
+        if let Some(Guess { key, answer, .. }) = guess {
             diagnostics.error(ident, format!("unknown argument `{given}`: {answer}"));
-            return Err(Reported);
+            return key.ok_or(Reported);
         }
         let nearest = self
             .keys

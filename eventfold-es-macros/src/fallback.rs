@@ -3,6 +3,13 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use crate::path::Entry;
+
+/// Names the listed aggregates, so that their imports do not count as unused.
+fn mention(entries: &[Entry]) -> TokenStream {
+    quote!(const _: ::std::marker::PhantomData<(#(#entries,)*)> = ::std::marker::PhantomData;)
+}
+
 pub(crate) fn aggregate(model: &crate::aggregate::Model) -> TokenStream {
     let crate::aggregate::Model {
         ident,
@@ -46,18 +53,22 @@ pub(crate) fn process_manager(model: &crate::process_manager::Model) -> TokenStr
         generics,
         vis,
         envelope,
+        subscribes,
         dispatches,
         krate,
         ..
     } = model;
+    let mentioned = mention(subscribes);
     if !generics.params.is_empty() {
-        return TokenStream::new();
+        return mentioned;
     }
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
         quote!(#variant(#krate::Envelope<#entry>),)
     });
     quote! {
+        #mentioned
+
         #[automatically_derived]
         impl #krate::ProcessManager for #ident {
             const NAME: &'static str = "";
@@ -107,13 +118,17 @@ pub(crate) fn projection(model: &crate::projection::Model) -> TokenStream {
     let crate::projection::Model {
         ident,
         generics,
+        subscribes,
         krate,
         ..
     } = model;
+    let mentioned = mention(subscribes);
     if !generics.params.is_empty() {
-        return TokenStream::new();
+        return mentioned;
     }
     quote! {
+        #mentioned
+
         #[automatically_derived]
         impl #krate::Projection for #ident {
             const NAME: &'static str = "";

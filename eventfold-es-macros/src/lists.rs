@@ -1,11 +1,11 @@
 //! The lists of aggregates in `subscribes` and `dispatches`: their checks, and what both macros generate from them.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 
 use crate::attributes::{Arguments, Key, List};
 use crate::diagnostics::Diagnostics;
-use crate::path::{CratePath, Entry};
+use crate::path::{CratePath, Entry, parenthesized};
 
 /// The `subscribes` list, which must be there and name something.
 pub(crate) fn required(
@@ -92,9 +92,46 @@ pub(crate) fn with_distinct_variants(entries: Vec<Entry>, diagnostics: &Diagnost
 /// `<Order as Aggregate>::AGGREGATE_TYPE`: the one form in which an entry is used as an aggregate, so that rustc
 /// reports one that is none once.
 pub(crate) fn stored_name(entry: &Entry, krate: &CratePath) -> TokenStream {
-    let at = entry.span();
-    let krate = krate.at(at);
+    let at = entry.exact_span();
+    let krate = krate.exactly_at(at);
     quote_spanned!(at=> <#entry as #krate::Aggregate>::AGGREGATE_TYPE)
+}
+
+/// The chain of `if`s that hands an event to the handler of its aggregate: one branch per entry, then the error.
+pub(crate) fn handlers(
+    entries: &[Entry],
+    handler: &str,
+    context: &TokenStream,
+    error: &TokenStream,
+    krate: &CratePath,
+) -> TokenStream {
+    let branches = entries.iter().map(|entry| {
+        // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
+        let at = entry.exact_span();
+        let (handler, method) = (
+            Ident::new(handler, at),
+            Ident::new(&handler.to_ascii_lowercase(), at),
+        );
+        let spanned = krate.exactly_at(at);
+        let handle = quote_spanned!(at=> <Self as #spanned::#handler<#entry>>::#method);
+        let decoded = Ident::new("event", at);
+        let decoded_ref = quote_spanned!(at=> &#decoded);
+        let arguments = parenthesized(quote!(self, #decoded_ref, #context), at);
+        let stored_name = stored_name(entry, krate);
+        quote! {
+            if aggregate_type == #stored_name {
+                let #decoded = #krate::DomainEvent::from_event(event)?;
+                #handle #arguments;
+            } else
+        }
+    });
+    quote! {
+        #(#branches)* {
+            return ::std::result::Result::Err(#krate::#error::UnexpectedAggregate {
+                aggregate_type: ::std::string::String::from(aggregate_type),
+            });
+        }
+    }
 }
 
 /// The markers that make a handler for an aggregate that is not subscribed an error.
@@ -108,10 +145,9 @@ pub(crate) fn markers(
         .map(|entry| {
             let at = entry.span();
             let krate = krate.at(at);
-            let header = quote_spanned!(at=> impl #krate::SubscribesTo<#entry> for #implementor);
-            quote! {
+            quote_spanned! {at=>
                 #[automatically_derived]
-                #header {}
+                impl #krate::SubscribesTo<#entry> for #implementor {}
             }
         })
         .collect()

@@ -1,33 +1,53 @@
 //! The paths that generated code names.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Path, TypePath};
 
 /// The path of the `eventfold_es` crate: `::eventfold_es`, unless `crate = …` says otherwise.
 #[derive(Clone)]
-pub(crate) struct CratePath(TokenStream);
+pub(crate) struct CratePath {
+    tokens: TokenStream,
+    is_default: bool,
+}
 
 impl CratePath {
     pub(crate) fn new(path: Option<&Path>) -> Self {
-        Self(path.map_or_else(|| quote!(::eventfold_es), ToTokens::to_token_stream))
+        Self {
+            tokens: path.map_or_else(|| quote!(::eventfold_es), ToTokens::to_token_stream),
+            is_default: path.is_none(),
+        }
     }
 
     /// The same path, which rustc reports at `span`.
     pub(crate) fn at(&self, span: Span) -> Self {
-        let respanned = self.0.clone().into_iter().map(|mut token| {
-            if !matches!(token, TokenTree::Group(_)) {
-                token.set_span(token.span().located_at(span));
-            }
+        self.respanned(|own| own.located_at(span))
+    }
+
+    /// The same path with `span` itself; see [`Entry::exact_span`].
+    pub(crate) fn exactly_at(&self, span: Span) -> Self {
+        if self.is_default {
+            self.respanned(|_| span)
+        } else {
+            self.at(span)
+        }
+    }
+
+    fn respanned(&self, respan: impl Fn(Span) -> Span) -> Self {
+        let tokens = self.tokens.clone().into_iter().map(|mut token| {
+            token.set_span(respan(token.span()));
             token
         });
-        Self(respanned.collect())
+        Self {
+            tokens: tokens.collect(),
+            is_default: self.is_default,
+        }
     }
 }
 
 impl ToTokens for CratePath {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        self.0.to_tokens(tokens);
+        self.tokens.to_tokens(tokens);
     }
 }
 
@@ -61,10 +81,26 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The span of the entry itself, as if the user had written what is generated. rustc prints errors that agree in
+    /// words and place once, and the place includes the macro that a span comes from, so paths that name an entry have
+    /// this one. It is no span for variables: they would not be found inside `macro_rules!`.
+    pub(crate) fn exact_span(&self) -> Span {
+        self.last.span()
+    }
+}
+
 impl ToTokens for Entry {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         self.path.to_tokens(tokens);
     }
+}
+
+/// `(arguments)`, where the parentheses are at `span`: a call is placed from its function to its last parenthesis.
+pub(crate) fn parenthesized(arguments: TokenStream, span: Span) -> Group {
+    let mut group = Group::new(Delimiter::Parenthesis, arguments);
+    group.set_span(span);
+    group
 }
 
 /// `tokens` as one writes them in a path: without the spaces between tokens.

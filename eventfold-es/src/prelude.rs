@@ -13,3 +13,4 @@ pub use crate::envelope::{CommandEnvelope, Envelope};
 pub use crate::event::{DomainEvent, RecordedEvent};
 pub use crate::process_manager::{ProcessManager, React, Reaction};
 pub use crate::projection::{EventContext, Project, Projection};
+pub use crate::store::AggregateStore;

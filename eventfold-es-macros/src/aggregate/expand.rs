@@ -62,10 +62,9 @@ fn impl_command(model: &Model) -> TokenStream {
     } = model;
     let at = Span::call_site().located_at(command.span());
     let krate = krate.at(at);
-    let header = quote_spanned!(at=> impl #krate::Command for #command);
-    quote! {
+    quote_spanned! {at=>
         #[automatically_derived]
-        #header {
+        impl #krate::Command for #command {
             type Aggregate = #ident;
         }
     }

@@ -5,7 +5,7 @@ use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{Generics, Type, parse_quote};
 
-use crate::attributes::{self, Grammar, Key, StoredName};
+use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::CratePath;
 use crate::{item, names};
@@ -14,26 +14,31 @@ const GRAMMAR: Grammar = Grammar {
     macro_name: "aggregate",
     keys: &[Key::Name, Key::Command, Key::Event, Key::Error, Key::Crate],
     guesses: &[
-        (
-            &["type", "id", "kind", "aggregate_type", "stream", "rename"],
-            "the stored name is given as `name = \"order\"`",
-        ),
-        (
-            &["commands", "cmd", "handles"],
-            "the enum of commands is given as `command = OrderCommand`",
-        ),
-        (
-            &["events", "domain_event", "emits", "applies"],
-            "the enum of events is given as `event = OrderEvent`",
-        ),
-        (
-            &["errors", "err", "rejection"],
-            "the error is given as `error = OrderError`",
-        ),
-        (
-            &["subscribes", "dispatches"],
-            "an aggregate only decides its own commands; what reacts to events is a `#[process_manager]`",
-        ),
+        Guess {
+            words: &["type", "id", "kind", "aggregate_type", "stream", "rename"],
+            key: Some(Key::Name),
+            answer: "the stored name is given as `name = \"order\"`",
+        },
+        Guess {
+            words: &["commands", "cmd", "handles"],
+            key: Some(Key::Command),
+            answer: "the enum of commands is given as `command = OrderCommand`",
+        },
+        Guess {
+            words: &["events", "domain_event", "emits", "applies"],
+            key: Some(Key::Event),
+            answer: "the enum of events is given as `event = OrderEvent`",
+        },
+        Guess {
+            words: &["errors", "err", "rejection"],
+            key: Some(Key::Error),
+            answer: "the error is given as `error = OrderError`",
+        },
+        Guess {
+            words: &["subscribes", "dispatches"],
+            key: None,
+            answer: "an aggregate only decides its own commands; what reacts to events is a `#[process_manager]`",
+        },
     ],
 };
 

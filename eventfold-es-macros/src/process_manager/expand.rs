@@ -1,10 +1,11 @@
 //! What `#[process_manager]` generates.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::model::Model;
 use crate::attributes::Key;
+use crate::path::{CratePath, Entry, parenthesized};
 use crate::{lists, names};
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -50,19 +51,13 @@ fn impl_process_manager(model: &Model) -> TokenStream {
     let stored_names = subscribes
         .iter()
         .map(|entry| lists::stored_name(entry, krate));
-    let arms = subscribes.iter().map(|entry| {
-        let at = entry.span();
-        let stored_name = lists::stored_name(entry, krate);
-        let spanned = krate.at(at);
-        let event = quote_spanned!(at=> <<#entry as #spanned::Aggregate>::DomainEvent as #spanned::DomainEvent>);
-        let react = quote_spanned!(at=> <Self as #spanned::React<#entry>>::react);
-        quote! {
-            #stored_name => {
-                let event = #event::from_event(event)?;
-                #react(self, &event, &mut reaction);
-            }
-        }
-    });
+    let handlers = lists::handlers(
+        subscribes,
+        "React",
+        &quote!(&mut reaction),
+        &quote!(ReactError),
+        krate,
+    );
     quote! {
         #[automatically_derived]
         impl #krate::ProcessManager for #ident {
@@ -80,14 +75,7 @@ fn impl_process_manager(model: &Model) -> TokenStream {
                 event: &#krate::RecordedEvent,
             ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
                 let mut reaction = #krate::Reaction::new(aggregate_type, stream_id, event);
-                match aggregate_type {
-                    #(#arms)*
-                    _ => {
-                        return ::std::result::Result::Err(#krate::ReactError::UnexpectedAggregate {
-                            aggregate_type: ::std::string::String::from(aggregate_type),
-                        });
-                    }
-                }
+                #handlers
                 ::std::result::Result::Ok(#krate::Reaction::into_envelopes(reaction))
             }
         }
@@ -110,15 +98,15 @@ fn envelope_enum(model: &Model) -> TokenStream {
     };
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
+        let envelope = envelope_of(entry, krate);
         let about = format!("A command for `{}`.", entry.text());
         quote! {
             #[doc = #about]
-            #variant(#krate::Envelope<#entry>),
+            #variant(#envelope),
         }
     });
     quote! {
         #[doc = #about]
-        #[derive(::std::fmt::Debug, ::std::clone::Clone)]
         #vis enum #envelope {
             #(#variants)*
         }
@@ -132,48 +120,86 @@ fn impl_dispatch(model: &Model) -> TokenStream {
         krate,
         ..
     } = model;
-    let (targets, route) = if dispatches.is_empty() {
-        let targets = quote!(fn targets(_: &mut impl #krate::TargetVisitor) {});
-        let route = quote! {
-            fn route<R: #krate::Router>(self, _: R) -> R::Routed {
-                match self {}
-            }
-        };
-        (targets, route)
+    let visits = dispatches
+        .iter()
+        .map(|entry| call(entry, "visit", &quote!(targets), krate));
+    let route = each_variant(model, |variant, envelope, entry| {
+        let route = call(entry, "route", &quote!(#envelope, router), krate);
+        quote!(Self::#variant(#envelope) => #route,)
+    });
+    let clone = each_variant(model, |variant, envelope, entry| {
+        let clone = call(entry, "clone", &quote!(#envelope), krate);
+        quote!(Self::#variant(#envelope) => Self::#variant(#clone),)
+    });
+    let fmt = each_variant(model, |variant, envelope, entry| {
+        let fmt = call(entry, "fmt", &quote!(#envelope, f), krate);
+        quote!(Self::#variant(#envelope) => #fmt,)
+    });
+    let is_empty = dispatches.is_empty();
+    let named = |name: &str| Ident::new(if is_empty { "_" } else { name }, Span::call_site());
+    // A command may be an enum without variants.
+    let unreachable = (!is_empty).then(|| quote!(#[allow(unreachable_code)]));
+    let this = if is_empty {
+        quote!(*self)
     } else {
-        let visits = dispatches.iter().map(|entry| {
-            let at = entry.span();
-            let krate = krate.at(at);
-            quote_spanned!(at=> #krate::TargetVisitor::target::<#entry>(targets);)
-        });
-        let arms = dispatches.iter().map(|entry| {
-            let variant = entry.last();
-            quote!(Self::#variant(envelope) => #krate::Router::typed(router, envelope),)
-        });
-        let targets = quote! {
-            fn targets(targets: &mut impl #krate::TargetVisitor) {
-                #(#visits)*
-            }
-        };
-        let route = quote! {
-            fn route<R: #krate::Router>(self, router: R) -> R::Routed {
-                match self {
-                    #(#arms)*
-                }
-            }
-        };
-        (targets, route)
+        quote!(self)
     };
+    let (targets, router, f) = (named("targets"), named("router"), named("f"));
     quote! {
         #[automatically_derived]
         impl #krate::Dispatch for #envelope {
-            #targets
-            #route
+            fn targets(#targets: &mut impl #krate::TargetVisitor) {
+                #(#visits;)*
+            }
+
+            #unreachable
+            fn route<R: #krate::Router>(self, #router: R) -> R::Routed {
+                match self { #route }
+            }
+        }
+
+        #[automatically_derived]
+        impl ::std::clone::Clone for #envelope {
+            fn clone(&self) -> Self {
+                match #this { #clone }
+            }
+        }
+
+        #[automatically_derived]
+        impl ::std::fmt::Debug for #envelope {
+            fn fmt(&self, #f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                match #this { #fmt }
+            }
         }
     }
 }
 
-fn impl_dispatches_to(model: &Model, entry: &crate::path::Entry) -> TokenStream {
+/// One arm per variant, from its name, the variable for its envelope, and its target.
+fn each_variant(model: &Model, arm: impl Fn(&Ident, Ident, &Entry) -> TokenStream) -> TokenStream {
+    let arms = model.dispatches.iter().map(|entry| {
+        let envelope = Ident::new("envelope", entry.exact_span());
+        arm(entry.last(), envelope, entry)
+    });
+    arms.collect()
+}
+
+/// `<Inventory as Target>::function(arguments)`: the one form in which an entry is used as a target, so that rustc
+/// reports one that is none once, at the entry.
+fn call(entry: &Entry, function: &str, arguments: &TokenStream, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let (function, krate) = (Ident::new(function, at), krate.exactly_at(at));
+    let arguments = parenthesized(arguments.clone(), at);
+    quote_spanned!(at=> <#entry as #krate::__private::Target>::#function #arguments)
+}
+
+/// `Envelope<Inventory>`, again in one form.
+fn envelope_of(entry: &Entry, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let krate = krate.exactly_at(at);
+    quote_spanned!(at=> #krate::Envelope<#entry>)
+}
+
+fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {
     let Model {
         ident,
         envelope,
@@ -181,13 +207,13 @@ fn impl_dispatches_to(model: &Model, entry: &crate::path::Entry) -> TokenStream 
         ..
     } = model;
     let variant = entry.last();
-    let at = Span::call_site().located_at(entry.last().span());
-    let spanned = krate.at(at);
-    let header = quote_spanned!(at=> impl #spanned::DispatchesTo<#entry> for #ident);
-    quote! {
+    let at = entry.span();
+    let addressed = envelope_of(entry, krate);
+    let krate = krate.at(at);
+    quote_spanned! {at=>
         #[automatically_derived]
-        #header {
-            fn envelope(envelope: #krate::Envelope<#entry>) -> #envelope {
+        impl #krate::DispatchesTo<#entry> for #ident {
+            fn envelope(envelope: #addressed) -> #envelope {
                 #envelope::#variant(envelope)
             }
         }

@@ -5,7 +5,7 @@ use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{Generics, Visibility};
 
-use crate::attributes::{self, Grammar, Key, StoredName};
+use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
 use crate::{item, lists, names};
@@ -20,8 +20,8 @@ const GRAMMAR: Grammar = Grammar {
         Key::Crate,
     ],
     guesses: &[
-        (
-            &[
+        Guess {
+            words: &[
                 "subscribe",
                 "subscription",
                 "subscriptions",
@@ -32,15 +32,16 @@ const GRAMMAR: Grammar = Grammar {
                 "listens",
                 "listens_to",
                 "on",
-                "reacts",
-                "reacts_to",
                 "sources",
                 "aggregates",
+                "reacts",
+                "reacts_to",
             ],
-            "the aggregates whose events it reacts to are listed as `subscribes = [Order]`",
-        ),
-        (
-            &[
+            key: Some(Key::Subscribes),
+            answer: "the aggregates whose events it reacts to are listed as `subscribes = [Order]`",
+        },
+        Guess {
+            words: &[
                 "dispatch",
                 "dispatches_to",
                 "commands",
@@ -51,16 +52,14 @@ const GRAMMAR: Grammar = Grammar {
                 "emits",
                 "issues",
             ],
-            "the aggregates it sends commands to are listed as `dispatches = [Inventory]`",
-        ),
-        (
-            &["id", "type", "rename", "process_manager", "saga"],
-            "the stored name is given as `name = \"reservation-saga\"`",
-        ),
-        (
-            &["envelopes"],
-            "the generated enum is named with `envelope = SagaCommand`",
-        ),
+            key: Some(Key::Dispatches),
+            answer: "the aggregates it sends commands to are listed as `dispatches = [Inventory]`",
+        },
+        Guess {
+            words: &["id", "type", "rename", "process_manager", "saga"],
+            key: Some(Key::Name),
+            answer: "the stored name is given as `name = \"reservation-saga\"`",
+        },
     ],
 };
 

@@ -1,7 +1,7 @@
 //! What `#[projection]` generates.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::quote;
 
 use super::model::Model;
 use crate::attributes::Key;
@@ -31,19 +31,13 @@ fn impl_projection(model: &Model) -> TokenStream {
     let stored_names = subscribes
         .iter()
         .map(|entry| lists::stored_name(entry, krate));
-    let arms = subscribes.iter().map(|entry| {
-        let at = entry.span();
-        let stored_name = lists::stored_name(entry, krate);
-        let spanned = krate.at(at);
-        let event = quote_spanned!(at=> <<#entry as #spanned::Aggregate>::DomainEvent as #spanned::DomainEvent>);
-        let project = quote_spanned!(at=> <Self as #spanned::Project<#entry>>::project);
-        quote! {
-            #stored_name => {
-                let event = #event::from_event(event)?;
-                #project(self, &event, &context);
-            }
-        }
-    });
+    let handlers = lists::handlers(
+        subscribes,
+        "Project",
+        &quote!(&context),
+        &quote!(ProjectError),
+        krate,
+    );
     quote! {
         #[automatically_derived]
         impl #krate::Projection for #ident {
@@ -60,14 +54,7 @@ fn impl_projection(model: &Model) -> TokenStream {
                 event: &#krate::RecordedEvent,
             ) -> ::std::result::Result<(), #krate::ProjectError> {
                 let context = #krate::EventContext::new(aggregate_type, stream_id, event);
-                match aggregate_type {
-                    #(#arms)*
-                    _ => {
-                        return ::std::result::Result::Err(#krate::ProjectError::UnexpectedAggregate {
-                            aggregate_type: ::std::string::String::from(aggregate_type),
-                        });
-                    }
-                }
+                #handlers
                 ::std::result::Result::Ok(())
             }
         }

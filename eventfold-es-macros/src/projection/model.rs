@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use syn::Generics;
 
-use crate::attributes::{self, Grammar, Key, StoredName};
+use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
 use crate::{item, lists, names};
@@ -12,8 +12,8 @@ const GRAMMAR: Grammar = Grammar {
     macro_name: "projection",
     keys: &[Key::Subscribes, Key::Name, Key::Crate],
     guesses: &[
-        (
-            &[
+        Guess {
+            words: &[
                 "subscribe",
                 "subscription",
                 "subscriptions",
@@ -24,22 +24,32 @@ const GRAMMAR: Grammar = Grammar {
                 "listens",
                 "listens_to",
                 "on",
+                "sources",
+                "aggregates",
                 "projects",
                 "folds",
                 "from",
-                "sources",
-                "aggregates",
             ],
-            "the aggregates whose events it folds are listed as `subscribes = [Order]`",
-        ),
-        (
-            &["dispatches", "dispatch", "commands", "sends", "targets"],
-            "a projection sends no commands; what does is a `#[process_manager]`",
-        ),
-        (
-            &["id", "type", "rename", "view", "projection"],
-            "the stored name is given as `name = \"sales\"`",
-        ),
+            key: Some(Key::Subscribes),
+            answer: "the aggregates whose events it folds are listed as `subscribes = [Order]`",
+        },
+        Guess {
+            words: &[
+                "dispatches",
+                "dispatch",
+                "commands",
+                "command",
+                "sends",
+                "targets",
+            ],
+            key: None,
+            answer: "a projection sends no commands; what does is a `#[process_manager]`",
+        },
+        Guess {
+            words: &["id", "type", "rename", "view", "projection"],
+            key: Some(Key::Name),
+            answer: "the stored name is given as `name = \"sales\"`",
+        },
     ],
 };
 

@@ -11,10 +11,10 @@ mod testing;
 use std::io;
 use std::path::Path;
 
-pub(crate) use atomic::replace_file;
+use atomic::replace_file;
 pub use files::FileError;
 pub(crate) use files::{FileHandle, Files};
-pub(crate) use sealed::{SealError, seal, unseal};
+pub(crate) use sealed::{SealError, SealedFile};
 pub use system::SystemDisk;
 #[cfg(feature = "testing")]
 pub use testing::{
@@ -89,6 +89,10 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "nobody asks a file whether it is empty"
+)]
 pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
     ///

@@ -1,7 +1,11 @@
+use std::path::{Path, PathBuf};
+
 use eventfold::line_hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use super::{FileError, Files, replace_file};
 
 /// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
 ///
@@ -43,6 +47,39 @@ pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> 
         });
     }
     Ok(serde_json::from_str(sealed.content.get())?)
+}
+
+/// A sealed document at its place.
+pub(crate) struct SealedFile {
+    files: Files,
+    path: PathBuf,
+}
+
+impl SealedFile {
+    pub(crate) fn new(files: Files, path: PathBuf) -> Self {
+        Self { files, path }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The content; the reason if there is one that cannot be used. Blocks.
+    pub(crate) fn load<T: DeserializeOwned>(
+        &self,
+    ) -> Result<Option<Result<T, SealError>>, FileError> {
+        Ok(self.files.read(&self.path)?.map(|bytes| unseal(&bytes)))
+    }
+
+    /// Replaces the content as a whole, durably, and creates the directory if need be. Blocks.
+    pub(crate) fn save(&self, content: &impl Serialize) -> Result<(), FileError> {
+        let bytes = seal(content)
+            .map_err(|error| FileError::new("encode", &self.path, std::io::Error::other(error)))?;
+        if let Some(directory) = self.path.parent() {
+            self.files.create_dir_all(directory)?;
+        }
+        replace_file(&self.files, &self.path, &bytes)
+    }
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub trait React<A: Aggregate>: ProcessManager + SubscribesTo<A> {
     label = "handles the events of `{A}`, which is not in `subscribes`",
     note = "add `{A}` to `subscribes = [..]` of `{Self}`, or remove this impl"
 )]
-pub trait SubscribesTo<A: Aggregate> {}
+pub trait SubscribesTo<A> {}
 
 /// Wraps a command for one of the `dispatches` targets of a process manager; generated.
 pub trait DispatchesTo<A: Aggregate>: ProcessManager {
@@ -125,6 +125,7 @@ pub trait TargetOf<PM: ProcessManager>: Aggregate {
     fn envelope(envelope: Envelope<Self>) -> PM::Envelope;
 }
 
+#[diagnostic::do_not_recommend]
 impl<PM: DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
     fn envelope(envelope: Envelope<A>) -> PM::Envelope {
         <PM as DispatchesTo<A>>::envelope(envelope)

@@ -1,0 +1,41 @@
+//! Dead letters: commands of process managers that their targets did not accept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::CommandEnvelope;
+
+/// A command of a process manager that was not executed, as it stands in `dead_letters.jsonl`, one JSON object per line.
+///
+/// # Examples
+///
+/// ```
+/// let line = r#"{"envelope":{"aggregate_type":"inventory","instance_id":"inv-POST","command":{"Reserve":{"qty":3}},
+///     "context":{"actor":null,"correlation_id":null,"metadata":null}},"error":"POST is not stocked","ts":1700000000}"#;
+/// let letter: eventfold_es::DeadLetter = serde_json::from_str(line)?;
+/// assert_eq!(letter.envelope.instance_id, "inv-POST");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The command with its address.
+    pub envelope: CommandEnvelope,
+    /// Why it was not executed.
+    pub error: String,
+    /// When, in seconds since 1970.
+    pub ts: u64,
+}
+
+/// A dead letter to be written.
+#[derive(Serialize)]
+pub(crate) struct DeadLetterLine<'a> {
+    pub(crate) envelope: &'a CommandEnvelope,
+    pub(crate) error: &'a str,
+    pub(crate) ts: u64,
+}
+
+impl DeadLetterLine<'_> {
+    pub(crate) fn to_line(&self) -> Box<str> {
+        // JSON values and strings always serialize.
+        serde_json::to_string(self).unwrap_or_default().into()
+    }
+}

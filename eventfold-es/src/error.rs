@@ -1,0 +1,330 @@
+//! What can go wrong, one enum per family of operations.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use crate::disk::FileError;
+use crate::event::EventError;
+pub use crate::journal::Damage;
+use crate::journal::local::RecoveryError;
+use crate::journal::{CommitError, JournalError};
+use crate::projection::ProjectError;
+
+/// A store that cannot be opened. Nothing that was in the directory is lost or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another store has the directory open; one process writes a store at a time.
+    #[error("the store at {} is open in {holder}: close it there, or use another directory", path.display())]
+    InUse {
+        /// The base directory.
+        path: PathBuf,
+        /// Who holds it, as the lock file says: `process` and its number.
+        holder: String,
+    },
+    /// The directory holds streams but no journal, as one written by eventfold-es 0.2.0 does.
+    #[error(
+        "{} holds streams but no journal: it was written by eventfold-es 0.2.0, whose directories this version does not adopt \
+         yet. Nothing was changed; open it with 0.2.0, or use another directory", path.display()
+    )]
+    NoJournal {
+        /// The base directory.
+        path: PathBuf,
+    },
+    /// Stored bytes are not what was written. Recovery never guesses.
+    #[error("the store cannot be opened: {0}")]
+    Damaged(#[from] Damage),
+    /// A file operation failed.
+    #[error("the store cannot be opened: {0}")]
+    File(#[from] FileError),
+    /// A registered type has a name that cannot be stored.
+    #[error(
+        "`{name}`, the name of {type_name}, cannot be stored: a name is 1 to 100 bytes of [A-Za-z0-9._-], does not begin with `.` \
+         or `-`, does not end with `.`, and is no device name of Windows"
+    )]
+    InvalidName {
+        /// The name.
+        name: String,
+        /// The Rust type that has it.
+        type_name: &'static str,
+    },
+    /// Two registered types have one stored name.
+    #[error(
+        "both {first} and {second} are stored as `{name}`: give one of them another `name = \"..\"`"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The Rust type that was registered first.
+        first: &'static str,
+        /// The other one.
+        second: &'static str,
+    },
+    /// The stored state of a process manager does not decode into the type that is registered under its name.
+    #[error(
+        "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \
+         `#[serde(default)]`, or register the new type under another name, which starts from the first event"
+    )]
+    ProcessManagerState {
+        /// Its stored name.
+        name: String,
+        /// What serde says.
+        reason: String,
+    },
+    /// The first commit of a process manager could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<RecoveryError> for OpenError {
+    fn from(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::InUse { path, holder } => Self::InUse { path, holder },
+            RecoveryError::NoJournal { path } => Self::NoJournal { path },
+            RecoveryError::Journal(JournalError::File(error)) => Self::File(error),
+            RecoveryError::Journal(JournalError::Damage(error)) => Self::Damaged(error),
+        }
+    }
+}
+
+/// An operation on an open store that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// An instance id that is empty, longer than 512 bytes, or has control characters.
+    #[error("the id {id:?} of `{aggregate_type}` cannot be used: {reason}")]
+    InvalidId {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+        /// The id, cut to 64 characters.
+        id: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An aggregate type whose name cannot be stored, or is taken by another Rust type in this store.
+    #[error("the aggregate {type_name} cannot be used under the name `{name}`: {reason}")]
+    InvalidName {
+        /// The stored name.
+        name: String,
+        /// The Rust type.
+        type_name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A projection or process manager that the store was opened without.
+    #[error("{type_name} is not registered: add `.{method}::<..>()` to the builder of the store")]
+    NotRegistered {
+        /// The Rust type.
+        type_name: &'static str,
+        /// The method of the builder that registers it.
+        method: &'static str,
+    },
+    /// A stream without events.
+    #[error("there is no stream `{instance_id}` of `{aggregate_type}`")]
+    UnknownStream {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+        /// The instance.
+        instance_id: String,
+    },
+    /// A stored event that the program does not understand.
+    #[error(
+        "event {version} of the stream `{instance_id}` of `{aggregate_type}` cannot be read: {source}"
+    )]
+    Undecodable {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+        /// The instance.
+        instance_id: String,
+        /// Which event of the stream, from 1.
+        version: u64,
+        /// Why.
+        source: EventError,
+    },
+    /// An event that would not survive storage; nothing was written.
+    #[error(transparent)]
+    Unstorable(EventError),
+    /// A projection that cannot fold an event; it stays at the one before.
+    #[error("the projection `{name}` cannot fold the event at position {position}: {source}")]
+    Projection {
+        /// Its stored name.
+        name: String,
+        /// The position of the event.
+        position: u64,
+        /// Why.
+        source: ProjectError,
+    },
+    /// Code of the user panicked; what it was computing was discarded.
+    #[error("{what} panicked: {message}")]
+    Panicked {
+        /// Which code.
+        what: String,
+        /// The message of the panic.
+        message: String,
+    },
+    /// Stored bytes are not what was written.
+    #[error(transparent)]
+    Damaged(Arc<Damage>),
+    /// A file operation failed.
+    #[error(transparent)]
+    File(Arc<FileError>),
+    /// The commit was not written, and nothing of it is stored; it can be tried again.
+    #[error("nothing was stored: {reason}")]
+    Refused {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The disk did not say whether the commit is stored. Opening the store again tells.
+    #[error("it is unknown whether the command was stored: {reason}")]
+    OutcomeUnknown {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// An earlier failure left it unknown what is on disk: nothing is written any more, reads go on.
+    #[error("the store takes no more commands until it is opened again: {reason}")]
+    Poisoned {
+        /// The failure.
+        reason: Arc<str>,
+    },
+    /// Another writer has changed the stream.
+    #[error("the stream has version {actual}, but {expected} was expected")]
+    Conflict {
+        /// The version that the command was decided on.
+        expected: u64,
+        /// The version of the stream.
+        actual: u64,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The runtime that the store works on has shut down.
+    #[error("the tokio runtime has shut down")]
+    RuntimeGone,
+}
+
+impl From<JournalError> for StoreError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::File(error) => Self::File(Arc::new(error)),
+            JournalError::Damage(error) => Self::Damaged(Arc::new(error)),
+        }
+    }
+}
+
+impl From<CommitError> for StoreError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused(reason) => Self::Refused { reason },
+            CommitError::OutcomeUnknown(reason) => Self::OutcomeUnknown { reason },
+            CommitError::Poisoned(reason) => Self::Poisoned { reason },
+            CommitError::Conflict { expected, actual } => Self::Conflict { expected, actual },
+            CommitError::Closed => Self::Closed,
+        }
+    }
+}
+
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        Self::File(Arc::new(error))
+    }
+}
+
+/// A command that was not executed.
+///
+/// `E` is the aggregate's own error.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
+    /// The aggregate rejected the command; nothing was stored.
+    #[error(transparent)]
+    Domain(E),
+    /// Another writer kept changing the stream; nothing was stored.
+    #[error(
+        "the stream changed again and again while the command was decided; nothing was stored, try again"
+    )]
+    Conflict,
+    /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
+    #[error("it is unknown whether the command was stored: {reason}")]
+    OutcomeUnknown {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Anything else; nothing was stored.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<StoreError> for ExecuteError<E> {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict { .. } => Self::Conflict,
+            StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// A state that cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the state of `{instance_id}` of `{aggregate_type}` cannot be read: {source}")]
+pub struct StateError {
+    /// The stored name of the aggregate type.
+    pub aggregate_type: String,
+    /// The instance.
+    pub instance_id: String,
+    /// Why.
+    pub source: StoreError,
+}
+
+/// A command that could not be routed or executed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DispatchError {
+    /// No aggregate type of this name is registered.
+    #[error("unknown aggregate type `{0}`: register it with `.aggregate_type::<..>()`")]
+    UnknownAggregateType(String),
+    /// No aggregate is registered for the type of the command.
+    #[error("no aggregate is registered for commands of the type {0}: call `register::<..>()`")]
+    UnknownCommand(&'static str),
+    /// The JSON of the command does not fit the command type of its target.
+    #[error("the command does not fit `{aggregate_type}`: {source}")]
+    Deserialization {
+        /// The stored name of the target.
+        aggregate_type: String,
+        /// What serde says.
+        source: serde_json::Error,
+    },
+    /// The target rejected the command or could not execute it.
+    #[error("{0}")]
+    Execution(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Any error of this crate, for programs that do not tell them apart.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A store could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An operation on a store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A command was rejected or not executed.
+    #[error("{0}")]
+    Execute(Box<dyn std::error::Error + Send + Sync>),
+    /// A state could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A command could not be routed.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// An event could not be encoded or decoded.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<ExecuteError<E>> for Error {
+    fn from(error: ExecuteError<E>) -> Self {
+        Self::Execute(Box::new(error))
+    }
+}

@@ -1,0 +1,72 @@
+//! How much of what is durable has not reached the files derived from the journal.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::streams::lock;
+
+/// How many bytes may wait; while more do and files cannot be written, commits are refused.
+const MAX_BYTES: usize = 64 << 20;
+/// How often somebody who waits looks whether the files can be written again.
+const POLL: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+pub(super) struct Backlog {
+    state: Mutex<BacklogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct BacklogState {
+    bytes: usize,
+    handed_over: u64,
+    done: u64,
+    /// Why the files cannot be written now.
+    failure: Option<Arc<str>>,
+}
+
+impl Backlog {
+    pub(super) fn add(&self, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.bytes += bytes;
+        state.handed_over += 1;
+    }
+
+    pub(super) fn done(&self, bytes: usize, jobs: u64) {
+        let mut state = lock(&self.state);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        state.done += jobs;
+        state.failure = None;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn failed(&self, reason: &str) {
+        lock(&self.state).failure = Some(reason.into());
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is room; the reason if there is none and files cannot be written.
+    pub(super) fn wait_for_room(&self) -> Result<(), Arc<str>> {
+        self.wait_until(|state| state.bytes <= MAX_BYTES)
+    }
+
+    /// Waits until everything that was handed over before this call is written; the reason if files cannot be written.
+    pub(super) fn wait_until_written(&self) -> Result<(), Arc<str>> {
+        let target = lock(&self.state).handed_over;
+        self.wait_until(|state| state.done >= target)
+    }
+
+    fn wait_until(&self, reached: impl Fn(&BacklogState) -> bool) -> Result<(), Arc<str>> {
+        let mut state = lock(&self.state);
+        while !reached(&state) {
+            if let Some(reason) = &state.failure {
+                return Err(Arc::clone(reason));
+            }
+            (state, _) = self
+                .changed
+                .wait_timeout(state, POLL)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! Putting a batch together: numbers, positions, offsets and hashes are assigned here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use eventfold::line_hash;
+
+use super::checkpoint::ProcessManagerState;
+use super::derived::DurableReaction;
+use super::line::{Body, Heading};
+use super::queue::Queued;
+use super::scan::Tip;
+use super::streams::{Extent, StreamSlot, StreamTable};
+use crate::clock::seconds_since_1970;
+use crate::journal::{
+    CommitError, OnDurable, Outcome, ProposedCommit, Receipt, RecordedAppend, RecordedCommit,
+    StreamId,
+};
+
+/// The lengths of the dead-letter files, per process manager, in bytes.
+pub(super) type DeadLetterLengths = HashMap<Arc<str>, u64>;
+
+/// A batch that is put together but not yet durable.
+pub(super) struct Batch {
+    /// Its lines, each with a newline.
+    pub(super) text: String,
+    pub(super) commits: Vec<Prepared>,
+    pub(super) streams: HashMap<StreamId, Planned>,
+    pub(super) dead_letters: DeadLetterLengths,
+    /// The end of the journal once it is durable.
+    pub(super) tip: Tip,
+}
+
+/// One commit of a batch.
+pub(super) struct Prepared {
+    /// Where its line starts.
+    pub(super) offset: u64,
+    pub(super) commit: RecordedCommit,
+    /// Where each of its appends goes in its stream.
+    pub(super) append_offsets: Vec<u64>,
+    pub(super) receipt: Receipt,
+    pub(super) reaction: Option<DurableReaction>,
+    pub(super) on_durable: Option<OnDurable>,
+    pub(super) outcome: Arc<Outcome>,
+}
+
+/// A stream that a batch adds to.
+pub(super) struct Planned {
+    pub(super) slot: Arc<StreamSlot>,
+    /// How long it is once the batch is durable.
+    pub(super) extent: Extent,
+    /// When its first event was committed, if that is in this batch.
+    pub(super) began: Option<u64>,
+}
+
+/// A commit that fits, before the batch is closed.
+struct Draft {
+    body: Body,
+    prepared: Prepared,
+    commit_number: u64,
+}
+
+/// Puts a batch together; commits that do not continue their streams are settled as conflicts and left out.
+pub(super) fn assemble(
+    queued: Vec<Queued>,
+    tip: &Tip,
+    table: &StreamTable,
+    dead_letters: &DeadLetterLengths,
+) -> Batch {
+    let ts = seconds_since_1970();
+    let mut batch = Batch {
+        text: String::new(),
+        commits: Vec::new(),
+        streams: HashMap::new(),
+        dead_letters: HashMap::new(),
+        tip: Tip {
+            batch: tip.batch + 1,
+            ..tip.clone()
+        },
+    };
+    let mut drafts = Vec::with_capacity(queued.len());
+    for Queued {
+        commit, outcome, ..
+    } in queued
+    {
+        match plan(&mut batch, &commit, table, ts) {
+            Ok(()) => drafts.push(draft(&mut batch, commit, outcome, dead_letters)),
+            Err(error) => outcome.settle(Err(error)),
+        }
+    }
+    let count = drafts.len();
+    for (index, mut draft) in drafts.into_iter().enumerate() {
+        let line = draft.body.finish(&Heading {
+            commit: draft.commit_number,
+            batch: batch.tip.batch,
+            end: index + 1 == count,
+            previous: &batch.tip.hash,
+            position: draft.prepared.receipt.first_position,
+            ts,
+        });
+        draft.prepared.offset = batch.tip.offset;
+        batch.tip.hash = line_hash(line.as_bytes());
+        batch.tip.offset += line.len() as u64 + 1;
+        batch.text.push_str(&line);
+        batch.text.push('\n');
+        batch.commits.push(draft.prepared);
+    }
+    batch
+}
+
+/// Checks that the commit continues its streams where they end, before anything of it is noted.
+fn plan(
+    batch: &mut Batch,
+    commit: &ProposedCommit,
+    table: &StreamTable,
+    ts: u64,
+) -> Result<(), CommitError> {
+    for append in &commit.appends {
+        let version = match batch.streams.get(&append.stream) {
+            Some(planned) => planned.extent.version,
+            None => {
+                table
+                    .slot(&append.stream)
+                    .and_then(|slot| slot.extent())
+                    .unwrap_or_default()
+                    .version
+            }
+        };
+        if version != append.expected_version {
+            return Err(CommitError::Conflict {
+                expected: append.expected_version,
+                actual: version,
+            });
+        }
+    }
+    for append in &commit.appends {
+        if batch.streams.contains_key(&append.stream) {
+            continue;
+        }
+        let (slot, began) = match table.slot(&append.stream) {
+            Some(slot) => (slot, None),
+            None => (table.create(&append.stream), Some(ts)),
+        };
+        let planned = Planned {
+            extent: slot.extent().unwrap_or_default(),
+            slot,
+            began,
+        };
+        batch.streams.insert(append.stream.clone(), planned);
+    }
+    Ok(())
+}
+
+fn draft(
+    batch: &mut Batch,
+    commit: ProposedCommit,
+    outcome: Arc<Outcome>,
+    dead_letters: &DeadLetterLengths,
+) -> Draft {
+    batch.tip.commit += 1;
+    let first_position = batch.tip.position + 1;
+    let mut body = Body::default();
+    let mut appends = Vec::with_capacity(commit.appends.len());
+    let mut append_offsets = Vec::with_capacity(commit.appends.len());
+    for append in commit.appends {
+        let Some(planned) = batch.streams.get_mut(&append.stream) else {
+            continue;
+        };
+        let is_new = planned.extent == Extent::default();
+        let append = RecordedAppend {
+            stream: append.stream,
+            first_version: planned.extent.version + 1,
+            lines: append.lines,
+        };
+        body.stream(
+            &append.stream,
+            is_new.then_some(&*planned.slot.directory),
+            append.first_version,
+            planned.extent.bytes,
+            &append.lines,
+        );
+        append_offsets.push(planned.extent.bytes);
+        planned.extent.version += append.lines.len() as u64;
+        planned.extent.bytes += append.byte_count() as u64;
+        appends.push(append);
+    }
+    let recorded = RecordedCommit {
+        first_position,
+        appends,
+    };
+    let receipt = Receipt {
+        first_position,
+        event_count: recorded.event_count(),
+    };
+    batch.tip.position += receipt.event_count;
+    let reaction = commit.reaction.map(|reaction| {
+        let name = Arc::clone(&reaction.process_manager);
+        let length = batch
+            .dead_letters
+            .get(&name)
+            .or_else(|| dead_letters.get(&name))
+            .copied()
+            .unwrap_or_default();
+        body.process_manager(&reaction, length);
+        let mut letters = String::new();
+        for line in &reaction.dead_letters {
+            letters.push_str(line);
+            letters.push('\n');
+        }
+        let length = length + letters.len() as u64;
+        batch.dead_letters.insert(Arc::clone(&name), length);
+        DurableReaction {
+            process_manager: name.to_string(),
+            state: ProcessManagerState {
+                commit: batch.tip.commit,
+                progress: reaction.progress,
+                dead_letters: length,
+            },
+            dead_letters: letters,
+        }
+    });
+    Draft {
+        body,
+        commit_number: batch.tip.commit,
+        prepared: Prepared {
+            offset: 0,
+            commit: recorded,
+            append_offsets,
+            receipt,
+            reaction,
+            on_durable: commit.on_durable,
+            outcome,
+        },
+    }
+}

@@ -1,0 +1,209 @@
+//! Checkpoints: up to where everything derived from the journal is in its files, so that opening starts there.
+//!
+//! A checkpoint is believed only as a whole: if it, or a file it vouches for, is not what was saved, everything is derived
+//! from the whole journal again.
+
+use std::collections::BTreeMap;
+
+use eventfold::line_hash;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::history::IndexEntry;
+use super::layout::Layout;
+use super::line;
+use super::registry::RegistryExtent;
+use super::scan::Tip;
+use crate::disk::{FileError, FileHandle, Files, SealError, SealedFile};
+use crate::journal::{Damage, JournalError, Progress};
+
+/// The content of `meta/checkpoint.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    commit: u64,
+    batch: u64,
+    position: u64,
+    /// Where the line of the commit starts and ends in the journal, newline included.
+    line: (u64, u64),
+    hash: String,
+    pub(super) registry: RegistryExtent,
+    /// The commit up to which the saved progress of each process manager is true.
+    process_managers: BTreeMap<String, u64>,
+    pub(super) index: Vec<IndexEntry>,
+}
+
+/// The content of `process_managers/<NAME>/checkpoint.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedProgress {
+    commit: u64,
+    position: u64,
+    /// The length of `dead_letters.jsonl` in bytes.
+    dead_letters: u64,
+    state: Box<RawValue>,
+}
+
+/// What the journal knows of one process manager.
+#[derive(Debug, Clone)]
+pub(super) struct ProcessManagerState {
+    /// The commit up to which it is true.
+    pub(super) commit: u64,
+    pub(super) progress: Progress,
+    /// The length of the dead-letter file in bytes.
+    pub(super) dead_letters: u64,
+}
+
+pub(super) type ProcessManagerStates = BTreeMap<String, ProcessManagerState>;
+
+impl Checkpoint {
+    pub(super) fn new(
+        tip: &Tip,
+        line_start: u64,
+        registry: RegistryExtent,
+        states: &ProcessManagerStates,
+        index: Vec<IndexEntry>,
+    ) -> Self {
+        Self {
+            commit: tip.commit,
+            batch: tip.batch,
+            position: tip.position,
+            line: (line_start, tip.offset),
+            hash: tip.hash.clone(),
+            registry,
+            process_managers: states
+                .iter()
+                .map(|(name, state)| (name.clone(), state.commit))
+                .collect(),
+            index: index
+                .into_iter()
+                .take_while(|entry| entry.offset < tip.offset)
+                .collect(),
+        }
+    }
+
+    /// The checkpoint, if there is one and it is whole.
+    pub(super) fn load(files: &Files, layout: &Layout) -> Result<Option<Self>, FileError> {
+        let file = SealedFile::new(files.clone(), layout.checkpoint());
+        match file.load()? {
+            None => Ok(None),
+            Some(Ok(checkpoint)) => Ok(Some(checkpoint)),
+            Some(Err(reason)) => {
+                tracing::warn!(path = %file.path().display(), %reason, "the checkpoint is damaged; everything is derived from the journal again");
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn save(&self, files: &Files, layout: &Layout) -> Result<(), FileError> {
+        SealedFile::new(files.clone(), layout.checkpoint()).save(self)
+    }
+
+    pub(super) fn tip(&self) -> Tip {
+        Tip {
+            commit: self.commit,
+            batch: self.batch,
+            position: self.position,
+            offset: self.line.1,
+            hash: self.hash.clone(),
+        }
+    }
+
+    /// Where the line of the last covered commit starts.
+    pub(super) fn line_start(&self) -> u64 {
+        self.line.0
+    }
+
+    /// Checks that the journal still holds the commit that this checkpoint follows.
+    pub(super) fn verify(&self, journal: &FileHandle) -> Result<(), JournalError> {
+        if self.commit == 0 {
+            return Ok(());
+        }
+        let (start, end) = self.line;
+        let line = journal.read_range(start, end.saturating_sub(start))?;
+        let intact = line
+            .strip_suffix(b"\n")
+            .is_some_and(|line| line_hash(line) == self.hash && line::parse(line).is_ok());
+        if intact {
+            return Ok(());
+        }
+        let reason = format!(
+            "commit {} should stand here, which `meta/checkpoint.json` follows. The journal was cut, replaced or \
+             overwritten; restore it from a copy that is at least as new as the checkpoint",
+            self.commit
+        );
+        Err(Damage::new(journal.path(), start, reason).into())
+    }
+
+    /// The progress of each process manager, if all of it is as saved.
+    pub(super) fn process_managers(
+        &self,
+        files: &Files,
+        layout: &Layout,
+    ) -> Result<Option<ProcessManagerStates>, FileError> {
+        let mut states = BTreeMap::new();
+        for (name, commit) in &self.process_managers {
+            let Some(state) = load_progress(files, layout, name, *commit)? else {
+                return Ok(None);
+            };
+            states.insert(name.clone(), state);
+        }
+        Ok(Some(states))
+    }
+}
+
+fn load_progress(
+    files: &Files,
+    layout: &Layout,
+    name: &str,
+    commit: u64,
+) -> Result<Option<ProcessManagerState>, FileError> {
+    let path = layout.process_manager_checkpoint(name);
+    let saved: Result<SavedProgress, _> =
+        match SealedFile::new(files.clone(), path.clone()).load()? {
+            None => Err("it is missing".to_owned()),
+            Some(loaded) => loaded.map_err(|error: SealError| error.to_string()),
+        };
+    let letters = layout.dead_letters(name);
+    let reason = match saved {
+        Err(reason) => reason,
+        Ok(saved) if saved.commit < commit => {
+            format!(
+                "it is true up to commit {}, but commit {commit} was saved",
+                saved.commit
+            )
+        }
+        Ok(saved) => {
+            let length = files.read(&letters)?.map_or(0, |bytes| bytes.len() as u64);
+            if length >= saved.dead_letters {
+                return Ok(Some(ProcessManagerState {
+                    commit: saved.commit,
+                    progress: Progress {
+                        position: saved.position,
+                        state: saved.state,
+                    },
+                    dead_letters: saved.dead_letters,
+                }));
+            }
+            format!(
+                "`dead_letters.jsonl` has {length} bytes of {}",
+                saved.dead_letters
+            )
+        }
+    };
+    tracing::warn!(path = %path.display(), %reason, "the checkpoint of a process manager cannot be used; everything is derived from the journal again");
+    Ok(None)
+}
+
+pub(super) fn save_progress(
+    files: &Files,
+    layout: &Layout,
+    name: &str,
+    state: &ProcessManagerState,
+) -> Result<(), FileError> {
+    let saved = SavedProgress {
+        commit: state.commit,
+        position: state.progress.position,
+        dead_letters: state.dead_letters,
+        state: state.progress.state.clone(),
+    };
+    SealedFile::new(files.clone(), layout.process_manager_checkpoint(name)).save(&saved)
+}

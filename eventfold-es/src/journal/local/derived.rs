@@ -1,0 +1,248 @@
+//! The thread that brings what is durable into the files derived from the journal, and takes checkpoints of them.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::backlog::Backlog;
+use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
+use super::history::History;
+use super::layout::Layout;
+use super::registry::Registry;
+use super::scan::Tip;
+use super::streams::StreamSlot;
+use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::journal::Progress;
+
+/// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
+const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// How long to wait before a file that could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Something to bring into the derived files.
+pub(super) enum Job {
+    Batch(DurableBatch),
+    /// Progress that needed no commit.
+    Progress {
+        process_manager: String,
+        progress: Progress,
+    },
+    /// The last job.
+    Close {
+        take_checkpoint: bool,
+    },
+}
+
+/// A batch that is durable in the journal.
+pub(super) struct DurableBatch {
+    pub(super) streams: Vec<TouchedStream>,
+    pub(super) reactions: Vec<DurableReaction>,
+    pub(super) tip: Tip,
+    /// Where the line of its last commit starts.
+    pub(super) line_start: u64,
+    /// How many bytes of events it has.
+    pub(super) bytes: usize,
+}
+
+pub(super) struct TouchedStream {
+    pub(super) slot: Arc<StreamSlot>,
+    /// When its first event was committed, if that was in this batch.
+    pub(super) began: Option<u64>,
+}
+
+pub(super) struct DurableReaction {
+    pub(super) process_manager: String,
+    pub(super) state: ProcessManagerState,
+    /// Newline-terminated lines that end at `state.dead_letters`.
+    pub(super) dead_letters: String,
+}
+
+pub(super) struct DerivedWriter {
+    pub(super) files: Files,
+    pub(super) layout: Layout,
+    pub(super) registry: Registry,
+    pub(super) states: ProcessManagerStates,
+    pub(super) history: Arc<History>,
+    pub(super) backlog: Arc<Backlog>,
+    /// Up to where everything is in its file.
+    pub(super) tip: Tip,
+    pub(super) line_start: u64,
+    /// Where the last checkpoint ends in the journal.
+    pub(super) checkpoint_end: u64,
+    /// The streams written since the last checkpoint.
+    pub(super) dirty: Vec<Arc<StreamSlot>>,
+}
+
+impl DerivedWriter {
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut batches = Vec::new();
+            let mut is_closing = false;
+            let mut may_take_checkpoint = true;
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                match job {
+                    Job::Batch(batch) => batches.push(batch),
+                    Job::Progress {
+                        process_manager,
+                        progress,
+                    } => {
+                        // The batches before it are written first: it is true up to the last of them.
+                        self.write(&batches, is_closing);
+                        batches.clear();
+                        self.note(process_manager, progress);
+                    }
+                    Job::Close { take_checkpoint } => {
+                        is_closing = true;
+                        may_take_checkpoint = take_checkpoint;
+                    }
+                }
+                next = jobs.try_recv().ok();
+            }
+            let is_written = self.write(&batches, is_closing);
+            let is_due = self.tip.offset >= self.checkpoint_end + CHECKPOINT_BYTES;
+            if is_written
+                && may_take_checkpoint
+                && (is_due || is_closing)
+                && let Err(error) = self.take_checkpoint()
+            {
+                tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
+            }
+            if is_closing {
+                return;
+            }
+        }
+    }
+
+    fn note(&mut self, process_manager: String, progress: Progress) {
+        if let Some(state) = self.states.get_mut(&process_manager) {
+            state.commit = self.tip.commit;
+            state.progress = progress;
+        }
+    }
+
+    /// Writes the batches, however often it takes; gives up only while closing, since opening writes them again.
+    fn write(&mut self, batches: &[DurableBatch], is_closing: bool) -> bool {
+        let Some(last) = batches.last() else {
+            return true;
+        };
+        for touched in batches.iter().flat_map(|batch| &batch.streams) {
+            if let Some(ts) = touched.began {
+                self.registry.add(&touched.slot, ts);
+            }
+        }
+        while let Err(error) = self.write_files(batches) {
+            tracing::warn!(%error, "what is durable in the journal cannot be written to its own file yet");
+            self.backlog.failed(&error.to_string());
+            if is_closing {
+                return false;
+            }
+            std::thread::sleep(RETRY);
+        }
+        for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
+            self.states
+                .insert(reaction.process_manager.clone(), reaction.state.clone());
+        }
+        self.tip = last.tip.clone();
+        self.line_start = last.line_start;
+        let bytes = batches.iter().map(|batch| batch.bytes).sum();
+        self.backlog.done(bytes, batches.len() as u64);
+        true
+    }
+
+    fn write_files(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
+        for touched in batches.iter().flat_map(|batch| &batch.streams) {
+            let slot = &touched.slot;
+            let unwritten = slot.unwritten();
+            let Some(first) = unwritten.first() else {
+                continue;
+            };
+            let mut text = String::new();
+            for append in &unwritten {
+                append.push_text(&mut text);
+            }
+            open_stream(&self.files, &self.layout, slot)?
+                .write_all_at(text.as_bytes(), first.offset)?;
+            slot.written(unwritten.len());
+            self.dirty.push(Arc::clone(slot));
+        }
+        for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
+            if reaction.dead_letters.is_empty() {
+                continue;
+            }
+            let name = &reaction.process_manager;
+            self.files
+                .create_dir_all(&self.layout.process_manager(name))?;
+            let file = self
+                .files
+                .open(&self.layout.dead_letters(name), OpenMode::Write)?;
+            let offset = reaction.state.dead_letters - reaction.dead_letters.len() as u64;
+            file.write_all_at(reaction.dead_letters.as_bytes(), offset)?;
+        }
+        self.registry.flush()
+    }
+
+    fn take_checkpoint(&mut self) -> Result<(), FileError> {
+        if !self.files.sync_file_system(self.layout.base())? {
+            self.sync_files()?;
+        }
+        for (name, state) in &self.states {
+            save_progress(&self.files, &self.layout, name, state)?;
+        }
+        Checkpoint::new(
+            &self.tip,
+            self.line_start,
+            self.registry.extent().clone(),
+            &self.states,
+            self.history.index(),
+        )
+        .save(&self.files, &self.layout)?;
+        self.checkpoint_end = self.tip.offset;
+        self.dirty.clear();
+        Ok(())
+    }
+
+    /// Where the platform cannot sync the file system as a whole: each file and directory on its own.
+    fn sync_files(&mut self) -> Result<(), FileError> {
+        self.registry.sync()?;
+        self.files.sync_dir(&self.layout.meta())?;
+        let mut directories = std::collections::BTreeSet::from([self.layout.base().to_owned()]);
+        for slot in &self.dirty {
+            let stream = &slot.stream;
+            open_stream(&self.files, &self.layout, slot)?.sync_data()?;
+            let directory = self.layout.stream(&stream.aggregate_type, &slot.directory);
+            directories.extend(
+                directory
+                    .ancestors()
+                    .take_while(|ancestor| ancestor.starts_with(self.layout.streams()))
+                    .map(ToOwned::to_owned),
+            );
+        }
+        for (name, state) in &self.states {
+            let directory = self.layout.process_manager(name);
+            self.files.create_dir_all(&directory)?;
+            if state.dead_letters > 0 {
+                let letters = self.layout.dead_letters(name);
+                self.files.open(&letters, OpenMode::Write)?.sync_data()?;
+            }
+            directories.extend(directory.parent().map(ToOwned::to_owned));
+            directories.insert(directory);
+        }
+        for directory in directories {
+            self.files.sync_dir(&directory)?;
+        }
+        Ok(())
+    }
+}
+
+fn open_stream(files: &Files, layout: &Layout, slot: &StreamSlot) -> Result<FileHandle, FileError> {
+    let (aggregate_type, directory) = (&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_file(aggregate_type, directory);
+    match files.open(&path, OpenMode::Write) {
+        Err(error) if error.is_not_found() => {
+            files.create_dir_all(&layout.stream(aggregate_type, directory))?;
+            files.open(&path, OpenMode::Write)
+        }
+        opened => opened,
+    }
+}

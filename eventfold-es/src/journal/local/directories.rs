@@ -1,0 +1,167 @@
+//! From ids to directories: one to one, safe on every file system, and readable where that is possible.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+
+use eventfold::line_hash;
+
+use crate::names::is_reserved_device;
+
+/// The longest directory name that is derived from an id, in bytes; file systems allow 255.
+const MAX_DIRECTORY_BYTES: usize = 200;
+
+/// The directories that are taken, per aggregate type, without regard to case.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    taken: HashMap<String, HashSet<String>>,
+}
+
+impl Directories {
+    pub(super) fn take(&mut self, aggregate_type: &str, directory: &str) {
+        match self.taken.get_mut(aggregate_type) {
+            Some(taken) => {
+                taken.insert(directory.to_ascii_lowercase());
+            }
+            None => {
+                let taken = HashSet::from([directory.to_ascii_lowercase()]);
+                self.taken.insert(aggregate_type.to_owned(), taken);
+            }
+        }
+    }
+
+    pub(super) fn give_back(&mut self, aggregate_type: &str, directory: &str) {
+        if let Some(taken) = self.taken.get_mut(aggregate_type) {
+            taken.remove(&directory.to_ascii_lowercase());
+        }
+    }
+
+    /// Chooses and takes the directory of a new stream.
+    pub(super) fn choose(&mut self, aggregate_type: &str, id: &str) -> String {
+        let mut candidate = if keeps_its_name(id) {
+            id.to_owned()
+        } else {
+            percent_encode(id, false)
+        };
+        if self.is_taken(aggregate_type, &candidate) {
+            candidate = percent_encode(id, true);
+        }
+        let mut attempt = 0_u32;
+        while candidate.len() > MAX_DIRECTORY_BYTES || self.is_taken(aggregate_type, &candidate) {
+            candidate = shorten(id, attempt);
+            attempt += 1;
+        }
+        self.take(aggregate_type, &candidate);
+        candidate
+    }
+
+    fn is_taken(&self, aggregate_type: &str, directory: &str) -> bool {
+        self.taken
+            .get(aggregate_type)
+            .is_some_and(|taken| taken.contains(&directory.to_ascii_lowercase()))
+    }
+}
+
+fn keeps_its_name(id: &str) -> bool {
+    id.bytes().all(is_plain)
+        && id.len() <= MAX_DIRECTORY_BYTES
+        && !id.starts_with('.')
+        && !id.ends_with('.')
+        && !is_reserved_device(id.as_bytes())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// Encodes what is not plain; of an id that is reserved, its first and last characters too; of a twin, every letter.
+fn percent_encode(id: &str, is_twin: bool) -> String {
+    let reserved = id.bytes().all(is_plain);
+    let last = id.len().saturating_sub(1);
+    let mut encoded = String::with_capacity(id.len() + 8);
+    for (index, byte) in id.bytes().enumerate() {
+        let encode = !is_plain(byte)
+            || (is_twin && byte.is_ascii_alphabetic())
+            || (reserved && !is_twin && index == 0)
+            || (byte == b'.' && (index == 0 || index == last));
+        if encode {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        } else {
+            encoded.push(char::from(byte));
+        }
+    }
+    encoded
+}
+
+/// A readable beginning and the hash of the id; `~` occurs in no other directory name.
+fn shorten(id: &str, attempt: u32) -> String {
+    let start: String = percent_encode(id, false)
+        .chars()
+        .take(MAX_DIRECTORY_BYTES - 40)
+        .collect();
+    let hash = line_hash(id.as_bytes());
+    match attempt {
+        0 => format!("{start}~{hash}"),
+        attempt => format!("{start}~{hash}~{attempt}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_ids_keep_their_name() {
+        let mut directories = Directories::default();
+        for id in ["ord-1", "a.b", "85123A", "x_y", "Ord-2"] {
+            assert_eq!(directories.choose("order", id), id);
+        }
+    }
+
+    #[test]
+    fn other_ids_are_encoded_and_stay_inside() {
+        let mut directories = Directories::default();
+        let cases = [
+            (".", "%2E"),
+            ("..", "%2E%2E"),
+            ("../../x", "%2E.%2F..%2Fx"),
+            ("/etc/passwd", "%2Fetc%2Fpasswd"),
+            ("a/b", "a%2Fb"),
+            ("CON", "%43ON"),
+            ("nul.txt", "%6Eul.txt"),
+            ("trailing.", "%74railing%2E"),
+            ("Ä", "%C3%84"),
+            ("BANK CHARGES", "BANK%20CHARGES"),
+            ("100%", "100%25"),
+        ];
+        for (id, directory) in cases {
+            assert_eq!(directories.choose("order", id), directory, "{id}");
+        }
+    }
+
+    #[test]
+    fn twins_that_differ_in_case_get_different_directories() {
+        let mut directories = Directories::default();
+        let mut seen = HashSet::new();
+        for id in [
+            "47591d", "47591D", "abc", "ABC", "Abc", "aBC", "%61bc", "ä", "Ä",
+        ] {
+            let directory = directories.choose("inventory", id);
+            assert!(
+                seen.insert(directory.to_ascii_lowercase()),
+                "{id} -> {directory}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_ids_are_shortened_and_stay_apart() {
+        let mut directories = Directories::default();
+        let mut seen = HashSet::new();
+        for end in ["a", "b", "A"] {
+            let directory = directories.choose("order", &format!("{}{end}", "é".repeat(250)));
+            assert!(directory.len() <= 255);
+            assert!(seen.insert(directory.to_ascii_lowercase()));
+        }
+    }
+}

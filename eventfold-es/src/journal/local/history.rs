@@ -1,0 +1,222 @@
+//! Reading what is durable, in order: the latest commits from memory, older ones from the journal's file.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::layout::Layout;
+use super::line;
+use super::streams::lock;
+use crate::disk::{Files, OpenMode};
+use crate::journal::{Cursor, Damage, JournalError, RecordedAppend, RecordedCommit, StreamId};
+
+/// How many bytes of events stay in memory for those who follow.
+const RECENT_BYTES: usize = 8 << 20;
+/// The distance of the entries of the index, in bytes of the journal.
+const INDEX_STEP: u64 = 64 << 10;
+/// How much of the file one read takes.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Where in the file the events from a position on are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct IndexEntry {
+    /// The first position of a commit.
+    pub(super) position: u64,
+    /// Where its line starts.
+    pub(super) offset: u64,
+}
+
+/// The durable part of the journal, to be read.
+pub(super) struct History {
+    files: Files,
+    layout: Layout,
+    recent: Mutex<Recent>,
+    index: Mutex<Vec<IndexEntry>>,
+    /// The end of the last durable line in the file.
+    end: AtomicU64,
+    durable: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Recent {
+    commits: VecDeque<Arc<RecordedCommit>>,
+    bytes: usize,
+}
+
+impl History {
+    pub(super) fn new(
+        files: Files,
+        layout: Layout,
+        index: Vec<IndexEntry>,
+        end: u64,
+        position: u64,
+    ) -> Self {
+        Self {
+            files,
+            layout,
+            recent: Mutex::default(),
+            index: Mutex::new(index),
+            end: AtomicU64::new(end),
+            durable: watch::Sender::new(position),
+        }
+    }
+
+    pub(super) fn durable(&self) -> watch::Receiver<u64> {
+        self.durable.subscribe()
+    }
+
+    pub(super) fn index(&self) -> Vec<IndexEntry> {
+        lock(&self.index).clone()
+    }
+
+    /// Adds a durable commit whose line starts at `offset`; not yet announced.
+    pub(super) fn push(&self, commit: Arc<RecordedCommit>, offset: u64) {
+        if commit.event_count() == 0 {
+            return;
+        }
+        note(&mut lock(&self.index), commit.first_position, offset);
+        let mut recent = lock(&self.recent);
+        recent.bytes += commit.byte_count();
+        recent.commits.push_back(commit);
+        while recent.bytes > RECENT_BYTES && recent.commits.len() > 1 {
+            if let Some(oldest) = recent.commits.pop_front() {
+                recent.bytes -= oldest.byte_count();
+            }
+        }
+    }
+
+    /// Announces everything that was pushed, up to `end` in the file.
+    pub(super) fn publish(&self, end: u64, position: u64) {
+        self.end.store(end, Ordering::Release);
+        self.durable.send_if_modified(|durable| {
+            let moved = *durable != position;
+            *durable = position;
+            moved
+        });
+    }
+
+    /// The commits behind the cursor, if the first of them is still in memory.
+    pub(super) fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>> {
+        let durable = *self.durable.borrow();
+        if cursor.position >= durable {
+            return Some(Vec::new());
+        }
+        let recent = lock(&self.recent);
+        let oldest = recent.commits.front()?;
+        if oldest.first_position > cursor.position + 1 {
+            return None;
+        }
+        let start = recent
+            .commits
+            .partition_point(|commit| commit.last_position() <= cursor.position);
+        let mut bytes = 0;
+        let mut read = Vec::new();
+        for commit in recent.commits.range(start..) {
+            if commit.last_position() > durable || bytes > READ_BYTES as usize {
+                break;
+            }
+            bytes += commit.byte_count();
+            cursor.position = commit.last_position();
+            cursor.hint = 0;
+            read.push(Arc::clone(commit));
+        }
+        Some(read)
+    }
+
+    pub(super) fn read_on(
+        &self,
+        cursor: &mut Cursor,
+    ) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
+        match self.read_recent(cursor) {
+            Some(read) => Ok(read),
+            None => self.read_file(cursor),
+        }
+    }
+
+    fn read_file(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
+        let path = self.layout.journal_file();
+        let file = self.files.open(&path, OpenMode::Read)?;
+        let end = self.end.load(Ordering::Acquire);
+        let mut offset = match cursor.hint {
+            0 => self.offset_of(cursor.position + 1),
+            hint => hint,
+        };
+        let mut read = Vec::new();
+        let mut window = READ_BYTES;
+        while offset < end && read.is_empty() {
+            let bytes = file.read_range(offset, window.min(end - offset))?;
+            let mut consumed = 0;
+            for text in bytes.split_inclusive(|byte| *byte == b'\n') {
+                let Some(text) = text.strip_suffix(b"\n") else {
+                    break;
+                };
+                let at = offset + consumed as u64;
+                let commit = line::parse(text).map_err(|reason| Damage::new(&path, at, reason))?;
+                consumed += text.len() + 1;
+                if commit.data.event_count() == 0 {
+                    continue;
+                }
+                let commit = recorded(&commit.data);
+                if commit.last_position() <= cursor.position {
+                    continue;
+                }
+                if commit.first_position > cursor.position + 1 {
+                    let reason = format!(
+                        "the events at position {} are missing; the next commit begins at {}",
+                        cursor.position + 1,
+                        commit.first_position
+                    );
+                    return Err(Damage::new(&path, at, reason).into());
+                }
+                cursor.position = commit.last_position();
+                read.push(Arc::new(commit));
+            }
+            if consumed == 0 {
+                if offset + window >= end {
+                    return Err(Damage::new(&path, offset, "the last commit has no end").into());
+                }
+                // One line is longer than the window.
+                window *= 2;
+                continue;
+            }
+            offset += consumed as u64;
+            cursor.hint = offset;
+        }
+        Ok(read)
+    }
+
+    fn offset_of(&self, position: u64) -> u64 {
+        let index = lock(&self.index);
+        let next = index.partition_point(|entry| entry.position <= position);
+        next.checked_sub(1)
+            .and_then(|found| index.get(found))
+            .map_or(0, |entry| entry.offset)
+    }
+}
+
+/// Adds an entry to the index if the last one is far enough away.
+pub(super) fn note(index: &mut Vec<IndexEntry>, position: u64, offset: u64) {
+    let is_due = index
+        .last()
+        .is_none_or(|last| offset >= last.offset + INDEX_STEP && position > last.position);
+    if is_due {
+        index.push(IndexEntry { position, offset });
+    }
+}
+
+pub(super) fn recorded(data: &line::CommitData<'_>) -> RecordedCommit {
+    RecordedCommit {
+        first_position: data.position,
+        appends: data
+            .streams
+            .iter()
+            .map(|stream| RecordedAppend {
+                stream: StreamId::new(&stream.aggregate_type, &stream.id),
+                first_version: stream.version,
+                lines: stream.lines.iter().map(|line| line.get().into()).collect(),
+            })
+            .collect(),
+    }
+}

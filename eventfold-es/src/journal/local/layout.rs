@@ -1,0 +1,81 @@
+use std::path::{Path, PathBuf};
+
+/// Where everything is below the base directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    base: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(base: &Path) -> Self {
+        Self {
+            base: base.to_owned(),
+        }
+    }
+
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
+    pub(crate) fn meta(&self) -> PathBuf {
+        self.base.join("meta")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.base.join("meta/lock")
+    }
+
+    pub(crate) fn checkpoint(&self) -> PathBuf {
+        self.base.join("meta/checkpoint.json")
+    }
+
+    pub(crate) fn registry(&self) -> PathBuf {
+        self.base.join("meta/streams.jsonl")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.base.join("meta/journal")
+    }
+
+    pub(crate) fn journal_file(&self) -> PathBuf {
+        self.base.join("meta/journal/app.jsonl")
+    }
+
+    /// Where the bytes of an incomplete last batch are kept for inspection.
+    pub(crate) fn incomplete_batch(&self, batch: u64) -> PathBuf {
+        self.journal()
+            .join(format!("incomplete-batch-{batch}.jsonl"))
+    }
+
+    pub(crate) fn streams(&self) -> PathBuf {
+        self.base.join("streams")
+    }
+
+    pub(crate) fn stream(&self, aggregate_type: &str, directory: &str) -> PathBuf {
+        self.streams().join(aggregate_type).join(directory)
+    }
+
+    pub(crate) fn stream_file(&self, aggregate_type: &str, directory: &str) -> PathBuf {
+        self.stream(aggregate_type, directory).join("app.jsonl")
+    }
+
+    pub(crate) fn process_manager(&self, name: &str) -> PathBuf {
+        self.base.join("process_managers").join(name)
+    }
+
+    pub(crate) fn process_manager_checkpoint(&self, name: &str) -> PathBuf {
+        self.process_manager(name).join("checkpoint.json")
+    }
+
+    pub(crate) fn dead_letters(&self, name: &str) -> PathBuf {
+        self.process_manager(name).join("dead_letters.jsonl")
+    }
+
+    pub(crate) fn projection(&self, name: &str) -> PathBuf {
+        self.base.join("projections").join(name)
+    }
+
+    pub(crate) fn projection_checkpoint(&self, name: &str) -> PathBuf {
+        self.projection(name).join("checkpoint.json")
+    }
+}

@@ -1,0 +1,151 @@
+//! The commits that wait for the writer.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::streams::lock;
+use crate::journal::{CommitError, Outcome, ProposedCommit};
+
+/// How many commits may wait.
+const CAPACITY: usize = 8192;
+/// How many commits one batch may hold.
+const BATCH_COMMITS: usize = 1024;
+/// How many bytes of events one batch may hold, unless a single commit is larger.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A commit on its way to the writer.
+pub(super) struct Queued {
+    pub(super) commit: ProposedCommit,
+    pub(super) outcome: Arc<Outcome>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Queued {
+    fn byte_count(&self) -> usize {
+        self.commit
+            .appends
+            .iter()
+            .flat_map(|append| &append.lines)
+            .map(|line| line.len())
+            .sum()
+    }
+}
+
+pub(super) struct Queue {
+    room: Arc<Semaphore>,
+    state: Mutex<QueueState>,
+    ready: Condvar,
+    /// Raised by each failure that undoes commits.
+    epoch: AtomicU64,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Queued>,
+    is_closed: bool,
+    poison: Option<Arc<str>>,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(CAPACITY)),
+            state: Mutex::default(),
+            ready: Condvar::new(),
+            epoch: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn room(&self) -> &Arc<Semaphore> {
+        &self.room
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(super) fn poison(&self) -> Option<Arc<str>> {
+        lock(&self.state).poison.clone()
+    }
+
+    pub(super) fn push(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
+        let outcome = Arc::new(Outcome::default());
+        let mut state = lock(&self.state);
+        let refusal = match &state.poison {
+            Some(reason) => Some(CommitError::Poisoned(Arc::clone(reason))),
+            None if state.is_closed => Some(CommitError::Closed),
+            None if commit.epoch != self.epoch() => Some(CommitError::Refused(
+                "an earlier commit that this one was decided on could not be written; try again"
+                    .into(),
+            )),
+            None => None,
+        };
+        match refusal {
+            Some(error) => outcome.settle(Err(error)),
+            None => {
+                state.waiting.push_back(Queued {
+                    commit,
+                    outcome: Arc::clone(&outcome),
+                    _room: room,
+                });
+                self.ready.notify_one();
+            }
+        }
+        outcome
+    }
+
+    /// Waits for commits and takes as many as fit into a batch; none when the queue is closed and empty.
+    pub(super) fn take(&self) -> Vec<Queued> {
+        let mut state = lock(&self.state);
+        while state.waiting.is_empty() && !state.is_closed {
+            state = self
+                .ready
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while let Some(next) = state.waiting.front() {
+            bytes += next.byte_count();
+            if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH_COMMITS) {
+                break;
+            }
+            batch.extend(state.waiting.pop_front());
+        }
+        batch
+    }
+
+    /// Fails everything that was handed over so far; what comes from now on was decided on what is durable.
+    pub(super) fn undo(&self, error: &CommitError) {
+        let mut state = lock(&self.state);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        for queued in state.waiting.drain(..) {
+            queued.outcome.settle(Err(error.clone()));
+        }
+    }
+
+    /// Fails everything that was handed over and refuses everything that comes.
+    pub(super) fn poison_with(&self, reason: &str) {
+        let mut state = lock(&self.state);
+        if state.poison.is_none() {
+            tracing::error!(
+                reason,
+                "the store is poisoned: nothing can be written any more"
+            );
+            state.poison = Some(reason.into());
+        }
+        let error = CommitError::Poisoned(state.poison.clone().unwrap_or_default());
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        for queued in state.waiting.drain(..) {
+            queued.outcome.settle(Err(error.clone()));
+        }
+    }
+
+    pub(super) fn close(&self) {
+        lock(&self.state).is_closed = true;
+        self.ready.notify_all();
+    }
+}

@@ -1,0 +1,243 @@
+//! Writing again, from the journal, what may not have reached the files derived from it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::checkpoint::{ProcessManagerState, ProcessManagerStates};
+use super::layout::Layout;
+use super::line::CommitLine;
+use super::registry::Registry;
+use super::streams::{Extent, StreamSlot, StreamTable};
+use crate::disk::{FileHandle, Files, OpenMode};
+use crate::journal::{Damage, JournalError, Progress, StreamId};
+
+/// How many bytes are collected before they are written.
+const PENDING_BYTES: usize = 32 << 20;
+
+/// Applies commits, in order, to the stream files, the registry, the progress of process managers and their dead letters.
+///
+/// Bytes are always written at the recorded offsets, never skipped because equal ones seem to be there: what is read back
+/// may be in the page cache only.
+pub(super) struct Redo<'a> {
+    files: &'a Files,
+    layout: &'a Layout,
+    table: &'a StreamTable,
+    registry: &'a mut Registry,
+    states: &'a mut ProcessManagerStates,
+    streams: HashMap<StreamId, Window>,
+    dead_letters: BTreeMap<String, Text>,
+    pending: usize,
+}
+
+/// The part of a stream that is written again.
+struct Window {
+    slot: Arc<StreamSlot>,
+    version: u64,
+    text: Text,
+    is_checked: bool,
+}
+
+/// Bytes that belong at an offset.
+#[derive(Default)]
+struct Text {
+    offset: u64,
+    pending: String,
+}
+
+impl Text {
+    fn end(&self) -> u64 {
+        self.offset + self.pending.len() as u64
+    }
+}
+
+impl<'a> Redo<'a> {
+    pub(super) fn new(
+        files: &'a Files,
+        layout: &'a Layout,
+        table: &'a StreamTable,
+        registry: &'a mut Registry,
+        states: &'a mut ProcessManagerStates,
+    ) -> Self {
+        Self {
+            files,
+            layout,
+            table,
+            registry,
+            states,
+            streams: HashMap::new(),
+            dead_letters: BTreeMap::new(),
+            pending: 0,
+        }
+    }
+
+    /// Takes the commit on the line at `at` of the journal.
+    pub(super) fn commit(&mut self, commit: &CommitLine<'_>, at: u64) -> Result<(), JournalError> {
+        let data = &commit.data;
+        for stream in &data.streams {
+            let id = StreamId::new(&stream.aggregate_type, &stream.id);
+            let window = match self.streams.entry(id) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    let slot = match (self.table.slot(entry.key()), stream.dir.as_deref()) {
+                        (Some(slot), _) => slot,
+                        (None, Some(directory)) => {
+                            let slot = self.table.restore(entry.key().clone(), directory);
+                            self.registry.add(&slot, commit.ts);
+                            slot
+                        }
+                        (None, None) => {
+                            let reason = format!(
+                                "commit {} continues the stream `{}` of `{}`, which the stream registry does not know",
+                                data.commit, stream.id, stream.aggregate_type
+                            );
+                            return Err(Damage::new(self.layout.journal_file(), at, reason).into());
+                        }
+                    };
+                    entry.insert(Window {
+                        slot,
+                        version: stream.version.saturating_sub(1),
+                        text: Text {
+                            offset: stream.offset,
+                            pending: String::new(),
+                        },
+                        is_checked: false,
+                    })
+                }
+            };
+            if window.version + 1 != stream.version || window.text.end() != stream.offset {
+                let reason = format!(
+                    "commit {} continues the stream `{}` of `{}` at version {} and byte {}, but it ends at version {} and byte {}",
+                    data.commit,
+                    stream.id,
+                    stream.aggregate_type,
+                    stream.version,
+                    stream.offset,
+                    window.version,
+                    window.text.end()
+                );
+                return Err(Damage::new(self.layout.journal_file(), at, reason).into());
+            }
+            for line in &stream.lines {
+                window.text.pending.push_str(line.get());
+                window.text.pending.push('\n');
+                window.version += 1;
+                self.pending += line.get().len() + 1;
+            }
+        }
+        for process_manager in &data.process_managers {
+            let name: &str = &process_manager.name;
+            let letters = self
+                .dead_letters
+                .entry(name.to_owned())
+                .or_insert_with(|| Text {
+                    offset: process_manager.dead_letters.offset,
+                    pending: String::new(),
+                });
+            for line in &process_manager.dead_letters.lines {
+                letters.pending.push_str(line.get());
+                letters.pending.push('\n');
+            }
+            let is_newer = self
+                .states
+                .get(name)
+                .is_none_or(|state| state.commit < data.commit);
+            if is_newer {
+                let state = ProcessManagerState {
+                    commit: data.commit,
+                    progress: Progress {
+                        position: process_manager.position,
+                        state: process_manager.state.to_owned(),
+                    },
+                    dead_letters: letters.end(),
+                };
+                self.states.insert(name.to_owned(), state);
+            }
+        }
+        if self.pending > PENDING_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything that was taken.
+    pub(super) fn finish(mut self) -> Result<(), JournalError> {
+        self.write()?;
+        for window in self.streams.values() {
+            let slot = &window.slot;
+            let path = self
+                .layout
+                .stream_file(&slot.stream.aggregate_type, &slot.directory);
+            let length = self.files.open(&path, OpenMode::Write)?.len()?;
+            if length > window.text.end() {
+                let reason = format!(
+                    "{} bytes stand behind the last event that the journal wrote to this stream. They were written by another \
+                     program, or belong to another copy of the store; move them away to go on",
+                    length - window.text.end()
+                );
+                return Err(Damage::new(path, window.text.end(), reason).into());
+            }
+            let extent = Extent {
+                version: window.version,
+                bytes: window.text.end(),
+            };
+            self.table.set_extent(slot, extent);
+        }
+        for (name, letters) in &self.dead_letters {
+            self.files
+                .create_dir_all(&self.layout.process_manager(name))?;
+            let file = self
+                .files
+                .open(&self.layout.dead_letters(name), OpenMode::Write)?;
+            file.write_all_at(letters.pending.as_bytes(), letters.offset)?;
+            file.set_len(letters.end())?;
+        }
+        self.registry.flush()?;
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), JournalError> {
+        for window in self.streams.values_mut() {
+            if window.text.pending.is_empty() {
+                continue;
+            }
+            let slot = &window.slot;
+            let (aggregate_type, directory) = (&slot.stream.aggregate_type, &slot.directory);
+            let path = self.layout.stream_file(aggregate_type, directory);
+            self.files
+                .create_dir_all(&self.layout.stream(aggregate_type, directory))?;
+            let file = self.files.open(&path, OpenMode::Write)?;
+            if !window.is_checked {
+                check_before(&path, &file, window.text.offset)?;
+                window.is_checked = true;
+            }
+            file.write_all_at(window.text.pending.as_bytes(), window.text.offset)?;
+            window.text.offset = window.text.end();
+            window.text.pending.clear();
+        }
+        self.pending = 0;
+        Ok(())
+    }
+}
+
+/// What stands before the window must be there and end in a newline.
+fn check_before(path: &Path, file: &FileHandle, offset: u64) -> Result<(), JournalError> {
+    let Some(last) = offset.checked_sub(1) else {
+        return Ok(());
+    };
+    match file.read_range(last, 1)?.first() {
+        Some(b'\n') => Ok(()),
+        Some(_) => Err(Damage::new(
+            path,
+            last,
+            "an event should end here, but there is no newline",
+        )
+        .into()),
+        None => {
+            let reason = format!(
+                "the stream should have {offset} bytes before what the journal writes again"
+            );
+            Err(Damage::new(path, file.len()?, reason).into())
+        }
+    }
+}

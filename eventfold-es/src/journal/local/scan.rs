@@ -1,0 +1,415 @@
+//! Reading the journal when the store is opened: which batches are complete, and what an unfinished write left behind.
+
+use std::path::Path;
+
+use eventfold::line_hash;
+
+use super::line::{self, NO_HASH};
+use crate::disk::{FileError, FileHandle};
+use crate::journal::{Damage, JournalError};
+
+/// The unit that a disk writes as a whole.
+const SECTOR_BYTES: u64 = 512;
+const READ_BYTES: u64 = 4 << 20;
+
+/// The end of the last complete batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tip {
+    pub(super) commit: u64,
+    pub(super) batch: u64,
+    /// The position of the last event.
+    pub(super) position: u64,
+    /// The end of its line, newline included.
+    pub(super) offset: u64,
+    /// The hash of its line.
+    pub(super) hash: String,
+}
+
+impl Default for Tip {
+    fn default() -> Self {
+        Self {
+            commit: 0,
+            batch: 0,
+            position: 0,
+            offset: 0,
+            hash: NO_HASH.to_owned(),
+        }
+    }
+}
+
+/// One complete line behind the start of the scan.
+pub(super) struct ScannedLine {
+    pub(super) offset: u64,
+    /// Without its newline.
+    pub(super) text: Vec<u8>,
+}
+
+/// What an unfinished write left behind the last complete batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Incomplete {
+    pub(super) batch: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What was found behind the start of the scan.
+pub(super) struct Scan {
+    pub(super) tip: Tip,
+    pub(super) incomplete: Option<Incomplete>,
+    /// The lines of the last complete batch, if it lies behind the start.
+    pub(super) last_batch: Vec<ScannedLine>,
+}
+
+/// Reads the journal from `start` on and hands each line of each complete batch to `visit`, in order.
+pub(super) fn scan(
+    file: &FileHandle,
+    start: Tip,
+    mut visit: impl FnMut(&ScannedLine) -> Result<(), JournalError>,
+) -> Result<Scan, JournalError> {
+    let path = file.path().to_owned();
+    let mut lines = Lines::new(file, start.offset)?;
+    let mut tip = start;
+    let mut last_batch = Vec::new();
+    let mut open_batch: Vec<ScannedLine> = Vec::new();
+    let mut open_tip = tip.clone();
+    while let Some(scanned) = lines.next_line()? {
+        let Ok(commit) = line::parse(&scanned.text) else {
+            break;
+        };
+        let data = &commit.data;
+        if let Some(reason) = misplaced(data, &open_tip, open_batch.is_empty()) {
+            return Err(Damage::new(path, scanned.offset, reason).into());
+        }
+        open_tip = Tip {
+            commit: data.commit,
+            batch: data.batch,
+            position: open_tip.position + data.event_count(),
+            offset: scanned.offset + scanned.text.len() as u64 + 1,
+            hash: line_hash(&scanned.text),
+        };
+        let is_end = data.end;
+        open_batch.push(scanned);
+        if is_end {
+            for scanned in &open_batch {
+                visit(scanned)?;
+            }
+            last_batch = std::mem::take(&mut open_batch);
+            tip = open_tip.clone();
+        }
+    }
+    let rest = file.read_range(tip.offset, lines.length.saturating_sub(tip.offset))?;
+    let incomplete = examine(&path, &rest, &tip)?;
+    Ok(Scan {
+        tip,
+        incomplete,
+        last_batch,
+    })
+}
+
+/// Why a line with a valid checksum does not belong behind `tip`.
+fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Option<String> {
+    let batch = tip.batch + u64::from(starts_batch);
+    if data.commit != tip.commit + 1 {
+        Some(format!(
+            "commit {} follows commit {}",
+            data.commit, tip.commit
+        ))
+    } else if data.batch != batch {
+        Some(format!(
+            "the commit belongs to batch {}, not {batch}",
+            data.batch
+        ))
+    } else if data.position != tip.position + 1 {
+        Some(format!(
+            "the commit begins at position {}, but the one before ended at {}",
+            data.position, tip.position
+        ))
+    } else if *data.previous != *tip.hash {
+        Some(format!(
+            "the commit follows one with the hash {}, but the line before has {}",
+            data.previous, tip.hash
+        ))
+    } else {
+        None
+    }
+}
+
+/// Decides what stands behind the last complete batch: nothing, an incomplete batch, or damage.
+///
+/// What is missing is the end of the file, or a run of zeros up to a sector boundary or the end of the file. Bytes that are
+/// there must be those of the one batch that was being written; everything else is damage.
+fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Damage> {
+    let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
+        return Ok(None);
+    };
+    let batch = tip.batch + 1;
+    let damage = |at: usize, reason: String| Damage::new(path, tip.offset + at as u64, reason);
+    let mut at = 0;
+    let mut behind_hole = false;
+    while let Some(text) = rest.get(at..).filter(|text| !text.is_empty()) {
+        let end = text
+            .iter()
+            .position(|byte| matches!(byte, b'\n' | 0))
+            .unwrap_or(text.len());
+        let (fragment, terminator) = text.split_at(end);
+        let terminator = terminator.first().copied();
+        let parsed = line::parse(fragment);
+        match &parsed {
+            Ok(commit) if commit.data.batch != batch => {
+                let reason = format!(
+                    "a commit of batch {} stands here, but batch {batch} before it is not complete",
+                    commit.data.batch
+                );
+                return Err(damage(at, reason));
+            }
+            Ok(_) => {}
+            Err(reason) if terminator == Some(b'\n') && !behind_hole => {
+                return Err(damage(at, reason.clone()));
+            }
+            Err(reason) => {
+                let too_long = line::announced_length(fragment)
+                    .is_some_and(|length| !behind_hole && fragment.len() as u64 > length);
+                if too_long {
+                    return Err(damage(at, reason.clone()));
+                }
+            }
+        }
+        at += end;
+        match terminator {
+            Some(b'\n') => {
+                at += 1;
+                behind_hole = false;
+            }
+            Some(_) => {
+                let zeros = rest
+                    .get(at..)
+                    .and_then(|rest| rest.iter().position(|byte| *byte != 0))
+                    .unwrap_or(rest.len() - at);
+                let hole_end = tip.offset + (at + zeros) as u64;
+                if at + zeros < rest.len() && !hole_end.is_multiple_of(SECTOR_BYTES) {
+                    return Err(damage(
+                        at,
+                        format!("{zeros} zero bytes stand inside the journal"),
+                    ));
+                }
+                at += zeros;
+                behind_hole = true;
+            }
+            None => {}
+        }
+    }
+    let (bytes, _) = rest.split_at(last + 1);
+    Ok(Some(Incomplete {
+        batch,
+        bytes: bytes.to_vec(),
+    }))
+}
+
+/// The newline-terminated lines of a file from an offset on, up to the first zero byte.
+struct Lines<'a> {
+    file: &'a FileHandle,
+    length: u64,
+    /// Where `buffer` starts in the file.
+    offset: u64,
+    buffer: Vec<u8>,
+    /// How much of the buffer was handed out.
+    consumed: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(file: &'a FileHandle, offset: u64) -> Result<Self, FileError> {
+        Ok(Self {
+            file,
+            length: file.len()?,
+            offset,
+            buffer: Vec::new(),
+            consumed: 0,
+        })
+    }
+
+    fn next_line(&mut self) -> Result<Option<ScannedLine>, FileError> {
+        let mut searched = 0;
+        loop {
+            let pending = self.buffer.get(self.consumed..).unwrap_or_default();
+            let found = pending
+                .get(searched..)
+                .and_then(|rest| rest.iter().position(|byte| matches!(byte, b'\n' | 0)));
+            if let Some(found) = found.map(|found| searched + found) {
+                let (text, rest) = pending.split_at(found);
+                if rest.first() != Some(&b'\n') {
+                    return Ok(None);
+                }
+                let scanned = ScannedLine {
+                    offset: self.offset + self.consumed as u64,
+                    text: text.to_vec(),
+                };
+                self.consumed += found + 1;
+                return Ok(Some(scanned));
+            }
+            searched = pending.len();
+            self.buffer.drain(..self.consumed);
+            self.offset += self.consumed as u64;
+            self.consumed = 0;
+            let next = self.offset + self.buffer.len() as u64;
+            let more = self
+                .file
+                .read_range(next, READ_BYTES.min(self.length.saturating_sub(next)))?;
+            if more.is_empty() {
+                return Ok(None);
+            }
+            self.buffer.extend_from_slice(&more);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::line::{Body, Heading};
+    use super::*;
+    use crate::disk::{Files, OpenMode, SystemDisk};
+    use crate::journal::StreamId;
+
+    /// Batches of the given numbers of commits, as the writer would write them; the text and the tip after each batch.
+    fn batches(sizes: &[usize]) -> (Vec<u8>, Vec<Tip>) {
+        let mut bytes = Vec::new();
+        let mut tip = Tip::default();
+        let mut tips = Vec::new();
+        for (batch, size) in (1..).zip(sizes) {
+            for index in 1..=*size {
+                let mut body = Body::default();
+                let event = format!(
+                    "{{\"type\":\"Named\",\"data\":\"Ünïcode {index} {}\",\"ts\":1}}",
+                    "x".repeat(300)
+                );
+                body.stream(&StreamId::new("thing", "a"), None, 1, 0, &[event.into()]);
+                let line = body.finish(&Heading {
+                    commit: tip.commit + 1,
+                    batch,
+                    end: index == *size,
+                    previous: &tip.hash,
+                    position: tip.position + 1,
+                    ts: 1,
+                });
+                tip = Tip {
+                    commit: tip.commit + 1,
+                    batch,
+                    position: tip.position + 1,
+                    offset: tip.offset + line.len() as u64 + 1,
+                    hash: line_hash(line.as_bytes()),
+                };
+                bytes.extend_from_slice(line.as_bytes());
+                bytes.push(b'\n');
+            }
+            tips.push(tip.clone());
+        }
+        (bytes, tips)
+    }
+
+    fn scan_bytes(bytes: &[u8]) -> Result<(Scan, usize), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("app.jsonl");
+        std::fs::write(&path, bytes)?;
+        let files = Files::new(Arc::new(SystemDisk));
+        let file = files.open(&path, OpenMode::Read)?;
+        let mut visited = 0;
+        let scan = scan(&file, Tip::default(), |_| {
+            visited += 1;
+            Ok(())
+        })?;
+        Ok((scan, visited))
+    }
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    #[test]
+    fn complete_batches_are_read_with_zeros_behind_them() -> TestResult {
+        let (mut bytes, tips) = batches(&[1, 3, 2]);
+        for zeros in [0, 1, 511, 4096] {
+            bytes.resize(bytes.len() + zeros, 0);
+            let (scan, visited) = scan_bytes(&bytes)?;
+            assert_eq!((visited, scan.last_batch.len()), (6, 2));
+            assert_eq!(Some(&scan.tip), tips.last());
+            assert_eq!(scan.incomplete, None);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_last_batch_cut_at_any_byte_is_dropped_whole() -> TestResult {
+        let (bytes, tips) = batches(&[2, 3]);
+        let first = tips.first().ok_or("no batch")?;
+        let start = usize::try_from(first.offset)?;
+        for length in start..bytes.len() {
+            let (cut, _) = bytes.split_at(length);
+            let (scan, visited) = scan_bytes(cut)?;
+            assert_eq!((visited, &scan.tip), (2, first), "cut at {length}");
+            assert_eq!(scan.incomplete.is_some(), length > start, "cut at {length}");
+            // The same with the zeros that the file was filled with ahead.
+            let mut filled = cut.to_vec();
+            filled.resize(bytes.len() + 4096, 0);
+            let (scan, visited) = scan_bytes(&filled)?;
+            assert_eq!((visited, &scan.tip), (2, first), "zeros from {length}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_last_batch_that_lost_any_of_its_sectors_is_dropped_whole() -> TestResult {
+        let (bytes, tips) = batches(&[2, 3]);
+        let first = tips.first().ok_or("no batch")?;
+        let start = usize::try_from(first.offset)?;
+        let sectors: Vec<_> = (start / 512..bytes.len().div_ceil(512)).collect();
+        assert!(sectors.len() >= 4);
+        for lost in 1..1_u32 << sectors.len() {
+            let mut torn = bytes.clone();
+            torn.resize(bytes.len() + 4096, 0);
+            for (bit, sector) in sectors.iter().enumerate() {
+                if lost & (1 << bit) != 0 {
+                    let from = (sector * 512).max(start);
+                    if let Some(lost) = torn.get_mut(from..(sector + 1) * 512) {
+                        lost.fill(0);
+                    }
+                }
+            }
+            let (scan, visited) = scan_bytes(&torn)?;
+            assert_eq!((visited, &scan.tip), (2, first), "lost {lost:b}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn bytes_that_are_there_but_wrong_are_damage() -> TestResult {
+        let (bytes, _) = batches(&[1, 1, 2]);
+        for index in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            if let Some(byte) = flipped.get_mut(index) {
+                *byte ^= 0x01;
+            }
+            let result = scan_bytes(&flipped);
+            assert!(result.is_err(), "a flipped bit at {index} was accepted");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_hole_before_a_complete_batch_is_damage() -> TestResult {
+        let (mut bytes, tips) = batches(&[1, 1, 1]);
+        let first = usize::try_from(tips.first().ok_or("no batch")?.offset)?;
+        bytes.get_mut(first..1024).ok_or("short")?.fill(0);
+        assert!(scan_bytes(&bytes).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_complete_line_followed_by_other_bytes_is_damage() -> TestResult {
+        let (mut bytes, _) = batches(&[1, 1]);
+        let last = bytes.len() - 1;
+        for behind in [&b"x"[..], b"x\n", b"}\n", b" "] {
+            bytes.truncate(last);
+            bytes.extend_from_slice(behind);
+            assert!(scan_bytes(&bytes).is_err(), "{behind:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! The thread that makes commits durable: everything that waits goes into one write and one sync.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use super::backlog::Backlog;
+use super::batch::{Batch, DeadLetterLengths, assemble};
+use super::derived::{DurableBatch, Job, TouchedStream};
+use super::history::History;
+use super::queue::Queue;
+use super::scan::Tip;
+use super::streams::{StreamTable, Unwritten};
+use crate::disk::{FileError, FileHandle};
+use crate::journal::{CommitError, RecordedAppend};
+
+/// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
+const FILL_BYTES: u64 = 256 << 10;
+
+pub(super) struct Writer {
+    pub(super) journal: FileHandle,
+    pub(super) queue: Arc<Queue>,
+    pub(super) table: Arc<StreamTable>,
+    pub(super) history: Arc<History>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) jobs: Sender<Job>,
+    /// The end of what is durable.
+    pub(super) tip: Tip,
+    /// The length of the file, zeros included.
+    pub(super) filled: u64,
+    pub(super) dead_letters: DeadLetterLengths,
+}
+
+/// What became of the attempt to put a batch on disk.
+enum Written {
+    Durable,
+    /// Nothing of it is there.
+    CutBack(FileError),
+    /// It may be there or not, now or after a restart.
+    Unknown(FileError),
+}
+
+impl Writer {
+    /// Writes until the queue is closed and empty; then the file is cut to what was written.
+    pub(super) fn run(mut self) {
+        loop {
+            let queued = self.queue.take();
+            if queued.is_empty() {
+                break;
+            }
+            if let Err(reason) = self.backlog.wait_for_room() {
+                let reason =
+                    format!("too much waits for stream files that cannot be written: {reason}");
+                let error = CommitError::Refused(reason.into());
+                self.queue.undo(&error);
+                for queued in queued {
+                    queued.outcome.settle(Err(error.clone()));
+                }
+                continue;
+            }
+            let batch = assemble(queued, &self.tip, &self.table, &self.dead_letters);
+            if !batch.commits.is_empty() {
+                self.commit(batch);
+            }
+        }
+        if self.queue.poison().is_none()
+            && let Err(error) = self.cut_back()
+        {
+            tracing::warn!(%error, "the zeros behind the journal were not cut off");
+        }
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        match self.write(&batch) {
+            Written::Durable => self.publish(batch),
+            Written::CutBack(error) => {
+                let reason = format!(
+                    "the journal could not be written ({error}); nothing of the commit is stored"
+                );
+                let error = CommitError::Refused(reason.into());
+                self.queue.undo(&error);
+                self.discard(batch, &error);
+            }
+            Written::Unknown(error) => {
+                let reason = format!(
+                    "{error}. Whether the last commits are stored is known when the store is opened again; until then \
+                     nothing can be written"
+                );
+                self.queue.poison_with(&reason);
+                self.discard(batch, &CommitError::OutcomeUnknown(reason.into()));
+            }
+        }
+    }
+
+    fn discard(&self, batch: Batch, error: &CommitError) {
+        for planned in batch.streams.values() {
+            if planned.began.is_some() {
+                self.table.discard(&planned.slot);
+            }
+        }
+        for prepared in batch.commits {
+            prepared.outcome.settle(Err(error.clone()));
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> Written {
+        let text = batch.text.as_bytes();
+        let mut written = self.write_filled(text, &batch.tip);
+        if written.is_err() && self.filled < batch.tip.offset {
+            // There may be no room for the zeros, but for the batch.
+            written = match self.cut_back() {
+                Ok(()) => self.journal.write_all_at(text, self.tip.offset).map(|()| {
+                    self.filled = batch.tip.offset;
+                }),
+                Err(error) => return Written::Unknown(error),
+            };
+        }
+        if let Err(error) = written {
+            return match self.cut_back() {
+                Ok(()) => Written::CutBack(error),
+                Err(error) => Written::Unknown(error),
+            };
+        }
+        match self.journal.sync_data() {
+            Ok(()) => Written::Durable,
+            Err(error) => Written::Unknown(error),
+        }
+    }
+
+    /// Writes the batch, and zeros behind it if it reaches the end of the file.
+    fn write_filled(&mut self, text: &[u8], tip: &Tip) -> Result<(), FileError> {
+        if tip.offset <= self.filled {
+            return self.journal.write_all_at(text, self.tip.offset);
+        }
+        let filled = (tip.offset + 1).next_multiple_of(FILL_BYTES);
+        let length = usize::try_from(filled - self.tip.offset).unwrap_or(text.len());
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(text);
+        bytes.resize(length.max(text.len()), 0);
+        self.journal.write_all_at(&bytes, self.tip.offset)?;
+        self.filled = filled;
+        Ok(())
+    }
+
+    /// Cuts the file to what is durable.
+    fn cut_back(&mut self) -> Result<(), FileError> {
+        self.journal.set_len(self.tip.offset)?;
+        self.filled = self.tip.offset;
+        self.journal.sync_data()
+    }
+
+    /// Makes a durable batch known: to those who follow, to the derived files, and at last to those who wait for it.
+    fn publish(&mut self, batch: Batch) {
+        let mut outcomes = Vec::with_capacity(batch.commits.len());
+        let mut reactions = Vec::new();
+        let mut bytes = 0;
+        let mut line_start = self.tip.offset;
+        for prepared in batch.commits {
+            let commit = Arc::new(prepared.commit);
+            for (append, offset) in prepared.append_offsets.into_iter().enumerate() {
+                let Some(recorded) = commit.appends.get(append) else {
+                    continue;
+                };
+                if let Some(planned) = batch.streams.get(&recorded.stream) {
+                    let unwritten = Unwritten {
+                        offset,
+                        commit: Arc::clone(&commit),
+                        append,
+                    };
+                    planned.slot.append(unwritten, planned.extent);
+                }
+            }
+            bytes += commit
+                .appends
+                .iter()
+                .map(RecordedAppend::byte_count)
+                .sum::<usize>();
+            line_start = prepared.offset;
+            self.history.push(commit, prepared.offset);
+            reactions.extend(prepared.reaction);
+            if let Some(on_durable) = prepared.on_durable {
+                on_durable(&prepared.receipt);
+            }
+            outcomes.push((prepared.outcome, prepared.receipt));
+        }
+        let mut streams = Vec::with_capacity(batch.streams.len());
+        for planned in batch.streams.into_values() {
+            if planned.began.is_some() {
+                self.table.list(&planned.slot);
+            }
+            streams.push(TouchedStream {
+                slot: planned.slot,
+                began: planned.began,
+            });
+        }
+        self.dead_letters.extend(batch.dead_letters);
+        self.tip = batch.tip;
+        self.backlog.add(bytes);
+        let job = Job::Batch(DurableBatch {
+            streams,
+            reactions,
+            tip: self.tip.clone(),
+            line_start,
+            bytes,
+        });
+        if self.jobs.send(job).is_err() {
+            self.queue.poison_with(
+                "the thread that writes the stream files has ended; open the store again",
+            );
+        }
+        self.history.publish(self.tip.offset, self.tip.position);
+        for (outcome, receipt) in outcomes {
+            outcome.settle(Ok(receipt));
+        }
+    }
+}

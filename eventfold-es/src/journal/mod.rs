@@ -1,0 +1,222 @@
+//! The journal: the one order in which everything that the store accepted happened.
+//!
+//! [`Journal`] is all that the runtime knows of it: it proposes commits, learns what became of them, reads one stream, and
+//! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
+
+pub(crate) mod local;
+mod outcome;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+pub(crate) use outcome::{CommitError, Outcome, Receipt};
+
+use crate::disk::FileError;
+
+/// The log under the runtime.
+///
+/// Methods that say so block on I/O; the rest only take short locks.
+pub(crate) trait Journal: Send + Sync + 'static {
+    /// Room for commits that are handed over but not yet written: one permit each.
+    fn room(&self) -> &Arc<Semaphore>;
+
+    /// Hands a commit over; never waits. The caller holds the locks of the cells that the commit was decided on, so that
+    /// commits of one stream arrive in the order of their versions.
+    fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome>;
+
+    /// Counts the failures that undid commits. A commit decided on a state of an older epoch is refused.
+    fn epoch(&self) -> u64;
+
+    /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
+    fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
+
+    /// The next commits with events behind the cursor, up to about a megabyte, and moves the cursor behind them; empty when
+    /// all that is durable was read. Blocks only if the commits are no longer in memory.
+    fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError>;
+
+    /// The next commits if they are still in memory, without any I/O.
+    fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>>;
+
+    /// The position of the last durable event, as it moves on; 0 in an empty store.
+    fn durable(&self) -> watch::Receiver<u64>;
+
+    /// The streams with at least one event, of one aggregate type or of all, in the order of type and id.
+    fn streams(&self, aggregate_type: Option<&str>) -> Vec<StreamId>;
+
+    /// Whether the stream has at least one event.
+    fn has_stream(&self, stream: &StreamId) -> bool;
+
+    /// The last known progress of a process manager.
+    fn progress(&self, process_manager: &str) -> Option<Progress>;
+
+    /// Notes progress that needed no commit, to be saved at the next checkpoint.
+    fn note_progress(&self, process_manager: &str, progress: Progress);
+
+    /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
+    fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
+
+    /// The reason why nothing can be written any more, if so.
+    fn poisoned(&self) -> Option<Arc<str>>;
+
+    /// Takes no more commits; finishes, in the background, what was handed over.
+    fn close(&self);
+
+    /// Completes when everything is written and the lock on the directory is gone.
+    fn closed(&self) -> watch::Receiver<bool>;
+}
+
+/// The identity of a stream: the stored name of its aggregate type, and the instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StreamId {
+    pub(crate) aggregate_type: Arc<str>,
+    pub(crate) instance_id: Arc<str>,
+}
+
+impl StreamId {
+    pub(crate) fn new(aggregate_type: &str, instance_id: &str) -> Self {
+        Self {
+            aggregate_type: aggregate_type.into(),
+            instance_id: instance_id.into(),
+        }
+    }
+}
+
+/// Called on the writer's thread when a commit is durable, before anybody can read it.
+pub(crate) type OnDurable = Box<dyn FnOnce(&Receipt) + Send>;
+
+/// A commit that was decided but not yet written.
+#[derive(Default)]
+pub(crate) struct ProposedCommit {
+    /// The epoch of the states that it was decided on.
+    pub(crate) epoch: u64,
+    /// The events, per stream.
+    pub(crate) appends: Vec<ProposedAppend>,
+    /// The progress of the process manager whose reaction this is.
+    pub(crate) reaction: Option<ProposedReaction>,
+    pub(crate) on_durable: Option<OnDurable>,
+}
+
+/// The events that a commit adds to one stream.
+pub(crate) struct ProposedAppend {
+    pub(crate) stream: StreamId,
+    /// The version the stream has before.
+    pub(crate) expected_version: u64,
+    /// One eventfold event each, as JSON without a newline.
+    pub(crate) lines: Vec<Box<str>>,
+}
+
+/// What a reaction adds to a commit.
+pub(crate) struct ProposedReaction {
+    pub(crate) process_manager: Arc<str>,
+    pub(crate) progress: Progress,
+    pub(crate) dispatched: u64,
+    /// One JSON line each.
+    pub(crate) dead_letters: Vec<Box<str>>,
+}
+
+/// How far a process manager is, and the state it has there.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// The position of the last event that it is done with.
+    pub(crate) position: u64,
+    pub(crate) state: Box<RawValue>,
+}
+
+/// A durable commit.
+#[derive(Debug)]
+pub(crate) struct RecordedCommit {
+    pub(crate) first_position: u64,
+    pub(crate) appends: Vec<RecordedAppend>,
+}
+
+impl RecordedCommit {
+    pub(crate) fn event_count(&self) -> u64 {
+        self.appends
+            .iter()
+            .map(|append| append.lines.len() as u64)
+            .sum()
+    }
+
+    /// The position of its last event.
+    pub(crate) fn last_position(&self) -> u64 {
+        (self.first_position + self.event_count()).saturating_sub(1)
+    }
+
+    pub(crate) fn byte_count(&self) -> usize {
+        self.appends.iter().map(RecordedAppend::byte_count).sum()
+    }
+}
+
+/// The events that a durable commit added to one stream.
+#[derive(Debug)]
+pub(crate) struct RecordedAppend {
+    pub(crate) stream: StreamId,
+    /// The version of the first of the lines.
+    pub(crate) first_version: u64,
+    pub(crate) lines: Vec<Box<str>>,
+}
+
+impl RecordedAppend {
+    /// The bytes of the lines with a newline behind each.
+    pub(crate) fn byte_count(&self) -> usize {
+        self.lines.iter().map(|line| line.len() + 1).sum()
+    }
+}
+
+/// The events of one stream, or the dead letters of one process manager, as they are stored.
+#[derive(Debug, Default)]
+pub(crate) struct StoredLines {
+    /// Newline-terminated lines, one JSON object each.
+    pub(crate) text: String,
+    /// Names the place of the text in errors.
+    pub(crate) path: PathBuf,
+}
+
+/// A place in the order of events, behind which to read on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cursor {
+    /// The position of the last event that was read.
+    pub(crate) position: u64,
+    /// Where the journal found the events up to there; only the journal knows what it means.
+    hint: u64,
+}
+
+impl Cursor {
+    pub(crate) fn after(position: u64) -> Self {
+        Self { position, hint: 0 }
+    }
+}
+
+/// A journal that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Damage(#[from] Damage),
+}
+
+/// Stored bytes that are not what was written.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{} is damaged at byte {offset}: {reason}", path.display())]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the bytes begin that cannot be used.
+    pub offset: u64,
+    /// What is wrong with them, and what to do.
+    pub reason: String,
+}
+
+impl Damage {
+    pub(crate) fn new(path: impl Into<PathBuf>, offset: u64, reason: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            offset,
+            reason: reason.into(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+/// Where a durable commit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// The position of its first event, or of the next one if it has none.
+    pub(crate) first_position: u64,
+    pub(crate) event_count: u64,
+}
+
+impl Receipt {
+    /// The position of its last event.
+    pub(crate) fn last_position(&self) -> u64 {
+        (self.first_position + self.event_count).saturating_sub(1)
+    }
+}
+
+/// Why a commit did not become durable.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error("{0}")]
+    Refused(Arc<str>),
+    #[error("{0}")]
+    OutcomeUnknown(Arc<str>),
+    #[error("{0}")]
+    Poisoned(Arc<str>),
+    #[error("the stream has version {actual}, the commit expected {expected}")]
+    Conflict { expected: u64, actual: u64 },
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// What becomes of one commit: unknown at first, then settled once.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    result: OnceLock<Result<Receipt, CommitError>>,
+    settled: Notify,
+}
+
+impl Outcome {
+    pub(crate) fn get(&self) -> Option<&Result<Receipt, CommitError>> {
+        self.result.get()
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        matches!(self.get(), Some(Ok(_)))
+    }
+
+    pub(crate) fn settle(&self, result: Result<Receipt, CommitError>) {
+        if self.result.set(result).is_ok() {
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// Waits until the commit is durable or has failed. Cancel safe: the commit does not depend on who waits for it.
+    pub(crate) async fn wait(&self) -> Result<Receipt, CommitError> {
+        loop {
+            let notified = self.settled.notified();
+            if let Some(result) = self.get() {
+                return result.clone();
+            }
+            notified.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_is_told() -> Result<(), Box<dyn std::error::Error>> {
+        let outcome = Arc::new(Outcome::default());
+        let waiters: Vec<_> = (0..3)
+            .map(|_| {
+                let outcome = Arc::clone(&outcome);
+                tokio::spawn(async move { outcome.wait().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let receipt = Receipt {
+            first_position: 7,
+            event_count: 2,
+        };
+        outcome.settle(Ok(receipt));
+        outcome.settle(Err(CommitError::Closed));
+        for waiter in waiters {
+            assert_eq!(waiter.await??, receipt);
+        }
+        assert_eq!(outcome.wait().await?.last_position(), 8);
+        Ok(())
+    }
+}

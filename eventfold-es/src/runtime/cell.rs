@@ -1,0 +1,362 @@
+//! The cell of one live aggregate: its durable state, the state that commands are decided on, and what lies between.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::encode::EncodedEvent;
+use super::guarded::guard;
+use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
+use crate::error::{ExecuteError, StoreError};
+use crate::journal::{Outcome, ProposedAppend, StoredLines, StreamId};
+
+/// A live aggregate.
+pub(crate) struct Cell<A: Aggregate> {
+    stream: StreamId,
+    body: Mutex<CellBody<A>>,
+}
+
+struct CellBody<A: Aggregate> {
+    /// Set under the lock when the cell leaves the map: whoever waited for the lock looks the aggregate up again.
+    is_evicted: bool,
+    durable: A,
+    durable_version: u64,
+    /// The durable state with the pending events; rebuilt from them when missing.
+    speculative: Option<A>,
+    /// The version of the speculative state.
+    version: u64,
+    /// The commits that were handed over and not seen durable yet, oldest first.
+    pending: VecDeque<Pending<A>>,
+    /// The journal's epoch when the pending commits were decided.
+    epoch: u64,
+    /// The ids of all events, once an event was injected.
+    event_ids: Option<HashSet<String>>,
+    last_used: Instant,
+}
+
+struct Pending<A: Aggregate> {
+    outcome: Arc<Outcome>,
+    events: Vec<A::DomainEvent>,
+}
+
+/// What a command came to.
+pub(crate) struct Decided<E> {
+    /// As they read back.
+    pub(crate) events: Vec<E>,
+    /// The version of the stream with them.
+    pub(crate) version: u64,
+}
+
+impl<A: Aggregate> Cell<A> {
+    /// The cell of a stream without events.
+    pub(super) fn new(stream: StreamId) -> Self {
+        Self::with_state(stream, A::default(), 0)
+    }
+
+    /// Folds the stored events of a stream.
+    pub(super) fn load(stream: StreamId, stored: &StoredLines) -> Result<Self, StoreError> {
+        let mut state = A::default();
+        let mut version = 0;
+        for line in stored.text.lines() {
+            version += 1;
+            let event = decode::<A>(&stream, version, line)?;
+            state = guard(
+                || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+                || state.apply(&event),
+            )?;
+        }
+        Ok(Self::with_state(stream, state, version))
+    }
+
+    fn with_state(stream: StreamId, durable: A, version: u64) -> Self {
+        Self {
+            stream,
+            body: Mutex::new(CellBody {
+                is_evicted: false,
+                durable,
+                durable_version: version,
+                speculative: None,
+                version,
+                pending: VecDeque::new(),
+                epoch: 0,
+                event_ids: None,
+                last_used: Instant::now(),
+            }),
+        }
+    }
+
+    /// Locks the cell; never held across an await.
+    pub(crate) fn lock(&self) -> LockedCell<'_, A> {
+        // A poisoned lock is fine: user code runs under `guard`, and what it was changing is discarded.
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        LockedCell {
+            stream: &self.stream,
+            body,
+            staged: Vec::new(),
+        }
+    }
+
+    /// Marks the cell as evicted if it was idle for `timeout` and nothing of it is pending; drops the second copy of the
+    /// state if it was idle for a moment.
+    pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> bool {
+        let Ok(mut body) = self.body.try_lock() else {
+            return false;
+        };
+        let idle = now.saturating_duration_since(body.last_used);
+        let is_settled = body
+            .pending
+            .iter()
+            .all(|pending| pending.outcome.is_durable());
+        if !is_settled {
+            return false;
+        }
+        if idle >= timeout {
+            body.is_evicted = true;
+        } else if body.pending.is_empty() && idle >= SECOND_COPY_IDLE {
+            body.speculative = None;
+        }
+        body.is_evicted
+    }
+}
+
+/// How long an aggregate keeps the second copy of its state after its last command.
+const SECOND_COPY_IDLE: Duration = Duration::from_secs(1);
+
+fn decode<A: Aggregate>(
+    stream: &StreamId,
+    version: u64,
+    line: &str,
+) -> Result<A::DomainEvent, StoreError> {
+    use crate::event::{DomainEvent as _, EventError};
+    let stored: Result<eventfold::Event, _> = serde_json::from_str(line);
+    stored
+        .map_err(|error| EventError::Malformed {
+            event_type: "?".to_owned(),
+            reason: error.to_string(),
+        })
+        .and_then(|event| A::DomainEvent::from_event(&event))
+        .map_err(|source| StoreError::Undecodable {
+            aggregate_type: stream.aggregate_type.to_string(),
+            instance_id: stream.instance_id.to_string(),
+            version,
+            source,
+        })
+}
+
+/// A locked cell: commands are decided and staged here, then handed over together.
+pub(crate) struct LockedCell<'a, A: Aggregate> {
+    stream: &'a StreamId,
+    body: MutexGuard<'a, CellBody<A>>,
+    /// Decided and folded, but not handed over.
+    staged: Vec<EncodedEvent<A::DomainEvent>>,
+}
+
+impl<A: Aggregate> LockedCell<'_, A> {
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.body.is_evicted
+    }
+
+    /// Takes what became durable into the durable state, and discards what a failure undid.
+    pub(crate) fn settle(&mut self, epoch: u64) -> Result<(), StoreError> {
+        let body = &mut *self.body;
+        while let Some(pending) = body
+            .pending
+            .pop_front_if(|pending| pending.outcome.is_durable())
+        {
+            let count = pending.events.len() as u64;
+            let durable = std::mem::take(&mut body.durable);
+            let folded = guard(
+                || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+                || {
+                    pending
+                        .events
+                        .iter()
+                        .fold(durable, |state, event| state.apply(event))
+                },
+            );
+            match folded {
+                Ok(durable) => {
+                    body.durable = durable;
+                    body.durable_version += count;
+                }
+                Err(error) => {
+                    // The durable copy is lost; the stream is not.
+                    body.is_evicted = true;
+                    return Err(error);
+                }
+            }
+        }
+        let is_undone = body.epoch != epoch
+            || body
+                .pending
+                .iter()
+                .any(|pending| matches!(pending.outcome.get(), Some(Err(_))));
+        if is_undone {
+            body.pending.clear();
+            body.speculative = None;
+            body.version = body.durable_version;
+            body.event_ids = None;
+            body.epoch = epoch;
+        }
+        Ok(())
+    }
+
+    /// The durable state.
+    pub(crate) fn durable(&mut self) -> &A {
+        self.body.last_used = Instant::now();
+        &self.body.durable
+    }
+
+    /// Decides a command on the state with everything pending and stages its events.
+    pub(crate) fn decide(
+        &mut self,
+        command: A::Command,
+        context: &CommandContext,
+    ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
+        let state = self.speculative()?;
+        let decided = guard(
+            || format!("the decision of `{}`", A::AGGREGATE_TYPE),
+            || state.handle(command),
+        )?;
+        let events = decided.map_err(ExecuteError::Domain)?;
+        let encoded = events
+            .iter()
+            .map(|event| EncodedEvent::new(event, context))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StoreError::Unstorable)?;
+        Ok(self.stage(encoded)?)
+    }
+
+    /// Folds events into the speculative state and keeps them to be handed over.
+    pub(crate) fn stage(
+        &mut self,
+        encoded: Vec<EncodedEvent<A::DomainEvent>>,
+    ) -> Result<Decided<A::DomainEvent>, StoreError> {
+        if !encoded.is_empty() {
+            self.speculative()?;
+            if let Some(state) = self.body.speculative.take() {
+                let folded = guard(
+                    || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+                    || {
+                        encoded
+                            .iter()
+                            .fold(state, |state, encoded| state.apply(&encoded.event))
+                    },
+                )?;
+                self.body.speculative = Some(folded);
+            }
+        }
+        self.body.version += encoded.len() as u64;
+        let events = encoded
+            .iter()
+            .map(|encoded| encoded.event.clone())
+            .collect();
+        self.staged.extend(encoded);
+        Ok(Decided {
+            events,
+            version: self.body.version,
+        })
+    }
+
+    /// The state that commands are decided on.
+    fn speculative(&mut self) -> Result<&A, StoreError> {
+        self.body.last_used = Instant::now();
+        let body = &mut *self.body;
+        let is_current = body.pending.is_empty() && self.staged.is_empty();
+        if body.speculative.is_none() && !is_current {
+            let events = body.pending.iter().flat_map(|pending| &pending.events);
+            let staged = self.staged.iter().map(|staged| &staged.event);
+            let durable = &body.durable;
+            let rebuilt = guard(
+                || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+                || {
+                    events
+                        .chain(staged)
+                        .fold(durable.clone(), |state, event| state.apply(event))
+                },
+            )?;
+            body.speculative = Some(rebuilt);
+        }
+        if body.speculative.is_none() {
+            let durable = &body.durable;
+            let copy = guard(
+                || format!("the clone of `{}`", A::AGGREGATE_TYPE),
+                || durable.clone(),
+            )?;
+            body.speculative = Some(copy);
+        }
+        Ok(body.speculative.as_ref().unwrap_or(&body.durable))
+    }
+
+    /// The commit that the state depends on and that is not durable yet, if any: an answer without a commit waits for it.
+    pub(crate) fn last_pending(&self) -> Option<Arc<Outcome>> {
+        self.body
+            .pending
+            .back()
+            .map(|pending| Arc::clone(&pending.outcome))
+    }
+
+    /// What was staged, as a part of a commit.
+    pub(crate) fn proposed(&self) -> Option<ProposedAppend> {
+        let lines: Vec<_> = self
+            .staged
+            .iter()
+            .map(|staged| staged.line.clone())
+            .collect();
+        (!lines.is_empty()).then(|| ProposedAppend {
+            stream: self.stream.clone(),
+            expected_version: self.body.version - lines.len() as u64,
+            lines,
+        })
+    }
+
+    /// Notes that what was staged is in the commit with this outcome.
+    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>) {
+        let events: Vec<_> = self.staged.drain(..).map(|staged| staged.event).collect();
+        if !events.is_empty() {
+            self.body.pending.push_back(Pending {
+                outcome: Arc::clone(outcome),
+                events,
+            });
+        }
+    }
+
+    /// Whether an event of this id is in the stream; `None` if the ids were not loaded yet.
+    pub(crate) fn has_event(&self, id: &str) -> Option<bool> {
+        self.body.event_ids.as_ref().map(|ids| ids.contains(id))
+    }
+
+    /// Takes over the ids of all events of the stream, unless the stream has moved on since they were read.
+    pub(crate) fn load_event_ids(&mut self, version: u64, ids: HashSet<String>) {
+        if self.body.version == version {
+            self.body.event_ids = Some(ids);
+        }
+    }
+
+    pub(crate) fn add_event_id(&mut self, id: &str) {
+        if let Some(ids) = &mut self.body.event_ids {
+            ids.insert(id.to_owned());
+        }
+    }
+
+    /// The epoch that the state was settled in.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.body.epoch
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.body.version
+    }
+}
+
+impl<A: Aggregate> Drop for LockedCell<'_, A> {
+    /// What was staged and not handed over never happened.
+    fn drop(&mut self) {
+        if !self.staged.is_empty() {
+            self.body.version -= self.staged.len() as u64;
+            self.body.speculative = None;
+            self.body.event_ids = None;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The live aggregates of one type.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cell::Cell;
+use crate::aggregate::Aggregate;
+use crate::error::StoreError;
+use crate::journal::{Journal, StreamId};
+
+const SHARDS: usize = 64;
+
+/// The live aggregates of one type; those that are not live are loaded when they are asked for.
+pub(crate) struct AggregateCells<A: Aggregate> {
+    journal: Arc<dyn Journal>,
+    aggregate_type: Arc<str>,
+    hasher: RandomState,
+    shards: Vec<Shard<A>>,
+}
+
+struct Shard<A: Aggregate> {
+    cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
+    /// Held while a cell is loaded, so that no stale one is put in.
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl<A: Aggregate> Shard<A> {
+    fn cells(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Cell<A>>>> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A: Aggregate> AggregateCells<A> {
+    pub(super) fn new(journal: Arc<dyn Journal>) -> Self {
+        Self {
+            journal,
+            aggregate_type: A::AGGREGATE_TYPE.into(),
+            hasher: RandomState::new(),
+            shards: (0..SHARDS)
+                .map(|_| Shard {
+                    cells: Mutex::default(),
+                    loading: tokio::sync::Mutex::default(),
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn stream(&self, id: &Arc<str>) -> StreamId {
+        StreamId {
+            aggregate_type: Arc::clone(&self.aggregate_type),
+            instance_id: Arc::clone(id),
+        }
+    }
+
+    /// The cell of an aggregate that is live.
+    pub(crate) fn live(&self, id: &str) -> Option<Arc<Cell<A>>> {
+        self.shard(id)?.cells().get(id).cloned()
+    }
+
+    /// The cell of an aggregate, loaded if it is not live. Cancel safe.
+    pub(crate) async fn cell(&self, id: &Arc<str>) -> Result<Arc<Cell<A>>, StoreError> {
+        if let Some(cell) = self.live(id) {
+            return Ok(cell);
+        }
+        let Some(shard) = self.shard(id) else {
+            return Err(StoreError::Closed);
+        };
+        let _loading = shard.loading.lock().await;
+        if let Some(cell) = self.live(id) {
+            return Ok(cell);
+        }
+        let stream = self.stream(id);
+        let cell = if self.journal.has_stream(&stream) {
+            let journal = Arc::clone(&self.journal);
+            tokio::task::spawn_blocking(move || {
+                let stored = journal.read_stream(&stream)?;
+                Cell::load(stream, &stored)
+            })
+            .await
+            .map_err(|_| StoreError::RuntimeGone)??
+        } else {
+            Cell::new(stream)
+        };
+        let cell = Arc::new(cell);
+        shard.cells().insert(Arc::clone(id), Arc::clone(&cell));
+        Ok(cell)
+    }
+
+    /// Removes a cell that marked itself as evicted.
+    pub(crate) fn forget(&self, id: &str, cell: &Arc<Cell<A>>) {
+        if let Some(shard) = self.shard(id) {
+            let mut cells = shard.cells();
+            if cells.get(id).is_some_and(|found| Arc::ptr_eq(found, cell)) {
+                cells.remove(id);
+            }
+        }
+    }
+
+    fn shard(&self, id: &str) -> Option<&Shard<A>> {
+        let index = self.hasher.hash_one(id) as usize % SHARDS;
+        self.shards.get(index)
+    }
+}
+
+/// The part of [`AggregateCells`] that does not depend on the aggregate.
+pub(super) trait Sweep: Send + Sync {
+    /// Evicts what was idle for `timeout`.
+    fn sweep(&self, timeout: Duration);
+}
+
+impl<A: Aggregate> Sweep for AggregateCells<A> {
+    fn sweep(&self, timeout: Duration) {
+        let now = Instant::now();
+        for shard in &self.shards {
+            // Under the lock of the shard: nobody finds the cell between its mark and its removal.
+            shard
+                .cells()
+                .retain(|_, cell| !cell.evict_if_idle(now, timeout));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+use eventfold::Event;
+use serde_json::{Map, Value};
+
+use crate::clock::seconds_since_1970;
+use crate::command::CommandContext;
+use crate::event::{DomainEvent, EventError};
+
+/// An event as it is stored, and as it is read back.
+pub(crate) struct EncodedEvent<E> {
+    pub(crate) line: Box<str>,
+    /// What the line decodes to: states fold this, so that a state after a restart is the state before.
+    pub(crate) event: E,
+}
+
+impl<E: DomainEvent> EncodedEvent<E> {
+    /// Encodes a new event with what the context adds to it.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::Unstorable`] if it would not read back as it was written.
+    pub(crate) fn new(event: &E, context: &CommandContext) -> Result<Self, EventError> {
+        let mut stored = event.to_event()?;
+        stored.ts = seconds_since_1970();
+        stored.id = Some(uuid::Uuid::now_v7().to_string());
+        stored.actor.clone_from(&context.actor);
+        stored.meta = meta(context);
+        Self::from_stored(&stored)
+    }
+
+    /// Encodes an event that another store has written.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), or what decoding says.
+    pub(crate) fn from_stored(stored: &Event) -> Result<Self, EventError> {
+        let unstorable = |reason: String| EventError::Unstorable {
+            event_type: stored.event_type.clone(),
+            reason,
+        };
+        let line = serde_json::to_string(stored).map_err(|error| unstorable(error.to_string()))?;
+        let read: Event = serde_json::from_str(&line)
+            .map_err(|error| unstorable(format!("it does not read back: {error}")))?;
+        if read != *stored {
+            return Err(unstorable("it reads back with other values".to_owned()));
+        }
+        let event = E::from_event(&read)
+            .map_err(|error| unstorable(format!("it does not read back: {error}")))?;
+        Ok(Self {
+            line: line.into(),
+            event,
+        })
+    }
+}
+
+fn meta(context: &CommandContext) -> Option<Value> {
+    let mut meta = match &context.metadata {
+        Some(Value::Object(entries)) => entries.clone(),
+        _ => Map::new(),
+    };
+    if let Some(id) = &context.correlation_id {
+        meta.insert("correlation_id".to_owned(), Value::from(id.as_str()));
+    }
+    if let Some(device) = &context.source_device {
+        meta.insert("source_device".to_owned(), Value::from(device.as_str()));
+    }
+    (!meta.is_empty()).then_some(Value::Object(meta))
+}

@@ -1,0 +1,25 @@
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::StoreError;
+
+/// Runs code of the user; a panic becomes an error that names it.
+///
+/// The caller discards whatever the code was changing.
+pub(crate) fn guard<T>(
+    what: impl FnOnce() -> String,
+    run: impl FnOnce() -> T,
+) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| StoreError::Panicked {
+        what: what(),
+        message: message(&*payload),
+    })
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,31 @@
+//! What runs below the public API: cells that decide commands, the reactions of process managers, the folds of projections.
+
+mod cell;
+mod cells;
+mod encode;
+mod guarded;
+mod process_manager;
+mod projection;
+mod reactions;
+mod staging;
+mod types;
+
+use std::sync::Arc;
+
+pub(crate) use cell::{Decided, LockedCell};
+pub(crate) use cells::AggregateCells;
+pub(crate) use encode::EncodedEvent;
+pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext, initial_progress};
+pub(crate) use projection::ProjectionRunner;
+pub use reactions::Reactions;
+pub(crate) use reactions::{Member, ReactionHub};
+pub(crate) use types::{AggregateTypes, Routes, check_id};
+
+use crate::journal::Journal;
+
+/// What the cells, the process managers and the projections of one store share.
+pub(crate) struct Runtime {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) types: AggregateTypes,
+    pub(crate) reactions: Arc<ReactionHub>,
+}

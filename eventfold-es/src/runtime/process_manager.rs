@@ -1,0 +1,497 @@
+//! The task of one process manager: it reads events in order and turns each into one commit of what it caused.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::Runtime;
+use super::guarded::guard;
+use super::reactions::DurableReaction;
+use super::staging::{Letter, Stage, Targets, load_targets, loads};
+use crate::clock::seconds_since_1970;
+use crate::dead_letter::DeadLetterLine;
+use crate::envelope::Dispatch;
+use crate::event::RecordedEvent;
+use crate::journal::{
+    Cursor, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit, StreamId,
+};
+use crate::process_manager::ProcessManager;
+
+/// How many reactions may be handed over and not yet durable.
+const MAX_IN_FLIGHT: usize = 1024;
+/// After how many events without a commit the progress is noted.
+const NOTE_EVENTS: u64 = 4096;
+/// How long to wait before reactions that could not be written are tried again, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// What a runner needs beside its process manager.
+pub(crate) struct RunnerContext {
+    pub(crate) runtime: Arc<Runtime>,
+    /// Its index among the process managers of the store.
+    pub(crate) member: usize,
+    /// Up to where to react.
+    pub(crate) target: watch::Receiver<u64>,
+    /// Turns true when the store closes.
+    pub(crate) closing: watch::Receiver<bool>,
+    /// Dropped when the runner has ended.
+    pub(crate) _alive: std::sync::mpsc::Sender<()>,
+}
+
+pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
+    context: RunnerContext,
+    name: Arc<str>,
+    subscriptions: &'static [&'static str],
+    state: PM,
+    /// The last event that the state has seen.
+    position: u64,
+    cursor: Cursor,
+    /// The last durable progress: where a failure goes back to.
+    committed: Progress,
+    in_flight: VecDeque<InFlight>,
+    /// The journal's epoch that the reactions in flight were decided in.
+    epoch: u64,
+    /// The position that was noted last without a commit.
+    noted: u64,
+}
+
+struct InFlight {
+    outcome: Arc<Outcome>,
+    progress: Progress,
+}
+
+/// Why a runner stops reacting.
+enum Halt {
+    /// It cannot react to this event.
+    Parked { position: u64, reason: String },
+    /// A commit failed that may succeed later.
+    Retry,
+    /// Nothing can be written any more.
+    Ended,
+}
+
+/// What became of the attempt to hand a reaction over.
+enum HandOver {
+    Done(Arc<Outcome>),
+    /// A target was evicted meanwhile, or an earlier commit failed.
+    Again,
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Starts behind `progress`.
+    ///
+    /// # Errors
+    ///
+    /// What serde says if the stored state does not decode.
+    pub(crate) fn new(
+        context: RunnerContext,
+        progress: Progress,
+    ) -> Result<Self, serde_json::Error> {
+        let state: PM = serde_json::from_str(progress.state.get())?;
+        Ok(Self {
+            epoch: context.runtime.journal.epoch(),
+            context,
+            name: PM::NAME.into(),
+            subscriptions: state.subscriptions(),
+            state,
+            position: progress.position,
+            cursor: Cursor::after(progress.position),
+            noted: progress.position,
+            committed: progress,
+            in_flight: VecDeque::new(),
+        })
+    }
+
+    /// Reacts until the store closes.
+    pub(crate) async fn run(mut self) {
+        let mut retry = RETRY.0;
+        loop {
+            let before = self.committed.position;
+            match self.react_until_closing().await {
+                Ok(()) | Err(Halt::Ended) => break,
+                Err(Halt::Parked { position, reason }) => {
+                    self.finish_in_flight().await;
+                    self.context
+                        .runtime
+                        .reactions
+                        .parked(self.context.member, position, &reason);
+                    return;
+                }
+                Err(Halt::Retry) => {
+                    if self.committed.position > before {
+                        retry = RETRY.0;
+                    }
+                    let mut closing = self.context.closing.clone();
+                    let _ = tokio::time::timeout(retry, closing.wait_for(|closing| *closing)).await;
+                    retry = (retry * 2).min(RETRY.1);
+                    if let Err(Halt::Parked { position, reason }) = self.go_back() {
+                        self.context.runtime.reactions.parked(
+                            self.context.member,
+                            position,
+                            &reason,
+                        );
+                        return;
+                    }
+                }
+            }
+        }
+        self.finish_in_flight().await;
+        if self.in_flight.is_empty() && self.position > self.noted.max(self.committed.position) {
+            self.note();
+        }
+        if let Some(reason) = self.context.runtime.journal.poisoned() {
+            let position = self.committed.position + 1;
+            self.context
+                .runtime
+                .reactions
+                .parked(self.context.member, position, &reason);
+        }
+    }
+
+    async fn react_until_closing(&mut self) -> Result<(), Halt> {
+        let mut target = self.context.target.clone();
+        let mut closing = self.context.closing.clone();
+        loop {
+            if *closing.borrow() {
+                return Ok(());
+            }
+            let until = *target.borrow_and_update();
+            while self.position < until {
+                self.react_to_next(until).await?;
+                self.settle()?;
+                if *closing.borrow() {
+                    return Ok(());
+                }
+            }
+            self.settle()?;
+            let first = self
+                .in_flight
+                .front()
+                .map(|first| Arc::clone(&first.outcome));
+            let settled = async {
+                match first {
+                    Some(outcome) => drop(outcome.wait().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = target.changed() => if changed.is_err() { return Ok(()) },
+                changed = closing.changed() => if changed.is_err() { return Ok(()) },
+                () = settled => {}
+            }
+        }
+    }
+
+    /// Reacts to the next commits that can be read, up to the position `until`.
+    async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let commits = match journal.read_recent(&mut self.cursor) {
+            Some(commits) => Ok(commits),
+            None => {
+                let mut cursor = self.cursor;
+                let read = tokio::task::spawn_blocking(move || {
+                    let commits = journal.read_on(&mut cursor);
+                    (cursor, commits)
+                });
+                let (cursor, commits) = read.await.map_err(|_| Halt::Ended)?;
+                self.cursor = cursor;
+                commits
+            }
+        };
+        let commits = commits.map_err(|error| Halt::Parked {
+            position: self.position + 1,
+            reason: error.to_string(),
+        })?;
+        for commit in commits {
+            self.react_to_commit(&commit, until).await?;
+            if self.position >= until {
+                self.cursor = Cursor::after(self.position);
+                break;
+            }
+        }
+        // Between chunks others get their turn.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    async fn react_to_commit(&mut self, commit: &RecordedCommit, until: u64) -> Result<(), Halt> {
+        let mut position = commit.first_position;
+        for append in &commit.appends {
+            let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
+            for (version, line) in (append.first_version..).zip(&append.lines) {
+                if position > until {
+                    return Ok(());
+                }
+                if position > self.position {
+                    if is_subscribed {
+                        self.react_to(&append.stream, version, position, line)
+                            .await?;
+                    }
+                    self.position = position;
+                }
+                position += 1;
+            }
+        }
+        if self.in_flight.is_empty() && self.position >= self.noted + NOTE_EVENTS {
+            self.note();
+        }
+        Ok(())
+    }
+
+    async fn react_to(
+        &mut self,
+        stream: &StreamId,
+        version: u64,
+        position: u64,
+        line: &str,
+    ) -> Result<(), Halt> {
+        let parked = |reason: String| Halt::Parked { position, reason };
+        let event = serde_json::from_str(line)
+            .map_err(|error| parked(format!("the stored event is no event: {error}")))?;
+        let event = RecordedEvent::new(position, version, event);
+        self.settle()?;
+        let state = &mut self.state;
+        let reacted = guard(
+            || format!("the reaction of `{}`", PM::NAME),
+            || state.react(&stream.aggregate_type, &stream.instance_id, &event),
+        );
+        let envelopes = match reacted {
+            Ok(Ok(envelopes)) => envelopes,
+            Ok(Err(error)) => return Err(parked(error.to_string())),
+            Err(error) => return Err(parked(error.to_string())),
+        };
+        if envelopes.is_empty() {
+            return Ok(());
+        }
+        let state = to_raw_value(&self.state)
+            .map_err(|error| parked(format!("the state does not serialize: {error}")))?;
+        let progress = Progress { position, state };
+        let types = &self.context.runtime.types;
+        let letters: Vec<_> = envelopes
+            .into_iter()
+            .map(|envelope| match envelope.route(Stage(types)) {
+                Ok(staged) => Letter::Staged(staged),
+                Err(undeliverable) => Letter::Dead(undeliverable),
+            })
+            .collect();
+        let mut letters = letters;
+        loop {
+            let targets = load_targets(loads(&letters)).await;
+            let room = self.context.runtime.journal.room();
+            let Ok(room) = Arc::clone(room).acquire_owned().await else {
+                return Err(Halt::Ended);
+            };
+            let handed_over;
+            (handed_over, letters) = self.hand_over(letters, &targets, room, &progress);
+            match handed_over {
+                HandOver::Done(outcome) => {
+                    self.in_flight.push_back(InFlight { outcome, progress });
+                    break;
+                }
+                HandOver::Again => {
+                    for target in targets.into_values().flatten() {
+                        if target.lock().is_evicted() {
+                            Arc::clone(&target).forget();
+                        }
+                    }
+                    self.settle()?;
+                }
+            }
+        }
+        while self.in_flight.len() > MAX_IN_FLIGHT {
+            if let Some(first) = self.in_flight.front() {
+                let outcome = Arc::clone(&first.outcome);
+                drop(outcome.wait().await);
+            }
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// From the locks on the targets to the hand-over there is no await: a dropped future leaves nothing or a commit.
+    fn hand_over(
+        &mut self,
+        letters: Vec<Letter>,
+        targets: &Targets,
+        room: OwnedSemaphorePermit,
+        progress: &Progress,
+    ) -> (HandOver, Vec<Letter>) {
+        let journal = &self.context.runtime.journal;
+        // A BTreeMap: the locks are taken in one order everywhere.
+        let mut locked = std::collections::BTreeMap::new();
+        for (stream, target) in targets {
+            let target = target.as_ref().map(|target| target.lock());
+            if target.as_ref().is_ok_and(|target| target.is_evicted()) {
+                return (HandOver::Again, letters);
+            }
+            locked.insert(stream, target.map_err(Clone::clone));
+        }
+        let epoch = journal.epoch();
+        if epoch != self.epoch {
+            return (HandOver::Again, letters);
+        }
+        for target in locked.values_mut() {
+            if let Ok(cell) = target
+                && let Err(error) = cell.settle(epoch)
+            {
+                *target = Err(error.to_string());
+            }
+        }
+        let mut dispatched = 0;
+        let mut dead_letters = Vec::new();
+        let mut touched: Vec<&StreamId> = Vec::new();
+        for letter in &letters {
+            let undelivered = match letter {
+                Letter::Dead(dead) => Some((dead.envelope.clone(), dead.reason.clone())),
+                Letter::Staged(staged) => {
+                    let stream = staged.stream();
+                    let decided = match locked.get_mut(stream) {
+                        Some(Ok(cell)) => cell.decide(staged.command(), staged.context()),
+                        Some(Err(reason)) => Err(reason.clone()),
+                        None => Err("its target was not found".to_owned()),
+                    };
+                    if !touched.contains(&stream) {
+                        touched.push(stream);
+                    }
+                    decided.err().map(|reason| (staged.erase(), reason))
+                }
+            };
+            match undelivered {
+                None => dispatched += 1,
+                Some((envelope, error)) => {
+                    tracing::warn!(process_manager = PM::NAME, target = %envelope.aggregate_type, instance = %envelope.instance_id, error, "a command became a dead letter");
+                    let letter = DeadLetterLine {
+                        envelope: &envelope,
+                        error: &error,
+                        ts: seconds_since_1970(),
+                    };
+                    dead_letters.push(letter.to_line());
+                }
+            }
+        }
+        let appends: Vec<_> = touched
+            .iter()
+            .filter_map(|stream| locked.get(stream)?.as_ref().ok()?.proposed())
+            .collect();
+        let aggregate_types: Vec<_> = appends
+            .iter()
+            .map(|append| Arc::clone(&append.stream.aggregate_type))
+            .collect();
+        let hub = Arc::clone(&self.context.runtime.reactions);
+        let source = progress.position;
+        let dead_lettered = dead_letters.len();
+        let outcome = journal.submit(
+            room,
+            ProposedCommit {
+                epoch,
+                appends,
+                reaction: Some(ProposedReaction {
+                    process_manager: Arc::clone(&self.name),
+                    progress: progress.clone(),
+                    dispatched: dispatched as u64,
+                    dead_letters,
+                }),
+                on_durable: Some(Box::new(move |receipt| {
+                    hub.reacted(&DurableReaction {
+                        source,
+                        receipt: *receipt,
+                        aggregate_types: &aggregate_types,
+                        dispatched,
+                        dead_lettered,
+                    });
+                })),
+            },
+        );
+        for cell in locked.values_mut().flatten() {
+            cell.handed_over(&outcome);
+        }
+        drop(locked);
+        (HandOver::Done(outcome), letters)
+    }
+
+    /// Takes note of the reactions that became durable; fails if one did not.
+    fn settle(&mut self) -> Result<(), Halt> {
+        let journal = &self.context.runtime.journal;
+        while let Some(first) = self
+            .in_flight
+            .pop_front_if(|first| first.outcome.is_durable())
+        {
+            self.committed = first.progress;
+        }
+        let has_failed = self
+            .in_flight
+            .iter()
+            .any(|reaction| matches!(reaction.outcome.get(), Some(Err(_))));
+        if journal.poisoned().is_some() {
+            return Err(Halt::Ended);
+        }
+        if has_failed || (journal.epoch() != self.epoch && !self.in_flight.is_empty()) {
+            return Err(Halt::Retry);
+        }
+        self.epoch = journal.epoch();
+        let processed = match self.in_flight.front() {
+            Some(first) => first.progress.position.saturating_sub(1),
+            None => self.position,
+        };
+        self.context
+            .runtime
+            .reactions
+            .processed(self.context.member, processed);
+        Ok(())
+    }
+
+    /// Waits until nothing is in flight, or something of it failed.
+    async fn finish_in_flight(&mut self) {
+        while let Some(first) = self.in_flight.front() {
+            let outcome = Arc::clone(&first.outcome);
+            drop(outcome.wait().await);
+            if self.settle().is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Goes back to the last durable progress, from where the reactions that failed are tried again.
+    fn go_back(&mut self) -> Result<(), Halt> {
+        while let Some(first) = self
+            .in_flight
+            .pop_front_if(|first| first.outcome.is_durable())
+        {
+            self.committed = first.progress;
+        }
+        self.in_flight.clear();
+        self.state =
+            serde_json::from_str(self.committed.state.get()).map_err(|error| Halt::Parked {
+                position: self.committed.position + 1,
+                reason: format!("the state does not read back: {error}"),
+            })?;
+        self.position = self.committed.position;
+        self.cursor = Cursor::after(self.position);
+        self.epoch = self.context.runtime.journal.epoch();
+        Ok(())
+    }
+
+    /// Notes progress that needed no commit, to be saved at the next checkpoint.
+    fn note(&mut self) {
+        if let Ok(state) = to_raw_value(&self.state) {
+            let progress = Progress {
+                position: self.position,
+                state,
+            };
+            self.noted = self.position;
+            self.committed = progress.clone();
+            self.context
+                .runtime
+                .journal
+                .note_progress(&self.name, progress);
+        }
+    }
+}
+
+/// The progress of a process manager that has seen nothing.
+pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
+    let state: Box<RawValue> = to_raw_value(&PM::default())?;
+    Ok(Progress { position: 0, state })
+}

@@ -1,0 +1,202 @@
+//! One projection: its state, how far it is, and its checkpoint.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::guarded::guard;
+use crate::disk::SealedFile;
+use crate::error::StoreError;
+use crate::event::{EventError, RecordedEvent};
+use crate::journal::{Cursor, Journal, RecordedCommit};
+use crate::projection::{ProjectError, Projection};
+
+/// After how many positions the state is saved.
+const SAVE_EVENTS: u64 = 10_000;
+/// How many events are folded on the caller's thread; more go to the blocking pool.
+const FEW_EVENTS: u64 = 64;
+
+/// The content of `projections/<NAME>/checkpoint.json`.
+#[derive(Serialize, Deserialize)]
+struct Saved<P> {
+    /// The position of the last event that the state has seen.
+    position: u64,
+    /// The aggregate types that it saw events of.
+    subscriptions: Vec<String>,
+    state: P,
+}
+
+pub(crate) struct ProjectionRunner<P: Projection> {
+    journal: Arc<dyn Journal>,
+    checkpoint: SealedFile,
+    subscriptions: &'static [&'static str],
+    state: P,
+    cursor: Cursor,
+    saved: u64,
+}
+
+impl<P: Projection> ProjectionRunner<P> {
+    /// Loads the checkpoint; one that cannot be used is ignored, and the projection is built anew. Blocks.
+    pub(crate) fn load(
+        journal: Arc<dyn Journal>,
+        checkpoint: SealedFile,
+    ) -> Result<Self, StoreError> {
+        let mut runner = Self {
+            journal,
+            checkpoint,
+            subscriptions: P::default().subscriptions(),
+            state: P::default(),
+            cursor: Cursor::default(),
+            saved: 0,
+        };
+        runner.restore()?;
+        Ok(runner)
+    }
+
+    /// Goes to what the checkpoint holds, or to the beginning.
+    fn restore(&mut self) -> Result<(), StoreError> {
+        self.reset();
+        let durable = *self.journal.durable().borrow();
+        let reason = match self.checkpoint.load::<Saved<P>>()? {
+            None => return Ok(()),
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(saved)) if saved.subscriptions != self.subscriptions => {
+                "its subscriptions have changed".to_owned()
+            }
+            Some(Ok(saved)) if saved.position > durable => format!(
+                "it has seen position {}, but the journal ends at {durable}",
+                saved.position
+            ),
+            Some(Ok(saved)) => {
+                self.state = saved.state;
+                self.cursor = Cursor::after(saved.position);
+                self.saved = saved.position;
+                return Ok(());
+            }
+        };
+        tracing::warn!(projection = P::NAME, path = %self.checkpoint.path().display(), reason, "the checkpoint of a projection cannot be used; it is built anew");
+        Ok(())
+    }
+
+    /// Goes to the beginning.
+    pub(crate) fn reset(&mut self) {
+        self.state = P::default();
+        self.cursor = Cursor::default();
+        self.saved = 0;
+    }
+
+    pub(crate) fn state(&self) -> &P {
+        &self.state
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.cursor.position
+    }
+
+    /// Folds what is new, if that is little and still in memory; whether it was.
+    pub(crate) fn catch_up_in_memory(&mut self, position: u64) -> Result<bool, StoreError> {
+        if position > self.cursor.position + FEW_EVENTS {
+            return Ok(false);
+        }
+        while self.cursor.position < position {
+            let mut cursor = self.cursor;
+            let Some(commits) = self.journal.read_recent(&mut cursor) else {
+                return Ok(false);
+            };
+            self.fold(&commits, cursor)?;
+        }
+        Ok(true)
+    }
+
+    /// Folds everything up to `position`. Blocks.
+    pub(crate) fn catch_up(&mut self, position: u64) -> Result<(), StoreError> {
+        while self.cursor.position < position {
+            let mut cursor = self.cursor;
+            let commits = self.journal.read_on(&mut cursor)?;
+            if commits.is_empty() {
+                break;
+            }
+            self.fold(&commits, cursor)?;
+            if self.cursor.position >= self.saved + SAVE_EVENTS {
+                self.save_or_warn();
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves the state if it has moved on; failing to only costs time later. Blocks.
+    pub(crate) fn save_or_warn(&mut self) {
+        if self.cursor.position == self.saved {
+            return;
+        }
+        let saved = Saved {
+            position: self.cursor.position,
+            subscriptions: self.subscriptions.iter().map(ToString::to_string).collect(),
+            state: &self.state,
+        };
+        match self.checkpoint.save(&saved) {
+            Ok(()) => self.saved = self.cursor.position,
+            Err(error) => {
+                tracing::warn!(projection = P::NAME, %error, "the checkpoint of a projection was not saved")
+            }
+        }
+    }
+
+    fn fold(&mut self, commits: &[Arc<RecordedCommit>], cursor: Cursor) -> Result<(), StoreError> {
+        for commit in commits {
+            let mut position = commit.first_position;
+            for append in &commit.appends {
+                let aggregate_type = &*append.stream.aggregate_type;
+                if !self.subscriptions.contains(&aggregate_type) {
+                    position += append.lines.len() as u64;
+                    continue;
+                }
+                for (version, line) in (append.first_version..).zip(&append.lines) {
+                    let folded = self.fold_event(
+                        aggregate_type,
+                        &append.stream.instance_id,
+                        position,
+                        version,
+                        line,
+                    );
+                    if let Err(error) = folded {
+                        // The state may have seen half of the event.
+                        self.restore()?;
+                        return Err(error);
+                    }
+                    position += 1;
+                }
+            }
+        }
+        self.cursor = cursor;
+        Ok(())
+    }
+
+    fn fold_event(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        position: u64,
+        version: u64,
+        line: &str,
+    ) -> Result<(), StoreError> {
+        let failed = |source: ProjectError| StoreError::Projection {
+            name: P::NAME.to_owned(),
+            position,
+            source,
+        };
+        let event = serde_json::from_str(line).map_err(|error| {
+            failed(ProjectError::Event(EventError::Malformed {
+                event_type: "?".to_owned(),
+                reason: error.to_string(),
+            }))
+        })?;
+        let event = RecordedEvent::new(position, version, event);
+        let state = &mut self.state;
+        guard(
+            || format!("the projection `{}`", P::NAME),
+            || state.apply(aggregate_type, stream_id, &event),
+        )?
+        .map_err(failed)
+    }
+}

@@ -1,0 +1,218 @@
+//! The commands of one reaction: loaded, locked in one order, decided in theirs, and handed over as one commit.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::cell::{Cell, LockedCell};
+use super::cells::AggregateCells;
+use super::types::{AggregateTypes, check_id};
+use crate::command::CommandContext;
+use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope, Router};
+use crate::error::StoreError;
+use crate::journal::{Outcome, ProposedAppend, StreamId};
+
+/// A command whose target is known.
+pub(super) type Staged = Box<dyn StagedCommand>;
+
+/// A command that cannot be executed, with the reason that is stored beside it.
+pub(super) struct Undeliverable {
+    pub(super) envelope: CommandEnvelope,
+    pub(super) reason: String,
+}
+
+impl Undeliverable {
+    pub(super) fn new(envelope: CommandEnvelope, reason: String) -> Box<Self> {
+        Box::new(Self { envelope, reason })
+    }
+}
+
+pub(super) type Loading = Pin<Box<dyn Future<Output = Result<Arc<dyn Target>, StoreError>> + Send>>;
+
+/// A command of any aggregate.
+pub(super) trait StagedCommand: Send {
+    fn stream(&self) -> &StreamId;
+
+    /// Finds the cell of the target, loading it if need be.
+    fn load(&self) -> Loading;
+
+    /// A copy of the command, for the target's decision.
+    fn command(&self) -> Box<dyn Any>;
+
+    fn context(&self) -> &CommandContext;
+
+    /// The stored form, for the dead-letter log.
+    fn erase(&self) -> CommandEnvelope;
+}
+
+/// The cell of any aggregate.
+pub(super) trait Target: Send + Sync {
+    fn lock(&self) -> Box<dyn LockedTarget + '_>;
+
+    /// Removes the cell from the live ones after it was evicted.
+    fn forget(self: Arc<Self>);
+}
+
+/// The locked cell of any aggregate.
+pub(super) trait LockedTarget {
+    fn is_evicted(&self) -> bool;
+
+    fn settle(&mut self, epoch: u64) -> Result<(), StoreError>;
+
+    /// Decides a command and stages its events; the reason if it is rejected or cannot be decided.
+    fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String>;
+
+    fn proposed(&self) -> Option<ProposedAppend>;
+
+    fn handed_over(&mut self, outcome: &Arc<Outcome>);
+}
+
+/// Routes the envelopes of a reaction.
+pub(super) struct Stage<'a>(pub(super) &'a AggregateTypes);
+
+impl Router for Stage<'_> {
+    type Routed = Result<Staged, Box<Undeliverable>>;
+
+    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
+        stage(self.0, envelope)
+    }
+
+    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
+        self.0.route(envelope)
+    }
+}
+
+pub(super) fn stage<A: DispatchTarget>(
+    types: &AggregateTypes,
+    envelope: Envelope<A>,
+) -> Result<Staged, Box<Undeliverable>> {
+    let found =
+        check_id(A::AGGREGATE_TYPE, &envelope.instance_id).and_then(|()| types.cells::<A>());
+    match found {
+        Ok(cells) => Ok(Box::new(TypedCommand {
+            stream: cells.stream(&envelope.instance_id.as_str().into()),
+            cells,
+            envelope,
+        })),
+        Err(error) => Err(Undeliverable::new(erase(&envelope), error.to_string())),
+    }
+}
+
+fn erase<A: DispatchTarget>(envelope: &Envelope<A>) -> CommandEnvelope {
+    envelope.erase().unwrap_or_else(|error| CommandEnvelope {
+        aggregate_type: A::AGGREGATE_TYPE.to_owned(),
+        instance_id: envelope.instance_id.clone(),
+        command: serde_json::Value::String(format!("the command does not serialize: {error}")),
+        context: envelope.context.clone(),
+    })
+}
+
+struct TypedCommand<A: DispatchTarget> {
+    stream: StreamId,
+    cells: Arc<AggregateCells<A>>,
+    envelope: Envelope<A>,
+}
+
+impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
+    fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    fn load(&self) -> Loading {
+        let cells = Arc::clone(&self.cells);
+        let id = Arc::clone(&self.stream.instance_id);
+        Box::pin(async move {
+            let cell = cells.cell(&id).await?;
+            Ok(Arc::new(TypedTarget { cells, cell, id }) as Arc<dyn Target>)
+        })
+    }
+
+    fn command(&self) -> Box<dyn Any> {
+        Box::new(self.envelope.command.clone())
+    }
+
+    fn context(&self) -> &CommandContext {
+        &self.envelope.context
+    }
+
+    fn erase(&self) -> CommandEnvelope {
+        erase(&self.envelope)
+    }
+}
+
+struct TypedTarget<A: DispatchTarget> {
+    cells: Arc<AggregateCells<A>>,
+    cell: Arc<Cell<A>>,
+    id: Arc<str>,
+}
+
+impl<A: DispatchTarget> Target for TypedTarget<A> {
+    fn lock(&self) -> Box<dyn LockedTarget + '_> {
+        Box::new(self.cell.lock())
+    }
+
+    fn forget(self: Arc<Self>) {
+        self.cells.forget(&self.id, &self.cell);
+    }
+}
+
+impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
+    fn is_evicted(&self) -> bool {
+        LockedCell::is_evicted(self)
+    }
+
+    fn settle(&mut self, epoch: u64) -> Result<(), StoreError> {
+        LockedCell::settle(self, epoch)
+    }
+
+    fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String> {
+        let command = command
+            .downcast::<A::Command>()
+            .map_err(|_| "the command has another type than its target decides".to_owned())?;
+        LockedCell::decide(self, *command, context)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    fn proposed(&self) -> Option<ProposedAppend> {
+        LockedCell::proposed(self)
+    }
+
+    fn handed_over(&mut self, outcome: &Arc<Outcome>) {
+        LockedCell::handed_over(self, outcome);
+    }
+}
+
+/// What became of one envelope before it was decided.
+pub(super) enum Letter {
+    Staged(Staged),
+    Dead(Box<Undeliverable>),
+}
+
+/// The targets of one reaction, in the order in which they are locked.
+pub(super) type Targets = BTreeMap<StreamId, Result<Arc<dyn Target>, String>>;
+
+/// The cells of all targets that are still to be found.
+pub(super) fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
+    let mut loads = BTreeMap::new();
+    for letter in letters {
+        if let Letter::Staged(staged) = letter
+            && !loads.contains_key(staged.stream())
+        {
+            loads.insert(staged.stream().clone(), staged.load());
+        }
+    }
+    loads
+}
+
+/// Finds the cells; one that cannot be read keeps its reason, which becomes that of its dead letters.
+pub(super) async fn load_targets(loads: BTreeMap<StreamId, Loading>) -> Targets {
+    let mut targets = Targets::new();
+    for (stream, load) in loads {
+        let target = load.await.map_err(|error| error.to_string());
+        targets.insert(stream, target);
+    }
+    targets
+}

@@ -1,0 +1,150 @@
+//! The aggregate types of one store: one Rust type per stored name.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::cells::{AggregateCells, Sweep};
+use super::staging::{Staged, Undeliverable, stage};
+use crate::aggregate::Aggregate;
+use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
+use crate::error::{DispatchError, StoreError};
+use crate::journal::Journal;
+use crate::names;
+
+/// The longest instance id, in bytes.
+const MAX_ID_BYTES: usize = 512;
+
+/// Refuses ids that no stream can have.
+pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError> {
+    let reason = if id.is_empty() {
+        "it is empty"
+    } else if id.len() > MAX_ID_BYTES {
+        "it is longer than 512 bytes"
+    } else if id.chars().any(char::is_control) {
+        "it has control characters"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::InvalidId {
+        aggregate_type: aggregate_type.to_owned(),
+        id: id.chars().take(64).collect(),
+        reason,
+    })
+}
+
+/// Turns an erased envelope into a command for the type it names.
+type Route = fn(&AggregateTypes, CommandEnvelope) -> Result<Staged, Box<Undeliverable>>;
+
+pub(crate) struct AggregateTypes {
+    journal: Arc<dyn Journal>,
+    known: Mutex<HashMap<&'static str, Known>>,
+    /// The types that erased envelopes can name.
+    routes: HashMap<&'static str, Route>,
+}
+
+struct Known {
+    type_id: TypeId,
+    type_name: &'static str,
+    cells: Arc<dyn Any + Send + Sync>,
+    sweep: Arc<dyn Sweep>,
+}
+
+/// The routes of erased envelopes, collected while a store is configured.
+#[derive(Default)]
+pub(crate) struct Routes(HashMap<&'static str, Route>);
+
+impl Routes {
+    pub(crate) fn add<A: DispatchTarget>(&mut self) {
+        self.0.insert(A::AGGREGATE_TYPE, route::<A>);
+    }
+}
+
+fn route<A: DispatchTarget>(
+    types: &AggregateTypes,
+    envelope: CommandEnvelope,
+) -> Result<Staged, Box<Undeliverable>> {
+    match serde_json::from_value(envelope.command.clone()) {
+        Ok(command) => {
+            let envelope = Envelope::<A>::new(envelope.instance_id, command, envelope.context);
+            stage(types, envelope)
+        }
+        Err(source) => {
+            let error = DispatchError::Deserialization {
+                aggregate_type: A::AGGREGATE_TYPE.to_owned(),
+                source,
+            };
+            Err(Undeliverable::new(envelope, error.to_string()))
+        }
+    }
+}
+
+impl AggregateTypes {
+    pub(crate) fn new(journal: Arc<dyn Journal>, routes: Routes) -> Self {
+        Self {
+            journal,
+            known: Mutex::default(),
+            routes: routes.0,
+        }
+    }
+
+    /// The cells of `A`; an error if its name cannot be stored or belongs to another type.
+    pub(crate) fn cells<A: Aggregate>(&self) -> Result<Arc<AggregateCells<A>>, StoreError> {
+        let invalid = |reason: String| StoreError::InvalidName {
+            name: A::AGGREGATE_TYPE.to_owned(),
+            type_name: type_name::<A>(),
+            reason,
+        };
+        let mut known = self.known();
+        let known = match known.entry(A::AGGREGATE_TYPE) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                if !names::is_storable(A::AGGREGATE_TYPE) {
+                    return Err(invalid("it cannot be the name of a directory".to_owned()));
+                }
+                let cells = Arc::new(AggregateCells::<A>::new(Arc::clone(&self.journal)));
+                entry.insert(Known {
+                    type_id: TypeId::of::<A>(),
+                    type_name: type_name::<A>(),
+                    sweep: Arc::clone(&cells) as Arc<dyn Sweep>,
+                    cells,
+                })
+            }
+        };
+        if known.type_id != TypeId::of::<A>() {
+            return Err(invalid(format!("{} is stored under it", known.type_name)));
+        }
+        Arc::clone(&known.cells)
+            .downcast()
+            .map_err(|_| invalid("its cells have another type".to_owned()))
+    }
+
+    /// Routes an erased envelope by the name of its target.
+    pub(super) fn route(&self, envelope: CommandEnvelope) -> Result<Staged, Box<Undeliverable>> {
+        match self.routes.get(envelope.aggregate_type.as_str()) {
+            Some(route) => route(self, envelope),
+            None => {
+                let error = DispatchError::UnknownAggregateType(envelope.aggregate_type.clone());
+                Err(Undeliverable::new(envelope, error.to_string()))
+            }
+        }
+    }
+
+    /// Evicts the aggregates that were idle for `timeout`.
+    pub(crate) fn sweep(&self, timeout: Duration) {
+        let sweeps: Vec<_> = self
+            .known()
+            .values()
+            .map(|known| Arc::clone(&known.sweep))
+            .collect();
+        for sweep in sweeps {
+            sweep.sweep(timeout);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<&'static str, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,422 @@
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::closing::{Shutdown, Steps, wait_for_release};
+use super::{AggregateStore, RunMode, Shared};
+use crate::disk::{Disk, Files, SealedFile, SystemDisk};
+use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
+use crate::error::{OpenError, StoreError};
+use crate::journal::local::{Layout, LocalJournal};
+use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction};
+use crate::names;
+use crate::process_manager::ProcessManager;
+use crate::projection::Projection;
+use crate::runtime::{
+    AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
+    RunnerContext, Runtime, initial_progress,
+};
+
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct ProcessManagerPart {
+    name: &'static str,
+    type_id: TypeId,
+    type_name: &'static str,
+    subscriptions: &'static [&'static str],
+    initial: fn() -> Result<Progress, serde_json::Error>,
+    start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
+}
+
+/// A projection runner behind a lock, and what saves it when the store closes.
+type LoadedProjection = (Arc<dyn Any + Send + Sync>, super::closing::Saver);
+
+struct ProjectionPart {
+    name: &'static str,
+    type_id: TypeId,
+    type_name: &'static str,
+    load: fn(Arc<dyn Journal>, SealedFile) -> Result<LoadedProjection, StoreError>,
+}
+
+struct TargetPart {
+    name: &'static str,
+    type_id: TypeId,
+    type_name: &'static str,
+}
+
+/// Configures a store and opens it.
+///
+/// # Examples
+///
+/// ```no_run
+/// use eventfold_es::{AggregateStore, RunMode};
+///
+/// # async fn example() -> Result<(), eventfold_es::Error> {
+/// let store = AggregateStore::builder("data")
+///     // .process_manager::<ReservationSaga>()
+///     // .projection::<Sales>()
+///     .run_mode(RunMode::Background)
+///     .open()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing before `open`"]
+pub struct AggregateStoreBuilder {
+    base: PathBuf,
+    disk: Arc<dyn Disk>,
+    process_managers: Vec<ProcessManagerPart>,
+    projections: Vec<ProjectionPart>,
+    targets: Targets,
+    idle_timeout: Duration,
+    run_mode: RunMode,
+    reaction_timeout: Duration,
+}
+
+#[derive(Default)]
+struct Targets {
+    routes: Routes,
+    parts: Vec<TargetPart>,
+}
+
+impl TargetVisitor for Targets {
+    fn target<A: DispatchTarget>(&mut self) {
+        self.routes.add::<A>();
+        self.parts.push(TargetPart {
+            name: A::AGGREGATE_TYPE,
+            type_id: TypeId::of::<A>(),
+            type_name: type_name::<A>(),
+        });
+    }
+}
+
+impl std::fmt::Debug for AggregateStoreBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let process_managers: Vec<_> = self.process_managers.iter().map(|part| part.name).collect();
+        let projections: Vec<_> = self.projections.iter().map(|part| part.name).collect();
+        f.debug_struct("AggregateStoreBuilder")
+            .field("base", &self.base)
+            .field("process_managers", &process_managers)
+            .field("projections", &projections)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("run_mode", &self.run_mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AggregateStoreBuilder {
+    pub(super) fn new(base: &Path) -> Self {
+        Self {
+            base: base.to_owned(),
+            disk: Arc::new(SystemDisk),
+            process_managers: Vec::new(),
+            projections: Vec::new(),
+            targets: Targets::default(),
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            run_mode: RunMode::default(),
+            reaction_timeout: DEFAULT_REACTION_TIMEOUT,
+        }
+    }
+
+    /// Registers a process manager, and the targets that it knows at compile time.
+    ///
+    /// One that this directory has not seen before starts from the first event; its starting point is durable when
+    /// [`open`](Self::open) returns. One that is no longer registered keeps its place.
+    pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
+        if self
+            .process_managers
+            .iter()
+            .any(|part| part.type_id == TypeId::of::<PM>())
+        {
+            return self;
+        }
+        PM::Envelope::targets(&mut self.targets);
+        self.process_managers.push(ProcessManagerPart {
+            name: PM::NAME,
+            type_id: TypeId::of::<PM>(),
+            type_name: type_name::<PM>(),
+            subscriptions: PM::default().subscriptions(),
+            initial: initial_progress::<PM>,
+            start: |context, progress| {
+                let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
+                Ok(Box::pin(runner.run()))
+            },
+        });
+        self
+    }
+
+    /// Registers a projection.
+    pub fn projection<P: Projection>(mut self) -> Self {
+        if self
+            .projections
+            .iter()
+            .any(|part| part.type_id == TypeId::of::<P>())
+        {
+            return self;
+        }
+        self.projections.push(ProjectionPart {
+            name: P::NAME,
+            type_id: TypeId::of::<P>(),
+            type_name: type_name::<P>(),
+            load: |journal, checkpoint| {
+                let runner = ProjectionRunner::<P>::load(journal, checkpoint)?;
+                let runner = Arc::new(tokio::sync::Mutex::new(runner));
+                let saved = Arc::clone(&runner);
+                let saver = Box::new(move || saved.blocking_lock().save_or_warn());
+                Ok((runner as Arc<dyn Any + Send + Sync>, saver))
+            },
+        });
+        self
+    }
+
+    /// Registers an aggregate type as a target of erased envelopes ([`CommandEnvelope`](crate::CommandEnvelope)), which name it
+    /// by its stored name. The targets of macro-declared process managers need no registration.
+    pub fn aggregate_type<A: DispatchTarget>(mut self) -> Self {
+        self.targets.target::<A>();
+        self
+    }
+
+    /// How long an aggregate stays in memory after its last use. Default: five minutes.
+    ///
+    /// No handle notices: an evicted aggregate is read again from its stream.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// When process managers run. Default: [`RunMode::Inline`].
+    pub fn run_mode(mut self, mode: RunMode) -> Self {
+        self.run_mode = mode;
+        self
+    }
+
+    /// How long a command waits for reactions in [`RunMode::Inline`] before it answers
+    /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
+    pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
+        self.reaction_timeout = timeout;
+        self
+    }
+
+    /// Puts the store on another disk than the file system.
+    #[cfg(feature = "testing")]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Opens the store, creating the directory if need be, and brings it to the state after its last durable commit.
+    ///
+    /// It must be called within a tokio runtime, which must live as long as the store: process managers run on it. In
+    /// [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing that is stored was changed then. A store of this process that was dropped just before is waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the directory as it was or recovered, and releases it.
+    pub async fn open(self) -> Result<AggregateStore, OpenError> {
+        self.check_names()?;
+        let base = std::path::absolute(&self.base)
+            .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
+        wait_for_release(&base).await;
+        let files = Files::new(Arc::clone(&self.disk));
+        let opened = {
+            let (files, base) = (files.clone(), base.clone());
+            tokio::task::spawn_blocking(move || LocalJournal::open(files, &base))
+        };
+        let (journal, recovery) = opened.await.map_err(|_| StoreError::RuntimeGone)??;
+        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let (closing, closing_receiver) = watch::channel(false);
+        let (alive, runners) = std::sync::mpsc::channel();
+        let mut shutdown = Shutdown::new(Steps {
+            path: base.clone(),
+            journal: Arc::clone(&journal),
+            closing,
+            runners,
+            savers: Vec::new(),
+        });
+
+        let layout = Layout::new(&base);
+        let mut projections = HashMap::new();
+        for part in self.projections {
+            let checkpoint =
+                SealedFile::new(files.clone(), layout.projection_checkpoint(part.name));
+            let journal = Arc::clone(&journal);
+            let loaded = tokio::task::spawn_blocking(move || (part.load)(journal, checkpoint));
+            let (runner, saver) = loaded.await.map_err(|_| StoreError::RuntimeGone)??;
+            shutdown.add_saver(saver);
+            projections.insert(part.type_id, runner);
+        }
+
+        let progress = starting_points(&journal, &self.process_managers).await?;
+        let members = self.process_managers.iter().zip(&progress);
+        let reactions = Arc::new(ReactionHub::new(
+            members
+                .map(|(part, progress)| Member {
+                    name: part.name,
+                    subscriptions: part.subscriptions,
+                    processed: progress.position,
+                    parked: None,
+                })
+                .collect(),
+        ));
+        let runtime = Arc::new(Runtime {
+            types: AggregateTypes::new(Arc::clone(&journal), self.targets.routes),
+            journal,
+            reactions,
+        });
+        let mut tasks = Vec::new();
+        for (member, (part, progress)) in self.process_managers.iter().zip(progress).enumerate() {
+            let context = RunnerContext {
+                runtime: Arc::clone(&runtime),
+                member,
+                target: match self.run_mode {
+                    RunMode::Inline | RunMode::Background => runtime.journal.durable(),
+                    RunMode::OnDemand => runtime.reactions.demand(),
+                },
+                closing: closing_receiver.clone(),
+                _alive: alive.clone(),
+            };
+            let task = (part.start)(context, progress).map_err(|error| {
+                OpenError::ProcessManagerState {
+                    name: part.name.to_owned(),
+                    reason: error.to_string(),
+                }
+            })?;
+            tasks.push(task);
+        }
+        for task in tasks {
+            tokio::spawn(task);
+        }
+        tokio::spawn(sweep(
+            Arc::clone(&runtime),
+            self.idle_timeout,
+            closing_receiver,
+        ));
+        Ok(AggregateStore {
+            shared: Arc::new(Shared {
+                runtime,
+                run_mode: self.run_mode,
+                reaction_timeout: self.reaction_timeout,
+                recovery,
+                projections,
+                process_managers: self
+                    .process_managers
+                    .iter()
+                    .map(|part| (part.type_id, part.name))
+                    .collect(),
+                shutdown: Mutex::new(shutdown),
+            }),
+        })
+    }
+
+    /// Refuses names that cannot be stored and names that two types share.
+    fn check_names(&self) -> Result<(), OpenError> {
+        let process_managers = self
+            .process_managers
+            .iter()
+            .map(|part| (part.name, part.type_id, part.type_name));
+        let projections = self
+            .projections
+            .iter()
+            .map(|part| (part.name, part.type_id, part.type_name));
+        let targets = self
+            .targets
+            .parts
+            .iter()
+            .map(|part| (part.name, part.type_id, part.type_name));
+        check_kind(process_managers)?;
+        check_kind(projections)?;
+        check_kind(targets)
+    }
+}
+
+fn check_kind(
+    parts: impl Iterator<Item = (&'static str, TypeId, &'static str)>,
+) -> Result<(), OpenError> {
+    // Directories that differ in case only are one directory on some file systems.
+    let mut seen: HashMap<String, (TypeId, &'static str)> = HashMap::new();
+    for (name, type_id, type_name) in parts {
+        if !names::is_storable(name) {
+            return Err(OpenError::InvalidName {
+                name: name.to_owned(),
+                type_name,
+            });
+        }
+        let (first_id, first) = *seen
+            .entry(name.to_ascii_lowercase())
+            .or_insert((type_id, type_name));
+        if first_id != type_id {
+            return Err(OpenError::NameTaken {
+                name: name.to_owned(),
+                first,
+                second: type_name,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Where each process manager goes on; the starting point of a new one is committed first.
+async fn starting_points(
+    journal: &Arc<dyn Journal>,
+    parts: &[ProcessManagerPart],
+) -> Result<Vec<Progress>, OpenError> {
+    let mut points = Vec::with_capacity(parts.len());
+    let mut commits = Vec::new();
+    for part in parts {
+        if let Some(progress) = journal.progress(part.name) {
+            points.push(progress);
+            continue;
+        }
+        let progress = (part.initial)().map_err(|error| OpenError::ProcessManagerState {
+            name: part.name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        points.push(progress.clone());
+        let room = Arc::clone(journal.room())
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        commits.push(journal.submit(
+            room,
+            ProposedCommit {
+                epoch: journal.epoch(),
+                reaction: Some(ProposedReaction {
+                    process_manager: part.name.into(),
+                    progress,
+                    dispatched: 0,
+                    dead_letters: Vec::new(),
+                }),
+                ..ProposedCommit::default()
+            },
+        ));
+    }
+    for commit in commits {
+        commit.wait().await.map_err(StoreError::from)?;
+    }
+    Ok(points)
+}
+
+/// Evicts idle aggregates until the store closes.
+async fn sweep(runtime: Arc<Runtime>, timeout: Duration, mut closing: watch::Receiver<bool>) {
+    let period = (timeout / 4).clamp(Duration::from_millis(1), Duration::from_secs(10));
+    loop {
+        let closed = closing.wait_for(|closing| *closing);
+        if tokio::time::timeout(period, closed).await.is_ok() {
+            return;
+        }
+        runtime.types.sweep(timeout);
+    }
+}

@@ -1,0 +1,229 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::{RunMode, Shared};
+use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
+use crate::error::{ExecuteError, StateError, StoreError};
+use crate::journal::{OnDurable, Outcome, ProposedCommit};
+use crate::runtime::{AggregateCells, Decided, LockedCell, Reactions};
+
+/// A handle to one aggregate. It holds an id, not the aggregate: eviction is never noticed, and a handle to an aggregate
+/// without events is as good as any.
+///
+/// Cheap to clone; while a handle lives, its store stays open.
+pub struct AggregateHandle<A: Aggregate> {
+    shared: Arc<Shared>,
+    cells: Arc<AggregateCells<A>>,
+    id: Arc<str>,
+}
+
+impl<A: Aggregate> Clone for AggregateHandle<A> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            cells: Arc::clone(&self.cells),
+            id: Arc::clone(&self.id),
+        }
+    }
+}
+
+impl<A: Aggregate> fmt::Debug for AggregateHandle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AggregateHandle")
+            .field("aggregate_type", &A::AGGREGATE_TYPE)
+            .field("id", &self.id)
+            .finish()
+    }
+}
+
+/// What a command did.
+///
+/// It derefs to the slice of its events.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Executed<E> {
+    /// The events that the command caused, as they are stored; none if it had nothing to do.
+    pub events: Vec<E>,
+    /// The version of the stream after it: its number of events.
+    pub version: u64,
+    /// The position of the last event in the order over all streams, if there is one.
+    pub position: Option<u64>,
+    /// What became of the reactions of process managers.
+    pub reactions: Reactions,
+}
+
+impl<E> std::ops::Deref for Executed<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        &self.events
+    }
+}
+
+/// What deciding a command under the lock of its cell came to.
+enum Decision<A: Aggregate> {
+    /// A commit is on its way.
+    Committed {
+        outcome: Arc<Outcome>,
+        decided: Decided<A::DomainEvent>,
+    },
+    /// There is nothing to commit; the answer holds once the commits before it are durable.
+    Answer {
+        pending: Option<Arc<Outcome>>,
+        answer: Result<Decided<A::DomainEvent>, ExecuteError<A::Error>>,
+    },
+}
+
+impl<A: Aggregate> AggregateHandle<A> {
+    pub(super) fn new(shared: Arc<Shared>, cells: Arc<AggregateCells<A>>, id: &str) -> Self {
+        Self {
+            shared,
+            cells,
+            id: id.into(),
+        }
+    }
+
+    /// The instance id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Executes a command: decides it, stores its events, and returns when they are durable.
+    ///
+    /// In [`RunMode::Inline`] it returns when the reactions of process managers to its events, and to theirs, are durable as
+    /// well; what became of them is in [`Executed::reactions`], never an error, since the command itself is done.
+    ///
+    /// # Errors
+    ///
+    /// [`ExecuteError::Domain`] if the aggregate rejects the command, and [`ExecuteError::Store`] if it could not be decided or
+    /// written: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves either nothing or the whole command, and in that case its reactions happen too.
+    pub async fn execute(
+        &self,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
+        let hub = &self.shared.runtime.reactions;
+        let is_awaited = self.shared.run_mode == RunMode::Inline && hub.concerns(A::AGGREGATE_TYPE);
+        let mut wait = is_awaited.then(|| hub.wait());
+        let on_durable: Option<OnDurable> = wait.as_ref().map(|wait| {
+            let (hub, id) = (Arc::clone(hub), wait.id());
+            Box::new(move |receipt: &_| hub.begin(id, receipt, A::AGGREGATE_TYPE)) as OnDurable
+        });
+
+        let (outcome, decided) = match self.decide(command, &context, on_durable).await? {
+            Decision::Committed { outcome, decided } => (outcome, decided),
+            Decision::Answer { pending, answer } => {
+                if let Some(pending) = pending {
+                    pending.wait().await.map_err(StoreError::from)?;
+                }
+                let decided = answer?;
+                return Ok(Executed {
+                    events: decided.events,
+                    version: decided.version,
+                    position: None,
+                    reactions: Reactions::NotAwaited,
+                });
+            }
+        };
+        let receipt = outcome.wait().await.map_err(StoreError::from)?;
+        let reactions = match &mut wait {
+            None => Reactions::NotAwaited,
+            Some(wait) => tokio::time::timeout(self.shared.reaction_timeout, wait.done())
+                .await
+                .unwrap_or(Reactions::TimedOut),
+        };
+        Ok(Executed {
+            events: decided.events,
+            version: decided.version,
+            position: Some(receipt.last_position()),
+            reactions,
+        })
+    }
+
+    async fn decide(
+        &self,
+        command: A::Command,
+        context: &CommandContext,
+        on_durable: Option<OnDurable>,
+    ) -> Result<Decision<A>, ExecuteError<A::Error>> {
+        let journal = &self.shared.runtime.journal;
+        // Room first: from the lock to the hand-over nothing waits.
+        let room = Arc::clone(journal.room())
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        loop {
+            let cell = self.cells.cell(&self.id).await?;
+            let mut locked = cell.lock();
+            if locked.is_evicted() {
+                drop(locked);
+                self.cells.forget(&self.id, &cell);
+                continue;
+            }
+            let epoch = journal.epoch();
+            locked.settle(epoch)?;
+            let decided = match locked.decide(command, context) {
+                Ok(decided) if !decided.events.is_empty() => decided,
+                answer => {
+                    return Ok(Decision::Answer {
+                        pending: locked.last_pending(),
+                        answer,
+                    });
+                }
+            };
+            let outcome = journal.submit(
+                room,
+                ProposedCommit {
+                    epoch,
+                    appends: locked.proposed().into_iter().collect(),
+                    reaction: None,
+                    on_durable,
+                },
+            );
+            locked.handed_over(&outcome);
+            return Ok(Decision::Committed { outcome, decided });
+        }
+    }
+
+    /// The durable state: what a restart would find. An aggregate without events has its default.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if the stream cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn state(&self) -> Result<A, StateError> {
+        self.with_cell(|locked| Ok(locked.durable().clone()))
+            .await
+            .map_err(|source| StateError {
+                aggregate_type: A::AGGREGATE_TYPE.to_owned(),
+                instance_id: self.id.to_string(),
+                source,
+            })
+    }
+
+    /// Runs `action` under the lock of the settled cell.
+    pub(super) async fn with_cell<T>(
+        &self,
+        action: impl FnOnce(&mut LockedCell<'_, A>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            let cell = self.cells.cell(&self.id).await?;
+            let mut locked = cell.lock();
+            if !locked.is_evicted() {
+                locked.settle(self.shared.runtime.journal.epoch())?;
+                return action(&mut locked);
+            }
+            drop(locked);
+            self.cells.forget(&self.id, &cell);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests::domain::*;
+
+#[process_manager(subscribes = [Order])]
+struct Saga<'a> {
+    name: &'a str,
+}
+
+fn main() {}

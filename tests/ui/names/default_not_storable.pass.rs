@@ -1,0 +1,12 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests::domain::*;
+
+#[projection(subscribes = [Order], name = "contacts")]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Con;
+
+impl Project<Order> for Con {
+    fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
+}
+
+fn main() {}

@@ -1,0 +1,43 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests::domain::*;
+
+mod legacy {
+    use std::convert::Infallible;
+
+    use eventfold_es::prelude::*;
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    pub enum OrderCommand {}
+
+    #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    pub enum OldEvent {}
+
+    #[aggregate(name = "order", command = OrderCommand, event = OldEvent, error = Infallible)]
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    pub struct OldOrder;
+
+    impl Decider for OldOrder {
+        fn decide(&self, command: OrderCommand) -> Result<Vec<OldEvent>, Infallible> {
+            match command {}
+        }
+
+        fn evolve(&mut self, _event: &OldEvent) {}
+    }
+}
+
+use legacy::{OldEvent, OldOrder};
+
+#[process_manager(subscribes = [Order, OldOrder])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saga;
+
+impl React<Order> for Saga {
+    fn react(&mut self, _event: &OrderEvent, _cx: &mut Reaction<'_, Self>) {}
+}
+
+impl React<OldOrder> for Saga {
+    fn react(&mut self, _event: &OldEvent, _cx: &mut Reaction<'_, Self>) {}
+}
+
+fn main() {}
