@@ -2,7 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, DiskLock, OpenMode};
+use super::{Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 
 /// A file operation that failed: what was done, where, and what the operating system said.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,10 @@ pub struct FileError {
     pub source: io::Error,
 }
 
+const SYNC: &str = "sync";
+const SYNC_DIRECTORY: &str = "sync the directory";
+const SYNC_FILE_SYSTEM: &str = "sync the file system of";
+
 impl FileError {
     pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self {
@@ -23,6 +27,12 @@ impl FileError {
             path: path.to_owned(),
             source,
         }
+    }
+
+    /// Whether the operation was to make something durable: what is on disk is unknown then, and another try that succeeds
+    /// says nothing about it.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        matches!(self.action, SYNC | SYNC_DIRECTORY | SYNC_FILE_SYSTEM)
     }
 
     pub(crate) fn is_not_found(&self) -> bool {
@@ -78,13 +88,18 @@ impl Files {
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), FileError> {
         self.disk
             .sync_dir(path)
-            .map_err(|error| FileError::new("sync the directory", path, error))
+            .map_err(|error| FileError::new(SYNC_DIRECTORY, path, error))
     }
 
-    pub(crate) fn sync_file_system(&self, path: &Path) -> Result<bool, FileError> {
-        self.disk
-            .sync_file_system(path)
-            .map_err(|error| FileError::new("sync the file system of", path, error))
+    pub(crate) fn file_system(&self, path: &Path) -> Result<Option<FileSystemHandle>, FileError> {
+        let file_system = self
+            .disk
+            .file_system(path)
+            .map_err(|error| FileError::new("open", path, error))?;
+        Ok(file_system.map(|file_system| FileSystemHandle {
+            file_system,
+            path: path.to_owned(),
+        }))
     }
 
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, FileError> {
@@ -97,6 +112,20 @@ impl Files {
         self.disk
             .try_lock(path)
             .map_err(|error| FileError::new("lock", path, error))
+    }
+}
+
+/// A file system that knows what of it matters.
+pub(crate) struct FileSystemHandle {
+    file_system: Box<dyn FileSystem>,
+    path: PathBuf,
+}
+
+impl FileSystemHandle {
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
+        self.file_system
+            .sync()
+            .map_err(|error| FileError::new(SYNC_FILE_SYSTEM, &self.path, error))
     }
 }
 
@@ -155,7 +184,7 @@ impl FileHandle {
     pub(crate) fn sync_data(&self) -> Result<(), FileError> {
         self.file
             .sync_data()
-            .map_err(|error| self.error("sync", error))
+            .map_err(|error| self.error(SYNC, error))
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> FileError {

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use atomic::replace_file;
 pub use files::FileError;
-pub(crate) use files::{FileHandle, Files};
+pub(crate) use files::{FileHandle, FileSystemHandle, Files};
 pub(crate) use sealed::{SealError, SealedFile};
 pub use system::SystemDisk;
 #[cfg(feature = "testing")]
@@ -65,13 +65,14 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes everything written to the file system that holds `path` durable, files and directories; `false` where the
-    /// platform cannot.
+    /// A handle that syncs the file system that holds `path` as a whole; `None` where the platform cannot.
+    ///
+    /// A failed write-back is reported to the handles that were open when it happened, so it is held from the beginning.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool>;
+    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>>;
 
     /// Whether something exists at `path`.
     ///
@@ -128,6 +129,16 @@ pub trait DiskFile: Send + Sync {
     ///
     /// Those of the file system.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+/// A file system that can be synced as a whole.
+pub trait FileSystem: Send + Sync {
+    /// Makes everything written to it durable, files and directories.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; a write-back that failed since the handle was opened among them.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A held lock.

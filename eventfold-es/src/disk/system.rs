@@ -2,7 +2,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::{Disk, DiskFile, DiskLock, OpenMode};
+use super::{Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,14 +44,13 @@ impl Disk for SystemDisk {
     }
 
     #[cfg(target_os = "linux")]
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        rustix::fs::syncfs(File::open(path)?)?;
-        Ok(true)
+    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        Ok(Some(Box::new(LinuxFileSystem(File::open(path)?))))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn sync_file_system(&self, _path: &Path) -> io::Result<bool> {
-        Ok(false)
+    fn file_system(&self, _path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        Ok(None)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -104,6 +103,16 @@ impl DiskFile for File {
 
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
+    }
+}
+
+#[cfg(target_os = "linux")]
+struct LinuxFileSystem(File);
+
+#[cfg(target_os = "linux")]
+impl FileSystem for LinuxFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 

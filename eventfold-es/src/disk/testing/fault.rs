@@ -12,7 +12,7 @@ pub enum Operation {
     Rename,
     /// [`Disk::sync_dir`](crate::disk::Disk::sync_dir).
     SyncDir,
-    /// [`Disk::sync_file_system`](crate::disk::Disk::sync_file_system).
+    /// [`FileSystem::sync`](crate::disk::FileSystem::sync).
     SyncFileSystem,
     /// [`Disk::exists`](crate::disk::Disk::exists).
     Exists,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::{Failure, Fault, Hit, Operation};
-use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
+use crate::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 
 /// A disk on which chosen calls fail or come up short; the others go through to the disk below. A clone is the same disk.
 ///
@@ -151,9 +151,15 @@ impl Disk for FaultyDisk {
         self.inner.sync_dir(path)
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        self.call(Operation::SyncFileSystem, path)?;
-        self.inner.sync_file_system(path)
+    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        let file_system = self.inner.file_system(path)?;
+        Ok(file_system.map(|inner| {
+            Box::new(FaultyFileSystem {
+                inner,
+                disk: self.clone(),
+                path: path.to_owned(),
+            }) as Box<dyn FileSystem>
+        }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -171,6 +177,19 @@ impl Disk for FaultyDisk {
                 path: path.to_owned(),
             }) as Box<dyn DiskLock>
         }))
+    }
+}
+
+struct FaultyFileSystem {
+    inner: Box<dyn FileSystem>,
+    disk: FaultyDisk,
+    path: PathBuf,
+}
+
+impl FileSystem for FaultyFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        self.disk.call(Operation::SyncFileSystem, &self.path)?;
+        self.inner.sync()
     }
 }
 

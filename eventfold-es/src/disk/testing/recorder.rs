@@ -7,7 +7,7 @@ use super::model::DiskModel;
 use super::namespace::{Namespace, Node};
 use super::op::{DiskOp, FileId};
 use super::recording::Recording;
-use crate::disk::{Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
+use crate::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
 
 /// A disk that does everything for real below one directory and logs what changes something, or makes it durable.
 ///
@@ -366,19 +366,16 @@ impl Disk for RecordingDisk {
         Ok(())
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        let mut log = self.shared.log();
-        let inside = self.shared.relative(path).is_some();
-        let synced = self.inner.sync_file_system(path);
-        match &synced {
-            Ok(true) if inside => {
-                log.namespace.sync_all();
-                log.push(DiskOp::SyncFileSystem);
-            }
-            Err(_) if inside => log.push(DiskOp::SyncFileSystemFailed),
-            _ => {}
-        }
-        synced
+    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        let file_system = self.inner.file_system(path)?;
+        let is_inside = self.shared.relative(path).is_some();
+        Ok(file_system.map(|inner| {
+            Box::new(RecordingFileSystem {
+                inner,
+                shared: Arc::clone(&self.shared),
+                is_inside,
+            }) as Box<dyn FileSystem>
+        }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -490,3 +487,25 @@ impl DiskLock for RecordingLock {
 #[cfg(test)]
 #[expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
 mod tests;
+
+struct RecordingFileSystem {
+    inner: Box<dyn FileSystem>,
+    shared: Arc<Shared>,
+    is_inside: bool,
+}
+
+impl FileSystem for RecordingFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        let mut log = self.shared.log();
+        let synced = self.inner.sync();
+        match &synced {
+            Ok(()) if self.is_inside => {
+                log.namespace.sync_all();
+                log.push(DiskOp::SyncFileSystem);
+            }
+            Err(_) if self.is_inside => log.push(DiskOp::SyncFileSystemFailed),
+            _ => {}
+        }
+        synced
+    }
+}

@@ -8,10 +8,11 @@ use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
 use super::history::History;
 use super::layout::Layout;
+use super::queue::Queue;
 use super::registry::Registry;
 use super::scan::Tip;
 use super::streams::StreamSlot;
-use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
 use crate::journal::Progress;
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
@@ -59,7 +60,10 @@ pub(super) struct DurableReaction {
 
 pub(super) struct DerivedWriter {
     pub(super) files: Files,
+    /// Held since the store was opened, before anything was written.
+    pub(super) file_system: Option<FileSystemHandle>,
     pub(super) layout: Layout,
+    pub(super) queue: Arc<Queue>,
     pub(super) registry: Registry,
     pub(super) states: ProcessManagerStates,
     pub(super) history: Arc<History>,
@@ -101,12 +105,8 @@ impl DerivedWriter {
             }
             let is_written = self.write(&batches, is_closing);
             let is_due = self.tip.offset >= self.checkpoint_end + CHECKPOINT_BYTES;
-            if is_written
-                && may_take_checkpoint
-                && (is_due || is_closing)
-                && let Err(error) = self.take_checkpoint()
-            {
-                tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
+            if is_written && may_take_checkpoint && (is_due || is_closing) {
+                self.take_checkpoint_or_warn();
             }
             if is_closing {
                 return;
@@ -182,9 +182,22 @@ impl DerivedWriter {
         self.registry.flush()
     }
 
+    fn take_checkpoint_or_warn(&mut self) {
+        let Err(error) = self.take_checkpoint() else {
+            return;
+        };
+        if error.is_failed_sync() {
+            // What the stream files hold is unknown now: only opening the store writes them again.
+            self.queue.poison_with(&error.to_string());
+        } else {
+            tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
+        }
+    }
+
     fn take_checkpoint(&mut self) -> Result<(), FileError> {
-        if !self.files.sync_file_system(self.layout.base())? {
-            self.sync_files()?;
+        match &self.file_system {
+            Some(file_system) => file_system.sync()?,
+            None => self.sync_files()?,
         }
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;

@@ -68,6 +68,7 @@ impl LocalJournal {
             states,
             index,
             redo_start,
+            file_system,
             report,
         } = recover(&files, &layout)?;
         let filled = journal.len()?;
@@ -103,6 +104,8 @@ impl LocalJournal {
         };
         let derived = DerivedWriter {
             files: files.clone(),
+            file_system,
+            queue: Arc::clone(&queue),
             layout: layout.clone(),
             registry,
             states,

@@ -11,7 +11,7 @@ use super::redo::Redo;
 use super::registry::{Registry, RegistryExtent};
 use super::scan::{Incomplete, Scan, ScannedLine, Tip, scan};
 use super::streams::StreamTable;
-use crate::disk::{DiskLock, FileError, FileHandle, Files, OpenMode};
+use crate::disk::{DiskLock, FileError, FileHandle, FileSystemHandle, Files, OpenMode};
 use crate::journal::{Damage, JournalError};
 
 /// What opening a store found and did.
@@ -66,25 +66,18 @@ pub(super) struct Recovered {
     pub(super) index: Vec<IndexEntry>,
     /// Where the tail behind the checkpoint starts.
     pub(super) redo_start: u64,
+    pub(super) file_system: Option<FileSystemHandle>,
     pub(super) report: RecoveryReport,
 }
 
 pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, RecoveryError> {
+    if !files.exists(&layout.journal_file())? {
+        refuse_missing_journal(files, layout)?;
+    }
     create_directories(files, layout)?;
     let lock = take_lock(files, layout)?;
+    let file_system = files.file_system(layout.base())?;
     let checkpoint = Checkpoint::load(files, layout)?;
-    let is_new = !files.exists(&layout.journal_file())?;
-    if is_new {
-        if checkpoint.is_some() {
-            let reason = "the journal is missing, but `meta/checkpoint.json` follows it; restore the whole directory from a copy";
-            return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
-        }
-        if files.exists(&layout.streams())? {
-            return Err(RecoveryError::NoJournal {
-                path: layout.base().to_owned(),
-            });
-        }
-    }
     let journal = files.open(&layout.journal_file(), OpenMode::Write)?;
     // Also when the file is not new: the program may have stopped after creating it and before this.
     for directory in [layout.journal(), layout.meta(), layout.base().to_owned()] {
@@ -134,8 +127,23 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         states,
         index,
         redo_start,
+        file_system,
         report,
     })
+}
+
+/// Refuses, before anything is created, a directory that should have a journal.
+fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+    if files.exists(&layout.checkpoint())? {
+        let reason = "the journal is missing, but `meta/checkpoint.json` follows it; restore the whole directory from a copy";
+        return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
+    }
+    if files.exists(&layout.streams())? {
+        return Err(RecoveryError::NoJournal {
+            path: layout.base().to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// What the checkpoint vouches for, to which the tail of the journal is applied.
@@ -212,7 +220,8 @@ fn create_directories(files: &Files, layout: &Layout) -> Result<(), RecoveryErro
 fn take_lock(files: &Files, layout: &Layout) -> Result<Box<dyn DiskLock>, RecoveryError> {
     let path = layout.lock();
     let Some(lock) = files.try_lock(&path)? else {
-        let text = files.read(&path)?.unwrap_or_default();
+        // Some platforms let nobody read a locked file.
+        let text = files.read(&path).ok().flatten().unwrap_or_default();
         let holder = String::from_utf8_lossy(&text).trim().to_owned();
         return Err(RecoveryError::InUse {
             path: layout.base().to_owned(),

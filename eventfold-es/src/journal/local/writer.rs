@@ -9,7 +9,7 @@ use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::queue::Queue;
 use super::scan::Tip;
-use super::streams::{StreamTable, Unwritten};
+use super::streams::{Extent, StreamTable, Unwritten};
 use crate::disk::{FileError, FileHandle};
 use crate::journal::{CommitError, RecordedAppend};
 
@@ -149,8 +149,9 @@ impl Writer {
     }
 
     /// Makes a durable batch known: to those who follow, to the derived files, and at last to those who wait for it.
-    fn publish(&mut self, batch: Batch) {
+    fn publish(&mut self, mut batch: Batch) {
         let mut outcomes = Vec::with_capacity(batch.commits.len());
+        let mut streams = Vec::with_capacity(batch.streams.len());
         let mut reactions = Vec::new();
         let mut bytes = 0;
         let mut line_start = self.tip.offset;
@@ -160,13 +161,25 @@ impl Writer {
                 let Some(recorded) = commit.appends.get(append) else {
                     continue;
                 };
-                if let Some(planned) = batch.streams.get(&recorded.stream) {
-                    let unwritten = Unwritten {
-                        offset,
-                        commit: Arc::clone(&commit),
-                        append,
-                    };
-                    planned.slot.append(unwritten, planned.extent);
+                let unwritten = Unwritten {
+                    offset,
+                    commit: Arc::clone(&commit),
+                    append,
+                };
+                let extent = Extent {
+                    version: recorded.first_version + recorded.lines.len() as u64 - 1,
+                    bytes: offset + recorded.byte_count() as u64,
+                };
+                if let Some(planned) = batch.streams.get_mut(&recorded.stream) {
+                    planned.slot.append(unwritten, extent);
+                    let began = planned.began.take();
+                    if began.is_some() {
+                        self.table.list(&planned.slot);
+                    }
+                    streams.push(TouchedStream {
+                        slot: Arc::clone(&planned.slot),
+                        began,
+                    });
                 }
             }
             bytes += commit
@@ -181,16 +194,6 @@ impl Writer {
                 on_durable(&prepared.receipt);
             }
             outcomes.push((prepared.outcome, prepared.receipt));
-        }
-        let mut streams = Vec::with_capacity(batch.streams.len());
-        for planned in batch.streams.into_values() {
-            if planned.began.is_some() {
-                self.table.list(&planned.slot);
-            }
-            streams.push(TouchedStream {
-                slot: planned.slot,
-                began: planned.began,
-            });
         }
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;

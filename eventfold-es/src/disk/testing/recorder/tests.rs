@@ -70,7 +70,8 @@ fn what_changes_something_is_logged_in_order() -> TestResult {
         "sync dir \"x\"",
         "sync dir \"\"",
     ];
-    if disk.sync_file_system(root)? {
+    if let Some(file_system) = disk.file_system(root)? {
+        file_system.sync()?;
         expected.push("SyncFileSystem");
     }
     assert_eq!(show(&disk.ops()), expected);
