@@ -41,3 +41,8 @@ pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, Executed, InjectOptions, ParkedAt,
     ProcessManagerReport, ProcessManagerStatus, RunMode,
 };
+
+/// The programs in the README run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

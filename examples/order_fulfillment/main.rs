@@ -125,6 +125,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     execute(&store, invoices.steps, &csv).await?;
     // Inline, nothing is left to do here, unless the run before was killed between an order and the reaction to it.
     store.run_process_managers().await?;
+    for status in store.process_managers() {
+        if let Some(parked) = status.parked {
+            let (name, reason) = (status.name, parked.reason);
+            return Err(
+                format!("{name} cannot react to event {}: {reason}", parked.position).into(),
+            );
+        }
+    }
     let elapsed = started.elapsed();
 
     let sales = store.projection::<Sales>().await?;
