@@ -1,11 +1,142 @@
 //! Embedded, declarative event sourcing on plain files.
+//!
+//! A program annotates its domain types; the macros generate the subscriptions, the routing and the typed command envelopes;
+//! one store in a local directory runs them, durably, on tokio.
+//!
+//! - [`#[aggregate]`](macro@aggregate): a type that decides commands ([`Decider::decide`]) and folds events
+//!   ([`Decider::evolve`]). Its events are an enum with [`#[derive(DomainEvent)]`](macro@DomainEvent).
+//! - [`#[process_manager]`](macro@process_manager): a workflow that reacts to events ([`React`]) by sending commands to other
+//!   aggregates, exactly once per event, through crashes at any point.
+//! - [`#[projection]`](macro@projection): a read model folded from the events of many streams ([`Project`]).
+//! - [`AggregateStore`]: the directory that holds them.
+//!
+//! What can be checked when the program compiles is checked then: a command goes to an aggregate that decides it, a process
+//! manager handles what it subscribes to and sends only to targets it declares, and nothing is routed by a string.
+//!
+//! # Example
+//!
+//! ```
+//! use eventfold_es::prelude::*;
+//!
+//! #[derive(Debug, Clone, Serialize, Deserialize)]
+//! pub enum OrderCommand { Place { sku: String, qty: u32 } }
+//!
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+//! #[serde(tag = "type", content = "data")]
+//! pub enum OrderEvent { Placed { sku: String, qty: u32 } }
+//!
+//! #[derive(Debug, thiserror::Error)]
+//! pub enum OrderError {
+//!     #[error("the order was already placed")]
+//!     AlreadyPlaced,
+//! }
+//!
+//! #[aggregate]
+//! #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+//! pub struct Order { placed: bool }
+//!
+//! impl Decider for Order {
+//!     fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, OrderError> {
+//!         match command {
+//!             OrderCommand::Place { .. } if self.placed => Err(OrderError::AlreadyPlaced),
+//!             OrderCommand::Place { sku, qty } => Ok(vec![OrderEvent::Placed { sku, qty }]),
+//!         }
+//!     }
+//!
+//!     fn evolve(&mut self, event: &OrderEvent) {
+//!         match event {
+//!             OrderEvent::Placed { .. } => self.placed = true,
+//!         }
+//!     }
+//! }
+//!
+//! #[derive(Debug, Clone, Serialize, Deserialize)]
+//! pub enum InventoryCommand { Reserve { qty: u32 } }
+//!
+//! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+//! #[serde(tag = "type", content = "data")]
+//! pub enum InventoryEvent { Reserved { qty: u32 } }
+//!
+//! #[aggregate(error = std::convert::Infallible)]
+//! #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+//! pub struct Inventory { reserved: u32 }
+//!
+//! impl Decider for Inventory {
+//!     fn decide(&self, command: InventoryCommand) -> Result<Vec<InventoryEvent>, std::convert::Infallible> {
+//!         let InventoryCommand::Reserve { qty } = command;
+//!         Ok(vec![InventoryEvent::Reserved { qty }])
+//!     }
+//!
+//!     fn evolve(&mut self, event: &InventoryEvent) {
+//!         let InventoryEvent::Reserved { qty } = event;
+//!         self.reserved += qty;
+//!     }
+//! }
+//!
+//! #[process_manager(subscribes = [Order], dispatches = [Inventory])]
+//! #[derive(Debug, Default, Serialize, Deserialize)]
+//! pub struct ReservationSaga;
+//!
+//! impl React<Order> for ReservationSaga {
+//!     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+//!         let OrderEvent::Placed { sku, qty } = event;
+//!         cx.send(format!("inv-{sku}"), InventoryCommand::Reserve { qty: *qty });
+//!     }
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), eventfold_es::Error> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let directory = directory.path();
+//! let store = AggregateStore::builder(directory)
+//!     .process_manager::<ReservationSaga>()
+//!     .open()
+//!     .await?;
+//! let place = OrderCommand::Place { sku: "W-1".into(), qty: 2 };
+//! store.send("ord-1", place, CommandContext::default()).await?;
+//!
+//! let inventory = store.get::<Inventory>("inv-W-1").await?;
+//! assert_eq!(inventory.state().await?.reserved, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantees
+//!
+//! - What [`AggregateHandle::execute`] acknowledged survives a power loss; what it refused leaves no trace. After a failed sync it
+//!   says [`ExecuteError::OutcomeUnknown`] instead.
+//! - The events of a command are all there or none.
+//! - Each event of a subscribed stream is reacted to exactly once per process manager, in order: the commit that holds what a
+//!   reaction caused holds its progress too.
+//! - A command of a process manager that its target rejects becomes exactly one [`DeadLetter`].
+//! - Recovery drops an incomplete last batch, about which nobody was told, and [reports](AggregateStore::recovery) it. Anything
+//!   else that is not as it was written is an error that names file and offset.
+//! - Dropping a future at any await loses nothing and doubles nothing.
+//!
+//! # What it is not
+//!
+//! A message broker, a query engine, an ORM, or a database that several processes write: one process opens a store at a time.
+//!
+//! # Limits
+//!
+//! - An instance id has up to 512 bytes and no control characters; a [stored name](names) up to 100 bytes.
+//! - Every event is on disk twice: in the journal, which is the truth, and in its stream, which is readable on its own.
+//! - A process manager's state is stored whole with each commit of its reactions; the list of streams is held in memory.
+//! - Files only grow: rotation into archives, snapshots of aggregates and the adoption of directories of eventfold-es 0.2.0
+//!   are not there yet.
+//!
+//! The bytes on disk and what recovery does with them are described in `docs/storage.md`.
 
 pub mod aggregate;
 mod clock;
 pub mod command;
 mod command_bus;
 mod dead_letter;
+#[cfg(feature = "testing")]
 pub mod disk;
+#[cfg(not(feature = "testing"))]
+#[expect(unreachable_pub, reason = "public with the feature `testing`")]
+mod disk;
 pub mod envelope;
 pub mod error;
 pub mod event;

@@ -90,7 +90,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file.
-#[expect(
+#[allow(
     clippy::len_without_is_empty,
     reason = "nobody asks a file whether it is empty"
 )]

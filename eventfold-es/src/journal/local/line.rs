@@ -266,12 +266,26 @@ pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, String> {
     Ok(commit)
 }
 
-/// The length that the beginning of a line announces for the whole of it, if that much of it is there.
-pub(super) fn announced_length(fragment: &[u8]) -> Option<u64> {
-    let digits = fragment.strip_prefix(LENGTH_LABEL.as_bytes())?;
-    let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-    let (digits, _) = digits.split_at_checked(end)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// Whether these bytes can be the beginning of the line of a commit, and no more than it; of the one with this number in this
+/// batch, where these are known.
+pub(super) fn can_begin(fragment: &[u8], number: Option<(u64, u64)>) -> bool {
+    let label = LENGTH_LABEL.as_bytes();
+    let Some(rest) = fragment.strip_prefix(label) else {
+        return label.starts_with(fragment);
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, rest) = rest.split_at(digits);
+    let expected = number.map_or_else(String::new, |(commit, batch)| {
+        format!(",\"commit\":{commit},\"batch\":{batch},\"end\":")
+    });
+    let length: Option<u64> = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| digits.parse().ok());
+    if rest.is_empty() {
+        return digits.is_empty() || length.is_some();
+    }
+    length.is_some_and(|length| fragment.len() as u64 <= length)
+        && (rest.starts_with(expected.as_bytes()) || expected.as_bytes().starts_with(rest))
 }
 
 #[cfg(test)]
@@ -308,7 +322,6 @@ mod tests {
             let line = sample(payload);
             let commit = parse(line.as_bytes())?;
             assert_eq!(commit.data.event_count(), 1);
-            assert_eq!(announced_length(line.as_bytes()), Some(line.len() as u64));
             let stream = commit.data.streams.first().ok_or("no stream")?;
             assert_eq!(
                 (&*stream.id, stream.dir.as_deref()),
@@ -337,6 +350,31 @@ mod tests {
                 assert!(parse(&flipped).is_err(), "byte {index}, bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn every_beginning_of_a_line_is_known_as_one() {
+        let line = sample(10);
+        let number = line.find("1,\"batch\"").unwrap_or_default();
+        for length in 0..=line.len() {
+            let (cut, _) = line.as_bytes().split_at(length);
+            assert!(can_begin(cut, None), "{length} bytes");
+            assert!(can_begin(cut, Some((1, 1))), "{length} bytes");
+            assert_eq!(
+                can_begin(cut, Some((2, 1))),
+                length <= number,
+                "{length} bytes"
+            );
+        }
+        for other in [
+            "x",
+            "{\"type\":\"Placed\"",
+            "{\"type\":\"commit\",\"data\":{\"length\":x",
+        ] {
+            assert!(!can_begin(other.as_bytes(), None), "{other}");
+        }
+        let too_long = [line.as_bytes(), b"x"].concat();
+        assert!(!can_begin(&too_long, None));
     }
 
     #[test]

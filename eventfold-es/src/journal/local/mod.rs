@@ -116,20 +116,26 @@ impl LocalJournal {
             checkpoint_end: redo_start,
             dirty: table.known(),
         };
-        let guard = PoisonGuard(Arc::clone(&queue));
+        let guard = PoisonGuard {
+            queue: Arc::clone(&queue),
+            backlog: Arc::clone(&backlog),
+        };
         let derived_thread = spawn("eventfold-es-streams", &layout, move || {
             let guard = guard;
             derived.run(&received);
             drop(guard);
         })?;
-        let guard = PoisonGuard(Arc::clone(&queue));
+        let guard = PoisonGuard {
+            queue: Arc::clone(&queue),
+            backlog: Arc::clone(&backlog),
+        };
         let last_jobs = jobs.clone();
         spawn("eventfold-es-journal", &layout, move || {
             let guard = guard;
             writer.run();
             // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
             let close = Job::Close {
-                take_checkpoint: guard.0.poison().is_none(),
+                take_checkpoint: guard.queue.poison().is_none(),
             };
             if last_jobs.send(close).is_ok() && derived_thread.join().is_err() {
                 tracing::error!("the thread that writes the stream files panicked");
@@ -164,14 +170,18 @@ fn spawn(
         .map_err(|error| FileError::new("start a thread for", layout.base(), error))
 }
 
-/// Poisons the store if the thread that holds it panics.
-struct PoisonGuard(Arc<Queue>);
+/// Poisons the store if the thread that holds it panics, and wakes up who waits for that thread.
+struct PoisonGuard {
+    queue: Arc<Queue>,
+    backlog: Arc<Backlog>,
+}
 
 impl Drop for PoisonGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0
-                .poison_with("a thread of the journal panicked; open the store again");
+            let reason = "a thread of the journal panicked; open the store again";
+            self.queue.poison_with(reason);
+            self.backlog.failed(reason);
         }
     }
 }

@@ -144,6 +144,8 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
     let batch = tip.batch + 1;
     let damage = |at: usize, reason: String| Damage::new(path, tip.offset + at as u64, reason);
     let mut at = 0;
+    // Its number, until something is missing.
+    let mut next_commit = Some(tip.commit + 1);
     let mut behind_hole = false;
     while let Some(text) = rest.get(at..).filter(|text| !text.is_empty()) {
         let end = text
@@ -152,8 +154,7 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
             .unwrap_or(text.len());
         let (fragment, terminator) = text.split_at(end);
         let terminator = terminator.first().copied();
-        let parsed = line::parse(fragment);
-        match &parsed {
+        match line::parse(fragment) {
             Ok(commit) if commit.data.batch != batch => {
                 let reason = format!(
                     "a commit of batch {} stands here, but batch {batch} before it is not complete",
@@ -161,17 +162,11 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
                 );
                 return Err(damage(at, reason));
             }
-            Ok(_) => {}
-            Err(reason) if terminator == Some(b'\n') && !behind_hole => {
-                return Err(damage(at, reason.clone()));
-            }
-            Err(reason) => {
-                let too_long = line::announced_length(fragment)
-                    .is_some_and(|length| !behind_hole && fragment.len() as u64 > length);
-                if too_long {
-                    return Err(damage(at, reason.clone()));
-                }
-            }
+            Ok(commit) => next_commit = Some(commit.data.commit + 1),
+            Err(reason) if behind_hole => drop(reason),
+            Err(reason) if terminator == Some(b'\n') => return Err(damage(at, reason)),
+            Err(_) if line::can_begin(fragment, next_commit.map(|commit| (commit, batch))) => {}
+            Err(reason) => return Err(damage(at, reason)),
         }
         at += end;
         match terminator {
@@ -193,6 +188,7 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
                 }
                 at += zeros;
                 behind_hole = true;
+                next_commit = None;
             }
             None => {}
         }
@@ -405,7 +401,15 @@ mod tests {
     fn a_complete_line_followed_by_other_bytes_is_damage() -> TestResult {
         let (mut bytes, _) = batches(&[1, 1]);
         let last = bytes.len() - 1;
-        for behind in [&b"x"[..], b"x\n", b"}\n", b" "] {
+        for behind in [
+            &b"x"[..],
+            b"x\n",
+            b"}\n",
+            b" ",
+            b"\nx",
+            b"\n{\"type\":\"Placed\"",
+            b"\n\n",
+        ] {
             bytes.truncate(last);
             bytes.extend_from_slice(behind);
             assert!(scan_bytes(&bytes).is_err(), "{behind:?}");
