@@ -4,12 +4,9 @@ use std::fmt;
 
 use crate::envelope::{DispatchTarget, Envelope, Router, TargetVisitor};
 
-pub use core;
-pub use std;
-
-pub use eventfold::Event;
-
-pub use crate::names;
+// What the stubs of a declaration with errors are bounded by.
+pub use serde::Serialize;
+pub use serde::de::DeserializeOwned;
 
 /// How generated code uses an entry of `dispatches`: in one form only, `<Inventory as Target>::…`.
 ///

@@ -2,6 +2,14 @@
 pub(crate) struct ReservationSaga {
     placed: u64,
 }
+/// What `ReservationSaga` sends.
+#[allow(private_interfaces)]
+pub(crate) enum ReservationSagaEnvelope {
+    /// A command for `stock::Inventory`.
+    Inventory(::eventfold_es::Envelope<stock::Inventory>),
+    /// A command for `Order`.
+    Order(::eventfold_es::Envelope<Order>),
+}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
@@ -38,7 +46,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             >>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
-                aggregate_type: ::std::string::String::from(aggregate_type),
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
         ::std::result::Result::Ok(::eventfold_es::Reaction::into_envelopes(reaction))
@@ -48,13 +56,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
 impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
 #[automatically_derived]
 impl ::eventfold_es::SubscribesTo<stock::Inventory> for ReservationSaga {}
-///What `ReservationSaga` sends.
-pub(crate) enum ReservationSagaEnvelope {
-    ///A command for `stock::Inventory`.
-    Inventory(::eventfold_es::Envelope<stock::Inventory>),
-    ///A command for `Order`.
-    Order(::eventfold_es::Envelope<Order>),
-}
 #[automatically_derived]
 impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
@@ -78,6 +79,7 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
 }
 #[automatically_derived]
 impl ::std::clone::Clone for ReservationSagaEnvelope {
+    #[allow(unreachable_code)]
     fn clone(&self) -> Self {
         match self {
             Self::Inventory(envelope) => {
@@ -110,6 +112,7 @@ impl ::std::fmt::Debug for ReservationSagaEnvelope {
 }
 #[automatically_derived]
 impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
+    #[allow(unreachable_code)]
     fn envelope(
         envelope: ::eventfold_es::Envelope<stock::Inventory>,
     ) -> ReservationSagaEnvelope {
@@ -118,6 +121,7 @@ impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
 }
 #[automatically_derived]
 impl ::eventfold_es::DispatchesTo<Order> for ReservationSaga {
+    #[allow(unreachable_code)]
     fn envelope(envelope: ::eventfold_es::Envelope<Order>) -> ReservationSagaEnvelope {
         ReservationSagaEnvelope::Order(envelope)
     }
@@ -126,5 +130,5 @@ const _: () = ::std::assert!(
     ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
     ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
     ::AGGREGATE_TYPE),
-    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one of them, or give one another `name = \"..\"`"
+    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
 );

@@ -2,6 +2,14 @@
 pub(crate) struct ReservationSaga {
     placed: u64,
 }
+/// What `ReservationSaga` sends.
+#[allow(private_interfaces)]
+pub(crate) enum ReservationCommand {
+    /// A command for `Inventory`.
+    Inventory(my::es::Envelope<Inventory>),
+    /// A command for `Shipment`.
+    Shipment(my::es::Envelope<Shipment>),
+}
 #[automatically_derived]
 impl my::es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservations";
@@ -21,7 +29,7 @@ impl my::es::ProcessManager for ReservationSaga {
             <Self as my::es::React<Order>>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
-                aggregate_type: ::std::string::String::from(aggregate_type),
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
         ::std::result::Result::Ok(my::es::Reaction::into_envelopes(reaction))
@@ -29,13 +37,6 @@ impl my::es::ProcessManager for ReservationSaga {
 }
 #[automatically_derived]
 impl my::es::SubscribesTo<Order> for ReservationSaga {}
-///What `ReservationSaga` sends.
-pub(crate) enum ReservationCommand {
-    ///A command for `Inventory`.
-    Inventory(my::es::Envelope<Inventory>),
-    ///A command for `Shipment`.
-    Shipment(my::es::Envelope<Shipment>),
-}
 #[automatically_derived]
 impl my::es::Dispatch for ReservationCommand {
     fn targets(targets: &mut impl my::es::TargetVisitor) {
@@ -56,6 +57,7 @@ impl my::es::Dispatch for ReservationCommand {
 }
 #[automatically_derived]
 impl ::std::clone::Clone for ReservationCommand {
+    #[allow(unreachable_code)]
     fn clone(&self) -> Self {
         match self {
             Self::Inventory(envelope) => {
@@ -84,12 +86,14 @@ impl ::std::fmt::Debug for ReservationCommand {
 }
 #[automatically_derived]
 impl my::es::DispatchesTo<Inventory> for ReservationSaga {
+    #[allow(unreachable_code)]
     fn envelope(envelope: my::es::Envelope<Inventory>) -> ReservationCommand {
         ReservationCommand::Inventory(envelope)
     }
 }
 #[automatically_derived]
 impl my::es::DispatchesTo<Shipment> for ReservationSaga {
+    #[allow(unreachable_code)]
     fn envelope(envelope: my::es::Envelope<Shipment>) -> ReservationCommand {
         ReservationCommand::Shipment(envelope)
     }
@@ -97,5 +101,5 @@ impl my::es::DispatchesTo<Shipment> for ReservationSaga {
 const _: () = ::std::assert!(
     ! my::es::names::equal(< Inventory as my::es::Aggregate > ::AGGREGATE_TYPE, <
     Shipment as my::es::Aggregate > ::AGGREGATE_TYPE),
-    "`Inventory` and `Shipment` in `dispatches` have one stored name: keep one of them, or give one another `name = \"..\"`"
+    "`Inventory` and `Shipment` in `dispatches` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
 );

@@ -2,6 +2,9 @@
 pub(crate) struct ReservationSaga {
     placed: u64,
 }
+/// What `ReservationSaga` sends: nothing.
+#[allow(private_interfaces)]
+pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
@@ -28,7 +31,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
-                aggregate_type: ::std::string::String::from(aggregate_type),
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
         ::std::result::Result::Ok(::eventfold_es::Reaction::into_envelopes(reaction))
@@ -36,8 +39,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
 }
 #[automatically_derived]
 impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
-///What `ReservationSaga` sends: nothing.
-pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}

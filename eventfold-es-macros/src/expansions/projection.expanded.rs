@@ -34,7 +34,7 @@ impl ::eventfold_es::Projection for Sales {
             >>::project(self, &event, &context);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ProjectError::UnexpectedAggregate {
-                aggregate_type: ::std::string::String::from(aggregate_type),
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
         ::std::result::Result::Ok(())
@@ -48,5 +48,5 @@ const _: () = ::std::assert!(
     ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
     ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
     ::AGGREGATE_TYPE),
-    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one of them, or give one another `name = \"..\"`"
+    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
 );

@@ -20,7 +20,7 @@ impl my::es::Projection for Sales {
             <Self as my::es::Project<Order>>::project(self, &event, &context);
         } else {
             return ::std::result::Result::Err(my::es::ProjectError::UnexpectedAggregate {
-                aggregate_type: ::std::string::String::from(aggregate_type),
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
         ::std::result::Result::Ok(())

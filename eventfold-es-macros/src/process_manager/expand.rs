@@ -29,9 +29,9 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let subscribed = lists::assert_distinct(Key::Subscribes, subscribes, &[], krate);
     let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, krate);
     quote! {
+        #envelope
         #process_manager
         #subscriptions
-        #envelope
         #dispatch
         #targets
         #storable
