@@ -46,10 +46,8 @@ impl Stub<'_> {
         } = self;
         let mut bounded = (*generics).clone();
         if !generics.params.is_empty() {
-            let bounds: WherePredicate = parse_quote! {
-                Self: #supertraits + #krate::__private::Serialize + #krate::__private::DeserializeOwned
-                    + ::std::marker::Send + ::std::marker::Sync + 'static
-            };
+            let bounds: WherePredicate =
+                parse_quote!(Self: #supertraits + #krate::__private::Stored);
             bounded.make_where_clause().predicates.push(bounds);
         }
         bounded.params.extend(parameter);

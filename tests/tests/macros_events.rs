@@ -133,11 +133,11 @@ fn old_names_are_read() {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
 #[serde(tag = "type", content = "data")]
 enum Configured {
-    #[cfg(all())]
+    #[cfg(test)]
     Here(u8),
     #[cfg(any())]
     NotHere(TypeThatDoesNotExist),
-    #[cfg_attr(all(), serde(rename = "elsewhere"))]
+    #[cfg_attr(test, serde(rename = "elsewhere"))]
     There,
 }
 

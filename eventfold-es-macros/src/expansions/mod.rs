@@ -1,6 +1,8 @@
 //! What the macros generate, compared with files that are checked in: `BLESS=1 cargo test -p eventfold-es-macros`
 //! writes them anew. They are to read as if they had been written by hand.
 
+#![allow(clippy::expect_used)]
+
 use std::path::Path;
 
 use proc_macro2::TokenStream;
