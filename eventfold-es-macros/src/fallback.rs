@@ -1,9 +1,64 @@
 //! What is generated for a declaration that has errors: enough that nothing but the mistake itself is reported.
+//!
+//! A generic type is such a mistake, so these are the only impls with parameters; they hold for those uses of the type
+//! that have the supertraits.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
+use syn::{GenericParam, Generics, WherePredicate, parse_quote};
 
-use crate::path::Entry;
+use crate::path::{CratePath, Entry};
+
+/// A type that may be generic.
+struct Stub<'a> {
+    ident: &'a Ident,
+    generics: &'a Generics,
+    krate: &'a CratePath,
+    /// The supertraits of what is implemented, besides those that all have.
+    supertraits: TokenStream,
+}
+
+impl Stub<'_> {
+    /// `impl<…> Trait for Type<…> where Self: …`
+    fn header(&self, implemented: &TokenStream) -> TokenStream {
+        self.header_with(None, implemented)
+    }
+
+    /// `impl<…, A: Aggregate> Trait<A> for Type<…> where Self: …`
+    fn header_for_any(&self, implemented: &TokenStream) -> TokenStream {
+        let krate = self.krate;
+        self.header_with(
+            Some(parse_quote!(A: #krate::Aggregate)),
+            &quote!(#implemented<A>),
+        )
+    }
+
+    fn header_with(
+        &self,
+        parameter: Option<GenericParam>,
+        implemented: &TokenStream,
+    ) -> TokenStream {
+        let Self {
+            ident,
+            generics,
+            krate,
+            supertraits,
+        } = self;
+        let mut bounded = (*generics).clone();
+        if !generics.params.is_empty() {
+            let bounds: WherePredicate =
+                parse_quote!(Self: #supertraits + #krate::__private::Stored);
+            bounded.make_where_clause().predicates.push(bounds);
+        }
+        bounded.params.extend(parameter);
+        let (parameters, _, conditions) = bounded.split_for_impl();
+        let (_, arguments, _) = generics.split_for_impl();
+        quote! {
+            #[automatically_derived]
+            impl #parameters #implemented for #ident #arguments #conditions
+        }
+    }
+}
 
 /// Names the listed aggregates, so that their imports do not count as unused.
 fn mention(entries: &[Entry]) -> TokenStream {
@@ -20,12 +75,25 @@ pub(crate) fn aggregate(model: &crate::aggregate::Model) -> TokenStream {
         krate,
         ..
     } = model;
-    if !generics.params.is_empty() {
-        return TokenStream::new();
+    let supertraits = quote!(::std::default::Default + ::std::clone::Clone);
+    let header = Stub {
+        ident,
+        generics,
+        krate,
+        supertraits,
     }
+    .header(&quote!(#krate::Aggregate));
+    // With parameters it would not be known which aggregate the command belongs to.
+    let command_impl = generics.params.is_empty().then(|| {
+        quote! {
+            #[automatically_derived]
+            impl #krate::Command for #command {
+                type Aggregate = #ident;
+            }
+        }
+    });
     quote! {
-        #[automatically_derived]
-        impl #krate::Aggregate for #ident {
+        #header {
             const AGGREGATE_TYPE: &'static str = "";
             type Command = #command;
             type DomainEvent = #event;
@@ -40,10 +108,7 @@ pub(crate) fn aggregate(model: &crate::aggregate::Model) -> TokenStream {
             }
         }
 
-        #[automatically_derived]
-        impl #krate::Command for #command {
-            type Aggregate = #ident;
-        }
+        #command_impl
     }
 }
 
@@ -58,10 +123,16 @@ pub(crate) fn process_manager(model: &crate::process_manager::Model) -> TokenStr
         krate,
         ..
     } = model;
+    let stub = Stub {
+        ident,
+        generics,
+        krate,
+        supertraits: quote!(::std::default::Default),
+    };
+    let process_manager = stub.header(&quote!(#krate::ProcessManager));
+    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
+    let dispatches_to = stub.header_for_any(&quote!(#krate::DispatchesTo));
     let mentioned = mention(subscribes);
-    if !generics.params.is_empty() {
-        return mentioned;
-    }
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
         quote!(#variant(#krate::Envelope<#entry>),)
@@ -69,8 +140,7 @@ pub(crate) fn process_manager(model: &crate::process_manager::Model) -> TokenStr
     quote! {
         #mentioned
 
-        #[automatically_derived]
-        impl #krate::ProcessManager for #ident {
+        #process_manager {
             const NAME: &'static str = "";
             type Envelope = #envelope;
 
@@ -88,11 +158,9 @@ pub(crate) fn process_manager(model: &crate::process_manager::Model) -> TokenStr
             }
         }
 
-        #[automatically_derived]
-        impl<A: #krate::Aggregate> #krate::SubscribesTo<A> for #ident {}
+        #subscribes_to {}
 
-        #[automatically_derived]
-        impl<A: #krate::Aggregate> #krate::DispatchesTo<A> for #ident {
+        #dispatches_to {
             fn envelope(_: #krate::Envelope<A>) -> #envelope {
                 ::std::unreachable!()
             }
@@ -122,15 +190,20 @@ pub(crate) fn projection(model: &crate::projection::Model) -> TokenStream {
         krate,
         ..
     } = model;
+    let supertraits = quote!(::std::default::Default + ::std::clone::Clone);
+    let stub = Stub {
+        ident,
+        generics,
+        krate,
+        supertraits,
+    };
+    let projection = stub.header(&quote!(#krate::Projection));
+    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
     let mentioned = mention(subscribes);
-    if !generics.params.is_empty() {
-        return mentioned;
-    }
     quote! {
         #mentioned
 
-        #[automatically_derived]
-        impl #krate::Projection for #ident {
+        #projection {
             const NAME: &'static str = "";
 
             fn subscriptions(&self) -> &'static [&'static str] {
@@ -147,8 +220,7 @@ pub(crate) fn projection(model: &crate::projection::Model) -> TokenStream {
             }
         }
 
-        #[automatically_derived]
-        impl<A: #krate::Aggregate> #krate::SubscribesTo<A> for #ident {}
+        #subscribes_to {}
     }
 }
 
@@ -159,12 +231,15 @@ pub(crate) fn domain_event(model: &crate::domain_event::Model) -> TokenStream {
         krate,
         ..
     } = model;
-    if !generics.params.is_empty() {
-        return TokenStream::new();
-    }
+    let stub = Stub {
+        ident,
+        generics,
+        krate,
+        supertraits: quote!(::std::clone::Clone),
+    };
+    let domain_event = stub.header(&quote!(#krate::DomainEvent));
     quote! {
-        #[automatically_derived]
-        impl #krate::DomainEvent for #ident {
+        #domain_event {
             const EVENT_TYPES: &'static [&'static str] = &[];
 
             fn event_type(&self) -> &'static str {

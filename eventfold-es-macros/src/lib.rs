@@ -1,4 +1,9 @@
 //! The macros of `eventfold-es`, which exports them: depend on that crate, not on this one.
+//!
+//! Each phase has a file of its own: `attributes` reads arguments, `model` checks them, `expand` generates code, and
+//! `diagnostics` collects every mistake on the way, so that one build reports them all. The item under an attribute is
+//! always emitted first and as it was written; a declaration with mistakes is followed by the stubs of `fallback`.
+//! What comes out is checked in under `src/expansions`.
 
 mod aggregate;
 mod attributes;
@@ -16,25 +21,270 @@ mod projection;
 
 use proc_macro::TokenStream;
 
-/// Declares an aggregate.
+/// Declares an aggregate: implements `Aggregate` by delegating to your `Decider`, and `Command` for its command type.
+///
+/// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
+/// `Deserialize`.
+///
+/// # Arguments
+///
+/// All are optional; the defaults are those of a type `Order`.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | `name` | string, or path of a `&'static str` constant | `"order"` (kebab-case) | the stored name of the type |
+/// | `command` | type | `OrderCommand` | what is asked of it; a type of this crate |
+/// | `event` | type | `OrderEvent` | what happened to it; derives `DomainEvent` |
+/// | `error` | type | `OrderError` | why a command is rejected; an `std::error::Error` |
+/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+///
+/// The name is persisted. A type that is renamed keeps its data only if the old name is pinned with `name = ".."`.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize)]
+/// pub enum CounterCommand { Add { amount: u64 } }
+///
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data")]
+/// pub enum CounterEvent { Added { amount: u64 } }
+///
+/// #[derive(Debug, PartialEq, thiserror::Error)]
+/// pub enum CounterError { #[error("nothing was added")] Nothing }
+///
+/// #[aggregate]
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// pub struct Counter { total: u64 }
+///
+/// impl Decider for Counter {
+///     fn decide(&self, command: CounterCommand) -> Result<Vec<CounterEvent>, CounterError> {
+///         match command {
+///             CounterCommand::Add { amount: 0 } => Err(CounterError::Nothing),
+///             CounterCommand::Add { amount } => Ok(vec![CounterEvent::Added { amount }]),
+///         }
+///     }
+///
+///     fn evolve(&mut self, event: &CounterEvent) {
+///         let CounterEvent::Added { amount } = event;
+///         self.total += amount;
+///     }
+/// }
+///
+/// let counter = Counter::default();
+/// assert_eq!(Counter::AGGREGATE_TYPE, "counter");
+/// assert_eq!(counter.handle(CounterCommand::Add { amount: 0 }), Err(CounterError::Nothing));
+/// assert_eq!(counter.apply(&CounterEvent::Added { amount: 2 }).total, 2);
+/// ```
+///
+/// What it generates is what one would write:
+///
+/// ```ignore
+/// impl Aggregate for Counter {
+///     const AGGREGATE_TYPE: &'static str = "counter";
+///     type Command = CounterCommand;
+///     type DomainEvent = CounterEvent;
+///     type Error = CounterError;
+///
+///     fn handle(&self, command: CounterCommand) -> Result<Vec<CounterEvent>, CounterError> {
+///         <Self as Decider>::decide(self, command)
+///     }
+///
+///     fn apply(mut self, event: &CounterEvent) -> Self {
+///         <Self as Decider>::evolve(&mut self, event);
+///         self
+///     }
+/// }
+///
+/// impl Command for CounterCommand {
+///     type Aggregate = Counter;
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(arguments.into(), item.into()).into()
 }
 
-/// Declares a process manager.
+/// Declares a process manager: implements `ProcessManager` by delegating to one `React<A>` for each aggregate that it
+/// subscribes to, and generates the enum of what it sends.
+///
+/// It goes on a struct or an enum without parameters, which also has to be `Default`, `Serialize` and `Deserialize`.
+///
+/// # Arguments
+///
+/// The defaults are those of a type `ReservationSaga`.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it reacts to |
+/// | `dispatches` | `[Inventory, ..]` | `[]` | the aggregates it may send commands to |
+/// | `name` | string, or path of a `&'static str` constant | `"reservation-saga"` (kebab-case) | the stored name |
+/// | `envelope` | identifier | `ReservationSagaEnvelope` | the generated enum |
+/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+///
+/// The commands of what it dispatches to are `Clone + Serialize + Deserialize`, because a rejected one is kept. The name
+/// is persisted: under another name it starts from the first event again.
+///
+/// # What it generates
+///
+/// - `impl ProcessManager`, which finds the handler of an event by the stored name of its aggregate type;
+/// - `enum ReservationSagaEnvelope`, as visible as the type, with one variant per entry of `dispatches`, named like the
+///   last segment of its path (two that agree are told apart with `use … as …`), and `impl Dispatch`, `Clone` and
+///   `Debug` for it;
+/// - `impl SubscribesTo<Order>` and `impl DispatchesTo<Inventory>` for the type, so that a handler or a command that was
+///   not declared does not compile;
+/// - assertions that no two entries of a list have one stored name.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum OrderCommand { Confirm }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Placed { sku: String, qty: u32 } }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, _: OrderCommand) -> Result<Vec<OrderEvent>, std::convert::Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum InventoryCommand { Reserve { qty: u32 } }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum InventoryEvent { Reserved { qty: u32 } }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Inventory;
+/// # impl Decider for Inventory {
+/// #     fn decide(&self, _: InventoryCommand) -> Result<Vec<InventoryEvent>, std::convert::Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &InventoryEvent) {}
+/// # }
+///
+/// #[process_manager(subscribes = [Order], dispatches = [Inventory])]
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// pub struct ReservationSaga { placed: u64 }
+///
+/// impl React<Order> for ReservationSaga {
+///     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+///         let OrderEvent::Placed { sku, qty } = event;
+///         self.placed += 1;
+///         cx.send(format!("inv-{sku}"), InventoryCommand::Reserve { qty: *qty });
+///     }
+/// }
+///
+/// let mut saga = ReservationSaga::default();
+/// assert_eq!(saga.subscriptions(), ["order"]);
+/// let placed = OrderEvent::Placed { sku: "W-1".to_owned(), qty: 2 }.to_event()?;
+/// let sent = ProcessManager::react(&mut saga, "order", "ord-1", &RecordedEvent::new(1, 1, placed))?;
+/// assert!(matches!(
+///     sent.as_slice(),
+///     [ReservationSagaEnvelope::Inventory(envelope)] if envelope.instance_id == "inv-W-1"
+/// ));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[proc_macro_attribute]
 pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream {
     process_manager::process_manager(arguments.into(), item.into()).into()
 }
 
-/// Declares a projection.
+/// Declares a projection: implements `Projection` by delegating to one `Project<A>` for each aggregate that it
+/// subscribes to.
+///
+/// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
+/// `Deserialize`.
+///
+/// # Arguments
+///
+/// The defaults are those of a type `Sales`.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it folds |
+/// | `name` | string, or path of a `&'static str` constant | `"sales"` (kebab-case) | the stored name |
+/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+///
+/// The name is persisted: under another name the projection is built anew.
+///
+/// It generates `impl Projection`, `impl SubscribesTo<Order>`, so that a handler that was not declared does not compile,
+/// and assertions that no two entries have one stored name.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum OrderCommand { Confirm }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Placed { qty: u32 } }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, _: OrderCommand) -> Result<Vec<OrderEvent>, std::convert::Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+///
+/// #[projection(subscribes = [Order])]
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// pub struct Sales { units: u64 }
+///
+/// impl Project<Order> for Sales {
+///     fn project(&mut self, event: &OrderEvent, _cx: &EventContext<'_>) {
+///         let OrderEvent::Placed { qty } = event;
+///         self.units += u64::from(*qty);
+///     }
+/// }
+///
+/// let mut sales = Sales::default();
+/// let placed = OrderEvent::Placed { qty: 2 }.to_event()?;
+/// sales.apply("order", "ord-1", &RecordedEvent::new(1, 1, placed))?;
+/// assert_eq!(sales.units, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[proc_macro_attribute]
 pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
     projection::projection(arguments.into(), item.into()).into()
 }
 
-/// Implements `DomainEvent`.
+/// Implements `DomainEvent` for an enum, from its `#[serde(..)]` attributes.
+///
+/// The enum has no parameters, is `Clone`, `Serialize` and `Deserialize`, and has
+/// `#[serde(tag = "type", content = "data")]`: that is how an event is stored.
+///
+/// # Attributes
+///
+/// - `rename_all` (each of serde's cases), `rename` and `alias` name the events as they do for serde, so that the stored
+///   names are known at compile time. An event must be read under the name it is written with, and no two may share one.
+/// - Whatever would lose part of an event is an error: `skip`, `skip_serializing` and `skip_deserializing` on variants and
+///   fields, `other` and `untagged` on variants, `skip_serializing_if` without `default`, and other representations.
+/// - `#[domain_event(crate = my_crate::eventfold_es)]` says where the crate is, if it was renamed or is re-exported.
+///
+/// The names are persisted. To rename a variant, keep its old name: as the stored one with `rename`, or readable with
+/// `alias`.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+///
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+/// enum OrderEvent {
+///     OrderPlaced { qty: u32 },
+///     #[serde(rename = "confirmed", alias = "approved")]
+///     Confirmed,
+/// }
+///
+/// assert_eq!(OrderEvent::EVENT_TYPES, ["order_placed", "confirmed", "approved"]);
+/// assert_eq!(OrderEvent::Confirmed.event_type(), "confirmed");
+/// ```
 #[proc_macro_derive(DomainEvent, attributes(serde, domain_event))]
 pub fn domain_event(item: TokenStream) -> TokenStream {
     domain_event::domain_event(item.into()).into()

@@ -128,7 +128,7 @@ pub(crate) fn handlers(
     quote! {
         #(#branches)* {
             return ::std::result::Result::Err(#krate::#error::UnexpectedAggregate {
-                aggregate_type: ::std::string::String::from(aggregate_type),
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
     }
@@ -168,7 +168,7 @@ pub(crate) fn assert_distinct(
                 continue;
             }
             let message = format!(
-                "`{}` and `{}` in `{}` have one stored name: keep one of them, or give one another `name = \"..\"`",
+                "`{}` and `{}` in `{}` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`",
                 earlier.text(),
                 entry.text(),
                 key.name()

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::envelope::{DispatchTarget, Envelope, Router, TargetVisitor};
 
-pub use core;
-pub use std;
+/// What the stubs of a generic declaration, which is an error, assume of the type.
+pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
-pub use eventfold::Event;
-
-pub use crate::names;
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Stored for T {}
 
 /// How generated code uses an entry of `dispatches`: in one form only, `<Inventory as Target>::…`.
 ///

@@ -316,12 +316,21 @@ fn reads_as_none(ty: &Type, entries: &[Meta]) -> bool {
 fn check_collisions(variants: &[Event], diagnostics: &Diagnostics) {
     let mut taken: Vec<(String, &Ident)> = Vec::new();
     for variant in variants {
-        for name in std::iter::once(&variant.stored).chain(&variant.aliases) {
+        let aliases = variant
+            .aliases
+            .iter()
+            .map(|alias| (alias, "remove the alias"));
+        let stored = (
+            &variant.stored,
+            "give one of them another with `#[serde(rename = \"..\")]`",
+        );
+        for (name, remedy) in std::iter::once(stored).chain(aliases) {
             let value = name.value();
             if let Some((_, other)) = taken.iter().find(|(known, _)| *known == value) {
+                let variant = &variant.ident;
                 diagnostics.error(
                     name,
-                    format!("`{value}` is the stored name of `{other}` already: give `{}` another one with `#[serde(rename = \"..\")]`", variant.ident),
+                    format!("the events `{other}` and `{variant}` would both be stored as `{value}`: {remedy}"),
                 );
             } else {
                 taken.push((value, &variant.ident));

@@ -1,1 +1,239 @@
-//! Golden expansions.
+//! What the macros generate, compared with files that are checked in: `BLESS=1 cargo test -p eventfold-es-macros`
+//! writes them anew. They are to read as if they had been written by hand.
+
+#![allow(clippy::expect_used)]
+
+use std::path::Path;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::aggregate::aggregate;
+use crate::domain_event::domain_event;
+use crate::process_manager::process_manager;
+use crate::projection::projection;
+
+fn print(tokens: TokenStream) -> String {
+    let file = syn::parse2(tokens).expect("the expansion parses");
+    prettyplease::unparse(&file)
+}
+
+fn check(name: &str, tokens: TokenStream) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/expansions")
+        .join(format!("{name}.expanded.rs"));
+    let expansion = print(tokens);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, expansion).expect("the expansion is written");
+        return;
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        expansion,
+        golden,
+        "{name} differs from {}; BLESS=1 writes it anew",
+        path.display()
+    );
+}
+
+fn order() -> TokenStream {
+    quote! {
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub struct Order {
+            pub qty: u32,
+        }
+    }
+}
+
+fn saga() -> TokenStream {
+    quote! {
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        pub(crate) struct ReservationSaga {
+            placed: u64,
+        }
+    }
+}
+
+fn sales() -> TokenStream {
+    quote! {
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub struct Sales {
+            pub units: u64,
+        }
+    }
+}
+
+fn events(helper: TokenStream) -> TokenStream {
+    quote! {
+        #[serde(tag = "type", content = "data", rename_all = "snake_case")]
+        #helper
+        pub enum OrderEvent {
+            Placed { sku: String, qty: u32 },
+            #[serde(alias = "order_confirmed", alias = "approved")]
+            Confirmed,
+            #[serde(rename = "refused")]
+            Rejected(String),
+        }
+    }
+}
+
+#[test]
+fn aggregate_by_default() {
+    check("aggregate", aggregate(quote!(), order()));
+}
+
+#[test]
+fn aggregate_with_every_argument() {
+    let arguments = quote!(name = "sales.order", command = Order, event = events::Happened, error = Box<OrderError>, crate = my::es);
+    check("aggregate_arguments", aggregate(arguments, order()));
+}
+
+#[test]
+fn aggregate_with_a_constant_name() {
+    check(
+        "aggregate_constant_name",
+        aggregate(quote!(name = names::ORDER), order()),
+    );
+}
+
+#[test]
+fn process_manager_by_default() {
+    let arguments = quote!(
+        subscribes = [Order, stock::Inventory],
+        dispatches = [stock::Inventory, Order]
+    );
+    check("process_manager", process_manager(arguments, saga()));
+}
+
+#[test]
+fn process_manager_with_every_argument() {
+    let arguments = quote!(
+        subscribes = [Order],
+        dispatches = [Inventory, Shipment],
+        name = "reservations",
+        envelope = ReservationCommand,
+        crate = my::es
+    );
+    check(
+        "process_manager_arguments",
+        process_manager(arguments, saga()),
+    );
+}
+
+#[test]
+fn process_manager_that_sends_nothing() {
+    check(
+        "process_manager_silent",
+        process_manager(quote!(subscribes = [Order]), saga()),
+    );
+}
+
+#[test]
+fn projection_by_default() {
+    check(
+        "projection",
+        projection(quote!(subscribes = [Order, stock::Inventory]), sales()),
+    );
+}
+
+#[test]
+fn projection_with_every_argument() {
+    let arguments = quote!(
+        subscribes = [Order],
+        name = "sales-per-country",
+        crate = my::es
+    );
+    check("projection_arguments", projection(arguments, sales()));
+}
+
+#[test]
+fn domain_event_by_default() {
+    check("domain_event", domain_event(events(quote!())));
+}
+
+#[test]
+fn domain_event_with_a_crate_path() {
+    check(
+        "domain_event_crate",
+        domain_event(events(quote!(#[domain_event(crate = my::es)]))),
+    );
+}
+
+#[test]
+fn domain_event_without_variants() {
+    let never = quote! {
+        #[serde(tag = "type", content = "data")]
+        enum Never {}
+    };
+    check("domain_event_empty", domain_event(never));
+}
+
+/// A declaration with a mistake: the item, the message, and stubs.
+#[test]
+fn fallback() {
+    check(
+        "fallback",
+        process_manager(
+            quote!(subscribes = [Order, Order], dispatches = [Inventory]),
+            saga(),
+        ),
+    );
+}
+
+#[test]
+fn nothing_but_the_given_crate_is_named() {
+    let expansions = [
+        aggregate(quote!(crate = my::es, name = NAME), order()),
+        process_manager(
+            quote!(subscribes = [A, B], dispatches = [C, D], crate = my::es),
+            saga(),
+        ),
+        projection(quote!(subscribes = [A, B], crate = my::es), sales()),
+        domain_event(events(quote!(#[domain_event(crate = my::es)]))),
+        aggregate(quote!(crate = my::es, what), order()),
+        process_manager(
+            quote!(subscribes = [A, A], dispatches = [C, D], crate = my::es),
+            saga(),
+        ),
+        projection(quote!(subscribes = [A, A], crate = my::es), sales()),
+        domain_event(quote!(
+            #[domain_event(crate = my::es)]
+            enum Untagged {}
+        )),
+    ];
+    for expansion in expansions {
+        let printed = expansion.to_string();
+        assert!(!printed.contains("eventfold_es"), "{printed}");
+    }
+}
+
+/// The item comes first and as it was written, whatever else is wrong.
+#[test]
+fn the_item_survives() {
+    for item in [
+        order(),
+        quote!(
+            fn f() {}
+        ),
+        quote!(
+            pub(super) union U {
+                a: u8,
+            }
+        ),
+        quote!(
+            struct S<'a, T>(&'a T);
+        ),
+    ] {
+        for arguments in [
+            quote!(),
+            quote!(subscribes = [Order]),
+            quote!(nonsense!),
+            quote!(subscribes = [Order, Order]),
+        ] {
+            for expand in [aggregate, process_manager, projection] {
+                let output = expand(arguments.clone(), item.clone()).to_string();
+                assert!(output.starts_with(&item.to_string()), "{output}");
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Visibility;
 
 use super::model::Model;
 use crate::attributes::Key;
@@ -28,9 +29,9 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let subscribed = lists::assert_distinct(Key::Subscribes, subscribes, &[], krate);
     let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, krate);
     quote! {
+        #envelope
         #process_manager
         #subscriptions
-        #envelope
         #dispatch
         #targets
         #storable
@@ -92,14 +93,17 @@ fn envelope_enum(model: &Model) -> TokenStream {
         ..
     } = model;
     let about = if dispatches.is_empty() {
-        format!("What `{ident}` sends: nothing.")
+        format!(" What `{ident}` sends: nothing.")
     } else {
-        format!("What `{ident}` sends.")
+        format!(" What `{ident}` sends.")
     };
+    // A target may be known to fewer than the process manager is.
+    let private =
+        (!matches!(vis, Visibility::Inherited)).then(|| quote!(#[allow(private_interfaces)]));
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
         let envelope = envelope_of(entry, krate);
-        let about = format!("A command for `{}`.", entry.text());
+        let about = format!(" A command for `{}`.", entry.text());
         quote! {
             #[doc = #about]
             #variant(#envelope),
@@ -107,6 +111,7 @@ fn envelope_enum(model: &Model) -> TokenStream {
     });
     quote! {
         #[doc = #about]
+        #private
         #vis enum #envelope {
             #(#variants)*
         }
@@ -160,6 +165,7 @@ fn impl_dispatch(model: &Model) -> TokenStream {
 
         #[automatically_derived]
         impl ::std::clone::Clone for #envelope {
+            #unreachable
             fn clone(&self) -> Self {
                 match #this { #clone }
             }
@@ -206,13 +212,15 @@ fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {
         krate,
         ..
     } = model;
-    let variant = entry.last();
     let at = entry.span();
+    let mut variant = entry.last().clone();
+    variant.set_span(at);
     let addressed = envelope_of(entry, krate);
     let krate = krate.at(at);
     quote_spanned! {at=>
         #[automatically_derived]
         impl #krate::DispatchesTo<#entry> for #ident {
+            #[allow(unreachable_code)]
             fn envelope(envelope: #addressed) -> #envelope {
                 #envelope::#variant(envelope)
             }

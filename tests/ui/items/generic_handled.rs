@@ -2,10 +2,12 @@ use eventfold_es::prelude::*;
 use eventfold_es_tests::domain::*;
 
 #[process_manager(subscribes = [Order])]
-#[derive(Debug, Default)]
-struct Saga;
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saga<T> {
+    units: T,
+}
 
-impl React<Order> for Saga {
+impl React<Order> for Saga<u64> {
     fn react(&mut self, _event: &OrderEvent, _cx: &mut Reaction<'_, Self>) {}
 }
 

@@ -1,0 +1,25 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Order {
+    pub qty: u32,
+}
+#[automatically_derived]
+impl my::es::Aggregate for Order {
+    const AGGREGATE_TYPE: &'static str = "sales.order";
+    type Command = Order;
+    type DomainEvent = events::Happened;
+    type Error = Box<OrderError>;
+    fn handle(
+        &self,
+        command: Order,
+    ) -> ::std::result::Result<::std::vec::Vec<events::Happened>, Box<OrderError>> {
+        <Self as my::es::Decider>::decide(self, command)
+    }
+    fn apply(mut self, event: &events::Happened) -> Self {
+        <Self as my::es::Decider>::evolve(&mut self, event);
+        self
+    }
+}
+#[automatically_derived]
+impl my::es::Command for Order {
+    type Aggregate = Order;
+}

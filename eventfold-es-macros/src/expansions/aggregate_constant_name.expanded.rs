@@ -1,0 +1,29 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Order {
+    pub qty: u32,
+}
+#[automatically_derived]
+impl ::eventfold_es::Aggregate for Order {
+    const AGGREGATE_TYPE: &'static str = names::ORDER;
+    type Command = OrderCommand;
+    type DomainEvent = OrderEvent;
+    type Error = OrderError;
+    fn handle(
+        &self,
+        command: OrderCommand,
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+        <Self as ::eventfold_es::Decider>::decide(self, command)
+    }
+    fn apply(mut self, event: &OrderEvent) -> Self {
+        <Self as ::eventfold_es::Decider>::evolve(&mut self, event);
+        self
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::Command for OrderCommand {
+    type Aggregate = Order;
+}
+const _: () = ::std::assert!(
+    ::eventfold_es::names::is_storable(names::ORDER),
+    "this name cannot be stored: a stored name is 1 to 100 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows"
+);

@@ -1,0 +1,134 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends.
+#[allow(private_interfaces)]
+pub(crate) enum ReservationSagaEnvelope {
+    /// A command for `stock::Inventory`.
+    Inventory(::eventfold_es::Envelope<stock::Inventory>),
+    /// A command for `Order`.
+    Order(::eventfold_es::Envelope<Order>),
+}
+#[automatically_derived]
+impl ::eventfold_es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservation-saga";
+    type Envelope = ReservationSagaEnvelope;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[
+            <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+            <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+        ]
+    }
+    fn react(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        let mut reaction = ::eventfold_es::Reaction::new(
+            aggregate_type,
+            stream_id,
+            event,
+        );
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+        } else if aggregate_type
+            == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
+        {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::React<
+                stock::Inventory,
+            >>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(::eventfold_es::Reaction::into_envelopes(reaction))
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<stock::Inventory> for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
+    fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
+        <stock::Inventory as ::eventfold_es::__private::Target>::visit(targets);
+        <Order as ::eventfold_es::__private::Target>::visit(targets);
+    }
+    #[allow(unreachable_code)]
+    fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
+        match self {
+            Self::Inventory(envelope) => {
+                <stock::Inventory as ::eventfold_es::__private::Target>::route(
+                    envelope,
+                    router,
+                )
+            }
+            Self::Order(envelope) => {
+                <Order as ::eventfold_es::__private::Target>::route(envelope, router)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    #[allow(unreachable_code)]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inventory(envelope) => {
+                Self::Inventory(
+                    <stock::Inventory as ::eventfold_es::__private::Target>::clone(
+                        envelope,
+                    ),
+                )
+            }
+            Self::Order(envelope) => {
+                Self::Order(
+                    <Order as ::eventfold_es::__private::Target>::clone(envelope),
+                )
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match self {
+            Self::Inventory(envelope) => {
+                <stock::Inventory as ::eventfold_es::__private::Target>::fmt(envelope, f)
+            }
+            Self::Order(envelope) => {
+                <Order as ::eventfold_es::__private::Target>::fmt(envelope, f)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
+    #[allow(unreachable_code)]
+    fn envelope(
+        envelope: ::eventfold_es::Envelope<stock::Inventory>,
+    ) -> ReservationSagaEnvelope {
+        ReservationSagaEnvelope::Inventory(envelope)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::DispatchesTo<Order> for ReservationSaga {
+    #[allow(unreachable_code)]
+    fn envelope(envelope: ::eventfold_es::Envelope<Order>) -> ReservationSagaEnvelope {
+        ReservationSagaEnvelope::Order(envelope)
+    }
+}
+const _: () = ::std::assert!(
+    ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
+    ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
+    ::AGGREGATE_TYPE),
+    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
+);

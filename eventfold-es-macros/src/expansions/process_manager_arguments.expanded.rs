@@ -1,0 +1,105 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends.
+#[allow(private_interfaces)]
+pub(crate) enum ReservationCommand {
+    /// A command for `Inventory`.
+    Inventory(my::es::Envelope<Inventory>),
+    /// A command for `Shipment`.
+    Shipment(my::es::Envelope<Shipment>),
+}
+#[automatically_derived]
+impl my::es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservations";
+    type Envelope = ReservationCommand;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn react(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::RecordedEvent,
+    ) -> ::std::result::Result<::std::vec::Vec<ReservationCommand>, my::es::ReactError> {
+        let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
+        if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
+            let event = my::es::DomainEvent::from_event(event)?;
+            <Self as my::es::React<Order>>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(my::es::Reaction::into_envelopes(reaction))
+    }
+}
+#[automatically_derived]
+impl my::es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl my::es::Dispatch for ReservationCommand {
+    fn targets(targets: &mut impl my::es::TargetVisitor) {
+        <Inventory as my::es::__private::Target>::visit(targets);
+        <Shipment as my::es::__private::Target>::visit(targets);
+    }
+    #[allow(unreachable_code)]
+    fn route<R: my::es::Router>(self, router: R) -> R::Routed {
+        match self {
+            Self::Inventory(envelope) => {
+                <Inventory as my::es::__private::Target>::route(envelope, router)
+            }
+            Self::Shipment(envelope) => {
+                <Shipment as my::es::__private::Target>::route(envelope, router)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationCommand {
+    #[allow(unreachable_code)]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inventory(envelope) => {
+                Self::Inventory(
+                    <Inventory as my::es::__private::Target>::clone(envelope),
+                )
+            }
+            Self::Shipment(envelope) => {
+                Self::Shipment(<Shipment as my::es::__private::Target>::clone(envelope))
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationCommand {
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match self {
+            Self::Inventory(envelope) => {
+                <Inventory as my::es::__private::Target>::fmt(envelope, f)
+            }
+            Self::Shipment(envelope) => {
+                <Shipment as my::es::__private::Target>::fmt(envelope, f)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl my::es::DispatchesTo<Inventory> for ReservationSaga {
+    #[allow(unreachable_code)]
+    fn envelope(envelope: my::es::Envelope<Inventory>) -> ReservationCommand {
+        ReservationCommand::Inventory(envelope)
+    }
+}
+#[automatically_derived]
+impl my::es::DispatchesTo<Shipment> for ReservationSaga {
+    #[allow(unreachable_code)]
+    fn envelope(envelope: my::es::Envelope<Shipment>) -> ReservationCommand {
+        ReservationCommand::Shipment(envelope)
+    }
+}
+const _: () = ::std::assert!(
+    ! my::es::names::equal(< Inventory as my::es::Aggregate > ::AGGREGATE_TYPE, <
+    Shipment as my::es::Aggregate > ::AGGREGATE_TYPE),
+    "`Inventory` and `Shipment` in `dispatches` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
+);

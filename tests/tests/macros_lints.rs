@@ -1,0 +1,189 @@
+//! What the macros generate passes the lints that a careful user denies: rustc's here, clippy's under `cargo clippy`.
+
+#![deny(
+    warnings,
+    missing_docs,
+    absolute_paths_not_starting_with_crate,
+    ambiguous_negative_literals,
+    deprecated_in_future,
+    elided_lifetimes_in_paths,
+    explicit_outlives_requirements,
+    keyword_idents,
+    let_underscore_drop,
+    macro_use_extern_crate,
+    meta_variable_misuse,
+    missing_copy_implementations,
+    missing_debug_implementations,
+    non_ascii_idents,
+    non_local_definitions,
+    redundant_imports,
+    redundant_lifetimes,
+    single_use_lifetimes,
+    trivial_casts,
+    trivial_numeric_casts,
+    unit_bindings,
+    unnameable_types,
+    unreachable_pub,
+    unsafe_code,
+    unused_extern_crates,
+    unused_import_braces,
+    unused_lifetimes,
+    unused_macro_rules,
+    unused_qualifications,
+    unused_results,
+    variant_size_differences,
+    clippy::all,
+    clippy::nursery,
+    clippy::pedantic,
+    clippy::absolute_paths,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::arbitrary_source_item_ordering,
+    clippy::else_if_without_else,
+    clippy::exhaustive_enums,
+    clippy::expect_used,
+    clippy::implicit_return,
+    clippy::indexing_slicing,
+    clippy::min_ident_chars,
+    clippy::missing_docs_in_private_items,
+    clippy::missing_inline_in_public_items,
+    clippy::panic,
+    clippy::question_mark_used,
+    clippy::self_named_module_files,
+    clippy::shadow_reuse,
+    clippy::shadow_unrelated,
+    clippy::unwrap_used
+)]
+// What the user of the macros writes, not what they generate.
+#![allow(
+    clippy::absolute_paths,
+    clippy::arbitrary_source_item_ordering,
+    clippy::exhaustive_enums
+)]
+#![allow(
+    clippy::implicit_return,
+    clippy::missing_inline_in_public_items,
+    clippy::min_ident_chars
+)]
+#![allow(clippy::allow_attributes, clippy::allow_attributes_without_reason)]
+
+/// A domain whose process manager is more visible than what it sends to.
+pub mod domain {
+    use std::convert::Infallible;
+
+    use eventfold_es::prelude::*;
+
+    /// What can be asked of a [`Lamp`].
+    #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+    pub enum LampCommand {
+        /// Turns it on or off.
+        Switch,
+    }
+
+    /// What happened to a [`Lamp`].
+    #[derive(Debug, Clone, Copy, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    pub enum LampEvent {
+        /// It was turned on or off.
+        Switched,
+        /// No longer written.
+        #[deprecated]
+        Flickered,
+    }
+
+    /// A lamp.
+    #[aggregate(error = Infallible)]
+    #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+    pub struct Lamp {
+        /// Whether it shines.
+        pub on: bool,
+    }
+
+    impl Decider for Lamp {
+        fn decide(&self, LampCommand::Switch: LampCommand) -> Result<Vec<LampEvent>, Infallible> {
+            Ok(vec![LampEvent::Switched])
+        }
+
+        fn evolve(&mut self, _event: &LampEvent) {
+            self.on = !self.on;
+        }
+    }
+
+    /// A command that nobody can give.
+    #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+    pub(crate) enum SwitchCommand {}
+
+    /// Nothing happens.
+    #[derive(Debug, Clone, Copy, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    pub(crate) enum SwitchEvent {}
+
+    /// A switch, which is nobody else's business.
+    #[aggregate(error = Infallible)]
+    #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+    pub(crate) struct Switch;
+
+    impl Decider for Switch {
+        fn decide(&self, command: SwitchCommand) -> Result<Vec<SwitchEvent>, Infallible> {
+            match command {}
+        }
+
+        fn evolve(&mut self, _event: &SwitchEvent) {}
+    }
+
+    /// A process manager.
+    #[process_manager(subscribes = [Lamp, Switch], dispatches = [Lamp, Switch])]
+    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+    pub struct Echo;
+
+    impl React<Lamp> for Echo {
+        fn react(&mut self, _event: &LampEvent, cx: &mut Reaction<'_, Self>) {
+            cx.send("kitchen", LampCommand::Switch);
+        }
+    }
+
+    impl React<Switch> for Echo {
+        fn react(&mut self, _event: &SwitchEvent, _cx: &mut Reaction<'_, Self>) {}
+    }
+
+    /// A process manager that sends nothing.
+    #[process_manager(subscribes = [Lamp], name = "listener")]
+    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+    pub struct Listener;
+
+    impl React<Lamp> for Listener {
+        fn react(&mut self, _event: &LampEvent, _cx: &mut Reaction<'_, Self>) {}
+    }
+
+    /// A projection.
+    #[projection(subscribes = [Lamp, Switch])]
+    #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+    pub struct Switches {
+        /// How often.
+        pub count: u64,
+    }
+
+    impl Project<Lamp> for Switches {
+        fn project(&mut self, _event: &LampEvent, _cx: &EventContext<'_>) {
+            self.count += 1;
+        }
+    }
+
+    impl Project<Switch> for Switches {
+        fn project(&mut self, _event: &SwitchEvent, _cx: &EventContext<'_>) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::domain::{Echo, Lamp, LampEvent, Listener, Switches};
+    use eventfold_es::prelude::*;
+
+    #[test]
+    fn declarations_pass_the_lints() {
+        assert_eq!(Lamp::AGGREGATE_TYPE, "lamp");
+        assert_eq!(Echo.subscriptions(), Switches::default().subscriptions());
+        assert_eq!(Listener::NAME, "listener");
+        assert_eq!(LampEvent::EVENT_TYPES, ["Switched", "Flickered"]);
+    }
+}

@@ -1,0 +1,6 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests::domain::{InventoryCommand, Order};
+
+fn main() {
+    let _ = Order::default().handle(InventoryCommand::Reserve { qty: 1 });
+}
