@@ -81,7 +81,20 @@ use proc_macro::TokenStream;
 ///
 /// What it generates is what one would write:
 ///
-/// ```ignore
+/// ```
+/// # use eventfold_es::prelude::*;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum CounterCommand {}
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum CounterEvent {}
+/// # type CounterError = std::convert::Infallible;
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Counter;
+/// # impl Decider for Counter {
+/// #     fn decide(&self, command: CounterCommand) -> Result<Vec<CounterEvent>, CounterError> { match command {} }
+/// #     fn evolve(&mut self, _: &CounterEvent) {}
+/// # }
 /// impl Aggregate for Counter {
 ///     const AGGREGATE_TYPE: &'static str = "counter";
 ///     type Command = CounterCommand;

@@ -15,7 +15,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Stored for T {}
 /// How generated code uses an entry of `dispatches`: in one form only, `<Inventory as Target>::…`.
 ///
 /// All uses of an entry that is no [`DispatchTarget`] then fail with the same words at the same place, which rustc
-/// prints once (so the words here are those of `DispatchTarget`). Bounds on the entry or its command would each fail in words of their own, so this trait has none.
+/// prints once; so the words here are those of `DispatchTarget`. Bounds on the entry or its command would each fail in
+/// words of their own, so this trait has none.
 #[diagnostic::on_unimplemented(
     message = "the commands of `{Self}` cannot be dispatched by a process manager",
     label = "its command type cannot be stored as a dead letter",

@@ -1,4 +1,6 @@
 //! Two aggregates for tests that are about something else.
+//!
+//! Messages under `ui/` list the aggregates that this crate declares: another one here changes them.
 
 use std::convert::Infallible;
 

@@ -24,3 +24,221 @@ pub(crate) fn domain_event(item: TokenStream) -> TokenStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    /// Each enum has one mistake, and its message says this.
+    #[test]
+    fn what_cannot_be_stored_faithfully_is_rejected() {
+        let variant = |variant: TokenStream| {
+            quote! {
+                #[serde(tag = "type", content = "data")]
+                enum E { #variant }
+            }
+        };
+        let cases = [
+            (
+                quote!(
+                    #[serde(content = "data")]
+                    enum E {
+                        A,
+                    }
+                ),
+                "its type needs a key too",
+            ),
+            (
+                quote!(
+                    #[serde(tag = "type", content = "data", from = "X")]
+                    enum E {
+                        A,
+                    }
+                ),
+                "`from` gives the enum another",
+            ),
+            (
+                quote!(
+                    #[serde(tag = "type", content = "data", into = "X")]
+                    enum E {
+                        A,
+                    }
+                ),
+                "`into` gives the enum another",
+            ),
+            (
+                quote!(
+                    #[serde(tag = "type", content = "data", remote = "X")]
+                    enum E {
+                        A,
+                    }
+                ),
+                "`remote` gives the enum",
+            ),
+            (
+                quote!(
+                    #[serde(tag = "type", content = "data", rename_all(serialize = "snake_case"))]
+                    enum E {
+                        Ab,
+                    }
+                ),
+                "written as `ab` but read as `Ab`",
+            ),
+            (
+                quote!(
+                    #[serde(
+                        tag = "type",
+                        content = "data",
+                        rename_all_fields(serialize = "UPPERCASE")
+                    )]
+                    enum E {
+                        A,
+                    }
+                ),
+                "fields must be read",
+            ),
+            (
+                quote!(union E { a: u8 }),
+                "events are the variants of an enum",
+            ),
+            (
+                quote!(
+                    #[serde(tag = "type", content = "data")]
+                    enum E<'a> {
+                        A(&'a str),
+                    }
+                ),
+                "generic type",
+            ),
+            (
+                quote!(
+                    #[domain_event(crate = a, crate = b)]
+                    #[serde(tag = "type", content = "data")]
+                    enum E {}
+                ),
+                "given twice",
+            ),
+            (
+                quote!(
+                    #[domain_event(crate = "a")]
+                    #[serde(tag = "type", content = "data")]
+                    enum E {}
+                ),
+                "takes the path of a crate",
+            ),
+            (
+                variant(quote!(
+                    #[serde(skip_serializing)]
+                    A
+                )),
+                "could not be stored",
+            ),
+            (
+                variant(quote!(
+                    #[serde(skip_deserializing)]
+                    A
+                )),
+                "but not be read",
+            ),
+            (
+                variant(quote!(
+                    #[serde(untagged)]
+                    A
+                )),
+                "without its type name",
+            ),
+            (
+                variant(quote!(
+                    #[serde(rename_all(deserialize = "UPPERCASE"))]
+                    A { a: u8 }
+                )),
+                "in `rename_all` one rule",
+            ),
+            (
+                variant(quote!(
+                    #[serde(rename(deserialize = "b"))]
+                    A
+                )),
+                "written as `A` but read as `b`",
+            ),
+            (
+                variant(quote!(
+                    #[serde(alias = "B")]
+                    A,
+                    B
+                )),
+                "would both be stored as `B`",
+            ),
+            (
+                variant(quote!(A {
+                    #[serde(skip_serializing)]
+                    a: u8
+                })),
+                "`skip_serializing` loses this field",
+            ),
+            (
+                variant(quote!(A {
+                    #[serde(skip_deserializing)]
+                    a: u8
+                })),
+                "`skip_deserializing` loses this field",
+            ),
+            (
+                variant(quote!(A(
+                    #[serde(skip)]
+                    u8
+                ))),
+                "`skip` loses this field",
+            ),
+            (
+                variant(quote!(A(
+                    #[serde(default, skip_serializing_if = "f")]
+                    u8,
+                    u8
+                ))),
+                "moves the fields behind",
+            ),
+            (
+                variant(
+                    quote!(A { #[serde(skip_serializing_if = "f", with = "m")] a: Option<u8> }),
+                ),
+                "add `default`",
+            ),
+            (
+                variant(quote!(A {
+                    #[serde(rename(serialize = "b"))]
+                    a: u8
+                })),
+                "written as `b` but not read",
+            ),
+        ];
+        for (item, message) in cases {
+            let output = domain_event(item.clone()).to_string();
+            assert_eq!(
+                output.matches("compile_error").count(),
+                1,
+                "{item}: {output}"
+            );
+            assert!(output.contains(message), "{item}: {output}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_stored_faithfully_is_accepted() {
+        let fields = quote! {
+            #[serde(tag = "type", content = "data", deny_unknown_fields, rename_all_fields = "camelCase")]
+            #[serde(bound(serialize = "X: Y"), expecting = "an event")]
+            enum E {
+                A { #[serde(flatten)] a: Inner, #[serde(with = "m")] b: u8, #[serde(default)] c: u8 },
+                B { #[serde(skip_serializing_if = "Option::is_none")] a: Option<u8> },
+                C { #[serde(rename(serialize = "b"), alias = "b")] a: u8 },
+                #[serde(rename_all = "UPPERCASE", serialize_with = "f", deserialize_with = "g")]
+                D(u8),
+            }
+        };
+        let output = domain_event(fields).to_string();
+        assert!(!output.contains("compile_error"), "{output}");
+    }
+}
