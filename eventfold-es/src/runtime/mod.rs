@@ -3,6 +3,7 @@
 mod cell;
 mod cells;
 mod encode;
+mod end;
 mod guarded;
 mod process_manager;
 mod projection;

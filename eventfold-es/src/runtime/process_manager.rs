@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Runtime;
+use super::end::End;
 use super::guarded::guard;
 use super::reactions::DurableReaction;
 use super::staging::{Letter, Stage, Targets, load_targets, loads};
@@ -106,6 +107,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Reacts until the store closes.
     pub(crate) async fn run(mut self) {
+        let end = End::new(&self.context.runtime.reactions, self.context.member);
+        self.react().await;
+        end.orderly();
+    }
+
+    async fn react(&mut self) {
         let mut retry = RETRY.0;
         loop {
             let before = self.committed.position;
@@ -113,11 +120,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Ok(()) | Err(Halt::Ended) => break,
                 Err(Halt::Parked { position, reason }) => {
                     self.finish_in_flight().await;
-                    self.context
-                        .runtime
-                        .reactions
-                        .parked(self.context.member, position, &reason);
-                    return;
+                    return self.park(position, &reason);
                 }
                 Err(Halt::Retry) => {
                     if self.committed.position > before {
@@ -127,12 +130,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     let _ = tokio::time::timeout(retry, closing.wait_for(|closing| *closing)).await;
                     retry = (retry * 2).min(RETRY.1);
                     if let Err(Halt::Parked { position, reason }) = self.go_back() {
-                        self.context.runtime.reactions.parked(
-                            self.context.member,
-                            position,
-                            &reason,
-                        );
-                        return;
+                        return self.park(position, &reason);
                     }
                 }
             }
@@ -142,12 +140,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.note();
         }
         if let Some(reason) = self.context.runtime.journal.poisoned() {
-            let position = self.committed.position + 1;
-            self.context
-                .runtime
-                .reactions
-                .parked(self.context.member, position, &reason);
+            self.park(self.committed.position + 1, &reason);
         }
+    }
+
+    fn park(&self, position: u64, reason: &str) {
+        let hub = &self.context.runtime.reactions;
+        hub.parked(self.context.member, position, reason);
     }
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {

@@ -268,6 +268,7 @@ impl AggregateStoreBuilder {
                     subscriptions: part.subscriptions,
                     processed: progress.position,
                     parked: None,
+                    ended: None,
                 })
                 .collect(),
         ));
