@@ -1,6 +1,8 @@
 //! Fixtures shared by the integration tests.
 
+pub mod counter;
 pub mod domain;
+pub mod gate;
 pub mod sagas;
 pub mod shop;
 
