@@ -17,7 +17,8 @@ use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
 use crate::event::RecordedEvent;
 use crate::journal::{
-    Cursor, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit, StreamId,
+    Cursor, JournalError, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit,
+    StreamId,
 };
 use crate::process_manager::ProcessManager;
 
@@ -25,7 +26,7 @@ use crate::process_manager::ProcessManager;
 const MAX_IN_FLIGHT: usize = 1024;
 /// After how many events without a commit the progress is noted.
 const NOTE_EVENTS: u64 = 4096;
-/// How long to wait before reactions that could not be written are tried again, at first and at most.
+/// How long to wait before what could not be read or written is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// What a runner needs beside its process manager.
@@ -67,7 +68,7 @@ struct InFlight {
 enum Halt {
     /// It cannot react to this event.
     Parked { position: u64, reason: String },
-    /// A commit failed that may succeed later.
+    /// A read or a commit failed that may succeed later.
     Retry,
     /// Nothing can be written any more.
     Ended,
@@ -199,10 +200,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 commits
             }
         };
-        let commits = commits.map_err(|error| Halt::Parked {
-            position: self.position + 1,
-            reason: error.to_string(),
-        })?;
+        let commits = match commits {
+            Ok(commits) => commits,
+            Err(JournalError::Damage(damage)) => {
+                return Err(Halt::Parked {
+                    position: self.position + 1,
+                    reason: damage.to_string(),
+                });
+            }
+            Err(JournalError::File(error)) => {
+                tracing::warn!(process_manager = PM::NAME, %error, "the journal cannot be read now; it will be tried again");
+                // What is in flight is not undone by this.
+                self.finish_in_flight().await;
+                return Err(Halt::Retry);
+            }
+        };
         for commit in commits {
             self.react_to_commit(&commit, until).await?;
             if self.position >= until {
