@@ -273,7 +273,7 @@ impl AggregateStoreBuilder {
                 .collect(),
         ));
         let runtime = Arc::new(Runtime {
-            types: AggregateTypes::new(Arc::clone(&journal), self.targets.routes),
+            types: AggregateTypes::new(Arc::clone(&journal), self.targets.routes)?,
             journal,
             reactions,
         });
