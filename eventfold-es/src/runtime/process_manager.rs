@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Runtime;
 use super::end::End;
 use super::guarded::guard;
 use super::reactions::DurableReaction;
+use super::saved_state::encode_state;
 use super::staging::{Letter, Stage, Targets, load_targets, loads};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
@@ -276,8 +276,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if envelopes.is_empty() {
             return Ok(());
         }
-        let state = to_raw_value(&self.state)
-            .map_err(|error| parked(format!("the state does not serialize: {error}")))?;
+        let state = encode_state(&self.state).map_err(parked)?;
         let progress = Progress { position, state };
         let types = &self.context.runtime.types;
         let letters: Vec<_> = envelopes
@@ -486,7 +485,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Notes progress that needed no commit, to be saved at the next checkpoint.
     fn note(&mut self) {
-        if let Ok(state) = to_raw_value(&self.state) {
+        if let Ok(state) = encode_state(&self.state) {
             let progress = Progress {
                 position: self.position,
                 state,
@@ -499,10 +498,4 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 .note_progress(&self.name, progress);
         }
     }
-}
-
-/// The progress of a process manager that has seen nothing.
-pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
-    let state: Box<RawValue> = to_raw_value(&PM::default())?;
-    Ok(Progress { position: 0, state })
 }
