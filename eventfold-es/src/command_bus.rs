@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
-use crate::error::DispatchError;
+use crate::error::{DispatchError, ExecuteError};
 use crate::store::AggregateStore;
 
 type Dispatched<'a> = Pin<Box<dyn Future<Output = Result<(), DispatchError>> + Send + 'a>>;
@@ -99,16 +99,12 @@ fn route<'a, A: Aggregate>(
         let command = command
             .downcast::<A::Command>()
             .map_err(|_| DispatchError::UnknownCommand(type_name::<A::Command>()))?;
-        let failed =
-            |error: Box<dyn std::error::Error + Send + Sync>| DispatchError::Execution(error);
+        let failed = |error: ExecuteError<A::Error>| DispatchError::Execution(Box::new(error));
         let handle = store
             .get::<A>(instance_id)
             .await
-            .map_err(|error| failed(Box::new(error)))?;
-        handle
-            .execute(*command, context)
-            .await
-            .map_err(|error| failed(Box::new(error)))?;
+            .map_err(|error| failed(error.into()))?;
+        handle.execute(*command, context).await.map_err(failed)?;
         Ok(())
     })
 }

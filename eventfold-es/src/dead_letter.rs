@@ -1,6 +1,7 @@
 //! Dead letters: commands of process managers that their targets did not accept.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::envelope::CommandEnvelope;
 
@@ -36,6 +37,21 @@ pub(crate) struct DeadLetterLine<'a> {
 impl DeadLetterLine<'_> {
     pub(crate) fn to_line(&self) -> Box<str> {
         // JSON values and strings always serialize.
-        serde_json::to_string(self).unwrap_or_default().into()
+        let line = serde_json::to_string(self).unwrap_or_default();
+        if serde_json::from_str::<DeadLetter>(&line).is_ok() {
+            return line.into();
+        }
+        // JSON that nests too deeply to be read again is kept as text: one letter must not make the others unreadable.
+        let mut envelope = self.envelope.clone();
+        envelope.command = Value::String(envelope.command.to_string());
+        envelope.context.metadata = envelope
+            .context
+            .metadata
+            .map(|metadata| Value::String(metadata.to_string()));
+        let as_text = DeadLetterLine {
+            envelope: &envelope,
+            ..*self
+        };
+        serde_json::to_string(&as_text).unwrap_or_default().into()
     }
 }

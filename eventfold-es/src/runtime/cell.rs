@@ -247,6 +247,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
                 self.body.speculative = Some(folded);
             }
         }
+        if let Some(ids) = &mut self.body.event_ids {
+            ids.extend(encoded.iter().filter_map(|encoded| encoded.id.clone()));
+        }
         self.body.version += encoded.len() as u64;
         let events = encoded
             .iter()
@@ -331,12 +334,6 @@ impl<A: Aggregate> LockedCell<'_, A> {
     pub(crate) fn load_event_ids(&mut self, version: u64, ids: HashSet<String>) {
         if self.body.version == version {
             self.body.event_ids = Some(ids);
-        }
-    }
-
-    pub(crate) fn add_event_id(&mut self, id: &str) {
-        if let Some(ids) = &mut self.body.event_ids {
-            ids.insert(id.to_owned());
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) struct EncodedEvent<E> {
     pub(crate) line: Box<str>,
     /// What the line decodes to: states fold this, so that a state after a restart is the state before.
     pub(crate) event: E,
+    pub(crate) id: Option<String>,
 }
 
 impl<E: DomainEvent> EncodedEvent<E> {
@@ -48,6 +49,7 @@ impl<E: DomainEvent> EncodedEvent<E> {
         Ok(Self {
             line: line.into(),
             event,
+            id: read.id,
         })
     }
 }

@@ -3,10 +3,12 @@
 mod cell;
 mod cells;
 mod encode;
+mod end;
 mod guarded;
 mod process_manager;
 mod projection;
 mod reactions;
+mod saved_state;
 mod staging;
 mod types;
 
@@ -15,10 +17,11 @@ use std::sync::Arc;
 pub(crate) use cell::{Decided, LockedCell};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
-pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext, initial_progress};
+pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub};
+pub(crate) use saved_state::initial_progress;
 pub(crate) use types::{AggregateTypes, Routes, check_id};
 
 use crate::journal::Journal;

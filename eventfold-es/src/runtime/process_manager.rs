@@ -4,19 +4,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Runtime;
+use super::end::End;
 use super::guarded::guard;
 use super::reactions::DurableReaction;
+use super::saved_state::encode_state;
 use super::staging::{Letter, Stage, Targets, load_targets, loads};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
 use crate::event::RecordedEvent;
 use crate::journal::{
-    Cursor, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit, StreamId,
+    Cursor, JournalError, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit,
+    StreamId,
 };
 use crate::process_manager::ProcessManager;
 
@@ -24,7 +26,7 @@ use crate::process_manager::ProcessManager;
 const MAX_IN_FLIGHT: usize = 1024;
 /// After how many events without a commit the progress is noted.
 const NOTE_EVENTS: u64 = 4096;
-/// How long to wait before reactions that could not be written are tried again, at first and at most.
+/// How long to wait before what could not be read or written is tried again, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// What a runner needs beside its process manager.
@@ -66,7 +68,7 @@ struct InFlight {
 enum Halt {
     /// It cannot react to this event.
     Parked { position: u64, reason: String },
-    /// A commit failed that may succeed later.
+    /// A read or a commit failed that may succeed later.
     Retry,
     /// Nothing can be written any more.
     Ended,
@@ -106,6 +108,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Reacts until the store closes.
     pub(crate) async fn run(mut self) {
+        let end = End::new(&self.context.runtime.reactions, self.context.member);
+        self.react().await;
+        end.orderly();
+    }
+
+    async fn react(&mut self) {
         let mut retry = RETRY.0;
         loop {
             let before = self.committed.position;
@@ -113,11 +121,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Ok(()) | Err(Halt::Ended) => break,
                 Err(Halt::Parked { position, reason }) => {
                     self.finish_in_flight().await;
-                    self.context
-                        .runtime
-                        .reactions
-                        .parked(self.context.member, position, &reason);
-                    return;
+                    return self.park(position, &reason);
                 }
                 Err(Halt::Retry) => {
                     if self.committed.position > before {
@@ -127,12 +131,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     let _ = tokio::time::timeout(retry, closing.wait_for(|closing| *closing)).await;
                     retry = (retry * 2).min(RETRY.1);
                     if let Err(Halt::Parked { position, reason }) = self.go_back() {
-                        self.context.runtime.reactions.parked(
-                            self.context.member,
-                            position,
-                            &reason,
-                        );
-                        return;
+                        return self.park(position, &reason);
                     }
                 }
             }
@@ -142,12 +141,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.note();
         }
         if let Some(reason) = self.context.runtime.journal.poisoned() {
-            let position = self.committed.position + 1;
-            self.context
-                .runtime
-                .reactions
-                .parked(self.context.member, position, &reason);
+            self.park(self.committed.position + 1, &reason);
         }
+    }
+
+    fn park(&self, position: u64, reason: &str) {
+        let hub = &self.context.runtime.reactions;
+        hub.parked(self.context.member, position, reason);
     }
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {
@@ -200,10 +200,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 commits
             }
         };
-        let commits = commits.map_err(|error| Halt::Parked {
-            position: self.position + 1,
-            reason: error.to_string(),
-        })?;
+        let commits = match commits {
+            Ok(commits) => commits,
+            Err(JournalError::Damage(damage)) => {
+                return Err(Halt::Parked {
+                    position: self.position + 1,
+                    reason: damage.to_string(),
+                });
+            }
+            Err(JournalError::File(error)) => {
+                tracing::warn!(process_manager = PM::NAME, %error, "the journal cannot be read now; it will be tried again");
+                // What is in flight is not undone by this.
+                self.finish_in_flight().await;
+                return Err(Halt::Retry);
+            }
+        };
         for commit in commits {
             self.react_to_commit(&commit, until).await?;
             if self.position >= until {
@@ -265,8 +276,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if envelopes.is_empty() {
             return Ok(());
         }
-        let state = to_raw_value(&self.state)
-            .map_err(|error| parked(format!("the state does not serialize: {error}")))?;
+        let state = encode_state(&self.state).map_err(parked)?;
         let progress = Progress { position, state };
         let types = &self.context.runtime.types;
         let letters: Vec<_> = envelopes
@@ -475,7 +485,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Notes progress that needed no commit, to be saved at the next checkpoint.
     fn note(&mut self) {
-        if let Ok(state) = to_raw_value(&self.state) {
+        if let Ok(state) = encode_state(&self.state) {
             let progress = Progress {
                 position: self.position,
                 state,
@@ -488,10 +498,4 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 .note_progress(&self.name, progress);
         }
     }
-}
-
-/// The progress of a process manager that has seen nothing.
-pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
-    let state: Box<RawValue> = to_raw_value(&PM::default())?;
-    Ok(Progress { position: 0, state })
 }

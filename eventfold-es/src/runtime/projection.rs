@@ -194,7 +194,7 @@ impl<P: Projection> ProjectionRunner<P> {
         let event = RecordedEvent::new(position, version, event);
         let state = &mut self.state;
         guard(
-            || format!("the projection `{}`", P::NAME),
+            || format!("the projection `{}`, at position {position},", P::NAME),
             || state.apply(aggregate_type, stream_id, &event),
         )?
         .map_err(failed)

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
+use crate::error::StoreError;
 use crate::journal::Receipt;
 
 /// What became of the reactions to the events of a command.
@@ -26,6 +27,8 @@ pub enum Reactions {
     /// They are not done within the limit of
     /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout); they go on.
     TimedOut,
+    /// The store was closed, or its runtime shut down, before they were done; they go on when the store is opened again.
+    Closed,
 }
 
 /// One process manager, as others see it.
@@ -37,9 +40,20 @@ pub(crate) struct Member {
     pub(crate) processed: u64,
     /// The event that it is parked at, and why.
     pub(crate) parked: Option<(u64, String)>,
+    /// Why it reacts no more, once its task has ended in order.
+    pub(crate) ended: Option<StoreError>,
 }
 
 impl Member {
+    /// What a wait comes to that would have to wait for this member, if it cannot.
+    fn absence(&self) -> Option<Reactions> {
+        match (&self.parked, &self.ended) {
+            (Some(_), _) => Some(Reactions::Parked),
+            (None, Some(_)) => Some(Reactions::Closed),
+            (None, None) => None,
+        }
+    }
+
     fn subscribes_to_any<'a>(&self, mut aggregate_types: impl Iterator<Item = &'a str>) -> bool {
         aggregate_types.any(|aggregate_type| self.subscriptions.contains(&aggregate_type))
     }
@@ -70,12 +84,14 @@ struct HubState {
     next_wait: u64,
     dispatched: usize,
     dead_lettered: usize,
+    /// The last position that a durable reaction caused; for a moment, the journal has not announced it yet.
+    caused: u64,
 }
 
 struct Wait {
-    /// First and last positions.
+    /// First and last positions of ranges.
     covered: Vec<(u64, u64)>,
-    /// Members and the positions that they have to reach.
+    /// Members and the positions that they have to reach, one each.
     owed: Vec<(usize, u64)>,
     has_begun: bool,
     outcome: Reactions,
@@ -97,16 +113,41 @@ impl Wait {
         last: u64,
         aggregate_types: impl Iterator<Item = &'a str> + Clone,
     ) {
-        self.covered.push((first, last));
+        // What one reaction causes follows what the one before caused, so that this stays short.
+        let range = self
+            .covered
+            .iter_mut()
+            .find(|(start, end)| (*start..=*end + 1).contains(&first));
+        match range {
+            Some((_, end)) => *end = last.max(*end),
+            None => self.covered.push((first, last)),
+        }
         for (index, member) in members.iter().enumerate() {
             if member.processed >= last || !member.subscribes_to_any(aggregate_types.clone()) {
                 continue;
             }
-            match member.parked {
-                None => self.owed.push((index, last)),
-                Some(_) => self.outcome = Reactions::Parked,
+            match member.absence() {
+                None => self.owe(index, last),
+                Some(outcome) => self.outcome = outcome,
             }
         }
+    }
+
+    fn owe(&mut self, member: usize, position: u64) {
+        match self.owed.iter_mut().find(|(owing, _)| *owing == member) {
+            Some((_, owed)) => *owed = position.max(*owed),
+            None => self.owed.push((member, position)),
+        }
+    }
+
+    /// Waits no longer for a member that will not do what it owes.
+    fn give_up_on(&mut self, member: usize, outcome: Reactions) {
+        let owed = self.owed.len();
+        self.owed.retain(|(owing, _)| *owing != member);
+        if self.owed.len() < owed {
+            self.outcome = outcome;
+        }
+        self.finish_if_done();
     }
 
     fn finish_if_done(&mut self) {
@@ -189,22 +230,25 @@ impl ReactionHub {
         }
     }
 
-    /// Covers everything up to `position`.
-    fn begin_until(&self, wait: u64, position: u64) {
+    /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.
+    fn begin_until(&self, wait: u64, position: u64) -> u64 {
         let mut state = self.state();
+        // A reaction that is durable but not yet announced was noted before this wait could cover it.
+        let position = position.max(state.caused);
         let HubState { members, waits, .. } = &mut *state;
         if let Some(wait) = waits.get_mut(&wait) {
             wait.has_begun = true;
             wait.covered.push((0, position));
             for (index, member) in members.iter().enumerate() {
-                match member.parked {
-                    None if member.processed < position => wait.owed.push((index, position)),
-                    None => {}
-                    Some(_) => wait.outcome = Reactions::Parked,
+                match member.absence() {
+                    None if member.processed < position => wait.owe(index, position),
+                    Some(outcome) if member.processed < position => wait.outcome = outcome,
+                    None | Some(_) => {}
                 }
             }
             wait.finish_if_done();
         }
+        position
     }
 
     /// Notes a reaction that became durable, before its own events can be reacted to.
@@ -215,11 +259,12 @@ impl ReactionHub {
         if reaction.receipt.event_count == 0 {
             return;
         }
-        let HubState { members, waits, .. } = &mut *state;
         let (first, last) = (
             reaction.receipt.first_position,
             reaction.receipt.last_position(),
         );
+        state.caused = last.max(state.caused);
+        let HubState { members, waits, .. } = &mut *state;
         let types = reaction.aggregate_types.iter().map(|name| &**name);
         let mut is_awaited = false;
         for wait in waits
@@ -263,13 +308,38 @@ impl ReactionHub {
             member.parked = Some((position, reason.to_owned()));
         }
         for wait in waits.values_mut() {
-            let owed = wait.owed.len();
-            wait.owed.retain(|(owing, _)| *owing != member);
-            if wait.owed.len() < owed {
-                wait.outcome = Reactions::Parked;
-            }
-            wait.finish_if_done();
+            wait.give_up_on(member, Reactions::Parked);
         }
+    }
+
+    /// Notes that code of the user panicked where nothing could be kept apart from it: a clone or the encoding of a command.
+    pub(crate) fn panicked(&self, member: usize) {
+        let next = self
+            .state()
+            .members
+            .get(member)
+            .map(|one| one.processed + 1);
+        let reason =
+            "cloning or encoding a command or the state panicked at this event or a later one";
+        self.parked(member, next.unwrap_or_default(), reason);
+    }
+
+    /// Notes that the task of a member has ended.
+    pub(crate) fn ended(&self, member: usize, reason: StoreError) {
+        let mut state = self.state();
+        let HubState { members, waits, .. } = &mut *state;
+        if let Some(member) = members.get_mut(member) {
+            member.ended = Some(reason);
+        }
+        for wait in waits.values_mut() {
+            wait.give_up_on(member, Reactions::Closed);
+        }
+    }
+
+    /// Why a member has ended, if one has.
+    pub(crate) fn ended_because(&self) -> Option<StoreError> {
+        let state = self.state();
+        state.members.iter().find_map(|member| member.ended.clone())
     }
 
     /// What was dispatched and dead-lettered since the last call.
@@ -299,9 +369,9 @@ impl WaitGuard {
         self.id
     }
 
-    /// Covers everything up to `position`.
-    pub(crate) fn begin_until(&self, position: u64) {
-        self.hub.begin_until(self.id, position);
+    /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.
+    pub(crate) fn begin_until(&self, position: u64) -> u64 {
+        self.hub.begin_until(self.id, position)
     }
 
     /// Waits until everything that is covered is done.
@@ -313,5 +383,90 @@ impl WaitGuard {
 impl Drop for WaitGuard {
     fn drop(&mut self) {
         self.hub.state().waits.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
+        let member = |name: &&'static str| Member {
+            name,
+            subscriptions: &["counter"],
+            processed: 0,
+            parked: None,
+            ended: None,
+        };
+        Arc::new(ReactionHub::new(names.iter().map(member).collect()))
+    }
+
+    /// A reaction to the event at `source` whose only event has the next position.
+    fn react(hub: &ReactionHub, source: u64) {
+        hub.reacted(&DurableReaction {
+            source,
+            receipt: Receipt {
+                first_position: source + 1,
+                event_count: 1,
+            },
+            aggregate_types: &["counter".into()],
+            dispatched: 1,
+            dead_lettered: 0,
+        });
+    }
+
+    fn is_done(wait: &mut WaitGuard) -> bool {
+        wait.done.try_recv().is_ok()
+    }
+
+    /// The journal notes a reaction before it announces its events: a run that begins in between knows the position before
+    /// them, but has to wait for what they cause.
+    #[test]
+    fn a_run_waits_for_what_is_durable_and_not_yet_announced() {
+        let hub = hub(&["first", "second"]);
+        hub.processed(1, 1);
+        react(&hub, 1);
+        let mut wait = hub.wait();
+        assert_eq!(wait.begin_until(1), 2);
+        hub.processed(0, 1);
+        assert!(!is_done(&mut wait));
+        hub.processed(0, 2);
+        hub.processed(1, 2);
+        assert!(is_done(&mut wait));
+    }
+
+    /// What a long run covers and is owed is asked at every reaction, so it must not grow with their number.
+    #[test]
+    fn a_wait_stays_small_however_many_reactions_it_covers() {
+        let hub = hub(&["first", "second"]);
+        let mut wait = hub.wait();
+        wait.begin_until(1);
+        for source in 1..1000 {
+            react(&hub, source);
+            let state = hub.state();
+            let wait = state.waits.values().next();
+            let sizes = wait.map(|wait| (wait.covered.len(), wait.owed.len()));
+            assert_eq!(sizes, Some((1, 2)));
+        }
+        hub.processed(0, 1000);
+        assert!(!is_done(&mut wait));
+        hub.processed(1, 1000);
+        assert!(is_done(&mut wait));
+    }
+
+    #[test]
+    fn a_wait_ends_when_a_member_does() {
+        let hub = hub(&["first", "second"]);
+        let mut waits = [hub.wait(), hub.wait()];
+        let [first, second] = &mut waits;
+        first.begin_until(1);
+        hub.processed(0, 1);
+        assert!(!is_done(first));
+        hub.ended(1, StoreError::Closed);
+        assert_eq!(first.done.try_recv(), Ok(Reactions::Closed));
+        // Nor does a later one begin to wait for it.
+        second.begin_until(1);
+        assert_eq!(second.done.try_recv(), Ok(Reactions::Closed));
+        assert!(matches!(hub.ended_because(), Some(StoreError::Closed)));
     }
 }

@@ -52,13 +52,20 @@ struct Known {
     sweep: Arc<dyn Sweep>,
 }
 
-/// The routes of erased envelopes, collected while a store is configured.
+/// Takes the stored name of a target for its type.
+type Claim = fn(&AggregateTypes) -> Result<(), StoreError>;
+
+/// The dispatch targets, collected while a store is configured.
 #[derive(Default)]
-pub(crate) struct Routes(HashMap<&'static str, Route>);
+pub(crate) struct Routes {
+    routes: HashMap<&'static str, Route>,
+    claims: Vec<Claim>,
+}
 
 impl Routes {
     pub(crate) fn add<A: DispatchTarget>(&mut self) {
-        self.0.insert(A::AGGREGATE_TYPE, route::<A>);
+        self.routes.insert(A::AGGREGATE_TYPE, route::<A>);
+        self.claims.push(|types| types.cells::<A>().map(drop));
     }
 }
 
@@ -82,12 +89,21 @@ fn route<A: DispatchTarget>(
 }
 
 impl AggregateTypes {
-    pub(crate) fn new(journal: Arc<dyn Journal>, routes: Routes) -> Self {
-        Self {
+    /// The types of a store; the names of all targets are theirs from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// As [`cells`](Self::cells).
+    pub(crate) fn new(journal: Arc<dyn Journal>, routes: Routes) -> Result<Self, StoreError> {
+        let types = Self {
             journal,
             known: Mutex::default(),
-            routes: routes.0,
+            routes: routes.routes,
+        };
+        for claim in routes.claims {
+            claim(&types)?;
         }
+        Ok(types)
     }
 
     /// The cells of `A`; an error if its name cannot be stored or belongs to another type.

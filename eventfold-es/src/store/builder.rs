@@ -268,11 +268,12 @@ impl AggregateStoreBuilder {
                     subscriptions: part.subscriptions,
                     processed: progress.position,
                     parked: None,
+                    ended: None,
                 })
                 .collect(),
         ));
         let runtime = Arc::new(Runtime {
-            types: AggregateTypes::new(Arc::clone(&journal), self.targets.routes),
+            types: AggregateTypes::new(Arc::clone(&journal), self.targets.routes)?,
             journal,
             reactions,
         });

@@ -70,9 +70,6 @@ impl AggregateStore {
                         return Err(StoreError::Closed);
                     };
                     locked.stage(vec![encoded])?;
-                    if let Some(id) = &event.id {
-                        locked.add_event_id(id);
-                    }
                     let outcome = journal.submit(
                         room,
                         ProposedCommit {

@@ -24,7 +24,7 @@ use crate::journal::StreamId;
 use crate::journal::local::RecoveryReport;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
-use crate::runtime::{ProjectionRunner, Runtime, check_id};
+use crate::runtime::{ProjectionRunner, Reactions, Runtime, check_id};
 
 /// When process managers react.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -339,7 +339,8 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`] if nothing can be written any more.
+    /// [`StoreError::Poisoned`] if nothing can be written any more; [`StoreError::Closed`] if the store was closed before they
+    /// had reacted, and [`StoreError::RuntimeGone`] if the runtime that it was opened on has shut down.
     ///
     /// # Cancel safety
     ///
@@ -349,11 +350,14 @@ impl AggregateStore {
         let journal = &self.shared.runtime.journal;
         let position = *journal.durable().borrow();
         let mut wait = hub.wait();
-        wait.begin_until(position);
+        let position = wait.begin_until(position);
         hub.raise_demand(position);
-        wait.done().await;
+        let outcome = wait.done().await;
         if let Some(reason) = journal.poisoned() {
             return Err(StoreError::Poisoned { reason });
+        }
+        if outcome == Reactions::Closed {
+            return Err(hub.ended_because().unwrap_or(StoreError::Closed));
         }
         let (dispatched, dead_lettered) = hub.take_counts();
         Ok(ProcessManagerReport {

@@ -1,0 +1,34 @@
+//! The states of process managers as they are stored.
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::guarded::guard;
+use crate::journal::Progress;
+use crate::process_manager::ProcessManager;
+
+/// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening.
+pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValue>, String> {
+    let encoded = guard(
+        || format!("the encoding of the state of `{}`", PM::NAME),
+        || {
+            let encoded = to_raw_value(state)
+                .map_err(|error| format!("the state does not serialize: {error}"))?;
+            match serde_json::from_str::<PM>(encoded.get()) {
+                Ok(_) => Ok(encoded),
+                Err(error) => Err(format!("the state does not read back: {error}")),
+            }
+        },
+    );
+    encoded.map_err(|error| error.to_string())?
+}
+
+/// The progress of a process manager that has seen nothing.
+///
+/// # Errors
+///
+/// What serde says if the default state does not serialize or does not read back.
+pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
+    let state: Box<RawValue> = to_raw_value(&PM::default())?;
+    let _: PM = serde_json::from_str(state.get())?;
+    Ok(Progress { position: 0, state })
+}

@@ -1,0 +1,124 @@
+//! A disk on which the journal's syncs wait at a gate, so that a test can look at what is handed over and not yet durable.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use eventfold_es::disk::{Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
+
+/// The file system, with a gate before each sync of the journal's file.
+#[derive(Debug, Clone, Default)]
+pub struct GatedDisk {
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    is_closed: bool,
+    waiting: usize,
+}
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, condition: impl Fn(&mut GateState) -> bool) -> MutexGuard<'_, GateState> {
+        self.changed
+            .wait_while(self.state(), condition)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self) {
+        self.state().waiting += 1;
+        self.changed.notify_all();
+        self.wait_while(|state| state.is_closed).waiting -= 1;
+    }
+}
+
+impl GatedDisk {
+    /// Lets no sync of the journal pass.
+    pub fn close(&self) {
+        self.gate.state().is_closed = true;
+    }
+
+    /// Lets every sync of the journal pass.
+    pub fn open(&self) {
+        self.gate.state().is_closed = false;
+        self.gate.changed.notify_all();
+    }
+
+    /// Blocks until a sync of the journal waits.
+    pub fn wait_for_sync(&self) {
+        drop(self.gate.wait_while(|state| state.waiting == 0));
+    }
+}
+
+impl Disk for GatedDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let file = SystemDisk.open(path, mode)?;
+        if path.ends_with("meta/journal/app.jsonl") {
+            let gate = Arc::clone(&self.gate);
+            return Ok(Box::new(GatedFile { file, gate }));
+        }
+        Ok(file)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.create_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemDisk.rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(path)
+    }
+
+    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+        SystemDisk.sync_file_system(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        SystemDisk.exists(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        SystemDisk.try_lock(path)
+    }
+}
+
+struct GatedFile {
+    file: Box<dyn DiskFile>,
+    gate: Arc<Gate>,
+}
+
+impl DiskFile for GatedFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.gate.pass();
+        self.file.sync_data()
+    }
+}

@@ -1,0 +1,467 @@
+//! Projections: what they see and in which order, and what becomes of checkpoints and events that cannot be used.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+use eventfold_es::disk::SplitMix64;
+use eventfold_es::prelude::*;
+use eventfold_es::{AggregateStoreBuilder, ProjectError, StoreError};
+use eventfold_es_tests::TestResult;
+use eventfold_es_tests::counter::{Counter, CounterCommand, CounterEvent};
+use eventfold_es_tests::shop::{Order, OrderEvent, place};
+
+/// Everything it was shown, and a digest that depends on the order.
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Ledger {
+    digest: u64,
+    shown: Vec<(u64, String, u64)>,
+}
+
+impl Project<Counter> for Ledger {
+    fn project(&mut self, event: &CounterEvent, cx: &EventContext<'_>) {
+        if let CounterEvent::Added(by) = event {
+            self.digest = (self.digest ^ *by as u64).wrapping_mul(0x0100_0000_01b3);
+        }
+        let entry = (cx.position(), cx.stream_id().to_owned(), cx.version());
+        self.shown.push(entry);
+    }
+}
+
+/// The sum of everything; small, whatever the number of events.
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Total {
+    sum: i64,
+}
+
+impl Project<Counter> for Total {
+    fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+        if let CounterEvent::Added(by) = event {
+            self.sum += by;
+        }
+    }
+}
+
+/// [`Total`] in a later version of the program, which counts orders as well.
+#[projection(subscribes = [Counter, Order], name = "total")]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct TotalWithOrders {
+    sum: i64,
+    #[serde(default)]
+    ordered: u32,
+}
+
+impl Project<Counter> for TotalWithOrders {
+    fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+        if let CounterEvent::Added(by) = event {
+            self.sum += by;
+        }
+    }
+}
+
+impl Project<Order> for TotalWithOrders {
+    fn project(&mut self, event: &OrderEvent, _: &EventContext<'_>) {
+        if let OrderEvent::Placed { qty, .. } = event {
+            self.ordered += qty;
+        }
+    }
+}
+
+fn with(base: &Path) -> AggregateStoreBuilder {
+    AggregateStore::builder(base)
+        .projection::<Ledger>()
+        .projection::<Total>()
+}
+
+async fn add(store: &AggregateStore, id: &str, by: i64) -> TestResult {
+    let command = CounterCommand::Add(by);
+    store.send(id, command, CommandContext::default()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_projection_reads_your_writes() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with(base.path()).open().await?;
+    assert_eq!(store.projection::<Total>().await?, Total::default());
+    for number in 1..=300 {
+        add(&store, &format!("c-{}", number % 7), 1).await?;
+        assert_eq!(store.projection::<Total>().await?.sum, number);
+    }
+    Ok(())
+}
+
+/// While others write, everybody who asks gets at least what was durable then, in one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_reads_and_writes_see_one_order_across_streams() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with(base.path()).open().await?;
+    let tasks: Vec<_> = (0..16)
+        .map(|task| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let mut last = 0;
+                for number in 0..20 {
+                    let id = format!("c-{}", (task * number) % 5);
+                    let command = CounterCommand::AddOnes(1 + number as u32 % 3);
+                    let done = store.send(&id, command, CommandContext::default()).await?;
+                    let ledger = store.projection::<Ledger>().await?;
+                    let own = (done.position.unwrap(), id, done.version);
+                    assert!(ledger.shown.contains(&own), "{own:?}");
+                    assert!(ledger.shown.len() >= last, "time goes forward");
+                    last = ledger.shown.len();
+                }
+                Ok::<_, eventfold_es::Error>(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await??;
+    }
+    let ledger = store.projection::<Ledger>().await?;
+    let mut versions = std::collections::HashMap::new();
+    for (next, (position, stream, version)) in (1..).zip(&ledger.shown) {
+        assert_eq!(*position, next, "the order of the journal, without gaps");
+        let last = versions.insert(stream, *version).unwrap_or(0);
+        assert_eq!(*version, last + 1, "and of each stream");
+    }
+    assert_eq!(
+        ledger.shown.len() as i64,
+        store.projection::<Total>().await?.sum
+    );
+    Ok(())
+}
+
+/// Scenario 43.
+#[tokio::test]
+async fn incremental_and_rebuilt_agree() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let mut random = SplitMix64::new(43);
+    let mut store = with(base.path()).open().await?;
+    for number in 0..400 {
+        let (stream, dice) = (random.next_u64() % 20, random.next_u64() % 50);
+        add(&store, &format!("c-{stream}"), number).await?;
+        match dice {
+            0..=9 => drop(store.projection::<Ledger>().await?),
+            10 => {
+                store.close().await?;
+                store = with(base.path()).open().await?;
+            }
+            _ => {}
+        }
+    }
+    let incremental = store.projection::<Ledger>().await?;
+    assert_eq!(incremental.shown.len(), 400);
+    store.rebuild_projection::<Ledger>().await?;
+    assert_eq!(store.projection::<Ledger>().await?, incremental);
+    store.close().await?;
+
+    // And from nothing, by a program that never saw the events happen.
+    std::fs::remove_dir_all(base.path().join("projections"))?;
+    let store = with(base.path()).open().await?;
+    assert_eq!(store.projection::<Ledger>().await?, incremental);
+    Ok(())
+}
+
+fn checkpoint(base: &Path) -> PathBuf {
+    base.join("projections/total/checkpoint.json")
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_is_built_anew() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with(base.path()).open().await?;
+    for number in 1..=10 {
+        add(&store, "c", number).await?;
+    }
+    assert_eq!(store.projection::<Total>().await?.sum, 55);
+    store.close().await?;
+    let intact = std::fs::read(checkpoint(base.path()))?;
+    let text = String::from_utf8(intact.clone())?;
+    assert!(text.contains("\"sum\":55"));
+    let damaged = [
+        Vec::new(),
+        b"{}".to_vec(),
+        b"\0\0\0\0".to_vec(),
+        intact[..intact.len() / 2].to_vec(),
+        text.replace("\"sum\":55", "\"sum\":56").into_bytes(),
+        text.replace("\"position\":10", "\"position\":19")
+            .into_bytes(),
+    ];
+    for damaged in damaged {
+        std::fs::write(checkpoint(base.path()), &damaged)?;
+        let store = with(base.path()).open().await?;
+        assert_eq!(store.projection::<Total>().await?.sum, 55);
+        store.close().await?;
+        assert_eq!(
+            std::fs::read(checkpoint(base.path()))?,
+            intact,
+            "and saved again"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_older_or_newer_checkpoint_is_caught_up_or_built_anew() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let mut copies = Vec::new();
+    for number in 1..=3 {
+        let store = with(base.path()).open().await?;
+        add(&store, "c", number).await?;
+        store.projection::<Total>().await?;
+        store.close().await?;
+        copies.push(std::fs::read(checkpoint(base.path()))?);
+    }
+    for older in &copies {
+        std::fs::write(checkpoint(base.path()), older)?;
+        let store = with(base.path()).open().await?;
+        assert_eq!(store.projection::<Total>().await?.sum, 6);
+        store.close().await?;
+    }
+
+    // Newer than the journal of another store, which has one event.
+    let other = tempfile::tempdir()?;
+    let store = with(other.path()).open().await?;
+    add(&store, "c", 100).await?;
+    store.projection::<Total>().await?;
+    store.close().await?;
+    std::fs::write(checkpoint(other.path()), &copies[2])?;
+    let store = with(other.path()).open().await?;
+    assert_eq!(store.projection::<Total>().await?.sum, 100);
+    Ok(())
+}
+
+#[tokio::test]
+async fn changed_subscriptions_build_a_projection_anew() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with(base.path()).open().await?;
+    add(&store, "c", 5).await?;
+    store
+        .send("o", place("W-1", 7), CommandContext::default())
+        .await?;
+    assert_eq!(store.projection::<Total>().await?.sum, 5);
+    store.close().await?;
+
+    let store = AggregateStore::builder(base.path())
+        .projection::<TotalWithOrders>()
+        .open()
+        .await?;
+    let total = store.projection::<TotalWithOrders>().await?;
+    assert_eq!(
+        (total.sum, total.ordered),
+        (5, 7),
+        "the orders of before too"
+    );
+    store.close().await?;
+
+    let store = with(base.path()).open().await?;
+    assert_eq!(store.projection::<Total>().await?.sum, 5);
+    Ok(())
+}
+
+/// Two versions of one program: the first cannot fold 13 and panics at 666.
+macro_rules! picky {
+    ($name:ident, $number:ident => $check:expr) => {
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        struct $name(Vec<i64>);
+
+        impl Projection for $name {
+            const NAME: &'static str = "picky";
+
+            fn subscriptions(&self) -> &'static [&'static str] {
+                &[Counter::AGGREGATE_TYPE]
+            }
+
+            fn apply(
+                &mut self,
+                _aggregate_type: &str,
+                _stream_id: &str,
+                event: &RecordedEvent,
+            ) -> Result<(), ProjectError> {
+                if let CounterEvent::Added($number) = CounterEvent::from_event(event)? {
+                    self.0.push($number);
+                    $check;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+picky!(Picky, number => match number {
+    13 => return Err(ProjectError::Other("13 is not understood".to_owned())),
+    666 => panic!("666 is too much"),
+    _ => {}
+});
+picky!(Patient, number => ());
+
+#[tokio::test]
+async fn an_event_that_cannot_be_folded_is_named_and_folded_after_the_fix() -> TestResult {
+    for (bad, why) in [(13, "13 is not understood"), (666, "666 is too much")] {
+        let base = tempfile::tempdir()?;
+        let open = || with(base.path()).projection::<Picky>().open();
+        let store = open().await?;
+        add(&store, "c", 1).await?;
+        assert_eq!(store.projection::<Picky>().await?, Picky(vec![1]));
+        add(&store, "c", 2).await?;
+        add(&store, "d", bad).await?;
+        add(&store, "d", 4).await?;
+        for attempt in 0..3 {
+            let rebuilt = store.rebuild_projection::<Picky>().await.err();
+            let read = store.projection::<Picky>().await.err();
+            for error in [rebuilt, read].into_iter().map(Option::unwrap) {
+                match &error {
+                    StoreError::Projection { name, position, .. } => {
+                        assert_eq!((name.as_str(), *position), ("picky", 3));
+                    }
+                    StoreError::Panicked { .. } => assert_eq!(bad, 666),
+                    other => panic!("{other:?} at attempt {attempt}"),
+                }
+                let text = error.to_string();
+                for part in ["the projection `picky`", "position 3", why] {
+                    assert!(text.contains(part), "{text}");
+                }
+            }
+            // Others go on.
+            assert_eq!(store.projection::<Total>().await?.sum, 7 + bad);
+        }
+        store.close().await?;
+
+        let store = with(base.path()).projection::<Patient>().open().await?;
+        let folded = store.projection::<Patient>().await?;
+        assert_eq!(folded, Patient(vec![1, 2, bad, 4]), "each once");
+    }
+    Ok(())
+}
+
+/// A newer version of the program has written an event that this one does not know.
+#[tokio::test]
+async fn an_event_of_a_newer_version_says_what_to_do() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with(base.path()).open().await?;
+    add(&store, "c", 1).await?;
+    store.close().await?;
+
+    let store = newer::open(base.path()).await?;
+    store
+        .send("c", newer::Command::Double, CommandContext::default())
+        .await?;
+    store.close().await?;
+
+    let store = with(base.path()).open().await?;
+    let error = store.projection::<Total>().await.unwrap_err().to_string();
+    for part in [
+        "the projection `total`",
+        "position 2",
+        "`Doubled`",
+        "update this program",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = store
+        .get::<Counter>("c")
+        .await?
+        .state()
+        .await
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "`c` of `counter`",
+        "event 2",
+        "`Doubled`",
+        "update this program",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    Ok(())
+}
+
+mod newer {
+    use eventfold_es::prelude::*;
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    pub enum Command {
+        Double,
+    }
+
+    #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    pub enum Event {
+        Added(i64),
+        Doubled,
+    }
+
+    #[aggregate(name = "counter", command = Command, event = Event, error = std::convert::Infallible)]
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    pub struct NewCounter;
+
+    impl Decider for NewCounter {
+        fn decide(&self, _: Command) -> Result<Vec<Event>, std::convert::Infallible> {
+            Ok(vec![Event::Doubled])
+        }
+
+        fn evolve(&mut self, _: &Event) {}
+    }
+
+    pub async fn open(base: &std::path::Path) -> Result<AggregateStore, eventfold_es::OpenError> {
+        AggregateStore::open(base).await
+    }
+}
+
+#[tokio::test]
+async fn many_events_are_caught_up_after_reopening() -> TestResult {
+    const COMMANDS: u32 = 40;
+    const EVENTS: u32 = 500;
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    for number in 0..COMMANDS {
+        let id = format!("c-{}", number % 10);
+        let command = CounterCommand::AddOnes(EVENTS);
+        store.send(&id, command, CommandContext::default()).await?;
+    }
+    store.close().await?;
+
+    // Abandoned at first, then asked for by several at once.
+    let store = with(base.path()).open().await?;
+    {
+        let mut abandoned = pin!(store.projection::<Total>());
+        let polled = abandoned
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+    let (first, second, ledger, rebuilt) = tokio::join!(
+        store.projection::<Total>(),
+        store.projection::<Total>(),
+        store.projection::<Ledger>(),
+        store.rebuild_projection::<Total>(),
+    );
+    let sum = i64::from(COMMANDS * EVENTS);
+    assert_eq!((first?.sum, second?.sum), (sum, sum));
+    assert_eq!(ledger?.shown.len() as i64, sum);
+    rebuilt?;
+    assert_eq!(store.projection::<Total>().await?.sum, sum);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_projection_that_is_not_registered_says_how_to() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    let read = store.projection::<Total>().await.unwrap_err().to_string();
+    assert!(
+        read.contains("Total is not registered: add `.projection::<..>()`"),
+        "{read}"
+    );
+    let rebuilt = store
+        .rebuild_projection::<Total>()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(rebuilt, read);
+    Ok(())
+}
