@@ -117,6 +117,13 @@ pub(crate) struct ProposedReaction {
     pub(crate) dead_letters: Vec<Box<str>>,
 }
 
+impl ProposedReaction {
+    pub(crate) fn byte_count(&self) -> usize {
+        let letters = self.dead_letters.iter().map(|line| line.len() + 1);
+        self.progress.state.get().len() + letters.sum::<usize>()
+    }
+}
+
 /// How far a process manager is, and the state it has there.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {

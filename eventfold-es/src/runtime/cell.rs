@@ -9,7 +9,7 @@ use super::guarded::guard;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{Outcome, ProposedAppend, StoredLines, StreamId};
+use crate::journal::{CommitError, Outcome, ProposedAppend, StoredLines, StreamId};
 
 /// A live aggregate.
 pub(crate) struct Cell<A: Aggregate> {
@@ -187,18 +187,31 @@ impl<A: Aggregate> LockedCell<'_, A> {
                 }
             }
         }
-        let is_undone = body.epoch != epoch
-            || body
-                .pending
-                .iter()
-                .any(|pending| matches!(pending.outcome.get(), Some(Err(_))));
-        if is_undone {
-            body.pending.clear();
+        // Whoever undoes commits settles them before the epoch is raised: what stands before the first failure is not undone.
+        let failed = body
+            .pending
+            .iter()
+            .position(|pending| matches!(pending.outcome.get(), Some(Err(_))));
+        if let Some(failed) = failed {
+            let undone = body.pending.split_off(failed);
+            let is_stale = undone.iter().any(|pending| {
+                matches!(
+                    pending.outcome.get(),
+                    Some(Err(CommitError::Conflict { .. }))
+                )
+            });
+            // What the stream holds is to be read again then.
+            body.is_evicted |= is_stale;
             body.speculative = None;
-            body.version = body.durable_version;
+            body.version = body.durable_version
+                + body
+                    .pending
+                    .iter()
+                    .map(|pending| pending.events.len() as u64)
+                    .sum::<u64>();
             body.event_ids = None;
-            body.epoch = epoch;
         }
+        body.epoch = epoch;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cell::Cell;
+use super::guarded::blocking;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::{Journal, StreamId};
@@ -74,12 +75,12 @@ impl<A: Aggregate> AggregateCells<A> {
         let stream = self.stream(id);
         let cell = if self.journal.has_stream(&stream) {
             let journal = Arc::clone(&self.journal);
-            tokio::task::spawn_blocking(move || {
+            let what = || format!("loading `{id}` of `{}`", A::AGGREGATE_TYPE);
+            blocking(what, move || {
                 let stored = journal.read_stream(&stream)?;
                 Cell::load(stream, &stored)
             })
-            .await
-            .map_err(|_| StoreError::RuntimeGone)??
+            .await?
         } else {
             Cell::new(stream)
         };
@@ -114,10 +115,11 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
     fn sweep(&self, timeout: Duration) {
         let now = Instant::now();
         for shard in &self.shards {
-            // Under the lock of the shard: nobody finds the cell between its mark and its removal.
+            // Under the lock of the shard: nobody finds the cell between its mark and its removal, and a cell that somebody is
+            // about to lock is in use, however long ago it was used last.
             shard
                 .cells()
-                .retain(|_, cell| !cell.evict_if_idle(now, timeout));
+                .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.evict_if_idle(now, timeout));
         }
     }
 }

@@ -16,6 +16,25 @@ pub(crate) fn guard<T>(
     })
 }
 
+/// Runs code that blocks, on the pool of the runtime.
+///
+/// A panic becomes an error that names it; the end of the runtime is another one, since nothing is known of the code then.
+pub(crate) async fn blocking<T: Send + 'static>(
+    what: impl FnOnce() -> String,
+    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => Err(StoreError::Panicked {
+                what: what(),
+                message: message(&*payload),
+            }),
+            Err(_) => Err(StoreError::RuntimeGone),
+        },
+    }
+}
+
 fn message(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()

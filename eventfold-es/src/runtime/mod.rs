@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub(crate) use cell::{Decided, LockedCell};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
+pub(crate) use guarded::blocking;
 pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;

@@ -11,7 +11,7 @@ use super::end::End;
 use super::guarded::guard;
 use super::reactions::DurableReaction;
 use super::saved_state::encode_state;
-use super::staging::{Letter, Stage, Targets, load_targets, loads};
+use super::staging::{Letter, Stage, Targets, load_targets};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
@@ -119,11 +119,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let before = self.committed.position;
             match self.react_until_closing().await {
                 Ok(()) | Err(Halt::Ended) => break,
-                Err(Halt::Parked { position, reason }) => {
-                    self.finish_in_flight().await;
+                Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
                     return self.park(position, &reason);
                 }
-                Err(Halt::Retry) => {
+                // Before the event that it would be parked at, there are reactions to be tried again.
+                Err(Halt::Parked { .. } | Halt::Retry) => {
                     if self.committed.position > before {
                         retry = RETRY.0;
                     }
@@ -136,8 +136,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
             }
         }
-        self.finish_in_flight().await;
-        if self.in_flight.is_empty() && self.position > self.noted.max(self.committed.position) {
+        let is_finished = self.finish_in_flight().await.is_ok();
+        if is_finished && self.position > self.noted.max(self.committed.position) {
             self.note();
         }
         if let Some(reason) = self.context.runtime.journal.poisoned() {
@@ -211,7 +211,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Err(JournalError::File(error)) => {
                 tracing::warn!(process_manager = PM::NAME, %error, "the journal cannot be read now; it will be tried again");
                 // What is in flight is not undone by this.
-                self.finish_in_flight().await;
+                self.finish_in_flight().await?;
                 return Err(Halt::Retry);
             }
         };
@@ -288,7 +288,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .collect();
         let mut letters = letters;
         loop {
-            let targets = load_targets(loads(&letters)).await;
+            let Ok(targets) = load_targets(&letters).await else {
+                return Err(Halt::Ended);
+            };
             let room = self.context.runtime.journal.room();
             let Ok(room) = Arc::clone(room).acquire_owned().await else {
                 return Err(Halt::Ended);
@@ -424,6 +426,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Takes note of the reactions that became durable; fails if one did not.
     fn settle(&mut self) -> Result<(), Halt> {
         let journal = &self.context.runtime.journal;
+        // Before looking at what failed: an epoch is raised after everything that it undoes has failed.
+        let epoch = journal.epoch();
         while let Some(first) = self
             .in_flight
             .pop_front_if(|first| first.outcome.is_durable())
@@ -437,10 +441,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if journal.poisoned().is_some() {
             return Err(Halt::Ended);
         }
-        if has_failed || (journal.epoch() != self.epoch && !self.in_flight.is_empty()) {
+        if has_failed {
             return Err(Halt::Retry);
         }
-        self.epoch = journal.epoch();
+        self.epoch = epoch;
         let processed = match self.in_flight.front() {
             Some(first) => first.progress.position.saturating_sub(1),
             None => self.position,
@@ -452,15 +456,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Waits until nothing is in flight, or something of it failed.
-    async fn finish_in_flight(&mut self) {
+    /// Waits until nothing is in flight.
+    async fn finish_in_flight(&mut self) -> Result<(), Halt> {
         while let Some(first) = self.in_flight.front() {
             let outcome = Arc::clone(&first.outcome);
             drop(outcome.wait().await);
-            if self.settle().is_err() {
-                break;
-            }
+            self.settle()?;
         }
+        Ok(())
     }
 
     /// Goes back to the last durable progress, from where the reactions that failed are tried again.

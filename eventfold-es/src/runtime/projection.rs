@@ -33,6 +33,8 @@ pub(crate) struct ProjectionRunner<P: Projection> {
     state: P,
     cursor: Cursor,
     saved: u64,
+    /// Whether the state is to be restored before it is used.
+    is_broken: bool,
 }
 
 impl<P: Projection> ProjectionRunner<P> {
@@ -48,6 +50,7 @@ impl<P: Projection> ProjectionRunner<P> {
             state: P::default(),
             cursor: Cursor::default(),
             saved: 0,
+            is_broken: false,
         };
         runner.restore()?;
         Ok(runner)
@@ -83,33 +86,38 @@ impl<P: Projection> ProjectionRunner<P> {
         self.state = P::default();
         self.cursor = Cursor::default();
         self.saved = 0;
+        self.is_broken = false;
     }
 
     pub(crate) fn state(&self) -> &P {
         &self.state
     }
 
-    pub(crate) fn position(&self) -> u64 {
-        self.cursor.position
-    }
-
-    /// Folds what is new, if that is little and still in memory; whether it was.
-    pub(crate) fn catch_up_in_memory(&mut self, position: u64) -> Result<bool, StoreError> {
-        if position > self.cursor.position + FEW_EVENTS {
-            return Ok(false);
+    /// Folds what is new, if that is little, still in memory and without trouble; whether the state is at `position` now.
+    pub(crate) fn catch_up_in_memory(&mut self, position: u64) -> bool {
+        let is_little = position <= self.cursor.position + FEW_EVENTS
+            && position < self.saved + SAVE_EVENTS
+            && !self.is_broken;
+        if !is_little {
+            return !self.is_broken && self.cursor.position >= position;
         }
         while self.cursor.position < position {
             let mut cursor = self.cursor;
             let Some(commits) = self.journal.read_recent(&mut cursor) else {
-                return Ok(false);
+                return false;
             };
-            self.fold(&commits, cursor)?;
+            if self.fold(&commits, cursor).is_err() {
+                return false;
+            }
         }
-        Ok(true)
+        true
     }
 
     /// Folds everything up to `position`. Blocks.
     pub(crate) fn catch_up(&mut self, position: u64) -> Result<(), StoreError> {
+        if self.is_broken {
+            self.restore()?;
+        }
         while self.cursor.position < position {
             let mut cursor = self.cursor;
             let commits = self.journal.read_on(&mut cursor)?;
@@ -126,7 +134,7 @@ impl<P: Projection> ProjectionRunner<P> {
 
     /// Saves the state if it has moved on; failing to only costs time later. Blocks.
     pub(crate) fn save_or_warn(&mut self) {
-        if self.cursor.position == self.saved {
+        if self.is_broken || self.cursor.position == self.saved {
             return;
         }
         let saved = Saved {
@@ -161,7 +169,7 @@ impl<P: Projection> ProjectionRunner<P> {
                     );
                     if let Err(error) = folded {
                         // The state may have seen half of the event.
-                        self.restore()?;
+                        self.is_broken = true;
                         return Err(error);
                     }
                     position += 1;

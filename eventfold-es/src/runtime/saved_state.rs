@@ -1,5 +1,6 @@
 //! The states of process managers as they are stored.
 
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::guarded::guard;
@@ -11,7 +12,7 @@ pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValu
     let encoded = guard(
         || format!("the encoding of the state of `{}`", PM::NAME),
         || {
-            let encoded = to_raw_value(state)
+            let encoded = one_line(state)
                 .map_err(|error| format!("the state does not serialize: {error}"))?;
             match serde_json::from_str::<PM>(encoded.get()) {
                 Ok(_) => Ok(encoded),
@@ -22,13 +23,23 @@ pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValu
     encoded.map_err(|error| error.to_string())?
 }
 
+/// Encodes a value without a line break: a commit is one line, and raw JSON inside the value may have several.
+fn one_line(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
+    let encoded = to_raw_value(value)?;
+    if encoded.get().contains(['\n', '\r']) {
+        to_raw_value(&serde_json::from_str::<serde_json::Value>(encoded.get())?)
+    } else {
+        Ok(encoded)
+    }
+}
+
 /// The progress of a process manager that has seen nothing.
 ///
 /// # Errors
 ///
 /// What serde says if the default state does not serialize or does not read back.
 pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
-    let state: Box<RawValue> = to_raw_value(&PM::default())?;
+    let state = one_line(&PM::default())?;
     let _: PM = serde_json::from_str(state.get())?;
     Ok(Progress { position: 0, state })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cell::{Cell, LockedCell};
 use super::cells::AggregateCells;
@@ -29,7 +30,10 @@ impl Undeliverable {
     }
 }
 
-pub(super) type Loading = Pin<Box<dyn Future<Output = Result<Arc<dyn Target>, StoreError>> + Send>>;
+type Loaded = Pin<Box<dyn Future<Output = Result<Arc<dyn Target>, StoreError>> + Send>>;
+
+/// Finds the cell of a target, as often as it is called.
+type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 
 /// A command of any aggregate.
 pub(super) trait StagedCommand: Send {
@@ -123,9 +127,12 @@ impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
     fn load(&self) -> Loading {
         let cells = Arc::clone(&self.cells);
         let id = Arc::clone(&self.stream.instance_id);
-        Box::pin(async move {
-            let cell = cells.cell(&id).await?;
-            Ok(Arc::new(TypedTarget { cells, cell, id }) as Arc<dyn Target>)
+        Box::new(move || {
+            let (cells, id) = (Arc::clone(&cells), Arc::clone(&id));
+            Box::pin(async move {
+                let cell = cells.cell(&id).await?;
+                Ok(Arc::new(TypedTarget { cells, cell, id }) as Arc<dyn Target>)
+            })
         })
     }
 
@@ -191,11 +198,20 @@ pub(super) enum Letter {
     Dead(Box<Undeliverable>),
 }
 
-/// The targets of one reaction, in the order in which they are locked.
+/// The targets of one reaction, in the order in which they are locked; one that cannot be read with the reason, which becomes
+/// that of its dead letters.
 pub(super) type Targets = BTreeMap<StreamId, Result<Arc<dyn Target>, String>>;
 
-/// The cells of all targets that are still to be found.
-pub(super) fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
+/// How long to wait before each further try to read a target, which may be short of descriptors only.
+const LOAD_RETRIES: [Duration; 4] = [
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+];
+
+/// The commands of a reaction, one for each target that is still to be found.
+fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
     let mut loads = BTreeMap::new();
     for letter in letters {
         if let Letter::Staged(staged) = letter
@@ -207,12 +223,49 @@ pub(super) fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
     loads
 }
 
-/// Finds the cells; one that cannot be read keeps its reason, which becomes that of its dead letters.
-pub(super) async fn load_targets(loads: BTreeMap<StreamId, Loading>) -> Targets {
-    let mut targets = Targets::new();
-    for (stream, load) in loads {
-        let target = load.await.map_err(|error| error.to_string());
-        targets.insert(stream, target);
+/// Finds the cells of all targets.
+///
+/// # Errors
+///
+/// [`StoreError::RuntimeGone`] or [`StoreError::Closed`]: nothing is known of the targets then, and nothing may be said of them.
+pub(super) fn load_targets(
+    letters: &[Letter],
+) -> impl Future<Output = Result<Targets, StoreError>> + Send + use<> {
+    let loads = loads(letters);
+    async move {
+        let mut targets = Targets::new();
+        for (stream, load) in loads {
+            let target = match load().await {
+                Ok(target) => Ok(target),
+                Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
+                Err(error) => match load_again(&load, error).await {
+                    Ok(target) => Ok(target),
+                    Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => {
+                        return Err(error);
+                    }
+                    Err(error) => Err(error.to_string()),
+                },
+            };
+            targets.insert(stream, target);
+        }
+        Ok(targets)
     }
-    targets
+}
+
+/// Tries a few times more to read a target, if the reason may pass.
+async fn load_again(load: &Loading, mut error: StoreError) -> Result<Arc<dyn Target>, StoreError> {
+    for pause in LOAD_RETRIES {
+        match &error {
+            StoreError::File(file) if !file.is_not_found() => {
+                tracing::warn!(%error, "a target cannot be read now; it will be tried again");
+            }
+            _ => break,
+        }
+        tokio::time::sleep(pause).await;
+        match load().await {
+            Ok(target) => return Ok(target),
+            Err(again) => error = again,
+        }
+    }
+    Err(error)
 }

@@ -114,12 +114,23 @@ impl AggregateTypes {
             reason,
         };
         let mut known = self.known();
+        if !known.contains_key(A::AGGREGATE_TYPE) {
+            if !names::is_storable(A::AGGREGATE_TYPE) {
+                return Err(invalid("it cannot be the name of a directory".to_owned()));
+            }
+            let twin = known
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(A::AGGREGATE_TYPE));
+            if let Some((name, twin)) = twin {
+                let other = twin.type_name;
+                return Err(invalid(format!(
+                    "{other} is stored as `{name}`, which is the same directory on some file systems"
+                )));
+            }
+        }
         let known = match known.entry(A::AGGREGATE_TYPE) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                if !names::is_storable(A::AGGREGATE_TYPE) {
-                    return Err(invalid("it cannot be the name of a directory".to_owned()));
-                }
                 let cells = Arc::new(AggregateCells::<A>::new(Arc::clone(&self.journal)));
                 entry.insert(Known {
                     type_id: TypeId::of::<A>(),

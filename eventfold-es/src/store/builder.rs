@@ -20,7 +20,7 @@ use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
 use crate::runtime::{
     AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
-    RunnerContext, Runtime, initial_progress,
+    RunnerContext, Runtime, blocking, initial_progress,
 };
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -253,8 +253,8 @@ impl AggregateStoreBuilder {
             let checkpoint =
                 SealedFile::new(files.clone(), layout.projection_checkpoint(part.name));
             let journal = Arc::clone(&journal);
-            let loaded = tokio::task::spawn_blocking(move || (part.load)(journal, checkpoint));
-            let (runner, saver) = loaded.await.map_err(|_| StoreError::RuntimeGone)??;
+            let what = || format!("loading the projection `{}`", part.name);
+            let (runner, saver) = blocking(what, move || (part.load)(journal, checkpoint)).await?;
             shutdown.add_saver(saver);
             projections.insert(part.type_id, runner);
         }

@@ -110,6 +110,6 @@ impl Steps {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        closing().retain(|(path, _)| *path != self.path);
+        closing().retain(|(_, other)| !other.same_channel(&released));
     }
 }

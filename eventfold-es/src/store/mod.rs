@@ -24,7 +24,7 @@ use crate::journal::StreamId;
 use crate::journal::local::RecoveryReport;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
-use crate::runtime::{ProjectionRunner, Reactions, Runtime, check_id};
+use crate::runtime::{ProjectionRunner, Reactions, Runtime, blocking, check_id};
 
 /// When process managers react.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -251,7 +251,8 @@ impl AggregateStore {
                 instance_id: instance_id.to_owned(),
             });
         }
-        blocking(move || {
+        let what = || "reading a stream".to_owned();
+        blocking(what, move || {
             let stored = journal.read_stream(&stream)?;
             let mut offset = 0;
             let mut events = Vec::new();
@@ -316,10 +317,11 @@ impl AggregateStore {
             .map_err(|_| not_registered())?;
         let position = *self.shared.runtime.journal.durable().borrow();
         let mut runner = runner.lock_owned().await;
-        if !is_rebuild && (runner.position() >= position || runner.catch_up_in_memory(position)?) {
+        if !is_rebuild && runner.catch_up_in_memory(position) {
             return Ok(runner.state().clone());
         }
-        blocking(move || {
+        let what = || format!("catching up the projection `{}`", P::NAME);
+        blocking(what, move || {
             if is_rebuild {
                 runner.reset();
             }
@@ -409,7 +411,8 @@ impl AggregateStore {
             });
         };
         let journal = Arc::clone(&self.shared.runtime.journal);
-        blocking(move || {
+        let what = || "reading dead letters".to_owned();
+        blocking(what, move || {
             let letters = journal.dead_letters(name)?;
             let mut offset = 0;
             let mut read = Vec::with_capacity(letters.text.lines().count());
@@ -461,13 +464,4 @@ impl AggregateStore {
             None => Ok(()),
         }
     }
-}
-
-/// Runs file access on the blocking pool.
-async fn blocking<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(run)
-        .await
-        .unwrap_or(Err(StoreError::RuntimeGone))
 }

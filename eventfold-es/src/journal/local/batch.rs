@@ -8,13 +8,12 @@ use eventfold::line_hash;
 use super::checkpoint::ProcessManagerState;
 use super::derived::DurableReaction;
 use super::line::{Body, Heading};
-use super::queue::Queued;
+use super::queue::{Pledge, Queued};
 use super::scan::Tip;
 use super::streams::{Extent, StreamSlot, StreamTable};
 use crate::clock::seconds_since_1970;
 use crate::journal::{
-    CommitError, OnDurable, Outcome, ProposedCommit, Receipt, RecordedAppend, RecordedCommit,
-    StreamId,
+    CommitError, OnDurable, ProposedCommit, Receipt, RecordedAppend, RecordedCommit, StreamId,
 };
 
 /// The lengths of the dead-letter files, per process manager, in bytes.
@@ -27,6 +26,10 @@ pub(super) struct Batch {
     pub(super) commits: Vec<Prepared>,
     pub(super) streams: HashMap<StreamId, Planned>,
     pub(super) dead_letters: DeadLetterLengths,
+    /// What it holds, in bytes.
+    pub(super) bytes: usize,
+    /// Whether a commit did not continue its streams, so that everything behind it is undone.
+    pub(super) has_conflict: bool,
     /// The end of the journal once it is durable.
     pub(super) tip: Tip,
 }
@@ -41,7 +44,7 @@ pub(super) struct Prepared {
     pub(super) receipt: Receipt,
     pub(super) reaction: Option<DurableReaction>,
     pub(super) on_durable: Option<OnDurable>,
-    pub(super) outcome: Arc<Outcome>,
+    pub(super) pledge: Pledge,
 }
 
 /// A stream that a batch adds to.
@@ -60,7 +63,11 @@ struct Draft {
     commit_number: u64,
 }
 
-/// Puts a batch together; commits that do not continue their streams are settled as conflicts and left out.
+/// Why commits behind a conflict are refused.
+pub(super) const BEHIND_CONFLICT: &str =
+    "an earlier commit was in conflict with what is stored; try again";
+
+/// Puts a batch together, up to the first commit that does not continue its streams.
 pub(super) fn assemble(
     queued: Vec<Queued>,
     tip: &Tip,
@@ -73,19 +80,26 @@ pub(super) fn assemble(
         commits: Vec::new(),
         streams: HashMap::new(),
         dead_letters: HashMap::new(),
+        bytes: queued.iter().map(Queued::byte_count).sum(),
+        has_conflict: false,
         tip: Tip {
             batch: tip.batch + 1,
             ..tip.clone()
         },
     };
     let mut drafts = Vec::with_capacity(queued.len());
-    for Queued {
-        commit, outcome, ..
-    } in queued
-    {
+    for Queued { commit, pledge, .. } in queued {
+        if batch.has_conflict {
+            // It may have been decided on what the conflicting commit would have changed.
+            pledge.settle(Err(CommitError::Refused(BEHIND_CONFLICT.into())));
+            continue;
+        }
         match plan(&mut batch, &commit, table, ts) {
-            Ok(()) => drafts.push(draft(&mut batch, commit, outcome, dead_letters)),
-            Err(error) => outcome.settle(Err(error)),
+            Ok(()) => drafts.push(draft(&mut batch, commit, pledge, dead_letters)),
+            Err(error) => {
+                pledge.settle(Err(error));
+                batch.has_conflict = true;
+            }
         }
     }
     let count = drafts.len();
@@ -154,7 +168,7 @@ fn plan(
 fn draft(
     batch: &mut Batch,
     commit: ProposedCommit,
-    outcome: Arc<Outcome>,
+    pledge: Pledge,
     dead_letters: &DeadLetterLengths,
 ) -> Draft {
     batch.tip.commit += 1;
@@ -229,7 +243,7 @@ fn draft(
             receipt,
             reaction,
             on_durable: commit.on_durable,
-            outcome,
+            pledge,
         },
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::streams::lock;
-use crate::journal::{CommitError, Outcome, ProposedCommit};
+use crate::journal::{CommitError, Outcome, ProposedCommit, ProposedReaction, Receipt};
 
 /// How many commits may wait.
 const CAPACITY: usize = 8192;
@@ -19,18 +19,37 @@ const BATCH_BYTES: usize = 1 << 20;
 /// A commit on its way to the writer.
 pub(super) struct Queued {
     pub(super) commit: ProposedCommit,
-    pub(super) outcome: Arc<Outcome>,
+    pub(super) pledge: Pledge,
     _room: OwnedSemaphorePermit,
 }
 
+/// The duty to settle an outcome: if it is dropped before, which only a panic does, nobody waits for ever.
+pub(super) struct Pledge(Arc<Outcome>);
+
+impl Pledge {
+    pub(super) fn settle(&self, result: Result<Receipt, CommitError>) {
+        self.0.settle(result);
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        if self.0.get().is_none() {
+            let reason = "a thread of the journal panicked; open the store again";
+            self.0
+                .settle(Err(CommitError::OutcomeUnknown(reason.into())));
+        }
+    }
+}
+
 impl Queued {
-    fn byte_count(&self) -> usize {
-        self.commit
-            .appends
-            .iter()
-            .flat_map(|append| &append.lines)
-            .map(|line| line.len())
-            .sum()
+    /// What it adds to the journal, in bytes.
+    pub(super) fn byte_count(&self) -> usize {
+        let appends = self.commit.appends.iter();
+        let events = appends.flat_map(|append| &append.lines);
+        let reaction = self.commit.reaction.as_ref();
+        events.map(|line| line.len()).sum::<usize>()
+            + reaction.map_or(0, ProposedReaction::byte_count)
     }
 }
 
@@ -88,7 +107,7 @@ impl Queue {
             None => {
                 state.waiting.push_back(Queued {
                     commit,
-                    outcome: Arc::clone(&outcome),
+                    pledge: Pledge(Arc::clone(&outcome)),
                     _room: room,
                 });
                 self.ready.notify_one();
@@ -119,12 +138,14 @@ impl Queue {
     }
 
     /// Fails everything that was handed over so far; what comes from now on was decided on what is durable.
+    ///
+    /// The epoch is raised last: whoever sees it raised sees everything failed that it undoes.
     pub(super) fn undo(&self, error: &CommitError) {
         let mut state = lock(&self.state);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
         for queued in state.waiting.drain(..) {
-            queued.outcome.settle(Err(error.clone()));
+            queued.pledge.settle(Err(error.clone()));
         }
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Fails everything that was handed over and refuses everything that comes.
@@ -138,10 +159,10 @@ impl Queue {
             state.poison = Some(reason.into());
         }
         let error = CommitError::Poisoned(state.poison.clone().unwrap_or_default());
-        self.epoch.fetch_add(1, Ordering::AcqRel);
         for queued in state.waiting.drain(..) {
-            queued.outcome.settle(Err(error.clone()));
+            queued.pledge.settle(Err(error.clone()));
         }
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn close(&self) {

@@ -1,6 +1,7 @@
 //! Opening a store directory: the lock, the incomplete last batch, the batch that may not have been synced, and redo.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
@@ -197,24 +198,34 @@ fn derived_base(
     }))
 }
 
+/// Creates the directories one level at a time, each durable before the next: whatever a crash leaves, only the deepest one
+/// that exists may not be durable yet, and that one is synced first.
 fn create_directories(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
     let mut missing = Vec::new();
     for directory in layout.base().ancestors() {
-        if directory.as_os_str().is_empty() || files.exists(directory)? {
+        if files.exists(directory)? {
+            sync_entry(files, directory)?;
             break;
         }
         missing.push(directory);
     }
-    files.create_dir_all(&layout.journal())?;
-    for parent in missing.into_iter().filter_map(Path::parent) {
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
-        files.sync_dir(parent)?;
+    for directory in missing.into_iter().rev() {
+        files.create_dir_all(directory)?;
+        sync_entry(files, directory)?;
     }
+    files.create_dir_all(&layout.journal())?;
     Ok(())
+}
+
+/// Makes the name of a directory durable. A parent that may not be read cannot be synced, and was not changed by us.
+fn sync_entry(files: &Files, directory: &Path) -> Result<(), FileError> {
+    let Some(parent) = directory.parent() else {
+        return Ok(());
+    };
+    match files.sync_dir(parent) {
+        Err(error) if error.source.kind() == ErrorKind::PermissionDenied => Ok(()),
+        synced => synced,
+    }
 }
 
 fn take_lock(files: &Files, layout: &Layout) -> Result<Box<dyn DiskLock>, RecoveryError> {

@@ -135,8 +135,8 @@ fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Opti
 
 /// Decides what stands behind the last complete batch: nothing, an incomplete batch, or damage.
 ///
-/// What is missing is the end of the file, or a run of zeros up to a sector boundary or the end of the file. Bytes that are
-/// there must be those of the one batch that was being written; everything else is damage.
+/// What is missing is the end of the file, zeros up to its end, or whole sectors of zeros. Bytes that are there must be those
+/// of the one batch that was being written; everything else is damage.
 fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Damage> {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Ok(None);
@@ -179,8 +179,12 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
                     .get(at..)
                     .and_then(|rest| rest.iter().position(|byte| *byte != 0))
                     .unwrap_or(rest.len() - at);
-                let hole_end = tip.offset + (at + zeros) as u64;
-                if at + zeros < rest.len() && !hole_end.is_multiple_of(SECTOR_BYTES) {
+                let hole_start = tip.offset + at as u64;
+                let hole_end = hole_start + zeros as u64;
+                // Lost sectors begin where a sector does; the first one also holds the end of the batch before.
+                let is_lost = (at == 0 || hole_start.is_multiple_of(SECTOR_BYTES))
+                    && hole_end.is_multiple_of(SECTOR_BYTES);
+                if at + zeros < rest.len() && !is_lost {
                     return Err(damage(
                         at,
                         format!("{zeros} zero bytes stand inside the journal"),
@@ -384,6 +388,22 @@ mod tests {
             }
             let result = scan_bytes(&flipped);
             assert!(result.is_err(), "a flipped bit at {index} was accepted");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_zero_inside_a_batch_is_damage() -> TestResult {
+        let (bytes, _) = batches(&[1, 2]);
+        for index in 0..bytes.len() - 1 {
+            let mut zeroed = bytes.clone();
+            if let Some(byte) = zeroed.get_mut(index) {
+                *byte = 0;
+            }
+            assert!(
+                scan_bytes(&zeroed).is_err(),
+                "a zero at {index} was accepted"
+            );
         }
         Ok(())
     }

@@ -193,50 +193,37 @@ pub(super) fn read_stream(
         let unwritten: Vec<_> = state.unwritten.iter().cloned().collect();
         (state.extent, unwritten)
     };
-    let in_file = unwritten.first().map(|first| first.offset);
+    let in_file = match (unwritten.first(), known) {
+        (Some(first), _) => Some(first.offset),
+        (None, known) => known.map(|known| known.bytes),
+    };
     let bytes = match in_file {
         Some(0) => Vec::new(),
-        _ => {
+        Some(length) => files.open(&path, OpenMode::Read)?.read_range(0, length)?,
+        None => {
             let file = files.open(&path, OpenMode::Read)?;
-            let length = match in_file {
-                Some(length) => length,
-                None => file.len()?,
-            };
-            file.read_range(0, length)?
+            file.read_range(0, file.len()?)?
         }
     };
     let read = bytes.len() as u64;
-    if in_file.is_some_and(|expected| expected != read) {
-        return Err(Damage::new(
-            path,
-            read,
-            "the stream ends here, but the journal has written more of it; the journal can restore it",
-        )
-        .into());
+    if let Some(expected) = in_file.filter(|expected| *expected != read) {
+        let reason = format!(
+            "the stream ends here, but the journal has written {expected} bytes of it; the journal can restore it"
+        );
+        return Err(Damage::new(path, read, reason).into());
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to() as u64;
         Damage::new(&path, offset, "the stream is not UTF-8 text from here on")
     })?;
-    if in_file.is_none() {
+    if in_file != Some(0) && !text.ends_with('\n') {
         let complete = text.rfind('\n').map_or(0, |newline| newline + 1);
-        if known.is_none() && complete != text.len() {
-            return Err(Damage::new(
-                path,
-                complete as u64,
-                "the last line of the stream is incomplete, though the journal once wrote all of it",
-            )
-            .into());
-        }
-        // What follows is being written right now, by a commit that was not durable when this call began.
-        text.truncate(complete);
+        let reason =
+            "the last line of the stream is incomplete, though the journal once wrote all of it";
+        return Err(Damage::new(path, complete as u64, reason).into());
     }
     for append in &unwritten {
         append.push_text(&mut text);
-    }
-    if let Some(known) = known.filter(|known| (text.len() as u64) < known.bytes) {
-        let reason = format!("the stream ends here, but it had {} bytes", known.bytes);
-        return Err(Damage::new(path, text.len() as u64, reason).into());
     }
     let mut state = slot.state();
     if state.extent.is_none() {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
-use super::batch::{Batch, DeadLetterLengths, assemble};
+use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterLengths, assemble};
 use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::queue::Queue;
 use super::scan::Tip;
 use super::streams::{Extent, StreamTable, Unwritten};
 use crate::disk::{FileError, FileHandle};
-use crate::journal::{CommitError, RecordedAppend};
+use crate::journal::CommitError;
 
 /// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
 const FILL_BYTES: u64 = 256 << 10;
@@ -51,13 +51,17 @@ impl Writer {
                 let reason =
                     format!("too much waits for stream files that cannot be written: {reason}");
                 let error = CommitError::Refused(reason.into());
-                self.queue.undo(&error);
                 for queued in queued {
-                    queued.outcome.settle(Err(error.clone()));
+                    queued.pledge.settle(Err(error.clone()));
                 }
+                self.queue.undo(&error);
                 continue;
             }
             let batch = assemble(queued, &self.tip, &self.table, &self.dead_letters);
+            if batch.has_conflict {
+                self.queue
+                    .undo(&CommitError::Refused(BEHIND_CONFLICT.into()));
+            }
             if !batch.commits.is_empty() {
                 self.commit(batch);
             }
@@ -77,16 +81,16 @@ impl Writer {
                     "the journal could not be written ({error}); nothing of the commit is stored"
                 );
                 let error = CommitError::Refused(reason.into());
-                self.queue.undo(&error);
                 self.discard(batch, &error);
+                self.queue.undo(&error);
             }
             Written::Unknown(error) => {
                 let reason = format!(
                     "{error}. Whether the last commits are stored is known when the store is opened again; until then \
                      nothing can be written"
                 );
+                self.discard(batch, &CommitError::OutcomeUnknown(reason.as_str().into()));
                 self.queue.poison_with(&reason);
-                self.discard(batch, &CommitError::OutcomeUnknown(reason.into()));
             }
         }
     }
@@ -98,7 +102,7 @@ impl Writer {
             }
         }
         for prepared in batch.commits {
-            prepared.outcome.settle(Err(error.clone()));
+            prepared.pledge.settle(Err(error.clone()));
         }
     }
 
@@ -150,10 +154,10 @@ impl Writer {
 
     /// Makes a durable batch known: to those who follow, to the derived files, and at last to those who wait for it.
     fn publish(&mut self, mut batch: Batch) {
-        let mut outcomes = Vec::with_capacity(batch.commits.len());
+        let mut pledges = Vec::with_capacity(batch.commits.len());
         let mut streams = Vec::with_capacity(batch.streams.len());
         let mut reactions = Vec::new();
-        let mut bytes = 0;
+        let bytes = batch.bytes;
         let mut line_start = self.tip.offset;
         for prepared in batch.commits {
             let commit = Arc::new(prepared.commit);
@@ -182,18 +186,13 @@ impl Writer {
                     });
                 }
             }
-            bytes += commit
-                .appends
-                .iter()
-                .map(RecordedAppend::byte_count)
-                .sum::<usize>();
             line_start = prepared.offset;
             self.history.push(commit, prepared.offset);
             reactions.extend(prepared.reaction);
             if let Some(on_durable) = prepared.on_durable {
                 on_durable(&prepared.receipt);
             }
-            outcomes.push((prepared.outcome, prepared.receipt));
+            pledges.push((prepared.pledge, prepared.receipt));
         }
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;
@@ -211,8 +210,8 @@ impl Writer {
             );
         }
         self.history.publish(self.tip.offset, self.tip.position);
-        for (outcome, receipt) in outcomes {
-            outcome.settle(Ok(receipt));
+        for (pledge, receipt) in pledges {
+            pledge.settle(Ok(receipt));
         }
     }
 }
