@@ -16,7 +16,7 @@ use super::place::{Place, scratch};
 use super::workload::{Client, open_on};
 
 /// How many directories are checked at the same time.
-const WORKERS: usize = 2;
+const WORKERS: usize = 4;
 /// How many seeds of [`Survival::Random`] each operation gets.
 const RANDOM_LOSSES: usize = 3;
 /// The tags of commands that are executed after a first crash.

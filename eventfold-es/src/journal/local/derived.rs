@@ -71,6 +71,8 @@ pub(super) struct DerivedWriter {
     pub(super) checkpoint_end: u64,
     /// The streams written since the last checkpoint.
     pub(super) dirty: Vec<Arc<StreamSlot>>,
+    /// Whether something was left to the next opening, so that no checkpoint may pass it.
+    pub(super) has_given_up: bool,
 }
 
 impl DerivedWriter {
@@ -88,7 +90,7 @@ impl DerivedWriter {
                         progress,
                     } => {
                         // The batches before it are written first: it is true up to the last of them.
-                        self.write(&batches, is_closing);
+                        self.write(&batches);
                         batches.clear();
                         self.note(process_manager, progress);
                     }
@@ -99,7 +101,7 @@ impl DerivedWriter {
                 }
                 next = jobs.try_recv().ok();
             }
-            let is_written = self.write(&batches, is_closing);
+            let is_written = self.write(&batches);
             let is_due = self.tip.offset >= self.checkpoint_end + CHECKPOINT_BYTES;
             if is_written
                 && may_take_checkpoint
@@ -122,7 +124,10 @@ impl DerivedWriter {
     }
 
     /// Writes the batches, however often it takes; gives up only while closing, since opening writes them again.
-    fn write(&mut self, batches: &[DurableBatch], is_closing: bool) -> bool {
+    fn write(&mut self, batches: &[DurableBatch]) -> bool {
+        if self.has_given_up {
+            return false;
+        }
         let Some(last) = batches.last() else {
             return true;
         };
@@ -134,7 +139,8 @@ impl DerivedWriter {
         while let Err(error) = self.write_files(batches) {
             tracing::warn!(%error, "what is durable in the journal cannot be written to its own file yet");
             self.backlog.failed(&error.to_string());
-            if is_closing {
+            if self.backlog.is_closing() {
+                self.has_given_up = true;
                 return false;
             }
             std::thread::sleep(RETRY);

@@ -112,6 +112,7 @@ impl LocalJournal {
             line_start,
             checkpoint_end: redo_start,
             dirty: table.known(),
+            has_given_up: false,
         };
         let guard = PoisonGuard(Arc::clone(&queue));
         let derived_thread = spawn("eventfold-es-streams", &layout, move || {
@@ -121,9 +122,11 @@ impl LocalJournal {
         })?;
         let guard = PoisonGuard(Arc::clone(&queue));
         let last_jobs = jobs.clone();
+        let last_backlog = Arc::clone(&backlog);
         spawn("eventfold-es-journal", &layout, move || {
             let guard = guard;
             writer.run();
+            last_backlog.close();
             // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
             let close = Job::Close {
                 take_checkpoint: guard.0.poison().is_none(),
