@@ -8,6 +8,7 @@ use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
 use super::history::History;
 use super::layout::Layout;
+use super::queue::Queue;
 use super::registry::Registry;
 use super::scan::Tip;
 use super::streams::StreamSlot;
@@ -58,6 +59,8 @@ pub(super) struct DurableReaction {
 }
 
 pub(super) struct DerivedWriter {
+    /// Poisoned by a sync that fails.
+    pub(super) queue: Arc<Queue>,
     pub(super) files: Files,
     pub(super) layout: Layout,
     pub(super) registry: Registry,
@@ -106,9 +109,9 @@ impl DerivedWriter {
             if is_written
                 && may_take_checkpoint
                 && (is_due || is_closing)
-                && let Err(error) = self.take_checkpoint()
+                && self.queue.poison().is_none()
             {
-                tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
+                self.take_checkpoint();
             }
             if is_closing {
                 return;
@@ -188,10 +191,26 @@ impl DerivedWriter {
         self.registry.flush()
     }
 
-    fn take_checkpoint(&mut self) -> Result<(), FileError> {
-        if !self.files.sync_file_system(self.layout.base())? {
-            self.sync_files()?;
+    fn take_checkpoint(&mut self) {
+        if let Err(error) = self.sync() {
+            // A second sync would succeed without writing what this one did not; only redo writes it again.
+            self.queue.poison_with(&format!(
+                "{error}. Nothing is lost: the journal has everything, and opening the store writes it again"
+            ));
+        } else if let Err(error) = self.save_checkpoint() {
+            tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
         }
+    }
+
+    fn sync(&mut self) -> Result<(), FileError> {
+        if self.files.sync_file_system(self.layout.base())? {
+            Ok(())
+        } else {
+            self.sync_files()
+        }
+    }
+
+    fn save_checkpoint(&mut self) -> Result<(), FileError> {
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;
         }

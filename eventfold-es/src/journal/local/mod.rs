@@ -102,6 +102,7 @@ impl LocalJournal {
                 .collect(),
         };
         let derived = DerivedWriter {
+            queue: Arc::clone(&queue),
             files: files.clone(),
             layout: layout.clone(),
             registry,
