@@ -70,6 +70,7 @@ pub(super) struct Recovered {
 }
 
 pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, RecoveryError> {
+    refuse_without_journal(files, layout)?;
     create_directories(files, layout)?;
     let lock = take_lock(files, layout)?;
     let checkpoint = Checkpoint::load(files, layout)?;
@@ -78,11 +79,6 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         if checkpoint.is_some() {
             let reason = "the journal is missing, but `meta/checkpoint.json` follows it; restore the whole directory from a copy";
             return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
-        }
-        if files.exists(&layout.streams())? {
-            return Err(RecoveryError::NoJournal {
-                path: layout.base().to_owned(),
-            });
         }
     }
     let journal = files.open(&layout.journal_file(), OpenMode::Write)?;
@@ -187,6 +183,20 @@ fn derived_base(
         states,
         index: checkpoint.index,
     }))
+}
+
+/// Refuses streams that no journal has written, before anything is created. A store that is being opened elsewhere is not
+/// taken for one: its journal is there before its first stream.
+fn refuse_without_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+    let is_foreign = files.exists(&layout.streams())?
+        && !files.exists(&layout.journal_file())?
+        && !files.exists(&layout.checkpoint())?;
+    if is_foreign {
+        return Err(RecoveryError::NoJournal {
+            path: layout.base().to_owned(),
+        });
+    }
+    Ok(())
 }
 
 fn create_directories(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
