@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use eventfold_es::disk::{Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
+use eventfold_es::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
 
 /// The file system, with a gate before each sync of the journal's file.
 #[derive(Debug, Clone, Default)]
@@ -82,8 +82,8 @@ impl Disk for GatedDisk {
         SystemDisk.sync_dir(path)
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        SystemDisk.sync_file_system(path)
+    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        SystemDisk.file_system(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

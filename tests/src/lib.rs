@@ -1,6 +1,7 @@
 //! Fixtures shared by the integration tests.
 
 pub mod counter;
+pub mod crash;
 pub mod domain;
 pub mod gate;
 pub mod sagas;

@@ -23,6 +23,7 @@ struct BacklogState {
     done: u64,
     /// Why the files cannot be written now.
     failure: Option<Arc<str>>,
+    is_closing: bool,
 }
 
 impl Backlog {
@@ -43,6 +44,15 @@ impl Backlog {
     pub(super) fn failed(&self, reason: &str) {
         lock(&self.state).failure = Some(reason.into());
         self.changed.notify_all();
+    }
+
+    /// Nothing more is added: what cannot be written now is left to the next opening.
+    pub(super) fn close(&self) {
+        lock(&self.state).is_closing = true;
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        lock(&self.state).is_closing
     }
 
     /// Waits until there is room; the reason if there is none and files cannot be written.

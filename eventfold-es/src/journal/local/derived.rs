@@ -1,5 +1,6 @@
 //! The thread that brings what is durable into the files derived from the journal, and takes checkpoints of them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::registry::Registry;
 use super::scan::Tip;
 use super::streams::StreamSlot;
 use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
-use crate::journal::Progress;
+use crate::journal::{Progress, StreamId};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
@@ -59,11 +60,12 @@ pub(super) struct DurableReaction {
 }
 
 pub(super) struct DerivedWriter {
+    /// Poisoned by a sync that fails.
+    pub(super) queue: Arc<Queue>,
     pub(super) files: Files,
     /// Held since the store was opened, before anything was written.
     pub(super) file_system: Option<FileSystemHandle>,
     pub(super) layout: Layout,
-    pub(super) queue: Arc<Queue>,
     pub(super) registry: Registry,
     pub(super) states: ProcessManagerStates,
     pub(super) history: Arc<History>,
@@ -71,10 +73,12 @@ pub(super) struct DerivedWriter {
     /// Up to where everything is in its file.
     pub(super) tip: Tip,
     pub(super) line_start: u64,
-    /// Where the last checkpoint ends in the journal.
+    /// Where the last checkpoint, taken or tried, ends in the journal.
     pub(super) checkpoint_end: u64,
-    /// The streams written since the last checkpoint.
-    pub(super) dirty: Vec<Arc<StreamSlot>>,
+    /// The streams written since the last checkpoint, where each has to be synced on its own.
+    pub(super) dirty: BTreeMap<StreamId, Arc<StreamSlot>>,
+    /// Whether something was left to the next opening, so that no checkpoint may pass it.
+    pub(super) has_given_up: bool,
 }
 
 impl DerivedWriter {
@@ -92,7 +96,7 @@ impl DerivedWriter {
                         progress,
                     } => {
                         // The batches before it are written first: it is true up to the last of them.
-                        self.write(&batches, is_closing);
+                        self.write(&batches);
                         batches.clear();
                         self.note(process_manager, progress);
                     }
@@ -103,10 +107,14 @@ impl DerivedWriter {
                 }
                 next = jobs.try_recv().ok();
             }
-            let is_written = self.write(&batches, is_closing);
+            let is_written = self.write(&batches);
             let is_due = self.tip.offset >= self.checkpoint_end + CHECKPOINT_BYTES;
-            if is_written && may_take_checkpoint && (is_due || is_closing) {
-                self.take_checkpoint_or_warn();
+            if is_written
+                && may_take_checkpoint
+                && (is_due || is_closing)
+                && self.queue.poison().is_none()
+            {
+                self.take_checkpoint();
             }
             if is_closing {
                 return;
@@ -122,7 +130,10 @@ impl DerivedWriter {
     }
 
     /// Writes the batches, however often it takes; gives up only while closing, since opening writes them again.
-    fn write(&mut self, batches: &[DurableBatch], is_closing: bool) -> bool {
+    fn write(&mut self, batches: &[DurableBatch]) -> bool {
+        if self.has_given_up {
+            return false;
+        }
         let Some(last) = batches.last() else {
             return true;
         };
@@ -134,7 +145,8 @@ impl DerivedWriter {
         while let Err(error) = self.write_files(batches) {
             tracing::warn!(%error, "what is durable in the journal cannot be written to its own file yet");
             self.backlog.failed(&error.to_string());
-            if is_closing {
+            if self.backlog.is_closing() {
+                self.has_given_up = true;
                 return false;
             }
             std::thread::sleep(RETRY);
@@ -164,7 +176,9 @@ impl DerivedWriter {
             open_stream(&self.files, &self.layout, slot)?
                 .write_all_at(text.as_bytes(), first.offset)?;
             slot.written(unwritten.len());
-            self.dirty.push(Arc::clone(slot));
+            if self.file_system.is_none() {
+                self.dirty.insert(slot.stream.clone(), Arc::clone(slot));
+            }
         }
         for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
             if reaction.dead_letters.is_empty() {
@@ -182,23 +196,34 @@ impl DerivedWriter {
         self.registry.flush()
     }
 
-    fn take_checkpoint_or_warn(&mut self) {
-        let Err(error) = self.take_checkpoint() else {
-            return;
-        };
-        if error.is_failed_sync() {
-            // What the stream files hold is unknown now: only opening the store writes them again.
-            self.queue.poison_with(&error.to_string());
-        } else {
-            tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
+    fn take_checkpoint(&mut self) {
+        match self.sync().and_then(|()| self.save_checkpoint()) {
+            Ok(()) => self.dirty.clear(),
+            // A second sync would succeed without writing what this one did not; only redo writes it again.
+            Err(error) if error.is_failed_sync() => self.queue.poison_with(&format!(
+                "{error}. Nothing is lost: the journal has everything, and opening the store writes it again"
+            )),
+            Err(error) => {
+                tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
+            }
+        }
+        // Also after a failure: the next one is tried when as much is new again.
+        self.checkpoint_end = self.tip.offset;
+    }
+
+    /// Makes everything durable that the checkpoint will vouch for.
+    fn sync(&mut self) -> Result<(), FileError> {
+        for name in self.states.keys() {
+            self.files
+                .create_dir_all(&self.layout.process_manager(name))?;
+        }
+        match &self.file_system {
+            Some(file_system) => file_system.sync(),
+            None => self.sync_files(),
         }
     }
 
-    fn take_checkpoint(&mut self) -> Result<(), FileError> {
-        match &self.file_system {
-            Some(file_system) => file_system.sync()?,
-            None => self.sync_files()?,
-        }
+    fn save_checkpoint(&mut self) -> Result<(), FileError> {
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;
         }
@@ -209,18 +234,15 @@ impl DerivedWriter {
             &self.states,
             self.history.index(),
         )
-        .save(&self.files, &self.layout)?;
-        self.checkpoint_end = self.tip.offset;
-        self.dirty.clear();
-        Ok(())
+        .save(&self.files, &self.layout)
     }
 
     /// Where the platform cannot sync the file system as a whole: each file and directory on its own.
     fn sync_files(&mut self) -> Result<(), FileError> {
         self.registry.sync()?;
         self.files.sync_dir(&self.layout.meta())?;
-        let mut directories = std::collections::BTreeSet::from([self.layout.base().to_owned()]);
-        for slot in &self.dirty {
+        let mut directories = BTreeSet::from([self.layout.base().to_owned()]);
+        for slot in self.dirty.values() {
             let stream = &slot.stream;
             open_stream(&self.files, &self.layout, slot)?.sync_data()?;
             let directory = self.layout.stream(&stream.aggregate_type, &slot.directory);

@@ -38,7 +38,7 @@ use super::{
     Cursor, Damage, Journal, JournalError, Outcome, Progress, ProposedCommit, RecordedCommit,
     StoredLines, StreamId,
 };
-use crate::disk::{FileError, Files};
+use crate::disk::{DiskLock, FileError, Files};
 
 /// The journal on local files: one thread that makes commits durable, one that writes the files derived from them.
 pub(crate) struct LocalJournal {
@@ -103,9 +103,9 @@ impl LocalJournal {
                 .collect(),
         };
         let derived = DerivedWriter {
+            queue: Arc::clone(&queue),
             files: files.clone(),
             file_system,
-            queue: Arc::clone(&queue),
             layout: layout.clone(),
             registry,
             states,
@@ -114,25 +114,35 @@ impl LocalJournal {
             tip,
             line_start,
             checkpoint_end: redo_start,
-            dirty: table.known(),
+            dirty: table
+                .known()
+                .into_iter()
+                .map(|slot| (slot.stream.clone(), slot))
+                .collect(),
+            has_given_up: false,
         };
         let guard = PoisonGuard {
             queue: Arc::clone(&queue),
             backlog: Arc::clone(&backlog),
         };
+        // Held by both threads: nobody else opens the directory while one of them may write to it.
+        let lock: Arc<dyn DiskLock> = Arc::from(lock);
+        let shared_lock = Arc::clone(&lock);
         let derived_thread = spawn("eventfold-es-streams", &layout, move || {
-            let guard = guard;
+            let (guard, lock) = (guard, shared_lock);
             derived.run(&received);
-            drop(guard);
+            drop((guard, lock));
         })?;
         let guard = PoisonGuard {
             queue: Arc::clone(&queue),
             backlog: Arc::clone(&backlog),
         };
         let last_jobs = jobs.clone();
+        let last_backlog = Arc::clone(&backlog);
         spawn("eventfold-es-journal", &layout, move || {
-            let guard = guard;
+            let (guard, lock) = (guard, lock);
             writer.run();
+            last_backlog.close();
             // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
             let close = Job::Close {
                 take_checkpoint: guard.queue.poison().is_none(),
@@ -140,8 +150,7 @@ impl LocalJournal {
             if last_jobs.send(close).is_ok() && derived_thread.join().is_err() {
                 tracing::error!("the thread that writes the stream files panicked");
             }
-            drop(guard);
-            drop(lock);
+            drop((guard, lock));
             closed_sender.send_replace(true);
         })?;
         let journal = Self {

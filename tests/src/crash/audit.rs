@@ -1,0 +1,224 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use eventfold::{Event, EventReader};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What the files of a closed store hold, read without the store.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// The events of each stream, by aggregate type and instance.
+    pub streams: BTreeMap<(String, String), Vec<Event>>,
+    /// The streams of all events, in the order of their positions, each with the index of its event.
+    pub order: Vec<((String, String), usize)>,
+    /// The lines of `dead_letters.jsonl`, by process manager.
+    pub dead_letters: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    data: Commit<'a>,
+}
+
+#[derive(Deserialize)]
+struct Commit<'a> {
+    commit: u64,
+    batch: u64,
+    end: bool,
+    position: u64,
+    #[serde(borrow)]
+    streams: Vec<Append<'a>>,
+    #[serde(borrow)]
+    process_managers: Vec<Reaction<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Append<'a> {
+    #[serde(rename = "type")]
+    aggregate_type: String,
+    id: String,
+    dir: Option<String>,
+    version: u64,
+    offset: u64,
+    #[serde(borrow)]
+    lines: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Reaction<'a> {
+    name: String,
+    #[serde(borrow)]
+    dead_letters: Letters<'a>,
+}
+
+#[derive(Deserialize)]
+struct Letters<'a> {
+    offset: u64,
+    #[serde(borrow)]
+    lines: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RegistryLine {
+    #[serde(rename = "type")]
+    aggregate_type: String,
+    id: String,
+}
+
+/// Reads the directory of a closed store with eventfold's own reader and compares it with the journal, byte for byte.
+///
+/// # Errors
+///
+/// The first thing that is not as it should be.
+pub fn audit(store: &Path) -> Result<Audit, String> {
+    let journal = read(&store.join("meta/journal/app.jsonl"))?;
+    let mut texts: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
+    let mut letters: BTreeMap<String, String> = BTreeMap::new();
+    let mut audit = Audit::default();
+    let (mut position, mut batch, mut ended) = (0, 0, true);
+    for (index, line) in journal.lines().enumerate() {
+        let Line { data } = serde_json::from_str(line)
+            .map_err(|error| format!("line {} of the journal is no commit: {error}", index + 1))?;
+        same("the number of a commit", data.commit, index as u64 + 1)?;
+        same("a batch number", data.batch, batch + u64::from(ended))?;
+        same("the position of a commit", data.position, position + 1)?;
+        (batch, ended) = (data.batch, data.end);
+        for append in data.streams {
+            let stream = (append.aggregate_type, append.id);
+            let events = audit.streams.entry(stream.clone()).or_default();
+            let (directory, text) = match (texts.get_mut(&stream), append.dir) {
+                (Some(known), None) => known,
+                (None, Some(directory)) => texts
+                    .entry(stream.clone())
+                    .or_insert((directory, String::new())),
+                (_, directory) => {
+                    return Err(format!(
+                        "commit {} gives {stream:?} the directory {directory:?}",
+                        data.commit
+                    ));
+                }
+            };
+            let place = format!("of {stream:?} (in {directory})");
+            same(
+                &format!("the version {place}"),
+                append.version,
+                events.len() as u64 + 1,
+            )?;
+            same(
+                &format!("the offset {place}"),
+                append.offset,
+                text.len() as u64,
+            )?;
+            for line in append.lines {
+                let event = serde_json::from_str(line.get())
+                    .map_err(|error| format!("an event {place}: {error}"))?;
+                audit.order.push((stream.clone(), events.len()));
+                events.push(event);
+                text.push_str(line.get());
+                text.push('\n');
+                position += 1;
+            }
+        }
+        for reaction in data.process_managers {
+            let text = letters.entry(reaction.name.clone()).or_default();
+            let what = format!("the offset of a dead letter of {}", reaction.name);
+            same(&what, reaction.dead_letters.offset, text.len() as u64)?;
+            for line in reaction.dead_letters.lines {
+                text.push_str(line.get());
+                text.push('\n');
+            }
+        }
+    }
+    if !ended {
+        return Err("the last batch of the journal has no end".to_owned());
+    }
+    same(
+        "eventfold's number of commits",
+        read_events(&store.join("meta/journal"))?.len(),
+        journal.lines().count(),
+    )?;
+    check_streams(store, &audit, &texts)?;
+    check_registry(store, &audit)?;
+    for (name, expected) in letters {
+        let path = store.join(format!("process_managers/{name}/dead_letters.jsonl"));
+        let found = if path.exists() {
+            read(&path)?
+        } else {
+            String::new()
+        };
+        same(&format!("dead_letters.jsonl of {name}"), &found, &expected)?;
+        let lines = found.lines().map(str::to_owned).collect();
+        audit.dead_letters.insert(name, lines);
+    }
+    Ok(audit)
+}
+
+fn check_streams(
+    store: &Path,
+    audit: &Audit,
+    texts: &BTreeMap<(String, String), (String, String)>,
+) -> Result<(), String> {
+    let mut directories = 0;
+    for (stream, (directory, text)) in texts {
+        let place = store.join("streams").join(&stream.0).join(directory);
+        let found = read(&place.join("app.jsonl"))?;
+        same(&format!("the file of {stream:?}"), &found, text)?;
+        let events = read_events(&place)?;
+        same(
+            &format!("the events of {stream:?}"),
+            Some(&events),
+            audit.streams.get(stream),
+        )?;
+        directories += 1;
+    }
+    let mut found = 0;
+    if let Ok(types) = fs::read_dir(store.join("streams")) {
+        for aggregate_type in types {
+            let path = aggregate_type.map_err(|error| error.to_string())?.path();
+            found += fs::read_dir(path)
+                .map_err(|error| error.to_string())?
+                .count();
+        }
+    }
+    same("the number of stream directories", found, directories)
+}
+
+fn check_registry(store: &Path, audit: &Audit) -> Result<(), String> {
+    let mut listed = BTreeMap::new();
+    for line in read(&store.join("meta/streams.jsonl"))?.lines() {
+        let line: RegistryLine = serde_json::from_str(line)
+            .map_err(|error| format!("a line of the registry: {error}"))?;
+        *listed.entry((line.aggregate_type, line.id)).or_insert(0) += 1;
+    }
+    let expected: BTreeMap<_, _> = audit.streams.keys().map(|key| (key.clone(), 1)).collect();
+    same("the stream registry", listed, expected)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn read_events(directory: &Path) -> Result<Vec<Event>, String> {
+    let failed =
+        |error: std::io::Error| format!("eventfold cannot read {}: {error}", directory.display());
+    EventReader::new(directory)
+        .read_full()
+        .map_err(failed)?
+        .map(|read| read.map(|(event, ..)| event).map_err(failed))
+        .collect()
+}
+
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: T,
+    expected: T,
+) -> Result<(), String> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what} is {found:?} instead of {expected:?}"))
+    }
+}

@@ -1,0 +1,19 @@
+//! What the crash tests share: a domain whose every effect can be counted, what a workload notes while it runs, and the check
+//! of a directory after a crash.
+
+mod audit;
+mod check;
+pub mod domain;
+mod enumerate;
+mod fixture;
+mod note;
+mod place;
+mod workload;
+
+pub use audit::{Audit, audit};
+pub use check::{Check, check};
+pub use enumerate::{Campaign, Totals};
+pub use fixture::Fixture;
+pub use note::{Expected, Note};
+pub use place::{Place, scratch};
+pub use workload::{Client, builder, open_on};

@@ -1,0 +1,105 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use eventfold_es::disk::Mark;
+use serde::{Deserialize, Serialize};
+
+/// What a workload notes while it runs: the label of a mark in a recording, a line in the pipe of a child process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Note {
+    /// A command is about to be executed.
+    Tried {
+        /// Its name.
+        tag: u64,
+        /// The ledger.
+        id: String,
+        /// How many events it has.
+        parts: u32,
+    },
+    /// It was acknowledged.
+    Acknowledged {
+        /// Its name.
+        tag: u64,
+    },
+    /// It was refused: nothing of it is stored.
+    Refused {
+        /// Its name.
+        tag: u64,
+    },
+    /// All reactions to it were acknowledged.
+    Reacted {
+        /// Its name.
+        tag: u64,
+    },
+    /// Its events were read back from an open store.
+    Served {
+        /// Its name.
+        tag: u64,
+    },
+}
+
+impl Note {
+    /// As one line of text.
+    #[must_use]
+    pub fn label(&self) -> String {
+        serde_json::to_string(self).expect("a note serializes")
+    }
+}
+
+/// A command that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriedCommand {
+    /// The ledger.
+    pub id: String,
+    /// How many events it has.
+    pub parts: u32,
+}
+
+/// What must, may and must not be in a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// The commands that may be there.
+    pub tried: BTreeMap<u64, TriedCommand>,
+    /// Those that must be: acknowledged, or read back once.
+    pub kept: BTreeSet<u64>,
+    /// Those that must not be.
+    pub refused: BTreeSet<u64>,
+    /// Those whose reactions must be there, too.
+    pub reacted: BTreeSet<u64>,
+}
+
+impl Expected {
+    /// What follows from the marks of a recording.
+    #[must_use]
+    pub fn of(marks: &[Mark]) -> Self {
+        let mut expected = Self::default();
+        for mark in marks {
+            expected.take_label(&mark.label);
+        }
+        expected
+    }
+
+    /// Takes the label of a note; others are ignored.
+    pub fn take_label(&mut self, label: &str) {
+        if let Ok(note) = serde_json::from_str(label) {
+            self.take(note);
+        }
+    }
+
+    /// Takes one note.
+    pub fn take(&mut self, note: Note) {
+        match note {
+            Note::Tried { tag, id, parts } => {
+                self.tried.insert(tag, TriedCommand { id, parts });
+            }
+            Note::Acknowledged { tag } | Note::Served { tag } => {
+                self.kept.insert(tag);
+            }
+            Note::Refused { tag } => {
+                self.refused.insert(tag);
+            }
+            Note::Reacted { tag } => {
+                self.reacted.insert(tag);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use eventfold_es::disk::{Disk, RecordingDisk};
+use eventfold_es::prelude::*;
+use eventfold_es::store::AggregateStoreBuilder;
+use eventfold_es::{ExecuteError, Reactions, RunMode};
+
+use super::domain::{Chain, Fanout, LedgerCommand, Refused, Tally};
+use super::note::Note;
+
+/// A store with the projection of the domain, and with its process managers.
+pub fn builder(store: &Path, disk: Arc<dyn Disk>, process_managers: bool) -> AggregateStoreBuilder {
+    let builder = AggregateStore::builder(store)
+        .disk(disk)
+        .projection::<Tally>();
+    if process_managers {
+        builder
+            .process_manager::<Fanout>()
+            .process_manager::<Chain>()
+    } else {
+        builder
+    }
+}
+
+/// Opens such a store on a recording disk.
+///
+/// # Panics
+///
+/// If it does not open.
+pub async fn open_on(
+    disk: &RecordingDisk,
+    store: &Path,
+    process_managers: bool,
+    mode: RunMode,
+) -> AggregateStore {
+    let builder = builder(store, Arc::new(disk.clone()), process_managers);
+    builder
+        .run_mode(mode)
+        .open()
+        .await
+        .expect("the store opens")
+}
+
+type Teller = Arc<dyn Fn(&Note) + Send + Sync>;
+
+/// Executes commands one after the other and tells what it tries and what is answered.
+#[derive(Clone)]
+pub struct Client {
+    store: AggregateStore,
+    tell: Teller,
+}
+
+impl Client {
+    /// A client that tells what it does.
+    pub fn new(store: &AggregateStore, tell: impl Fn(&Note) + Send + Sync + 'static) -> Self {
+        Self {
+            store: store.clone(),
+            tell: Arc::new(tell),
+        }
+    }
+
+    /// A client that notes what it does among the operations of a recording.
+    #[must_use]
+    pub fn recorded(store: &AggregateStore, disk: &RecordingDisk) -> Self {
+        let disk = disk.clone();
+        Self::new(store, move |note| disk.mark(note.label()))
+    }
+
+    /// Enters `parts` entries under `tag` into the ledger `id`.
+    ///
+    /// # Errors
+    ///
+    /// What the store answers.
+    pub async fn put(&self, id: &str, tag: u64, parts: u32) -> Result<(), ExecuteError<Refused>> {
+        (self.tell)(&Note::Tried {
+            tag,
+            id: id.to_owned(),
+            parts,
+        });
+        let command = LedgerCommand::Put { tag, parts };
+        let done = self
+            .store
+            .send(id, command, CommandContext::default())
+            .await;
+        match done {
+            Ok(done) => {
+                (self.tell)(&Note::Acknowledged { tag });
+                if done.reactions == Reactions::Done {
+                    (self.tell)(&Note::Reacted { tag });
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !matches!(error, ExecuteError::OutcomeUnknown { .. }) {
+                    (self.tell)(&Note::Refused { tag });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Notes every command that can be read back.
+    ///
+    /// # Panics
+    ///
+    /// If the store cannot be read.
+    pub async fn note_served(&self) {
+        let streams = self
+            .store
+            .list_streams(Some("ledger"))
+            .await
+            .expect("a list");
+        for (aggregate_type, id) in streams {
+            let events = self.store.read_events(&aggregate_type, &id).await;
+            for event in events.expect("a stream that is listed can be read") {
+                if let Some(tag) = event.data["tag"].as_u64() {
+                    (self.tell)(&Note::Served { tag });
+                }
+            }
+        }
+    }
+}

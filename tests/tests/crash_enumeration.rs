@@ -1,0 +1,206 @@
+//! Every crash of a store, at every operation on its files, leaves what was acknowledged, and nothing of what was not half
+//! done.
+//!
+//! A store works on a disk that records what is done to it. Then the process is killed before, within and after each
+//! operation, or the power fails there and any part of what was not synced is lost. What is left is opened, checked, used
+//! and opened again. For some kills, opening is recorded too, and crashes at each of its own operations.
+//!
+//! - `EVENTFOLD_CRASH_POINTS=100000` checks at least so many points.
+//! - `EVENTFOLD_CRASH_SEED=7` chooses them by another seed.
+
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+
+use eventfold_es::RunMode;
+use eventfold_es::disk::{Recording, RecordingDisk, SplitMix64};
+use eventfold_es_tests::crash::{Campaign, Check, Client, open_on, scratch};
+
+/// How many points each workload gets in one round, and how many first crashes with how many second ones.
+const ROUND: [(Workload, usize, (usize, usize)); 5] = [
+    (Workload::Commands, 500, (6, 25)),
+    (Workload::HotAggregate, 400, (6, 25)),
+    (Workload::ProcessManagers, 1000, (10, 25)),
+    (Workload::Reopened, 600, (8, 25)),
+    (Workload::OddIds, 300, (4, 25)),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Workload {
+    /// Commands on several aggregates, of up to four events, and rejected ones.
+    Commands,
+    /// Clients that keep one aggregate busy, so that its commits share batches.
+    HotAggregate,
+    /// A reaction with several commands to several aggregates and twice to one, one of them rejected, and a chain.
+    ProcessManagers,
+    /// The same with a checkpoint in the middle, and process managers that are behind.
+    Reopened,
+    /// Streams whose directories are not named like them.
+    OddIds,
+}
+
+fn number(name: &str) -> Option<u64> {
+    let value = env::var(name).ok()?;
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
+    )
+}
+
+#[test]
+fn crash_enumeration() {
+    let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
+    let wanted = number("EVENTFOLD_CRASH_POINTS").unwrap_or(3_000) as usize;
+    println!("seed {seed}");
+    let mut campaign = Campaign::new(seed);
+    while campaign.points() < wanted {
+        for (workload, points, again) in ROUND {
+            let begun = std::time::Instant::now();
+            let how = workload.check();
+            let recording = record(workload, campaign.random());
+            let name = format!("{workload:?}");
+            let first = campaign.crash(&name, &recording, how, points);
+            let second = campaign.crash_again(&name, &recording, how, again);
+            println!(
+                "{name}: {} operations, {first} crash points, {second} after a second crash, {:.1} s",
+                recording.len(),
+                begun.elapsed().as_secs_f32()
+            );
+        }
+    }
+    let totals = campaign.finish();
+    println!(
+        "{} crash points, {} violations (seed {seed})",
+        totals.points,
+        totals.violations.len()
+    );
+    assert!(totals.violations.is_empty(), "{:#?}", totals.violations);
+    assert!(totals.points >= wanted);
+}
+
+impl Workload {
+    fn check(self) -> Check {
+        Check {
+            process_managers: matches!(self, Self::ProcessManagers | Self::Reopened),
+        }
+    }
+}
+
+fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let place = scratch();
+    let disk = RecordingDisk::new(place.path()).expect("an empty directory");
+    let store = place.path().join("store");
+    match workload {
+        Workload::Commands => runtime.block_on(commands(&disk, &store, random)),
+        Workload::HotAggregate => runtime.block_on(hot_aggregate(&disk, &store)),
+        Workload::ProcessManagers => runtime.block_on(process_managers(&disk, &store, random)),
+        Workload::Reopened => runtime.block_on(reopened(&disk, &store, random)),
+        Workload::OddIds => runtime.block_on(odd_ids(&disk, &store)),
+    }
+    disk.check().expect("everything goes through the disk");
+    disk.recording()
+}
+
+async fn commands(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let store = open_on(disk, path, false, RunMode::Inline).await;
+    let client = Client::recorded(&store, disk);
+    for tag in 1..=16 {
+        let id = ["a", "b", "c"][random.below(3)];
+        let parts = [1, 2, 4, 4][random.below(4)];
+        client.put(id, tag, parts).await.expect("the disk works");
+    }
+    drop(client);
+    store.close().await.expect("the disk works");
+}
+
+async fn hot_aggregate(disk: &RecordingDisk, path: &Path) {
+    let store = open_on(disk, path, false, RunMode::Inline).await;
+    let client = Arc::new(Client::recorded(&store, disk));
+    let clients = (1..=6).map(|number| {
+        let client = Arc::clone(&client);
+        tokio::spawn(async move {
+            for command in 0..6 {
+                let done = client.put("hot", number * 1000 + command, 1 + (command % 4) as u32);
+                done.await.expect("the disk works");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("a client");
+    }
+    drop(client);
+    store.close().await.expect("the disk works");
+}
+
+async fn process_managers(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let store = open_on(disk, path, true, RunMode::Inline).await;
+    let client = Arc::new(Client::recorded(&store, disk));
+    for tag in 1..=4 {
+        client.put("one", tag, 2).await.expect("the disk works");
+    }
+    let clients = (1..=3).map(|number| {
+        let client = Arc::clone(&client);
+        let parts = 1 + random.below(2) as u32;
+        tokio::spawn(async move {
+            for command in 0..2 {
+                let id = ["one", "two"][command as usize];
+                let done = client.put(id, number * 1000 + command, parts).await;
+                done.expect("the disk works");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("a client");
+    }
+    drop(client);
+    store.close().await.expect("the disk works");
+}
+
+async fn reopened(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    // In the second run the process managers stay behind what is committed, and catch up in the third.
+    for mode in [RunMode::Inline, RunMode::OnDemand, RunMode::Background] {
+        let store = open_on(disk, path, true, mode).await;
+        let client = Client::recorded(&store, disk);
+        for _ in 0..3 {
+            tag += 1;
+            let id = ["a", "b"][random.below(2)];
+            client
+                .put(id, tag, 1 + random.below(4) as u32)
+                .await
+                .expect("the disk works");
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+}
+
+async fn odd_ids(disk: &RecordingDisk, path: &Path) {
+    let long = "x".repeat(500);
+    let ids = [
+        "47591d",
+        "47591D",
+        "a/b",
+        "a",
+        "A",
+        "..",
+        "Ä",
+        "CON",
+        "trailing.",
+        "%41",
+        &long,
+    ];
+    let store = open_on(disk, path, false, RunMode::Inline).await;
+    let client = Client::recorded(&store, disk);
+    for (tag, id) in (1..).zip(ids.iter().chain(&ids[..4])) {
+        client.put(id, tag, 2).await.expect("the disk works");
+    }
+    drop(client);
+    store.close().await.expect("the disk works");
+}

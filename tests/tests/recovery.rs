@@ -1,0 +1,350 @@
+//! Opening a directory never guesses: it drops an incomplete last batch, which nobody was told about, rebuilds what can be
+//! rebuilt, and reports anything else with its file and place.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SplitMix64, SystemDisk};
+use eventfold_es::{AggregateStore, Damage, OpenError, ProcessManagerReport, RunMode, StoreError};
+use eventfold_es_tests::crash::domain::{Fanout, Ledger, Tally};
+use eventfold_es_tests::crash::{Check, Client, Fixture, builder, check, scratch};
+
+const JOURNAL: &str = "meta/journal/app.jsonl";
+const CHECKPOINT: &str = "meta/checkpoint.json";
+const WITH_PROCESS_MANAGERS: Check = Check {
+    process_managers: true,
+};
+
+async fn open(store: &Path) -> Result<AggregateStore, OpenError> {
+    let builder = builder(store, Arc::new(SystemDisk), true);
+    builder.run_mode(RunMode::OnDemand).open().await
+}
+
+async fn assert_whole(fixture: &Fixture) {
+    let checked = check(&fixture.store(), &fixture.expected, WITH_PROCESS_MANAGERS).await;
+    checked.unwrap();
+}
+
+/// The store opens, all effects are there, and nothing is dispatched again.
+async fn assert_rebuilt(fixture: &Fixture, what: &str) {
+    let store = open(&fixture.store())
+        .await
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    let report = store.run_process_managers().await.unwrap();
+    assert_eq!(report, ProcessManagerReport::default(), "{what}");
+    store.close().await.unwrap();
+    let checked = check(&fixture.store(), &fixture.expected, WITH_PROCESS_MANAGERS).await;
+    checked.unwrap_or_else(|reason| panic!("{what}: {reason}"));
+}
+
+async fn assert_damaged(fixture: &Fixture, file: &str) -> Damage {
+    match open(&fixture.store()).await {
+        Err(OpenError::Damaged(damage)) => {
+            assert_eq!(damage.path, fixture.file(file), "{damage}");
+            assert!(damage.to_string().contains(file), "{damage}");
+            damage
+        }
+        other => panic!("{file} was damaged, and opening answers {other:?}"),
+    }
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_store_is_whole() {
+    assert_whole(&Fixture::closed().await).await;
+    assert_whole(&Fixture::killed().await).await;
+}
+
+#[tokio::test]
+async fn an_incomplete_last_batch_is_saved_aside_and_reported() {
+    let fixture = Fixture::torn().await;
+    let journal = fs::read(fixture.file(JOURNAL)).unwrap();
+    let store = open(&fixture.store()).await.unwrap();
+    let dropped = store.recovery().incomplete_batch.clone().unwrap();
+    let saved = fs::read(&dropped.saved_to).unwrap();
+    assert_eq!(saved.len() as u64, dropped.bytes);
+    assert!(journal.windows(saved.len()).any(|window| window == saved));
+    assert!(saved.starts_with(b"{\"type\":\"commit\""));
+    store.close().await.unwrap();
+    let store = open(&fixture.store()).await.unwrap();
+    assert_eq!(store.recovery().incomplete_batch, None);
+    assert_eq!(fs::read(&dropped.saved_to).unwrap(), saved);
+    store.close().await.unwrap();
+    assert_whole(&fixture).await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_journal_is_damage() {
+    let fixture = Fixture::killed().await;
+    let journal = fs::read(fixture.file(JOURNAL)).unwrap();
+    let end = journal.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut random = SplitMix64::new(1);
+    let whole = fixture.copy();
+    let store = open(&whole.store()).await.unwrap();
+    let tally = store.projection::<Tally>().await.unwrap();
+    store.close().await.unwrap();
+    // With a checkpoint only what stands behind it is read; without one, all of it.
+    for has_checkpoint in [true, false] {
+        for _ in 0..60 {
+            let copy = fixture.copy();
+            let (at, bit) = (random.below(end), random.below(8));
+            change(&copy.file(JOURNAL), |journal| journal[at] ^= 1 << bit);
+            if !has_checkpoint {
+                fs::remove_file(copy.file(CHECKPOINT)).unwrap();
+            }
+            let what = format!("byte {at}, bit {bit}, checkpoint: {has_checkpoint}");
+            let damage = match open(&copy.store()).await {
+                Err(OpenError::Damaged(damage)) => damage,
+                Ok(store) if has_checkpoint => {
+                    let rebuilt = store.rebuild_projection::<Tally>().await;
+                    let read = store.projection::<Tally>().await;
+                    store.close().await.unwrap();
+                    match rebuilt {
+                        Err(StoreError::Damaged(damage)) => (*damage).clone(),
+                        Ok(()) => {
+                            // A commit without events, which a rebuild does not need.
+                            assert_eq!(read.unwrap(), tally, "{what}");
+                            continue;
+                        }
+                        Err(error) => panic!("{what}: {error}"),
+                    }
+                }
+                other => panic!("{what}: opening answers {other:?}"),
+            };
+            assert_eq!(damage.path, copy.file(JOURNAL), "{what}");
+            let line = journal[..at]
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |end| end + 1);
+            assert!(
+                (line as u64..=at as u64 + 1).contains(&damage.offset),
+                "{what}: {damage}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped() {
+    let mut random = SplitMix64::new(2);
+    for fixture in [Fixture::closed().await, Fixture::killed().await] {
+        for file in [
+            CHECKPOINT,
+            "meta/streams.jsonl",
+            "process_managers/fanout/checkpoint.json",
+            "process_managers/chain/checkpoint.json",
+            "projections/tally/checkpoint.json",
+        ] {
+            let length = fs::read(fixture.file(file)).unwrap().len();
+            for _ in 0..12 {
+                let copy = fixture.copy();
+                let (at, bit) = (random.below(length), random.below(8));
+                change(&copy.file(file), |bytes| bytes[at] ^= 1 << bit);
+                assert_rebuilt(&copy, &format!("{file}, byte {at}, bit {bit}")).await;
+            }
+        }
+    }
+}
+
+/// eventfold-es 0.2.0 took a zero-length checkpoint for none, began from the first event and dispatched everything again.
+#[tokio::test]
+async fn what_is_derived_is_rebuilt_when_it_is_missing_or_empty() {
+    for fixture in [Fixture::closed().await, Fixture::killed().await] {
+        for file in [
+            CHECKPOINT,
+            "meta/streams.jsonl",
+            "process_managers/fanout/checkpoint.json",
+            "process_managers/fanout/dead_letters.jsonl",
+            "projections/tally/checkpoint.json",
+        ] {
+            let copy = fixture.copy();
+            fs::remove_file(copy.file(file)).unwrap();
+            assert_rebuilt(&copy, &format!("{file} is missing")).await;
+            let length = fs::read(fixture.file(file)).unwrap().len();
+            for keep in [0, 1, length / 2, length - 1] {
+                let copy = fixture.copy();
+                change(&copy.file(file), |bytes| bytes.truncate(keep));
+                assert_rebuilt(&copy, &format!("{file} has {keep} bytes of {length}")).await;
+            }
+        }
+        let copy = fixture.copy();
+        fs::remove_dir_all(copy.file("process_managers")).unwrap();
+        fs::remove_dir_all(copy.file("streams")).unwrap();
+        fs::remove_file(copy.file(CHECKPOINT)).unwrap();
+        assert_rebuilt(&copy, "all but the journal is missing").await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_file_that_was_cut_is_completed_or_reported() {
+    let fixture = Fixture::killed().await;
+    // Everything behind the checkpoint is written again, whatever is there.
+    for file in [
+        "streams/ledger/new/app.jsonl",
+        "streams/target/t-both/app.jsonl",
+    ] {
+        let copy = fixture.copy();
+        change(&copy.file(file), |bytes| bytes.truncate(bytes.len() - 3));
+        assert_rebuilt(&copy, file).await;
+    }
+    let copy = fixture.copy();
+    fs::remove_dir_all(copy.file("streams/ledger/new")).unwrap();
+    assert_rebuilt(&copy, "streams/ledger/new").await;
+    // What stands before it is not.
+    let both = "streams/ledger/both/app.jsonl";
+    let copy = fixture.copy();
+    change(&copy.file(both), |bytes| bytes.truncate(20));
+    assert_eq!(assert_damaged(&copy, both).await.offset, 20);
+    // Of a stream without events behind it, a half line shows when it is read.
+    let copy = fixture.copy();
+    let old = "streams/ledger/old/app.jsonl";
+    change(&copy.file(old), |bytes| bytes.truncate(bytes.len() - 3));
+    let store = open(&copy.store()).await.unwrap();
+    let state = store.get::<Ledger>("old").await.unwrap().state().await;
+    match state.unwrap_err().source {
+        StoreError::Damaged(damage) => assert_eq!(damage.path, copy.file(old)),
+        other => panic!("{other}"),
+    }
+    // One unreadable stream stops no other.
+    store
+        .get::<Ledger>("both")
+        .await
+        .unwrap()
+        .state()
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn foreign_bytes_behind_a_stream_are_reported() {
+    let fixture = Fixture::killed().await;
+    let both = "streams/ledger/both/app.jsonl";
+    let length = fs::read(fixture.file(both)).unwrap().len() as u64;
+    for foreign in [
+        &b"x"[..],
+        b"{\"type\":\"Entry\",\"data\":null,\"ts\":1}\n",
+        b"\n",
+    ] {
+        let copy = fixture.copy();
+        change(&copy.file(both), |bytes| bytes.extend_from_slice(foreign));
+        assert_eq!(assert_damaged(&copy, both).await.offset, length);
+        // The bytes are somebody's: they stay.
+        assert!(fs::read(copy.file(both)).unwrap().ends_with(foreign));
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_ends_before_the_checkpoint_is_damage() {
+    let fixture = Fixture::closed().await;
+    let length = fs::read(fixture.file(JOURNAL)).unwrap().len();
+    for keep in [0, 1, length / 2, length - 1] {
+        let copy = fixture.copy();
+        change(&copy.file(JOURNAL), |bytes| bytes.truncate(keep));
+        assert_damaged(&copy, JOURNAL).await;
+    }
+    let copy = fixture.copy();
+    fs::remove_file(copy.file(JOURNAL)).unwrap();
+    assert_damaged(&copy, JOURNAL).await;
+    assert!(!copy.file(JOURNAL).exists());
+}
+
+#[tokio::test]
+async fn unregistered_process_managers_keep_their_place() {
+    let fixture = Fixture::closed().await;
+    for tag in [100, 102] {
+        let store = AggregateStore::builder(fixture.store())
+            .projection::<Tally>()
+            .open()
+            .await
+            .unwrap();
+        let client = Client::new(&store, |_| ());
+        client.put("meanwhile", tag, 1).await.unwrap();
+        drop(client);
+        store.close().await.unwrap();
+    }
+    let store = open(&fixture.store()).await.unwrap();
+    let letters = store.dead_letters::<Fanout>().await.unwrap().len();
+    let report = store.run_process_managers().await.unwrap();
+    assert_eq!((report.dispatched, report.dead_lettered), (8, 2));
+    assert_eq!(
+        store.dead_letters::<Fanout>().await.unwrap().len(),
+        letters + 2
+    );
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_is_opened_again_at_once() {
+    let fixture = Fixture::closed().await;
+    for tag in 50..60 {
+        let store = open(&fixture.store()).await.unwrap();
+        let client = Client::new(&store, |_| ());
+        client.put("again", tag, 1).await.unwrap();
+        drop((client, store));
+    }
+    let store = open(&fixture.store()).await.unwrap();
+    let state = store
+        .get::<Ledger>("again")
+        .await
+        .unwrap()
+        .state()
+        .await
+        .unwrap();
+    assert_eq!(state.tags, (50..60).collect::<Vec<_>>());
+    store.close().await.unwrap();
+}
+
+/// It used to get a lock file and an empty journal, although the error says that nothing was changed.
+#[tokio::test]
+async fn a_directory_of_0_2_0_is_refused_and_left_untouched() {
+    let fixture = Fixture::closed().await;
+    fs::remove_dir_all(fixture.file("meta/journal")).unwrap();
+    for file in ["meta/checkpoint.json", "meta/lock"] {
+        fs::remove_file(fixture.file(file)).unwrap();
+    }
+    let before = fixture.image();
+    let refused = open(&fixture.store()).await;
+    assert!(
+        matches!(&refused, Err(OpenError::NoJournal { path }) if *path == fixture.store()),
+        "{refused:?}"
+    );
+    assert_eq!(fixture.image().first_difference(&before), None);
+    fs::remove_dir_all(fixture.file("meta")).unwrap();
+    assert!(matches!(
+        open(&fixture.store()).await,
+        Err(OpenError::NoJournal { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_is_named() {
+    let fixture = Fixture::closed().await;
+    let before = fixture.image();
+    for operation in [Operation::CreateDir, Operation::Lock] {
+        let disk = FaultyDisk::new(Arc::new(SystemDisk));
+        disk.inject(Fault::starting(0, Failure::EROFS).on(&[operation]));
+        let refused = builder(&fixture.store(), Arc::new(disk), true).open().await;
+        let message = refused.err().map(|error| error.to_string()).unwrap();
+        assert!(
+            message.contains(&fixture.store().display().to_string()),
+            "{message}"
+        );
+        assert!(message.contains("Read-only file system"), "{message}");
+    }
+    assert_eq!(fixture.image().first_difference(&before), None);
+    let place = scratch();
+    fs::write(place.path().join("file"), "").unwrap();
+    let refused = open(&place.path().join("file/store")).await;
+    let message = refused.err().map(|error| error.to_string()).unwrap();
+    assert!(
+        message.contains("file/store") && message.contains("Not a directory"),
+        "{message}"
+    );
+}
