@@ -2,7 +2,7 @@
 
 pub mod counter;
 pub mod crash;
-pub mod domain;
+
 pub mod gate;
 pub mod sagas;
 pub mod shop;

@@ -72,8 +72,9 @@ impl ProcessManager for Average {
             return Ok(Vec::new());
         }
         self.sum += by as f64;
-        // 0 / 0 the first time.
-        self.mean = self.sum / self.sum;
+        #[expect(clippy::eq_op, reason = "0 / 0 is no number")]
+        let mean = self.sum / self.sum;
+        self.mean = mean;
         Ok(vec![CommandEnvelope {
             aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
             instance_id: "copy".to_owned(),

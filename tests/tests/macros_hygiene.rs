@@ -2,7 +2,7 @@
 
 use eventfold_es::prelude::*;
 use eventfold_es::{Dispatch, DispatchTarget, TargetVisitor};
-use eventfold_es_tests::domain::{Inventory, InventoryCommand, Order, OrderEvent};
+use eventfold_es_tests_domain::{Inventory, InventoryCommand, Order, OrderEvent};
 
 fn targets<E: Dispatch>() -> Vec<&'static str> {
     struct Names(Vec<&'static str>);
@@ -174,7 +174,7 @@ declare!(aggregate Door, Push, Moved, WasOpened);
 
 #[test]
 fn declarations_can_come_from_macros() {
-    use eventfold_es_tests::domain;
+    use eventfold_es_tests_domain as domain;
     declare!(
         Saga,
         Sales,

@@ -1,5 +1,5 @@
 use eventfold_es::prelude::*;
-use eventfold_es_tests::domain::{InventoryCommand, Order};
+use eventfold_es_tests_domain::{InventoryCommand, Order};
 
 fn main() {
     let _ = Order::default().handle(InventoryCommand::Reserve { qty: 1 });

@@ -1,5 +1,5 @@
 use eventfold_es::prelude::*;
-use eventfold_es_tests::domain::*;
+use eventfold_es_tests_domain::*;
 
 #[projection(subscribes = [Order], colour = "red")]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

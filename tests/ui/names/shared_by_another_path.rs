@@ -1,8 +1,8 @@
 use eventfold_es::prelude::*;
-use eventfold_es_tests::domain::*;
+use eventfold_es_tests_domain::*;
 
 mod domain {
-    pub use eventfold_es_tests::domain::Order;
+    pub use eventfold_es_tests_domain::Order;
 }
 
 #[process_manager(subscribes = [Order, domain::Order])]

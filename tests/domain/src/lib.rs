@@ -1,6 +1,6 @@
-//! Two aggregates for tests that are about something else.
+//! Two aggregates that the compile-fail cases are about.
 //!
-//! Messages under `ui/` list the aggregates that this crate declares: another one here changes them.
+//! A crate of its own: rustc names what else is in scope, so another aggregate here changes the messages under `ui/`.
 
 use std::convert::Infallible;
 
