@@ -15,6 +15,30 @@ use crate::process_manager::SubscribesTo;
 /// # Contract
 ///
 /// [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild gives the same state.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::{ProjectError, Projection, RecordedEvent};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// How many events of each type there were, whatever they say.
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// struct EventTypes(std::collections::BTreeMap<String, u64>);
+///
+/// impl Projection for EventTypes {
+///     const NAME: &'static str = "event-types";
+///
+///     fn subscriptions(&self) -> &'static [&'static str] {
+///         &["order", "inventory"]
+///     }
+///
+///     fn apply(&mut self, _aggregate_type: &str, _stream_id: &str, event: &RecordedEvent) -> Result<(), ProjectError> {
+///         *self.0.entry(event.event_type.clone()).or_default() += 1;
+///         Ok(())
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection",
     label = "not a projection",

@@ -215,17 +215,23 @@ impl AggregateStoreBuilder {
 
     /// Opens the store, creating the directory if need be, and brings it to the state after its last durable commit.
     ///
-    /// It must be called within a tokio runtime, which must live as long as the store: process managers run on it. In
-    /// [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
+    /// It must be called within a tokio runtime with its timer enabled (`enable_all` or `enable_time`), which must live as long as
+    /// the store: process managers run on it. In [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
     ///
     /// # Errors
     ///
     /// [`OpenError`]; nothing that is stored was changed then. A store of this process that was dropped just before is waited for.
     ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, and in one without timer.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the directory as it was or recovered, and releases it.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
+        // Panics without a timer; the first command that waits would otherwise, when it is already stored.
+        drop(tokio::time::sleep(Duration::ZERO));
         self.check_names()?;
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
