@@ -1,0 +1,368 @@
+//! What users rely on without calling it: auto traits, error types and their texts, examples in the documentation.
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+use eventfold_es::prelude::*;
+use eventfold_es::{
+    AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
+    EventError, ExecuteError, Executed, FileError, InjectOptions, OpenError, ProcessManagerReport,
+    ProcessManagerStatus, ProjectError, ReactError, Reactions, RecoveryReport, RunMode, StateError,
+    StoreError,
+};
+use eventfold_es_tests::TestResult;
+use eventfold_es_tests::counter::{Counter, CounterCommand, CounterError, CounterEvent};
+use eventfold_es_tests::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope};
+
+fn shared<T: Send + Sync + Debug + 'static>() {}
+
+#[test]
+fn everything_that_is_held_or_returned_can_cross_threads_and_be_printed() {
+    shared::<AggregateStore>();
+    shared::<AggregateStoreBuilder>();
+    shared::<AggregateHandle<Counter>>();
+    shared::<CommandBus>();
+    shared::<Executed<CounterEvent>>();
+    shared::<CommandContext>();
+    shared::<CommandEnvelope>();
+    shared::<Envelope<Counter>>();
+    shared::<ReservationSagaEnvelope>();
+    shared::<DeadLetter>();
+    shared::<RecordedEvent>();
+    shared::<Reaction<'static, ReservationSaga>>();
+    shared::<EventContext<'static>>();
+    shared::<ProcessManagerReport>();
+    shared::<ProcessManagerStatus>();
+    shared::<Reactions>();
+    shared::<RecoveryReport>();
+    shared::<RunMode>();
+    shared::<InjectOptions>();
+}
+
+#[test]
+fn store_and_handle_are_cloned_without_demands_on_the_aggregate() {
+    fn cloned<T: Clone>() {}
+    cloned::<AggregateStore>();
+    cloned::<AggregateHandle<Counter>>();
+    cloned::<StoreError>();
+    cloned::<StateError>();
+    cloned::<ExecuteError<CounterError>>();
+}
+
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Nothing;
+
+impl Project<Counter> for Nothing {
+    fn project(&mut self, _: &CounterEvent, _: &EventContext<'_>) {}
+}
+
+/// Never called: it compiles if every future can be spawned.
+#[expect(dead_code, reason = "it is enough that it compiles")]
+fn every_future_can_be_spawned(
+    builder: AggregateStoreBuilder,
+    store: &AggregateStore,
+    handle: &AggregateHandle<Counter>,
+    bus: &CommandBus,
+    event: eventfold::Event,
+) {
+    fn spawnable<T: Send>(_: T) {}
+    let context = CommandContext::default;
+    spawnable(builder.open());
+    spawnable(AggregateStore::open("."));
+    spawnable(store.get::<Counter>("c"));
+    spawnable(store.send("c", CounterCommand::Nothing, context()));
+    spawnable(store.list::<Counter>());
+    spawnable(store.list_streams(None));
+    spawnable(store.read_events("counter", "c"));
+    spawnable(store.projection::<Nothing>());
+    spawnable(store.rebuild_projection::<Nothing>());
+    spawnable(store.run_process_managers());
+    spawnable(store.inject_event::<Counter>("c", event, InjectOptions::default()));
+    spawnable(store.dead_letters::<ReservationSaga>());
+    spawnable(store.clone().close());
+    spawnable(handle.execute(CounterCommand::Nothing, context()));
+    spawnable(handle.state());
+    spawnable(bus.dispatch("c", CounterCommand::Nothing, context()));
+}
+
+#[test]
+fn errors_are_errors_and_fit_into_boxes() {
+    fn error<T: StdError + Send + Sync + 'static>() {}
+    error::<OpenError>();
+    error::<StoreError>();
+    error::<StateError>();
+    error::<ExecuteError<CounterError>>();
+    error::<DispatchError>();
+    error::<EventError>();
+    error::<ReactError>();
+    error::<ProjectError>();
+    error::<Damage>();
+    error::<FileError>();
+    error::<Error>();
+    fn into_one<T: Into<Error>>() {}
+    into_one::<OpenError>();
+    into_one::<StoreError>();
+    into_one::<StateError>();
+    into_one::<ExecuteError<CounterError>>();
+    into_one::<DispatchError>();
+    into_one::<EventError>();
+}
+
+fn assert_says(error: &dyn StdError, parts: &[&str]) {
+    let text = error.to_string();
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+    assert!(!text.contains('\n') && !text.ends_with('.'), "{text}");
+}
+
+/// Scenario 37.
+#[tokio::test]
+async fn a_second_store_on_one_directory_is_refused_naming_the_holder() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let first = AggregateStore::open(base.path()).await?;
+    let holder = format!("process {}", std::process::id());
+    let path = base.path().display().to_string();
+    for _ in 0..2 {
+        let error = AggregateStore::open(base.path()).await.unwrap_err();
+        assert!(matches!(error, OpenError::InUse { .. }));
+        assert_says(
+            &error,
+            &[&path, &holder, "close it there, or use another directory"],
+        );
+    }
+    // The first goes on.
+    first
+        .send("c", CounterCommand::Add(1), CommandContext::default())
+        .await?;
+    // A handle keeps it open, however it was reached.
+    let handle = first.get::<Counter>("c").await?;
+    drop(first);
+    assert!(matches!(
+        AggregateStore::open(base.path()).await,
+        Err(OpenError::InUse { .. })
+    ));
+    assert_eq!(
+        handle
+            .execute(CounterCommand::Add(1), CommandContext::default())
+            .await?
+            .version,
+        2
+    );
+    drop(handle);
+    AggregateStore::open(base.path()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn damage_is_refused_naming_file_and_offset_and_nothing_is_changed() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    for number in 1..=3 {
+        store
+            .send("c", CounterCommand::Add(number), CommandContext::default())
+            .await?;
+    }
+    store.close().await?;
+    let journal = base.path().join("meta/journal/app.jsonl");
+    let intact = std::fs::read_to_string(&journal)?;
+    let second = intact.find('\n').unwrap() + 1;
+    let damaged = intact.replace("\"Added\",\"data\":2", "\"Added\",\"data\":9");
+    assert_ne!(damaged, intact);
+    std::fs::write(&journal, &damaged)?;
+    std::fs::remove_file(base.path().join("meta/checkpoint.json"))?;
+    for _ in 0..2 {
+        let error = AggregateStore::open(base.path()).await.unwrap_err();
+        assert!(matches!(error, OpenError::Damaged(_)), "{error:?}");
+        let file = journal.display().to_string();
+        assert_says(
+            &error,
+            &["cannot be opened", &file, &format!("at byte {second}")],
+        );
+        assert_eq!(std::fs::read_to_string(&journal)?, damaged);
+    }
+    std::fs::write(&journal, &intact)?;
+    let store = AggregateStore::open(base.path()).await?;
+    assert_eq!(store.get::<Counter>("c").await?.state().await?.sum, 6);
+    Ok(())
+}
+
+/// A process manager of the same name whose state has another form.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct OtherForm {
+    needed: Vec<String>,
+}
+
+impl ProcessManager for OtherForm {
+    const NAME: &'static str = ReservationByHand::NAME;
+    type Envelope = CommandEnvelope;
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &["order"]
+    }
+
+    fn react(
+        &mut self,
+        _aggregate_type: &str,
+        _stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, ReactError> {
+        Ok(Vec::new())
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Unnameable;
+
+impl Projection for Unnameable {
+    const NAME: &'static str = "../escape";
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn apply(&mut self, _: &str, _: &str, _: &RecordedEvent) -> Result<(), ProjectError> {
+        Ok(())
+    }
+}
+
+/// Scenario 20, and names.
+#[tokio::test]
+async fn what_cannot_be_opened_says_what_to_do_and_changes_nothing() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let builder = || AggregateStore::builder(base.path());
+    builder()
+        .process_manager::<ReservationByHand>()
+        .open()
+        .await?
+        .close()
+        .await?;
+
+    let error = builder()
+        .process_manager::<OtherForm>()
+        .open()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, OpenError::ProcessManagerState { .. }));
+    assert_says(
+        &error,
+        &[
+            "`reservation-by-hand`",
+            "missing field `needed`",
+            "`#[serde(default)]`",
+        ],
+    );
+
+    let error = builder()
+        .process_manager::<ReservationByHand>()
+        .process_manager::<OtherForm>()
+        .open()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, OpenError::NameTaken { .. }));
+    assert_says(
+        &error,
+        &[
+            "ReservationByHand",
+            "OtherForm",
+            "give one of them another `name",
+        ],
+    );
+
+    let error = builder()
+        .projection::<Unnameable>()
+        .open()
+        .await
+        .unwrap_err();
+    assert!(matches!(error, OpenError::InvalidName { .. }));
+    assert_says(
+        &error,
+        &[
+            "`../escape`",
+            "Unnameable",
+            "1 to 100 bytes of [A-Za-z0-9._-]",
+        ],
+    );
+
+    let file = base.path().join("file");
+    std::fs::write(&file, "")?;
+    let error = AggregateStore::open(&file).await.unwrap_err();
+    assert_says(&error, &["cannot be opened", &file.display().to_string()]);
+
+    // The same type twice is once.
+    let store = builder()
+        .process_manager::<ReservationByHand>()
+        .process_manager::<ReservationByHand>()
+        .projection::<Nothing>()
+        .projection::<Nothing>()
+        .open()
+        .await?;
+    assert_eq!(store.process_managers().len(), 1);
+    Ok(())
+}
+
+/// Otherwise the first command that waits for reactions would panic, when it is already stored.
+#[test]
+fn a_runtime_without_timer_is_refused_before_anything_is_done() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let opening = AssertUnwindSafe(|| runtime.block_on(AggregateStore::open(base.path())));
+    let panicked = std::panic::catch_unwind(opening).unwrap_err();
+    let text = panicked.downcast_ref::<String>().unwrap();
+    assert!(text.contains("timers are disabled"), "{text}");
+    assert_eq!(std::fs::read_dir(base.path())?.count(), 0);
+    Ok(())
+}
+
+/// A program that only wants one error type loses no text and no cause.
+#[tokio::test]
+async fn one_error_type_takes_them_all() -> TestResult {
+    async fn program(base: &Path, command: CounterCommand) -> Result<(), Error> {
+        let store = AggregateStore::open(base).await?;
+        let counter = store.get::<Counter>("c").await?;
+        counter.execute(command, CommandContext::default()).await?;
+        counter.state().await?;
+        Ok(())
+    }
+    let base = tempfile::tempdir()?;
+    program(base.path(), CounterCommand::Add(2)).await?;
+    let error = program(base.path(), CounterCommand::Reject)
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "rejected at the sum 2");
+    let error = program(base.path(), CounterCommand::Measure(f64::NAN))
+        .await
+        .unwrap_err();
+    assert_says(&error, &["`Measured` cannot be stored"]);
+    Ok(())
+}
+
+/// The types that a newcomer meets first show how they are used; the examples run with the tests of the library.
+#[test]
+fn the_documentation_has_examples() -> TestResult {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../eventfold-es/src");
+    let files = [
+        "aggregate.rs",
+        "command.rs",
+        "command_bus.rs",
+        "dead_letter.rs",
+        "envelope.rs",
+        "event.rs",
+        "names.rs",
+        "process_manager/mod.rs",
+        "process_manager/reaction.rs",
+        "projection/mod.rs",
+        "store/builder.rs",
+        "store/inject.rs",
+        "store/mod.rs",
+    ];
+    for file in files {
+        let text = std::fs::read_to_string(source.join(file))?;
+        assert!(text.contains("/// # Examples"), "{file} has no example");
+        assert!(text.contains("/// ```"), "{file} has no code");
+    }
+    Ok(())
+}
