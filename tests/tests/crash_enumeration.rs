@@ -12,8 +12,9 @@ use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
-use eventfold_es::RunMode;
 use eventfold_es::disk::{Recording, RecordingDisk, SplitMix64};
+use eventfold_es::{CommandContext, RunMode};
+use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::{Campaign, Check, Client, open_on, scratch};
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
@@ -54,7 +55,7 @@ fn crash_enumeration() {
     let wanted = number("EVENTFOLD_CRASH_POINTS").unwrap_or(3_000) as usize;
     println!("seed {seed}");
     let mut campaign = Campaign::new(seed);
-    while campaign.points() < wanted {
+    while campaign.points() < wanted && !campaign.has_enough() {
         for (workload, points, again) in ROUND {
             let begun = std::time::Instant::now();
             let how = workload.check();
@@ -114,6 +115,8 @@ async fn commands(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
         let id = ["a", "b", "c"][random.below(3)];
         let parts = [1, 2, 4, 4][random.below(4)];
         client.put(id, tag, parts).await.expect("the disk works");
+        let refused = store.send(id, LedgerCommand::Refuse, CommandContext::default());
+        refused.await.expect_err("it is rejected");
     }
     drop(client);
     store.close().await.expect("the disk works");
@@ -126,8 +129,10 @@ async fn hot_aggregate(disk: &RecordingDisk, path: &Path) {
         let client = Arc::clone(&client);
         tokio::spawn(async move {
             for command in 0..6 {
-                let done = client.put("hot", number * 1000 + command, 1 + (command % 4) as u32);
-                done.await.expect("the disk works");
+                let put = || client.put("hot", number * 1000 + command, 1 + (command % 4) as u32);
+                // The answer to the second has no commit, and waits for that of the first.
+                let (first, second) = tokio::join!(put(), put());
+                first.and(second).expect("the disk works");
             }
         })
     });

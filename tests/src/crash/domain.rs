@@ -10,7 +10,7 @@ use eventfold_es::prelude::*;
 /// What can be asked of a [`Ledger`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum LedgerCommand {
-    /// Enters `parts` entries in one command.
+    /// Enters `parts` entries in one command, unless this was done before.
     Put {
         /// What it is called.
         tag: u64,
@@ -58,6 +58,9 @@ impl Decider for Ledger {
         let LedgerCommand::Put { tag, parts } = command else {
             return Err(Refused);
         };
+        if self.tags.contains(&tag) {
+            return Ok(Vec::new());
+        }
         let entry = |part| LedgerEvent::Entry {
             tag,
             part,

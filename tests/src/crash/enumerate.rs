@@ -19,6 +19,8 @@ use super::workload::{Client, open_on};
 const WORKERS: usize = 4;
 /// How many seeds of [`Survival::Random`] each operation gets.
 const RANDOM_LOSSES: usize = 3;
+/// After how many violations a campaign ends.
+const ENOUGH: usize = 10;
 /// The tags of commands that are executed after a first crash.
 const RESUMED: u64 = 900_000;
 
@@ -104,11 +106,14 @@ impl Campaign {
             candidates.swap(index, self.random.below(index + 1));
         }
         let mut checked = 0;
-        while checked < budget && !candidates.is_empty() {
+        while checked < budget && !candidates.is_empty() && !self.has_enough() {
             let rest = candidates.split_off((budget - checked).min(candidates.len()));
             candidates.sort_by_key(|crash| crash.k);
             let mut model = DiskModel::default();
             for crash in candidates {
+                if self.has_enough() {
+                    break;
+                }
                 for op in &recording.ops()[model.applied()..crash.k] {
                     model.apply(op).expect("a recording fits itself");
                 }
@@ -154,6 +159,9 @@ impl Campaign {
             .collect();
         let mut checked = 0;
         for index in 0..first {
+            if self.has_enough() {
+                break;
+            }
             // Every other time between a write to the journal and the sync behind it.
             let (k, torn) = if index % 2 == 0 && !unsynced.is_empty() {
                 (unsynced[self.random.below(unsynced.len())], 0)
@@ -178,6 +186,16 @@ impl Campaign {
             checked += self.crash(&name, &disk.recording(), how, second);
         }
         checked
+    }
+
+    /// Whether so much is wrong that there is no use in going on.
+    ///
+    /// # Panics
+    ///
+    /// If a check panicked.
+    #[must_use]
+    pub fn has_enough(&self) -> bool {
+        self.violations.lock().expect("no check panics").len() >= ENOUGH
     }
 
     /// Waits for the checks.

@@ -20,7 +20,7 @@ pub enum Note {
         /// Its name.
         tag: u64,
     },
-    /// It was refused: nothing of it is stored.
+    /// This attempt was refused: nothing of it is stored.
     Refused {
         /// Its name.
         tag: u64,
@@ -45,13 +45,15 @@ impl Note {
     }
 }
 
-/// A command that was tried.
+/// A command that was tried; without a chance it must not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TriedCommand {
     /// The ledger.
     pub id: String,
     /// How many events it has.
     pub parts: u32,
+    /// How often it was tried and not refused.
+    pub chances: u32,
 }
 
 /// What must, may and must not be in a store.
@@ -61,8 +63,6 @@ pub struct Expected {
     pub tried: BTreeMap<u64, TriedCommand>,
     /// Those that must be: acknowledged, or read back once.
     pub kept: BTreeSet<u64>,
-    /// Those that must not be.
-    pub refused: BTreeSet<u64>,
     /// Those whose reactions must be there, too.
     pub reacted: BTreeSet<u64>,
 }
@@ -89,13 +89,20 @@ impl Expected {
     pub fn take(&mut self, note: Note) {
         match note {
             Note::Tried { tag, id, parts } => {
-                self.tried.insert(tag, TriedCommand { id, parts });
+                let tried = TriedCommand {
+                    id,
+                    parts,
+                    chances: 0,
+                };
+                self.tried.entry(tag).or_insert(tried).chances += 1;
             }
             Note::Acknowledged { tag } | Note::Served { tag } => {
                 self.kept.insert(tag);
             }
             Note::Refused { tag } => {
-                self.refused.insert(tag);
+                if let Some(tried) = self.tried.get_mut(&tag) {
+                    tried.chances -= 1;
+                }
             }
             Note::Reacted { tag } => {
                 self.reacted.insert(tag);
