@@ -238,10 +238,8 @@ pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
     /// The aggregate rejected the command; nothing was stored.
     #[error(transparent)]
     Domain(E),
-    /// Another writer kept changing the stream; nothing was stored.
-    #[error(
-        "the stream changed again and again while the command was decided; nothing was stored, try again"
-    )]
+    /// Another writer changed the stream while the command was decided; nothing was stored.
+    #[error("the stream changed while the command was decided; nothing was stored, try again")]
     Conflict,
     /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
     #[error("it is unknown whether the command was stored: {reason}")]

@@ -55,7 +55,7 @@ copier!(Broken, number => match number {
     666 => panic!("666 is too much"),
     _ => {}
 });
-copier!(Fixed, number => ());
+copier!(Fixed, number => assert!(number > 0));
 
 /// Beside it, one that does the same into `c-…`.
 #[process_manager(subscribes = [Counter], dispatches = [Counter])]

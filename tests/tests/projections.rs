@@ -297,7 +297,7 @@ picky!(Picky, number => match number {
     666 => panic!("666 is too much"),
     _ => {}
 });
-picky!(Patient, number => ());
+picky!(Patient, number => assert!(number > 0));
 
 #[tokio::test]
 async fn an_event_that_cannot_be_folded_is_named_and_folded_after_the_fix() -> TestResult {

@@ -220,7 +220,7 @@ impl AggregateStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; nothing that is stored was changed then. A store of this process that was dropped just before is waited for.
+    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is waited for.
     ///
     /// # Panics
     ///
