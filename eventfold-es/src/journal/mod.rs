@@ -27,9 +27,6 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// commits of one stream arrive in the order of their versions.
     fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome>;
 
-    /// Counts the failures that undid commits. A commit decided on a state of an older epoch is refused.
-    fn epoch(&self) -> u64;
-
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
 
@@ -90,13 +87,22 @@ pub(crate) type OnDurable = Box<dyn FnOnce(&Receipt) + Send>;
 /// A commit that was decided but not yet written.
 #[derive(Default)]
 pub(crate) struct ProposedCommit {
-    /// The epoch of the states that it was decided on.
-    pub(crate) epoch: u64,
+    /// The commits that it was decided on, as far as they are not known to be durable: if one of them fails, so does this.
+    pub(crate) after: Vec<Arc<Outcome>>,
     /// The events, per stream.
     pub(crate) appends: Vec<ProposedAppend>,
     /// The progress of the process manager whose reaction this is.
     pub(crate) reaction: Option<ProposedReaction>,
     pub(crate) on_durable: Option<OnDurable>,
+}
+
+impl ProposedCommit {
+    /// Whether it was decided on something that did not happen.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.after
+            .iter()
+            .any(|outcome| matches!(outcome.get(), Some(Err(_))))
+    }
 }
 
 /// The events that a commit adds to one stream.

@@ -28,8 +28,6 @@ struct CellBody<A: Aggregate> {
     version: u64,
     /// The commits that were handed over and not seen durable yet, oldest first.
     pending: VecDeque<Pending<A>>,
-    /// The journal's epoch when the pending commits were decided.
-    epoch: u64,
     /// The ids of all events, once an event was injected.
     event_ids: Option<HashSet<String>>,
     last_used: Instant,
@@ -79,7 +77,6 @@ impl<A: Aggregate> Cell<A> {
                 speculative: None,
                 version,
                 pending: VecDeque::new(),
-                epoch: 0,
                 event_ids: None,
                 last_used: Instant::now(),
             }),
@@ -158,7 +155,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
     }
 
     /// Takes what became durable into the durable state, and discards what a failure undid.
-    pub(crate) fn settle(&mut self, epoch: u64) -> Result<(), StoreError> {
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
         let body = &mut *self.body;
         while let Some(pending) = body
             .pending
@@ -187,7 +184,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
                 }
             }
         }
-        // Whoever undoes commits settles them before the epoch is raised: what stands before the first failure is not undone.
+        // What stands before the first failure is not undone by it; what stands behind it was decided on it.
         let failed = body
             .pending
             .iter()
@@ -211,7 +208,6 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     .sum::<u64>();
             body.event_ids = None;
         }
-        body.epoch = epoch;
         Ok(())
     }
 
@@ -348,11 +344,6 @@ impl<A: Aggregate> LockedCell<'_, A> {
         if self.body.version == version {
             self.body.event_ids = Some(ids);
         }
-    }
-
-    /// The epoch that the state was settled in.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.body.epoch
     }
 
     pub(crate) fn version(&self) -> u64 {

@@ -53,8 +53,6 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     /// The last durable progress: where a failure goes back to.
     committed: Progress,
     in_flight: VecDeque<InFlight>,
-    /// The journal's epoch that the reactions in flight were decided in.
-    epoch: u64,
     /// The position that was noted last without a commit.
     noted: u64,
 }
@@ -93,7 +91,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> Result<Self, serde_json::Error> {
         let state: PM = serde_json::from_str(progress.state.get())?;
         Ok(Self {
-            epoch: context.runtime.journal.epoch(),
             context,
             name: PM::NAME.into(),
             subscriptions: state.subscriptions(),
@@ -340,13 +337,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             locked.insert(stream, target.map_err(Clone::clone));
         }
-        let epoch = journal.epoch();
-        if epoch != self.epoch {
+        if self.has_failed() {
             return (HandOver::Again, letters);
         }
         for target in locked.values_mut() {
             if let Ok(cell) = target
-                && let Err(error) = cell.settle(epoch)
+                && let Err(error) = cell.settle()
             {
                 *target = Err(error.to_string());
             }
@@ -391,13 +387,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .iter()
             .map(|append| Arc::clone(&append.stream.aggregate_type))
             .collect();
+        let pending = locked.values().flatten();
+        let after = pending
+            .filter_map(|cell| cell.last_pending())
+            .chain(self.in_flight.back().map(|last| Arc::clone(&last.outcome)))
+            .collect();
         let hub = Arc::clone(&self.context.runtime.reactions);
         let source = progress.position;
         let dead_lettered = dead_letters.len();
         let outcome = journal.submit(
             room,
             ProposedCommit {
-                epoch,
+                after,
                 appends,
                 reaction: Some(ProposedReaction {
                     process_manager: Arc::clone(&self.name),
@@ -423,28 +424,28 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         (HandOver::Done(outcome), letters)
     }
 
+    /// Whether a reaction in flight did not become durable, and so those behind it will not.
+    fn has_failed(&self) -> bool {
+        self.in_flight
+            .iter()
+            .any(|reaction| matches!(reaction.outcome.get(), Some(Err(_))))
+    }
+
     /// Takes note of the reactions that became durable; fails if one did not.
     fn settle(&mut self) -> Result<(), Halt> {
         let journal = &self.context.runtime.journal;
-        // Before looking at what failed: an epoch is raised after everything that it undoes has failed.
-        let epoch = journal.epoch();
         while let Some(first) = self
             .in_flight
             .pop_front_if(|first| first.outcome.is_durable())
         {
             self.committed = first.progress;
         }
-        let has_failed = self
-            .in_flight
-            .iter()
-            .any(|reaction| matches!(reaction.outcome.get(), Some(Err(_))));
         if journal.poisoned().is_some() {
             return Err(Halt::Ended);
         }
-        if has_failed {
+        if self.has_failed() {
             return Err(Halt::Retry);
         }
-        self.epoch = epoch;
         let processed = match self.in_flight.front() {
             Some(first) => first.progress.position.saturating_sub(1),
             None => self.position,
@@ -482,7 +483,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             })?;
         self.position = self.committed.position;
         self.cursor = Cursor::after(self.position);
-        self.epoch = self.context.runtime.journal.epoch();
         Ok(())
     }
 

@@ -63,7 +63,10 @@ pub(super) trait Target: Send + Sync {
 pub(super) trait LockedTarget {
     fn is_evicted(&self) -> bool;
 
-    fn settle(&mut self, epoch: u64) -> Result<(), StoreError>;
+    fn settle(&mut self) -> Result<(), StoreError>;
+
+    /// The last commit that a decision here depends on.
+    fn last_pending(&self) -> Option<Arc<Outcome>>;
 
     /// Decides a command and stages its events; the reason if it is rejected or cannot be decided.
     fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String>;
@@ -170,8 +173,12 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         LockedCell::is_evicted(self)
     }
 
-    fn settle(&mut self, epoch: u64) -> Result<(), StoreError> {
-        LockedCell::settle(self, epoch)
+    fn settle(&mut self) -> Result<(), StoreError> {
+        LockedCell::settle(self)
+    }
+
+    fn last_pending(&self) -> Option<Arc<Outcome>> {
+        LockedCell::last_pending(self)
     }
 
     fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String> {

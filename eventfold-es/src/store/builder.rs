@@ -399,7 +399,6 @@ async fn starting_points(
         commits.push(journal.submit(
             room,
             ProposedCommit {
-                epoch: journal.epoch(),
                 reaction: Some(ProposedReaction {
                     process_manager: part.name.into(),
                     progress,

@@ -166,8 +166,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                 self.cells.forget(&self.id, &cell);
                 continue;
             }
-            let epoch = journal.epoch();
-            locked.settle(epoch)?;
+            locked.settle()?;
             let decided = match locked.decide(command, context) {
                 Ok(decided) if !decided.events.is_empty() => decided,
                 answer => {
@@ -180,7 +179,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             let outcome = journal.submit(
                 room,
                 ProposedCommit {
-                    epoch,
+                    after: locked.last_pending().into_iter().collect(),
                     appends: locked.proposed().into_iter().collect(),
                     reaction: None,
                     on_durable,
@@ -219,7 +218,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             let cell = self.cells.cell(&self.id).await?;
             let mut locked = cell.lock();
             if !locked.is_evicted() {
-                locked.settle(self.shared.runtime.journal.epoch())?;
+                locked.settle()?;
                 return action(&mut locked);
             }
             drop(locked);

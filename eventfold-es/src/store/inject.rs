@@ -73,7 +73,7 @@ impl AggregateStore {
                     let outcome = journal.submit(
                         room,
                         ProposedCommit {
-                            epoch: locked.epoch(),
+                            after: locked.last_pending().into_iter().collect(),
                             appends: locked.proposed().into_iter().collect(),
                             ..ProposedCommit::default()
                         },

@@ -210,10 +210,6 @@ impl Journal for LocalJournal {
         self.queue.push(room, commit)
     }
 
-    fn epoch(&self) -> u64 {
-        self.queue.epoch()
-    }
-
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
         match self
             .table

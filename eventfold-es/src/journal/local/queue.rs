@@ -1,7 +1,6 @@
 //! The commits that wait for the writer.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,8 +56,6 @@ pub(super) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
     ready: Condvar,
-    /// Raised by each failure that undoes commits.
-    epoch: AtomicU64,
 }
 
 #[derive(Default)]
@@ -74,16 +71,11 @@ impl Queue {
             room: Arc::new(Semaphore::new(CAPACITY)),
             state: Mutex::default(),
             ready: Condvar::new(),
-            epoch: AtomicU64::new(0),
         }
     }
 
     pub(super) fn room(&self) -> &Arc<Semaphore> {
         &self.room
-    }
-
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
     }
 
     pub(super) fn poison(&self) -> Option<Arc<str>> {
@@ -96,7 +88,7 @@ impl Queue {
         let refusal = match &state.poison {
             Some(reason) => Some(CommitError::Poisoned(Arc::clone(reason))),
             None if state.is_closed => Some(CommitError::Closed),
-            None if commit.epoch != self.epoch() => Some(CommitError::Refused(
+            None if commit.is_undone() => Some(CommitError::Refused(
                 "an earlier commit that this one was decided on could not be written; try again"
                     .into(),
             )),
@@ -137,15 +129,18 @@ impl Queue {
         batch
     }
 
-    /// Fails everything that was handed over so far; what comes from now on was decided on what is durable.
+    /// Fails these commits and everything that was handed over so far.
     ///
-    /// The epoch is raised last: whoever sees it raised sees everything failed that it undoes.
-    pub(super) fn undo(&self, error: &CommitError) {
+    /// All of it at once: whoever learns of a failure and hands over something new comes behind it, and whoever hands over
+    /// something that was decided on what failed is refused.
+    pub(super) fn undo(&self, failed: impl IntoIterator<Item = Pledge>, error: &CommitError) {
         let mut state = lock(&self.state);
+        for pledge in failed {
+            pledge.settle(Err(error.clone()));
+        }
         for queued in state.waiting.drain(..) {
             queued.pledge.settle(Err(error.clone()));
         }
-        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Fails everything that was handed over and refuses everything that comes.
@@ -162,7 +157,6 @@ impl Queue {
         for queued in state.waiting.drain(..) {
             queued.pledge.settle(Err(error.clone()));
         }
-        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(super) fn close(&self) {

@@ -7,7 +7,7 @@ use super::backlog::Backlog;
 use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterLengths, assemble};
 use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
-use super::queue::Queue;
+use super::queue::{Pledge, Queue};
 use super::scan::Tip;
 use super::streams::{Extent, StreamTable, Unwritten};
 use crate::disk::{FileError, FileHandle};
@@ -51,16 +51,14 @@ impl Writer {
                 let reason =
                     format!("too much waits for stream files that cannot be written: {reason}");
                 let error = CommitError::Refused(reason.into());
-                for queued in queued {
-                    queued.pledge.settle(Err(error.clone()));
-                }
-                self.queue.undo(&error);
+                let failed = queued.into_iter().map(|queued| queued.pledge);
+                self.queue.undo(failed, &error);
                 continue;
             }
             let batch = assemble(queued, &self.tip, &self.table, &self.dead_letters);
             if batch.has_conflict {
                 self.queue
-                    .undo(&CommitError::Refused(BEHIND_CONFLICT.into()));
+                    .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
             }
             if !batch.commits.is_empty() {
                 self.commit(batch);
@@ -81,29 +79,31 @@ impl Writer {
                     "the journal could not be written ({error}); nothing of the commit is stored"
                 );
                 let error = CommitError::Refused(reason.into());
-                self.discard(batch, &error);
-                self.queue.undo(&error);
+                self.queue.undo(self.discard(batch), &error);
             }
             Written::Unknown(error) => {
                 let reason = format!(
                     "{error}. Whether the last commits are stored is known when the store is opened again; until then \
                      nothing can be written"
                 );
-                self.discard(batch, &CommitError::OutcomeUnknown(reason.as_str().into()));
+                let error = CommitError::OutcomeUnknown(reason.as_str().into());
+                for pledge in self.discard(batch) {
+                    pledge.settle(Err(error.clone()));
+                }
                 self.queue.poison_with(&reason);
             }
         }
     }
 
-    fn discard(&self, batch: Batch, error: &CommitError) {
+    /// Forgets a batch that is not durable; what remains is to answer for its commits.
+    fn discard(&self, batch: Batch) -> Vec<Pledge> {
         for planned in batch.streams.values() {
             if planned.began.is_some() {
                 self.table.discard(&planned.slot);
             }
         }
-        for prepared in batch.commits {
-            prepared.pledge.settle(Err(error.clone()));
-        }
+        let commits = batch.commits.into_iter();
+        commits.map(|prepared| prepared.pledge).collect()
     }
 
     fn write(&mut self, batch: &Batch) -> Written {
