@@ -1,4 +1,6 @@
-//! One aggregate: many callers, eviction, rejections, panics, what cannot be stored, and calls that are abandoned.
+//! One aggregate: many callers, eviction, rejections, what cannot be stored, and calls that are abandoned.
+
+mod common;
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,11 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
 use eventfold_es::prelude::*;
 use eventfold_es::{ExecuteError, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use eventfold_es_tests::gate::GatedDisk;
 
 fn context() -> CommandContext {
@@ -261,51 +263,6 @@ async fn a_rejection_fails_with_the_commit_it_was_decided_on() -> TestResult {
             .version,
         3
     );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_panic_fails_its_command_only() -> TestResult {
-    let base = tempfile::tempdir()?;
-    let store = AggregateStore::open(base.path()).await?;
-    let counter = store.get::<Counter>("c").await?;
-    counter.execute(CounterCommand::Add(1), context()).await?;
-    let panics = [
-        (
-            CounterCommand::PanicInDecide,
-            "the decision of `counter` panicked: no idea",
-        ),
-        (
-            CounterCommand::PanicInEvolve,
-            "the fold of `counter` panicked: cannot be folded",
-        ),
-    ];
-    let mut sum = 1;
-    for (command, text) in panics {
-        // Alone, and with others in flight before and behind it.
-        let failed = counter
-            .execute(command.clone(), context())
-            .await
-            .unwrap_err();
-        assert_eq!(failed.to_string(), text);
-        let (before, failed, behind) = tokio::join!(
-            counter.execute(CounterCommand::Add(1), context()),
-            counter.execute(command, context()),
-            counter.execute(CounterCommand::Add(1), context()),
-        );
-        assert_eq!(failed.unwrap_err().to_string(), text);
-        sum += 2;
-        assert_eq!((before?.version, behind?.version), (sum - 1, sum));
-        assert_eq!(
-            counter.state().await?,
-            Counter {
-                sum: sum as i64,
-                folded: sum
-            }
-        );
-    }
-    let events = store.read_events("counter", "c").await?;
-    assert_eq!(events.len() as u64, sum, "nothing of what failed");
     Ok(())
 }
 

@@ -1,12 +1,14 @@
 //! Values that JSON loses or cannot nest: in process managers, their commands and their contexts. Nothing of it may be
 //! written in a form that cannot be read again, since then the store would not open.
 
+mod common;
+
 use std::path::Path;
 
+use common::counter::{Counter, CounterCommand, CounterEvent};
 use eventfold_es::prelude::*;
 use eventfold_es::{AggregateStoreBuilder, ExecuteError, ReactError, Reactions, StoreError};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterEvent};
 use serde_json::{Value, json};
 
 fn nested(depth: usize) -> Value {
@@ -71,10 +73,10 @@ impl ProcessManager for Average {
         if stream_id != "c" {
             return Ok(Vec::new());
         }
+        let count = self.sum;
         self.sum += by as f64;
-        #[expect(clippy::eq_op, reason = "0 / 0 is no number")]
-        let mean = self.sum / self.sum;
-        self.mean = mean;
+        // 0 / 0 the first time.
+        self.mean = self.sum / count;
         Ok(vec![CommandEnvelope {
             aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
             instance_id: "copy".to_owned(),

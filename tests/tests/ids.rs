@@ -1,15 +1,17 @@
 //! Scenario 35: every id is refused clearly, or stored inside the base directory and found again by every reader. And names:
 //! one stored name is one Rust type.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
+use common::sagas::ReservationSaga;
+use common::shop::{Inventory, place};
 use eventfold_es::prelude::*;
 use eventfold_es::{CommandBus, ExecuteError, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterError, CounterEvent};
-use eventfold_es_tests::sagas::ReservationSaga;
-use eventfold_es_tests::shop::{Inventory, place};
 
 /// The ids that were seen, in the order of their events.
 #[projection(subscribes = [Counter])]

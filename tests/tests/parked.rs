@@ -1,18 +1,20 @@
 //! Process managers that cannot react: they stay where they are, visibly, stop nobody else, and go on after the fix.
 
+mod common;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use common::counter::{Counter, CounterCommand, CounterEvent};
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, ReactError, Reactions, RunMode};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterEvent};
 
 /// What version 1 and version 2 of one process manager have in common: they copy what is added to `a-…` to `b-…`.
 macro_rules! copier {
-    ($name:ident, $number:ident => $check:expr) => {
+    ($name:ident, $check:expr) => {
         #[derive(Debug, Default, Serialize, Deserialize)]
         struct $name {
             copied: Vec<i64>,
@@ -32,17 +34,17 @@ macro_rules! copier {
                 stream_id: &str,
                 event: &RecordedEvent,
             ) -> Result<Vec<CommandEnvelope>, ReactError> {
-                let (CounterEvent::Added($number), Some(rest)) =
+                let (CounterEvent::Added(number), Some(rest)) =
                     (CounterEvent::from_event(event)?, stream_id.strip_prefix("a-"))
                 else {
                     return Ok(Vec::new());
                 };
-                self.copied.push($number);
-                $check;
+                self.copied.push(number);
+                $check(number).map_err(ReactError::Other)?;
                 Ok(vec![CommandEnvelope {
                     aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
                     instance_id: format!("b-{rest}"),
-                    command: serde_json::json!({ "Add": $number }),
+                    command: serde_json::json!({ "Add": number }),
                     context: CommandContext::default(),
                 }])
             }
@@ -50,12 +52,16 @@ macro_rules! copier {
     };
 }
 
-copier!(Broken, number => match number {
-    13 => return Err(ReactError::Other("13 is not understood".to_owned())),
-    666 => panic!("666 is too much"),
-    _ => {}
-});
-copier!(Fixed, number => assert!(number > 0));
+fn check(number: i64) -> Result<(), String> {
+    match number {
+        13 => Err("13 is not understood".to_owned()),
+        666 => panic!("666 is too much"),
+        _ => Ok(()),
+    }
+}
+
+copier!(Broken, check);
+copier!(Fixed, |_| Ok::<(), String>(()));
 
 /// Beside it, one that does the same into `c-…`.
 #[process_manager(subscribes = [Counter], dispatches = [Counter])]

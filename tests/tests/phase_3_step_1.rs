@@ -1,12 +1,12 @@
 //! Phase 3 of the reference design, step 1: `CommandEnvelope` and the `ProcessManager` trait.
 
+mod common;
+
+use common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope, reserve};
+use common::shop::{Inventory, InventoryCommand, Order, OrderEvent};
 use eventfold_es::ReactError;
 use eventfold_es::prelude::*;
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::sagas::{
-    ReservationByHand, ReservationSaga, ReservationSagaEnvelope, reserve,
-};
-use eventfold_es_tests::shop::{Inventory, InventoryCommand, Order, OrderEvent};
 use serde_json::json;
 
 /// The test process manager of the document: each event is echoed as a command.

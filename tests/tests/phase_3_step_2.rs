@@ -2,14 +2,16 @@
 //!
 //! There is no catch-up to be called on its own: what it produces is seen in what is dispatched, in an `OnDemand` store.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 
+use common::sagas::{ReservationByHand, ReservationSaga, reserve};
+use common::shop::{Inventory, OrderCommand, place};
 use eventfold_es::prelude::*;
 use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, ReactError, RunMode};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::sagas::{ReservationByHand, ReservationSaga, reserve};
-use eventfold_es_tests::shop::{Inventory, OrderCommand, place};
 
 fn on_demand(base: &Path) -> AggregateStoreBuilder {
     AggregateStore::builder(base)

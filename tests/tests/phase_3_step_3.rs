@@ -1,13 +1,15 @@
 //! Phase 3 of the reference design, step 3: dispatch of commands, and the dead-letter log.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
 
+use common::sagas::{ReservationByHand, ReservationSaga, reserve};
+use common::shop::{Inventory, Order, place};
 use eventfold_es::prelude::*;
 use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, ReactError, RunMode};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::sagas::{ReservationByHand, ReservationSaga, reserve};
-use eventfold_es_tests::shop::{Inventory, Order, place};
 use serde_json::{Value, json};
 
 fn on_demand(base: &Path) -> AggregateStoreBuilder {

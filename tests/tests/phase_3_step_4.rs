@@ -1,12 +1,14 @@
 //! Phase 3 of the reference design, step 4: process managers in the builder and the store.
 
+mod common;
+
 use std::path::Path;
 
+use common::sagas::{ReservationByHand, ReservationSaga};
+use common::shop::{Inventory, Order, OrderCommand, OrderEvent, place};
 use eventfold_es::prelude::*;
 use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, RunMode};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::sagas::{ReservationByHand, ReservationSaga};
-use eventfold_es_tests::shop::{Inventory, Order, OrderCommand, OrderEvent, place};
 
 /// Confirms what is placed, in the stream that it subscribes to.
 #[process_manager(subscribes = [Order], dispatches = [Order])]

@@ -1,16 +1,19 @@
-//! Projections: what they see and in which order, and what becomes of checkpoints and events that cannot be used.
+//! Projections: what they see and in which order, and what becomes of checkpoints that cannot be used.
+
+mod common;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
+use common::counter::{Counter, CounterCommand, CounterEvent};
+use common::shop::{Order, OrderEvent, place};
+use eventfold_es::AggregateStoreBuilder;
 use eventfold_es::disk::SplitMix64;
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ProjectError, StoreError};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterEvent};
-use eventfold_es_tests::shop::{Order, OrderEvent, place};
 
 /// Everything it was shown, and a digest that depends on the order.
 #[projection(subscribes = [Counter])]
@@ -166,6 +169,41 @@ async fn incremental_and_rebuilt_agree() -> TestResult {
     Ok(())
 }
 
+/// How often [`Impure`] was shown an event.
+static SHOWN: AtomicU64 = AtomicU64::new(0);
+
+/// Its state depends on when it was built, which no projection should: it tells whether it was.
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Impure {
+    built_at: Vec<u64>,
+}
+
+impl Project<Counter> for Impure {
+    fn project(&mut self, _: &CounterEvent, _: &EventContext<'_>) {
+        self.built_at.push(SHOWN.fetch_add(1, Ordering::Relaxed));
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_folds_every_event_again_and_nothing_else_does() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let open = || with(base.path()).projection::<Impure>().open();
+    let store = open().await?;
+    for number in 0..3 {
+        add(&store, "c", number).await?;
+    }
+    for _ in 0..2 {
+        assert_eq!(store.projection::<Impure>().await?.built_at, [0, 1, 2]);
+    }
+    store.close().await?;
+    let store = open().await?;
+    assert_eq!(store.projection::<Impure>().await?.built_at, [0, 1, 2]);
+    store.rebuild_projection::<Impure>().await?;
+    assert_eq!(store.projection::<Impure>().await?.built_at, [3, 4, 5]);
+    Ok(())
+}
+
 fn checkpoint(base: &Path) -> PathBuf {
     base.join("projections/total/checkpoint.json")
 }
@@ -261,155 +299,6 @@ async fn changed_subscriptions_build_a_projection_anew() -> TestResult {
     let store = with(base.path()).open().await?;
     assert_eq!(store.projection::<Total>().await?.sum, 5);
     Ok(())
-}
-
-/// Two versions of one program: the first cannot fold 13 and panics at 666.
-macro_rules! picky {
-    ($name:ident, $number:ident => $check:expr) => {
-        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-        struct $name(Vec<i64>);
-
-        impl Projection for $name {
-            const NAME: &'static str = "picky";
-
-            fn subscriptions(&self) -> &'static [&'static str] {
-                &[Counter::AGGREGATE_TYPE]
-            }
-
-            fn apply(
-                &mut self,
-                _aggregate_type: &str,
-                _stream_id: &str,
-                event: &RecordedEvent,
-            ) -> Result<(), ProjectError> {
-                if let CounterEvent::Added($number) = CounterEvent::from_event(event)? {
-                    self.0.push($number);
-                    $check;
-                }
-                Ok(())
-            }
-        }
-    };
-}
-
-picky!(Picky, number => match number {
-    13 => return Err(ProjectError::Other("13 is not understood".to_owned())),
-    666 => panic!("666 is too much"),
-    _ => {}
-});
-picky!(Patient, number => assert!(number > 0));
-
-#[tokio::test]
-async fn an_event_that_cannot_be_folded_is_named_and_folded_after_the_fix() -> TestResult {
-    for (bad, why) in [(13, "13 is not understood"), (666, "666 is too much")] {
-        let base = tempfile::tempdir()?;
-        let open = || with(base.path()).projection::<Picky>().open();
-        let store = open().await?;
-        add(&store, "c", 1).await?;
-        assert_eq!(store.projection::<Picky>().await?, Picky(vec![1]));
-        add(&store, "c", 2).await?;
-        add(&store, "d", bad).await?;
-        add(&store, "d", 4).await?;
-        for attempt in 0..3 {
-            let rebuilt = store.rebuild_projection::<Picky>().await.err();
-            let read = store.projection::<Picky>().await.err();
-            for error in [rebuilt, read].into_iter().map(Option::unwrap) {
-                match &error {
-                    StoreError::Projection { name, position, .. } => {
-                        assert_eq!((name.as_str(), *position), ("picky", 3));
-                    }
-                    StoreError::Panicked { .. } => assert_eq!(bad, 666),
-                    other => panic!("{other:?} at attempt {attempt}"),
-                }
-                let text = error.to_string();
-                for part in ["the projection `picky`", "position 3", why] {
-                    assert!(text.contains(part), "{text}");
-                }
-            }
-            // Others go on.
-            assert_eq!(store.projection::<Total>().await?.sum, 7 + bad);
-        }
-        store.close().await?;
-
-        let store = with(base.path()).projection::<Patient>().open().await?;
-        let folded = store.projection::<Patient>().await?;
-        assert_eq!(folded, Patient(vec![1, 2, bad, 4]), "each once");
-    }
-    Ok(())
-}
-
-/// A newer version of the program has written an event that this one does not know.
-#[tokio::test]
-async fn an_event_of_a_newer_version_says_what_to_do() -> TestResult {
-    let base = tempfile::tempdir()?;
-    let store = with(base.path()).open().await?;
-    add(&store, "c", 1).await?;
-    store.close().await?;
-
-    let store = newer::open(base.path()).await?;
-    store
-        .send("c", newer::Command::Double, CommandContext::default())
-        .await?;
-    store.close().await?;
-
-    let store = with(base.path()).open().await?;
-    let error = store.projection::<Total>().await.unwrap_err().to_string();
-    for part in [
-        "the projection `total`",
-        "position 2",
-        "`Doubled`",
-        "update this program",
-    ] {
-        assert!(error.contains(part), "{error}");
-    }
-    let error = store
-        .get::<Counter>("c")
-        .await?
-        .state()
-        .await
-        .unwrap_err()
-        .to_string();
-    for part in [
-        "`c` of `counter`",
-        "event 2",
-        "`Doubled`",
-        "update this program",
-    ] {
-        assert!(error.contains(part), "{error}");
-    }
-    Ok(())
-}
-
-mod newer {
-    use eventfold_es::prelude::*;
-
-    #[derive(Debug, Clone, Serialize, Deserialize)]
-    pub enum Command {
-        Double,
-    }
-
-    #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
-    #[serde(tag = "type", content = "data")]
-    pub enum Event {
-        Added(i64),
-        Doubled,
-    }
-
-    #[aggregate(name = "counter", command = Command, event = Event, error = std::convert::Infallible)]
-    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-    pub struct NewCounter;
-
-    impl Decider for NewCounter {
-        fn decide(&self, _: Command) -> Result<Vec<Event>, std::convert::Infallible> {
-            Ok(vec![Event::Doubled])
-        }
-
-        fn evolve(&mut self, _: &Event) {}
-    }
-
-    pub async fn open(base: &std::path::Path) -> Result<AggregateStore, eventfold_es::OpenError> {
-        AggregateStore::open(base).await
-    }
 }
 
 #[tokio::test]

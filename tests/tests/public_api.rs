@@ -1,10 +1,14 @@
 //! What users rely on without calling it: auto traits, error types and their texts, examples in the documentation.
 
+mod common;
+
 use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
+use common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
+use common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope};
 use eventfold_es::prelude::*;
 use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
@@ -13,8 +17,6 @@ use eventfold_es::{
     StoreError,
 };
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterError, CounterEvent};
-use eventfold_es_tests::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope};
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
 

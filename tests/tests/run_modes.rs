@@ -1,14 +1,16 @@
 //! When process managers react, and who waits for them.
 
+mod common;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use common::counter::{Counter, CounterCommand, CounterEvent};
 use eventfold_es::prelude::*;
 use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, Reactions, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterEvent};
 
 /// Sends what is added to `a-…` on to `b-…`, and so on: three process managers, each reacting to what the one before caused.
 macro_rules! relay {

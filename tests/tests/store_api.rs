@@ -1,11 +1,13 @@
 //! What a program asks of a store beside executing commands: listing, reading, injecting, contexts, routing by type.
 
+mod common;
+
+use common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
+use common::sagas::{ReservationByHand, ReservationSaga};
+use common::shop::{Inventory, Order, OrderCommand, OrderError, OrderEvent, place};
 use eventfold_es::prelude::*;
 use eventfold_es::{CommandBus, DispatchError, ExecuteError, InjectOptions, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::counter::{Counter, CounterCommand, CounterError, CounterEvent};
-use eventfold_es_tests::sagas::{ReservationByHand, ReservationSaga};
-use eventfold_es_tests::shop::{Inventory, Order, OrderCommand, OrderError, OrderEvent, place};
 use serde_json::json;
 
 fn context() -> CommandContext {

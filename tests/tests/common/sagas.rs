@@ -1,9 +1,9 @@
-//! Process managers over the [shop](crate::shop), declared with the macro and written by hand.
+//! Process managers over the [shop](super::shop), declared with the macro and written by hand.
 
 use eventfold_es::ReactError;
 use eventfold_es::prelude::*;
 
-use crate::shop::{Inventory, InventoryCommand, Order, OrderEvent};
+use super::shop::{Inventory, InventoryCommand, Order, OrderEvent};
 
 /// Reserves what is ordered.
 #[process_manager(subscribes = [Order], dispatches = [Inventory])]
