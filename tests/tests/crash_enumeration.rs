@@ -82,8 +82,9 @@ fn crash_enumeration() {
 
 impl Workload {
     fn check(self) -> Check {
-        Check {
-            process_managers: matches!(self, Self::ProcessManagers | Self::Reopened),
+        match self {
+            Self::ProcessManagers | Self::Reopened => Check::PROCESS_MANAGERS,
+            Self::Commands | Self::HotAggregate | Self::OddIds => Check::AGGREGATES,
         }
     }
 }

@@ -12,8 +12,7 @@ use eventfold_es::disk::{
 };
 use eventfold_es::{AggregateStore, CommandContext, ExecuteError, Reactions, RunMode, StoreError};
 use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand, Refused};
-use eventfold_es_tests::crash::{Check, Client, Expected, builder, check, scratch};
-use tempfile::TempDir;
+use eventfold_es_tests::crash::{Bench, Check, Client, Expected, Fixture, builder, check, scratch};
 
 const FAILURES: [Failure; 5] = [
     Failure::EIO,
@@ -24,9 +23,6 @@ const FAILURES: [Failure; 5] = [
 ];
 /// Nothing here takes so long, unless it never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
-const WITH_PROCESS_MANAGERS: Check = Check {
-    process_managers: true,
-};
 
 fn is_journal(path: &Path) -> bool {
     path.ends_with("meta/journal/app.jsonl")
@@ -34,53 +30,6 @@ fn is_journal(path: &Path) -> bool {
 
 fn is_stream(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "streams")
-}
-
-fn faulty() -> FaultyDisk {
-    FaultyDisk::new(Arc::new(SystemDisk))
-}
-
-/// A store on a disk that can fail, and what was told about it.
-struct Bench {
-    place: TempDir,
-    disk: FaultyDisk,
-    expected: Arc<Mutex<Expected>>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self {
-            place: scratch(),
-            disk: faulty(),
-            expected: Arc::default(),
-        }
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.place.path().join("store")
-    }
-
-    async fn open(&self, mode: RunMode) -> Result<AggregateStore, eventfold_es::OpenError> {
-        let builder = builder(&self.path(), Arc::new(self.disk.clone()), true);
-        builder.run_mode(mode).open().await
-    }
-
-    fn client(&self, store: &AggregateStore) -> Client {
-        let expected = Arc::clone(&self.expected);
-        Client::new(store, move |note| {
-            expected.lock().unwrap().take(note.clone())
-        })
-    }
-
-    fn expected(&self) -> Expected {
-        self.expected.lock().unwrap().clone()
-    }
-
-    /// Opens it again without faults and compares it with what was told.
-    async fn check(&self) -> Result<(), String> {
-        self.disk.clear();
-        check(&self.path(), &self.expected(), WITH_PROCESS_MANAGERS).await
-    }
 }
 
 /// Opens, commands and closes; what the store says on the way must be consistent.
@@ -96,7 +45,7 @@ async fn workload(bench: &Bench) -> Result<(), String> {
     let client = bench.client(&store);
     let mut is_poisoned = false;
     let mut failures = 0;
-    for (tag, id) in (1..).zip(["a", "a", "b", "a", "b"]) {
+    for (tag, id) in (101..).zip(["a", "a", "b", "a", "b"]) {
         let done = client.put(id, tag, 2).await;
         is_poisoned |= consistent(&done, is_poisoned)?;
         failures += usize::from(done.is_err() && !is_poisoned);
@@ -165,10 +114,21 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn every_call_fails_once() {
-    let bench = Bench::new();
-    runtime().block_on(workload(&bench)).unwrap();
-    let calls = bench.disk.calls();
-    runtime().block_on(bench.check()).unwrap();
+    every_call_of(Bench::default);
+}
+
+/// Also those of opening a directory with an incomplete last batch, and commits to write again.
+#[test]
+fn every_call_fails_once_after_a_kill() {
+    let fixture = runtime().block_on(Fixture::torn());
+    every_call_of(|| Bench::of(&fixture));
+}
+
+fn every_call_of(bench: impl Fn() -> Bench + Sync) {
+    let whole = bench();
+    runtime().block_on(workload(&whole)).unwrap();
+    let calls = whole.disk.calls();
+    runtime().block_on(whole.check()).unwrap();
     let cases: Vec<_> = (0..calls)
         .flat_map(|n| FAILURES.map(|failure| (n, failure)))
         .collect();
@@ -179,7 +139,7 @@ fn every_call_fails_once() {
             scope.spawn(|| {
                 let runtime = runtime();
                 while let Some((n, failure)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let bench = Bench::new();
+                    let bench = bench();
                     bench.disk.inject(Fault::once(*n, *failure));
                     let checked = runtime.block_on(async {
                         let checked = async {
@@ -215,7 +175,7 @@ fn every_call_fails_once() {
 /// A retry after a failed sync used to apply a command twice: the error said "not stored", and it was.
 #[tokio::test]
 async fn a_failed_sync_leaves_the_outcome_unknown_and_poisons() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let store = bench.open(RunMode::OnDemand).await.unwrap();
     let client = bench.client(&store);
     client.put("a", 1, 4).await.unwrap();
@@ -257,7 +217,7 @@ async fn a_failed_sync_leaves_the_outcome_unknown_and_poisons() {
 async fn what_was_decided_on_a_failed_commit_fails_with_it() {
     for n in 0..12 {
         for failure in [Failure::EIO, Failure::ENOSPC] {
-            let bench = Bench::new();
+            let bench = Bench::default();
             let store = bench.open(RunMode::OnDemand).await.unwrap();
             let operation = if n % 2 == 0 {
                 Operation::SyncData
@@ -293,7 +253,7 @@ async fn what_was_decided_on_a_failed_commit_fails_with_it() {
 /// The disk is full, and later it is not: no command is half stored, none is lost, and nobody has to open the store again.
 #[tokio::test]
 async fn a_full_disk_refuses_until_there_is_room() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let store = bench.open(RunMode::Inline).await.unwrap();
     let client = bench.client(&store);
     client.put("a", 2, 4).await.unwrap();
@@ -348,7 +308,7 @@ async fn read_back_tags(store: &AggregateStore, id: &str, expected: &Expected) {
 /// once.
 #[tokio::test]
 async fn reactions_are_retried_when_there_is_room() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let store = bench.open(RunMode::OnDemand).await.unwrap();
     let client = bench.client(&store);
     for tag in 1..=6 {
@@ -395,7 +355,7 @@ async fn reactions_are_retried_when_there_is_room() {
 /// Stream files are written after the answer: when they cannot be, nothing is lost and nothing is read that is old.
 #[tokio::test]
 async fn stream_files_that_cannot_be_written_lag_behind() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let store = bench.open(RunMode::Inline).await.unwrap();
     let client = bench.client(&store);
     client.put("a", 2, 1).await.unwrap();
@@ -420,7 +380,7 @@ async fn stream_files_that_cannot_be_written_lag_behind() {
 /// `close` waited for ever and the directory stayed locked. What is missing in those files is in the journal.
 #[tokio::test]
 async fn closing_does_not_wait_for_files_that_cannot_be_written() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let store = bench.open(RunMode::Inline).await.unwrap();
     let client = bench.client(&store);
     client.put("a", 2, 1).await.unwrap();
@@ -452,7 +412,7 @@ async fn a_power_loss_after_a_failed_sync() {
         Survival::Random(2),
     ] {
         let (place, second) = (scratch(), scratch());
-        let faults = faulty();
+        let faults = FaultyDisk::new(Arc::new(SystemDisk));
         let disk = RecordingDisk::new(place.path())
             .unwrap()
             .over(Arc::new(faults.clone()));
@@ -486,7 +446,7 @@ async fn a_power_loss_after_a_failed_sync() {
         image.materialise(&root).unwrap();
         let expected = Expected::of(recording.marks());
         assert!(expected.kept.contains(&6));
-        check(&root.join("store"), &expected, WITH_PROCESS_MANAGERS)
+        check(&root.join("store"), &expected, Check::PROCESS_MANAGERS)
             .await
             .unwrap_or_else(|reason| panic!("{survival:?}: {reason}"));
         drop(client);
@@ -497,8 +457,8 @@ async fn a_power_loss_after_a_failed_sync() {
 /// Reactions of a command are told beside its answer: one that waits for them while nothing can be written is not refused.
 #[tokio::test]
 async fn a_command_whose_reactions_cannot_be_written_is_acknowledged() {
-    let bench = Bench::new();
-    let builder = builder(&bench.path(), Arc::new(bench.disk.clone()), true);
+    let bench = Bench::default();
+    let builder = builder(&bench.store(), Arc::new(bench.disk.clone()), true);
     let store = builder
         .reaction_timeout(Duration::from_millis(50))
         .open()

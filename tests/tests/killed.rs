@@ -50,10 +50,11 @@ fn killed() {
         let copy = copies.fresh();
         let image = CrashImage::read(place.path()).unwrap();
         image.materialise(&copy).unwrap();
-        let how = Check {
-            process_managers: true,
-        };
-        let checked = runtime.block_on(check(&copy.join("store"), &expected, how));
+        let checked = runtime.block_on(check(
+            &copy.join("store"),
+            &expected,
+            Check::PROCESS_MANAGERS,
+        ));
         if let Err(reason) = checked {
             panic!(
                 "seed {seed}, kill {kill}: {reason}; see {}",

@@ -5,10 +5,6 @@ use eventfold_es::RunMode;
 use eventfold_es::disk::{CrashImage, RecordingDisk, Survival};
 use eventfold_es_tests::crash::{Check, Client, Expected, check, open_on, scratch};
 
-const HOW: Check = Check {
-    process_managers: false,
-};
-
 #[tokio::test]
 async fn killed_while_it_is_created() {
     let place = scratch();
@@ -38,7 +34,12 @@ async fn killed_while_it_is_created() {
         let image = CrashImage::power_loss(&recording, &Survival::Nothing).unwrap();
         image.materialise(after.path()).unwrap();
         let expected = Expected::of(recording.marks());
-        let checked = check(&after.path().join("a/b/store"), &expected, HOW).await;
+        let checked = check(
+            &after.path().join("a/b/store"),
+            &expected,
+            Check::AGGREGATES,
+        )
+        .await;
         checked.unwrap_or_else(|reason| panic!("killed after {k} operations: {reason}"));
         drop(client);
         store.close().await.unwrap();

@@ -12,9 +12,6 @@ use eventfold_es_tests::crash::{Check, Client, Fixture, builder, check, scratch}
 
 const JOURNAL: &str = "meta/journal/app.jsonl";
 const CHECKPOINT: &str = "meta/checkpoint.json";
-const WITH_PROCESS_MANAGERS: Check = Check {
-    process_managers: true,
-};
 
 async fn open(store: &Path) -> Result<AggregateStore, OpenError> {
     let builder = builder(store, Arc::new(SystemDisk), true);
@@ -22,7 +19,7 @@ async fn open(store: &Path) -> Result<AggregateStore, OpenError> {
 }
 
 async fn assert_whole(fixture: &Fixture) {
-    let checked = check(&fixture.store(), &fixture.expected, WITH_PROCESS_MANAGERS).await;
+    let checked = check(&fixture.store(), &fixture.expected, Check::PROCESS_MANAGERS).await;
     checked.unwrap();
 }
 
@@ -34,7 +31,7 @@ async fn assert_rebuilt(fixture: &Fixture, what: &str) {
     let report = store.run_process_managers().await.unwrap();
     assert_eq!(report, ProcessManagerReport::default(), "{what}");
     store.close().await.unwrap();
-    let checked = check(&fixture.store(), &fixture.expected, WITH_PROCESS_MANAGERS).await;
+    let checked = check(&fixture.store(), &fixture.expected, Check::PROCESS_MANAGERS).await;
     checked.unwrap_or_else(|reason| panic!("{what}: {reason}"));
 }
 

@@ -16,6 +16,12 @@ pub struct Fixture {
 }
 
 impl Fixture {
+    /// A store that is not there yet.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::of(&Recording::default())
+    }
+
     /// A store that was closed.
     pub async fn closed() -> Self {
         let recording = record().await;

@@ -2,6 +2,7 @@
 //! of a directory after a crash.
 
 mod audit;
+mod bench;
 mod check;
 pub mod domain;
 mod enumerate;
@@ -11,6 +12,7 @@ mod place;
 mod workload;
 
 pub use audit::{Audit, audit};
+pub use bench::Bench;
 pub use check::{Check, check};
 pub use enumerate::{Campaign, Totals};
 pub use fixture::Fixture;
