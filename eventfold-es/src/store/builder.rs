@@ -228,7 +228,7 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the directory as it was or recovered, and releases it.
+    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
         // Panics without a timer; the first command that waits would otherwise, when it is already stored.
         drop(tokio::time::sleep(Duration::ZERO));
