@@ -7,7 +7,11 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{GenericParam, Generics, WherePredicate, parse_quote};
 
+use crate::aggregate::model as aggregate;
+use crate::domain_event::model as domain_event;
 use crate::path::{CratePath, Entry};
+use crate::process_manager::model as process_manager;
+use crate::projection::model as projection;
 
 /// A type that may be generic.
 struct Stub<'a> {
@@ -65,8 +69,8 @@ fn mention(entries: &[Entry]) -> TokenStream {
     quote!(const _: ::std::marker::PhantomData<(#(#entries,)*)> = ::std::marker::PhantomData;)
 }
 
-pub(crate) fn aggregate(model: &crate::aggregate::Model) -> TokenStream {
-    let crate::aggregate::Model {
+pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
+    let aggregate::Model {
         ident,
         generics,
         command,
@@ -112,8 +116,8 @@ pub(crate) fn aggregate(model: &crate::aggregate::Model) -> TokenStream {
     }
 }
 
-pub(crate) fn process_manager(model: &crate::process_manager::Model) -> TokenStream {
-    let crate::process_manager::Model {
+pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
+    let process_manager::Model {
         ident,
         generics,
         vis,
@@ -182,8 +186,8 @@ pub(crate) fn process_manager(model: &crate::process_manager::Model) -> TokenStr
     }
 }
 
-pub(crate) fn projection(model: &crate::projection::Model) -> TokenStream {
-    let crate::projection::Model {
+pub(crate) fn projection(model: &projection::Model) -> TokenStream {
+    let projection::Model {
         ident,
         generics,
         subscribes,
@@ -224,8 +228,8 @@ pub(crate) fn projection(model: &crate::projection::Model) -> TokenStream {
     }
 }
 
-pub(crate) fn domain_event(model: &crate::domain_event::Model) -> TokenStream {
-    let crate::domain_event::Model {
+pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
+    let domain_event::Model {
         ident,
         generics,
         krate,

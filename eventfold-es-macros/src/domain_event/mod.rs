@@ -1,12 +1,12 @@
 //! `#[derive(DomainEvent)]`.
 
 mod expand;
-mod model;
+pub(crate) mod model;
 mod serde_attributes;
 
 use proc_macro2::TokenStream;
 
-pub(crate) use model::Model;
+use model::Model;
 
 use crate::diagnostics::Diagnostics;
 use crate::fallback;

@@ -1,11 +1,11 @@
 //! `#[process_manager]`.
 
 mod expand;
-mod model;
+pub(crate) mod model;
 
 use proc_macro2::TokenStream;
 
-pub(crate) use model::Model;
+use model::Model;
 
 use crate::diagnostics::Diagnostics;
 use crate::fallback;

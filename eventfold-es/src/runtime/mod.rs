@@ -8,6 +8,7 @@ mod guarded;
 mod process_manager;
 mod projection;
 mod reactions;
+mod routes;
 mod saved_state;
 mod staging;
 mod types;
@@ -22,8 +23,9 @@ pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub};
+pub(crate) use routes::Routes;
 pub(crate) use saved_state::initial_progress;
-pub(crate) use types::{AggregateTypes, Routes, check_id};
+pub(crate) use types::{AggregateTypes, check_id};
 
 use crate::journal::Journal;
 
@@ -31,5 +33,6 @@ use crate::journal::Journal;
 pub(crate) struct Runtime {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) types: AggregateTypes,
+    pub(crate) routes: Routes,
     pub(crate) reactions: Arc<ReactionHub>,
 }

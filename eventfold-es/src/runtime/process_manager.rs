@@ -10,8 +10,9 @@ use super::Runtime;
 use super::end::End;
 use super::guarded::guard;
 use super::reactions::DurableReaction;
+use super::routes::Stage;
 use super::saved_state::encode_state;
-use super::staging::{Letter, Stage, Targets, load_targets};
+use super::staging::{Letter, Targets, load_targets};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
@@ -275,10 +276,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let state = encode_state(&self.state).map_err(parked)?;
         let progress = Progress { position, state };
-        let types = &self.context.runtime.types;
+        let Runtime { types, routes, .. } = &*self.context.runtime;
         let letters: Vec<_> = envelopes
             .into_iter()
-            .map(|envelope| match envelope.route(Stage(types)) {
+            .map(|envelope| match envelope.route(Stage { types, routes }) {
                 Ok(staged) => Letter::Staged(staged),
                 Err(undeliverable) => Letter::Dead(undeliverable),
             })

@@ -11,7 +11,7 @@ use super::cell::{Cell, LockedCell};
 use super::cells::AggregateCells;
 use super::types::{AggregateTypes, check_id};
 use crate::command::CommandContext;
-use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope, Router};
+use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::StoreError;
 use crate::journal::{Outcome, ProposedAppend, StreamId};
 
@@ -74,21 +74,6 @@ pub(super) trait LockedTarget {
     fn proposed(&self) -> Option<ProposedAppend>;
 
     fn handed_over(&mut self, outcome: &Arc<Outcome>);
-}
-
-/// Routes the envelopes of a reaction.
-pub(super) struct Stage<'a>(pub(super) &'a AggregateTypes);
-
-impl Router for Stage<'_> {
-    type Routed = Result<Staged, Box<Undeliverable>>;
-
-    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
-        stage(self.0, envelope)
-    }
-
-    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
-        self.0.route(envelope)
-    }
 }
 
 pub(super) fn stage<A: DispatchTarget>(

@@ -7,10 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::cells::{AggregateCells, Sweep};
-use super::staging::{Staged, Undeliverable, stage};
 use crate::aggregate::Aggregate;
-use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
-use crate::error::{DispatchError, StoreError};
+use crate::error::StoreError;
 use crate::journal::Journal;
 use crate::names;
 
@@ -35,14 +33,9 @@ pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError>
     })
 }
 
-/// Turns an erased envelope into a command for the type it names.
-type Route = fn(&AggregateTypes, CommandEnvelope) -> Result<Staged, Box<Undeliverable>>;
-
 pub(crate) struct AggregateTypes {
     journal: Arc<dyn Journal>,
     known: Mutex<HashMap<&'static str, Known>>,
-    /// The types that erased envelopes can name.
-    routes: HashMap<&'static str, Route>,
 }
 
 struct Known {
@@ -52,58 +45,12 @@ struct Known {
     sweep: Arc<dyn Sweep>,
 }
 
-/// Takes the stored name of a target for its type.
-type Claim = fn(&AggregateTypes) -> Result<(), StoreError>;
-
-/// The dispatch targets, collected while a store is configured.
-#[derive(Default)]
-pub(crate) struct Routes {
-    routes: HashMap<&'static str, Route>,
-    claims: Vec<Claim>,
-}
-
-impl Routes {
-    pub(crate) fn add<A: DispatchTarget>(&mut self) {
-        self.routes.insert(A::AGGREGATE_TYPE, route::<A>);
-        self.claims.push(|types| types.cells::<A>().map(drop));
-    }
-}
-
-fn route<A: DispatchTarget>(
-    types: &AggregateTypes,
-    envelope: CommandEnvelope,
-) -> Result<Staged, Box<Undeliverable>> {
-    match serde_json::from_value(envelope.command.clone()) {
-        Ok(command) => {
-            let envelope = Envelope::<A>::new(envelope.instance_id, command, envelope.context);
-            stage(types, envelope)
-        }
-        Err(source) => {
-            let error = DispatchError::Deserialization {
-                aggregate_type: A::AGGREGATE_TYPE.to_owned(),
-                source,
-            };
-            Err(Undeliverable::new(envelope, error.to_string()))
-        }
-    }
-}
-
 impl AggregateTypes {
-    /// The types of a store; the names of all targets are theirs from the beginning.
-    ///
-    /// # Errors
-    ///
-    /// As [`cells`](Self::cells).
-    pub(crate) fn new(journal: Arc<dyn Journal>, routes: Routes) -> Result<Self, StoreError> {
-        let types = Self {
+    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
+        Self {
             journal,
             known: Mutex::default(),
-            routes: routes.routes,
-        };
-        for claim in routes.claims {
-            claim(&types)?;
         }
-        Ok(types)
     }
 
     /// The cells of `A`; an error if its name cannot be stored or belongs to another type.
@@ -146,17 +93,6 @@ impl AggregateTypes {
         Arc::clone(&known.cells)
             .downcast()
             .map_err(|_| invalid("its cells have another type".to_owned()))
-    }
-
-    /// Routes an erased envelope by the name of its target.
-    pub(super) fn route(&self, envelope: CommandEnvelope) -> Result<Staged, Box<Undeliverable>> {
-        match self.routes.get(envelope.aggregate_type.as_str()) {
-            Some(route) => route(self, envelope),
-            None => {
-                let error = DispatchError::UnknownAggregateType(envelope.aggregate_type.clone());
-                Err(Undeliverable::new(envelope, error.to_string()))
-            }
-        }
     }
 
     /// Evicts the aggregates that were idle for `timeout`.

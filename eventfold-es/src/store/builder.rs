@@ -278,8 +278,11 @@ impl AggregateStoreBuilder {
                 })
                 .collect(),
         ));
+        let types = AggregateTypes::new(Arc::clone(&journal));
+        self.targets.routes.claim_names(&types)?;
         let runtime = Arc::new(Runtime {
-            types: AggregateTypes::new(Arc::clone(&journal), self.targets.routes)?,
+            types,
+            routes: self.targets.routes,
             journal,
             reactions,
         });

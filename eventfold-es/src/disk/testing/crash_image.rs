@@ -3,10 +3,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::model::{DiskModel, LogError};
-use super::recording::Recording;
-use super::survival::Survival;
-
 /// The directories and files that a crash left behind, by path relative to the recorded directory.
 ///
 /// Two equal images need to be checked only once, which is why they can be compared and hashed.
@@ -50,25 +46,6 @@ pub struct CrashImage {
 impl CrashImage {
     pub(super) fn new(entries: BTreeMap<PathBuf, Option<Vec<u8>>>) -> Self {
         Self { entries }
-    }
-
-    /// What the next process finds after a kill at the end of the recording. Cut the recording with [`Recording::until`]
-    /// for a kill within it.
-    ///
-    /// # Errors
-    ///
-    /// If the recording contradicts itself.
-    pub fn killed(recording: &Recording) -> Result<Self, LogError> {
-        Ok(DiskModel::replay(recording.ops())?.page_cache())
-    }
-
-    /// What is there after a power loss at the end of the recording.
-    ///
-    /// # Errors
-    ///
-    /// If the recording contradicts itself.
-    pub fn power_loss(recording: &Recording, survival: &Survival) -> Result<Self, LogError> {
-        Ok(DiskModel::replay(recording.ops())?.after_power_loss(survival))
     }
 
     /// What a directory holds.

@@ -5,6 +5,7 @@ use super::crash_image::CrashImage;
 use super::namespace::{Namespace, Node};
 use super::op::{DiskOp, FileId};
 use super::pages::FilePages;
+use super::recording::Recording;
 use super::survival::{Pick, Survival};
 
 /// An operation that cannot follow those before it; a recording never holds one.
@@ -201,6 +202,27 @@ impl DiskModel {
 
     fn file(&mut self, file: FileId) -> Result<&mut FilePages, &'static str> {
         self.files.get_mut(&file).ok_or("no such file was created")
+    }
+}
+
+impl CrashImage {
+    /// What the next process finds after a kill at the end of the recording. Cut the recording with [`Recording::until`]
+    /// for a kill within it.
+    ///
+    /// # Errors
+    ///
+    /// If the recording contradicts itself.
+    pub fn killed(recording: &Recording) -> Result<Self, LogError> {
+        Ok(DiskModel::replay(recording.ops())?.page_cache())
+    }
+
+    /// What is there after a power loss at the end of the recording.
+    ///
+    /// # Errors
+    ///
+    /// If the recording contradicts itself.
+    pub fn power_loss(recording: &Recording, survival: &Survival) -> Result<Self, LogError> {
+        Ok(DiskModel::replay(recording.ops())?.after_power_loss(survival))
     }
 }
 

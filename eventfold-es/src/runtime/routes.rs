@@ -1,0 +1,81 @@
+//! Where the commands of process managers go: typed ones to their type, erased ones to the type that is registered under the
+//! name they carry.
+
+use std::collections::HashMap;
+
+use super::staging::{Staged, Undeliverable, stage};
+use super::types::AggregateTypes;
+use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope, Router};
+use crate::error::{DispatchError, StoreError};
+
+/// Turns an erased envelope into a command for the type it names.
+type Route = fn(&AggregateTypes, CommandEnvelope) -> Result<Staged, Box<Undeliverable>>;
+
+/// Takes the stored name of a target for its type.
+type Claim = fn(&AggregateTypes) -> Result<(), StoreError>;
+
+/// The dispatch targets of a store.
+#[derive(Default)]
+pub(crate) struct Routes {
+    routes: HashMap<&'static str, Route>,
+    claims: Vec<Claim>,
+}
+
+impl Routes {
+    pub(crate) fn add<A: DispatchTarget>(&mut self) {
+        self.routes.insert(A::AGGREGATE_TYPE, route::<A>);
+        self.claims.push(|types| types.cells::<A>().map(drop));
+    }
+
+    /// Gives the names of all targets to their types.
+    ///
+    /// # Errors
+    ///
+    /// As [`AggregateTypes::cells`].
+    pub(crate) fn claim_names(&self, types: &AggregateTypes) -> Result<(), StoreError> {
+        self.claims.iter().try_for_each(|claim| claim(types))
+    }
+}
+
+fn route<A: DispatchTarget>(
+    types: &AggregateTypes,
+    envelope: CommandEnvelope,
+) -> Result<Staged, Box<Undeliverable>> {
+    match serde_json::from_value(envelope.command.clone()) {
+        Ok(command) => {
+            let envelope = Envelope::<A>::new(envelope.instance_id, command, envelope.context);
+            stage(types, envelope)
+        }
+        Err(source) => {
+            let error = DispatchError::Deserialization {
+                aggregate_type: A::AGGREGATE_TYPE.to_owned(),
+                source,
+            };
+            Err(Undeliverable::new(envelope, error.to_string()))
+        }
+    }
+}
+
+/// Routes one envelope of a reaction.
+pub(super) struct Stage<'a> {
+    pub(super) types: &'a AggregateTypes,
+    pub(super) routes: &'a Routes,
+}
+
+impl Router for Stage<'_> {
+    type Routed = Result<Staged, Box<Undeliverable>>;
+
+    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
+        stage(self.types, envelope)
+    }
+
+    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
+        match self.routes.routes.get(envelope.aggregate_type.as_str()) {
+            Some(route) => route(self.types, envelope),
+            None => {
+                let error = DispatchError::UnknownAggregateType(envelope.aggregate_type.clone());
+                Err(Undeliverable::new(envelope, error.to_string()))
+            }
+        }
+    }
+}
