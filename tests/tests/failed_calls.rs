@@ -7,12 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use eventfold_es::disk::{
-    CrashImage, Failure, Fault, FaultyDisk, Operation, RecordingDisk, Survival, SystemDisk,
-};
+use eventfold_es::disk::{Failure, Fault, Operation};
 use eventfold_es::{AggregateStore, CommandContext, ExecuteError, Reactions, RunMode, StoreError};
 use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand, Refused};
-use eventfold_es_tests::crash::{Bench, Check, Client, Expected, Fixture, builder, check, scratch};
+use eventfold_es_tests::crash::{Bench, Expected, Fixture, builder};
 
 const FAILURES: [Failure; 5] = [
     Failure::EIO,
@@ -352,6 +350,28 @@ async fn reactions_are_retried_when_there_is_room() {
     bench.check().await.unwrap();
 }
 
+/// A reaction that fails takes those behind it along, also where they have no aggregate in common: otherwise the progress of
+/// the process manager passes it.
+#[tokio::test]
+async fn a_failed_reaction_is_not_passed_by_those_behind_it() {
+    for n in 0..8 {
+        let bench = Bench::default();
+        let store = bench.open(RunMode::OnDemand).await.unwrap();
+        let client = bench.client(&store);
+        for tag in (2..=24).step_by(2) {
+            client.put("a", tag, 1).await.unwrap();
+        }
+        let fault = Fault::once(n, Failure::ENOSPC).on(&[Operation::Write]);
+        bench.disk.inject(fault.at(is_journal));
+        let run = tokio::time::timeout(PATIENCE, store.run_process_managers());
+        let report = run.await.unwrap().unwrap();
+        assert_eq!((report.dispatched, report.dead_lettered), (48, 12), "{n}");
+        drop(client);
+        store.close().await.unwrap();
+        bench.check().await.unwrap();
+    }
+}
+
 /// Stream files are written after the answer: when they cannot be, nothing is lost and nothing is read that is old.
 #[tokio::test]
 async fn stream_files_that_cannot_be_written_lag_behind() {
@@ -398,60 +418,6 @@ async fn closing_does_not_wait_for_files_that_cannot_be_written() {
     assert_eq!(store.read_events("ledger", "b").await.unwrap().len(), 2);
     store.close().await.unwrap();
     bench.check().await.unwrap();
-}
-
-/// On Linux a failed sync marks pages clean that were never written, so that a later sync succeeds and keeps nothing. What
-/// was unsynced then must be written again before anything counts as durable.
-#[tokio::test]
-async fn a_power_loss_after_a_failed_sync() {
-    for survival in [
-        Survival::All,
-        Survival::Nothing,
-        Survival::LengthsOnly,
-        Survival::Random(1),
-        Survival::Random(2),
-    ] {
-        let (place, second) = (scratch(), scratch());
-        let faults = FaultyDisk::new(Arc::new(SystemDisk));
-        let disk = RecordingDisk::new(place.path())
-            .unwrap()
-            .over(Arc::new(faults.clone()));
-        let path = place.path().join("store");
-        let store = builder(&path, Arc::new(disk.clone()), true)
-            .open()
-            .await
-            .unwrap();
-        let client = Client::recorded(&store, &disk);
-        client.put("a", 2, 4).await.unwrap();
-        faults.inject(
-            Fault::once(0, Failure::EIO)
-                .on(&[Operation::SyncData])
-                .at(is_journal),
-        );
-        assert!(client.put("a", 4, 4).await.is_err());
-        drop(client);
-        assert!(store.close().await.is_err());
-
-        // Opened again without a crash: what is read back now was perhaps never written.
-        let store = builder(&path, Arc::new(disk.clone()), true)
-            .open()
-            .await
-            .unwrap();
-        let client = Client::recorded(&store, &disk);
-        client.note_served().await;
-        client.put("b", 6, 1).await.unwrap();
-        let recording = disk.recording();
-        let image = CrashImage::power_loss(&recording, &survival).unwrap();
-        let root = second.path().join("root");
-        image.materialise(&root).unwrap();
-        let expected = Expected::of(recording.marks());
-        assert!(expected.kept.contains(&6));
-        check(&root.join("store"), &expected, Check::PROCESS_MANAGERS)
-            .await
-            .unwrap_or_else(|reason| panic!("{survival:?}: {reason}"));
-        drop(client);
-        store.close().await.unwrap();
-    }
 }
 
 /// Reactions of a command are told beside its answer: one that waits for them while nothing can be written is not refused.

@@ -184,7 +184,7 @@ async fn a_stream_file_that_was_cut_is_completed_or_reported() {
     // Everything behind the checkpoint is written again, whatever is there.
     for file in [
         "streams/ledger/new/app.jsonl",
-        "streams/target/t-both/app.jsonl",
+        "streams/target/t-both-0/app.jsonl",
     ] {
         let copy = fixture.copy();
         change(&copy.file(file), |bytes| bytes.truncate(bytes.len() - 3));

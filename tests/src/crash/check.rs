@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::audit::{Audit, audit, same};
 use super::domain::{
-    BOTH, Chain, DESK, Fanout, Journalist, Ledger, LedgerCommand, LedgerEvent, REJECTED, Tally,
-    Target, first_target, is_fanned_out,
+    Chain, DESK, Fanout, Journalist, Ledger, LedgerCommand, LedgerEvent, REJECTED, Tally, Target,
+    first_target, is_fanned_out, second_target,
 };
 use super::note::{Expected, TriedCommand};
 use super::workload::builder;
@@ -261,8 +261,8 @@ fn effects(streams: &Streams) -> BTreeMap<(u64, u32), [u32; 4]> {
             let slot = match aggregate_type.as_str() {
                 Target::AGGREGATE_TYPE => match number(&event.data["slot"]) {
                     0 if *id == first_target(tag) => 0,
-                    1 if id == BOTH => 1,
-                    2 if id == BOTH => 2,
+                    1 if *id == second_target(tag) => 1,
+                    2 if *id == second_target(tag) => 2,
                     // Never the expected number.
                     _ => return BTreeMap::new(),
                 },

@@ -186,11 +186,14 @@ pub fn is_fanned_out(tag: u64) -> bool {
 /// The target that gets the first note on an entry.
 #[must_use]
 pub fn first_target(tag: u64) -> String {
-    format!("t-{}", tag % 3)
+    format!("t-{}", tag % 7)
 }
 
 /// The target that gets two notes on each entry.
-pub const BOTH: &str = "t-both";
+#[must_use]
+pub fn second_target(tag: u64) -> String {
+    format!("t-both-{}", tag % 5)
+}
 
 /// The instance that records the notes.
 pub const DESK: &str = "desk";
@@ -216,8 +219,8 @@ impl React<Ledger> for Fanout {
             slot,
         };
         cx.send(first_target(*tag), note(0));
-        cx.send(BOTH, note(1));
-        cx.send(BOTH, note(2));
+        cx.send(second_target(*tag), note(1));
+        cx.send(second_target(*tag), note(2));
         cx.send(first_target(*tag), note(REJECTED));
     }
 }

@@ -162,14 +162,20 @@ impl Campaign {
             if self.has_enough() {
                 break;
             }
-            // Every other time between a write to the journal and the sync behind it.
-            let (k, torn) = if index % 2 == 0 && !unsynced.is_empty() {
-                (unsynced[self.random.below(unsynced.len())], 0)
-            } else {
-                let span = recording.len() + 1 - recording.start();
-                let k = recording.start() + self.random.below(span);
-                let tears = recording.tears(k);
-                (k, tears[self.random.below(tears.len())])
+            let (k, torn) = match (index % 3, unsynced.len()) {
+                // Between a write to the journal and the sync behind it.
+                (0, 1..) => (unsynced[self.random.below(unsynced.len())], 0),
+                // Within a write to the journal.
+                (1, 1..) => {
+                    let k = unsynced[self.random.below(unsynced.len())] - 1;
+                    (k, recording.tears(k).pop().unwrap_or_default())
+                }
+                _ => {
+                    let span = recording.len() + 1 - recording.start();
+                    let k = recording.start() + self.random.below(span);
+                    let tears = recording.tears(k);
+                    (k, tears[self.random.below(tears.len())])
+                }
             };
             let cut = recording.until(k, torn);
             let place = scratch();
@@ -297,7 +303,7 @@ fn resume(disk: &RecordingDisk, root: &std::path::Path, how: Check, expected: &E
         let store = open_on(disk, &path, how.process_managers, RunMode::OnDemand).await;
         let client = Client::recorded(&store, disk);
         client.note_served().await;
-        client.put("resumed", tag, 2).await.expect("the disk works");
+        client.put("resumed", tag, 1).await.expect("the disk works");
         if how.process_managers {
             store.run_process_managers().await.expect("the disk works");
             disk.mark(Note::Reacted { tag }.label());
