@@ -22,7 +22,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 5] = [
     (Workload::Commands, 500, (6, 25)),
     (Workload::HotAggregate, 400, (6, 25)),
     (Workload::ProcessManagers, 1000, (10, 25)),
-    (Workload::Reopened, 600, (8, 25)),
+    (Workload::Reopened, 800, (8, 25)),
     (Workload::OddIds, 300, (4, 25)),
 ];
 
