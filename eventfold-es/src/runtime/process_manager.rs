@@ -1,6 +1,6 @@
 //! The task of one process manager: it reads events in order and turns each into one commit of what it caused.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +116,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         loop {
             let before = self.committed.position;
             match self.react_until_closing().await {
-                Ok(()) | Err(Halt::Ended) => break,
+                Ok(()) => break,
+                // The state may have seen an event that it has not reacted to: it is not to be saved.
+                Err(Halt::Ended) => return self.park_if_poisoned(),
                 Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
                     return self.park(position, &reason);
                 }
@@ -138,6 +140,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if is_finished && self.position > self.noted.max(self.committed.position) {
             self.note();
         }
+        self.park_if_poisoned();
+    }
+
+    fn park_if_poisoned(&self) {
         if let Some(reason) = self.context.runtime.journal.poisoned() {
             self.park(self.committed.position + 1, &reason);
         }
@@ -330,7 +336,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> (HandOver, Vec<Letter>) {
         let journal = &self.context.runtime.journal;
         // A BTreeMap: the locks are taken in one order everywhere.
-        let mut locked = std::collections::BTreeMap::new();
+        let mut locked = BTreeMap::new();
         for (stream, target) in targets {
             let target = target.as_ref().map(|target| target.lock());
             if target.as_ref().is_ok_and(|target| target.is_evicted()) {
@@ -351,6 +357,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut dispatched = 0;
         let mut dead_letters = Vec::new();
         let mut touched: Vec<&StreamId> = Vec::new();
+        let mut seen = HashSet::new();
         for letter in &letters {
             let undelivered = match letter {
                 Letter::Dead(dead) => Some((dead.envelope.clone(), dead.reason.clone())),
@@ -361,7 +368,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         Some(Err(reason)) => Err(reason.clone()),
                         None => Err("its target was not found".to_owned()),
                     };
-                    if !touched.contains(&stream) {
+                    if seen.insert(stream) {
                         touched.push(stream);
                     }
                     decided.err().map(|reason| (staged.erase(), reason))
