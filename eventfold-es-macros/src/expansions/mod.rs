@@ -1,7 +1,7 @@
 //! What the macros generate, compared with files that are checked in: `BLESS=1 cargo test -p eventfold-es-macros`
 //! writes them anew. They are to read as if they had been written by hand.
 
-#![allow(clippy::expect_used)]
+#![allow(clippy::expect_used, reason = "a test that cannot go on may stop")]
 
 use std::path::Path;
 
