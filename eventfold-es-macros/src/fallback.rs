@@ -170,7 +170,7 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
             }
         }
 
-        #[allow(dead_code, missing_docs)]
+        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
         #vis enum #envelope {
             #(#variants)*
         }

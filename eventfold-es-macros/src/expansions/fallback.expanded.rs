@@ -33,7 +33,7 @@ impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for Reservati
         ::std::unreachable!()
     }
 }
-#[allow(dead_code, missing_docs)]
+#[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
 pub(crate) enum ReservationSagaEnvelope {
     Inventory(::eventfold_es::Envelope<Inventory>),
 }

@@ -3,7 +3,10 @@ pub(crate) struct ReservationSaga {
     placed: u64,
 }
 /// What `ReservationSaga` sends.
-#[allow(private_interfaces)]
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
 pub(crate) enum ReservationSagaEnvelope {
     /// A command for `stock::Inventory`.
     Inventory(::eventfold_es::Envelope<stock::Inventory>),
@@ -62,7 +65,7 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
         <stock::Inventory as ::eventfold_es::__private::Target>::visit(targets);
         <Order as ::eventfold_es::__private::Target>::visit(targets);
     }
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
@@ -79,7 +82,7 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
 }
 #[automatically_derived]
 impl ::std::clone::Clone for ReservationSagaEnvelope {
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn clone(&self) -> Self {
         match self {
             Self::Inventory(envelope) => {
@@ -112,7 +115,7 @@ impl ::std::fmt::Debug for ReservationSagaEnvelope {
 }
 #[automatically_derived]
 impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(
         envelope: ::eventfold_es::Envelope<stock::Inventory>,
     ) -> ReservationSagaEnvelope {
@@ -121,7 +124,7 @@ impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
 }
 #[automatically_derived]
 impl ::eventfold_es::DispatchesTo<Order> for ReservationSaga {
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: ::eventfold_es::Envelope<Order>) -> ReservationSagaEnvelope {
         ReservationSagaEnvelope::Order(envelope)
     }

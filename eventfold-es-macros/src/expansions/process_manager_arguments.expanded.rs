@@ -3,7 +3,10 @@ pub(crate) struct ReservationSaga {
     placed: u64,
 }
 /// What `ReservationSaga` sends.
-#[allow(private_interfaces)]
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
 pub(crate) enum ReservationCommand {
     /// A command for `Inventory`.
     Inventory(my::es::Envelope<Inventory>),
@@ -43,7 +46,7 @@ impl my::es::Dispatch for ReservationCommand {
         <Inventory as my::es::__private::Target>::visit(targets);
         <Shipment as my::es::__private::Target>::visit(targets);
     }
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn route<R: my::es::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
@@ -57,7 +60,7 @@ impl my::es::Dispatch for ReservationCommand {
 }
 #[automatically_derived]
 impl ::std::clone::Clone for ReservationCommand {
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn clone(&self) -> Self {
         match self {
             Self::Inventory(envelope) => {
@@ -86,14 +89,14 @@ impl ::std::fmt::Debug for ReservationCommand {
 }
 #[automatically_derived]
 impl my::es::DispatchesTo<Inventory> for ReservationSaga {
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: my::es::Envelope<Inventory>) -> ReservationCommand {
         ReservationCommand::Inventory(envelope)
     }
 }
 #[automatically_derived]
 impl my::es::DispatchesTo<Shipment> for ReservationSaga {
-    #[allow(unreachable_code)]
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: my::es::Envelope<Shipment>) -> ReservationCommand {
         ReservationCommand::Shipment(envelope)
     }

@@ -3,7 +3,10 @@ pub(crate) struct ReservationSaga {
     placed: u64,
 }
 /// What `ReservationSaga` sends: nothing.
-#[allow(private_interfaces)]
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
 pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {

@@ -98,8 +98,9 @@ fn envelope_enum(model: &Model) -> TokenStream {
         format!(" What `{ident}` sends.")
     };
     // A target may be known to fewer than the process manager is.
-    let private =
-        (!matches!(vis, Visibility::Inherited)).then(|| quote!(#[allow(private_interfaces)]));
+    let private = (!matches!(vis, Visibility::Inherited)).then(|| {
+        quote!(#[allow(private_interfaces, reason = "a target may be more private than what sends to it")])
+    });
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
         let envelope = envelope_of(entry, krate);
@@ -142,8 +143,7 @@ fn impl_dispatch(model: &Model) -> TokenStream {
     });
     let is_empty = dispatches.is_empty();
     let named = |name: &str| Ident::new(if is_empty { "_" } else { name }, Span::call_site());
-    // A command may be an enum without variants.
-    let unreachable = (!is_empty).then(|| quote!(#[allow(unreachable_code)]));
+    let unreachable = (!is_empty).then(allow_unreachable);
     let this = if is_empty {
         quote!(*self)
     } else {
@@ -217,13 +217,18 @@ fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {
     variant.set_span(at);
     let addressed = envelope_of(entry, krate);
     let krate = krate.at(at);
+    let unreachable = allow_unreachable();
     quote_spanned! {at=>
         #[automatically_derived]
         impl #krate::DispatchesTo<#entry> for #ident {
-            #[allow(unreachable_code)]
+            #unreachable
             fn envelope(envelope: #addressed) -> #envelope {
                 #envelope::#variant(envelope)
             }
         }
     }
+}
+
+fn allow_unreachable() -> TokenStream {
+    quote!(#[allow(unreachable_code, reason = "a command may be an enum without variants")])
 }
