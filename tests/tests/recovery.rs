@@ -197,7 +197,7 @@ async fn a_stream_file_that_was_cut_is_completed_or_reported() {
     let both = "streams/ledger/both/app.jsonl";
     let copy = fixture.copy();
     change(&copy.file(both), |bytes| bytes.truncate(20));
-    assert_eq!(assert_damaged(&copy, both).await.offset, 20);
+    assert_eq!(assert_stream_damaged(&copy, "both").await.offset, 20);
     // Of a stream without events behind it, a half line shows when it is read.
     let copy = fixture.copy();
     let old = "streams/ledger/old/app.jsonl";
@@ -219,6 +219,26 @@ async fn a_stream_file_that_was_cut_is_completed_or_reported() {
     store.close().await.unwrap();
 }
 
+/// Opening reports the stream, reading it fails, and the others are not affected.
+async fn assert_stream_damaged(copy: &Fixture, id: &str) -> Damage {
+    let store = open(&copy.store()).await.unwrap();
+    let file = copy.file(&format!("streams/ledger/{id}/app.jsonl"));
+    let [reported] = &store.recovery().damaged_streams[..] else {
+        panic!("{:?}", store.recovery());
+    };
+    assert_eq!(reported.path, file);
+    let reported = reported.clone();
+    let stream = store.get::<Ledger>(id).await.unwrap();
+    match stream.state().await.unwrap_err().source {
+        StoreError::Damaged(damage) => assert_eq!(damage.path, file),
+        other => panic!("{other}"),
+    }
+    let old = store.get::<Ledger>("old").await.unwrap();
+    old.state().await.unwrap();
+    store.close().await.unwrap();
+    reported
+}
+
 #[tokio::test]
 async fn foreign_bytes_behind_a_stream_are_reported() {
     let fixture = Fixture::killed().await;
@@ -231,7 +251,7 @@ async fn foreign_bytes_behind_a_stream_are_reported() {
     ] {
         let copy = fixture.copy();
         change(&copy.file(both), |bytes| bytes.extend_from_slice(foreign));
-        assert_eq!(assert_damaged(&copy, both).await.offset, length);
+        assert_eq!(assert_stream_damaged(&copy, "both").await.offset, length);
         // The bytes are somebody's: they stay.
         assert!(fs::read(copy.file(both)).unwrap().ends_with(foreign));
     }

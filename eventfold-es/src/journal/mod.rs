@@ -3,6 +3,7 @@
 //! [`Journal`] is all that the runtime knows of it: it proposes commits, learns what became of them, reads one stream, and
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
+mod extent;
 pub(crate) mod local;
 mod outcome;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use extent::Extent;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
 
 use crate::disk::FileError;
@@ -213,7 +215,7 @@ pub(crate) enum JournalError {
 }
 
 /// Stored bytes that are not what was written.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is damaged at byte {offset}: {reason}", path.display())]
 pub struct Damage {
     /// The file.

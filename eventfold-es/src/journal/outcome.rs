@@ -2,12 +2,16 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 
+use super::Extent;
+
 /// Where a durable commit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Receipt {
     /// The position of its first event, or of the next one if it has none.
     pub(crate) first_position: u64,
     pub(crate) event_count: u64,
+    /// Where each of its streams ends after it, in the order of its appends.
+    pub(crate) ends: Arc<[Extent]>,
 }
 
 impl Receipt {
@@ -83,8 +87,9 @@ mod tests {
         let receipt = Receipt {
             first_position: 7,
             event_count: 2,
+            ends: Arc::default(),
         };
-        outcome.settle(Ok(receipt));
+        outcome.settle(Ok(receipt.clone()));
         outcome.settle(Err(CommitError::Closed));
         for waiter in waiters {
             assert_eq!(waiter.await??, receipt);

@@ -417,7 +417,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 on_durable: Some(Box::new(move |receipt| {
                     hub.reacted(&DurableReaction {
                         source,
-                        receipt: *receipt,
+                        receipt: receipt.clone(),
                         aggregate_types: &aggregate_types,
                         dispatched,
                         dead_lettered,

@@ -408,6 +408,7 @@ mod tests {
             receipt: Receipt {
                 first_position: source + 1,
                 event_count: 1,
+                ends: Arc::default(),
             },
             aggregate_types: &["counter".into()],
             dispatched: 1,

@@ -10,10 +10,11 @@ use super::derived::DurableReaction;
 use super::line::{Body, Heading};
 use super::queue::{Pledge, Queued};
 use super::scan::Tip;
-use super::streams::{Extent, StreamSlot, StreamTable};
+use super::streams::{StreamSlot, StreamTable};
 use crate::clock::seconds_since_1970;
 use crate::journal::{
-    CommitError, OnDurable, ProposedCommit, Receipt, RecordedAppend, RecordedCommit, StreamId,
+    CommitError, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend, RecordedCommit,
+    StreamId,
 };
 
 /// The lengths of the dead-letter files, per process manager, in bytes.
@@ -131,14 +132,10 @@ fn plan(
 ) -> Result<(), CommitError> {
     for append in &commit.appends {
         let version = match batch.streams.get(&append.stream) {
-            Some(planned) => planned.extent.version,
-            None => {
-                table
-                    .slot(&append.stream)
-                    .and_then(|slot| slot.extent())
-                    .unwrap_or_default()
-                    .version
-            }
+            Some(planned) => planned.extent.lines,
+            None => table
+                .slot(&append.stream)
+                .map_or(0, |slot| slot.extent().lines),
         };
         if version != append.expected_version {
             return Err(CommitError::Conflict {
@@ -156,7 +153,7 @@ fn plan(
             None => (table.create(&append.stream), Some(ts)),
         };
         let planned = Planned {
-            extent: slot.extent().unwrap_or_default(),
+            extent: slot.extent(),
             slot,
             began,
         };
@@ -176,6 +173,7 @@ fn draft(
     let mut body = Body::default();
     let mut appends = Vec::with_capacity(commit.appends.len());
     let mut append_offsets = Vec::with_capacity(commit.appends.len());
+    let mut ends = Vec::with_capacity(commit.appends.len());
     for append in commit.appends {
         let Some(planned) = batch.streams.get_mut(&append.stream) else {
             continue;
@@ -183,7 +181,7 @@ fn draft(
         let is_new = planned.extent == Extent::default();
         let append = RecordedAppend {
             stream: append.stream,
-            first_version: planned.extent.version + 1,
+            first_version: planned.extent.lines + 1,
             lines: append.lines,
         };
         body.stream(
@@ -194,8 +192,10 @@ fn draft(
             &append.lines,
         );
         append_offsets.push(planned.extent.bytes);
-        planned.extent.version += append.lines.len() as u64;
-        planned.extent.bytes += append.byte_count() as u64;
+        for line in &append.lines {
+            planned.extent.push(line);
+        }
+        ends.push(planned.extent);
         appends.push(append);
     }
     let recorded = RecordedCommit {
@@ -205,6 +205,7 @@ fn draft(
     let receipt = Receipt {
         first_position,
         event_count: recorded.event_count(),
+        ends: ends.into(),
     };
     batch.tip.position += receipt.event_count;
     let reaction = commit.reaction.map(|reaction| {

@@ -9,13 +9,13 @@ use eventfold::line_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::extents::SavedExtents;
 use super::history::IndexEntry;
 use super::layout::Layout;
 use super::line;
-use super::registry::RegistryExtent;
 use super::scan::Tip;
 use crate::disk::{FileError, FileHandle, Files, SealError, SealedFile};
-use crate::journal::{Damage, JournalError, Progress};
+use crate::journal::{Damage, Extent, JournalError, Progress};
 
 /// The content of `meta/checkpoint.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +26,8 @@ pub(super) struct Checkpoint {
     /// Where the line of the commit starts and ends in the journal, newline included.
     line: (u64, u64),
     hash: String,
-    pub(super) registry: RegistryExtent,
+    pub(super) registry: Extent,
+    pub(super) stream_extents: SavedExtents,
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
     pub(super) index: Vec<IndexEntry>,
@@ -58,7 +59,8 @@ impl Checkpoint {
     pub(super) fn new(
         tip: &Tip,
         line_start: u64,
-        registry: RegistryExtent,
+        registry: Extent,
+        stream_extents: SavedExtents,
         states: &ProcessManagerStates,
         index: Vec<IndexEntry>,
     ) -> Self {
@@ -69,6 +71,7 @@ impl Checkpoint {
             line: (line_start, tip.offset),
             hash: tip.hash.clone(),
             registry,
+            stream_extents,
             process_managers: states
                 .iter()
                 .map(|(name, state)| (name.clone(), state.commit))

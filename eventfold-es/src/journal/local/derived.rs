@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
+use super::extents::StreamExtents;
 use super::history::History;
 use super::layout::Layout;
 use super::queue::Queue;
 use super::registry::Registry;
 use super::scan::Tip;
-use super::streams::StreamSlot;
+use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
-use crate::journal::{Progress, StreamId};
+use crate::journal::{Extent, Progress};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
@@ -50,6 +51,14 @@ pub(super) struct TouchedStream {
     pub(super) slot: Arc<StreamSlot>,
     /// When its first event was committed, if that was in this batch.
     pub(super) began: Option<u64>,
+    /// Where it ends after it.
+    pub(super) extent: Extent,
+}
+
+/// A stream that has grown.
+pub(super) struct Grown {
+    pub(super) slot: Arc<StreamSlot>,
+    pub(super) extent: Extent,
 }
 
 pub(super) struct DurableReaction {
@@ -66,7 +75,9 @@ pub(super) struct DerivedWriter {
     /// Held since the store was opened, before anything was written.
     pub(super) file_system: Option<FileSystemHandle>,
     pub(super) layout: Layout,
+    pub(super) table: Arc<StreamTable>,
     pub(super) registry: Registry,
+    pub(super) extents: StreamExtents,
     pub(super) states: ProcessManagerStates,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
@@ -75,8 +86,8 @@ pub(super) struct DerivedWriter {
     pub(super) line_start: u64,
     /// Where the last checkpoint, taken or tried, ends in the journal.
     pub(super) checkpoint_end: u64,
-    /// The streams written since the last checkpoint, where each has to be synced on its own.
-    pub(super) dirty: BTreeMap<StreamId, Arc<StreamSlot>>,
+    /// The streams that have grown since the last checkpoint, by their numbers, and where each ends at `tip`.
+    pub(super) grown: BTreeMap<u64, Grown>,
     /// Whether something was left to the next opening, so that no checkpoint may pass it.
     pub(super) has_given_up: bool,
 }
@@ -155,6 +166,13 @@ impl DerivedWriter {
             self.states
                 .insert(reaction.process_manager.clone(), reaction.state.clone());
         }
+        for touched in batches.iter().flat_map(|batch| &batch.streams) {
+            let grown = Grown {
+                slot: Arc::clone(&touched.slot),
+                extent: touched.extent,
+            };
+            self.grown.insert(touched.slot.number(), grown);
+        }
         self.tip = last.tip.clone();
         self.line_start = last.line_start;
         let bytes = batches.iter().map(|batch| batch.bytes).sum();
@@ -176,9 +194,6 @@ impl DerivedWriter {
             open_stream(&self.files, &self.layout, slot)?
                 .write_all_at(text.as_bytes(), first.offset)?;
             slot.written(unwritten.len());
-            if self.file_system.is_none() {
-                self.dirty.insert(slot.stream.clone(), Arc::clone(slot));
-            }
         }
         for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
             if reaction.dead_letters.is_empty() {
@@ -197,8 +212,8 @@ impl DerivedWriter {
     }
 
     fn take_checkpoint(&mut self) {
-        match self.sync().and_then(|()| self.save_checkpoint()) {
-            Ok(()) => self.dirty.clear(),
+        match self.save_checkpoint() {
+            Ok(()) => self.grown.clear(),
             // A second sync would succeed without writing what this one did not; only redo writes it again.
             Err(error) if error.is_failed_sync() => self.queue.poison_with(&format!(
                 "{error}. Nothing is lost: the journal has everything, and opening the store writes it again"
@@ -224,25 +239,35 @@ impl DerivedWriter {
     }
 
     fn save_checkpoint(&mut self) -> Result<(), FileError> {
+        let ends = self.grown.iter();
+        let ends = ends
+            .map(|(number, grown)| (*number, grown.extent))
+            .collect();
+        let extents = self.extents.write(&ends, self.table.len())?;
+        self.sync()?;
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;
         }
         Checkpoint::new(
             &self.tip,
             self.line_start,
-            self.registry.extent().clone(),
+            self.registry.extent(),
+            extents,
             &self.states,
             self.history.index(),
         )
-        .save(&self.files, &self.layout)
+        .save(&self.files, &self.layout)?;
+        self.extents.saved(extents);
+        Ok(())
     }
 
     /// Where the platform cannot sync the file system as a whole: each file and directory on its own.
     fn sync_files(&mut self) -> Result<(), FileError> {
         self.registry.sync()?;
+        self.extents.sync()?;
         self.files.sync_dir(&self.layout.meta())?;
         let mut directories = BTreeSet::from([self.layout.base().to_owned()]);
-        for slot in self.dirty.values() {
+        for Grown { slot, .. } in self.grown.values() {
             let stream = &slot.stream;
             open_stream(&self.files, &self.layout, slot)?.sync_data()?;
             let directory = self.layout.stream(&stream.aggregate_type, &slot.directory);

@@ -33,6 +33,12 @@ impl Layout {
         self.base.join("meta/streams.jsonl")
     }
 
+    /// One of the two files that hold the extents of all streams.
+    pub(crate) fn stream_extents(&self, generation: u64) -> PathBuf {
+        self.base
+            .join(format!("meta/stream-extents.{generation}.jsonl"))
+    }
+
     pub(crate) fn journal(&self) -> PathBuf {
         self.base.join("meta/journal")
     }

@@ -5,6 +5,7 @@ mod batch;
 mod checkpoint;
 mod derived;
 mod directories;
+mod extents;
 mod history;
 mod layout;
 mod line;
@@ -65,6 +66,8 @@ impl LocalJournal {
             line_start,
             table,
             registry,
+            extents,
+            grown,
             states,
             index,
             redo_start,
@@ -107,18 +110,16 @@ impl LocalJournal {
             files: files.clone(),
             file_system,
             layout: layout.clone(),
+            table: Arc::clone(&table),
             registry,
+            extents,
             states,
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
             tip,
             line_start,
             checkpoint_end: redo_start,
-            dirty: table
-                .known()
-                .into_iter()
-                .map(|slot| (slot.stream.clone(), slot))
-                .collect(),
+            grown,
             has_given_up: false,
         };
         let guard = PoisonGuard {

@@ -5,15 +5,17 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
+use super::derived::Grown;
+use super::extents::StreamExtents;
 use super::history::{self, IndexEntry};
 use super::layout::Layout;
 use super::line;
-use super::redo::Redo;
-use super::registry::{Registry, RegistryExtent};
+use super::redo::{Redo, Redone};
+use super::registry::Registry;
 use super::scan::{Incomplete, Scan, ScannedLine, Tip, scan};
 use super::streams::StreamTable;
 use crate::disk::{DiskLock, FileError, FileHandle, FileSystemHandle, Files, OpenMode};
-use crate::journal::{Damage, JournalError};
+use crate::journal::{Damage, Extent, JournalError};
 
 /// What opening a store found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +25,9 @@ pub struct RecoveryReport {
     pub redone_commits: u64,
     /// A batch that was being written when the program stopped. Nobody was told that its commits are stored; none is.
     pub incomplete_batch: Option<IncompleteBatch>,
+    /// Streams whose files are not what the journal wrote, as far as opening had to touch them. They cannot be read before they
+    /// are repaired; the others are not affected.
+    pub damaged_streams: Vec<Damage>,
 }
 
 /// An incomplete last batch that was dropped.
@@ -63,6 +68,9 @@ pub(super) struct Recovered {
     pub(super) line_start: u64,
     pub(super) table: StreamTable,
     pub(super) registry: Registry,
+    pub(super) extents: StreamExtents,
+    /// The streams that have grown since the checkpoint, by their numbers.
+    pub(super) grown: BTreeMap<u64, Grown>,
     pub(super) states: ProcessManagerStates,
     pub(super) index: Vec<IndexEntry>,
     /// Where the tail behind the checkpoint starts.
@@ -85,12 +93,13 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         files.sync_dir(&directory)?;
     }
 
-    let table = StreamTable::default();
-    let base = derived_base(files, layout, checkpoint, &journal, &table)?;
+    let mut table = StreamTable::default();
+    let base = derived_base(files, layout, checkpoint, &journal, &mut table)?;
     let Base {
         start,
         line_start,
         mut registry,
+        extents,
         mut states,
         mut index,
     } = match base {
@@ -117,7 +126,8 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         report.redone_commits += 1;
         redo.commit(&commit, *offset)
     })?;
-    redo.finish()?;
+    let Redone { grown, damaged } = redo.finish()?;
+    report.damaged_streams = damaged;
     Ok(Recovered {
         lock,
         journal,
@@ -125,6 +135,8 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         line_start,
         table,
         registry,
+        extents,
+        grown,
         states,
         index,
         redo_start,
@@ -152,6 +164,7 @@ struct Base {
     start: Tip,
     line_start: u64,
     registry: Registry,
+    extents: StreamExtents,
     states: ProcessManagerStates,
     index: Vec<IndexEntry>,
 }
@@ -159,13 +172,14 @@ struct Base {
 impl Base {
     /// Nothing: everything is derived from the whole journal.
     fn empty(files: &Files, layout: &Layout, table: &StreamTable) -> Result<Self, RecoveryError> {
-        let registry = Registry::load(files, layout, &RegistryExtent::default(), table)?
+        let registry = Registry::load(files, layout, Extent::default(), table)?
             .ok_or_else(|| Damage::new(layout.registry(), 0, "an empty registry cannot be written"))
             .map_err(JournalError::from)?;
         Ok(Self {
             start: Tip::default(),
             line_start: 0,
             registry,
+            extents: StreamExtents::new(files, layout),
             states: BTreeMap::new(),
             index: Vec::new(),
         })
@@ -177,7 +191,7 @@ fn derived_base(
     layout: &Layout,
     checkpoint: Option<Checkpoint>,
     journal: &FileHandle,
-    table: &StreamTable,
+    table: &mut StreamTable,
 ) -> Result<Option<Base>, RecoveryError> {
     let Some(checkpoint) = checkpoint else {
         return Ok(None);
@@ -186,13 +200,24 @@ fn derived_base(
     let Some(states) = checkpoint.process_managers(files, layout)? else {
         return Ok(None);
     };
-    let Some(registry) = Registry::load(files, layout, &checkpoint.registry, table)? else {
+    let restored = StreamTable::default();
+    let Some(registry) = Registry::load(files, layout, checkpoint.registry, &restored)? else {
         return Ok(None);
     };
+    let extents = match StreamExtents::load(files, layout, checkpoint.stream_extents, &restored)? {
+        Ok(extents) => extents,
+        Err(reason) => {
+            let path = layout.stream_extents(0);
+            tracing::warn!(path = %path.display(), %reason, "the extents of the streams cannot be used; everything is derived from the journal again");
+            return Ok(None);
+        }
+    };
+    *table = restored;
     Ok(Some(Base {
         start: checkpoint.tip(),
         line_start: checkpoint.line_start(),
         registry,
+        extents,
         states,
         index: checkpoint.index,
     }))

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{ProcessManagerState, ProcessManagerStates};
+use super::derived::Grown;
 use super::layout::Layout;
 use super::line::CommitLine;
 use super::registry::Registry;
-use super::streams::{Extent, StreamSlot, StreamTable};
+use super::streams::{StreamSlot, StreamTable, foreign_bytes};
 use crate::disk::{FileHandle, Files, OpenMode};
-use crate::journal::{Damage, JournalError, Progress, StreamId};
+use crate::journal::{Damage, Extent, JournalError, Progress, StreamId};
 
 /// How many bytes are collected before they are written.
 const PENDING_BYTES: usize = 32 << 20;
@@ -28,14 +29,33 @@ pub(super) struct Redo<'a> {
     streams: HashMap<StreamId, Window>,
     dead_letters: BTreeMap<String, Text>,
     pending: usize,
+    damaged: Vec<Damage>,
+}
+
+/// What redo has done.
+pub(super) struct Redone {
+    /// The streams that have grown, by their numbers.
+    pub(super) grown: BTreeMap<u64, Grown>,
+    /// The streams whose files are not what the journal wrote.
+    pub(super) damaged: Vec<Damage>,
 }
 
 /// The part of a stream that is written again.
 struct Window {
     slot: Arc<StreamSlot>,
-    version: u64,
+    /// Where the stream ends with it.
+    extent: Extent,
     text: Text,
-    is_checked: bool,
+    file: StreamFile,
+}
+
+/// Whether the file of a stream is what the window continues.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StreamFile {
+    Unchecked,
+    Continued,
+    /// Something is missing before the window: nothing is written to it, and whoever reads it is told.
+    Damaged,
 }
 
 /// Bytes that belong at an offset.
@@ -68,6 +88,7 @@ impl<'a> Redo<'a> {
             streams: HashMap::new(),
             dead_letters: BTreeMap::new(),
             pending: 0,
+            damaged: Vec::new(),
         }
     }
 
@@ -94,18 +115,19 @@ impl<'a> Redo<'a> {
                             return Err(Damage::new(self.layout.journal_file(), at, reason).into());
                         }
                     };
+                    let extent = slot.extent();
                     entry.insert(Window {
                         slot,
-                        version: stream.version.saturating_sub(1),
+                        extent,
                         text: Text {
-                            offset: stream.offset,
+                            offset: extent.bytes,
                             pending: String::new(),
                         },
-                        is_checked: false,
+                        file: StreamFile::Unchecked,
                     })
                 }
             };
-            if window.version + 1 != stream.version || window.text.end() != stream.offset {
+            if window.extent.lines + 1 != stream.version || window.extent.bytes != stream.offset {
                 let reason = format!(
                     "commit {} continues the stream `{}` of `{}` at version {} and byte {}, but it ends at version {} and byte {}",
                     data.commit,
@@ -113,15 +135,15 @@ impl<'a> Redo<'a> {
                     stream.aggregate_type,
                     stream.version,
                     stream.offset,
-                    window.version,
-                    window.text.end()
+                    window.extent.lines,
+                    window.extent.bytes
                 );
                 return Err(Damage::new(self.layout.journal_file(), at, reason).into());
             }
             for line in &stream.lines {
                 window.text.pending.push_str(line.get());
                 window.text.pending.push('\n');
-                window.version += 1;
+                window.extent.push(line.get());
                 self.pending += line.get().len() + 1;
             }
         }
@@ -161,27 +183,22 @@ impl<'a> Redo<'a> {
     }
 
     /// Writes everything that was taken.
-    pub(super) fn finish(mut self) -> Result<(), JournalError> {
+    pub(super) fn finish(mut self) -> Result<Redone, JournalError> {
         self.write()?;
-        for window in self.streams.values() {
-            let slot = &window.slot;
+        let mut grown = BTreeMap::new();
+        for window in self.streams.into_values() {
+            let Window {
+                slot, extent, file, ..
+            } = window;
             let path = self
                 .layout
                 .stream_file(&slot.stream.aggregate_type, &slot.directory);
-            let length = self.files.open(&path, OpenMode::Write)?.len()?;
-            if length > window.text.end() {
-                let reason = format!(
-                    "{} bytes stand behind the last event that the journal wrote to this stream. They were written by another \
-                     program, or belong to another copy of the store; move them away to go on",
-                    length - window.text.end()
-                );
-                return Err(Damage::new(path, window.text.end(), reason).into());
+            if file == StreamFile::Continued {
+                let length = self.files.open(&path, OpenMode::Write)?.len()?;
+                self.damaged.extend(foreign_bytes(&path, length, extent));
             }
-            let extent = Extent {
-                version: window.version,
-                bytes: window.text.end(),
-            };
-            self.table.set_extent(slot, extent);
+            slot.set_extent(extent);
+            grown.insert(slot.number(), Grown { slot, extent });
         }
         for (name, letters) in &self.dead_letters {
             self.files
@@ -193,7 +210,10 @@ impl<'a> Redo<'a> {
             file.set_len(letters.end())?;
         }
         self.registry.flush()?;
-        Ok(())
+        Ok(Redone {
+            grown,
+            damaged: self.damaged,
+        })
     }
 
     fn write(&mut self) -> Result<(), JournalError> {
@@ -207,11 +227,17 @@ impl<'a> Redo<'a> {
             self.files
                 .create_dir_all(&self.layout.stream(aggregate_type, directory))?;
             let file = self.files.open(&path, OpenMode::Write)?;
-            if !window.is_checked {
-                check_before(&path, &file, window.text.offset)?;
-                window.is_checked = true;
+            if window.file == StreamFile::Unchecked {
+                window.file = StreamFile::Continued;
+                if let Some(damage) = missing_before(&path, &file, window.text.offset)? {
+                    tracing::warn!(%damage, "a stream is damaged; the others are not affected");
+                    self.damaged.push(damage);
+                    window.file = StreamFile::Damaged;
+                }
             }
-            file.write_all_at(window.text.pending.as_bytes(), window.text.offset)?;
+            if window.file == StreamFile::Continued {
+                file.write_all_at(window.text.pending.as_bytes(), window.text.offset)?;
+            }
             window.text.offset = window.text.end();
             window.text.pending.clear();
         }
@@ -220,24 +246,27 @@ impl<'a> Redo<'a> {
     }
 }
 
-/// What stands before the window must be there and end in a newline.
-fn check_before(path: &Path, file: &FileHandle, offset: u64) -> Result<(), JournalError> {
+/// What stands before the window must be there and end in a newline; the damage if it is not so.
+fn missing_before(
+    path: &Path,
+    file: &FileHandle,
+    offset: u64,
+) -> Result<Option<Damage>, JournalError> {
     let Some(last) = offset.checked_sub(1) else {
-        return Ok(());
+        return Ok(None);
     };
-    match file.read_range(last, 1)?.first() {
-        Some(b'\n') => Ok(()),
-        Some(_) => Err(Damage::new(
+    Ok(match file.read_range(last, 1)?.first() {
+        Some(b'\n') => None,
+        Some(_) => Some(Damage::new(
             path,
             last,
-            "an event should end here, but there is no newline",
-        )
-        .into()),
+            "an event should end here, but there is no newline; the journal can restore the stream",
+        )),
         None => {
             let reason = format!(
-                "the stream should have {offset} bytes before what the journal writes again"
+                "the stream should have {offset} bytes before what the journal writes again; the journal can restore it"
             );
-            Err(Damage::new(path, file.len()?, reason).into())
+            Some(Damage::new(path, file.len()?, reason))
         }
-    }
+    })
 }

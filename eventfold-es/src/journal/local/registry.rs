@@ -3,38 +3,12 @@
 
 use std::borrow::Cow;
 
-use eventfold::line_hash;
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
-use super::line::NO_HASH;
 use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
-use crate::journal::StreamId;
-
-/// How much of the registry is vouched for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RegistryExtent {
-    pub(super) bytes: u64,
-    /// The hash of the last line together with the hash before it.
-    pub(super) hash: String,
-}
-
-impl Default for RegistryExtent {
-    fn default() -> Self {
-        Self {
-            bytes: 0,
-            hash: NO_HASH.to_owned(),
-        }
-    }
-}
-
-impl RegistryExtent {
-    fn extend(&mut self, line: &str) {
-        self.hash = line_hash(format!("{}{line}", self.hash).as_bytes());
-        self.bytes += line.len() as u64 + 1;
-    }
-}
+use crate::journal::{Extent, StreamId};
 
 #[derive(Serialize, Deserialize)]
 struct Entry<'a> {
@@ -50,7 +24,7 @@ struct Entry<'a> {
 /// The registry file, open to be extended.
 pub(super) struct Registry {
     file: FileHandle,
-    extent: RegistryExtent,
+    extent: Extent,
     /// Lines that are not yet in the file.
     pending: String,
 }
@@ -61,7 +35,7 @@ impl Registry {
     pub(super) fn load(
         files: &Files,
         layout: &Layout,
-        extent: &RegistryExtent,
+        extent: Extent,
         table: &StreamTable,
     ) -> Result<Option<Self>, FileError> {
         let path = layout.registry();
@@ -74,7 +48,7 @@ impl Registry {
         file.set_len(extent.bytes)?;
         Ok(Some(Self {
             file,
-            extent: extent.clone(),
+            extent,
             pending: String::new(),
         }))
     }
@@ -102,9 +76,7 @@ impl Registry {
         }
         self.file
             .write_all_at(self.pending.as_bytes(), self.extent.bytes)?;
-        for line in self.pending.lines() {
-            self.extent.extend(line);
-        }
+        self.extent.push_text(&self.pending);
         self.pending.clear();
         Ok(())
     }
@@ -113,25 +85,25 @@ impl Registry {
         self.file.sync_data()
     }
 
-    pub(super) fn extent(&self) -> &RegistryExtent {
-        &self.extent
+    pub(super) fn extent(&self) -> Extent {
+        self.extent
     }
 }
 
-fn restore(bytes: &[u8], expected: &RegistryExtent, table: &StreamTable) -> Result<(), String> {
+fn restore(bytes: &[u8], expected: Extent, table: &StreamTable) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let mut extent = RegistryExtent::default();
+    let mut extent = Extent::default();
     let mut entries = Vec::new();
     for line in text.lines() {
         let entry: Entry<'_> = serde_json::from_str(line)
             .map_err(|error| format!("byte {}: {error}", extent.bytes))?;
-        extent.extend(line);
+        extent.push(line);
         entries.push(entry);
     }
-    if extent != *expected {
+    if extent != expected {
         return Err(format!(
-            "{} of {} bytes, with the hash {} instead of {}",
-            extent.bytes, expected.bytes, extent.hash, expected.hash
+            "it holds {} lines and {} bytes, or other ones, where {} lines and {} bytes were saved",
+            extent.lines, extent.bytes, expected.lines, expected.bytes
         ));
     }
     for entry in entries {

@@ -1,21 +1,13 @@
 //! What the journal knows of each stream: its directory, how long it is, and what of it is not yet in its own file.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directories::Directories;
 use super::layout::Layout;
 use crate::disk::{Files, OpenMode};
-use crate::journal::{Damage, JournalError, RecordedCommit, StoredLines, StreamId};
-
-/// How long a stream is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Extent {
-    /// Its number of events.
-    pub(super) version: u64,
-    /// Its length in bytes, the archived ones included.
-    pub(super) bytes: u64,
-}
+use crate::journal::{Damage, Extent, JournalError, RecordedCommit, StoredLines, StreamId};
 
 /// One stream that has at least one event, or gets its first in the batch that is being written.
 #[derive(Debug)]
@@ -27,8 +19,10 @@ pub(super) struct StreamSlot {
 
 #[derive(Debug, Default)]
 struct SlotState {
-    /// Known once the stream was read or redone.
-    extent: Option<Extent>,
+    /// The number of its line in the registry; 0 before its first event is durable.
+    number: u64,
+    /// What of it is durable.
+    extent: Extent,
     /// The durable appends that are not yet in the stream's file, oldest first.
     unwritten: VecDeque<Unwritten>,
 }
@@ -54,26 +48,37 @@ impl Unwritten {
 }
 
 impl StreamSlot {
-    pub(super) fn new(stream: StreamId, directory: &str, extent: Option<Extent>) -> Self {
+    pub(super) fn new(stream: StreamId, directory: &str) -> Self {
         Self {
             stream,
             directory: directory.into(),
-            state: Mutex::new(SlotState {
-                extent,
-                unwritten: VecDeque::new(),
-            }),
+            state: Mutex::default(),
         }
     }
 
-    pub(super) fn extent(&self) -> Option<Extent> {
+    pub(super) fn number(&self) -> u64 {
+        self.state().number
+    }
+
+    pub(super) fn extent(&self) -> Extent {
         self.state().extent
+    }
+
+    pub(super) fn set_extent(&self, extent: Extent) {
+        self.state().extent = extent;
     }
 
     /// Notes a durable append.
     pub(super) fn append(&self, unwritten: Unwritten, extent: Extent) {
         let mut state = self.state();
-        state.extent = Some(extent);
+        state.extent = extent;
         state.unwritten.push_back(unwritten);
+    }
+
+    /// What of it is durable, and which part of that is not yet in its file.
+    pub(super) fn durable(&self) -> (Extent, Vec<Unwritten>) {
+        let state = self.state();
+        (state.extent, state.unwritten.iter().cloned().collect())
     }
 
     pub(super) fn unwritten(&self) -> Vec<Unwritten> {
@@ -101,6 +106,8 @@ struct TableState {
     slots: HashMap<StreamId, Arc<StreamSlot>>,
     /// Those with at least one durable event.
     listed: BTreeSet<StreamId>,
+    /// The same in the order of the registry.
+    numbered: Vec<Arc<StreamSlot>>,
     directories: Directories,
 }
 
@@ -115,11 +122,7 @@ impl StreamTable {
         let directory = table
             .directories
             .choose(&stream.aggregate_type, &stream.instance_id);
-        let slot = Arc::new(StreamSlot::new(
-            stream.clone(),
-            &directory,
-            Some(Extent::default()),
-        ));
+        let slot = Arc::new(StreamSlot::new(stream.clone(), &directory));
         table.slots.insert(stream.clone(), Arc::clone(&slot));
         slot
     }
@@ -133,33 +136,39 @@ impl StreamTable {
             .give_back(&slot.stream.aggregate_type, &slot.directory);
     }
 
-    pub(super) fn list(&self, slot: &StreamSlot) {
-        lock(&self.inner).listed.insert(slot.stream.clone());
+    /// Lists a stream whose first event is durable; in the order in which the registry gets them.
+    pub(super) fn list(&self, slot: &Arc<StreamSlot>) {
+        lock(&self.inner).list(slot);
     }
 
     /// Adds a stream that is recorded with its directory.
     pub(super) fn restore(&self, stream: StreamId, directory: &str) -> Arc<StreamSlot> {
         let mut table = lock(&self.inner);
         table.directories.take(&stream.aggregate_type, directory);
-        let slot = Arc::new(StreamSlot::new(stream.clone(), directory, None));
-        table.slots.insert(stream.clone(), Arc::clone(&slot));
-        table.listed.insert(stream);
+        let slot = Arc::new(StreamSlot::new(stream.clone(), directory));
+        table.slots.insert(stream, Arc::clone(&slot));
+        table.list(&slot);
         slot
     }
 
-    /// Those whose length is known, which after opening are those that were written again.
-    pub(super) fn known(&self) -> Vec<Arc<StreamSlot>> {
-        let table = lock(&self.inner);
-        table
-            .slots
-            .values()
-            .filter(|slot| slot.extent().is_some())
-            .cloned()
-            .collect()
+    /// How many streams are listed.
+    pub(super) fn len(&self) -> u64 {
+        lock(&self.inner).numbered.len() as u64
     }
 
-    pub(super) fn set_extent(&self, slot: &StreamSlot, extent: Extent) {
-        slot.state().extent = Some(extent);
+    /// Sets the extents of streams by their numbers; whether all numbers are known.
+    pub(super) fn set_extents(&self, extents: impl IntoIterator<Item = (u64, Extent)>) -> bool {
+        let table = lock(&self.inner);
+        for (number, extent) in extents {
+            let index = usize::try_from(number)
+                .ok()
+                .and_then(|number| number.checked_sub(1));
+            let Some(slot) = index.and_then(|index| table.numbered.get(index)) else {
+                return false;
+            };
+            slot.set_extent(extent);
+        }
+        true
     }
 
     pub(super) fn contains(&self, stream: &StreamId) -> bool {
@@ -180,6 +189,26 @@ impl StreamTable {
     }
 }
 
+impl TableState {
+    fn list(&mut self, slot: &Arc<StreamSlot>) {
+        self.listed.insert(slot.stream.clone());
+        self.numbered.push(Arc::clone(slot));
+        slot.state().number = self.numbered.len() as u64;
+    }
+}
+
+/// The damage of a stream file that is longer than the stream.
+pub(super) fn foreign_bytes(path: &Path, length: u64, extent: Extent) -> Option<Damage> {
+    let count = length
+        .checked_sub(extent.bytes)
+        .filter(|count| *count > 0)?;
+    let reason = format!(
+        "{count} bytes stand behind the last event that the journal wrote to this stream; another program wrote them, or they \
+         belong to another copy of the store"
+    );
+    Some(Damage::new(path, extent.bytes, reason))
+}
+
 /// Reads all durable events of a stream: what is in its file, then what is still on its way there.
 pub(super) fn read_stream(
     files: &Files,
@@ -188,51 +217,47 @@ pub(super) fn read_stream(
 ) -> Result<StoredLines, JournalError> {
     let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
     // Before the file: what is no longer unwritten after this line is in the file.
-    let (known, unwritten) = {
-        let state = slot.state();
-        let unwritten: Vec<_> = state.unwritten.iter().cloned().collect();
-        (state.extent, unwritten)
-    };
-    let in_file = match (unwritten.first(), known) {
-        (Some(first), _) => Some(first.offset),
-        (None, known) => known.map(|known| known.bytes),
-    };
-    let bytes = match in_file {
-        Some(0) => Vec::new(),
-        Some(length) => files.open(&path, OpenMode::Read)?.read_range(0, length)?,
-        None => {
-            let file = files.open(&path, OpenMode::Read)?;
-            file.read_range(0, file.len()?)?
+    let (extent, unwritten) = slot.durable();
+    let in_file = unwritten.first().map_or(extent.bytes, |first| first.offset);
+    let mut bytes = Vec::new();
+    if in_file > 0 {
+        let file = match files.open(&path, OpenMode::Read) {
+            Err(error) if error.is_not_found() => {
+                let reason = "the stream's file is missing; the journal can restore it";
+                return Err(Damage::new(path, 0, reason).into());
+            }
+            opened => opened?,
+        };
+        bytes = file.read_range(0, in_file)?;
+        let length = file.len()?;
+        // Unless more was written to it meanwhile.
+        if slot.extent() == extent
+            && let Some(damage) = foreign_bytes(&path, length, extent)
+        {
+            return Err(damage.into());
         }
-    };
+    }
     let read = bytes.len() as u64;
-    if let Some(expected) = in_file.filter(|expected| *expected != read) {
+    if read != in_file {
         let reason = format!(
-            "the stream ends here, but the journal has written {expected} bytes of it; the journal can restore it"
+            "the stream ends here, but the journal has written {in_file} bytes of it; the journal can restore it"
         );
         return Err(Damage::new(path, read, reason).into());
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to() as u64;
-        Damage::new(&path, offset, "the stream is not UTF-8 text from here on")
+        let reason = "the stream is not UTF-8 text from here on; the journal can restore it";
+        Damage::new(&path, offset, reason)
     })?;
-    if in_file != Some(0) && !text.ends_with('\n') {
-        let complete = text.rfind('\n').map_or(0, |newline| newline + 1);
-        let reason =
-            "the last line of the stream is incomplete, though the journal once wrote all of it";
-        return Err(Damage::new(path, complete as u64, reason).into());
-    }
     for append in &unwritten {
         append.push_text(&mut text);
     }
-    let mut state = slot.state();
-    if state.extent.is_none() {
-        state.extent = Some(Extent {
-            version: text.bytes().filter(|byte| *byte == b'\n').count() as u64,
-            bytes: text.len() as u64,
-        });
+    let mut actual = Extent::default();
+    actual.push_text(&text);
+    if actual != extent {
+        let reason = "the events of the stream are not those that the journal wrote; the journal can restore them";
+        return Err(Damage::new(path, 0, reason).into());
     }
-    drop(state);
     Ok(StoredLines { text, path })
 }
 

@@ -9,7 +9,7 @@ use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::queue::{Pledge, Queue};
 use super::scan::Tip;
-use super::streams::{Extent, StreamTable, Unwritten};
+use super::streams::{StreamTable, Unwritten};
 use crate::disk::{FileError, FileHandle};
 use crate::journal::CommitError;
 
@@ -161,7 +161,9 @@ impl Writer {
         let mut line_start = self.tip.offset;
         for prepared in batch.commits {
             let commit = Arc::new(prepared.commit);
-            for (append, offset) in prepared.append_offsets.into_iter().enumerate() {
+            let ends = Arc::clone(&prepared.receipt.ends);
+            let places = prepared.append_offsets.into_iter().zip(ends.iter());
+            for (append, (offset, extent)) in places.enumerate() {
                 let Some(recorded) = commit.appends.get(append) else {
                     continue;
                 };
@@ -170,12 +172,8 @@ impl Writer {
                     commit: Arc::clone(&commit),
                     append,
                 };
-                let extent = Extent {
-                    version: recorded.first_version + recorded.lines.len() as u64 - 1,
-                    bytes: offset + recorded.byte_count() as u64,
-                };
                 if let Some(planned) = batch.streams.get_mut(&recorded.stream) {
-                    planned.slot.append(unwritten, extent);
+                    planned.slot.append(unwritten, *extent);
                     let began = planned.began.take();
                     if began.is_some() {
                         self.table.list(&planned.slot);
@@ -183,6 +181,7 @@ impl Writer {
                     streams.push(TouchedStream {
                         slot: Arc::clone(&planned.slot),
                         began,
+                        extent: *extent,
                     });
                 }
             }

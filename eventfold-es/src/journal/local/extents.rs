@@ -1,0 +1,174 @@
+//! `meta/stream-extents.<0|1>.jsonl`: how much of each stream there is, so that a stream that was cut, extended or changed by
+//! somebody else is noticed.
+//!
+//! One line per stream and checkpoint that found it longer: `{"stream","extent"}`, where the stream is the number of its line
+//! in the registry; the last line of a stream counts. When most lines are outdated the other of the two files begins anew.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::Layout;
+use super::streams::StreamTable;
+use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::journal::Extent;
+
+/// How many outdated lines are always tolerated.
+const OUTDATED_LINES: u64 = 4096;
+
+/// How much of which of the two files is vouched for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedExtents {
+    generation: u64,
+    file: Extent,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    stream: u64,
+    extent: Extent,
+}
+
+/// The extents of all streams as they are saved.
+pub(super) struct StreamExtents {
+    files: Files,
+    layout: Layout,
+    /// What the last checkpoint vouches for.
+    saved: SavedExtents,
+    open: Option<FileHandle>,
+}
+
+impl StreamExtents {
+    /// Those of a store without a checkpoint.
+    pub(super) fn new(files: &Files, layout: &Layout) -> Self {
+        Self {
+            files: files.clone(),
+            layout: layout.clone(),
+            saved: SavedExtents::default(),
+            open: None,
+        }
+    }
+
+    /// Gives every stream of the table its extent; the reason if that is not possible.
+    pub(super) fn load(
+        files: &Files,
+        layout: &Layout,
+        saved: SavedExtents,
+        table: &StreamTable,
+    ) -> Result<Result<Self, String>, FileError> {
+        let mut extents = Self::new(files, layout);
+        extents.saved = saved;
+        let lines = match extents.read()? {
+            Ok(lines) => lines,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let count = lines.len() as u64;
+        if count != table.len() || !table.set_extents(lines) {
+            return Ok(Err(format!(
+                "it knows {count} streams, the registry {}",
+                table.len()
+            )));
+        }
+        Ok(Ok(extents))
+    }
+
+    /// The extent of each stream.
+    fn read(&self) -> Result<Result<BTreeMap<u64, Extent>, String>, FileError> {
+        let SavedExtents { generation, file } = self.saved;
+        if file == Extent::default() {
+            return Ok(Ok(BTreeMap::new()));
+        }
+        let path = self.layout.stream_extents(generation);
+        let bytes = match self.files.open(&path, OpenMode::Read) {
+            Ok(opened) => opened.read_range(0, file.bytes)?,
+            Err(error) if error.is_not_found() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(parse(&bytes, file))
+    }
+
+    /// Writes the extents that have changed; nothing is synced, and nothing of it counts before [`saved`](Self::saved).
+    pub(super) fn write(
+        &mut self,
+        changed: &BTreeMap<u64, Extent>,
+        streams: u64,
+    ) -> Result<SavedExtents, FileError> {
+        let lines = self.saved.file.lines + changed.len() as u64;
+        if lines <= streams * 2 + OUTDATED_LINES {
+            return self.append(self.saved, changed);
+        }
+        match self.read()? {
+            Ok(mut all) => {
+                all.extend(changed);
+                self.open = None;
+                let generation = (self.saved.generation + 1) % 2;
+                let file = Extent::default();
+                self.append(SavedExtents { generation, file }, &all)
+            }
+            Err(reason) => {
+                let path = self.layout.stream_extents(self.saved.generation);
+                let source = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+                Err(FileError::new("read", &path, source))
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        mut to: SavedExtents,
+        changed: &BTreeMap<u64, Extent>,
+    ) -> Result<SavedExtents, FileError> {
+        let offset = to.file.bytes;
+        let mut text = String::with_capacity(changed.len() * 80);
+        for (stream, extent) in changed {
+            let line = Line {
+                stream: *stream,
+                extent: *extent,
+            };
+            if let Ok(line) = serde_json::to_string(&line) {
+                to.file.push(&line);
+                text.push_str(&line);
+                text.push('\n');
+            }
+        }
+        let file = match &self.open {
+            Some(file) => file,
+            None => {
+                let path = self.layout.stream_extents(to.generation);
+                self.open.insert(self.files.open(&path, OpenMode::Write)?)
+            }
+        };
+        file.write_all_at(text.as_bytes(), offset)?;
+        Ok(to)
+    }
+
+    /// Makes what was written durable, where that is not done for the file system as a whole.
+    pub(super) fn sync(&self) -> Result<(), FileError> {
+        self.open.as_ref().map_or(Ok(()), FileHandle::sync_data)
+    }
+
+    /// Notes that a checkpoint vouches for what was written.
+    pub(super) fn saved(&mut self, saved: SavedExtents) {
+        self.saved = saved;
+    }
+}
+
+fn parse(bytes: &[u8], expected: Extent) -> Result<BTreeMap<u64, Extent>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let mut extent = Extent::default();
+    let mut extents = BTreeMap::new();
+    for line in text.lines() {
+        let Line { stream, extent: of } = serde_json::from_str(line)
+            .map_err(|error| format!("byte {}: {error}", extent.bytes))?;
+        extent.push(line);
+        extents.insert(stream, of);
+    }
+    if extent == expected {
+        Ok(extents)
+    } else {
+        Err(format!(
+            "it holds {} lines and {} bytes, or other ones, where {} lines and {} bytes were saved",
+            extent.lines, extent.bytes, expected.lines, expected.bytes
+        ))
+    }
+}
