@@ -78,6 +78,10 @@ impl Disk for GatedDisk {
         SystemDisk.rename(from, to)
     }
 
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove_file(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         SystemDisk.sync_dir(path)
     }

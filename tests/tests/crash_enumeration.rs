@@ -15,15 +15,16 @@ use std::sync::Arc;
 use eventfold_es::disk::{Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
-use eventfold_es_tests::crash::{Campaign, Check, Client, open_on, scratch};
+use eventfold_es_tests::crash::{Campaign, Check, Client, builder, open_on, scratch};
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 5] = [
+const ROUND: [(Workload, usize, (usize, usize)); 6] = [
     (Workload::Commands, 500, (6, 25)),
     (Workload::HotAggregate, 400, (6, 25)),
     (Workload::ProcessManagers, 1000, (10, 25)),
     (Workload::Reopened, 800, (8, 25)),
     (Workload::OddIds, 300, (4, 25)),
+    (Workload::Archive, 800, (12, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,8 @@ enum Workload {
     Reopened,
     /// Streams whose directories are not named like them.
     OddIds,
+    /// Journal and streams that are archived again and again.
+    Archive,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -83,7 +86,7 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
-            Self::ProcessManagers | Self::Reopened => Check::PROCESS_MANAGERS,
+            Self::ProcessManagers | Self::Reopened | Self::Archive => Check::PROCESS_MANAGERS,
             Self::Commands | Self::HotAggregate | Self::OddIds => Check::AGGREGATES,
         }
     }
@@ -104,6 +107,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::ProcessManagers => runtime.block_on(process_managers(&disk, &store, random)),
         Workload::Reopened => runtime.block_on(reopened(&disk, &store, random)),
         Workload::OddIds => runtime.block_on(odd_ids(&disk, &store)),
+        Workload::Archive => runtime.block_on(archive(&disk, &store, random)),
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()
@@ -182,6 +186,27 @@ async fn reopened(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
                 .await
                 .expect("the disk works");
         }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+}
+
+async fn archive(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for max_log_size in [700, 3_000] {
+        let store = builder(path, Arc::new(disk.clone()), true)
+            .max_log_size(max_log_size)
+            .open()
+            .await
+            .expect("the store opens");
+        let client = Client::recorded(&store, disk);
+        for _ in 0..5 {
+            tag += 1;
+            let id = ["a", "b"][random.below(2)];
+            let parts = 1 + random.below(3) as u32;
+            client.put(id, tag, parts).await.expect("the disk works");
+        }
+        client.note_served().await;
         drop(client);
         store.close().await.expect("the disk works");
     }

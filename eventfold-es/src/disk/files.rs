@@ -85,6 +85,16 @@ impl Files {
             .map_err(|error| FileError::new("replace", to, error))
     }
 
+    /// Removes a file, if it is there.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), FileError> {
+        match self.disk.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::new("remove", path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), FileError> {
         self.disk
             .sync_dir(path)
@@ -138,6 +148,14 @@ pub(crate) struct FileHandle {
 impl FileHandle {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The same file, known under the name that it has got.
+    pub(crate) fn renamed(self, path: &Path) -> Self {
+        Self {
+            file: self.file,
+            path: path.to_owned(),
+        }
     }
 
     pub(crate) fn len(&self) -> Result<u64, FileError> {

@@ -58,6 +58,13 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Removes a file; not durable before the directory is synced.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, `NotFound` among them.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
     /// Makes the entries of a directory durable.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::{AggregateStore, RunMode, Shared};
 use crate::disk::{Disk, Files, SealedFile, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
-use crate::journal::local::{Layout, LocalJournal};
+use crate::journal::local::{JournalOptions, Layout, LocalJournal};
 use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction};
 use crate::names;
 use crate::process_manager::ProcessManager;
@@ -24,6 +24,7 @@ use crate::runtime::{
 };
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -80,6 +81,7 @@ pub struct AggregateStoreBuilder {
     idle_timeout: Duration,
     run_mode: RunMode,
     reaction_timeout: Duration,
+    journal: JournalOptions,
 }
 
 #[derive(Default)]
@@ -124,6 +126,9 @@ impl AggregateStoreBuilder {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
+            journal: JournalOptions {
+                max_log_size: DEFAULT_MAX_LOG_SIZE,
+            },
         }
     }
 
@@ -206,6 +211,16 @@ impl AggregateStoreBuilder {
         self
     }
 
+    /// From which size on, in bytes, the journal and the streams move what they hold to their archives
+    /// (`archive.jsonl.zst`, which eventfold's `read_full` reads); 0 for never. Default: 64 MiB.
+    ///
+    /// It happens in the background, at checkpoints, so that a file may grow somewhat larger. Every reader sees the whole history
+    /// across it.
+    pub fn max_log_size(mut self, bytes: u64) -> Self {
+        self.journal.max_log_size = bytes;
+        self
+    }
+
     /// Puts the store on another disk than the file system.
     #[cfg(feature = "testing")]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -239,7 +254,8 @@ impl AggregateStoreBuilder {
         let files = Files::new(Arc::clone(&self.disk));
         let opened = {
             let (files, base) = (files.clone(), base.clone());
-            tokio::task::spawn_blocking(move || LocalJournal::open(files, &base))
+            let options = self.journal;
+            tokio::task::spawn_blocking(move || LocalJournal::open(files, &base, &options))
         };
         let (journal, recovery) = opened.await.map_err(|_| StoreError::RuntimeGone)??;
         let journal: Arc<dyn Journal> = Arc::new(journal);

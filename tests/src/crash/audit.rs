@@ -74,7 +74,7 @@ struct RegistryLine {
 ///
 /// The first thing that is not as it should be.
 pub fn audit(store: &Path) -> Result<Audit, String> {
-    let journal = read(&store.join("meta/journal/app.jsonl"))?;
+    let journal = read_log(&store.join("meta/journal"))?;
     let mut texts: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
     let mut letters: BTreeMap<String, String> = BTreeMap::new();
     let mut audit = Audit::default();
@@ -164,7 +164,7 @@ fn check_streams(
     let mut directories = 0;
     for (stream, (directory, text)) in texts {
         let place = store.join("streams").join(&stream.0).join(directory);
-        let found = read(&place.join("app.jsonl"))?;
+        let found = read_log(&place)?;
         same(&format!("the file of {stream:?}"), &found, text)?;
         let events = read_events(&place)?;
         same(
@@ -199,6 +199,19 @@ fn check_registry(store: &Path, audit: &Audit) -> Result<(), String> {
 
 fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The lines of a log, the archived ones first.
+fn read_log(directory: &Path) -> Result<String, String> {
+    let path = directory.join("archive.jsonl.zst");
+    let mut text = String::new();
+    if path.exists() {
+        let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+        let archive = fs::read(&path).map_err(failed)?;
+        let archived = zstd::stream::decode_all(&archive[..]).map_err(failed)?;
+        text = String::from_utf8(archived).map_err(|error| error.to_string())?;
+    }
+    Ok(text + &read(&directory.join("app.jsonl"))?)
 }
 
 fn read_events(directory: &Path) -> Result<Vec<Event>, String> {

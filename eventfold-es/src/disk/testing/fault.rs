@@ -10,6 +10,8 @@ pub enum Operation {
     CreateDir,
     /// [`Disk::rename`](crate::disk::Disk::rename); its path is the new name.
     Rename,
+    /// [`Disk::remove_file`](crate::disk::Disk::remove_file).
+    Remove,
     /// [`Disk::sync_dir`](crate::disk::Disk::sync_dir).
     SyncDir,
     /// [`FileSystem::sync`](crate::disk::FileSystem::sync).

@@ -146,6 +146,11 @@ impl Disk for FaultyDisk {
         self.inner.rename(from, to)
     }
 
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.call(Operation::Remove, path)?;
+        self.inner.remove_file(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call(Operation::SyncDir, path)?;
         self.inner.sync_dir(path)

@@ -37,7 +37,7 @@ impl From<LogError> for io::Error {
 ///
 /// The device keeps what was synced, and any part of the rest ([`after_power_loss`]):
 ///
-/// - **Names.** A creation or a rename is durable after a successful sync of its directory or of the file system; for a
+/// - **Names.** A creation, a rename or a removal is durable after a successful sync of its directory or of the file system; for a
 ///   rename between two directories one of them will do, since it is one change. Until then it is there as a whole or not
 ///   at all, independently of every other change, of earlier ones in the same directory too. Syncing a file does not make
 ///   its name durable (ext4 does that; POSIX does not promise it), and syncing a directory does not make the
@@ -186,6 +186,7 @@ impl DiskModel {
                 self.file(*file)?.set_len(index, length);
             }
             DiskOp::Rename { from, to } => self.namespace.rename(index, from, to)?,
+            DiskOp::Remove { path } => self.namespace.remove(index, path)?,
             DiskOp::SyncData { file, .. } => self.file(*file)?.sync(),
             DiskOp::SyncDataFailed { file, .. } => self.file(*file)?.sync_failed(),
             DiskOp::SyncDir { path } => self.namespace.sync_dir(path)?,

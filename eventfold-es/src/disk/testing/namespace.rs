@@ -27,23 +27,27 @@ pub(super) struct Namespace {
     directories: u64,
 }
 
-/// A creation or a rename: happens as a whole or not at all.
+/// A creation, a rename or a removal: happens as a whole or not at all.
 #[derive(Debug, Clone)]
 struct Change {
     op: usize,
     /// The directory that lost the name, if this is a rename.
     left: Option<u64>,
     entry: Entry,
-    node: Node,
+    /// What the name leads to; nothing after a removal.
+    node: Option<Node>,
     durable: bool,
 }
 
 impl Change {
     fn apply(&self, entries: &mut Entries) {
         if self.left.is_some() {
-            entries.retain(|_, node| *node != self.node);
+            entries.retain(|_, node| Some(*node) != self.node);
         }
-        entries.insert(self.entry.clone(), self.node);
+        match self.node {
+            Some(node) => entries.insert(self.entry.clone(), node),
+            None => entries.remove(&self.entry),
+        };
     }
 }
 
@@ -80,8 +84,17 @@ impl Namespace {
         let (left, _) = self.entry(from)?;
         let entry = self.entry(to)?;
         if self.current.get(&entry) != Some(&node) {
-            self.change(op, Some(left), entry, node);
+            self.change(op, Some(left), entry, Some(node));
         }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, op: usize, path: &Path) -> Result<(), &'static str> {
+        let Some(Node::File(_)) = self.resolve(path) else {
+            return Err("the removed file is missing");
+        };
+        let entry = self.entry(path)?;
+        self.change(op, None, entry, None);
         Ok(())
     }
 
@@ -124,7 +137,7 @@ impl Namespace {
         if self.current.contains_key(&entry) {
             return Err("the created name exists");
         }
-        self.change(op, None, entry, node);
+        self.change(op, None, entry, Some(node));
         Ok(())
     }
 
@@ -136,7 +149,7 @@ impl Namespace {
         }
     }
 
-    fn change(&mut self, op: usize, left: Option<u64>, entry: Entry, node: Node) {
+    fn change(&mut self, op: usize, left: Option<u64>, entry: Entry, node: Option<Node>) {
         let change = Change {
             op,
             left,
@@ -271,6 +284,22 @@ mod tests {
         namespace.rename(2, "a".as_ref(), "b".as_ref())?;
         assert_eq!(namespace.resolve("a/x".as_ref()), None);
         assert_eq!(outcomes(&namespace), set(&["a/ a/x=0", "b/ b/x=0"]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_removal_is_durable_with_its_directory() -> TestResult {
+        let mut namespace = Namespace::default();
+        namespace.create_file(0, "a".as_ref(), FileId(0))?;
+        namespace.sync_all();
+        namespace.remove(1, "a".as_ref())?;
+        assert_eq!(show(namespace.tree()), "");
+        assert_eq!(outcomes(&namespace), set(&["", "a=0"]));
+        namespace.create_file(2, "a".as_ref(), FileId(1))?;
+        assert_eq!(outcomes(&namespace), set(&["", "a=0", "a=1"]));
+        namespace.sync_dir("".as_ref())?;
+        assert_eq!(outcomes(&namespace), set(&["a=1"]));
+        assert!(namespace.remove(3, "b".as_ref()).is_err());
         Ok(())
     }
 

@@ -57,6 +57,11 @@ pub enum DiskOp {
         /// The new name; a file that had it has no name any more.
         to: PathBuf,
     },
+    /// A file lost its name.
+    Remove {
+        /// The name.
+        path: PathBuf,
+    },
     /// The data and the length of a file were made durable.
     SyncData {
         /// The name at opening.
@@ -159,6 +164,7 @@ impl DiskOp {
             | Self::Write { path, .. }
             | Self::SetLen { path, .. }
             | Self::Rename { to: path, .. }
+            | Self::Remove { path }
             | Self::SyncData { path, .. }
             | Self::SyncDataFailed { path, .. }
             | Self::SyncDir { path } => Some(path),

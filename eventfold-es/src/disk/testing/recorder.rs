@@ -356,6 +356,17 @@ impl Disk for RecordingDisk {
         Ok(())
     }
 
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let name = self.inside(path)?;
+        let mut log = self.shared.log();
+        log.find(path, &name)?;
+        self.inner.remove_file(path)?;
+        let op = log.recording.len();
+        log.namespace.remove(op, &name).map_err(io::Error::other)?;
+        log.push(DiskOp::Remove { path: name });
+        Ok(())
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut log = self.shared.log();
         self.inner.sync_dir(path)?;

@@ -13,9 +13,11 @@ use super::extents::SavedExtents;
 use super::history::IndexEntry;
 use super::layout::Layout;
 use super::line;
+use super::log::{Parts, SavedParts};
 use super::scan::Tip;
-use crate::disk::{FileError, FileHandle, Files, SealError, SealedFile};
-use crate::journal::{Damage, Extent, JournalError, Progress};
+use super::stream_archive::Archiving;
+use crate::disk::{FileError, Files, SealError, SealedFile};
+use crate::journal::{Extent, JournalError, Progress};
 
 /// The content of `meta/checkpoint.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,8 +28,13 @@ pub(super) struct Checkpoint {
     /// Where the line of the commit starts and ends in the journal, newline included.
     line: (u64, u64),
     hash: String,
+    /// The parts of the journal when it was taken.
+    pub(super) journal: SavedParts,
     pub(super) registry: Extent,
     pub(super) stream_extents: SavedExtents,
+    /// The streams whose events are being archived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) archiving: Vec<Archiving>,
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
     pub(super) index: Vec<IndexEntry>,
@@ -59,8 +66,10 @@ impl Checkpoint {
     pub(super) fn new(
         tip: &Tip,
         line_start: u64,
+        journal: SavedParts,
         registry: Extent,
         stream_extents: SavedExtents,
+        archiving: Vec<Archiving>,
         states: &ProcessManagerStates,
         index: Vec<IndexEntry>,
     ) -> Self {
@@ -70,8 +79,10 @@ impl Checkpoint {
             position: tip.position,
             line: (line_start, tip.offset),
             hash: tip.hash.clone(),
+            journal,
             registry,
             stream_extents,
+            archiving,
             process_managers: states
                 .iter()
                 .map(|(name, state)| (name.clone(), state.commit))
@@ -110,13 +121,18 @@ impl Checkpoint {
         }
     }
 
+    /// The number of the last covered commit.
+    pub(super) fn commit(&self) -> u64 {
+        self.commit
+    }
+
     /// Where the line of the last covered commit starts.
     pub(super) fn line_start(&self) -> u64 {
         self.line.0
     }
 
     /// Checks that the journal still holds the commit that this checkpoint follows.
-    pub(super) fn verify(&self, journal: &FileHandle) -> Result<(), JournalError> {
+    pub(super) fn verify(&self, journal: &Parts) -> Result<(), JournalError> {
         if self.commit == 0 {
             return Ok(());
         }
@@ -133,7 +149,7 @@ impl Checkpoint {
              overwritten; restore it from a copy that is at least as new as the checkpoint",
             self.commit
         );
-        Err(Damage::new(journal.path(), start, reason).into())
+        Err(journal.damage(start, reason).into())
     }
 
     /// The progress of each process manager, if all of it is as saved.

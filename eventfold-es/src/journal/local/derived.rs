@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
-use super::extents::StreamExtents;
+use super::extents::{StreamExtents, StreamPlace};
 use super::history::History;
 use super::layout::Layout;
+use super::log::{JournalLog, SwapError};
 use super::queue::Queue;
 use super::registry::Registry;
 use super::scan::Tip;
+use super::stream_archive::{ArchiveError, Archiving, archive_stream};
 use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
-use crate::journal::{Extent, Progress};
+use crate::journal::{Extent, JournalError, Progress};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
@@ -75,6 +77,9 @@ pub(super) struct DerivedWriter {
     /// Held since the store was opened, before anything was written.
     pub(super) file_system: Option<FileSystemHandle>,
     pub(super) layout: Layout,
+    pub(super) log: Arc<JournalLog>,
+    /// The size from which a file is archived, in bytes; 0 for never.
+    pub(super) max_log_size: u64,
     pub(super) table: Arc<StreamTable>,
     pub(super) registry: Registry,
     pub(super) extents: StreamExtents,
@@ -119,13 +124,13 @@ impl DerivedWriter {
                 next = jobs.try_recv().ok();
             }
             let is_written = self.write(&batches);
-            let is_due = self.tip.offset >= self.checkpoint_end + CHECKPOINT_BYTES;
+            let is_due = self.is_checkpoint_due();
             if is_written
                 && may_take_checkpoint
                 && (is_due || is_closing)
                 && self.queue.poison().is_none()
             {
-                self.take_checkpoint();
+                self.take_checkpoint(is_closing);
             }
             if is_closing {
                 return;
@@ -191,8 +196,8 @@ impl DerivedWriter {
             for append in &unwritten {
                 append.push_text(&mut text);
             }
-            open_stream(&self.files, &self.layout, slot)?
-                .write_all_at(text.as_bytes(), first.offset)?;
+            let offset = first.offset - slot.archive().extent.bytes;
+            open_stream(&self.files, &self.layout, slot)?.write_all_at(text.as_bytes(), offset)?;
             slot.written(unwritten.len());
         }
         for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
@@ -211,9 +216,28 @@ impl DerivedWriter {
         self.registry.flush()
     }
 
-    fn take_checkpoint(&mut self) {
-        match self.save_checkpoint() {
-            Ok(()) => self.grown.clear(),
+    fn is_checkpoint_due(&self) -> bool {
+        let step = match self.max_log_size {
+            0 => CHECKPOINT_BYTES,
+            max => CHECKPOINT_BYTES.min(max),
+        };
+        // A checkpoint says where the active file of the journal begins.
+        self.tip.offset >= self.checkpoint_end + step && !self.queue.is_replacing()
+    }
+
+    fn take_checkpoint(&mut self, is_closing: bool) {
+        let archiving = self.to_be_archived();
+        match self.save_checkpoint(&archiving) {
+            Ok(()) => {
+                self.archive_streams(&archiving);
+                self.rotate_journal(is_closing);
+                if is_closing && !archiving.is_empty() && self.queue.poison().is_none() {
+                    // So that opening has nothing to finish.
+                    if let Err(error) = self.save_checkpoint(&[]) {
+                        tracing::warn!(%error, "the last checkpoint could not be taken");
+                    }
+                }
+            }
             // A second sync would succeed without writing what this one did not; only redo writes it again.
             Err(error) if error.is_failed_sync() => self.queue.poison_with(&format!(
                 "{error}. Nothing is lost: the journal has everything, and opening the store writes it again"
@@ -224,6 +248,72 @@ impl DerivedWriter {
         }
         // Also after a failure: the next one is tried when as much is new again.
         self.checkpoint_end = self.tip.offset;
+    }
+
+    /// The streams that have grown too large.
+    fn to_be_archived(&self) -> Vec<Archiving> {
+        if self.max_log_size == 0 {
+            return Vec::new();
+        }
+        let grown = self.grown.iter();
+        grown
+            .filter(|(_, Grown { slot, extent })| {
+                extent.bytes - slot.archive().extent.bytes >= self.max_log_size
+            })
+            .map(|(stream, Grown { extent, .. })| Archiving {
+                stream: *stream,
+                to: *extent,
+            })
+            .collect()
+    }
+
+    /// Archives what the checkpoint says; what has grown until the next one is only what was archived.
+    fn archive_streams(&mut self, archiving: &[Archiving]) {
+        let mut grown = std::mem::take(&mut self.grown);
+        for Archiving { stream, to } in archiving {
+            let Some(archived) = grown.remove(stream) else {
+                continue;
+            };
+            match archive_stream(&self.files, &self.layout, &archived.slot, *to) {
+                Ok(()) => drop(self.grown.insert(*stream, archived)),
+                Err(ArchiveError::Unchanged(error)) => {
+                    tracing::warn!(%error, "a stream could not be archived");
+                }
+                Err(ArchiveError::Unknown(error)) => {
+                    return self.queue.poison_with(&error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Archives what the checkpoint covers of the journal, but for its last commit, if that is much.
+    fn rotate_journal(&self, is_closing: bool) {
+        let start = self.log.parts().start();
+        let is_due =
+            self.max_log_size > 0 && self.line_start.saturating_sub(start) >= self.max_log_size;
+        if !is_due {
+            return;
+        }
+        let archived = match self.log.archive(self.line_start, self.tip.commit) {
+            Ok(archived) => archived,
+            Err(JournalError::File(error)) if error.is_failed_sync() => {
+                return self.queue.poison_with(&error.to_string());
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the journal could not be archived; it will be tried again");
+                return;
+            }
+        };
+        if !is_closing {
+            return self.queue.replace_active(archived);
+        }
+        // The writer has ended.
+        match self.log.replace_active(archived, self.tip.offset) {
+            Ok(()) => {}
+            Err(SwapError::Unchanged(error) | SwapError::Unknown(error)) => {
+                tracing::warn!(%error, "the journal could not be rotated while the store was closed");
+            }
+        }
     }
 
     /// Makes everything durable that the checkpoint will vouch for.
@@ -238,12 +328,16 @@ impl DerivedWriter {
         }
     }
 
-    fn save_checkpoint(&mut self) -> Result<(), FileError> {
-        let ends = self.grown.iter();
-        let ends = ends
-            .map(|(number, grown)| (*number, grown.extent))
-            .collect();
-        let extents = self.extents.write(&ends, self.table.len())?;
+    fn save_checkpoint(&mut self, archiving: &[Archiving]) -> Result<(), FileError> {
+        let grown = self.grown.iter();
+        let places = grown.map(|(number, Grown { slot, extent })| {
+            let place = StreamPlace {
+                extent: *extent,
+                archive: slot.archive(),
+            };
+            (*number, place)
+        });
+        let extents = self.extents.write(&places.collect(), self.table.len())?;
         self.sync()?;
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;
@@ -251,8 +345,10 @@ impl DerivedWriter {
         Checkpoint::new(
             &self.tip,
             self.line_start,
+            self.log.parts().saved(),
             self.registry.extent(),
             extents,
+            archiving.to_vec(),
             &self.states,
             self.history.index(),
         )

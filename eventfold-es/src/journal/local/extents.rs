@@ -1,14 +1,15 @@
 //! `meta/stream-extents.<0|1>.jsonl`: how much of each stream there is, so that a stream that was cut, extended or changed by
 //! somebody else is noticed.
 //!
-//! One line per stream and checkpoint that found it longer: `{"stream","extent"}`, where the stream is the number of its line
-//! in the registry; the last line of a stream counts. When most lines are outdated the other of the two files begins anew.
+//! One line per stream and checkpoint that found it changed: `{"stream","extent","archive"}`, where the stream is the number of
+//! its line in the registry; the last line of a stream counts. When most lines are outdated the other of the two files begins anew.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
+use super::stream_archive::StreamArchive;
 use super::streams::StreamTable;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::Extent;
@@ -26,7 +27,20 @@ pub(super) struct SavedExtents {
 #[derive(Serialize, Deserialize)]
 struct Line {
     stream: u64,
-    extent: Extent,
+    #[serde(flatten)]
+    place: StreamPlace,
+}
+
+/// How much of a stream there is, and how much of that is archived.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct StreamPlace {
+    pub(super) extent: Extent,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(super) archive: StreamArchive,
+}
+
+fn is_default(archive: &StreamArchive) -> bool {
+    *archive == StreamArchive::default()
 }
 
 /// The extents of all streams as they are saved.
@@ -63,7 +77,15 @@ impl StreamExtents {
             Err(reason) => return Ok(Err(reason)),
         };
         let count = lines.len() as u64;
-        if count != table.len() || !table.set_extents(lines) {
+        let mut known = 0;
+        for (number, place) in lines {
+            if let Some(slot) = table.numbered(number) {
+                slot.set_extent(place.extent);
+                slot.set_archive(place.archive);
+                known += 1;
+            }
+        }
+        if (count, known) != (table.len(), count) {
             return Ok(Err(format!(
                 "it knows {count} streams, the registry {}",
                 table.len()
@@ -73,7 +95,7 @@ impl StreamExtents {
     }
 
     /// The extent of each stream.
-    fn read(&self) -> Result<Result<BTreeMap<u64, Extent>, String>, FileError> {
+    fn read(&self) -> Result<Result<BTreeMap<u64, StreamPlace>, String>, FileError> {
         let SavedExtents { generation, file } = self.saved;
         if file == Extent::default() {
             return Ok(Ok(BTreeMap::new()));
@@ -90,7 +112,7 @@ impl StreamExtents {
     /// Writes the extents that have changed; nothing is synced, and nothing of it counts before [`saved`](Self::saved).
     pub(super) fn write(
         &mut self,
-        changed: &BTreeMap<u64, Extent>,
+        changed: &BTreeMap<u64, StreamPlace>,
         streams: u64,
     ) -> Result<SavedExtents, FileError> {
         let lines = self.saved.file.lines + changed.len() as u64;
@@ -116,14 +138,14 @@ impl StreamExtents {
     fn append(
         &mut self,
         mut to: SavedExtents,
-        changed: &BTreeMap<u64, Extent>,
+        changed: &BTreeMap<u64, StreamPlace>,
     ) -> Result<SavedExtents, FileError> {
         let offset = to.file.bytes;
         let mut text = String::with_capacity(changed.len() * 80);
-        for (stream, extent) in changed {
+        for (stream, place) in changed {
             let line = Line {
                 stream: *stream,
-                extent: *extent,
+                place: *place,
             };
             if let Ok(line) = serde_json::to_string(&line) {
                 to.file.push(&line);
@@ -153,15 +175,15 @@ impl StreamExtents {
     }
 }
 
-fn parse(bytes: &[u8], expected: Extent) -> Result<BTreeMap<u64, Extent>, String> {
+fn parse(bytes: &[u8], expected: Extent) -> Result<BTreeMap<u64, StreamPlace>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut extent = Extent::default();
     let mut extents = BTreeMap::new();
     for line in text.lines() {
-        let Line { stream, extent: of } = serde_json::from_str(line)
+        let Line { stream, place } = serde_json::from_str(line)
             .map_err(|error| format!("byte {}: {error}", extent.bytes))?;
         extent.push(line);
-        extents.insert(stream, of);
+        extents.insert(stream, place);
     }
     if extent == expected {
         Ok(extents)

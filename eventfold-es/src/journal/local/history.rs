@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::layout::Layout;
 use super::line;
+use super::log::JournalLog;
 use super::streams::lock;
-use crate::disk::{Files, OpenMode};
-use crate::journal::{Cursor, Damage, JournalError, RecordedAppend, RecordedCommit, StreamId};
+use crate::journal::{Cursor, JournalError, RecordedAppend, RecordedCommit, StreamId};
 
 /// How many bytes of events stay in memory for those who follow.
 const RECENT_BYTES: usize = 8 << 20;
@@ -30,8 +29,7 @@ pub(super) struct IndexEntry {
 
 /// The durable part of the journal, to be read.
 pub(super) struct History {
-    files: Files,
-    layout: Layout,
+    log: Arc<JournalLog>,
     recent: Mutex<Recent>,
     index: Mutex<Vec<IndexEntry>>,
     /// The end of the last durable line in the file.
@@ -47,15 +45,13 @@ struct Recent {
 
 impl History {
     pub(super) fn new(
-        files: Files,
-        layout: Layout,
+        log: Arc<JournalLog>,
         index: Vec<IndexEntry>,
         end: u64,
         position: u64,
     ) -> Self {
         Self {
-            files,
-            layout,
+            log,
             recent: Mutex::default(),
             index: Mutex::new(index),
             end: AtomicU64::new(end),
@@ -136,8 +132,7 @@ impl History {
     }
 
     fn read_file(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
-        let path = self.layout.journal_file();
-        let file = self.files.open(&path, OpenMode::Read)?;
+        let file = self.log.parts();
         let end = self.end.load(Ordering::Acquire);
         let mut offset = match cursor.hint {
             0 => self.offset_of(cursor.position + 1),
@@ -153,7 +148,7 @@ impl History {
                     break;
                 };
                 let at = offset + consumed as u64;
-                let commit = line::parse(text).map_err(|reason| Damage::new(&path, at, reason))?;
+                let commit = line::parse(text).map_err(|reason| file.damage(at, reason))?;
                 consumed += text.len() + 1;
                 if commit.data.event_count() == 0 {
                     continue;
@@ -168,14 +163,14 @@ impl History {
                         cursor.position + 1,
                         commit.first_position
                     );
-                    return Err(Damage::new(&path, at, reason).into());
+                    return Err(file.damage(at, reason).into());
                 }
                 cursor.position = commit.last_position();
                 read.push(Arc::new(commit));
             }
             if consumed == 0 {
                 if offset + window >= end {
-                    return Err(Damage::new(&path, offset, "the last commit has no end").into());
+                    return Err(file.damage(offset, "the last commit has no end").into());
                 }
                 // One line is longer than the window.
                 window *= 2;

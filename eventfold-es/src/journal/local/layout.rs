@@ -47,6 +47,10 @@ impl Layout {
         self.base.join("meta/journal/app.jsonl")
     }
 
+    pub(crate) fn journal_archive(&self) -> PathBuf {
+        self.base.join("meta/journal/archive.jsonl.zst")
+    }
+
     /// Where the bytes of an incomplete last batch are kept for inspection.
     pub(crate) fn incomplete_batch(&self, batch: u64) -> PathBuf {
         self.journal()
@@ -63,6 +67,11 @@ impl Layout {
 
     pub(crate) fn stream_file(&self, aggregate_type: &str, directory: &str) -> PathBuf {
         self.stream(aggregate_type, directory).join("app.jsonl")
+    }
+
+    pub(crate) fn stream_archive(&self, aggregate_type: &str, directory: &str) -> PathBuf {
+        self.stream(aggregate_type, directory)
+            .join("archive.jsonl.zst")
     }
 
     pub(crate) fn process_manager(&self, name: &str) -> PathBuf {

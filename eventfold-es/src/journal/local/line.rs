@@ -266,6 +266,22 @@ pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, String> {
     Ok(commit)
 }
 
+/// The number of the commit whose line begins with these bytes.
+pub(super) fn commit_number(beginning: &[u8]) -> Option<u64> {
+    fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
+        let count = bytes
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        bytes.split_at(count)
+    }
+    let rest = beginning.strip_prefix(LENGTH_LABEL.as_bytes())?;
+    let (_, rest) = digits(rest);
+    let (number, rest) = digits(rest.strip_prefix(b",\"commit\":")?);
+    rest.first()?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
 /// Whether these bytes can be the beginning of the line of a commit, and no more than it; of the one with this number in this
 /// batch, where these are known.
 pub(super) fn can_begin(fragment: &[u8], number: Option<(u64, u64)>) -> bool {

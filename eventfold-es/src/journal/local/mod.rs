@@ -1,5 +1,6 @@
 //! The journal on local files.
 
+mod archive;
 mod backlog;
 mod batch;
 mod checkpoint;
@@ -9,11 +10,14 @@ mod extents;
 mod history;
 mod layout;
 mod line;
+mod log;
 mod queue;
 mod recovery;
 mod redo;
 mod registry;
 mod scan;
+mod stream_archive;
+mod stream_reader;
 mod streams;
 mod writer;
 
@@ -32,7 +36,8 @@ use queue::Queue;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
 use recovery::{Recovered, recover};
-use streams::{StreamTable, lock, read_stream};
+use stream_reader::read_stream;
+use streams::{StreamTable, lock};
 use writer::Writer;
 
 use super::{
@@ -40,6 +45,13 @@ use super::{
     StoredLines, StreamId,
 };
 use crate::disk::{DiskLock, FileError, Files};
+
+/// How a journal on local files works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JournalOptions {
+    /// The size from which a file is archived, in bytes; 0 for never.
+    pub(crate) max_log_size: u64,
+}
 
 /// The journal on local files: one thread that makes commits durable, one that writes the files derived from them.
 pub(crate) struct LocalJournal {
@@ -57,7 +69,11 @@ pub(crate) struct LocalJournal {
 
 impl LocalJournal {
     /// Opens the directory and brings it to the state after its last durable batch. Blocks.
-    pub(crate) fn open(files: Files, base: &Path) -> Result<(Self, RecoveryReport), RecoveryError> {
+    pub(crate) fn open(
+        files: Files,
+        base: &Path,
+        options: &JournalOptions,
+    ) -> Result<(Self, RecoveryReport), RecoveryError> {
         let layout = Layout::new(base);
         let Recovered {
             lock,
@@ -74,13 +90,13 @@ impl LocalJournal {
             file_system,
             report,
         } = recover(&files, &layout)?;
-        let filled = journal.len()?;
+        let filled = journal.parts().len()?;
+        let log = Arc::new(journal);
         let queue = Arc::new(Queue::new());
         let table = Arc::new(table);
         let backlog = Arc::new(Backlog::default());
         let history = Arc::new(History::new(
-            files.clone(),
-            layout.clone(),
+            Arc::clone(&log),
             index,
             tip.offset,
             tip.position,
@@ -92,7 +108,7 @@ impl LocalJournal {
             .map(|(name, state)| (name.clone(), state.progress.clone()))
             .collect();
         let writer = Writer {
-            journal,
+            log: Arc::clone(&log),
             queue: Arc::clone(&queue),
             table: Arc::clone(&table),
             history: Arc::clone(&history),
@@ -110,6 +126,8 @@ impl LocalJournal {
             files: files.clone(),
             file_system,
             layout: layout.clone(),
+            log,
+            max_log_size: options.max_log_size,
             table: Arc::clone(&table),
             registry,
             extents,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::log::Archived;
 use super::streams::lock;
 use crate::journal::{CommitError, Outcome, ProposedCommit, ProposedReaction, Receipt};
 
@@ -52,6 +53,15 @@ impl Queued {
     }
 }
 
+/// What the writer is to do next.
+pub(super) enum Work {
+    Commits(Vec<Queued>),
+    /// To let the active file of the journal begin behind what was archived.
+    ReplaceActive(Archived),
+    /// The queue is closed and empty.
+    Ended,
+}
+
 pub(super) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
@@ -61,6 +71,9 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Queued>,
+    archived: Option<Archived>,
+    /// Whether the active file is to be replaced, or is being replaced.
+    is_replacing: bool,
     is_closed: bool,
     poison: Option<Arc<str>>,
 }
@@ -108,14 +121,40 @@ impl Queue {
         outcome
     }
 
-    /// Waits for commits and takes as many as fit into a batch; none when the queue is closed and empty.
-    pub(super) fn take(&self) -> Vec<Queued> {
+    /// Asks the writer to let the active file of the journal begin behind what was archived.
+    pub(super) fn replace_active(&self, archived: Archived) {
         let mut state = lock(&self.state);
-        while state.waiting.is_empty() && !state.is_closed {
+        state.archived = Some(archived);
+        state.is_replacing = true;
+        self.ready.notify_one();
+    }
+
+    /// Notes that the active file was replaced, or was not and will not be.
+    pub(super) fn replaced(&self) {
+        lock(&self.state).is_replacing = false;
+    }
+
+    pub(super) fn is_replacing(&self) -> bool {
+        lock(&self.state).is_replacing
+    }
+
+    /// Waits for something to do, and takes as many commits as fit into a batch.
+    pub(super) fn take(&self) -> Work {
+        let mut state = lock(&self.state);
+        while state.waiting.is_empty() {
+            if let Some(archived) = state.archived.take() {
+                return Work::ReplaceActive(archived);
+            }
+            if state.is_closed {
+                return Work::Ended;
+            }
             state = self
                 .ready
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(archived) = state.archived.take() {
+            return Work::ReplaceActive(archived);
         }
         let mut bytes = 0;
         let mut batch = Vec::new();
@@ -126,7 +165,7 @@ impl Queue {
             }
             batch.extend(state.waiting.pop_front());
         }
-        batch
+        Work::Commits(batch)
     }
 
     /// Fails these commits and everything that was handed over so far.

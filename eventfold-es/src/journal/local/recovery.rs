@@ -10,11 +10,13 @@ use super::extents::StreamExtents;
 use super::history::{self, IndexEntry};
 use super::layout::Layout;
 use super::line;
+use super::log::{JournalLog, Parts};
 use super::redo::{Redo, Redone};
 use super::registry::Registry;
 use super::scan::{Incomplete, Scan, ScannedLine, Tip, scan};
+use super::stream_archive::{Archiving, finish_archiving};
 use super::streams::StreamTable;
-use crate::disk::{DiskLock, FileError, FileHandle, FileSystemHandle, Files, OpenMode};
+use crate::disk::{DiskLock, FileError, FileSystemHandle, Files, OpenMode};
 use crate::journal::{Damage, Extent, JournalError};
 
 /// What opening a store found and did.
@@ -62,7 +64,7 @@ impl From<FileError> for RecoveryError {
 /// A store directory in the state after its last durable batch.
 pub(super) struct Recovered {
     pub(super) lock: Box<dyn DiskLock>,
-    pub(super) journal: FileHandle,
+    pub(super) journal: JournalLog,
     pub(super) tip: Tip,
     /// Where the line of the last commit starts.
     pub(super) line_start: u64,
@@ -87,14 +89,20 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
     let lock = take_lock(files, layout)?;
     let file_system = files.file_system(layout.base())?;
     let checkpoint = Checkpoint::load(files, layout)?;
-    let journal = files.open(&layout.journal_file(), OpenMode::Write)?;
+    let journal = JournalLog::open(files, layout, checkpoint.as_ref())?;
+    let parts = journal.parts();
     // Also when the file is not new: the program may have stopped after creating it and before this.
     for directory in [layout.journal(), layout.meta(), layout.base().to_owned()] {
         files.sync_dir(&directory)?;
     }
 
     let mut table = StreamTable::default();
-    let base = derived_base(files, layout, checkpoint, &journal, &mut table)?;
+    let archiving = checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.archiving.clone())
+        .unwrap_or_default();
+    let base = derived_base(files, layout, checkpoint, &parts, &mut table)?;
+    let is_rebuild = base.is_none();
     let Base {
         start,
         line_start,
@@ -109,16 +117,36 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
     let redo_start = start.offset;
     let mut line_start = line_start;
     let mut report = RecoveryReport::default();
-    let mut redo = Redo::new(files, layout, &table, &mut registry, &mut states);
+    let mut redo = Redo::new(
+        files,
+        layout,
+        &table,
+        &mut registry,
+        &mut states,
+        is_rebuild,
+    );
 
     // The journal's tail is made certain before anything is derived from it.
-    let first_pass = scan(&journal, start.clone(), |_| Ok(()))?;
-    report.incomplete_batch = make_certain(files, layout, &journal, &first_pass)?;
+    let first_pass = scan(&parts, start.clone(), |_| Ok(()))?;
+    report.incomplete_batch = make_certain(files, layout, &parts, &first_pass)?;
     let tip = first_pass.tip;
-    scan(&journal, start, |scanned| {
+    let mut damaged = Vec::new();
+    let mut archived = Vec::new();
+    if !is_rebuild {
+        for Archiving { stream, to } in archiving {
+            let Some(slot) = table.numbered(stream) else {
+                continue;
+            };
+            match finish_archiving(files, layout, &slot, to) {
+                Ok(()) => archived.push((stream, slot)),
+                Err(JournalError::Damage(damage)) => damaged.push(damage),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    scan(&parts, start, |scanned| {
         let ScannedLine { offset, text } = scanned;
-        let commit = line::parse(text)
-            .map_err(|reason| Damage::new(layout.journal_file(), *offset, reason))?;
+        let commit = line::parse(text).map_err(|reason| parts.damage(*offset, reason))?;
         if commit.data.event_count() > 0 {
             history::note(&mut index, commit.data.position, *offset);
         }
@@ -126,7 +154,15 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         report.redone_commits += 1;
         redo.commit(&commit, *offset)
     })?;
-    let Redone { grown, damaged } = redo.finish()?;
+    let Redone {
+        mut grown,
+        damaged: redone,
+    } = redo.finish()?;
+    damaged.extend(redone);
+    for (stream, slot) in archived {
+        let extent = slot.extent();
+        grown.entry(stream).or_insert(Grown { slot, extent });
+    }
     report.damaged_streams = damaged;
     Ok(Recovered {
         lock,
@@ -147,8 +183,8 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
 
 /// Refuses, before anything is created, a directory that should have a journal.
 fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
-    if files.exists(&layout.checkpoint())? {
-        let reason = "the journal is missing, but `meta/checkpoint.json` follows it; restore the whole directory from a copy";
+    if files.exists(&layout.checkpoint())? || files.exists(&layout.journal_archive())? {
+        let reason = "the journal is missing, but its checkpoint or its archive is there; restore the whole directory from a copy";
         return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
     }
     if files.exists(&layout.streams())? {
@@ -190,7 +226,7 @@ fn derived_base(
     files: &Files,
     layout: &Layout,
     checkpoint: Option<Checkpoint>,
-    journal: &FileHandle,
+    journal: &Parts,
     table: &mut StreamTable,
 ) -> Result<Option<Base>, RecoveryError> {
     let Some(checkpoint) = checkpoint else {
@@ -278,7 +314,7 @@ fn take_lock(files: &Files, layout: &Layout) -> Result<Box<dyn DiskLock>, Recove
 fn make_certain(
     files: &Files,
     layout: &Layout,
-    journal: &FileHandle,
+    journal: &Parts,
     scan: &Scan,
 ) -> Result<Option<IncompleteBatch>, RecoveryError> {
     let dropped = match &scan.incomplete {
@@ -298,13 +334,19 @@ fn make_certain(
             })
         }
     };
-    if let Some(first) = scan.last_batch.first() {
+    // What of it is archived was made durable before it counted.
+    let mut last_batch = scan
+        .last_batch
+        .iter()
+        .skip_while(|scanned| scanned.offset < journal.start())
+        .peekable();
+    if let Some(first) = last_batch.peek().map(|scanned| scanned.offset) {
         let mut bytes = Vec::new();
-        for scanned in &scan.last_batch {
+        for scanned in last_batch {
             bytes.extend_from_slice(&scanned.text);
             bytes.push(b'\n');
         }
-        journal.write_all_at(&bytes, first.offset)?;
+        journal.write_all_at(&bytes, first)?;
     }
     journal.sync_data()?;
     Ok(dropped)

@@ -9,7 +9,8 @@ use super::derived::Grown;
 use super::layout::Layout;
 use super::line::CommitLine;
 use super::registry::Registry;
-use super::streams::{StreamSlot, StreamTable, foreign_bytes};
+use super::stream_reader::foreign_bytes;
+use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileHandle, Files, OpenMode};
 use crate::journal::{Damage, Extent, JournalError, Progress, StreamId};
 
@@ -30,6 +31,8 @@ pub(super) struct Redo<'a> {
     dead_letters: BTreeMap<String, Text>,
     pending: usize,
     damaged: Vec<Damage>,
+    /// Whether everything is derived anew, so that no archive of a stream counts.
+    is_rebuild: bool,
 }
 
 /// What redo has done.
@@ -78,6 +81,7 @@ impl<'a> Redo<'a> {
         table: &'a StreamTable,
         registry: &'a mut Registry,
         states: &'a mut ProcessManagerStates,
+        is_rebuild: bool,
     ) -> Self {
         Self {
             files,
@@ -89,6 +93,7 @@ impl<'a> Redo<'a> {
             dead_letters: BTreeMap::new(),
             pending: 0,
             damaged: Vec::new(),
+            is_rebuild,
         }
     }
 
@@ -195,7 +200,8 @@ impl<'a> Redo<'a> {
                 .stream_file(&slot.stream.aggregate_type, &slot.directory);
             if file == StreamFile::Continued {
                 let length = self.files.open(&path, OpenMode::Write)?.len()?;
-                self.damaged.extend(foreign_bytes(&path, length, extent));
+                let expected = extent.bytes - slot.archive().extent.bytes;
+                self.damaged.extend(foreign_bytes(&path, length, expected));
             }
             slot.set_extent(extent);
             grown.insert(slot.number(), Grown { slot, extent });
@@ -227,16 +233,21 @@ impl<'a> Redo<'a> {
             self.files
                 .create_dir_all(&self.layout.stream(aggregate_type, directory))?;
             let file = self.files.open(&path, OpenMode::Write)?;
+            let offset = window.text.offset - slot.archive().extent.bytes;
             if window.file == StreamFile::Unchecked {
                 window.file = StreamFile::Continued;
-                if let Some(damage) = missing_before(&path, &file, window.text.offset)? {
+                if let Some(damage) = missing_before(&path, &file, offset)? {
                     tracing::warn!(%damage, "a stream is damaged; the others are not affected");
                     self.damaged.push(damage);
                     window.file = StreamFile::Damaged;
                 }
+                let archive = self.layout.stream_archive(aggregate_type, directory);
+                if self.is_rebuild {
+                    self.files.remove(&archive)?;
+                }
             }
             if window.file == StreamFile::Continued {
-                file.write_all_at(window.text.pending.as_bytes(), window.text.offset)?;
+                file.write_all_at(window.text.pending.as_bytes(), offset)?;
             }
             window.text.offset = window.text.end();
             window.text.pending.clear();

@@ -1,11 +1,9 @@
 //! Reading the journal when the store is opened: which batches are complete, and what an unfinished write left behind.
 
-use std::path::Path;
-
 use eventfold::line_hash;
 
 use super::line::{self, NO_HASH};
-use crate::disk::{FileError, FileHandle};
+use super::log::Parts;
 use crate::journal::{Damage, JournalError};
 
 /// The unit that a disk writes as a whole.
@@ -61,11 +59,10 @@ pub(super) struct Scan {
 
 /// Reads the journal from `start` on and hands each line of each complete batch to `visit`, in order.
 pub(super) fn scan(
-    file: &FileHandle,
+    file: &Parts,
     start: Tip,
     mut visit: impl FnMut(&ScannedLine) -> Result<(), JournalError>,
 ) -> Result<Scan, JournalError> {
-    let path = file.path().to_owned();
     let mut lines = Lines::new(file, start.offset)?;
     let mut tip = start;
     let mut last_batch = Vec::new();
@@ -77,7 +74,7 @@ pub(super) fn scan(
         };
         let data = &commit.data;
         if let Some(reason) = misplaced(data, &open_tip, open_batch.is_empty()) {
-            return Err(Damage::new(path, scanned.offset, reason).into());
+            return Err(file.damage(scanned.offset, reason).into());
         }
         open_tip = Tip {
             commit: data.commit,
@@ -97,7 +94,7 @@ pub(super) fn scan(
         }
     }
     let rest = file.read_range(tip.offset, lines.length.saturating_sub(tip.offset))?;
-    let incomplete = examine(&path, &rest, &tip)?;
+    let incomplete = examine(file, &rest, &tip)?;
     Ok(Scan {
         tip,
         incomplete,
@@ -137,12 +134,12 @@ fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Opti
 ///
 /// What is missing is the end of the file, zeros up to its end, or whole sectors of zeros. Bytes that are there must be those
 /// of the one batch that was being written; everything else is damage.
-fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Damage> {
+fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Damage> {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Ok(None);
     };
     let batch = tip.batch + 1;
-    let damage = |at: usize, reason: String| Damage::new(path, tip.offset + at as u64, reason);
+    let damage = |at: usize, reason: String| file.damage(tip.offset + at as u64, reason);
     let mut at = 0;
     // Its number, until something is missing.
     let mut next_commit = Some(tip.commit + 1);
@@ -179,7 +176,7 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
                     .get(at..)
                     .and_then(|rest| rest.iter().position(|byte| *byte != 0))
                     .unwrap_or(rest.len() - at);
-                let hole_start = tip.offset + at as u64;
+                let hole_start = file.active_offset(tip.offset) + at as u64;
                 let hole_end = hole_start + zeros as u64;
                 // Lost sectors begin where a sector does; the first one also holds the end of the batch before.
                 let is_lost = (at == 0 || hole_start.is_multiple_of(SECTOR_BYTES))
@@ -206,7 +203,7 @@ fn examine(path: &Path, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Da
 
 /// The newline-terminated lines of a file from an offset on, up to the first zero byte.
 struct Lines<'a> {
-    file: &'a FileHandle,
+    file: &'a Parts,
     length: u64,
     /// Where `buffer` starts in the file.
     offset: u64,
@@ -216,7 +213,7 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(file: &'a FileHandle, offset: u64) -> Result<Self, FileError> {
+    fn new(file: &'a Parts, offset: u64) -> Result<Self, JournalError> {
         Ok(Self {
             file,
             length: file.len()?,
@@ -226,7 +223,7 @@ impl<'a> Lines<'a> {
         })
     }
 
-    fn next_line(&mut self) -> Result<Option<ScannedLine>, FileError> {
+    fn next_line(&mut self) -> Result<Option<ScannedLine>, JournalError> {
         let mut searched = 0;
         loop {
             let pending = self.buffer.get(self.consumed..).unwrap_or_default();
@@ -265,9 +262,11 @@ impl<'a> Lines<'a> {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::layout::Layout;
     use super::super::line::{Body, Heading};
+    use super::super::log::JournalLog;
     use super::*;
-    use crate::disk::{Files, OpenMode, SystemDisk};
+    use crate::disk::{Files, SystemDisk};
     use crate::journal::StreamId;
 
     /// Batches of the given numbers of commits, as the writer would write them; the text and the tip after each batch.
@@ -308,10 +307,11 @@ mod tests {
 
     fn scan_bytes(bytes: &[u8]) -> Result<(Scan, usize), Box<dyn std::error::Error>> {
         let directory = tempfile::tempdir()?;
-        let path = directory.path().join("app.jsonl");
-        std::fs::write(&path, bytes)?;
+        let layout = Layout::new(directory.path());
+        std::fs::create_dir_all(layout.journal())?;
+        std::fs::write(layout.journal_file(), bytes)?;
         let files = Files::new(Arc::new(SystemDisk));
-        let file = files.open(&path, OpenMode::Read)?;
+        let file = JournalLog::open(&files, &layout, None)?.parts();
         let mut visited = 0;
         let scan = scan(&file, Tip::default(), |_| {
             visited += 1;

@@ -1,13 +1,11 @@
 //! What the journal knows of each stream: its directory, how long it is, and what of it is not yet in its own file.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directories::Directories;
-use super::layout::Layout;
-use crate::disk::{Files, OpenMode};
-use crate::journal::{Damage, Extent, JournalError, RecordedCommit, StoredLines, StreamId};
+use super::stream_archive::StreamArchive;
+use crate::journal::{Extent, RecordedCommit, StreamId};
 
 /// One stream that has at least one event, or gets its first in the batch that is being written.
 #[derive(Debug)]
@@ -23,6 +21,10 @@ struct SlotState {
     number: u64,
     /// What of it is durable.
     extent: Extent,
+    /// What of that is archived; most streams have no archive.
+    archive: Option<Box<StreamArchive>>,
+    /// Whether its file is just being replaced by one that begins later.
+    is_replacing: bool,
     /// The durable appends that are not yet in the stream's file, oldest first.
     unwritten: VecDeque<Unwritten>,
 }
@@ -75,10 +77,29 @@ impl StreamSlot {
         state.unwritten.push_back(unwritten);
     }
 
-    /// What of it is durable, and which part of that is not yet in its file.
-    pub(super) fn durable(&self) -> (Extent, Vec<Unwritten>) {
+    pub(super) fn archive(&self) -> StreamArchive {
+        self.state().archive.as_deref().copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_archive(&self, archive: StreamArchive) {
+        self.state().archive = (archive != StreamArchive::default()).then(|| Box::new(archive));
+    }
+
+    /// Begins to replace the active file: readers wait until the result is dropped.
+    pub(super) fn begin_replacing(&self) -> Replacing<'_> {
+        self.state().is_replacing = true;
+        Replacing(self)
+    }
+
+    /// What of it is durable, and where.
+    pub(super) fn view(&self) -> StreamView {
         let state = self.state();
-        (state.extent, state.unwritten.iter().cloned().collect())
+        StreamView {
+            extent: state.extent,
+            archive: state.archive.as_deref().copied().unwrap_or_default(),
+            is_replacing: state.is_replacing,
+            unwritten: state.unwritten.iter().cloned().collect(),
+        }
     }
 
     pub(super) fn unwritten(&self) -> Vec<Unwritten> {
@@ -92,6 +113,38 @@ impl StreamSlot {
 
     fn state(&self) -> MutexGuard<'_, SlotState> {
         lock(&self.state)
+    }
+}
+
+/// Where the durable events of a stream are.
+pub(super) struct StreamView {
+    pub(super) extent: Extent,
+    pub(super) archive: StreamArchive,
+    pub(super) is_replacing: bool,
+    pub(super) unwritten: Vec<Unwritten>,
+}
+
+impl StreamView {
+    /// Up to where the events are in the archive and in the file, in bytes.
+    pub(super) fn in_file(&self) -> u64 {
+        let first = self.unwritten.first();
+        first.map_or(self.extent.bytes, |first| first.offset)
+    }
+}
+
+/// A stream whose file is being replaced.
+pub(super) struct Replacing<'a>(&'a StreamSlot);
+
+impl Replacing<'_> {
+    /// The file begins behind what is archived from now on.
+    pub(super) fn finish(self, archive: StreamArchive) {
+        self.0.set_archive(archive);
+    }
+}
+
+impl Drop for Replacing<'_> {
+    fn drop(&mut self) {
+        self.0.state().is_replacing = false;
     }
 }
 
@@ -156,19 +209,10 @@ impl StreamTable {
         lock(&self.inner).numbered.len() as u64
     }
 
-    /// Sets the extents of streams by their numbers; whether all numbers are known.
-    pub(super) fn set_extents(&self, extents: impl IntoIterator<Item = (u64, Extent)>) -> bool {
-        let table = lock(&self.inner);
-        for (number, extent) in extents {
-            let index = usize::try_from(number)
-                .ok()
-                .and_then(|number| number.checked_sub(1));
-            let Some(slot) = index.and_then(|index| table.numbered.get(index)) else {
-                return false;
-            };
-            slot.set_extent(extent);
-        }
-        true
+    /// The stream with this number.
+    pub(super) fn numbered(&self, number: u64) -> Option<Arc<StreamSlot>> {
+        let index = usize::try_from(number.checked_sub(1)?).ok()?;
+        lock(&self.inner).numbered.get(index).cloned()
     }
 
     pub(super) fn contains(&self, stream: &StreamId) -> bool {
@@ -195,70 +239,6 @@ impl TableState {
         self.numbered.push(Arc::clone(slot));
         slot.state().number = self.numbered.len() as u64;
     }
-}
-
-/// The damage of a stream file that is longer than the stream.
-pub(super) fn foreign_bytes(path: &Path, length: u64, extent: Extent) -> Option<Damage> {
-    let count = length
-        .checked_sub(extent.bytes)
-        .filter(|count| *count > 0)?;
-    let reason = format!(
-        "{count} bytes stand behind the last event that the journal wrote to this stream; another program wrote them, or they \
-         belong to another copy of the store"
-    );
-    Some(Damage::new(path, extent.bytes, reason))
-}
-
-/// Reads all durable events of a stream: what is in its file, then what is still on its way there.
-pub(super) fn read_stream(
-    files: &Files,
-    layout: &Layout,
-    slot: &StreamSlot,
-) -> Result<StoredLines, JournalError> {
-    let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
-    // Before the file: what is no longer unwritten after this line is in the file.
-    let (extent, unwritten) = slot.durable();
-    let in_file = unwritten.first().map_or(extent.bytes, |first| first.offset);
-    let mut bytes = Vec::new();
-    if in_file > 0 {
-        let file = match files.open(&path, OpenMode::Read) {
-            Err(error) if error.is_not_found() => {
-                let reason = "the stream's file is missing; the journal can restore it";
-                return Err(Damage::new(path, 0, reason).into());
-            }
-            opened => opened?,
-        };
-        bytes = file.read_range(0, in_file)?;
-        let length = file.len()?;
-        // Unless more was written to it meanwhile.
-        if slot.extent() == extent
-            && let Some(damage) = foreign_bytes(&path, length, extent)
-        {
-            return Err(damage.into());
-        }
-    }
-    let read = bytes.len() as u64;
-    if read != in_file {
-        let reason = format!(
-            "the stream ends here, but the journal has written {in_file} bytes of it; the journal can restore it"
-        );
-        return Err(Damage::new(path, read, reason).into());
-    }
-    let mut text = String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to() as u64;
-        let reason = "the stream is not UTF-8 text from here on; the journal can restore it";
-        Damage::new(&path, offset, reason)
-    })?;
-    for append in &unwritten {
-        append.push_text(&mut text);
-    }
-    let mut actual = Extent::default();
-    actual.push_text(&text);
-    if actual != extent {
-        let reason = "the events of the stream are not those that the journal wrote; the journal can restore them";
-        return Err(Damage::new(path, 0, reason).into());
-    }
-    Ok(StoredLines { text, path })
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,17 +7,19 @@ use super::backlog::Backlog;
 use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterLengths, assemble};
 use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
-use super::queue::{Pledge, Queue};
+use super::log::Archived;
+use super::log::{JournalLog, SwapError};
+use super::queue::{Pledge, Queue, Work};
 use super::scan::Tip;
 use super::streams::{StreamTable, Unwritten};
-use crate::disk::{FileError, FileHandle};
+use crate::disk::FileError;
 use crate::journal::CommitError;
 
 /// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
 const FILL_BYTES: u64 = 256 << 10;
 
 pub(super) struct Writer {
-    pub(super) journal: FileHandle,
+    pub(super) log: Arc<JournalLog>,
     pub(super) queue: Arc<Queue>,
     pub(super) table: Arc<StreamTable>,
     pub(super) history: Arc<History>,
@@ -43,10 +45,14 @@ impl Writer {
     /// Writes until the queue is closed and empty; then the file is cut to what was written.
     pub(super) fn run(mut self) {
         loop {
-            let queued = self.queue.take();
-            if queued.is_empty() {
-                break;
-            }
+            let queued = match self.queue.take() {
+                Work::Commits(queued) => queued,
+                Work::ReplaceActive(archived) => {
+                    self.replace_active(archived);
+                    continue;
+                }
+                Work::Ended => break,
+            };
             if let Err(reason) = self.backlog.wait_for_room() {
                 let reason =
                     format!("too much waits for stream files that cannot be written: {reason}");
@@ -69,6 +75,20 @@ impl Writer {
         {
             tracing::warn!(%error, "the zeros behind the journal were not cut off");
         }
+    }
+
+    fn replace_active(&mut self, archived: Archived) {
+        if self.queue.poison().is_some() {
+            return self.queue.replaced();
+        }
+        match self.log.replace_active(archived, self.tip.offset) {
+            Ok(()) => self.filled = self.tip.offset,
+            Err(SwapError::Unchanged(error)) => {
+                tracing::warn!(%error, "the journal could not be rotated; it will be tried again");
+            }
+            Err(SwapError::Unknown(error)) => self.queue.poison_with(&error.to_string()),
+        }
+        self.queue.replaced();
     }
 
     fn commit(&mut self, batch: Batch) {
@@ -112,9 +132,12 @@ impl Writer {
         if written.is_err() && self.filled < batch.tip.offset {
             // There may be no room for the zeros, but for the batch.
             written = match self.cut_back() {
-                Ok(()) => self.journal.write_all_at(text, self.tip.offset).map(|()| {
-                    self.filled = batch.tip.offset;
-                }),
+                Ok(()) => {
+                    let journal = self.log.parts();
+                    journal.write_all_at(text, self.tip.offset).map(|()| {
+                        self.filled = batch.tip.offset;
+                    })
+                }
                 Err(error) => return Written::Unknown(error),
             };
         }
@@ -124,7 +147,7 @@ impl Writer {
                 Err(error) => Written::Unknown(error),
             };
         }
-        match self.journal.sync_data() {
+        match self.log.parts().sync_data() {
             Ok(()) => Written::Durable,
             Err(error) => Written::Unknown(error),
         }
@@ -133,23 +156,24 @@ impl Writer {
     /// Writes the batch, and zeros behind it if it reaches the end of the file.
     fn write_filled(&mut self, text: &[u8], tip: &Tip) -> Result<(), FileError> {
         if tip.offset <= self.filled {
-            return self.journal.write_all_at(text, self.tip.offset);
+            return self.log.parts().write_all_at(text, self.tip.offset);
         }
         let filled = (tip.offset + 1).next_multiple_of(FILL_BYTES);
         let length = usize::try_from(filled - self.tip.offset).unwrap_or(text.len());
         let mut bytes = Vec::with_capacity(length);
         bytes.extend_from_slice(text);
         bytes.resize(length.max(text.len()), 0);
-        self.journal.write_all_at(&bytes, self.tip.offset)?;
+        self.log.parts().write_all_at(&bytes, self.tip.offset)?;
         self.filled = filled;
         Ok(())
     }
 
     /// Cuts the file to what is durable.
     fn cut_back(&mut self) -> Result<(), FileError> {
-        self.journal.set_len(self.tip.offset)?;
+        let journal = self.log.parts();
+        journal.set_len(self.tip.offset)?;
         self.filled = self.tip.offset;
-        self.journal.sync_data()
+        journal.sync_data()
     }
 
     /// Makes a durable batch known: to those who follow, to the derived files, and at last to those who wait for it.

@@ -14,7 +14,7 @@ fn errno<T>(result: io::Result<T>) -> Option<i32> {
 #[test]
 fn every_kind_of_call_is_counted_and_can_fail() -> TestResult {
     let directory = tempfile::tempdir()?;
-    let (a, b, l) = ["a", "b", "l"]
+    let (a, b, c, l) = ["a", "b", "c", "l"]
         .map(|name| directory.path().join(name))
         .into();
     let disk = faulty();
@@ -33,6 +33,13 @@ fn every_kind_of_call_is_counted_and_can_fail() -> TestResult {
             Box::new(|| disk.create_dir_all(directory.path())),
         ),
         (Operation::Rename, Box::new(|| disk.rename(&b, &b))),
+        (
+            Operation::Remove,
+            Box::new(|| {
+                std::fs::write(&c, "")?;
+                disk.remove_file(&c)
+            }),
+        ),
         (
             Operation::SyncDir,
             Box::new(|| disk.sync_dir(directory.path())),

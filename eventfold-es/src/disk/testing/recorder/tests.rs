@@ -19,6 +19,7 @@ fn show(ops: &[DiskOp]) -> Vec<String> {
         } => format!("write {} at {offset}: {}", file.0, bytes.escape_ascii()),
         DiskOp::SetLen { file, length, .. } => format!("cut {} to {length}", file.0),
         DiskOp::Rename { from, to } => format!("mv {} {}", from.display(), to.display()),
+        DiskOp::Remove { path } => format!("rm {}", path.display()),
         DiskOp::SyncData { file, .. } => format!("sync {}", file.0),
         DiskOp::SyncDir { path } => format!("sync dir {:?}", path),
         other => format!("{other:?}"),
@@ -294,7 +295,7 @@ fn the_model_agrees_with_the_file_system() -> TestResult {
                 root.join(folder).join(["a", "b", "c"][random.below(3)])
             };
             let file = random.below(files.len());
-            match random.below(10) {
+            match random.below(11) {
                 0 => disk.create_dir_all(&root.join(["d", "d/e"][random.below(2)]))?,
                 1 | 2 => {
                     let path = name(&mut random);
@@ -308,6 +309,9 @@ fn the_model_agrees_with_the_file_system() -> TestResult {
                     let _ = disk.rename(&name(&mut random), &name(&mut random));
                 }
                 4 => disk.sync_dir(&root)?,
+                10 => {
+                    let _ = disk.remove_file(&name(&mut random));
+                }
                 5 if random.chance(1) => {
                     let recording = disk.recording();
                     let k = recording.len().saturating_sub(random.below(3));
