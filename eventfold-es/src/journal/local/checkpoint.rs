@@ -62,33 +62,35 @@ pub(super) struct ProcessManagerState {
 
 pub(super) type ProcessManagerStates = BTreeMap<String, ProcessManagerState>;
 
+/// What a checkpoint vouches for.
+pub(super) struct Covered<'a> {
+    pub(super) journal: SavedParts,
+    pub(super) registry: Extent,
+    pub(super) stream_extents: SavedExtents,
+    pub(super) archiving: Vec<Archiving>,
+    pub(super) states: &'a ProcessManagerStates,
+    pub(super) index: Vec<IndexEntry>,
+}
+
 impl Checkpoint {
-    pub(super) fn new(
-        tip: &Tip,
-        line_start: u64,
-        journal: SavedParts,
-        registry: Extent,
-        stream_extents: SavedExtents,
-        archiving: Vec<Archiving>,
-        states: &ProcessManagerStates,
-        index: Vec<IndexEntry>,
-    ) -> Self {
+    /// One that follows the commit whose line starts at `line_start` and ends at the tip.
+    pub(super) fn new(tip: &Tip, line_start: u64, covered: Covered<'_>) -> Self {
+        let states = covered.states.iter();
+        let index = covered.index.into_iter();
         Self {
             commit: tip.commit,
             batch: tip.batch,
             position: tip.position,
             line: (line_start, tip.offset),
             hash: tip.hash.clone(),
-            journal,
-            registry,
-            stream_extents,
-            archiving,
+            journal: covered.journal,
+            registry: covered.registry,
+            stream_extents: covered.stream_extents,
+            archiving: covered.archiving,
             process_managers: states
-                .iter()
                 .map(|(name, state)| (name.clone(), state.commit))
                 .collect(),
             index: index
-                .into_iter()
                 .take_while(|entry| entry.offset < tip.offset)
                 .collect(),
         }

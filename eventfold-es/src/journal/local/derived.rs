@@ -6,7 +6,9 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use super::backlog::Backlog;
-use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
+use super::checkpoint::{
+    Checkpoint, Covered, ProcessManagerState, ProcessManagerStates, save_progress,
+};
 use super::extents::{StreamExtents, StreamPlace};
 use super::history::History;
 use super::layout::Layout;
@@ -342,17 +344,15 @@ impl DerivedWriter {
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;
         }
-        Checkpoint::new(
-            &self.tip,
-            self.line_start,
-            self.log.parts().saved(),
-            self.registry.extent(),
-            extents,
-            archiving.to_vec(),
-            &self.states,
-            self.history.index(),
-        )
-        .save(&self.files, &self.layout)?;
+        let covered = Covered {
+            journal: self.log.parts().saved(),
+            registry: self.registry.extent(),
+            stream_extents: extents,
+            archiving: archiving.to_vec(),
+            states: &self.states,
+            index: self.history.index(),
+        };
+        Checkpoint::new(&self.tip, self.line_start, covered).save(&self.files, &self.layout)?;
         self.extents.saved(extents);
         Ok(())
     }

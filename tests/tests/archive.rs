@@ -1,0 +1,242 @@
+//! The journal and the streams move their older lines to archives, and nobody who reads them notices.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventfold::EventReader;
+use eventfold_es::prelude::*;
+
+mod common;
+
+use common::counter::{Counter, CounterCommand, CounterEvent};
+
+const MAX_LOG_SIZE: u64 = 4_000;
+
+/// Everything in the order in which it happened.
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Order {
+    seen: Vec<(String, i64)>,
+}
+
+impl Project<Counter> for Order {
+    fn project(&mut self, event: &CounterEvent, cx: &EventContext<'_>) {
+        if let CounterEvent::Added(by) = event {
+            self.seen.push((cx.stream_id().to_owned(), *by));
+        }
+    }
+}
+
+async fn open(directory: &Path) -> AggregateStore {
+    AggregateStore::builder(directory)
+        .projection::<Order>()
+        .max_log_size(MAX_LOG_SIZE)
+        .open()
+        .await
+        .unwrap()
+}
+
+async fn add(store: &AggregateStore, id: &str, by: i64) {
+    store
+        .send(id, CounterCommand::Add(by), CommandContext::default())
+        .await
+        .unwrap();
+}
+
+/// Three streams that take turns; the values in order.
+async fn fill(store: &AggregateStore, values: std::ops::Range<i64>) {
+    for value in values {
+        add(store, ["a", "b", "c"][value as usize % 3], value).await;
+    }
+}
+
+fn values(events: &[eventfold::Event]) -> Vec<i64> {
+    events
+        .iter()
+        .map(|event| event.data.as_i64().unwrap())
+        .collect()
+}
+
+fn expected(stream: i64, end: i64) -> Vec<i64> {
+    (0..end).filter(|value| value % 3 == stream).collect()
+}
+
+fn archives(directory: &Path) -> Vec<PathBuf> {
+    let logs = [
+        "meta/journal",
+        "streams/counter/a",
+        "streams/counter/b",
+        "streams/counter/c",
+    ];
+    logs.iter()
+        .map(|log| directory.join(log).join("archive.jsonl.zst"))
+        .filter(|archive| archive.exists())
+        .collect()
+}
+
+/// What eventfold's own reader says of a log.
+fn read_full(log: &Path) -> Vec<eventfold::Event> {
+    let reader = EventReader::new(log);
+    let events = reader.read_full().unwrap();
+    events.map(|read| read.unwrap().0).collect()
+}
+
+async fn assert_whole(store: &AggregateStore, directory: &Path, end: i64) {
+    for (index, id) in (0..).zip(["a", "b", "c"]) {
+        let events = store.read_events("counter", id).await.unwrap();
+        assert_eq!(values(&events), expected(index, end), "{id}");
+        let on_disk = read_full(&directory.join("streams/counter").join(id));
+        assert_eq!(on_disk, events, "eventfold reads another stream `{id}`");
+        let state = store
+            .get::<Counter>(id)
+            .await
+            .unwrap()
+            .state()
+            .await
+            .unwrap();
+        assert_eq!(state.sum, expected(index, end).iter().sum::<i64>());
+    }
+    let in_order: Vec<_> = (0..end)
+        .map(|value| (["a", "b", "c"][value as usize % 3].to_owned(), value))
+        .collect();
+    assert_eq!(store.projection::<Order>().await.unwrap().seen, in_order);
+    store.rebuild_projection::<Order>().await.unwrap();
+    assert_eq!(store.projection::<Order>().await.unwrap().seen, in_order);
+}
+
+#[tokio::test]
+async fn every_reader_sees_the_whole_history_across_the_archives() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut end = 0;
+    for _ in 0..4 {
+        let store = open(directory.path()).await;
+        fill(&store, end..end + 90).await;
+        end += 90;
+        store.close().await.unwrap();
+        let store = open(directory.path()).await;
+        assert_whole(&store, directory.path(), end).await;
+        store.close().await.unwrap();
+    }
+    assert_eq!(archives(directory.path()).len(), 4);
+    for log in ["meta/journal", "streams/counter/a"] {
+        let active = fs::metadata(directory.path().join(log).join("app.jsonl")).unwrap();
+        assert!(
+            active.len() < 3 * MAX_LOG_SIZE,
+            "{log} has {} bytes",
+            active.len()
+        );
+    }
+    let commits = read_full(&directory.path().join("meta/journal"));
+    assert_eq!(commits.len() as i64, end);
+    for (number, commit) in (1..).zip(commits) {
+        assert_eq!(commit.data["commit"], number);
+    }
+}
+
+#[tokio::test]
+async fn everything_is_derived_again_from_an_archived_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    fill(&store, 0..150).await;
+    store.close().await.unwrap();
+    assert_eq!(archives(directory.path()).len(), 4);
+    fs::remove_file(directory.path().join("meta/checkpoint.json")).unwrap();
+    let store = open(directory.path()).await;
+    assert_eq!(store.recovery().redone_commits, 150);
+    assert_whole(&store, directory.path(), 150).await;
+    fill(&store, 150..240).await;
+    store.close().await.unwrap();
+    let store = open(directory.path()).await;
+    assert_whole(&store, directory.path(), 240).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_go_on_while_files_are_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    add(&store, "a", 0).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let readers = [(); 2].map(|()| {
+        let (store, done) = (store.clone(), Arc::clone(&done));
+        tokio::spawn(async move {
+            let mut reads = 0;
+            while !done.load(Ordering::Relaxed) {
+                let events = store.read_events("counter", "a").await.unwrap();
+                let count = events.len() as i64;
+                assert_eq!(values(&events), (0..count).collect::<Vec<_>>());
+                store.rebuild_projection::<Order>().await.unwrap();
+                assert!(store.projection::<Order>().await.unwrap().seen.len() as i64 >= count);
+                reads += 1;
+            }
+            reads
+        })
+    });
+    for value in 1..400 {
+        add(&store, "a", value).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+    assert!(
+        directory
+            .path()
+            .join("streams/counter/a/archive.jsonl.zst")
+            .exists()
+    );
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_archive_is_reported_and_never_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    fill(&store, 0..150).await;
+    store.close().await.unwrap();
+    for archive in archives(directory.path()) {
+        let whole = fs::read(&archive).unwrap();
+        let is_journal = archive.starts_with(directory.path().join("meta"));
+        for index in (0..whole.len()).step_by(53) {
+            let mut bytes = whole.clone();
+            bytes[index] ^= 1 << (index % 8);
+            fs::write(&archive, bytes).unwrap();
+            let store = open(directory.path()).await;
+            let read = if is_journal {
+                store.rebuild_projection::<Order>().await.map(drop)
+            } else {
+                let id = archive.parent().unwrap().file_name().unwrap();
+                let read = store.read_events("counter", id.to_str().unwrap()).await;
+                read.map(drop)
+            };
+            match read {
+                // A bit that says nothing, such as one of the frame's header.
+                Ok(()) => {}
+                Err(error) => {
+                    let name = archive.display().to_string();
+                    assert!(error.to_string().contains(&name), "{error}");
+                }
+            }
+            drop(store);
+        }
+        fs::write(&archive, &whole).unwrap();
+    }
+    let store = open(directory.path()).await;
+    assert_whole(&store, directory.path(), 150).await;
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_archived_when_the_size_is_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = AggregateStore::builder(directory.path())
+        .max_log_size(0)
+        .open()
+        .await
+        .unwrap();
+    fill(&store, 0..120).await;
+    store.close().await.unwrap();
+    assert!(archives(directory.path()).is_empty());
+}
