@@ -162,6 +162,7 @@ pub use error::{
 pub use event::{DomainEvent, EventError, RecordedEvent};
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{DomainEvent, aggregate, process_manager, projection};
+pub use journal::Durability;
 pub use journal::local::{IncompleteBatch, RecoveryReport};
 pub use process_manager::{
     DispatchesTo, ProcessManager, React, ReactError, Reaction, SubscribesTo, TargetOf,

@@ -57,6 +57,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
 
+    /// Makes certain that everything that can be read survives a power loss, before something derived from it is saved. Blocks.
+    fn make_durable(&self) -> Result<(), JournalError>;
+
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;
 
@@ -138,6 +141,18 @@ pub(crate) struct Progress {
     /// The position of the last event that it is done with.
     pub(crate) position: u64,
     pub(crate) state: Box<RawValue>,
+}
+
+/// When a command counts as stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// When it is on the disk: what was acknowledged survives a power loss.
+    #[default]
+    Sync,
+    /// When the operating system has it: what was acknowledged survives the end of the process, but not that of the machine. The
+    /// disk is written to in the background; a power loss takes a tail of the commands, never a part of one, and never one
+    /// from before another that is kept. For tests, and for imports that can be repeated.
+    Flush,
 }
 
 /// A durable commit.

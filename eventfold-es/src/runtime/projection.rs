@@ -142,7 +142,8 @@ impl<P: Projection> ProjectionRunner<P> {
             subscriptions: self.subscriptions.iter().map(ToString::to_string).collect(),
             state: &self.state,
         };
-        match self.checkpoint.save(&saved) {
+        let durable = self.journal.make_durable().map_err(StoreError::from);
+        match durable.and_then(|()| Ok(self.checkpoint.save(&saved)?)) {
             Ok(()) => self.saved = self.cursor.position,
             Err(error) => {
                 tracing::warn!(projection = P::NAME, %error, "the checkpoint of a projection was not saved")

@@ -14,7 +14,7 @@ use crate::disk::{Disk, Files, SealedFile, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
 use crate::journal::local::{JournalOptions, Layout, LocalJournal};
-use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction};
+use crate::journal::{Durability, Journal, Progress, ProposedCommit, ProposedReaction};
 use crate::names;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
@@ -128,6 +128,7 @@ impl AggregateStoreBuilder {
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
+                durability: Durability::default(),
             },
         }
     }
@@ -208,6 +209,12 @@ impl AggregateStoreBuilder {
     /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
     pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
         self.reaction_timeout = timeout;
+        self
+    }
+
+    /// When a command counts as stored. Default: [`Durability::Sync`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.journal.durability = durability;
         self
     }
 

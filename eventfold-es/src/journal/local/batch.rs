@@ -13,8 +13,8 @@ use super::scan::Tip;
 use super::streams::{StreamSlot, StreamTable};
 use crate::clock::seconds_since_1970;
 use crate::journal::{
-    CommitError, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend, RecordedCommit,
-    StreamId,
+    CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
+    RecordedCommit, StreamId,
 };
 
 /// The lengths of the dead-letter files, per process manager, in bytes.
@@ -74,6 +74,7 @@ pub(super) fn assemble(
     tip: &Tip,
     table: &StreamTable,
     dead_letters: &DeadLetterLengths,
+    durability: Durability,
 ) -> Batch {
     let ts = seconds_since_1970();
     let mut batch = Batch {
@@ -85,6 +86,7 @@ pub(super) fn assemble(
         has_conflict: false,
         tip: Tip {
             batch: tip.batch + 1,
+            flush: durability == Durability::Flush,
             ..tip.clone()
         },
     };
@@ -109,6 +111,7 @@ pub(super) fn assemble(
             commit: draft.commit_number,
             batch: batch.tip.batch,
             end: index + 1 == count,
+            flush: batch.tip.flush,
             previous: &batch.tip.hash,
             position: draft.prepared.receipt.first_position,
             ts,

@@ -28,6 +28,8 @@ pub(super) struct Checkpoint {
     /// Where the line of the commit starts and ends in the journal, newline included.
     line: (u64, u64),
     hash: String,
+    #[serde(default)]
+    flush: bool,
     /// The parts of the journal when it was taken.
     pub(super) journal: SavedParts,
     pub(super) registry: Extent,
@@ -83,6 +85,7 @@ impl Checkpoint {
             position: tip.position,
             line: (line_start, tip.offset),
             hash: tip.hash.clone(),
+            flush: tip.flush,
             journal: covered.journal,
             registry: covered.registry,
             stream_extents: covered.stream_extents,
@@ -120,6 +123,7 @@ impl Checkpoint {
             position: self.position,
             offset: self.line.1,
             hash: self.hash.clone(),
+            flush: self.flush,
         }
     }
 

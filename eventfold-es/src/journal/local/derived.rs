@@ -19,7 +19,7 @@ use super::scan::Tip;
 use super::stream_archive::{ArchiveError, Archiving, archive_stream};
 use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
-use crate::journal::{Extent, JournalError, Progress};
+use crate::journal::{Durability, Extent, JournalError, Progress};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
@@ -80,6 +80,7 @@ pub(super) struct DerivedWriter {
     pub(super) file_system: Option<FileSystemHandle>,
     pub(super) layout: Layout,
     pub(super) log: Arc<JournalLog>,
+    pub(super) durability: Durability,
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(super) max_log_size: u64,
     pub(super) table: Arc<StreamTable>,
@@ -155,6 +156,15 @@ impl DerivedWriter {
         let Some(last) = batches.last() else {
             return true;
         };
+        // Nothing that is derived may be on the disk before what it is derived from.
+        if self.durability == Durability::Flush
+            && let Err(error) = self.log.parts().sync_data()
+        {
+            self.queue.poison_with(&error.to_string());
+            self.backlog.failed(&error.to_string());
+            self.has_given_up = true;
+            return false;
+        }
         for touched in batches.iter().flat_map(|batch| &batch.streams) {
             if let Some(ts) = touched.began {
                 self.registry.add(&touched.slot, ts);

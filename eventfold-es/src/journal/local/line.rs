@@ -8,7 +8,7 @@
 //! ```
 //!
 //! (without the line breaks). `length` counts the bytes of the line without its newline; `checksum` is eventfold's line hash
-//! of everything before `,"meta"`; `previous` is the line hash of the commit before, 16 zeros for the first.
+//! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `previous` is the line hash of the commit before, 16 zeros for the first.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -32,6 +32,8 @@ pub(super) struct Heading<'a> {
     pub(super) batch: u64,
     /// Whether it is the last of its batch.
     pub(super) end: bool,
+    /// Whether nobody waits for it to be durable.
+    pub(super) flush: bool,
     pub(super) previous: &'a str,
     /// The position of its first event, or of the next one.
     pub(super) position: u64,
@@ -98,10 +100,14 @@ impl Body {
         push_number(&mut rest, ",\"commit\":", heading.commit);
         push_number(&mut rest, ",\"batch\":", heading.batch);
         rest.push_str(if heading.end {
-            ",\"end\":true,\"previous\":\""
+            ",\"end\":true"
         } else {
-            ",\"end\":false,\"previous\":\""
+            ",\"end\":false"
         });
+        if heading.flush {
+            rest.push_str(",\"flush\":true");
+        }
+        rest.push_str(",\"previous\":\"");
         rest.push_str(heading.previous);
         push_number(&mut rest, "\",\"position\":", heading.position);
         rest.push_str(",\"streams\":[");
@@ -179,6 +185,8 @@ pub(super) struct CommitData<'a> {
     pub(super) commit: u64,
     pub(super) batch: u64,
     pub(super) end: bool,
+    #[serde(default)]
+    pub(super) flush: bool,
     #[serde(borrow)]
     pub(super) previous: Cow<'a, str>,
     pub(super) position: u64,
@@ -326,6 +334,7 @@ mod tests {
             commit: 1,
             batch: 1,
             end: true,
+            flush: false,
             previous: NO_HASH,
             position: 1,
             ts: 5,

@@ -32,6 +32,7 @@ use backlog::Backlog;
 use derived::{DerivedWriter, Job};
 use history::History;
 pub(crate) use layout::Layout;
+use log::JournalLog;
 use queue::Queue;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
@@ -41,8 +42,8 @@ use streams::{StreamTable, lock};
 use writer::Writer;
 
 use super::{
-    Cursor, Damage, Journal, JournalError, Outcome, Progress, ProposedCommit, RecordedCommit,
-    StoredLines, StreamId,
+    Cursor, Damage, Durability, Journal, JournalError, Outcome, Progress, ProposedCommit,
+    RecordedCommit, StoredLines, StreamId,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -51,6 +52,7 @@ use crate::disk::{DiskLock, FileError, Files};
 pub(crate) struct JournalOptions {
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(crate) max_log_size: u64,
+    pub(crate) durability: Durability,
 }
 
 /// The journal on local files: one thread that makes commits durable, one that writes the files derived from them.
@@ -64,6 +66,8 @@ pub(crate) struct LocalJournal {
     jobs: Sender<Job>,
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
+    log: Arc<JournalLog>,
+    durability: Durability,
     closed: watch::Receiver<bool>,
 }
 
@@ -109,6 +113,7 @@ impl LocalJournal {
             .collect();
         let writer = Writer {
             log: Arc::clone(&log),
+            durability: options.durability,
             queue: Arc::clone(&queue),
             table: Arc::clone(&table),
             history: Arc::clone(&history),
@@ -126,7 +131,8 @@ impl LocalJournal {
             files: files.clone(),
             file_system,
             layout: layout.clone(),
-            log,
+            log: Arc::clone(&log),
+            durability: options.durability,
             max_log_size: options.max_log_size,
             table: Arc::clone(&table),
             registry,
@@ -181,6 +187,8 @@ impl LocalJournal {
             backlog,
             jobs,
             progress: Mutex::new(progress),
+            log,
+            durability: options.durability,
             closed,
         };
         Ok((journal, report))
@@ -289,6 +297,16 @@ impl Journal for LocalJournal {
         // A line without its newline is being written right now.
         text.truncate(text.rfind('\n').map_or(0, |newline| newline + 1));
         Ok(StoredLines { text, path })
+    }
+
+    fn make_durable(&self) -> Result<(), JournalError> {
+        if self.durability == Durability::Sync {
+            return Ok(());
+        }
+        self.log.parts().sync_data().map_err(|error| {
+            self.queue.poison_with(&error.to_string());
+            error.into()
+        })
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

@@ -21,6 +21,8 @@ pub(super) struct Tip {
     pub(super) offset: u64,
     /// The hash of its line.
     pub(super) hash: String,
+    /// Whether it was written without waiting for it to be durable: what comes behind it may be lost in any order.
+    pub(super) flush: bool,
 }
 
 impl Default for Tip {
@@ -31,6 +33,7 @@ impl Default for Tip {
             position: 0,
             offset: 0,
             hash: NO_HASH.to_owned(),
+            flush: false,
         }
     }
 }
@@ -53,7 +56,7 @@ pub(super) struct Incomplete {
 pub(super) struct Scan {
     pub(super) tip: Tip,
     pub(super) incomplete: Option<Incomplete>,
-    /// The lines of the last complete batch, if it lies behind the start.
+    /// The lines of the last complete batch, if it lies behind the start, and of those before it that may not be durable either.
     pub(super) last_batch: Vec<ScannedLine>,
 }
 
@@ -82,6 +85,7 @@ pub(super) fn scan(
             position: open_tip.position + data.event_count(),
             offset: scanned.offset + scanned.text.len() as u64 + 1,
             hash: line_hash(&scanned.text),
+            flush: data.flush,
         };
         let is_end = data.end;
         open_batch.push(scanned);
@@ -89,12 +93,19 @@ pub(super) fn scan(
             for scanned in &open_batch {
                 visit(scanned)?;
             }
-            last_batch = std::mem::take(&mut open_batch);
+            if !tip.flush {
+                last_batch.clear();
+            }
+            last_batch.append(&mut open_batch);
             tip = open_tip.clone();
         }
     }
     let rest = file.read_range(tip.offset, lines.length.saturating_sub(tip.offset))?;
-    let incomplete = examine(file, &rest, &tip)?;
+    let incomplete = if tip.flush {
+        whatever_is_there(&rest, &tip)
+    } else {
+        examine(file, &rest, &tip)?
+    };
     Ok(Scan {
         tip,
         incomplete,
@@ -201,6 +212,16 @@ fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, D
     }))
 }
 
+/// What stands behind a batch that was written without waiting: batches behind it may be there in parts, nobody knows which.
+fn whatever_is_there(rest: &[u8], tip: &Tip) -> Option<Incomplete> {
+    let last = rest.iter().rposition(|byte| *byte != 0)?;
+    let (bytes, _) = rest.split_at(last + 1);
+    Some(Incomplete {
+        batch: tip.batch + 1,
+        bytes: bytes.to_vec(),
+    })
+}
+
 /// The newline-terminated lines of a file from an offset on, up to the first zero byte.
 struct Lines<'a> {
     file: &'a Parts,
@@ -286,6 +307,7 @@ mod tests {
                     commit: tip.commit + 1,
                     batch,
                     end: index == *size,
+                    flush: false,
                     previous: &tip.hash,
                     position: tip.position + 1,
                     ts: 1,
@@ -296,6 +318,7 @@ mod tests {
                     position: tip.position + 1,
                     offset: tip.offset + line.len() as u64 + 1,
                     hash: line_hash(line.as_bytes()),
+                    flush: false,
                 };
                 bytes.extend_from_slice(line.as_bytes());
                 bytes.push(b'\n');

@@ -13,13 +13,14 @@ use super::queue::{Pledge, Queue, Work};
 use super::scan::Tip;
 use super::streams::{StreamTable, Unwritten};
 use crate::disk::FileError;
-use crate::journal::CommitError;
+use crate::journal::{CommitError, Durability};
 
 /// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
 const FILL_BYTES: u64 = 256 << 10;
 
 pub(super) struct Writer {
     pub(super) log: Arc<JournalLog>,
+    pub(super) durability: Durability,
     pub(super) queue: Arc<Queue>,
     pub(super) table: Arc<StreamTable>,
     pub(super) history: Arc<History>,
@@ -61,7 +62,13 @@ impl Writer {
                 self.queue.undo(failed, &error);
                 continue;
             }
-            let batch = assemble(queued, &self.tip, &self.table, &self.dead_letters);
+            let batch = assemble(
+                queued,
+                &self.tip,
+                &self.table,
+                &self.dead_letters,
+                self.durability,
+            );
             if batch.has_conflict {
                 self.queue
                     .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
@@ -146,6 +153,10 @@ impl Writer {
                 Ok(()) => Written::CutBack(error),
                 Err(error) => Written::Unknown(error),
             };
+        }
+        // The first of those that nobody waits for tells recovery, when anything behind it is lost, that this is no damage.
+        if batch.tip.flush && self.tip.flush {
+            return Written::Durable;
         }
         match self.log.parts().sync_data() {
             Ok(()) => Written::Durable,

@@ -1,0 +1,134 @@
+//! Without waiting for the disk, the end of the process loses nothing, and a power loss takes a tail: never a part of a command,
+//! never one from before another that is kept, and the directory opens whatever is left.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use eventfold_es::disk::{CrashImage, DiskOp, Recording, RecordingDisk, SplitMix64, Survival};
+use eventfold_es::prelude::*;
+use eventfold_es::{Durability, RunMode};
+use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand, Tally};
+use eventfold_es_tests::crash::{builder, scratch};
+
+const COMMANDS: u64 = 40;
+
+async fn open(path: &Path, disk: &RecordingDisk, durability: Durability) -> AggregateStore {
+    builder(path, Arc::new(disk.clone()), true)
+        .durability(durability)
+        .run_mode(RunMode::Background)
+        .open()
+        .await
+        .unwrap()
+}
+
+async fn put(store: &AggregateStore, tag: u64) {
+    let id = ["a", "b", "c"][tag as usize % 3];
+    let command = LedgerCommand::Put { tag, parts: 2 };
+    store
+        .send(id, command, CommandContext::default())
+        .await
+        .unwrap();
+}
+
+/// Commands without waiting; a mark says how many were acknowledged.
+async fn record(place: &Path) -> Recording {
+    let disk = RecordingDisk::new(place).unwrap();
+    let store = open(&place.join("store"), &disk, Durability::Flush).await;
+    for tag in 1..=COMMANDS {
+        put(&store, tag).await;
+        disk.mark(tag.to_string());
+    }
+    store.run_process_managers().await.unwrap();
+    store.projection::<Tally>().await.unwrap();
+    store.close().await.unwrap();
+    disk.check().unwrap();
+    disk.recording()
+}
+
+/// The commands that are there, in the order of their tags; each with both of its events.
+async fn commands(store: &AggregateStore) -> Vec<u64> {
+    let mut found = Vec::new();
+    for (aggregate_type, id) in store.list_streams(Some("ledger")).await.unwrap() {
+        let events = store.read_events(&aggregate_type, &id).await.unwrap();
+        let tags: Vec<_> = events
+            .iter()
+            .filter_map(|event| event.data["tag"].as_u64())
+            .collect();
+        assert_eq!(tags.len() % 2, 0, "half of a command");
+        for pair in tags.chunks(2) {
+            assert_eq!(pair[0], pair[1]);
+            found.push(pair[0]);
+        }
+        let state = store.get::<Ledger>(&id).await.unwrap().state().await;
+        state.unwrap();
+    }
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn a_power_loss_takes_a_tail_and_a_kill_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    let place = scratch();
+    let recording = runtime.block_on(record(place.path()));
+    let synced = |ops: &[DiskOp]| {
+        let is_journal = |op: &&DiskOp| {
+            op.path()
+                .is_some_and(|path| path.ends_with("meta/journal/app.jsonl"))
+        };
+        ops.iter()
+            .filter(is_journal)
+            .filter(|op| matches!(op, DiskOp::SyncData { .. }))
+            .count() as u64
+    };
+    assert!(
+        synced(recording.ops()) < 2 * COMMANDS,
+        "it waits for the disk"
+    );
+    let mut random = SplitMix64::new(7);
+    let mut lost = 0;
+    for _ in 0..250 {
+        let k = random.below(recording.len());
+        let tears = recording.tears(k);
+        let crashed = recording.until(k, tears[random.below(tears.len())]);
+        let acknowledged = crashed.marks().len() as u64;
+        let survival = match random.below(3) {
+            0 => None,
+            1 => Some(Survival::Nothing),
+            _ => Some(Survival::Random(random.below(1 << 30) as u64)),
+        };
+        let image = match &survival {
+            None => CrashImage::killed(&crashed),
+            Some(survival) => CrashImage::power_loss(&crashed, survival),
+        };
+        let left = scratch();
+        image.unwrap().materialise(left.path()).unwrap();
+        let what = format!("after {k} operations, {survival:?}");
+        let path = left.path().join("store");
+        let found = runtime.block_on(async {
+            let store = builder(&path, Arc::new(eventfold_es::disk::SystemDisk), true)
+                .open()
+                .await
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            let found = commands(&store).await;
+            put(&store, 1000).await;
+            store.run_process_managers().await.unwrap();
+            store.close().await.unwrap();
+            let checked = eventfold_es_tests::crash::audit(&path);
+            checked.unwrap_or_else(|error| panic!("{what}: {error}"));
+            found
+        });
+        let count = found.len() as u64;
+        assert_eq!(found, (1..=count).collect::<Vec<_>>(), "{what}");
+        if survival.is_none() {
+            assert!(count >= acknowledged, "{what}: {count} of {acknowledged}");
+        }
+        lost += acknowledged.saturating_sub(count);
+    }
+    // Otherwise nothing was tested.
+    assert!(lost > 0);
+}
