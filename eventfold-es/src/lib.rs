@@ -171,7 +171,7 @@ pub use projection::{EventContext, Project, ProjectError, Projection};
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, Executed, InjectOptions, ParkedAt,
-    ProcessManagerReport, ProcessManagerStatus, RunMode,
+    ProcessManagerReport, ProcessManagerStatus, RepairReport, RunMode, VerifyReport,
 };
 
 /// The programs in the README run as tests.

@@ -60,6 +60,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Makes certain that everything that can be read survives a power loss, before something derived from it is saved. Blocks.
     fn make_durable(&self) -> Result<(), JournalError>;
 
+    /// Reads everything back and compares it. Blocks.
+    fn verify(&self) -> Result<Verified, JournalError>;
+
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;
 
@@ -218,6 +221,15 @@ impl Cursor {
     pub(crate) fn after(position: u64) -> Self {
         Self { position, hint: 0 }
     }
+}
+
+/// What reading everything back has found.
+#[derive(Debug, Default)]
+pub(crate) struct Verified {
+    pub(crate) commits: u64,
+    pub(crate) events: u64,
+    pub(crate) streams: u64,
+    pub(crate) differences: Vec<Damage>,
 }
 
 /// A journal that cannot be read.

@@ -73,15 +73,15 @@ struct TargetPart {
 /// ```
 #[must_use = "a builder does nothing before `open`"]
 pub struct AggregateStoreBuilder {
-    base: PathBuf,
-    disk: Arc<dyn Disk>,
+    pub(super) base: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
     process_managers: Vec<ProcessManagerPart>,
     projections: Vec<ProjectionPart>,
     targets: Targets,
     idle_timeout: Duration,
     run_mode: RunMode,
     reaction_timeout: Duration,
-    journal: JournalOptions,
+    pub(super) journal: JournalOptions,
 }
 
 #[derive(Default)]
@@ -129,6 +129,7 @@ impl AggregateStoreBuilder {
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
                 durability: Durability::default(),
+                rebuild: false,
             },
         }
     }

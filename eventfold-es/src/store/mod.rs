@@ -4,6 +4,7 @@ mod builder;
 mod closing;
 mod handle;
 mod inject;
+mod verify;
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use builder::AggregateStoreBuilder;
 pub use handle::{AggregateHandle, Executed};
 pub use inject::InjectOptions;
+pub use verify::{RepairReport, VerifyReport};
 
 use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};

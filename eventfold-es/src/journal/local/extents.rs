@@ -24,6 +24,12 @@ pub(super) struct SavedExtents {
     file: Extent,
 }
 
+impl SavedExtents {
+    pub(super) fn generation(self) -> u64 {
+        self.generation
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Line {
     stream: u64,
@@ -72,7 +78,7 @@ impl StreamExtents {
     ) -> Result<Result<Self, String>, FileError> {
         let mut extents = Self::new(files, layout);
         extents.saved = saved;
-        let lines = match extents.read()? {
+        let lines = match read_extents(files, layout, saved)? {
             Ok(lines) => lines,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -94,21 +100,6 @@ impl StreamExtents {
         Ok(Ok(extents))
     }
 
-    /// The extent of each stream.
-    fn read(&self) -> Result<Result<BTreeMap<u64, StreamPlace>, String>, FileError> {
-        let SavedExtents { generation, file } = self.saved;
-        if file == Extent::default() {
-            return Ok(Ok(BTreeMap::new()));
-        }
-        let path = self.layout.stream_extents(generation);
-        let bytes = match self.files.open(&path, OpenMode::Read) {
-            Ok(opened) => opened.read_range(0, file.bytes)?,
-            Err(error) if error.is_not_found() => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        Ok(parse(&bytes, file))
-    }
-
     /// Writes the extents that have changed; nothing is synced, and nothing of it counts before [`saved`](Self::saved).
     pub(super) fn write(
         &mut self,
@@ -119,7 +110,7 @@ impl StreamExtents {
         if lines <= streams * 2 + OUTDATED_LINES {
             return self.append(self.saved, changed);
         }
-        match self.read()? {
+        match read_extents(&self.files, &self.layout, self.saved)? {
             Ok(mut all) => {
                 all.extend(changed);
                 self.open = None;
@@ -173,6 +164,24 @@ impl StreamExtents {
     pub(super) fn saved(&mut self, saved: SavedExtents) {
         self.saved = saved;
     }
+}
+
+/// The place of each stream, as saved; the reason if it cannot be read. Blocks.
+pub(super) fn read_extents(
+    files: &Files,
+    layout: &Layout,
+    saved: SavedExtents,
+) -> Result<Result<BTreeMap<u64, StreamPlace>, String>, FileError> {
+    let SavedExtents { generation, file } = saved;
+    if file == Extent::default() {
+        return Ok(Ok(BTreeMap::new()));
+    }
+    let bytes = match files.open(&layout.stream_extents(generation), OpenMode::Read) {
+        Ok(opened) => opened.read_range(0, file.bytes)?,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(parse(&bytes, file))
 }
 
 fn parse(bytes: &[u8], expected: Extent) -> Result<BTreeMap<u64, StreamPlace>, String> {

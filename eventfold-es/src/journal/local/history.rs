@@ -63,6 +63,11 @@ impl History {
         self.durable.subscribe()
     }
 
+    /// The end of the last durable line.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
     pub(super) fn index(&self) -> Vec<IndexEntry> {
         lock(&self.index).clone()
     }

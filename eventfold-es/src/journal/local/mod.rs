@@ -7,6 +7,7 @@ mod checkpoint;
 mod derived;
 mod directories;
 mod extents;
+mod foreign;
 mod history;
 mod layout;
 mod line;
@@ -19,6 +20,7 @@ mod scan;
 mod stream_archive;
 mod stream_reader;
 mod streams;
+mod verify;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use backlog::Backlog;
 use derived::{DerivedWriter, Job};
+pub(crate) use foreign::ForeignLines;
 use history::History;
 pub(crate) use layout::Layout;
 use log::JournalLog;
@@ -43,7 +46,7 @@ use writer::Writer;
 
 use super::{
     Cursor, Damage, Durability, Journal, JournalError, Outcome, Progress, ProposedCommit,
-    RecordedCommit, StoredLines, StreamId,
+    RecordedCommit, StoredLines, StreamId, Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -53,6 +56,8 @@ pub(crate) struct JournalOptions {
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(crate) max_log_size: u64,
     pub(crate) durability: Durability,
+    /// Whether everything is derived from the whole journal again, whatever a checkpoint says.
+    pub(crate) rebuild: bool,
 }
 
 /// The journal on local files: one thread that makes commits durable, one that writes the files derived from them.
@@ -68,6 +73,8 @@ pub(crate) struct LocalJournal {
     progress: Mutex<BTreeMap<String, Progress>>,
     log: Arc<JournalLog>,
     durability: Durability,
+    /// What stood behind streams when everything was derived again.
+    foreign: Vec<ForeignLines>,
     closed: watch::Receiver<bool>,
 }
 
@@ -92,8 +99,9 @@ impl LocalJournal {
             index,
             redo_start,
             file_system,
+            foreign,
             report,
-        } = recover(&files, &layout)?;
+        } = recover(&files, &layout, options.rebuild)?;
         let filled = journal.parts().len()?;
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new());
@@ -189,6 +197,7 @@ impl LocalJournal {
             progress: Mutex::new(progress),
             log,
             durability: options.durability,
+            foreign,
             closed,
         };
         Ok((journal, report))
@@ -307,6 +316,10 @@ impl Journal for LocalJournal {
             self.queue.poison_with(&error.to_string());
             error.into()
         })
+    }
+
+    fn verify(&self) -> Result<Verified, JournalError> {
+        self.verify_all()
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
 use super::derived::Grown;
 use super::extents::StreamExtents;
+use super::foreign::{ForeignLines, read_foreign};
 use super::history::{self, IndexEntry};
 use super::layout::Layout;
 use super::line;
@@ -78,10 +79,16 @@ pub(super) struct Recovered {
     /// Where the tail behind the checkpoint starts.
     pub(super) redo_start: u64,
     pub(super) file_system: Option<FileSystemHandle>,
+    /// What stands behind streams, if everything was derived again in order to repair it.
+    pub(super) foreign: Vec<ForeignLines>,
     pub(super) report: RecoveryReport,
 }
 
-pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, RecoveryError> {
+pub(super) fn recover(
+    files: &Files,
+    layout: &Layout,
+    rebuild: bool,
+) -> Result<Recovered, RecoveryError> {
     if !files.exists(&layout.journal_file())? {
         refuse_missing_journal(files, layout)?;
     }
@@ -101,8 +108,18 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         .as_ref()
         .map(|checkpoint| checkpoint.archiving.clone())
         .unwrap_or_default();
-    let base = derived_base(files, layout, checkpoint, &parts, &mut table)?;
+    let base = match checkpoint {
+        Some(checkpoint) if !rebuild => {
+            derived_base(files, layout, checkpoint, &parts, &mut table)?
+        }
+        _ => None,
+    };
     let is_rebuild = base.is_none();
+    if is_rebuild {
+        // What it says of archives is not true any more once streams are written anew.
+        files.remove(&layout.checkpoint())?;
+        files.sync_dir(&layout.meta())?;
+    }
     let Base {
         start,
         line_start,
@@ -127,7 +144,7 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
     );
 
     // The journal's tail is made certain before anything is derived from it.
-    let first_pass = scan(&parts, start.clone(), |_| Ok(()))?;
+    let first_pass = scan(&parts, start.clone(), None, |_| Ok(()))?;
     report.incomplete_batch = make_certain(files, layout, &parts, &first_pass)?;
     let tip = first_pass.tip;
     let mut damaged = Vec::new();
@@ -144,7 +161,7 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
             }
         }
     }
-    scan(&parts, start, |scanned| {
+    scan(&parts, start, None, |scanned| {
         let ScannedLine { offset, text } = scanned;
         let commit = line::parse(text).map_err(|reason| parts.damage(*offset, reason))?;
         if commit.data.event_count() > 0 {
@@ -156,9 +173,17 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
     })?;
     let Redone {
         mut grown,
+        extended,
         damaged: redone,
     } = redo.finish()?;
     damaged.extend(redone);
+    let foreign = if rebuild {
+        let read = extended.iter();
+        read.map(|slot| read_foreign(files, layout, slot))
+            .collect::<Result<_, _>>()?
+    } else {
+        Vec::new()
+    };
     for (stream, slot) in archived {
         let extent = slot.extent();
         grown.entry(stream).or_insert(Grown { slot, extent });
@@ -177,6 +202,7 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         index,
         redo_start,
         file_system,
+        foreign,
         report,
     })
 }
@@ -225,13 +251,10 @@ impl Base {
 fn derived_base(
     files: &Files,
     layout: &Layout,
-    checkpoint: Option<Checkpoint>,
+    checkpoint: Checkpoint,
     journal: &Parts,
     table: &mut StreamTable,
 ) -> Result<Option<Base>, RecoveryError> {
-    let Some(checkpoint) = checkpoint else {
-        return Ok(None);
-    };
     checkpoint.verify(journal)?;
     let Some(states) = checkpoint.process_managers(files, layout)? else {
         return Ok(None);

@@ -39,6 +39,8 @@ pub(super) struct Redo<'a> {
 pub(super) struct Redone {
     /// The streams that have grown, by their numbers.
     pub(super) grown: BTreeMap<u64, Grown>,
+    /// The streams with bytes behind them that the journal did not write.
+    pub(super) extended: Vec<Arc<StreamSlot>>,
     /// The streams whose files are not what the journal wrote.
     pub(super) damaged: Vec<Damage>,
 }
@@ -191,6 +193,7 @@ impl<'a> Redo<'a> {
     pub(super) fn finish(mut self) -> Result<Redone, JournalError> {
         self.write()?;
         let mut grown = BTreeMap::new();
+        let mut extended = Vec::new();
         for window in self.streams.into_values() {
             let Window {
                 slot, extent, file, ..
@@ -201,7 +204,10 @@ impl<'a> Redo<'a> {
             if file == StreamFile::Continued {
                 let length = self.files.open(&path, OpenMode::Write)?.len()?;
                 let expected = extent.bytes - slot.archive().extent.bytes;
-                self.damaged.extend(foreign_bytes(&path, length, expected));
+                if let Some(damage) = foreign_bytes(&path, length, expected) {
+                    self.damaged.push(damage);
+                    extended.push(Arc::clone(&slot));
+                }
             }
             slot.set_extent(extent);
             grown.insert(slot.number(), Grown { slot, extent });
@@ -218,6 +224,7 @@ impl<'a> Redo<'a> {
         self.registry.flush()?;
         Ok(Redone {
             grown,
+            extended,
             damaged: self.damaged,
         })
     }

@@ -90,6 +90,18 @@ impl Registry {
     }
 }
 
+/// The streams that a registry lists, each with its directory; the reason if it cannot be read.
+pub(super) fn read_registry(bytes: &[u8]) -> Result<Vec<(StreamId, String)>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    text.lines()
+        .map(|line| {
+            let entry: Entry<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+            let directory = entry.dir.as_deref().unwrap_or(&entry.id).to_owned();
+            Ok((StreamId::new(&entry.aggregate_type, &entry.id), directory))
+        })
+        .collect()
+}
+
 fn restore(bytes: &[u8], expected: Extent, table: &StreamTable) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let mut extent = Extent::default();

@@ -60,13 +60,18 @@ pub(super) struct Scan {
     pub(super) last_batch: Vec<ScannedLine>,
 }
 
-/// Reads the journal from `start` on and hands each line of each complete batch to `visit`, in order.
+/// Reads the journal from `start` on, to `end` or to where its file ends, and hands each line of each complete batch to `visit`, in order.
 pub(super) fn scan(
     file: &Parts,
     start: Tip,
+    end: Option<u64>,
     mut visit: impl FnMut(&ScannedLine) -> Result<(), JournalError>,
 ) -> Result<Scan, JournalError> {
-    let mut lines = Lines::new(file, start.offset)?;
+    let length = match end {
+        Some(end) => end,
+        None => file.len()?,
+    };
+    let mut lines = Lines::new(file, start.offset, length);
     let mut tip = start;
     let mut last_batch = Vec::new();
     let mut open_batch: Vec<ScannedLine> = Vec::new();
@@ -234,14 +239,14 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(file: &'a Parts, offset: u64) -> Result<Self, JournalError> {
-        Ok(Self {
+    fn new(file: &'a Parts, offset: u64, length: u64) -> Self {
+        Self {
             file,
-            length: file.len()?,
+            length,
             offset,
             buffer: Vec::new(),
             consumed: 0,
-        })
+        }
     }
 
     fn next_line(&mut self) -> Result<Option<ScannedLine>, JournalError> {
@@ -336,7 +341,7 @@ mod tests {
         let files = Files::new(Arc::new(SystemDisk));
         let file = JournalLog::open(&files, &layout, None)?.parts();
         let mut visited = 0;
-        let scan = scan(&file, Tip::default(), |_| {
+        let scan = scan(&file, Tip::default(), None, |_| {
             visited += 1;
             Ok(())
         })?;

@@ -1,0 +1,233 @@
+//! Verifying finds every difference between the journal and what is derived from it, and repairing restores it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use eventfold_es::disk::SystemDisk;
+use eventfold_es::prelude::*;
+use eventfold_es::{OpenError, RunMode, StoreError, VerifyReport};
+use eventfold_es_tests::crash::domain::Ledger;
+use eventfold_es_tests::crash::{Check, Fixture, builder, check};
+
+const STREAM: &str = "streams/ledger/both/app.jsonl";
+
+async fn verify(fixture: &Fixture) -> VerifyReport {
+    let builder = builder(&fixture.store(), Arc::new(SystemDisk), true);
+    let store = builder.run_mode(RunMode::OnDemand).open().await.unwrap();
+    let report = store.verify().await.unwrap();
+    drop(store);
+    report
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+async fn assert_repaired(fixture: &Fixture, what: &str) {
+    let report = AggregateStore::builder(fixture.store()).repair().await;
+    let report = report.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(report.remaining, [], "{what}");
+    assert_eq!(
+        (report.imported_events, &report.set_aside[..]),
+        (0, &[][..]),
+        "{what}"
+    );
+    let checked = check(&fixture.store(), &fixture.expected, Check::PROCESS_MANAGERS).await;
+    checked.unwrap_or_else(|reason| panic!("{what}: {reason}"));
+    let again = AggregateStore::builder(fixture.store())
+        .repair()
+        .await
+        .unwrap();
+    assert_eq!(again.found, [], "{what}");
+}
+
+#[tokio::test]
+async fn a_whole_store_has_no_differences() {
+    for fixture in [Fixture::closed().await, Fixture::killed().await] {
+        let report = verify(&fixture).await;
+        assert!(report.is_clean(), "{report:?}");
+        assert!(report.commits > 0 && report.events > 0 && report.streams > 0);
+        assert_repaired(&fixture, "a whole store").await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_happened_to_a_stream_is_found_and_restored() {
+    let fixture = Fixture::closed().await;
+    let length = fs::read(fixture.file(STREAM)).unwrap().len();
+    type Change = Box<dyn Fn(&mut Vec<u8>)>;
+    let changes: [(&str, Change); 5] = [
+        ("cut", Box::new(|bytes| bytes.truncate(bytes.len() / 2))),
+        ("emptied", Box::new(Vec::clear)),
+        (
+            "a bit is flipped",
+            Box::new(move |bytes| bytes[length / 3] ^= 4),
+        ),
+        ("not UTF-8", Box::new(move |bytes| bytes[length / 3] = 0xff)),
+        (
+            "the last line is missing",
+            Box::new(|bytes| {
+                let end = bytes.len() - 1;
+                let line = bytes[..end]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .unwrap();
+                bytes.truncate(line + 1);
+            }),
+        ),
+    ];
+    for (what, change_bytes) in changes {
+        let copy = fixture.copy();
+        change(&copy.file(STREAM), |bytes| change_bytes(bytes));
+        let report = verify(&copy).await;
+        assert_eq!(report.differences.len(), 1, "{what}: {report:?}");
+        assert_eq!(report.differences[0].path, copy.file(STREAM), "{what}");
+        assert_repaired(&copy, what).await;
+    }
+    let copy = fixture.copy();
+    fs::remove_dir_all(copy.file("streams/ledger/both")).unwrap();
+    assert_eq!(verify(&copy).await.differences.len(), 1);
+    assert_repaired(&copy, "the directory is gone").await;
+}
+
+#[tokio::test]
+async fn a_difference_that_opening_does_not_see_is_found_and_restored() {
+    let fixture = Fixture::closed().await;
+    for file in ["process_managers/fanout/dead_letters.jsonl"] {
+        let copy = fixture.copy();
+        change(&copy.file(file), |bytes| {
+            let place = bytes.len() / 2;
+            bytes[place] ^= 1;
+        });
+        let report = verify(&copy).await;
+        assert_eq!(report.differences.len(), 1, "{report:?}");
+        assert_eq!(report.differences[0].path, copy.file(file));
+        assert_repaired(&copy, file).await;
+    }
+}
+
+#[tokio::test]
+async fn damage_of_the_journal_is_found_behind_no_checkpoint() {
+    let fixture = Fixture::closed().await;
+    let journal = "meta/journal/app.jsonl";
+    let copy = fixture.copy();
+    change(&copy.file(journal), |bytes| bytes[300] ^= 1);
+    let report = verify(&copy).await;
+    assert_eq!(report.differences.len(), 1, "{report:?}");
+    assert_eq!(report.differences[0].path, copy.file(journal));
+    match AggregateStore::builder(copy.store()).repair().await {
+        Err(OpenError::Damaged(damage)) => assert_eq!(damage.path, copy.file(journal)),
+        other => panic!("{other:?}"),
+    }
+    // Nothing was derived from a damaged journal.
+    let store = builder(&copy.store(), Arc::new(SystemDisk), true)
+        .open()
+        .await;
+    drop(store);
+}
+
+#[tokio::test]
+async fn events_that_another_program_wrote_are_imported() {
+    let fixture = Fixture::closed().await;
+    let copy = fixture.copy();
+    let last = fs::read_to_string(copy.file(STREAM)).unwrap();
+    let last = last.lines().last().unwrap().to_owned();
+    let path = copy.file("streams/ledger/both");
+    let before = fs::read_to_string(copy.file(STREAM))
+        .unwrap()
+        .lines()
+        .count();
+    // With eventfold's own writer, as a tool would.
+    let mut writer = eventfold::EventWriter::open(&path).unwrap();
+    let event: eventfold::Event = serde_json::from_str(&last).unwrap();
+    let tag = 77_777;
+    for part in 0..2 {
+        let mut event = event.clone();
+        event.id = None;
+        event.data["tag"] = tag.into();
+        if event.data.get("part").is_some() {
+            event.data["part"] = part.into();
+        }
+        writer.append(&event).unwrap();
+    }
+    drop(writer);
+    change(&copy.file(STREAM), |bytes| {
+        bytes.extend_from_slice(b"{\"type\":\"Half")
+    });
+    let report = verify(&copy).await;
+    assert_eq!(report.differences.len(), 1, "{report:?}");
+    let report = AggregateStore::builder(copy.store())
+        .repair()
+        .await
+        .unwrap();
+    assert_eq!(report.imported_events, 2);
+    assert_eq!(report.remaining, []);
+    let [aside] = &report.set_aside[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!(fs::read(aside).unwrap(), b"{\"type\":\"Half");
+    let store = builder(&copy.store(), Arc::new(SystemDisk), true)
+        .open()
+        .await
+        .unwrap();
+    let events = store.read_events("ledger", "both").await.unwrap();
+    assert_eq!(events.len(), before + 2);
+    assert_eq!(events.last().unwrap().data["tag"], tag);
+    store
+        .get::<Ledger>("both")
+        .await
+        .unwrap()
+        .state()
+        .await
+        .unwrap();
+    assert!(store.verify().await.unwrap().is_clean());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_open_store_is_not_repaired() {
+    let fixture = Fixture::closed().await;
+    let store = builder(&fixture.store(), Arc::new(SystemDisk), true)
+        .open()
+        .await
+        .unwrap();
+    match AggregateStore::builder(fixture.store()).repair().await {
+        Err(OpenError::InUse { holder, .. }) => {
+            assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+        }
+        other => panic!("{other:?}"),
+    }
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_is_used_can_be_verified() {
+    let fixture = Fixture::closed().await;
+    let store = builder(&fixture.store(), Arc::new(SystemDisk), true)
+        .open()
+        .await
+        .unwrap();
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for tag in 50_000..50_150 {
+                let command =
+                    eventfold_es_tests::crash::domain::LedgerCommand::Put { tag, parts: 3 };
+                let done = store.send("both", command, CommandContext::default()).await;
+                done.map_err(|error| StoreError::Refused {
+                    reason: error.to_string().into(),
+                })?;
+            }
+            Ok::<_, StoreError>(())
+        })
+    };
+    while !writer.is_finished() {
+        let report = store.verify().await.unwrap();
+        assert!(report.is_clean(), "{report:?}");
+    }
+    writer.await.unwrap().unwrap();
+    store.close().await.unwrap();
+}
