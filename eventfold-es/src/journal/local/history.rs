@@ -15,6 +15,8 @@ use crate::journal::{Cursor, JournalError, RecordedAppend, RecordedCommit, Strea
 const RECENT_BYTES: usize = 8 << 20;
 /// The distance of the entries of the index, in bytes of the journal.
 const INDEX_STEP: u64 = 64 << 10;
+/// How many entries the index has at most; older ones are further apart then.
+const INDEX_ENTRIES: usize = 8192;
 /// How much of the file one read takes.
 const READ_BYTES: u64 = 1 << 20;
 
@@ -204,6 +206,13 @@ pub(super) fn note(index: &mut Vec<IndexEntry>, position: u64, offset: u64) {
     if is_due {
         index.push(IndexEntry { position, offset });
     }
+    if index.len() > INDEX_ENTRIES {
+        let mut is_kept = false;
+        index.retain(|_| {
+            is_kept = !is_kept;
+            is_kept
+        });
+    }
 }
 
 pub(super) fn recorded(data: &line::CommitData<'_>) -> RecordedCommit {
@@ -218,5 +227,21 @@ pub(super) fn recorded(data: &line::CommitData<'_>) -> RecordedCommit {
                 lines: stream.lines.iter().map(|line| line.get().into()).collect(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_stays_small_and_knows_its_first_entry() {
+        let mut index = Vec::new();
+        for commit in 0..200_000 {
+            note(&mut index, commit + 1, commit * INDEX_STEP);
+        }
+        assert!(index.len() <= INDEX_ENTRIES && index.len() > INDEX_ENTRIES / 4);
+        assert_eq!(index.first().map(|entry| entry.offset), Some(0));
+        assert!(index.is_sorted_by_key(|entry| (entry.position, entry.offset)));
     }
 }
