@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use eventfold::EventReader;
 use eventfold_es::{Aggregate, AggregateStore};
 
-use crate::domain::{Counter, Sums};
+use crate::counter::{Counter, Sums};
 use crate::report::{Limit, Report};
 use crate::scratch::{Scratch, fill};
 use crate::{Failure, ROUNDS, runtime};

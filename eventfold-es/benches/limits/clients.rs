@@ -1,5 +1,6 @@
 //! Clients that send durable commands, each waiting for its answer before it sends the next.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -7,12 +8,24 @@ use std::time::{Duration, Instant};
 use eventfold_es::{AggregateHandle, AggregateStore, CommandContext};
 
 use crate::Failure;
-use crate::domain::{Counter, CounterCommand};
+use crate::counter::{Counter, CounterCommand};
 
 /// What clients reached.
+#[derive(Default)]
 pub(crate) struct Reached {
-    pub(crate) per_second: f64,
+    elapsed: Duration,
     pub(crate) latencies: Vec<Duration>,
+}
+
+impl Reached {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    pub(crate) fn add(&mut self, later: Self) {
+        self.elapsed += later.elapsed;
+        self.latencies.extend(later.latencies);
+    }
 }
 
 /// The id of a counter.
@@ -20,15 +33,28 @@ pub(crate) fn id(number: usize) -> String {
     format!("counter-{number:06}")
 }
 
-/// Sends commands for a while. Together the clients go round the aggregates; as many clients as aggregates keep to one each.
+/// Loads counters, one after the other.
+pub(crate) async fn make_live(
+    store: &AggregateStore,
+    aggregates: Range<usize>,
+) -> Result<(), Failure> {
+    for number in aggregates {
+        store.get::<Counter>(&id(number)).await?.state().await?;
+    }
+    Ok(())
+}
+
+/// Sends commands for a while. Together the clients go round the aggregates, from where `sent` commands have brought them; as
+/// many clients as aggregates keep to one each.
 pub(crate) async fn run_for(
     store: &AggregateStore,
     clients: usize,
-    aggregates: usize,
+    aggregates: Range<usize>,
+    sent: usize,
     during: Duration,
 ) -> Result<Reached, Failure> {
-    let mut handles = Vec::with_capacity(aggregates);
-    for number in 0..aggregates {
+    let mut handles = Vec::with_capacity(aggregates.len());
+    for number in aggregates {
         handles.push(store.get::<Counter>(&id(number)).await?);
     }
     let handles: Arc<[AggregateHandle<Counter>]> = handles.into();
@@ -38,14 +64,15 @@ pub(crate) async fn run_for(
             let handles = Arc::clone(&handles);
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
-                let own = handles.iter().cycle().skip(client).step_by(clients);
+                let first = (sent + client) % handles.len();
+                let own = handles.iter().cycle().skip(first).step_by(clients);
                 for handle in own {
-                    let sent = Instant::now();
-                    if sent.duration_since(start) >= during {
+                    let begin = Instant::now();
+                    if begin.duration_since(start) >= during {
                         break;
                     }
                     execute(handle).await?;
-                    latencies.push(sent.elapsed());
+                    latencies.push(begin.elapsed());
                 }
                 Ok::<_, Failure>(latencies)
             })
@@ -56,7 +83,7 @@ pub(crate) async fn run_for(
         latencies.extend(task.await??);
     }
     Ok(Reached {
-        per_second: latencies.len() as f64 / start.elapsed().as_secs_f64(),
+        elapsed: start.elapsed(),
         latencies,
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use eventfold_es::AggregateStore;
 
 use crate::clients::execute;
-use crate::domain::Counter;
+use crate::counter::Counter;
 use crate::report::{Limit, Report};
 use crate::scratch::{Scratch, fill};
 use crate::{Failure, ROUNDS, runtime};

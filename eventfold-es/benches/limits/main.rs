@@ -4,8 +4,9 @@
 mod catch_up;
 mod clients;
 mod commands;
+mod counter;
 mod creating;
-mod domain;
+mod document;
 mod memory;
 mod opening;
 mod process;

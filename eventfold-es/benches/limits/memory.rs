@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use eventfold_es::AggregateStore;
 
-use crate::clients::{id, run_commands};
-use crate::domain::Counter;
+use crate::clients::{make_live, run_commands};
 use crate::process::{Usage, child};
 use crate::report::{Limit, Report};
 use crate::scratch::Scratch;
@@ -51,9 +50,7 @@ pub(crate) fn work(path: &Path) -> Result<(), Failure> {
         tell_growth("known", &empty, &known);
 
         // One after the other, so that few threads load.
-        for number in 0..STREAMS {
-            store.get::<Counter>(&id(number)).await?.state().await?;
-        }
+        make_live(&store, 0..STREAMS).await?;
         let live = Usage::read()?;
         tell_growth("live", &known, &live);
         println!("live_100k_resident_mib {}", live.resident_mib());

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use eventfold_es::AggregateStore;
 
-use crate::domain::Sums;
+use crate::counter::Sums;
 use crate::report::{Limit, Report};
 use crate::scratch::Scratch;
 use crate::{Failure, ROUNDS, micros, runtime};

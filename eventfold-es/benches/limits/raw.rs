@@ -44,12 +44,8 @@ impl Raw {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Both taken together.
-    pub(crate) fn with(&self, other: &Self) -> Self {
-        let latencies = [self, other].map(|raw| raw.latencies.as_slice());
-        Self {
-            elapsed: self.elapsed + other.elapsed,
-            latencies: latencies.concat(),
-        }
+    pub(crate) fn add(&mut self, later: Self) {
+        self.elapsed += later.elapsed;
+        self.latencies.extend(later.latencies);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use eventfold_es::AggregateStore;
 
 use crate::clients::{id, run_commands};
-use crate::domain::Counter;
+use crate::counter::Counter;
 use crate::process::child;
 use crate::report::{Limit, Report};
 use crate::scratch::{Scratch, copy_directory};

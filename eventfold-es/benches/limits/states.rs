@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use eventfold_es::{AggregateHandle, AggregateStore, CommandContext};
 
 use crate::clients::execute;
-use crate::domain::{Counter, Document, DocumentCommand};
+use crate::counter::Counter;
+use crate::document::{Document, DocumentCommand};
 use crate::report::{Limit, Report};
 use crate::scratch::Scratch;
 use crate::{Failure, ROUNDS, runtime};

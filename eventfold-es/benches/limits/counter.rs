@@ -1,4 +1,4 @@
-//! The aggregates and the projection that are measured.
+//! The aggregate and the projection that are measured.
 
 use std::convert::Infallible;
 
@@ -39,52 +39,15 @@ pub(crate) struct Counter {
 impl Decider for Counter {
     fn decide(&self, command: CounterCommand) -> Result<Vec<CounterEvent>, Infallible> {
         let CounterCommand::Add { amount, note } = command;
-        Ok(vec![CounterEvent::Added { amount, note }])
+        match amount {
+            0 => Ok(vec![]),
+            _ => Ok(vec![CounterEvent::Added { amount, note }]),
+        }
     }
 
     fn evolve(&mut self, event: &CounterEvent) {
         let CounterEvent::Added { amount, .. } = event;
         self.sum += amount;
-    }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum DocumentCommand {
-    Fill { bytes: usize },
-    Mark,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
-#[serde(tag = "type", content = "data")]
-pub(crate) enum DocumentEvent {
-    Filled { bytes: usize },
-    Marked { note: String },
-}
-
-/// An aggregate whose state is as large as one likes, while its events stay small.
-#[aggregate(error = Infallible)]
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Document {
-    pub(crate) text: String,
-    pub(crate) marks: u64,
-}
-
-impl Decider for Document {
-    fn decide(&self, command: DocumentCommand) -> Result<Vec<DocumentEvent>, Infallible> {
-        let event = match command {
-            DocumentCommand::Fill { bytes } => DocumentEvent::Filled { bytes },
-            DocumentCommand::Mark => DocumentEvent::Marked {
-                note: NOTE.to_owned(),
-            },
-        };
-        Ok(vec![event])
-    }
-
-    fn evolve(&mut self, event: &DocumentEvent) {
-        match event {
-            DocumentEvent::Filled { bytes } => self.text = "x".repeat(*bytes),
-            DocumentEvent::Marked { .. } => self.marks += 1,
-        }
     }
 }
 
