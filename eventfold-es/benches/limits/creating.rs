@@ -16,7 +16,7 @@ const CREATED_IN_ROUND: usize = 100;
 
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
     let many = scratch.store_of(100_000)?;
-    let mut ratios = Vec::new();
+    let (mut ratios, mut median_ratios) = (Vec::new(), Vec::new());
     let mut in_manys = Vec::new();
     for round in 0..ROUNDS {
         let few = scratch.join(&format!("few-{round}"));
@@ -25,24 +25,35 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
         let (in_few, in_many) = runtime()?.block_on(async {
             let few = AggregateStore::open(&few).await?;
             let many = AggregateStore::open(&many).await?;
-            let (mut in_few, mut in_many) = (Duration::ZERO, Duration::ZERO);
+            let (mut in_few, mut in_many) = (Vec::new(), Vec::new());
             // By turns, so that both meet the same disk.
             for number in 0..CREATED_IN_ROUND {
                 let id = format!("new-{round}-{number}");
-                in_few += create(&few, &id).await?;
-                let latency = create(&many, &id).await?;
-                in_many += latency;
-                in_manys.push(latency);
+                in_few.push(create(&few, &id).await?);
+                in_many.push(create(&many, &id).await?);
             }
             few.close().await?;
             many.close().await?;
             Ok::<_, Failure>((in_few, in_many))
         })?;
-        ratios.push(in_many.as_secs_f64() / in_few.as_secs_f64());
+        ratios.push(ratio(in_many.iter().sum(), in_few.iter().sum()));
+        median_ratios.push(ratio(median(&in_many), median(&in_few)));
+        in_manys.extend(in_many);
     }
     report.median("create_ratio", ratios, Limit::Under(1.3));
+    report.median("create_median_ratio", median_ratios, Limit::None);
     report.latencies("create_100k", in_manys);
     Ok(())
+}
+
+fn ratio(in_many: Duration, in_few: Duration) -> f64 {
+    in_many.as_secs_f64() / in_few.as_secs_f64()
+}
+
+fn median(latencies: &[Duration]) -> Duration {
+    let mut sorted = latencies.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 async fn create(store: &AggregateStore, id: &str) -> Result<Duration, Failure> {
