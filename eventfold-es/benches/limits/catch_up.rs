@@ -1,0 +1,108 @@
+//! How fast a projection reads events, against a bare loop of eventfold's reader.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use eventfold::EventReader;
+use eventfold_es::{Aggregate, AggregateStore};
+
+use crate::counter::{Counter, Sums};
+use crate::report::{Limit, Report};
+use crate::scratch::{Scratch, fill};
+use crate::{Failure, ROUNDS, runtime};
+
+pub(crate) const NAMES: &[&str] = &["catch_up_ratio", "rebuild_ratio"];
+
+const STREAMS: usize = 1000;
+const EVENTS: usize = 200_000;
+
+pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
+    let store = scratch.join("catch-up");
+    fill(&store, STREAMS, EVENTS / STREAMS)?;
+    let one_stream = scratch.join("one-stream");
+    gather(&store, &one_stream)?;
+
+    let mut catch_up = (Vec::new(), Vec::new());
+    let mut rebuild = (Vec::new(), Vec::new());
+    let mut bare_rates = Vec::new();
+    for _ in 0..ROUNDS {
+        let before = bare_loop(&one_stream)?;
+        let (catching_up, rebuilding) = projection(&store)?;
+        let after = bare_loop(&one_stream)?;
+        let bare = per_second((before + after) / 2);
+        for ((ratios, rates), elapsed) in [(&mut catch_up, catching_up), (&mut rebuild, rebuilding)]
+        {
+            ratios.push(per_second(elapsed) / bare);
+            rates.push(per_second(elapsed));
+        }
+        bare_rates.push(bare);
+    }
+    report.median("catch_up_ratio", catch_up.0, Limit::AtLeast(0.8));
+    report.median("catch_up_events_per_s", catch_up.1, Limit::None);
+    report.median("rebuild_ratio", rebuild.0, Limit::AtLeast(0.8));
+    report.median("rebuild_events_per_s", rebuild.1, Limit::None);
+    report.median("bare_loop_events_per_s", bare_rates, Limit::None);
+    Ok(())
+}
+
+fn per_second(elapsed: Duration) -> f64 {
+    EVENTS as f64 / elapsed.as_secs_f64()
+}
+
+/// Puts the lines of all streams of the store into one stream.
+fn gather(store: &Path, one_stream: &Path) -> io::Result<()> {
+    fs::create_dir_all(one_stream)?;
+    let mut all = File::create(one_stream.join("app.jsonl"))?;
+    for entry in fs::read_dir(store.join("streams").join(Counter::AGGREGATE_TYPE))? {
+        let mut stream = File::open(entry?.path().join("app.jsonl"))?;
+        io::copy(&mut stream, &mut all)?;
+    }
+    all.sync_all()
+}
+
+fn bare_loop(one_stream: &Path) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    let mut sums = Sums::default();
+    for read in EventReader::new(one_stream).read_from(0)? {
+        let (event, _, _) = read?;
+        sums.fold(&event);
+    }
+    let elapsed = start.elapsed();
+    check(&sums)?;
+    Ok(elapsed)
+}
+
+/// How long catching up takes in a store that was just opened, and how long a rebuild takes then.
+fn projection(path: &Path) -> Result<(Duration, Duration), Failure> {
+    let checkpoints = path.join("projections");
+    if checkpoints.exists() {
+        fs::remove_dir_all(checkpoints)?;
+    }
+    runtime()?.block_on(async {
+        let builder = AggregateStore::builder(path).projection::<Sums>();
+        let store = builder.open().await?;
+        let start = Instant::now();
+        let sums = store.projection::<Sums>().await?;
+        let catching_up = start.elapsed();
+        check(&sums)?;
+        let start = Instant::now();
+        store.rebuild_projection::<Sums>().await?;
+        let rebuilding = start.elapsed();
+        check(&store.projection::<Sums>().await?)?;
+        store.close().await?;
+        Ok((catching_up, rebuilding))
+    })
+}
+
+fn check(sums: &Sums) -> Result<(), Failure> {
+    let expected = Sums {
+        events: EVENTS as u64,
+        amount: EVENTS as u64,
+    };
+    if *sums == expected {
+        return Ok(());
+    }
+    Err(format!("{sums:?} were folded instead of {expected:?}").into())
+}

@@ -1,0 +1,121 @@
+//! `cargo bench -p eventfold-es --bench limits`: what the store must reach, measured. `docs/benchmarks.md` says what each line
+//! means.
+
+mod catch_up;
+mod clients;
+mod commands;
+mod counter;
+mod creating;
+mod document;
+mod memory;
+mod opening;
+mod process;
+mod projections;
+mod raw;
+mod redo;
+mod report;
+mod scratch;
+mod states;
+
+use std::time::{Duration, Instant};
+
+use report::Report;
+use scratch::Scratch;
+
+/// Whatever stops a measurement.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How often everything is measured that takes part in a median.
+const ROUNDS: usize = 5;
+
+/// Measurements that share what they are made on.
+struct Section {
+    /// What it prints, for the filters on the command line.
+    names: &'static [&'static str],
+    measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
+}
+
+const SECTIONS: [Section; 9] = [
+    Section {
+        names: commands::NAMES,
+        measure: commands::measure,
+    },
+    Section {
+        names: states::READS,
+        measure: states::measure_reads,
+    },
+    Section {
+        names: states::BIG,
+        measure: states::measure_big,
+    },
+    Section {
+        names: catch_up::NAMES,
+        measure: catch_up::measure,
+    },
+    Section {
+        names: redo::NAMES,
+        measure: redo::measure,
+    },
+    Section {
+        names: projections::NAMES,
+        measure: projections::measure,
+    },
+    Section {
+        names: creating::NAMES,
+        measure: creating::measure,
+    },
+    Section {
+        names: memory::NAMES,
+        measure: memory::measure,
+    },
+    Section {
+        names: opening::NAMES,
+        measure: opening::measure,
+    },
+];
+
+fn main() -> Result<(), Failure> {
+    if let Some(child) = process::child_task()? {
+        return match child.task.as_str() {
+            redo::CHILD => redo::work_until_killed(&child.store),
+            memory::CHILD => memory::work(&child.store),
+            other => Err(format!("there is no child `{other}`").into()),
+        };
+    }
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        println!("# nothing is measured unless `cargo bench` asks for it");
+        return Ok(());
+    }
+    let filters: Vec<_> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let is_wanted = |section: &&Section| {
+        let mut names = section.names.iter();
+        filters.is_empty()
+            || names.any(|name| filters.iter().any(|filter| name.contains(filter.as_str())))
+    };
+
+    let scratch = Scratch::new()?;
+    let mut report = Report::default();
+    report.comment(&format!("in {}", scratch.path().display()));
+    for section in SECTIONS.iter().filter(is_wanted) {
+        let start = Instant::now();
+        (section.measure)(&scratch, &mut report)?;
+        report.comment(&format!("{:.1} s", start.elapsed().as_secs_f64()));
+    }
+    report.finish();
+    Ok(())
+}
+
+/// The runtime that clients and the store share, with a worker per core.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .enable_time()
+        .build()?)
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
