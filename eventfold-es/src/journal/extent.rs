@@ -21,6 +21,19 @@ impl Extent {
         self.hash = xxh64(line.as_bytes(), self.hash);
     }
 
+    /// Compares a text with what was saved of it; the reason if it is another one.
+    pub(super) fn check(&self, text: &str) -> Result<(), String> {
+        let mut actual = Self::default();
+        actual.push_text(text);
+        if actual == *self {
+            return Ok(());
+        }
+        Err(format!(
+            "it holds {} lines and {} bytes, or other ones, where {} lines and {} bytes were saved",
+            actual.lines, actual.bytes, self.lines, self.bytes
+        ))
+    }
+
     /// Goes on by all lines of a text; a last line without its newline counts as one with it.
     pub(super) fn push_text(&mut self, text: &str) {
         for line in text.split_terminator('\n') {
@@ -30,6 +43,8 @@ impl Extent {
 }
 
 mod hexadecimal {
+    use std::borrow::Cow;
+
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -37,9 +52,13 @@ mod hexadecimal {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let digits = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let Digits(digits) = Digits::deserialize(deserializer)?;
         u64::from_str_radix(&digits, 16).map_err(serde::de::Error::custom)
     }
+
+    /// Unlike a `Cow` alone, borrowed where it can be.
+    #[derive(Deserialize)]
+    struct Digits<'a>(#[serde(borrow)] Cow<'a, str>);
 }
 
 #[cfg(test)]

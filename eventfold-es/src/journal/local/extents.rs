@@ -33,15 +33,15 @@ impl SavedExtents {
 #[derive(Serialize, Deserialize)]
 struct Line {
     stream: u64,
-    #[serde(flatten)]
-    place: StreamPlace,
+    extent: Extent,
+    #[serde(default, skip_serializing_if = "is_default")]
+    archive: StreamArchive,
 }
 
 /// How much of a stream there is, and how much of that is archived.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct StreamPlace {
     pub(super) extent: Extent,
-    #[serde(default, skip_serializing_if = "is_default")]
     pub(super) archive: StreamArchive,
 }
 
@@ -78,22 +78,24 @@ impl StreamExtents {
     ) -> Result<Result<Self, String>, FileError> {
         let mut extents = Self::new(files, layout);
         extents.saved = saved;
-        let lines = match read_extents(files, layout, saved)? {
-            Ok(lines) => lines,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let count = lines.len() as u64;
-        let mut known = 0;
-        for (number, place) in lines {
-            if let Some(slot) = table.numbered(number) {
-                slot.set_extent(place.extent);
-                slot.set_archive(place.archive);
+        let (mut known, mut unknown) = (0, 0);
+        let read = read_places(files, layout, saved, |number, place| {
+            let Some(slot) = table.numbered(number) else {
+                unknown += 1;
+                return;
+            };
+            if slot.extent() == Extent::default() {
                 known += 1;
             }
+            slot.set_extent(place.extent);
+            slot.set_archive(place.archive);
+        })?;
+        if let Err(reason) = read {
+            return Ok(Err(reason));
         }
-        if (count, known) != (table.len(), count) {
+        if (known, unknown) != (table.len(), 0) {
             return Ok(Err(format!(
-                "it knows {count} streams, the registry {}",
+                "it knows {known} of the {} streams of the registry, and {unknown} times one that is not there",
                 table.len()
             )));
         }
@@ -136,7 +138,8 @@ impl StreamExtents {
         for (stream, place) in changed {
             let line = Line {
                 stream: *stream,
-                place: *place,
+                extent: place.extent,
+                archive: place.archive,
             };
             if let Ok(line) = serde_json::to_string(&line) {
                 to.file.push(&line);
@@ -172,34 +175,46 @@ pub(super) fn read_extents(
     layout: &Layout,
     saved: SavedExtents,
 ) -> Result<Result<BTreeMap<u64, StreamPlace>, String>, FileError> {
+    let mut places = BTreeMap::new();
+    let read = read_places(files, layout, saved, |stream, place| {
+        places.insert(stream, place);
+    })?;
+    Ok(read.map(|()| places))
+}
+
+/// Calls `take` with each place that is saved, the valid one of a stream last; the reason if they cannot be read.
+fn read_places(
+    files: &Files,
+    layout: &Layout,
+    saved: SavedExtents,
+    take: impl FnMut(u64, StreamPlace),
+) -> Result<Result<(), String>, FileError> {
     let SavedExtents { generation, file } = saved;
     if file == Extent::default() {
-        return Ok(Ok(BTreeMap::new()));
+        return Ok(Ok(()));
     }
     let bytes = match files.open(&layout.stream_extents(generation), OpenMode::Read) {
         Ok(opened) => opened.read_range(0, file.bytes)?,
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error),
     };
-    Ok(parse(&bytes, file))
+    Ok(parse(&bytes, file, take))
 }
 
-fn parse(bytes: &[u8], expected: Extent) -> Result<BTreeMap<u64, StreamPlace>, String> {
+fn parse(
+    bytes: &[u8],
+    expected: Extent,
+    mut take: impl FnMut(u64, StreamPlace),
+) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let mut extent = Extent::default();
-    let mut extents = BTreeMap::new();
-    for line in text.lines() {
-        let Line { stream, place } = serde_json::from_str(line)
-            .map_err(|error| format!("byte {}: {error}", extent.bytes))?;
-        extent.push(line);
-        extents.insert(stream, place);
+    expected.check(text)?;
+    for (index, line) in text.lines().enumerate() {
+        let Line {
+            stream,
+            extent,
+            archive,
+        } = serde_json::from_str(line).map_err(|error| format!("line {}: {error}", index + 1))?;
+        take(stream, StreamPlace { extent, archive });
     }
-    if extent == expected {
-        Ok(extents)
-    } else {
-        Err(format!(
-            "it holds {} lines and {} bytes, or other ones, where {} lines and {} bytes were saved",
-            extent.lines, extent.bytes, expected.lines, expected.bytes
-        ))
-    }
+    Ok(())
 }
