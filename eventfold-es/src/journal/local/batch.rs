@@ -189,7 +189,7 @@ fn draft(
         };
         body.stream(
             &append.stream,
-            is_new.then_some(&*planned.slot.directory),
+            is_new.then_some(planned.slot.directory()),
             append.first_version,
             planned.extent.bytes,
             &append.lines,

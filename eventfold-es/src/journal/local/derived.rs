@@ -376,7 +376,7 @@ impl DerivedWriter {
         for Grown { slot, .. } in self.grown.values() {
             let stream = &slot.stream;
             open_stream(&self.files, &self.layout, slot)?.sync_data()?;
-            let directory = self.layout.stream(&stream.aggregate_type, &slot.directory);
+            let directory = self.layout.stream(&stream.aggregate_type, slot.directory());
             directories.extend(
                 directory
                     .ancestors()
@@ -402,7 +402,7 @@ impl DerivedWriter {
 }
 
 fn open_stream(files: &Files, layout: &Layout, slot: &StreamSlot) -> Result<FileHandle, FileError> {
-    let (aggregate_type, directory) = (&slot.stream.aggregate_type, &slot.directory);
+    let (aggregate_type, directory) = (&slot.stream.aggregate_type, slot.directory());
     let path = layout.stream_file(aggregate_type, directory);
     match files.open(&path, OpenMode::Write) {
         Err(error) if error.is_not_found() => {

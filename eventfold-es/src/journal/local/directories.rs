@@ -1,38 +1,35 @@
 //! From ids to directories: one to one, safe on every file system, and readable where that is possible.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use eventfold::line_hash;
+use xxhash_rust::xxh64::xxh64;
 
 use crate::names::is_reserved_device;
 
 /// The longest directory name that is derived from an id, in bytes; file systems allow 255.
 const MAX_DIRECTORY_BYTES: usize = 200;
 
-/// The directories that are taken, per aggregate type, without regard to case.
+/// The directories that are taken.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
-    taken: HashMap<String, HashSet<String>>,
+    /// Their hashes: where two had the same one, the second would only get a less readable name.
+    taken: HashSet<u64>,
 }
 
 impl Directories {
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.taken.reserve(count);
+    }
+
     pub(super) fn take(&mut self, aggregate_type: &str, directory: &str) {
-        match self.taken.get_mut(aggregate_type) {
-            Some(taken) => {
-                taken.insert(directory.to_ascii_lowercase());
-            }
-            None => {
-                let taken = HashSet::from([directory.to_ascii_lowercase()]);
-                self.taken.insert(aggregate_type.to_owned(), taken);
-            }
-        }
+        self.taken.insert(hash(aggregate_type, directory));
     }
 
     pub(super) fn give_back(&mut self, aggregate_type: &str, directory: &str) {
-        if let Some(taken) = self.taken.get_mut(aggregate_type) {
-            taken.remove(&directory.to_ascii_lowercase());
-        }
+        self.taken.remove(&hash(aggregate_type, directory));
     }
 
     /// Chooses and takes the directory of a new stream.
@@ -55,10 +52,14 @@ impl Directories {
     }
 
     fn is_taken(&self, aggregate_type: &str, directory: &str) -> bool {
-        self.taken
-            .get(aggregate_type)
-            .is_some_and(|taken| taken.contains(&directory.to_ascii_lowercase()))
+        self.taken.contains(&hash(aggregate_type, directory))
     }
+}
+
+/// The same for directories that some file system takes for the same.
+fn hash(aggregate_type: &str, directory: &str) -> u64 {
+    let seed = xxh64(aggregate_type.as_bytes(), 0);
+    xxh64(directory.to_ascii_lowercase().as_bytes(), seed)
 }
 
 fn keeps_its_name(id: &str) -> bool {

@@ -29,7 +29,7 @@ pub(super) fn read_foreign(
     layout: &Layout,
     slot: &StreamSlot,
 ) -> Result<ForeignLines, FileError> {
-    let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let file = files.open(&path, OpenMode::Read)?;
     let extent = slot.extent();
     let start = extent.bytes - slot.archive().extent.bytes;

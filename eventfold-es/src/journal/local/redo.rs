@@ -110,7 +110,9 @@ impl<'a> Redo<'a> {
                     let slot = match (self.table.slot(entry.key()), stream.dir.as_deref()) {
                         (Some(slot), _) => slot,
                         (None, Some(directory)) => {
-                            let slot = self.table.restore(entry.key().clone(), directory);
+                            let slot =
+                                self.table
+                                    .restore(&stream.aggregate_type, &stream.id, directory);
                             self.registry.add(&slot, commit.ts);
                             slot
                         }
@@ -200,7 +202,7 @@ impl<'a> Redo<'a> {
             } = window;
             let path = self
                 .layout
-                .stream_file(&slot.stream.aggregate_type, &slot.directory);
+                .stream_file(&slot.stream.aggregate_type, slot.directory());
             if file == StreamFile::Continued {
                 let length = self.files.open(&path, OpenMode::Write)?.len()?;
                 let expected = extent.bytes - slot.archive().extent.bytes;
@@ -235,7 +237,7 @@ impl<'a> Redo<'a> {
                 continue;
             }
             let slot = &window.slot;
-            let (aggregate_type, directory) = (&slot.stream.aggregate_type, &slot.directory);
+            let (aggregate_type, directory) = (&slot.stream.aggregate_type, slot.directory());
             let path = self.layout.stream_file(aggregate_type, directory);
             self.files
                 .create_dir_all(&self.layout.stream(aggregate_type, directory))?;

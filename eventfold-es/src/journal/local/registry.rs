@@ -31,7 +31,7 @@ pub(super) struct Registry {
 
 impl Registry {
     /// Fills `table` with the streams that `extent` vouches for and cuts off the rest of the file; `None`, with nothing done
-    /// to the file, if its content is not what was saved.
+    /// to the file, if its content is not what was saved. The table is of no use then.
     pub(super) fn load(
         files: &Files,
         layout: &Layout,
@@ -56,7 +56,7 @@ impl Registry {
     /// Adds a stream that got its first event at `ts`.
     pub(super) fn add(&mut self, slot: &StreamSlot, ts: u64) {
         let directory =
-            (*slot.directory != *slot.stream.instance_id).then(|| Cow::from(&*slot.directory));
+            (slot.directory() != &*slot.stream.instance_id).then(|| Cow::from(slot.directory()));
         let entry = Entry {
             aggregate_type: Cow::from(&*slot.stream.aggregate_type),
             id: Cow::from(&*slot.stream.instance_id),
@@ -104,23 +104,13 @@ pub(super) fn read_registry(bytes: &[u8]) -> Result<Vec<(StreamId, String)>, Str
 
 fn restore(bytes: &[u8], expected: Extent, table: &StreamTable) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
-    let mut extent = Extent::default();
-    let mut entries = Vec::new();
-    for line in text.lines() {
-        let entry: Entry<'_> = serde_json::from_str(line)
-            .map_err(|error| format!("byte {}: {error}", extent.bytes))?;
-        extent.push(line);
-        entries.push(entry);
-    }
-    if extent != expected {
-        return Err(format!(
-            "it holds {} lines and {} bytes, or other ones, where {} lines and {} bytes were saved",
-            extent.lines, extent.bytes, expected.lines, expected.bytes
-        ));
-    }
-    for entry in entries {
+    expected.check(text)?;
+    table.reserve(usize::try_from(expected.lines).unwrap_or_default());
+    for (index, line) in text.lines().enumerate() {
+        let entry: Entry<'_> =
+            serde_json::from_str(line).map_err(|error| format!("line {}: {error}", index + 1))?;
         let directory = entry.dir.as_deref().unwrap_or(&entry.id);
-        table.restore(StreamId::new(&entry.aggregate_type, &entry.id), directory);
+        table.restore(&entry.aggregate_type, &entry.id, directory);
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(super) fn archive_stream(
     slot: &StreamSlot,
     to: Extent,
 ) -> Result<(), ArchiveError> {
-    let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let active = files.open(&path, OpenMode::Read)?;
     let archived = copy(files, layout, slot, &active, to)?;
     let before = slot.archive().extent.bytes;
@@ -83,8 +83,8 @@ pub(super) fn finish_archiving(
     slot: &StreamSlot,
     to: Extent,
 ) -> Result<(), JournalError> {
-    let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
-    let archive_path = layout.stream_archive(&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
+    let archive_path = layout.stream_archive(&slot.stream.aggregate_type, slot.directory());
     let before = slot.archive();
     if let Some(active) = open(files, &path)? {
         let text = active.read_range(0, to.bytes - before.extent.bytes)?;
@@ -128,7 +128,7 @@ pub(super) fn read_archive(
     if archive.extent.bytes == 0 {
         return Ok(Vec::new());
     }
-    let path = layout.stream_archive(&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_archive(&slot.stream.aggregate_type, slot.directory());
     let restorable = |reason: &str| {
         Damage::new(
             &path,
@@ -185,7 +185,7 @@ fn copy(
     active: &FileHandle,
     to: Extent,
 ) -> Result<StreamArchive, ArchiveError> {
-    let (aggregate_type, directory) = (&slot.stream.aggregate_type, &slot.directory);
+    let (aggregate_type, directory) = (&slot.stream.aggregate_type, slot.directory());
     let before = slot.archive();
     let mut frames = frames_behind(before);
     let path = layout.stream_archive(aggregate_type, directory);
@@ -218,7 +218,7 @@ fn replace(
     kept: &[u8],
     archived: StreamArchive,
 ) -> Result<(), ArchiveError> {
-    let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let fresh_path = path.with_extension("jsonl.new");
     let fresh = files.open(&fresh_path, OpenMode::Truncate)?;
     fresh.write_all_at(kept, 0)?;

@@ -28,7 +28,7 @@ pub(super) fn read_stream(
     layout: &Layout,
     slot: &StreamSlot,
 ) -> Result<StoredLines, JournalError> {
-    let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
+    let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let (view, active) = open_active(files, &path, slot)?;
     let archived = view.archive.extent.bytes;
     let mut bytes = read_archive(files, layout, slot, view.archive)?;

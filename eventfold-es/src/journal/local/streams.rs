@@ -1,6 +1,8 @@
 //! What the journal knows of each stream: its directory, how long it is, and what of it is not yet in its own file.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directories::Directories;
@@ -11,7 +13,8 @@ use crate::journal::{Extent, RecordedCommit, StreamId};
 #[derive(Debug)]
 pub(super) struct StreamSlot {
     pub(super) stream: StreamId,
-    pub(super) directory: Box<str>,
+    /// Where it is not named like the instance, as most are.
+    directory: Option<Box<str>>,
     state: Mutex<SlotState>,
 }
 
@@ -50,12 +53,18 @@ impl Unwritten {
 }
 
 impl StreamSlot {
-    pub(super) fn new(stream: StreamId, directory: &str) -> Self {
+    fn new(stream: StreamId, directory: &str) -> Self {
+        let directory = (*stream.instance_id != *directory).then(|| directory.into());
         Self {
             stream,
-            directory: directory.into(),
+            directory,
             state: Mutex::default(),
         }
+    }
+
+    pub(super) fn directory(&self) -> &str {
+        let directory = self.directory.as_deref();
+        directory.unwrap_or(&self.stream.instance_id)
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -156,17 +165,42 @@ pub(super) struct StreamTable {
 
 #[derive(Debug, Default)]
 struct TableState {
-    slots: HashMap<StreamId, Arc<StreamSlot>>,
-    /// Those with at least one durable event.
-    listed: BTreeSet<StreamId>,
-    /// The same in the order of the registry.
+    slots: HashSet<SlotOfStream>,
+    /// Those with at least one durable event, per aggregate type, in the order of the registry.
+    listed: BTreeMap<Arc<str>, Vec<Arc<StreamSlot>>>,
+    /// The same of all types.
     numbered: Vec<Arc<StreamSlot>>,
     directories: Directories,
 }
 
+/// A slot that is found by its stream.
+#[derive(Debug)]
+struct SlotOfStream(Arc<StreamSlot>);
+
+impl Borrow<StreamId> for SlotOfStream {
+    fn borrow(&self) -> &StreamId {
+        &self.0.stream
+    }
+}
+
+impl PartialEq for SlotOfStream {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.stream == other.0.stream
+    }
+}
+
+impl Eq for SlotOfStream {}
+
+impl Hash for SlotOfStream {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.stream.hash(state);
+    }
+}
+
 impl StreamTable {
     pub(super) fn slot(&self, stream: &StreamId) -> Option<Arc<StreamSlot>> {
-        lock(&self.inner).slots.get(stream).cloned()
+        let table = lock(&self.inner);
+        table.slots.get(stream).map(|found| Arc::clone(&found.0))
     }
 
     /// Chooses the directory of a stream that gets its first event; not listed before [`list`](Self::list).
@@ -176,7 +210,7 @@ impl StreamTable {
             .directories
             .choose(&stream.aggregate_type, &stream.instance_id);
         let slot = Arc::new(StreamSlot::new(stream.clone(), &directory));
-        table.slots.insert(stream.clone(), Arc::clone(&slot));
+        table.slots.insert(SlotOfStream(Arc::clone(&slot)));
         slot
     }
 
@@ -186,7 +220,7 @@ impl StreamTable {
         table.slots.remove(&slot.stream);
         table
             .directories
-            .give_back(&slot.stream.aggregate_type, &slot.directory);
+            .give_back(&slot.stream.aggregate_type, slot.directory());
     }
 
     /// Lists a stream whose first event is durable; in the order in which the registry gets them.
@@ -194,12 +228,31 @@ impl StreamTable {
         lock(&self.inner).list(slot);
     }
 
-    /// Adds a stream that is recorded with its directory.
-    pub(super) fn restore(&self, stream: StreamId, directory: &str) -> Arc<StreamSlot> {
+    /// Makes room for so many more streams.
+    pub(super) fn reserve(&self, count: usize) {
         let mut table = lock(&self.inner);
-        table.directories.take(&stream.aggregate_type, directory);
-        let slot = Arc::new(StreamSlot::new(stream.clone(), directory));
-        table.slots.insert(stream, Arc::clone(&slot));
+        table.slots.reserve(count);
+        table.numbered.reserve(count);
+        table.directories.reserve(count);
+    }
+
+    /// Adds a stream that is recorded with its directory.
+    pub(super) fn restore(
+        &self,
+        aggregate_type: &str,
+        id: &str,
+        directory: &str,
+    ) -> Arc<StreamSlot> {
+        let mut table = lock(&self.inner);
+        table.directories.take(aggregate_type, directory);
+        let known_type = table.listed.get_key_value(aggregate_type);
+        let stream = StreamId {
+            aggregate_type: known_type
+                .map_or_else(|| aggregate_type.into(), |(known, _)| Arc::clone(known)),
+            instance_id: id.into(),
+        };
+        let slot = Arc::new(StreamSlot::new(stream, directory));
+        table.slots.replace(SlotOfStream(Arc::clone(&slot)));
         table.list(&slot);
         slot
     }
@@ -216,26 +269,39 @@ impl StreamTable {
     }
 
     pub(super) fn contains(&self, stream: &StreamId) -> bool {
-        lock(&self.inner).listed.contains(stream)
+        self.slot(stream).is_some_and(|slot| slot.number() > 0)
     }
 
+    /// The listed streams, of one type or of all, in the order of type and id.
     pub(super) fn streams(&self, aggregate_type: Option<&str>) -> Vec<StreamId> {
-        let table = lock(&self.inner);
-        match aggregate_type {
-            None => table.listed.iter().cloned().collect(),
-            Some(aggregate_type) => table
-                .listed
-                .range(StreamId::new(aggregate_type, "")..)
-                .take_while(|stream| &*stream.aggregate_type == aggregate_type)
-                .cloned()
-                .collect(),
-        }
+        let streams = |slots: &Vec<Arc<StreamSlot>>| -> Vec<StreamId> {
+            slots.iter().map(|slot| slot.stream.clone()).collect()
+        };
+        let mut listed = {
+            let table = lock(&self.inner);
+            match aggregate_type {
+                None => streams(&table.numbered),
+                Some(aggregate_type) => {
+                    let slots = table.listed.get(aggregate_type);
+                    slots.map(streams).unwrap_or_default()
+                }
+            }
+        };
+        listed.sort();
+        listed
     }
 }
 
 impl TableState {
     fn list(&mut self, slot: &Arc<StreamSlot>) {
-        self.listed.insert(slot.stream.clone());
+        let aggregate_type = &slot.stream.aggregate_type;
+        match self.listed.get_mut(aggregate_type) {
+            Some(listed) => listed.push(Arc::clone(slot)),
+            None => {
+                let listed = vec![Arc::clone(slot)];
+                self.listed.insert(Arc::clone(aggregate_type), listed);
+            }
+        }
         self.numbered.push(Arc::clone(slot));
         slot.state().number = self.numbered.len() as u64;
     }

@@ -117,7 +117,7 @@ impl LocalJournal {
                 .layout
                 .stream_file(&stream.aggregate_type, &known.directory);
             let slot = self.table.slot(stream);
-            let Some(slot) = slot.filter(|slot| *slot.directory == *known.directory) else {
+            let Some(slot) = slot.filter(|slot| slot.directory() == known.directory) else {
                 let reason = format!(
                     "the stream `{}` of `{}` is unknown, or known in another directory",
                     stream.instance_id, stream.aggregate_type
