@@ -86,7 +86,10 @@ impl<A: Aggregate> Cell<A> {
     /// Locks the cell; never held across an await.
     pub(crate) fn lock(&self) -> LockedCell<'_, A> {
         // A poisoned lock is fine: user code runs under `guard`, and what it was changing is discarded.
-        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        self.locked(self.body.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn locked<'a>(&'a self, body: MutexGuard<'a, CellBody<A>>) -> LockedCell<'a, A> {
         LockedCell {
             stream: &self.stream,
             body,
@@ -94,8 +97,21 @@ impl<A: Aggregate> Cell<A> {
         }
     }
 
-    /// Marks the cell as evicted if it was idle for `timeout` and nothing of it is pending; drops the second copy of the
-    /// state if it was idle for a moment.
+    /// Takes what became durable into the durable state, unless somebody is at it who will, so that nothing of what is done
+    /// stays with an aggregate that is not used again.
+    pub(crate) fn settle_if_free(&self) {
+        let Ok(body) = self.body.try_lock() else {
+            return;
+        };
+        let mut locked = self.locked(body);
+        // A state that cannot be folded is evicted; whoever needs it next is told.
+        if locked.settle().is_ok() && locked.body.pending.is_empty() {
+            locked.body.pending = VecDeque::new();
+        }
+    }
+
+    /// Marks the cell as evicted if it was idle for `timeout` and nothing of it is pending; keeps only the durable state if it
+    /// was idle for a moment.
     pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> bool {
         let Ok(mut body) = self.body.try_lock() else {
             return false;
@@ -110,8 +126,13 @@ impl<A: Aggregate> Cell<A> {
         }
         if idle >= timeout {
             body.is_evicted = true;
-        } else if body.pending.is_empty() && idle >= SECOND_COPY_IDLE {
-            body.speculative = None;
+        } else if idle >= SECOND_COPY_IDLE
+            && let Some(state) = body.speculative.take()
+        {
+            // All that it has beyond the durable state is durable by now.
+            body.durable = state;
+            body.durable_version = body.version;
+            body.pending = VecDeque::new();
         }
         body.is_evicted
     }

@@ -15,7 +15,7 @@ mod types;
 
 use std::sync::Arc;
 
-pub(crate) use cell::{Decided, LockedCell};
+pub(crate) use cell::{Cell, Decided, LockedCell};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;

@@ -6,7 +6,7 @@ use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
-use crate::runtime::{AggregateCells, Decided, LockedCell, Reactions};
+use crate::runtime::{AggregateCells, Cell, Decided, LockedCell, Reactions};
 
 /// A handle to one aggregate. It holds an id, not the aggregate: eviction is never noticed, and a handle to an aggregate
 /// without events is as good as any.
@@ -67,6 +67,7 @@ enum Decision<A: Aggregate> {
     Committed {
         outcome: Arc<Outcome>,
         decided: Decided<A::DomainEvent>,
+        cell: Arc<Cell<A>>,
     },
     /// There is nothing to commit; the answer holds once the commits before it are durable.
     Answer {
@@ -116,8 +117,12 @@ impl<A: Aggregate> AggregateHandle<A> {
             Box::new(move |receipt: &_| hub.begin(id, receipt, A::AGGREGATE_TYPE)) as OnDurable
         });
 
-        let (outcome, decided) = match self.decide(command, &context, on_durable).await? {
-            Decision::Committed { outcome, decided } => (outcome, decided),
+        let (outcome, decided, cell) = match self.decide(command, &context, on_durable).await? {
+            Decision::Committed {
+                outcome,
+                decided,
+                cell,
+            } => (outcome, decided, cell),
             Decision::Answer { pending, answer } => {
                 if let Some(pending) = pending {
                     pending.wait().await.map_err(StoreError::from)?;
@@ -132,6 +137,8 @@ impl<A: Aggregate> AggregateHandle<A> {
             }
         };
         let receipt = outcome.wait().await.map_err(StoreError::from)?;
+        cell.settle_if_free();
+        drop(cell);
         let reactions = match &mut wait {
             None => Reactions::NotAwaited,
             Some(wait) => tokio::time::timeout(self.shared.reaction_timeout, wait.done())
@@ -186,7 +193,12 @@ impl<A: Aggregate> AggregateHandle<A> {
                 },
             );
             locked.handed_over(&outcome);
-            return Ok(Decision::Committed { outcome, decided });
+            drop(locked);
+            return Ok(Decision::Committed {
+                outcome,
+                decided,
+                cell,
+            });
         }
     }
 

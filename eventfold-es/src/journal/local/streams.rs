@@ -117,7 +117,12 @@ impl StreamSlot {
 
     /// Notes that the first `count` unwritten appends are in the file.
     pub(super) fn written(&self, count: usize) {
-        self.state().unwritten.drain(..count);
+        let mut state = self.state();
+        state.unwritten.drain(..count);
+        if state.unwritten.is_empty() {
+            // Most streams are at rest: their room would add up.
+            state.unwritten = VecDeque::new();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, SlotState> {
