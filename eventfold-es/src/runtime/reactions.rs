@@ -182,6 +182,31 @@ impl ReactionHub {
         position
     }
 
+    /// Covers events of `aggregate_type` from `first` to `last` that have been durable for a while, so that they may have been
+    /// reacted to, and what was caused by that. Which events that are is not kept: it is at most all of those up to `durable`.
+    fn begin_again(
+        &self,
+        wait: u64,
+        (first, last): (u64, u64),
+        aggregate_type: &str,
+        durable: u64,
+    ) {
+        let mut state = self.state();
+        let durable = durable.max(state.caused);
+        let HubState { members, waits, .. } = &mut *state;
+        if let Some(wait) = waits.get_mut(&wait) {
+            wait.has_begun = true;
+            wait.cover(members, first, last, std::iter::once(aggregate_type));
+            wait.covered.push((first, durable));
+            for (index, member) in members.iter().enumerate() {
+                if member.processed < durable && member.absence().is_none() {
+                    wait.owe(index, durable);
+                }
+            }
+            wait.finish_if_done();
+        }
+    }
+
     /// Notes a reaction that became durable, before its own events can be reacted to.
     pub(crate) fn reacted(&self, reaction: &DurableReaction<'_>) {
         let mut state = self.state();
@@ -303,6 +328,13 @@ impl WaitGuard {
     /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.
     pub(crate) fn begin_until(&self, position: u64) -> u64 {
         self.hub.begin_until(self.id, position)
+    }
+
+    /// Covers events of `aggregate_type` at these positions that may have been reacted to before, and what that caused up to
+    /// `durable`.
+    pub(crate) fn begin_again(&self, positions: (u64, u64), aggregate_type: &str, durable: u64) {
+        self.hub
+            .begin_again(self.id, positions, aggregate_type, durable);
     }
 
     /// Waits until everything that is covered is done.
