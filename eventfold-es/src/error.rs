@@ -101,6 +101,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An idempotency key that is empty, longer than 512 bytes, or has control characters; nothing was written.
+    #[error("the idempotency key {key:?} cannot be used: {reason}")]
+    InvalidIdempotencyKey {
+        /// The key, cut to 64 characters.
+        key: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// An aggregate type whose name cannot be stored, or is taken by another Rust type in this store.
     #[error("the aggregate {type_name} cannot be used under the name `{name}`: {reason}")]
     InvalidName {

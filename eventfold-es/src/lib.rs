@@ -140,6 +140,7 @@ mod disk;
 pub mod envelope;
 pub mod error;
 pub mod event;
+mod finite;
 mod journal;
 pub mod names;
 pub mod prelude;

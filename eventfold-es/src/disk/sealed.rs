@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{FileError, Files, replace_file};
+use crate::finite;
 
 /// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
 ///
@@ -28,7 +29,7 @@ pub(crate) enum SealError {
 }
 
 pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let content = serde_json::value::to_raw_value(content)?;
+    let content = finite::to_raw_value(content)?;
     let mut bytes = serde_json::to_vec(&Sealed {
         checksum: line_hash(content.get().as_bytes()),
         content: &content,

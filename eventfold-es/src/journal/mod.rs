@@ -4,6 +4,7 @@
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
 mod extent;
+pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
 
@@ -14,6 +15,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use extent::Extent;
+pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
 
 use crate::disk::FileError;
@@ -120,6 +122,17 @@ pub(crate) struct ProposedAppend {
     pub(crate) expected_version: u64,
     /// One eventfold event each, as JSON without a newline.
     pub(crate) lines: Vec<Box<str>>,
+    /// Those that commands with an idempotency key caused; the writer completes them.
+    pub(crate) keyed: Vec<KeyedLines>,
+}
+
+impl ProposedAppend {
+    /// About what it adds to a stream, in bytes.
+    pub(crate) fn byte_count(&self) -> usize {
+        let lines = self.lines.iter().map(|line| line.len());
+        let keyed = self.keyed.iter().map(KeyedLines::byte_count);
+        lines.chain(keyed).sum()
+    }
 }
 
 /// What a reaction adds to a commit.
@@ -215,11 +228,24 @@ pub(crate) struct Cursor {
     pub(crate) position: u64,
     /// Where the journal found the events up to there; only the journal knows what it means.
     hint: u64,
+    /// Whether one commit is enough.
+    is_for_one: bool,
 }
 
 impl Cursor {
     pub(crate) fn after(position: u64) -> Self {
-        Self { position, hint: 0 }
+        Self {
+            position,
+            ..Self::default()
+        }
+    }
+
+    /// For the commit that has the event at `position`, and nothing else.
+    pub(crate) fn for_commit_at(position: u64) -> Self {
+        Self {
+            is_for_one: true,
+            ..Self::after(position.saturating_sub(1))
+        }
     }
 }
 

@@ -1,15 +1,20 @@
 //! The cell of one live aggregate: its durable state, the state that commands are decided on, and what lies between.
 
-use std::collections::{HashSet, VecDeque};
+mod known;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+pub(crate) use known::{Answer, Found, Needs, Place, Repeated};
+use known::{Known, Marks};
 
 use super::encode::EncodedEvent;
 use super::guarded::guard;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{CommitError, Outcome, ProposedAppend, StoredLines, StreamId};
+use crate::journal::{CommitError, KeyedLines, Outcome, ProposedAppend, StoredLines, StreamId};
 
 /// A live aggregate.
 pub(crate) struct Cell<A: Aggregate> {
@@ -28,14 +33,15 @@ struct CellBody<A: Aggregate> {
     version: u64,
     /// The commits that were handed over and not seen durable yet, oldest first.
     pending: VecDeque<Pending<A>>,
-    /// The ids of all events, once an event was injected.
-    event_ids: Option<HashSet<String>>,
+    /// What was asked about the stream; most are never asked.
+    known: Option<Box<Known>>,
     last_used: Instant,
 }
 
 struct Pending<A: Aggregate> {
     outcome: Arc<Outcome>,
     events: Vec<A::DomainEvent>,
+    marks: Marks,
 }
 
 /// What a command came to.
@@ -77,7 +83,7 @@ impl<A: Aggregate> Cell<A> {
                 speculative: None,
                 version,
                 pending: VecDeque::new(),
-                event_ids: None,
+                known: None,
                 last_used: Instant::now(),
             }),
         }
@@ -91,6 +97,7 @@ impl<A: Aggregate> Cell<A> {
             stream: &self.stream,
             body,
             staged: Vec::new(),
+            staged_keys: Vec::new(),
         }
     }
 
@@ -120,7 +127,7 @@ impl<A: Aggregate> Cell<A> {
 /// How long an aggregate keeps the second copy of its state after its last command.
 const SECOND_COPY_IDLE: Duration = Duration::from_secs(1);
 
-fn decode<A: Aggregate>(
+pub(super) fn decode<A: Aggregate>(
     stream: &StreamId,
     version: u64,
     line: &str,
@@ -147,6 +154,8 @@ pub(crate) struct LockedCell<'a, A: Aggregate> {
     body: MutexGuard<'a, CellBody<A>>,
     /// Decided and folded, but not handed over.
     staged: Vec<EncodedEvent<A::DomainEvent>>,
+    /// Which of the staged events commands with an idempotency key caused.
+    staged_keys: Vec<KeyedLines>,
 }
 
 impl<A: Aggregate> LockedCell<'_, A> {
@@ -175,6 +184,11 @@ impl<A: Aggregate> LockedCell<'_, A> {
             match folded {
                 Ok(durable) => {
                     body.durable = durable;
+                    if let (Some(known), Some(Ok(receipt))) =
+                        (&mut body.known, pending.outcome.get())
+                    {
+                        known.add(pending.marks, receipt, body.durable_version + 1);
+                    }
                     body.durable_version += count;
                 }
                 Err(error) => {
@@ -206,7 +220,6 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     .iter()
                     .map(|pending| pending.events.len() as u64)
                     .sum::<u64>();
-            body.event_ids = None;
         }
         Ok(())
     }
@@ -234,7 +247,16 @@ impl<A: Aggregate> LockedCell<'_, A> {
             .map(|event| EncodedEvent::new(event, context))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StoreError::Unstorable)?;
-        Ok(self.stage(encoded)?)
+        let (before, count) = (self.staged.len(), encoded.len());
+        let decided = self.stage(encoded)?;
+        if let Some(key) = context.idempotency_key.as_deref().filter(|_| count > 0) {
+            self.staged_keys.push(KeyedLines {
+                key: key.into(),
+                before,
+                count,
+            });
+        }
+        Ok(decided)
     }
 
     /// Folds events into the speculative state and keeps them to be handed over.
@@ -255,9 +277,6 @@ impl<A: Aggregate> LockedCell<'_, A> {
                 )?;
                 self.body.speculative = Some(folded);
             }
-        }
-        if let Some(ids) = &mut self.body.event_ids {
-            ids.extend(encoded.iter().filter_map(|encoded| encoded.id.clone()));
         }
         self.body.version += encoded.len() as u64;
         let events = encoded
@@ -320,34 +339,26 @@ impl<A: Aggregate> LockedCell<'_, A> {
             stream: self.stream.clone(),
             expected_version: self.body.version - lines.len() as u64,
             lines,
+            keyed: self.staged_keys.clone(),
         })
     }
 
-    /// Notes that what was staged is in the commit with this outcome.
-    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>) {
-        let events: Vec<_> = self.staged.drain(..).map(|staged| staged.event).collect();
+    /// Notes that what was staged is in the commit with this outcome, behind `before` events of other streams.
+    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>, before: u64) {
+        let staged = self.staged.drain(..);
+        let (events, ids): (Vec<_>, Vec<_>) =
+            staged.map(|staged| (staged.event, staged.id)).unzip();
         if !events.is_empty() {
             self.body.pending.push_back(Pending {
                 outcome: Arc::clone(outcome),
                 events,
+                marks: Marks {
+                    before,
+                    event_ids: ids.into_iter().flatten().collect(),
+                    keyed: std::mem::take(&mut self.staged_keys),
+                },
             });
         }
-    }
-
-    /// Whether an event of this id is in the stream; `None` if the ids were not loaded yet.
-    pub(crate) fn has_event(&self, id: &str) -> Option<bool> {
-        self.body.event_ids.as_ref().map(|ids| ids.contains(id))
-    }
-
-    /// Takes over the ids of all events of the stream, unless the stream has moved on since they were read.
-    pub(crate) fn load_event_ids(&mut self, version: u64, ids: HashSet<String>) {
-        if self.body.version == version {
-            self.body.event_ids = Some(ids);
-        }
-    }
-
-    pub(crate) fn version(&self) -> u64 {
-        self.body.version
     }
 }
 
@@ -357,7 +368,6 @@ impl<A: Aggregate> Drop for LockedCell<'_, A> {
         if !self.staged.is_empty() {
             self.body.version -= self.staged.len() as u64;
             self.body.speculative = None;
-            self.body.event_ids = None;
         }
     }
 }

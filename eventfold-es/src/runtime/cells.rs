@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cell::Cell;
+use super::cell::{Cell, Found, Needs};
 use super::guarded::blocking;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
@@ -23,7 +23,7 @@ pub(crate) struct AggregateCells<A: Aggregate> {
 
 struct Shard<A: Aggregate> {
     cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
-    /// Held while a cell is loaded, so that no stale one is put in.
+    /// Held while a cell is loaded or learns, so that no stale one is put in and no stream is read twice.
     loading: tokio::sync::Mutex<()>,
 }
 
@@ -87,6 +87,39 @@ impl<A: Aggregate> AggregateCells<A> {
         let cell = Arc::new(cell);
         shard.cells().insert(Arc::clone(id), Arc::clone(&cell));
         Ok(cell)
+    }
+
+    /// Lets a cell know what is needed of its stream, which is read for it once. Cancel safe.
+    pub(crate) async fn learn(
+        &self,
+        id: &Arc<str>,
+        cell: &Arc<Cell<A>>,
+        needs: Needs,
+    ) -> Result<(), StoreError> {
+        if cell.lock().knows(needs) {
+            return Ok(());
+        }
+        let Some(shard) = self.shard(id) else {
+            return Err(StoreError::Closed);
+        };
+        // Of many that need it at once, one reads.
+        let _loading = shard.loading.lock().await;
+        if !cell.begin_to_learn(needs) {
+            return Ok(());
+        }
+        let stream = self.stream(id);
+        let found = if self.journal.has_stream(&stream) {
+            let journal = Arc::clone(&self.journal);
+            let what = || format!("reading the stream `{id}` of `{}`", A::AGGREGATE_TYPE);
+            blocking(what, move || {
+                Found::in_stream(&journal.read_stream(&stream)?, needs)
+            })
+            .await?
+        } else {
+            Found::default()
+        };
+        cell.learn(needs, found);
+        Ok(())
     }
 
     /// Removes a cell that marked itself as evicted.

@@ -12,7 +12,7 @@ use super::guarded::guard;
 use super::reactions::DurableReaction;
 use super::routes::Stage;
 use super::saved_state::encode_state;
-use super::staging::{Letter, Targets, load_targets};
+use super::staging::{Letter, Targets, events_before, load_targets};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
@@ -391,6 +391,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .iter()
             .filter_map(|stream| locked.get(stream)?.as_ref().ok()?.proposed())
             .collect();
+        let before = events_before(&appends);
         let aggregate_types: Vec<_> = appends
             .iter()
             .map(|append| Arc::clone(&append.stream.aggregate_type))
@@ -425,10 +426,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 })),
             },
         );
-        for cell in locked.values_mut().flatten() {
-            cell.handed_over(&outcome);
+        for (stream, cell) in locked {
+            if let (Ok(mut cell), Some(before)) = (cell, before.get(stream)) {
+                cell.handed_over(&outcome, *before);
+            }
         }
-        drop(locked);
         (HandOver::Done(outcome), letters)
     }
 

@@ -8,29 +8,44 @@ use std::time::Duration;
 
 use super::cells::{AggregateCells, Sweep};
 use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
 use crate::error::StoreError;
 use crate::journal::Journal;
 use crate::names;
 
-/// The longest instance id, in bytes.
-const MAX_ID_BYTES: usize = 512;
+/// The longest instance id, and the longest idempotency key, in bytes.
+const MAX_BYTES: usize = 512;
 
 /// Refuses ids that no stream can have.
 pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError> {
-    let reason = if id.is_empty() {
-        "it is empty"
-    } else if id.len() > MAX_ID_BYTES {
-        "it is longer than 512 bytes"
-    } else if id.chars().any(char::is_control) {
-        "it has control characters"
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::InvalidId {
+    check_text(id).map_err(|reason| StoreError::InvalidId {
         aggregate_type: aggregate_type.to_owned(),
         id: id.chars().take(64).collect(),
         reason,
     })
+}
+
+/// Refuses an idempotency key that is not stored.
+pub(crate) fn check_idempotency_key(context: &CommandContext) -> Result<(), StoreError> {
+    let Some(key) = &context.idempotency_key else {
+        return Ok(());
+    };
+    check_text(key).map_err(|reason| StoreError::InvalidIdempotencyKey {
+        key: key.chars().take(64).collect(),
+        reason,
+    })
+}
+
+fn check_text(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        Err("it is empty")
+    } else if text.len() > MAX_BYTES {
+        Err("it is longer than 512 bytes")
+    } else if text.chars().any(char::is_control) {
+        Err("it has control characters")
+    } else {
+        Ok(())
+    }
 }
 
 pub(crate) struct AggregateTypes {

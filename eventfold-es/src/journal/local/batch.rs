@@ -14,7 +14,7 @@ use super::streams::{StreamSlot, StreamTable};
 use crate::clock::seconds_since_1970;
 use crate::journal::{
     CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
-    RecordedCommit, StreamId,
+    RecordedCommit, StreamId, keyed,
 };
 
 /// The lengths of the dead-letter files, per process manager, in bytes.
@@ -173,6 +173,7 @@ fn draft(
 ) -> Draft {
     batch.tip.commit += 1;
     let first_position = batch.tip.position + 1;
+    let mut position = first_position;
     let mut body = Body::default();
     let mut appends = Vec::with_capacity(commit.appends.len());
     let mut append_offsets = Vec::with_capacity(commit.appends.len());
@@ -185,8 +186,9 @@ fn draft(
         let append = RecordedAppend {
             stream: append.stream,
             first_version: planned.extent.lines + 1,
-            lines: append.lines,
+            lines: keyed::complete(append.lines, &append.keyed, position),
         };
+        position += append.lines.len() as u64;
         body.stream(
             &append.stream,
             is_new.then_some(&*planned.slot.directory),
