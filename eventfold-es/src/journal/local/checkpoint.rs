@@ -9,6 +9,7 @@ use eventfold::line_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::adoption::Adoption;
 use super::extents::SavedExtents;
 use super::history::IndexEntry;
 use super::layout::Layout;
@@ -31,6 +32,9 @@ pub(super) struct Checkpoint {
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
     pub(super) index: Vec<IndexEntry>,
+    /// What became of the directory of eventfold-es 0.2.0 that this store was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) adoption: Option<Adoption>,
 }
 
 /// The content of `process_managers/<NAME>/checkpoint.json`.
@@ -63,6 +67,7 @@ impl Checkpoint {
         stream_extents: SavedExtents,
         states: &ProcessManagerStates,
         index: Vec<IndexEntry>,
+        adoption: Option<&Adoption>,
     ) -> Self {
         Self {
             commit: tip.commit,
@@ -80,6 +85,7 @@ impl Checkpoint {
                 .into_iter()
                 .take_while(|entry| entry.offset < tip.offset)
                 .collect(),
+            adoption: adoption.map(|adoption| adoption.kept_beside(states)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::adoption::Adoption;
 use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, ProcessManagerState, ProcessManagerStates, save_progress};
 use super::extents::StreamExtents;
@@ -79,6 +80,7 @@ pub(super) struct DerivedWriter {
     pub(super) registry: Registry,
     pub(super) extents: StreamExtents,
     pub(super) states: ProcessManagerStates,
+    pub(super) adoption: Option<Adoption>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
     /// Up to where everything is in its file.
@@ -255,6 +257,7 @@ impl DerivedWriter {
             extents,
             &self.states,
             self.history.index(),
+            self.adoption.as_ref(),
         )
         .save(&self.files, &self.layout)?;
         self.extents.saved(extents);

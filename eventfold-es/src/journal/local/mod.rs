@@ -1,5 +1,6 @@
 //! The journal on local files.
 
+mod adoption;
 mod backlog;
 mod batch;
 mod checkpoint;
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use backlog::Backlog;
 use derived::{DerivedWriter, Job};
 use history::History;
@@ -36,8 +38,8 @@ use streams::{StreamTable, lock, read_stream};
 use writer::Writer;
 
 use super::{
-    Cursor, Damage, Journal, JournalError, Outcome, Progress, ProposedCommit, RecordedCommit,
-    StoredLines, StreamId,
+    AdoptedProcessManager, Cursor, Damage, Journal, JournalError, Outcome, Progress,
+    ProposedCommit, RecordedCommit, StoredLines, StreamId,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -52,6 +54,8 @@ pub(crate) struct LocalJournal {
     jobs: Sender<Job>,
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
+    /// What was taken over from 0.2.0, by process manager.
+    adopted: BTreeMap<String, AdoptedProcessManager>,
     closed: watch::Receiver<bool>,
 }
 
@@ -70,10 +74,15 @@ impl LocalJournal {
             grown,
             states,
             index,
+            adoption,
             redo_start,
             file_system,
             report,
         } = recover(&files, &layout)?;
+        let adopted = match &adoption {
+            Some(adoption) => adoption.process_managers(&files, &layout)?,
+            None => Vec::new(),
+        };
         let filled = journal.len()?;
         let queue = Arc::new(Queue::new());
         let table = Arc::new(table);
@@ -114,6 +123,7 @@ impl LocalJournal {
             registry,
             extents,
             states,
+            adoption,
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
             tip,
@@ -163,6 +173,7 @@ impl LocalJournal {
             backlog,
             jobs,
             progress: Mutex::new(progress),
+            adopted: adopted.into_iter().collect(),
             closed,
         };
         Ok((journal, report))
@@ -212,6 +223,9 @@ impl Journal for LocalJournal {
     }
 
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
+        if let Some(damage) = self.table.quarantined(stream) {
+            return Err(damage.into());
+        }
         match self
             .table
             .slot(stream)
@@ -239,7 +253,7 @@ impl Journal for LocalJournal {
     }
 
     fn has_stream(&self, stream: &StreamId) -> bool {
-        self.table.contains(stream)
+        self.table.contains(stream) || self.table.quarantined(stream).is_some()
     }
 
     fn progress(&self, process_manager: &str) -> Option<Progress> {
@@ -271,6 +285,10 @@ impl Journal for LocalJournal {
         // A line without its newline is being written right now.
         text.truncate(text.rfind('\n').map_or(0, |newline| newline + 1));
         Ok(StoredLines { text, path })
+    }
+
+    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager> {
+        self.adopted.get(process_manager)
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

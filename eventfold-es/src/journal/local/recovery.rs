@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::adoption::{self, Adoption, AdoptionReport};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
 use super::derived::Grown;
 use super::extents::StreamExtents;
@@ -28,6 +29,8 @@ pub struct RecoveryReport {
     /// Streams whose files are not what the journal wrote, as far as opening had to touch them. They cannot be read before they
     /// are repaired; the others are not affected.
     pub damaged_streams: Vec<Damage>,
+    /// What became of the directory when this version took it over from eventfold-es 0.2.0; also when that was long ago.
+    pub adoption: Option<AdoptionReport>,
 }
 
 /// An incomplete last batch that was dropped.
@@ -47,7 +50,7 @@ pub struct IncompleteBatch {
 pub(crate) enum RecoveryError {
     #[error("the store at {} is in use by {holder}", path.display())]
     InUse { path: PathBuf, holder: String },
-    #[error("{} holds streams but no journal", path.display())]
+    #[error("the journal of {} is missing", path.display())]
     NoJournal { path: PathBuf },
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -73,6 +76,7 @@ pub(super) struct Recovered {
     pub(super) grown: BTreeMap<u64, Grown>,
     pub(super) states: ProcessManagerStates,
     pub(super) index: Vec<IndexEntry>,
+    pub(super) adoption: Option<Adoption>,
     /// Where the tail behind the checkpoint starts.
     pub(super) redo_start: u64,
     pub(super) file_system: Option<FileSystemHandle>,
@@ -80,11 +84,12 @@ pub(super) struct Recovered {
 }
 
 pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, RecoveryError> {
-    if !files.exists(&layout.journal_file())? {
-        refuse_missing_journal(files, layout)?;
-    }
+    refuse_missing_journal(files, layout)?;
     create_directories(files, layout)?;
     let lock = take_lock(files, layout)?;
+    if adoption::is_due(files, layout)? {
+        adoption::adopt(files, layout)?;
+    }
     let file_system = files.file_system(layout.base())?;
     let checkpoint = Checkpoint::load(files, layout)?;
     let journal = files.open(&layout.journal_file(), OpenMode::Write)?;
@@ -102,6 +107,7 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         extents,
         mut states,
         mut index,
+        mut adoption,
     } = match base {
         Some(base) => base,
         None => Base::empty(files, layout, &table)?,
@@ -124,10 +130,22 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         }
         line_start = *offset;
         report.redone_commits += 1;
+        if let Some(record) = commit.data.adoption {
+            let adopted: Adoption = serde_json::from_str(record.get()).map_err(|error| {
+                let reason = format!("the record of the adoption does not read: {error}");
+                Damage::new(layout.journal_file(), *offset, reason)
+            })?;
+            adopted.finish(files, layout)?;
+            adoption = Some(adopted);
+        }
         redo.commit(&commit, *offset)
     })?;
     let Redone { grown, damaged } = redo.finish()?;
     report.damaged_streams = damaged;
+    if let Some(adoption) = &adoption {
+        adoption.quarantine(layout, &table);
+        report.adoption = Some(adoption.report(layout));
+    }
     Ok(Recovered {
         lock,
         journal,
@@ -139,22 +157,21 @@ pub(super) fn recover(files: &Files, layout: &Layout) -> Result<Recovered, Recov
         grown,
         states,
         index,
+        adoption,
         redo_start,
         file_system,
         report,
     })
 }
 
-/// Refuses, before anything is created, a directory that should have a journal.
+/// Refuses, before anything is created, a directory that once had a journal.
 fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
-    if files.exists(&layout.checkpoint())? {
+    if !files.exists(&layout.journal_file())? && files.exists(&layout.checkpoint())? {
         let reason = "the journal is missing, but `meta/checkpoint.json` follows it; restore the whole directory from a copy";
         return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
     }
-    if files.exists(&layout.streams())? {
-        return Err(RecoveryError::NoJournal {
-            path: layout.base().to_owned(),
-        });
+    if adoption::is_due(files, layout)? {
+        adoption::refuse_ours(files, layout)?;
     }
     Ok(())
 }
@@ -167,6 +184,7 @@ struct Base {
     extents: StreamExtents,
     states: ProcessManagerStates,
     index: Vec<IndexEntry>,
+    adoption: Option<Adoption>,
 }
 
 impl Base {
@@ -182,6 +200,7 @@ impl Base {
             extents: StreamExtents::new(files, layout),
             states: BTreeMap::new(),
             index: Vec::new(),
+            adoption: None,
         })
     }
 }
@@ -220,6 +239,7 @@ fn derived_base(
         extents,
         states,
         index: checkpoint.index,
+        adoption: checkpoint.adoption,
     }))
 }
 

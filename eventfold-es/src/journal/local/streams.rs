@@ -109,6 +109,8 @@ struct TableState {
     /// The same in the order of the registry.
     numbered: Vec<Arc<StreamSlot>>,
     directories: Directories,
+    /// Those that were not adopted from 0.2.0.
+    quarantined: HashMap<StreamId, Damage>,
 }
 
 impl StreamTable {
@@ -149,6 +151,20 @@ impl StreamTable {
         table.slots.insert(stream, Arc::clone(&slot));
         table.list(&slot);
         slot
+    }
+
+    /// Notes a stream that is in the directory but not in the journal, so that it is neither read nor begun.
+    pub(super) fn quarantine(&self, stream: &StreamId, directory: Option<&str>, damage: Damage) {
+        let mut table = lock(&self.inner);
+        if let Some(directory) = directory {
+            table.directories.take(&stream.aggregate_type, directory);
+        }
+        table.quarantined.insert(stream.clone(), damage);
+    }
+
+    /// Why a stream can neither be read nor begun, if so.
+    pub(super) fn quarantined(&self, stream: &StreamId) -> Option<Damage> {
+        lock(&self.inner).quarantined.get(stream).cloned()
     }
 
     /// How many streams are listed.
