@@ -224,7 +224,14 @@ async fn archived_events_come_first_and_once() {
     let base = place.path();
     deposited(
         base,
-        &[("a", 1), ("a", 2), ("twice", 3), ("twice", 4), ("cut", 5)],
+        &[
+            ("a", 1),
+            ("a", 2),
+            ("twice", 3),
+            ("twice", 4),
+            ("cut", 5),
+            ("left", 11),
+        ],
     )
     .await;
     let directory = |id: &str| base.join("streams/account").join(id);
@@ -233,14 +240,14 @@ async fn archived_events_come_first_and_once() {
         log.rotate().unwrap();
     };
     rotate("a");
-    for id in ["twice", "cut"] {
+    for id in ["twice", "cut", "left"] {
         // The log is not emptied.
         let log = fs::read(directory(id).join("app.jsonl")).unwrap();
         rotate(id);
         fs::write(directory(id).join("app.jsonl"), log).unwrap();
     }
     let old = old_store(base).await;
-    for (id, amount) in [("a", 6), ("twice", 7), ("cut", 8)] {
+    for (id, amount) in [("a", 6), ("twice", 7), ("cut", 8), ("left", 12)] {
         old_deposit(&old, id, amount).await;
     }
     end(old).await;
@@ -253,10 +260,11 @@ async fn archived_events_come_first_and_once() {
     fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
 
     let store = open(base).await;
-    let expected: [(&str, &[u64]); 3] = [
+    let expected: [(&str, &[u64]); 4] = [
         ("a", &[1, 2, 6, 9]),
         ("twice", &[3, 4, 7]),
         ("cut", &[5, 8]),
+        ("left", &[11, 12]),
     ];
     for (id, expected) in expected {
         assert_eq!(amounts(&store, id).await, expected, "{id}");
