@@ -92,7 +92,9 @@ impl Adoption {
         // What is set aside must not be lost to what takes its place.
         sync_directories(files, &changed)?;
         changed.clear();
-        for projection in &self.projections {
+        // Of one that cannot go on, an adoption that was interrupted may have left something older.
+        let taken_over = self.projections.iter().filter(|one| one.problem.is_none());
+        for projection in taken_over {
             let from = layout.adopted_projection(&projection.name);
             if files.exists(&from)? {
                 files.rename(&from, &layout.projection_checkpoint(&projection.name))?;
