@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use eventfold_es::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
+use eventfold_es::disk::{
+    DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk,
+};
 
 /// The file system, with a gate before each sync of the journal's file.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +94,10 @@ impl Disk for GatedDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         SystemDisk.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        SystemDisk.list(path)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -3,10 +3,12 @@
 //! [`Journal`] is all that the runtime knows of it: it proposes commits, learns what became of them, reads one stream, and
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
+mod adopted;
 mod extent;
 pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
+mod saved_projection;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,9 +16,12 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
+
+pub(crate) use saved_projection::SavedProjection;
 
 use crate::disk::FileError;
 
@@ -47,7 +52,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The streams with at least one event, of one aggregate type or of all, in the order of type and id.
     fn streams(&self, aggregate_type: Option<&str>) -> Vec<StreamId>;
 
-    /// Whether the stream has at least one event.
+    /// Whether the stream has at least one event, or cannot be read.
     fn has_stream(&self, stream: &StreamId) -> bool;
 
     /// The last known progress of a process manager.
@@ -64,6 +69,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Reads everything back and compares it. Blocks.
     fn verify(&self) -> Result<Verified, JournalError>;
+    /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
+    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
 
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;

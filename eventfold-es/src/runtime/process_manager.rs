@@ -19,7 +19,7 @@ use crate::envelope::Dispatch;
 use crate::event::RecordedEvent;
 use crate::journal::{
     Cursor, JournalError, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit,
-    StreamId,
+    SeenBefore, StreamId,
 };
 use crate::process_manager::ProcessManager;
 
@@ -48,6 +48,8 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     name: Arc<str>,
     subscriptions: &'static [&'static str],
     state: PM,
+    /// What the state saw when eventfold-es 0.2.0 ran it; none for the events behind those.
+    seen_before: Option<Arc<SeenBefore>>,
     /// The last event that the state has seen.
     position: u64,
     cursor: Cursor,
@@ -91,7 +93,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         progress: Progress,
     ) -> Result<Self, serde_json::Error> {
         let state: PM = serde_json::from_str(progress.state.get())?;
+        let adopted = context.runtime.journal.adopted(PM::NAME);
+        let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
         Ok(Self {
+            seen_before,
             context,
             name: PM::NAME.into(),
             subscriptions: state.subscriptions(),
@@ -240,7 +245,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     return Ok(());
                 }
                 if position > self.position {
-                    if is_subscribed {
+                    if is_subscribed && !self.has_seen(&append.stream, version, position) {
                         self.react_to(&append.stream, version, position, line)
                             .await?;
                     }
@@ -253,6 +258,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.note();
         }
         Ok(())
+    }
+
+    fn has_seen(&self, stream: &StreamId, version: u64, position: u64) -> bool {
+        let seen_before = self.seen_before.as_ref();
+        seen_before.is_some_and(|seen| seen.covers(stream, version, position))
     }
 
     async fn react_to(

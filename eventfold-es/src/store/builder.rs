@@ -414,6 +414,13 @@ async fn starting_points(
             points.push(progress);
             continue;
         }
+        let adopted = journal.adopted(part.name);
+        if let Some(damage) = adopted.and_then(|adopted| adopted.problem.clone()) {
+            return Err(OpenError::ProcessManagerCheckpoint {
+                name: part.name.to_owned(),
+                damage,
+            });
+        }
         let progress = (part.initial)().map_err(|error| OpenError::ProcessManagerState {
             name: part.name.to_owned(),
             reason: error.to_string(),
@@ -423,18 +430,22 @@ async fn starting_points(
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        commits.push(journal.submit(
-            room,
-            ProposedCommit {
-                reaction: Some(ProposedReaction {
-                    process_manager: part.name.into(),
-                    progress,
-                    dispatched: 0,
-                    dead_letters: Vec::new(),
-                }),
-                ..ProposedCommit::default()
-            },
-        ));
+        commits.push(
+            journal.submit(
+                room,
+                ProposedCommit {
+                    reaction: Some(ProposedReaction {
+                        process_manager: part.name.into(),
+                        progress,
+                        dispatched: 0,
+                        dead_letters: adopted
+                            .map(|adopted| adopted.dead_letters.clone())
+                            .unwrap_or_default(),
+                    }),
+                    ..ProposedCommit::default()
+                },
+            ),
+        );
     }
     for commit in commits {
         commit.wait().await.map_err(StoreError::from)?;

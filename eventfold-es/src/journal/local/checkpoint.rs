@@ -9,6 +9,7 @@ use eventfold::line_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::adoption::Adoption;
 use super::extents::SavedExtents;
 use super::history::IndexEntry;
 use super::layout::Layout;
@@ -40,6 +41,9 @@ pub(super) struct Checkpoint {
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
     pub(super) index: Vec<IndexEntry>,
+    /// What became of the directory of eventfold-es 0.2.0 that this store was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) adoption: Option<Adoption>,
 }
 
 /// The content of `process_managers/<NAME>/checkpoint.json`.
@@ -72,6 +76,7 @@ pub(super) struct Covered<'a> {
     pub(super) archiving: Vec<Archiving>,
     pub(super) states: &'a ProcessManagerStates,
     pub(super) index: Vec<IndexEntry>,
+    pub(super) adoption: Option<&'a Adoption>,
 }
 
 impl Checkpoint {
@@ -96,6 +101,9 @@ impl Checkpoint {
             index: index
                 .take_while(|entry| entry.offset < tip.offset)
                 .collect(),
+            adoption: covered
+                .adoption
+                .map(|adoption| adoption.kept_beside(covered.states)),
         }
     }
 

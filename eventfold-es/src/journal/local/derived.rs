@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::adoption::Adoption;
 use super::backlog::Backlog;
 use super::checkpoint::{
     Checkpoint, Covered, ProcessManagerState, ProcessManagerStates, save_progress,
@@ -87,6 +88,7 @@ pub(super) struct DerivedWriter {
     pub(super) registry: Registry,
     pub(super) extents: StreamExtents,
     pub(super) states: ProcessManagerStates,
+    pub(super) adoption: Option<Adoption>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
     /// Up to where everything is in its file.
@@ -361,6 +363,7 @@ impl DerivedWriter {
             archiving: archiving.to_vec(),
             states: &self.states,
             index: self.history.index(),
+            adoption: self.adoption.as_ref(),
         };
         Checkpoint::new(&self.tip, self.line_start, covered).save(&self.files, &self.layout)?;
         self.extents.saved(extents);

@@ -1,5 +1,6 @@
 //! The journal on local files.
 
+mod adoption;
 mod archive;
 mod backlog;
 mod batch;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use backlog::Backlog;
 use derived::{DerivedWriter, Job};
 pub(crate) use foreign::ForeignLines;
@@ -45,8 +47,8 @@ use streams::{StreamTable, lock};
 use writer::Writer;
 
 use super::{
-    Cursor, Damage, Durability, Journal, JournalError, Outcome, Progress, ProposedCommit,
-    RecordedCommit, StoredLines, StreamId, Verified,
+    AdoptedProcessManager, Cursor, Damage, Durability, Journal, JournalError, Outcome, Progress,
+    ProposedCommit, RecordedCommit, StoredLines, StreamId, Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -75,6 +77,8 @@ pub(crate) struct LocalJournal {
     durability: Durability,
     /// What stood behind streams when everything was derived again.
     foreign: Vec<ForeignLines>,
+    /// What was taken over from 0.2.0, by process manager.
+    adopted: BTreeMap<String, AdoptedProcessManager>,
     closed: watch::Receiver<bool>,
 }
 
@@ -97,11 +101,16 @@ impl LocalJournal {
             grown,
             states,
             index,
+            adoption,
             redo_start,
             file_system,
             foreign,
             report,
         } = recover(&files, &layout, options.rebuild)?;
+        let adopted = match &adoption {
+            Some(adoption) => adoption.process_managers(&files, &layout)?,
+            None => Vec::new(),
+        };
         let filled = journal.parts().len()?;
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new());
@@ -146,6 +155,7 @@ impl LocalJournal {
             registry,
             extents,
             states,
+            adoption,
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
             tip,
@@ -198,6 +208,7 @@ impl LocalJournal {
             log,
             durability: options.durability,
             foreign,
+            adopted: adopted.into_iter().collect(),
             closed,
         };
         Ok((journal, report))
@@ -247,6 +258,9 @@ impl Journal for LocalJournal {
     }
 
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
+        if let Some(damage) = self.table.quarantined(stream) {
+            return Err(damage.into());
+        }
         match self
             .table
             .slot(stream)
@@ -274,7 +288,7 @@ impl Journal for LocalJournal {
     }
 
     fn has_stream(&self, stream: &StreamId) -> bool {
-        self.table.contains(stream)
+        self.table.contains(stream) || self.table.quarantined(stream).is_some()
     }
 
     fn progress(&self, process_manager: &str) -> Option<Progress> {
@@ -320,6 +334,10 @@ impl Journal for LocalJournal {
 
     fn verify(&self) -> Result<Verified, JournalError> {
         self.verify_all()
+    }
+
+    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager> {
+        self.adopted.get(process_manager)
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {
