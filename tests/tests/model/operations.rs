@@ -23,8 +23,13 @@ pub enum Operation {
     /// Closes the store and opens it.
     Reopen(Setup),
     /// Kills the process `back` operations on files before the end of what it did since the last crash, within a write if
-    /// there is one, and opens what is left.
-    Kill { back: usize, torn: u8, setup: Setup },
+    /// there is one, or behind the write to the journal before that, which is not synced; and opens what is left.
+    Kill {
+        back: usize,
+        torn: u8,
+        before_a_sync: bool,
+        setup: Setup,
+    },
     /// Lets the power fail there.
     PowerLoss {
         back: usize,
@@ -98,8 +103,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::React),
         2 => Just(Operation::Evict),
         2 => setup().prop_map(Operation::Reopen),
-        2 => (back(), any::<u8>(), setup())
-            .prop_map(|(back, torn, setup)| Operation::Kill { back, torn, setup }),
+        2 => (back(), any::<u8>(), any::<bool>(), setup())
+            .prop_map(|(back, torn, before_a_sync, setup)| Operation::Kill { back, torn, before_a_sync, setup }),
         2 => (back(), lost(), setup())
             .prop_map(|(back, survival, setup)| Operation::PowerLoss { back, survival, setup }),
     ]

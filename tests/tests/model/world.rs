@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use super::domain::{ACCOUNTS, Account, Auditor, Clerk, Log, TILLS, Till};
 use super::operations::{Action, Operation, Reading, Setup};
 use super::shadow::{Letter, Request, Shadow, Stream, fold_each};
+use crash::behind_a_write_to_the_journal;
 use requests::{Answer, abandon_after, answer};
 
 /// Nothing here takes so long, unless it never ends.
@@ -106,11 +107,20 @@ impl World {
                 Ok(())
             }
             Operation::Reopen(setup) => self.reopen(*setup).await,
-            Operation::Kill { back, torn, setup } => {
+            Operation::Kill {
+                back,
+                torn,
+                before_a_sync,
+                setup,
+            } => {
                 let recording = self.killed_store().await?;
                 let k = self.moment(&recording, *back);
-                let tears = recording.tears(k);
-                let cut = recording.until(k, tears[usize::from(*torn) % tears.len()]);
+                let cut = if *before_a_sync {
+                    recording.until(behind_a_write_to_the_journal(&recording, k), 0)
+                } else {
+                    let tears = recording.tears(k);
+                    recording.until(k, tears[usize::from(*torn) % tears.len()])
+                };
                 let image = CrashImage::killed(&cut).map_err(text)?;
                 let root = self.materialise(&image)?;
                 let disk = RecordingDisk::continue_from(cut, &root).map_err(text)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eventfold_es::disk::{CrashImage, Recording, RecordingDisk, Survival};
+use eventfold_es::disk::{CrashImage, DiskOp, Recording, RecordingDisk, Survival};
 
 use super::{Log, Setup, World, open, text};
 use crate::operations::Lost;
@@ -88,4 +88,13 @@ impl Lost {
             Self::Some(seed) => Survival::Random(seed),
         }
     }
+}
+
+/// The last moment up to `k` at which the journal was just written, and not yet synced.
+pub(super) fn behind_a_write_to_the_journal(recording: &Recording, k: usize) -> usize {
+    let run = &recording.ops()[recording.start()..k];
+    let write = run.iter().rposition(
+        |op| matches!(op, DiskOp::Write { path, .. } if path.ends_with("meta/journal/app.jsonl")),
+    );
+    write.map_or(k, |write| recording.start() + write + 1)
 }
