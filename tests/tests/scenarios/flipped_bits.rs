@@ -123,3 +123,15 @@ fn scenario_33_a_flipped_bit_in_the_registry_and_in_checkpoints() {
         assert!(harmless.is_some_and(|count| *count > 100), "{outcomes:#?}");
     }
 }
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_streams() {
+    let outcomes = flip_in(is_stream);
+    assert!(outcomes.len() > 2, "{outcomes:#?}");
+}
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_dead_letters() {
+    let outcomes = flip_in(is_letters);
+    assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
+}

@@ -12,6 +12,7 @@
 //! | 38 | `few_descriptors` |
 //! | 39 | `aggregates`, `hard_values` |
 //! | 40 | the file `clock` beside this directory, because it sets the clock of its process |
+//! | 41 | `read_only` |
 //! | 42 | `older_copies` |
 //! | 43 | `projections` |
 
@@ -19,4 +20,5 @@ mod everything;
 mod few_descriptors;
 mod flipped_bits;
 mod older_copies;
+mod read_only;
 mod torn_tail;

@@ -67,3 +67,9 @@ async fn scenario_42_an_older_copy_of_the_journal_and_of_what_is_derived_beside_
         assert_eq!(of(file).unwrap().1, Outcome::Harmless, "{file}");
     }
 }
+
+#[tokio::test]
+async fn scenario_42_an_older_copy_of_a_stream() {
+    let outcomes = restore(is_stream).await;
+    assert!(outcomes.len() > 2, "{outcomes:?}");
+}
