@@ -51,8 +51,8 @@ pub(super) struct Checkpoint {
 struct SavedProgress {
     commit: u64,
     position: u64,
-    /// The length of `dead_letters.jsonl` in bytes.
-    dead_letters: u64,
+    /// How much of `dead_letters.jsonl` there is.
+    dead_letters: Extent,
     state: Box<RawValue>,
 }
 
@@ -62,8 +62,8 @@ pub(super) struct ProcessManagerState {
     /// The commit up to which it is true.
     pub(super) commit: u64,
     pub(super) progress: Progress,
-    /// The length of the dead-letter file in bytes.
-    pub(super) dead_letters: u64,
+    /// How much of the dead-letter file there is.
+    pub(super) dead_letters: Extent,
 }
 
 pub(super) type ProcessManagerStates = BTreeMap<String, ProcessManagerState>;
@@ -205,8 +205,8 @@ fn load_progress(
             )
         }
         Ok(saved) => {
-            let length = files.read(&letters)?.map_or(0, |bytes| bytes.len() as u64);
-            if length >= saved.dead_letters {
+            let bytes = files.read(&letters)?.unwrap_or_default();
+            if saved.dead_letters.is_prefix_of(&bytes) {
                 return Ok(Some(ProcessManagerState {
                     commit: saved.commit,
                     progress: Progress {
@@ -216,10 +216,7 @@ fn load_progress(
                     dead_letters: saved.dead_letters,
                 }));
             }
-            format!(
-                "`dead_letters.jsonl` has {length} bytes of {}",
-                saved.dead_letters
-            )
+            "`dead_letters.jsonl` does not hold what was written to it".to_owned()
         }
     };
     tracing::warn!(path = %path.display(), %reason, "the checkpoint of a process manager cannot be used; everything is derived from the journal again");

@@ -47,8 +47,8 @@ use streams::{StreamTable, lock};
 use writer::Writer;
 
 use super::{
-    AdoptedProcessManager, Cursor, Damage, Durability, Journal, JournalError, Outcome, Progress,
-    ProposedCommit, RecordedCommit, StoredLines, StreamId, Verified,
+    AdoptedProcessManager, Cursor, Damage, Durability, Extent, Journal, JournalError, Outcome,
+    Progress, ProposedCommit, RecordedCommit, StoredLines, StreamId, Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -77,6 +77,8 @@ pub(crate) struct LocalJournal {
     durability: Durability,
     /// What stood behind streams when everything was derived again.
     foreign: Vec<ForeignLines>,
+    /// How much of each dead-letter file was written.
+    dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
     /// What was taken over from 0.2.0, by process manager.
     adopted: BTreeMap<String, AdoptedProcessManager>,
     closed: watch::Receiver<bool>,
@@ -128,6 +130,11 @@ impl LocalJournal {
             .iter()
             .map(|(name, state)| (name.clone(), state.progress.clone()))
             .collect();
+        let dead_letters = states
+            .iter()
+            .map(|(name, state)| (name.clone(), state.dead_letters))
+            .collect();
+        let dead_letters = Arc::new(Mutex::new(dead_letters));
         let writer = Writer {
             log: Arc::clone(&log),
             durability: options.durability,
@@ -155,6 +162,7 @@ impl LocalJournal {
             registry,
             extents,
             states,
+            dead_letters: Arc::clone(&dead_letters),
             adoption,
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
@@ -208,6 +216,7 @@ impl LocalJournal {
             log,
             durability: options.durability,
             foreign,
+            dead_letters,
             adopted: adopted.into_iter().collect(),
             closed,
         };
@@ -309,16 +318,19 @@ impl Journal for LocalJournal {
         self.backlog
             .wait_until_written()
             .map_err(|reason| FileError::new("read", &path, std::io::Error::other(&*reason)))?;
-        let bytes = self.files.read(&path)?.unwrap_or_default();
-        let mut text = String::from_utf8(bytes).map_err(|error| {
-            Damage::new(
-                &path,
-                error.utf8_error().valid_up_to() as u64,
-                "the file is not UTF-8 text",
-            )
+        let written = lock(&self.dead_letters).get(process_manager).copied();
+        let extent = written.unwrap_or_default();
+        let mut bytes = self.files.read(&path)?.unwrap_or_default();
+        if !extent.is_prefix_of(&bytes) {
+            let reason = "the file does not hold the dead letters that the journal wrote to it; `repair` restores them";
+            return Err(Damage::new(path, 0, reason).into());
+        }
+        // More may be being written right now.
+        bytes.truncate(usize::try_from(extent.bytes).unwrap_or(usize::MAX));
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to() as u64;
+            Damage::new(&path, offset, "the file is not UTF-8 text")
         })?;
-        // A line without its newline is being written right now.
-        text.truncate(text.rfind('\n').map_or(0, |newline| newline + 1));
         Ok(StoredLines { text, path })
     }
 

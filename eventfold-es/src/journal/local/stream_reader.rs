@@ -80,6 +80,9 @@ fn open_active(
             std::thread::sleep(REPLACING);
             continue;
         }
+        if view.in_file() == view.archive.extent.bytes && !view.unwritten.is_empty() {
+            return Ok((view, None));
+        }
         let opened = files.open(path, OpenMode::Read);
         let now = slot.view();
         if now.is_replacing || now.archive != view.archive {
