@@ -122,8 +122,7 @@
 //! - An instance id has up to 512 bytes and no control characters; a [stored name](names) up to 100 bytes.
 //! - Every event is on disk twice: in the journal, which is the truth, and in its stream, which is readable on its own.
 //! - A process manager's state is stored whole with each commit of its reactions; the list of streams is held in memory.
-//! - Files only grow: rotation into archives, snapshots of aggregates and the adoption of directories of eventfold-es 0.2.0
-//!   are not there yet.
+//! - Files only grow: rotation into archives and the adoption of directories of eventfold-es 0.2.0 are not there yet.
 //!
 //! The bytes on disk and what recovery does with them are described in `docs/storage.md`.
 

@@ -6,6 +6,7 @@
 mod extent;
 pub(crate) mod local;
 mod outcome;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use extent::Extent;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
+pub(crate) use snapshot::Snapshot;
 
 use crate::disk::FileError;
 
@@ -31,6 +33,21 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
+
+    /// The durable events of a stream behind its beginning `start`, oldest first, and where it ends; an error also if it does
+    /// not begin like that. Blocks.
+    fn read_stream_behind(
+        &self,
+        stream: &StreamId,
+        start: Extent,
+    ) -> Result<StreamTail, JournalError>;
+
+    /// The snapshot of a stream that was saved last, if there is one that can be read. Blocks.
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot>;
+
+    /// Replaces the snapshot of a stream; nothing is written any more when [`closed`](Self::closed) completes. It may be lost
+    /// again. Blocks.
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError>;
 
     /// The next commits with events behind the cursor, up to about a megabyte, and moves the cursor behind them; empty when
     /// all that is durable was read. Blocks only if the commits are no longer in memory.
@@ -188,6 +205,14 @@ pub(crate) struct StoredLines {
     pub(crate) text: String,
     /// Names the place of the text in errors.
     pub(crate) path: PathBuf,
+}
+
+/// The last events of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamTail {
+    pub(crate) lines: StoredLines,
+    /// The whole stream, up to the last of these lines.
+    pub(crate) end: Extent,
 }
 
 /// A place in the order of events, behind which to read on.

@@ -10,6 +10,7 @@ mod projection;
 mod reactions;
 mod routes;
 mod saved_state;
+mod snapshots;
 mod staging;
 mod types;
 
@@ -25,6 +26,7 @@ pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub};
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::initial_progress;
+pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
 pub(crate) use types::{AggregateTypes, check_id};
 
 use crate::journal::Journal;

@@ -1,6 +1,6 @@
 //! The task of one process manager: it reads events in order and turns each into one commit of what it caused.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -395,6 +395,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .iter()
             .map(|append| Arc::clone(&append.stream.aggregate_type))
             .collect();
+        let places: HashMap<_, _> = (0..)
+            .zip(&appends)
+            .map(|(place, append)| (append.stream.clone(), place))
+            .collect();
         let pending = locked.values().flatten();
         let after = pending
             .filter_map(|cell| cell.last_pending())
@@ -425,8 +429,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 })),
             },
         );
-        for cell in locked.values_mut().flatten() {
-            cell.handed_over(&outcome);
+        for (stream, cell) in &mut locked {
+            if let (Ok(cell), Some(place)) = (cell, places.get(stream)) {
+                cell.handed_over(&outcome, *place);
+            }
         }
         drop(locked);
         (HandOver::Done(outcome), letters)

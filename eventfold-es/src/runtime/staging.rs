@@ -73,7 +73,7 @@ pub(super) trait LockedTarget {
 
     fn proposed(&self) -> Option<ProposedAppend>;
 
-    fn handed_over(&mut self, outcome: &Arc<Outcome>);
+    fn handed_over(&mut self, outcome: &Arc<Outcome>, append: usize);
 }
 
 pub(super) fn stage<A: DispatchTarget>(
@@ -179,8 +179,8 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         LockedCell::proposed(self)
     }
 
-    fn handed_over(&mut self, outcome: &Arc<Outcome>) {
-        LockedCell::handed_over(self, outcome);
+    fn handed_over(&mut self, outcome: &Arc<Outcome>, append: usize) {
+        LockedCell::handed_over(self, outcome, append);
     }
 }
 

@@ -185,7 +185,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                     on_durable,
                 },
             );
-            locked.handed_over(&outcome);
+            locked.handed_over(&outcome, 0);
             return Ok(Decision::Committed { outcome, decided });
         }
     }

@@ -78,7 +78,7 @@ impl AggregateStore {
                             ..ProposedCommit::default()
                         },
                     );
-                    locked.handed_over(&outcome);
+                    locked.handed_over(&outcome, 0);
                     Ok(Step::Done(Some(outcome)))
                 })
                 .await?;

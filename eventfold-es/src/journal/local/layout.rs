@@ -65,6 +65,11 @@ impl Layout {
         self.stream(aggregate_type, directory).join("app.jsonl")
     }
 
+    pub(crate) fn snapshot(&self, aggregate_type: &str, directory: &str) -> PathBuf {
+        self.stream(aggregate_type, directory)
+            .join("views/state.snapshot.json")
+    }
+
     pub(crate) fn process_manager(&self, name: &str) -> PathBuf {
         self.base.join("process_managers").join(name)
     }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::directories::Directories;
 use super::layout::Layout;
 use crate::disk::{Files, OpenMode};
-use crate::journal::{Damage, Extent, JournalError, RecordedCommit, StoredLines, StreamId};
+use crate::journal::{
+    Damage, Extent, JournalError, RecordedCommit, StoredLines, StreamId, StreamTail,
+};
 
 /// One stream that has at least one event, or gets its first in the batch that is being written.
 #[derive(Debug)]
@@ -209,17 +211,22 @@ pub(super) fn foreign_bytes(path: &Path, length: u64, extent: Extent) -> Option<
     Some(Damage::new(path, extent.bytes, reason))
 }
 
-/// Reads all durable events of a stream: what is in its file, then what is still on its way there.
+/// Reads the durable events of a stream behind its beginning `start`: what is in its file, then what is still on its way there.
+///
+/// What comes back leads from `start` to what the journal wrote; of the beginning itself nothing is read.
 pub(super) fn read_stream(
     files: &Files,
     layout: &Layout,
     slot: &StreamSlot,
-) -> Result<StoredLines, JournalError> {
+    start: Extent,
+) -> Result<StreamTail, JournalError> {
     let path = layout.stream_file(&slot.stream.aggregate_type, &slot.directory);
     // Before the file: what is no longer unwritten after this line is in the file.
     let (extent, unwritten) = slot.durable();
     let in_file = unwritten.first().map_or(extent.bytes, |first| first.offset);
+    let from = start.bytes.min(in_file);
     let mut bytes = Vec::new();
+    let mut read = from;
     if in_file > 0 {
         let file = match files.open(&path, OpenMode::Read) {
             Err(error) if error.is_not_found() => {
@@ -228,8 +235,9 @@ pub(super) fn read_stream(
             }
             opened => opened?,
         };
-        bytes = file.read_range(0, in_file)?;
+        bytes = file.read_range(from, in_file - from)?;
         let length = file.len()?;
+        read = length.min(from) + bytes.len() as u64;
         // Unless more was written to it meanwhile.
         if slot.extent() == extent
             && let Some(damage) = foreign_bytes(&path, length, extent)
@@ -237,7 +245,6 @@ pub(super) fn read_stream(
             return Err(damage.into());
         }
     }
-    let read = bytes.len() as u64;
     if read != in_file {
         let reason = format!(
             "the stream ends here, but the journal has written {in_file} bytes of it; the journal can restore it"
@@ -245,20 +252,34 @@ pub(super) fn read_stream(
         return Err(Damage::new(path, read, reason).into());
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
-        let offset = error.utf8_error().valid_up_to() as u64;
+        let offset = from + error.utf8_error().valid_up_to() as u64;
         let reason = "the stream is not UTF-8 text from here on; the journal can restore it";
         Damage::new(&path, offset, reason)
     })?;
     for append in &unwritten {
         append.push_text(&mut text);
     }
-    let mut actual = Extent::default();
-    actual.push_text(&text);
-    if actual != extent {
-        let reason = "the events of the stream are not those that the journal wrote; the journal can restore them";
-        return Err(Damage::new(path, 0, reason).into());
+    let text = behind(text, start.bytes - from);
+    let mut actual = start;
+    // What a snapshot says of the stream may be anything.
+    if start.lines <= extent.lines {
+        actual.push_text(&text);
     }
-    Ok(StoredLines { text, path })
+    if actual != extent {
+        let reason = "the events of the stream from here on are not those that the journal wrote; the journal can restore them";
+        return Err(Damage::new(path, start.bytes, reason).into());
+    }
+    let lines = StoredLines { text, path };
+    Ok(StreamTail { lines, end: extent })
+}
+
+/// The text without its first bytes; empty if there are not so many.
+fn behind(text: String, count: u64) -> String {
+    match usize::try_from(count) {
+        Ok(0) => text,
+        Ok(count) => text.get(count..).unwrap_or_default().to_owned(),
+        Err(_) => String::new(),
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
