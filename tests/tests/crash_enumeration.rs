@@ -11,19 +11,21 @@
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use eventfold_es::disk::{Recording, RecordingDisk, SplitMix64};
+use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
-use eventfold_es_tests::crash::{Campaign, Check, Client, open_on, scratch};
+use eventfold_es_tests::crash::{Campaign, Check, Client, builder, open_on, scratch};
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 5] = [
+const ROUND: [(Workload, usize, (usize, usize)); 6] = [
     (Workload::Commands, 500, (6, 25)),
     (Workload::HotAggregate, 400, (6, 25)),
     (Workload::ProcessManagers, 1000, (10, 25)),
     (Workload::Reopened, 800, (8, 25)),
     (Workload::OddIds, 300, (4, 25)),
+    (Workload::Snapshots, 800, (8, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +40,8 @@ enum Workload {
     Reopened,
     /// Streams whose directories are not named like them.
     OddIds,
+    /// Aggregates that are saved every other event, evicted and loaded again, with a checkpoint in the middle.
+    Snapshots,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -83,7 +87,7 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
-            Self::ProcessManagers | Self::Reopened => Check::PROCESS_MANAGERS,
+            Self::ProcessManagers | Self::Reopened | Self::Snapshots => Check::PROCESS_MANAGERS,
             Self::Commands | Self::HotAggregate | Self::OddIds => Check::AGGREGATES,
         }
     }
@@ -104,6 +108,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::ProcessManagers => runtime.block_on(process_managers(&disk, &store, random)),
         Workload::Reopened => runtime.block_on(reopened(&disk, &store, random)),
         Workload::OddIds => runtime.block_on(odd_ids(&disk, &store)),
+        Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()
@@ -209,4 +214,31 @@ async fn odd_ids(disk: &RecordingDisk, path: &Path) {
     }
     drop(client);
     store.close().await.expect("the disk works");
+}
+
+async fn snapshots(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for _ in 0..2 {
+        let store = builder(path, Arc::new(disk.clone()), true)
+            .snapshot_every(2)
+            .idle_timeout(Duration::from_millis(2))
+            .open()
+            .await
+            .expect("the store opens");
+        let client = Client::recorded(&store, disk);
+        for _ in 0..5 {
+            tag += 1;
+            let id = ["a", "b"][random.below(2)];
+            let put = client.put(id, tag, 1 + random.below(3) as u32);
+            put.await.expect("the disk works");
+            // Now and then long enough for all to be evicted.
+            let pause = Duration::from_millis([0, 1, 10][random.below(3)]);
+            tokio::time::sleep(pause).await;
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+    let is_snapshot = |op: &DiskOp| matches!(op, DiskOp::Rename { to, .. } if to.ends_with("views/state.snapshot.json"));
+    let taken = disk.ops().iter().filter(|op| is_snapshot(op)).count();
+    assert!(taken >= 5, "{taken} snapshots are too few to say anything");
 }
