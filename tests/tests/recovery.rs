@@ -222,7 +222,7 @@ async fn a_stream_file_that_was_cut_is_completed_or_reported() {
 /// Opening reports the stream, reading it fails, and the others are not affected.
 async fn assert_stream_damaged(copy: &Fixture, id: &str) -> Damage {
     let store = open(&copy.store()).await.unwrap();
-    let file = copy.file(&format!("streams/ledger/{id}/app.jsonl"));
+    let file = copy.file(format!("streams/ledger/{id}/app.jsonl"));
     let [reported] = &store.recovery().damaged_streams[..] else {
         panic!("{:?}", store.recovery());
     };
