@@ -122,7 +122,7 @@
 //! - An instance id has up to 512 bytes and no control characters; a [stored name](names) up to 100 bytes.
 //! - Every event is on disk twice: in the journal, which is the truth, and in its stream, which is readable on its own.
 //! - A process manager's state is stored whole with each commit of its reactions; the list of streams is held in memory.
-//! - Files only grow: rotation into archives and snapshots of aggregates are not there yet.
+//! - Nothing is ever deleted: what is old is compressed, in archives that eventfold reads.
 //!
 //! # Directories of eventfold-es 0.2.0
 //!

@@ -11,7 +11,7 @@ mod testing;
 use std::io;
 use std::path::Path;
 
-use atomic::replace_file;
+use atomic::{replace_file, replace_file_without_sync};
 pub use files::FileError;
 pub(crate) use files::{FileHandle, FileSystemHandle, Files};
 pub(crate) use sealed::{SealError, SealedFile};

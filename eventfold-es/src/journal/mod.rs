@@ -9,6 +9,7 @@ pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
 mod saved_projection;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
+pub(crate) use snapshot::Snapshot;
 
 pub(crate) use saved_projection::SavedProjection;
 
@@ -38,6 +40,21 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
+
+    /// The durable events of a stream behind its beginning `start`, oldest first, and where it ends; an error also if it does
+    /// not begin like that. Blocks.
+    fn read_stream_behind(
+        &self,
+        stream: &StreamId,
+        start: Extent,
+    ) -> Result<StreamTail, JournalError>;
+
+    /// The snapshot of a stream that was saved last, if there is one that can be read. Blocks.
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot>;
+
+    /// Replaces the snapshot of a stream; nothing is written any more when [`closed`](Self::closed) completes. It may be lost
+    /// again. Blocks.
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError>;
 
     /// The next commits with events behind the cursor, up to about a megabyte, and moves the cursor behind them; empty when
     /// all that is durable was read. Blocks only if the commits are no longer in memory.
@@ -226,6 +243,14 @@ pub(crate) struct StoredLines {
     pub(crate) text: String,
     /// Names the place of the text in errors.
     pub(crate) path: PathBuf,
+}
+
+/// The last events of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamTail {
+    pub(crate) lines: StoredLines,
+    /// The whole stream, up to the last of these lines.
+    pub(crate) end: Extent,
 }
 
 /// A place in the order of events, behind which to read on.

@@ -11,14 +11,18 @@ use known::{Known, Marks};
 
 use super::encode::EncodedEvent;
 use super::guarded::guard;
+use super::snapshots::{CellSnapshots, Save};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{CommitError, KeyedLines, Outcome, ProposedAppend, StoredLines, StreamId};
+use crate::journal::{
+    CommitError, Extent, KeyedLines, Outcome, ProposedAppend, StreamId, StreamTail,
+};
 
 /// A live aggregate.
 pub(crate) struct Cell<A: Aggregate> {
     stream: StreamId,
+    snapshots: CellSnapshots,
     body: Mutex<CellBody<A>>,
 }
 
@@ -26,7 +30,8 @@ struct CellBody<A: Aggregate> {
     /// Set under the lock when the cell leaves the map: whoever waited for the lock looks the aggregate up again.
     is_evicted: bool,
     durable: A,
-    durable_version: u64,
+    /// What of the stream the durable state has seen.
+    durable_extent: Extent,
     /// The durable state with the pending events; rebuilt from them when missing.
     speculative: Option<A>,
     /// The version of the speculative state.
@@ -40,8 +45,38 @@ struct CellBody<A: Aggregate> {
 
 struct Pending<A: Aggregate> {
     outcome: Arc<Outcome>,
+    /// Which append of the commit it is.
+    append: usize,
     events: Vec<A::DomainEvent>,
     marks: Marks,
+}
+
+impl<A: Aggregate> Pending<A> {
+    /// Where the stream ends with it, once it is durable.
+    fn end(&self) -> Option<Extent> {
+        let receipt = self.outcome.get()?.as_ref().ok()?;
+        receipt.ends.get(self.append).copied()
+    }
+}
+
+/// Where in a commit the events of one stream are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PartOfCommit {
+    /// Which append they are.
+    pub(crate) append: usize,
+    /// How many events of other streams stand before them.
+    pub(crate) before: u64,
+}
+
+/// What became of a cell that may be idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// It stays.
+    Kept,
+    /// It can go when its state is saved.
+    Unsaved,
+    /// It is marked.
+    Evicted,
 }
 
 /// What a command came to.
@@ -54,15 +89,20 @@ pub(crate) struct Decided<E> {
 
 impl<A: Aggregate> Cell<A> {
     /// The cell of a stream without events.
-    pub(super) fn new(stream: StreamId) -> Self {
-        Self::with_state(stream, A::default(), 0)
+    pub(super) fn new(stream: StreamId, snapshots: CellSnapshots) -> Self {
+        Self::with_state(stream, A::default(), Extent::default(), snapshots)
     }
 
-    /// Folds the stored events of a stream.
-    pub(super) fn load(stream: StreamId, stored: &StoredLines) -> Result<Self, StoreError> {
-        let mut state = A::default();
-        let mut version = 0;
-        for line in stored.text.lines() {
+    /// Folds the events of a stream behind those that the state has seen.
+    pub(super) fn load(
+        stream: StreamId,
+        mut state: A,
+        seen: Extent,
+        tail: &StreamTail,
+        snapshots: CellSnapshots,
+    ) -> Result<Self, StoreError> {
+        let mut version = seen.lines;
+        for line in tail.lines.text.lines() {
             version += 1;
             let event = decode::<A>(&stream, version, line)?;
             state = guard(
@@ -70,18 +110,24 @@ impl<A: Aggregate> Cell<A> {
                 || state.apply(&event),
             )?;
         }
-        Ok(Self::with_state(stream, state, version))
+        Ok(Self::with_state(stream, state, tail.end, snapshots))
     }
 
-    fn with_state(stream: StreamId, durable: A, version: u64) -> Self {
+    fn with_state(
+        stream: StreamId,
+        durable: A,
+        durable_extent: Extent,
+        snapshots: CellSnapshots,
+    ) -> Self {
         Self {
             stream,
+            snapshots,
             body: Mutex::new(CellBody {
                 is_evicted: false,
                 durable,
-                durable_version: version,
+                durable_extent,
                 speculative: None,
-                version,
+                version: durable_extent.lines,
                 pending: VecDeque::new(),
                 known: None,
                 last_used: Instant::now(),
@@ -95,32 +141,56 @@ impl<A: Aggregate> Cell<A> {
         let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         LockedCell {
             stream: &self.stream,
+            snapshots: &self.snapshots,
             body,
             staged: Vec::new(),
             staged_keys: Vec::new(),
         }
     }
 
-    /// Marks the cell as evicted if it was idle for `timeout` and nothing of it is pending; drops the second copy of the
-    /// state if it was idle for a moment.
-    pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> bool {
+    /// Marks the cell as evicted if it was idle for `timeout`, nothing of it is pending and its state is saved; drops the
+    /// second copy of the state if it was idle for a moment.
+    pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> Idle {
         let Ok(mut body) = self.body.try_lock() else {
-            return false;
+            return Idle::Kept;
         };
+        if body.is_evicted {
+            return Idle::Evicted;
+        }
         let idle = now.saturating_duration_since(body.last_used);
         let is_settled = body
             .pending
             .iter()
             .all(|pending| pending.outcome.is_durable());
         if !is_settled {
-            return false;
+            return Idle::Kept;
         }
         if idle >= timeout {
+            if self.snapshots.is_unsaved(body.version) {
+                return Idle::Unsaved;
+            }
             body.is_evicted = true;
-        } else if body.pending.is_empty() && idle >= SECOND_COPY_IDLE {
+            return Idle::Evicted;
+        }
+        if body.pending.is_empty() && idle >= SECOND_COPY_IDLE {
             body.speculative = None;
         }
-        body.is_evicted
+        Idle::Kept
+    }
+
+    /// What saves the state, if that is all that keeps the cell from being evicted.
+    pub(super) fn save_before_eviction(&self, now: Instant, timeout: Duration) -> Option<Save> {
+        if self.evict_if_idle(now, timeout) != Idle::Unsaved {
+            return None;
+        }
+        let mut locked = self.lock();
+        locked.settle().ok()?;
+        let body = &*locked.body;
+        if body.is_evicted || !body.pending.is_empty() {
+            return None;
+        }
+        self.snapshots
+            .begin(&self.stream, &body.durable, body.durable_extent)
     }
 }
 
@@ -151,6 +221,7 @@ pub(super) fn decode<A: Aggregate>(
 /// A locked cell: commands are decided and staged here, then handed over together.
 pub(crate) struct LockedCell<'a, A: Aggregate> {
     stream: &'a StreamId,
+    snapshots: &'a CellSnapshots,
     body: MutexGuard<'a, CellBody<A>>,
     /// Decided and folded, but not handed over.
     staged: Vec<EncodedEvent<A::DomainEvent>>,
@@ -166,11 +237,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
     /// Takes what became durable into the durable state, and discards what a failure undid.
     pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
         let body = &mut *self.body;
-        while let Some(pending) = body
-            .pending
-            .pop_front_if(|pending| pending.outcome.is_durable())
+        while let Some(end) = body.pending.front().and_then(Pending::end)
+            && let Some(pending) = body.pending.pop_front()
         {
-            let count = pending.events.len() as u64;
             let durable = std::mem::take(&mut body.durable);
             let folded = guard(
                 || format!("the fold of `{}`", A::AGGREGATE_TYPE),
@@ -187,9 +256,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     if let (Some(known), Some(Ok(receipt))) =
                         (&mut body.known, pending.outcome.get())
                     {
-                        known.add(pending.marks, receipt, body.durable_version + 1);
+                        known.add(pending.marks, receipt, body.durable_extent.lines + 1);
                     }
-                    body.durable_version += count;
+                    body.durable_extent = end;
                 }
                 Err(error) => {
                     // The durable copy is lost; the stream is not.
@@ -214,12 +283,16 @@ impl<A: Aggregate> LockedCell<'_, A> {
             // What the stream holds is to be read again then.
             body.is_evicted |= is_stale;
             body.speculative = None;
-            body.version = body.durable_version
+            body.version = body.durable_extent.lines
                 + body
                     .pending
                     .iter()
                     .map(|pending| pending.events.len() as u64)
                     .sum::<u64>();
+        }
+        if !body.is_evicted {
+            self.snapshots
+                .save_if_due(self.stream, &body.durable, body.durable_extent);
         }
         Ok(())
     }
@@ -343,17 +416,18 @@ impl<A: Aggregate> LockedCell<'_, A> {
         })
     }
 
-    /// Notes that what was staged is in the commit with this outcome, behind `before` events of other streams.
-    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>, before: u64) {
+    /// Notes that what was staged is in the commit with this outcome, and where in it.
+    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit) {
         let staged = self.staged.drain(..);
         let (events, ids): (Vec<_>, Vec<_>) =
             staged.map(|staged| (staged.event, staged.id)).unzip();
         if !events.is_empty() {
             self.body.pending.push_back(Pending {
                 outcome: Arc::clone(outcome),
+                append: part.append,
                 events,
                 marks: Marks {
-                    before,
+                    before: part.before,
                     event_ids: ids.into_iter().flatten().collect(),
                     keyed: std::mem::take(&mut self.staged_keys),
                 },

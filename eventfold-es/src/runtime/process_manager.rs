@@ -12,7 +12,7 @@ use super::guarded::guard;
 use super::reactions::DurableReaction;
 use super::routes::Stage;
 use super::saved_state::encode_state;
-use super::staging::{Letter, Targets, events_before, load_targets};
+use super::staging::{Letter, Targets, load_targets, parts_of};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
@@ -401,7 +401,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .iter()
             .filter_map(|stream| locked.get(stream)?.as_ref().ok()?.proposed())
             .collect();
-        let before = events_before(&appends);
+        let parts = parts_of(&appends);
         let aggregate_types: Vec<_> = appends
             .iter()
             .map(|append| Arc::clone(&append.stream.aggregate_type))
@@ -437,8 +437,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             },
         );
         for (stream, cell) in locked {
-            if let (Ok(mut cell), Some(before)) = (cell, before.get(stream)) {
-                cell.handed_over(&outcome, *before);
+            if let (Ok(mut cell), Some(part)) = (cell, parts.get(stream)) {
+                cell.handed_over(&outcome, *part);
             }
         }
         (HandOver::Done(outcome), letters)

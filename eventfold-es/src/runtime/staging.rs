@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::{Cell, LockedCell, Needs};
+use super::cell::{Cell, LockedCell, Needs, PartOfCommit};
 use super::cells::AggregateCells;
 use super::types::{AggregateTypes, check_id, check_idempotency_key};
 use crate::command::CommandContext;
@@ -74,7 +74,7 @@ pub(super) trait LockedTarget {
 
     fn proposed(&self) -> Option<ProposedAppend>;
 
-    fn handed_over(&mut self, outcome: &Arc<Outcome>, before: u64);
+    fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit);
 }
 
 pub(super) fn stage<A: DispatchTarget>(
@@ -187,20 +187,20 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         LockedCell::proposed(self)
     }
 
-    fn handed_over(&mut self, outcome: &Arc<Outcome>, before: u64) {
-        LockedCell::handed_over(self, outcome, before);
+    fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit) {
+        LockedCell::handed_over(self, outcome, part);
     }
 }
 
-/// How many events of a commit stand before those of each stream.
-pub(super) fn events_before(appends: &[ProposedAppend]) -> HashMap<StreamId, u64> {
+/// Where the events of each stream are in a commit.
+pub(super) fn parts_of(appends: &[ProposedAppend]) -> HashMap<StreamId, PartOfCommit> {
     let mut before = 0;
-    let mut streams = HashMap::with_capacity(appends.len());
-    for append in appends {
-        streams.insert(append.stream.clone(), before);
-        before += append.lines.len() as u64;
+    let mut parts = HashMap::with_capacity(appends.len());
+    for (append, proposed) in appends.iter().enumerate() {
+        parts.insert(proposed.stream.clone(), PartOfCommit { append, before });
+        before += proposed.lines.len() as u64;
     }
-    streams
+    parts
 }
 
 /// What became of one envelope before it was decided.

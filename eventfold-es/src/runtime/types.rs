@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::cells::{AggregateCells, Sweep};
+use super::guarded::blocking;
+use super::snapshots::SnapshotPolicy;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::StoreError;
@@ -50,6 +52,7 @@ fn check_text(text: &str) -> Result<(), &'static str> {
 
 pub(crate) struct AggregateTypes {
     journal: Arc<dyn Journal>,
+    snapshots: SnapshotPolicy,
     known: Mutex<HashMap<&'static str, Known>>,
 }
 
@@ -61,9 +64,10 @@ struct Known {
 }
 
 impl AggregateTypes {
-    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
+    pub(crate) fn new(journal: Arc<dyn Journal>, snapshots: SnapshotPolicy) -> Self {
         Self {
             journal,
+            snapshots,
             known: Mutex::default(),
         }
     }
@@ -93,7 +97,10 @@ impl AggregateTypes {
         let known = match known.entry(A::AGGREGATE_TYPE) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let cells = Arc::new(AggregateCells::<A>::new(Arc::clone(&self.journal)));
+                let cells = Arc::new(AggregateCells::<A>::new(
+                    Arc::clone(&self.journal),
+                    self.snapshots.clone(),
+                ));
                 entry.insert(Known {
                     type_id: TypeId::of::<A>(),
                     type_name: type_name::<A>(),
@@ -110,15 +117,25 @@ impl AggregateTypes {
             .map_err(|_| invalid("its cells have another type".to_owned()))
     }
 
-    /// Evicts the aggregates that were idle for `timeout`.
-    pub(crate) fn sweep(&self, timeout: Duration) {
+    /// Evicts the aggregates that were idle for `timeout`, those that are to be saved before one after the other.
+    pub(crate) async fn sweep(&self, timeout: Duration) {
         let sweeps: Vec<_> = self
             .known()
             .values()
             .map(|known| Arc::clone(&known.sweep))
             .collect();
         for sweep in sweeps {
-            sweep.sweep(timeout);
+            for id in sweep.evict(timeout) {
+                let sweep = Arc::clone(&sweep);
+                let what = || "evicting an aggregate".to_owned();
+                let evicted = blocking(what, move || {
+                    sweep.save_and_evict(&id, timeout);
+                    Ok(())
+                });
+                if let Err(error) = evicted.await {
+                    tracing::warn!(%error, "an idle aggregate stays in memory");
+                }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
-    AggregateCells, Decided, LockedCell, Needs, Reactions, Repeated, WaitGuard,
+    AggregateCells, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
     check_idempotency_key, recall,
 };
 
@@ -222,7 +222,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                     on_durable,
                 },
             );
-            locked.handed_over(&outcome, 0);
+            locked.handed_over(&outcome, PartOfCommit::default());
             Ok(Decision::Committed { outcome, decided })
         })
         .await

@@ -4,7 +4,7 @@ use super::AggregateStore;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
-use crate::runtime::{EncodedEvent, Needs, Place};
+use crate::runtime::{EncodedEvent, Needs, PartOfCommit, Place};
 
 /// What [`AggregateStore::inject_event`] does beside storing the event.
 ///
@@ -69,7 +69,7 @@ impl AggregateStore {
                                 ..ProposedCommit::default()
                             },
                         );
-                        locked.handed_over(&outcome, 0);
+                        locked.handed_over(&outcome, PartOfCommit::default());
                         Ok(Some(outcome))
                     }
                 }

@@ -79,6 +79,11 @@ impl Layout {
             .join("archive.jsonl.zst")
     }
 
+    pub(crate) fn snapshot(&self, aggregate_type: &str, directory: &str) -> PathBuf {
+        self.stream(aggregate_type, directory)
+            .join("views/state.snapshot.json")
+    }
+
     pub(crate) fn process_managers(&self) -> PathBuf {
         self.base.join("process_managers")
     }

@@ -18,6 +18,7 @@ mod recovery;
 mod redo;
 mod registry;
 mod scan;
+mod snapshots;
 mod stream_archive;
 mod stream_reader;
 mod streams;
@@ -42,13 +43,15 @@ use queue::Queue;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
 use recovery::{Recovered, recover};
+use snapshots::{ClosesSnapshots, SnapshotFiles};
 use stream_reader::read_stream;
-use streams::{StreamTable, lock};
+use streams::{StreamSlot, StreamTable, lock};
 use writer::Writer;
 
 use super::{
     AdoptedProcessManager, Cursor, Damage, Durability, Extent, Journal, JournalError, Outcome,
-    Progress, ProposedCommit, RecordedCommit, StoredLines, StreamId, Verified,
+    Progress, ProposedCommit, RecordedCommit, Snapshot, StoredLines, StreamId, StreamTail,
+    Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -70,6 +73,7 @@ pub(crate) struct LocalJournal {
     table: Arc<StreamTable>,
     history: Arc<History>,
     backlog: Arc<Backlog>,
+    snapshots: Arc<SnapshotFiles>,
     jobs: Sender<Job>,
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
@@ -190,8 +194,12 @@ impl LocalJournal {
         };
         let last_jobs = jobs.clone();
         let last_backlog = Arc::clone(&backlog);
+        let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
+        let last_snapshots = ClosesSnapshots(Arc::clone(&snapshots));
         spawn("eventfold-es-journal", &layout, move || {
             let (guard, lock) = (guard, lock);
+            // The first to be dropped, also when the thread panics.
+            let snapshots = last_snapshots;
             writer.run();
             last_backlog.close();
             // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
@@ -201,6 +209,7 @@ impl LocalJournal {
             if last_jobs.send(close).is_ok() && derived_thread.join().is_err() {
                 tracing::error!("the thread that writes the stream files panicked");
             }
+            drop(snapshots);
             drop((guard, lock));
             closed_sender.send_replace(true);
         })?;
@@ -211,6 +220,7 @@ impl LocalJournal {
             table,
             history,
             backlog,
+            snapshots,
             jobs,
             progress: Mutex::new(progress),
             log,
@@ -251,6 +261,14 @@ impl Drop for PoisonGuard {
     }
 }
 
+impl LocalJournal {
+    /// The slot of a stream with at least one durable event.
+    fn listed(&self, stream: &StreamId) -> Option<Arc<StreamSlot>> {
+        let slot = self.table.slot(stream);
+        slot.filter(|_| self.table.contains(stream))
+    }
+}
+
 impl Drop for LocalJournal {
     fn drop(&mut self) {
         self.queue.close();
@@ -267,17 +285,34 @@ impl Journal for LocalJournal {
     }
 
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
+        self.read_stream_behind(stream, Extent::default())
+            .map(|tail| tail.lines)
+    }
+
+    fn read_stream_behind(
+        &self,
+        stream: &StreamId,
+        start: Extent,
+    ) -> Result<StreamTail, JournalError> {
         if let Some(damage) = self.table.quarantined(stream) {
             return Err(damage.into());
         }
-        match self
-            .table
-            .slot(stream)
-            .filter(|_| self.table.contains(stream))
-        {
-            Some(slot) => read_stream(&self.files, &self.layout, &slot),
-            None => Ok(StoredLines::default()),
+        match self.listed(stream) {
+            Some(slot) => read_stream(&self.files, &self.layout, &slot, start),
+            None => Ok(StreamTail::default()),
         }
+    }
+
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.snapshots.load(&*self.listed(stream)?)
+    }
+
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {
+        if let Some(slot) = self.listed(stream) {
+            self.make_durable()?;
+            self.snapshots.save(&slot, snapshot)?;
+        }
+        Ok(())
     }
 
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {

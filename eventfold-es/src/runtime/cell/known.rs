@@ -291,10 +291,10 @@ impl<A: Aggregate> LockedCell<'_, A> {
         }
         let CellBody {
             pending,
-            durable_version,
+            durable_extent,
             ..
         } = &*self.body;
-        let mut first_version = durable_version + 1;
+        let mut first_version = durable_extent.lines + 1;
         for pending in pending {
             let group = pending.marks.keyed.iter().find(|group| &*group.key == key);
             if let Some(group) = group {
