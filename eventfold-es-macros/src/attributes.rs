@@ -32,6 +32,7 @@ pub(crate) enum Key {
     Command,
     Event,
     Error,
+    SnapshotVersion,
     Subscribes,
     Dispatches,
     Envelope,
@@ -45,6 +46,7 @@ impl Key {
             Self::Command => "command",
             Self::Event => "event",
             Self::Error => "error",
+            Self::SnapshotVersion => "snapshot_version",
             Self::Subscribes => "subscribes",
             Self::Dispatches => "dispatches",
             Self::Envelope => "envelope",
@@ -59,6 +61,7 @@ impl Key {
             Self::Command => "command = OrderCommand",
             Self::Event => "event = OrderEvent",
             Self::Error => "error = OrderError",
+            Self::SnapshotVersion => "snapshot_version = 2",
             Self::Subscribes => "subscribes = [Order]",
             Self::Dispatches => "dispatches = [Inventory]",
             Self::Envelope => "envelope = SagaCommand",
@@ -92,6 +95,7 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Type>,
     pub(crate) event: Option<Type>,
     pub(crate) error: Option<Type>,
+    pub(crate) snapshot_version: Option<Expr>,
     pub(crate) subscribes: Option<List>,
     pub(crate) dispatches: Option<List>,
     pub(crate) envelope: Option<Ident>,
@@ -188,6 +192,9 @@ impl Arguments {
             Key::Command => self.command = Some(parse_type(key, input, diagnostics)?),
             Key::Event => self.event = Some(parse_type(key, input, diagnostics)?),
             Key::Error => self.error = Some(parse_type(key, input, diagnostics)?),
+            Key::SnapshotVersion => {
+                self.snapshot_version = Some(parse_version(input, diagnostics)?);
+            }
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
             Key::Envelope => {
@@ -256,11 +263,21 @@ impl Grammar {
     }
 }
 
-fn parse_name(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<StoredName, Reported> {
-    let mut value: Expr = parse_as(Key::Name, "a string", input, diagnostics)?;
+fn parse_expression(
+    key: Key,
+    what: &str,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Expr, Reported> {
+    let mut value: Expr = parse_as(key, what, input, diagnostics)?;
     while let Expr::Group(group) = value {
         value = *group.expr;
     }
+    Ok(value)
+}
+
+fn parse_name(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<StoredName, Reported> {
+    let value = parse_expression(Key::Name, "a string", input, diagnostics)?;
     match value {
         Expr::Lit(ExprLit {
             lit: Lit::Str(literal),
@@ -272,6 +289,24 @@ fn parse_name(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Store
             Err(Reported)
         }
     }
+}
+
+/// A number, or a constant, which the compiler checks.
+fn parse_version(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Expr, Reported> {
+    let value = parse_expression(Key::SnapshotVersion, "a whole number", input, diagnostics)?;
+    let is_version = match &value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(literal),
+            ..
+        }) => literal.base10_parse::<u32>().is_ok(),
+        Expr::Path(_) | Expr::Macro(_) => true,
+        _ => false,
+    };
+    if is_version {
+        return Ok(value);
+    }
+    diagnostics.error(value, "`snapshot_version` takes a whole number of up to 32 bits, or the path of a `u32` constant: write `snapshot_version = 2`");
+    Err(Reported)
 }
 
 fn parse_type(

@@ -36,6 +36,7 @@ use proc_macro::TokenStream;
 /// | `command` | type | `OrderCommand` | what is asked of it; a type of this crate |
 /// | `event` | type | `OrderEvent` | what happened to it; derives `DomainEvent` |
 /// | `error` | type | `OrderError` | why a command is rejected; an `std::error::Error` |
+/// | `snapshot_version` | whole number, or path of a `u32` constant | `0` | raise it when the fold or the meaning of the state changes: states that were saved before are then not used |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///
 /// The name is persisted. A type that is renamed keeps its data only if the old name is pinned with `name = ".."`.

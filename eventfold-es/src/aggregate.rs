@@ -15,6 +15,10 @@ use crate::event::DomainEvent;
 /// - [`handle`](Aggregate::handle) decides: it reads the state, changes nothing, does no I/O, and returns the events that
 ///   the command causes (none is a valid answer) or a rejection.
 /// - [`apply`](Aggregate::apply) is total and deterministic: the same events give the same state on every machine.
+/// - The state survives serde: what `Deserialize` makes of what `Serialize` wrote is the same state. A field under
+///   `#[serde(skip)]` is its default again after a snapshot; a state that does not serialize or does not read back is not
+///   saved, and its stream is folded from the first event each time.
+/// - Whoever changes `apply` raises [`SNAPSHOT_VERSION`](Aggregate::SNAPSHOT_VERSION).
 ///
 /// A panic in either fails that command only; the store discards the state it was computing and goes on.
 ///
@@ -59,6 +63,14 @@ pub trait Aggregate:
     ///
     /// It is persisted: changing it is a data change. See [`crate::names`] for what can be stored.
     const AGGREGATE_TYPE: &'static str;
+
+    /// The version of the saved states of this aggregate. Default: 0.
+    ///
+    /// The store saves states now and then ([snapshots](crate::store::AggregateStoreBuilder::snapshot_every)) and goes on
+    /// from there instead of folding a stream from its first event. Raise it when [`apply`](Aggregate::apply) or the meaning
+    /// of a field changes: a state that was saved under another version is not used, and the stream is folded anew. What no
+    /// longer deserializes is not used either, whatever its version.
+    const SNAPSHOT_VERSION: u32 = 0;
 
     /// The commands this aggregate decides.
     type Command: Send + 'static;

@@ -43,6 +43,10 @@ pub struct CommandContext {
     /// The device that issued the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_device: Option<String>,
+    /// The key under which the command is executed at most once; see
+    /// [`with_idempotency_key`](CommandContext::with_idempotency_key).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
 }
 
 impl CommandContext {
@@ -71,6 +75,61 @@ impl CommandContext {
     #[must_use]
     pub fn with_source_device(mut self, device: impl Into<String>) -> Self {
         self.source_device = Some(device.into());
+        self
+    }
+
+    /// Sets the key under which the aggregate executes the command at most once: a retry with the same key answers as the first
+    /// one did, with the same events, version and position, and does nothing.
+    ///
+    /// - What counts is the key, not the command: a retry does not look at the command at all.
+    /// - A key belongs to one aggregate. Under the same key, another aggregate executes a command of its own.
+    /// - It is stored with the events, and counts for ever: after a restart, an eviction, or a crash.
+    /// - Only commands that stored events are remembered. One that was rejected, or had nothing to do, or could not be stored,
+    ///   is decided afresh. While the first one is on its way, a retry waits for it and shares its outcome.
+    /// - A process manager may set it too: a command that its target knows already counts as dispatched.
+    ///
+    /// The first command with a key on an aggregate that is not in memory reads the events of the aggregate once; from then on
+    /// its keys are held in memory, until it is evicted.
+    ///
+    /// A key has 1 to 512 bytes and no control characters; anything else is refused with
+    /// [`StoreError::InvalidIdempotencyKey`](crate::StoreError::InvalidIdempotencyKey) when the command is executed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # use eventfold_es::AggregateStore;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum AccountCommand { Deposit(u64) }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum AccountEvent { Deposited(u64) }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Account { balance: u64 }
+    /// # impl Decider for Account {
+    /// #     fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, std::convert::Infallible> {
+    /// #         let AccountCommand::Deposit(amount) = command;
+    /// #         Ok(vec![AccountEvent::Deposited(amount)])
+    /// #     }
+    /// #     fn evolve(&mut self, event: &AccountEvent) { let AccountEvent::Deposited(amount) = event; self.balance += amount; }
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = AggregateStore::open(directory.path()).await?;
+    /// let account = store.get::<Account>("alice").await?;
+    /// let payment = CommandContext::default().with_idempotency_key("payment-4711");
+    /// let first = account.execute(AccountCommand::Deposit(10), payment.clone()).await?;
+    /// let again = account.execute(AccountCommand::Deposit(10), payment).await?;
+    /// assert_eq!(again, first);
+    /// assert_eq!(account.state().await?.balance, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
         self
     }
 }

@@ -22,14 +22,26 @@ pub enum OpenError {
         /// Who holds it, as the lock file says: `process` and its number.
         holder: String,
     },
-    /// The directory holds streams but no journal, as one written by eventfold-es 0.2.0 does.
+    /// The directory holds checkpoints of this version, but no journal that they follow.
     #[error(
-        "{} holds streams but no journal: it was written by eventfold-es 0.2.0, whose directories this version does not adopt \
-         yet. Nothing was changed; open it with 0.2.0, or use another directory", path.display()
+        "the journal of {} is missing, but there are checkpoints that follow one. Nothing was changed; restore the whole directory \
+         from a copy", path.display()
     )]
     NoJournal {
         /// The base directory.
         path: PathBuf,
+    },
+    /// A process manager that eventfold-es 0.2.0 ran, and that cannot go on where 0.2.0 left it.
+    #[error(
+        "the process manager `{name}` cannot go on where eventfold-es 0.2.0 left it, and would send its commands again: {damage}. \
+         Remove that file to let it start from the first event, or open a copy of the directory that 0.2.0 left, with a checkpoint \
+         that is whole"
+    )]
+    ProcessManagerCheckpoint {
+        /// Its stored name.
+        name: String,
+        /// What is wrong with its checkpoint.
+        damage: Damage,
     },
     /// Stored bytes are not what was written. Recovery never guesses.
     #[error("the store cannot be opened: {0}")]
@@ -98,6 +110,14 @@ pub enum StoreError {
         aggregate_type: String,
         /// The id, cut to 64 characters.
         id: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An idempotency key that is empty, longer than 512 bytes, or has control characters; nothing was written.
+    #[error("the idempotency key {key:?} cannot be used: {reason}")]
+    InvalidIdempotencyKey {
+        /// The key, cut to 64 characters.
+        key: String,
         /// What is wrong with it.
         reason: &'static str,
     },

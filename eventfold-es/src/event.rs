@@ -6,6 +6,8 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::finite;
+
 /// The events of one aggregate: an enum stored by serde with `#[serde(tag = "type", content = "data")]`.
 ///
 /// `#[derive(DomainEvent)]` implements it from the enum's serde attributes. The stored type names are persisted: renaming a
@@ -42,7 +44,8 @@ pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     ///
     /// # Errors
     ///
-    /// [`EventError::Unstorable`] if serde refuses the value, or its output is not `{type, data}` with the type name
+    /// [`EventError::Unstorable`] if serde refuses the value, a number in it is none in JSON (NaN, an infinity, an integer
+    /// beyond 64 bits), or its output is not `{type, data}` with the type name
     /// that [`event_type`](DomainEvent::event_type) announces.
     fn to_event(&self) -> Result<Event, EventError> {
         encode(self)
@@ -134,7 +137,7 @@ fn encode<E: DomainEvent>(event: &E) -> Result<Event, EventError> {
         event_type: announced.to_owned(),
         reason,
     };
-    let value = serde_json::to_value(event).map_err(|error| unstorable(error.to_string()))?;
+    let value = finite::to_value(event).map_err(|error| unstorable(error.to_string()))?;
     let Value::Object(mut fields) = value else {
         return Err(unstorable(
             "it does not serialize to an object; the enum needs `#[serde(tag = \"type\", content = \"data\")]`".to_owned(),

@@ -122,12 +122,20 @@
 //! - An instance id has up to 512 bytes and no control characters; a [stored name](names) up to 100 bytes.
 //! - Every event is on disk twice: in the journal, which is the truth, and in its stream, which is readable on its own.
 //! - A process manager's state is stored whole with each commit of its reactions; the list of streams is held in memory.
-//! - Files only grow: rotation into archives, snapshots of aggregates and the adoption of directories of eventfold-es 0.2.0
-//!   are not there yet.
+//! - Nothing is ever deleted: what is old is compressed, in archives that eventfold reads.
+//!
+//! # Directories of eventfold-es 0.2.0
+//!
+//! The first [`open`](AggregateStoreBuilder::open) of one takes it over, and [reports](RecoveryReport::adoption) what became of
+//! it: its events are the first of the store, and its process managers and projections go on where their checkpoints stand.
+//! Make a copy before; 0.2.0 cannot go on with it.
 //!
 //! The bytes on disk and what recovery does with them are described in `docs/storage.md`.
 
 pub mod aggregate;
+#[cfg(feature = "testing")]
+pub mod clock;
+#[cfg(not(feature = "testing"))]
 mod clock;
 pub mod command;
 mod command_bus;
@@ -140,6 +148,7 @@ mod disk;
 pub mod envelope;
 pub mod error;
 pub mod event;
+mod finite;
 mod journal;
 pub mod names;
 pub mod prelude;
@@ -163,7 +172,9 @@ pub use event::{DomainEvent, EventError, RecordedEvent};
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{DomainEvent, aggregate, process_manager, projection};
 pub use journal::Durability;
-pub use journal::local::{IncompleteBatch, RecoveryReport};
+pub use journal::local::{
+    AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
+};
 pub use process_manager::{
     DispatchesTo, ProcessManager, React, ReactError, Reaction, SubscribesTo, TargetOf,
 };

@@ -1,15 +1,19 @@
-//! A disk on which the journal's syncs wait at a gate, so that a test can look at what is handed over and not yet durable.
+//! A disk with a gate at which the journal's syncs wait, so that a test can look at what is handed over and not yet durable, or
+//! the last steps of replacing a file.
 
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use eventfold_es::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
+use eventfold_es::disk::{
+    DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk,
+};
 
-/// The file system, with a gate before each sync of the journal's file.
+/// The file system, with a gate before each sync of the journal's file, or before each renaming to one name.
 #[derive(Debug, Clone, Default)]
 pub struct GatedDisk {
     gate: Arc<Gate>,
+    renamed: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -43,18 +47,27 @@ impl Gate {
 }
 
 impl GatedDisk {
-    /// Lets no sync of the journal pass.
+    /// A gate before each file gets this name instead.
+    #[must_use]
+    pub fn at_name(name: &'static str) -> Self {
+        Self {
+            gate: Arc::default(),
+            renamed: Some(name),
+        }
+    }
+
+    /// Lets nothing pass.
     pub fn close(&self) {
         self.gate.state().is_closed = true;
     }
 
-    /// Lets every sync of the journal pass.
+    /// Lets everything pass.
     pub fn open(&self) {
         self.gate.state().is_closed = false;
         self.gate.changed.notify_all();
     }
 
-    /// Blocks until a sync of the journal waits.
+    /// Blocks until something waits.
     pub fn wait_for_sync(&self) {
         drop(self.gate.wait_while(|state| state.waiting == 0));
     }
@@ -63,7 +76,7 @@ impl GatedDisk {
 impl Disk for GatedDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let file = SystemDisk.open(path, mode)?;
-        if path.ends_with("meta/journal/app.jsonl") {
+        if self.renamed.is_none() && path.ends_with("meta/journal/app.jsonl") {
             let gate = Arc::clone(&self.gate);
             return Ok(Box::new(GatedFile { file, gate }));
         }
@@ -75,6 +88,9 @@ impl Disk for GatedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.renamed.is_some_and(|name| to.ends_with(name)) {
+            self.gate.pass();
+        }
         SystemDisk.rename(from, to)
     }
 
@@ -92,6 +108,10 @@ impl Disk for GatedDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         SystemDisk.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        SystemDisk.list(path)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -11,20 +11,22 @@
 use std::env;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use eventfold_es::disk::{Recording, RecordingDisk, SplitMix64};
+use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::{Campaign, Check, Client, builder, open_on, scratch};
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 6] = [
-    (Workload::Commands, 500, (6, 25)),
-    (Workload::HotAggregate, 400, (6, 25)),
-    (Workload::ProcessManagers, 1000, (10, 25)),
-    (Workload::Reopened, 800, (8, 25)),
-    (Workload::OddIds, 300, (4, 25)),
-    (Workload::Archive, 800, (12, 25)),
+const ROUND: [(Workload, usize, (usize, usize)); 7] = [
+    (Workload::Commands, 400, (6, 25)),
+    (Workload::HotAggregate, 300, (6, 25)),
+    (Workload::ProcessManagers, 600, (8, 25)),
+    (Workload::Reopened, 500, (6, 25)),
+    (Workload::OddIds, 200, (4, 25)),
+    (Workload::Archive, 600, (10, 25)),
+    (Workload::Snapshots, 500, (6, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,8 @@ enum Workload {
     OddIds,
     /// Journal and streams that are archived again and again.
     Archive,
+    /// Aggregates that are saved every other event, evicted and loaded again, with a checkpoint in the middle.
+    Snapshots,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -86,7 +90,9 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
-            Self::ProcessManagers | Self::Reopened | Self::Archive => Check::PROCESS_MANAGERS,
+            Self::ProcessManagers | Self::Reopened | Self::Archive | Self::Snapshots => {
+                Check::PROCESS_MANAGERS
+            }
             Self::Commands | Self::HotAggregate | Self::OddIds => Check::AGGREGATES,
         }
     }
@@ -108,6 +114,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Reopened => runtime.block_on(reopened(&disk, &store, random)),
         Workload::OddIds => runtime.block_on(odd_ids(&disk, &store)),
         Workload::Archive => runtime.block_on(archive(&disk, &store, random)),
+        Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()
@@ -234,4 +241,31 @@ async fn odd_ids(disk: &RecordingDisk, path: &Path) {
     }
     drop(client);
     store.close().await.expect("the disk works");
+}
+
+async fn snapshots(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for _ in 0..2 {
+        let store = builder(path, Arc::new(disk.clone()), true)
+            .snapshot_every(2)
+            .idle_timeout(Duration::from_millis(2))
+            .open()
+            .await
+            .expect("the store opens");
+        let client = Client::recorded(&store, disk);
+        for _ in 0..5 {
+            tag += 1;
+            let id = ["a", "b"][random.below(2)];
+            let put = client.put(id, tag, 1 + random.below(3) as u32);
+            put.await.expect("the disk works");
+            // Now and then long enough for all to be evicted.
+            let pause = Duration::from_millis([0, 1, 10][random.below(3)]);
+            tokio::time::sleep(pause).await;
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+    let is_snapshot = |op: &DiskOp| matches!(op, DiskOp::Rename { to, .. } if to.ends_with("views/state.snapshot.json"));
+    let taken = disk.ops().iter().filter(|op| is_snapshot(op)).count();
+    assert!(taken >= 5, "{taken} snapshots are too few to say anything");
 }

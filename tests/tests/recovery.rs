@@ -222,7 +222,7 @@ async fn a_stream_file_that_was_cut_is_completed_or_reported() {
 /// Opening reports the stream, reading it fails, and the others are not affected.
 async fn assert_stream_damaged(copy: &Fixture, id: &str) -> Damage {
     let store = open(&copy.store()).await.unwrap();
-    let file = copy.file(&format!("streams/ledger/{id}/app.jsonl"));
+    let file = copy.file(format!("streams/ledger/{id}/app.jsonl"));
     let [reported] = &store.recovery().damaged_streams[..] else {
         panic!("{:?}", store.recovery());
     };
@@ -320,9 +320,12 @@ async fn a_store_that_was_dropped_is_opened_again_at_once() {
 
 /// It used to get a lock file and an empty journal, although the error says that nothing was changed.
 #[tokio::test]
-async fn a_directory_of_0_2_0_is_refused_and_left_untouched() {
+async fn a_store_that_lost_its_journal_is_refused_and_left_untouched() {
     let fixture = Fixture::closed().await;
     fs::remove_dir_all(fixture.file("meta/journal")).unwrap();
+    let before = fixture.image();
+    assert_damaged(&fixture, JOURNAL).await;
+    assert_eq!(fixture.image().first_difference(&before), None);
     for file in ["meta/checkpoint.json", "meta/lock"] {
         fs::remove_file(fixture.file(file)).unwrap();
     }

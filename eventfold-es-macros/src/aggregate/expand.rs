@@ -25,9 +25,13 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         command,
         event,
         error,
+        snapshot_version,
         krate,
         ..
     } = model;
+    let snapshot_version = snapshot_version
+        .as_ref()
+        .map(|version| quote!(const SNAPSHOT_VERSION: u32 = #version;));
     // The bound `Self: Decider` arises here, so a missing `impl Decider` is reported at the type's name.
     let at = Span::call_site().located_at(ident.span());
     let decider = krate.at(at);
@@ -36,6 +40,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         #[automatically_derived]
         impl #krate::Aggregate for #ident {
             const AGGREGATE_TYPE: &'static str = #name;
+            #snapshot_version
             type Command = #command;
             type DomainEvent = #event;
             type Error = #error;

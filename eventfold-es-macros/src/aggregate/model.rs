@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
-use syn::{Generics, Type, parse_quote};
+use syn::{Expr, Generics, Type, parse_quote};
 
 use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
@@ -12,7 +12,14 @@ use crate::{item, names};
 
 const GRAMMAR: Grammar = Grammar {
     macro_name: "aggregate",
-    keys: &[Key::Name, Key::Command, Key::Event, Key::Error, Key::Crate],
+    keys: &[
+        Key::Name,
+        Key::Command,
+        Key::Event,
+        Key::Error,
+        Key::SnapshotVersion,
+        Key::Crate,
+    ],
     guesses: &[
         Guess {
             words: &["type", "id", "kind", "aggregate_type", "stream", "rename"],
@@ -35,6 +42,16 @@ const GRAMMAR: Grammar = Grammar {
             answer: "the error is given as `error = OrderError`",
         },
         Guess {
+            words: &["version", "schema_version", "state_version", "snapshot"],
+            key: Some(Key::SnapshotVersion),
+            answer: "the version of saved states is given as `snapshot_version = 2`",
+        },
+        Guess {
+            words: &["snapshot_every", "snapshots"],
+            key: None,
+            answer: "how often states are saved is set for a store: `AggregateStore::builder(..).snapshot_every(1_000)`",
+        },
+        Guess {
             words: &["subscribes", "dispatches"],
             key: None,
             answer: "an aggregate only decides its own commands; what reacts to events is a `#[process_manager]`",
@@ -50,6 +67,7 @@ pub(crate) struct Model {
     pub(crate) command: Type,
     pub(crate) event: Type,
     pub(crate) error: Type,
+    pub(crate) snapshot_version: Option<Expr>,
     pub(crate) krate: CratePath,
 }
 
@@ -70,6 +88,7 @@ impl Model {
             command: arguments.command.unwrap_or_else(|| named_after("Command")),
             event: arguments.event.unwrap_or_else(|| named_after("Event")),
             error: arguments.error.unwrap_or_else(|| named_after("Error")),
+            snapshot_version: arguments.snapshot_version,
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,
             generics: item.generics,

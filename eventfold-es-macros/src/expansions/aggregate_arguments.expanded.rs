@@ -5,6 +5,7 @@ pub struct Order {
 #[automatically_derived]
 impl my::es::Aggregate for Order {
     const AGGREGATE_TYPE: &'static str = "sales.order";
+    const SNAPSHOT_VERSION: u32 = 2;
     type Command = Order;
     type DomainEvent = events::Happened;
     type Error = Box<OrderError>;

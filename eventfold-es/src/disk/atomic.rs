@@ -1,14 +1,12 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{FileError, Files, OpenMode};
+use super::{FileError, FileHandle, Files, OpenMode};
 
 /// Replaces the file at `path` as a whole: after a crash it holds the old content or the new one, never a part.
 ///
 /// The new content is synced before it takes the name, and the directory afterwards.
 pub(crate) fn replace_file(files: &Files, path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let temporary = path.with_extension("json.tmp");
-    let file = files.open(&temporary, OpenMode::Truncate)?;
-    file.write_all_at(content, 0)?;
+    let (file, temporary) = write_aside(files, path, content)?;
     file.sync_data()?;
     drop(file);
     files.rename(&temporary, path)?;
@@ -16,4 +14,27 @@ pub(crate) fn replace_file(files: &Files, path: &Path, content: &[u8]) -> Result
         Some(directory) => files.sync_dir(directory),
         None => Ok(()),
     }
+}
+
+/// Replaces the file at `path` as a whole for everybody who reads it, but syncs nothing: after a power loss it may be old,
+/// missing, empty or a part.
+pub(crate) fn replace_file_without_sync(
+    files: &Files,
+    path: &Path,
+    content: &[u8],
+) -> Result<(), FileError> {
+    let (file, temporary) = write_aside(files, path, content)?;
+    drop(file);
+    files.rename(&temporary, path)
+}
+
+fn write_aside(
+    files: &Files,
+    path: &Path,
+    content: &[u8],
+) -> Result<(FileHandle, PathBuf), FileError> {
+    let temporary = path.with_extension("json.tmp");
+    let file = files.open(&temporary, OpenMode::Truncate)?;
+    file.write_all_at(content, 0)?;
+    Ok((file, temporary))
 }

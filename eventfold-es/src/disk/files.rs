@@ -2,7 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 
 /// A file operation that failed: what was done, where, and what the operating system said.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,25 @@ impl Files {
         self.disk
             .exists(path)
             .map_err(|error| FileError::new("look for", path, error))
+    }
+
+    /// What a directory holds, by name; nothing if there is no such directory.
+    pub(crate) fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, FileError> {
+        match self.disk.list(path) {
+            Ok(mut entries) => {
+                entries.sort();
+                Ok(entries)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(Vec::new())
+            }
+            Err(error) => Err(FileError::new("list the directory", path, error)),
+        }
     }
 
     pub(crate) fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, FileError> {

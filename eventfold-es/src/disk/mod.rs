@@ -11,7 +11,7 @@ mod testing;
 use std::io;
 use std::path::Path;
 
-use atomic::replace_file;
+use atomic::{replace_file, replace_file_without_sync};
 pub use files::FileError;
 pub(crate) use files::{FileHandle, FileSystemHandle, Files};
 pub(crate) use sealed::{SealError, SealedFile};
@@ -31,6 +31,15 @@ pub enum OpenMode {
     Write,
     /// For writing; created when missing, emptied otherwise.
     Truncate,
+}
+
+/// Something that a directory holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirectoryEntry {
+    /// Its name in the directory.
+    pub name: String,
+    /// Whether it is a directory itself; a link to one is none.
+    pub is_directory: bool,
 }
 
 /// The operations of a file system that the store uses. Each is one step that can fail or be lost on its own.
@@ -87,6 +96,13 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// Those of the file system.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// What a directory holds, in any order; names that are not UTF-8 are left out, since the store makes none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, `NotFound` among them.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
     /// Takes an exclusive lock that ends when the result is dropped or the process ends; `None` if somebody holds it.
     ///

@@ -5,7 +5,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FileError, Files, replace_file};
+use super::{FileError, Files, replace_file, replace_file_without_sync};
+use crate::finite;
 
 /// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
 ///
@@ -28,7 +29,7 @@ pub(crate) enum SealError {
 }
 
 pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let content = serde_json::value::to_raw_value(content)?;
+    let content = finite::to_raw_value(content)?;
     let mut bytes = serde_json::to_vec(&Sealed {
         checksum: line_hash(content.get().as_bytes()),
         content: &content,
@@ -73,12 +74,23 @@ impl SealedFile {
 
     /// Replaces the content as a whole, durably, and creates the directory if need be. Blocks.
     pub(crate) fn save(&self, content: &impl Serialize) -> Result<(), FileError> {
+        let bytes = self.prepare(content)?;
+        replace_file(&self.files, &self.path, &bytes)
+    }
+
+    /// As [`save`](Self::save), but without syncing: for what may be lost, since its checksum tells when a part is. Blocks.
+    pub(crate) fn save_without_sync(&self, content: &impl Serialize) -> Result<(), FileError> {
+        let bytes = self.prepare(content)?;
+        replace_file_without_sync(&self.files, &self.path, &bytes)
+    }
+
+    fn prepare(&self, content: &impl Serialize) -> Result<Vec<u8>, FileError> {
         let bytes = seal(content)
             .map_err(|error| FileError::new("encode", &self.path, std::io::Error::other(error)))?;
         if let Some(directory) = self.path.parent() {
             self.files.create_dir_all(directory)?;
         }
-        replace_file(&self.files, &self.path, &bytes)
+        Ok(bytes)
     }
 }
 

@@ -2,7 +2,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::{Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,6 +59,18 @@ impl Disk for SystemDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                let is_directory = entry.file_type()?.is_dir();
+                entries.push(DirectoryEntry { name, is_directory });
+            }
+        }
+        Ok(entries)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -34,6 +34,18 @@ impl Extent {
         ))
     }
 
+    /// Whether a text begins with exactly these lines.
+    pub(super) fn is_prefix_of(self, text: &[u8]) -> bool {
+        let length = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let lines = text.split_at_checked(length).map(|(lines, _)| lines);
+        let Some(Ok(lines)) = lines.map(std::str::from_utf8) else {
+            return false;
+        };
+        let mut extent = Self::default();
+        extent.push_text(lines);
+        extent == self && (lines.is_empty() || lines.ends_with('\n'))
+    }
+
     /// Goes on by all lines of a text; a last line without its newline counts as one with it.
     pub(super) fn push_text(&mut self, text: &str) {
         for line in text.split_terminator('\n') {

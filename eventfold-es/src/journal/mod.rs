@@ -3,9 +3,13 @@
 //! [`Journal`] is all that the runtime knows of it: it proposes commits, learns what became of them, reads one stream, and
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
+mod adopted;
 mod extent;
+pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
+mod saved_projection;
+mod snapshot;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,8 +17,13 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use extent::Extent;
+pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
+pub(crate) use snapshot::Snapshot;
+
+pub(crate) use saved_projection::SavedProjection;
 
 use crate::disk::FileError;
 
@@ -32,6 +41,21 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
 
+    /// The durable events of a stream behind its beginning `start`, oldest first, and where it ends; an error also if it does
+    /// not begin like that. Blocks.
+    fn read_stream_behind(
+        &self,
+        stream: &StreamId,
+        start: Extent,
+    ) -> Result<StreamTail, JournalError>;
+
+    /// The snapshot of a stream that was saved last, if there is one that can be read. Blocks.
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot>;
+
+    /// Replaces the snapshot of a stream; nothing is written any more when [`closed`](Self::closed) completes. It may be lost
+    /// again. Blocks.
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError>;
+
     /// The next commits with events behind the cursor, up to about a megabyte, and moves the cursor behind them; empty when
     /// all that is durable was read. Blocks only if the commits are no longer in memory.
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError>;
@@ -45,7 +69,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The streams with at least one event, of one aggregate type or of all, in the order of type and id.
     fn streams(&self, aggregate_type: Option<&str>) -> Vec<StreamId>;
 
-    /// Whether the stream has at least one event.
+    /// Whether the stream has at least one event, or cannot be read.
     fn has_stream(&self, stream: &StreamId) -> bool;
 
     /// The last known progress of a process manager.
@@ -62,6 +86,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Reads everything back and compares it. Blocks.
     fn verify(&self) -> Result<Verified, JournalError>;
+    /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
+    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
 
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;
@@ -120,6 +146,17 @@ pub(crate) struct ProposedAppend {
     pub(crate) expected_version: u64,
     /// One eventfold event each, as JSON without a newline.
     pub(crate) lines: Vec<Box<str>>,
+    /// Those that commands with an idempotency key caused; the writer completes them.
+    pub(crate) keyed: Vec<KeyedLines>,
+}
+
+impl ProposedAppend {
+    /// About what it adds to a stream, in bytes.
+    pub(crate) fn byte_count(&self) -> usize {
+        let lines = self.lines.iter().map(|line| line.len());
+        let keyed = self.keyed.iter().map(KeyedLines::byte_count);
+        lines.chain(keyed).sum()
+    }
 }
 
 /// What a reaction adds to a commit.
@@ -208,6 +245,14 @@ pub(crate) struct StoredLines {
     pub(crate) path: PathBuf,
 }
 
+/// The last events of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct StreamTail {
+    pub(crate) lines: StoredLines,
+    /// The whole stream, up to the last of these lines.
+    pub(crate) end: Extent,
+}
+
 /// A place in the order of events, behind which to read on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cursor {
@@ -215,11 +260,24 @@ pub(crate) struct Cursor {
     pub(crate) position: u64,
     /// Where the journal found the events up to there; only the journal knows what it means.
     hint: u64,
+    /// Whether one commit is enough.
+    is_for_one: bool,
 }
 
 impl Cursor {
     pub(crate) fn after(position: u64) -> Self {
-        Self { position, hint: 0 }
+        Self {
+            position,
+            ..Self::default()
+        }
+    }
+
+    /// For the commit that has the event at `position`, and nothing else.
+    pub(crate) fn for_commit_at(position: u64) -> Self {
+        Self {
+            is_for_one: true,
+            ..Self::after(position.saturating_sub(1))
+        }
     }
 }
 

@@ -1,19 +1,28 @@
 //! The cell of one live aggregate: its durable state, the state that commands are decided on, and what lies between.
 
-use std::collections::{HashSet, VecDeque};
+mod known;
+
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub(crate) use known::{Answer, Found, Needs, Place, Repeated};
+use known::{Known, Marks};
+
 use super::encode::EncodedEvent;
 use super::guarded::guard;
+use super::snapshots::{CellSnapshots, Save};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{CommitError, Outcome, ProposedAppend, StoredLines, StreamId};
+use crate::journal::{
+    CommitError, Extent, KeyedLines, Outcome, ProposedAppend, StreamId, StreamTail,
+};
 
 /// A live aggregate.
 pub(crate) struct Cell<A: Aggregate> {
     stream: StreamId,
+    snapshots: CellSnapshots,
     body: Mutex<CellBody<A>>,
 }
 
@@ -21,21 +30,53 @@ struct CellBody<A: Aggregate> {
     /// Set under the lock when the cell leaves the map: whoever waited for the lock looks the aggregate up again.
     is_evicted: bool,
     durable: A,
-    durable_version: u64,
+    /// What of the stream the durable state has seen.
+    durable_extent: Extent,
     /// The durable state with the pending events; rebuilt from them when missing.
     speculative: Option<A>,
     /// The version of the speculative state.
     version: u64,
     /// The commits that were handed over and not seen durable yet, oldest first.
     pending: VecDeque<Pending<A>>,
-    /// The ids of all events, once an event was injected.
-    event_ids: Option<HashSet<String>>,
+    /// What was asked about the stream; most are never asked.
+    known: Option<Box<Known>>,
     last_used: Instant,
 }
 
 struct Pending<A: Aggregate> {
     outcome: Arc<Outcome>,
+    /// Which append of the commit it is.
+    append: usize,
     events: Vec<A::DomainEvent>,
+    marks: Marks,
+}
+
+impl<A: Aggregate> Pending<A> {
+    /// Where the stream ends with it, once it is durable.
+    fn end(&self) -> Option<Extent> {
+        let receipt = self.outcome.get()?.as_ref().ok()?;
+        receipt.ends.get(self.append).copied()
+    }
+}
+
+/// Where in a commit the events of one stream are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PartOfCommit {
+    /// Which append they are.
+    pub(crate) append: usize,
+    /// How many events of other streams stand before them.
+    pub(crate) before: u64,
+}
+
+/// What became of a cell that may be idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// It stays.
+    Kept,
+    /// It can go when its state is saved.
+    Unsaved,
+    /// It is marked.
+    Evicted,
 }
 
 /// What a command came to.
@@ -48,15 +89,20 @@ pub(crate) struct Decided<E> {
 
 impl<A: Aggregate> Cell<A> {
     /// The cell of a stream without events.
-    pub(super) fn new(stream: StreamId) -> Self {
-        Self::with_state(stream, A::default(), 0)
+    pub(super) fn new(stream: StreamId, snapshots: CellSnapshots) -> Self {
+        Self::with_state(stream, A::default(), Extent::default(), snapshots)
     }
 
-    /// Folds the stored events of a stream.
-    pub(super) fn load(stream: StreamId, stored: &StoredLines) -> Result<Self, StoreError> {
-        let mut state = A::default();
-        let mut version = 0;
-        for line in stored.text.lines() {
+    /// Folds the events of a stream behind those that the state has seen.
+    pub(super) fn load(
+        stream: StreamId,
+        mut state: A,
+        seen: Extent,
+        tail: &StreamTail,
+        snapshots: CellSnapshots,
+    ) -> Result<Self, StoreError> {
+        let mut version = seen.lines;
+        for line in tail.lines.text.lines() {
             version += 1;
             let event = decode::<A>(&stream, version, line)?;
             state = guard(
@@ -64,20 +110,26 @@ impl<A: Aggregate> Cell<A> {
                 || state.apply(&event),
             )?;
         }
-        Ok(Self::with_state(stream, state, version))
+        Ok(Self::with_state(stream, state, tail.end, snapshots))
     }
 
-    fn with_state(stream: StreamId, durable: A, version: u64) -> Self {
+    fn with_state(
+        stream: StreamId,
+        durable: A,
+        durable_extent: Extent,
+        snapshots: CellSnapshots,
+    ) -> Self {
         Self {
             stream,
+            snapshots,
             body: Mutex::new(CellBody {
                 is_evicted: false,
                 durable,
-                durable_version: version,
+                durable_extent,
                 speculative: None,
-                version,
+                version: durable_extent.lines,
                 pending: VecDeque::new(),
-                event_ids: None,
+                known: None,
                 last_used: Instant::now(),
             }),
         }
@@ -92,14 +144,16 @@ impl<A: Aggregate> Cell<A> {
     fn locked<'a>(&'a self, body: MutexGuard<'a, CellBody<A>>) -> LockedCell<'a, A> {
         LockedCell {
             stream: &self.stream,
+            snapshots: &self.snapshots,
             body,
             staged: Vec::new(),
+            staged_keys: Vec::new(),
         }
     }
 
     /// Takes what became durable into the durable state, unless somebody is at it who will, so that nothing of what is done
     /// stays with an aggregate that is not used again.
-    pub(crate) fn settle_if_free(&self) {
+    pub(super) fn settle_if_free(&self) {
         let Ok(body) = self.body.try_lock() else {
             return;
         };
@@ -110,38 +164,61 @@ impl<A: Aggregate> Cell<A> {
         }
     }
 
-    /// Marks the cell as evicted if it was idle for `timeout` and nothing of it is pending; keeps only the durable state if it
-    /// was idle for a moment.
-    pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> bool {
+    /// Marks the cell as evicted if it was idle for `timeout`, nothing of it is pending and its state is saved; keeps
+    /// only the durable state if it was idle for a moment.
+    pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> Idle {
         let Ok(mut body) = self.body.try_lock() else {
-            return false;
+            return Idle::Kept;
         };
+        if body.is_evicted {
+            return Idle::Evicted;
+        }
         let idle = now.saturating_duration_since(body.last_used);
         let is_settled = body
             .pending
             .iter()
             .all(|pending| pending.outcome.is_durable());
         if !is_settled {
-            return false;
+            return Idle::Kept;
         }
         if idle >= timeout {
+            if self.snapshots.is_unsaved(body.version) {
+                return Idle::Unsaved;
+            }
             body.is_evicted = true;
-        } else if idle >= SECOND_COPY_IDLE
-            && let Some(state) = body.speculative.take()
-        {
-            // All that it has beyond the durable state is durable by now.
-            body.durable = state;
-            body.durable_version = body.version;
-            body.pending = VecDeque::new();
+            return Idle::Evicted;
         }
-        body.is_evicted
+        if idle >= SECOND_COPY_IDLE {
+            let mut locked = self.locked(body);
+            if locked.settle().is_err() {
+                return Idle::Evicted;
+            }
+            locked.body.speculative = None;
+            locked.body.pending = VecDeque::new();
+        }
+        Idle::Kept
+    }
+
+    /// What saves the state, if that is all that keeps the cell from being evicted.
+    pub(super) fn save_before_eviction(&self, now: Instant, timeout: Duration) -> Option<Save> {
+        if self.evict_if_idle(now, timeout) != Idle::Unsaved {
+            return None;
+        }
+        let mut locked = self.lock();
+        locked.settle().ok()?;
+        let body = &*locked.body;
+        if body.is_evicted || !body.pending.is_empty() {
+            return None;
+        }
+        self.snapshots
+            .begin(&self.stream, &body.durable, body.durable_extent)
     }
 }
 
 /// How long an aggregate keeps the second copy of its state after its last command.
 const SECOND_COPY_IDLE: Duration = Duration::from_secs(1);
 
-fn decode<A: Aggregate>(
+pub(super) fn decode<A: Aggregate>(
     stream: &StreamId,
     version: u64,
     line: &str,
@@ -165,9 +242,12 @@ fn decode<A: Aggregate>(
 /// A locked cell: commands are decided and staged here, then handed over together.
 pub(crate) struct LockedCell<'a, A: Aggregate> {
     stream: &'a StreamId,
+    snapshots: &'a CellSnapshots,
     body: MutexGuard<'a, CellBody<A>>,
     /// Decided and folded, but not handed over.
     staged: Vec<EncodedEvent<A::DomainEvent>>,
+    /// Which of the staged events commands with an idempotency key caused.
+    staged_keys: Vec<KeyedLines>,
 }
 
 impl<A: Aggregate> LockedCell<'_, A> {
@@ -178,11 +258,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
     /// Takes what became durable into the durable state, and discards what a failure undid.
     pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
         let body = &mut *self.body;
-        while let Some(pending) = body
-            .pending
-            .pop_front_if(|pending| pending.outcome.is_durable())
+        while let Some(end) = body.pending.front().and_then(Pending::end)
+            && let Some(pending) = body.pending.pop_front()
         {
-            let count = pending.events.len() as u64;
             let durable = std::mem::take(&mut body.durable);
             let folded = guard(
                 || format!("the fold of `{}`", A::AGGREGATE_TYPE),
@@ -196,7 +274,12 @@ impl<A: Aggregate> LockedCell<'_, A> {
             match folded {
                 Ok(durable) => {
                     body.durable = durable;
-                    body.durable_version += count;
+                    if let (Some(known), Some(Ok(receipt))) =
+                        (&mut body.known, pending.outcome.get())
+                    {
+                        known.add(pending.marks, receipt, body.durable_extent.lines + 1);
+                    }
+                    body.durable_extent = end;
                 }
                 Err(error) => {
                     // The durable copy is lost; the stream is not.
@@ -221,13 +304,16 @@ impl<A: Aggregate> LockedCell<'_, A> {
             // What the stream holds is to be read again then.
             body.is_evicted |= is_stale;
             body.speculative = None;
-            body.version = body.durable_version
+            body.version = body.durable_extent.lines
                 + body
                     .pending
                     .iter()
                     .map(|pending| pending.events.len() as u64)
                     .sum::<u64>();
-            body.event_ids = None;
+        }
+        if !body.is_evicted {
+            self.snapshots
+                .save_if_due(self.stream, &body.durable, body.durable_extent);
         }
         Ok(())
     }
@@ -255,7 +341,16 @@ impl<A: Aggregate> LockedCell<'_, A> {
             .map(|event| EncodedEvent::new(event, context))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StoreError::Unstorable)?;
-        Ok(self.stage(encoded)?)
+        let (before, count) = (self.staged.len(), encoded.len());
+        let decided = self.stage(encoded)?;
+        if let Some(key) = context.idempotency_key.as_deref().filter(|_| count > 0) {
+            self.staged_keys.push(KeyedLines {
+                key: key.into(),
+                before,
+                count,
+            });
+        }
+        Ok(decided)
     }
 
     /// Folds events into the speculative state and keeps them to be handed over.
@@ -276,9 +371,6 @@ impl<A: Aggregate> LockedCell<'_, A> {
                 )?;
                 self.body.speculative = Some(folded);
             }
-        }
-        if let Some(ids) = &mut self.body.event_ids {
-            ids.extend(encoded.iter().filter_map(|encoded| encoded.id.clone()));
         }
         self.body.version += encoded.len() as u64;
         let events = encoded
@@ -341,34 +433,27 @@ impl<A: Aggregate> LockedCell<'_, A> {
             stream: self.stream.clone(),
             expected_version: self.body.version - lines.len() as u64,
             lines,
+            keyed: self.staged_keys.clone(),
         })
     }
 
-    /// Notes that what was staged is in the commit with this outcome.
-    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>) {
-        let events: Vec<_> = self.staged.drain(..).map(|staged| staged.event).collect();
+    /// Notes that what was staged is in the commit with this outcome, and where in it.
+    pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit) {
+        let staged = self.staged.drain(..);
+        let (events, ids): (Vec<_>, Vec<_>) =
+            staged.map(|staged| (staged.event, staged.id)).unzip();
         if !events.is_empty() {
             self.body.pending.push_back(Pending {
                 outcome: Arc::clone(outcome),
+                append: part.append,
                 events,
+                marks: Marks {
+                    before: part.before,
+                    event_ids: ids.into_iter().flatten().collect(),
+                    keyed: std::mem::take(&mut self.staged_keys),
+                },
             });
         }
-    }
-
-    /// Whether an event of this id is in the stream; `None` if the ids were not loaded yet.
-    pub(crate) fn has_event(&self, id: &str) -> Option<bool> {
-        self.body.event_ids.as_ref().map(|ids| ids.contains(id))
-    }
-
-    /// Takes over the ids of all events of the stream, unless the stream has moved on since they were read.
-    pub(crate) fn load_event_ids(&mut self, version: u64, ids: HashSet<String>) {
-        if self.body.version == version {
-            self.body.event_ids = Some(ids);
-        }
-    }
-
-    pub(crate) fn version(&self) -> u64 {
-        self.body.version
     }
 }
 
@@ -378,7 +463,6 @@ impl<A: Aggregate> Drop for LockedCell<'_, A> {
         if !self.staged.is_empty() {
             self.body.version -= self.staged.len() as u64;
             self.body.speculative = None;
-            self.body.event_ids = None;
         }
     }
 }

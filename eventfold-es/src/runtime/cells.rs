@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cell::Cell;
+use super::cell::{Cell, Found, Idle, Needs};
 use super::guarded::blocking;
+use super::snapshots::{SnapshotPolicy, Snapshots};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::{Journal, StreamId};
@@ -16,6 +17,7 @@ const SHARDS: usize = 64;
 /// The live aggregates of one type; those that are not live are loaded when they are asked for.
 pub(crate) struct AggregateCells<A: Aggregate> {
     journal: Arc<dyn Journal>,
+    snapshots: Arc<Snapshots>,
     aggregate_type: Arc<str>,
     hasher: RandomState,
     shards: Vec<Shard<A>>,
@@ -23,7 +25,7 @@ pub(crate) struct AggregateCells<A: Aggregate> {
 
 struct Shard<A: Aggregate> {
     cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
-    /// Held while a cell is loaded, so that no stale one is put in.
+    /// Held while a cell is loaded or learns, so that no stale one is put in and no stream is read twice.
     loading: tokio::sync::Mutex<()>,
 }
 
@@ -34,8 +36,9 @@ impl<A: Aggregate> Shard<A> {
 }
 
 impl<A: Aggregate> AggregateCells<A> {
-    pub(super) fn new(journal: Arc<dyn Journal>) -> Self {
+    pub(super) fn new(journal: Arc<dyn Journal>, policy: SnapshotPolicy) -> Self {
         Self {
+            snapshots: Snapshots::new(Arc::clone(&journal), policy),
             journal,
             aggregate_type: A::AGGREGATE_TYPE.into(),
             hasher: RandomState::new(),
@@ -74,19 +77,55 @@ impl<A: Aggregate> AggregateCells<A> {
         }
         let stream = self.stream(id);
         let cell = if self.journal.has_stream(&stream) {
-            let journal = Arc::clone(&self.journal);
+            let snapshots = Arc::clone(&self.snapshots);
             let what = || format!("loading `{id}` of `{}`", A::AGGREGATE_TYPE);
-            blocking(what, move || {
-                let stored = journal.read_stream(&stream)?;
-                Cell::load(stream, &stored)
-            })
-            .await?
+            blocking(what, move || snapshots.load(&stream)).await?
         } else {
-            Cell::new(stream)
+            Cell::new(stream, self.snapshots.of_cell(0))
         };
         let cell = Arc::new(cell);
         shard.cells().insert(Arc::clone(id), Arc::clone(&cell));
         Ok(cell)
+    }
+
+    /// Lets a live aggregate take what became durable into its state.
+    pub(crate) fn settle(&self, id: &str) {
+        if let Some(cell) = self.live(id) {
+            cell.settle_if_free();
+        }
+    }
+
+    /// Lets a cell know what is needed of its stream, which is read for it once. Cancel safe.
+    pub(crate) async fn learn(
+        &self,
+        id: &Arc<str>,
+        cell: &Arc<Cell<A>>,
+        needs: Needs,
+    ) -> Result<(), StoreError> {
+        if cell.lock().knows(needs) {
+            return Ok(());
+        }
+        let Some(shard) = self.shard(id) else {
+            return Err(StoreError::Closed);
+        };
+        // Of many that need it at once, one reads.
+        let _loading = shard.loading.lock().await;
+        if !cell.begin_to_learn(needs) {
+            return Ok(());
+        }
+        let stream = self.stream(id);
+        let found = if self.journal.has_stream(&stream) {
+            let journal = Arc::clone(&self.journal);
+            let what = || format!("reading the stream `{id}` of `{}`", A::AGGREGATE_TYPE);
+            blocking(what, move || {
+                Found::in_stream(&journal.read_stream(&stream)?, needs)
+            })
+            .await?
+        } else {
+            Found::default()
+        };
+        cell.learn(needs, found);
+        Ok(())
     }
 
     /// Removes a cell that marked itself as evicted.
@@ -107,19 +146,53 @@ impl<A: Aggregate> AggregateCells<A> {
 
 /// The part of [`AggregateCells`] that does not depend on the aggregate.
 pub(super) trait Sweep: Send + Sync {
-    /// Evicts what was idle for `timeout`.
-    fn sweep(&self, timeout: Duration);
+    /// Evicts what was idle for `timeout`; the ids of what is to be saved before.
+    fn evict(&self, timeout: Duration) -> Vec<Arc<str>>;
+
+    /// Saves an aggregate that was idle for `timeout`, and evicts it if that is still so. Blocks.
+    fn save_and_evict(&self, id: &Arc<str>, timeout: Duration);
 }
 
 impl<A: Aggregate> Sweep for AggregateCells<A> {
-    fn sweep(&self, timeout: Duration) {
+    fn evict(&self, timeout: Duration) -> Vec<Arc<str>> {
         let now = Instant::now();
+        let mut unsaved = Vec::new();
         for shard in &self.shards {
-            // Under the lock of the shard: nobody finds the cell between its mark and its removal, and a cell that somebody is
-            // about to lock is in use, however long ago it was used last.
-            shard
-                .cells()
-                .retain(|_, cell| Arc::strong_count(cell) > 1 || !cell.evict_if_idle(now, timeout));
+            shard.cells().retain(|id, cell| {
+                let idle = evict(cell, now, timeout);
+                if idle == Idle::Unsaved {
+                    unsaved.push(Arc::clone(id));
+                }
+                idle != Idle::Evicted
+            });
+        }
+        unsaved
+    }
+
+    fn save_and_evict(&self, id: &Arc<str>, timeout: Duration) {
+        let (Some(shard), Some(cell)) = (self.shard(id), self.live(id)) else {
+            return;
+        };
+        let save = cell.save_before_eviction(Instant::now(), timeout);
+        drop(cell);
+        if let Some(save) = save {
+            save();
+        }
+        let mut cells = shard.cells();
+        let idle = cells
+            .get(id)
+            .map(|cell| evict(cell, Instant::now(), timeout));
+        if idle == Some(Idle::Evicted) {
+            cells.remove(id);
         }
     }
+}
+
+/// Under the lock of the shard: nobody finds the cell between its mark and its removal, and a cell that somebody is about to
+/// lock is in use, however long ago it was used last.
+fn evict<A: Aggregate>(cell: &Arc<Cell<A>>, now: Instant, timeout: Duration) -> Idle {
+    if Arc::strong_count(cell) > 1 {
+        return Idle::Kept;
+    }
+    cell.evict_if_idle(now, timeout)
 }

@@ -1,7 +1,7 @@
 use eventfold::Event;
 use serde_json::{Map, Value};
 
-use crate::clock::seconds_since_1970;
+use crate::clock::{event_id, seconds_since_1970};
 use crate::command::CommandContext;
 use crate::event::{DomainEvent, EventError};
 
@@ -22,7 +22,7 @@ impl<E: DomainEvent> EncodedEvent<E> {
     pub(crate) fn new(event: &E, context: &CommandContext) -> Result<Self, EventError> {
         let mut stored = event.to_event()?;
         stored.ts = seconds_since_1970();
-        stored.id = Some(uuid::Uuid::now_v7().to_string());
+        stored.id = Some(event_id().to_string());
         stored.actor.clone_from(&context.actor);
         stored.meta = meta(context);
         Self::from_stored(&stored)

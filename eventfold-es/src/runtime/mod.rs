@@ -8,24 +8,28 @@ mod guarded;
 mod process_manager;
 mod projection;
 mod reactions;
+mod recall;
 mod routes;
 mod saved_state;
+mod snapshots;
 mod staging;
 mod types;
 
 use std::sync::Arc;
 
-pub(crate) use cell::{Cell, Decided, LockedCell};
+pub(crate) use cell::{Decided, LockedCell, Needs, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
 pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
-pub(crate) use reactions::{Member, ReactionHub};
+pub(crate) use reactions::{Member, ReactionHub, WaitGuard};
+pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::initial_progress;
-pub(crate) use types::{AggregateTypes, check_id};
+pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
+pub(crate) use types::{AggregateTypes, check_id, check_idempotency_key};
 
 use crate::journal::Journal;
 

@@ -12,14 +12,14 @@ use super::guarded::guard;
 use super::reactions::DurableReaction;
 use super::routes::Stage;
 use super::saved_state::encode_state;
-use super::staging::{Letter, Targets, load_targets};
+use super::staging::{Letter, Targets, load_targets, parts_of};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
 use crate::event::RecordedEvent;
 use crate::journal::{
     Cursor, JournalError, Outcome, Progress, ProposedCommit, ProposedReaction, RecordedCommit,
-    StreamId,
+    SeenBefore, StreamId,
 };
 use crate::process_manager::ProcessManager;
 
@@ -48,6 +48,8 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     name: Arc<str>,
     subscriptions: &'static [&'static str],
     state: PM,
+    /// What the state saw when eventfold-es 0.2.0 ran it; none for the events behind those.
+    seen_before: Option<Arc<SeenBefore>>,
     /// The last event that the state has seen.
     position: u64,
     cursor: Cursor,
@@ -91,7 +93,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         progress: Progress,
     ) -> Result<Self, serde_json::Error> {
         let state: PM = serde_json::from_str(progress.state.get())?;
+        let adopted = context.runtime.journal.adopted(PM::NAME);
+        let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
         Ok(Self {
+            seen_before,
             context,
             name: PM::NAME.into(),
             subscriptions: state.subscriptions(),
@@ -240,7 +245,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     return Ok(());
                 }
                 if position > self.position {
-                    if is_subscribed {
+                    if is_subscribed && !self.has_seen(&append.stream, version, position) {
                         self.react_to(&append.stream, version, position, line)
                             .await?;
                     }
@@ -253,6 +258,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.note();
         }
         Ok(())
+    }
+
+    fn has_seen(&self, stream: &StreamId, version: u64, position: u64) -> bool {
+        let seen_before = self.seen_before.as_ref();
+        seen_before.is_some_and(|seen| seen.covers(stream, version, position))
     }
 
     async fn react_to(
@@ -391,6 +401,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .iter()
             .filter_map(|stream| locked.get(stream)?.as_ref().ok()?.proposed())
             .collect();
+        let parts = parts_of(&appends);
         let aggregate_types: Vec<_> = appends
             .iter()
             .map(|append| Arc::clone(&append.stream.aggregate_type))
@@ -425,10 +436,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 })),
             },
         );
-        for cell in locked.values_mut().flatten() {
-            cell.handed_over(&outcome);
+        for (stream, cell) in locked {
+            if let (Ok(mut cell), Some(part)) = (cell, parts.get(stream)) {
+                cell.handed_over(&outcome, *part);
+            }
         }
-        drop(locked);
         (HandOver::Done(outcome), letters)
     }
 

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::guarded::guard;
 use crate::disk::SealedFile;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
-use crate::journal::{Cursor, Journal, RecordedCommit};
+use crate::journal::{Cursor, Journal, RecordedCommit, SavedProjection, SeenBefore, StreamId};
 use crate::projection::{ProjectError, Projection};
 
 /// After how many positions the state is saved.
@@ -16,21 +14,13 @@ const SAVE_EVENTS: u64 = 10_000;
 /// How many events are folded on the caller's thread; more go to the blocking pool.
 const FEW_EVENTS: u64 = 64;
 
-/// The content of `projections/<NAME>/checkpoint.json`.
-#[derive(Serialize, Deserialize)]
-struct Saved<P> {
-    /// The position of the last event that the state has seen.
-    position: u64,
-    /// The aggregate types that it saw events of.
-    subscriptions: Vec<String>,
-    state: P,
-}
-
 pub(crate) struct ProjectionRunner<P: Projection> {
     journal: Arc<dyn Journal>,
     checkpoint: SealedFile,
     subscriptions: &'static [&'static str],
     state: P,
+    /// What the state saw when eventfold-es 0.2.0 kept it, until it is past all of it.
+    seen_before: Option<SeenBefore>,
     cursor: Cursor,
     saved: u64,
     /// Whether the state is to be restored before it is used.
@@ -48,6 +38,7 @@ impl<P: Projection> ProjectionRunner<P> {
             checkpoint,
             subscriptions: P::default().subscriptions(),
             state: P::default(),
+            seen_before: None,
             cursor: Cursor::default(),
             saved: 0,
             is_broken: false,
@@ -60,10 +51,10 @@ impl<P: Projection> ProjectionRunner<P> {
     fn restore(&mut self) -> Result<(), StoreError> {
         self.reset();
         let durable = *self.journal.durable().borrow();
-        let reason = match self.checkpoint.load::<Saved<P>>()? {
+        let reason = match self.checkpoint.load::<SavedProjection<P>>()? {
             None => return Ok(()),
             Some(Err(error)) => error.to_string(),
-            Some(Ok(saved)) if saved.subscriptions != self.subscriptions => {
+            Some(Ok(saved)) if !saved.fits(self.subscriptions) => {
                 "its subscriptions have changed".to_owned()
             }
             Some(Ok(saved)) if saved.position > durable => format!(
@@ -72,6 +63,7 @@ impl<P: Projection> ProjectionRunner<P> {
             ),
             Some(Ok(saved)) => {
                 self.state = saved.state;
+                self.seen_before = saved.seen_before;
                 self.cursor = Cursor::after(saved.position);
                 self.saved = saved.position;
                 return Ok(());
@@ -84,6 +76,7 @@ impl<P: Projection> ProjectionRunner<P> {
     /// Goes to the beginning.
     pub(crate) fn reset(&mut self) {
         self.state = P::default();
+        self.seen_before = None;
         self.cursor = Cursor::default();
         self.saved = 0;
         self.is_broken = false;
@@ -137,9 +130,11 @@ impl<P: Projection> ProjectionRunner<P> {
         if self.is_broken || self.cursor.position == self.saved {
             return;
         }
-        let saved = Saved {
+        let subscriptions = self.subscriptions.iter().map(ToString::to_string).collect();
+        let saved = SavedProjection {
             position: self.cursor.position,
-            subscriptions: self.subscriptions.iter().map(ToString::to_string).collect(),
+            subscriptions: Some(subscriptions),
+            seen_before: self.seen_before.clone(),
             state: &self.state,
         };
         let durable = self.journal.make_durable().map_err(StoreError::from);
@@ -161,6 +156,10 @@ impl<P: Projection> ProjectionRunner<P> {
                     continue;
                 }
                 for (version, line) in (append.first_version..).zip(&append.lines) {
+                    if self.has_seen(&append.stream, version, position) {
+                        position += 1;
+                        continue;
+                    }
                     let folded = self.fold_event(
                         aggregate_type,
                         &append.stream.instance_id,
@@ -178,7 +177,14 @@ impl<P: Projection> ProjectionRunner<P> {
             }
         }
         self.cursor = cursor;
+        self.seen_before
+            .take_if(|seen| seen.ends_at(cursor.position));
         Ok(())
+    }
+
+    fn has_seen(&self, stream: &StreamId, version: u64, position: u64) -> bool {
+        let seen_before = self.seen_before.as_ref();
+        seen_before.is_some_and(|seen| seen.covers(stream, version, position))
     }
 
     fn fold_event(

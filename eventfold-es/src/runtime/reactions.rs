@@ -4,10 +4,14 @@
 //! `run_process_managers` was called. It owes each subscribed process manager those positions. When a reaction to a covered
 //! event commits, its own events are covered too, so that a wait ends when everything that was caused is done, and only that.
 
+mod wait;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
+
+use wait::Wait;
 
 use crate::error::StoreError;
 use crate::journal::Receipt;
@@ -86,79 +90,6 @@ struct HubState {
     dead_lettered: usize,
     /// The last position that a durable reaction caused; for a moment, the journal has not announced it yet.
     caused: u64,
-}
-
-struct Wait {
-    /// First and last positions of ranges.
-    covered: Vec<(u64, u64)>,
-    /// Members and the positions that they have to reach, one each.
-    owed: Vec<(usize, u64)>,
-    has_begun: bool,
-    outcome: Reactions,
-    done: Option<oneshot::Sender<Reactions>>,
-}
-
-impl Wait {
-    fn covers(&self, position: u64) -> bool {
-        self.covered
-            .iter()
-            .any(|(first, last)| (*first..=*last).contains(&position))
-    }
-
-    /// Adds positions, and what the members owe for them.
-    fn cover<'a>(
-        &mut self,
-        members: &[Member],
-        first: u64,
-        last: u64,
-        aggregate_types: impl Iterator<Item = &'a str> + Clone,
-    ) {
-        // What one reaction causes follows what the one before caused, so that this stays short.
-        let range = self
-            .covered
-            .iter_mut()
-            .find(|(start, end)| (*start..=*end + 1).contains(&first));
-        match range {
-            Some((_, end)) => *end = last.max(*end),
-            None => self.covered.push((first, last)),
-        }
-        for (index, member) in members.iter().enumerate() {
-            if member.processed >= last || !member.subscribes_to_any(aggregate_types.clone()) {
-                continue;
-            }
-            match member.absence() {
-                None => self.owe(index, last),
-                Some(outcome) => self.outcome = outcome,
-            }
-        }
-    }
-
-    fn owe(&mut self, member: usize, position: u64) {
-        match self.owed.iter_mut().find(|(owing, _)| *owing == member) {
-            Some((_, owed)) => *owed = position.max(*owed),
-            None => self.owed.push((member, position)),
-        }
-    }
-
-    /// Waits no longer for a member that will not do what it owes.
-    fn give_up_on(&mut self, member: usize, outcome: Reactions) {
-        let owed = self.owed.len();
-        self.owed.retain(|(owing, _)| *owing != member);
-        if self.owed.len() < owed {
-            self.outcome = outcome;
-        }
-        self.finish_if_done();
-    }
-
-    fn finish_if_done(&mut self) {
-        if self.has_begun
-            && self.owed.is_empty()
-            && let Some(done) = self.done.take()
-        {
-            // Nobody listens if the caller is gone.
-            let _ = done.send(self.outcome);
-        }
-    }
 }
 
 impl ReactionHub {
@@ -249,6 +180,31 @@ impl ReactionHub {
             wait.finish_if_done();
         }
         position
+    }
+
+    /// Covers events of `aggregate_type` from `first` to `last` that have been durable for a while, so that they may have been
+    /// reacted to, and what was caused by that. Which events that are is not kept: it is at most all of those up to `durable`.
+    fn begin_again(
+        &self,
+        wait: u64,
+        (first, last): (u64, u64),
+        aggregate_type: &str,
+        durable: u64,
+    ) {
+        let mut state = self.state();
+        let durable = durable.max(state.caused);
+        let HubState { members, waits, .. } = &mut *state;
+        if let Some(wait) = waits.get_mut(&wait) {
+            wait.has_begun = true;
+            wait.cover(members, first, last, std::iter::once(aggregate_type));
+            wait.covered.push((first, durable));
+            for (index, member) in members.iter().enumerate() {
+                if member.processed < durable && member.absence().is_none() {
+                    wait.owe(index, durable);
+                }
+            }
+            wait.finish_if_done();
+        }
     }
 
     /// Notes a reaction that became durable, before its own events can be reacted to.
@@ -372,6 +328,13 @@ impl WaitGuard {
     /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.
     pub(crate) fn begin_until(&self, position: u64) -> u64 {
         self.hub.begin_until(self.id, position)
+    }
+
+    /// Covers events of `aggregate_type` at these positions that may have been reacted to before, and what that caused up to
+    /// `durable`.
+    pub(crate) fn begin_again(&self, positions: (u64, u64), aggregate_type: &str, durable: u64) {
+        self.hub
+            .begin_again(self.id, positions, aggregate_type, durable);
     }
 
     /// Waits until everything that is covered is done.

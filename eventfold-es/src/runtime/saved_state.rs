@@ -4,10 +4,12 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::guarded::guard;
+use crate::finite;
 use crate::journal::Progress;
 use crate::process_manager::ProcessManager;
 
-/// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening.
+/// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening, and one
+/// that reads back as another would go unnoticed.
 pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValue>, String> {
     let encoded = guard(
         || format!("the encoding of the state of `{}`", PM::NAME),
@@ -25,7 +27,7 @@ pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValu
 
 /// Encodes a value without a line break: a commit is one line, and raw JSON inside the value may have several.
 fn one_line(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
-    let encoded = to_raw_value(value)?;
+    let encoded = finite::to_raw_value(value)?;
     if encoded.get().contains(['\n', '\r']) {
         to_raw_value(&serde_json::from_str::<serde_json::Value>(encoded.get())?)
     } else {

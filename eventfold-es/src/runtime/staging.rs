@@ -1,15 +1,15 @@
 //! The commands of one reaction: loaded, locked in one order, decided in theirs, and handed over as one commit.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::{Cell, LockedCell};
+use super::cell::{Cell, LockedCell, Needs, PartOfCommit};
 use super::cells::AggregateCells;
-use super::types::{AggregateTypes, check_id};
+use super::types::{AggregateTypes, check_id, check_idempotency_key};
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::StoreError;
@@ -39,8 +39,8 @@ type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 pub(super) trait StagedCommand: Send {
     fn stream(&self) -> &StreamId;
 
-    /// Finds the cell of the target, loading it if need be.
-    fn load(&self) -> Loading;
+    /// Finds the cell of the target, loading it if need be, and lets it learn what is needed.
+    fn load(&self, needs: Needs) -> Loading;
 
     /// A copy of the command, for the target's decision.
     fn command(&self) -> Box<dyn Any>;
@@ -68,20 +68,22 @@ pub(super) trait LockedTarget {
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
 
-    /// Decides a command and stages its events; the reason if it is rejected or cannot be decided.
+    /// Decides a command and stages its events, unless it was decided before under the same key; the reason if it is rejected
+    /// or cannot be decided.
     fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String>;
 
     fn proposed(&self) -> Option<ProposedAppend>;
 
-    fn handed_over(&mut self, outcome: &Arc<Outcome>);
+    fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit);
 }
 
 pub(super) fn stage<A: DispatchTarget>(
     types: &AggregateTypes,
     envelope: Envelope<A>,
 ) -> Result<Staged, Box<Undeliverable>> {
-    let found =
-        check_id(A::AGGREGATE_TYPE, &envelope.instance_id).and_then(|()| types.cells::<A>());
+    let found = check_id(A::AGGREGATE_TYPE, &envelope.instance_id)
+        .and_then(|()| check_idempotency_key(&envelope.context))
+        .and_then(|()| types.cells::<A>());
     match found {
         Ok(cells) => Ok(Box::new(TypedCommand {
             stream: cells.stream(&envelope.instance_id.as_str().into()),
@@ -112,13 +114,14 @@ impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
         &self.stream
     }
 
-    fn load(&self) -> Loading {
+    fn load(&self, needs: Needs) -> Loading {
         let cells = Arc::clone(&self.cells);
         let id = Arc::clone(&self.stream.instance_id);
         Box::new(move || {
             let (cells, id) = (Arc::clone(&cells), Arc::clone(&id));
             Box::pin(async move {
                 let cell = cells.cell(&id).await?;
+                cells.learn(&id, &cell, needs).await?;
                 Ok(Arc::new(TypedTarget { cells, cell, id }) as Arc<dyn Target>)
             })
         })
@@ -170,6 +173,11 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         let command = command
             .downcast::<A::Command>()
             .map_err(|_| "the command has another type than its target decides".to_owned())?;
+        if let Some(key) = &context.idempotency_key
+            && self.find_answer(key).is_some()
+        {
+            return Ok(());
+        }
         LockedCell::decide(self, *command, context)
             .map(drop)
             .map_err(|error| error.to_string())
@@ -179,9 +187,20 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         LockedCell::proposed(self)
     }
 
-    fn handed_over(&mut self, outcome: &Arc<Outcome>) {
-        LockedCell::handed_over(self, outcome);
+    fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit) {
+        LockedCell::handed_over(self, outcome, part);
     }
+}
+
+/// Where the events of each stream are in a commit.
+pub(super) fn parts_of(appends: &[ProposedAppend]) -> HashMap<StreamId, PartOfCommit> {
+    let mut before = 0;
+    let mut parts = HashMap::with_capacity(appends.len());
+    for (append, proposed) in appends.iter().enumerate() {
+        parts.insert(proposed.stream.clone(), PartOfCommit { append, before });
+        before += proposed.lines.len() as u64;
+    }
+    parts
 }
 
 /// What became of one envelope before it was decided.
@@ -206,10 +225,13 @@ const LOAD_RETRIES: [Duration; 4] = [
 fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
     let mut loads = BTreeMap::new();
     for letter in letters {
-        if let Letter::Staged(staged) = letter
-            && !loads.contains_key(staged.stream())
-        {
-            loads.insert(staged.stream().clone(), staged.load());
+        if let Letter::Staged(staged) = letter {
+            let is_keyed = staged.context().idempotency_key.is_some();
+            if is_keyed {
+                loads.insert(staged.stream().clone(), staged.load(Needs::Answers));
+            } else if !loads.contains_key(staged.stream()) {
+                loads.insert(staged.stream().clone(), staged.load(Needs::State));
+            }
         }
     }
     loads

@@ -7,34 +7,52 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::cells::{AggregateCells, Sweep};
+use super::guarded::blocking;
+use super::snapshots::SnapshotPolicy;
 use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
 use crate::error::StoreError;
 use crate::journal::Journal;
 use crate::names;
 
-/// The longest instance id, in bytes.
-const MAX_ID_BYTES: usize = 512;
+/// The longest instance id, and the longest idempotency key, in bytes.
+const MAX_BYTES: usize = 512;
 
 /// Refuses ids that no stream can have.
 pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError> {
-    let reason = if id.is_empty() {
-        "it is empty"
-    } else if id.len() > MAX_ID_BYTES {
-        "it is longer than 512 bytes"
-    } else if id.chars().any(char::is_control) {
-        "it has control characters"
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::InvalidId {
+    check_text(id).map_err(|reason| StoreError::InvalidId {
         aggregate_type: aggregate_type.to_owned(),
         id: id.chars().take(64).collect(),
         reason,
     })
 }
 
+/// Refuses an idempotency key that is not stored.
+pub(crate) fn check_idempotency_key(context: &CommandContext) -> Result<(), StoreError> {
+    let Some(key) = &context.idempotency_key else {
+        return Ok(());
+    };
+    check_text(key).map_err(|reason| StoreError::InvalidIdempotencyKey {
+        key: key.chars().take(64).collect(),
+        reason,
+    })
+}
+
+fn check_text(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        Err("it is empty")
+    } else if text.len() > MAX_BYTES {
+        Err("it is longer than 512 bytes")
+    } else if text.chars().any(char::is_control) {
+        Err("it has control characters")
+    } else {
+        Ok(())
+    }
+}
+
 pub(crate) struct AggregateTypes {
     journal: Arc<dyn Journal>,
+    snapshots: SnapshotPolicy,
     known: Mutex<HashMap<&'static str, Known>>,
 }
 
@@ -46,9 +64,10 @@ struct Known {
 }
 
 impl AggregateTypes {
-    pub(crate) fn new(journal: Arc<dyn Journal>) -> Self {
+    pub(crate) fn new(journal: Arc<dyn Journal>, snapshots: SnapshotPolicy) -> Self {
         Self {
             journal,
+            snapshots,
             known: Mutex::default(),
         }
     }
@@ -78,7 +97,10 @@ impl AggregateTypes {
         let known = match known.entry(A::AGGREGATE_TYPE) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let cells = Arc::new(AggregateCells::<A>::new(Arc::clone(&self.journal)));
+                let cells = Arc::new(AggregateCells::<A>::new(
+                    Arc::clone(&self.journal),
+                    self.snapshots.clone(),
+                ));
                 entry.insert(Known {
                     type_id: TypeId::of::<A>(),
                     type_name: type_name::<A>(),
@@ -95,15 +117,25 @@ impl AggregateTypes {
             .map_err(|_| invalid("its cells have another type".to_owned()))
     }
 
-    /// Evicts the aggregates that were idle for `timeout`.
-    pub(crate) fn sweep(&self, timeout: Duration) {
+    /// Evicts the aggregates that were idle for `timeout`, those that are to be saved before one after the other.
+    pub(crate) async fn sweep(&self, timeout: Duration) {
         let sweeps: Vec<_> = self
             .known()
             .values()
             .map(|known| Arc::clone(&known.sweep))
             .collect();
         for sweep in sweeps {
-            sweep.sweep(timeout);
+            for id in sweep.evict(timeout) {
+                let sweep = Arc::clone(&sweep);
+                let what = || "evicting an aggregate".to_owned();
+                let evicted = blocking(what, move || {
+                    sweep.save_and_evict(&id, timeout);
+                    Ok(())
+                });
+                if let Err(error) = evicted.await {
+                    tracing::warn!(%error, "an idle aggregate stays in memory");
+                }
+            }
         }
     }
 

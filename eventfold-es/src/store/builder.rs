@@ -20,11 +20,12 @@ use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
 use crate::runtime::{
     AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
-    RunnerContext, Runtime, blocking, initial_progress,
+    RunnerContext, Runtime, SnapshotPolicy, WaitingSnapshots, blocking, initial_progress,
 };
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
+const DEFAULT_SNAPSHOT_EVERY: u64 = 1000;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -79,6 +80,7 @@ pub struct AggregateStoreBuilder {
     projections: Vec<ProjectionPart>,
     targets: Targets,
     idle_timeout: Duration,
+    snapshot_every: u64,
     run_mode: RunMode,
     reaction_timeout: Duration,
     pub(super) journal: JournalOptions,
@@ -110,6 +112,7 @@ impl std::fmt::Debug for AggregateStoreBuilder {
             .field("process_managers", &process_managers)
             .field("projections", &projections)
             .field("idle_timeout", &self.idle_timeout)
+            .field("snapshot_every", &self.snapshot_every)
             .field("run_mode", &self.run_mode)
             .finish_non_exhaustive()
     }
@@ -124,6 +127,7 @@ impl AggregateStoreBuilder {
             projections: Vec::new(),
             targets: Targets::default(),
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
+            snapshot_every: DEFAULT_SNAPSHOT_EVERY,
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
             journal: JournalOptions {
@@ -194,9 +198,24 @@ impl AggregateStoreBuilder {
 
     /// How long an aggregate stays in memory after its last use. Default: five minutes.
     ///
-    /// No handle notices: an evicted aggregate is read again from its stream.
+    /// No handle notices: an evicted aggregate is read again from its [snapshot](Self::snapshot_every), which is saved before,
+    /// and its stream.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
+        self
+    }
+
+    /// After how many events of a stream the state of its aggregate is saved, in the background. Default: 1,000; 0 means that
+    /// no state is saved, and none that was saved is used.
+    ///
+    /// It is saved when an aggregate leaves memory, too. Loading it then folds the events behind the snapshot only. Snapshots
+    /// are derived: one that does not fit its stream is ignored, and all of them may be deleted while the store is closed. See
+    /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION) for what to do when the fold changes.
+    ///
+    /// A small number costs a copy and a write of the whole state that often, a large one that many events to fold when it is
+    /// loaded after a crash.
+    pub fn snapshot_every(mut self, events: u64) -> Self {
+        self.snapshot_every = events;
         self
     }
 
@@ -302,7 +321,8 @@ impl AggregateStoreBuilder {
                 })
                 .collect(),
         ));
-        let types = AggregateTypes::new(Arc::clone(&journal));
+        let (snapshots, waiting) = SnapshotPolicy::new(self.snapshot_every);
+        let types = AggregateTypes::new(Arc::clone(&journal), snapshots);
         self.targets.routes.claim_names(&types)?;
         let runtime = Arc::new(Runtime {
             types,
@@ -333,9 +353,10 @@ impl AggregateStoreBuilder {
         for task in tasks {
             tokio::spawn(task);
         }
-        tokio::spawn(sweep(
+        tokio::spawn(tend(
             Arc::clone(&runtime),
             self.idle_timeout,
+            waiting,
             closing_receiver,
         ));
         Ok(AggregateStore {
@@ -414,6 +435,13 @@ async fn starting_points(
             points.push(progress);
             continue;
         }
+        let adopted = journal.adopted(part.name);
+        if let Some(damage) = adopted.and_then(|adopted| adopted.problem.clone()) {
+            return Err(OpenError::ProcessManagerCheckpoint {
+                name: part.name.to_owned(),
+                damage,
+            });
+        }
         let progress = (part.initial)().map_err(|error| OpenError::ProcessManagerState {
             name: part.name.to_owned(),
             reason: error.to_string(),
@@ -423,18 +451,22 @@ async fn starting_points(
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        commits.push(journal.submit(
-            room,
-            ProposedCommit {
-                reaction: Some(ProposedReaction {
-                    process_manager: part.name.into(),
-                    progress,
-                    dispatched: 0,
-                    dead_letters: Vec::new(),
-                }),
-                ..ProposedCommit::default()
-            },
-        ));
+        commits.push(
+            journal.submit(
+                room,
+                ProposedCommit {
+                    reaction: Some(ProposedReaction {
+                        process_manager: part.name.into(),
+                        progress,
+                        dispatched: 0,
+                        dead_letters: adopted
+                            .map(|adopted| adopted.dead_letters.clone())
+                            .unwrap_or_default(),
+                    }),
+                    ..ProposedCommit::default()
+                },
+            ),
+        );
     }
     for commit in commits {
         commit.wait().await.map_err(StoreError::from)?;
@@ -442,14 +474,24 @@ async fn starting_points(
     Ok(points)
 }
 
-/// Evicts idle aggregates until the store closes.
-async fn sweep(runtime: Arc<Runtime>, timeout: Duration, mut closing: watch::Receiver<bool>) {
+/// Evicts idle aggregates, and saves the snapshots of others, until the store closes.
+async fn tend(
+    runtime: Arc<Runtime>,
+    timeout: Duration,
+    waiting: WaitingSnapshots,
+    mut closing: watch::Receiver<bool>,
+) {
     let period = (timeout / 4).clamp(Duration::from_millis(1), Duration::from_secs(10));
-    loop {
-        let closed = closing.wait_for(|closing| *closing);
-        if tokio::time::timeout(period, closed).await.is_ok() {
-            return;
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(period).await;
+            runtime.types.sweep(timeout).await;
         }
-        runtime.types.sweep(timeout);
+    };
+    // What is being saved when this is dropped goes on; the journal waits for it before it releases the directory.
+    tokio::select! {
+        _ = closing.wait_for(|closing| *closing) => {}
+        () = sweeping => {}
+        () = waiting.save() => {}
     }
 }

@@ -6,7 +6,10 @@ use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
-use crate::runtime::{AggregateCells, Cell, Decided, LockedCell, Reactions};
+use crate::runtime::{
+    AggregateCells, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
+    check_idempotency_key, recall,
+};
 
 /// A handle to one aggregate. It holds an id, not the aggregate: eviction is never noticed, and a handle to an aggregate
 /// without events is as good as any.
@@ -67,13 +70,14 @@ enum Decision<A: Aggregate> {
     Committed {
         outcome: Arc<Outcome>,
         decided: Decided<A::DomainEvent>,
-        cell: Arc<Cell<A>>,
     },
     /// There is nothing to commit; the answer holds once the commits before it are durable.
     Answer {
         pending: Option<Arc<Outcome>>,
         answer: Result<Decided<A::DomainEvent>, ExecuteError<A::Error>>,
     },
+    /// It was decided before, under the same key.
+    Repeated(Repeated<A::DomainEvent>),
 }
 
 impl<A: Aggregate> AggregateHandle<A> {
@@ -99,7 +103,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// # Errors
     ///
     /// [`ExecuteError::Domain`] if the aggregate rejects the command, and [`ExecuteError::Store`] if it could not be decided or
-    /// written: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
+    /// written, or if its idempotency key cannot be used: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
     ///
     /// # Cancel safety
     ///
@@ -109,20 +113,17 @@ impl<A: Aggregate> AggregateHandle<A> {
         command: A::Command,
         context: CommandContext,
     ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
+        check_idempotency_key(&context)?;
         let hub = &self.shared.runtime.reactions;
         let is_awaited = self.shared.run_mode == RunMode::Inline && hub.concerns(A::AGGREGATE_TYPE);
-        let mut wait = is_awaited.then(|| hub.wait());
+        let wait = is_awaited.then(|| hub.wait());
         let on_durable: Option<OnDurable> = wait.as_ref().map(|wait| {
             let (hub, id) = (Arc::clone(hub), wait.id());
             Box::new(move |receipt: &_| hub.begin(id, receipt, A::AGGREGATE_TYPE)) as OnDurable
         });
 
-        let (outcome, decided, cell) = match self.decide(command, &context, on_durable).await? {
-            Decision::Committed {
-                outcome,
-                decided,
-                cell,
-            } => (outcome, decided, cell),
+        let (outcome, decided) = match self.decide(command, &context, on_durable).await? {
+            Decision::Committed { outcome, decided } => (outcome, decided),
             Decision::Answer { pending, answer } => {
                 if let Some(pending) = pending {
                     pending.wait().await.map_err(StoreError::from)?;
@@ -135,22 +136,55 @@ impl<A: Aggregate> AggregateHandle<A> {
                     reactions: Reactions::NotAwaited,
                 });
             }
+            Decision::Repeated(repeated) => return Ok(self.answer_again(repeated, wait).await?),
         };
         let receipt = outcome.wait().await.map_err(StoreError::from)?;
-        cell.settle_if_free();
-        drop(cell);
-        let reactions = match &mut wait {
-            None => Reactions::NotAwaited,
-            Some(wait) => tokio::time::timeout(self.shared.reaction_timeout, wait.done())
-                .await
-                .unwrap_or(Reactions::TimedOut),
-        };
+        self.cells.settle(&self.id);
         Ok(Executed {
             events: decided.events,
             version: decided.version,
             position: Some(receipt.last_position()),
-            reactions,
+            reactions: self.reactions(wait).await,
         })
+    }
+
+    /// Answers a command as it was answered before.
+    async fn answer_again(
+        &self,
+        repeated: Repeated<A::DomainEvent>,
+        wait: Option<WaitGuard>,
+    ) -> Result<Executed<A::DomainEvent>, StoreError> {
+        let journal = &self.shared.runtime.journal;
+        let (answer, events) = match repeated {
+            Repeated::Pending(pending) => {
+                let receipt = pending.outcome.wait().await?;
+                (pending.with(&receipt), pending.events)
+            }
+            Repeated::Durable(answer) => {
+                let stream = self.cells.stream(&self.id);
+                (answer, recall::<A>(journal, stream, answer).await?)
+            }
+        };
+        if let Some(wait) = &wait {
+            let positions = (answer.first_position(), answer.last_position);
+            let durable = *journal.durable().borrow();
+            wait.begin_again(positions, A::AGGREGATE_TYPE, durable);
+        }
+        Ok(Executed {
+            events,
+            version: answer.last_version,
+            position: Some(answer.last_position),
+            reactions: self.reactions(wait).await,
+        })
+    }
+
+    async fn reactions(&self, wait: Option<WaitGuard>) -> Reactions {
+        match wait {
+            None => Reactions::NotAwaited,
+            Some(mut wait) => tokio::time::timeout(self.shared.reaction_timeout, wait.done())
+                .await
+                .unwrap_or(Reactions::TimedOut),
+        }
     }
 
     async fn decide(
@@ -165,15 +199,12 @@ impl<A: Aggregate> AggregateHandle<A> {
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        loop {
-            let cell = self.cells.cell(&self.id).await?;
-            let mut locked = cell.lock();
-            if locked.is_evicted() {
-                drop(locked);
-                self.cells.forget(&self.id, &cell);
-                continue;
+        let key = context.idempotency_key.as_deref();
+        let needs = key.map_or(Needs::State, |_| Needs::Answers);
+        self.with_cell(needs, |locked| {
+            if let Some(repeated) = key.and_then(|key| locked.repeated(key)) {
+                return Ok(Decision::Repeated(repeated));
             }
-            locked.settle()?;
             let decided = match locked.decide(command, context) {
                 Ok(decided) if !decided.events.is_empty() => decided,
                 answer => {
@@ -192,14 +223,10 @@ impl<A: Aggregate> AggregateHandle<A> {
                     on_durable,
                 },
             );
-            locked.handed_over(&outcome);
-            drop(locked);
-            return Ok(Decision::Committed {
-                outcome,
-                decided,
-                cell,
-            });
-        }
+            locked.handed_over(&outcome, PartOfCommit::default());
+            Ok(Decision::Committed { outcome, decided })
+        })
+        .await
     }
 
     /// The durable state: what a restart would find. An aggregate without events has its default.
@@ -212,7 +239,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn state(&self) -> Result<A, StateError> {
-        self.with_cell(|locked| Ok(locked.durable().clone()))
+        self.with_cell(Needs::State, |locked| Ok(locked.durable().clone()))
             .await
             .map_err(|source| StateError {
                 aggregate_type: A::AGGREGATE_TYPE.to_owned(),
@@ -221,20 +248,29 @@ impl<A: Aggregate> AggregateHandle<A> {
             })
     }
 
-    /// Runs `action` under the lock of the settled cell.
-    pub(super) async fn with_cell<T>(
+    /// Runs `action` under the lock of the settled cell, which knows what is needed.
+    pub(super) async fn with_cell<T, E: From<StoreError>>(
         &self,
-        action: impl FnOnce(&mut LockedCell<'_, A>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        needs: Needs,
+        action: impl FnOnce(&mut LockedCell<'_, A>) -> Result<T, E>,
+    ) -> Result<T, E> {
         loop {
             let cell = self.cells.cell(&self.id).await?;
-            let mut locked = cell.lock();
-            if !locked.is_evicted() {
-                locked.settle()?;
-                return action(&mut locked);
+            let is_evicted = {
+                let mut locked = cell.lock();
+                if !locked.is_evicted() {
+                    locked.settle()?;
+                    if locked.knows(needs) {
+                        return action(&mut locked);
+                    }
+                }
+                locked.is_evicted()
+            };
+            if is_evicted {
+                self.cells.forget(&self.id, &cell);
+            } else {
+                self.cells.learn(&self.id, &cell, needs).await?;
             }
-            drop(locked);
-            self.cells.forget(&self.id, &cell);
         }
     }
 }

@@ -1,11 +1,10 @@
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::AggregateStore;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
-use crate::runtime::EncodedEvent;
+use crate::runtime::{EncodedEvent, Needs, PartOfCommit, Place};
 
 /// What [`AggregateStore::inject_event`] does beside storing the event.
 ///
@@ -28,7 +27,8 @@ impl AggregateStore {
     /// Appends an event as it is, without a command: for events that another store has already accepted.
     ///
     /// An event whose id is in the stream already changes nothing, also after a restart; events without an id are never taken
-    /// for the same.
+    /// for the same. The first event with an id that is injected into an aggregate reads the aggregate's events once; from then
+    /// on their ids are held in memory, until the aggregate is evicted.
     ///
     /// # Errors
     ///
@@ -52,60 +52,29 @@ impl AggregateStore {
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        let mut room = Some(room);
-        let mut encoded = Some(encoded);
-        let outcome = loop {
-            let step = handle
-                .with_cell(|locked| {
-                    if let Some(id) = &event.id {
-                        match locked.has_event(id) {
-                            Some(true) => return Ok(Step::Known(locked.last_pending())),
-                            Some(false) => {}
-                            None => {
-                                return Ok(Step::LoadIds(locked.last_pending(), locked.version()));
-                            }
-                        }
-                    }
-                    let (Some(room), Some(encoded)) = (room.take(), encoded.take()) else {
-                        return Err(StoreError::Closed);
-                    };
-                    locked.stage(vec![encoded])?;
-                    let outcome = journal.submit(
-                        room,
-                        ProposedCommit {
-                            after: locked.last_pending().into_iter().collect(),
-                            appends: locked.proposed().into_iter().collect(),
-                            ..ProposedCommit::default()
-                        },
-                    );
-                    locked.handed_over(&outcome);
-                    Ok(Step::Done(Some(outcome)))
-                })
-                .await?;
-            match step {
-                Step::Known(outcome) | Step::Done(outcome) => break outcome,
-                Step::LoadIds(pending, version) => {
-                    if let Some(pending) = pending {
-                        pending.wait().await?;
-                    }
-                    let events = match self.read_events(A::AGGREGATE_TYPE, instance_id).await {
-                        Ok(events) => events,
-                        Err(StoreError::UnknownStream { .. }) => Vec::new(),
-                        Err(error) => return Err(error),
-                    };
-                    if events.len() as u64 == version {
-                        let ids: HashSet<_> =
-                            events.into_iter().filter_map(|event| event.id).collect();
-                        handle
-                            .with_cell(|locked| {
-                                locked.load_event_ids(version, ids);
-                                Ok(())
-                            })
-                            .await?;
+        let id = event.id.as_deref();
+        let needs = id.map_or(Needs::State, |_| Needs::EventIds);
+        let outcome = handle
+            .with_cell(needs, |locked| {
+                match id.and_then(|id| locked.find_event(id)) {
+                    Some(Place::Durable | Place::Staged) => Ok::<_, StoreError>(None),
+                    Some(Place::Pending(outcome)) => Ok(Some(outcome)),
+                    None => {
+                        locked.stage(vec![encoded])?;
+                        let outcome = journal.submit(
+                            room,
+                            ProposedCommit {
+                                after: locked.last_pending().into_iter().collect(),
+                                appends: locked.proposed().into_iter().collect(),
+                                ..ProposedCommit::default()
+                            },
+                        );
+                        locked.handed_over(&outcome, PartOfCommit::default());
+                        Ok(Some(outcome))
                     }
                 }
-            }
-        };
+            })
+            .await?;
         if let Some(outcome) = outcome {
             outcome.wait().await?;
         }
@@ -114,11 +83,4 @@ impl AggregateStore {
         }
         Ok(())
     }
-}
-
-enum Step {
-    /// The event is there; it is durable when this outcome is.
-    Known(Option<Arc<crate::journal::Outcome>>),
-    LoadIds(Option<Arc<crate::journal::Outcome>>, u64),
-    Done(Option<Arc<crate::journal::Outcome>>),
 }

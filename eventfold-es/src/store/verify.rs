@@ -158,6 +158,7 @@ async fn import(journal: &LocalJournal, foreign: &ForeignLines) -> Result<(), St
             stream: foreign.stream.clone(),
             expected_version: foreign.version,
             lines: foreign.lines.clone(),
+            keyed: Vec::new(),
         }],
         ..ProposedCommit::default()
     };

@@ -106,13 +106,13 @@ pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), 
     check_ledgers(&audited.streams, &expected)?;
     check_reactions(store, &audited, &letters, how)?;
     same("the projection", &tally, &model(&audited)?)?;
-    for (id, state) in &states {
+    for (id, state) in states {
         let events = audited.streams.get(&("ledger".to_owned(), id.clone()));
-        same(
-            "the events of a state",
-            state.entries,
-            events.map_or(0, |events| events.len() as u64),
-        )?;
+        let mut folded = Ledger::default();
+        for event in events.into_iter().flatten() {
+            folded.evolve(&LedgerEvent::from_event(event).map_err(text)?);
+        }
+        same(&format!("the state of {id}"), state, folded)?;
     }
 
     let again = open(store, how).await?;

@@ -6,3 +6,4 @@
 pub mod counter;
 pub mod sagas;
 pub mod shop;
+pub mod snapshot_file;

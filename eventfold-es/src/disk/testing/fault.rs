@@ -18,6 +18,8 @@ pub enum Operation {
     SyncFileSystem,
     /// [`Disk::exists`](crate::disk::Disk::exists).
     Exists,
+    /// [`Disk::list`](crate::disk::Disk::list).
+    List,
     /// [`Disk::try_lock`](crate::disk::Disk::try_lock).
     Lock,
     /// [`DiskLock::describe`](crate::disk::DiskLock::describe).

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::{Failure, Fault, Hit, Operation};
-use crate::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 
 /// A disk on which chosen calls fail or come up short; the others go through to the disk below. A clone is the same disk.
 ///
@@ -170,6 +170,11 @@ impl Disk for FaultyDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.call(Operation::Exists, path)?;
         self.inner.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        self.call(Operation::List, path)?;
+        self.inner.list(path)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -196,18 +196,22 @@ impl SectorVersion {
 fn sector_of(content: &[u8], sector: usize) -> [u8; SECTOR_BYTES] {
     let mut bytes = [0; SECTOR_BYTES];
     let rest = content.get(sector * SECTOR_BYTES..).unwrap_or_default();
-    for (target, source) in bytes.iter_mut().zip(rest) {
-        *target = *source;
-    }
+    copy(&mut bytes, rest);
     bytes
 }
 
 /// Puts a sector into a file as far as the file reaches.
 fn overlay(content: &mut [u8], sector: usize, bytes: &[u8; SECTOR_BYTES]) {
     if let Some(rest) = content.get_mut(sector * SECTOR_BYTES..) {
-        for (target, source) in rest.iter_mut().zip(bytes) {
-            *target = *source;
-        }
+        copy(rest, bytes);
+    }
+}
+
+/// Copies as much as there is on both sides; at once, since a recording has megabytes of zeros.
+fn copy(target: &mut [u8], source: &[u8]) {
+    let length = target.len().min(source.len());
+    if let (Some(target), Some(source)) = (target.get_mut(..length), source.get(..length)) {
+        target.copy_from_slice(source);
     }
 }
 

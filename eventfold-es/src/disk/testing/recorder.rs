@@ -7,7 +7,7 @@ use super::model::DiskModel;
 use super::namespace::{Namespace, Node};
 use super::op::{DiskOp, FileId};
 use super::recording::Recording;
-use crate::disk::{Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
+use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
 
 /// A disk that does everything for real below one directory and logs what changes something, or makes it durable.
 ///
@@ -391,6 +391,10 @@ impl Disk for RecordingDisk {
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.inner.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        self.inner.list(path)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -14,11 +14,11 @@ use super::streams::{StreamSlot, StreamTable};
 use crate::clock::seconds_since_1970;
 use crate::journal::{
     CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
-    RecordedCommit, StreamId,
+    RecordedCommit, StreamId, keyed,
 };
 
-/// The lengths of the dead-letter files, per process manager, in bytes.
-pub(super) type DeadLetterLengths = HashMap<Arc<str>, u64>;
+/// How much of each dead-letter file there is, per process manager.
+pub(super) type DeadLetterExtents = HashMap<Arc<str>, Extent>;
 
 /// A batch that is put together but not yet durable.
 pub(super) struct Batch {
@@ -26,7 +26,7 @@ pub(super) struct Batch {
     pub(super) text: String,
     pub(super) commits: Vec<Prepared>,
     pub(super) streams: HashMap<StreamId, Planned>,
-    pub(super) dead_letters: DeadLetterLengths,
+    pub(super) dead_letters: DeadLetterExtents,
     /// What it holds, in bytes.
     pub(super) bytes: usize,
     /// Whether a commit did not continue its streams, so that everything behind it is undone.
@@ -73,7 +73,7 @@ pub(super) fn assemble(
     queued: Vec<Queued>,
     tip: &Tip,
     table: &StreamTable,
-    dead_letters: &DeadLetterLengths,
+    dead_letters: &DeadLetterExtents,
     durability: Durability,
 ) -> Batch {
     let ts = seconds_since_1970();
@@ -169,10 +169,11 @@ fn draft(
     batch: &mut Batch,
     commit: ProposedCommit,
     pledge: Pledge,
-    dead_letters: &DeadLetterLengths,
+    dead_letters: &DeadLetterExtents,
 ) -> Draft {
     batch.tip.commit += 1;
     let first_position = batch.tip.position + 1;
+    let mut position = first_position;
     let mut body = Body::default();
     let mut appends = Vec::with_capacity(commit.appends.len());
     let mut append_offsets = Vec::with_capacity(commit.appends.len());
@@ -185,8 +186,9 @@ fn draft(
         let append = RecordedAppend {
             stream: append.stream,
             first_version: planned.extent.lines + 1,
-            lines: append.lines,
+            lines: keyed::complete(append.lines, &append.keyed, position),
         };
+        position += append.lines.len() as u64;
         body.stream(
             &append.stream,
             is_new.then_some(planned.slot.directory()),
@@ -213,26 +215,26 @@ fn draft(
     batch.tip.position += receipt.event_count;
     let reaction = commit.reaction.map(|reaction| {
         let name = Arc::clone(&reaction.process_manager);
-        let length = batch
+        let mut extent = batch
             .dead_letters
             .get(&name)
             .or_else(|| dead_letters.get(&name))
             .copied()
             .unwrap_or_default();
-        body.process_manager(&reaction, length);
+        body.process_manager(&reaction, extent.bytes);
         let mut letters = String::new();
         for line in &reaction.dead_letters {
             letters.push_str(line);
             letters.push('\n');
+            extent.push(line);
         }
-        let length = length + letters.len() as u64;
-        batch.dead_letters.insert(Arc::clone(&name), length);
+        batch.dead_letters.insert(Arc::clone(&name), extent);
         DurableReaction {
             process_manager: name.to_string(),
             state: ProcessManagerState {
                 commit: batch.tip.commit,
                 progress: reaction.progress,
-                dead_letters: length,
+                dead_letters: extent,
             },
             dead_letters: letters,
         }

@@ -9,6 +9,7 @@ use eventfold::line_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::adoption::Adoption;
 use super::extents::SavedExtents;
 use super::history::IndexEntry;
 use super::layout::Layout;
@@ -40,6 +41,9 @@ pub(super) struct Checkpoint {
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
     pub(super) index: Vec<IndexEntry>,
+    /// What became of the directory of eventfold-es 0.2.0 that this store was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) adoption: Option<Adoption>,
 }
 
 /// The content of `process_managers/<NAME>/checkpoint.json`.
@@ -47,8 +51,8 @@ pub(super) struct Checkpoint {
 struct SavedProgress {
     commit: u64,
     position: u64,
-    /// The length of `dead_letters.jsonl` in bytes.
-    dead_letters: u64,
+    /// How much of `dead_letters.jsonl` there is.
+    dead_letters: Extent,
     state: Box<RawValue>,
 }
 
@@ -58,8 +62,8 @@ pub(super) struct ProcessManagerState {
     /// The commit up to which it is true.
     pub(super) commit: u64,
     pub(super) progress: Progress,
-    /// The length of the dead-letter file in bytes.
-    pub(super) dead_letters: u64,
+    /// How much of the dead-letter file there is.
+    pub(super) dead_letters: Extent,
 }
 
 pub(super) type ProcessManagerStates = BTreeMap<String, ProcessManagerState>;
@@ -72,6 +76,7 @@ pub(super) struct Covered<'a> {
     pub(super) archiving: Vec<Archiving>,
     pub(super) states: &'a ProcessManagerStates,
     pub(super) index: Vec<IndexEntry>,
+    pub(super) adoption: Option<&'a Adoption>,
 }
 
 impl Checkpoint {
@@ -96,6 +101,9 @@ impl Checkpoint {
             index: index
                 .take_while(|entry| entry.offset < tip.offset)
                 .collect(),
+            adoption: covered
+                .adoption
+                .map(|adoption| adoption.kept_beside(covered.states)),
         }
     }
 
@@ -197,8 +205,8 @@ fn load_progress(
             )
         }
         Ok(saved) => {
-            let length = files.read(&letters)?.map_or(0, |bytes| bytes.len() as u64);
-            if length >= saved.dead_letters {
+            let bytes = files.read(&letters)?.unwrap_or_default();
+            if saved.dead_letters.is_prefix_of(&bytes) {
                 return Ok(Some(ProcessManagerState {
                     commit: saved.commit,
                     progress: Progress {
@@ -208,10 +216,7 @@ fn load_progress(
                     dead_letters: saved.dead_letters,
                 }));
             }
-            format!(
-                "`dead_letters.jsonl` has {length} bytes of {}",
-                saved.dead_letters
-            )
+            "`dead_letters.jsonl` does not hold what was written to it".to_owned()
         }
     };
     tracing::warn!(path = %path.display(), %reason, "the checkpoint of a process manager cannot be used; everything is derived from the journal again");

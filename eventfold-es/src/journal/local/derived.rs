@@ -1,10 +1,11 @@
 //! The thread that brings what is durable into the files derived from the journal, and takes checkpoints of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::adoption::Adoption;
 use super::backlog::Backlog;
 use super::checkpoint::{
     Checkpoint, Covered, ProcessManagerState, ProcessManagerStates, save_progress,
@@ -17,7 +18,7 @@ use super::queue::Queue;
 use super::registry::Registry;
 use super::scan::Tip;
 use super::stream_archive::{ArchiveError, Archiving, archive_stream};
-use super::streams::{StreamSlot, StreamTable};
+use super::streams::{StreamSlot, StreamTable, lock};
 use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
 use crate::journal::{Durability, Extent, JournalError, Progress};
 
@@ -87,6 +88,9 @@ pub(super) struct DerivedWriter {
     pub(super) registry: Registry,
     pub(super) extents: StreamExtents,
     pub(super) states: ProcessManagerStates,
+    /// How much of each dead-letter file was written.
+    pub(super) dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
+    pub(super) adoption: Option<Adoption>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
     /// Up to where everything is in its file.
@@ -180,6 +184,10 @@ impl DerivedWriter {
             std::thread::sleep(RETRY);
         }
         for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
+            lock(&self.dead_letters).insert(
+                reaction.process_manager.clone(),
+                reaction.state.dead_letters,
+            );
             self.states
                 .insert(reaction.process_manager.clone(), reaction.state.clone());
         }
@@ -222,7 +230,8 @@ impl DerivedWriter {
             let file = self
                 .files
                 .open(&self.layout.dead_letters(name), OpenMode::Write)?;
-            let offset = reaction.state.dead_letters - reaction.dead_letters.len() as u64;
+            let end = reaction.state.dead_letters.bytes;
+            let offset = end - reaction.dead_letters.len() as u64;
             file.write_all_at(reaction.dead_letters.as_bytes(), offset)?;
         }
         self.registry.flush()
@@ -361,6 +370,7 @@ impl DerivedWriter {
             archiving: archiving.to_vec(),
             states: &self.states,
             index: self.history.index(),
+            adoption: self.adoption.as_ref(),
         };
         Checkpoint::new(&self.tip, self.line_start, covered).save(&self.files, &self.layout)?;
         self.extents.saved(extents);
@@ -387,7 +397,7 @@ impl DerivedWriter {
         for (name, state) in &self.states {
             let directory = self.layout.process_manager(name);
             self.files.create_dir_all(&directory)?;
-            if state.dead_letters > 0 {
+            if state.dead_letters.bytes > 0 {
                 let letters = self.layout.dead_letters(name);
                 self.files.open(&letters, OpenMode::Write)?.sync_data()?;
             }

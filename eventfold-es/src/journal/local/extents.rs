@@ -151,7 +151,10 @@ impl StreamExtents {
             Some(file) => file,
             None => {
                 let path = self.layout.stream_extents(to.generation);
-                self.open.insert(self.files.open(&path, OpenMode::Write)?)
+                let file = self.files.open(&path, OpenMode::Write)?;
+                // What stands behind it was never vouched for, or is not any more.
+                file.set_len(offset)?;
+                self.open.insert(file)
             }
         };
         file.write_all_at(text.as_bytes(), offset)?;

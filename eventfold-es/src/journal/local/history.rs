@@ -117,7 +117,8 @@ impl History {
         let mut bytes = 0;
         let mut read = Vec::new();
         for commit in recent.commits.range(start..) {
-            if commit.last_position() > durable || bytes > READ_BYTES as usize {
+            let is_enough = bytes > READ_BYTES as usize || cursor.is_for_one && bytes > 0;
+            if commit.last_position() > durable || is_enough {
                 break;
             }
             bytes += commit.byte_count();
@@ -146,7 +147,10 @@ impl History {
             hint => hint,
         };
         let mut read = Vec::new();
-        let mut window = READ_BYTES;
+        let mut window = match cursor.is_for_one {
+            true => 2 * INDEX_STEP,
+            false => READ_BYTES,
+        };
         while offset < end && read.is_empty() {
             let bytes = file.read_range(offset, window.min(end - offset))?;
             let mut consumed = 0;
@@ -174,6 +178,9 @@ impl History {
                 }
                 cursor.position = commit.last_position();
                 read.push(Arc::new(commit));
+                if cursor.is_for_one {
+                    break;
+                }
             }
             if consumed == 0 {
                 if offset + window >= end {

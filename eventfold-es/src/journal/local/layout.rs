@@ -51,6 +51,11 @@ impl Layout {
         self.base.join("meta/journal/archive.jsonl.zst")
     }
 
+    /// Where the journal of a directory of 0.2.0 is built.
+    pub(crate) fn adopting_journal(&self) -> PathBuf {
+        self.base.join("meta/journal/adopting.jsonl")
+    }
+
     /// Where the bytes of an incomplete last batch are kept for inspection.
     pub(crate) fn incomplete_batch(&self, batch: u64) -> PathBuf {
         self.journal()
@@ -74,8 +79,17 @@ impl Layout {
             .join("archive.jsonl.zst")
     }
 
+    pub(crate) fn snapshot(&self, aggregate_type: &str, directory: &str) -> PathBuf {
+        self.stream(aggregate_type, directory)
+            .join("views/state.snapshot.json")
+    }
+
+    pub(crate) fn process_managers(&self) -> PathBuf {
+        self.base.join("process_managers")
+    }
+
     pub(crate) fn process_manager(&self, name: &str) -> PathBuf {
-        self.base.join("process_managers").join(name)
+        self.process_managers().join(name)
     }
 
     pub(crate) fn process_manager_checkpoint(&self, name: &str) -> PathBuf {
@@ -86,11 +100,20 @@ impl Layout {
         self.process_manager(name).join("dead_letters.jsonl")
     }
 
+    pub(crate) fn projections(&self) -> PathBuf {
+        self.base.join("projections")
+    }
+
     pub(crate) fn projection(&self, name: &str) -> PathBuf {
-        self.base.join("projections").join(name)
+        self.projections().join(name)
     }
 
     pub(crate) fn projection_checkpoint(&self, name: &str) -> PathBuf {
         self.projection(name).join("checkpoint.json")
+    }
+
+    /// What was taken over of a projection of 0.2.0, before it is its checkpoint.
+    pub(crate) fn adopted_projection(&self, name: &str) -> PathBuf {
+        self.projection(name).join("adopted.json")
     }
 }

@@ -3,12 +3,14 @@
 //! ```text
 //! {"type":"commit","data":{"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,
 //!  "streams":[{"type":T,"id":I,"dir":D,"version":V,"offset":O,"lines":[EVENT,..]},..],
-//!  "process_managers":[{"name":M,"position":P,"dispatched":D,"state":S,"dead_letters":{"offset":O,"lines":[..]}},..]},
-//!  "ts":T,"meta":{"checksum":"C"}}
+//!  "process_managers":[{"name":M,"position":P,"dispatched":D,"state":S,"dead_letters":{"offset":O,"lines":[..]}},..],
+//!  "adoption":{..}},"ts":T,"meta":{"checksum":"C"}}
 //! ```
 //!
 //! (without the line breaks). `length` counts the bytes of the line without its newline; `checksum` is eventfold's line hash
-//! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `previous` is the line hash of the commit before, 16 zeros for the first.
+//! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `previous` is
+//! the line hash of the commit before, 16 zeros for the first. `adoption` is there in the first commit of a directory that
+//! eventfold-es 0.2.0 wrote, and nowhere else.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -46,9 +48,15 @@ pub(super) struct Heading<'a> {
 pub(super) struct Body {
     streams: String,
     process_managers: String,
+    adoption: String,
 }
 
 impl Body {
+    /// What became of a directory of eventfold-es 0.2.0.
+    pub(super) fn adoption(&mut self, record: &RawValue) {
+        self.adoption = format!(",\"adoption\":{record}");
+    }
+
     pub(super) fn stream(
         &mut self,
         stream: &crate::journal::StreamId,
@@ -114,7 +122,9 @@ impl Body {
         rest.push_str(&self.streams);
         rest.push_str("],\"process_managers\":[");
         rest.push_str(&self.process_managers);
-        push_number(&mut rest, "]},\"ts\":", heading.ts);
+        rest.push(']');
+        rest.push_str(&self.adoption);
+        push_number(&mut rest, "},\"ts\":", heading.ts);
 
         let fixed = LENGTH_LABEL.len()
             + rest.len()
@@ -194,6 +204,9 @@ pub(super) struct CommitData<'a> {
     pub(super) streams: Vec<StreamLines<'a>>,
     #[serde(borrow)]
     pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
+    /// In the first commit of a directory that eventfold-es 0.2.0 wrote.
+    #[serde(default, borrow)]
+    pub(super) adoption: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

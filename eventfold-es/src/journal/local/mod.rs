@@ -1,5 +1,6 @@
 //! The journal on local files.
 
+mod adoption;
 mod archive;
 mod backlog;
 mod batch;
@@ -17,6 +18,7 @@ mod recovery;
 mod redo;
 mod registry;
 mod scan;
+mod snapshots;
 mod stream_archive;
 mod stream_reader;
 mod streams;
@@ -30,6 +32,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use backlog::Backlog;
 use derived::{DerivedWriter, Job};
 pub(crate) use foreign::ForeignLines;
@@ -40,13 +43,15 @@ use queue::Queue;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
 use recovery::{Recovered, recover};
+use snapshots::{ClosesSnapshots, SnapshotFiles};
 use stream_reader::read_stream;
-use streams::{StreamTable, lock};
+use streams::{StreamSlot, StreamTable, lock};
 use writer::Writer;
 
 use super::{
-    Cursor, Damage, Durability, Journal, JournalError, Outcome, Progress, ProposedCommit,
-    RecordedCommit, StoredLines, StreamId, Verified,
+    AdoptedProcessManager, Cursor, Damage, Durability, Extent, Journal, JournalError, Outcome,
+    Progress, ProposedCommit, RecordedCommit, Snapshot, StoredLines, StreamId, StreamTail,
+    Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -68,6 +73,7 @@ pub(crate) struct LocalJournal {
     table: Arc<StreamTable>,
     history: Arc<History>,
     backlog: Arc<Backlog>,
+    snapshots: Arc<SnapshotFiles>,
     jobs: Sender<Job>,
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
@@ -75,6 +81,10 @@ pub(crate) struct LocalJournal {
     durability: Durability,
     /// What stood behind streams when everything was derived again.
     foreign: Vec<ForeignLines>,
+    /// How much of each dead-letter file was written.
+    dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
+    /// What was taken over from 0.2.0, by process manager.
+    adopted: BTreeMap<String, AdoptedProcessManager>,
     closed: watch::Receiver<bool>,
 }
 
@@ -97,11 +107,16 @@ impl LocalJournal {
             grown,
             states,
             index,
+            adoption,
             redo_start,
             file_system,
             foreign,
             report,
         } = recover(&files, &layout, options.rebuild)?;
+        let adopted = match &adoption {
+            Some(adoption) => adoption.process_managers(&files, &layout)?,
+            None => Vec::new(),
+        };
         let filled = journal.parts().len()?;
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new());
@@ -119,6 +134,11 @@ impl LocalJournal {
             .iter()
             .map(|(name, state)| (name.clone(), state.progress.clone()))
             .collect();
+        let dead_letters = states
+            .iter()
+            .map(|(name, state)| (name.clone(), state.dead_letters))
+            .collect();
+        let dead_letters = Arc::new(Mutex::new(dead_letters));
         let writer = Writer {
             log: Arc::clone(&log),
             durability: options.durability,
@@ -146,6 +166,8 @@ impl LocalJournal {
             registry,
             extents,
             states,
+            dead_letters: Arc::clone(&dead_letters),
+            adoption,
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
             tip,
@@ -172,8 +194,12 @@ impl LocalJournal {
         };
         let last_jobs = jobs.clone();
         let last_backlog = Arc::clone(&backlog);
+        let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
+        let last_snapshots = ClosesSnapshots(Arc::clone(&snapshots));
         spawn("eventfold-es-journal", &layout, move || {
             let (guard, lock) = (guard, lock);
+            // The first to be dropped, also when the thread panics.
+            let snapshots = last_snapshots;
             writer.run();
             last_backlog.close();
             // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
@@ -183,6 +209,7 @@ impl LocalJournal {
             if last_jobs.send(close).is_ok() && derived_thread.join().is_err() {
                 tracing::error!("the thread that writes the stream files panicked");
             }
+            drop(snapshots);
             drop((guard, lock));
             closed_sender.send_replace(true);
         })?;
@@ -193,11 +220,14 @@ impl LocalJournal {
             table,
             history,
             backlog,
+            snapshots,
             jobs,
             progress: Mutex::new(progress),
             log,
             durability: options.durability,
             foreign,
+            dead_letters,
+            adopted: adopted.into_iter().collect(),
             closed,
         };
         Ok((journal, report))
@@ -231,6 +261,14 @@ impl Drop for PoisonGuard {
     }
 }
 
+impl LocalJournal {
+    /// The slot of a stream with at least one durable event.
+    fn listed(&self, stream: &StreamId) -> Option<Arc<StreamSlot>> {
+        let slot = self.table.slot(stream);
+        slot.filter(|_| self.table.contains(stream))
+    }
+}
+
 impl Drop for LocalJournal {
     fn drop(&mut self) {
         self.queue.close();
@@ -247,14 +285,34 @@ impl Journal for LocalJournal {
     }
 
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
-        match self
-            .table
-            .slot(stream)
-            .filter(|_| self.table.contains(stream))
-        {
-            Some(slot) => read_stream(&self.files, &self.layout, &slot),
-            None => Ok(StoredLines::default()),
+        self.read_stream_behind(stream, Extent::default())
+            .map(|tail| tail.lines)
+    }
+
+    fn read_stream_behind(
+        &self,
+        stream: &StreamId,
+        start: Extent,
+    ) -> Result<StreamTail, JournalError> {
+        if let Some(damage) = self.table.quarantined(stream) {
+            return Err(damage.into());
         }
+        match self.listed(stream) {
+            Some(slot) => read_stream(&self.files, &self.layout, &slot, start),
+            None => Ok(StreamTail::default()),
+        }
+    }
+
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.snapshots.load(&*self.listed(stream)?)
+    }
+
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {
+        if let Some(slot) = self.listed(stream) {
+            self.make_durable()?;
+            self.snapshots.save(&slot, snapshot)?;
+        }
+        Ok(())
     }
 
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
@@ -274,7 +332,7 @@ impl Journal for LocalJournal {
     }
 
     fn has_stream(&self, stream: &StreamId) -> bool {
-        self.table.contains(stream)
+        self.table.contains(stream) || self.table.quarantined(stream).is_some()
     }
 
     fn progress(&self, process_manager: &str) -> Option<Progress> {
@@ -295,16 +353,19 @@ impl Journal for LocalJournal {
         self.backlog
             .wait_until_written()
             .map_err(|reason| FileError::new("read", &path, std::io::Error::other(&*reason)))?;
-        let bytes = self.files.read(&path)?.unwrap_or_default();
-        let mut text = String::from_utf8(bytes).map_err(|error| {
-            Damage::new(
-                &path,
-                error.utf8_error().valid_up_to() as u64,
-                "the file is not UTF-8 text",
-            )
+        let written = lock(&self.dead_letters).get(process_manager).copied();
+        let extent = written.unwrap_or_default();
+        let mut bytes = self.files.read(&path)?.unwrap_or_default();
+        if !extent.is_prefix_of(&bytes) {
+            let reason = "the file does not hold the dead letters that the journal wrote to it; `repair` restores them";
+            return Err(Damage::new(path, 0, reason).into());
+        }
+        // More may be being written right now.
+        bytes.truncate(usize::try_from(extent.bytes).unwrap_or(usize::MAX));
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to() as u64;
+            Damage::new(&path, offset, "the file is not UTF-8 text")
         })?;
-        // A line without its newline is being written right now.
-        text.truncate(text.rfind('\n').map_or(0, |newline| newline + 1));
         Ok(StoredLines { text, path })
     }
 
@@ -320,6 +381,10 @@ impl Journal for LocalJournal {
 
     fn verify(&self) -> Result<Verified, JournalError> {
         self.verify_all()
+    }
+
+    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager> {
+        self.adopted.get(process_manager)
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

@@ -7,7 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::log::Archived;
 use super::streams::lock;
-use crate::journal::{CommitError, Outcome, ProposedCommit, ProposedReaction, Receipt};
+use crate::journal::{
+    CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
+};
 
 /// How many commits may wait.
 const CAPACITY: usize = 8192;
@@ -46,9 +48,8 @@ impl Queued {
     /// What it adds to the journal, in bytes.
     pub(super) fn byte_count(&self) -> usize {
         let appends = self.commit.appends.iter();
-        let events = appends.flat_map(|append| &append.lines);
         let reaction = self.commit.reaction.as_ref();
-        events.map(|line| line.len()).sum::<usize>()
+        appends.map(ProposedAppend::byte_count).sum::<usize>()
             + reaction.map_or(0, ProposedReaction::byte_count)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::adoption::{self, Adoption, AdoptionReport};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
 use super::derived::Grown;
 use super::extents::StreamExtents;
@@ -31,6 +32,8 @@ pub struct RecoveryReport {
     /// Streams whose files are not what the journal wrote, as far as opening had to touch them. They cannot be read before they
     /// are repaired; the others are not affected.
     pub damaged_streams: Vec<Damage>,
+    /// What became of the directory when this version took it over from eventfold-es 0.2.0; also when that was long ago.
+    pub adoption: Option<AdoptionReport>,
 }
 
 /// An incomplete last batch that was dropped.
@@ -50,7 +53,7 @@ pub struct IncompleteBatch {
 pub(crate) enum RecoveryError {
     #[error("the store at {} is in use by {holder}", path.display())]
     InUse { path: PathBuf, holder: String },
-    #[error("{} holds streams but no journal", path.display())]
+    #[error("the journal of {} is missing", path.display())]
     NoJournal { path: PathBuf },
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -76,6 +79,7 @@ pub(super) struct Recovered {
     pub(super) grown: BTreeMap<u64, Grown>,
     pub(super) states: ProcessManagerStates,
     pub(super) index: Vec<IndexEntry>,
+    pub(super) adoption: Option<Adoption>,
     /// Where the tail behind the checkpoint starts.
     pub(super) redo_start: u64,
     pub(super) file_system: Option<FileSystemHandle>,
@@ -89,11 +93,12 @@ pub(super) fn recover(
     layout: &Layout,
     rebuild: bool,
 ) -> Result<Recovered, RecoveryError> {
-    if !files.exists(&layout.journal_file())? {
-        refuse_missing_journal(files, layout)?;
-    }
+    refuse_missing_journal(files, layout)?;
     create_directories(files, layout)?;
     let lock = take_lock(files, layout)?;
+    if adoption::is_due(files, layout)? {
+        adoption::adopt(files, layout)?;
+    }
     let file_system = files.file_system(layout.base())?;
     let checkpoint = Checkpoint::load(files, layout)?;
     let journal = JournalLog::open(files, layout, checkpoint.as_ref())?;
@@ -127,6 +132,7 @@ pub(super) fn recover(
         extents,
         mut states,
         mut index,
+        mut adoption,
     } = match base {
         Some(base) => base,
         None => Base::empty(files, layout, &table)?,
@@ -169,6 +175,14 @@ pub(super) fn recover(
         }
         line_start = *offset;
         report.redone_commits += 1;
+        if let Some(record) = commit.data.adoption {
+            let adopted: Adoption = serde_json::from_str(record.get()).map_err(|error| {
+                let reason = format!("the record of the adoption does not read: {error}");
+                Damage::new(layout.journal_file(), *offset, reason)
+            })?;
+            adopted.finish(files, layout)?;
+            adoption = Some(adopted);
+        }
         redo.commit(&commit, *offset)
     })?;
     let Redone {
@@ -189,6 +203,10 @@ pub(super) fn recover(
         grown.entry(stream).or_insert(Grown { slot, extent });
     }
     report.damaged_streams = damaged;
+    if let Some(adoption) = &adoption {
+        adoption.quarantine(layout, &table);
+        report.adoption = Some(adoption.report(layout));
+    }
     Ok(Recovered {
         lock,
         journal,
@@ -200,6 +218,7 @@ pub(super) fn recover(
         grown,
         states,
         index,
+        adoption,
         redo_start,
         file_system,
         foreign,
@@ -207,16 +226,16 @@ pub(super) fn recover(
     })
 }
 
-/// Refuses, before anything is created, a directory that should have a journal.
+/// Refuses, before anything is created, a directory that once had a journal.
 fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
-    if files.exists(&layout.checkpoint())? || files.exists(&layout.journal_archive())? {
+    if !files.exists(&layout.journal_file())?
+        && (files.exists(&layout.checkpoint())? || files.exists(&layout.journal_archive())?)
+    {
         let reason = "the journal is missing, but its checkpoint or its archive is there; restore the whole directory from a copy";
         return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
     }
-    if files.exists(&layout.streams())? {
-        return Err(RecoveryError::NoJournal {
-            path: layout.base().to_owned(),
-        });
+    if adoption::is_due(files, layout)? {
+        adoption::refuse_ours(files, layout)?;
     }
     Ok(())
 }
@@ -229,6 +248,7 @@ struct Base {
     extents: StreamExtents,
     states: ProcessManagerStates,
     index: Vec<IndexEntry>,
+    adoption: Option<Adoption>,
 }
 
 impl Base {
@@ -244,6 +264,7 @@ impl Base {
             extents: StreamExtents::new(files, layout),
             states: BTreeMap::new(),
             index: Vec::new(),
+            adoption: None,
         })
     }
 }
@@ -279,6 +300,7 @@ fn derived_base(
         extents,
         states,
         index: checkpoint.index,
+        adoption: checkpoint.adoption,
     }))
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Redo<'a> {
     registry: &'a mut Registry,
     states: &'a mut ProcessManagerStates,
     streams: HashMap<StreamId, Window>,
-    dead_letters: BTreeMap<String, Text>,
+    dead_letters: BTreeMap<String, Letters>,
     pending: usize,
     damaged: Vec<Damage>,
     /// Whether everything is derived anew, so that no archive of a stream counts.
@@ -61,6 +61,25 @@ enum StreamFile {
     Continued,
     /// Something is missing before the window: nothing is written to it, and whoever reads it is told.
     Damaged,
+}
+
+/// The part of the dead letters of a process manager that is written again.
+struct Letters {
+    /// How much of them there is with it.
+    extent: Extent,
+    text: Text,
+}
+
+impl Letters {
+    fn behind(extent: Extent) -> Self {
+        Self {
+            extent,
+            text: Text {
+                offset: extent.bytes,
+                pending: String::new(),
+            },
+        }
+    }
 }
 
 /// Bytes that belong at an offset.
@@ -158,32 +177,37 @@ impl<'a> Redo<'a> {
         }
         for process_manager in &data.process_managers {
             let name: &str = &process_manager.name;
+            let known = self.states.get(name);
+            if known.is_some_and(|state| state.commit >= data.commit) {
+                // Its checkpoint is newer than that of the store, and vouches for the dead letters too.
+                continue;
+            }
+            let known = known.map(|state| state.dead_letters);
             let letters = self
                 .dead_letters
                 .entry(name.to_owned())
-                .or_insert_with(|| Text {
-                    offset: process_manager.dead_letters.offset,
-                    pending: String::new(),
-                });
+                .or_insert_with(|| Letters::behind(known.unwrap_or_default()));
+            if letters.extent.bytes != process_manager.dead_letters.offset {
+                let reason = format!(
+                    "commit {} continues the dead letters of `{name}` at byte {}, but they end at byte {}",
+                    data.commit, process_manager.dead_letters.offset, letters.extent.bytes
+                );
+                return Err(Damage::new(self.layout.journal_file(), at, reason).into());
+            }
             for line in &process_manager.dead_letters.lines {
-                letters.pending.push_str(line.get());
-                letters.pending.push('\n');
+                letters.extent.push(line.get());
+                letters.text.pending.push_str(line.get());
+                letters.text.pending.push('\n');
             }
-            let is_newer = self
-                .states
-                .get(name)
-                .is_none_or(|state| state.commit < data.commit);
-            if is_newer {
-                let state = ProcessManagerState {
-                    commit: data.commit,
-                    progress: Progress {
-                        position: process_manager.position,
-                        state: process_manager.state.to_owned(),
-                    },
-                    dead_letters: letters.end(),
-                };
-                self.states.insert(name.to_owned(), state);
-            }
+            let state = ProcessManagerState {
+                commit: data.commit,
+                progress: Progress {
+                    position: process_manager.position,
+                    state: process_manager.state.to_owned(),
+                },
+                dead_letters: letters.extent,
+            };
+            self.states.insert(name.to_owned(), state);
         }
         if self.pending > PENDING_BYTES {
             self.write()?;
@@ -220,8 +244,9 @@ impl<'a> Redo<'a> {
             let file = self
                 .files
                 .open(&self.layout.dead_letters(name), OpenMode::Write)?;
-            file.write_all_at(letters.pending.as_bytes(), letters.offset)?;
-            file.set_len(letters.end())?;
+            let text = &letters.text;
+            file.write_all_at(text.pending.as_bytes(), text.offset)?;
+            file.set_len(text.end())?;
         }
         self.registry.flush()?;
         Ok(Redone {

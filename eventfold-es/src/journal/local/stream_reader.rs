@@ -7,7 +7,7 @@ use super::layout::Layout;
 use super::stream_archive::read_archive;
 use super::streams::{StreamSlot, StreamView};
 use crate::disk::{FileHandle, Files, OpenMode};
-use crate::journal::{Damage, Extent, JournalError, StoredLines};
+use crate::journal::{Damage, Extent, JournalError, StoredLines, StreamTail};
 
 /// How long to wait while a stream's file is being replaced.
 const REPLACING: Duration = Duration::from_millis(1);
@@ -22,20 +22,37 @@ pub(super) fn foreign_bytes(path: &Path, length: u64, expected: u64) -> Option<D
     Some(Damage::new(path, expected, reason))
 }
 
-/// Reads all durable events of a stream and compares them with what the journal wrote. Blocks.
+/// Reads the durable events of a stream behind its beginning `start`, and compares them with what the journal wrote. Blocks.
+///
+/// What comes back leads from `start` to what the journal wrote; of the beginning itself nothing is read, unless it ends within
+/// the archive.
 pub(super) fn read_stream(
     files: &Files,
     layout: &Layout,
     slot: &StreamSlot,
-) -> Result<StoredLines, JournalError> {
+    start: Extent,
+) -> Result<StreamTail, JournalError> {
     let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let (view, active) = open_active(files, &path, slot)?;
     let archived = view.archive.extent.bytes;
-    let mut bytes = read_archive(files, layout, slot, view.archive)?;
-    let in_file = view.in_file() - archived;
+    let in_file = view.in_file();
+    // Where reading begins: at the start, or at that of the archive if the start is within it.
+    let from = if start.bytes < archived {
+        0
+    } else {
+        start.bytes.min(in_file)
+    };
+    let mut bytes = Vec::new();
+    if from < archived {
+        bytes = read_archive(files, layout, slot, view.archive)?;
+    }
+    let from_active = from.max(archived);
+    let mut read = from_active;
     if let Some(active) = active {
-        bytes.extend(active.read_range(0, in_file)?);
+        let text = active.read_range(from_active - archived, in_file - from_active)?;
         let length = active.len()?;
+        read = (archived + length).min(from_active) + text.len() as u64;
+        bytes.extend(text);
         // Unless more was written to it meanwhile.
         if slot.view().extent == view.extent
             && let Some(damage) = foreign_bytes(&path, length, view.extent.bytes - archived)
@@ -43,28 +60,44 @@ pub(super) fn read_stream(
             return Err(damage.into());
         }
     }
-    let read = bytes.len() as u64 - archived;
     if read != in_file {
         let reason = format!(
-            "the stream ends here, but the journal has written {in_file} bytes to this file; the journal can restore it"
+            "the stream ends here, but the journal has written {} bytes to this file; the journal can restore it",
+            in_file - archived
         );
-        return Err(Damage::new(path, read, reason).into());
+        return Err(Damage::new(path, read - archived, reason).into());
     }
     let mut text = String::from_utf8(bytes).map_err(|error| {
-        let offset = (error.utf8_error().valid_up_to() as u64).saturating_sub(archived);
+        let offset = from + error.utf8_error().valid_up_to() as u64;
         let reason = "the stream is not UTF-8 text from here on; the journal can restore it";
-        Damage::new(&path, offset, reason)
+        Damage::new(&path, offset.saturating_sub(archived), reason)
     })?;
     for append in &view.unwritten {
         append.push_text(&mut text);
     }
-    let mut actual = Extent::default();
-    actual.push_text(&text);
-    if actual != view.extent {
-        let reason = "the events of the stream are not those that the journal wrote; the journal can restore them";
-        return Err(Damage::new(path, 0, reason).into());
+    let text = behind(text, start.bytes - from);
+    let mut actual = start;
+    // What a snapshot says of the stream may be anything.
+    if start.lines <= view.extent.lines {
+        actual.push_text(&text);
     }
-    Ok(StoredLines { text, path })
+    if actual != view.extent {
+        let reason = "the events of the stream from here on are not those that the journal wrote; the journal can restore them";
+        return Err(Damage::new(path, start.bytes.saturating_sub(archived), reason).into());
+    }
+    Ok(StreamTail {
+        lines: StoredLines { text, path },
+        end: view.extent,
+    })
+}
+
+/// The text without its first bytes; empty if there are not so many.
+fn behind(text: String, count: u64) -> String {
+    match usize::try_from(count) {
+        Ok(0) => text,
+        Ok(count) => text.get(count..).unwrap_or_default().to_owned(),
+        Err(_) => String::new(),
+    }
 }
 
 /// The state of a stream and the active file that belongs to it, if there is to be one.
@@ -79,6 +112,9 @@ fn open_active(
         if view.is_replacing {
             std::thread::sleep(REPLACING);
             continue;
+        }
+        if view.in_file() == view.archive.extent.bytes && !view.unwritten.is_empty() {
+            return Ok((view, None));
         }
         let opened = files.open(path, OpenMode::Read);
         let now = slot.view();

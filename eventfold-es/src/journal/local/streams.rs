@@ -1,13 +1,13 @@
 //! What the journal knows of each stream: its directory, how long it is, and what of it is not yet in its own file.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::directories::Directories;
 use super::stream_archive::StreamArchive;
-use crate::journal::{Extent, RecordedCommit, StreamId};
+use crate::journal::{Damage, Extent, RecordedCommit, StreamId};
 
 /// One stream that has at least one event, or gets its first in the batch that is being written.
 #[derive(Debug)]
@@ -176,6 +176,8 @@ struct TableState {
     /// The same of all types.
     numbered: Vec<Arc<StreamSlot>>,
     directories: Directories,
+    /// Those that were not adopted from 0.2.0.
+    quarantined: HashMap<StreamId, Damage>,
 }
 
 /// A slot that is found by its stream.
@@ -260,6 +262,20 @@ impl StreamTable {
         table.slots.replace(SlotOfStream(Arc::clone(&slot)));
         table.list(&slot);
         slot
+    }
+
+    /// Notes a stream that is in the directory but not in the journal, so that it is neither read nor begun.
+    pub(super) fn quarantine(&self, stream: &StreamId, directory: Option<&str>, damage: Damage) {
+        let mut table = lock(&self.inner);
+        if let Some(directory) = directory {
+            table.directories.take(&stream.aggregate_type, directory);
+        }
+        table.quarantined.insert(stream.clone(), damage);
+    }
+
+    /// Why a stream can neither be read nor begun, if so.
+    pub(super) fn quarantined(&self, stream: &StreamId) -> Option<Damage> {
+        lock(&self.inner).quarantined.get(stream).cloned()
     }
 
     /// How many streams are listed.

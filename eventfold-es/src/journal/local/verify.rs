@@ -125,10 +125,10 @@ impl LocalJournal {
                 differences.push(Damage::new(path, 0, reason));
                 continue;
             };
-            match read_stream(&self.files, &self.layout, &slot) {
+            match read_stream(&self.files, &self.layout, &slot, Extent::default()) {
                 Ok(stored) => {
                     // It may have grown since the journal was read.
-                    if first_lines(&stored.text, known.extent.lines) != known.extent {
+                    if first_lines(&stored.lines.text, known.extent.lines) != known.extent {
                         let reason =
                             "the events of the stream are not those that the journal holds";
                         differences.push(Damage::new(path, 0, reason));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
-use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterLengths, assemble};
+use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, assemble};
 use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::log::Archived;
@@ -30,7 +30,7 @@ pub(super) struct Writer {
     pub(super) tip: Tip,
     /// The length of the file, zeros included.
     pub(super) filled: u64,
-    pub(super) dead_letters: DeadLetterLengths,
+    pub(super) dead_letters: DeadLetterExtents,
 }
 
 /// What became of the attempt to put a batch on disk.

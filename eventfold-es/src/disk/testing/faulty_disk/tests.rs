@@ -53,6 +53,10 @@ fn every_kind_of_call_is_counted_and_can_fail() -> TestResult {
             }),
         ),
         (Operation::Exists, Box::new(|| disk.exists(&b).map(drop))),
+        (
+            Operation::List,
+            Box::new(|| disk.list(directory.path()).map(drop)),
+        ),
         (Operation::Lock, Box::new(|| disk.try_lock(&l).map(drop))),
         (Operation::DescribeLock, Box::new(|| lock.describe("me"))),
         (Operation::Len, Box::new(|| file.len().map(drop))),

@@ -1,7 +1,9 @@
 //! Values that JSON loses or cannot nest: in process managers, their commands and their contexts. Nothing of it may be
 //! written in a form that cannot be read again, since then the store would not open.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod numbers;
 
 use std::path::Path;
 
@@ -123,7 +125,7 @@ async fn a_deeply_nested_dead_letter_can_be_read_and_the_store_opened() -> TestR
 }
 
 #[tokio::test]
-async fn a_state_that_does_not_read_back_parks_and_the_store_opens() -> TestResult {
+async fn a_state_that_json_does_not_have_parks_and_the_store_opens() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with::<Average>(base.path()).open().await?;
     let done = store
@@ -134,7 +136,8 @@ async fn a_state_that_does_not_read_back_parks_and_the_store_opens() -> TestResu
     let parked = status[0].parked.as_ref().unwrap();
     assert_eq!(parked.position, 1);
     assert!(
-        parked.reason.contains("the state does not read back"),
+        parked.reason.contains("the state does not serialize")
+            && parked.reason.contains("`mean` is NaN"),
         "{}",
         parked.reason
     );
@@ -187,6 +190,7 @@ async fn a_default_state_that_does_not_read_back_is_refused_and_nothing_is_chang
     let refused = with::<Infinite>(base.path()).open().await.unwrap_err();
     let text = refused.to_string();
     assert!(text.contains("`infinite` does not decode"), "{text}");
+    assert!(text.contains("`least` is inf"), "{text}");
     let journal = std::fs::read_to_string(base.path().join("meta/journal/app.jsonl"))?;
     assert!(!journal.contains("infinite"), "{journal}");
     Ok(())
@@ -203,5 +207,23 @@ async fn a_context_that_does_not_survive_storage_is_refused() -> TestResult {
         Err(ExecuteError::Store(StoreError::Unstorable(_)))
     ));
     assert!(store.list_streams(None).await?.is_empty());
+    Ok(())
+}
+
+/// Serializing such an event to its end would overflow the stack.
+#[tokio::test]
+async fn an_event_that_nests_without_end_is_refused() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    for (depth, is_kept) in [(100, true), (128, false), (129, false), (5000, false)] {
+        let command = CounterCommand::Nest(depth);
+        let done = store.send("c", command, CommandContext::default()).await;
+        assert_eq!(done.is_ok(), is_kept, "{depth}");
+        let Err(ExecuteError::Store(StoreError::Unstorable(error))) = done else {
+            continue;
+        };
+        assert!(error.to_string().contains("recursion limit"), "{error}");
+    }
+    assert_eq!(store.read_events("counter", "c").await?.len(), 2);
     Ok(())
 }

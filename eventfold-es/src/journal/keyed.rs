@@ -1,0 +1,142 @@
+//! Events that were caused by a command with an idempotency key, as they are stored: their lines end in the key and in their
+//! position, so that the stream alone tells how such a command was answered.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// The lines of an append that one command with an idempotency key caused.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyedLines {
+    pub(crate) key: Arc<str>,
+    /// How many lines of the append stand before them.
+    pub(crate) before: usize,
+    pub(crate) count: usize,
+}
+
+/// What a line says beside the event.
+#[derive(Debug, PartialEq, Deserialize)]
+pub(crate) struct KeyedEvent {
+    #[serde(rename = "idempotency_key")]
+    pub(crate) key: Box<str>,
+    pub(crate) position: u64,
+}
+
+/// The most that [`complete`] adds to a line beside the key.
+const FIELDS_BYTES: usize = r#","idempotency_key":"","position":18446744073709551615"#.len();
+
+impl KeyedLines {
+    /// About what [`complete`] adds to the lines.
+    pub(crate) fn byte_count(&self) -> usize {
+        self.count * (self.key.len() + FIELDS_BYTES)
+    }
+}
+
+/// Adds to the keyed ones of these lines their fields, when it is known that the first of the lines is at `position`.
+pub(crate) fn complete(
+    mut lines: Vec<Box<str>>,
+    keyed: &[KeyedLines],
+    position: u64,
+) -> Vec<Box<str>> {
+    for group in keyed {
+        let key = serde_json::Value::from(&*group.key).to_string();
+        let positions = position + group.before as u64..;
+        let lines = lines.iter_mut().skip(group.before).take(group.count);
+        for (line, position) in lines.zip(positions) {
+            let open = line.strip_suffix('}').unwrap_or(line);
+            *line = format!("{open},\"idempotency_key\":{key},\"position\":{position}}}").into();
+        }
+    }
+    lines
+}
+
+/// The fields of a stored line, if it has them.
+///
+/// # Errors
+///
+/// What serde says if the line is not a JSON object.
+pub(crate) fn read(line: &str) -> Result<Option<KeyedEvent>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Fields {
+        idempotency_key: Option<Box<str>>,
+        position: Option<u64>,
+    }
+    // Most lines have none, and this is cheaper than reading them as JSON. Where it stands inside the event, reading tells.
+    if !line.contains("\"idempotency_key\":") {
+        return Ok(None);
+    }
+    let fields: Fields = serde_json::from_str(line)?;
+    Ok(fields
+        .idempotency_key
+        .zip(fields.position)
+        .map(|(key, position)| KeyedEvent { key, position }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(count: usize) -> Vec<Box<str>> {
+        (0..count)
+            .map(|number| format!(r#"{{"type":"Added","data":{number},"ts":1}}"#).into())
+            .collect()
+    }
+
+    fn group(key: &str, before: usize, count: usize) -> KeyedLines {
+        KeyedLines {
+            key: key.into(),
+            before,
+            count,
+        }
+    }
+
+    #[test]
+    fn each_group_gets_its_key_and_each_line_its_position() -> Result<(), serde_json::Error> {
+        let keyed = [group("a", 1, 2), group("b\"\\\u{1F980}", 4, 1)];
+        let done = complete(lines(6), &keyed, 10);
+        let read = done.iter().map(|line| read(line));
+        let read: Vec<_> = read.collect::<Result<_, _>>()?;
+        let found = |key: &str, position| {
+            Some(KeyedEvent {
+                key: key.into(),
+                position,
+            })
+        };
+        let expected = [
+            None,
+            found("a", 11),
+            found("a", 12),
+            None,
+            found("b\"\\\u{1F980}", 14),
+            None,
+        ];
+        assert_eq!(read, expected);
+        for (line, plain) in done.iter().zip(lines(6)) {
+            let event: eventfold::Event = serde_json::from_str(line)?;
+            assert_eq!(event, serde_json::from_str(&plain)?);
+        }
+        assert_eq!(done.first(), lines(1).first());
+        Ok(())
+    }
+
+    #[test]
+    fn what_an_event_contains_is_not_taken_for_the_fields() -> Result<(), serde_json::Error> {
+        for inside in [
+            r#"{"type":"A","data":{"idempotency_key":"k","position":3},"ts":1}"#,
+            r#"{"type":"A","data":"\"idempotency_key\":","ts":1}"#,
+            r#"{"type":"A","data":null,"ts":1,"meta":{"idempotency_key":"k","position":3}}"#,
+            r#"{"type":"A","data":null,"ts":1,"idempotency_key":"of another program"}"#,
+        ] {
+            assert_eq!(read(inside)?, None, "{inside}");
+            let done = complete(vec![inside.into()], &[group("own", 0, 1)], 7);
+            if !inside.contains("program") {
+                let read = done.first().and_then(|line| read(line).ok().flatten());
+                assert_eq!(
+                    read.map(|read| (&*read.key == "own", read.position)),
+                    Some((true, 7))
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! Whether a stream of 0.2.0 can be adopted, and up to which of its events each cursor into it has come.
+
+use eventfold::line_hash;
+use serde::Deserialize;
+
+use super::archive::{self, Unreadable};
+use super::source::{LineReader, Piece, RawLine, Source};
+use super::survey::Found;
+use crate::disk::{FileError, Files, OpenMode};
+use crate::journal::local::layout::Layout;
+
+const READ_BYTES: u64 = 1 << 20;
+
+/// Where a process manager or a projection stood in a stream: behind the line with this hash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct OldCursor {
+    pub(super) offset: u64,
+    pub(super) hash: String,
+}
+
+/// What was found in a stream.
+pub(super) enum Verdict {
+    /// Nothing at all.
+    Empty,
+    Sound(Sound),
+    /// It holds something that is no event: `file` as the layout names it, in the archive at the compressed or decompressed
+    /// `offset`.
+    Unsound {
+        is_archived: bool,
+        offset: u64,
+        reason: String,
+    },
+}
+
+/// A stream that can be adopted.
+pub(super) struct Sound {
+    pub(super) source: Source,
+    pub(super) events: u64,
+    /// Whether the log already is what we would write.
+    pub(super) is_verbatim: bool,
+    pub(super) torn: Vec<Torn>,
+    /// For each cursor, the version of the event it stands behind, if there is such an event.
+    pub(super) versions: Vec<Option<u64>>,
+}
+
+/// The bytes of an event that was not written to its end, about which nobody was told.
+pub(super) struct Torn {
+    pub(super) is_archived: bool,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+}
+
+/// What the event in a line is, without its surrounding white space; the reason if there is none.
+pub(super) fn event(line: &[u8]) -> Result<Option<(&str, eventfold::Event)>, String> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| format!("the line is not UTF-8 text: {error}"))?
+        .trim_matches([' ', '\t', '\r']);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match serde_json::from_str(text) {
+        Ok(event) => Ok(Some((text, event))),
+        Err(error) => Err(format!("the line is no event: {error}")),
+    }
+}
+
+pub(super) fn examine(
+    files: &Files,
+    layout: &Layout,
+    found: &Found,
+    cursors: &[&OldCursor],
+) -> Result<Verdict, FileError> {
+    let mut source = found.source(layout);
+    let log = found.has_log.then_some(source.log.as_path());
+    if found.has_archive {
+        match archive::pieces(files, &source.archive, log)? {
+            Ok(pieces) => source.pieces = pieces,
+            Err(Unreadable { offset, reason }) => {
+                return Ok(Verdict::Unsound {
+                    is_archived: true,
+                    offset,
+                    reason,
+                });
+            }
+        }
+    }
+    if let Some(log) = log {
+        source.pieces.push(Piece {
+            is_archived: false,
+            start: 0,
+            end: files.open(log, OpenMode::Read)?.len()?,
+        });
+    }
+    let mut sound = Sound {
+        source: source.clone(),
+        events: 0,
+        is_verbatim: !found.has_archive,
+        torn: Vec::new(),
+        versions: Vec::new(),
+    };
+    let mut sightings: Vec<_> = cursors.iter().copied().map(Sightings::new).collect();
+    let mut lines = LineReader::new(source, READ_BYTES);
+    while let Some(line) = lines.next_line(files)? {
+        if let Err(reason) = sound.take(&line, &mut sightings) {
+            return Ok(Verdict::Unsound {
+                is_archived: sound.is_archived(&line),
+                offset: line.start,
+                reason,
+            });
+        }
+    }
+    if sound.events == 0 && sound.is_verbatim {
+        return Ok(Verdict::Empty);
+    }
+    let versions = sightings.into_iter().map(|sightings| sightings.version());
+    sound.versions = versions.collect();
+    Ok(Verdict::Sound(sound))
+}
+
+impl Sound {
+    fn is_archived(&self, line: &RawLine) -> bool {
+        let piece = self.source.pieces.get(line.piece);
+        piece.is_some_and(|piece| piece.is_archived)
+    }
+
+    fn take(&mut self, line: &RawLine, sightings: &mut [Sightings<'_>]) -> Result<(), String> {
+        if !line.has_newline {
+            return self.end_torn(line);
+        }
+        let Some((text, _)) = event(&line.bytes)? else {
+            self.is_verbatim = false;
+            return Ok(());
+        };
+        self.is_verbatim &= text.len() == line.bytes.len();
+        self.events += 1;
+        if sightings.is_empty() {
+            return Ok(());
+        }
+        // 0.2.0 read lines without `\r\n` as well.
+        let hash = line_hash(line.bytes.strip_suffix(b"\r").unwrap_or(&line.bytes));
+        let piece = self.source.pieces.get(line.piece);
+        let start = line.start - piece.map_or(0, |piece| piece.start);
+        let end = start + line.bytes.len() as u64 + 1;
+        for sightings in sightings.iter_mut() {
+            let is_archived = piece.is_some_and(|piece| piece.is_archived);
+            sightings.compare(&hash, end, self.events, is_archived);
+        }
+        Ok(())
+    }
+
+    /// Leaves out a last line that has no end. Of several archived parts only the last one ends like that; another is glued
+    /// to what follows it.
+    fn end_torn(&mut self, line: &RawLine) -> Result<(), String> {
+        let is_archived = self.is_archived(line);
+        let next = self.source.pieces.get(line.piece + 1);
+        if next.is_some_and(|next| next.is_archived) {
+            return Err("an event has no end, and others follow it".to_owned());
+        }
+        if let Some(piece) = self.source.pieces.get_mut(line.piece) {
+            piece.end = line.start;
+        }
+        self.is_verbatim = false;
+        self.torn.push(Torn {
+            is_archived,
+            offset: line.start,
+            bytes: line.bytes.len() as u64,
+        });
+        Ok(())
+    }
+}
+
+/// The events that a cursor may stand behind.
+struct Sightings<'a> {
+    cursor: &'a OldCursor,
+    /// With its hash, and ending at its offset in the log of their time.
+    exact: Vec<u64>,
+    /// With its hash, archived since.
+    elsewhere: Vec<u64>,
+}
+
+impl<'a> Sightings<'a> {
+    fn new(cursor: &'a OldCursor) -> Self {
+        Self {
+            cursor,
+            exact: Vec::new(),
+            elsewhere: Vec::new(),
+        }
+    }
+
+    fn compare(&mut self, hash: &str, end: u64, version: u64, is_archived: bool) {
+        if hash != self.cursor.hash {
+            return;
+        }
+        if end == self.cursor.offset {
+            self.exact.push(version);
+        } else if is_archived {
+            self.elsewhere.push(version);
+        }
+    }
+
+    /// The version of the only event that it can be. An archive that was put together anew has lost where each log ended.
+    fn version(&self) -> Option<u64> {
+        match (self.exact.as_slice(), self.elsewhere.as_slice()) {
+            ([version], _) | ([], [version]) => Some(*version),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The journal of an adopted directory: what became of it, then its events in the order of their times.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use eventfold::line_hash;
+
+use super::examine::event;
+use super::record::Adoption;
+use super::source::{LineReader, Source};
+use crate::clock::seconds_since_1970;
+use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::journal::local::layout::Layout;
+use crate::journal::local::line::{Body, Heading};
+use crate::journal::local::scan::Tip;
+use crate::journal::{ProposedReaction, StreamId};
+
+/// How many bytes of events one commit holds, unless a single event is larger.
+const COMMIT_BYTES: usize = 64 << 10;
+/// How many bytes are collected before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+/// How much of all logs together is held in memory, more or less.
+const READ_BYTES: u64 = 64 << 20;
+
+/// A stream whose events go into the journal.
+pub(super) struct Import {
+    pub(super) stream: StreamId,
+    pub(super) directory: String,
+    pub(super) source: Source,
+}
+
+/// Writes the whole journal to `meta/journal/adopting.jsonl`, durably.
+pub(super) fn write_journal(
+    files: &Files,
+    layout: &Layout,
+    record: &Adoption,
+    progress: &[ProposedReaction],
+    imports: Vec<Import>,
+) -> Result<(), FileError> {
+    let path = layout.adopting_journal();
+    let mut writer = JournalWriter {
+        file: files.open(&path, OpenMode::Truncate)?,
+        tip: Tip::default(),
+        pending: Vec::new(),
+    };
+    let record = serde_json::value::to_raw_value(record)
+        .map_err(|error| FileError::new("encode", &path, error.into()))?;
+    let mut body = Body::default();
+    body.adoption(&record);
+    for reaction in progress {
+        body.process_manager(reaction, 0);
+    }
+    writer.commit(body, 0, seconds_since_1970())?;
+    let count = imports.len().max(1) as u64;
+    let chunk = (READ_BYTES / count).clamp(1 << 10, 256 << 10);
+    let mut queue = Queue::new(files, imports, chunk)?;
+    while let Some((ts, append)) = queue.next(files)? {
+        let mut body = Body::default();
+        let directory = (append.version == 1).then_some(append.directory);
+        body.stream(
+            append.stream,
+            directory,
+            append.version,
+            append.offset,
+            &append.lines,
+        );
+        writer.commit(body, append.lines.len() as u64, ts)?;
+    }
+    writer.flush()?;
+    writer.file.sync_data()
+}
+
+/// Writes commits, each a batch of its own.
+struct JournalWriter {
+    file: FileHandle,
+    tip: Tip,
+    pending: Vec<u8>,
+}
+
+impl JournalWriter {
+    fn commit(&mut self, body: Body, events: u64, ts: u64) -> Result<(), FileError> {
+        let Tip {
+            commit,
+            batch,
+            position,
+            offset,
+            hash,
+            ..
+        } = &self.tip;
+        let line = body.finish(&Heading {
+            commit: commit + 1,
+            batch: batch + 1,
+            end: true,
+            flush: false,
+            previous: hash,
+            position: position + 1,
+            ts,
+        });
+        self.tip = Tip {
+            commit: commit + 1,
+            batch: batch + 1,
+            position: position + events,
+            offset: offset + line.len() as u64 + 1,
+            hash: line_hash(line.as_bytes()),
+            flush: false,
+        };
+        self.pending.extend_from_slice(line.as_bytes());
+        self.pending.push(b'\n');
+        if self.pending.len() >= WRITE_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), FileError> {
+        let start = self.tip.offset - self.pending.len() as u64;
+        self.file.write_all_at(&self.pending, start)?;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+/// The streams, in the order of the times of their next events. Within a stream, time does not go backwards: an event counts
+/// as no older than the one before it.
+struct Queue {
+    streams: Vec<Stream>,
+    /// The time of the next event of each stream that has one, and which stream it is.
+    order: BinaryHeap<Reverse<(u64, usize)>>,
+}
+
+struct Stream {
+    import: Import,
+    reader: LineReader,
+    next: Option<Box<str>>,
+    /// The time of the next event.
+    ts: u64,
+    /// The number and the bytes of the events before it.
+    version: u64,
+    offset: u64,
+}
+
+/// Consecutive events of one stream.
+struct Append<'a> {
+    stream: &'a StreamId,
+    directory: &'a str,
+    version: u64,
+    offset: u64,
+    lines: Vec<Box<str>>,
+}
+
+impl Queue {
+    fn new(files: &Files, imports: Vec<Import>, chunk: u64) -> Result<Self, FileError> {
+        let mut queue = Self {
+            streams: Vec::with_capacity(imports.len()),
+            order: BinaryHeap::with_capacity(imports.len()),
+        };
+        for import in imports {
+            let mut stream = Stream {
+                reader: LineReader::new(import.source.clone(), chunk),
+                import,
+                next: None,
+                ts: 0,
+                version: 0,
+                offset: 0,
+            };
+            stream.advance(files)?;
+            if stream.next.is_some() {
+                queue.order.push(Reverse((stream.ts, queue.streams.len())));
+            }
+            queue.streams.push(stream);
+        }
+        Ok(queue)
+    }
+
+    fn next(&mut self, files: &Files) -> Result<Option<(u64, Append<'_>)>, FileError> {
+        let Some(Reverse((ts, index))) = self.order.pop() else {
+            return Ok(None);
+        };
+        let until = self.order.peek().map(|Reverse(other)| *other);
+        let Some(stream) = self.streams.get_mut(index) else {
+            return Ok(None);
+        };
+        let (version, offset) = (stream.version + 1, stream.offset);
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        while until.is_none_or(|until| (stream.ts, index) < until)
+            && bytes < COMMIT_BYTES
+            && let Some(line) = stream.next.take()
+        {
+            bytes += line.len();
+            stream.version += 1;
+            stream.offset += line.len() as u64 + 1;
+            lines.push(line);
+            stream.advance(files)?;
+        }
+        if stream.next.is_some() {
+            self.order.push(Reverse((stream.ts, index)));
+        }
+        let append = Append {
+            stream: &stream.import.stream,
+            directory: &stream.import.directory,
+            version,
+            offset,
+            lines,
+        };
+        Ok(Some((ts, append)))
+    }
+}
+
+impl Stream {
+    /// Reads the next event.
+    fn advance(&mut self, files: &Files) -> Result<(), FileError> {
+        while let Some(line) = self.reader.next_line(files)? {
+            match event(&line.bytes) {
+                Ok(Some((text, event))) => {
+                    self.ts = self.ts.max(event.ts);
+                    self.next = Some(text.into());
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(reason) => {
+                    let error = std::io::Error::other(reason);
+                    return Err(FileError::new("read", &self.import.source.log, error));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! Taking over a directory of eventfold-es 0.2.0, which has streams but no journal.
+//!
+//! A complete journal is built beside the files of 0.2.0, which stay as they are, and takes its name as the last step: until
+//! then 0.2.0 can still open the directory, and an adoption that was interrupted begins anew. After it, the directory is a
+//! store whose files have yet to be derived from its journal, which opening does as ever. The first commit of that journal
+//! is the [`Adoption`]: what was found, and how far each process manager had come.
+
+mod archive;
+mod consumers;
+mod examine;
+mod import;
+mod record;
+mod report;
+mod source;
+mod survey;
+
+use std::path::Path;
+
+use consumers::Consumers;
+use examine::{Sound, Verdict, examine};
+use import::{Import, write_journal};
+pub(super) use record::Adoption;
+use record::{Quarantined, TornTailRecord, aside};
+pub use report::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
+use source::Source;
+use survey::{Found, survey};
+
+use super::layout::Layout;
+use super::recovery::RecoveryError;
+use crate::disk::{FileError, Files};
+
+/// Whether the directory has no journal, but something that 0.2.0 writes.
+pub(super) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> {
+    Ok(!files.exists(&layout.journal_file())?
+        && (files.exists(&layout.registry())? || files.exists(&layout.streams())?))
+}
+
+/// Refuses a directory that is not one of 0.2.0, but one of ours that has lost its journal.
+pub(super) fn refuse_ours(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+    Consumers::load(files, layout).map(drop)
+}
+
+/// Builds the journal and puts it into its place. The lock on the directory is held.
+pub(super) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+    let mut consumers = Consumers::load(files, layout)?;
+    let survey = survey(files, layout)?;
+    let mut record = Adoption {
+        quarantined: survey.quarantined,
+        unreadable_registry_lines: survey.unreadable_registry_lines,
+        ..Adoption::default()
+    };
+    let mut imports = Vec::new();
+    for found in survey.streams {
+        if !found.has_log && !found.has_archive {
+            record.empty_streams += 1;
+            continue;
+        }
+        refuse_if_in_use(files, layout, &found)?;
+        match examine(files, layout, &found, &consumers.cursors(&found))? {
+            Verdict::Empty => record.empty_streams += 1,
+            Verdict::Unsound {
+                is_archived,
+                offset,
+                reason,
+            } => record.leave_out(layout, &found, is_archived, offset, reason),
+            Verdict::Sound(sound) => {
+                if sound.events > 0 {
+                    consumers.resolve(&found, &sound.versions);
+                }
+                imports.extend(record.take(layout, found, sound));
+            }
+        }
+    }
+    consumers.stage_projections(files, layout, record.events)?;
+    let progress = consumers.record(layout, &mut record);
+    write_journal(files, layout, &record, &progress, imports)?;
+    files.rename(&layout.adopting_journal(), &layout.journal_file())?;
+    files.sync_dir(&layout.journal())?;
+    tracing::info!(
+        streams = record.streams,
+        events = record.events,
+        quarantined = record.quarantined.len(),
+        "took over a directory of eventfold-es 0.2.0"
+    );
+    Ok(())
+}
+
+/// 0.2.0 locks the logs of the aggregates that it has loaded, and nothing else.
+fn refuse_if_in_use(files: &Files, layout: &Layout, found: &Found) -> Result<(), RecoveryError> {
+    let log = found.source(layout).log;
+    if !found.has_log || files.try_lock(&log)?.is_some() {
+        return Ok(());
+    }
+    let stream = &found.stream;
+    Err(RecoveryError::InUse {
+        path: layout.base().to_owned(),
+        holder: format!(
+            "a program with eventfold-es 0.2.0, which has loaded `{}` of `{}`",
+            stream.instance_id, stream.aggregate_type
+        ),
+    })
+}
+
+impl Adoption {
+    fn leave_out(
+        &mut self,
+        layout: &Layout,
+        found: &Found,
+        is_archived: bool,
+        offset: u64,
+        reason: String,
+    ) {
+        let source = found.source(layout);
+        let file = if is_archived {
+            source.archive
+        } else {
+            source.log
+        };
+        tracing::warn!(path = %file.display(), offset, reason, "a stream of eventfold-es 0.2.0 cannot be taken over");
+        self.quarantined.push(Quarantined {
+            aggregate_type: found.stream.aggregate_type.to_string(),
+            id: found.stream.instance_id.to_string(),
+            dir: Some(found.directory.clone()),
+            file: below(layout, &file),
+            offset,
+            reason,
+        });
+    }
+
+    /// Notes a stream that can be taken over; what to import of it, if it has events.
+    fn take(&mut self, layout: &Layout, found: Found, sound: Sound) -> Option<Import> {
+        let Source { log, archive, .. } = &sound.source;
+        if !sound.is_verbatim {
+            for (is_there, file) in [(found.has_log, log), (found.has_archive, archive)] {
+                if is_there {
+                    self.set_aside(layout, file);
+                }
+            }
+        }
+        for torn in &sound.torn {
+            let file = if torn.is_archived { archive } else { log };
+            tracing::warn!(path = %file.display(), offset = torn.offset, bytes = torn.bytes, "left out a last event that was not written to its end");
+            self.torn_tails.push(TornTailRecord {
+                aggregate_type: found.stream.aggregate_type.to_string(),
+                id: found.stream.instance_id.to_string(),
+                file: aside(&below(layout, file)),
+                offset: torn.offset,
+                bytes: torn.bytes,
+            });
+        }
+        if sound.events == 0 {
+            self.empty_streams += 1;
+            return None;
+        }
+        self.streams += 1;
+        self.events += sound.events;
+        Some(Import {
+            stream: found.stream,
+            directory: found.directory,
+            source: sound.source,
+        })
+    }
+
+    fn set_aside(&mut self, layout: &Layout, file: &Path) {
+        self.set_aside.push(below(layout, file));
+    }
+}
+
+/// The path of a file of the store below its base directory.
+fn below(layout: &Layout, file: &Path) -> String {
+    let path = file.strip_prefix(layout.base()).unwrap_or(file);
+    path.to_string_lossy().into_owned()
+}

@@ -1,0 +1,66 @@
+use std::path::PathBuf;
+
+use crate::journal::Damage;
+
+/// What became of a directory of eventfold-es 0.2.0 when this version opened it first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdoptionReport {
+    /// How many streams were taken over.
+    pub streams: u64,
+    /// How many events they have. They are the first of the store, in the order of their times.
+    pub events: u64,
+    /// Streams that were begun but have no event.
+    pub empty_streams: u64,
+    /// Lines of `meta/streams.jsonl` that are no entries, as a torn one is. The directories told of the streams.
+    pub unreadable_registry_lines: u64,
+    /// Lines of dead-letter files that are no dead letters; the files are kept as `dead_letters-0.2.0.jsonl`.
+    pub unreadable_dead_letters: u64,
+    /// Streams that were not taken over. Whoever uses one gets the reason as [`StoreError::Damaged`](crate::StoreError::Damaged).
+    pub quarantined: Vec<QuarantinedStream>,
+    /// Last events that were not written to their end, about which nobody was told. They were left out.
+    pub torn_tails: Vec<TornTail>,
+    /// The process managers that were there.
+    pub process_managers: Vec<AdoptedCheckpoint>,
+    /// The projections that were there.
+    pub projections: Vec<AdoptedCheckpoint>,
+}
+
+/// A stream that was not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuarantinedStream {
+    /// The stored name of the aggregate type.
+    pub aggregate_type: String,
+    /// The instance.
+    pub instance_id: String,
+    /// What is wrong with it, and where.
+    pub damage: Damage,
+}
+
+/// A last event that was not written to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TornTail {
+    /// The stored name of the aggregate type.
+    pub aggregate_type: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The file that keeps its bytes; nothing reads it.
+    pub kept_in: PathBuf,
+    /// Where they begin; in an archive, in its decompressed text.
+    pub offset: u64,
+    /// How many there are.
+    pub bytes: u64,
+}
+
+/// A process manager or a projection of 0.2.0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdoptedCheckpoint {
+    /// Its stored name.
+    pub name: String,
+    /// Why its checkpoint was not taken over. A projection is built anew then, and a process manager
+    /// [refused](crate::OpenError::ProcessManagerCheckpoint).
+    pub problem: Option<String>,
+}

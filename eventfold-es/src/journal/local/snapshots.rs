@@ -1,0 +1,68 @@
+//! The files of snapshots.
+
+use std::sync::{Arc, Mutex};
+
+use super::layout::Layout;
+use super::streams::{StreamSlot, lock};
+use crate::disk::{FileError, Files, SealedFile};
+use crate::journal::Snapshot;
+
+/// The snapshots of all streams, while the directory is held.
+pub(super) struct SnapshotFiles {
+    files: Files,
+    layout: Layout,
+    /// Locked while a snapshot is written: two for one stream would share the temporary name of the file.
+    is_open: Mutex<bool>,
+}
+
+impl SnapshotFiles {
+    pub(super) fn new(files: Files, layout: Layout) -> Arc<Self> {
+        Arc::new(Self {
+            files,
+            layout,
+            is_open: Mutex::new(true),
+        })
+    }
+
+    /// The snapshot, if there is one that can be read.
+    pub(super) fn load(&self, slot: &StreamSlot) -> Option<Snapshot> {
+        let file = self.file(slot);
+        let reason = match file.load() {
+            Ok(None) => return None,
+            Ok(Some(Ok(snapshot))) => return Some(snapshot),
+            Ok(Some(Err(error))) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(path = %file.path().display(), reason, "a snapshot cannot be read; its stream is read from the beginning");
+        None
+    }
+
+    /// Saves a snapshot, unless the directory is about to be released.
+    ///
+    /// Nothing is synced: a snapshot that a power loss tore is told by its checksum, and one that is older than the stream is
+    /// as good as any.
+    pub(super) fn save(&self, slot: &StreamSlot, snapshot: &Snapshot) -> Result<(), FileError> {
+        let is_open = lock(&self.is_open);
+        if *is_open {
+            self.file(slot).save_without_sync(snapshot)?;
+        }
+        Ok(())
+    }
+
+    fn file(&self, slot: &StreamSlot) -> SealedFile {
+        let path = self
+            .layout
+            .snapshot(&slot.stream.aggregate_type, slot.directory());
+        SealedFile::new(self.files.clone(), path)
+    }
+}
+
+/// Ends the writing of snapshots when it is dropped, before the directory is released: another process may open it then.
+pub(super) struct ClosesSnapshots(pub(super) Arc<SnapshotFiles>);
+
+impl Drop for ClosesSnapshots {
+    fn drop(&mut self) {
+        // Waits for the one that is being written.
+        *lock(&self.0.is_open) = false;
+    }
+}

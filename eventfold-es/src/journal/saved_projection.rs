@@ -1,0 +1,29 @@
+use serde::{Deserialize, Serialize};
+
+use super::SeenBefore;
+
+/// The content of the checkpoint of a projection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedProjection<S> {
+    /// The position of the last event that the state has seen.
+    pub(crate) position: u64,
+    /// The aggregate types that it saw events of; 0.2.0 did not say.
+    pub(crate) subscriptions: Option<Vec<String>>,
+    /// What it had seen before that, until it is past all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen_before: Option<SeenBefore>,
+    pub(crate) state: S,
+}
+
+impl<S> SavedProjection<S> {
+    /// Whether a projection with these subscriptions can go on with the state.
+    pub(crate) fn fits(&self, subscriptions: &[&str]) -> bool {
+        match (&self.subscriptions, &self.seen_before) {
+            (Some(saved), _) => saved == subscriptions,
+            (None, Some(seen)) => seen
+                .aggregate_types()
+                .all(|aggregate_type| subscriptions.contains(&aggregate_type)),
+            (None, None) => true,
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What a cell knows of its stream beside the state: the ids of the events, and the answers to commands with idempotency keys.
+//!
+//! Most aggregates are never asked, so nothing is known until the first time; then it is read from the stream, once. What
+//! becomes durable meanwhile is collected, so that a stream that never rests becomes known as well. Only what is durable is
+//! in here: what is pending or staged is looked up where it is, and leaves nothing behind when it fails.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Cell, CellBody, LockedCell, Pending};
+use crate::aggregate::Aggregate;
+use crate::error::{Damage, StoreError};
+use crate::journal::{KeyedLines, Outcome, Receipt, StoredLines, keyed};
+
+/// What has to be known of a stream before something can be decided on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// The state.
+    State,
+    /// And the ids of its events.
+    EventIds,
+    /// And the answers to its commands with idempotency keys.
+    Answers,
+}
+
+/// Where the events of a command stand that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) last_version: u64,
+    pub(crate) last_position: u64,
+    pub(crate) event_count: u64,
+}
+
+impl Answer {
+    pub(crate) fn first_version(&self) -> u64 {
+        (self.last_version + 1).saturating_sub(self.event_count)
+    }
+
+    pub(crate) fn first_position(&self) -> u64 {
+        (self.last_position + 1).saturating_sub(self.event_count)
+    }
+}
+
+/// What was found in a stream.
+#[derive(Default)]
+pub(crate) struct Found {
+    event_ids: HashSet<String>,
+    answers: HashMap<Arc<str>, Answer>,
+}
+
+impl Found {
+    /// Looks through a whole stream for what is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] if a line is not what an event is stored as.
+    pub(crate) fn in_stream(stored: &StoredLines, needs: Needs) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        let mut offset = 0;
+        for (version, line) in (1..).zip(stored.text.lines()) {
+            let read = match needs {
+                Needs::State => Ok(()),
+                Needs::EventIds => found.read_id(line),
+                Needs::Answers => found.read_answer(line, version),
+            };
+            read.map_err(|error| {
+                let reason = format!("the line is no event: {error}");
+                StoreError::Damaged(Arc::new(Damage::new(&stored.path, offset, reason)))
+            })?;
+            offset += line.len() as u64 + 1;
+        }
+        Ok(found)
+    }
+
+    fn read_id(&mut self, line: &str) -> Result<(), serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Identity {
+            id: Option<String>,
+        }
+        let event: Identity = serde_json::from_str(line)?;
+        self.event_ids.extend(event.id);
+        Ok(())
+    }
+
+    fn read_answer(&mut self, line: &str, version: u64) -> Result<(), serde_json::Error> {
+        let Some(event) = keyed::read(line)? else {
+            return Ok(());
+        };
+        let answer = Answer {
+            last_version: version,
+            last_position: event.position,
+            event_count: 1,
+        };
+        match self.answers.get_mut(&*event.key) {
+            Some(begun) if begun.last_version + 1 == version => {
+                begun.last_version = version;
+                begun.last_position = event.position;
+                begun.event_count += 1;
+            }
+            // The first answer counts; the store never gives a second one.
+            Some(_) => {}
+            None => {
+                self.answers.insert(event.key.into(), answer);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known of the durable part of a stream.
+#[derive(Default)]
+pub(super) struct Known {
+    event_ids: Part<HashSet<String>>,
+    answers: Part<HashMap<Arc<str>, Answer>>,
+}
+
+#[derive(Default)]
+enum Part<T> {
+    /// Nobody has asked.
+    #[default]
+    Unknown,
+    /// The stream is being read; here is what became durable since that began.
+    Collecting(T),
+    Complete(T),
+}
+
+impl<T: Default> Part<T> {
+    /// Collects from now on; whether the stream is to be read.
+    fn collect(&mut self) -> bool {
+        if matches!(self, Self::Unknown) {
+            *self = Self::Collecting(T::default());
+        }
+        matches!(self, Self::Collecting(_))
+    }
+
+    /// Takes what was found in the stream. It has everything that was durable when collecting began; where both have
+    /// something, they agree.
+    fn complete<I>(&mut self, mut found: T)
+    where
+        T: IntoIterator<Item = I> + Extend<I>,
+    {
+        *self = match std::mem::take(self) {
+            Self::Unknown => Self::Unknown,
+            Self::Collecting(collected) => {
+                found.extend(collected);
+                Self::Complete(found)
+            }
+            Self::Complete(known) => Self::Complete(known),
+        };
+    }
+
+    fn add_to(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Unknown => None,
+            Self::Collecting(known) | Self::Complete(known) => Some(known),
+        }
+    }
+
+    fn all(&self) -> Option<&T> {
+        match self {
+            Self::Complete(known) => Some(known),
+            Self::Unknown | Self::Collecting(_) => None,
+        }
+    }
+}
+
+/// What a commit that is not durable yet will make known.
+pub(super) struct Marks {
+    /// How many events of the commit stand before those of this stream.
+    pub(super) before: u64,
+    pub(super) event_ids: Vec<String>,
+    pub(super) keyed: Vec<KeyedLines>,
+}
+
+impl Known {
+    /// Takes over what a commit makes known that became durable, with its first event here at `first_version`.
+    pub(super) fn add(&mut self, marks: Marks, receipt: &Receipt, first_version: u64) {
+        if let Some(ids) = self.event_ids.add_to() {
+            ids.extend(marks.event_ids);
+        }
+        if let Some(answers) = self.answers.add_to() {
+            for group in marks.keyed {
+                let answer = answer(&group, marks.before, receipt, first_version);
+                answers.insert(group.key, answer);
+            }
+        }
+    }
+}
+
+fn answer(group: &KeyedLines, before: u64, receipt: &Receipt, first_version: u64) -> Answer {
+    let end = (group.before + group.count) as u64;
+    Answer {
+        last_version: first_version + end - 1,
+        last_position: receipt.first_position + before + end - 1,
+        event_count: group.count as u64,
+    }
+}
+
+/// Where something that was looked for is.
+pub(crate) enum Place {
+    Durable,
+    /// In a commit on its way.
+    Pending(Arc<Outcome>),
+    /// Staged, and not handed over.
+    Staged,
+}
+
+/// A command that was decided before, under the same key.
+pub(crate) enum Repeated<E> {
+    Durable(Answer),
+    Pending(PendingAnswer<E>),
+}
+
+/// An answer that counts as soon as its commit is durable.
+pub(crate) struct PendingAnswer<E> {
+    pub(crate) outcome: Arc<Outcome>,
+    pub(crate) events: Vec<E>,
+    group: KeyedLines,
+    before: u64,
+    first_version: u64,
+}
+
+impl<E> PendingAnswer<E> {
+    /// The answer, when the commit is durable.
+    pub(crate) fn with(&self, receipt: &Receipt) -> Answer {
+        answer(&self.group, self.before, receipt, self.first_version)
+    }
+}
+
+impl<A: Aggregate> Cell<A> {
+    /// Collects what becomes known from now on; whether the stream is to be read for the rest.
+    pub(in crate::runtime) fn begin_to_learn(&self, needs: Needs) -> bool {
+        let mut locked = self.lock();
+        let known = locked.body.known.get_or_insert_default();
+        match needs {
+            Needs::State => false,
+            Needs::EventIds => known.event_ids.collect(),
+            Needs::Answers => known.answers.collect(),
+        }
+    }
+
+    /// Takes what was found in the stream after [`begin_to_learn`](Self::begin_to_learn).
+    pub(in crate::runtime) fn learn(&self, needs: Needs, found: Found) {
+        let mut locked = self.lock();
+        let known = locked.body.known.get_or_insert_default();
+        match needs {
+            Needs::State => {}
+            Needs::EventIds => known.event_ids.complete(found.event_ids),
+            Needs::Answers => known.answers.complete(found.answers),
+        }
+    }
+}
+
+impl<A: Aggregate> LockedCell<'_, A> {
+    /// Whether it can be told what is there; [`AggregateCells::learn`](crate::runtime::AggregateCells::learn) changes that.
+    pub(crate) fn knows(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::State => true,
+            Needs::EventIds => self.known_ids().is_some(),
+            Needs::Answers => self.known_answers().is_some(),
+        }
+    }
+
+    /// Where the event of this id is.
+    pub(crate) fn find_event(&self, id: &str) -> Option<Place> {
+        if self.known_ids().is_some_and(|ids| ids.contains(id)) {
+            return Some(Place::Durable);
+        }
+        let has_id = |pending: &&Pending<A>| pending.marks.event_ids.iter().any(|own| own == id);
+        let pending = self.body.pending.iter().rev().find(has_id);
+        pending.map(|pending| Place::Pending(Arc::clone(&pending.outcome)))
+    }
+
+    /// Where the events of the command with this key are.
+    pub(crate) fn find_answer(&self, key: &str) -> Option<Place> {
+        if self.staged_keys.iter().any(|group| &*group.key == key) {
+            return Some(Place::Staged);
+        }
+        Some(match self.repeated(key)? {
+            Repeated::Durable(_) => Place::Durable,
+            Repeated::Pending(pending) => Place::Pending(pending.outcome),
+        })
+    }
+
+    /// What the command with this key came to, unless it is staged only.
+    pub(crate) fn repeated(&self, key: &str) -> Option<Repeated<A::DomainEvent>> {
+        if let Some(answer) = self.known_answers().and_then(|answers| answers.get(key)) {
+            return Some(Repeated::Durable(*answer));
+        }
+        let CellBody {
+            pending,
+            durable_extent,
+            ..
+        } = &*self.body;
+        let mut first_version = durable_extent.lines + 1;
+        for pending in pending {
+            let group = pending.marks.keyed.iter().find(|group| &*group.key == key);
+            if let Some(group) = group {
+                let events = pending.events.iter().skip(group.before).take(group.count);
+                return Some(Repeated::Pending(PendingAnswer {
+                    outcome: Arc::clone(&pending.outcome),
+                    events: events.cloned().collect(),
+                    group: group.clone(),
+                    before: pending.marks.before,
+                    first_version,
+                }));
+            }
+            first_version += pending.events.len() as u64;
+        }
+        None
+    }
+
+    fn known_ids(&self) -> Option<&HashSet<String>> {
+        self.body.known.as_ref()?.event_ids.all()
+    }
+
+    fn known_answers(&self) -> Option<&HashMap<Arc<str>, Answer>> {
+        self.body.known.as_ref()?.answers.all()
+    }
+}

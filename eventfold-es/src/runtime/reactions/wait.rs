@@ -1,0 +1,78 @@
+//! One wait for reactions: what it covers, and what it is owed.
+
+use tokio::sync::oneshot;
+
+use super::{Member, Reactions};
+
+pub(super) struct Wait {
+    /// First and last positions of ranges.
+    pub(super) covered: Vec<(u64, u64)>,
+    /// Members and the positions that they have to reach, one each.
+    pub(super) owed: Vec<(usize, u64)>,
+    pub(super) has_begun: bool,
+    pub(super) outcome: Reactions,
+    pub(super) done: Option<oneshot::Sender<Reactions>>,
+}
+
+impl Wait {
+    pub(super) fn covers(&self, position: u64) -> bool {
+        self.covered
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&position))
+    }
+
+    /// Adds positions, and what the members owe for them.
+    pub(super) fn cover<'a>(
+        &mut self,
+        members: &[Member],
+        first: u64,
+        last: u64,
+        aggregate_types: impl Iterator<Item = &'a str> + Clone,
+    ) {
+        // What one reaction causes follows what the one before caused, so that this stays short.
+        let range = self
+            .covered
+            .iter_mut()
+            .find(|(start, end)| (*start..=*end + 1).contains(&first));
+        match range {
+            Some((_, end)) => *end = last.max(*end),
+            None => self.covered.push((first, last)),
+        }
+        for (index, member) in members.iter().enumerate() {
+            if member.processed >= last || !member.subscribes_to_any(aggregate_types.clone()) {
+                continue;
+            }
+            match member.absence() {
+                None => self.owe(index, last),
+                Some(outcome) => self.outcome = outcome,
+            }
+        }
+    }
+
+    pub(super) fn owe(&mut self, member: usize, position: u64) {
+        match self.owed.iter_mut().find(|(owing, _)| *owing == member) {
+            Some((_, owed)) => *owed = position.max(*owed),
+            None => self.owed.push((member, position)),
+        }
+    }
+
+    /// Waits no longer for a member that will not do what it owes.
+    pub(super) fn give_up_on(&mut self, member: usize, outcome: Reactions) {
+        let owed = self.owed.len();
+        self.owed.retain(|(owing, _)| *owing != member);
+        if self.owed.len() < owed {
+            self.outcome = outcome;
+        }
+        self.finish_if_done();
+    }
+
+    pub(super) fn finish_if_done(&mut self) {
+        if self.has_begun
+            && self.owed.is_empty()
+            && let Some(done) = self.done.take()
+        {
+            // Nobody listens if the caller is gone.
+            let _ = done.send(self.outcome);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Snapshots: states saved with what they have seen of their streams, so that loading folds only what came later.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc;
+
+use super::cell::Cell;
+use super::guarded::{blocking, guard};
+use crate::aggregate::Aggregate;
+use crate::error::StoreError;
+use crate::journal::{Extent, Journal, Snapshot, StreamId};
+
+/// How many snapshots may wait to be saved. Each holds a copy of a state; those beyond are taken later.
+const MAX_WAITING: usize = 16;
+
+/// A copy of a state on its way into its snapshot; blocks.
+pub(super) type Save = Box<dyn FnOnce() + Send>;
+
+/// When the aggregates of a store take snapshots.
+#[derive(Clone)]
+pub(crate) struct SnapshotPolicy {
+    /// After how many events the next one is due; without it there are none, and none is used.
+    every: Option<NonZeroU64>,
+    waiting: mpsc::Sender<Save>,
+}
+
+/// The snapshots that wait to be saved.
+pub(crate) struct WaitingSnapshots(mpsc::Receiver<Save>);
+
+impl SnapshotPolicy {
+    pub(crate) fn new(every: u64) -> (Self, WaitingSnapshots) {
+        let (waiting, received) = mpsc::channel(MAX_WAITING);
+        let every = NonZeroU64::new(every);
+        (Self { every, waiting }, WaitingSnapshots(received))
+    }
+}
+
+impl WaitingSnapshots {
+    /// Saves one after the other.
+    pub(crate) async fn save(mut self) {
+        while let Some(save) = self.0.recv().await {
+            run(save).await;
+        }
+    }
+}
+
+/// Saves a snapshot on the pool for code that blocks.
+async fn run(save: Save) {
+    let what = || "saving a snapshot".to_owned();
+    let saved = blocking(what, move || {
+        save();
+        Ok(())
+    });
+    if let Err(error) = saved.await {
+        tracing::warn!(%error, "a snapshot was not saved");
+    }
+}
+
+/// The snapshots of one aggregate type.
+pub(super) struct Snapshots {
+    journal: Arc<dyn Journal>,
+    policy: SnapshotPolicy,
+    has_warned: AtomicBool,
+}
+
+impl Snapshots {
+    pub(super) fn new(journal: Arc<dyn Journal>, policy: SnapshotPolicy) -> Arc<Self> {
+        Arc::new(Self {
+            journal,
+            policy,
+            has_warned: AtomicBool::new(false),
+        })
+    }
+
+    /// Loads an aggregate, from its snapshot if that can be used. Blocks.
+    pub(super) fn load<A: Aggregate>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+    ) -> Result<Cell<A>, StoreError> {
+        if self.policy.every.is_some()
+            && let Some(snapshot) = self.journal.load_snapshot(stream)
+        {
+            if snapshot.snapshot_version == A::SNAPSHOT_VERSION {
+                match self.load_behind(stream, &snapshot) {
+                    Ok(cell) => return Ok(cell),
+                    Err(reason) => self.ignored(stream, &reason),
+                }
+            } else {
+                tracing::debug!(
+                    aggregate = A::AGGREGATE_TYPE, instance = %stream.instance_id, found = snapshot.snapshot_version,
+                    expected = A::SNAPSHOT_VERSION, "a snapshot of another version is not used"
+                );
+            }
+        }
+        self.fold(stream, A::default(), Extent::default())
+    }
+
+    fn load_behind<A: Aggregate>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        snapshot: &Snapshot,
+    ) -> Result<Cell<A>, String> {
+        let state = decode(&snapshot.state)?;
+        self.fold(stream, state, snapshot.extent)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Goes on from a state to the end of its stream.
+    fn fold<A: Aggregate>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        state: A,
+        seen: Extent,
+    ) -> Result<Cell<A>, StoreError> {
+        let tail = self.journal.read_stream_behind(stream, seen)?;
+        Cell::load(stream.clone(), state, seen, &tail, self.of_cell(seen.lines))
+    }
+
+    fn ignored(&self, stream: &StreamId, reason: &str) {
+        tracing::warn!(
+            aggregate = %stream.aggregate_type, instance = %stream.instance_id, reason,
+            "a snapshot cannot be used; its stream is read from the beginning"
+        );
+    }
+
+    /// The snapshots of a cell whose first `covered` events are in one.
+    pub(super) fn of_cell(self: &Arc<Self>, covered: u64) -> CellSnapshots {
+        CellSnapshots {
+            of_type: Arc::clone(self),
+            covered: AtomicU64::new(covered),
+            is_saving: Arc::default(),
+        }
+    }
+
+    fn save<A: Aggregate>(&self, stream: &StreamId, extent: Extent, state: &A) {
+        // Nothing is known of a disk that failed to sync; what it has is told when the store is opened again.
+        if self.journal.poisoned().is_some() {
+            return;
+        }
+        let state = match encode(state) {
+            Ok(state) => state,
+            Err(reason) if self.has_warned.swap(true, Ordering::Relaxed) => {
+                tracing::debug!(reason, aggregate = A::AGGREGATE_TYPE, instance = %stream.instance_id, "a snapshot was not saved");
+                return;
+            }
+            Err(reason) => {
+                tracing::warn!(
+                    reason, aggregate = A::AGGREGATE_TYPE, instance = %stream.instance_id,
+                    "states of this aggregate cannot be saved; each load folds all events of a stream"
+                );
+                return;
+            }
+        };
+        let snapshot = Snapshot {
+            extent,
+            snapshot_version: A::SNAPSHOT_VERSION,
+            state,
+        };
+        if let Err(error) = self.journal.save_snapshot(stream, &snapshot) {
+            tracing::warn!(%error, "a snapshot was not saved; it will be tried again after further events");
+        }
+    }
+}
+
+fn decode<A: Aggregate>(state: &RawValue) -> Result<A, String> {
+    let what = || format!("the decoding of the state of `{}`", A::AGGREGATE_TYPE);
+    guard(what, || serde_json::from_str(state.get()))
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("the state does not read back: {error}"))
+}
+
+/// Encodes a state that reads back.
+fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
+    let what = || format!("the encoding of the state of `{}`", A::AGGREGATE_TYPE);
+    let encoded = guard(what, || to_raw_value(state))
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("the state does not serialize: {error}"))?;
+    decode::<A>(&encoded)?;
+    Ok(encoded)
+}
+
+/// The snapshots of one cell.
+pub(super) struct CellSnapshots {
+    of_type: Arc<Snapshots>,
+    /// How many events are in a snapshot, or in one that was tried: after a failure the next is due as late as after a
+    /// success.
+    covered: AtomicU64,
+    is_saving: Arc<AtomicBool>,
+}
+
+impl CellSnapshots {
+    /// Whether a cell with so many events is to be saved before it goes.
+    pub(super) fn is_unsaved(&self, version: u64) -> bool {
+        let is_wanted = self.of_type.policy.every.is_some();
+        is_wanted && (version > self.covered() || self.is_saving.load(Ordering::Acquire))
+    }
+
+    /// Has a copy of the state saved in the background if it is due. Called under the lock of the cell.
+    pub(super) fn save_if_due<A: Aggregate>(&self, stream: &StreamId, state: &A, extent: Extent) {
+        let Some(every) = self.of_type.policy.every else {
+            return;
+        };
+        if extent.lines.saturating_sub(self.covered()) < every.get() {
+            return;
+        }
+        // The place first: a copy that nobody takes would be made with every command.
+        if let Ok(place) = self.of_type.policy.waiting.try_reserve()
+            && let Some(save) = self.begin(stream, state, extent)
+        {
+            place.send(save);
+        }
+    }
+
+    /// Takes a copy of the state, unless one is being saved. Called under the lock of the cell.
+    pub(super) fn begin<A: Aggregate>(
+        &self,
+        stream: &StreamId,
+        state: &A,
+        extent: Extent,
+    ) -> Option<Save> {
+        if self.is_saving.load(Ordering::Acquire) {
+            return None;
+        }
+        self.covered.store(extent.lines, Ordering::Relaxed);
+        let what = || format!("the clone of `{}`", A::AGGREGATE_TYPE);
+        let state = match guard(what, || state.clone()) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(%error, instance = %stream.instance_id, "a snapshot was not taken");
+                return None;
+            }
+        };
+        self.is_saving.store(true, Ordering::Release);
+        let saving = Saving(Arc::clone(&self.is_saving));
+        let (of_type, stream) = (Arc::clone(&self.of_type), stream.clone());
+        Some(Box::new(move || {
+            of_type.save(&stream, extent, &state);
+            drop(saving);
+        }))
+    }
+
+    fn covered(&self) -> u64 {
+        self.covered.load(Ordering::Relaxed)
+    }
+}
+
+/// Held while a snapshot of a cell is on its way, wherever that ends.
+struct Saving(Arc<AtomicBool>);
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}

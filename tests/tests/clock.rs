@@ -1,0 +1,62 @@
+//! Scenario 40: a clock that jumps backwards, stands still, or stands before 1970. Order comes from positions, never from
+//! the clock. In a file of its own, because the clock is that of the process.
+
+use std::collections::HashSet;
+use std::time::{Duration, UNIX_EPOCH};
+
+use eventfold_es::RunMode;
+use eventfold_es::clock::set_clock;
+use eventfold_es_tests::crash::domain::Fanout;
+use eventfold_es_tests::crash::{Bench, Check, check};
+
+#[tokio::test]
+async fn scenario_40_a_clock_that_jumps_backwards_and_before_1970() {
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    let bench = Bench::default();
+    let mut times = Vec::new();
+    for (round, time) in [
+        UNIX_EPOCH + 60 * year,
+        UNIX_EPOCH + 30 * year,
+        UNIX_EPOCH - year,
+        UNIX_EPOCH,
+        UNIX_EPOCH + 61 * year,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        set_clock(Some(time));
+        // Also while it is opened and closed.
+        let store = bench.open(RunMode::Inline).await.unwrap();
+        let client = bench.client(&store);
+        let first = 4 * round as u64 + 2;
+        for tag in [first, first + 2] {
+            client.put("a", tag, 2).await.unwrap();
+            times.extend(
+                [time.duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs(); 2],
+            );
+        }
+        drop(client);
+        store.close().await.unwrap();
+    }
+    let store = bench.open(RunMode::OnDemand).await.unwrap();
+    let events = store.read_events("ledger", "a").await.unwrap();
+    let found: Vec<_> = events.iter().map(|event| event.ts).collect();
+    assert_eq!(
+        found, times,
+        "each event has the time that the clock showed"
+    );
+    let ids: HashSet<_> = events
+        .iter()
+        .map(|event| event.id.clone().unwrap())
+        .collect();
+    assert_eq!(ids.len(), events.len());
+    let letters = store.dead_letters::<Fanout>().await.unwrap();
+    let letters: Vec<_> = letters.iter().map(|letter| letter.ts).collect();
+    assert_eq!(letters, times, "one per event");
+    store.close().await.unwrap();
+    set_clock(None);
+    let checked = check(&bench.store(), &bench.expected(), Check::PROCESS_MANAGERS).await;
+    checked.unwrap();
+}

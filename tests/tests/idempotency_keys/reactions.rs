@@ -1,0 +1,175 @@
+//! Keys on what process managers send, and retries of what they react to.
+
+use eventfold_es::prelude::*;
+use eventfold_es::{ProcessManagerReport, ReactError, Reactions, RunMode};
+use eventfold_es_tests::TestResult;
+use serde_json::json;
+
+use crate::common::counter::{Counter, CounterCommand, CounterEvent};
+use crate::{context, counter, keyed, ones};
+
+/// Sends what is added to `from` on to `to`, twice under the same key, and once more under a key of its own.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Twice {
+    seen: u64,
+}
+
+impl ProcessManager for Twice {
+    const NAME: &'static str = "twice";
+    type Envelope = CommandEnvelope;
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[Counter::AGGREGATE_TYPE]
+    }
+
+    fn react(
+        &mut self,
+        _aggregate_type: &str,
+        stream_id: &str,
+        event: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, ReactError> {
+        let CounterEvent::Added(by) = CounterEvent::from_event(event)? else {
+            return Ok(Vec::new());
+        };
+        if stream_id != "from" {
+            return Ok(Vec::new());
+        }
+        self.seen += 1;
+        let envelope = |instance_id: &str, key: &str| CommandEnvelope {
+            aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
+            instance_id: instance_id.to_owned(),
+            command: json!({ "Add": by }),
+            context: keyed(key),
+        };
+        let own = format!("own-{}", self.seen);
+        Ok(vec![
+            envelope("before", &own),
+            envelope("to", "shared"),
+            envelope("to", &own),
+            envelope("to", "shared"),
+            envelope("to", ""),
+        ])
+    }
+}
+
+#[tokio::test]
+async fn envelopes_with_one_key_are_executed_once() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let open = || {
+        AggregateStore::builder(base.path())
+            .process_manager::<Twice>()
+            .aggregate_type::<Counter>()
+            .open()
+    };
+    let store = open().await?;
+    store
+        .send("from", CounterCommand::Add(1), context())
+        .await?;
+    // Positions: 1 is the cause, 2 is on `before`, 3 and 4 are on `to`.
+    let staged = ones(&store, "to", 1, "own-1").await?;
+    assert_eq!((staged.version, staged.position), (2, Some(4)));
+    assert_eq!(ones(&store, "to", 1, "shared").await?.position, Some(3));
+    store.close().await?;
+
+    let store = open().await?;
+    // Its target is cold, and knows `shared` from its stream.
+    store
+        .send("from", CounterCommand::Add(10), context())
+        .await?;
+    assert_eq!(counter(&store, "to").await?.sum, 1 + 1 + 10);
+    assert_eq!(ones(&store, "to", 1, "own-1").await?, staged);
+    let report = store.run_process_managers().await?;
+    let expected = ProcessManagerReport {
+        dispatched: 4,
+        dead_lettered: 1,
+    };
+    assert_eq!(report, expected, "a duplicate counts as dispatched");
+    let letters = store.dead_letters::<Twice>().await?;
+    assert_eq!(letters.len(), 2);
+    assert!(letters[0].error.contains("it is empty"), "{letters:?}");
+    assert_eq!(letters[0].envelope.context, keyed(""));
+    Ok(())
+}
+
+/// Passes on from `a` to `b`, from `b` to `c`, from `c` to `d`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Relay;
+
+impl ProcessManager for Relay {
+    const NAME: &'static str = "relay";
+    type Envelope = CommandEnvelope;
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[Counter::AGGREGATE_TYPE]
+    }
+
+    fn react(
+        &mut self,
+        _aggregate_type: &str,
+        stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, ReactError> {
+        let next = match stream_id {
+            "a" => "b",
+            "b" => "c",
+            "c" => "d",
+            _ => return Ok(Vec::new()),
+        };
+        Ok(vec![CommandEnvelope {
+            aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
+            instance_id: next.to_owned(),
+            command: json!({ "Add": 1 }),
+            context: context(),
+        }])
+    }
+}
+
+/// The first one is told what is stored before anybody has reacted; the retry, in another mode, waits for all of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inline_retry_waits_for_the_reactions() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let open = |mode| {
+        AggregateStore::builder(base.path())
+            .run_mode(mode)
+            .process_manager::<Relay>()
+            .aggregate_type::<Counter>()
+            .open()
+    };
+    let store = open(RunMode::OnDemand).await?;
+    let first = ones(&store, "a", 1, "k").await?;
+    assert_eq!(first.reactions, Reactions::NotAwaited);
+    store.close().await?;
+
+    let store = open(RunMode::Inline).await?;
+    let again = ones(&store, "a", 1, "k").await?;
+    assert_eq!(counter(&store, "d").await?.folded, 1);
+    assert_eq!(again.reactions, Reactions::Done);
+    assert_eq!((&again.events, again.version), (&first.events, 1));
+    assert_eq!(ones(&store, "a", 1, "k").await?, again);
+    let inline = ones(&store, "a", 1, "l").await?;
+    assert_eq!(ones(&store, "a", 1, "l").await?, inline);
+    assert_eq!(counter(&store, "d").await?.folded, 2);
+    Ok(())
+}
+
+/// The reaction to the event itself is done, and what that caused is not reacted to yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inline_retry_waits_for_what_the_reactions_caused() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Relay>()
+        .aggregate_type::<Counter>()
+        .open()
+        .await?;
+    let sent = tokio::spawn({
+        let store = store.clone();
+        async move { ones(&store, "a", 1, "k").await }
+    });
+    while counter(&store, "b").await?.folded == 0 {
+        tokio::task::yield_now().await;
+    }
+    let again = ones(&store, "a", 1, "k").await?;
+    assert_eq!(counter(&store, "d").await?.folded, 1);
+    assert_eq!(again, sent.await??);
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! What is asked of a store, and whether its answers fit what was seen.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use eventfold::Event;
+use eventfold_es::prelude::*;
+use eventfold_es::{ExecuteError, Executed, InjectOptions, Reactions, RunMode};
+
+use super::{World, same, text};
+use crate::domain::{ACCOUNTS, Account, AccountCommand, AccountEvent, TILLS, TillCommand};
+use crate::operations::Action;
+use crate::shadow::Request;
+
+/// What a store answers to a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done {
+        events: Vec<Event>,
+        version: u64,
+        position: Option<u64>,
+        reactions: Reactions,
+    },
+    Rejected(String),
+    Injected,
+}
+
+impl World {
+    pub(super) fn request(&self, action: &Action) -> (Request, InjectOptions) {
+        let tag = self.next;
+        let mut options = InjectOptions::default();
+        let request = match action {
+            Action::Deposit { account, coins } => Request::Account(
+                ACCOUNTS[*account].to_owned(),
+                AccountCommand::Deposit { tag, coins: *coins },
+            ),
+            Action::Withdraw { account, coins } => Request::Account(
+                ACCOUNTS[*account].to_owned(),
+                AccountCommand::Withdraw { tag, coins: *coins },
+            ),
+            Action::Empty { till } => {
+                Request::Till(TILLS[*till].to_owned(), TillCommand::Empty { tag })
+            }
+            Action::Inject {
+                account,
+                id,
+                runs_process_managers,
+            } => {
+                options.run_process_managers = *runs_process_managers;
+                let event = AccountEvent::Deposited { tag, coin: 0 };
+                let mut event = event.to_event().expect("plain values");
+                event.id = id.map(|id| format!("injected-{id}"));
+                event.ts = 1_234_567_890;
+                event.actor = Some("elsewhere".to_owned());
+                Request::Inject(ACCOUNTS[*account].to_owned(), event)
+            }
+        };
+        (request, options)
+    }
+
+    /// Whether an answer fits what was seen.
+    pub(super) fn check(
+        &self,
+        request: &Request,
+        before: usize,
+        answer: Answer,
+        found: Option<&Range<usize>>,
+    ) -> Result<(), String> {
+        let length = self.shadow.length(&request.stream());
+        // What was decided while others wrote was decided on some state in between.
+        let decided = (before..=length).map(|length| self.shadow.decide_request(request, length));
+        let decided: Vec<_> = decided.collect();
+        match (answer, found) {
+            (
+                Answer::Done {
+                    events,
+                    version,
+                    position,
+                    reactions,
+                },
+                Some(entries),
+            ) => {
+                let seen = &self.shadow.log[entries.clone()];
+                let last = seen.last().ok_or("it is empty")?;
+                let pairs = |event: &Event| (event.event_type.clone(), event.data.clone());
+                same(
+                    "its events",
+                    events.iter().map(pairs).collect::<Vec<_>>(),
+                    seen.iter().map(|seen| pairs(&seen.event)).collect(),
+                )?;
+                same(
+                    "its place",
+                    (version, position),
+                    (last.version, Some(last.position)),
+                )?;
+                let expected = match self.setup.mode {
+                    RunMode::Inline => Reactions::Done,
+                    _ => Reactions::NotAwaited,
+                };
+                same("what became of reactions", reactions, expected)?;
+                if reactions == Reactions::Done
+                    && let Some(owed) = self.shadow.owed_for(entries.clone())
+                {
+                    return Err(format!(
+                        "its reactions are done, but nobody reacted to {owed}"
+                    ));
+                }
+                Ok(())
+            }
+            (
+                Answer::Done {
+                    events,
+                    position: None,
+                    ..
+                },
+                None,
+            ) if events.is_empty() && decided.contains(&Ok(Vec::new())) => Ok(()),
+            (Answer::Rejected(error), None) if decided.contains(&Err(error.clone())) => Ok(()),
+            (Answer::Injected, Some(_)) => Ok(()),
+            (Answer::Injected, None) => same(
+                "what else it does",
+                self.shadow.decide_request(request, length),
+                Ok(Vec::new()),
+            ),
+            (answer, found) => Err(format!("{answer:?}, and the log has it at {found:?}")),
+        }
+    }
+}
+
+pub(super) async fn answer(
+    store: AggregateStore,
+    request: Request,
+    options: InjectOptions,
+) -> Result<Answer, String> {
+    let context = CommandContext::default();
+    match request {
+        Request::Account(id, command) => answered(store.send(&id, command, context).await),
+        Request::Till(id, command) => answered(store.send(&id, command, context).await),
+        Request::Inject(id, event) => {
+            let injected = store.inject_event::<Account>(&id, event, options).await;
+            injected.map_err(text).map(|()| Answer::Injected)
+        }
+    }
+}
+
+fn answered<E: DomainEvent, R: std::error::Error + Send + Sync + 'static>(
+    executed: Result<Executed<E>, ExecuteError<R>>,
+) -> Result<Answer, String> {
+    match executed {
+        Ok(done) => Ok(Answer::Done {
+            events: done
+                .iter()
+                .map(DomainEvent::to_event)
+                .collect::<Result<_, _>>()
+                .map_err(text)?,
+            version: done.version,
+            position: done.position,
+            reactions: done.reactions,
+        }),
+        Err(ExecuteError::Domain(error)) => Ok(Answer::Rejected(error.to_string())),
+        Err(error) => Err(text(error)),
+    }
+}
+
+/// Polls a future a number of times, with other tasks in between, and drops it unless it is done before.
+pub(super) async fn abandon_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}

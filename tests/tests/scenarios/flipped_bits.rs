@@ -1,0 +1,137 @@
+//! Scenario 33: one flipped bit anywhere is detected, or changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use eventfold_es::disk::{CrashImage, SplitMix64};
+use eventfold_es_tests::crash::{Client, Place, scratch};
+use tempfile::TempDir;
+
+use super::everything::{Everything, Outcome, open};
+
+/// A closed store, as small as one can be in which everything has happened.
+async fn closed() -> (TempDir, Everything) {
+    let place = scratch();
+    let path = place.path().join("store");
+    let store = open(&path).await.unwrap();
+    let client = Client::new(&store, |_| ());
+    // The texts of this one are short.
+    client.put("a", 240, 1).await.unwrap();
+    store.run_process_managers().await.unwrap();
+    drop(client);
+    store.close().await.unwrap();
+    let store = open(&path).await.unwrap();
+    let everything = Everything::read(&store).await.unwrap();
+    store.close().await.unwrap();
+    (place, everything)
+}
+
+/// Flips a bit of every byte of the files that are chosen, one after the other.
+fn flip_in(is_chosen: impl Fn(&Path) -> bool) -> BTreeMap<PathBuf, BTreeMap<Outcome, usize>> {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().unwrap()
+    };
+    let (place, everything) = runtime().block_on(closed());
+    let image = CrashImage::read(place.path()).unwrap();
+    let chosen = image.files().filter(|(path, _)| is_chosen(path));
+    let flips: Vec<_> = chosen
+        .flat_map(|(path, bytes)| (0..bytes.len()).map(move |at| (path, at)))
+        .collect();
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let (runtime, mut copies) = (runtime(), Place::default());
+                while let Some((path, at)) = flips.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let bit = SplitMix64::new(*at as u64).below(8);
+                    let root = copies.fresh();
+                    image.materialise(&root).unwrap();
+                    let file = root.join(path);
+                    let mut bytes = fs::read(&file).unwrap();
+                    bytes[*at] ^= 1 << bit;
+                    fs::write(&file, bytes).unwrap();
+                    match runtime.block_on(everything.compare(&root.join("store"), &file)) {
+                        Ok(outcome) => {
+                            let mut outcomes = outcomes.lock().unwrap();
+                            let of_file: &mut BTreeMap<_, _> =
+                                outcomes.entry(path.to_path_buf()).or_default();
+                            *of_file.entry(outcome).or_default() += 1;
+                        }
+                        Err(reason) => wrong.lock().unwrap().push(format!(
+                            "byte {at}, bit {bit} of {}: {reason}",
+                            path.display()
+                        )),
+                    }
+                    fs::remove_dir_all(&root).unwrap();
+                }
+            });
+        }
+    });
+    let (wrong, outcomes) = (wrong.into_inner().unwrap(), outcomes.into_inner().unwrap());
+    println!(
+        "{} flips, {} wrong; {outcomes:#?}",
+        flips.len(),
+        wrong.len()
+    );
+    let first: Vec<_> = wrong.iter().take(3).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {}: {first:#?}",
+        wrong.len(),
+        flips.len()
+    );
+    outcomes
+}
+
+fn is_stream(path: &Path) -> bool {
+    path.starts_with("store/streams")
+}
+
+fn is_letters(path: &Path) -> bool {
+    path.ends_with("dead_letters.jsonl")
+}
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_journal() {
+    let outcomes = flip_in(|path| path.ends_with("journal/app.jsonl"));
+    let detected: usize = outcomes
+        .values()
+        .filter_map(|of| of.get(&Outcome::Detected))
+        .sum();
+    assert!(detected > 1000, "{outcomes:#?}");
+}
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_registry_and_in_checkpoints() {
+    let is_chosen =
+        |path: &Path| !path.ends_with("journal/app.jsonl") && !is_stream(path) && !is_letters(path);
+    let outcomes = flip_in(is_chosen);
+    for file in [
+        "store/meta/streams.jsonl",
+        "store/meta/checkpoint.json",
+        "store/projections/tally/checkpoint.json",
+        "store/process_managers/fanout/checkpoint.json",
+    ] {
+        // Each of them is derived again.
+        let of_file = outcomes.get(Path::new(file));
+        let harmless = of_file.and_then(|of| of.get(&Outcome::Harmless));
+        assert!(harmless.is_some_and(|count| *count > 100), "{outcomes:#?}");
+    }
+}
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_streams() {
+    let outcomes = flip_in(is_stream);
+    assert!(outcomes.len() > 2, "{outcomes:#?}");
+}
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_dead_letters() {
+    let outcomes = flip_in(is_letters);
+    assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
+}
