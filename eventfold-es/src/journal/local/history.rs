@@ -150,13 +150,11 @@ impl History {
         while offset < end && read.is_empty() {
             let bytes = file.read_range(offset, window.min(end - offset))?;
             let mut consumed = 0;
-            for text in bytes.split_inclusive(|byte| *byte == b'\n') {
-                let Some(text) = text.strip_suffix(b"\n") else {
-                    break;
-                };
+            for end in memchr::memchr_iter(b'\n', &bytes) {
+                let text = bytes.get(consumed..end).unwrap_or_default();
                 let at = offset + consumed as u64;
                 let commit = line::parse(text).map_err(|reason| file.damage(at, reason))?;
-                consumed += text.len() + 1;
+                consumed = end + 1;
                 if commit.data.event_count() == 0 {
                     continue;
                 }
@@ -224,7 +222,7 @@ pub(super) fn recorded(data: &line::CommitData<'_>) -> RecordedCommit {
             .map(|stream| RecordedAppend {
                 stream: StreamId::new(&stream.aggregate_type, &stream.id),
                 first_version: stream.version,
-                lines: stream.lines.iter().map(|line| line.get().into()).collect(),
+                lines: stream.lines.iter().map(|line| (*line).into()).collect(),
             })
             .collect(),
     }

@@ -148,10 +148,10 @@ impl<'a> Redo<'a> {
                 return Err(Damage::new(self.layout.journal_file(), at, reason).into());
             }
             for line in &stream.lines {
-                window.text.pending.push_str(line.get());
+                window.text.pending.push_str(line);
                 window.text.pending.push('\n');
-                window.extent.push(line.get());
-                self.pending += line.get().len() + 1;
+                window.extent.push(line);
+                self.pending += line.len() + 1;
             }
         }
         for process_manager in &data.process_managers {
@@ -164,7 +164,7 @@ impl<'a> Redo<'a> {
                     pending: String::new(),
                 });
             for line in &process_manager.dead_letters.lines {
-                letters.pending.push_str(line.get());
+                letters.pending.push_str(line);
                 letters.pending.push('\n');
             }
             let is_newer = self
@@ -172,11 +172,15 @@ impl<'a> Redo<'a> {
                 .get(name)
                 .is_none_or(|state| state.commit < data.commit);
             if is_newer {
+                let json = serde_json::from_str(process_manager.state).map_err(|error| {
+                    let reason = format!("the state of `{name}` is no JSON: {error}");
+                    Damage::new(self.layout.journal_file(), at, reason)
+                })?;
                 let state = ProcessManagerState {
                     commit: data.commit,
                     progress: Progress {
                         position: process_manager.position,
-                        state: process_manager.state.to_owned(),
+                        state: json,
                     },
                     dead_letters: letters.end(),
                 };
