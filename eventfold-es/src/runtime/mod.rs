@@ -8,6 +8,7 @@ mod guarded;
 mod process_manager;
 mod projection;
 mod reactions;
+mod read_ahead;
 mod routes;
 mod saved_state;
 mod staging;
