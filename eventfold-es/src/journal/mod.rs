@@ -6,6 +6,7 @@
 mod extent;
 pub(crate) mod local;
 mod outcome;
+mod recorded_lines;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use extent::Extent;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
+pub(crate) use recorded_lines::RecordedLines;
 
 use crate::disk::FileError;
 
@@ -189,7 +191,7 @@ pub(crate) struct RecordedAppend {
     pub(crate) stream: StreamId,
     /// The version of the first of the lines.
     pub(crate) first_version: u64,
-    pub(crate) lines: Vec<Box<str>>,
+    pub(crate) lines: RecordedLines,
 }
 
 impl RecordedAppend {

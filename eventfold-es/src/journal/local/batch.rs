@@ -182,15 +182,11 @@ fn draft(
             continue;
         };
         let is_new = planned.extent == Extent::default();
-        let append = RecordedAppend {
-            stream: append.stream,
-            first_version: planned.extent.lines + 1,
-            lines: append.lines,
-        };
+        let first_version = planned.extent.lines + 1;
         body.stream(
             &append.stream,
             is_new.then_some(&*planned.slot.directory),
-            append.first_version,
+            first_version,
             planned.extent.bytes,
             &append.lines,
         );
@@ -199,7 +195,11 @@ fn draft(
             planned.extent.push(line);
         }
         ends.push(planned.extent);
-        appends.push(append);
+        appends.push(RecordedAppend {
+            stream: append.stream,
+            first_version,
+            lines: append.lines.into(),
+        });
     }
     let recorded = RecordedCommit {
         first_position,

@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 
 use eventfold::line_hash;
 
-pub(super) use super::line_read::{CommitData, CommitLine, parse, read};
+pub(super) use super::line_read::{CommitData, CommitLine, parse, parse_text, read};
 
 /// The hash before the first commit.
 pub(super) const NO_HASH: &str = "0000000000000000";

@@ -85,17 +85,31 @@ fn process_manager<'a>(rest: &mut Rest<'a>) -> Option<ProcessManagerLines<'a>> {
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
+    // Inlined, so that a label, whose length is known then, is compared without a call.
+    #[inline(always)]
     fn accept(&mut self, label: &str) -> bool {
         self.expect(label).is_some()
     }
 
+    #[inline(always)]
     fn expect(&mut self, label: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(label)?;
         Some(())
     }
 
+    #[inline(always)]
     fn number(&mut self, label: &str) -> Option<u64> {
         self.expect(label)?;
+        self.digits()
+    }
+
+    #[inline(always)]
+    fn string(&mut self, label: &str) -> Option<Cow<'a, str>> {
+        self.expect(label)?;
+        self.quoted()
+    }
+
+    fn digits(&mut self) -> Option<u64> {
         let mut number: u64 = 0;
         let mut digits = 0;
         for byte in self.0.bytes().take_while(u8::is_ascii_digit) {
@@ -109,8 +123,7 @@ impl<'a> Rest<'a> {
         is_canonical.then_some(number)
     }
 
-    fn string(&mut self, label: &str) -> Option<Cow<'a, str>> {
-        self.expect(label)?;
+    fn quoted(&mut self) -> Option<Cow<'a, str>> {
         let quoted = self.0.strip_prefix('"')?;
         let end = quoted
             .bytes()
@@ -159,9 +172,11 @@ impl<'a> Rest<'a> {
         let mut lengths = Rest(lengths);
         let mut lines = Vec::with_capacity(usize::from(!lengths.0.is_empty()));
         while !lengths.0.is_empty() {
-            let separator = if lines.is_empty() { "" } else { "," };
-            let length = lengths.number(separator)?;
-            self.expect(separator)?;
+            if !lines.is_empty() {
+                lengths.expect(",")?;
+                self.expect(",")?;
+            }
+            let length = lengths.digits()?;
             lines.push(self.cut(length)?);
         }
         self.expect("]")?;

@@ -67,6 +67,11 @@ impl CommitData<'_> {
 pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("the commit is not UTF-8 text: {error}"))?;
+    parse_text(text)
+}
+
+/// [`parse`], of what is known to be text.
+pub(super) fn parse_text(text: &str) -> Result<CommitLine<'_>, String> {
     let (body, checksum) = split_checksum(text).ok_or("the line is too short to be a commit")?;
     let stored = checksum
         .strip_prefix(CHECKSUM_LABEL)
