@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::counter::{Counter, CounterCommand, CounterEvent};
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ProjectError, StoreError};
+use eventfold_es::{AggregateStoreBuilder, Durability, ProjectError, StoreError};
 use eventfold_es_tests::TestResult;
 
 /// Folds everything.
@@ -111,6 +111,60 @@ async fn an_event_that_cannot_be_folded_is_named_and_folded_after_the_fix() -> T
         let folded = store.projection::<Patient>().await?;
         assert_eq!(folded, Patient(vec![1, 2, bad, 4]), "each once");
     }
+    Ok(())
+}
+
+/// More than one chunk of the journal, so that another thread reads ahead of the projection.
+const MANY: i64 = 8000;
+
+/// A closed store with many events of 1, and one of another number.
+async fn filled(base: &Path, other: i64, place: i64) -> TestResult {
+    let store = with(base).durability(Durability::Flush).open().await?;
+    for number in 1..=MANY {
+        add(&store, "c", if number == place { other } else { 1 }).await?;
+    }
+    Ok(store.close().await?)
+}
+
+#[tokio::test]
+async fn reading_ahead_ends_with_the_projection() -> TestResult {
+    for (bad, place) in [(13, 1), (666, 1), (13, MANY / 2), (666, MANY)] {
+        let base = tempfile::tempdir()?;
+        filled(base.path(), bad, place).await?;
+        let store = with(base.path()).projection::<Picky>().open().await?;
+        for _ in 0..2 {
+            let error = store.projection::<Picky>().await.unwrap_err().to_string();
+            let expected = format!("position {place}");
+            assert!(error.contains(&expected), "{error}");
+        }
+        assert_eq!(store.projection::<Total>().await?.sum, MANY - 1 + bad);
+        store.close().await?;
+
+        let store = with(base.path()).projection::<Patient>().open().await?;
+        let folded = store.projection::<Patient>().await?;
+        assert_eq!(folded.0.len() as i64, MANY);
+        assert_eq!(folded.0.iter().sum::<i64>(), MANY - 1 + bad);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn damage_that_is_read_ahead_is_named_after_what_comes_before_it() -> TestResult {
+    let base = tempfile::tempdir()?;
+    filled(base.path(), 13, MANY / 5).await?;
+    let path = base.path().join("meta/journal/app.jsonl");
+    let mut journal = std::fs::read(&path)?;
+    assert!(journal.len() > 2 << 20, "{} bytes", journal.len());
+    let middle = journal.len() / 2;
+    journal[middle] ^= 1;
+    std::fs::write(&path, journal)?;
+
+    let open = || with(base.path()).projection::<Picky>().open();
+    let store = open().await?;
+    let first = store.projection::<Picky>().await.unwrap_err().to_string();
+    assert!(first.contains(&format!("position {}", MANY / 5)), "{first}");
+    let damage = store.projection::<Total>().await.unwrap_err();
+    assert!(matches!(damage, StoreError::Damaged(_)), "{damage}");
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod extent;
 pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
+mod recorded_lines;
 mod saved_projection;
 mod snapshot;
 
@@ -21,9 +22,9 @@ pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
-pub(crate) use snapshot::Snapshot;
-
+pub(crate) use recorded_lines::RecordedLines;
 pub(crate) use saved_projection::SavedProjection;
+pub(crate) use snapshot::Snapshot;
 
 use crate::disk::FileError;
 
@@ -226,7 +227,7 @@ pub(crate) struct RecordedAppend {
     pub(crate) stream: StreamId,
     /// The version of the first of the lines.
     pub(crate) first_version: u64,
-    pub(crate) lines: Vec<Box<str>>,
+    pub(crate) lines: RecordedLines,
 }
 
 impl RecordedAppend {

@@ -8,6 +8,7 @@ mod guarded;
 mod process_manager;
 mod projection;
 mod reactions;
+mod read_ahead;
 mod recall;
 mod routes;
 mod saved_state;

@@ -240,7 +240,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut position = commit.first_position;
         for append in &commit.appends {
             let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
-            for (version, line) in (append.first_version..).zip(&append.lines) {
+            for (version, line) in (append.first_version..).zip(append.lines.iter()) {
                 if position > until {
                     return Ok(());
                 }

@@ -1,8 +1,10 @@
 //! One projection: its state, how far it is, and its checkpoint.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::guarded::guard;
+use super::read_ahead::read_ahead;
 use crate::disk::SealedFile;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
@@ -11,6 +13,9 @@ use crate::projection::{ProjectError, Projection};
 
 /// After how many positions the state is saved.
 const SAVE_EVENTS: u64 = 10_000;
+/// How long it is not saved again while it catches up: saving waits for the disk, and what is lost without it is only as much
+/// work as fits into this time.
+const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// How many events are folded on the caller's thread; more go to the blocking pool.
 const FEW_EVENTS: u64 = 64;
 
@@ -111,18 +116,24 @@ impl<P: Projection> ProjectionRunner<P> {
         if self.is_broken {
             self.restore()?;
         }
-        while self.cursor.position < position {
-            let mut cursor = self.cursor;
-            let commits = self.journal.read_on(&mut cursor)?;
-            if commits.is_empty() {
-                break;
-            }
+        let journal = Arc::clone(&self.journal);
+        let mut saved_at = Instant::now();
+        read_ahead(&*journal, self.cursor, position, |(commits, cursor)| {
             self.fold(&commits, cursor)?;
-            if self.cursor.position >= self.saved + SAVE_EVENTS {
+            if self.is_save_due() && saved_at.elapsed() >= SAVE_INTERVAL {
                 self.save_or_warn();
+                saved_at = Instant::now();
             }
+            Ok(())
+        })?;
+        if self.is_save_due() {
+            self.save_or_warn();
         }
         Ok(())
+    }
+
+    fn is_save_due(&self) -> bool {
+        self.cursor.position >= self.saved + SAVE_EVENTS
     }
 
     /// Saves the state if it has moved on; failing to only costs time later. Blocks.
@@ -155,7 +166,7 @@ impl<P: Projection> ProjectionRunner<P> {
                     position += append.lines.len() as u64;
                     continue;
                 }
-                for (version, line) in (append.first_version..).zip(&append.lines) {
+                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
                     if self.has_seen(&append.stream, version, position) {
                         position += 1;
                         continue;

@@ -46,7 +46,7 @@ fn lines<'a>(
     commits: &'a [Arc<RecordedCommit>],
     stream: &StreamId,
     answer: Answer,
-) -> Option<&'a [Box<str>]> {
+) -> Option<Vec<&'a str>> {
     let commit = commits.first()?;
     let index = commit
         .appends
@@ -60,16 +60,16 @@ fn lines<'a>(
     let append = commit.appends.get(index)?;
     let skipped = answer.first_version().checked_sub(append.first_version)?;
     let position = commit.first_position + before.sum::<u64>() + skipped;
-    let end = usize::try_from(skipped + answer.event_count).ok()?;
-    (position == answer.first_position())
-        .then(|| append.lines.get(usize::try_from(skipped).ok()?..end))
-        .flatten()
+    let skipped = usize::try_from(skipped).ok()?;
+    let count = usize::try_from(answer.event_count).ok()?;
+    let lines: Vec<_> = append.lines.iter().skip(skipped).take(count).collect();
+    (position == answer.first_position() && lines.len() == count).then_some(lines)
 }
 
 fn decoded<A: Aggregate>(
     stream: &StreamId,
     answer: Answer,
-    lines: &[Box<str>],
+    lines: Vec<&str>,
 ) -> Result<Vec<A::DomainEvent>, StoreError> {
     (answer.first_version()..)
         .zip(lines)

@@ -1,7 +1,6 @@
 //! Eventfold's archive format, `archive.jsonl.zst`: zstd frames one behind another, which decompress to the lines that once
 //! stood in `app.jsonl`. Each of ours holds whole lines, about a megabyte of them, so that any place is found quickly.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -177,9 +176,16 @@ fn text_length(frame: &[u8]) -> Option<u64> {
 /// Decompresses a frame that holds `length` bytes of text; the reason if it does not.
 fn decompress(frame: &[u8], length: u64) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    let read = zstd::stream::read::Decoder::new(frame)
-        .and_then(|decoder| decoder.take(length + 1).read_to_end(&mut text));
-    match read {
+    // A damaged length is more than there is memory for.
+    let reserved = usize::try_from(length).map(|length| text.try_reserve_exact(length));
+    if !matches!(reserved, Ok(Ok(()))) {
+        return Err(format!(
+            "the frame of the archive cannot hold {length} bytes of text"
+        ));
+    }
+    let decompressed = zstd::bulk::Decompressor::new()
+        .and_then(|mut decompressor| decompressor.decompress_to_buffer(frame, &mut text));
+    match decompressed {
         Ok(_) if text.len() as u64 == length => Ok(text),
         Ok(_) => Err(format!(
             "the frame of the archive holds {} bytes of text where {length} were archived",

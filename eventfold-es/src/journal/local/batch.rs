@@ -183,25 +183,26 @@ fn draft(
             continue;
         };
         let is_new = planned.extent == Extent::default();
-        let append = RecordedAppend {
-            stream: append.stream,
-            first_version: planned.extent.lines + 1,
-            lines: keyed::complete(append.lines, &append.keyed, position),
-        };
-        position += append.lines.len() as u64;
+        let first_version = planned.extent.lines + 1;
+        let lines = keyed::complete(append.lines, &append.keyed, position);
+        position += lines.len() as u64;
         body.stream(
             &append.stream,
             is_new.then_some(planned.slot.directory()),
-            append.first_version,
+            first_version,
             planned.extent.bytes,
-            &append.lines,
+            &lines,
         );
         append_offsets.push(planned.extent.bytes);
-        for line in &append.lines {
+        for line in &lines {
             planned.extent.push(line);
         }
         ends.push(planned.extent);
-        appends.push(append);
+        appends.push(RecordedAppend {
+            stream: append.stream,
+            first_version,
+            lines: lines.into(),
+        });
     }
     let recorded = RecordedCommit {
         first_position,

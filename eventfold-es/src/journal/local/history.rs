@@ -1,6 +1,7 @@
 //! Reading what is durable, in order: the latest commits from memory, older ones from the journal's file.
 
 use std::collections::VecDeque;
+use std::str::Utf8Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,9 @@ use tokio::sync::watch;
 use super::line;
 use super::log::JournalLog;
 use super::streams::lock;
-use crate::journal::{Cursor, JournalError, RecordedAppend, RecordedCommit, StreamId};
+use crate::journal::{
+    Cursor, JournalError, RecordedAppend, RecordedCommit, RecordedLines, StreamId,
+};
 
 /// How many bytes of events stay in memory for those who follow.
 const RECENT_BYTES: usize = 8 << 20;
@@ -147,24 +150,25 @@ impl History {
             hint => hint,
         };
         let mut read = Vec::new();
+        let mut types = Vec::new();
         let mut window = match cursor.is_for_one {
             true => 2 * INDEX_STEP,
             false => READ_BYTES,
         };
         while offset < end && read.is_empty() {
             let bytes = file.read_range(offset, window.min(end - offset))?;
+            let (text, not_text) = text_of(bytes);
+            let text = Arc::new(text);
             let mut consumed = 0;
-            for text in bytes.split_inclusive(|byte| *byte == b'\n') {
-                let Some(text) = text.strip_suffix(b"\n") else {
-                    break;
-                };
+            for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
+                let line = text.get(consumed..end).unwrap_or_default();
                 let at = offset + consumed as u64;
-                let commit = line::parse(text).map_err(|reason| file.damage(at, reason))?;
-                consumed += text.len() + 1;
+                let commit = line::parse_text(line).map_err(|reason| file.damage(at, reason))?;
+                consumed = end + 1;
                 if commit.data.event_count() == 0 {
                     continue;
                 }
-                let commit = recorded(&commit.data);
+                let commit = recorded(&commit.data, &text, &mut types);
                 if commit.last_position() <= cursor.position {
                     continue;
                 }
@@ -183,6 +187,10 @@ impl History {
                 }
             }
             if consumed == 0 {
+                if let Some(error) = not_text {
+                    let reason = format!("the commit is not UTF-8 text: {error}");
+                    return Err(file.damage(offset, reason).into());
+                }
                 if offset + window >= end {
                     return Err(file.damage(offset, "the last commit has no end").into());
                 }
@@ -222,19 +230,50 @@ pub(super) fn note(index: &mut Vec<IndexEntry>, position: u64, offset: u64) {
     }
 }
 
-pub(super) fn recorded(data: &line::CommitData<'_>) -> RecordedCommit {
+/// The text up to what is none, and what is wrong there; a character that is cut off at the end is not.
+fn text_of(bytes: Vec<u8>) -> (String, Option<Utf8Error>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let reason = error.utf8_error();
+            let mut bytes = error.into_bytes();
+            bytes.truncate(reason.valid_up_to());
+            let text = String::from_utf8(bytes).unwrap_or_default();
+            (text, reason.error_len().map(|_| reason))
+        }
+    }
+}
+
+/// The commit on a line of `text`; the names of aggregate types, which are few, are shared.
+fn recorded(
+    data: &line::CommitData<'_>,
+    text: &Arc<String>,
+    types: &mut Vec<Arc<str>>,
+) -> RecordedCommit {
     RecordedCommit {
         first_position: data.position,
         appends: data
             .streams
             .iter()
             .map(|stream| RecordedAppend {
-                stream: StreamId::new(&stream.aggregate_type, &stream.id),
+                stream: StreamId {
+                    aggregate_type: shared(&stream.aggregate_type, types),
+                    instance_id: (*stream.id).into(),
+                },
                 first_version: stream.version,
-                lines: stream.lines.iter().map(|line| line.get().into()).collect(),
+                lines: RecordedLines::shared(text, &stream.lines),
             })
             .collect(),
     }
+}
+
+fn shared(name: &str, known: &mut Vec<Arc<str>>) -> Arc<str> {
+    if let Some(known) = known.iter().find(|known| ***known == *name) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = name.into();
+    known.push(Arc::clone(&new));
+    new
 }
 
 #[cfg(test)]

@@ -11,11 +11,10 @@ use super::extents::StreamExtents;
 use super::foreign::{ForeignLines, read_foreign};
 use super::history::{self, IndexEntry};
 use super::layout::Layout;
-use super::line;
 use super::log::{JournalLog, Parts};
 use super::redo::{Redo, Redone};
 use super::registry::Registry;
-use super::scan::{Incomplete, Scan, ScannedLine, Tip, scan};
+use super::scan::{Incomplete, Scan, Tip, scan};
 use super::stream_archive::{Archiving, finish_archiving};
 use super::streams::StreamTable;
 use crate::disk::{DiskLock, FileError, FileSystemHandle, Files, OpenMode};
@@ -150,7 +149,7 @@ pub(super) fn recover(
     );
 
     // The journal's tail is made certain before anything is derived from it.
-    let first_pass = scan(&parts, start.clone(), None, |_| Ok(()))?;
+    let first_pass = scan(&parts, start.clone(), None, |_, _| Ok(()))?;
     report.incomplete_batch = make_certain(files, layout, &parts, &first_pass)?;
     let tip = first_pass.tip;
     let mut damaged = Vec::new();
@@ -167,23 +166,21 @@ pub(super) fn recover(
             }
         }
     }
-    scan(&parts, start, None, |scanned| {
-        let ScannedLine { offset, text } = scanned;
-        let commit = line::parse(text).map_err(|reason| parts.damage(*offset, reason))?;
+    scan(&parts, start, None, |commit, offset| {
         if commit.data.event_count() > 0 {
-            history::note(&mut index, commit.data.position, *offset);
+            history::note(&mut index, commit.data.position, offset);
         }
-        line_start = *offset;
+        line_start = offset;
         report.redone_commits += 1;
         if let Some(record) = commit.data.adoption {
-            let adopted: Adoption = serde_json::from_str(record.get()).map_err(|error| {
+            let adopted: Adoption = serde_json::from_str(record).map_err(|error| {
                 let reason = format!("the record of the adoption does not read: {error}");
-                Damage::new(layout.journal_file(), *offset, reason)
+                Damage::new(layout.journal_file(), offset, reason)
             })?;
             adopted.finish(files, layout)?;
             adoption = Some(adopted);
         }
-        redo.commit(&commit, *offset)
+        redo.commit(commit, offset)
     })?;
     let Redone {
         mut grown,
@@ -394,7 +391,7 @@ fn make_certain(
     if let Some(first) = last_batch.peek().map(|scanned| scanned.offset) {
         let mut bytes = Vec::new();
         for scanned in last_batch {
-            bytes.extend_from_slice(&scanned.text);
+            bytes.extend_from_slice(scanned.text.as_bytes());
             bytes.push(b'\n');
         }
         journal.write_all_at(&bytes, first)?;

@@ -169,10 +169,10 @@ impl<'a> Redo<'a> {
                 return Err(Damage::new(self.layout.journal_file(), at, reason).into());
             }
             for line in &stream.lines {
-                window.text.pending.push_str(line.get());
+                window.text.pending.push_str(line);
                 window.text.pending.push('\n');
-                window.extent.push(line.get());
-                self.pending += line.get().len() + 1;
+                window.extent.push(line);
+                self.pending += line.len() + 1;
             }
         }
         for process_manager in &data.process_managers {
@@ -195,15 +195,19 @@ impl<'a> Redo<'a> {
                 return Err(Damage::new(self.layout.journal_file(), at, reason).into());
             }
             for line in &process_manager.dead_letters.lines {
-                letters.extent.push(line.get());
-                letters.text.pending.push_str(line.get());
+                letters.extent.push(line);
+                letters.text.pending.push_str(line);
                 letters.text.pending.push('\n');
             }
+            let json = serde_json::from_str(process_manager.state).map_err(|error| {
+                let reason = format!("the state of `{name}` is no JSON: {error}");
+                Damage::new(self.layout.journal_file(), at, reason)
+            })?;
             let state = ProcessManagerState {
                 commit: data.commit,
                 progress: Progress {
                     position: process_manager.position,
-                    state: process_manager.state.to_owned(),
+                    state: json,
                 },
                 dead_letters: letters.extent,
             };

@@ -2,7 +2,7 @@
 
 use eventfold::line_hash;
 
-use super::line::{self, NO_HASH};
+use super::line::{self, CommitLine, NO_HASH};
 use super::log::Parts;
 use crate::journal::{Damage, JournalError};
 
@@ -42,7 +42,7 @@ impl Default for Tip {
 pub(super) struct ScannedLine {
     pub(super) offset: u64,
     /// Without its newline.
-    pub(super) text: Vec<u8>,
+    pub(super) text: String,
 }
 
 /// What an unfinished write left behind the last complete batch.
@@ -60,12 +60,13 @@ pub(super) struct Scan {
     pub(super) last_batch: Vec<ScannedLine>,
 }
 
-/// Reads the journal from `start` on, to `end` or to where its file ends, and hands each line of each complete batch to `visit`, in order.
+/// Reads the journal from `start` on, to `end` or to where its file ends, and hands each commit of each complete batch to `visit`,
+/// in order, with the place where its line starts.
 pub(super) fn scan(
     file: &Parts,
     start: Tip,
     end: Option<u64>,
-    mut visit: impl FnMut(&ScannedLine) -> Result<(), JournalError>,
+    mut visit: impl FnMut(&CommitLine<'_>, u64) -> Result<(), JournalError>,
 ) -> Result<Scan, JournalError> {
     let length = match end {
         Some(end) => end,
@@ -76,28 +77,35 @@ pub(super) fn scan(
     let mut last_batch = Vec::new();
     let mut open_batch: Vec<ScannedLine> = Vec::new();
     let mut open_tip = tip.clone();
-    while let Some(scanned) = lines.next_line()? {
-        let Ok(commit) = line::parse(&scanned.text) else {
+    while let Some((offset, text)) = lines.next_line()? {
+        let Ok(commit) = line::parse(text) else {
             break;
         };
         let data = &commit.data;
         if let Some(reason) = misplaced(data, &open_tip, open_batch.is_empty()) {
-            return Err(file.damage(scanned.offset, reason).into());
+            return Err(file.damage(offset, reason).into());
         }
         open_tip = Tip {
             commit: data.commit,
             batch: data.batch,
             position: open_tip.position + data.event_count(),
-            offset: scanned.offset + scanned.text.len() as u64 + 1,
-            hash: line_hash(&scanned.text),
+            offset: offset + text.len() as u64 + 1,
+            hash: line_hash(text),
             flush: data.flush,
         };
-        let is_end = data.end;
-        open_batch.push(scanned);
-        if is_end {
-            for scanned in &open_batch {
-                visit(scanned)?;
+        if data.end {
+            for earlier in &open_batch {
+                let commit = line::read(&earlier.text)
+                    .map_err(|reason| file.damage(earlier.offset, reason))?;
+                visit(&commit, earlier.offset)?;
             }
+            visit(&commit, offset)?;
+        }
+        open_batch.push(ScannedLine {
+            offset,
+            text: commit.text.to_owned(),
+        });
+        if data.end {
             if !tip.flush {
                 last_batch.clear();
             }
@@ -249,24 +257,14 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn next_line(&mut self) -> Result<Option<ScannedLine>, JournalError> {
+    /// The next line without its newline, and where it starts.
+    fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, JournalError> {
         let mut searched = 0;
-        loop {
+        let found = loop {
             let pending = self.buffer.get(self.consumed..).unwrap_or_default();
-            let found = pending
-                .get(searched..)
-                .and_then(|rest| rest.iter().position(|byte| matches!(byte, b'\n' | 0)));
-            if let Some(found) = found.map(|found| searched + found) {
-                let (text, rest) = pending.split_at(found);
-                if rest.first() != Some(&b'\n') {
-                    return Ok(None);
-                }
-                let scanned = ScannedLine {
-                    offset: self.offset + self.consumed as u64,
-                    text: text.to_vec(),
-                };
-                self.consumed += found + 1;
-                return Ok(Some(scanned));
+            let unknown = pending.get(searched..).unwrap_or_default();
+            if let Some(found) = memchr::memchr2(b'\n', 0, unknown) {
+                break searched + found;
             }
             searched = pending.len();
             self.buffer.drain(..self.consumed);
@@ -280,7 +278,15 @@ impl<'a> Lines<'a> {
                 return Ok(None);
             }
             self.buffer.extend_from_slice(&more);
+        };
+        let start = self.consumed;
+        let pending = self.buffer.get(start..).unwrap_or_default();
+        let (text, rest) = pending.split_at(found);
+        if rest.first() != Some(&b'\n') {
+            return Ok(None);
         }
+        self.consumed += found + 1;
+        Ok(Some((self.offset + start as u64, text)))
     }
 }
 
@@ -341,7 +347,7 @@ mod tests {
         let files = Files::new(Arc::new(SystemDisk));
         let file = JournalLog::open(&files, &layout, None)?.parts();
         let mut visited = 0;
-        let scan = scan(&file, Tip::default(), None, |_| {
+        let scan = scan(&file, Tip::default(), None, |_, _| {
             visited += 1;
             Ok(())
         })?;

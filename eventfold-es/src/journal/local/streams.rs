@@ -44,7 +44,7 @@ pub(super) struct Unwritten {
 impl Unwritten {
     pub(super) fn push_text(&self, text: &mut String) {
         if let Some(append) = self.commit.appends.get(self.append) {
-            for line in &append.lines {
+            for line in append.lines.iter() {
                 text.push_str(line);
                 text.push('\n');
             }

@@ -7,7 +7,7 @@ use super::checkpoint::Checkpoint;
 use super::extents::{SavedExtents, read_extents};
 use super::line;
 use super::registry::read_registry;
-use super::scan::{ScannedLine, Tip, scan};
+use super::scan::{Tip, scan};
 use super::stream_reader::read_stream;
 use super::streams::StreamSlot;
 use crate::disk::FileError;
@@ -82,12 +82,10 @@ impl LocalJournal {
         let checkpoint = checkpoint.map(Checkpoint::commit);
         let mut expected = Expected::default();
         let mut last = Tip::default();
-        let scanned = scan(&parts, Tip::default(), Some(end), |scanned| {
-            let ScannedLine { offset, text } = scanned;
-            let commit = line::parse(text).map_err(|reason| parts.damage(*offset, reason))?;
-            let damage = |reason: String| JournalError::from(parts.damage(*offset, reason));
+        let scanned = scan(&parts, Tip::default(), Some(end), |commit, offset| {
+            let damage = |reason: String| JournalError::from(parts.damage(offset, reason));
             expected.add(&commit.data).map_err(damage)?;
-            last.offset = *offset + text.len() as u64 + 1;
+            last.offset = offset + commit.text.len() as u64 + 1;
             last.commit = commit.data.commit;
             if Some(last.commit) == checkpoint {
                 let streams = expected.streams.iter();
@@ -310,14 +308,14 @@ impl Expected {
                 ));
             }
             for line in &stream.lines {
-                known.extent.push(line.get());
+                known.extent.push(line);
             }
         }
         for process_manager in &data.process_managers {
             let name = process_manager.name.to_string();
             let extent = self.dead_letters.entry(name).or_default();
             for line in &process_manager.dead_letters.lines {
-                extent.push(line.get());
+                extent.push(line);
             }
         }
         Ok(())

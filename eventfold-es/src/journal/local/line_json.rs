@@ -1,0 +1,141 @@
+//! Reading the line of a commit as any JSON with its content.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::line_read::{CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, StreamLines};
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type", borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Data<'a>,
+    ts: u64,
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    length: u64,
+    commit: u64,
+    batch: u64,
+    end: bool,
+    #[serde(default)]
+    flush: bool,
+    #[serde(borrow)]
+    previous: Cow<'a, str>,
+    position: u64,
+    #[serde(borrow)]
+    streams: Vec<Stream<'a>>,
+    #[serde(borrow)]
+    process_managers: Vec<ProcessManager<'a>>,
+    #[serde(default, borrow)]
+    adoption: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Stream<'a> {
+    #[serde(rename = "type", borrow)]
+    aggregate_type: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(default, borrow)]
+    dir: Option<Cow<'a, str>>,
+    version: u64,
+    offset: u64,
+    lengths: Vec<usize>,
+    #[serde(borrow)]
+    lines: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ProcessManager<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    position: u64,
+    state_length: usize,
+    #[serde(borrow)]
+    state: &'a RawValue,
+    #[serde(borrow)]
+    dead_letters: DeadLetters<'a>,
+}
+
+#[derive(Deserialize)]
+struct DeadLetters<'a> {
+    offset: u64,
+    lengths: Vec<usize>,
+    #[serde(borrow)]
+    lines: Vec<&'a RawValue>,
+}
+
+/// The commit; the reason if the line is none.
+pub(super) fn read(text: &str) -> Result<CommitLine<'_>, String> {
+    let line: Line<'_> =
+        serde_json::from_str(text).map_err(|error| format!("the line is no commit: {error}"))?;
+    if line.event_type != "commit" {
+        return Err(format!(
+            "the line is an event of type `{}`, not a commit",
+            line.event_type
+        ));
+    }
+    let data = line.data;
+    let streams = data.streams.into_iter().map(stream);
+    let process_managers = data.process_managers.into_iter().map(process_manager);
+    Ok(CommitLine {
+        text,
+        data: CommitData {
+            length: data.length,
+            commit: data.commit,
+            batch: data.batch,
+            end: data.end,
+            flush: data.flush,
+            previous: data.previous,
+            position: data.position,
+            streams: streams.collect::<Result<_, _>>()?,
+            process_managers: process_managers.collect::<Result<_, _>>()?,
+            adoption: data.adoption.map(RawValue::get),
+        },
+        ts: line.ts,
+    })
+}
+
+fn stream(stream: Stream<'_>) -> Result<StreamLines<'_>, String> {
+    Ok(StreamLines {
+        aggregate_type: stream.aggregate_type,
+        id: stream.id,
+        dir: stream.dir,
+        version: stream.version,
+        offset: stream.offset,
+        lines: lines(&stream.lengths, &stream.lines)?,
+    })
+}
+
+fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, String> {
+    let state = lines(&[read.state_length], &[read.state])?;
+    let letters = read.dead_letters;
+    Ok(ProcessManagerLines {
+        name: read.name,
+        position: read.position,
+        state: state.first().copied().unwrap_or_default(),
+        dead_letters: DeadLetterLines {
+            offset: letters.offset,
+            lines: lines(&letters.lengths, &letters.lines)?,
+        },
+    })
+}
+
+fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Vec<&'a str>, String> {
+    let lines: Vec<_> = lines.iter().map(|line| line.get()).collect();
+    if !lines
+        .iter()
+        .map(|line| line.len())
+        .eq(lengths.iter().copied())
+    {
+        return Err(format!(
+            "the commit says that its lines have {lengths:?} bytes, which they do not"
+        ));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,295 @@
+//! Reading the line of a commit back: first what can be wrong with its bytes, then what they say.
+
+use std::borrow::Cow;
+
+use xxhash_rust::xxh64::xxh64;
+
+use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL};
+use super::{line_canonical, line_json};
+
+/// A line that was read back and whose checksum holds.
+#[derive(Debug, PartialEq)]
+pub(super) struct CommitLine<'a> {
+    /// Without its newline.
+    pub(super) text: &'a str,
+    pub(super) data: CommitData<'a>,
+    pub(super) ts: u64,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct CommitData<'a> {
+    pub(super) length: u64,
+    pub(super) commit: u64,
+    pub(super) batch: u64,
+    pub(super) end: bool,
+    pub(super) flush: bool,
+    pub(super) previous: Cow<'a, str>,
+    pub(super) position: u64,
+    pub(super) streams: Vec<StreamLines<'a>>,
+    pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
+    /// In the first commit of a directory that eventfold-es 0.2.0 wrote; JSON.
+    pub(super) adoption: Option<&'a str>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct StreamLines<'a> {
+    pub(super) aggregate_type: Cow<'a, str>,
+    pub(super) id: Cow<'a, str>,
+    pub(super) dir: Option<Cow<'a, str>>,
+    pub(super) version: u64,
+    pub(super) offset: u64,
+    pub(super) lines: Vec<&'a str>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct ProcessManagerLines<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) position: u64,
+    /// JSON.
+    pub(super) state: &'a str,
+    pub(super) dead_letters: DeadLetterLines<'a>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct DeadLetterLines<'a> {
+    pub(super) offset: u64,
+    pub(super) lines: Vec<&'a str>,
+}
+
+impl CommitData<'_> {
+    pub(super) fn event_count(&self) -> u64 {
+        self.streams
+            .iter()
+            .map(|stream| stream.lines.len() as u64)
+            .sum()
+    }
+}
+
+/// Reads a line (without its newline) whose checksum and length hold; the reason otherwise.
+pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, String> {
+    let text = std::str::from_utf8(line)
+        .map_err(|error| format!("the commit is not UTF-8 text: {error}"))?;
+    parse_text(text)
+}
+
+/// [`parse`], of what is known to be text.
+pub(super) fn parse_text(text: &str) -> Result<CommitLine<'_>, String> {
+    let (body, checksum) = split_checksum(text).ok_or("the line is too short to be a commit")?;
+    let stored = checksum
+        .strip_prefix(CHECKSUM_LABEL)
+        .and_then(|rest| rest.strip_suffix(CHECKSUM_END))
+        .ok_or("the line does not end in the checksum of a commit")?;
+    let actual = xxh64(body.as_bytes(), 0);
+    if !is_written_as(stored, actual) {
+        return Err(format!(
+            "the commit's checksum is {stored}, but its bytes have {actual:016x}"
+        ));
+    }
+    read(text)
+}
+
+/// Reads a line that [`parse`] has already accepted, without computing its checksum again.
+pub(super) fn read(text: &str) -> Result<CommitLine<'_>, String> {
+    let canonical = split_checksum(text).and_then(|(body, _)| line_canonical::read(text, body));
+    let commit = match canonical {
+        Some(commit) => commit,
+        None => line_json::read(text)?,
+    };
+    if commit.data.length != text.len() as u64 {
+        return Err(format!(
+            "the commit says it has {} bytes, but has {}",
+            commit.data.length,
+            text.len()
+        ));
+    }
+    Ok(commit)
+}
+
+/// Splits a line into what the checksum covers, and what is behind that.
+fn split_checksum(text: &str) -> Option<(&str, &str)> {
+    let end = CHECKSUM_LABEL.len() + CHECKSUM_DIGITS + CHECKSUM_END.len();
+    text.split_at_checked(text.len().checked_sub(end)?)
+}
+
+/// Whether these are the digits that eventfold writes a line hash with: 16, in lower case.
+fn is_written_as(digits: &str, hash: u64) -> bool {
+    let mut rest = hash;
+    digits.len() == CHECKSUM_DIGITS
+        && digits.bytes().all(|digit| {
+            rest = rest.rotate_left(4);
+            let value = (rest & 0xf) as u8;
+            digit
+                == if value < 10 {
+                    b'0' + value
+                } else {
+                    b'a' - 10 + value
+                }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use eventfold::line_hash;
+
+    use super::super::line::tests::sample;
+    use super::super::line::{Body, Heading, NO_HASH};
+    use super::*;
+    use crate::journal::StreamId;
+
+    /// A commit with everything that one can have.
+    fn full() -> Result<String, serde_json::Error> {
+        let mut body = Body::default();
+        let event = "{\"type\":\"Named\",\"data\":\"],[\\\"Ünïcode\",\"ts\":1}";
+        let plain = StreamId::new("order", "ö 1");
+        body.stream(&plain, None, 7, 700, &[event.into(), "{}".into()]);
+        let escaped = StreamId::new("or\\der", "a\"b");
+        body.stream(&escaped, Some("a%22b"), 1, 0, &[event.into()]);
+        for (name, dead_letters) in [("saga", vec![]), ("mail \"er\"", vec!["{}".into(); 2])] {
+            let reaction = crate::journal::ProposedReaction {
+                process_manager: name.into(),
+                progress: crate::journal::Progress {
+                    position: 4,
+                    state: serde_json::from_str("{\"seen\":[1,\"ü]\"]}")?,
+                },
+                dispatched: 2,
+                dead_letters,
+            };
+            body.process_manager(&reaction, 11);
+        }
+        Ok(body.finish(&Heading {
+            commit: 12,
+            batch: 3,
+            end: false,
+            flush: true,
+            previous: "00ffe7d2b9a41c55",
+            position: 30,
+            ts: 5,
+        }))
+    }
+
+    #[test]
+    fn both_ways_to_read_a_line_agree() -> Result<(), Box<dyn std::error::Error>> {
+        let nothing = Body::default().finish(&Heading {
+            commit: u64::MAX,
+            batch: 0,
+            end: true,
+            flush: false,
+            previous: NO_HASH,
+            position: 10,
+            ts: 0,
+        });
+        for line in [full()?, sample(3), nothing] {
+            let (body, _) = split_checksum(&line).ok_or("short")?;
+            let canonical = line_canonical::read(&line, body).ok_or("not canonical")?;
+            assert_eq!(canonical, line_json::read(&line)?);
+            assert_eq!(canonical, parse(line.as_bytes())?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn another_form_is_read_as_json() -> Result<(), Box<dyn std::error::Error>> {
+        let line = full()?;
+        for (canonical, other) in [
+            ("\"end\":false", "\"end\": false"),
+            ("\"commit\":12", "\"commit\":12,\"new\":[1]"),
+            ("\"lengths\":[", "\"lengths\":[ "),
+            (
+                "\"version\":7,\"offset\":700",
+                "\"offset\":700,\"version\":7",
+            ),
+        ] {
+            let other = line.replacen(canonical, other, 1);
+            let (body, _) = split_checksum(&other).ok_or("short")?;
+            assert_eq!(line_canonical::read(&other, body), None, "{other}");
+            let (read, expected) = (line_json::read(&other)?, line_json::read(&line)?);
+            assert_eq!(read.data, expected.data);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn lengths_that_do_not_fit_are_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let line = full()?;
+        let lengths = line.find("\"lengths\":[").ok_or("no lengths")?;
+        let (before, behind) = line.split_at(lengths);
+        let (_, behind) = behind.split_once(']').ok_or("no end")?;
+        for list in [
+            "",
+            "47",
+            "46,2",
+            "48,2",
+            "2,47",
+            "47,2,2",
+            "47,3",
+            "99999999999999999999,2",
+            "047,2",
+        ] {
+            let other = format!("{before}\"lengths\":[{list}]{behind}");
+            assert!(read(&other).is_err(), "{list}");
+        }
+        for length in [0, 17, 19] {
+            let other = line.replacen("_length\":18", &format!("_length\":{length}"), 1);
+            assert_ne!(other, line);
+            assert!(read(&other).is_err(), "{other}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() -> Result<(), serde_json::Error> {
+        for line in [sample(10), full()?] {
+            let line = line.into_bytes();
+            for index in 0..line.len() {
+                for bit in 0..8 {
+                    let mut flipped = line.clone();
+                    if let Some(byte) = flipped.get_mut(index) {
+                        *byte ^= 1 << bit;
+                    }
+                    assert!(parse(&flipped).is_err(), "byte {index}, bit {bit}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_cut_is_seen() {
+        let line = sample(10).into_bytes();
+        for length in 0..line.len() {
+            let (cut, _) = line.split_at(length);
+            assert!(parse(cut).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_written_as_eventfold_writes_it() {
+        for text in ["", "a", "{\"type\":\"commit\"}", &sample(1000)] {
+            let digits = line_hash(text.as_bytes());
+            let hash = xxh64(text.as_bytes(), 0);
+            assert!(is_written_as(&digits, hash));
+            assert!(
+                !is_written_as(&digits.to_uppercase(), hash)
+                    || !digits.contains(char::is_alphabetic)
+            );
+            assert!(!is_written_as(&digits, hash ^ 1));
+            assert!(!is_written_as(&format!("0{digits}"), hash));
+        }
+        assert!(is_written_as(NO_HASH, 0));
+    }
+
+    #[test]
+    fn a_line_reads_back_at_every_length() -> Result<(), String> {
+        for payload in (0..20).chain(9_600..9_700).chain([99_700, 99_730, 99_760]) {
+            let line = sample(payload);
+            let commit = parse(line.as_bytes())?;
+            assert_eq!(commit.data.event_count(), 1);
+            let stream = commit.data.streams.first().ok_or("no stream")?;
+            assert_eq!(
+                (&*stream.id, stream.dir.as_deref()),
+                ("a\"b", Some("a%22b"))
+            );
+        }
+        Ok(())
+    }
+}

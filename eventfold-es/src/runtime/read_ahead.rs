@@ -1,0 +1,89 @@
+//! Reading on in the journal while what was read before is worked on.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use crate::error::StoreError;
+use crate::journal::{Cursor, Journal, JournalError, RecordedCommit};
+
+/// How many chunks wait at most, beside the one that is worked on and the one that is being read.
+const WAITING_CHUNKS: usize = 1;
+
+/// Commits that were read together, and the cursor behind them.
+pub(super) type Chunk = (Vec<Arc<RecordedCommit>>, Cursor);
+
+/// Hands over what stands between the cursor and a position, in order. If that is more than one chunk, the next one is read
+/// by another thread meanwhile. The first error ends it: one of reading comes after everything that was read before. Blocks.
+pub(super) fn read_ahead(
+    journal: &dyn Journal,
+    cursor: Cursor,
+    position: u64,
+    work: impl FnMut(Chunk) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut chunks = Chunks {
+        journal,
+        cursor,
+        position,
+    };
+    let first = chunks.next();
+    if chunks.cursor.position >= chunks.position {
+        return work_through(first, work);
+    }
+    thread::scope(|scope| {
+        let (sender, ahead) = mpsc::sync_channel(WAITING_CHUNKS);
+        let reader = chunks.clone();
+        let spawned = thread::Builder::new()
+            .name("eventfold-es-read".to_owned())
+            .spawn_scoped(scope, move || {
+                for chunk in reader {
+                    // Nobody receives any more when the work has failed.
+                    if sender.send(chunk).is_err() {
+                        break;
+                    }
+                }
+            });
+        match spawned {
+            Ok(_) => work_through(first.into_iter().chain(ahead), work),
+            Err(_) => work_through(first.into_iter().chain(chunks), work),
+        }
+    })
+}
+
+fn work_through(
+    chunks: impl IntoIterator<Item = Result<Chunk, JournalError>>,
+    mut work: impl FnMut(Chunk) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for chunk in chunks {
+        work(chunk?)?;
+    }
+    Ok(())
+}
+
+/// The chunks up to a position; ends behind an error.
+#[derive(Clone)]
+struct Chunks<'a> {
+    journal: &'a dyn Journal,
+    cursor: Cursor,
+    position: u64,
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<Chunk, JournalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.cursor.position >= self.position {
+            return None;
+        }
+        match self.journal.read_on(&mut self.cursor) {
+            Ok(commits) if commits.is_empty() => {
+                self.position = 0;
+                None
+            }
+            Ok(commits) => Some(Ok((commits, self.cursor))),
+            Err(error) => {
+                self.position = 0;
+                Some(Err(error))
+            }
+        }
+    }
+}
