@@ -94,17 +94,29 @@ async fn whatever_happened_to_a_stream_is_found_and_restored() {
 }
 
 #[tokio::test]
-async fn a_difference_that_opening_does_not_see_is_found_and_restored() {
+async fn a_difference_that_comes_while_the_store_is_open_is_found_and_restored() {
     let fixture = Fixture::closed().await;
-    for file in ["process_managers/fanout/dead_letters.jsonl"] {
+    for file in [
+        "process_managers/fanout/dead_letters.jsonl",
+        "meta/streams.jsonl",
+        "meta/checkpoint.json",
+        "meta/stream-extents.0.jsonl",
+        STREAM,
+    ] {
         let copy = fixture.copy();
+        let builder = builder(&copy.store(), Arc::new(SystemDisk), true);
+        let store = builder.run_mode(RunMode::OnDemand).open().await.unwrap();
         change(&copy.file(file), |bytes| {
             let place = bytes.len() / 2;
             bytes[place] ^= 1;
         });
-        let report = verify(&copy).await;
-        assert_eq!(report.differences.len(), 1, "{report:?}");
-        assert_eq!(report.differences[0].path, copy.file(file));
+        let report = store.verify().await.unwrap();
+        let found = report.differences.iter();
+        assert!(found.clone().count() > 0, "{file}");
+        for difference in found {
+            assert_eq!(difference.path, copy.file(file));
+        }
+        drop(store);
         assert_repaired(&copy, file).await;
     }
 }
@@ -230,4 +242,57 @@ async fn a_store_that_is_used_can_be_verified() {
     }
     writer.await.unwrap().unwrap();
     store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_believed_or_not_right_is_found_and_discarded() {
+    let fixture = Fixture::closed().await;
+    let snapshot = fixture.file("streams/ledger/both/views/state.snapshot.json");
+    let open = || {
+        let builder = builder(&fixture.store(), Arc::new(SystemDisk), true);
+        builder
+            .run_mode(RunMode::OnDemand)
+            .idle_timeout(std::time::Duration::from_millis(1))
+            .snapshot_every(1)
+            .open()
+    };
+    let store = open().await.unwrap();
+    let ledger = store.get::<Ledger>("both").await.unwrap();
+    while !snapshot.exists() {
+        ledger.state().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let report = store.verify().await.unwrap();
+    assert!(report.is_clean() && report.snapshots > 0, "{report:?}");
+    store.close().await.unwrap();
+
+    let whole = fs::read(&snapshot).unwrap();
+    change(&snapshot, |bytes| {
+        let place = bytes.len() / 2;
+        bytes[place] ^= 1;
+    });
+    let store = open().await.unwrap();
+    let report = store.verify().await.unwrap();
+    assert_eq!(report.differences.len(), 1, "{report:?}");
+    assert_eq!(report.differences[0].path, snapshot);
+    store.close().await.unwrap();
+
+    // With the right checksum over another state, only folding the events shows it.
+    let text = String::from_utf8(whole).unwrap();
+    let start = text.find("\"content\":").unwrap() + "\"content\":".len();
+    let content = &text[start..text.len() - 2];
+    let content = content.replace("\"entries\":6", "\"entries\":12345");
+    assert!(content.contains("12345"), "{content}");
+    let checksum = eventfold::line_hash(content.as_bytes());
+    let forged = format!("{{\"checksum\":\"{checksum}\",\"content\":{content}}}\n");
+    fs::write(&snapshot, forged).unwrap();
+    let store = open().await.unwrap();
+    // The type is known once it was used.
+    store.get::<Ledger>("elsewhere").await.unwrap();
+    let report = store.verify().await.unwrap();
+    assert_eq!(report.differences.len(), 1, "{report:?}");
+    assert_eq!(report.differences[0].path, snapshot);
+    store.close().await.unwrap();
+    assert_repaired(&fixture, "a forged snapshot").await;
+    assert!(!snapshot.exists());
 }

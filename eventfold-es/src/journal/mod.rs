@@ -84,8 +84,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Makes certain that everything that can be read survives a power loss, before something derived from it is saved. Blocks.
     fn make_durable(&self) -> Result<(), JournalError>;
 
-    /// Reads everything back and compares it. Blocks.
-    fn verify(&self) -> Result<Verified, JournalError>;
+    /// Reads everything back and compares it; what a snapshot holds is told by `check_state`. Blocks.
+    fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError>;
     /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
     fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
 
@@ -281,12 +281,16 @@ impl Cursor {
     }
 }
 
+/// Says why a snapshot is not the fold of its events, which are the first lines of a text.
+pub(crate) type CheckState<'a> = dyn Fn(&StreamId, &Snapshot, &str) -> Option<String> + 'a;
+
 /// What reading everything back has found.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
     pub(crate) commits: u64,
     pub(crate) events: u64,
     pub(crate) streams: u64,
+    pub(crate) snapshots: u64,
     pub(crate) differences: Vec<Damage>,
 }
 

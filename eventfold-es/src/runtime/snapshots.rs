@@ -255,3 +255,35 @@ impl Drop for Saving {
         self.0.store(false, Ordering::Release);
     }
 }
+
+/// Why a snapshot is not the fold of the first lines of `text`, if it is not.
+pub(super) fn check_state<A: Aggregate>(
+    stream: &StreamId,
+    snapshot: &Snapshot,
+    text: &str,
+) -> Option<String> {
+    if snapshot.snapshot_version != A::SNAPSHOT_VERSION {
+        return None;
+    }
+    let count = usize::try_from(snapshot.extent.lines).unwrap_or(usize::MAX);
+    let mut state = A::default();
+    for (version, line) in (1..).zip(text.lines().take(count)) {
+        let folded = super::cell::decode::<A>(stream, version, line).and_then(|event| {
+            guard(
+                || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+                || state.apply(&event),
+            )
+        });
+        match folded {
+            Ok(folded) => state = folded,
+            Err(error) => return Some(error.to_string()),
+        }
+    }
+    let expected = serde_json::to_value(&state).ok()?;
+    let found: serde_json::Value = serde_json::from_str(snapshot.state.get()).ok()?;
+    (found != expected).then(|| {
+        "the snapshot holds another state than the events lead to; if the fold was changed, raise `snapshot_version`, otherwise \
+         delete the file"
+            .to_owned()
+    })
+}

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::cells::{AggregateCells, Sweep};
 use super::guarded::blocking;
-use super::snapshots::SnapshotPolicy;
+use super::snapshots::{SnapshotPolicy, check_state};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::StoreError;
-use crate::journal::Journal;
+use crate::journal::{Journal, Snapshot, StreamId};
 use crate::names;
 
 /// The longest instance id, and the longest idempotency key, in bytes.
@@ -61,6 +61,7 @@ struct Known {
     type_name: &'static str,
     cells: Arc<dyn Any + Send + Sync>,
     sweep: Arc<dyn Sweep>,
+    check_state: fn(&StreamId, &Snapshot, &str) -> Option<String>,
 }
 
 impl AggregateTypes {
@@ -105,6 +106,7 @@ impl AggregateTypes {
                     type_id: TypeId::of::<A>(),
                     type_name: type_name::<A>(),
                     sweep: Arc::clone(&cells) as Arc<dyn Sweep>,
+                    check_state: check_state::<A>,
                     cells,
                 })
             }
@@ -115,6 +117,21 @@ impl AggregateTypes {
         Arc::clone(&known.cells)
             .downcast()
             .map_err(|_| invalid("its cells have another type".to_owned()))
+    }
+
+    /// Whether a snapshot holds another state than the fold of its events, which are the first lines of `text`; nothing is known of
+    /// types that this program has not used.
+    pub(crate) fn check_state(
+        &self,
+        stream: &StreamId,
+        snapshot: &Snapshot,
+        text: &str,
+    ) -> Option<String> {
+        let check = self
+            .known()
+            .get(&*stream.aggregate_type)
+            .map(|known| known.check_state)?;
+        check(stream, snapshot, text)
     }
 
     /// Evicts the aggregates that were idle for `timeout`, those that are to be saved before one after the other.

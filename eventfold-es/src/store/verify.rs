@@ -21,6 +21,8 @@ pub struct VerifyReport {
     pub events: u64,
     /// How many streams were compared with them.
     pub streams: u64,
+    /// How many snapshots were found; the states of those whose aggregates this program has used were compared with the events.
+    pub snapshots: u64,
     /// Everything that is not what the journal says, or cannot be read.
     pub differences: Vec<Damage>,
 }
@@ -48,8 +50,8 @@ pub struct RepairReport {
 }
 
 impl AggregateStore {
-    /// Reads everything back: the journal from its first commit on, and against it every stream, the stream registry, the
-    /// dead letters and the checkpoints. Each difference is reported with its file and place; nothing is changed.
+    /// Reads everything back: the journal from its first commit on, and against it every stream, the snapshots, the stream
+    /// registry, the dead letters and the checkpoints. Each difference is reported with its file and place; nothing is changed.
     ///
     /// It reads the whole store, on the blocking pool, while the store is used; what is committed meanwhile is not part of it.
     /// What it reports, but for damage of the journal, [`AggregateStoreBuilder::repair`] restores.
@@ -62,13 +64,20 @@ impl AggregateStore {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn verify(&self) -> Result<VerifyReport, StoreError> {
-        let journal = Arc::clone(&self.shared.runtime.journal);
+        let runtime = Arc::clone(&self.shared.runtime);
         let what = || "verifying the store".to_owned();
-        let verified = blocking(what, move || Ok(journal.verify()?)).await?;
+        let verified = blocking(what, move || {
+            let types = &runtime.types;
+            let check =
+                |stream: &_, snapshot: &_, text: &_| types.check_state(stream, snapshot, text);
+            Ok(runtime.journal.verify(&check)?)
+        })
+        .await?;
         Ok(VerifyReport {
             commits: verified.commits,
             events: verified.events,
             streams: verified.streams,
+            snapshots: verified.snapshots,
             differences: verified.differences,
         })
     }
@@ -76,7 +85,7 @@ impl AggregateStore {
 
 impl AggregateStoreBuilder {
     /// Restores from the journal whatever differs from it: streams that were cut, extended or changed, the stream registry, the
-    /// dead letters and the checkpoints. The store must not be open; afterwards it is opened as usual.
+    /// dead letters and the checkpoints; snapshots are discarded. The store must not be open; afterwards it is opened as usual.
     ///
     /// Events that another program has written behind a stream are imported: they become commits of the journal. Bytes there that
     /// are no events are kept beside the stream, in `foreign-<offset>.jsonl`, and cut off. The journal itself is only read.
@@ -120,13 +129,13 @@ impl AggregateStoreBuilder {
         let journal = Arc::new(journal);
         for foreign in journal.foreign_lines() {
             report.imported_events += foreign.lines.len() as u64;
-            import(&*journal, &foreign).await?;
+            import(&journal, &foreign).await?;
             let what = || "setting foreign bytes aside".to_owned();
             let journal = Arc::clone(&journal);
             let set_aside = blocking(what, move || Ok(journal.set_aside(&foreign)?)).await?;
             report.set_aside.extend(set_aside);
         }
-        close(&*journal).await;
+        close(&journal).await;
         drop(journal);
 
         let (journal, _) = open(false).await?;
@@ -140,8 +149,11 @@ async fn differences(journal: LocalJournal) -> Result<Vec<Damage>, StoreError> {
     let journal = Arc::new(journal);
     let verified = Arc::clone(&journal);
     let what = || "verifying the store".to_owned();
-    let differences = blocking(what, move || Ok(verified.verify()?.differences)).await;
-    close(&*journal).await;
+    let differences = blocking(what, move || {
+        Ok(verified.verify(&|_, _, _| None)?.differences)
+    })
+    .await;
+    close(&journal).await;
     differences
 }
 

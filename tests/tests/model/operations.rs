@@ -36,8 +36,6 @@ pub enum Operation {
         survival: Lost,
         setup: Setup,
     },
-    // Archiving needs no operation of its own when it is a matter of sizes: see `World::builder`. A call that archives now
-    // belongs here, and to `World::step`; the model has nothing to do for it, since no event changes.
 }
 
 /// Something that stores events.
@@ -78,6 +76,10 @@ pub struct Setup {
     pub mode: RunMode,
     /// Whether aggregates are evicted as soon as nobody uses them.
     pub evicts: bool,
+    /// Whether journal and streams are archived as soon as they have a few commits.
+    pub archives: bool,
+    /// Whether aggregates are saved every other event.
+    pub saves: bool,
 }
 
 /// What a power loss leaves of what was not synced.
@@ -133,7 +135,13 @@ fn reading() -> impl Strategy<Value = Reading> {
 
 fn setup() -> impl Strategy<Value = Setup> {
     const MODES: [RunMode; 3] = [RunMode::Inline, RunMode::Background, RunMode::OnDemand];
-    (select(&MODES[..]), any::<bool>()).prop_map(|(mode, evicts)| Setup { mode, evicts })
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (select(&MODES[..]), flags).prop_map(|(mode, (evicts, archives, saves))| Setup {
+        mode,
+        evicts,
+        archives,
+        saves,
+    })
 }
 
 fn polls() -> impl Strategy<Value = usize> {

@@ -342,6 +342,14 @@ impl World {
         for status in self.store.process_managers() {
             same("what a process manager is parked at", status.parked, None)?;
         }
+        let report = self.store.verify().await.map_err(text)?;
+        // Snapshots are never synced: a power loss may tear them, and then nobody believes them.
+        let found: Vec<_> = report
+            .differences
+            .into_iter()
+            .filter(|found| !found.reason.starts_with("the snapshot is not believed"))
+            .collect();
+        same("what verifying finds", found, Vec::new())?;
         let setup = Setup {
             mode: RunMode::OnDemand,
             ..self.setup
@@ -369,14 +377,20 @@ impl World {
     }
 }
 
-/// Everything that depends on how a store is configured. Sizes at which it archives, as small as they can be, belong here.
+/// Everything that depends on how a store is configured.
 fn builder(disk: &RecordingDisk, root: &Path, setup: Setup) -> AggregateStoreBuilder {
-    let builder = AggregateStore::builder(root.join("store"))
+    let mut builder = AggregateStore::builder(root.join("store"))
         .disk(Arc::new(disk.clone()))
         .process_manager::<Clerk>()
         .process_manager::<Auditor>()
         .projection::<Log>()
         .run_mode(setup.mode);
+    if setup.archives {
+        builder = builder.max_log_size(700);
+    }
+    if setup.saves {
+        builder = builder.snapshot_every(2);
+    }
     if setup.evicts {
         builder.idle_timeout(Duration::ZERO)
     } else {

@@ -49,8 +49,8 @@ use streams::{StreamSlot, StreamTable, lock};
 use writer::Writer;
 
 use super::{
-    AdoptedProcessManager, Cursor, Damage, Durability, Extent, Journal, JournalError, Outcome,
-    Progress, ProposedCommit, RecordedCommit, Snapshot, StoredLines, StreamId, StreamTail,
+    AdoptedProcessManager, CheckState, Cursor, Damage, Durability, Extent, Journal, JournalError,
+    Outcome, Progress, ProposedCommit, RecordedCommit, Snapshot, StoredLines, StreamId, StreamTail,
     Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
@@ -379,8 +379,8 @@ impl Journal for LocalJournal {
         })
     }
 
-    fn verify(&self) -> Result<Verified, JournalError> {
-        self.verify_all()
+    fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError> {
+        self.verify_all(check_state)
     }
 
     fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager> {

@@ -191,6 +191,12 @@ pub(super) fn recover(
         damaged: redone,
     } = redo.finish()?;
     damaged.extend(redone);
+    if rebuild {
+        for Grown { slot, .. } in grown.values() {
+            let stream = &slot.stream;
+            files.remove(&layout.snapshot(&stream.aggregate_type, slot.directory()))?;
+        }
+    }
     let foreign = if rebuild {
         let read = extended.iter();
         read.map(|slot| read_foreign(files, layout, slot))

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::layout::Layout;
 use super::streams::{StreamSlot, lock};
-use crate::disk::{FileError, Files, SealedFile};
+use crate::disk::{FileError, Files, SealError, SealedFile};
 use crate::journal::Snapshot;
 
 /// The snapshots of all streams, while the directory is held.
@@ -27,7 +27,7 @@ impl SnapshotFiles {
     /// The snapshot, if there is one that can be read.
     pub(super) fn load(&self, slot: &StreamSlot) -> Option<Snapshot> {
         let file = self.file(slot);
-        let reason = match file.load() {
+        let reason = match self.check(slot) {
             Ok(None) => return None,
             Ok(Some(Ok(snapshot))) => return Some(snapshot),
             Ok(Some(Err(error))) => error.to_string(),
@@ -35,6 +35,14 @@ impl SnapshotFiles {
         };
         tracing::warn!(path = %file.path().display(), reason, "a snapshot cannot be read; its stream is read from the beginning");
         None
+    }
+
+    /// The snapshot, if there is one, or why it cannot be read.
+    pub(super) fn check(
+        &self,
+        slot: &StreamSlot,
+    ) -> Result<Option<Result<Snapshot, SealError>>, FileError> {
+        self.file(slot).load()
     }
 
     /// Saves a snapshot, unless the directory is about to be released.

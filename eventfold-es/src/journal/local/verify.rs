@@ -9,8 +9,9 @@ use super::line;
 use super::registry::read_registry;
 use super::scan::{ScannedLine, Tip, scan};
 use super::stream_reader::read_stream;
+use super::streams::StreamSlot;
 use crate::disk::FileError;
-use crate::journal::{Damage, Extent, JournalError, StreamId, Verified};
+use crate::journal::{CheckState, Damage, Extent, JournalError, StreamId, Verified};
 
 /// What the journal says of everything that is derived from it.
 #[derive(Default)]
@@ -30,7 +31,10 @@ struct ExpectedStream {
 
 impl LocalJournal {
     /// Compares everything with the journal, up to what is durable now. Blocks.
-    pub(super) fn verify_all(&self) -> Result<Verified, JournalError> {
+    pub(super) fn verify_all(
+        &self,
+        check_state: &CheckState<'_>,
+    ) -> Result<Verified, JournalError> {
         let end = self.history.end();
         if let Err(reason) = self.backlog.wait_until_written() {
             let source = std::io::Error::other(&*reason);
@@ -43,9 +47,10 @@ impl LocalJournal {
             differences.push(Damage::new(self.layout.checkpoint(), 0, reason));
         }
         let (expected, tip) = self.read_journal(end, checkpoint.as_ref(), &mut differences)?;
+        let mut snapshots = 0;
         // Behind damage nothing is known to compare with.
         if tip.offset == end {
-            self.compare_streams(&expected, &mut differences)?;
+            snapshots = self.compare_streams(&expected, check_state, &mut differences)?;
             self.compare_registry(&expected, &mut differences)?;
             self.compare_dead_letters(&expected, &mut differences)?;
             if let Some(checkpoint) = &checkpoint {
@@ -56,6 +61,7 @@ impl LocalJournal {
             commits: tip.commit,
             events: expected.events,
             streams: expected.streams.len() as u64,
+            snapshots,
             differences,
         })
     }
@@ -108,8 +114,10 @@ impl LocalJournal {
     fn compare_streams(
         &self,
         expected: &Expected,
+        check_state: &CheckState<'_>,
         differences: &mut Vec<Damage>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<u64, JournalError> {
+        let mut snapshots = 0;
         let mut streams: Vec<_> = expected.streams.iter().collect();
         streams.sort_by_key(|(stream, _)| *stream);
         for (stream, known) in streams {
@@ -127,18 +135,49 @@ impl LocalJournal {
             };
             match read_stream(&self.files, &self.layout, &slot, Extent::default()) {
                 Ok(stored) => {
+                    let text = &stored.lines.text;
                     // It may have grown since the journal was read.
-                    if first_lines(&stored.lines.text, known.extent.lines) != known.extent {
+                    if first_lines(text, known.extent.lines) != known.extent {
                         let reason =
                             "the events of the stream are not those that the journal holds";
                         differences.push(Damage::new(path, 0, reason));
+                        continue;
+                    }
+                    if self.snapshots.check(&slot)?.is_some() {
+                        snapshots += 1;
+                        let reason = self.snapshot_problem(&slot, text, check_state)?;
+                        let path = self
+                            .layout
+                            .snapshot(&stream.aggregate_type, &known.directory);
+                        differences.extend(reason.map(|reason| Damage::new(path, 0, reason)));
                     }
                 }
                 Err(JournalError::Damage(damage)) => differences.push(damage),
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(snapshots)
+    }
+
+    /// Why the snapshot of a stream with this text is not believed, or should not be.
+    fn snapshot_problem(
+        &self,
+        slot: &StreamSlot,
+        text: &str,
+        check_state: &CheckState<'_>,
+    ) -> Result<Option<String>, JournalError> {
+        let snapshot = match self.snapshots.check(slot)? {
+            None => return Ok(None),
+            Some(Ok(snapshot)) => snapshot,
+            Some(Err(error)) => {
+                return Ok(Some(format!("the snapshot is not believed: {error}")));
+            }
+        };
+        let seen = snapshot.extent;
+        if seen.lines <= slot.extent().lines && first_lines(text, seen.lines) != seen {
+            return Ok(Some("the snapshot is not one of this stream".to_owned()));
+        }
+        Ok(check_state(&slot.stream, &snapshot, text))
     }
 
     fn compare_registry(
