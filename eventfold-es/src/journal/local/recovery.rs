@@ -191,7 +191,7 @@ pub(super) fn recover(
     if rebuild {
         for Grown { slot, .. } in grown.values() {
             let stream = &slot.stream;
-            files.remove(&layout.snapshot(&stream.aggregate_type, &slot.directory()))?;
+            files.remove(&layout.snapshot(&stream.aggregate_type, slot.directory()))?;
         }
     }
     let foreign = if rebuild {
