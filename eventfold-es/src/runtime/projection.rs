@@ -8,7 +8,9 @@ use super::read_ahead::read_ahead;
 use crate::disk::SealedFile;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
-use crate::journal::{Cursor, Journal, RecordedCommit, SavedProjection, SeenBefore, StreamId};
+use crate::journal::{
+    Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore, StreamId,
+};
 use crate::projection::{ProjectError, Projection};
 
 /// After how many positions the state is saved.
@@ -66,6 +68,12 @@ impl<P: Projection> ProjectionRunner<P> {
                 "it has seen position {}, but the journal ends at {durable}",
                 saved.position
             ),
+            Some(Ok(saved)) if !self.is_of_this_history(saved.position, saved.event.as_deref()) => {
+                format!(
+                    "the event at position {} is not the one that it has seen there",
+                    saved.position
+                )
+            }
             Some(Ok(saved)) => {
                 self.state = saved.state;
                 self.seen_before = saved.seen_before;
@@ -76,6 +84,15 @@ impl<P: Projection> ProjectionRunner<P> {
         };
         tracing::warn!(projection = P::NAME, path = %self.checkpoint.path().display(), reason, "the checkpoint of a projection cannot be used; it is built anew");
         Ok(())
+    }
+
+    /// Whether the journal has the event that a checkpoint has seen last.
+    fn is_of_this_history(&self, position: u64, event: Option<&str>) -> bool {
+        event.is_none_or(|event| {
+            // Damage is reported by who reads all of it.
+            let found = hash_at(&*self.journal, position).ok().flatten();
+            found.as_deref() == Some(event)
+        })
     }
 
     /// Goes to the beginning.
@@ -142,8 +159,16 @@ impl<P: Projection> ProjectionRunner<P> {
             return;
         }
         let subscriptions = self.subscriptions.iter().map(ToString::to_string).collect();
+        let event = match hash_at(&*self.journal, self.cursor.position) {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(projection = P::NAME, %error, "the checkpoint of a projection was not saved");
+                return;
+            }
+        };
         let saved = SavedProjection {
             position: self.cursor.position,
+            event,
             subscriptions: Some(subscriptions),
             seen_before: self.seen_before.clone(),
             state: &self.state,
@@ -225,4 +250,17 @@ impl<P: Projection> ProjectionRunner<P> {
         )?
         .map_err(failed)
     }
+}
+
+/// The line hash of the event at a position. Blocks.
+fn hash_at(journal: &dyn Journal, position: u64) -> Result<Option<String>, JournalError> {
+    let mut cursor = Cursor::for_commit_at(position);
+    let commits = journal.read_on(&mut cursor)?;
+    let Some(commit) = commits.first() else {
+        return Ok(None);
+    };
+    let lines = commit.appends.iter().flat_map(|append| append.lines.iter());
+    let mut placed = (commit.first_position..).zip(lines);
+    let found = placed.find(|(place, _)| *place == position);
+    Ok(found.map(|(_, line)| eventfold::line_hash(line.as_bytes())))
 }

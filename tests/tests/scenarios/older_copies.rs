@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use eventfold_es::disk::CrashImage;
+use eventfold_es_tests::crash::domain::Tally;
 use eventfold_es_tests::crash::{Client, Place, scratch};
 
 use super::everything::{Everything, Outcome, open};
@@ -72,4 +73,29 @@ async fn scenario_42_an_older_copy_of_the_journal_and_of_what_is_derived_beside_
 async fn scenario_42_an_older_copy_of_a_stream() {
     let outcomes = restore(is_stream).await;
     assert!(outcomes.len() > 2, "{outcomes:?}");
+}
+
+/// A checkpoint that saw as many events of another store is not believed.
+#[tokio::test]
+async fn scenario_42_the_checkpoint_of_a_projection_of_another_history() {
+    let place = scratch();
+    let paths = ["one", "other"].map(|name| place.path().join(name));
+    let mut tallies = Vec::new();
+    for (path, ids) in paths.iter().zip([["a", "b"], ["c", "d"]]) {
+        let store = open(path).await.unwrap();
+        let client = Client::new(&store, |_| ());
+        for (tag, id) in (1..).zip(ids) {
+            client.put(id, tag, 2).await.unwrap();
+        }
+        store.run_process_managers().await.unwrap();
+        tallies.push(store.projection::<Tally>().await.unwrap());
+        drop(client);
+        store.close().await.unwrap();
+    }
+    assert_ne!(tallies[0], tallies[1]);
+    let [one, other] = paths.map(|path| path.join("projections/tally/checkpoint.json"));
+    fs::copy(&one, &other).unwrap();
+    let store = open(&place.path().join("other")).await.unwrap();
+    assert_eq!(store.projection::<Tally>().await.unwrap(), tallies[1]);
+    store.close().await.unwrap();
 }

@@ -119,6 +119,7 @@ impl Consumers {
         for projection in projections {
             if let Some(state) = projection.state() {
                 let saved = SavedProjection {
+                    event: None,
                     position: 0,
                     subscriptions: None,
                     seen_before: Some(projection.seen.clone().up_to(boundary)),
