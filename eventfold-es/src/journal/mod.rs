@@ -86,8 +86,12 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Reads everything back and compares it. Blocks.
     fn verify(&self) -> Result<Verified, JournalError>;
+
     /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
     fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
+
+    /// Where and why nothing can be written at all, if the file system is read-only.
+    fn read_only(&self) -> Option<Arc<str>>;
 
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;

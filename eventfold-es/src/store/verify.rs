@@ -83,7 +83,7 @@ impl AggregateStoreBuilder {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open): a journal that is damaged is an error that names file and offset.
+    /// [`StoreError::ReadOnly`] on a read-only file system; otherwise as [`open`](Self::open): a journal that is damaged is an error that names file and offset.
     ///
     /// # Panics
     ///
@@ -114,19 +114,23 @@ impl AggregateStoreBuilder {
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;
+        if let Some(reason) = journal.read_only() {
+            close(&journal).await;
+            return Err(StoreError::ReadOnly { reason }.into());
+        }
         report.found = differences(journal).await?;
 
         let (journal, _) = open(true).await?;
         let journal = Arc::new(journal);
         for foreign in journal.foreign_lines() {
             report.imported_events += foreign.lines.len() as u64;
-            import(&*journal, &foreign).await?;
+            import(&journal, &foreign).await?;
             let what = || "setting foreign bytes aside".to_owned();
             let journal = Arc::clone(&journal);
             let set_aside = blocking(what, move || Ok(journal.set_aside(&foreign)?)).await?;
             report.set_aside.extend(set_aside);
         }
-        close(&*journal).await;
+        close(&journal).await;
         drop(journal);
 
         let (journal, _) = open(false).await?;
@@ -141,7 +145,7 @@ async fn differences(journal: LocalJournal) -> Result<Vec<Damage>, StoreError> {
     let verified = Arc::clone(&journal);
     let what = || "verifying the store".to_owned();
     let differences = blocking(what, move || Ok(verified.verify()?.differences)).await;
-    close(&*journal).await;
+    close(&journal).await;
     differences
 }
 
