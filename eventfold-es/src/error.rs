@@ -83,7 +83,7 @@ pub enum OpenError {
         /// What serde says.
         reason: String,
     },
-    /// The first commit of a process manager could not be written.
+    /// The first commit of a process manager could not be written, or the store that is to be repaired is read-only.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -214,6 +214,12 @@ pub enum StoreError {
         /// The version of the stream.
         actual: u64,
     },
+    /// The file system is read-only: the store can be read, and nothing is ever written.
+    #[error("nothing can be written: {reason}")]
+    ReadOnly {
+        /// Which directory it is, and what the operating system said.
+        reason: Arc<str>,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
@@ -238,6 +244,7 @@ impl From<CommitError> for StoreError {
             CommitError::OutcomeUnknown(reason) => Self::OutcomeUnknown { reason },
             CommitError::Poisoned(reason) => Self::Poisoned { reason },
             CommitError::Conflict { expected, actual } => Self::Conflict { expected, actual },
+            CommitError::ReadOnly(reason) => Self::ReadOnly { reason },
             CommitError::Closed => Self::Closed,
         }
     }

@@ -2,6 +2,9 @@
 
 pub mod crash;
 pub mod gate;
+mod read_only_disk;
+
+pub use read_only_disk::ReadOnlyDisk;
 
 /// What a test returns: any error fails it.
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;

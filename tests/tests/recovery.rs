@@ -347,16 +347,23 @@ async fn a_store_that_lost_its_journal_is_refused_and_left_untouched() {
 async fn a_directory_that_cannot_be_written_is_named() {
     let fixture = Fixture::closed().await;
     let before = fixture.image();
-    for operation in [Operation::CreateDir, Operation::Lock] {
+    let denied = (Failure::Errno(13), "Permission denied");
+    // Where the lock is read-only, the store can be read: see `read_only`.
+    let read_only = (Failure::EROFS, "Read-only file system");
+    for (operation, (failure, reason)) in [
+        (Operation::CreateDir, denied),
+        (Operation::CreateDir, read_only),
+        (Operation::Lock, denied),
+    ] {
         let disk = FaultyDisk::new(Arc::new(SystemDisk));
-        disk.inject(Fault::starting(0, Failure::EROFS).on(&[operation]));
+        disk.inject(Fault::starting(0, failure).on(&[operation]));
         let refused = builder(&fixture.store(), Arc::new(disk), true).open().await;
         let message = refused.err().map(|error| error.to_string()).unwrap();
         assert!(
             message.contains(&fixture.store().display().to_string()),
             "{message}"
         );
-        assert!(message.contains("Read-only file system"), "{message}");
+        assert!(message.contains(reason), "{message}");
     }
     assert_eq!(fixture.image().first_difference(&before), None);
     let place = scratch();

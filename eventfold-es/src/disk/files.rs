@@ -2,7 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, OverlayDisk};
 
 /// A file operation that failed: what was done, where, and what the operating system said.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,11 @@ impl FileError {
         matches!(self.action, SYNC | SYNC_DIRECTORY | SYNC_FILE_SYSTEM)
     }
 
+    /// Whether nobody can write there, whatever they may.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
+    }
+
     pub(crate) fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
@@ -49,6 +54,11 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
         Self { disk }
+    }
+
+    /// The same files, with every change in memory only.
+    pub(crate) fn overlaid(&self) -> Self {
+        Self::new(Arc::new(OverlayDisk::new(Arc::clone(&self.disk))))
     }
 
     pub(crate) fn open(&self, path: &Path, mode: OpenMode) -> Result<FileHandle, FileError> {

@@ -3,6 +3,7 @@
 
 mod atomic;
 mod files;
+mod overlay;
 mod sealed;
 mod system;
 #[cfg(feature = "testing")]
@@ -14,6 +15,7 @@ use std::path::Path;
 use atomic::{replace_file, replace_file_without_sync};
 pub use files::FileError;
 pub(crate) use files::{FileHandle, FileSystemHandle, Files};
+use overlay::OverlayDisk;
 pub(crate) use sealed::{SealError, SealedFile};
 pub use system::SystemDisk;
 #[cfg(feature = "testing")]

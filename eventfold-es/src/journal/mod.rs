@@ -90,6 +90,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
     fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
 
+    /// Where and why nothing can be written at all, if the file system is read-only.
+    fn read_only(&self) -> Option<Arc<str>>;
+
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;
 

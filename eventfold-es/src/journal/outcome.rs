@@ -32,6 +32,8 @@ pub(crate) enum CommitError {
     Poisoned(Arc<str>),
     #[error("the stream has version {actual}, the commit expected {expected}")]
     Conflict { expected: u64, actual: u64 },
+    #[error("{0}")]
+    ReadOnly(Arc<str>),
     #[error("the store is closed")]
     Closed,
 }

@@ -158,6 +158,10 @@ impl<P: Projection> ProjectionRunner<P> {
         if self.is_broken || self.cursor.position == self.saved {
             return;
         }
+        // It would be saved in memory, where the state is already.
+        if self.journal.read_only().is_some() {
+            return;
+        }
         let subscriptions = self.subscriptions.iter().map(ToString::to_string).collect();
         let event = match hash_at(&*self.journal, self.cursor.position) {
             Ok(event) => event,

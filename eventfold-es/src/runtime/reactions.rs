@@ -31,7 +31,8 @@ pub enum Reactions {
     /// They are not done within the limit of
     /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout); they go on.
     TimedOut,
-    /// The store was closed, or its runtime shut down, before they were done; they go on when the store is opened again.
+    /// The store was closed, or its runtime shut down, before they were done; they go on when the store is opened again. Also
+    /// where a command is answered as before in a store that is read-only, which has no reactions.
     Closed,
 }
 

@@ -137,7 +137,7 @@ impl Snapshots {
 
     fn save<A: Aggregate>(&self, stream: &StreamId, extent: Extent, state: &A) {
         // Nothing is known of a disk that failed to sync; what it has is told when the store is opened again.
-        if self.journal.poisoned().is_some() {
+        if self.journal.poisoned().is_some() || self.journal.read_only().is_some() {
             return;
         }
         let state = match encode(state) {

@@ -1,3 +1,5 @@
+mod starting_points;
+
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::future::Future;
@@ -8,13 +10,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use starting_points::starting_points;
+
 use super::closing::{Shutdown, Steps, wait_for_release};
 use super::{AggregateStore, RunMode, Shared};
 use crate::disk::{Disk, Files, SealedFile, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
 use crate::journal::local::{JournalOptions, Layout, LocalJournal};
-use crate::journal::{Durability, Journal, Progress, ProposedCommit, ProposedReaction};
+use crate::journal::{Durability, Journal, Progress};
 use crate::names;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
@@ -260,6 +264,13 @@ impl AggregateStoreBuilder {
     /// It must be called within a tokio runtime with its timer enabled (`enable_all` or `enable_time`), which must live as long as
     /// the store: process managers run on it. In [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
     ///
+    /// A store on a read-only file system can be read, by any number of processes: recovery is done in memory, which takes as
+    /// much as it would write (usually less than 16 MiB, and as much as all streams if the checkpoint is missing or cannot be
+    /// used). [`RecoveryReport::read_only`](crate::RecoveryReport::read_only) tells so, everything that writes is refused with
+    /// [`StoreError::ReadOnly`], and process managers do not run. The directory must not change meanwhile: that another process
+    /// writes it by another mount is not noticed. A directory that this process may not write, on a file system that can be
+    /// written, is an error.
+    ///
     /// # Errors
     ///
     /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is waited for.
@@ -280,11 +291,12 @@ impl AggregateStoreBuilder {
         wait_for_release(&base).await;
         let files = Files::new(Arc::clone(&self.disk));
         let opened = {
-            let (files, base) = (files.clone(), base.clone());
+            let base = base.clone();
             let options = self.journal;
             tokio::task::spawn_blocking(move || LocalJournal::open(files, &base, &options))
         };
         let (journal, recovery) = opened.await.map_err(|_| StoreError::RuntimeGone)??;
+        let files = journal.files().clone();
         let journal: Arc<dyn Journal> = Arc::new(journal);
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = std::sync::mpsc::channel();
@@ -309,6 +321,7 @@ impl AggregateStoreBuilder {
         }
 
         let progress = starting_points(&journal, &self.process_managers).await?;
+        let read_only = journal.read_only();
         let members = self.process_managers.iter().zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
             members
@@ -317,7 +330,9 @@ impl AggregateStoreBuilder {
                     subscriptions: part.subscriptions,
                     processed: progress.position,
                     parked: None,
-                    ended: None,
+                    ended: read_only
+                        .clone()
+                        .map(|reason| StoreError::ReadOnly { reason }),
                 })
                 .collect(),
         ));
@@ -331,7 +346,9 @@ impl AggregateStoreBuilder {
             reactions,
         });
         let mut tasks = Vec::new();
-        for (member, (part, progress)) in self.process_managers.iter().zip(progress).enumerate() {
+        // Where no reaction can be committed, none is tried.
+        let running = self.process_managers.iter().filter(|_| read_only.is_none());
+        for (member, (part, progress)) in running.zip(progress).enumerate() {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
                 member,
@@ -421,57 +438,6 @@ fn check_kind(
         }
     }
     Ok(())
-}
-
-/// Where each process manager goes on; the starting point of a new one is committed first.
-async fn starting_points(
-    journal: &Arc<dyn Journal>,
-    parts: &[ProcessManagerPart],
-) -> Result<Vec<Progress>, OpenError> {
-    let mut points = Vec::with_capacity(parts.len());
-    let mut commits = Vec::new();
-    for part in parts {
-        if let Some(progress) = journal.progress(part.name) {
-            points.push(progress);
-            continue;
-        }
-        let adopted = journal.adopted(part.name);
-        if let Some(damage) = adopted.and_then(|adopted| adopted.problem.clone()) {
-            return Err(OpenError::ProcessManagerCheckpoint {
-                name: part.name.to_owned(),
-                damage,
-            });
-        }
-        let progress = (part.initial)().map_err(|error| OpenError::ProcessManagerState {
-            name: part.name.to_owned(),
-            reason: error.to_string(),
-        })?;
-        points.push(progress.clone());
-        let room = Arc::clone(journal.room())
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        commits.push(
-            journal.submit(
-                room,
-                ProposedCommit {
-                    reaction: Some(ProposedReaction {
-                        process_manager: part.name.into(),
-                        progress,
-                        dispatched: 0,
-                        dead_letters: adopted
-                            .map(|adopted| adopted.dead_letters.clone())
-                            .unwrap_or_default(),
-                    }),
-                    ..ProposedCommit::default()
-                },
-            ),
-        );
-    }
-    for commit in commits {
-        commit.wait().await.map_err(StoreError::from)?;
-    }
-    Ok(points)
 }
 
 /// Evicts idle aggregates, and saves the snapshots of others, until the store closes.

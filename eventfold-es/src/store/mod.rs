@@ -343,7 +343,8 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`] if nothing can be written any more; [`StoreError::Closed`] if the store was closed before they
+    /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if nothing can be
+    /// written any more; [`StoreError::Closed`] if the store was closed before they
     /// had reacted, and [`StoreError::RuntimeGone`] if the runtime that it was opened on has shut down.
     ///
     /// # Cancel safety
@@ -352,6 +353,9 @@ impl AggregateStore {
     pub async fn run_process_managers(&self) -> Result<ProcessManagerReport, StoreError> {
         let hub = &self.shared.runtime.reactions;
         let journal = &self.shared.runtime.journal;
+        if let Some(reason) = journal.read_only() {
+            return Err(StoreError::ReadOnly { reason });
+        }
         let position = *journal.durable().borrow();
         let mut wait = hub.wait();
         let position = wait.begin_until(position);

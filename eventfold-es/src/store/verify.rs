@@ -92,7 +92,7 @@ impl AggregateStoreBuilder {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open): a journal that is damaged is an error that names file and offset.
+    /// [`StoreError::ReadOnly`] on a read-only file system; otherwise as [`open`](Self::open): a journal that is damaged is an error that names file and offset.
     ///
     /// # Panics
     ///
@@ -123,6 +123,10 @@ impl AggregateStoreBuilder {
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;
+        if let Some(reason) = journal.read_only() {
+            close(&journal).await;
+            return Err(StoreError::ReadOnly { reason }.into());
+        }
         report.found = differences(journal).await?;
 
         let (journal, _) = open(true).await?;

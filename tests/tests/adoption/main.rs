@@ -4,6 +4,7 @@ mod domain;
 mod interrupted;
 mod process_managers;
 mod projections;
+mod read_only;
 mod reader;
 mod streams;
 mod torn;

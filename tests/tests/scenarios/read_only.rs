@@ -1,67 +1,13 @@
 //! Scenario 41: read-only media. Reading works; writing says why not.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use eventfold_es::RunMode;
-use eventfold_es::disk::{
-    DirectoryEntry, Disk, DiskFile, DiskLock, Failure, FileSystem, OpenMode, SystemDisk,
-};
+use eventfold_es::disk::SystemDisk;
 use eventfold_es::prelude::*;
+use eventfold_es_tests::ReadOnlyDisk;
 use eventfold_es_tests::crash::domain::{Fanout, Ledger, LedgerCommand, Tally};
 use eventfold_es_tests::crash::{Fixture, builder};
-
-/// A file system that is mounted read-only: what is there can be opened for reading, synced and found.
-struct ReadOnlyDisk;
-
-fn refused<T>() -> io::Result<T> {
-    let Failure::Errno(number) = Failure::EROFS else {
-        unreachable!("it is an error number");
-    };
-    Err(io::Error::from_raw_os_error(number))
-}
-
-impl Disk for ReadOnlyDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
-        match mode {
-            OpenMode::Read => SystemDisk.open(path, mode),
-            OpenMode::Write | OpenMode::Truncate => refused(),
-        }
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() { Ok(()) } else { refused() }
-    }
-
-    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
-        refused()
-    }
-
-    fn remove_file(&self, _: &Path) -> io::Result<()> {
-        refused()
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
-        SystemDisk.list(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        SystemDisk.sync_dir(path)
-    }
-
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        SystemDisk.file_system(path)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        SystemDisk.exists(path)
-    }
-
-    fn try_lock(&self, _: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        refused()
-    }
-}
 
 #[tokio::test]
 async fn scenario_41_read_only_media_can_be_read_and_say_why_they_are_not_written() {
@@ -80,7 +26,7 @@ async fn scenario_41_read_only_media_can_be_read_and_say_why_they_are_not_writte
         store.close().await.unwrap();
 
         let before = fixture.image();
-        let store = builder(&fixture.store(), Arc::new(ReadOnlyDisk), true);
+        let store = builder(&fixture.store(), Arc::new(ReadOnlyDisk::default()), true);
         let store = store.run_mode(RunMode::OnDemand).open().await.unwrap();
         assert_eq!(store.projection::<Tally>().await.unwrap(), tally);
         assert_eq!(store.dead_letters::<Fanout>().await.unwrap(), letters);

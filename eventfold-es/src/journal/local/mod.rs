@@ -17,6 +17,7 @@ mod line_json;
 mod line_read;
 mod log;
 mod queue;
+mod read_only;
 mod recovery;
 mod redo;
 mod registry;
@@ -43,9 +44,10 @@ use history::History;
 pub(crate) use layout::Layout;
 use log::JournalLog;
 use queue::Queue;
+use read_only::{Opened, recover_where_possible};
+use recovery::Recovered;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
-use recovery::{Recovered, recover};
 use snapshots::{ClosesSnapshots, SnapshotFiles};
 use stream_reader::read_stream;
 use streams::{StreamSlot, StreamTable, lock};
@@ -92,13 +94,19 @@ pub(crate) struct LocalJournal {
 }
 
 impl LocalJournal {
-    /// Opens the directory and brings it to the state after its last durable batch. Blocks.
+    /// Opens the directory and brings it to the state after its last durable batch; in memory, if it is on a read-only file
+    /// system. Blocks.
     pub(crate) fn open(
         files: Files,
         base: &Path,
         options: &JournalOptions,
     ) -> Result<(Self, RecoveryReport), RecoveryError> {
         let layout = Layout::new(base);
+        let Opened {
+            files,
+            recovered,
+            read_only,
+        } = recover_where_possible(files, &layout, options.rebuild)?;
         let Recovered {
             lock,
             journal,
@@ -115,14 +123,14 @@ impl LocalJournal {
             file_system,
             foreign,
             report,
-        } = recover(&files, &layout, options.rebuild)?;
+        } = recovered;
         let adopted = match &adoption {
             Some(adoption) => adoption.process_managers(&files, &layout)?,
             None => Vec::new(),
         };
         let filled = journal.parts().len()?;
         let log = Arc::new(journal);
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(read_only));
         let table = Arc::new(table);
         let backlog = Arc::new(Backlog::default());
         let history = Arc::new(History::new(
@@ -207,7 +215,8 @@ impl LocalJournal {
             last_backlog.close();
             // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
             let close = Job::Close {
-                take_checkpoint: guard.queue.poison().is_none(),
+                take_checkpoint: guard.queue.poison().is_none()
+                    && guard.queue.read_only().is_none(),
             };
             if last_jobs.send(close).is_ok() && derived_thread.join().is_err() {
                 tracing::error!("the thread that writes the stream files panicked");
@@ -265,6 +274,11 @@ impl Drop for PoisonGuard {
 }
 
 impl LocalJournal {
+    /// The files as the journal sees them.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// The slot of a stream with at least one durable event.
     fn listed(&self, stream: &StreamId) -> Option<Arc<StreamSlot>> {
         let slot = self.table.slot(stream);
@@ -357,6 +371,14 @@ impl Journal for LocalJournal {
             .wait_until_written()
             .map_err(|reason| FileError::new("read", &path, std::io::Error::other(&*reason)))?;
         let written = lock(&self.dead_letters).get(process_manager).copied();
+        if let (None, Some(_), Some(adopted)) =
+            (written, self.read_only(), self.adopted.get(process_manager))
+        {
+            // What its first commit would bring.
+            let lines = adopted.dead_letters.iter();
+            let text = lines.map(|line| format!("{line}\n")).collect();
+            return Ok(StoredLines { text, path });
+        }
         let extent = written.unwrap_or_default();
         let mut bytes = self.files.read(&path)?.unwrap_or_default();
         if !extent.is_prefix_of(&bytes) {
@@ -388,6 +410,10 @@ impl Journal for LocalJournal {
 
     fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager> {
         self.adopted.get(process_manager)
+    }
+
+    fn read_only(&self) -> Option<Arc<str>> {
+        self.queue.read_only()
     }
 
     fn poisoned(&self) -> Option<Arc<str>> {

@@ -67,6 +67,8 @@ pub(super) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
     ready: Condvar,
+    /// Why every commit is refused, if the file system is read-only.
+    read_only: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -80,8 +82,9 @@ struct QueueState {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(read_only: Option<Arc<str>>) -> Self {
         Self {
+            read_only,
             room: Arc::new(Semaphore::new(CAPACITY)),
             state: Mutex::default(),
             ready: Condvar::new(),
@@ -92,6 +95,10 @@ impl Queue {
         &self.room
     }
 
+    pub(super) fn read_only(&self) -> Option<Arc<str>> {
+        self.read_only.clone()
+    }
+
     pub(super) fn poison(&self) -> Option<Arc<str>> {
         lock(&self.state).poison.clone()
     }
@@ -99,14 +106,15 @@ impl Queue {
     pub(super) fn push(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::default());
         let mut state = lock(&self.state);
-        let refusal = match &state.poison {
-            Some(reason) => Some(CommitError::Poisoned(Arc::clone(reason))),
-            None if state.is_closed => Some(CommitError::Closed),
-            None if commit.is_undone() => Some(CommitError::Refused(
+        let refusal = match (&state.poison, &self.read_only) {
+            (Some(reason), _) => Some(CommitError::Poisoned(Arc::clone(reason))),
+            (None, _) if state.is_closed => Some(CommitError::Closed),
+            (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
+            (None, None) if commit.is_undone() => Some(CommitError::Refused(
                 "an earlier commit that this one was decided on could not be written; try again"
                     .into(),
             )),
-            None => None,
+            (None, None) => None,
         };
         match refusal {
             Some(error) => outcome.settle(Err(error)),

@@ -33,6 +33,9 @@ pub struct RecoveryReport {
     pub damaged_streams: Vec<Damage>,
     /// What became of the directory when this version took it over from eventfold-es 0.2.0; also when that was long ago.
     pub adoption: Option<AdoptionReport>,
+    /// Whether the file system is read-only. What is reported here was done in memory then, and the files that it names were not
+    /// made; every command is refused.
+    pub read_only: bool,
 }
 
 /// An incomplete last batch that was dropped.

@@ -1,0 +1,82 @@
+//! Opening a store on a file system that is read-only.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::adoption;
+use super::layout::Layout;
+use super::recovery::{Recovered, RecoveryError, recover};
+use crate::disk::{FileError, Files};
+use crate::journal::JournalError;
+
+/// A recovered directory, and how it can be used.
+pub(super) struct Opened {
+    /// Where what recovery wrote can be read.
+    pub(super) files: Files,
+    pub(super) recovered: Recovered,
+    /// Where and why nothing can be written, if so.
+    pub(super) read_only: Option<Arc<str>>,
+}
+
+/// Recovers a directory; in memory, if it has a store and is on a read-only file system.
+pub(super) fn recover_where_possible(
+    files: Files,
+    layout: &Layout,
+    rebuild: bool,
+) -> Result<Opened, RecoveryError> {
+    let error = match recover(&files, layout, rebuild) {
+        Ok(recovered) => {
+            return Ok(Opened {
+                files,
+                recovered,
+                read_only: None,
+            });
+        }
+        Err(error) => error,
+    };
+    let Some(reason) = read_only_reason(&files, layout, &error)? else {
+        return Err(error);
+    };
+    let files = files.overlaid();
+    let mut recovered = recover(&files, layout, rebuild)?;
+    recovered.report.read_only = true;
+    tracing::warn!(%reason, "the store can be read, but not written");
+    Ok(Opened {
+        files,
+        recovered,
+        read_only: Some(reason.into()),
+    })
+}
+
+/// Why the store of the directory cannot be written by anybody, if that is what recovery failed on.
+fn read_only_reason(
+    files: &Files,
+    layout: &Layout,
+    error: &RecoveryError,
+) -> Result<Option<String>, FileError> {
+    let RecoveryError::Journal(JournalError::File(error)) = error else {
+        return Ok(None);
+    };
+    // Read-only file systems differ in what they say when a directory is synced.
+    let is_odd_sync = error.is_failed_sync()
+        && matches!(
+            error.source.kind(),
+            ErrorKind::InvalidInput | ErrorKind::Unsupported
+        );
+    if !error.is_read_only() && !is_odd_sync {
+        return Ok(None);
+    }
+    let reason = |error: &FileError| {
+        let base = layout.base().display();
+        format!("the store at {base} is read-only: {}", error.source)
+    };
+    if files.exists(&layout.journal_file())? {
+        // Where the lock can be taken, somebody can write the journal.
+        return Ok(match files.try_lock(&layout.lock()) {
+            Err(error) if error.is_read_only() => Some(reason(&error)),
+            _ => None,
+        });
+    }
+    let is_old = error.is_read_only() && adoption::is_due(files, layout)?;
+    Ok(is_old.then(|| reason(error)))
+}
