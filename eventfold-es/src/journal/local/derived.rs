@@ -206,9 +206,12 @@ impl DerivedWriter {
     }
 
     fn write_files(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
-        for touched in batches.iter().flat_map(|batch| &batch.streams) {
+        // The last batch first: it brings what the others have added to a stream along.
+        for touched in batches.iter().rev().flat_map(|batch| &batch.streams) {
             let slot = &touched.slot;
-            let unwritten = slot.unwritten();
+            let mut unwritten = slot.unwritten();
+            // What was added since is in the journal, but the journal may not have been synced with it.
+            unwritten.retain(|append| append.offset < touched.extent.bytes);
             let Some(first) = unwritten.first() else {
                 continue;
             };
