@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
 use crate::journal::{Cursor, Journal, RecordedCommit, SavedProjection, SeenBefore, StreamId};
 use crate::projection::{ProjectError, Projection};
+use crate::sabotage::{Bug, planted};
 
 /// After how many positions the state is saved.
 const SAVE_EVENTS: u64 = 10_000;
@@ -131,8 +132,9 @@ impl<P: Projection> ProjectionRunner<P> {
             return;
         }
         let subscriptions = self.subscriptions.iter().map(ToString::to_string).collect();
+        let ahead = u64::from(planted(Bug::ProjectionAheadOfItsState));
         let saved = SavedProjection {
-            position: self.cursor.position,
+            position: self.cursor.position + ahead,
             subscriptions: Some(subscriptions),
             seen_before: self.seen_before.clone(),
             state: &self.state,

@@ -19,6 +19,8 @@ use eventfold::line_hash;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::sabotage::{Bug, planted};
+
 /// The hash before the first commit.
 pub(super) const NO_HASH: &str = "0000000000000000";
 
@@ -97,7 +99,10 @@ impl Body {
         text.push_str(reaction.progress.state.get());
         push_number(text, ",\"dead_letters\":{\"offset\":", dead_letter_offset);
         text.push_str(",\"lines\":");
-        push_lines(text, &reaction.dead_letters);
+        match planted(Bug::DeadLettersOutsideTheCommit) {
+            true => push_lines(text, &[]),
+            false => push_lines(text, &reaction.dead_letters),
+        }
         text.push_str("}}");
     }
 

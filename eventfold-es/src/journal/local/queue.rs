@@ -10,6 +10,7 @@ use super::streams::lock;
 use crate::journal::{
     CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
 };
+use crate::sabotage::{Bug, planted};
 
 /// How many commits may wait.
 const CAPACITY: usize = 8192;
@@ -102,7 +103,7 @@ impl Queue {
         let refusal = match &state.poison {
             Some(reason) => Some(CommitError::Poisoned(Arc::clone(reason))),
             None if state.is_closed => Some(CommitError::Closed),
-            None if commit.is_undone() => Some(CommitError::Refused(
+            None if commit.is_undone() && !planted(Bug::UndoNotTransitive) => Some(CommitError::Refused(
                 "an earlier commit that this one was decided on could not be written; try again"
                     .into(),
             )),
@@ -178,6 +179,9 @@ impl Queue {
         for pledge in failed {
             pledge.settle(Err(error.clone()));
         }
+        if planted(Bug::UndoLeavesTheQueue) {
+            return;
+        }
         for queued in state.waiting.drain(..) {
             queued.pledge.settle(Err(error.clone()));
         }
@@ -185,6 +189,9 @@ impl Queue {
 
     /// Fails everything that was handed over and refuses everything that comes.
     pub(super) fn poison_with(&self, reason: &str) {
+        if planted(Bug::NoPoison) {
+            return;
+        }
         let mut state = lock(&self.state);
         if state.poison.is_none() {
             tracing::error!(
