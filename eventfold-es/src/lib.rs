@@ -155,6 +155,12 @@ pub mod prelude;
 pub mod process_manager;
 pub mod projection;
 mod runtime;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod sabotage;
+#[cfg(not(feature = "testing"))]
+#[expect(unreachable_pub, reason = "public with the feature `testing`")]
+mod sabotage;
 pub mod store;
 
 #[doc(hidden)]

@@ -7,10 +7,14 @@
 //!
 //! - `EVENTFOLD_CRASH_POINTS=100000` checks at least so many points.
 //! - `EVENTFOLD_CRASH_SEED=7` chooses them by another seed.
+//! - `EVENTFOLD_CRASH_WORKLOAD=Archive` leaves out the other workloads.
+//! - `EVENTFOLD_CRASH_FIRST=1` ends at the first violation.
 
 use std::env;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
@@ -19,7 +23,7 @@ use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::{Campaign, Check, Client, builder, open_on, scratch};
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 7] = [
+const ROUND: [(Workload, usize, (usize, usize)); 8] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -27,6 +31,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 7] = [
     (Workload::OddIds, 200, (4, 25)),
     (Workload::Archive, 600, (10, 25)),
     (Workload::Snapshots, 500, (6, 25)),
+    (Workload::Keyed, 300, (6, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +50,8 @@ enum Workload {
     Archive,
     /// Aggregates that are saved every other event, evicted and loaded again, with a checkpoint in the middle.
     Snapshots,
+    /// Commands with idempotency keys, events with ids, and futures that are dropped, with a checkpoint in the middle.
+    Keyed,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -61,13 +68,22 @@ fn crash_enumeration() {
     let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
     let wanted = number("EVENTFOLD_CRASH_POINTS").unwrap_or(3_000) as usize;
     println!("seed {seed}");
+    let chosen = env::var("EVENTFOLD_CRASH_WORKLOAD").ok();
     let mut campaign = Campaign::new(seed);
+    if number("EVENTFOLD_CRASH_FIRST").is_some() {
+        campaign.end_after(1);
+    }
     while campaign.points() < wanted && !campaign.has_enough() {
+        let mut has_one = false;
         for (workload, points, again) in ROUND {
+            let name = format!("{workload:?}");
+            if chosen.as_ref().is_some_and(|chosen| *chosen != name) {
+                continue;
+            }
+            has_one = true;
             let begun = std::time::Instant::now();
             let how = workload.check();
             let recording = record(workload, campaign.random());
-            let name = format!("{workload:?}");
             let first = campaign.crash(&name, &recording, how, points);
             let second = campaign.crash_again(&name, &recording, how, again);
             println!(
@@ -76,6 +92,7 @@ fn crash_enumeration() {
                 begun.elapsed().as_secs_f32()
             );
         }
+        assert!(has_one, "there is no workload {chosen:?}");
     }
     let totals = campaign.finish();
     println!(
@@ -93,7 +110,7 @@ impl Workload {
             Self::ProcessManagers | Self::Reopened | Self::Archive | Self::Snapshots => {
                 Check::PROCESS_MANAGERS
             }
-            Self::Commands | Self::HotAggregate | Self::OddIds => Check::AGGREGATES,
+            Self::Commands | Self::HotAggregate | Self::OddIds | Self::Keyed => Check::AGGREGATES,
         }
     }
 }
@@ -115,6 +132,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::OddIds => runtime.block_on(odd_ids(&disk, &store)),
         Workload::Archive => runtime.block_on(archive(&disk, &store, random)),
         Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
+        Workload::Keyed => runtime.block_on(keyed(&disk, &store, random)),
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()
@@ -241,6 +259,48 @@ async fn odd_ids(disk: &RecordingDisk, path: &Path) {
     }
     drop(client);
     store.close().await.expect("the disk works");
+}
+
+async fn keyed(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for _ in 0..2 {
+        let store = open_on(disk, path, false, RunMode::Inline).await;
+        let client = Client::recorded(&store, disk);
+        for _ in 0..6 {
+            tag += 1;
+            let id = ["a", "b"][random.below(2)];
+            let parts = 1 + random.below(3) as u32;
+            if random.chance(3) {
+                client.inject(id, tag).await.expect("the disk works");
+            } else {
+                client
+                    .put_keyed(id, tag, parts)
+                    .await
+                    .expect("the disk works");
+            }
+            // Each is a client of its own, since what is lost of it comes later than what follows.
+            let dropped = 10_000 + tag * 1000;
+            let polls = random.below(4);
+            abandon_after(polls, client.put_keyed(id, dropped, parts)).await;
+            abandon_after(polls, client.inject(id, dropped + 500_000)).await;
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+}
+
+/// Polls a future a number of times, with others in between, and drops it.
+async fn abandon_after(polls: usize, future: impl Future) {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        if polled.is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn snapshots(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {

@@ -289,6 +289,28 @@ async fn a_full_disk_refuses_until_there_is_room() {
     bench.check().await.unwrap();
 }
 
+/// The stream is not begun then: the next commit begins it, and it is listed and found by that.
+#[tokio::test]
+async fn a_stream_whose_first_commit_failed_begins_with_the_next() {
+    let bench = Bench::default();
+    let store = bench.open(RunMode::Inline).await.unwrap();
+    let client = bench.client(&store);
+    let fault = Fault::once(0, Failure::EIO).on(&[Operation::Write]);
+    bench.disk.inject(fault.at(is_journal));
+    client.put("a", 2, 1).await.unwrap_err();
+    assert_eq!(store.list::<Ledger>().await.unwrap(), Vec::<String>::new());
+    client.put("a", 4, 2).await.unwrap();
+    assert_eq!(store.list::<Ledger>().await.unwrap(), ["a"]);
+    assert_eq!(store.read_events("ledger", "a").await.unwrap().len(), 2);
+    drop(client);
+    store.close().await.unwrap();
+    assert!(bench.store().join("streams/ledger/a").is_dir());
+    let store = bench.open(RunMode::Inline).await.unwrap();
+    assert_eq!(store.recovery().redone_commits, 0);
+    store.close().await.unwrap();
+    bench.check().await.unwrap();
+}
+
 async fn read_back_tags(store: &AggregateStore, id: &str, expected: &Expected) {
     let state = store
         .get::<Ledger>(id)

@@ -5,10 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SplitMix64, SystemDisk};
+use eventfold_es::disk::{
+    CrashImage, DiskOp, Failure, Fault, FaultyDisk, Operation, RecordingDisk, SplitMix64,
+    SystemDisk,
+};
 use eventfold_es::{AggregateStore, Damage, OpenError, ProcessManagerReport, RunMode, StoreError};
 use eventfold_es_tests::crash::domain::{Fanout, Ledger, Tally};
-use eventfold_es_tests::crash::{Check, Client, Fixture, builder, check, scratch};
+use eventfold_es_tests::crash::{
+    Check, Client, Expected, Fixture, builder, check, open_on, scratch,
+};
 
 const JOURNAL: &str = "meta/journal/app.jsonl";
 const CHECKPOINT: &str = "meta/checkpoint.json";
@@ -76,6 +81,49 @@ async fn an_incomplete_last_batch_is_saved_aside_and_reported() {
     assert_whole(&fixture).await;
 }
 
+/// The next batch is shorter than what there was of it, and the program is killed right behind that.
+#[tokio::test]
+async fn nothing_of_an_incomplete_batch_stands_behind_the_next_one() {
+    const BYTES: usize = 1_500;
+    let (first, second, third) = (scratch(), scratch(), scratch());
+    let disk = RecordingDisk::new(first.path()).unwrap();
+    let store = open_on(&disk, &first.path().join("store"), false, RunMode::OnDemand).await;
+    let client = Client::recorded(&store, &disk);
+    client.put("a", 1, 1).await.unwrap();
+    let begun = disk.len();
+    client.put("a", 3, 4).await.unwrap();
+    drop(client);
+    store.close().await.unwrap();
+    let is_write = |op: &DiskOp| matches!(op, DiskOp::Write { path, .. } if path.ends_with("journal/app.jsonl"));
+    let recording = disk.recording();
+    let write = recording.ops()[begun..].iter().position(is_write);
+    let cut = recording.until(begun + write.unwrap(), BYTES);
+    let mut expected = Expected::of(cut.marks());
+    let root = second.path().join("root");
+    CrashImage::killed(&cut)
+        .unwrap()
+        .materialise(&root)
+        .unwrap();
+
+    let builder = builder(&root.join("store"), Arc::new(SystemDisk), false);
+    let store = builder.open().await.unwrap();
+    let dropped = store.recovery().incomplete_batch.clone().unwrap();
+    assert_eq!(dropped.bytes, BYTES as u64);
+    let (sender, notes) = std::sync::mpsc::channel();
+    let client = Client::new(&store, move |note| sender.send(note.clone()).unwrap());
+    // An event without text.
+    client.put("a", 240, 1).await.unwrap();
+    let image = CrashImage::read(&root).unwrap();
+    drop(client);
+    notes.iter().for_each(|note| expected.take(note));
+    let left = third.path().join("root");
+    image.materialise(&left).unwrap();
+    check(&left.join("store"), &expected, Check::AGGREGATES)
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_flipped_bit_in_the_journal_is_damage() {
     let fixture = Fixture::killed().await;
@@ -125,6 +173,35 @@ async fn a_flipped_bit_in_the_journal_is_damage() {
             );
         }
     }
+}
+
+/// A commit is whole, and has the number, the batch and the position that are due, but follows another one: it is from a store
+/// that was copied, where something else happened before it.
+#[tokio::test]
+async fn a_commit_of_another_history_is_damage() {
+    let fixture = Fixture::closed().await;
+    let before = fs::read(fixture.file(JOURNAL)).unwrap();
+    let mut histories = Vec::new();
+    for ids in [["x", "x"], ["y", "z"]] {
+        let copy = fixture.copy();
+        let store = builder(&copy.store(), Arc::new(SystemDisk), true);
+        let store = store.run_mode(RunMode::OnDemand).open().await.unwrap();
+        let client = Client::new(&store, |_| {});
+        for (tag, id) in (101..).zip(ids) {
+            client.put(id, tag, 1).await.unwrap();
+        }
+        drop(client);
+        store.close().await.unwrap();
+        let journal = fs::read(copy.file(JOURNAL)).unwrap();
+        let lines = journal[before.len()..].split_inclusive(|byte| *byte == b'\n');
+        let lines: Vec<_> = lines.map(<[u8]>::to_vec).collect();
+        assert_eq!(lines.len(), 2);
+        histories.push(lines);
+    }
+    let spliced = [&before[..], &histories[0][0], &histories[1][1]].concat();
+    fs::write(fixture.file(JOURNAL), spliced).unwrap();
+    let damage = assert_damaged(&fixture, JOURNAL).await;
+    assert_eq!(damage.offset, (before.len() + histories[0][0].len()) as u64);
 }
 
 #[tokio::test]

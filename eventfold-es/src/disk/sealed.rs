@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{FileError, Files, replace_file, replace_file_without_sync};
 use crate::finite;
+use crate::sabotage::{Bug, planted};
 
 /// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
 ///
@@ -41,7 +42,7 @@ pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Erro
 pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
     let sealed: Sealed<'_> = serde_json::from_slice(bytes)?;
     let actual = line_hash(sealed.content.get().as_bytes());
-    if actual != sealed.checksum {
+    if actual != sealed.checksum && !planted(Bug::ChecksumNotCompared) {
         return Err(SealError::Checksum {
             stored: sealed.checksum,
             actual,

@@ -18,6 +18,7 @@ use crate::error::{ExecuteError, StoreError};
 use crate::journal::{
     CommitError, Extent, KeyedLines, Outcome, ProposedAppend, StreamId, StreamTail,
 };
+use crate::sabotage::{Bug, planted};
 
 /// A live aggregate.
 pub(crate) struct Cell<A: Aggregate> {
@@ -178,7 +179,7 @@ impl<A: Aggregate> Cell<A> {
             .pending
             .iter()
             .all(|pending| pending.outcome.is_durable());
-        if !is_settled {
+        if !is_settled && !planted(Bug::EvictionWithPendingCommits) {
             return Idle::Kept;
         }
         if idle >= timeout {

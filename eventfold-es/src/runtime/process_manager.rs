@@ -22,6 +22,7 @@ use crate::journal::{
     SeenBefore, StreamId,
 };
 use crate::process_manager::ProcessManager;
+use crate::sabotage::{Bug, planted};
 
 /// How many reactions may be handed over and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -496,11 +497,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.committed = first.progress;
         }
         self.in_flight.clear();
-        self.state =
+        let committed =
             serde_json::from_str(self.committed.state.get()).map_err(|error| Halt::Parked {
                 position: self.committed.position + 1,
                 reason: format!("the state does not read back: {error}"),
             })?;
+        if !planted(Bug::ProgressNotRestored) {
+            self.state = committed;
+        }
         self.position = self.committed.position;
         self.cursor = Cursor::after(self.position);
         Ok(())

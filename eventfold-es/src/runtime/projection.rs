@@ -12,6 +12,7 @@ use crate::journal::{
     Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore, StreamId,
 };
 use crate::projection::{ProjectError, Projection};
+use crate::sabotage::{Bug, planted};
 
 /// After how many positions the state is saved.
 const SAVE_EVENTS: u64 = 10_000;
@@ -163,7 +164,8 @@ impl<P: Projection> ProjectionRunner<P> {
             return;
         }
         let subscriptions = self.subscriptions.iter().map(ToString::to_string).collect();
-        let event = match hash_at(&*self.journal, self.cursor.position) {
+        let position = self.cursor.position + u64::from(planted(Bug::ProjectionAheadOfItsState));
+        let event = match hash_at(&*self.journal, position) {
             Ok(event) => event,
             Err(error) => {
                 tracing::warn!(projection = P::NAME, %error, "the checkpoint of a projection was not saved");
@@ -171,7 +173,7 @@ impl<P: Projection> ProjectionRunner<P> {
             }
         };
         let saved = SavedProjection {
-            position: self.cursor.position,
+            position,
             event,
             subscriptions: Some(subscriptions),
             seen_before: self.seen_before.clone(),

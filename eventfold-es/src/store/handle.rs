@@ -10,6 +10,7 @@ use crate::runtime::{
     AggregateCells, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
     check_idempotency_key, recall,
 };
+use crate::sabotage::{Bug, planted};
 
 /// A handle to one aggregate. It holds an id, not the aggregate: eviction is never noticed, and a handle to an aggregate
 /// without events is as good as any.
@@ -209,7 +210,9 @@ impl<A: Aggregate> AggregateHandle<A> {
                 Ok(decided) if !decided.events.is_empty() => decided,
                 answer => {
                     return Ok(Decision::Answer {
-                        pending: locked.last_pending(),
+                        pending: locked
+                            .last_pending()
+                            .filter(|_| !planted(Bug::EarlyRejection)),
                         answer,
                     });
                 }

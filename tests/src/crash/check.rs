@@ -14,6 +14,7 @@ use super::domain::{
     first_target, is_fanned_out, second_target,
 };
 use super::note::{Expected, TriedCommand};
+use super::retry::retry;
 use super::workload::builder;
 
 /// How a directory is checked.
@@ -70,6 +71,9 @@ pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), 
         }
         run(&opened).await?;
     }
+    retry(&opened, &mut expected).await?;
+    // What was there before does not answer twice.
+    retry(&opened, &mut expected).await?;
 
     // It works on: a command of four events where there is a ledger, and the reactions to them.
     let last = expected.tried.keys().max().copied().unwrap_or_default();

@@ -38,6 +38,17 @@ pub enum LedgerEvent {
     },
 }
 
+/// The event of the entry `part` of the `of` entries of a command.
+#[must_use]
+pub fn entry(tag: u64, part: u32, of: u32) -> LedgerEvent {
+    LedgerEvent::Entry {
+        tag,
+        part,
+        of,
+        text: "é".repeat((tag as usize * 37 + part as usize * 101) % 240),
+    }
+}
+
 /// The command was [`LedgerCommand::Refuse`].
 #[derive(Debug, thiserror::Error)]
 #[error("refused")]
@@ -61,13 +72,7 @@ impl Decider for Ledger {
         if self.tags.contains(&tag) {
             return Ok(Vec::new());
         }
-        let entry = |part| LedgerEvent::Entry {
-            tag,
-            part,
-            of: parts,
-            text: "é".repeat((tag as usize * 37 + part as usize * 101) % 240),
-        };
-        Ok((0..parts).map(entry).collect())
+        Ok((0..parts).map(|part| entry(tag, part, parts)).collect())
     }
 
     fn evolve(&mut self, event: &LedgerEvent) {

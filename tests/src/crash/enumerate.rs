@@ -33,6 +33,7 @@ pub struct Campaign {
     violations: Arc<Mutex<Vec<String>>>,
     seen: HashSet<u64>,
     totals: Totals,
+    enough: usize,
 }
 
 /// What a campaign came to.
@@ -81,7 +82,13 @@ impl Campaign {
             violations,
             seen: HashSet::new(),
             totals: Totals::default(),
+            enough: ENOUGH,
         }
+    }
+
+    /// Ends after so many violations.
+    pub fn end_after(&mut self, violations: usize) {
+        self.enough = violations;
     }
 
     /// Numbers that follow from the seed.
@@ -201,7 +208,7 @@ impl Campaign {
     /// If a check panicked.
     #[must_use]
     pub fn has_enough(&self) -> bool {
-        self.violations.lock().expect("no check panics").len() >= ENOUGH
+        self.violations.lock().expect("no check panics").len() >= self.enough
     }
 
     /// Waits for the checks.

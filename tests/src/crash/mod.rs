@@ -9,6 +9,7 @@ mod enumerate;
 mod fixture;
 mod note;
 mod place;
+mod retry;
 mod workload;
 
 pub use audit::{Audit, audit};
@@ -18,4 +19,5 @@ pub use enumerate::{Campaign, Totals};
 pub use fixture::Fixture;
 pub use note::{Expected, Note};
 pub use place::{Place, scratch};
+pub use retry::retry;
 pub use workload::{Client, builder, open_on};

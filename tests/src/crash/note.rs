@@ -15,6 +15,25 @@ pub enum Note {
         /// How many events it has.
         parts: u32,
     },
+    /// The command that is tried next has an idempotency key, which follows from its name.
+    Keyed {
+        /// Its name.
+        tag: u64,
+    },
+    /// What is tried next is no command but an event, which is injected with an id that follows from its name.
+    Injected {
+        /// Its name.
+        tag: u64,
+    },
+    /// How a command with an idempotency key was answered.
+    Answered {
+        /// Its name.
+        tag: u64,
+        /// The version of its aggregate.
+        version: u64,
+        /// The position of its last event.
+        position: Option<u64>,
+    },
     /// It was acknowledged.
     Acknowledged {
         /// Its name.
@@ -65,6 +84,12 @@ pub struct Expected {
     pub kept: BTreeSet<u64>,
     /// Those whose reactions must be there, too.
     pub reacted: BTreeSet<u64>,
+    /// Those that were tried with an idempotency key.
+    pub keyed: BTreeSet<u64>,
+    /// Those that are events that were injected.
+    pub injected: BTreeSet<u64>,
+    /// The version and the position that commands with a key were answered with.
+    pub answers: BTreeMap<u64, (u64, Option<u64>)>,
 }
 
 impl Expected {
@@ -95,6 +120,19 @@ impl Expected {
                     chances: 0,
                 };
                 self.tried.entry(tag).or_insert(tried).chances += 1;
+            }
+            Note::Keyed { tag } => {
+                self.keyed.insert(tag);
+            }
+            Note::Injected { tag } => {
+                self.injected.insert(tag);
+            }
+            Note::Answered {
+                tag,
+                version,
+                position,
+            } => {
+                self.answers.insert(tag, (version, position));
             }
             Note::Acknowledged { tag } | Note::Served { tag } => {
                 self.kept.insert(tag);

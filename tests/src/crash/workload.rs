@@ -4,10 +4,11 @@ use std::sync::Arc;
 use eventfold_es::disk::{Disk, RecordingDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
-use eventfold_es::{ExecuteError, Reactions, RunMode};
+use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError};
 
-use super::domain::{Chain, Fanout, LedgerCommand, Refused, Tally};
+use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally};
 use super::note::Note;
+use super::retry::{injected, keyed};
 
 /// A store with the projection of the domain, and with its process managers.
 pub fn builder(store: &Path, disk: Arc<dyn Disk>, process_managers: bool) -> AggregateStoreBuilder {
@@ -73,18 +74,79 @@ impl Client {
     ///
     /// What the store answers.
     pub async fn put(&self, id: &str, tag: u64, parts: u32) -> Result<(), ExecuteError<Refused>> {
+        self.put_with(id, tag, parts, CommandContext::default())
+            .await
+    }
+
+    /// The same with an idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// What the store answers.
+    pub async fn put_keyed(
+        &self,
+        id: &str,
+        tag: u64,
+        parts: u32,
+    ) -> Result<(), ExecuteError<Refused>> {
+        (self.tell)(&Note::Keyed { tag });
+        self.put_with(id, tag, parts, keyed(tag)).await
+    }
+
+    /// Injects the only entry of a command that was accepted elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// What the store answers.
+    pub async fn inject(&self, id: &str, tag: u64) -> Result<(), StoreError> {
+        (self.tell)(&Note::Injected { tag });
+        (self.tell)(&Note::Tried {
+            tag,
+            id: id.to_owned(),
+            parts: 1,
+        });
+        let options = InjectOptions::default();
+        self.store
+            .inject_event::<Ledger>(id, injected(tag), options)
+            .await?;
+        (self.tell)(&Note::Acknowledged { tag });
+        Ok(())
+    }
+
+    /// Has a command rejected.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub async fn refused(&self, id: &str) {
+        let refused = LedgerCommand::Refuse;
+        let answer = self.store.send(id, refused, CommandContext::default());
+        answer.await.expect_err("it is rejected");
+    }
+
+    async fn put_with(
+        &self,
+        id: &str,
+        tag: u64,
+        parts: u32,
+        context: CommandContext,
+    ) -> Result<(), ExecuteError<Refused>> {
         (self.tell)(&Note::Tried {
             tag,
             id: id.to_owned(),
             parts,
         });
         let command = LedgerCommand::Put { tag, parts };
-        let done = self
-            .store
-            .send(id, command, CommandContext::default())
-            .await;
-        match done {
+        let is_keyed = context.idempotency_key.is_some();
+        match self.store.send(id, command, context).await {
             Ok(done) => {
+                if is_keyed {
+                    (self.tell)(&Note::Answered {
+                        tag,
+                        version: done.version,
+                        position: done.position,
+                    });
+                }
                 (self.tell)(&Note::Acknowledged { tag });
                 if done.reactions == Reactions::Done {
                     (self.tell)(&Note::Reacted { tag });

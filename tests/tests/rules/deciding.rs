@@ -102,6 +102,41 @@ async fn rule_08_a_handle_outlives_the_eviction_of_its_aggregate() {
     }
 }
 
+/// What is on its way is not in the stream yet: an aggregate that was evicted with it would be loaded without it, and decide on
+/// a state that is behind.
+#[tokio::test]
+async fn rule_08_an_aggregate_with_pending_commits_stays() {
+    for snapshot_every in [0, 1] {
+        let (place, gate) = (scratch(), GatedDisk::default());
+        let store = AggregateStore::builder(place.path())
+            .disk(Arc::new(gate.clone()))
+            .snapshot_every(snapshot_every)
+            .idle_timeout(Duration::ZERO)
+            .open()
+            .await
+            .unwrap();
+        let counter = store.get::<Counter>("c").await.unwrap();
+        let add = || Box::pin(counter.execute(CounterCommand::Add(1), CommandContext::default()));
+        assert_eq!(add().await.unwrap().version, 1);
+        gate.close();
+        let mut first = add();
+        assert!(poll(first.as_mut()).is_pending());
+        gate.wait_for_sync();
+        // Long enough for many sweeps.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut second = add();
+        // And for it to be loaded, if it has to be.
+        for _ in 0..20 {
+            assert!(poll(second.as_mut()).is_pending());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gate.open();
+        assert_eq!(first.await.unwrap().version, 2);
+        assert_eq!(second.await.unwrap().version, 3);
+        assert_eq!(counter.state().await.unwrap().sum, 3);
+    }
+}
+
 #[tokio::test]
 async fn rule_08_a_panic_discards_what_was_being_decided() {
     let place = scratch();

@@ -9,4 +9,5 @@ mod common;
 mod deciding;
 mod deriving;
 mod opening;
+mod undone;
 mod writing;

@@ -16,6 +16,7 @@ use crate::journal::{
     CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
     RecordedCommit, StreamId, keyed,
 };
+use crate::sabotage::{Bug, planted};
 
 /// How much of each dead-letter file there is, per process manager.
 pub(super) type DeadLetterExtents = HashMap<Arc<str>, Extent>;
@@ -110,7 +111,7 @@ pub(super) fn assemble(
         let line = draft.body.finish(&Heading {
             commit: draft.commit_number,
             batch: batch.tip.batch,
-            end: index + 1 == count,
+            end: index + 1 == count && !planted(Bug::NoEndOfBatch),
             flush: batch.tip.flush,
             previous: &batch.tip.hash,
             position: draft.prepared.receipt.first_position,
@@ -222,7 +223,9 @@ fn draft(
             .or_else(|| dead_letters.get(&name))
             .copied()
             .unwrap_or_default();
-        body.process_manager(&reaction, extent.bytes);
+        if !planted(Bug::CursorOutsideTheCommit) {
+            body.process_manager(&reaction, extent.bytes);
+        }
         let mut letters = String::new();
         for line in &reaction.dead_letters {
             letters.push_str(line);

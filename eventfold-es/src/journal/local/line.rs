@@ -23,6 +23,7 @@ use eventfold::line_hash;
 use serde_json::value::RawValue;
 
 pub(super) use super::line_read::{CommitData, CommitLine, parse, parse_text, read};
+use crate::sabotage::{Bug, planted};
 
 /// The hash before the first commit.
 pub(super) const NO_HASH: &str = "0000000000000000";
@@ -102,7 +103,10 @@ impl Body {
         text.push_str(",\"state\":");
         text.push_str(state);
         push_number(text, ",\"dead_letters\":{\"offset\":", dead_letter_offset);
-        push_lines(text, &reaction.dead_letters);
+        match planted(Bug::DeadLettersOutsideTheCommit) {
+            true => push_lines(text, &[]),
+            false => push_lines(text, &reaction.dead_letters),
+        }
         text.push_str("}}");
     }
 

@@ -15,6 +15,7 @@ use super::line;
 use super::streams::lock;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::{Damage, JournalError};
+use crate::sabotage::{Bug, planted};
 
 /// How much of a file shows the number of its first commit.
 const HEADER_BYTES: u64 = 128;
@@ -125,8 +126,10 @@ impl JournalLog {
             }
             Ok(())
         })?;
-        archive.sync_data()?;
-        self.files.sync_dir(&self.layout.journal())?;
+        if !planted(Bug::JournalArchiveNotSynced) {
+            archive.sync_data()?;
+            self.files.sync_dir(&self.layout.journal())?;
+        }
         Ok(Archived {
             start,
             first_commit,
@@ -163,9 +166,11 @@ impl JournalLog {
         self.files
             .rename(&fresh, &path)
             .map_err(SwapError::Unknown)?;
-        self.files
-            .sync_dir(&self.layout.journal())
-            .map_err(SwapError::Unknown)?;
+        if !planted(Bug::JournalSwapNotSynced) {
+            self.files
+                .sync_dir(&self.layout.journal())
+                .map_err(SwapError::Unknown)?;
+        }
         *lock(&self.parts) = Arc::new(Parts {
             active: active.renamed(&path),
             start,

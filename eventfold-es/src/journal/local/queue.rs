@@ -10,6 +10,7 @@ use super::streams::lock;
 use crate::journal::{
     CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
 };
+use crate::sabotage::{Bug, planted};
 
 /// How many commits may wait.
 const CAPACITY: usize = 8192;
@@ -106,11 +107,12 @@ impl Queue {
     pub(super) fn push(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::default());
         let mut state = lock(&self.state);
+        let is_undone = || commit.is_undone() && !planted(Bug::UndoNotTransitive);
         let refusal = match (&state.poison, &self.read_only) {
             (Some(reason), _) => Some(CommitError::Poisoned(Arc::clone(reason))),
             (None, _) if state.is_closed => Some(CommitError::Closed),
             (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
-            (None, None) if commit.is_undone() => Some(CommitError::Refused(
+            (None, None) if is_undone() => Some(CommitError::Refused(
                 "an earlier commit that this one was decided on could not be written; try again"
                     .into(),
             )),
@@ -186,6 +188,9 @@ impl Queue {
         for pledge in failed {
             pledge.settle(Err(error.clone()));
         }
+        if planted(Bug::UndoLeavesTheQueue) {
+            return;
+        }
         for queued in state.waiting.drain(..) {
             queued.pledge.settle(Err(error.clone()));
         }
@@ -193,6 +198,9 @@ impl Queue {
 
     /// Fails everything that was handed over and refuses everything that comes.
     pub(super) fn poison_with(&self, reason: &str) {
+        if planted(Bug::NoPoison) {
+            return;
+        }
         let mut state = lock(&self.state);
         if state.poison.is_none() {
             tracing::error!(

@@ -19,6 +19,7 @@ use super::stream_archive::{Archiving, finish_archiving};
 use super::streams::StreamTable;
 use crate::disk::{DiskLock, FileError, FileSystemHandle, Files, OpenMode};
 use crate::journal::{Damage, Extent, JournalError};
+use crate::sabotage::{Bug, planted};
 
 /// What opening a store found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +108,9 @@ pub(super) fn recover(
     let parts = journal.parts();
     // Also when the file is not new: the program may have stopped after creating it and before this.
     for directory in [layout.journal(), layout.meta(), layout.base().to_owned()] {
-        files.sync_dir(&directory)?;
+        if !planted(Bug::JournalNameNotSynced) {
+            files.sync_dir(&directory)?;
+        }
     }
 
     let mut table = StreamTable::default();
@@ -163,6 +166,7 @@ pub(super) fn recover(
                 continue;
             };
             match finish_archiving(files, layout, &slot, to) {
+                Ok(()) if planted(Bug::FinishedArchiveForgotten) => {}
                 Ok(()) => archived.push((stream, slot)),
                 Err(JournalError::Damage(damage)) => damaged.push(damage),
                 Err(error) => return Err(error.into()),
@@ -376,7 +380,9 @@ fn make_certain(
             aside.write_all_at(bytes, 0)?;
             aside.sync_data()?;
             files.sync_dir(&layout.journal())?;
-            journal.set_len(scan.tip.offset)?;
+            if !planted(Bug::SkipTailRepair) {
+                journal.set_len(scan.tip.offset)?;
+            }
             tracing::warn!(batch, bytes = bytes.len(), saved_to = %saved_to.display(), "dropped an incomplete last batch, about which nobody was told");
             Some(IncompleteBatch {
                 batch: *batch,
@@ -391,7 +397,9 @@ fn make_certain(
         .iter()
         .skip_while(|scanned| scanned.offset < journal.start())
         .peekable();
-    if let Some(first) = last_batch.peek().map(|scanned| scanned.offset) {
+    if let Some(first) = last_batch.peek().map(|scanned| scanned.offset)
+        && !planted(Bug::LastBatchNotRewritten)
+    {
         let mut bytes = Vec::new();
         for scanned in last_batch {
             bytes.extend_from_slice(scanned.text.as_bytes());

@@ -13,6 +13,7 @@ use super::stream_reader::foreign_bytes;
 use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileHandle, Files, OpenMode};
 use crate::journal::{Damage, Extent, JournalError, Progress, StreamId};
+use crate::sabotage::{Bug, planted};
 
 /// How many bytes are collected before they are written.
 const PENDING_BYTES: usize = 32 << 20;
@@ -284,8 +285,12 @@ impl<'a> Redo<'a> {
                     self.files.remove(&archive)?;
                 }
             }
-            if window.file == StreamFile::Continued {
-                file.write_all_at(window.text.pending.as_bytes(), offset)?;
+            let text = window.text.pending.as_bytes();
+            let is_skipped = (planted(Bug::RedoSkipsAStream) && offset == 0)
+                || (planted(Bug::RedoComparesAndSkips)
+                    && file.read_range(offset, text.len() as u64)? == text);
+            if window.file == StreamFile::Continued && !is_skipped {
+                file.write_all_at(text, offset)?;
             }
             window.text.offset = window.text.end();
             window.text.pending.clear();

@@ -9,6 +9,7 @@ use super::layout::Layout;
 use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::{Extent, StreamId};
+use crate::sabotage::{Bug, planted};
 
 #[derive(Serialize, Deserialize)]
 struct Entry<'a> {
@@ -64,8 +65,10 @@ impl Registry {
             dir: directory,
         };
         if let Ok(line) = serde_json::to_string(&entry) {
-            self.pending.push_str(&line);
-            self.pending.push('\n');
+            for _ in 0..1 + u8::from(planted(Bug::RegistryLineTwice)) {
+                self.pending.push_str(&line);
+                self.pending.push('\n');
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::layout::Layout;
 use super::streams::StreamSlot;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::{Damage, Extent, JournalError};
+use crate::sabotage::{Bug, planted};
 
 /// How much of a stream is in its archive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +87,15 @@ pub(super) fn finish_archiving(
     let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let archive_path = layout.stream_archive(&slot.stream.aggregate_type, slot.directory());
     let before = slot.archive();
+    if planted(Bug::IncompleteArchiveBelieved)
+        && let Some(archive) = open(files, &archive_path)?
+    {
+        slot.set_archive(StreamArchive {
+            extent: to,
+            bytes: archive.len()?,
+        });
+        return Ok(());
+    }
     if let Some(active) = open(files, &path)? {
         let text = active.read_range(0, to.bytes - before.extent.bytes)?;
         if continues(before.extent, &text, to) {
@@ -202,8 +212,10 @@ fn copy(
         let reason = "the events of the stream are not those that the journal wrote; the journal can restore them";
         return Err(JournalError::from(damage(reason)).into());
     }
-    archive.sync_data()?;
-    files.sync_dir(&layout.stream(aggregate_type, directory))?;
+    if !planted(Bug::StreamArchiveNotSynced) {
+        archive.sync_data()?;
+        files.sync_dir(&layout.stream(aggregate_type, directory))?;
+    }
     Ok(StreamArchive {
         extent: to,
         bytes: frames.bytes,

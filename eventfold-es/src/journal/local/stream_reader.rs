@@ -8,6 +8,7 @@ use super::stream_archive::read_archive;
 use super::streams::{StreamSlot, StreamView};
 use crate::disk::{FileHandle, Files, OpenMode};
 use crate::journal::{Damage, Extent, JournalError, StoredLines, StreamTail};
+use crate::sabotage::{Bug, planted};
 
 /// How long to wait while a stream's file is being replaced.
 const REPLACING: Duration = Duration::from_millis(1);
@@ -81,7 +82,10 @@ pub(super) fn read_stream(
     if start.lines <= view.extent.lines {
         actual.push_text(&text);
     }
-    if actual != view.extent {
+    let has_length = (actual.lines, actual.bytes) == (view.extent.lines, view.extent.bytes);
+    let is_believed = planted(Bug::ExtentsNotCompared)
+        || (planted(Bug::SnapshotWithoutItsHash) && start.lines > 0 && has_length);
+    if actual != view.extent && !is_believed {
         let reason = "the events of the stream from here on are not those that the journal wrote; the journal can restore them";
         return Err(Damage::new(path, start.bytes.saturating_sub(archived), reason).into());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
-use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, assemble};
+use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Prepared, assemble};
 use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::log::Archived;
@@ -14,6 +14,7 @@ use super::scan::Tip;
 use super::streams::{StreamTable, Unwritten};
 use crate::disk::FileError;
 use crate::journal::{CommitError, Durability};
+use crate::sabotage::{Bug, planted};
 
 /// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
 const FILL_BYTES: u64 = 256 << 10;
@@ -99,6 +100,14 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: Batch) {
+        if planted(Bug::AcknowledgeEarly) {
+            for Prepared {
+                pledge, receipt, ..
+            } in &batch.commits
+            {
+                pledge.settle(Ok(receipt.clone()));
+            }
+        }
         match self.write(&batch) {
             Written::Durable => self.publish(batch),
             Written::CutBack(error) => {
@@ -125,7 +134,7 @@ impl Writer {
     /// Forgets a batch that is not durable; what remains is to answer for its commits.
     fn discard(&self, batch: Batch) -> Vec<Pledge> {
         for planned in batch.streams.values() {
-            if planned.began.is_some() {
+            if planned.began.is_some() && !planted(Bug::FailedStreamStays) {
                 self.table.discard(&planned.slot);
             }
         }
@@ -149,13 +158,16 @@ impl Writer {
             };
         }
         if let Err(error) = written {
+            if planted(Bug::NoCutBack) {
+                return Written::CutBack(error);
+            }
             return match self.cut_back() {
                 Ok(()) => Written::CutBack(error),
                 Err(error) => Written::Unknown(error),
             };
         }
         // The first of those that nobody waits for tells recovery, when anything behind it is lost, that this is no damage.
-        if batch.tip.flush && self.tip.flush {
+        if (batch.tip.flush && self.tip.flush) || planted(Bug::SkipSync) {
             return Written::Durable;
         }
         match self.log.parts().sync_data() {

@@ -13,6 +13,7 @@ use super::{Cell, CellBody, LockedCell, Pending};
 use crate::aggregate::Aggregate;
 use crate::error::{Damage, StoreError};
 use crate::journal::{KeyedLines, Outcome, Receipt, StoredLines, keyed};
+use crate::sabotage::{Bug, planted};
 
 /// What has to be known of a stream before something can be decided on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +81,13 @@ impl Found {
             id: Option<String>,
         }
         let event: Identity = serde_json::from_str(line)?;
-        self.event_ids.extend(event.id);
+        let is_read = !planted(Bug::InjectedIdForgotten);
+        self.event_ids.extend(event.id.filter(|_| is_read));
         Ok(())
     }
 
     fn read_answer(&mut self, line: &str, version: u64) -> Result<(), serde_json::Error> {
-        let Some(event) = keyed::read(line)? else {
+        let Some(event) = keyed::read(line)?.filter(|_| !planted(Bug::KeyForgotten)) else {
             return Ok(());
         };
         let answer = Answer {
@@ -294,6 +296,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
             durable_extent,
             ..
         } = &*self.body;
+        if planted(Bug::KeyNotClaimed) {
+            return None;
+        }
         let mut first_version = durable_extent.lines + 1;
         for pending in pending {
             let group = pending.marks.keyed.iter().find(|group| &*group.key == key);

@@ -1,0 +1,124 @@
+//! Bugs that can be planted, so that a test can tell whether the suite would catch them.
+//!
+//! With the feature `testing`, the environment variable `EVENTFOLD_PLANTED_BUG` names one of [`Bug::ALL`] for the whole
+//! process. Without the feature nothing of this is compiled in.
+
+macro_rules! bugs {
+    ($($(#[doc = $text:literal])+ $bug:ident = $name:literal,)+) => {
+        /// A bug that can be planted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[doc = $text])+ $bug,)+
+        }
+
+        #[cfg(feature = "testing")]
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$bug),+];
+
+            /// What it is called in the environment.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$bug => $name,)+
+                }
+            }
+
+            /// What goes wrong.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$bug => concat!($($text),+),)+
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A batch is acknowledged without being synced.
+    SkipSync = "skip-sync",
+    /// A batch is acknowledged before it is written.
+    AcknowledgeEarly = "acknowledge-early",
+    /// The last commit of a batch does not say that the batch ends.
+    NoEndOfBatch = "no-end-of-batch",
+    /// A batch that could not be written is refused, but what there is of it stays.
+    NoCutBack = "no-cut-back",
+    /// After a failed sync the store goes on.
+    NoPoison = "no-poison",
+    /// What waits behind a failed commit is written all the same.
+    UndoLeavesTheQueue = "undo-leaves-the-queue",
+    /// A commit that was decided on a failed one is not refused.
+    UndoNotTransitive = "undo-not-transitive",
+    /// A stream whose first commit fails counts as begun.
+    FailedStreamStays = "failed-stream-stays",
+    /// An incomplete last batch is left where it is.
+    SkipTailRepair = "skip-tail-repair",
+    /// Opening believes what it read of the last batch, and does not write it again.
+    LastBatchNotRewritten = "last-batch-not-rewritten",
+    /// Opening does not make the name of the journal durable.
+    JournalNameNotSynced = "journal-name-not-synced",
+    /// A commit that does not follow the one before it by its hash is believed.
+    HashChainNotChecked = "hash-chain-not-checked",
+    /// Redo does not write what seems to be there.
+    RedoComparesAndSkips = "redo-compares-and-skips",
+    /// Redo leaves out streams that are new since the checkpoint.
+    RedoSkipsAStream = "redo-skips-a-stream",
+    /// Two lines of the registry for each stream.
+    RegistryLineTwice = "registry-line-twice",
+    /// The files derived from the journal are written before it is synced.
+    DerivedBeforeTheJournal = "derived-before-the-journal",
+    /// A checkpoint is saved before what it vouches for is synced.
+    CheckpointBeforeTheSync = "checkpoint-before-the-sync",
+    /// A checkpoint vouches for a stream that could not be written.
+    CheckpointPassesALaggingStream = "checkpoint-passes-a-lagging-stream",
+    /// A checksum is not compared.
+    ChecksumNotCompared = "checksum-not-compared",
+    /// What a stream holds is not compared with what the journal wrote.
+    ExtentsNotCompared = "extents-not-compared",
+    /// The archive of a stream is not synced before the stream's file is replaced.
+    StreamArchiveNotSynced = "stream-archive-not-synced",
+    /// The archive of the journal is not synced before its active file is replaced.
+    JournalArchiveNotSynced = "journal-archive-not-synced",
+    /// The new name of the journal's active file is not made durable before more is written to it.
+    JournalSwapNotSynced = "journal-swap-not-synced",
+    /// What opening archived is not in the next checkpoint.
+    FinishedArchiveForgotten = "finished-archive-forgotten",
+    /// Opening takes any archive for the one that the checkpoint announced.
+    IncompleteArchiveBelieved = "incomplete-archive-believed",
+    /// The progress of a process manager is not in the commit of its reaction.
+    CursorOutsideTheCommit = "cursor-outside-the-commit",
+    /// Dead letters are not in the commit of their reaction.
+    DeadLettersOutsideTheCommit = "dead-letters-outside-the-commit",
+    /// After a failure a process manager goes back to its place, but keeps its state.
+    ProgressNotRestored = "progress-not-restored",
+    /// A command is rejected before the state that it was decided on is durable.
+    EarlyRejection = "early-rejection",
+    /// An aggregate is evicted while commits of it are on their way.
+    EvictionWithPendingCommits = "eviction-with-pending-commits",
+    /// A snapshot is used if its stream has enough lines and bytes, whatever they are.
+    SnapshotWithoutItsHash = "snapshot-without-its-hash",
+    /// The key of a command is forgotten with the memory.
+    KeyForgotten = "key-forgotten",
+    /// The key of a command is not looked for among the commits on their way.
+    KeyNotClaimed = "key-not-claimed",
+    /// The ids of stored events are not recognised.
+    InjectedIdForgotten = "injected-id-forgotten",
+    /// The checkpoint of a projection claims an event that its state has not seen.
+    ProjectionAheadOfItsState = "projection-ahead-of-its-state",
+}
+
+/// Whether this bug is planted.
+#[cfg(feature = "testing")]
+pub(crate) fn planted(bug: Bug) -> bool {
+    static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let name = NAME.get_or_init(|| std::env::var("EVENTFOLD_PLANTED_BUG").ok());
+    name.as_deref() == Some(bug.name())
+}
+
+/// Whether this bug is planted: never.
+#[cfg(not(feature = "testing"))]
+#[inline(always)]
+pub(crate) const fn planted(_bug: Bug) -> bool {
+    false
+}

@@ -1,0 +1,222 @@
+use std::fmt;
+
+use eventfold_es::sabotage::Bug;
+
+/// A test that may catch a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Detector {
+    pub executable: &'static str,
+    pub test: &'static str,
+    /// The only workload of the crash enumeration.
+    workload: Option<&'static str>,
+}
+
+impl Detector {
+    /// Whether it takes many seconds where there is no bug.
+    pub fn is_long(&self) -> bool {
+        self.workload.is_some()
+    }
+
+    pub fn environment(&self) -> Vec<(&'static str, &'static str)> {
+        let workload = self.workload.iter();
+        workload
+            .flat_map(|workload| {
+                [
+                    ("EVENTFOLD_CRASH_WORKLOAD", *workload),
+                    ("EVENTFOLD_CRASH_POINTS", "1"),
+                    ("EVENTFOLD_CRASH_FIRST", "1"),
+                ]
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let workload = self.workload.map(|workload| format!(" of {workload}"));
+        let workload = workload.unwrap_or_default();
+        write!(f, "{}::{}{workload}", self.executable, self.test)
+    }
+}
+
+const fn test(executable: &'static str, test: &'static str) -> Detector {
+    Detector {
+        executable,
+        test,
+        workload: None,
+    }
+}
+
+const fn crash(workload: &'static str) -> Detector {
+    Detector {
+        executable: "crash_enumeration",
+        test: "crash_enumeration",
+        workload: Some(workload),
+    }
+}
+
+/// The tests that may catch it, the likeliest first.
+pub fn detectors(bug: Bug) -> Vec<Detector> {
+    const FAILED_SYNC: Detector = test(
+        "failed_calls",
+        "a_failed_sync_leaves_the_outcome_unknown_and_poisons",
+    );
+    const NO_ROOM_FOR_REACTIONS: Detector =
+        test("failed_calls", "reactions_are_retried_when_there_is_room");
+    const FAILED_REACTION: Detector = test(
+        "failed_calls",
+        "a_failed_reaction_is_not_passed_by_those_behind_it",
+    );
+    const KILLED: Detector = test("recovery", "a_killed_store_is_whole");
+    const EVERY_CALL: Detector = test("failed_calls", "every_call_fails_once");
+    match bug {
+        Bug::SkipSync => vec![
+            test(
+                "rules",
+                "writing::rule_03_a_failed_sync_of_any_kind_poisons",
+            ),
+            crash("Commands"),
+        ],
+        Bug::AcknowledgeEarly | Bug::NoPoison => vec![FAILED_SYNC],
+        Bug::NoEndOfBatch | Bug::RegistryLineTwice => vec![KILLED],
+        Bug::NoCutBack => vec![
+            test(
+                "crash_after_failed_call",
+                "a_write_that_fails_halfway_leaves_nothing",
+            ),
+            EVERY_CALL,
+        ],
+        Bug::UndoLeavesTheQueue => vec![
+            test(
+                "rules",
+                "writing::rule_04_a_failed_batch_takes_along_what_was_handed_over_behind_it",
+            ),
+            FAILED_REACTION,
+            EVERY_CALL,
+        ],
+        Bug::UndoNotTransitive => vec![
+            test(
+                "rules",
+                "undone::rule_04_a_commit_that_was_decided_on_a_failed_one_is_refused",
+            ),
+            FAILED_REACTION,
+            test(
+                "failed_calls",
+                "what_was_decided_on_a_failed_commit_fails_with_it",
+            ),
+            EVERY_CALL,
+        ],
+        Bug::FailedStreamStays => vec![test(
+            "failed_calls",
+            "a_stream_whose_first_commit_failed_begins_with_the_next",
+        )],
+        Bug::SkipTailRepair => vec![
+            test(
+                "recovery",
+                "nothing_of_an_incomplete_batch_stands_behind_the_next_one",
+            ),
+            crash("Commands"),
+        ],
+        Bug::LastBatchNotRewritten => vec![test(
+            "crash_after_failed_call",
+            "a_power_loss_after_a_failed_sync",
+        )],
+        Bug::JournalNameNotSynced => vec![crash("Commands")],
+        Bug::HashChainNotChecked => vec![test("recovery", "a_commit_of_another_history_is_damage")],
+        Bug::RedoComparesAndSkips => vec![
+            test(
+                "rules",
+                "opening::rule_02_redo_writes_at_the_recorded_offsets_what_is_already_there",
+            ),
+            test(
+                "checkpoint_after_failed_sync",
+                "checkpoint_after_failed_sync",
+            ),
+        ],
+        Bug::RedoSkipsAStream => vec![
+            test(
+                "rules",
+                "opening::rule_02_redo_writes_at_the_recorded_offsets_what_is_already_there",
+            ),
+            KILLED,
+            crash("Commands"),
+        ],
+        Bug::DerivedBeforeTheJournal => vec![test(
+            "durability_flush",
+            "a_power_loss_takes_a_tail_and_a_kill_nothing",
+        )],
+        Bug::CheckpointBeforeTheSync => vec![
+            test(
+                "rules",
+                "writing::rule_13_a_checkpoint_syncs_what_it_vouches_for",
+            ),
+            crash("Reopened"),
+        ],
+        Bug::CheckpointPassesALaggingStream => vec![
+            test(
+                "rules",
+                "deriving::rule_07_no_checkpoint_passes_a_stream_file_that_lags",
+            ),
+            test(
+                "failed_calls",
+                "closing_does_not_wait_for_files_that_cannot_be_written",
+            ),
+        ],
+        Bug::ChecksumNotCompared => vec![
+            test("snapshots_not_believed", "one_flipped_bit"),
+            test(
+                "recovery",
+                "what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped",
+            ),
+        ],
+        Bug::ExtentsNotCompared => vec![test(
+            "streams_that_changed",
+            "every_flipped_bit_in_a_stream_is_noticed",
+        )],
+        Bug::StreamArchiveNotSynced
+        | Bug::JournalArchiveNotSynced
+        | Bug::JournalSwapNotSynced
+        | Bug::FinishedArchiveForgotten => vec![crash("Archive")],
+        Bug::IncompleteArchiveBelieved => vec![
+            crash("Archive"),
+            test(
+                "archive",
+                "a_damaged_archive_is_reported_and_never_believed",
+            ),
+        ],
+        Bug::CursorOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
+        Bug::DeadLettersOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
+        Bug::ProgressNotRestored => vec![NO_ROOM_FOR_REACTIONS, EVERY_CALL],
+        Bug::EarlyRejection => vec![test(
+            "aggregates",
+            "a_rejection_is_answered_when_the_state_it_was_decided_on_is_durable",
+        )],
+        Bug::EvictionWithPendingCommits => vec![test(
+            "rules",
+            "deciding::rule_08_an_aggregate_with_pending_commits_stays",
+        )],
+        Bug::SnapshotWithoutItsHash => vec![
+            test("snapshots_not_believed", "that_of_another_history"),
+            test("snapshots_not_believed", "that_of_another_stream"),
+        ],
+        Bug::KeyForgotten => vec![test(
+            "idempotency_keys",
+            "a_retry_after_a_restart_answers_as_the_first_one_did",
+        )],
+        Bug::KeyNotClaimed => vec![test(
+            "idempotency_keys",
+            "concurrent_duplicates_are_one_commit",
+        )],
+        Bug::InjectedIdForgotten => vec![test(
+            "idempotency_keys",
+            "an_injected_event_is_known_by_its_id_after_a_restart_and_after_eviction",
+        )],
+        Bug::ProjectionAheadOfItsState => vec![
+            test(
+                "projections",
+                "an_older_or_newer_checkpoint_is_caught_up_or_built_anew",
+            ),
+            crash("Reopened"),
+        ],
+    }
+}

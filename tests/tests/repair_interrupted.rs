@@ -1,0 +1,140 @@
+//! A repair that is interrupted, at whatever operation, has lost nothing: begun again, it gives the whole store.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use eventfold_es::AggregateStore;
+use eventfold_es::disk::{CrashImage, Recording, RecordingDisk, Survival, SystemDisk};
+use eventfold_es_tests::crash::{Check, Expected, Fixture, Note, check, scratch};
+
+/// The event that another program wrote.
+const FOREIGN: u64 = 5_001;
+/// How many threads crash and repair.
+const WORKERS: usize = 2;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+/// A store whose streams are cut, changed, missing and extended, and whose other derived files are damaged.
+async fn damaged() -> Fixture {
+    let mut fixture = Fixture::closed().await;
+    let file = |path| fixture.file(path);
+    change(&file("streams/ledger/both/app.jsonl"), |bytes| {
+        bytes.truncate(bytes.len() / 2);
+    });
+    change(&file("streams/journalist/desk/app.jsonl"), |bytes| {
+        let place = bytes.len() / 2;
+        bytes[place] ^= 1;
+    });
+    fs::remove_file(file("streams/ledger/new/app.jsonl")).unwrap();
+    let foreign = format!(
+        r#"{{"type":"Entry","data":{{"tag":{FOREIGN},"part":0,"of":1,"text":""}},"ts":1}}"#
+    );
+    change(&file("streams/ledger/old/app.jsonl"), |bytes| {
+        bytes.extend(format!("{foreign}\nno event\n").bytes());
+    });
+    for path in [
+        "process_managers/fanout/dead_letters.jsonl",
+        "meta/streams.jsonl",
+        "meta/stream-extents.0.jsonl",
+    ] {
+        change(&file(path), |bytes| {
+            let place = bytes.len() / 2;
+            bytes[place] ^= 1;
+        });
+    }
+    let expected = &mut fixture.expected;
+    expected.take(Note::Tried {
+        tag: FOREIGN,
+        id: "old".to_owned(),
+        parts: 1,
+    });
+    expected.take(Note::Acknowledged { tag: FOREIGN });
+    fixture
+}
+
+async fn record(fixture: &Fixture) -> Recording {
+    let store = fixture.store();
+    let disk = RecordingDisk::new(store.parent().unwrap()).unwrap();
+    let builder = AggregateStore::builder(&store).disk(Arc::new(disk.clone()));
+    let report = builder.repair().await.unwrap();
+    assert_eq!(report.remaining, []);
+    assert_eq!(report.imported_events, 1);
+    assert_eq!(report.set_aside.len(), 1);
+    disk.check().unwrap();
+    disk.recording()
+}
+
+async fn repair_again(store: &Path, expected: &Expected) -> Result<(), String> {
+    let builder = AggregateStore::builder(store).disk(Arc::new(SystemDisk));
+    let report = builder.repair().await.map_err(|error| error.to_string())?;
+    if !report.remaining.is_empty() {
+        return Err(format!("these remain: {:?}", report.remaining));
+    }
+    check(store, expected, Check::PROCESS_MANAGERS).await
+}
+
+#[test]
+fn an_interrupted_repair_is_begun_again() {
+    let runtime = runtime();
+    let fixture = runtime.block_on(damaged());
+    let recording = runtime.block_on(record(&fixture));
+    let points: Vec<_> = (recording.start()..=recording.len())
+        .flat_map(|k| {
+            let tears = recording.tears(k);
+            let killed = [0, tears[tears.len() / 2]].map(|torn| (k, torn, None));
+            let survivals = [Survival::Nothing, Survival::Random(k as u64)];
+            let lost = survivals.map(|survival| (k, 0, Some(survival)));
+            killed.into_iter().chain(lost)
+        })
+        .collect();
+    let (next, checked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let runtime = self::runtime();
+                let mut last = None;
+                while let Some((k, torn, survival)) =
+                    points.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    let cut = recording.until(*k, *torn);
+                    let image = match survival {
+                        None => CrashImage::killed(&cut).unwrap(),
+                        Some(survival) => CrashImage::power_loss(&cut, survival).unwrap(),
+                    };
+                    if last.as_ref() == Some(&image) {
+                        continue;
+                    }
+                    let place = scratch();
+                    let root = place.path().join("root");
+                    image.materialise(&root).unwrap();
+                    let store = root.join("store");
+                    let repaired = repair_again(&store, &fixture.expected);
+                    if let Err(reason) = runtime.block_on(repaired) {
+                        panic!("after {k} operations and {torn} bytes, {survival:?}: {reason}");
+                    }
+                    checked.fetch_add(1, Ordering::Relaxed);
+                    last = Some(image);
+                }
+            });
+        }
+    });
+    let checked = checked.into_inner();
+    println!(
+        "{} operations, {checked} interrupted repairs begun again",
+        recording.len()
+    );
+    assert!(checked > 100, "{checked}");
+}
