@@ -120,13 +120,13 @@ impl AggregateStoreBuilder {
         let journal = Arc::new(journal);
         for foreign in journal.foreign_lines() {
             report.imported_events += foreign.lines.len() as u64;
-            import(&*journal, &foreign).await?;
+            import(&journal, &foreign).await?;
             let what = || "setting foreign bytes aside".to_owned();
             let journal = Arc::clone(&journal);
             let set_aside = blocking(what, move || Ok(journal.set_aside(&foreign)?)).await?;
             report.set_aside.extend(set_aside);
         }
-        close(&*journal).await;
+        close(&journal).await;
         drop(journal);
 
         let (journal, _) = open(false).await?;
@@ -141,7 +141,7 @@ async fn differences(journal: LocalJournal) -> Result<Vec<Damage>, StoreError> {
     let verified = Arc::clone(&journal);
     let what = || "verifying the store".to_owned();
     let differences = blocking(what, move || Ok(verified.verify()?.differences)).await;
-    close(&*journal).await;
+    close(&journal).await;
     differences
 }
 
