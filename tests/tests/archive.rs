@@ -240,3 +240,37 @@ async fn nothing_is_archived_when_the_size_is_0() {
     store.close().await.unwrap();
     assert!(archives(directory.path()).is_empty());
 }
+
+/// Rule 12: a file takes the place of `app.jsonl`, which is never cut: whoever reads the old one reads it to its end.
+#[tokio::test]
+async fn rule_12_an_open_reader_keeps_the_file_that_it_reads() {
+    use std::io::Read as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    add(&store, "a", 0).await;
+    store.close().await.unwrap();
+    let logs = ["meta/journal", "streams/counter/a"].map(|log| directory.path().join(log));
+    let mut readers = logs
+        .clone()
+        .map(|log| fs::File::open(log.join("app.jsonl")).unwrap());
+    let store = open(directory.path()).await;
+    for value in 1..120 {
+        add(&store, "a", value).await;
+    }
+    store.close().await.unwrap();
+    for (log, reader) in logs.iter().zip(&mut readers) {
+        let mut kept = String::new();
+        reader.read_to_string(&mut kept).unwrap();
+        let kept = kept.trim_end_matches('\0');
+        let active = fs::read_to_string(log.join("app.jsonl")).unwrap();
+        assert!(!active.starts_with(kept.lines().next().unwrap()));
+        let whole = read_full(log);
+        // The file that was replaced ends where it was replaced, with whole lines from the first one on.
+        for (line, event) in kept.lines().zip(&whole) {
+            let read: eventfold::Event = serde_json::from_str(line).unwrap();
+            assert_eq!(read, *event);
+        }
+        assert_eq!(whole.len(), 120);
+    }
+}

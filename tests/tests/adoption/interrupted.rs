@@ -129,7 +129,7 @@ async fn check(recording: &Recording, before: &CrashImage, expected: &str, step:
 }
 
 #[tokio::test]
-async fn every_interrupted_adoption_comes_to_the_same() {
+async fn rule_15_every_interrupted_adoption_comes_to_the_same() {
     let place = scratch();
     written_by_0_2_0(&place.path().join("store")).await;
     let before = CrashImage::read(place.path()).unwrap();

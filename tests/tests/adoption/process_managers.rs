@@ -56,7 +56,7 @@ async fn assert_noted_once(store: &eventfold_es::AggregateStore) {
 }
 
 #[tokio::test]
-async fn a_process_manager_goes_on_where_its_checkpoint_stands() {
+async fn scenario_45_a_process_manager_goes_on_where_its_checkpoint_stands() {
     let place = scratch();
     let base = place.path();
     half_caught_up(base).await;

@@ -28,7 +28,7 @@ fn sorted(mut amounts: Vec<u64>) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_projection_goes_on_where_its_checkpoint_stands() {
+async fn scenario_45_a_projection_goes_on_where_its_checkpoint_stands() {
     let place = scratch();
     let base = place.path();
     let folded = half_caught_up(base).await;

@@ -73,7 +73,7 @@ async fn a_stream_that_only_has_a_torn_line_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_torn_and_appended_to_is_quarantined() {
+async fn rule_15_a_stream_that_was_torn_and_appended_to_is_quarantined() {
     for garbage in [&b"{\"type\":\"Dep"[..], b"\xc3", &[0; 10], b"[]\n"] {
         let place = scratch();
         let base = place.path();
