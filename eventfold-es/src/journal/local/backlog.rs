@@ -9,11 +9,18 @@ use super::streams::lock;
 const MAX_BYTES: usize = 64 << 20;
 /// How often somebody who waits looks whether the files can be written again.
 const POLL: Duration = Duration::from_millis(100);
+/// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
+/// commits.
+const GATHER: Duration = Duration::from_millis(10);
+/// From how many bytes on it does not wait for more.
+const GATHERED_BYTES: usize = 4 << 20;
 
 #[derive(Default)]
 pub(super) struct Backlog {
     state: Mutex<BacklogState>,
     changed: Condvar,
+    /// Notified when what has gathered is to be written now.
+    urgent: Condvar,
 }
 
 #[derive(Default)]
@@ -23,14 +30,36 @@ struct BacklogState {
     done: u64,
     /// Why the files cannot be written now.
     failure: Option<Arc<str>>,
+    /// How many wait for what is written.
+    waiting: usize,
     is_closing: bool,
+}
+
+impl BacklogState {
+    fn is_urgent(&self) -> bool {
+        self.bytes >= GATHERED_BYTES || self.waiting > 0 || self.is_closing
+    }
 }
 
 impl Backlog {
     pub(super) fn add(&self, bytes: usize) {
         let mut state = lock(&self.state);
+        let was_urgent = state.is_urgent();
         state.bytes += bytes;
         state.handed_over += 1;
+        if state.is_urgent() && !was_urgent {
+            self.urgent.notify_all();
+        }
+    }
+
+    /// Lets more gather for a while, unless somebody waits for it or it is much.
+    pub(super) fn gather(&self) {
+        let state = lock(&self.state);
+        drop(
+            self.urgent
+                .wait_timeout_while(state, GATHER, |state| !state.is_urgent())
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     pub(super) fn done(&self, bytes: usize, jobs: u64) {
@@ -49,6 +78,7 @@ impl Backlog {
     /// Nothing more is added: what cannot be written now is left to the next opening.
     pub(super) fn close(&self) {
         lock(&self.state).is_closing = true;
+        self.urgent.notify_all();
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -68,15 +98,23 @@ impl Backlog {
 
     fn wait_until(&self, reached: impl Fn(&BacklogState) -> bool) -> Result<(), Arc<str>> {
         let mut state = lock(&self.state);
+        if reached(&state) {
+            return Ok(());
+        }
+        state.waiting += 1;
+        self.urgent.notify_all();
+        let mut result = Ok(());
         while !reached(&state) {
             if let Some(reason) = &state.failure {
-                return Err(Arc::clone(reason));
+                result = Err(Arc::clone(reason));
+                break;
             }
             (state, _) = self
                 .changed
                 .wait_timeout(state, POLL)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(())
+        state.waiting -= 1;
+        result
     }
 }
