@@ -5,6 +5,7 @@ mod cells;
 mod encode;
 mod end;
 mod guarded;
+mod loader;
 mod process_manager;
 mod projection;
 mod reactions;

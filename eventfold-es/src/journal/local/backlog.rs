@@ -11,9 +11,9 @@ const MAX_BYTES: usize = 64 << 20;
 const POLL: Duration = Duration::from_millis(100);
 /// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
 /// commits.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(500);
 /// From how many bytes on it does not wait for more.
-const GATHERED_BYTES: usize = 4 << 20;
+const GATHERED_BYTES: usize = 8 << 20;
 
 #[derive(Default)]
 pub(super) struct Backlog {
