@@ -30,7 +30,7 @@ pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::initial_progress;
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
-pub(crate) use types::{AggregateTypes, check_id, check_idempotency_key};
+pub(crate) use types::{AggregateTypes, check_id, check_idempotency_key, check_text};
 
 use crate::journal::Journal;
 
