@@ -30,6 +30,7 @@ use crate::runtime::{
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
 const DEFAULT_SNAPSHOT_EVERY: u64 = 1000;
+const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -89,6 +90,7 @@ pub struct AggregateStoreBuilder {
     snapshot_every: u64,
     run_mode: RunMode,
     reaction_timeout: Duration,
+    max_reaction_depth: u32,
     pub(super) journal: JournalOptions,
 }
 
@@ -136,6 +138,7 @@ impl AggregateStoreBuilder {
             snapshot_every: DEFAULT_SNAPSHOT_EVERY,
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
+            max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
                 durability: Durability::default(),
@@ -236,6 +239,15 @@ impl AggregateStoreBuilder {
     /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
     pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
         self.reaction_timeout = timeout;
+        self
+    }
+
+    /// How long a chain of reactions may get, each caused by an event of the one before. Default: 64.
+    ///
+    /// What a reaction beyond it sends becomes dead letters, whose reason names the process managers of the chain: two that answer
+    /// each other for ever are stopped, and told about. At 0, every command of a process manager becomes a dead letter.
+    pub fn max_reaction_depth(mut self, reactions: u32) -> Self {
+        self.max_reaction_depth = reactions;
         self
     }
 
@@ -355,6 +367,7 @@ impl AggregateStoreBuilder {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
                 member,
+                max_depth: self.max_reaction_depth,
                 target: match self.run_mode {
                     RunMode::Inline | RunMode::Background => runtime.journal.durable(),
                     RunMode::OnDemand => runtime.reactions.demand(),
