@@ -111,13 +111,6 @@ impl<A: Aggregate> AggregateCells<A> {
         Some(cell)
     }
 
-    /// Lets a live aggregate take what became durable into its state.
-    pub(crate) fn settle(&self, id: &str) {
-        if let Some(cell) = self.live(id) {
-            cell.settle_if_free();
-        }
-    }
-
     /// Lets a cell know what is needed of its stream, which is read for it once. Cancel safe.
     pub(crate) async fn learn(
         &self,

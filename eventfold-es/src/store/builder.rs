@@ -12,15 +12,15 @@ use tokio::sync::watch;
 
 use starting_points::starting_points;
 
-use super::closing::{Shutdown, Steps, wait_for_release};
+use super::closing::{OpenedJournal, Shutdown, Steps};
 use super::{AggregateStore, RunMode, Shared};
 use crate::disk::{Disk, Files, SealedFile, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
-use crate::journal::local::{JournalOptions, Layout, LocalJournal};
+use crate::journal::local::{JournalOptions, Layout};
 use crate::journal::{Durability, Journal, Progress};
 use crate::names;
-use crate::process_manager::ProcessManager;
+use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::Projection;
 use crate::runtime::{
     AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
@@ -30,6 +30,7 @@ use crate::runtime::{
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
 const DEFAULT_SNAPSHOT_EVERY: u64 = 1000;
+const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,6 +40,8 @@ struct ProcessManagerPart {
     type_id: TypeId,
     type_name: &'static str,
     subscriptions: &'static [&'static str],
+    /// What it is declared with that the runtime does not do.
+    unsupported: Option<&'static str>,
     initial: fn() -> Result<Progress, serde_json::Error>,
     start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
 }
@@ -87,6 +90,7 @@ pub struct AggregateStoreBuilder {
     snapshot_every: u64,
     run_mode: RunMode,
     reaction_timeout: Duration,
+    max_reaction_depth: u32,
     pub(super) journal: JournalOptions,
 }
 
@@ -134,6 +138,7 @@ impl AggregateStoreBuilder {
             snapshot_every: DEFAULT_SNAPSHOT_EVERY,
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
+            max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
                 durability: Durability::default(),
@@ -160,6 +165,7 @@ impl AggregateStoreBuilder {
             type_id: TypeId::of::<PM>(),
             type_name: type_name::<PM>(),
             subscriptions: PM::default().subscriptions(),
+            unsupported: unsupported::<PM>(),
             initial: initial_progress::<PM>,
             start: |context, progress| {
                 let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
@@ -202,8 +208,8 @@ impl AggregateStoreBuilder {
 
     /// How long an aggregate stays in memory after its last use. Default: five minutes.
     ///
-    /// No handle notices: an evicted aggregate is read again from its [snapshot](Self::snapshot_every), which is saved before,
-    /// and its stream.
+    /// No handle notices: an evicted aggregate is read again from its [snapshot](Self::snapshot_every), which is saved before
+    /// if that is worth while, and its stream.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -212,7 +218,8 @@ impl AggregateStoreBuilder {
     /// After how many events of a stream the state of its aggregate is saved, in the background. Default: 1,000; 0 means that
     /// no state is saved, and none that was saved is used.
     ///
-    /// It is saved when an aggregate leaves memory, too. Loading it then folds the events behind the snapshot only. Snapshots
+    /// It is saved when an aggregate leaves memory, too, if 16 events or more (or `events`, if that is less) are not saved yet.
+    /// Loading it then folds the events behind the snapshot only. Snapshots
     /// are derived: one that does not fit its stream is ignored, and all of them may be deleted while the store is closed. See
     /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION) for what to do when the fold changes.
     ///
@@ -233,6 +240,15 @@ impl AggregateStoreBuilder {
     /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
     pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
         self.reaction_timeout = timeout;
+        self
+    }
+
+    /// How long a chain of reactions may get, each caused by an event of the one before. Default: 64.
+    ///
+    /// What a reaction beyond it sends becomes dead letters, whose reason names the process managers of the chain: two that answer
+    /// each other for ever are stopped, and told about. At 0, every command of a process manager becomes a dead letter.
+    pub fn max_reaction_depth(mut self, reactions: u32) -> Self {
+        self.max_reaction_depth = reactions;
         self
     }
 
@@ -273,7 +289,8 @@ impl AggregateStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is waited for.
+    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is
+    /// waited for, and so is another call that is opening the directory.
     ///
     /// # Panics
     ///
@@ -281,23 +298,20 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended.
+    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended; whoever opens it
+    /// next in this process waits for that.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
         // Panics without a timer; the first command that waits would otherwise, when it is already stored.
         drop(tokio::time::sleep(Duration::ZERO));
         self.check_names()?;
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
-        wait_for_release(&base).await;
         let files = Files::new(Arc::clone(&self.disk));
-        let opened = {
-            let base = base.clone();
-            let options = self.journal;
-            tokio::task::spawn_blocking(move || LocalJournal::open(files, &base, &options))
-        };
-        let (journal, recovery) = opened.await.map_err(|_| StoreError::RuntimeGone)??;
+        let (opened, recovery) = OpenedJournal::open(files, &base, self.journal).await?;
+        // From here to `Shutdown`, which closes it, nothing waits.
+        let journal = opened.keep();
         let files = journal.files().clone();
-        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let journal: Arc<dyn Journal> = journal;
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = std::sync::mpsc::channel();
         let mut shutdown = Shutdown::new(Steps {
@@ -352,6 +366,7 @@ impl AggregateStoreBuilder {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
                 member,
+                max_depth: self.max_reaction_depth,
                 target: match self.run_mode {
                     RunMode::Inline | RunMode::Background => runtime.journal.durable(),
                     RunMode::OnDemand => runtime.reactions.demand(),
@@ -408,9 +423,34 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
+        let unsupported = self
+            .process_managers
+            .iter()
+            .find_map(|part| part.unsupported.map(|what| (part.name, what)));
+        if let Some((name, what)) = unsupported {
+            return Err(OpenError::Unsupported {
+                name: name.to_owned(),
+                what,
+            });
+        }
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)
+    }
+}
+
+/// What the process manager is declared with that the runtime does not do.
+fn unsupported<PM: ProcessManager>() -> Option<&'static str> {
+    if PM::IS_KEYED {
+        Some("`key`")
+    } else if !PM::DEADLINES.is_empty() {
+        Some("`deadlines`")
+    } else if PM::STATE_VERSION != 1 {
+        Some("`state_version`")
+    } else if PM::START == StartFrom::Now {
+        Some("`start = \"now\"`")
+    } else {
+        None
     }
 }
 

@@ -320,8 +320,12 @@ impl Journal for LocalJournal {
         }
     }
 
-    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
-        self.snapshots.load(&*self.listed(stream)?)
+    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot> {
+        let slot = self.listed(stream)?;
+        match slot.extent().lines >= at_least {
+            true => self.snapshots.load(&slot),
+            false => None,
+        }
     }
 
     fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {
