@@ -170,6 +170,13 @@ impl Arguments {
             return Err(Reported);
         }
         self.seen.push(key);
+        if input.peek(Token![:]) && !input.peek(Token![::]) {
+            let colon = input.error(format!(
+                "a value follows `=`, not `:`: write `{}`",
+                key.example()
+            ));
+            return Err(report(diagnostics, colon));
+        }
         let equals = input.parse::<Token![=]>().is_ok();
         if !equals || input.is_empty() || input.peek(Token![,]) {
             diagnostics.error(
@@ -252,10 +259,20 @@ impl Grammar {
             return Ok(*key);
         }
         let keys = listed(self.keys);
+        let is_type = given.starts_with(char::is_uppercase);
+        let instead = match self.keys.first() {
+            Some(Key::Subscribes) if is_type => {
+                format!("aggregates are listed, as in `subscribes = [{given}]`; ")
+            }
+            Some(_) if is_type && self.keys.contains(&Key::Command) => {
+                "a type is given with what it is, as in `command = OrderCommand`; ".to_owned()
+            }
+            _ => String::new(),
+        };
         diagnostics.error(
             ident,
             format!(
-                "unknown argument `{given}`: `#[{}]` takes {keys}",
+                "unknown argument `{given}`: {instead}`#[{}]` takes {keys}",
                 self.macro_name
             ),
         );
@@ -298,7 +315,7 @@ fn parse_version(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Ex
         Expr::Lit(ExprLit {
             lit: Lit::Int(literal),
             ..
-        }) => literal.base10_parse::<u32>().is_ok(),
+        }) => matches!(literal.suffix(), "" | "u32") && literal.base10_parse::<u32>().is_ok(),
         Expr::Path(_) | Expr::Macro(_) => true,
         _ => false,
     };

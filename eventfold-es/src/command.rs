@@ -19,10 +19,26 @@ pub trait Command: Send + Sized + 'static {
     type Aggregate: Aggregate<Command = Self>;
 }
 
+/// The entries of the `meta` of events that only the store makes.
+pub(crate) const RESERVED_METADATA: [&str; 4] =
+    ["command_id", "causation_id", "correlation_id", "depth"];
+
 /// What travels with a command and is stored with its events: who, from where, and as part of what.
 ///
 /// `actor` becomes [`eventfold::Event::actor`]; the rest is merged into its `meta`: the entries of `metadata` (if it is a
-/// JSON object), then `correlation_id` and `source_device` under these names.
+/// JSON object), then `correlation_id`, `causation_id` and `source_device` under these names.
+///
+/// The names `command_id`, `causation_id`, `correlation_id` and `depth` belong to the store: a command whose `metadata` has one
+/// of them is refused with [`StoreError::ReservedMetadata`](crate::StoreError::ReservedMetadata). The events that a command of a
+/// process manager causes have all four:
+///
+/// - `command_id` names the command, for ever: it is a hash of the process manager, its instance, the position of the event that was
+///   reacted to, and the place of the command among those sent there.
+/// - `causation_id` is the id of the event that was reacted to (`@` and its position if it has none).
+/// - `correlation_id` is that of the event, or the event's id where a chain begins; a context that sets another one begins another
+///   conversation.
+/// - `depth` counts the reactions that led here, from 1; see
+///   [`max_reaction_depth`](crate::AggregateStoreBuilder::max_reaction_depth).
 ///
 /// # Examples
 ///
@@ -38,6 +54,10 @@ pub struct CommandContext {
     pub actor: Option<String>,
     /// The request or conversation that the command belongs to.
     pub correlation_id: Option<String>,
+    /// What caused the command, if its caller knows: the id of an event or of a message from elsewhere. What a process manager
+    /// sets here is not stored, since the store knows what caused its commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<String>,
     /// Further entries for the `meta` of the events.
     pub metadata: Option<Value>,
     /// The device that issued the command.
@@ -61,6 +81,13 @@ impl CommandContext {
     #[must_use]
     pub fn with_correlation_id(mut self, id: impl Into<String>) -> Self {
         self.correlation_id = Some(id.into());
+        self
+    }
+
+    /// Sets what caused the command.
+    #[must_use]
+    pub fn with_causation_id(mut self, id: impl Into<String>) -> Self {
+        self.causation_id = Some(id.into());
         self
     }
 

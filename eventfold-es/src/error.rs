@@ -72,6 +72,16 @@ pub enum OpenError {
         /// The other one.
         second: &'static str,
     },
+    /// A process manager is declared with something that the runtime of this version does not do.
+    #[error(
+        "the process manager `{name}` is declared with {what}, which this version does not run yet"
+    )]
+    Unsupported {
+        /// Its stored name.
+        name: String,
+        /// What it is declared with.
+        what: &'static str,
+    },
     /// The stored state of a process manager does not decode into the type that is registered under its name.
     #[error(
         "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \
@@ -120,6 +130,24 @@ pub enum StoreError {
         key: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Metadata of a command with an entry that only the store makes; nothing was written.
+    #[error(
+        "the metadata of the command has the entry `{name}`, which only the store makes: give it another name, or set it with \
+         `CommandContext::with_correlation_id` or `with_causation_id`"
+    )]
+    ReservedMetadata {
+        /// The name of the entry.
+        name: &'static str,
+    },
+    /// Something was asked of the store from inside a reaction, which it would have to wait for.
+    #[error(
+        "the process manager `{process_manager}` cannot wait for the store inside its own reaction: let it send the command \
+         instead (`cx.send(..)`), which is executed when it has returned"
+    )]
+    InsideReaction {
+        /// The stored name of the process manager.
+        process_manager: String,
     },
     /// An aggregate type whose name cannot be stored, or is taken by another Rust type in this store.
     #[error("the aggregate {type_name} cannot be used under the name `{name}`: {reason}")]

@@ -98,7 +98,7 @@ async fn the_context_of_a_command_is_stored_with_its_events() -> TestResult {
         .with_actor("user-42")
         .with_correlation_id("req-7")
         .with_source_device("till-3")
-        .with_metadata(json!({ "ip": "::1", "correlation_id": "overruled" }));
+        .with_metadata(json!({ "ip": "::1" }));
     store.send("c", CounterCommand::AddOnes(2), full).await?;
     store.send("c", CounterCommand::Add(1), context()).await?;
     let no_object = context().with_metadata(json!([1, 2]));

@@ -203,6 +203,8 @@ pub enum Durability {
 #[derive(Debug)]
 pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
+    /// The process manager whose reaction it was, and the position of what that reacted to.
+    pub(crate) reaction: Option<(Arc<str>, u64)>,
     pub(crate) appends: Vec<RecordedAppend>,
 }
 

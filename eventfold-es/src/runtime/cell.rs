@@ -11,6 +11,7 @@ use known::{Known, Marks};
 
 use super::encode::EncodedEvent;
 use super::guarded::guard;
+use super::origin::Origin;
 use super::snapshots::{CellSnapshots, Save};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
@@ -331,6 +332,16 @@ impl<A: Aggregate> LockedCell<'_, A> {
         command: A::Command,
         context: &CommandContext,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
+        self.decide_for(command, context, None)
+    }
+
+    /// [`decide`](Self::decide), of a command of a process manager.
+    pub(super) fn decide_for(
+        &mut self,
+        command: A::Command,
+        context: &CommandContext,
+        origin: Option<Origin<'_>>,
+    ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
         let state = self.speculative()?;
         let decided = guard(
             || format!("the decision of `{}`", A::AGGREGATE_TYPE),
@@ -339,7 +350,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         let events = decided.map_err(ExecuteError::Domain)?;
         let encoded = events
             .iter()
-            .map(|event| EncodedEvent::new(event, context))
+            .map(|event| EncodedEvent::new(event, context, origin))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StoreError::Unstorable)?;
         let (before, count) = (self.staged.len(), encoded.len());

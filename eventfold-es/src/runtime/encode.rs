@@ -1,6 +1,7 @@
 use eventfold::Event;
 use serde_json::{Map, Value};
 
+use super::origin::Origin;
 use crate::clock::{event_id, seconds_since_1970};
 use crate::command::CommandContext;
 use crate::event::{DomainEvent, EventError};
@@ -14,18 +15,28 @@ pub(crate) struct EncodedEvent<E> {
 }
 
 impl<E: DomainEvent> EncodedEvent<E> {
-    /// Encodes a new event with what the context adds to it.
+    /// Encodes a new event with what the context adds to it, and with its origin if a process manager caused it.
     ///
     /// # Errors
     ///
     /// [`EventError::Unstorable`] if it would not read back as it was written.
-    pub(crate) fn new(event: &E, context: &CommandContext) -> Result<Self, EventError> {
+    pub(crate) fn new(
+        event: &E,
+        context: &CommandContext,
+        origin: Option<Origin<'_>>,
+    ) -> Result<Self, EventError> {
         let mut stored = event.to_event()?;
         stored.ts = seconds_since_1970();
         stored.id = Some(event_id().to_string());
         stored.actor.clone_from(&context.actor);
-        stored.meta = meta(context);
-        Self::from_stored(&stored)
+        stored.meta = meta(context, origin.is_some());
+        let mut encoded = Self::from_stored(&stored)?;
+        if let Some(origin) = origin {
+            let mut line = String::from(encoded.line);
+            origin.add_to(&mut line, stored.meta.is_some(), context);
+            encoded.line = line.into();
+        }
+        Ok(encoded)
     }
 
     /// Encodes an event that another store has written.
@@ -54,13 +65,17 @@ impl<E: DomainEvent> EncodedEvent<E> {
     }
 }
 
-fn meta(context: &CommandContext) -> Option<Value> {
+fn meta(context: &CommandContext, has_origin: bool) -> Option<Value> {
     let mut meta = match &context.metadata {
         Some(Value::Object(entries)) => entries.clone(),
         _ => Map::new(),
     };
     if let Some(id) = &context.correlation_id {
         meta.insert("correlation_id".to_owned(), Value::from(id.as_str()));
+    }
+    // The origin tells what caused a command of a process manager, whatever that says.
+    if let Some(id) = context.causation_id.as_ref().filter(|_| !has_origin) {
+        meta.insert("causation_id".to_owned(), Value::from(id.as_str()));
     }
     if let Some(device) = &context.source_device {
         meta.insert("source_device".to_owned(), Value::from(device.as_str()));

@@ -5,6 +5,8 @@ mod cells;
 mod encode;
 mod end;
 mod guarded;
+mod inside_reaction;
+mod origin;
 mod process_manager;
 mod projection;
 mod reactions;
@@ -22,6 +24,7 @@ pub(crate) use cell::{Decided, LockedCell, Needs, PartOfCommit, Place, Repeated}
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
+pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
@@ -30,7 +33,7 @@ pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::initial_progress;
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
-pub(crate) use types::{AggregateTypes, check_id, check_idempotency_key};
+pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 
 use crate::journal::Journal;
 

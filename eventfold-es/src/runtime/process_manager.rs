@@ -9,10 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::Runtime;
 use super::end::End;
 use super::guarded::guard;
+use super::inside_reaction::inside_reaction;
+use super::origin::{Cause, Origin, command_id, path_to};
 use super::reactions::DurableReaction;
 use super::routes::Stage;
 use super::saved_state::encode_state;
-use super::staging::{Letter, Targets, load_targets, parts_of};
+use super::staging::{Letter, Targets, Undeliverable, load_targets, parts_of};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::DeadLetterLine;
 use crate::envelope::Dispatch;
@@ -36,6 +38,8 @@ pub(crate) struct RunnerContext {
     pub(crate) runtime: Arc<Runtime>,
     /// Its index among the process managers of the store.
     pub(crate) member: usize,
+    /// How many reactions a chain may have.
+    pub(crate) max_depth: u32,
     /// Up to where to react.
     pub(crate) target: watch::Receiver<u64>,
     /// Turns true when the store closes.
@@ -284,6 +288,17 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let state = encode_state(&self.state).map_err(parked)?;
         let progress = Progress { position, state };
+        let cause = Cause::of(&event);
+        if cause.depth > self.context.max_depth {
+            let reason = self.too_long(position).await?;
+            let too_long = |letter| match letter {
+                Letter::Staged(staged) => {
+                    Letter::Dead(Undeliverable::new(staged.erase(), reason.clone()))
+                }
+                dead => dead,
+            };
+            letters = letters.into_iter().map(too_long).collect();
+        }
         loop {
             let Ok(targets) = load_targets(&letters).await else {
                 return Err(Halt::Ended);
@@ -293,7 +308,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 return Err(Halt::Ended);
             };
             let handed_over;
-            (handed_over, letters) = self.hand_over(letters, &targets, room, &progress);
+            (handed_over, letters) = self.hand_over(letters, &cause, &targets, room, &progress);
             match handed_over {
                 HandOver::Done(outcome) => {
                     self.in_flight.push_back(InFlight { outcome, progress });
@@ -328,7 +343,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let state = &mut self.state;
         let envelopes = guard(
             || format!("the reaction of `{}`", PM::NAME),
-            || state.react(&stream.aggregate_type, &stream.instance_id, event),
+            || {
+                inside_reaction(PM::NAME, || {
+                    state.react(&stream.aggregate_type, &stream.instance_id, event)
+                })
+            },
         )
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
@@ -343,10 +362,26 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(letters.collect())
     }
 
+    /// Why nothing that is sent at this position is executed.
+    async fn too_long(&self, position: u64) -> Result<String, Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let path = tokio::task::spawn_blocking(move || path_to(&journal, position, PM::NAME));
+        let path = match path.await.map_err(|_| Halt::Ended)? {
+            Ok(path) => path,
+            Err(error) => format!("a path that cannot be read: {error}"),
+        };
+        let max = self.context.max_depth;
+        Ok(format!(
+            "the chain of reactions is longer than {max}; it came along {path}. Let one of them stop answering, or raise \
+             `max_reaction_depth`"
+        ))
+    }
+
     /// From the locks on the targets to the hand-over there is no await: a dropped future leaves nothing or a commit.
     fn hand_over(
         &mut self,
         letters: Vec<Letter>,
+        cause: &Cause,
         targets: &Targets,
         room: OwnedSemaphorePermit,
         progress: &Progress,
@@ -375,13 +410,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut dead_letters = Vec::new();
         let mut touched: Vec<&StreamId> = Vec::new();
         let mut seen = HashSet::new();
-        for letter in &letters {
+        for (index, letter) in letters.iter().enumerate() {
             let undelivered = match letter {
                 Letter::Dead(dead) => Some((dead.envelope.clone(), dead.reason.clone())),
                 Letter::Staged(staged) => {
                     let stream = staged.stream();
+                    let command_id = &command_id(PM::NAME, "", 0, progress.position, index);
+                    let origin = Origin { command_id, cause };
                     let decided = match locked.get_mut(stream) {
-                        Some(Ok(cell)) => cell.decide(staged.command(), staged.context()),
+                        Some(Ok(cell)) => cell.decide(staged.command(), staged.context(), origin),
                         Some(Err(reason)) => Err(reason.clone()),
                         None => Err("its target was not found".to_owned()),
                     };

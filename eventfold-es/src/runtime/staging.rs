@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::cell::{Cell, LockedCell, Needs, PartOfCommit};
 use super::cells::AggregateCells;
-use super::types::{AggregateTypes, check_id, check_idempotency_key};
+use super::origin::Origin;
+use super::types::{AggregateTypes, check_context, check_id};
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::StoreError;
@@ -70,7 +71,12 @@ pub(super) trait LockedTarget {
 
     /// Decides a command and stages its events, unless it was decided before under the same key; the reason if it is rejected
     /// or cannot be decided.
-    fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String>;
+    fn decide(
+        &mut self,
+        command: Box<dyn Any>,
+        context: &CommandContext,
+        origin: Origin<'_>,
+    ) -> Result<(), String>;
 
     fn proposed(&self) -> Option<ProposedAppend>;
 
@@ -82,7 +88,7 @@ pub(super) fn stage<A: DispatchTarget>(
     envelope: Envelope<A>,
 ) -> Result<Staged, Box<Undeliverable>> {
     let found = check_id(A::AGGREGATE_TYPE, &envelope.instance_id)
-        .and_then(|()| check_idempotency_key(&envelope.context))
+        .and_then(|()| check_context(&envelope.context))
         .and_then(|()| types.cells::<A>());
     match found {
         Ok(cells) => Ok(Box::new(TypedCommand {
@@ -169,7 +175,12 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         LockedCell::last_pending(self)
     }
 
-    fn decide(&mut self, command: Box<dyn Any>, context: &CommandContext) -> Result<(), String> {
+    fn decide(
+        &mut self,
+        command: Box<dyn Any>,
+        context: &CommandContext,
+        origin: Origin<'_>,
+    ) -> Result<(), String> {
         let command = command
             .downcast::<A::Command>()
             .map_err(|_| "the command has another type than its target decides".to_owned())?;
@@ -178,7 +189,7 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         {
             return Ok(());
         }
-        LockedCell::decide(self, *command, context)
+        self.decide_for(*command, context, Some(origin))
             .map(drop)
             .map_err(|error| error.to_string())
     }

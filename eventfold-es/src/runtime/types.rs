@@ -10,7 +10,7 @@ use super::cells::{AggregateCells, Sweep};
 use super::guarded::blocking;
 use super::snapshots::{SnapshotPolicy, check_state};
 use crate::aggregate::Aggregate;
-use crate::command::CommandContext;
+use crate::command::{CommandContext, RESERVED_METADATA};
 use crate::error::StoreError;
 use crate::journal::{Journal, Snapshot, StreamId};
 use crate::names;
@@ -27,8 +27,19 @@ pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError>
     })
 }
 
-/// Refuses an idempotency key that is not stored.
-pub(crate) fn check_idempotency_key(context: &CommandContext) -> Result<(), StoreError> {
+/// Refuses what of a context cannot be stored: an idempotency key, and entries that only the store makes.
+pub(crate) fn check_context(context: &CommandContext) -> Result<(), StoreError> {
+    let entries = context
+        .metadata
+        .as_ref()
+        .and_then(|value| value.as_object());
+    let reserved = entries.and_then(|entries| {
+        let mut names = RESERVED_METADATA.iter();
+        names.find(|name| entries.contains_key(**name))
+    });
+    if let Some(name) = reserved {
+        return Err(StoreError::ReservedMetadata { name });
+    }
     let Some(key) = &context.idempotency_key else {
         return Ok(());
     };
@@ -38,7 +49,8 @@ pub(crate) fn check_idempotency_key(context: &CommandContext) -> Result<(), Stor
     })
 }
 
-fn check_text(text: &str) -> Result<(), &'static str> {
+/// What is wrong with a text that is stored as an id or a key.
+pub(crate) fn check_text(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         Err("it is empty")
     } else if text.len() > MAX_BYTES {

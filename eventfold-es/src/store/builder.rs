@@ -20,7 +20,7 @@ use crate::error::{OpenError, StoreError};
 use crate::journal::local::{JournalOptions, Layout, LocalJournal};
 use crate::journal::{Durability, Journal, Progress};
 use crate::names;
-use crate::process_manager::ProcessManager;
+use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::Projection;
 use crate::runtime::{
     AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
@@ -30,6 +30,7 @@ use crate::runtime::{
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
 const DEFAULT_SNAPSHOT_EVERY: u64 = 1000;
+const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,6 +40,8 @@ struct ProcessManagerPart {
     type_id: TypeId,
     type_name: &'static str,
     subscriptions: &'static [&'static str],
+    /// What it is declared with that the runtime does not do.
+    unsupported: Option<&'static str>,
     initial: fn() -> Result<Progress, serde_json::Error>,
     start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
 }
@@ -87,6 +90,7 @@ pub struct AggregateStoreBuilder {
     snapshot_every: u64,
     run_mode: RunMode,
     reaction_timeout: Duration,
+    max_reaction_depth: u32,
     pub(super) journal: JournalOptions,
 }
 
@@ -134,6 +138,7 @@ impl AggregateStoreBuilder {
             snapshot_every: DEFAULT_SNAPSHOT_EVERY,
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
+            max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
                 durability: Durability::default(),
@@ -160,6 +165,7 @@ impl AggregateStoreBuilder {
             type_id: TypeId::of::<PM>(),
             type_name: type_name::<PM>(),
             subscriptions: PM::default().subscriptions(),
+            unsupported: unsupported::<PM>(),
             initial: initial_progress::<PM>,
             start: |context, progress| {
                 let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
@@ -233,6 +239,15 @@ impl AggregateStoreBuilder {
     /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
     pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
         self.reaction_timeout = timeout;
+        self
+    }
+
+    /// How long a chain of reactions may get, each caused by an event of the one before. Default: 64.
+    ///
+    /// What a reaction beyond it sends becomes dead letters, whose reason names the process managers of the chain: two that answer
+    /// each other for ever are stopped, and told about. At 0, every command of a process manager becomes a dead letter.
+    pub fn max_reaction_depth(mut self, reactions: u32) -> Self {
+        self.max_reaction_depth = reactions;
         self
     }
 
@@ -352,6 +367,7 @@ impl AggregateStoreBuilder {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
                 member,
+                max_depth: self.max_reaction_depth,
                 target: match self.run_mode {
                     RunMode::Inline | RunMode::Background => runtime.journal.durable(),
                     RunMode::OnDemand => runtime.reactions.demand(),
@@ -408,9 +424,34 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
+        let unsupported = self
+            .process_managers
+            .iter()
+            .find_map(|part| part.unsupported.map(|what| (part.name, what)));
+        if let Some((name, what)) = unsupported {
+            return Err(OpenError::Unsupported {
+                name: name.to_owned(),
+                what,
+            });
+        }
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)
+    }
+}
+
+/// What the process manager is declared with that the runtime does not do.
+fn unsupported<PM: ProcessManager>() -> Option<&'static str> {
+    if PM::IS_KEYED {
+        Some("`key`")
+    } else if !PM::DEADLINES.is_empty() {
+        Some("`deadlines`")
+    } else if PM::STATE_VERSION != 1 {
+        Some("`state_version`")
+    } else if PM::START == StartFrom::Now {
+        Some("`start = \"now\"`")
+    } else {
+        None
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
     AggregateCells, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
-    check_idempotency_key, recall,
+    check_context, recall, refuse_inside_reaction,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -104,7 +104,8 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// # Errors
     ///
     /// [`ExecuteError::Domain`] if the aggregate rejects the command, and [`ExecuteError::Store`] if it could not be decided or
-    /// written, or if its idempotency key cannot be used: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
+    /// written, or if its idempotency key or its metadata cannot be used, or inside a
+    /// reaction of a process manager: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
     ///
     /// # Cancel safety
     ///
@@ -114,7 +115,8 @@ impl<A: Aggregate> AggregateHandle<A> {
         command: A::Command,
         context: CommandContext,
     ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
-        check_idempotency_key(&context)?;
+        refuse_inside_reaction()?;
+        check_context(&context)?;
         let hub = &self.shared.runtime.reactions;
         let is_awaited = self.shared.run_mode == RunMode::Inline && hub.concerns(A::AGGREGATE_TYPE);
         let wait = is_awaited.then(|| hub.wait());

@@ -4,7 +4,7 @@ use super::AggregateStore;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
-use crate::runtime::{EncodedEvent, Needs, PartOfCommit, Place};
+use crate::runtime::{EncodedEvent, Needs, PartOfCommit, Place, refuse_inside_reaction};
 
 /// What [`AggregateStore::inject_event`] does beside storing the event.
 ///
@@ -44,6 +44,7 @@ impl AggregateStore {
         event: eventfold::Event,
         options: InjectOptions,
     ) -> Result<(), StoreError> {
+        refuse_inside_reaction()?;
         let handle = self.get::<A>(instance_id).await?;
         let encoded =
             EncodedEvent::<A::DomainEvent>::from_stored(&event).map_err(StoreError::Unstorable)?;

@@ -26,7 +26,9 @@ use crate::journal::StreamId;
 use crate::journal::local::RecoveryReport;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
-use crate::runtime::{ProjectionRunner, Reactions, Runtime, blocking, check_id};
+use crate::runtime::{
+    ProjectionRunner, Reactions, Runtime, blocking, check_id, refuse_inside_reaction,
+};
 
 /// When process managers react.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -345,12 +347,14 @@ impl AggregateStore {
     ///
     /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if nothing can be
     /// written any more; [`StoreError::Closed`] if the store was closed before they
-    /// had reacted, and [`StoreError::RuntimeGone`] if the runtime that it was opened on has shut down.
+    /// had reacted, [`StoreError::RuntimeGone`] if the runtime that it was opened on has shut down, and
+    /// [`StoreError::InsideReaction`] from inside a reaction.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: reactions go on without the caller, and each happens once.
     pub async fn run_process_managers(&self) -> Result<ProcessManagerReport, StoreError> {
+        refuse_inside_reaction()?;
         let hub = &self.shared.runtime.reactions;
         let journal = &self.shared.runtime.journal;
         if let Some(reason) = journal.read_only() {

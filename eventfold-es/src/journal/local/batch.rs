@@ -205,8 +205,13 @@ fn draft(
             lines: lines.into(),
         });
     }
+    let reaction = commit.reaction.as_ref();
     let recorded = RecordedCommit {
         first_position,
+        reaction: reaction.map(|reaction| {
+            let name = Arc::clone(&reaction.process_manager);
+            (name, reaction.progress.position)
+        }),
         appends,
     };
     let receipt = Receipt {

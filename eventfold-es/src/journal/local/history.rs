@@ -250,8 +250,10 @@ fn recorded(
     text: &Arc<String>,
     types: &mut Vec<Arc<str>>,
 ) -> RecordedCommit {
+    let reaction = data.process_managers.first();
     RecordedCommit {
         first_position: data.position,
+        reaction: reaction.map(|reaction| (shared(&reaction.name, types), reaction.position)),
         appends: data
             .streams
             .iter()

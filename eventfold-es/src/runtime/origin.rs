@@ -1,0 +1,175 @@
+//! Where the events that a process manager causes come from, as their `meta` tells.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::command::CommandContext;
+use crate::event::RecordedEvent;
+use crate::journal::{Cursor, Journal, JournalError};
+
+/// How many names of process managers a report of a chain has at most.
+const REPORTED_NAMES: usize = 16;
+
+/// What a command of a process manager was caused by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cause {
+    /// The id of the event that was reacted to.
+    pub(crate) causation_id: Box<str>,
+    /// The conversation that the event belongs to: the one that it names, or the one that it begins.
+    pub(crate) correlation_id: Box<str>,
+    /// How many reactions led here: 1 for a reaction to an event that a direct command caused.
+    pub(crate) depth: u32,
+}
+
+impl Cause {
+    /// What a reaction to this event is caused by.
+    pub(crate) fn of(event: &RecordedEvent) -> Self {
+        // One that was injected may have no id; then its position, which no other event has, stands for it.
+        let id: Box<str> = match &event.id {
+            Some(id) => id.as_str().into(),
+            None => format!("@{}", event.position).into(),
+        };
+        let entry = |name: &str| event.meta.as_ref().and_then(|meta| meta.get(name));
+        let correlation_id = entry("correlation_id").and_then(|id| id.as_str());
+        let depth = entry("depth").and_then(serde_json::Value::as_u64);
+        Self {
+            correlation_id: correlation_id.map_or_else(|| id.clone(), Into::into),
+            causation_id: id,
+            depth: u32::try_from(depth.unwrap_or_default())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1),
+        }
+    }
+}
+
+/// What the events of one command of a process manager say about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) command_id: &'a str,
+    pub(crate) cause: &'a Cause,
+}
+
+impl Origin<'_> {
+    /// Adds this to the stored line of an event, which has the entries of the context already.
+    pub(super) fn add_to(&self, line: &mut String, has_meta: bool, context: &CommandContext) {
+        // A line is an object that ends in its `meta`, if it has one.
+        let kept = line.len().saturating_sub(if has_meta { 2 } else { 1 });
+        line.truncate(kept);
+        line.push_str(if has_meta { "," } else { ",\"meta\":{" });
+        let Cause {
+            causation_id,
+            correlation_id,
+            depth,
+        } = self.cause;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            line,
+            "\"command_id\":\"{}\",\"causation_id\":",
+            self.command_id
+        );
+        push_string(line, causation_id);
+        if context.correlation_id.is_none() {
+            line.push_str(",\"correlation_id\":");
+            push_string(line, correlation_id);
+        }
+        let _ = write!(line, ",\"depth\":{depth}}}}}");
+    }
+}
+
+fn push_string(line: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    } else {
+        line.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// Names one command for ever: the one at `index` among those that the instance, in its generation, sends in its reaction at
+/// `position`.
+pub(super) fn command_id(
+    process_manager: &str,
+    instance: &str,
+    generation: u64,
+    position: u64,
+    index: usize,
+) -> String {
+    let mut hash = Xxh3::new();
+    for text in [process_manager, instance] {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    }
+    for number in [generation, position, index as u64] {
+        hash.update(&number.to_le_bytes());
+    }
+    format!("{:032x}", hash.digest128())
+}
+
+/// Names the process managers whose reactions led to the event at `position`, the first of them first. Blocks.
+///
+/// # Errors
+///
+/// Those of reading the journal.
+pub(super) fn path_to(
+    journal: &Arc<dyn Journal>,
+    mut position: u64,
+    last: &str,
+) -> Result<String, JournalError> {
+    let mut names: Vec<Arc<str>> = vec![last.into()];
+    let mut is_cut = false;
+    loop {
+        let commits = journal.read_on(&mut Cursor::for_commit_at(position))?;
+        let Some((name, source)) = commits.first().and_then(|commit| commit.reaction.clone())
+        else {
+            break;
+        };
+        if names.len() >= REPORTED_NAMES || source >= position {
+            is_cut = true;
+            break;
+        }
+        names.push(name);
+        position = source;
+    }
+    names.reverse();
+    let path = names.join(" -> ");
+    Ok(if is_cut {
+        format!(".. -> {path}")
+    } else {
+        path
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_id_depends_on_all_that_names_the_command() {
+        let base = command_id("saga", "a", 0, 1, 0);
+        assert_eq!(base.len(), 32);
+        assert_eq!(base, command_id("saga", "a", 0, 1, 0));
+        for other in [
+            command_id("sagaa", "", 0, 1, 0),
+            command_id("saga", "b", 0, 1, 0),
+            command_id("saga", "a", 1, 1, 0),
+            command_id("saga", "a", 0, 2, 0),
+            command_id("saga", "a", 0, 1, 1),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn strings_are_written_as_json() -> Result<(), serde_json::Error> {
+        for text in ["", "plain", "ö\u{1F980}", "a\"b\\c\n"] {
+            let mut line = String::new();
+            push_string(&mut line, text);
+            assert_eq!(serde_json::from_str::<String>(&line)?, text);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! What the events of a chain say about where they come from, and what becomes of a chain without an end.
+
+mod common;
+
+use common::counter::{Counter, CounterCommand, CounterEvent};
+use eventfold_es::prelude::*;
+use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError};
+use eventfold_es_tests::TestResult;
+use serde_json::{Value, json};
+
+fn context() -> CommandContext {
+    CommandContext::default()
+}
+
+fn event_by(events: &[eventfold::Event], index: usize) -> &eventfold::Event {
+    &events[index]
+}
+
+fn meta(event: &eventfold::Event, name: &str) -> Value {
+    event
+        .meta
+        .as_ref()
+        .map_or(Value::Null, |meta| meta[name].clone())
+}
+
+/// Sends what is added to `a` on to `b`, twice.
+#[process_manager(subscribes = [Counter], dispatches = [Counter])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct FromAToB;
+
+impl React<Counter> for FromAToB {
+    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        if let (CounterEvent::Added(by), "a") = (event, cx.stream_id()) {
+            cx.send("b", CounterCommand::Add(*by));
+            let own = context()
+                .with_metadata(json!({ "why \"": "because" }))
+                .with_causation_id("forged")
+                .with_correlation_id("another");
+            cx.send_with("b", CounterCommand::Add(*by), own);
+            let bad = context().with_metadata(json!({ "command_id": "forged" }));
+            cx.send_with("b", CounterCommand::Add(*by), bad);
+        }
+    }
+}
+
+/// Sends what is added to `b` on to `c`.
+#[process_manager(subscribes = [Counter], dispatches = [Counter])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct FromBToC;
+
+impl React<Counter> for FromBToC {
+    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        if let (CounterEvent::Added(by), "b") = (event, cx.stream_id()) {
+            cx.send("c", CounterCommand::Add(*by));
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_event_of_a_chain_says_what_caused_it() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<FromAToB>()
+        .process_manager::<FromBToC>()
+        .open()
+        .await?;
+    let done = store.send("a", CounterCommand::Add(1), context()).await?;
+    assert_eq!(done.reactions, Reactions::Done);
+
+    let head = store.read_events("counter", "a").await?;
+    let head = event_by(&head, 0);
+    assert_eq!(head.meta, None, "nothing caused a direct command");
+    let middle = store.read_events("counter", "b").await?;
+    assert_eq!(middle.len(), 2, "the forged one is not executed");
+    let head_id = Value::from(head.id.clone());
+    for event in &middle {
+        assert_eq!(meta(event, "causation_id"), head_id);
+        assert_eq!(meta(event, "depth"), 1);
+        assert_eq!(meta(event, "command_id").as_str().map(str::len), Some(32));
+    }
+    let (first, second) = (event_by(&middle, 0), event_by(&middle, 1));
+    assert_ne!(meta(first, "command_id"), meta(second, "command_id"));
+    assert_eq!(meta(first, "correlation_id"), head_id);
+    assert_eq!(meta(second, "correlation_id"), "another");
+    assert_eq!(meta(second, "why \""), "because");
+
+    let last = store.read_events("counter", "c").await?;
+    assert_eq!(last.len(), 2);
+    for (event, cause) in last.iter().zip(&middle) {
+        assert_eq!(meta(event, "causation_id"), Value::from(cause.id.clone()));
+        assert_eq!(
+            meta(event, "correlation_id"),
+            meta(cause, "correlation_id"),
+            "the whole chain is one conversation"
+        );
+        assert_eq!(meta(event, "depth"), 2);
+    }
+    let letters = store.dead_letters::<FromAToB>().await?;
+    let [letter] = &letters[..] else {
+        panic!("{letters:?}");
+    };
+    assert!(letter.error.contains("`command_id`"), "{}", letter.error);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_direct_command_may_name_its_cause_and_forge_nothing() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    let caused = context().with_causation_id("message-7");
+    store.send("a", CounterCommand::Add(1), caused).await?;
+    for name in ["command_id", "causation_id", "correlation_id", "depth"] {
+        let forged = context().with_metadata(json!({ "ip": "::1", name: 1 }));
+        let refused = store.send("a", CounterCommand::Add(1), forged).await;
+        let Err(ExecuteError::Store(StoreError::ReservedMetadata { name: named })) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(named, name);
+    }
+    let events = store.read_events("counter", "a").await?;
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        event_by(&events, 0).meta,
+        Some(json!({ "causation_id": "message-7" }))
+    );
+    Ok(())
+}
+
+/// An event that came from elsewhere may have no id.
+#[tokio::test]
+async fn an_event_without_an_id_is_named_by_its_position() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<FromBToC>()
+        .open()
+        .await?;
+    let mut event = CounterEvent::Added(5).to_event()?;
+    event.ts = 7;
+    let options = InjectOptions::default();
+    store
+        .inject_event::<Counter>("x", event.clone(), options)
+        .await?;
+    store.inject_event::<Counter>("b", event, options).await?;
+    store.run_process_managers().await?;
+    let events = store.read_events("counter", "c").await?;
+    let caused = event_by(&events, 0);
+    assert_eq!(meta(caused, "causation_id"), "@2");
+    assert_eq!(meta(caused, "correlation_id"), "@2");
+    Ok(())
+}
+
+macro_rules! player {
+    ($name:ident, $from:literal, $to:literal) => {
+        #[process_manager(subscribes = [Counter], dispatches = [Counter])]
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        struct $name;
+
+        impl React<Counter> for $name {
+            fn react(&mut self, _event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+                if cx.stream_id() == $from {
+                    cx.send($to, CounterCommand::Add(1));
+                }
+            }
+        }
+    };
+}
+
+player!(Ping, "left", "right");
+player!(Pong, "right", "left");
+
+#[tokio::test]
+async fn a_loop_ends_in_a_dead_letter_that_names_its_path() -> TestResult {
+    for mode in [RunMode::Inline, RunMode::OnDemand] {
+        let base = tempfile::tempdir()?;
+        let store = AggregateStore::builder(base.path())
+            .process_manager::<Ping>()
+            .process_manager::<Pong>()
+            .max_reaction_depth(5)
+            .run_mode(mode)
+            .open()
+            .await?;
+        store
+            .send("left", CounterCommand::Add(1), context())
+            .await?;
+        let report = store.run_process_managers().await?;
+        assert_eq!(
+            (report.dispatched, report.dead_lettered),
+            (5, 1),
+            "{mode:?}"
+        );
+        let letters = store.dead_letters::<Pong>().await?;
+        let [letter] = &letters[..] else {
+            panic!("{letters:?}");
+        };
+        let path = "ping -> pong -> ping -> pong -> ping -> pong";
+        assert!(letter.error.contains(path), "{}", letter.error);
+        assert!(letter.error.contains("longer than 5"), "{}", letter.error);
+        assert_eq!(letter.envelope.instance_id, "left");
+        // Another command begins a chain of its own.
+        store
+            .send("right", CounterCommand::Add(1), context())
+            .await?;
+        let report = store.run_process_managers().await?;
+        assert_eq!(
+            (report.dispatched, report.dead_lettered),
+            (5, 1),
+            "{mode:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Asks the store for something while it reacts; the answer is in its state.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Impatient;
+
+static STORE: std::sync::Mutex<Option<AggregateStore>> = std::sync::Mutex::new(None);
+
+/// Polls once: what is refused is refused at once, and anything else would wait.
+fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let waker = std::task::Waker::noop();
+    let mut context = std::task::Context::from_waker(waker);
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(ready) => Some(ready),
+        std::task::Poll::Pending => None,
+    }
+}
+
+impl ProcessManager for Impatient {
+    const NAME: &'static str = "impatient";
+    type Envelope = CommandEnvelope;
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[Counter::AGGREGATE_TYPE]
+    }
+
+    fn react(
+        &mut self,
+        _aggregate_type: &str,
+        _stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, eventfold_es::ReactError> {
+        let store = STORE.lock().unwrap().clone().unwrap();
+        let event = CounterEvent::Added(1).to_event()?;
+        let answers = [
+            poll_once(store.send("z", CounterCommand::Add(1), context()))
+                .map(|answer| answer.map(drop).map_err(|error| error.to_string())),
+            poll_once(store.run_process_managers())
+                .map(|answer| answer.map(drop).map_err(|error| error.to_string())),
+            poll_once(store.inject_event::<Counter>("z", event, InjectOptions::default()))
+                .map(|answer| answer.map_err(|error| error.to_string())),
+        ];
+        Err(eventfold_es::ReactError::Other(format!("{answers:?}")))
+    }
+}
+
+#[tokio::test]
+async fn a_process_manager_that_waits_for_the_store_is_refused() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Impatient>()
+        .open()
+        .await?;
+    *STORE.lock().unwrap() = Some(store.clone());
+    let done = store.send("a", CounterCommand::Add(1), context()).await?;
+    assert_eq!(done.reactions, Reactions::Parked);
+    STORE.lock().unwrap().take();
+    let status = store.process_managers();
+    let parked = status[0].parked.as_ref().unwrap();
+    let refusals = parked
+        .reason
+        .matches("`impatient` cannot wait for the store inside its own reaction");
+    assert_eq!(refusals.count(), 3, "{}", parked.reason);
+    // Outside of it nothing is refused, on whatever thread.
+    store.send("z", CounterCommand::Add(1), context()).await?;
+    Ok(())
+}
