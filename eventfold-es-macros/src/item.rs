@@ -1,8 +1,7 @@
 //! The item under an attribute macro.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
-use syn::ext::IdentExt;
-use syn::{Data, DeriveInput, GenericParam};
+use syn::{Data, DeriveInput, GenericParam, parse_quote};
 
 use crate::diagnostics::Diagnostics;
 
@@ -19,7 +18,13 @@ pub(crate) fn parse(
         Ok(parsed) => parsed,
         Err(error) => {
             match Kind::of(item) {
-                Some(kind) => diagnostics.error(&kind.keyword, kind.objection(macro_name)),
+                Some(kind) => {
+                    diagnostics.error(&kind.keyword, kind.objection(macro_name));
+                    // The stubs are then for the type that was meant.
+                    return kind
+                        .implementor
+                        .map(|implementor| parse_quote!(struct #implementor;));
+                }
                 None => diagnostics.push(syn::Error::new(
                     error.span(),
                     format!("`#[{macro_name}]` goes on a struct or an enum"),
@@ -78,7 +83,7 @@ struct Kind {
     keyword: Ident,
     name: &'static str,
     /// The type of an `impl`.
-    implementor: Option<String>,
+    implementor: Option<Ident>,
 }
 
 impl Kind {
@@ -104,10 +109,7 @@ impl Kind {
                 "let" => "a statement",
                 _ => continue,
             };
-            let implementor = (name == "an impl")
-                .then(|| implementor(tokens))
-                .flatten()
-                .map(|implementor| implementor.unraw().to_string());
+            let implementor = (name == "an impl").then(|| implementor(tokens)).flatten();
             return Some(Self {
                 keyword,
                 name,

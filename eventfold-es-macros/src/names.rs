@@ -102,9 +102,13 @@ pub(crate) fn resolve(
                 let instead = storable(&name)
                     .map(|instead| format!("write `name = \"{instead}\"`: "))
                     .unwrap_or_default();
+                let what = match name.as_str() {
+                    "" => "this name".to_owned(),
+                    _ => format!("`{name}`"),
+                };
                 diagnostics.error(
                     &literal,
-                    format!("`{name}` cannot be stored: {objection}; {instead}{ALLOWED}"),
+                    format!("{what} cannot be stored: {objection}; {instead}{ALLOWED}"),
                 );
             }
             StoredName::Literal(literal)
@@ -125,15 +129,19 @@ pub(crate) fn resolve(
     }
 }
 
-/// An assertion that a name which only the compiler knows can be stored.
-pub(crate) fn assert_storable(name: &StoredName, krate: &CratePath) -> TokenStream {
+/// An assertion that a name which only the compiler knows can be stored; `stored` is the constant that holds it.
+pub(crate) fn assert_storable(
+    name: &StoredName,
+    stored: &TokenStream,
+    krate: &CratePath,
+) -> TokenStream {
     match name {
         StoredName::Literal(_) => TokenStream::new(),
         StoredName::Constant(constant) => {
             let at = Span::call_site().located_at(constant.span());
             let message = format!("this name cannot be stored: {ALLOWED}");
             quote_spanned! {at=>
-                const _: () = ::std::assert!(#krate::names::is_storable(#constant), #message);
+                const _: () = ::std::assert!(#krate::names::is_storable(#stored), #message);
             }
         }
     }

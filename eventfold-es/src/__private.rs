@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+pub use serde::{Deserializer, Serializer};
 
 use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};

@@ -25,7 +25,8 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         .iter()
         .map(|entry| impl_dispatches_to(model, entry))
         .collect();
-    let storable = names::assert_storable(&model.name, krate);
+    let stored = quote!(<#ident as #krate::ProcessManager>::NAME);
+    let storable = names::assert_storable(&model.name, &stored, krate);
     let subscribed = lists::assert_distinct(Key::Subscribes, subscribes, &[], krate);
     let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, krate);
     quote! {
