@@ -85,19 +85,19 @@ fn check_path(path: &TypePath, diagnostics: &Diagnostics) -> Verdict {
     let is_map = ["HashMap", "BTreeMap", "IndexMap"]
         .iter()
         .any(|map| last.ident == map);
-    if let (true, [key, value, ..]) = (is_map, types.as_slice()) {
-        if is_composite(key) {
-            diagnostics.error(
-                key,
-                format!(
-                    "the keys of a stored map are strings or numbers: write `Vec<({}, {})>` for `{}`, or say how it is stored with `#[serde(with = \"..\")]`",
-                    text(key),
-                    text(value),
-                    text(path),
-                ),
-            );
-            return check_type(value, diagnostics);
-        }
+    if let (true, [key, value, ..]) = (is_map, types.as_slice())
+        && is_composite(key)
+    {
+        diagnostics.error(
+            key,
+            format!(
+                "the keys of a stored map are strings or numbers: write `Vec<({}, {})>` for `{}`, or say how it is stored with `#[serde(with = \"..\")]`",
+                text(key),
+                text(value),
+                text(path),
+            ),
+        );
+        return check_type(value, diagnostics);
     }
     all(types, diagnostics)
 }
