@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
@@ -206,7 +207,8 @@ pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
     /// The process manager whose reaction it was, and the position of what that reacted to.
     pub(crate) reaction: Option<(Arc<str>, u64)>,
-    pub(crate) appends: Vec<RecordedAppend>,
+    /// Most commits add to one stream.
+    pub(crate) appends: SmallVec<[RecordedAppend; 1]>,
 }
 
 impl RecordedCommit {

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use eventfold::line_hash;
+use smallvec::SmallVec;
 
 use super::checkpoint::ProcessManagerState;
 use super::derived::DurableReaction;
@@ -189,7 +190,7 @@ fn draft(
     let first_position = batch.tip.position + 1;
     let mut position = first_position;
     let mut body = Body::default();
-    let mut appends = Vec::with_capacity(commit.appends.len());
+    let mut appends = SmallVec::with_capacity(commit.appends.len());
     let mut append_offsets = Vec::with_capacity(commit.appends.len());
     let mut ends = Vec::with_capacity(commit.appends.len());
     for append in commit.appends {

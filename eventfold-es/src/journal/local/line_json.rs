@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::line_read::{CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, StreamLines};
+use super::line_read::{
+    CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, StreamLines,
+};
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -126,8 +128,8 @@ fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, 
     })
 }
 
-fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Vec<&'a str>, String> {
-    let lines: Vec<_> = lines.iter().map(|line| line.get()).collect();
+fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Lines<'a>, String> {
+    let lines: Lines<'a> = lines.iter().map(|line| line.get()).collect();
     if !lines
         .iter()
         .map(|line| line.len())
