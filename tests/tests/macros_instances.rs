@@ -344,6 +344,7 @@ fn deadlines_need_no_key() {
     };
     let source = SourceEvent::of("order", "o", &placed);
     let stored = scheduled.clone().store(SystemTime::now(), source);
-    ProcessManager::on_deadline(&mut reminder, "", &stored).unwrap();
+    let effects = ProcessManager::on_deadline(&mut reminder, "", &stored).unwrap();
+    assert!(effects.is_empty());
     assert!(reminder.given_up);
 }

@@ -180,16 +180,17 @@ impl ::eventfold_es::SubscribesTo<stock::Inventory> for ReservationSaga {}
 #[automatically_derived]
 impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
-        <stock::Inventory as ::eventfold_es::__private::Target>::visit(targets);
+        <::eventfold_es::Envelope<
+            stock::Inventory,
+        > as ::eventfold_es::__private::Addressed>::visit(targets);
     }
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
-                <stock::Inventory as ::eventfold_es::__private::Target>::route(
-                    envelope,
-                    router,
-                )
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::route(envelope, router)
             }
         }
     }
@@ -201,9 +202,9 @@ impl ::std::clone::Clone for ReservationSagaEnvelope {
         match self {
             Self::Inventory(envelope) => {
                 Self::Inventory(
-                    <stock::Inventory as ::eventfold_es::__private::Target>::clone(
-                        envelope,
-                    ),
+                    <::eventfold_es::Envelope<
+                        stock::Inventory,
+                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
                 )
             }
         }
@@ -214,7 +215,9 @@ impl ::std::fmt::Debug for ReservationSagaEnvelope {
     fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
         match self {
             Self::Inventory(envelope) => {
-                <stock::Inventory as ::eventfold_es::__private::Target>::fmt(envelope, f)
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
             }
         }
     }

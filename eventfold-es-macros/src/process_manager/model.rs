@@ -15,7 +15,7 @@ const GRAMMAR: Grammar = Grammar {
     keys: &[
         Key::Subscribes,
         Key::Dispatches,
-        Key::Key,
+        Key::Keyed,
         Key::Deadlines,
         Key::OnFailure,
         Key::StateVersion,
@@ -78,7 +78,7 @@ const GRAMMAR: Grammar = Grammar {
                 "correlation_id",
                 "partition_by",
             ],
-            key: Some(Key::Key),
+            key: Some(Key::Keyed),
             answer: "the type that tells its instances apart is given as `key = OrderId`",
         },
         Guess {
