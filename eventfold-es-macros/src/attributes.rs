@@ -36,6 +36,11 @@ pub(crate) enum Key {
     Subscribes,
     Dispatches,
     Envelope,
+    Keyed,
+    Deadlines,
+    StateVersion,
+    Start,
+    OnFailure,
     Crate,
 }
 
@@ -50,6 +55,11 @@ impl Key {
             Self::Subscribes => "subscribes",
             Self::Dispatches => "dispatches",
             Self::Envelope => "envelope",
+            Self::Keyed => "key",
+            Self::Deadlines => "deadlines",
+            Self::StateVersion => "state_version",
+            Self::Start => "start",
+            Self::OnFailure => "on_failure",
             Self::Crate => "crate",
         }
     }
@@ -65,7 +75,20 @@ impl Key {
             Self::Subscribes => "subscribes = [Order]",
             Self::Dispatches => "dispatches = [Inventory]",
             Self::Envelope => "envelope = SagaCommand",
+            Self::Keyed => "key = OrderId",
+            Self::Deadlines => "deadlines = [PaymentDue]",
+            Self::StateVersion => "state_version = 2",
+            Self::Start => "start = \"now\"",
+            Self::OnFailure => "on_failure",
             Self::Crate => "crate = my_crate::eventfold_es",
+        }
+    }
+
+    /// What its list is a list of.
+    fn listed(self) -> &'static str {
+        match self {
+            Self::Deadlines => "messages",
+            _ => "aggregates",
         }
     }
 }
@@ -99,12 +122,25 @@ pub(crate) struct Arguments {
     pub(crate) subscribes: Option<List>,
     pub(crate) dispatches: Option<List>,
     pub(crate) envelope: Option<Ident>,
+    pub(crate) key: Option<Type>,
+    pub(crate) deadlines: Option<List>,
+    pub(crate) state_version: Option<Expr>,
+    pub(crate) start: Option<Start>,
+    /// Where it stands.
+    pub(crate) on_failure: Option<Span>,
     pub(crate) crate_path: Option<Path>,
     /// Every argument that was given, understood or not.
     seen: Vec<Key>,
 }
 
-/// A list of aggregates, with its brackets for messages about the list as a whole.
+/// Where a process manager starts in a store that has not seen it before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Origin,
+    Now,
+}
+
+/// A list of types, with its brackets for messages about the list as a whole.
 pub(crate) struct List {
     pub(crate) brackets: Span,
     /// Nothing stands between the brackets.
@@ -161,7 +197,12 @@ impl Arguments {
             )));
             return Err(Reported);
         };
-        let key = grammar.key(&ident, diagnostics)?;
+        let key = grammar.key(&ident, diagnostics).inspect_err(|_| {
+            // The list was meant, so it does not count as missing.
+            if grammar.lists_aggregates() && is_type(&ident.unraw().to_string()) {
+                self.seen.push(Key::Subscribes);
+            }
+        })?;
         if self.was_given(key) {
             diagnostics.error(
                 &ident,
@@ -170,6 +211,24 @@ impl Arguments {
             return Err(Reported);
         }
         self.seen.push(key);
+        if key == Key::OnFailure {
+            self.on_failure = Some(ident.span());
+            if input.peek(Token![=]) || input.peek(token::Paren) {
+                diagnostics.error(
+                    &ident,
+                    "`on_failure` takes no value: write `on_failure`, and decide in `impl HandleFailure`",
+                );
+                return Err(Reported);
+            }
+            return Ok(());
+        }
+        if input.peek(Token![:]) && !input.peek(Token![::]) {
+            let colon = input.error(format!(
+                "a value follows `=`, not `:`: write `{}`",
+                key.example()
+            ));
+            return Err(report(diagnostics, colon));
+        }
         let equals = input.parse::<Token![=]>().is_ok();
         if !equals || input.is_empty() || input.peek(Token![,]) {
             diagnostics.error(
@@ -193,8 +252,16 @@ impl Arguments {
             Key::Event => self.event = Some(parse_type(key, input, diagnostics)?),
             Key::Error => self.error = Some(parse_type(key, input, diagnostics)?),
             Key::SnapshotVersion => {
-                self.snapshot_version = Some(parse_version(input, diagnostics)?);
+                self.snapshot_version = Some(parse_version(key, 0, input, diagnostics)?);
             }
+            Key::StateVersion => {
+                self.state_version = Some(parse_version(key, 1, input, diagnostics)?);
+            }
+            Key::Keyed => self.key = Some(parse_type(key, input, diagnostics)?),
+            Key::Deadlines => self.deadlines = Some(parse_list(key, input, diagnostics)?),
+            Key::Start => self.start = Some(parse_start(input, diagnostics)?),
+            // It has no value.
+            Key::OnFailure => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
             Key::Envelope => {
@@ -221,6 +288,10 @@ impl Arguments {
 }
 
 impl Grammar {
+    fn lists_aggregates(&self) -> bool {
+        self.keys.contains(&Key::Subscribes)
+    }
+
     /// The key that `ident` is or was meant to be; a misspelt one is reported and taken as the right one.
     fn key(&self, ident: &Ident, diagnostics: &Diagnostics) -> Result<Key, Reported> {
         let given = ident.unraw().to_string();
@@ -252,15 +323,29 @@ impl Grammar {
             return Ok(*key);
         }
         let keys = listed(self.keys);
+        let instead = if !is_type(&given) {
+            String::new()
+        } else if self.lists_aggregates() {
+            format!("aggregates are listed, as in `subscribes = [{given}]`; ")
+        } else if self.keys.contains(&Key::Command) {
+            "a type is given with what it is, as in `command = OrderCommand`; ".to_owned()
+        } else {
+            String::new()
+        };
         diagnostics.error(
             ident,
             format!(
-                "unknown argument `{given}`: `#[{}]` takes {keys}",
+                "unknown argument `{given}`: {instead}`#[{}]` takes {keys}",
                 self.macro_name
             ),
         );
         Err(Reported)
     }
+}
+
+/// Whether a word looks like the name of a type.
+fn is_type(word: &str) -> bool {
+    word.starts_with(char::is_uppercase)
 }
 
 fn parse_expression(
@@ -291,21 +376,57 @@ fn parse_name(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Store
     }
 }
 
-/// A number, or a constant, which the compiler checks.
-fn parse_version(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Expr, Reported> {
-    let value = parse_expression(Key::SnapshotVersion, "a whole number", input, diagnostics)?;
+/// A number from `least` on, or a constant, which the compiler checks.
+fn parse_version(
+    key: Key,
+    least: u32,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Expr, Reported> {
+    let value = parse_expression(key, "a whole number", input, diagnostics)?;
     let is_version = match &value {
         Expr::Lit(ExprLit {
             lit: Lit::Int(literal),
             ..
-        }) => literal.base10_parse::<u32>().is_ok(),
+        }) => {
+            matches!(literal.suffix(), "" | "u32")
+                && literal
+                    .base10_parse::<u32>()
+                    .is_ok_and(|version| version >= least)
+        }
         Expr::Path(_) | Expr::Macro(_) => true,
         _ => false,
     };
     if is_version {
         return Ok(value);
     }
-    diagnostics.error(value, "`snapshot_version` takes a whole number of up to 32 bits, or the path of a `u32` constant: write `snapshot_version = 2`");
+    let from = if least == 0 { "" } else { " from 1 on," };
+    let (name, example) = (key.name(), key.example());
+    diagnostics.error(
+        value,
+        format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `u32` constant: write `{example}`"),
+    );
+    Err(Reported)
+}
+
+fn parse_start(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Start, Reported> {
+    let value = parse_expression(Key::Start, "`\"now\"` or `\"origin\"`", input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "now" => return Ok(Start::Now),
+            "origin" => return Ok(Start::Origin),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`start` takes `\"origin\"` (the first event of the store, the default) or `\"now\"` (behind the last event when the store \
+         first sees it): write `start = \"now\"`",
+    );
     Err(Reported)
 }
 
@@ -322,7 +443,19 @@ fn parse_type(
         )));
         return Err(Reported);
     }
-    parse_as(key, "a type", input, diagnostics)
+    let ty: Type = parse_as(key, "a type", input, diagnostics)?;
+    if let Type::Slice(list) = &ty {
+        diagnostics.error(
+            list,
+            format!(
+                "`{0}` takes one type: write `{0} = {1}`",
+                key.name(),
+                text(&list.elem)
+            ),
+        );
+        return Err(Reported);
+    }
+    Ok(ty)
 }
 
 fn parse_list(
@@ -331,14 +464,16 @@ fn parse_list(
     diagnostics: &Diagnostics,
 ) -> Result<List, Reported> {
     if !input.peek(token::Bracket) {
-        let entry: Type = parse_as(key, "a list of aggregates", input, diagnostics)?;
+        let what = format!("a list of {}", key.listed());
+        let entry: Type = parse_as(key, &what, input, diagnostics)?;
+        let entries = match &entry {
+            Type::Paren(paren) => text(&paren.elem),
+            Type::Tuple(tuple) => text(&tuple.elems),
+            other => text(other),
+        };
         diagnostics.error(
             &entry,
-            format!(
-                "`{0}` takes a list: write `{0} = [{1}]`",
-                key.name(),
-                text(&entry)
-            ),
+            format!("`{0}` takes a list: write `{0} = [{entries}]`", key.name(),),
         );
         return Err(Reported);
     }
@@ -351,7 +486,8 @@ fn parse_list(
             if let Ok(entry) = parse_entry(key, &content, diagnostics) {
                 entries.push(entry);
                 if !content.is_empty() && !content.peek(Token![,]) {
-                    diagnostics.push(content.error("expected `,` between aggregates"));
+                    let missing = format!("expected `,` between {}", key.listed());
+                    diagnostics.push(content.error(missing));
                     skip_to_comma(&content)?;
                 }
             } else {
@@ -374,8 +510,9 @@ fn parse_entry(
     diagnostics: &Diagnostics,
 ) -> Result<Entry, Reported> {
     let expected = format!(
-        "`{}` takes the types of aggregates: write `{}`",
+        "`{}` takes the types of {}: write `{}`",
         key.name(),
+        key.listed(),
         key.example()
     );
     if input.peek(Lit) || input.peek(Token![,]) {

@@ -8,7 +8,7 @@ use quote::quote;
 use syn::{GenericParam, Generics, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
-use crate::domain_event::model as domain_event;
+use crate::domain_event::model::{self as domain_event, Serde};
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
@@ -35,6 +35,11 @@ impl Stub<'_> {
             Some(parse_quote!(A: #krate::Aggregate)),
             &quote!(#implemented<A>),
         )
+    }
+
+    /// `impl<…, M> Trait<M> for Type<…> where Self: …`
+    fn header_for_any_message(&self, implemented: &TokenStream) -> TokenStream {
+        self.header_with(Some(parse_quote!(M)), &quote!(#implemented<M>))
     }
 
     fn header_with(
@@ -65,7 +70,8 @@ impl Stub<'_> {
 }
 
 /// Names the listed aggregates, so that their imports do not count as unused.
-fn mention(entries: &[Entry]) -> TokenStream {
+fn mention<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> TokenStream {
+    let entries = entries.into_iter();
     quote!(const _: ::std::marker::PhantomData<(#(#entries,)*)> = ::std::marker::PhantomData;)
 }
 
@@ -124,6 +130,8 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         envelope,
         subscribes,
         dispatches,
+        key,
+        deadlines,
         krate,
         ..
     } = model;
@@ -133,6 +141,15 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         krate,
         supertraits: quote!(::std::default::Default),
     };
+    let keyed = stub.header(&quote!(#krate::Keyed));
+    let key = key.as_ref().map_or_else(
+        || quote!(::std::string::String),
+        quote::ToTokens::to_token_stream,
+    );
+    let schedules = stub.header_for_any_message(&quote!(#krate::Schedules));
+    let policy = stub.header(&quote!(#krate::FailurePolicy));
+    let versioned = stub.header(&quote!(#krate::StateVersioned));
+    let messages = mention(deadlines.iter().map(|(entry, _)| entry));
     let process_manager = stub.header(&quote!(#krate::ProcessManager));
     let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
     let dispatches_to = stub.header_for_any(&quote!(#krate::DispatchesTo));
@@ -143,6 +160,7 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
     });
     quote! {
         #mentioned
+        #messages
 
         #process_manager {
             const NAME: &'static str = "";
@@ -165,10 +183,34 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         #subscribes_to {}
 
         #dispatches_to {
-            fn envelope(_: #krate::Envelope<A>) -> #envelope {
+            fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
+            where
+                Self: #krate::ProcessManager,
+            {
                 ::std::unreachable!()
             }
         }
+
+        #keyed {
+            type Key = #key;
+        }
+
+        #schedules {
+            const MESSAGE_TYPE: &'static str = "";
+
+            fn encode(
+                _: &M,
+            ) -> ::std::result::Result<
+                ::std::boxed::Box<#krate::__private::RawValue>,
+                ::std::string::String,
+            > {
+                ::std::unreachable!()
+            }
+        }
+
+        #policy {}
+
+        #versioned {}
 
         #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
         #vis enum #envelope {
@@ -233,8 +275,18 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
         ident,
         generics,
         krate,
+        serde,
         ..
     } = model;
+    let refused = match serde {
+        Serde::Implemented => None,
+        Serde::Refused => generics
+            .params
+            .is_empty()
+            .then(|| unreachable_serde(ident, krate)),
+        // rustc would say so in other words.
+        Serde::NotOwned => return TokenStream::new(),
+    };
     let stub = Stub {
         ident,
         generics,
@@ -243,10 +295,36 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
     };
     let domain_event = stub.header(&quote!(#krate::DomainEvent));
     quote! {
+        #refused
+
         #domain_event {
             const EVENT_TYPES: &'static [&'static str] = &[];
 
             fn event_type(&self) -> &'static str {
+                ::std::unreachable!()
+            }
+        }
+    }
+}
+
+/// What serde's derives leave out when they report a mistake of their own.
+fn unreachable_serde(ident: &Ident, krate: &CratePath) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl #krate::prelude::Serialize for #ident {
+            fn serialize<S: #krate::__private::Serializer>(
+                &self,
+                _: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl<'de> #krate::prelude::Deserialize<'de> for #ident {
+            fn deserialize<D: #krate::__private::Deserializer<'de>>(
+                _: D,
+            ) -> ::std::result::Result<Self, D::Error> {
                 ::std::unreachable!()
             }
         }

@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 pub use backoff::{Backoff, Exhausted};
 pub use correlation::{Correlate, Correlation, InstanceKey, Join, JoinKind, Keyed};
 pub use deadline::{
-    Deadline, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules, SourceEvent, StoredDeadline,
+    Deadline, DeadlineMessage, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules, SourceEvent,
+    StoredDeadline,
 };
 pub use effects::{Effects, TimerChange};
 pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure};
@@ -212,9 +213,12 @@ pub trait React<A: Aggregate>: ProcessManager + SubscribesTo<A> {
 pub trait SubscribesTo<A> {}
 
 /// Wraps a command for one of the `dispatches` targets of a process manager; generated.
-pub trait DispatchesTo<A: Aggregate>: ProcessManager {
+pub trait DispatchesTo<A> {
     /// The envelope of this target.
-    fn envelope(envelope: Envelope<A>) -> Self::Envelope;
+    fn envelope(envelope: Envelope<A>) -> Self::Envelope
+    where
+        Self: ProcessManager,
+        A: Aggregate;
 }
 
 /// An aggregate that the process manager `PM` may send commands to: it is in its `dispatches` list.
@@ -229,7 +233,7 @@ pub trait TargetOf<PM: ProcessManager>: Aggregate {
 }
 
 #[diagnostic::do_not_recommend]
-impl<PM: DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
+impl<PM: ProcessManager + DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
     fn envelope(envelope: Envelope<A>) -> PM::Envelope {
         <PM as DispatchesTo<A>>::envelope(envelope)
     }
@@ -279,6 +283,11 @@ pub enum ReactError {
         /// The stored name of its message's type.
         message_type: String,
     },
+    /// A keyed process manager was asked for a reaction without a key.
+    #[error(
+        "the process manager has an instance for each key: call `react_in` with the key of one"
+    )]
+    NoKey,
     /// A reason of a hand-written process manager.
     #[error("{0}")]
     Other(String),

@@ -282,44 +282,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .map_err(|error| parked(format!("the stored event is no event: {error}")))?;
         let event = RecordedEvent::new(position, version, event);
         self.settle()?;
-        let state = &mut self.state;
-        let reacted = guard(
-            || format!("the reaction of `{}`", PM::NAME),
-            || {
-                inside_reaction(PM::NAME, || {
-                    state.react(&stream.aggregate_type, &stream.instance_id, &event)
-                })
-            },
-        );
-        let envelopes = match reacted {
-            Ok(Ok(envelopes)) => envelopes,
-            Ok(Err(error)) => return Err(parked(error.to_string())),
-            Err(error) => return Err(parked(error.to_string())),
-        };
-        if envelopes.is_empty() {
+        let mut letters = self.stage_reaction(stream, &event).map_err(parked)?;
+        if letters.is_empty() {
             return Ok(());
         }
         let state = encode_state(&self.state).map_err(parked)?;
         let progress = Progress { position, state };
-        let Runtime { types, routes, .. } = &*self.context.runtime;
         let cause = Cause::of(&event);
-        let too_long = match cause.depth > self.context.max_depth {
-            false => None,
-            true => Some(self.too_long(position).await?),
-        };
-        let letters = envelopes.into_iter().map(|envelope| {
-            let letter = match envelope.route(Stage { types, routes }) {
-                Ok(staged) => Letter::Staged(staged),
-                Err(undeliverable) => Letter::Dead(undeliverable),
-            };
-            match (&too_long, letter) {
-                (Some(reason), Letter::Staged(staged)) => {
+        if cause.depth > self.context.max_depth {
+            let reason = self.too_long(position).await?;
+            let too_long = |letter| match letter {
+                Letter::Staged(staged) => {
                     Letter::Dead(Undeliverable::new(staged.erase(), reason.clone()))
                 }
-                (_, letter) => letter,
-            }
-        });
-        let mut letters: Vec<_> = letters.collect();
+                dead => dead,
+            };
+            letters = letters.into_iter().map(too_long).collect();
+        }
         loop {
             let Ok(targets) = load_targets(&letters).await else {
                 return Err(Halt::Ended);
@@ -353,6 +332,34 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.settle()?;
         }
         Ok(())
+    }
+
+    /// What the process manager sends, routed. Its envelopes need not be `Send`, so they do not see an await.
+    fn stage_reaction(
+        &mut self,
+        stream: &StreamId,
+        event: &RecordedEvent,
+    ) -> Result<Vec<Letter>, String> {
+        let state = &mut self.state;
+        let envelopes = guard(
+            || format!("the reaction of `{}`", PM::NAME),
+            || {
+                inside_reaction(PM::NAME, || {
+                    state.react(&stream.aggregate_type, &stream.instance_id, event)
+                })
+            },
+        )
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+        let Runtime { types, routes, .. } = &*self.context.runtime;
+        let letters =
+            envelopes
+                .into_iter()
+                .map(|envelope| match envelope.route(Stage { types, routes }) {
+                    Ok(staged) => Letter::Staged(staged),
+                    Err(undeliverable) => Letter::Dead(undeliverable),
+                });
+        Ok(letters.collect())
     }
 
     /// Why nothing that is sent at this position is executed.
