@@ -162,6 +162,8 @@ pub mod sabotage;
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod sabotage;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;
