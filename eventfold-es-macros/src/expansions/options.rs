@@ -35,6 +35,14 @@ fn process_manager_with_one_argument() {
             "process_manager_envelope",
             quote!(envelope = ReservationCommand),
         ),
+        ("process_manager_key", quote!(key = OrderId)),
+        ("process_manager_on_failure", quote!(on_failure)),
+        ("process_manager_state_version", quote!(state_version = 2)),
+        (
+            "process_manager_state_version_constant",
+            quote!(state_version = versions::SAGA),
+        ),
+        ("process_manager_start", quote!(start = "now")),
         ("process_manager_crate", quote!(crate = my::es)),
     ] {
         let arguments = quote!(subscribes = [Order], #argument);

@@ -3,6 +3,7 @@ impl React<Order> for ReservationSaga {}
     "`#[process_manager]` goes on a struct or an enum, and this is an impl: put it on the type itself, above `struct ReservationSaga`"
 }
 const _: ::std::marker::PhantomData<(Order,)> = ::std::marker::PhantomData;
+const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "";
@@ -35,6 +36,26 @@ impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for Reservati
         ::std::unreachable!()
     }
 }
+#[automatically_derived]
+impl ::eventfold_es::Keyed for ReservationSaga {
+    type Key = ::std::string::String;
+}
+#[automatically_derived]
+impl<M> ::eventfold_es::Schedules<M> for ReservationSaga {
+    const MESSAGE_TYPE: &'static str = "";
+    fn encode(
+        _: &M,
+    ) -> ::std::result::Result<
+        ::std::boxed::Box<::eventfold_es::__private::RawValue>,
+        ::std::string::String,
+    > {
+        ::std::unreachable!()
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::FailurePolicy for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::StateVersioned for ReservationSaga {}
 #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
 enum ReservationSagaEnvelope {}
 #[automatically_derived]
