@@ -55,6 +55,8 @@ pub struct RecordingDisk {
 struct Shared {
     root: PathBuf,
     canonical: PathBuf,
+    /// Where the operations end, whatever else they pass.
+    ground: Arc<dyn Disk>,
     log: Mutex<Log>,
 }
 
@@ -71,8 +73,31 @@ impl RecordingDisk {
     ///
     /// Those of the file system, when `root` is read.
     pub fn new(root: &Path) -> io::Result<Self> {
-        let mut ops = Vec::new();
         let image = CrashImage::read(root)?;
+        Self::begin(&image, Arc::new(SystemDisk), root, root.canonicalize()?)
+    }
+
+    /// Records what is done below `root` on `inner`, which need not be a file system of the operating system. Nothing is there
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if something is there.
+    pub fn on(inner: Arc<dyn Disk>, root: &Path) -> io::Result<Self> {
+        if inner.exists(root)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.create_dir_all(root)?;
+        Self::begin(&CrashImage::default(), inner, root, root.to_owned())
+    }
+
+    fn begin(
+        image: &CrashImage,
+        inner: Arc<dyn Disk>,
+        root: &Path,
+        canonical: PathBuf,
+    ) -> io::Result<Self> {
+        let mut ops = Vec::new();
         ops.extend(image.directories().map(|path| DiskOp::CreateDir {
             path: path.to_owned(),
         }));
@@ -96,7 +121,8 @@ impl RecordingDisk {
             ops.push(DiskOp::SyncFileSystem);
         }
         let model = DiskModel::replay(&ops)?;
-        Self::with_log(root, Recording::begin(ops), model)
+        let recording = Recording::begin(ops);
+        Ok(Self::with_log(inner, root, canonical, recording, model))
     }
 
     /// Goes on where a recording ends, as the process after a kill does: `root` holds that image
@@ -136,7 +162,14 @@ impl RecordingDisk {
     pub fn continue_from(history: Recording, root: &Path) -> io::Result<Self> {
         let model = DiskModel::replay(history.ops())?;
         same(&model.page_cache(), root)?;
-        Self::with_log(root, history.continued(), model)
+        let (inner, history) = (Arc::new(SystemDisk), history.continued());
+        Ok(Self::with_log(
+            inner,
+            root,
+            root.canonicalize()?,
+            history,
+            model,
+        ))
     }
 
     /// The same disk, but performing its operations through `inner` instead of the [`SystemDisk`]. A
@@ -178,7 +211,8 @@ impl RecordingDisk {
         self.shared.log().recording.clone()
     }
 
-    /// Compares the directory with the log: whether everything that happened to it went through this disk.
+    /// Compares the directory, of the operating system's, with the log: whether everything that happened to it went through this
+    /// disk.
     ///
     /// # Errors
     ///
@@ -189,7 +223,13 @@ impl RecordingDisk {
         same(&model.page_cache(), &self.shared.root)
     }
 
-    fn with_log(root: &Path, recording: Recording, model: DiskModel) -> io::Result<Self> {
+    fn with_log(
+        inner: Arc<dyn Disk>,
+        root: &Path,
+        canonical: PathBuf,
+        recording: Recording,
+        model: DiskModel,
+    ) -> Self {
         let files = recording.ops().iter().filter_map(|op| match op {
             DiskOp::CreateFile { file, .. } => Some(file.0 + 1),
             _ => None,
@@ -199,14 +239,15 @@ impl RecordingDisk {
             recording,
             namespace: model.into_namespace(),
         };
-        Ok(Self {
-            inner: Arc::new(SystemDisk),
+        Self {
             shared: Arc::new(Shared {
                 root: root.to_owned(),
-                canonical: root.canonicalize()?,
+                canonical,
+                ground: Arc::clone(&inner),
                 log: Mutex::new(log),
             }),
-        })
+            inner,
+        }
     }
 
     fn inside(&self, path: &Path) -> io::Result<PathBuf> {
@@ -245,9 +286,9 @@ impl Log {
     }
 
     /// What has this name, after making sure that the directory agrees.
-    fn find(&self, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
+    fn find(&self, ground: &dyn Disk, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
         let known = self.namespace.resolve(relative);
-        if known.is_some() == path.try_exists()? {
+        if known.is_some() == ground.exists(path)? {
             Ok(known)
         } else {
             Err(behind_our_back(relative))

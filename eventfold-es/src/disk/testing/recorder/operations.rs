@@ -17,7 +17,7 @@ impl Disk for RecordingDisk {
             Err(error) => return Err(error),
         };
         let mut log = self.shared.log();
-        let known = log.find(path, &relative)?;
+        let known = log.find(&*self.shared.ground, path, &relative)?;
         let inner = self.inner.open(path, mode)?;
         let file = match known {
             Some(Node::File(file)) => {
@@ -44,7 +44,9 @@ impl Disk for RecordingDisk {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let relative = match self.inside(path) {
             Ok(relative) => relative,
-            Err(_) if path.is_dir() => return self.inner.create_dir_all(path),
+            Err(_) if self.shared.ground.list(path).is_ok() => {
+                return self.inner.create_dir_all(path);
+            }
             Err(error) => return Err(error),
         };
         let mut log = self.shared.log();
@@ -52,7 +54,7 @@ impl Disk for RecordingDisk {
         for name in relative.components() {
             level.push(name);
             let path = self.shared.root.join(&level);
-            let known = log.find(&path, &level)?;
+            let known = log.find(&*self.shared.ground, &path, &level)?;
             self.inner.create_dir_all(&path)?;
             if known.is_none() {
                 let op = log.recording.len();
@@ -70,8 +72,8 @@ impl Disk for RecordingDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (old, new) = (self.inside(from)?, self.inside(to)?);
         let mut log = self.shared.log();
-        log.find(from, &old)?;
-        log.find(to, &new)?;
+        log.find(&*self.shared.ground, from, &old)?;
+        log.find(&*self.shared.ground, to, &new)?;
         self.inner.rename(from, to)?;
         if old != new {
             let op = log.recording.len();
@@ -86,7 +88,7 @@ impl Disk for RecordingDisk {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let name = self.inside(path)?;
         let mut log = self.shared.log();
-        log.find(path, &name)?;
+        log.find(&*self.shared.ground, path, &name)?;
         self.inner.remove_file(path)?;
         let op = log.recording.len();
         log.namespace.remove(op, &name).map_err(io::Error::other)?;
@@ -127,7 +129,7 @@ impl Disk for RecordingDisk {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let relative = self.inside(path)?;
         let mut log = self.shared.log();
-        let known = log.find(path, &relative)?;
+        let known = log.find(&*self.shared.ground, path, &relative)?;
         let lock = self.inner.try_lock(path)?;
         let file = match known {
             Some(Node::File(file)) => file,
