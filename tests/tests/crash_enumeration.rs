@@ -21,9 +21,10 @@ use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::{Campaign, Check, Client, builder, open_on, scratch};
+use eventfold_es_tests::no_syncfs::NoSyncfs;
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 8] = [
+const ROUND: [(Workload, usize, (usize, usize)); 9] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -32,6 +33,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 8] = [
     (Workload::Archive, 600, (10, 25)),
     (Workload::Snapshots, 500, (6, 25)),
     (Workload::Keyed, 300, (6, 25)),
+    (Workload::WithoutSyncfs, 300, (6, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +54,8 @@ enum Workload {
     Snapshots,
     /// Commands with idempotency keys, events with ids, and futures that are dropped, with a checkpoint in the middle.
     Keyed,
+    /// Archives on a disk that does not sync file systems, but files.
+    WithoutSyncfs,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -107,9 +111,11 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
-            Self::ProcessManagers | Self::Reopened | Self::Archive | Self::Snapshots => {
-                Check::PROCESS_MANAGERS
-            }
+            Self::ProcessManagers
+            | Self::Reopened
+            | Self::Archive
+            | Self::Snapshots
+            | Self::WithoutSyncfs => Check::PROCESS_MANAGERS,
             Self::Commands | Self::HotAggregate | Self::OddIds | Self::Keyed => Check::AGGREGATES,
         }
     }
@@ -133,6 +139,10 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Archive => runtime.block_on(archive(&disk, &store, random)),
         Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
         Workload::Keyed => runtime.block_on(keyed(&disk, &store, random)),
+        Workload::WithoutSyncfs => {
+            let disk = disk.clone().over(Arc::new(NoSyncfs));
+            runtime.block_on(archive(&disk, &store, random));
+        }
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()

@@ -1,3 +1,5 @@
+mod operations;
+
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +9,7 @@ use super::model::DiskModel;
 use super::namespace::{Namespace, Node};
 use super::op::{DiskOp, FileId};
 use super::recording::Recording;
-use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk};
+use crate::disk::{Disk, SystemDisk};
 
 /// A disk that does everything for real below one directory and logs what changes something, or makes it durable.
 ///
@@ -53,6 +55,8 @@ pub struct RecordingDisk {
 struct Shared {
     root: PathBuf,
     canonical: PathBuf,
+    /// Where the operations end, whatever else they pass.
+    ground: Arc<dyn Disk>,
     log: Mutex<Log>,
 }
 
@@ -69,8 +73,31 @@ impl RecordingDisk {
     ///
     /// Those of the file system, when `root` is read.
     pub fn new(root: &Path) -> io::Result<Self> {
-        let mut ops = Vec::new();
         let image = CrashImage::read(root)?;
+        Self::begin(&image, Arc::new(SystemDisk), root, root.canonicalize()?)
+    }
+
+    /// Records what is done below `root` on `inner`, which need not be a file system of the operating system. Nothing is there
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if something is there.
+    pub fn on(inner: Arc<dyn Disk>, root: &Path) -> io::Result<Self> {
+        if inner.exists(root)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.create_dir_all(root)?;
+        Self::begin(&CrashImage::default(), inner, root, root.to_owned())
+    }
+
+    fn begin(
+        image: &CrashImage,
+        inner: Arc<dyn Disk>,
+        root: &Path,
+        canonical: PathBuf,
+    ) -> io::Result<Self> {
+        let mut ops = Vec::new();
         ops.extend(image.directories().map(|path| DiskOp::CreateDir {
             path: path.to_owned(),
         }));
@@ -94,7 +121,8 @@ impl RecordingDisk {
             ops.push(DiskOp::SyncFileSystem);
         }
         let model = DiskModel::replay(&ops)?;
-        Self::with_log(root, Recording::begin(ops), model)
+        let recording = Recording::begin(ops);
+        Ok(Self::with_log(inner, root, canonical, recording, model))
     }
 
     /// Goes on where a recording ends, as the process after a kill does: `root` holds that image
@@ -134,7 +162,14 @@ impl RecordingDisk {
     pub fn continue_from(history: Recording, root: &Path) -> io::Result<Self> {
         let model = DiskModel::replay(history.ops())?;
         same(&model.page_cache(), root)?;
-        Self::with_log(root, history.continued(), model)
+        let (inner, history) = (Arc::new(SystemDisk), history.continued());
+        Ok(Self::with_log(
+            inner,
+            root,
+            root.canonicalize()?,
+            history,
+            model,
+        ))
     }
 
     /// The same disk, but performing its operations through `inner` instead of the [`SystemDisk`]. A
@@ -176,7 +211,8 @@ impl RecordingDisk {
         self.shared.log().recording.clone()
     }
 
-    /// Compares the directory with the log: whether everything that happened to it went through this disk.
+    /// Compares the directory, of the operating system's, with the log: whether everything that happened to it went through this
+    /// disk.
     ///
     /// # Errors
     ///
@@ -187,7 +223,13 @@ impl RecordingDisk {
         same(&model.page_cache(), &self.shared.root)
     }
 
-    fn with_log(root: &Path, recording: Recording, model: DiskModel) -> io::Result<Self> {
+    fn with_log(
+        inner: Arc<dyn Disk>,
+        root: &Path,
+        canonical: PathBuf,
+        recording: Recording,
+        model: DiskModel,
+    ) -> Self {
         let files = recording.ops().iter().filter_map(|op| match op {
             DiskOp::CreateFile { file, .. } => Some(file.0 + 1),
             _ => None,
@@ -197,14 +239,15 @@ impl RecordingDisk {
             recording,
             namespace: model.into_namespace(),
         };
-        Ok(Self {
-            inner: Arc::new(SystemDisk),
+        Self {
             shared: Arc::new(Shared {
                 root: root.to_owned(),
-                canonical: root.canonicalize()?,
+                canonical,
+                ground: Arc::clone(&inner),
                 log: Mutex::new(log),
             }),
-        })
+            inner,
+        }
     }
 
     fn inside(&self, path: &Path) -> io::Result<PathBuf> {
@@ -243,9 +286,9 @@ impl Log {
     }
 
     /// What has this name, after making sure that the directory agrees.
-    fn find(&self, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
+    fn find(&self, ground: &dyn Disk, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
         let known = self.namespace.resolve(relative);
-        if known.is_some() == path.try_exists()? {
+        if known.is_some() == ground.exists(path)? {
             Ok(known)
         } else {
             Err(behind_our_back(relative))
@@ -282,245 +325,6 @@ fn same(expected: &CrashImage, root: &Path) -> io::Result<()> {
     }
 }
 
-impl Disk for RecordingDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
-        let relative = match self.inside(path) {
-            Ok(relative) => relative,
-            Err(_) if mode == OpenMode::Read => return self.inner.open(path, mode),
-            Err(error) => return Err(error),
-        };
-        let mut log = self.shared.log();
-        let known = log.find(path, &relative)?;
-        let inner = self.inner.open(path, mode)?;
-        let file = match known {
-            Some(Node::File(file)) => {
-                if mode == OpenMode::Truncate {
-                    log.push(DiskOp::SetLen {
-                        path: relative.clone(),
-                        file,
-                        length: 0,
-                    });
-                }
-                file
-            }
-            Some(Node::Directory(_)) => return Ok(inner),
-            None => log.created_file(&relative)?,
-        };
-        Ok(Box::new(RecordingFile {
-            inner,
-            shared: Arc::clone(&self.shared),
-            path: relative,
-            file,
-        }))
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let relative = match self.inside(path) {
-            Ok(relative) => relative,
-            Err(_) if path.is_dir() => return self.inner.create_dir_all(path),
-            Err(error) => return Err(error),
-        };
-        let mut log = self.shared.log();
-        let mut level = PathBuf::new();
-        for name in relative.components() {
-            level.push(name);
-            let path = self.shared.root.join(&level);
-            let known = log.find(&path, &level)?;
-            self.inner.create_dir_all(&path)?;
-            if known.is_none() {
-                let op = log.recording.len();
-                log.namespace
-                    .create_dir(op, &level)
-                    .map_err(io::Error::other)?;
-                log.push(DiskOp::CreateDir {
-                    path: level.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (old, new) = (self.inside(from)?, self.inside(to)?);
-        let mut log = self.shared.log();
-        log.find(from, &old)?;
-        log.find(to, &new)?;
-        self.inner.rename(from, to)?;
-        if old != new {
-            let op = log.recording.len();
-            log.namespace
-                .rename(op, &old, &new)
-                .map_err(io::Error::other)?;
-            log.push(DiskOp::Rename { from: old, to: new });
-        }
-        Ok(())
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let name = self.inside(path)?;
-        let mut log = self.shared.log();
-        log.find(path, &name)?;
-        self.inner.remove_file(path)?;
-        let op = log.recording.len();
-        log.namespace.remove(op, &name).map_err(io::Error::other)?;
-        log.push(DiskOp::Remove { path: name });
-        Ok(())
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut log = self.shared.log();
-        self.inner.sync_dir(path)?;
-        if let Some(path) = self.shared.relative(path) {
-            log.namespace.sync_dir(&path).map_err(io::Error::other)?;
-            log.push(DiskOp::SyncDir { path });
-        }
-        Ok(())
-    }
-
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        let file_system = self.inner.file_system(path)?;
-        let is_inside = self.shared.relative(path).is_some();
-        Ok(file_system.map(|inner| {
-            Box::new(RecordingFileSystem {
-                inner,
-                shared: Arc::clone(&self.shared),
-                is_inside,
-            }) as Box<dyn FileSystem>
-        }))
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.inner.exists(path)
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
-        self.inner.list(path)
-    }
-
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let relative = self.inside(path)?;
-        let mut log = self.shared.log();
-        let known = log.find(path, &relative)?;
-        let lock = self.inner.try_lock(path)?;
-        let file = match known {
-            Some(Node::File(file)) => file,
-            Some(Node::Directory(_)) => return Ok(lock),
-            None => log.created_file(&relative)?,
-        };
-        Ok(lock.map(|inner| {
-            Box::new(RecordingLock {
-                inner,
-                shared: Arc::clone(&self.shared),
-                path: relative,
-                file,
-            }) as Box<dyn DiskLock>
-        }))
-    }
-}
-
-struct RecordingFile {
-    inner: Box<dyn DiskFile>,
-    shared: Arc<Shared>,
-    path: PathBuf,
-    file: FileId,
-}
-
-impl DiskFile for RecordingFile {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.inner.read_at(buffer, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut log = self.shared.log();
-        let written = self.inner.write_at(bytes, offset)?;
-        if let Some(bytes) = bytes.get(..written).filter(|bytes| !bytes.is_empty()) {
-            log.push(DiskOp::Write {
-                path: self.path.clone(),
-                file: self.file,
-                offset,
-                bytes: bytes.into(),
-            });
-        }
-        Ok(written)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        let mut log = self.shared.log();
-        self.inner.set_len(length)?;
-        log.push(DiskOp::SetLen {
-            path: self.path.clone(),
-            file: self.file,
-            length,
-        });
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut log = self.shared.log();
-        let (path, file) = (self.path.clone(), self.file);
-        let synced = self.inner.sync_data();
-        log.push(match synced {
-            Ok(()) => DiskOp::SyncData { path, file },
-            Err(_) => DiskOp::SyncDataFailed { path, file },
-        });
-        synced
-    }
-}
-
-struct RecordingLock {
-    inner: Box<dyn DiskLock>,
-    shared: Arc<Shared>,
-    path: PathBuf,
-    file: FileId,
-}
-
-impl DiskLock for RecordingLock {
-    fn describe(&self, holder: &str) -> io::Result<()> {
-        let mut log = self.shared.log();
-        self.inner.describe(holder)?;
-        log.push(DiskOp::SetLen {
-            path: self.path.clone(),
-            file: self.file,
-            length: 0,
-        });
-        if !holder.is_empty() {
-            log.push(DiskOp::Write {
-                path: self.path.clone(),
-                file: self.file,
-                offset: 0,
-                bytes: holder.as_bytes().into(),
-            });
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
 mod tests;
-
-struct RecordingFileSystem {
-    inner: Box<dyn FileSystem>,
-    shared: Arc<Shared>,
-    is_inside: bool,
-}
-
-impl FileSystem for RecordingFileSystem {
-    fn sync(&self) -> io::Result<()> {
-        let mut log = self.shared.log();
-        let synced = self.inner.sync();
-        match &synced {
-            Ok(()) if self.is_inside => {
-                log.namespace.sync_all();
-                log.push(DiskOp::SyncFileSystem);
-            }
-            Err(_) if self.is_inside => log.push(DiskOp::SyncFileSystemFailed),
-            _ => {}
-        }
-        synced
-    }
-}
