@@ -143,6 +143,10 @@ mod tests {
 
     use super::*;
 
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Loads the length of an id, and counts how often.
     fn length(
         count: &Arc<AtomicUsize>,
@@ -162,11 +166,21 @@ mod tests {
     async fn what_many_wait_for_is_loaded_once() -> Result<(), StoreError> {
         let loader = Arc::new(Loader::default());
         let count = Arc::default();
+        let loaded = Arc::new(Mutex::new(HashMap::new()));
         let waiting: Vec<_> = (0..1000)
             .map(|number| {
-                let (loader, load) = (Arc::clone(&loader), length(&count));
+                let (loader, length) = (Arc::clone(&loader), length(&count));
+                let (found, kept) = (Arc::clone(&loaded), Arc::clone(&loaded));
+                let load = move |id: &Arc<str>| {
+                    let length = length(id)?;
+                    lock(&kept).insert(Arc::clone(id), length);
+                    Ok(length)
+                };
                 let id: Arc<str> = "x".repeat(1 + number % 50).into();
-                tokio::spawn(async move { (loader.load(&id, || None, load).await, id.len()) })
+                tokio::spawn(async move {
+                    let find = || lock(&found).get(&id).copied();
+                    (loader.load(&id, find, load).await, id.len())
+                })
             })
             .collect();
         for waiting in waiting {

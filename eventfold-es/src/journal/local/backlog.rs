@@ -12,11 +12,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
 /// commits.
 const GATHER: Duration = Duration::from_millis(500);
-/// From how many bytes on it does not wait for more.
-const GATHERED_BYTES: usize = 8 << 20;
+/// From how many bytes on it does not wait for more, at most.
+const GATHERED_BYTES: u64 = 8 << 20;
 
-#[derive(Default)]
 pub(super) struct Backlog {
+    /// From how many bytes on nothing more gathers.
+    gathered_bytes: usize,
     state: Mutex<BacklogState>,
     changed: Condvar,
     /// Notified when what has gathered is to be written now.
@@ -35,19 +36,32 @@ struct BacklogState {
     is_closing: bool,
 }
 
-impl BacklogState {
-    fn is_urgent(&self) -> bool {
-        self.bytes >= GATHERED_BYTES || self.waiting > 0 || self.is_closing
-    }
-}
-
 impl Backlog {
+    /// Of a store whose files are archived from `max_log_size` bytes on; 0 for never.
+    pub(super) fn new(max_log_size: u64) -> Self {
+        // Files that are archived early are not to grow far beyond that meanwhile.
+        let gathered_bytes = match max_log_size {
+            0 => GATHERED_BYTES,
+            max => GATHERED_BYTES.min(max / 4),
+        };
+        Self {
+            gathered_bytes: usize::try_from(gathered_bytes).unwrap_or(usize::MAX),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            urgent: Condvar::new(),
+        }
+    }
+
+    fn is_urgent(&self, state: &BacklogState) -> bool {
+        state.bytes >= self.gathered_bytes || state.waiting > 0 || state.is_closing
+    }
+
     pub(super) fn add(&self, bytes: usize) {
         let mut state = lock(&self.state);
-        let was_urgent = state.is_urgent();
+        let was_urgent = self.is_urgent(&state);
         state.bytes += bytes;
         state.handed_over += 1;
-        if state.is_urgent() && !was_urgent {
+        if self.is_urgent(&state) && !was_urgent {
             self.urgent.notify_all();
         }
     }
@@ -57,7 +71,7 @@ impl Backlog {
         let state = lock(&self.state);
         drop(
             self.urgent
-                .wait_timeout_while(state, GATHER, |state| !state.is_urgent())
+                .wait_timeout_while(state, GATHER, |state| !self.is_urgent(state))
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }

@@ -132,7 +132,7 @@ impl LocalJournal {
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new(read_only));
         let table = Arc::new(table);
-        let backlog = Arc::new(Backlog::default());
+        let backlog = Arc::new(Backlog::new(options.max_log_size));
         let history = Arc::new(History::new(
             Arc::clone(&log),
             index,
