@@ -36,6 +36,9 @@ pub(crate) enum Key {
     Subscribes,
     Dispatches,
     Envelope,
+    Aggregates,
+    ProcessManagers,
+    Projections,
     Keyed,
     Deadlines,
     StateVersion,
@@ -55,6 +58,9 @@ impl Key {
             Self::Subscribes => "subscribes",
             Self::Dispatches => "dispatches",
             Self::Envelope => "envelope",
+            Self::Aggregates => "aggregates",
+            Self::ProcessManagers => "process_managers",
+            Self::Projections => "projections",
             Self::Keyed => "key",
             Self::Deadlines => "deadlines",
             Self::StateVersion => "state_version",
@@ -75,6 +81,9 @@ impl Key {
             Self::Subscribes => "subscribes = [Order]",
             Self::Dispatches => "dispatches = [Inventory]",
             Self::Envelope => "envelope = SagaCommand",
+            Self::Aggregates => "aggregates = [Order]",
+            Self::ProcessManagers => "process_managers = [ReservationSaga]",
+            Self::Projections => "projections = [Sales]",
             Self::Keyed => "key = OrderId",
             Self::Deadlines => "deadlines = [PaymentDue]",
             Self::StateVersion => "state_version = 2",
@@ -87,6 +96,8 @@ impl Key {
     /// What its list is a list of.
     fn listed(self) -> &'static str {
         match self {
+            Self::ProcessManagers => "process managers",
+            Self::Projections => "projections",
             Self::Deadlines => "messages",
             _ => "aggregates",
         }
@@ -122,6 +133,9 @@ pub(crate) struct Arguments {
     pub(crate) subscribes: Option<List>,
     pub(crate) dispatches: Option<List>,
     pub(crate) envelope: Option<Ident>,
+    pub(crate) aggregates: Option<List>,
+    pub(crate) process_managers: Option<List>,
+    pub(crate) projections: Option<List>,
     pub(crate) key: Option<Type>,
     pub(crate) deadlines: Option<List>,
     pub(crate) state_version: Option<Expr>,
@@ -264,6 +278,11 @@ impl Arguments {
             Key::OnFailure => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
+            Key::Aggregates => self.aggregates = Some(parse_list(key, input, diagnostics)?),
+            Key::ProcessManagers => {
+                self.process_managers = Some(parse_list(key, input, diagnostics)?);
+            }
+            Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
             Key::Envelope => {
                 self.envelope = Some(parse_as(
                     key,

@@ -9,6 +9,7 @@ use syn::{GenericParam, Generics, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
 use crate::domain_event::model::{self as domain_event, Serde};
+use crate::event_store::model as event_store;
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
@@ -301,6 +302,46 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
             const EVENT_TYPES: &'static [&'static str] = &[];
 
             fn event_type(&self) -> &'static str {
+                ::std::unreachable!()
+            }
+        }
+    }
+}
+
+pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
+    let event_store::Model {
+        ident,
+        generics,
+        vis,
+        aggregates,
+        process_managers,
+        projections,
+        krate,
+        ..
+    } = model;
+    let mentioned =
+        [aggregates, process_managers, projections].map(|entries| mention(entries.as_slice()));
+    let (parameters, arguments, conditions) = generics.split_for_impl();
+    quote! {
+        #(#mentioned)*
+
+        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
+        impl #parameters #ident #arguments #conditions {
+            #vis fn builder(_: impl ::std::convert::AsRef<::std::path::Path>) -> #krate::AggregateStoreBuilder {
+                ::std::unreachable!()
+            }
+
+            #vis async fn open(
+                _: impl ::std::convert::AsRef<::std::path::Path>,
+            ) -> ::std::result::Result<#krate::AggregateStore, #krate::OpenError> {
+                ::std::unreachable!()
+            }
+
+            #vis fn topology() -> &'static #krate::topology::Topology {
+                ::std::unreachable!()
+            }
+
+            #vis fn schema() -> #krate::schema::Schema {
                 ::std::unreachable!()
             }
         }
