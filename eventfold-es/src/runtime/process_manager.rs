@@ -460,6 +460,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     process_manager: Arc::clone(&self.name),
                     progress: progress.clone(),
                     dispatched: dispatched as u64,
+                    rows: Vec::new(),
                     dead_letters,
                 }),
                 on_durable: Some(Box::new(move |receipt| {

@@ -44,6 +44,7 @@ pub(super) async fn starting_points(
                         process_manager: part.name.into(),
                         progress,
                         dispatched: 0,
+                        rows: Vec::new(),
                         dead_letters: adopted
                             .map(|adopted| adopted.dead_letters.clone())
                             .unwrap_or_default(),
