@@ -121,6 +121,12 @@ impl RecordedEvent {
             event,
         }
     }
+
+    /// The correlation id that was stored with the event.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.event.meta.as_ref()?.get("correlation_id")?.as_str()
+    }
 }
 
 impl std::ops::Deref for RecordedEvent {

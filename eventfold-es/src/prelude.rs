@@ -11,6 +11,9 @@ pub use crate::aggregate::{Aggregate, Decider};
 pub use crate::command::{Command, CommandContext};
 pub use crate::envelope::{CommandEnvelope, Envelope};
 pub use crate::event::{DomainEvent, RecordedEvent};
-pub use crate::process_manager::{ProcessManager, React, Reaction};
+pub use crate::process_manager::{
+    Correlate, Correlation, Deadline, Failure, FailureAction, HandleFailure, MigrateState,
+    OnDeadline, ProcessManager, React, Reaction,
+};
 pub use crate::projection::{EventContext, Project, Projection};
 pub use crate::store::AggregateStore;

@@ -1,11 +1,28 @@
 //! Process managers: events in, commands out, exactly once.
 
+mod backoff;
+mod correlation;
+mod deadline;
+mod effects;
+mod failure;
 mod reaction;
+mod state;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use backoff::{Backoff, Exhausted};
+pub use correlation::{Correlate, Correlation, InstanceKey, Join, JoinKind, Keyed};
+pub use deadline::{
+    Deadline, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules, SourceEvent, StoredDeadline,
+};
+pub use effects::{Effects, TimerChange};
+pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure};
 pub use reaction::Reaction;
+pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 
 use crate::aggregate::Aggregate;
 use crate::envelope::{Dispatch, Envelope};
@@ -66,6 +83,20 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// It is persisted: under another name it starts from the first event again. See [`crate::names`].
     const NAME: &'static str;
 
+    /// The version of its state: what it is raised to when older states no longer decode or mean something else.
+    ///
+    /// It is stored with each state, and [`migrate_state`](ProcessManager::migrate_state) gets those of earlier versions.
+    const STATE_VERSION: u32 = 1;
+
+    /// Where it starts in a store that has not seen it before.
+    const START: StartFrom = StartFrom::Origin;
+
+    /// Whether each key has an instance, and a state, of its own. If not, there is one instance, whose key is empty.
+    const IS_KEYED: bool = false;
+
+    /// The stored names of the messages that it schedules for itself.
+    const DEADLINES: &'static [&'static str] = &[];
+
     /// What it sends: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
     type Envelope: Dispatch;
 
@@ -84,6 +115,78 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
         stream_id: &str,
         event: &RecordedEvent,
     ) -> Result<Vec<Self::Envelope>, ReactError>;
+
+    /// Tells which instances an event of a subscribed stream belongs to; it depends on the event alone.
+    ///
+    /// By default all belong to the one instance.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError`] if the event cannot be understood. Its stream is then held until it can be; others go on.
+    fn correlate(
+        _aggregate_type: &str,
+        _stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Correlation, ReactError> {
+        Ok(Correlation::starts_or_continues(String::new()))
+    }
+
+    /// Reacts to one event of a subscribed stream, as the instance `key`; this is what the store calls.
+    ///
+    /// By default it asks for the commands that [`react`](ProcessManager::react) returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`react`](ProcessManager::react).
+    fn react_in(
+        &mut self,
+        _key: &str,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &RecordedEvent,
+    ) -> Result<Effects<Self::Envelope>, ReactError> {
+        self.react(aggregate_type, stream_id, event)
+            .map(Effects::from)
+    }
+
+    /// Reacts to a deadline that was reached, as the instance `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError`] if it cannot be understood; by default it never is.
+    fn on_deadline(
+        &mut self,
+        _key: &str,
+        deadline: &StoredDeadline,
+    ) -> Result<Effects<Self::Envelope>, ReactError> {
+        Err(ReactError::unexpected_deadline(deadline))
+    }
+
+    /// Decides what is done about a failure. `self` is the state before the reaction that failed.
+    ///
+    /// By default it is [`FailureAction::default_for`].
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+        FailureAction::default_for(failure)
+    }
+
+    /// Turns a state that an earlier [`STATE_VERSION`](ProcessManager::STATE_VERSION) stored into the current one.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError`] if it cannot, which by default it never can.
+    fn migrate_state(state: StoredState<'_>) -> Result<Self, MigrationError> {
+        Err(MigrationError::unknown(state))
+    }
+}
+
+/// Where a process manager starts in a store that has not seen it before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum StartFrom {
+    /// At the first event of the store.
+    #[default]
+    Origin,
+    /// Behind the last event that is durable when the store is opened with it for the first time.
+    Now,
 }
 
 /// The reaction of a process manager to the events of one aggregate, written by the user of `#[process_manager]`.
@@ -147,7 +250,47 @@ pub enum ReactError {
         /// The stored name of the aggregate type.
         aggregate_type: String,
     },
+    /// The key of an instance cannot be stored or does not read back.
+    #[error("the key `{key}` cannot be used: {reason}")]
+    Key {
+        /// The text of the key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A deadline that cannot be stored, or a stored one that cannot be read.
+    #[error("the deadline `{name}` (`{message_type}`) cannot be used: {reason}")]
+    Deadline {
+        /// Its name.
+        name: String,
+        /// The stored name of its message's type.
+        message_type: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A deadline whose message is not in the `deadlines` list.
+    #[error(
+        "the process manager has no handler for the deadline `{name}`, whose message is a `{message_type}`: put that type back into \
+         `deadlines`, under the name it had"
+    )]
+    UnexpectedDeadline {
+        /// Its name.
+        name: String,
+        /// The stored name of its message's type.
+        message_type: String,
+    },
     /// A reason of a hand-written process manager.
     #[error("{0}")]
     Other(String),
+}
+
+impl ReactError {
+    /// There is no handler for `deadline`.
+    #[must_use]
+    pub fn unexpected_deadline(deadline: &StoredDeadline) -> Self {
+        Self::UnexpectedDeadline {
+            name: deadline.name.clone(),
+            message_type: deadline.message_type.clone(),
+        }
+    }
 }

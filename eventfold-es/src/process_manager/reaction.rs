@@ -1,13 +1,21 @@
+use std::any::Any;
 use std::fmt;
 
-use super::{ProcessManager, TargetOf};
+use super::correlation::read_key;
+use super::deadline::check_name;
+use super::effects::Collected;
+use super::{
+    Deadline, DeadlineOf, Effects, Keyed, ProcessManager, ReactError, ScheduledDeadline,
+    StoredDeadline, TargetOf, TimerChange,
+};
 use crate::command::{Command, CommandContext};
 use crate::envelope::Envelope;
 use crate::event::RecordedEvent;
 
-/// What a process manager can do while it reacts to one event: look at where the event comes from, and send commands.
+/// What a process manager can do while it reacts to one event or deadline: look at where it comes from, send commands, set
+/// deadlines, and complete its instance.
 ///
-/// Everything sent during one reaction is decided and stored together with the progress past the event: all of it or none.
+/// Everything that one reaction asks for is decided and stored together with the progress past the event: all of it or none.
 ///
 /// # Examples
 ///
@@ -51,7 +59,9 @@ pub struct Reaction<'a, PM: ProcessManager> {
     aggregate_type: &'a str,
     stream_id: &'a str,
     event: &'a RecordedEvent,
-    envelopes: Vec<PM::Envelope>,
+    /// The key of its instance, as its own type.
+    key: Option<Box<dyn Any + Send + Sync>>,
+    collected: Collected<PM::Envelope>,
 }
 
 impl<'a, PM: ProcessManager> Reaction<'a, PM> {
@@ -62,8 +72,38 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
             aggregate_type,
             stream_id,
             event,
-            envelopes: Vec::new(),
+            key: None,
+            collected: Collected::default(),
         }
+    }
+
+    /// A reaction to `deadline`, whose [form as an event](StoredDeadline::as_event) is `event`.
+    #[must_use]
+    pub fn to_deadline(deadline: &'a StoredDeadline, event: &'a RecordedEvent) -> Self {
+        let source = &deadline.source;
+        Self::new(&source.aggregate_type, &source.stream_id, event)
+    }
+
+    /// The reaction of the instance `key`.
+    #[must_use]
+    pub fn with_key(mut self, key: <PM as Keyed>::Key) -> Self
+    where
+        PM: Keyed,
+    {
+        self.key = Some(Box::new(key));
+        self
+    }
+
+    /// The reaction of the instance whose key is stored as `text`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError::Key`] if the key does not read back.
+    pub fn with_stored_key(self, text: &str) -> Result<Self, ReactError>
+    where
+        PM: Keyed,
+    {
+        Ok(self.with_key(read_key::<PM::Key>(text)?))
     }
 
     /// Sends `command` to the instance `instance_id` of its aggregate, in the correlation of the event.
@@ -93,8 +133,74 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         C::Aggregate: TargetOf<PM>,
     {
         let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
-        self.envelopes
+        self.collected
+            .effects
+            .envelopes
             .push(<C::Aggregate as TargetOf<PM>>::envelope(envelope));
+    }
+
+    /// Arms the deadline `name`: once it is reached, [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) is called with
+    /// `message`, exactly once, unless it is cancelled or the instance completes before.
+    ///
+    /// A name belongs to the instance, and has 1 to 512 bytes and no control characters. A deadline of the same name is
+    /// replaced. It compiles only if the message is in the `deadlines` list.
+    ///
+    /// A name or a message that cannot be stored fails the reaction.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// cx.schedule("payment", Deadline::after(Duration::from_secs(3600)), PaymentDue);
+    /// ```
+    pub fn schedule<M: DeadlineOf<PM>>(
+        &mut self,
+        name: impl Into<String>,
+        when: Deadline,
+        message: M,
+    ) {
+        let message_type = <M as DeadlineOf<PM>>::MESSAGE_TYPE;
+        let scheduled = ScheduledDeadline::new(name.into(), when, message_type, &message);
+        self.collected.timer(scheduled.map(TimerChange::Schedule));
+    }
+
+    /// Disarms the deadline `name` of this instance; does nothing if there is none.
+    pub fn cancel(&mut self, name: impl Into<String>) {
+        let name = name.into();
+        // No deadline has a name that cannot be stored.
+        if check_name(&name).is_ok() {
+            self.collected.timer(Ok(TimerChange::Cancel(name)));
+        }
+    }
+
+    /// Completes this instance, once what the reaction sends is stored: its state and its deadlines are gone then.
+    ///
+    /// Later events that only [continue](super::Correlation::continues) it are ignored; one that may start it starts a new one.
+    pub fn complete(&mut self)
+    where
+        PM: Keyed,
+    {
+        self.collected.effects.is_complete = true;
+    }
+
+    /// The key of this instance.
+    ///
+    /// # Panics
+    ///
+    /// In a reaction that a test has built by hand without [`with_key`](Self::with_key).
+    #[must_use]
+    #[track_caller]
+    pub fn key(&self) -> &<PM as Keyed>::Key
+    where
+        PM: Keyed,
+    {
+        let key = self.key.as_ref().and_then(|key| key.downcast_ref());
+        match key {
+            Some(key) => key,
+            None => panic!(
+                "this reaction of `{}` has no key: build it with `Reaction::new(..).with_key(..)`",
+                PM::NAME
+            ),
+        }
     }
 
     /// The stored name of the aggregate type that the event belongs to.
@@ -124,24 +230,34 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     /// The correlation id that was stored with the event.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&'a str> {
-        self.event
-            .event
-            .meta
-            .as_ref()?
-            .get("correlation_id")?
-            .as_str()
+        self.event.correlation_id()
     }
 
     /// What was sent so far, in order.
     #[must_use]
     pub fn envelopes(&self) -> &[PM::Envelope] {
-        &self.envelopes
+        &self.collected.effects.envelopes
+    }
+
+    /// What was done with deadlines so far, in order.
+    #[must_use]
+    pub fn timers(&self) -> &[TimerChange] {
+        &self.collected.effects.timers
     }
 
     /// What was sent, in order.
     #[must_use]
     pub fn into_envelopes(self) -> Vec<PM::Envelope> {
-        self.envelopes
+        self.collected.effects.envelopes
+    }
+
+    /// Everything that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError::Deadline`] if a deadline cannot be stored; the first of them, if there are several.
+    pub fn into_effects(self) -> Result<Effects<PM::Envelope>, ReactError> {
+        self.collected.finish()
     }
 }
 
@@ -152,7 +268,9 @@ impl<PM: ProcessManager> fmt::Debug for Reaction<'_, PM> {
             .field("aggregate_type", &self.aggregate_type)
             .field("stream_id", &self.stream_id)
             .field("event", &self.event)
-            .field("sent", &self.envelopes.len())
+            .field("sent", &self.envelopes().len())
+            .field("timers", &self.timers())
+            .field("is_complete", &self.collected.effects.is_complete)
             .finish()
     }
 }

@@ -33,7 +33,7 @@ pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::initial_progress;
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
-pub(crate) use types::{AggregateTypes, check_context, check_id};
+pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 
 use crate::journal::Journal;
 

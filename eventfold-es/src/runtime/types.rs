@@ -49,7 +49,8 @@ pub(crate) fn check_context(context: &CommandContext) -> Result<(), StoreError> 
     })
 }
 
-fn check_text(text: &str) -> Result<(), &'static str> {
+/// What is wrong with a text that is stored as an id or a key.
+pub(crate) fn check_text(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         Err("it is empty")
     } else if text.len() > MAX_BYTES {

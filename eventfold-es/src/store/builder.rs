@@ -20,7 +20,7 @@ use crate::error::{OpenError, StoreError};
 use crate::journal::local::{JournalOptions, Layout, LocalJournal};
 use crate::journal::{Durability, Journal, Progress};
 use crate::names;
-use crate::process_manager::ProcessManager;
+use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::Projection;
 use crate::runtime::{
     AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
@@ -40,6 +40,8 @@ struct ProcessManagerPart {
     type_id: TypeId,
     type_name: &'static str,
     subscriptions: &'static [&'static str],
+    /// What it is declared with that the runtime does not do.
+    unsupported: Option<&'static str>,
     initial: fn() -> Result<Progress, serde_json::Error>,
     start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
 }
@@ -163,6 +165,7 @@ impl AggregateStoreBuilder {
             type_id: TypeId::of::<PM>(),
             type_name: type_name::<PM>(),
             subscriptions: PM::default().subscriptions(),
+            unsupported: unsupported::<PM>(),
             initial: initial_progress::<PM>,
             start: |context, progress| {
                 let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
@@ -421,9 +424,34 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
+        let unsupported = self
+            .process_managers
+            .iter()
+            .find_map(|part| part.unsupported.map(|what| (part.name, what)));
+        if let Some((name, what)) = unsupported {
+            return Err(OpenError::Unsupported {
+                name: name.to_owned(),
+                what,
+            });
+        }
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)
+    }
+}
+
+/// What the process manager is declared with that the runtime does not do.
+fn unsupported<PM: ProcessManager>() -> Option<&'static str> {
+    if PM::IS_KEYED {
+        Some("`key`")
+    } else if !PM::DEADLINES.is_empty() {
+        Some("`deadlines`")
+    } else if PM::STATE_VERSION != 1 {
+        Some("`state_version`")
+    } else if PM::START == StartFrom::Now {
+        Some("`start = \"now\"`")
+    } else {
+        None
     }
 }
 

@@ -1,0 +1,342 @@
+//! Deadlines: messages that a process manager sends to itself, for later.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use eventfold::Event;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{ProcessManager, ReactError, Reaction};
+use crate::event::RecordedEvent;
+use crate::finite;
+use crate::runtime::check_text;
+
+/// The latest time that is stored: the end of the year 9999.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
+
+/// When a deadline is reached.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use eventfold_es::Deadline;
+///
+/// let now = SystemTime::now();
+/// assert_eq!(Deadline::after(Duration::from_secs(60)).due(now), now + Duration::from_secs(60));
+/// assert_eq!(Deadline::at(now).due(now + Duration::from_secs(1)), now);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "it is passed to `Reaction::schedule`"]
+pub struct Deadline(When);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    At(SystemTime),
+    After(Duration),
+}
+
+impl Deadline {
+    /// At `time`; if that is past, as soon as the reaction is stored.
+    pub const fn at(time: SystemTime) -> Self {
+        Self(When::At(time))
+    }
+
+    /// When `duration` has passed since the reaction.
+    ///
+    /// It counts from when the process manager reacts, not from when the event happened, which may be long ago. To count from
+    /// the event, use [`at`](Self::at) with a time that the event carries.
+    pub const fn after(duration: Duration) -> Self {
+        Self(When::After(duration))
+    }
+
+    /// The time it means in a reaction at `now`; never later than the end of the year 9999.
+    #[must_use]
+    pub fn due(self, now: SystemTime) -> SystemTime {
+        let latest = UNIX_EPOCH + LATEST;
+        let due = match self.0 {
+            When::At(time) => Some(time),
+            When::After(duration) => now.checked_add(duration),
+        };
+        due.map_or(latest, |due| due.min(latest))
+    }
+}
+
+/// Where an event happened: what caused a reaction, armed a deadline, or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceEvent {
+    /// The stored name of the aggregate type that the event belongs to.
+    pub aggregate_type: String,
+    /// The instance whose event this is.
+    pub stream_id: String,
+    /// The place in the total order over all streams, from 1.
+    pub position: u64,
+    /// The place in its stream, from 1.
+    pub version: u64,
+    /// The stored type name of the event.
+    pub event_type: String,
+    /// The id of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<String>,
+    /// The correlation id that was stored with the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+}
+
+impl SourceEvent {
+    /// Where `event` of the stream `stream_id` happened.
+    #[must_use]
+    pub fn of(aggregate_type: &str, stream_id: &str, event: &RecordedEvent) -> Self {
+        Self {
+            aggregate_type: aggregate_type.to_owned(),
+            stream_id: stream_id.to_owned(),
+            position: event.position,
+            version: event.version,
+            event_type: event.event_type.clone(),
+            event_id: event.id.clone(),
+            correlation_id: event.correlation_id().map(str::to_owned),
+        }
+    }
+}
+
+/// A deadline as a reaction asked for it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ScheduledDeadline {
+    /// The name, one per instance: a later deadline of the same name replaces this one.
+    pub name: String,
+    /// When it is reached.
+    pub when: Deadline,
+    /// The stored name of the message's type.
+    pub message_type: &'static str,
+    /// The message as JSON.
+    pub message: Box<RawValue>,
+}
+
+impl ScheduledDeadline {
+    /// Encodes `message`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError::Deadline`] if the name has no byte, more than 512 or control characters, or the message does not serialize
+    /// or does not read back.
+    pub(super) fn new<M: Serialize + DeserializeOwned>(
+        name: String,
+        when: Deadline,
+        message_type: &'static str,
+        message: &M,
+    ) -> Result<Self, ReactError> {
+        let refused = |reason: String| ReactError::Deadline {
+            name: name.chars().take(64).collect(),
+            message_type: message_type.to_owned(),
+            reason,
+        };
+        check_name(&name)
+            .map_err(|reason| refused(format!("its name cannot be used: {reason}")))?;
+        let message = finite::to_raw_value(message)
+            .map_err(|error| refused(format!("the message does not serialize: {error}")))?;
+        serde_json::from_str::<M>(message.get())
+            .map_err(|error| refused(format!("the message does not read back: {error}")))?;
+        Ok(Self {
+            name,
+            when,
+            message_type,
+            message,
+        })
+    }
+
+    /// What is stored of it, by a reaction to `source` at `now`.
+    #[must_use]
+    pub fn store(self, now: SystemTime, source: SourceEvent) -> StoredDeadline {
+        let since_1970 = self.when.due(now).duration_since(UNIX_EPOCH);
+        let millis = since_1970
+            .unwrap_or_default()
+            .as_nanos()
+            .div_ceil(1_000_000);
+        StoredDeadline {
+            name: self.name,
+            due_ms: u64::try_from(millis).unwrap_or(u64::MAX),
+            message_type: self.message_type.to_owned(),
+            message: self.message,
+            source,
+        }
+    }
+}
+
+/// What is wrong with the name of a deadline.
+pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
+    check_text(name)
+}
+
+/// A deadline as it is stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StoredDeadline {
+    /// The name, one per instance.
+    pub name: String,
+    /// When it is due, in milliseconds since 1970; never earlier than what was asked for.
+    pub due_ms: u64,
+    /// The stored name of the message's type.
+    pub message_type: String,
+    /// The message as JSON.
+    pub message: Box<RawValue>,
+    /// The event whose reaction armed it; for one that was armed when another was reached, the event behind that.
+    pub source: SourceEvent,
+}
+
+impl StoredDeadline {
+    /// When it is due.
+    #[must_use]
+    pub fn due(&self) -> SystemTime {
+        let since_1970 = Duration::from_millis(self.due_ms).min(LATEST);
+        UNIX_EPOCH + since_1970
+    }
+
+    /// The message.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError::Deadline`] if it does not decode.
+    pub fn message<M: DeserializeOwned>(&self) -> Result<M, ReactError> {
+        serde_json::from_str(self.message.get()).map_err(|error| ReactError::Deadline {
+            name: self.name.clone(),
+            message_type: self.message_type.clone(),
+            reason: format!(
+                "the message does not decode: {error}. Give new fields `#[serde(default)]`"
+            ),
+        })
+    }
+
+    /// What [`Reaction::event`] shows while the deadline is handled: the deadline in the form of an event, in the place of the
+    /// event whose reaction armed it.
+    #[must_use]
+    pub fn as_event(&self) -> RecordedEvent {
+        let meta = self
+            .source
+            .correlation_id
+            .as_ref()
+            .map(|id| serde_json::json!({ "correlation_id": id }));
+        let event = Event {
+            event_type: self.message_type.clone(),
+            data: serde_json::from_str(self.message.get()).unwrap_or_default(),
+            ts: self.due_ms / 1000,
+            id: None,
+            actor: None,
+            meta,
+        };
+        RecordedEvent::new(self.source.position, self.source.version, event)
+    }
+}
+
+/// The reaction of a process manager to a deadline, written by the user of `#[process_manager(.., deadlines = [PaymentDue])]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has the deadline `{M}` but does not handle it",
+    label = "`impl OnDeadline<{M}> for {Self}` is missing",
+    note = "write `impl OnDeadline<{M}> for {Self} {{ fn on_deadline(&mut self, message: {M}, cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{M}` from `deadlines`"
+)]
+pub trait OnDeadline<M>: ProcessManager + Schedules<M> {
+    /// Reacts to a deadline that was reached and not cancelled before.
+    ///
+    /// `cx` is where the event happened whose reaction armed it, and [`Reaction::event`] is the deadline itself.
+    fn on_deadline(&mut self, message: M, cx: &mut Reaction<'_, Self>);
+}
+
+/// Marks the messages in the `deadlines` list of a process manager; generated.
+#[diagnostic::on_unimplemented(
+    message = "`{M}` is no deadline of `{Self}`",
+    label = "handles `{M}`, which is not in `deadlines`",
+    note = "add `{M}` to `deadlines = [..]` of `{Self}`, or remove this impl"
+)]
+pub trait Schedules<M> {
+    /// The stored name of the message's type.
+    const MESSAGE_TYPE: &'static str;
+}
+
+/// A message that the process manager `PM` may schedule for itself: it is in its `deadlines` list.
+#[diagnostic::on_unimplemented(
+    message = "`{PM}` has no deadline `{Self}`",
+    label = "`{Self}` is not in `deadlines`",
+    note = "add `{Self}` to `deadlines = [..]` of `{PM}`, and write `impl OnDeadline<{Self}> for {PM}`"
+)]
+pub trait DeadlineOf<PM: ProcessManager>: Serialize + DeserializeOwned {
+    /// The stored name of the message's type.
+    const MESSAGE_TYPE: &'static str;
+}
+
+#[diagnostic::do_not_recommend]
+impl<PM: ProcessManager + Schedules<M>, M: Serialize + DeserializeOwned> DeadlineOf<PM> for M {
+    const MESSAGE_TYPE: &'static str = <PM as Schedules<M>>::MESSAGE_TYPE;
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    fn source() -> SourceEvent {
+        let event = Event {
+            event_type: "Placed".to_owned(),
+            data: serde_json::Value::Null,
+            ts: 5,
+            id: Some("e-1".to_owned()),
+            actor: None,
+            meta: Some(serde_json::json!({ "correlation_id": "c-1" })),
+        };
+        SourceEvent::of("order", "ord-1", &RecordedEvent::new(7, 3, event))
+    }
+
+    fn at(duration: Duration) -> SystemTime {
+        UNIX_EPOCH + duration
+    }
+
+    #[test]
+    fn a_deadline_is_stored_with_where_it_comes_from_and_never_fires_early() {
+        let now = at(Duration::from_nanos(1_000_000_001));
+        let scheduled =
+            ScheduledDeadline::new("pay".to_owned(), Deadline::after(Duration::ZERO), "due", &7);
+        let stored = scheduled.unwrap().store(now, source());
+        assert_eq!(stored.due_ms, 1001);
+        assert!(stored.due() >= now);
+        let text = serde_json::to_string(&stored).unwrap();
+        let read: StoredDeadline = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.name.as_str(), read.due_ms), ("pay", 1001));
+        assert_eq!(read.source, source());
+        assert_eq!(read.message::<u32>().unwrap(), 7);
+        let error = read.message::<String>().unwrap_err().to_string();
+        assert!(
+            error.contains("`pay`") && error.contains("does not decode"),
+            "{error}"
+        );
+
+        let event = read.as_event();
+        assert_eq!((event.position, event.version, event.ts), (7, 3, 1));
+        assert_eq!(event.event_type, "due");
+        assert_eq!(event.data, serde_json::json!(7));
+        assert_eq!(event.correlation_id(), Some("c-1"));
+    }
+
+    #[test]
+    fn times_that_cannot_be_stored_are_moved_to_where_they_can() {
+        let store = |when: Deadline| {
+            let scheduled = ScheduledDeadline::new("a".to_owned(), when, "due", &()).unwrap();
+            scheduled.store(SystemTime::now(), source())
+        };
+        let never = store(Deadline::after(Duration::MAX));
+        assert_eq!(never.due(), at(LATEST));
+        let before_1970 = UNIX_EPOCH - Duration::from_secs(10);
+        assert_eq!(store(Deadline::at(before_1970)).due_ms, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_refused() {
+        let refused = |name: &str, message: f64| {
+            let when = Deadline::at(UNIX_EPOCH);
+            let refused = ScheduledDeadline::new(name.to_owned(), when, "due", &message);
+            refused.unwrap_err().to_string()
+        };
+        assert!(refused("", 1.0).contains("its name cannot be used: it is empty"));
+        assert!(refused("a\0", 1.0).contains("control characters"));
+        assert!(refused("pay", f64::NAN).contains("the message does not serialize"));
+    }
+}

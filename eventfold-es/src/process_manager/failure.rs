@@ -1,0 +1,343 @@
+//! What went wrong, and what a process manager wants done about it.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Backoff, ProcessManager, SourceEvent, TargetOf};
+use crate::command::{Command, CommandContext};
+use crate::envelope::{CommandEnvelope, Envelope};
+
+/// One failure of a process manager: a command that was not executed, or an event or deadline that it could not react to.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Failure<'a> {
+    /// What went wrong.
+    pub cause: FailureCause,
+    /// How many attempts have failed, this one among them.
+    pub attempt: u32,
+    /// The instance; empty for a process manager without `key`.
+    pub key: &'a str,
+    /// The event that was reacted to.
+    pub source: &'a SourceEvent,
+    /// The command that was not executed; `None` if the reaction itself failed.
+    pub envelope: Option<&'a CommandEnvelope>,
+    /// Whether that command was sent to make good an earlier failure.
+    pub is_compensation: bool,
+}
+
+impl<'a> Failure<'a> {
+    /// The first failure of a reaction of the instance `key` to `source`.
+    #[must_use]
+    pub fn new(cause: FailureCause, key: &'a str, source: &'a SourceEvent) -> Self {
+        Self {
+            cause,
+            attempt: 1,
+            key,
+            source,
+            envelope: None,
+            is_compensation: false,
+        }
+    }
+
+    /// The failure of `envelope`, which is the attempt number `attempt` to execute it.
+    #[must_use]
+    pub fn of_command(mut self, envelope: &'a CommandEnvelope, attempt: u32) -> Self {
+        self.envelope = Some(envelope);
+        self.attempt = attempt;
+        self
+    }
+
+    /// The failed command was itself sent to make good an earlier failure.
+    #[must_use]
+    pub fn of_compensation(mut self) -> Self {
+        self.is_compensation = true;
+        self
+    }
+
+    /// The error of the aggregate that rejected the command, if that is what happened and `E` is its error type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use eventfold_es::{Failure, FailureAction, ProcessManager};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum InventoryError {
+    ///     #[error("only {left} left")]
+    ///     OutOfStock { left: u32 },
+    /// }
+    ///
+    /// fn on_failure<PM: ProcessManager>(failure: &Failure<'_>) -> FailureAction<PM> {
+    ///     match failure.rejection::<InventoryError>() {
+    ///         Some(InventoryError::OutOfStock { left: 0 }) => FailureAction::Skip,
+    ///         _ => FailureAction::default_for(failure),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn rejection<E: Error + 'static>(&self) -> Option<&E> {
+        match &self.cause {
+            FailureCause::Rejected { error } => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// What went wrong.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum FailureCause {
+    /// The aggregate rejected the command, or there is no way to it.
+    Rejected {
+        /// The aggregate's own error, or what kept the command from it.
+        error: Arc<dyn Error + Send + Sync>,
+    },
+    /// The event, the deadline or the state does not decode.
+    Undecodable {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something could not be read or written.
+    Storage {
+        /// What the store says.
+        reason: String,
+    },
+    /// Code of the user panicked.
+    Panicked {
+        /// The message of the panic.
+        message: String,
+    },
+}
+
+impl FailureCause {
+    /// The word for it in the dead-letter log: `rejected`, `undecodable`, `storage` or `panicked`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rejected { .. } => "rejected",
+            Self::Undecodable { .. } => "undecodable",
+            Self::Storage { .. } => "storage",
+            Self::Panicked { .. } => "panicked",
+        }
+    }
+}
+
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected { error } => error.fmt(f),
+            Self::Undecodable { reason } | Self::Storage { reason } => f.write_str(reason),
+            Self::Panicked { message } => write!(f, "it panicked: {message}"),
+        }
+    }
+}
+
+/// What is done about a failure.
+#[non_exhaustive]
+pub enum FailureAction<PM: ProcessManager> {
+    /// The command, or the reaction, is tried again later. A command that waits holds up nothing else; a reaction holds up the
+    /// later events of its instance.
+    Retry(Backoff),
+    /// The command becomes a dead letter. A reaction that failed parks its instance, since there is no command to keep.
+    DeadLetter,
+    /// The command, or the event, is passed over; it is counted, and that is all.
+    Skip,
+    /// These commands are sent in the place of the one that failed.
+    Compensate(Vec<<PM as ProcessManager>::Envelope>),
+    /// The instance is parked: it holds what comes, in order, until it is released.
+    Park,
+    /// The process manager stops at this event, and so do all its instances.
+    Stop,
+}
+
+impl<PM: ProcessManager> FailureAction<PM> {
+    /// What is done without a policy: a command that was rejected becomes a dead letter; what could not be read or written is
+    /// tried again for ever, at first after 50 ms and at most every 5 s; what does not decode or panics parks its instance, and
+    /// so does a compensation that fails for any other reason than storage.
+    #[must_use]
+    pub fn default_for(failure: &Failure<'_>) -> Self {
+        match failure.cause {
+            FailureCause::Storage { .. } => {
+                let first = Duration::from_millis(50);
+                Self::Retry(Backoff::exponential(first).max(first * 100).forever())
+            }
+            FailureCause::Rejected { .. } if !failure.is_compensation => Self::DeadLetter,
+            _ => Self::Park,
+        }
+    }
+
+    /// Sends `command` to the instance `instance_id` of its aggregate, in the place of what failed.
+    ///
+    /// It compiles only if the command's aggregate is in the `dispatches` list.
+    #[must_use]
+    pub fn compensate<C>(instance_id: impl Into<String>, command: C) -> Self
+    where
+        C: Command,
+        C::Aggregate: TargetOf<PM>,
+    {
+        Self::Compensate(Vec::new()).and_send(instance_id, command)
+    }
+
+    /// Sends another command, after those of [`compensate`](Self::compensate); nothing changes in another action.
+    #[must_use]
+    pub fn and_send<C>(mut self, instance_id: impl Into<String>, command: C) -> Self
+    where
+        C: Command,
+        C::Aggregate: TargetOf<PM>,
+    {
+        if let Self::Compensate(envelopes) = &mut self {
+            let context = CommandContext::default();
+            let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
+            envelopes.push(<C::Aggregate as TargetOf<PM>>::envelope(envelope));
+        }
+        self
+    }
+}
+
+impl<PM: ProcessManager> fmt::Debug for FailureAction<PM> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retry(backoff) => f.debug_tuple("Retry").field(backoff).finish(),
+            Self::DeadLetter => f.write_str("DeadLetter"),
+            Self::Skip => f.write_str("Skip"),
+            Self::Compensate(envelopes) => write!(f, "Compensate({} commands)", envelopes.len()),
+            Self::Park => f.write_str("Park"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// What a process manager wants done about a failure, written by the user of `#[process_manager(.., on_failure)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is declared with `on_failure`, but does not say what is done about a failure",
+    label = "`impl HandleFailure for {Self}` is missing",
+    note = "write `impl HandleFailure for {Self} {{ fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {{ .. }} }}`, or remove `on_failure`"
+)]
+pub trait HandleFailure: ProcessManager + FailurePolicy {
+    /// Decides on one failure. `self` is the state before the reaction that failed.
+    ///
+    /// [`FailureAction::default_for`] is the answer to what it has no answer of its own for.
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self>;
+}
+
+/// Marks a process manager that is declared with `on_failure`; generated.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not declared with `on_failure`, so this would never be asked",
+    label = "never asked",
+    note = "add `on_failure` to `#[process_manager(..)]` of `{Self}`, or remove this impl"
+)]
+pub trait FailurePolicy {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::RecordedEvent;
+    use crate::process_manager::ReactError;
+
+    #[derive(Default, serde::Serialize, serde::Deserialize)]
+    struct Plain;
+
+    impl ProcessManager for Plain {
+        const NAME: &'static str = "plain";
+        type Envelope = CommandEnvelope;
+
+        fn subscriptions(&self) -> &'static [&'static str] {
+            &[]
+        }
+
+        fn react(
+            &mut self,
+            _: &str,
+            _: &str,
+            _: &RecordedEvent,
+        ) -> Result<Vec<CommandEnvelope>, ReactError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn source() -> SourceEvent {
+        SourceEvent {
+            aggregate_type: "order".to_owned(),
+            stream_id: "o".to_owned(),
+            position: 1,
+            version: 1,
+            event_type: "Placed".to_owned(),
+            event_id: None,
+            correlation_id: None,
+        }
+    }
+
+    #[derive(Debug, PartialEq, thiserror::Error)]
+    #[error("sold out")]
+    struct SoldOut;
+
+    fn causes() -> [FailureCause; 4] {
+        [
+            FailureCause::Rejected {
+                error: Arc::new(SoldOut),
+            },
+            FailureCause::Undecodable {
+                reason: "no event".to_owned(),
+            },
+            FailureCause::Storage {
+                reason: "disk full".to_owned(),
+            },
+            FailureCause::Panicked {
+                message: "boom".to_owned(),
+            },
+        ]
+    }
+
+    #[test]
+    fn a_process_manager_without_policy_does_the_default() {
+        let source = source();
+        let decided = causes().map(|cause| {
+            let failure = Failure::new(cause, "", &source);
+            format!("{:?}", Plain.on_failure(&failure))
+        });
+        assert_eq!(decided[0], "DeadLetter");
+        assert_eq!(decided[1], "Park");
+        assert!(decided[2].starts_with("Retry"), "{decided:?}");
+        assert_eq!(decided[3], "Park");
+        let failure = Failure::new(causes()[2].clone(), "", &source);
+        let FailureAction::Retry(backoff) = Plain.on_failure(&failure) else {
+            panic!("a storage error is retried");
+        };
+        let last = backoff.delay(u32::MAX, "id");
+        assert!(last.is_some_and(|delay| delay <= Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_failed_compensation_is_parked_not_lost() {
+        let source = source();
+        let [rejected, _, storage, _] = causes();
+        let failure = Failure::new(rejected, "", &source).of_compensation();
+        assert!(matches!(Plain.on_failure(&failure), FailureAction::Park));
+        let failure = Failure::new(storage, "", &source).of_compensation();
+        assert!(matches!(
+            Plain.on_failure(&failure),
+            FailureAction::Retry(_)
+        ));
+    }
+
+    #[test]
+    fn a_rejection_is_the_error_of_the_aggregate() {
+        let source = source();
+        let failures = causes().map(|cause| Failure::new(cause, "k", &source));
+        assert_eq!(failures[0].rejection::<SoldOut>(), Some(&SoldOut));
+        assert!(failures[0].rejection::<fmt::Error>().is_none());
+        assert!(failures[1].rejection::<SoldOut>().is_none());
+        let texts = failures.map(|failure| format!("{}: {}", failure.cause.kind(), failure.cause));
+        assert_eq!(
+            texts,
+            [
+                "rejected: sold out",
+                "undecodable: no event",
+                "storage: disk full",
+                "panicked: it panicked: boom"
+            ]
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! The stored states of process managers, and how older ones become current.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+use super::ProcessManager;
+
+/// The state of a process manager, or of one of its instances, as it was stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StoredState<'a> {
+    version: u32,
+    json: &'a str,
+}
+
+impl<'a> StoredState<'a> {
+    /// A state that the version `version` of its process manager stored as `json`.
+    #[must_use]
+    pub fn new(version: u32, json: &'a str) -> Self {
+        Self { version, json }
+    }
+
+    /// The `state_version` that stored it.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The state as JSON.
+    #[must_use]
+    pub fn json(&self) -> &'a str {
+        self.json
+    }
+
+    /// The state as what it was then.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError::Malformed`] if it is none of those.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, MigrationError> {
+        serde_json::from_str(self.json).map_err(|error| MigrationError::Malformed {
+            version: self.version,
+            reason: error.to_string(),
+        })
+    }
+
+    /// The state as it is now: decoded if the program's version stored it, else migrated.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError`] if it does not decode, comes from a newer program, or is older and is not migrated.
+    pub fn into_current<PM: ProcessManager>(self) -> Result<PM, MigrationError> {
+        match self.version.cmp(&PM::STATE_VERSION) {
+            Ordering::Equal => self.decode(),
+            Ordering::Less => PM::migrate_state(self),
+            Ordering::Greater => Err(MigrationError::Newer {
+                version: self.version,
+                current: PM::STATE_VERSION,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for StoredState<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredState")
+            .field("version", &self.version)
+            .field("json", &format_args!("{}", self.json))
+            .finish()
+    }
+}
+
+/// How the states that earlier versions stored become current, written by the user of
+/// `#[process_manager(.., state_version = 2)]`.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::{MigrationError, StoredState};
+/// # trait MigrateState: Sized {
+/// #     fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError>;
+/// # }
+///
+/// #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+/// struct Shipping { addresses: Vec<String> }
+///
+/// impl MigrateState for Shipping {
+///     fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError> {
+///         #[derive(Deserialize)]
+///         struct V1 { address: String }
+///
+///         match state.version() {
+///             1 => Ok(Self { addresses: vec![state.decode::<V1>()?.address] }),
+///             _ => Err(MigrationError::unknown(state)),
+///         }
+///     }
+/// }
+///
+/// let stored = StoredState::new(1, r#"{"address":"5 Main St"}"#);
+/// assert_eq!(Shipping::migrate(stored)?, Shipping { addresses: vec!["5 Main St".to_owned()] });
+/// # Ok::<(), MigrationError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has a `state_version` above 1, but does not say how older states become current",
+    label = "`impl MigrateState for {Self}` is missing",
+    note = "write `impl MigrateState for {Self} {{ fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError> {{ .. }} }}`"
+)]
+pub trait MigrateState: ProcessManager + StateVersioned {
+    /// Turns a state of an earlier version into the current one.
+    ///
+    /// # Errors
+    ///
+    /// [`MigrationError`] if it cannot; the state is then left as it is, and what to do is said where it was needed.
+    fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError>;
+}
+
+/// Marks a process manager whose `state_version` is above 1; generated.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no older states to migrate: its `state_version` is 1",
+    label = "not needed",
+    note = "add `state_version = 2` to `#[process_manager(..)]` of `{Self}`, or remove this impl"
+)]
+pub trait StateVersioned {}
+
+/// A stored state that does not become current.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrationError {
+    /// The state is older, and there is no migration from its version.
+    #[error(
+        "the state was stored by version {version}, and there is no migration from it: declare `state_version` and handle that \
+         version in `MigrateState`"
+    )]
+    Unknown {
+        /// The version that stored it.
+        version: u32,
+    },
+    /// The state was stored by a newer program.
+    #[error(
+        "the state was stored by version {version}, and this program knows versions up to {current}: run the newer program"
+    )]
+    Newer {
+        /// The version that stored it.
+        version: u32,
+        /// The version of this program.
+        current: u32,
+    },
+    /// The state does not decode.
+    #[error(
+        "the state of version {version} does not decode: {reason}. Give new fields `#[serde(default)]`, or raise `state_version` \
+         and migrate"
+    )]
+    Malformed {
+        /// The version that stored it.
+        version: u32,
+        /// What serde says.
+        reason: String,
+    },
+    /// A reason of a migration.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl MigrationError {
+    /// There is no migration from the version of `state`.
+    #[must_use]
+    pub fn unknown(state: StoredState<'_>) -> Self {
+        Self::Unknown {
+            version: state.version,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::envelope::CommandEnvelope;
+    use crate::event::RecordedEvent;
+    use crate::process_manager::ReactError;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Third {
+        names: Vec<String>,
+    }
+
+    impl ProcessManager for Third {
+        const NAME: &'static str = "third";
+        const STATE_VERSION: u32 = 3;
+        type Envelope = CommandEnvelope;
+
+        fn subscriptions(&self) -> &'static [&'static str] {
+            &[]
+        }
+
+        fn react(
+            &mut self,
+            _: &str,
+            _: &str,
+            _: &RecordedEvent,
+        ) -> Result<Vec<CommandEnvelope>, ReactError> {
+            Ok(Vec::new())
+        }
+
+        fn migrate_state(state: StoredState<'_>) -> Result<Self, MigrationError> {
+            match state.version() {
+                2 => Ok(Self {
+                    names: vec![state.decode()?],
+                }),
+                _ => Err(MigrationError::unknown(state)),
+            }
+        }
+    }
+
+    fn current(version: u32, json: &str) -> Result<Third, String> {
+        let state = StoredState::new(version, json);
+        state.into_current().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_state_is_decoded_or_migrated_or_refused() {
+        let ann = Third {
+            names: vec!["Ann".to_owned()],
+        };
+        assert_eq!(current(3, r#"{"names":["Ann"]}"#), Ok(ann));
+        let ann = current(2, r#""Ann""#);
+        assert_eq!(ann.map(|state| state.names), Ok(vec!["Ann".to_owned()]));
+        let refused = [
+            (1, "null", "no migration from it"),
+            (2, "7", "the state of version 2 does not decode"),
+            (3, "{}", "missing field `names`"),
+            (4, r#"{"names":[]}"#, "knows versions up to 3"),
+        ];
+        for (version, json, says) in refused {
+            let error = current(version, json).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
