@@ -191,8 +191,10 @@ pub use process_manager::{
 pub use projection::{EventContext, Project, ProjectError, Projection};
 pub use runtime::Reactions;
 pub use store::{
-    AggregateHandle, AggregateStore, AggregateStoreBuilder, Executed, InjectOptions, ParkedAt,
-    ProcessManagerReport, ProcessManagerStatus, RepairReport, RunMode, VerifyReport,
+    AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
+    FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
+    ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
+    ProcessManagerStatus, Redriven, RepairReport, RunMode, VerifyReport,
 };
 
 /// The programs in the README run as tests.

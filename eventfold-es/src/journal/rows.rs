@@ -34,19 +34,28 @@ pub(crate) struct RowRange {
 }
 
 impl RowRange {
-    /// The keys that begin with `prefix`, which ends in an ASCII character.
-    pub(crate) fn with_prefix(prefix: &str) -> Self {
-        Self::behind(prefix, prefix)
+    /// The keys that begin with a letter.
+    pub(crate) fn of_kind(kind: &str) -> Self {
+        let first = kind.bytes().next().unwrap_or_default();
+        Self {
+            from: kind.into(),
+            to: char::from(first + 1).to_string().into(),
+        }
     }
 
-    /// Those of [`with_prefix`](Self::with_prefix) from the key `from` on.
-    pub(crate) fn behind(prefix: &str, from: &str) -> Self {
-        let mut to = prefix.to_owned();
-        let last = to.pop().unwrap_or_default();
-        to.push(char::from_u32(u32::from(last) + 1).unwrap_or(char::MAX));
+    /// The keys in which a hexadecimal digit follows `prefix`.
+    pub(crate) fn numbered(prefix: &str) -> Self {
         Self {
-            from: from.into(),
-            to: to.into(),
+            from: prefix.into(),
+            to: format!("{prefix}g").into(),
+        }
+    }
+
+    /// What of it comes behind `key`.
+    pub(crate) fn behind(self, key: &str) -> Self {
+        Self {
+            from: format!("{key}\0").into(),
+            ..self
         }
     }
 }

@@ -76,7 +76,7 @@ impl RowTables {
             let Some(last) = rows.last() else {
                 break;
             };
-            range.from = format!("{}\0", last.key).into();
+            range = range.behind(&last.key);
             for row in &rows {
                 let known = expected.and_then(|expected| expected.get(&hash(&row.key)));
                 if known != Some(&hash(&row.value)) {

@@ -409,7 +409,7 @@ mod tests {
     }
 
     fn all(tables: &RowTables) -> Vec<(String, String)> {
-        let rows = tables.range(NAME, &RowRange::with_prefix("i"), 100);
+        let rows = tables.range(NAME, &RowRange::of_kind("i"), 100);
         let pair = |row: Row| (row.key.into(), row.value.into());
         rows.unwrap().into_iter().map(pair).collect()
     }
@@ -439,10 +439,10 @@ mod tests {
         let expected = pairs(&[("iaa", "5"), ("ib", "4"), ("ic", "3")]);
         assert_eq!(all(&tables), expected);
         assert_eq!(get(&tables, "ia"), None);
-        let first = tables.range(NAME, &RowRange::with_prefix("i"), 1).unwrap();
+        let first = tables.range(NAME, &RowRange::of_kind("i"), 1).unwrap();
         assert_eq!(first.len(), 1);
         assert_eq!(&*first[0].key, "iaa");
-        let behind = RowRange::behind("i", "ib");
+        let behind = RowRange::of_kind("i").behind("iaz");
         assert_eq!(tables.range(NAME, &behind, 100).unwrap().len(), 2);
         tables.save(&tip(3)).unwrap();
         assert_eq!(all(&tables), expected);
