@@ -161,7 +161,12 @@ impl Arguments {
             )));
             return Err(Reported);
         };
-        let key = grammar.key(&ident, diagnostics)?;
+        let key = grammar.key(&ident, diagnostics).inspect_err(|_| {
+            // The list was meant, so it does not count as missing.
+            if grammar.lists_aggregates() && is_type(&ident.unraw().to_string()) {
+                self.seen.push(Key::Subscribes);
+            }
+        })?;
         if self.was_given(key) {
             diagnostics.error(
                 &ident,
@@ -170,6 +175,13 @@ impl Arguments {
             return Err(Reported);
         }
         self.seen.push(key);
+        if input.peek(Token![:]) && !input.peek(Token![::]) {
+            let colon = input.error(format!(
+                "a value follows `=`, not `:`: write `{}`",
+                key.example()
+            ));
+            return Err(report(diagnostics, colon));
+        }
         let equals = input.parse::<Token![=]>().is_ok();
         if !equals || input.is_empty() || input.peek(Token![,]) {
             diagnostics.error(
@@ -221,6 +233,10 @@ impl Arguments {
 }
 
 impl Grammar {
+    fn lists_aggregates(&self) -> bool {
+        self.keys.contains(&Key::Subscribes)
+    }
+
     /// The key that `ident` is or was meant to be; a misspelt one is reported and taken as the right one.
     fn key(&self, ident: &Ident, diagnostics: &Diagnostics) -> Result<Key, Reported> {
         let given = ident.unraw().to_string();
@@ -252,15 +268,29 @@ impl Grammar {
             return Ok(*key);
         }
         let keys = listed(self.keys);
+        let instead = if !is_type(&given) {
+            String::new()
+        } else if self.lists_aggregates() {
+            format!("aggregates are listed, as in `subscribes = [{given}]`; ")
+        } else if self.keys.contains(&Key::Command) {
+            "a type is given with what it is, as in `command = OrderCommand`; ".to_owned()
+        } else {
+            String::new()
+        };
         diagnostics.error(
             ident,
             format!(
-                "unknown argument `{given}`: `#[{}]` takes {keys}",
+                "unknown argument `{given}`: {instead}`#[{}]` takes {keys}",
                 self.macro_name
             ),
         );
         Err(Reported)
     }
+}
+
+/// Whether a word looks like the name of a type.
+fn is_type(word: &str) -> bool {
+    word.starts_with(char::is_uppercase)
 }
 
 fn parse_expression(
@@ -298,7 +328,7 @@ fn parse_version(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Ex
         Expr::Lit(ExprLit {
             lit: Lit::Int(literal),
             ..
-        }) => literal.base10_parse::<u32>().is_ok(),
+        }) => matches!(literal.suffix(), "" | "u32") && literal.base10_parse::<u32>().is_ok(),
         Expr::Path(_) | Expr::Macro(_) => true,
         _ => false,
     };
@@ -322,7 +352,19 @@ fn parse_type(
         )));
         return Err(Reported);
     }
-    parse_as(key, "a type", input, diagnostics)
+    let ty: Type = parse_as(key, "a type", input, diagnostics)?;
+    if let Type::Slice(list) = &ty {
+        diagnostics.error(
+            list,
+            format!(
+                "`{0}` takes one type: write `{0} = {1}`",
+                key.name(),
+                text(&list.elem)
+            ),
+        );
+        return Err(Reported);
+    }
+    Ok(ty)
 }
 
 fn parse_list(
@@ -332,13 +374,14 @@ fn parse_list(
 ) -> Result<List, Reported> {
     if !input.peek(token::Bracket) {
         let entry: Type = parse_as(key, "a list of aggregates", input, diagnostics)?;
+        let entries = match &entry {
+            Type::Paren(paren) => text(&paren.elem),
+            Type::Tuple(tuple) => text(&tuple.elems),
+            other => text(other),
+        };
         diagnostics.error(
             &entry,
-            format!(
-                "`{0}` takes a list: write `{0} = [{1}]`",
-                key.name(),
-                text(&entry)
-            ),
+            format!("`{0}` takes a list: write `{0} = [{entries}]`", key.name(),),
         );
         return Err(Reported);
     }

@@ -8,7 +8,7 @@ use quote::quote;
 use syn::{GenericParam, Generics, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
-use crate::domain_event::model as domain_event;
+use crate::domain_event::model::{self as domain_event, Serde};
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
@@ -165,7 +165,10 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         #subscribes_to {}
 
         #dispatches_to {
-            fn envelope(_: #krate::Envelope<A>) -> #envelope {
+            fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
+            where
+                Self: #krate::ProcessManager,
+            {
                 ::std::unreachable!()
             }
         }
@@ -233,8 +236,18 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
         ident,
         generics,
         krate,
+        serde,
         ..
     } = model;
+    let refused = match serde {
+        Serde::Implemented => None,
+        Serde::Refused => generics
+            .params
+            .is_empty()
+            .then(|| unreachable_serde(ident, krate)),
+        // rustc would say so in other words.
+        Serde::NotOwned => return TokenStream::new(),
+    };
     let stub = Stub {
         ident,
         generics,
@@ -243,10 +256,36 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
     };
     let domain_event = stub.header(&quote!(#krate::DomainEvent));
     quote! {
+        #refused
+
         #domain_event {
             const EVENT_TYPES: &'static [&'static str] = &[];
 
             fn event_type(&self) -> &'static str {
+                ::std::unreachable!()
+            }
+        }
+    }
+}
+
+/// What serde's derives leave out when they report a mistake of their own.
+fn unreachable_serde(ident: &Ident, krate: &CratePath) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl #krate::prelude::Serialize for #ident {
+            fn serialize<S: #krate::__private::Serializer>(
+                &self,
+                _: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl<'de> #krate::prelude::Deserialize<'de> for #ident {
+            fn deserialize<D: #krate::__private::Deserializer<'de>>(
+                _: D,
+            ) -> ::std::result::Result<Self, D::Error> {
                 ::std::unreachable!()
             }
         }

@@ -1,13 +1,14 @@
 //! The item under an attribute macro.
 
-use proc_macro2::TokenStream;
-use syn::{Data, DeriveInput};
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use syn::{Data, DeriveInput, GenericParam, parse_quote};
 
 use crate::diagnostics::Diagnostics;
 
 /// Reads the annotated item, which must be a struct or an enum without generics.
 ///
-/// Returns `None` if it is something else altogether; the rest of what is wrong is only reported.
+/// Returns `None` if it is something else altogether, or is left to another call of the macro; the rest of what is wrong
+/// is only reported.
 pub(crate) fn parse(
     item: &TokenStream,
     macro_name: &str,
@@ -16,17 +17,37 @@ pub(crate) fn parse(
     let parsed = match syn::parse2::<DeriveInput>(item.clone()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            diagnostics.push(syn::Error::new(
-                error.span(),
-                format!("`#[{macro_name}]` goes on a struct or an enum"),
-            ));
+            match Kind::of(item) {
+                Some(kind) => {
+                    diagnostics.error(&kind.keyword, kind.objection(macro_name));
+                    // The stubs are then for the type that was meant.
+                    return kind
+                        .implementor
+                        .map(|implementor| parse_quote!(struct #implementor;));
+                }
+                None => diagnostics.push(syn::Error::new(
+                    error.span(),
+                    format!("`#[{macro_name}]` goes on a struct or an enum"),
+                )),
+            }
             return None;
         }
     };
     if let Data::Union(data) = &parsed.data {
         diagnostics.error(
             data.union_token,
-            format!("`#[{macro_name}]` goes on a struct or an enum"),
+            format!("`#[{macro_name}]` goes on a struct or an enum, and this is a union"),
+        );
+        return None;
+    }
+    let again = parsed
+        .attrs
+        .iter()
+        .find(|attribute| is_named(attribute.path(), macro_name));
+    if let Some(again) = again {
+        diagnostics.error(
+            again.path(),
+            format!("`#[{macro_name}]` is there twice: remove one of them"),
         );
         return None;
     }
@@ -34,15 +55,110 @@ pub(crate) fn parse(
     Some(parsed)
 }
 
+fn is_named(path: &syn::Path, name: &str) -> bool {
+    path.segments.last().is_some_and(|last| last.ident == name)
+}
+
 /// Reports the generics of an item: one stored name cannot mean several types.
 pub(crate) fn reject_generics(item: &DeriveInput, what: &str, diagnostics: &Diagnostics) {
-    if !item.generics.params.is_empty() {
-        diagnostics.error(
-            &item.generics,
-            format!(
-                "{what} does not go on a generic type: its stored name cannot mean several types; \
-                 remove the parameters, and declare one type for each use"
-            ),
-        );
+    let parameters = &item.generics.params;
+    if parameters.is_empty() {
+        return;
     }
+    let has_types = parameters
+        .iter()
+        .any(|parameter| !matches!(parameter, GenericParam::Lifetime(_)));
+    let why = if has_types {
+        "does not go on a generic type: its stored name cannot mean several types; \
+         remove the parameters, and declare one type for each use"
+    } else {
+        "does not go on a type with lifetimes: it is read from storage, so it owns what it holds; \
+         remove the lifetimes, and write `String` for `&str` and `Vec<T>` for `&[T]`"
+    };
+    diagnostics.error(&item.generics, format!("{what} {why}"));
+}
+
+/// What an item is that is neither a struct nor an enum.
+struct Kind {
+    keyword: Ident,
+    name: &'static str,
+    /// The type of an `impl`.
+    implementor: Option<Ident>,
+}
+
+impl Kind {
+    fn of(item: &TokenStream) -> Option<Self> {
+        let mut tokens = item.clone().into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            let TokenTree::Ident(keyword) = token else {
+                continue;
+            };
+            let name = match keyword.to_string().as_str() {
+                "fn" => "a function",
+                "trait" => "a trait",
+                "impl" => "an impl",
+                "mod" => "a module",
+                "const" if is_function(&mut tokens) => "a function",
+                "const" => "a constant",
+                "static" => "a static",
+                "type" => "a type alias",
+                "use" => "an import",
+                "macro_rules" => "a macro",
+                "extern" if is_function(&mut tokens) => "a function",
+                "extern" => "an extern block",
+                "let" => "a statement",
+                _ => continue,
+            };
+            let implementor = (name == "an impl").then(|| implementor(tokens)).flatten();
+            return Some(Self {
+                keyword,
+                name,
+                implementor,
+            });
+        }
+        None
+    }
+
+    fn objection(&self, macro_name: &str) -> String {
+        let what = format!(
+            "`#[{macro_name}]` goes on a struct or an enum, and this is {}",
+            self.name
+        );
+        match &self.implementor {
+            Some(implementor) => {
+                format!("{what}: put it on the type itself, above `struct {implementor}`")
+            }
+            None => what,
+        }
+    }
+}
+
+/// Whether a `const` or an `extern` begins a function.
+fn is_function(tokens: &mut std::iter::Peekable<impl Iterator<Item = TokenTree>>) -> bool {
+    match tokens.peek() {
+        Some(TokenTree::Ident(next)) => {
+            matches!(
+                next.to_string().as_str(),
+                "fn" | "unsafe" | "async" | "extern"
+            )
+        }
+        _ => false,
+    }
+}
+
+/// The last name in front of the braces of an `impl`, outside of angle brackets.
+fn implementor(tokens: impl Iterator<Item = TokenTree>) -> Option<Ident> {
+    let mut depth = 0_usize;
+    let mut last = None;
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == '<' => depth += 1,
+            TokenTree::Punct(punct) if punct.as_char() == '>' => depth = depth.saturating_sub(1),
+            TokenTree::Ident(ident) if ident == "where" => break,
+            TokenTree::Ident(ident) if depth == 0 => last = Some(ident),
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => break,
+            _ => {}
+        }
+    }
+    last
 }

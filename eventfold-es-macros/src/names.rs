@@ -37,6 +37,22 @@ pub(crate) fn objection(name: &str) -> Option<&'static str> {
     is_device(name).then_some("it is the name of a device on Windows")
 }
 
+/// A name like `name` that can be stored, if there is one.
+fn storable(name: &str) -> Option<String> {
+    let mut storable = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-') {
+            storable.push(character);
+        } else if !storable.ends_with('-') {
+            storable.push('-');
+        }
+    }
+    let storable = storable
+        .trim_start_matches(['.', '-'])
+        .trim_end_matches(['.', '-']);
+    objection(storable).is_none().then(|| storable.to_owned())
+}
+
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
     let numbered = |prefix| {
@@ -83,9 +99,16 @@ pub(crate) fn resolve(
         Some(StoredName::Literal(literal)) => {
             let name = literal.value();
             if let Some(objection) = objection(&name) {
+                let instead = storable(&name)
+                    .map(|instead| format!("write `name = \"{instead}\"`: "))
+                    .unwrap_or_default();
+                let what = match name.as_str() {
+                    "" => "this name".to_owned(),
+                    _ => format!("`{name}`"),
+                };
                 diagnostics.error(
                     &literal,
-                    format!("`{name}` cannot be stored: {objection}; {ALLOWED}"),
+                    format!("{what} cannot be stored: {objection}; {instead}{ALLOWED}"),
                 );
             }
             StoredName::Literal(literal)
@@ -106,15 +129,19 @@ pub(crate) fn resolve(
     }
 }
 
-/// An assertion that a name which only the compiler knows can be stored.
-pub(crate) fn assert_storable(name: &StoredName, krate: &CratePath) -> TokenStream {
+/// An assertion that a name which only the compiler knows can be stored; `stored` is the constant that holds it.
+pub(crate) fn assert_storable(
+    name: &StoredName,
+    stored: &TokenStream,
+    krate: &CratePath,
+) -> TokenStream {
     match name {
         StoredName::Literal(_) => TokenStream::new(),
         StoredName::Constant(constant) => {
             let at = Span::call_site().located_at(constant.span());
             let message = format!("this name cannot be stored: {ALLOWED}");
             quote_spanned! {at=>
-                const _: () = ::std::assert!(#krate::names::is_storable(#constant), #message);
+                const _: () = ::std::assert!(#krate::names::is_storable(#stored), #message);
             }
         }
     }
@@ -139,6 +166,22 @@ mod tests {
                 "{name:?}: {:?}",
                 objection(name)
             );
+        }
+    }
+
+    #[test]
+    fn names_that_are_proposed_can_be_stored() {
+        for (name, proposed) in [
+            ("sagas/reservation", Some("sagas-reservation")),
+            ("../order", Some("order")),
+            (".order.", Some("order")),
+            ("order item", Some("order-item")),
+            ("a :: b", Some("a-b")),
+            ("con", None),
+            ("", None),
+            ("Ä", None),
+        ] {
+            assert_eq!(storable(name).as_deref(), proposed, "{name:?}");
         }
     }
 

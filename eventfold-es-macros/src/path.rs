@@ -112,4 +112,5 @@ pub(crate) fn text(tokens: &impl ToTokens) -> String {
         .replace(" < ", "<")
         .replace(" >", ">")
         .replace(" ,", ",")
+        .replace("& ", "&")
 }

@@ -4,62 +4,68 @@ use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+pub use serde::{Deserializer, Serializer};
 
-use crate::envelope::{DispatchTarget, Envelope, Router, TargetVisitor};
+use crate::aggregate::Aggregate;
+use crate::envelope::{Envelope, Router, TargetVisitor};
 
 /// What the stubs of a generic declaration, which is an error, assume of the type.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Stored for T {}
 
-/// How generated code uses an entry of `dispatches`: in one form only, `<Inventory as Target>::…`.
+/// How generated code uses the envelope of an entry of `dispatches`: in one form only, `<Envelope<Inventory> as Addressed>::…`.
 ///
-/// All uses of an entry that is no [`DispatchTarget`] then fail with the same words at the same place, which rustc
-/// prints once; so the words here are those of `DispatchTarget`. Bounds on the entry or its command would each fail in
-/// words of their own, so this trait has none.
-#[diagnostic::on_unimplemented(
-    message = "the commands of `{Self}` cannot be dispatched by a process manager",
-    label = "its command type cannot be stored as a dead letter",
-    note = "a dispatched command is kept when it is rejected: put `#[derive(Clone, Serialize, Deserialize)]` on the command type of `{Self}`"
-)]
-pub trait Target {
-    /// A command with its address.
-    type Envelope;
-
-    /// Names this target.
+/// rustc prints errors that agree in words and place once. The type alone says whether its target is an aggregate, in the
+/// words that it has in the envelope enum; what is left for the trait to say is whether the commands can be kept.
+pub trait Addressed: Sized {
+    /// Names the target.
     fn visit(targets: &mut impl TargetVisitor);
 
-    /// Hands a command over.
-    fn route<R: Router>(envelope: Self::Envelope, router: R) -> R::Routed;
+    /// Hands the command over.
+    fn route<R: Router>(self, router: R) -> R::Routed;
 
     /// `Clone` of a variant.
-    fn clone(envelope: &Self::Envelope) -> Self::Envelope;
+    #[must_use]
+    fn clone(&self) -> Self;
 
     /// `Debug` of a variant.
     ///
     /// # Errors
     ///
     /// Those of the formatter.
-    fn fmt(envelope: &Self::Envelope, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
-#[diagnostic::do_not_recommend]
-impl<A: DispatchTarget> Target for A {
-    type Envelope = Envelope<A>;
-
+impl<A> Addressed for Envelope<A>
+where
+    A: Aggregate,
+    A::Command: Kept,
+{
     fn visit(targets: &mut impl TargetVisitor) {
         targets.target::<A>();
     }
 
-    fn route<R: Router>(envelope: Envelope<A>, router: R) -> R::Routed {
-        router.typed(envelope)
+    fn route<R: Router>(self, router: R) -> R::Routed {
+        router.typed(self)
     }
 
-    fn clone(envelope: &Envelope<A>) -> Envelope<A> {
-        Clone::clone(envelope)
+    fn clone(&self) -> Self {
+        Clone::clone(self)
     }
 
-    fn fmt(envelope: &Envelope<A>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(envelope, f)
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
     }
 }
+
+/// A command that the dead-letter log can hold.
+#[diagnostic::on_unimplemented(
+    message = "the command `{Self}` cannot be dispatched by a process manager",
+    label = "its command `{Self}` cannot be kept as a dead letter",
+    note = "a dispatched command is kept when it is rejected: put `#[derive(Clone, Serialize, Deserialize)]` on `{Self}`"
+)]
+pub trait Kept: Clone + Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<C: Clone + Serialize + DeserializeOwned> Kept for C {}

@@ -131,7 +131,7 @@ pub struct CommandEnvelope {
 /// What a process manager produces: something that knows its way to a target.
 ///
 /// `#[process_manager]` generates an enum with one variant per dispatch target, whose `route` is a `match`.
-pub trait Dispatch: Send + 'static {
+pub trait Dispatch: 'static {
     /// Names every target that is known at compile time, so that registering the process manager registers them.
     fn targets(targets: &mut impl TargetVisitor);
 

@@ -1,16 +1,13 @@
 //! A repair that is interrupted, at whatever operation, has lost nothing: begun again, it gives the whole store.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use eventfold_es::AggregateStore;
 use eventfold_es::disk::{CrashImage, Recording, RecordingDisk, Survival, SystemDisk};
-use eventfold_es_tests::crash::{Check, Expected, Fixture, Note, check, scratch};
+use eventfold_es_tests::crash::{Check, Expected, Fixture, check, scratch};
 
-/// The event that another program wrote.
-const FOREIGN: u64 = 5_001;
 /// How many threads crash and repair.
 const WORKERS: usize = 2;
 
@@ -19,50 +16,6 @@ fn runtime() -> tokio::runtime::Runtime {
         .enable_time()
         .build()
         .unwrap()
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-}
-
-/// A store whose streams are cut, changed, missing and extended, and whose other derived files are damaged.
-async fn damaged() -> Fixture {
-    let mut fixture = Fixture::closed().await;
-    let file = |path| fixture.file(path);
-    change(&file("streams/ledger/both/app.jsonl"), |bytes| {
-        bytes.truncate(bytes.len() / 2);
-    });
-    change(&file("streams/journalist/desk/app.jsonl"), |bytes| {
-        let place = bytes.len() / 2;
-        bytes[place] ^= 1;
-    });
-    fs::remove_file(file("streams/ledger/new/app.jsonl")).unwrap();
-    let foreign = format!(
-        r#"{{"type":"Entry","data":{{"tag":{FOREIGN},"part":0,"of":1,"text":""}},"ts":1}}"#
-    );
-    change(&file("streams/ledger/old/app.jsonl"), |bytes| {
-        bytes.extend(format!("{foreign}\nno event\n").bytes());
-    });
-    for path in [
-        "process_managers/fanout/dead_letters.jsonl",
-        "meta/streams.jsonl",
-        "meta/stream-extents.0.jsonl",
-    ] {
-        change(&file(path), |bytes| {
-            let place = bytes.len() / 2;
-            bytes[place] ^= 1;
-        });
-    }
-    let expected = &mut fixture.expected;
-    expected.take(Note::Tried {
-        tag: FOREIGN,
-        id: "old".to_owned(),
-        parts: 1,
-    });
-    expected.take(Note::Acknowledged { tag: FOREIGN });
-    fixture
 }
 
 async fn record(fixture: &Fixture) -> Recording {
@@ -89,7 +42,7 @@ async fn repair_again(store: &Path, expected: &Expected) -> Result<(), String> {
 #[test]
 fn an_interrupted_repair_is_begun_again() {
     let runtime = runtime();
-    let fixture = runtime.block_on(damaged());
+    let fixture = runtime.block_on(Fixture::damaged());
     let recording = runtime.block_on(record(&fixture));
     let points: Vec<_> = (recording.start()..=recording.len())
         .flat_map(|k| {

@@ -17,7 +17,7 @@ use eventfold_es_tests::crash::{builder, scratch};
 async fn each_target_of_a_reaction_is_saved_with_its_own_extent() -> TestResult {
     let base = scratch();
     let store = builder(base.path(), Arc::new(SystemDisk), true)
-        .snapshot_every(u64::MAX)
+        .snapshot_every(1)
         .idle_timeout(Duration::from_millis(2))
         .open()
         .await?;

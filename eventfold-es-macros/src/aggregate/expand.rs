@@ -10,7 +10,9 @@ use crate::names;
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let aggregate = impl_aggregate(model);
     let command = impl_command(model);
-    let storable = names::assert_storable(&model.name, &model.krate);
+    let Model { ident, krate, .. } = model;
+    let stored = quote!(<#ident as #krate::Aggregate>::AGGREGATE_TYPE);
+    let storable = names::assert_storable(&model.name, &stored, krate);
     quote! {
         #aggregate
         #command

@@ -3,6 +3,7 @@
 mod expand;
 pub(crate) mod model;
 mod serde_attributes;
+mod stored_types;
 
 use proc_macro2::TokenStream;
 
@@ -110,7 +111,7 @@ mod tests {
                         A(&'a str),
                     }
                 ),
-                "generic type",
+                "type with lifetimes",
             ),
             (
                 quote!(
@@ -141,6 +142,55 @@ mod tests {
                     A
                 )),
                 "but not be read",
+            ),
+            (
+                variant(quote!(
+                    #[serde(flatten)]
+                    A
+                )),
+                "no data of its own",
+            ),
+            (
+                variant(quote!(A {
+                    a: &'static str
+                })),
+                "write `String` for `&'static str`",
+            ),
+            (
+                variant(quote!(A(Vec<(u8, &'static [u32])>))),
+                "write `Vec<u32>` for",
+            ),
+            (
+                variant(quote!(A(Option<*const u8>))),
+                "a pointer means nothing",
+            ),
+            (
+                variant(quote!(A([fn(u8); 2]))),
+                "a function cannot be stored",
+            ),
+            (
+                variant(quote!(A(HashMap<(u8, u8), bool>))),
+                "write `Vec<((u8, u8), bool)>`",
+            ),
+            (
+                variant(quote!(A(std::collections::BTreeMap<Vec<u8>, bool>))),
+                "are strings or numbers",
+            ),
+            (
+                quote!(
+                    #[serde(tag = "type", content = "data", rename_all = "kebabcase")]
+                    enum E {
+                        A,
+                    }
+                ),
+                "did you mean `kebab-case`",
+            ),
+            (
+                variant(quote!(
+                    #[serde(rename_all = "UPPER")]
+                    A { a: u8 }
+                )),
+                "serde has no rule `UPPER`",
             ),
             (
                 variant(quote!(
@@ -236,6 +286,7 @@ mod tests {
                 C { #[serde(rename(serialize = "b"), alias = "b")] a: u8 },
                 #[serde(rename_all = "UPPERCASE", serialize_with = "f", deserialize_with = "g")]
                 D(u8),
+                E(PhantomData<fn() -> &'static str>, #[serde(with = "m")] &'static str, HashMap<u8, Vec<(u8, u8)>>),
             }
         };
         let output = domain_event(fields).to_string();

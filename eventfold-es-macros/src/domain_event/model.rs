@@ -1,9 +1,12 @@
 //! What `#[derive(DomainEvent)]` was told, checked.
 
 use proc_macro2::{Ident, TokenStream};
-use syn::{Attribute, Data, DeriveInput, Field, Generics, LitStr, Meta, Path, Type, Variant};
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Field, Generics, LitStr, Meta, Path, Type, Variant,
+};
 
 use super::serde_attributes::{self as serde, TwoWay};
+use super::stored_types::{self, Verdict};
 use crate::diagnostics::Diagnostics;
 use crate::item;
 use crate::path::CratePath;
@@ -16,6 +19,18 @@ pub(crate) struct Model {
     pub(crate) generics: Generics,
     pub(crate) variants: Vec<Event>,
     pub(crate) krate: CratePath,
+    /// What serde's derives make of the enum.
+    pub(crate) serde: Serde,
+}
+
+/// Whether serde's derives implement their traits for the enum; only asked when there is a mistake.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serde {
+    Implemented,
+    /// They report a mistake of their own, and implement nothing.
+    Refused,
+    /// They implement `Deserialize` for some lifetimes only, or not at all.
+    NotOwned,
 }
 
 /// A variant of the enum.
@@ -40,11 +55,16 @@ impl Model {
                     &item.ident,
                     format!("events are the variants of an enum: write `{REPRESENTATION} enum {} {{ .. }}`", item.ident),
                 );
+                let serde = match item.data {
+                    Data::Union(_) => Serde::NotOwned,
+                    _ => Serde::Implemented,
+                };
                 return Some(Self {
                     ident: item.ident,
                     generics: item.generics,
                     variants: Vec::new(),
                     krate,
+                    serde,
                 });
             }
         };
@@ -59,11 +79,13 @@ impl Model {
             .map(|variant| Event::new(variant, &rename_all, fields_agree, diagnostics))
             .collect();
         check_collisions(&variants, diagnostics);
+        let serde = serde_verdict(&item, enum_, diagnostics);
         Some(Self {
             ident: item.ident,
             generics: item.generics,
             variants,
             krate,
+            serde,
         })
     }
 }
@@ -96,6 +118,10 @@ impl Event {
             (
                 "untagged",
                 "it would be stored without its type name; remove the attribute",
+            ),
+            (
+                "flatten",
+                "it would have no data of its own; remove the attribute, or put it on a field",
             ),
         ] {
             if let Some(entry) = serde::find(&entries, key) {
@@ -147,6 +173,33 @@ impl Event {
             stored,
             aliases,
         }
+    }
+}
+
+/// What serde makes of the enum, as far as it shows; reports rules of names and types of fields that cannot be.
+fn serde_verdict(item: &DeriveInput, enum_: &DataEnum, diagnostics: &Diagnostics) -> Serde {
+    let container = serde::entries(&item.attrs);
+    let mut are_known = serde::check_rules(&container, diagnostics);
+    are_known &=
+        serde::find(&container, "content").is_none() || serde::find(&container, "tag").is_some();
+    let mut verdict = Verdict::Storable;
+    for variant in &enum_.variants {
+        let entries = serde::entries(&variant.attrs);
+        are_known &= serde::check_rules(&entries, diagnostics);
+        are_known &= serde::find(&entries, "flatten").is_none();
+        // A type with lifetimes is reported as a whole.
+        if item.generics.params.is_empty() {
+            for field in &variant.fields {
+                if stored_types::check(field, diagnostics) == Verdict::Unreadable {
+                    verdict = Verdict::Unreadable;
+                }
+            }
+        }
+    }
+    match (are_known, verdict) {
+        (false, _) => Serde::Refused,
+        (true, Verdict::Unreadable) => Serde::NotOwned,
+        (true, Verdict::Storable) => Serde::Implemented,
     }
 }
 

@@ -8,6 +8,8 @@ use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token};
 
+use crate::diagnostics::Diagnostics;
+
 /// Every entry of the `#[serde(..)]` attributes.
 pub(crate) fn entries(attributes: &[Attribute]) -> Vec<Meta> {
     let serde = attributes
@@ -90,6 +92,43 @@ impl TwoWay {
             _ => false,
         }
     }
+}
+
+/// The rules of `rename_all` and its kind, for variants and fields.
+const RULES: &[&str] = &[
+    "lowercase",
+    "UPPERCASE",
+    "PascalCase",
+    "camelCase",
+    "snake_case",
+    "SCREAMING_SNAKE_CASE",
+    "kebab-case",
+    "SCREAMING-KEBAB-CASE",
+];
+
+/// Reports a rule of names that serde does not have; serde's derives then implement nothing. Returns whether all are known.
+pub(crate) fn check_rules(entries: &[Meta], diagnostics: &Diagnostics) -> bool {
+    let mut are_known = true;
+    for key in ["rename_all", "rename_all_fields"] {
+        let both = TwoWay::of(entries, key);
+        let mut seen: Vec<String> = Vec::new();
+        for rule in both.serialize.iter().chain(&both.deserialize) {
+            let given = rule.value();
+            if RULES.contains(&given.as_str()) || seen.contains(&given) {
+                continue;
+            }
+            are_known = false;
+            let plain = |rule: &str| rule.replace(['_', '-', ' '], "").to_ascii_lowercase();
+            let meant = RULES.iter().find(|known| plain(known) == plain(&given));
+            let remedy = meant.map_or_else(
+                || format!("write one of `{}`", RULES.join("`, `")),
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            diagnostics.error(rule, format!("serde has no rule `{given}`: {remedy}"));
+            seen.push(given);
+        }
+    }
+    are_known
 }
 
 /// The strings of every `alias = "…"`.

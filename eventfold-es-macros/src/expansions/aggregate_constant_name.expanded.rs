@@ -24,6 +24,7 @@ impl ::eventfold_es::Command for OrderCommand {
     type Aggregate = Order;
 }
 const _: () = ::std::assert!(
-    ::eventfold_es::names::is_storable(names::ORDER),
+    ::eventfold_es::names::is_storable(< Order as ::eventfold_es::Aggregate >
+    ::AGGREGATE_TYPE),
     "this name cannot be stored: a stored name is 1 to 100 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows"
 );

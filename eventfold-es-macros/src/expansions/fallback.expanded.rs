@@ -29,7 +29,12 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
 impl<A: ::eventfold_es::Aggregate> ::eventfold_es::SubscribesTo<A> for ReservationSaga {}
 #[automatically_derived]
 impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for ReservationSaga {
-    fn envelope(_: ::eventfold_es::Envelope<A>) -> ReservationSagaEnvelope {
+    fn envelope(
+        _: ::eventfold_es::Envelope<A>,
+    ) -> <Self as ::eventfold_es::ProcessManager>::Envelope
+    where
+        Self: ::eventfold_es::ProcessManager,
+    {
         ::std::unreachable!()
     }
 }

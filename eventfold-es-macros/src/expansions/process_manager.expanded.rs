@@ -62,20 +62,25 @@ impl ::eventfold_es::SubscribesTo<stock::Inventory> for ReservationSaga {}
 #[automatically_derived]
 impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
-        <stock::Inventory as ::eventfold_es::__private::Target>::visit(targets);
-        <Order as ::eventfold_es::__private::Target>::visit(targets);
+        <::eventfold_es::Envelope<
+            stock::Inventory,
+        > as ::eventfold_es::__private::Addressed>::visit(targets);
+        <::eventfold_es::Envelope<
+            Order,
+        > as ::eventfold_es::__private::Addressed>::visit(targets);
     }
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
-                <stock::Inventory as ::eventfold_es::__private::Target>::route(
-                    envelope,
-                    router,
-                )
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::route(envelope, router)
             }
             Self::Order(envelope) => {
-                <Order as ::eventfold_es::__private::Target>::route(envelope, router)
+                <::eventfold_es::Envelope<
+                    Order,
+                > as ::eventfold_es::__private::Addressed>::route(envelope, router)
             }
         }
     }
@@ -87,14 +92,16 @@ impl ::std::clone::Clone for ReservationSagaEnvelope {
         match self {
             Self::Inventory(envelope) => {
                 Self::Inventory(
-                    <stock::Inventory as ::eventfold_es::__private::Target>::clone(
-                        envelope,
-                    ),
+                    <::eventfold_es::Envelope<
+                        stock::Inventory,
+                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
                 )
             }
             Self::Order(envelope) => {
                 Self::Order(
-                    <Order as ::eventfold_es::__private::Target>::clone(envelope),
+                    <::eventfold_es::Envelope<
+                        Order,
+                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
                 )
             }
         }
@@ -105,10 +112,14 @@ impl ::std::fmt::Debug for ReservationSagaEnvelope {
     fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
         match self {
             Self::Inventory(envelope) => {
-                <stock::Inventory as ::eventfold_es::__private::Target>::fmt(envelope, f)
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
             }
             Self::Order(envelope) => {
-                <Order as ::eventfold_es::__private::Target>::fmt(envelope, f)
+                <::eventfold_es::Envelope<
+                    Order,
+                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
             }
         }
     }

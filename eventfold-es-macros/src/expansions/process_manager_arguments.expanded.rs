@@ -43,17 +43,21 @@ impl my::es::SubscribesTo<Order> for ReservationSaga {}
 #[automatically_derived]
 impl my::es::Dispatch for ReservationCommand {
     fn targets(targets: &mut impl my::es::TargetVisitor) {
-        <Inventory as my::es::__private::Target>::visit(targets);
-        <Shipment as my::es::__private::Target>::visit(targets);
+        <my::es::Envelope<Inventory> as my::es::__private::Addressed>::visit(targets);
+        <my::es::Envelope<Shipment> as my::es::__private::Addressed>::visit(targets);
     }
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn route<R: my::es::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
-                <Inventory as my::es::__private::Target>::route(envelope, router)
+                <my::es::Envelope<
+                    Inventory,
+                > as my::es::__private::Addressed>::route(envelope, router)
             }
             Self::Shipment(envelope) => {
-                <Shipment as my::es::__private::Target>::route(envelope, router)
+                <my::es::Envelope<
+                    Shipment,
+                > as my::es::__private::Addressed>::route(envelope, router)
             }
         }
     }
@@ -65,11 +69,17 @@ impl ::std::clone::Clone for ReservationCommand {
         match self {
             Self::Inventory(envelope) => {
                 Self::Inventory(
-                    <Inventory as my::es::__private::Target>::clone(envelope),
+                    <my::es::Envelope<
+                        Inventory,
+                    > as my::es::__private::Addressed>::clone(envelope),
                 )
             }
             Self::Shipment(envelope) => {
-                Self::Shipment(<Shipment as my::es::__private::Target>::clone(envelope))
+                Self::Shipment(
+                    <my::es::Envelope<
+                        Shipment,
+                    > as my::es::__private::Addressed>::clone(envelope),
+                )
             }
         }
     }
@@ -79,10 +89,14 @@ impl ::std::fmt::Debug for ReservationCommand {
     fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
         match self {
             Self::Inventory(envelope) => {
-                <Inventory as my::es::__private::Target>::fmt(envelope, f)
+                <my::es::Envelope<
+                    Inventory,
+                > as my::es::__private::Addressed>::fmt(envelope, f)
             }
             Self::Shipment(envelope) => {
-                <Shipment as my::es::__private::Target>::fmt(envelope, f)
+                <my::es::Envelope<
+                    Shipment,
+                > as my::es::__private::Addressed>::fmt(envelope, f)
             }
         }
     }

@@ -25,7 +25,8 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         .iter()
         .map(|entry| impl_dispatches_to(model, entry))
         .collect();
-    let storable = names::assert_storable(&model.name, krate);
+    let stored = quote!(<#ident as #krate::ProcessManager>::NAME);
+    let storable = names::assert_storable(&model.name, &stored, krate);
     let subscribed = lists::assert_distinct(Key::Subscribes, subscribes, &[], krate);
     let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, krate);
     quote! {
@@ -131,15 +132,16 @@ fn impl_dispatch(model: &Model) -> TokenStream {
         .map(|entry| call(entry, "visit", &quote!(targets), krate));
     let route = each_variant(model, |variant, envelope, entry| {
         let route = call(entry, "route", &quote!(#envelope, router), krate);
-        quote!(Self::#variant(#envelope) => #route,)
+        quote!(#variant => #route,)
     });
     let clone = each_variant(model, |variant, envelope, entry| {
         let clone = call(entry, "clone", &quote!(#envelope), krate);
-        quote!(Self::#variant(#envelope) => Self::#variant(#clone),)
+        let clone = variant_of(entry, clone);
+        quote!(#variant => #clone,)
     });
     let fmt = each_variant(model, |variant, envelope, entry| {
         let fmt = call(entry, "fmt", &quote!(#envelope, f), krate);
-        quote!(Self::#variant(#envelope) => #fmt,)
+        quote!(#variant => #fmt,)
     });
     let is_empty = dispatches.is_empty();
     let named = |name: &str| Ident::new(if is_empty { "_" } else { name }, Span::call_site());
@@ -180,22 +182,33 @@ fn impl_dispatch(model: &Model) -> TokenStream {
     }
 }
 
-/// One arm per variant, from its name, the variable for its envelope, and its target.
-fn each_variant(model: &Model, arm: impl Fn(&Ident, Ident, &Entry) -> TokenStream) -> TokenStream {
+/// One arm per variant, from its pattern, the variable in it for the envelope, and its target.
+fn each_variant(
+    model: &Model,
+    arm: impl Fn(TokenStream, Ident, &Entry) -> TokenStream,
+) -> TokenStream {
     let arms = model.dispatches.iter().map(|entry| {
         let envelope = Ident::new("envelope", entry.exact_span());
-        arm(entry.last(), envelope, entry)
+        arm(variant_of(entry, quote!(#envelope)), envelope, entry)
     });
     arms.collect()
 }
 
-/// `<Inventory as Target>::function(arguments)`: the one form in which an entry is used as a target, so that rustc
-/// reports one that is none once, at the entry.
+/// `Self::Inventory(content)`, all of it at the entry.
+fn variant_of(entry: &Entry, content: TokenStream) -> TokenStream {
+    let at = entry.exact_span();
+    let (variant, content) = (entry.last(), parenthesized(content, at));
+    quote_spanned!(at=> Self::#variant #content)
+}
+
+/// `<Envelope<Inventory> as Addressed>::function(arguments)`: the one form in which an entry is used as a target, so that
+/// rustc reports one that is none once, at the entry.
 fn call(entry: &Entry, function: &str, arguments: &TokenStream, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
-    let (function, krate) = (Ident::new(function, at), krate.exactly_at(at));
+    let (function, envelope) = (Ident::new(function, at), envelope_of(entry, krate));
+    let krate = krate.exactly_at(at);
     let arguments = parenthesized(arguments.clone(), at);
-    quote_spanned!(at=> <#entry as #krate::__private::Target>::#function #arguments)
+    quote_spanned!(at=> <#envelope as #krate::__private::Addressed>::#function #arguments)
 }
 
 /// `Envelope<Inventory>`, again in one form.
@@ -212,18 +225,22 @@ fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {
         krate,
         ..
     } = model;
-    let at = entry.span();
-    let mut variant = entry.last().clone();
-    variant.set_span(at);
+    let at = entry.exact_span();
+    let parameter = Ident::new("envelope", at);
+    let (variant, content) = (entry.last(), parenthesized(quote!(#parameter), at));
+    let mut enum_ = envelope.clone();
+    enum_.set_span(at);
+    let wrapped = quote_spanned!(at=> #enum_::#variant #content);
     let addressed = envelope_of(entry, krate);
+    let at = entry.span();
     let krate = krate.at(at);
     let unreachable = allow_unreachable();
     quote_spanned! {at=>
         #[automatically_derived]
         impl #krate::DispatchesTo<#entry> for #ident {
             #unreachable
-            fn envelope(envelope: #addressed) -> #envelope {
-                #envelope::#variant(envelope)
+            fn envelope(#parameter: #addressed) -> #envelope {
+                #wrapped
             }
         }
     }

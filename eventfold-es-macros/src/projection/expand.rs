@@ -10,7 +10,9 @@ use crate::{lists, names};
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let projection = impl_projection(model);
     let subscriptions = lists::markers(&model.ident, &model.subscribes, &model.krate);
-    let storable = names::assert_storable(&model.name, &model.krate);
+    let Model { ident, krate, .. } = model;
+    let stored = quote!(<#ident as #krate::Projection>::NAME);
+    let storable = names::assert_storable(&model.name, &stored, krate);
     let distinct = lists::assert_distinct(Key::Subscribes, &model.subscribes, &[], &model.krate);
     quote! {
         #projection

@@ -23,6 +23,8 @@ struct Sealed<'a> {
 /// Why a sealed document cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
+    #[error("it is not complete, as after a power loss")]
+    Torn,
     #[error("it is not JSON of the expected form: {0}")]
     Malformed(#[from] serde_json::Error),
     #[error("its checksum is {stored}, but its content has {actual}")]
@@ -40,6 +42,10 @@ pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Erro
 }
 
 pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
+    // A line of JSON has an end, and no zeros.
+    if !bytes.ends_with(b"\n") || bytes.contains(&0) {
+        return Err(SealError::Torn);
+    }
     let sealed: Sealed<'_> = serde_json::from_slice(bytes)?;
     let actual = line_hash(sealed.content.get().as_bytes());
     if actual != sealed.checksum && !planted(Bug::ChecksumNotCompared) {
@@ -98,6 +104,29 @@ impl SealedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_torn_document_is_told_from_a_changed_one() -> Result<(), Box<dyn std::error::Error>> {
+        let bytes = seal(&"x".repeat(2000))?;
+        let is_torn = |bytes: &[u8]| matches!(unseal::<String>(bytes), Err(SealError::Torn));
+        for length in 0..bytes.len() {
+            assert!(is_torn(bytes.get(..length).ok_or("short")?), "{length}");
+        }
+        for sector in 0..bytes.len() / 512 {
+            let mut lost = bytes.clone();
+            lost.get_mut(sector * 512..(sector + 1) * 512)
+                .ok_or("short")?
+                .fill(0);
+            assert!(is_torn(&lost), "sector {sector}");
+        }
+        let mut changed = bytes.clone();
+        *changed.get_mut(1000).ok_or("short")? = b'y';
+        assert!(matches!(
+            unseal::<String>(&changed),
+            Err(SealError::Checksum { .. })
+        ));
+        Ok(())
+    }
 
     #[test]
     fn a_flipped_bit_is_recognised() -> Result<(), Box<dyn std::error::Error>> {

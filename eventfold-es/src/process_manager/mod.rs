@@ -212,9 +212,12 @@ pub trait React<A: Aggregate>: ProcessManager + SubscribesTo<A> {
 pub trait SubscribesTo<A> {}
 
 /// Wraps a command for one of the `dispatches` targets of a process manager; generated.
-pub trait DispatchesTo<A: Aggregate>: ProcessManager {
+pub trait DispatchesTo<A> {
     /// The envelope of this target.
-    fn envelope(envelope: Envelope<A>) -> Self::Envelope;
+    fn envelope(envelope: Envelope<A>) -> Self::Envelope
+    where
+        Self: ProcessManager,
+        A: Aggregate;
 }
 
 /// An aggregate that the process manager `PM` may send commands to: it is in its `dispatches` list.
@@ -229,7 +232,7 @@ pub trait TargetOf<PM: ProcessManager>: Aggregate {
 }
 
 #[diagnostic::do_not_recommend]
-impl<PM: DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
+impl<PM: ProcessManager + DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
     fn envelope(envelope: Envelope<A>) -> PM::Envelope {
         <PM as DispatchesTo<A>>::envelope(envelope)
     }

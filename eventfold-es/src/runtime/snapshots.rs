@@ -16,6 +16,10 @@ use crate::journal::{Extent, Journal, Snapshot, StreamId};
 /// How many snapshots may wait to be saved. Each holds a copy of a state; those beyond are taken later.
 const MAX_WAITING: usize = 16;
 
+/// How many events an aggregate folds again when it is loaded rather than have them saved when it leaves memory: reading so many
+/// costs about as much as reading a snapshot.
+const NOT_WORTH_SAVING: u64 = 16;
+
 /// A copy of a state on its way into its snapshot; blocks.
 pub(super) type Save = Box<dyn FnOnce() + Send>;
 
@@ -194,8 +198,11 @@ pub(super) struct CellSnapshots {
 impl CellSnapshots {
     /// Whether a cell with so many events is to be saved before it goes.
     pub(super) fn is_unsaved(&self, version: u64) -> bool {
-        let is_wanted = self.of_type.policy.every.is_some();
-        is_wanted && (version > self.covered() || self.is_saving.load(Ordering::Acquire))
+        let Some(every) = self.of_type.policy.every else {
+            return false;
+        };
+        let unsaved = version.saturating_sub(self.covered());
+        unsaved >= every.get().min(NOT_WORTH_SAVING) || self.is_saving.load(Ordering::Acquire)
     }
 
     /// Has a copy of the state saved in the background if it is due. Called under the lock of the cell.

@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, watch};
 
 use starting_points::starting_points;
 
-use super::closing::{Shutdown, Steps, wait_for_release};
+use super::closing::{OpenedJournal, Shutdown, Steps};
 use super::{AggregateStore, RunMode, Shared};
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, Files, SealedFile, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
-use crate::journal::local::{JournalOptions, Layout, LocalJournal};
+use crate::journal::local::{JournalOptions, Layout};
 use crate::journal::{Durability, Journal, Progress};
 use crate::names;
 use crate::process_manager::{ProcessManager, StartFrom};
@@ -219,8 +219,8 @@ impl AggregateStoreBuilder {
 
     /// How long an aggregate stays in memory after its last use. Default: five minutes.
     ///
-    /// No handle notices: an evicted aggregate is read again from its [snapshot](Self::snapshot_every), which is saved before,
-    /// and its stream.
+    /// No handle notices: an evicted aggregate is read again from its [snapshot](Self::snapshot_every), which is saved before
+    /// if that is worth while, and its stream.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -229,7 +229,8 @@ impl AggregateStoreBuilder {
     /// After how many events of a stream the state of its aggregate is saved, in the background. Default: 1,000; 0 means that
     /// no state is saved, and none that was saved is used.
     ///
-    /// It is saved when an aggregate leaves memory, too. Loading it then folds the events behind the snapshot only. Snapshots
+    /// It is saved when an aggregate leaves memory, too, if 16 events or more (or `events`, if that is less) are not saved yet.
+    /// Loading it then folds the events behind the snapshot only. Snapshots
     /// are derived: one that does not fit its stream is ignored, and all of them may be deleted while the store is closed. See
     /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION) for what to do when the fold changes.
     ///
@@ -307,7 +308,8 @@ impl AggregateStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is waited for.
+    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is
+    /// waited for, and so is another call that is opening the directory.
     ///
     /// # Panics
     ///
@@ -315,23 +317,20 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended.
+    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended; whoever opens it
+    /// next in this process waits for that.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
         // Panics without a timer; the first command that waits would otherwise, when it is already stored.
         drop(tokio::time::sleep(Duration::ZERO));
         self.check_names()?;
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
-        wait_for_release(&base).await;
         let files = Files::new(Arc::clone(&self.disk));
-        let opened = {
-            let base = base.clone();
-            let options = self.journal;
-            tokio::task::spawn_blocking(move || LocalJournal::open(files, &base, &options))
-        };
-        let (journal, recovery) = opened.await.map_err(|_| StoreError::RuntimeGone)??;
+        let (opened, recovery) = OpenedJournal::open(files, &base, self.journal).await?;
+        // From here to `Shutdown`, which closes it, nothing waits.
+        let journal = opened.keep();
         let files = journal.files().clone();
-        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let journal: Arc<dyn Journal> = journal;
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = std::sync::mpsc::channel();
         let mut shutdown = Shutdown::new(Steps {

@@ -1,4 +1,5 @@
-//! Closing: what is in flight is finished, derived state is saved, and the directory is released.
+//! Opening a directory and closing it: one caller of this process at a time. When it closes, what is in flight is finished, derived
+//! state is saved, and the directory is released.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -7,28 +8,120 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::disk::Files;
+use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
+use crate::journal::local::{JournalOptions, LocalJournal, RecoveryError, RecoveryReport};
 
 /// How long closing waits for process managers to finish what they have handed over.
 const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The directories that stores of this process are about to release.
-static CLOSING: Mutex<Vec<(PathBuf, watch::Receiver<bool>)>> = Mutex::new(Vec::new());
+/// The directories that this process is about to open or to release; a receiver turns true, or loses its sender, when that is
+/// over.
+static CHANGING: Mutex<Vec<(PathBuf, watch::Receiver<bool>)>> = Mutex::new(Vec::new());
 
-fn closing() -> MutexGuard<'static, Vec<(PathBuf, watch::Receiver<bool>)>> {
-    CLOSING.lock().unwrap_or_else(PoisonError::into_inner)
+fn changing() -> MutexGuard<'static, Vec<(PathBuf, watch::Receiver<bool>)>> {
+    CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until a store of this process that was dropped has released the directory.
-pub(super) async fn wait_for_release(path: &Path) {
-    let released = closing()
-        .iter()
-        .rev()
-        .find(|(closing, _)| closing == path)
-        .map(|(_, released)| released.clone());
-    if let Some(mut released) = released {
-        // An error means that the sender is gone, and with it the lock.
-        let _ = released.wait_for(|released| *released).await;
+/// Makes those who want to open the directory wait until it is released.
+fn announce(path: PathBuf, released: watch::Receiver<bool>) {
+    changing().push((path, released));
+}
+
+/// The right to try to open a directory, which one caller of this process has at a time.
+struct Claim {
+    _given_up: watch::Sender<bool>,
+}
+
+impl Claim {
+    /// Waits until nobody in this process is opening the directory or about to release it.
+    async fn to(path: &Path) -> Self {
+        loop {
+            let busy = {
+                let mut changing = changing();
+                changing.retain(|(_, over)| !*over.borrow() && over.has_changed().is_ok());
+                let busy = changing.iter().find(|(other, _)| other == path);
+                match busy {
+                    Some((_, over)) => over.clone(),
+                    None => {
+                        let (given_up, over) = watch::channel(false);
+                        changing.push((path.to_owned(), over));
+                        return Self {
+                            _given_up: given_up,
+                        };
+                    }
+                }
+            };
+            let mut over = busy;
+            // An error means that the sender is gone.
+            let _ = over.wait_for(|over| *over).await;
+        }
+    }
+}
+
+/// A journal that belongs to nobody yet: it is closed again when it is dropped, and whoever wants to open the directory next
+/// waits for that.
+pub(super) struct OpenedJournal {
+    path: PathBuf,
+    journal: Arc<LocalJournal>,
+    is_kept: bool,
+    /// While its future may have been dropped without anybody knowing.
+    claim: Option<Claim>,
+}
+
+impl OpenedJournal {
+    /// Opens the journal of a directory on the blocking pool.
+    ///
+    /// Cancel safe: what is opened after the future was dropped is closed again.
+    pub(super) async fn open(
+        files: Files,
+        base: &Path,
+        options: JournalOptions,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let claim = Claim::to(base).await;
+        let path = base.to_owned();
+        let opening = tokio::task::spawn_blocking(move || {
+            let (journal, report) = LocalJournal::open(files, &path, &options)?;
+            let opened = Self {
+                path,
+                journal: Arc::new(journal),
+                is_kept: false,
+                claim: Some(claim),
+            };
+            Ok::<_, RecoveryError>((opened, report))
+        });
+        let (mut opened, report) = opening.await.map_err(|_| StoreError::RuntimeGone)??;
+        opened.claim = None;
+        Ok((opened, report))
+    }
+
+    /// The journal, which the caller closes.
+    pub(super) fn keep(mut self) -> Arc<LocalJournal> {
+        self.is_kept = true;
+        Arc::clone(&self.journal)
+    }
+
+    pub(super) fn journal(&self) -> &Arc<LocalJournal> {
+        &self.journal
+    }
+
+    /// Closes it, and waits until the directory is released.
+    pub(super) async fn close(self) {
+        let mut closed = self.journal.closed();
+        drop(self);
+        // An error means that the sender is gone, and with it the lock on the directory.
+        let _ = closed.wait_for(|closed| *closed).await;
+    }
+}
+
+impl Drop for OpenedJournal {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Before the claim is given up.
+            announce(self.path.clone(), self.journal.closed());
+            self.journal.close();
+        }
     }
 }
 
@@ -75,7 +168,7 @@ impl Shutdown {
         let Some(steps) = self.steps.take() else {
             return;
         };
-        closing().push((steps.path.clone(), self.released.clone()));
+        announce(steps.path.clone(), self.released.clone());
         let journal = Arc::clone(&steps.journal);
         let spawned = std::thread::Builder::new()
             .name("eventfold-es-close".to_owned())
@@ -110,6 +203,6 @@ impl Steps {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        closing().retain(|(_, other)| !other.same_channel(&released));
+        changing().retain(|(_, other)| !other.same_channel(&released));
     }
 }

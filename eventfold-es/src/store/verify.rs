@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::closing::wait_for_release;
+use super::closing::OpenedJournal;
 use super::{AggregateStore, AggregateStoreBuilder};
 use crate::disk::Files;
 use crate::error::{Damage, OpenError, StoreError};
@@ -22,6 +22,7 @@ pub struct VerifyReport {
     /// How many streams were compared with them.
     pub streams: u64,
     /// How many snapshots were found; the states of those whose aggregates this program has used were compared with the events.
+    /// One that a power loss has torn does not count: it is never used, and replaced by the next.
     pub snapshots: u64,
     /// Everything that is not what the journal says, or cannot be read.
     pub differences: Vec<Damage>,
@@ -104,43 +105,33 @@ impl AggregateStoreBuilder {
     pub async fn repair(self) -> Result<RepairReport, OpenError> {
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
-        wait_for_release(&base).await;
         let files = Files::new(Arc::clone(&self.disk));
         let open = |rebuild: bool| {
-            let (files, base) = (files.clone(), base.clone());
             let options = JournalOptions {
                 rebuild,
                 ..self.journal
             };
-            async move {
-                let opened =
-                    tokio::task::spawn_blocking(move || LocalJournal::open(files, &base, &options));
-                opened
-                    .await
-                    .map_err(|_| StoreError::RuntimeGone)?
-                    .map_err(OpenError::from)
-            }
+            OpenedJournal::open(files.clone(), &base, options)
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;
-        if let Some(reason) = journal.read_only() {
-            close(&journal).await;
+        if let Some(reason) = journal.journal().read_only() {
+            journal.close().await;
             return Err(StoreError::ReadOnly { reason }.into());
         }
         report.found = differences(journal).await?;
 
-        let (journal, _) = open(true).await?;
-        let journal = Arc::new(journal);
+        let (opened, _) = open(true).await?;
+        let journal = opened.journal();
         for foreign in journal.foreign_lines() {
             report.imported_events += foreign.lines.len() as u64;
-            import(&journal, &foreign).await?;
+            import(journal, &foreign).await?;
             let what = || "setting foreign bytes aside".to_owned();
-            let journal = Arc::clone(&journal);
+            let journal = Arc::clone(journal);
             let set_aside = blocking(what, move || Ok(journal.set_aside(&foreign)?)).await?;
             report.set_aside.extend(set_aside);
         }
-        close(&journal).await;
-        drop(journal);
+        opened.close().await;
 
         let (journal, _) = open(false).await?;
         report.remaining = differences(journal).await?;
@@ -149,15 +140,14 @@ impl AggregateStoreBuilder {
 }
 
 /// Verifies and closes a journal.
-async fn differences(journal: LocalJournal) -> Result<Vec<Damage>, StoreError> {
-    let journal = Arc::new(journal);
-    let verified = Arc::clone(&journal);
+async fn differences(opened: OpenedJournal) -> Result<Vec<Damage>, StoreError> {
+    let verified = Arc::clone(opened.journal());
     let what = || "verifying the store".to_owned();
     let differences = blocking(what, move || {
         Ok(verified.verify(&|_, _, _| None)?.differences)
     })
     .await;
-    close(&journal).await;
+    opened.close().await;
     differences
 }
 
@@ -180,10 +170,4 @@ async fn import(journal: &LocalJournal, foreign: &ForeignLines) -> Result<(), St
     };
     journal.submit(room, commit).wait().await?;
     Ok(())
-}
-
-async fn close(journal: &LocalJournal) {
-    journal.close();
-    // An error means that the sender is gone, and with it the lock on the directory.
-    let _ = journal.closed().wait_for(|closed| *closed).await;
 }

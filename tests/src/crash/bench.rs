@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventfold_es::disk::{FaultyDisk, SystemDisk};
+use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::{AggregateStore, OpenError, RunMode};
 
 use super::check::{Check, check};
@@ -48,8 +49,12 @@ impl Bench {
     ///
     /// What the store answers.
     pub async fn open(&self, mode: RunMode) -> Result<AggregateStore, OpenError> {
-        let builder = builder(&self.store(), Arc::new(self.disk.clone()), true);
-        builder.run_mode(mode).open().await
+        self.builder().run_mode(mode).open().await
+    }
+
+    /// Configures the store with its process managers.
+    pub fn builder(&self) -> AggregateStoreBuilder {
+        builder(&self.store(), Arc::new(self.disk.clone()), true)
     }
 
     /// A client whose notes are kept.

@@ -1,10 +1,11 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use eventfold_es::RunMode;
 use eventfold_es::disk::{CrashImage, Recording, RecordingDisk};
 use tempfile::TempDir;
 
-use super::note::Expected;
+use super::note::{Expected, Note};
 use super::place::scratch;
 use super::workload::{Client, open_on};
 
@@ -51,6 +52,48 @@ impl Fixture {
         let last = last.expect("a write to the journal");
         let half = ops[last].tears().into_iter().max().unwrap_or_default() / 2;
         Self::of(&recording.until(last, half))
+    }
+
+    /// As [`closed`](Self::closed), but with streams that were cut, changed, removed and extended since, by an event among others,
+    /// and other derived files that are damaged. All of it can be repaired.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub async fn damaged() -> Self {
+        let mut fixture = Self::closed().await;
+        let file = |path| fixture.file(path);
+        change(&file("streams/ledger/both/app.jsonl"), |bytes| {
+            bytes.truncate(bytes.len() / 2);
+        });
+        change(&file("streams/journalist/desk/app.jsonl"), |bytes| {
+            let place = bytes.len() / 2;
+            bytes[place] ^= 1;
+        });
+        fs::remove_file(file("streams/ledger/new/app.jsonl")).expect("a stream");
+        let foreign = format!(
+            r#"{{"type":"Entry","data":{{"tag":{FOREIGN},"part":0,"of":1,"text":""}},"ts":1}}"#
+        );
+        change(&file("streams/ledger/old/app.jsonl"), |bytes| {
+            bytes.extend(format!("{foreign}\nno event\n").bytes());
+        });
+        for path in [
+            "process_managers/fanout/dead_letters.jsonl",
+            "meta/streams.jsonl",
+            "meta/stream-extents.0.jsonl",
+        ] {
+            change(&file(path), |bytes| {
+                let place = bytes.len() / 2;
+                bytes[place] ^= 1;
+            });
+        }
+        fixture.expected.take(Note::Tried {
+            tag: FOREIGN,
+            id: "old".to_owned(),
+            parts: 1,
+        });
+        fixture.expected.take(Note::Acknowledged { tag: FOREIGN });
+        fixture
     }
 
     fn of(recording: &Recording) -> Self {
@@ -103,6 +146,14 @@ impl Fixture {
 }
 
 const KILLED: &str = "killed";
+/// The event that another program wrote.
+const FOREIGN: u64 = 5_001;
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).expect("the fixture");
+    change(&mut bytes);
+    fs::write(path, bytes).expect("room");
+}
 
 async fn record() -> Recording {
     let place = scratch();

@@ -42,19 +42,25 @@ pub enum Operation {
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Zero coins are nothing to do.
-    Deposit { account: usize, coins: u32 },
+    Deposit {
+        account: usize,
+        coins: u32,
+        key: Option<u8>,
+    },
     /// Rejected if there are not so many.
-    Withdraw { account: usize, coins: u32 },
+    Withdraw {
+        account: usize,
+        coins: u32,
+        key: Option<u8>,
+    },
     /// Nothing to do if the till is empty.
-    Empty { till: usize },
+    Empty { till: usize, key: Option<u8> },
     /// Stored once per id, or always without one.
     Inject {
         account: usize,
         id: Option<u8>,
         runs_process_managers: bool,
     },
-    // An idempotency key is one more field of the commands, which `World::request` puts into the context; the model decides
-    // whether it is known in `Shadow::decide_request`, as it does for the id of an injected event.
 }
 
 /// What is read.
@@ -112,13 +118,20 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// An idempotency key or an id, one of few, so that most of them are used again: for the same, for something else, at once and
+/// later.
+fn name() -> impl Strategy<Value = Option<u8>> {
+    prop_oneof![Just(None), (0..3_u8).prop_map(Some)]
+}
+
 fn action() -> impl Strategy<Value = Action> {
-    let id = || prop_oneof![Just(None), (0..3_u8).prop_map(Some)];
     prop_oneof![
-        5 => (0..4_usize, 0..5_u32).prop_map(|(account, coins)| Action::Deposit { account, coins }),
-        3 => (0..4_usize, 1..4_u32).prop_map(|(account, coins)| Action::Withdraw { account, coins }),
-        2 => (0..2_usize).prop_map(|till| Action::Empty { till }),
-        2 => (0..4_usize, id(), any::<bool>()).prop_map(|(account, id, runs_process_managers)| {
+        5 => (0..4_usize, 0..5_u32, name())
+            .prop_map(|(account, coins, key)| Action::Deposit { account, coins, key }),
+        3 => (0..4_usize, 1..4_u32, name())
+            .prop_map(|(account, coins, key)| Action::Withdraw { account, coins, key }),
+        2 => (0..2_usize, name()).prop_map(|(till, key)| Action::Empty { till, key }),
+        2 => (0..4_usize, name(), any::<bool>()).prop_map(|(account, id, runs_process_managers)| {
             Action::Inject { account, id, runs_process_managers }
         }),
     ]

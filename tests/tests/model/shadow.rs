@@ -25,19 +25,32 @@ pub struct Stream {
     pub id: String,
 }
 
+/// What is asked of a store, and under which idempotency key.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub asked: Asked,
+    pub key: Option<String>,
+}
+
 /// What is asked of a store.
 #[derive(Debug, Clone)]
-pub enum Request {
+pub enum Asked {
     Account(String, AccountCommand),
     Till(String, TillCommand),
     Inject(String, Event),
 }
 
+impl From<Asked> for Request {
+    fn from(asked: Asked) -> Self {
+        Self { asked, key: None }
+    }
+}
+
 impl Request {
     pub fn stream(&self) -> Stream {
-        let (aggregate_type, id) = match self {
-            Self::Account(id, _) | Self::Inject(id, _) => (Account::AGGREGATE_TYPE, id),
-            Self::Till(id, _) => (Till::AGGREGATE_TYPE, id),
+        let (aggregate_type, id) = match &self.asked {
+            Asked::Account(id, _) | Asked::Inject(id, _) => (Account::AGGREGATE_TYPE, id),
+            Asked::Till(id, _) => (Till::AGGREGATE_TYPE, id),
         };
         Stream {
             aggregate_type: aggregate_type.to_owned(),
@@ -79,10 +92,10 @@ impl Streams {
     fn decide(&self, request: &Request, length: usize) -> Result<Vec<Event>, String> {
         let stream = request.stream();
         let events = self.events(&stream).get(..length).unwrap_or_default();
-        match request {
-            Request::Account(_, command) => decided::<Account>(events, command.clone()),
-            Request::Till(_, command) => decided::<Till>(events, command.clone()),
-            Request::Inject(_, event) => {
+        match &request.asked {
+            Asked::Account(_, command) => decided::<Account>(events, command.clone()),
+            Asked::Till(_, command) => decided::<Till>(events, command.clone()),
+            Asked::Inject(_, event) => {
                 let is_known =
                     event.id.is_some() && events.iter().any(|known| known.id == event.id);
                 Ok(if is_known {
@@ -133,16 +146,16 @@ trait Sends: ProcessManager + Clone {
 impl Sends for Clerk {
     fn request(envelope: &ClerkEnvelope) -> (Request, CommandEnvelope) {
         let ClerkEnvelope::Till(envelope) = envelope;
-        let request = Request::Till(envelope.instance_id.clone(), envelope.command.clone());
-        (request, envelope.erase().expect("plain values"))
+        let request = Asked::Till(envelope.instance_id.clone(), envelope.command.clone());
+        (request.into(), envelope.erase().expect("plain values"))
     }
 }
 
 impl Sends for Auditor {
     fn request(envelope: &AuditorEnvelope) -> (Request, CommandEnvelope) {
         let AuditorEnvelope::Account(envelope) = envelope;
-        let request = Request::Account(envelope.instance_id.clone(), envelope.command.clone());
-        (request, envelope.erase().expect("plain values"))
+        let request = Asked::Account(envelope.instance_id.clone(), envelope.command.clone());
+        (request.into(), envelope.erase().expect("plain values"))
     }
 }
 
@@ -246,9 +259,9 @@ struct Block {
     origin: Origin,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Origin {
-    Client,
+    Client { key: Option<String> },
     Clerk { cause: usize },
     Auditor { cause: usize },
 }
@@ -261,6 +274,8 @@ pub struct Shadow {
     clerk: Manager<Clerk>,
     auditor: Manager<Auditor>,
     blocks: Vec<Block>,
+    /// The entries of the log that each idempotency key of a stream stands for.
+    answers: BTreeMap<(Stream, String), Range<usize>>,
 }
 
 impl Shadow {
@@ -288,8 +303,8 @@ impl Shadow {
                 self.auditor.done(due);
                 at += count;
             } else if let Some((number, count)) = self.client(rest, open) {
-                self.push(&rest[..count], Origin::Client)?;
-                open.remove(&number);
+                let key = open.remove(&number).and_then(|request| request.key);
+                self.push(&rest[..count], Origin::Client { key })?;
                 found.insert(number, start..start + count);
                 at += count;
             } else {
@@ -304,7 +319,11 @@ impl Shadow {
 
     /// The open request that explains the next events, and how many.
     fn client(&self, seen: &[Seen], open: &BTreeMap<u64, Request>) -> Option<(u64, usize)> {
-        open.iter().find_map(|(number, request)| {
+        // A key stands for one command.
+        let mut fresh = open
+            .iter()
+            .filter(|(_, request)| self.answer(request).is_none());
+        fresh.find_map(|(number, request)| {
             let stream = request.stream();
             let events = self.streams.decide(request, self.length(&stream)).ok()?;
             let seen = seen.get(..events.len()).filter(|seen| !seen.is_empty())?;
@@ -317,6 +336,10 @@ impl Shadow {
 
     fn push(&mut self, seen: &[Seen], origin: Origin) -> Result<(), String> {
         let range = self.log.len()..self.log.len() + seen.len();
+        if let (Origin::Client { key: Some(key) }, Some(first)) = (&origin, seen.first()) {
+            let key = (first.stream(), key.clone());
+            self.answers.insert(key, range.clone());
+        }
         for seen in seen {
             let stream = seen.stream();
             let place = (self.log.len() as u64 + 1, self.length(&stream) as u64 + 1);
@@ -346,7 +369,7 @@ impl Shadow {
                 ));
             }
             match block.origin {
-                Origin::Client => {}
+                Origin::Client { .. } => {}
                 Origin::Clerk { .. } => {
                     let due = past.clerk.due(&past.log, &past.streams);
                     past.clerk.done(due.ok_or("the model contradicts itself")?);
@@ -357,7 +380,7 @@ impl Shadow {
                         .done(due.ok_or("the model contradicts itself")?);
                 }
             }
-            past.push(&self.log[start..end], block.origin)?;
+            past.push(&self.log[start..end], block.origin.clone())?;
         }
         Ok(past)
     }
@@ -404,6 +427,12 @@ impl Shadow {
     /// What a request comes to on the first `length` events of its stream.
     pub fn decide_request(&self, request: &Request, length: usize) -> Result<Vec<Event>, String> {
         self.streams.decide(request, length)
+    }
+
+    /// The entries of the log that answer the request, because its key was used before.
+    pub fn answer(&self, request: &Request) -> Option<&Range<usize>> {
+        let key = request.key.clone()?;
+        self.answers.get(&(request.stream(), key))
     }
 
     /// The dead letters of the clerk and of the auditor.

@@ -343,13 +343,7 @@ impl World {
             same("what a process manager is parked at", status.parked, None)?;
         }
         let report = self.store.verify().await.map_err(text)?;
-        // Snapshots are never synced: a power loss may tear them, and then nobody believes them.
-        let found: Vec<_> = report
-            .differences
-            .into_iter()
-            .filter(|found| !found.reason.starts_with("the snapshot is not believed"))
-            .collect();
-        same("what verifying finds", found, Vec::new())?;
+        same("what verifying finds", report.differences, Vec::new())?;
         let setup = Setup {
             mode: RunMode::OnDemand,
             ..self.setup

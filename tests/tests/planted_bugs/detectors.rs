@@ -68,7 +68,7 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
         "a_failed_reaction_is_not_passed_by_those_behind_it",
     );
     const KILLED: Detector = test("recovery", "a_killed_store_is_whole");
-    const EVERY_CALL: Detector = test("failed_calls", "every_call_fails_once");
+    const EVERY_CALL: Detector = test("failed_calls", "every_call::every_call_fails_once");
     match bug {
         Bug::SkipSync => vec![
             test(

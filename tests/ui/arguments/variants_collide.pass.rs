@@ -1,6 +1,6 @@
+use eu::Inventory as OtherInventory;
 use eventfold_es::prelude::*;
 use eventfold_es_tests_domain::*;
-use eu::Inventory as OtherInventory;
 
 mod eu {
     use std::convert::Infallible;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 /// A kind of call that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// [`Disk::open`](crate::disk::Disk::open).
+    /// [`Disk::open`](crate::disk::Disk::open) and [`Disk::file_system`](crate::disk::Disk::file_system).
     Open,
     /// [`Disk::create_dir_all`](crate::disk::Disk::create_dir_all).
     CreateDir,

@@ -157,6 +157,7 @@ impl Disk for FaultyDisk {
     }
 
     fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        self.call(Operation::Open, path)?;
         let file_system = self.inner.file_system(path)?;
         Ok(file_system.map(|inner| {
             Box::new(FaultyFileSystem {

@@ -263,11 +263,11 @@ impl DerivedWriter {
         let archiving = self.to_be_archived();
         match self.save_checkpoint(&archiving) {
             Ok(()) => {
-                self.archive_streams(&archiving);
+                let unfinished = self.archive_streams(&archiving);
                 self.rotate_journal(is_closing);
                 if is_closing && !archiving.is_empty() && self.queue.poison().is_none() {
-                    // So that opening has nothing to finish.
-                    if let Err(error) = self.save_checkpoint(&[]) {
+                    // So that opening has nothing to finish but what failed.
+                    if let Err(error) = self.save_checkpoint(&unfinished) {
                         tracing::warn!(%error, "the last checkpoint could not be taken");
                     }
                 }
@@ -301,23 +301,29 @@ impl DerivedWriter {
             .collect()
     }
 
-    /// Archives what the checkpoint says; what has grown until the next one is only what was archived.
-    fn archive_streams(&mut self, archiving: &[Archiving]) {
+    /// Archives what the checkpoint says, and tells what could not be archived; what has grown until the next one is only what
+    /// it says. What failed belongs to that, too: the next checkpoint tries it again.
+    fn archive_streams(&mut self, archiving: &[Archiving]) -> Vec<Archiving> {
         let mut grown = std::mem::take(&mut self.grown);
-        for Archiving { stream, to } in archiving {
-            let Some(archived) = grown.remove(stream) else {
+        let mut unfinished = Vec::new();
+        for planned in archiving {
+            let Some(archived) = grown.remove(&planned.stream) else {
                 continue;
             };
-            match archive_stream(&self.files, &self.layout, &archived.slot, *to) {
-                Ok(()) => drop(self.grown.insert(*stream, archived)),
+            match archive_stream(&self.files, &self.layout, &archived.slot, planned.to) {
+                Ok(()) => {}
                 Err(ArchiveError::Unchanged(error)) => {
-                    tracing::warn!(%error, "a stream could not be archived");
+                    tracing::warn!(%error, "a stream could not be archived; it will be tried again");
+                    unfinished.push(*planned);
                 }
                 Err(ArchiveError::Unknown(error)) => {
-                    return self.queue.poison_with(&error.to_string());
+                    self.queue.poison_with(&error.to_string());
+                    return unfinished;
                 }
             }
+            self.grown.insert(planned.stream, archived);
         }
+        unfinished
     }
 
     /// Archives what the checkpoint covers of the journal, but for its last commit, if that is much.

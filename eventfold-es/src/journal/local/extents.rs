@@ -55,7 +55,8 @@ pub(super) struct StreamExtents {
     layout: Layout,
     /// What the last checkpoint vouches for.
     saved: SavedExtents,
-    open: Option<FileHandle>,
+    /// The file that was written to last, and which of the two it is: after a checkpoint that failed it may be the other one.
+    open: Option<(u64, FileHandle)>,
 }
 
 impl StreamExtents {
@@ -115,7 +116,6 @@ impl StreamExtents {
         match read_extents(&self.files, &self.layout, self.saved)? {
             Ok(mut all) => {
                 all.extend(changed);
-                self.open = None;
                 let generation = (self.saved.generation + 1) % 2;
                 let file = Extent::default();
                 self.append(SavedExtents { generation, file }, &all)
@@ -147,14 +147,15 @@ impl StreamExtents {
                 text.push('\n');
             }
         }
-        let file = match &self.open {
-            Some(file) => file,
+        let is_open = |open: &(u64, FileHandle)| open.0 == to.generation && offset > 0;
+        let (_, file) = match self.open.take_if(|open| is_open(open)) {
+            Some(open) => self.open.insert(open),
             None => {
                 let path = self.layout.stream_extents(to.generation);
                 let file = self.files.open(&path, OpenMode::Write)?;
                 // What stands behind it was never vouched for, or is not any more.
                 file.set_len(offset)?;
-                self.open.insert(file)
+                self.open.insert((to.generation, file))
             }
         };
         file.write_all_at(text.as_bytes(), offset)?;
@@ -163,7 +164,9 @@ impl StreamExtents {
 
     /// Makes what was written durable, where that is not done for the file system as a whole.
     pub(super) fn sync(&self) -> Result<(), FileError> {
-        self.open.as_ref().map_or(Ok(()), FileHandle::sync_data)
+        self.open
+            .as_ref()
+            .map_or(Ok(()), |(_, file)| file.sync_data())
     }
 
     /// Notes that a checkpoint vouches for what was written.
@@ -220,4 +223,46 @@ fn parse(
         take(stream, StreamPlace { extent, archive });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::SystemDisk;
+
+    fn places(count: u64, lines: u64) -> BTreeMap<u64, StreamPlace> {
+        let extent = Extent {
+            lines,
+            ..Extent::default()
+        };
+        let archive = StreamArchive::default();
+        let place = StreamPlace { extent, archive };
+        (1..=count).map(|stream| (stream, place)).collect()
+    }
+
+    /// The second file was begun for a checkpoint that could not be saved; what came later was written to it all the same,
+    /// where the first one ends.
+    #[test]
+    fn a_file_that_no_checkpoint_vouches_for_is_not_gone_on_with()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let files = Files::new(Arc::new(SystemDisk));
+        let layout = Layout::new(directory.path());
+        files.create_dir_all(&layout.meta())?;
+        let mut extents = StreamExtents::new(&files, &layout);
+        let first = extents.write(&places(OUTDATED_LINES, 1), 1)?;
+        extents.saved(first);
+        let second = extents.write(&places(10, 2), 1)?;
+        assert_ne!(second.generation(), first.generation());
+        // It is not saved, and by now there are so many streams that the first file will do.
+        let third = extents.write(&places(20, 3), OUTDATED_LINES)?;
+        assert_eq!(third.generation(), first.generation());
+        extents.saved(third);
+        let read = read_extents(&files, &layout, third)??;
+        let lines = |stream| read.get(&stream).map(|place| place.extent.lines);
+        assert_eq!((lines(20), lines(21)), (Some(3), Some(1)));
+        Ok(())
+    }
 }

@@ -67,14 +67,30 @@ pub(super) fn archive_stream(
 ) -> Result<(), ArchiveError> {
     let path = layout.stream_file(&slot.stream.aggregate_type, slot.directory());
     let active = files.open(&path, OpenMode::Read)?;
-    let archived = copy(files, layout, slot, &active, to)?;
-    let before = slot.archive().extent.bytes;
-    // What the writer has brought to it since the checkpoint.
-    let kept = active.read_range(
-        to.bytes - before,
-        active.len()?.saturating_sub(to.bytes - before),
-    )?;
-    replace(files, layout, slot, &kept, archived)
+    let archived = copy(files, layout, slot, &active, to).and_then(|archived| {
+        let before = slot.archive().extent.bytes;
+        // What the writer has brought to it since the checkpoint.
+        let kept = active.read_range(
+            to.bytes - before,
+            active.len()?.saturating_sub(to.bytes - before),
+        )?;
+        replace(files, layout, slot, &kept, archived)
+    });
+    if let Err(ArchiveError::Unchanged(_)) = archived
+        && let Err(error) = take_back(files, layout, slot)
+    {
+        tracing::warn!(%error, "other programs read some events of a stream twice until it is archived");
+    }
+    archived
+}
+
+/// Cuts off what was copied to the archive in vain: other programs would read it there and in the active file.
+fn take_back(files: &Files, layout: &Layout, slot: &StreamSlot) -> Result<(), FileError> {
+    let path = layout.stream_archive(&slot.stream.aggregate_type, slot.directory());
+    match slot.archive().bytes {
+        0 => files.remove(&path),
+        bytes => files.open(&path, OpenMode::Write)?.set_len(bytes),
+    }
 }
 
 /// Finishes what the checkpoint says, or notes that it is finished; what comes behind `to` is written again by redo. Blocks.

@@ -11,8 +11,8 @@ use super::rows::ExpectedRows;
 use super::scan::{Tip, scan};
 use super::stream_reader::read_stream;
 use super::streams::StreamSlot;
-use crate::disk::FileError;
-use crate::journal::{CheckState, Damage, Extent, JournalError, StreamId, Verified};
+use crate::disk::{FileError, SealError};
+use crate::journal::{CheckState, Damage, Extent, JournalError, Snapshot, StreamId, Verified};
 
 /// What the journal says of everything that is derived from it.
 #[derive(Default)]
@@ -145,41 +145,23 @@ impl LocalJournal {
                         differences.push(Damage::new(path, 0, reason));
                         continue;
                     }
-                    if self.snapshots.check(&slot)?.is_some() {
-                        snapshots += 1;
-                        let reason = self.snapshot_problem(&slot, text, check_state)?;
-                        let path = self
-                            .layout
-                            .snapshot(&stream.aggregate_type, &known.directory);
-                        differences.extend(reason.map(|reason| Damage::new(path, 0, reason)));
-                    }
+                    // It is never synced: that a power loss tears one is no damage, and nobody believes it.
+                    let snapshot = match self.snapshots.check(&slot)? {
+                        None | Some(Err(SealError::Torn)) => continue,
+                        Some(snapshot) => snapshot,
+                    };
+                    snapshots += 1;
+                    let reason = snapshot_problem(snapshot, &slot, text, check_state);
+                    let path = self
+                        .layout
+                        .snapshot(&stream.aggregate_type, &known.directory);
+                    differences.extend(reason.map(|reason| Damage::new(path, 0, reason)));
                 }
                 Err(JournalError::Damage(damage)) => differences.push(damage),
                 Err(error) => return Err(error),
             }
         }
         Ok(snapshots)
-    }
-
-    /// Why the snapshot of a stream with this text is not believed, or should not be.
-    fn snapshot_problem(
-        &self,
-        slot: &StreamSlot,
-        text: &str,
-        check_state: &CheckState<'_>,
-    ) -> Result<Option<String>, JournalError> {
-        let snapshot = match self.snapshots.check(slot)? {
-            None => return Ok(None),
-            Some(Ok(snapshot)) => snapshot,
-            Some(Err(error)) => {
-                return Ok(Some(format!("the snapshot is not believed: {error}")));
-            }
-        };
-        let seen = snapshot.extent;
-        if seen.lines <= slot.extent().lines && first_lines(text, seen.lines) != seen {
-            return Ok(Some("the snapshot is not one of this stream".to_owned()));
-        }
-        Ok(check_state(&slot.stream, &snapshot, text))
     }
 
     fn compare_registry(
@@ -327,6 +309,24 @@ impl Expected {
         }
         Ok(())
     }
+}
+
+/// Why the snapshot of a stream with this text is not believed, or should not be.
+fn snapshot_problem(
+    snapshot: Result<Snapshot, SealError>,
+    slot: &StreamSlot,
+    text: &str,
+    check_state: &CheckState<'_>,
+) -> Option<String> {
+    let snapshot = match snapshot {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Some(format!("the snapshot is not believed: {error}")),
+    };
+    let seen = snapshot.extent;
+    if seen.lines <= slot.extent().lines && first_lines(text, seen.lines) != seen {
+        return Some("the snapshot is not one of this stream".to_owned());
+    }
+    check_state(&slot.stream, &snapshot, text)
 }
 
 /// The extent of the first lines of a text.

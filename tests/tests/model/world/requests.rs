@@ -12,7 +12,7 @@ use eventfold_es::{ExecuteError, Executed, InjectOptions, Reactions, RunMode};
 use super::{World, same, text};
 use crate::domain::{ACCOUNTS, Account, AccountCommand, AccountEvent, TILLS, TillCommand};
 use crate::operations::Action;
-use crate::shadow::Request;
+use crate::shadow::{Asked, Request};
 
 /// What a store answers to a request.
 #[derive(Debug)]
@@ -31,17 +31,26 @@ impl World {
     pub(super) fn request(&self, action: &Action) -> (Request, InjectOptions) {
         let tag = self.next;
         let mut options = InjectOptions::default();
-        let request = match action {
-            Action::Deposit { account, coins } => Request::Account(
-                ACCOUNTS[*account].to_owned(),
-                AccountCommand::Deposit { tag, coins: *coins },
-            ),
-            Action::Withdraw { account, coins } => Request::Account(
-                ACCOUNTS[*account].to_owned(),
-                AccountCommand::Withdraw { tag, coins: *coins },
-            ),
-            Action::Empty { till } => {
-                Request::Till(TILLS[*till].to_owned(), TillCommand::Empty { tag })
+        let (asked, key) = match action {
+            Action::Deposit {
+                account,
+                coins,
+                key,
+            } => {
+                let command = AccountCommand::Deposit { tag, coins: *coins };
+                (Asked::Account(ACCOUNTS[*account].to_owned(), command), *key)
+            }
+            Action::Withdraw {
+                account,
+                coins,
+                key,
+            } => {
+                let command = AccountCommand::Withdraw { tag, coins: *coins };
+                (Asked::Account(ACCOUNTS[*account].to_owned(), command), *key)
+            }
+            Action::Empty { till, key } => {
+                let command = TillCommand::Empty { tag };
+                (Asked::Till(TILLS[*till].to_owned(), command), *key)
             }
             Action::Inject {
                 account,
@@ -54,10 +63,11 @@ impl World {
                 event.id = id.map(|id| format!("injected-{id}"));
                 event.ts = 1_234_567_890;
                 event.actor = Some("elsewhere".to_owned());
-                Request::Inject(ACCOUNTS[*account].to_owned(), event)
+                (Asked::Inject(ACCOUNTS[*account].to_owned(), event), None)
             }
         };
-        (request, options)
+        let key = key.map(|key| format!("key-{key}"));
+        (Request { asked, key }, options)
     }
 
     /// Whether an answer fits what was seen.
@@ -70,9 +80,29 @@ impl World {
     ) -> Result<(), String> {
         let length = self.shadow.length(&request.stream());
         // What was decided while others wrote was decided on some state in between.
-        let decided = (before..=length).map(|length| self.shadow.decide_request(request, length));
+        // Once there is an answer to its key, it is not decided any more.
+        let answered = self.shadow.answer(request).filter(|_| found.is_none());
+        let first = answered.map(|entries| self.shadow.log[entries.start].version as usize);
+        let decided = (before..=length)
+            .take_while(|length| first.is_none_or(|first| *length < first))
+            .map(|length| self.shadow.decide_request(request, length));
         let decided: Vec<_> = decided.collect();
-        match (answer, found) {
+        match (answer, found.or(answered)) {
+            (
+                Answer::Done {
+                    events,
+                    position: None,
+                    ..
+                },
+                _,
+            ) if found.is_none() && events.is_empty() && decided.contains(&Ok(Vec::new())) => {
+                Ok(())
+            }
+            (Answer::Rejected(error), _)
+                if found.is_none() && decided.contains(&Err(error.clone())) =>
+            {
+                Ok(())
+            }
             (
                 Answer::Done {
                     events,
@@ -109,15 +139,6 @@ impl World {
                 }
                 Ok(())
             }
-            (
-                Answer::Done {
-                    events,
-                    position: None,
-                    ..
-                },
-                None,
-            ) if events.is_empty() && decided.contains(&Ok(Vec::new())) => Ok(()),
-            (Answer::Rejected(error), None) if decided.contains(&Err(error.clone())) => Ok(()),
             (Answer::Injected, Some(_)) => Ok(()),
             (Answer::Injected, None) => same(
                 "what else it does",
@@ -134,11 +155,14 @@ pub(super) async fn answer(
     request: Request,
     options: InjectOptions,
 ) -> Result<Answer, String> {
-    let context = CommandContext::default();
-    match request {
-        Request::Account(id, command) => answered(store.send(&id, command, context).await),
-        Request::Till(id, command) => answered(store.send(&id, command, context).await),
-        Request::Inject(id, event) => {
+    let mut context = CommandContext::default();
+    if let Some(key) = request.key {
+        context = context.with_idempotency_key(key);
+    }
+    match request.asked {
+        Asked::Account(id, command) => answered(store.send(&id, command, context).await),
+        Asked::Till(id, command) => answered(store.send(&id, command, context).await),
+        Asked::Inject(id, event) => {
             let injected = store.inject_event::<Account>(&id, event, options).await;
             injected.map_err(text).map(|()| Answer::Injected)
         }

@@ -1,24 +1,17 @@
 //! Every call to the file system fails once: afterwards everything that was acknowledged is there, nothing that was refused
 //! is, and the store either works on or says that it is poisoned.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventfold_es::disk::{Failure, Fault, Operation};
 use eventfold_es::{AggregateStore, CommandContext, ExecuteError, Reactions, RunMode, StoreError};
-use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand, Refused};
-use eventfold_es_tests::crash::{Bench, Expected, Fixture, builder};
+use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand};
+use eventfold_es_tests::crash::{Bench, Expected, builder};
 
-const FAILURES: [Failure; 5] = [
-    Failure::EIO,
-    Failure::ENOSPC,
-    Failure::EMFILE,
-    Failure::EINTR,
-    Failure::Short,
-];
+mod every_call;
+
 /// Nothing here takes so long, unless it never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,146 +21,6 @@ fn is_journal(path: &Path) -> bool {
 
 fn is_stream(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str() == "streams")
-}
-
-/// Opens, commands and closes; what the store says on the way must be consistent.
-async fn workload(bench: &Bench) -> Result<(), String> {
-    let store = match bench.open(RunMode::Inline).await {
-        Ok(store) => store,
-        // Half opened is not open, and the directory is free again.
-        Err(error) => match bench.open(RunMode::Inline).await {
-            Ok(store) => store,
-            Err(second) => return Err(format!("opening failed twice: {error}; {second}")),
-        },
-    };
-    let client = bench.client(&store);
-    let mut is_poisoned = false;
-    let mut failures = 0;
-    for (tag, id) in (101..).zip(["a", "a", "b", "a", "b"]) {
-        let done = client.put(id, tag, 2).await;
-        is_poisoned |= consistent(&done, is_poisoned)?;
-        failures += usize::from(done.is_err() && !is_poisoned);
-        read_back(&store, &bench.expected(), id).await?;
-    }
-    if failures > 1 {
-        return Err(format!("one failed call failed {failures} commands"));
-    }
-    if !is_poisoned {
-        store
-            .run_process_managers()
-            .await
-            .map_err(|error| error.to_string())?;
-    }
-    drop(client);
-    match store.close().await {
-        Ok(()) if !is_poisoned => Ok(()),
-        Err(StoreError::Poisoned { .. }) => Ok(()),
-        closed => Err(format!("closing answers {closed:?}")),
-    }
-}
-
-/// Whether the answer says that the store is poisoned; an error if it should not be this one.
-fn consistent(done: &Result<(), ExecuteError<Refused>>, is_poisoned: bool) -> Result<bool, String> {
-    match done {
-        Ok(()) if !is_poisoned => Ok(false),
-        Err(ExecuteError::OutcomeUnknown { .. }) if !is_poisoned => Ok(true),
-        Err(ExecuteError::Store(StoreError::Poisoned { .. })) => Ok(true),
-        Err(ExecuteError::Store(StoreError::Refused { .. } | StoreError::File(_)))
-            if !is_poisoned =>
-        {
-            Ok(false)
-        }
-        other => Err(format!(
-            "poisoned: {is_poisoned}, and a command answers {other:?}"
-        )),
-    }
-}
-
-/// The state has what was acknowledged, and only that.
-async fn read_back(store: &AggregateStore, expected: &Expected, id: &str) -> Result<(), String> {
-    let handle = store
-        .get::<Ledger>(id)
-        .await
-        .map_err(|error| error.to_string())?;
-    let state = match handle.state().await {
-        Ok(state) => state,
-        // The call that fails may be one of this reading.
-        Err(_) => handle.state().await.map_err(|error| error.to_string())?,
-    };
-    let kept = expected.kept.iter().copied();
-    let kept: Vec<_> = kept.filter(|tag| expected.tried[tag].id == id).collect();
-    if state.tags == kept && state.entries == 2 * kept.len() as u64 {
-        Ok(())
-    } else {
-        Err(format!("`{id}` is {state:?}, acknowledged were {kept:?}"))
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-}
-
-#[test]
-fn every_call_fails_once() {
-    every_call_of(Bench::default);
-}
-
-/// Also those of opening a directory with an incomplete last batch, and commits to write again.
-#[test]
-fn every_call_fails_once_after_a_kill() {
-    let fixture = runtime().block_on(Fixture::torn());
-    every_call_of(|| Bench::of(&fixture));
-}
-
-fn every_call_of(bench: impl Fn() -> Bench + Sync) {
-    let whole = bench();
-    runtime().block_on(workload(&whole)).unwrap();
-    let calls = whole.disk.calls();
-    runtime().block_on(whole.check()).unwrap();
-    let cases: Vec<_> = (0..calls)
-        .flat_map(|n| FAILURES.map(|failure| (n, failure)))
-        .collect();
-    let (next, violations) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let hits = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let runtime = runtime();
-                while let Some((n, failure)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let bench = bench();
-                    bench.disk.inject(Fault::once(*n, *failure));
-                    let checked = runtime.block_on(async {
-                        let checked = async {
-                            workload(&bench).await?;
-                            bench.check().await
-                        };
-                        let checked = tokio::time::timeout(PATIENCE, checked).await;
-                        checked.unwrap_or_else(|_| Err("it never ends".to_owned()))
-                    });
-                    let hit = bench.disk.hits();
-                    for hit in &hit {
-                        *hits.lock().unwrap().entry(hit.operation).or_insert(0) += 1;
-                    }
-                    if let Err(reason) = checked {
-                        violations
-                            .lock()
-                            .unwrap()
-                            .push(format!("call {n}, {hit:?}: {reason}"));
-                    }
-                }
-            });
-        }
-    });
-    let violations = violations.into_inner().unwrap();
-    println!(
-        "{} failed calls, {} violations; {hits:?}",
-        cases.len(),
-        violations.len()
-    );
-    assert!(violations.is_empty(), "{violations:#?}");
 }
 
 /// A retry after a failed sync used to apply a command twice: the error said "not stored", and it was.

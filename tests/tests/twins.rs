@@ -1,0 +1,338 @@
+//! The twins of the compile-fail cases: each is the program of its case without the mistake, and compiles.
+//!
+//! They are modules of one program, so that they are built at once. `compile_fail.rs` sees to it that none is missing.
+
+#![allow(
+    dead_code,
+    unused,
+    non_local_definitions,
+    clippy::all,
+    reason = "what a twin is like is decided by its case"
+)]
+
+#[path = "../ui/aggregates/attribute_missing.pass.rs"]
+mod aggregates_attribute_missing;
+#[path = "../ui/aggregates/attribute_twice.pass.rs"]
+mod aggregates_attribute_twice;
+#[path = "../ui/aggregates/command_of_another_aggregate.pass.rs"]
+mod aggregates_command_of_another_aggregate;
+#[path = "../ui/aggregates/command_of_another_crate.pass.rs"]
+mod aggregates_command_of_another_crate;
+#[path = "../ui/aggregates/command_of_two_aggregates.pass.rs"]
+mod aggregates_command_of_two_aggregates;
+#[path = "../ui/aggregates/command_type_missing.pass.rs"]
+mod aggregates_command_type_missing;
+#[path = "../ui/aggregates/decide_missing.pass.rs"]
+mod aggregates_decide_missing;
+#[path = "../ui/aggregates/decider_missing.pass.rs"]
+mod aggregates_decider_missing;
+#[path = "../ui/aggregates/decides_another_command.pass.rs"]
+mod aggregates_decides_another_command;
+#[path = "../ui/aggregates/decides_asynchronously.pass.rs"]
+mod aggregates_decides_asynchronously;
+#[path = "../ui/aggregates/decides_commands.pass.rs"]
+mod aggregates_decides_commands;
+#[path = "../ui/aggregates/error_not_an_error.pass.rs"]
+mod aggregates_error_not_an_error;
+#[path = "../ui/aggregates/error_of_another_type.pass.rs"]
+mod aggregates_error_of_another_type;
+#[path = "../ui/aggregates/error_type_missing.pass.rs"]
+mod aggregates_error_type_missing;
+#[path = "../ui/aggregates/event_is_the_command.pass.rs"]
+mod aggregates_event_is_the_command;
+#[path = "../ui/aggregates/event_not_a_domain_event.pass.rs"]
+mod aggregates_event_not_a_domain_event;
+#[path = "../ui/aggregates/evolve_missing.pass.rs"]
+mod aggregates_evolve_missing;
+#[path = "../ui/aggregates/evolves_by_value.pass.rs"]
+mod aggregates_evolves_by_value;
+#[path = "../ui/aggregates/implemented_twice.pass.rs"]
+mod aggregates_implemented_twice;
+#[path = "../ui/arguments/aggregate_subscribes.pass.rs"]
+mod arguments_aggregate_subscribes;
+#[path = "../ui/arguments/colon.pass.rs"]
+mod arguments_colon;
+#[path = "../ui/arguments/comma_missing.pass.rs"]
+mod arguments_comma_missing;
+#[path = "../ui/arguments/command_list.pass.rs"]
+mod arguments_command_list;
+#[path = "../ui/arguments/crate_not_a_path.pass.rs"]
+mod arguments_crate_not_a_path;
+#[path = "../ui/arguments/envelope_in_quotes.pass.rs"]
+mod arguments_envelope_in_quotes;
+#[path = "../ui/arguments/envelope_not_a_name.pass.rs"]
+mod arguments_envelope_not_a_name;
+#[path = "../ui/arguments/given_twice.pass.rs"]
+mod arguments_given_twice;
+#[path = "../ui/arguments/guessed.pass.rs"]
+mod arguments_guessed;
+#[path = "../ui/arguments/guessed_commands.pass.rs"]
+mod arguments_guessed_commands;
+#[path = "../ui/arguments/guessed_error.pass.rs"]
+mod arguments_guessed_error;
+#[path = "../ui/arguments/guessed_name.pass.rs"]
+mod arguments_guessed_name;
+#[path = "../ui/arguments/guessed_snapshot_version.pass.rs"]
+mod arguments_guessed_snapshot_version;
+#[path = "../ui/arguments/guessed_snapshots.pass.rs"]
+mod arguments_guessed_snapshots;
+#[path = "../ui/arguments/list_without_commas.pass.rs"]
+mod arguments_list_without_commas;
+#[path = "../ui/arguments/listed_twice.pass.rs"]
+mod arguments_listed_twice;
+#[path = "../ui/arguments/listed_twice_in_dispatches.pass.rs"]
+mod arguments_listed_twice_in_dispatches;
+#[path = "../ui/arguments/misspelt.pass.rs"]
+mod arguments_misspelt;
+#[path = "../ui/arguments/name_not_a_string.pass.rs"]
+mod arguments_name_not_a_string;
+#[path = "../ui/arguments/name_without_quotes.pass.rs"]
+mod arguments_name_without_quotes;
+#[path = "../ui/arguments/none_at_all.pass.rs"]
+mod arguments_none_at_all;
+#[path = "../ui/arguments/parentheses.pass.rs"]
+mod arguments_parentheses;
+#[path = "../ui/arguments/parentheses_around_list.pass.rs"]
+mod arguments_parentheses_around_list;
+#[path = "../ui/arguments/reference_in_list.pass.rs"]
+mod arguments_reference_in_list;
+#[path = "../ui/arguments/several_mistakes.pass.rs"]
+mod arguments_several_mistakes;
+#[path = "../ui/arguments/snapshot_version_negative.pass.rs"]
+mod arguments_snapshot_version_negative;
+#[path = "../ui/arguments/snapshot_version_not_a_number.pass.rs"]
+mod arguments_snapshot_version_not_a_number;
+#[path = "../ui/arguments/snapshot_version_of_another_type.pass.rs"]
+mod arguments_snapshot_version_of_another_type;
+#[path = "../ui/arguments/stored_name_for_type.pass.rs"]
+mod arguments_stored_name_for_type;
+#[path = "../ui/arguments/string_alone.pass.rs"]
+mod arguments_string_alone;
+#[path = "../ui/arguments/subscribes_empty.pass.rs"]
+mod arguments_subscribes_empty;
+#[path = "../ui/arguments/subscribes_missing.pass.rs"]
+mod arguments_subscribes_missing;
+#[path = "../ui/arguments/subscribes_without_brackets.pass.rs"]
+mod arguments_subscribes_without_brackets;
+#[path = "../ui/arguments/type_alone.pass.rs"]
+mod arguments_type_alone;
+#[path = "../ui/arguments/type_alone_in_aggregate.pass.rs"]
+mod arguments_type_alone_in_aggregate;
+#[path = "../ui/arguments/type_in_quotes.pass.rs"]
+mod arguments_type_in_quotes;
+#[path = "../ui/arguments/unknown.pass.rs"]
+mod arguments_unknown;
+#[path = "../ui/arguments/value_missing.pass.rs"]
+mod arguments_value_missing;
+#[path = "../ui/arguments/variants_collide.pass.rs"]
+mod arguments_variants_collide;
+#[path = "../ui/derives/aggregate_without_any.pass.rs"]
+mod derives_aggregate_without_any;
+#[path = "../ui/derives/aggregate_without_clone.pass.rs"]
+mod derives_aggregate_without_clone;
+#[path = "../ui/derives/aggregate_without_default.pass.rs"]
+mod derives_aggregate_without_default;
+#[path = "../ui/derives/aggregate_without_deserialize.pass.rs"]
+mod derives_aggregate_without_deserialize;
+#[path = "../ui/derives/aggregate_without_serialize.pass.rs"]
+mod derives_aggregate_without_serialize;
+#[path = "../ui/derives/event_without_clone.pass.rs"]
+mod derives_event_without_clone;
+#[path = "../ui/derives/event_without_deserialize.pass.rs"]
+mod derives_event_without_deserialize;
+#[path = "../ui/derives/event_without_serialize.pass.rs"]
+mod derives_event_without_serialize;
+#[path = "../ui/derives/process_manager_without_default.pass.rs"]
+mod derives_process_manager_without_default;
+#[path = "../ui/derives/process_manager_without_deserialize.pass.rs"]
+mod derives_process_manager_without_deserialize;
+#[path = "../ui/derives/process_manager_without_serialize.pass.rs"]
+mod derives_process_manager_without_serialize;
+#[path = "../ui/derives/projection_without_clone.pass.rs"]
+mod derives_projection_without_clone;
+#[path = "../ui/derives/projection_without_default.pass.rs"]
+mod derives_projection_without_default;
+#[path = "../ui/derives/projection_without_deserialize.pass.rs"]
+mod derives_projection_without_deserialize;
+#[path = "../ui/derives/projection_without_serialize.pass.rs"]
+mod derives_projection_without_serialize;
+#[path = "../ui/derives/state_of_one_thread.pass.rs"]
+mod derives_state_of_one_thread;
+#[path = "../ui/events/alias_collides.pass.rs"]
+mod events_alias_collides;
+#[path = "../ui/events/attribute_for_derive.pass.rs"]
+mod events_attribute_for_derive;
+#[path = "../ui/events/content_without_tag.pass.rs"]
+mod events_content_without_tag;
+#[path = "../ui/events/crate_misspelt.pass.rs"]
+mod events_crate_misspelt;
+#[path = "../ui/events/field_moved.pass.rs"]
+mod events_field_moved;
+#[path = "../ui/events/field_not_readable.pass.rs"]
+mod events_field_not_readable;
+#[path = "../ui/events/field_renamed_in_one_direction.pass.rs"]
+mod events_field_renamed_in_one_direction;
+#[path = "../ui/events/field_skipped.pass.rs"]
+mod events_field_skipped;
+#[path = "../ui/events/fields_renamed_in_one_direction.pass.rs"]
+mod events_fields_renamed_in_one_direction;
+#[path = "../ui/events/generic.pass.rs"]
+mod events_generic;
+#[path = "../ui/events/internally_tagged.pass.rs"]
+mod events_internally_tagged;
+#[path = "../ui/events/lifetime.pass.rs"]
+mod events_lifetime;
+#[path = "../ui/events/map_with_composite_keys.pass.rs"]
+mod events_map_with_composite_keys;
+#[path = "../ui/events/names_collide.pass.rs"]
+mod events_names_collide;
+#[path = "../ui/events/other_words.pass.rs"]
+mod events_other_words;
+#[path = "../ui/events/reference.pass.rs"]
+mod events_reference;
+#[path = "../ui/events/representation_missing.pass.rs"]
+mod events_representation_missing;
+#[path = "../ui/events/rule_misspelt.pass.rs"]
+mod events_rule_misspelt;
+#[path = "../ui/events/several_mistakes.pass.rs"]
+mod events_several_mistakes;
+#[path = "../ui/events/struct.pass.rs"]
+mod events_struct;
+#[path = "../ui/events/union.pass.rs"]
+mod events_union;
+#[path = "../ui/events/untagged.pass.rs"]
+mod events_untagged;
+#[path = "../ui/events/variant_flattened.pass.rs"]
+mod events_variant_flattened;
+#[path = "../ui/events/variant_for_all_others.pass.rs"]
+mod events_variant_for_all_others;
+#[path = "../ui/events/variant_not_read.pass.rs"]
+mod events_variant_not_read;
+#[path = "../ui/events/variant_not_written.pass.rs"]
+mod events_variant_not_written;
+#[path = "../ui/events/variant_skipped.pass.rs"]
+mod events_variant_skipped;
+#[path = "../ui/events/variant_untagged.pass.rs"]
+mod events_variant_untagged;
+#[path = "../ui/events/written_and_read_differently.pass.rs"]
+mod events_written_and_read_differently;
+#[path = "../ui/items/constant.pass.rs"]
+mod items_constant;
+#[path = "../ui/items/function.pass.rs"]
+mod items_function;
+#[path = "../ui/items/generic.pass.rs"]
+mod items_generic;
+#[path = "../ui/items/generic_aggregate.pass.rs"]
+mod items_generic_aggregate;
+#[path = "../ui/items/generic_handled.pass.rs"]
+mod items_generic_handled;
+#[path = "../ui/items/impl.pass.rs"]
+mod items_impl;
+#[path = "../ui/items/impl_of_projection.pass.rs"]
+mod items_impl_of_projection;
+#[path = "../ui/items/lifetime.pass.rs"]
+mod items_lifetime;
+#[path = "../ui/items/lifetime_handled.pass.rs"]
+mod items_lifetime_handled;
+#[path = "../ui/items/module.pass.rs"]
+mod items_module;
+#[path = "../ui/items/trait.pass.rs"]
+mod items_trait;
+#[path = "../ui/items/type_alias.pass.rs"]
+mod items_type_alias;
+#[path = "../ui/items/union.pass.rs"]
+mod items_union;
+#[path = "../ui/names/constant_not_storable.pass.rs"]
+mod names_constant_not_storable;
+#[path = "../ui/names/constant_of_another_type.pass.rs"]
+mod names_constant_of_another_type;
+#[path = "../ui/names/default_not_storable.pass.rs"]
+mod names_default_not_storable;
+#[path = "../ui/names/device.pass.rs"]
+mod names_device;
+#[path = "../ui/names/empty.pass.rs"]
+mod names_empty;
+#[path = "../ui/names/not_ascii.pass.rs"]
+mod names_not_ascii;
+#[path = "../ui/names/not_storable.pass.rs"]
+mod names_not_storable;
+#[path = "../ui/names/outside_the_store.pass.rs"]
+mod names_outside_the_store;
+#[path = "../ui/names/shared_by_another_path.pass.rs"]
+mod names_shared_by_another_path;
+#[path = "../ui/names/shared_in_dispatches.pass.rs"]
+mod names_shared_in_dispatches;
+#[path = "../ui/names/shared_in_projection.pass.rs"]
+mod names_shared_in_projection;
+#[path = "../ui/names/shared_in_subscribes.pass.rs"]
+mod names_shared_in_subscribes;
+#[path = "../ui/names/with_a_space.pass.rs"]
+mod names_with_a_space;
+#[path = "../ui/process_managers/attribute_missing.pass.rs"]
+mod process_managers_attribute_missing;
+#[path = "../ui/process_managers/command_not_readable.pass.rs"]
+mod process_managers_command_not_readable;
+#[path = "../ui/process_managers/command_not_storable.pass.rs"]
+mod process_managers_command_not_storable;
+#[path = "../ui/process_managers/dispatched_not_an_aggregate.pass.rs"]
+mod process_managers_dispatched_not_an_aggregate;
+#[path = "../ui/process_managers/dispatched_unknown_type.pass.rs"]
+mod process_managers_dispatched_unknown_type;
+#[path = "../ui/process_managers/envelope_exists.pass.rs"]
+mod process_managers_envelope_exists;
+#[path = "../ui/process_managers/event_sent.pass.rs"]
+mod process_managers_event_sent;
+#[path = "../ui/process_managers/handler_is_asynchronous.pass.rs"]
+mod process_managers_handler_is_asynchronous;
+#[path = "../ui/process_managers/handler_missing.pass.rs"]
+mod process_managers_handler_missing;
+#[path = "../ui/process_managers/handler_not_subscribed.pass.rs"]
+mod process_managers_handler_not_subscribed;
+#[path = "../ui/process_managers/handler_of_a_projection.pass.rs"]
+mod process_managers_handler_of_a_projection;
+#[path = "../ui/process_managers/handler_of_wrong_event.pass.rs"]
+mod process_managers_handler_of_wrong_event;
+#[path = "../ui/process_managers/handler_returns.pass.rs"]
+mod process_managers_handler_returns;
+#[path = "../ui/process_managers/handler_twice.pass.rs"]
+mod process_managers_handler_twice;
+#[path = "../ui/process_managers/handler_with_another_context.pass.rs"]
+mod process_managers_handler_with_another_context;
+#[path = "../ui/process_managers/no_handler.pass.rs"]
+mod process_managers_no_handler;
+#[path = "../ui/process_managers/not_a_command.pass.rs"]
+mod process_managers_not_a_command;
+#[path = "../ui/process_managers/subscribed_not_an_aggregate.pass.rs"]
+mod process_managers_subscribed_not_an_aggregate;
+#[path = "../ui/process_managers/subscribed_unknown_type.pass.rs"]
+mod process_managers_subscribed_unknown_type;
+#[path = "../ui/process_managers/target_undeclared.pass.rs"]
+mod process_managers_target_undeclared;
+#[path = "../ui/process_managers/target_undeclared_by_none.pass.rs"]
+mod process_managers_target_undeclared_by_none;
+#[path = "../ui/projections/attribute_missing.pass.rs"]
+mod projections_attribute_missing;
+#[path = "../ui/projections/command_sent.pass.rs"]
+mod projections_command_sent;
+#[path = "../ui/projections/handler_missing.pass.rs"]
+mod projections_handler_missing;
+#[path = "../ui/projections/handler_not_subscribed.pass.rs"]
+mod projections_handler_not_subscribed;
+#[path = "../ui/projections/handler_of_a_process_manager.pass.rs"]
+mod projections_handler_of_a_process_manager;
+#[path = "../ui/projections/no_handler.pass.rs"]
+mod projections_no_handler;
+#[path = "../ui/projections/sends_commands.pass.rs"]
+mod projections_sends_commands;
+#[path = "../ui/projections/subscribed_not_an_aggregate.pass.rs"]
+mod projections_subscribed_not_an_aggregate;
+#[path = "../ui/stores/aggregate_as_process_manager.pass.rs"]
+mod stores_aggregate_as_process_manager;
+#[path = "../ui/stores/command_of_another_aggregate.pass.rs"]
+mod stores_command_of_another_aggregate;
+#[path = "../ui/stores/event_sent.pass.rs"]
+mod stores_event_sent;
+#[path = "../ui/stores/not_an_aggregate.pass.rs"]
+mod stores_not_an_aggregate;
+#[path = "../ui/stores/process_manager_as_projection.pass.rs"]
+mod stores_process_manager_as_projection;

@@ -1,0 +1,30 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Times(u64);
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum LampEvent {
+    Switched,
+}
+
+#[aggregate(command = Times, error = Infallible)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lamp {
+    on: bool,
+}
+
+impl Decider for Lamp {
+    fn decide(&self, _command: Times) -> Result<Vec<LampEvent>, Infallible> {
+        Ok(vec![LampEvent::Switched])
+    }
+
+    fn evolve(&mut self, _event: &LampEvent) {
+        self.on = !self.on;
+    }
+}
+
+fn main() {}

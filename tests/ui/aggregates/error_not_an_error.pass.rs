@@ -1,0 +1,41 @@
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum LampCommand {
+    Switch,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum LampEvent {
+    Switched,
+}
+
+#[derive(Debug)]
+pub struct LampError;
+
+impl std::fmt::Display for LampError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the lamp is broken")
+    }
+}
+
+impl std::error::Error for LampError {}
+
+#[aggregate]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lamp {
+    on: bool,
+}
+
+impl Decider for Lamp {
+    fn decide(&self, _command: LampCommand) -> Result<Vec<LampEvent>, LampError> {
+        Ok(vec![LampEvent::Switched])
+    }
+
+    fn evolve(&mut self, _event: &LampEvent) {
+        self.on = !self.on;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,32 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum LampCommand {
+    Switch,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum LampEvent {
+    Switched,
+}
+
+#[aggregate(event = LampCommand, error = Infallible)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lamp {
+    on: bool,
+}
+
+impl Decider for Lamp {
+    fn decide(&self, _command: LampCommand) -> Result<Vec<LampCommand>, Infallible> {
+        Ok(vec![LampCommand::Switch])
+    }
+
+    fn evolve(&mut self, _event: &LampCommand) {
+        self.on = !self.on;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order])]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sales {
+    units: u64,
+}
+
+impl Project<Order> for Sales {
+    fn project(&mut self, _event: &OrderEvent, cx: &EventContext<'_>) {
+        cx.send("inv-1", InventoryCommand::Reserve { qty: 1 });
+    }
+}
+
+fn main() {}

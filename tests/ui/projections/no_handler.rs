@@ -1,0 +1,10 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order])]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sales {
+    units: u64,
+}
+
+fn main() {}
