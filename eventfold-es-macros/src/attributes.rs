@@ -36,6 +36,11 @@ pub(crate) enum Key {
     Subscribes,
     Dispatches,
     Envelope,
+    Keyed,
+    Deadlines,
+    StateVersion,
+    Start,
+    OnFailure,
     Crate,
 }
 
@@ -50,6 +55,11 @@ impl Key {
             Self::Subscribes => "subscribes",
             Self::Dispatches => "dispatches",
             Self::Envelope => "envelope",
+            Self::Keyed => "key",
+            Self::Deadlines => "deadlines",
+            Self::StateVersion => "state_version",
+            Self::Start => "start",
+            Self::OnFailure => "on_failure",
             Self::Crate => "crate",
         }
     }
@@ -65,7 +75,20 @@ impl Key {
             Self::Subscribes => "subscribes = [Order]",
             Self::Dispatches => "dispatches = [Inventory]",
             Self::Envelope => "envelope = SagaCommand",
+            Self::Keyed => "key = OrderId",
+            Self::Deadlines => "deadlines = [PaymentDue]",
+            Self::StateVersion => "state_version = 2",
+            Self::Start => "start = \"now\"",
+            Self::OnFailure => "on_failure",
             Self::Crate => "crate = my_crate::eventfold_es",
+        }
+    }
+
+    /// What its list is a list of.
+    fn listed(self) -> &'static str {
+        match self {
+            Self::Deadlines => "messages",
+            _ => "aggregates",
         }
     }
 }
@@ -99,12 +122,25 @@ pub(crate) struct Arguments {
     pub(crate) subscribes: Option<List>,
     pub(crate) dispatches: Option<List>,
     pub(crate) envelope: Option<Ident>,
+    pub(crate) key: Option<Type>,
+    pub(crate) deadlines: Option<List>,
+    pub(crate) state_version: Option<Expr>,
+    pub(crate) start: Option<Start>,
+    /// Where it stands.
+    pub(crate) on_failure: Option<Span>,
     pub(crate) crate_path: Option<Path>,
     /// Every argument that was given, understood or not.
     seen: Vec<Key>,
 }
 
-/// A list of aggregates, with its brackets for messages about the list as a whole.
+/// Where a process manager starts in a store that has not seen it before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Origin,
+    Now,
+}
+
+/// A list of types, with its brackets for messages about the list as a whole.
 pub(crate) struct List {
     pub(crate) brackets: Span,
     /// Nothing stands between the brackets.
@@ -175,6 +211,17 @@ impl Arguments {
             return Err(Reported);
         }
         self.seen.push(key);
+        if key == Key::OnFailure {
+            self.on_failure = Some(ident.span());
+            if input.peek(Token![=]) || input.peek(token::Paren) {
+                diagnostics.error(
+                    &ident,
+                    "`on_failure` takes no value: write `on_failure`, and decide in `impl HandleFailure`",
+                );
+                return Err(Reported);
+            }
+            return Ok(());
+        }
         if input.peek(Token![:]) && !input.peek(Token![::]) {
             let colon = input.error(format!(
                 "a value follows `=`, not `:`: write `{}`",
@@ -205,8 +252,16 @@ impl Arguments {
             Key::Event => self.event = Some(parse_type(key, input, diagnostics)?),
             Key::Error => self.error = Some(parse_type(key, input, diagnostics)?),
             Key::SnapshotVersion => {
-                self.snapshot_version = Some(parse_version(input, diagnostics)?);
+                self.snapshot_version = Some(parse_version(key, 0, input, diagnostics)?);
             }
+            Key::StateVersion => {
+                self.state_version = Some(parse_version(key, 1, input, diagnostics)?);
+            }
+            Key::Keyed => self.key = Some(parse_type(key, input, diagnostics)?),
+            Key::Deadlines => self.deadlines = Some(parse_list(key, input, diagnostics)?),
+            Key::Start => self.start = Some(parse_start(input, diagnostics)?),
+            // It has no value.
+            Key::OnFailure => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
             Key::Envelope => {
@@ -321,21 +376,57 @@ fn parse_name(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Store
     }
 }
 
-/// A number, or a constant, which the compiler checks.
-fn parse_version(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Expr, Reported> {
-    let value = parse_expression(Key::SnapshotVersion, "a whole number", input, diagnostics)?;
+/// A number from `least` on, or a constant, which the compiler checks.
+fn parse_version(
+    key: Key,
+    least: u32,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Expr, Reported> {
+    let value = parse_expression(key, "a whole number", input, diagnostics)?;
     let is_version = match &value {
         Expr::Lit(ExprLit {
             lit: Lit::Int(literal),
             ..
-        }) => matches!(literal.suffix(), "" | "u32") && literal.base10_parse::<u32>().is_ok(),
+        }) => {
+            matches!(literal.suffix(), "" | "u32")
+                && literal
+                    .base10_parse::<u32>()
+                    .is_ok_and(|version| version >= least)
+        }
         Expr::Path(_) | Expr::Macro(_) => true,
         _ => false,
     };
     if is_version {
         return Ok(value);
     }
-    diagnostics.error(value, "`snapshot_version` takes a whole number of up to 32 bits, or the path of a `u32` constant: write `snapshot_version = 2`");
+    let from = if least == 0 { "" } else { " from 1 on," };
+    let (name, example) = (key.name(), key.example());
+    diagnostics.error(
+        value,
+        format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `u32` constant: write `{example}`"),
+    );
+    Err(Reported)
+}
+
+fn parse_start(input: ParseStream<'_>, diagnostics: &Diagnostics) -> Result<Start, Reported> {
+    let value = parse_expression(Key::Start, "`\"now\"` or `\"origin\"`", input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "now" => return Ok(Start::Now),
+            "origin" => return Ok(Start::Origin),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`start` takes `\"origin\"` (the first event of the store, the default) or `\"now\"` (behind the last event when the store \
+         first sees it): write `start = \"now\"`",
+    );
     Err(Reported)
 }
 
@@ -373,7 +464,8 @@ fn parse_list(
     diagnostics: &Diagnostics,
 ) -> Result<List, Reported> {
     if !input.peek(token::Bracket) {
-        let entry: Type = parse_as(key, "a list of aggregates", input, diagnostics)?;
+        let what = format!("a list of {}", key.listed());
+        let entry: Type = parse_as(key, &what, input, diagnostics)?;
         let entries = match &entry {
             Type::Paren(paren) => text(&paren.elem),
             Type::Tuple(tuple) => text(&tuple.elems),
@@ -394,7 +486,8 @@ fn parse_list(
             if let Ok(entry) = parse_entry(key, &content, diagnostics) {
                 entries.push(entry);
                 if !content.is_empty() && !content.peek(Token![,]) {
-                    diagnostics.push(content.error("expected `,` between aggregates"));
+                    let missing = format!("expected `,` between {}", key.listed());
+                    diagnostics.push(content.error(missing));
                     skip_to_comma(&content)?;
                 }
             } else {
@@ -417,8 +510,9 @@ fn parse_entry(
     diagnostics: &Diagnostics,
 ) -> Result<Entry, Reported> {
     let expected = format!(
-        "`{}` takes the types of aggregates: write `{}`",
+        "`{}` takes the types of {}: write `{}`",
         key.name(),
+        key.listed(),
         key.example()
     );
     if input.peek(Lit) || input.peek(Token![,]) {

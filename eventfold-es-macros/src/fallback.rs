@@ -37,6 +37,11 @@ impl Stub<'_> {
         )
     }
 
+    /// `impl<…, M> Trait<M> for Type<…> where Self: …`
+    fn header_for_any_message(&self, implemented: &TokenStream) -> TokenStream {
+        self.header_with(Some(parse_quote!(M)), &quote!(#implemented<M>))
+    }
+
     fn header_with(
         &self,
         parameter: Option<GenericParam>,
@@ -65,7 +70,8 @@ impl Stub<'_> {
 }
 
 /// Names the listed aggregates, so that their imports do not count as unused.
-fn mention(entries: &[Entry]) -> TokenStream {
+fn mention<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> TokenStream {
+    let entries = entries.into_iter();
     quote!(const _: ::std::marker::PhantomData<(#(#entries,)*)> = ::std::marker::PhantomData;)
 }
 
@@ -124,6 +130,8 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         envelope,
         subscribes,
         dispatches,
+        key,
+        deadlines,
         krate,
         ..
     } = model;
@@ -133,6 +141,15 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         krate,
         supertraits: quote!(::std::default::Default),
     };
+    let keyed = stub.header(&quote!(#krate::Keyed));
+    let key = key.as_ref().map_or_else(
+        || quote!(::std::string::String),
+        quote::ToTokens::to_token_stream,
+    );
+    let schedules = stub.header_for_any_message(&quote!(#krate::Schedules));
+    let policy = stub.header(&quote!(#krate::FailurePolicy));
+    let versioned = stub.header(&quote!(#krate::StateVersioned));
+    let messages = mention(deadlines.iter().map(|(entry, _)| entry));
     let process_manager = stub.header(&quote!(#krate::ProcessManager));
     let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
     let dispatches_to = stub.header_for_any(&quote!(#krate::DispatchesTo));
@@ -143,6 +160,7 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
     });
     quote! {
         #mentioned
+        #messages
 
         #process_manager {
             const NAME: &'static str = "";
@@ -172,6 +190,27 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
                 ::std::unreachable!()
             }
         }
+
+        #keyed {
+            type Key = #key;
+        }
+
+        #schedules {
+            const MESSAGE_TYPE: &'static str = "";
+
+            fn encode(
+                _: &M,
+            ) -> ::std::result::Result<
+                ::std::boxed::Box<#krate::__private::RawValue>,
+                ::std::string::String,
+            > {
+                ::std::unreachable!()
+            }
+        }
+
+        #policy {}
+
+        #versioned {}
 
         #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
         #vis enum #envelope {

@@ -134,12 +134,29 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|---|
 /// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it reacts to |
 /// | `dispatches` | `[Inventory, ..]` | `[]` | the aggregates it may send commands to |
+/// | `key` | type | none: one instance | what tells its instances apart, each with a state of its own |
+/// | `deadlines` | `[PaymentDue, ..]` | `[]` | the messages that it schedules for itself |
+/// | `on_failure` | no value | not given | it decides on failures itself, in an `impl HandleFailure` |
+/// | `state_version` | whole number from 1 on, or path of a `u32` constant | `1` | raise it when stored states no longer decode or mean something else, and migrate them in an `impl MigrateState` |
+/// | `start` | `"origin"` or `"now"` | `"origin"` | where it starts in a store that has not seen it before: at the first event, or behind the last |
 /// | `name` | string, or path of a `&'static str` constant | `"reservation-saga"` (kebab-case) | the stored name |
 /// | `envelope` | identifier | `ReservationSagaEnvelope` | the generated enum |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///
 /// The commands of what it dispatches to are `Clone + Serialize + Deserialize`, because a rejected one is kept. The name
 /// is persisted: under another name it starts from the first event again.
+///
+/// # What it asks for
+///
+/// - `impl React<A>` for each aggregate `A` in `subscribes`;
+/// - with `key`, `impl Correlate<A>` for each of them, which tells the instances that an event belongs to. A key is written
+///   with `Display` and read with `FromStr`, and its text is persisted;
+/// - `impl OnDeadline<M>` for each message `M` in `deadlines`. A message is stored under the kebab-case of the last segment of
+///   its path: a type that is renamed keeps its deadlines if it is imported under the old name, with `use … as …`;
+/// - with `on_failure`, `impl HandleFailure`;
+/// - with a `state_version` above 1, or one that is a constant, `impl MigrateState`.
+///
+/// One that is missing does not compile, and neither does one that was not declared.
 ///
 /// # What it generates
 ///
@@ -148,7 +165,8 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///   last segment of its path (two that agree are told apart with `use … as …`), and `impl Dispatch`, `Clone` and
 ///   `Debug` for it;
 /// - `impl SubscribesTo<Order>` and `impl DispatchesTo<Inventory>` for the type, so that a handler or a command that was
-///   not declared does not compile;
+///   not declared does not compile; likewise `Keyed`, `Schedules<PaymentDue>`, `FailurePolicy` and `StateVersioned` for what
+///   is declared with `key`, `deadlines`, `on_failure` and `state_version`;
 /// - assertions that no two entries of a list have one stored name.
 ///
 /// # Examples
@@ -200,6 +218,66 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///     sent.as_slice(),
 ///     [ReservationSagaEnvelope::Inventory(envelope)] if envelope.instance_id == "inv-W-1"
 /// ));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An instance for each order, which waits an hour for the payment:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use eventfold_es::prelude::*;
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum OrderCommand { Cancel }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Placed, Paid }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, _: OrderCommand) -> Result<Vec<OrderEvent>, std::convert::Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+///
+/// #[derive(Serialize, Deserialize)]
+/// pub struct PaymentDue;
+///
+/// #[process_manager(subscribes = [Order], dispatches = [Order], key = String, deadlines = [PaymentDue])]
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// pub struct PaymentSaga;
+///
+/// impl Correlate<Order> for PaymentSaga {
+///     fn correlate(event: &OrderEvent, cx: &EventContext<'_>) -> Correlation<String> {
+///         let order = cx.stream_id().to_owned();
+///         match event {
+///             OrderEvent::Placed => Correlation::starts(order),
+///             OrderEvent::Paid => Correlation::continues(order),
+///         }
+///     }
+/// }
+///
+/// impl React<Order> for PaymentSaga {
+///     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+///         match event {
+///             OrderEvent::Placed => {
+///                 cx.schedule("payment", Deadline::after(Duration::from_secs(3600)), PaymentDue);
+///             }
+///             OrderEvent::Paid => cx.complete(),
+///         }
+///     }
+/// }
+///
+/// impl OnDeadline<PaymentDue> for PaymentSaga {
+///     fn on_deadline(&mut self, _message: PaymentDue, cx: &mut Reaction<'_, Self>) {
+///         cx.send(cx.key().clone(), OrderCommand::Cancel);
+///         cx.complete();
+///     }
+/// }
+///
+/// let placed = RecordedEvent::new(1, 1, OrderEvent::Placed.to_event()?);
+/// let effects = PaymentSaga.react_in("ord-1", "order", "ord-1", &placed)?;
+/// assert_eq!(effects.timers.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[proc_macro_attribute]

@@ -5,6 +5,7 @@ use quote::{quote, quote_spanned};
 
 use crate::attributes::{Arguments, Key, List};
 use crate::diagnostics::Diagnostics;
+use crate::names;
 use crate::path::{CratePath, Entry, parenthesized};
 
 /// The `subscribes` list, which must be there and name something.
@@ -84,6 +85,29 @@ pub(crate) fn with_distinct_variants(entries: Vec<Entry>, diagnostics: &Diagnost
             diagnostics.error(&entry, message);
         } else {
             distinct.push(entry);
+        }
+    }
+    distinct
+}
+
+/// The messages in `deadlines`, each with its stored name, without those whose name an earlier one has, which are reported.
+pub(crate) fn with_distinct_names(
+    entries: Vec<Entry>,
+    diagnostics: &Diagnostics,
+) -> Vec<(Entry, String)> {
+    let mut distinct: Vec<(Entry, String)> = Vec::new();
+    for entry in entries {
+        let name = names::kebab_case(entry.last());
+        if let Some((earlier, _)) = distinct.iter().find(|(_, earlier)| *earlier == name) {
+            let (last, entry_text) = (entry.last(), entry.text());
+            let message = format!(
+                "`{}` and `{entry_text}` would both be stored as `{name}`: write `use {entry_text} as Other{last};`, and \
+                 `Other{last}` here",
+                earlier.text()
+            );
+            diagnostics.error(&entry, message);
+        } else {
+            distinct.push((entry, name));
         }
     }
     distinct

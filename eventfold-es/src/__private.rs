@@ -5,14 +5,25 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use serde::{Deserializer, Serializer};
+pub use serde_json::value::RawValue;
 
 use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};
+use crate::process_manager::{Correlation, Keyed, ReactError};
 
 /// What the stubs of a generic declaration, which is an error, assume of the type.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Stored for T {}
+
+/// [`Correlation::erase`] for the key of `PM`, which is asked to be one where it is declared, and not here once more.
+///
+/// # Errors
+///
+/// As [`Correlation::erase`].
+pub fn erase<PM: Keyed>(correlation: Correlation<PM::Key>) -> Result<Correlation, ReactError> {
+    correlation.erase()
+}
 
 /// How generated code uses the envelope of an entry of `dispatches`: in one form only, `<Envelope<Inventory> as Addressed>::…`.
 ///

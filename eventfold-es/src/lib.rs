@@ -182,11 +182,11 @@ pub use journal::local::{
     AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
 };
 pub use process_manager::{
-    Backoff, Correlate, Correlation, Deadline, DeadlineOf, DispatchesTo, Effects, Exhausted,
-    Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure, InstanceKey, Join,
-    JoinKind, Keyed, MigrateState, MigrationError, OnDeadline, ProcessManager, React, ReactError,
-    Reaction, ScheduledDeadline, Schedules, SourceEvent, StartFrom, StateVersioned, StoredDeadline,
-    StoredState, SubscribesTo, TargetOf, TimerChange,
+    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DispatchesTo, Effects,
+    Exhausted, Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure, InstanceKey,
+    Join, JoinKind, Keyed, MigrateState, MigrationError, OnDeadline, ProcessManager, React,
+    ReactError, Reaction, ScheduledDeadline, Schedules, SourceEvent, StartFrom, StateVersioned,
+    StoredDeadline, StoredState, SubscribesTo, TargetOf, TimerChange,
 };
 pub use projection::{EventContext, Project, ProjectError, Projection};
 pub use runtime::Reactions;

@@ -49,6 +49,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         &[
             "aggregates/attribute_missing",
             "process_managers/attribute_missing",
+            "process_managers/correlation_without_key",
             "projections/attribute_missing",
         ],
     ),

@@ -94,6 +94,61 @@ mod bare {
         fn react(&mut self, _: &LampEvent, _: &mut ::eventfold_es::Reaction<'_, Self>) {}
     }
 
+    #[derive(Serialize, Deserialize)]
+    pub struct Dusk;
+
+    #[process_manager(
+        subscribes = [Lamp],
+        dispatches = [Lamp],
+        key = ::std::string::String,
+        deadlines = [Dusk],
+        on_failure,
+        state_version = 2,
+        start = "now"
+    )]
+    #[derive(::std::default::Default, Serialize, Deserialize)]
+    pub struct Timer;
+
+    impl ::eventfold_es::Correlate<Lamp> for Timer {
+        fn correlate(
+            _: &LampEvent,
+            cx: &::eventfold_es::EventContext<'_>,
+        ) -> ::eventfold_es::Correlation<::std::string::String> {
+            ::eventfold_es::Correlation::starts(::std::borrow::ToOwned::to_owned(cx.stream_id()))
+        }
+    }
+
+    impl ::eventfold_es::React<Lamp> for Timer {
+        fn react(&mut self, _: &LampEvent, cx: &mut ::eventfold_es::Reaction<'_, Self>) {
+            let night = ::std::time::Duration::from_secs(1);
+            cx.schedule("dusk", ::eventfold_es::Deadline::after(night), Dusk);
+        }
+    }
+
+    impl ::eventfold_es::OnDeadline<Dusk> for Timer {
+        fn on_deadline(&mut self, _: Dusk, cx: &mut ::eventfold_es::Reaction<'_, Self>) {
+            cx.send(::std::clone::Clone::clone(cx.key()), LampCommand::Switch);
+            cx.complete();
+        }
+    }
+
+    impl ::eventfold_es::HandleFailure for Timer {
+        fn on_failure(
+            &self,
+            _: &::eventfold_es::Failure<'_>,
+        ) -> ::eventfold_es::FailureAction<Self> {
+            ::eventfold_es::FailureAction::Park
+        }
+    }
+
+    impl ::eventfold_es::MigrateState for Timer {
+        fn migrate(
+            _: ::eventfold_es::StoredState<'_>,
+        ) -> ::std::result::Result<Self, ::eventfold_es::MigrationError> {
+            ::std::result::Result::Ok(Self)
+        }
+    }
+
     #[projection(subscribes = [Lamp])]
     #[derive(::std::clone::Clone, ::std::default::Default, Serialize, Deserialize)]
     pub struct Switches {
@@ -112,6 +167,10 @@ fn the_prelude_is_not_needed_and_may_be_shadowed() {
     assert_eq!(bare::Lamp::AGGREGATE_TYPE, "lamp");
     assert_eq!(targets::<bare::EchoEnvelope>(), ["lamp"]);
     assert_eq!(bare::Listener.subscriptions(), ["lamp"]);
+    assert_eq!(bare::Timer::DEADLINES, ["dusk"]);
+    let switched = RecordedEvent::new(1, 1, bare::LampEvent::Switched.to_event().unwrap());
+    let effects = bare::Timer.react_in("hall", "lamp", "hall", &switched);
+    assert_eq!(effects.unwrap().timers.len(), 1);
     assert_eq!(bare::Switches::default().subscriptions(), ["lamp"]);
 }
 

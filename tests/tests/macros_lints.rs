@@ -72,6 +72,7 @@ pub mod domain {
     use std::convert::Infallible;
 
     use eventfold_es::prelude::*;
+    use eventfold_es::{MigrationError, StoredState};
 
     /// What can be asked of a [`Lamp`].
     #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -155,6 +156,76 @@ pub mod domain {
         fn react(&mut self, _event: &LampEvent, _cx: &mut Reaction<'_, Self>) {}
     }
 
+    /// A message to itself.
+    #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+    pub struct Dusk;
+
+    /// A process manager with everything.
+    #[process_manager(
+        subscribes = [Lamp, Switch],
+        dispatches = [Lamp],
+        key = u64,
+        deadlines = [Dusk],
+        on_failure,
+        state_version = 2,
+        start = "now"
+    )]
+    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+    pub struct Timer;
+
+    impl Correlate<Lamp> for Timer {
+        fn correlate(_event: &LampEvent, _cx: &EventContext<'_>) -> Correlation<u64> {
+            Correlation::starts(1)
+        }
+    }
+
+    impl Correlate<Switch> for Timer {
+        fn correlate(_event: &SwitchEvent, _cx: &EventContext<'_>) -> Correlation<u64> {
+            Correlation::none()
+        }
+    }
+
+    impl React<Lamp> for Timer {
+        fn react(&mut self, _event: &LampEvent, cx: &mut Reaction<'_, Self>) {
+            cx.schedule("dusk", Deadline::after(std::time::Duration::ZERO), Dusk);
+        }
+    }
+
+    impl React<Switch> for Timer {
+        fn react(&mut self, _event: &SwitchEvent, _cx: &mut Reaction<'_, Self>) {}
+    }
+
+    impl OnDeadline<Dusk> for Timer {
+        fn on_deadline(&mut self, _message: Dusk, cx: &mut Reaction<'_, Self>) {
+            cx.complete();
+        }
+    }
+
+    impl HandleFailure for Timer {
+        fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+            FailureAction::default_for(failure)
+        }
+    }
+
+    impl MigrateState for Timer {
+        fn migrate(_state: StoredState<'_>) -> Result<Self, MigrationError> {
+            Ok(Self)
+        }
+    }
+
+    /// A process manager with deadlines and one instance.
+    #[process_manager(subscribes = [Lamp], deadlines = [Dusk], name = "alarm")]
+    #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+    pub struct Alarm;
+
+    impl React<Lamp> for Alarm {
+        fn react(&mut self, _event: &LampEvent, _cx: &mut Reaction<'_, Self>) {}
+    }
+
+    impl OnDeadline<Dusk> for Alarm {
+        fn on_deadline(&mut self, _message: Dusk, _cx: &mut Reaction<'_, Self>) {}
+    }
+
     /// A projection.
     #[projection(subscribes = [Lamp, Switch])]
     #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -176,7 +247,7 @@ pub mod domain {
 
 #[cfg(test)]
 mod tests {
-    use super::domain::{Echo, Lamp, LampEvent, Listener, Switches};
+    use super::domain::{Alarm, Echo, Lamp, LampEvent, Listener, Switches, Timer};
     use eventfold_es::prelude::*;
 
     #[test]
@@ -184,6 +255,7 @@ mod tests {
         assert_eq!(Lamp::AGGREGATE_TYPE, "lamp");
         assert_eq!(Echo.subscriptions(), Switches::default().subscriptions());
         assert_eq!(Listener::NAME, "listener");
+        assert_eq!(Timer::DEADLINES, Alarm::DEADLINES);
         assert_eq!(LampEvent::EVENT_TYPES, ["Switched", "Flickered"]);
     }
 }

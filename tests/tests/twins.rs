@@ -58,6 +58,10 @@ mod arguments_comma_missing;
 mod arguments_command_list;
 #[path = "../ui/arguments/crate_not_a_path.pass.rs"]
 mod arguments_crate_not_a_path;
+#[path = "../ui/arguments/deadlines_collide.pass.rs"]
+mod arguments_deadlines_collide;
+#[path = "../ui/arguments/deadlines_without_brackets.pass.rs"]
+mod arguments_deadlines_without_brackets;
 #[path = "../ui/arguments/envelope_in_quotes.pass.rs"]
 mod arguments_envelope_in_quotes;
 #[path = "../ui/arguments/envelope_not_a_name.pass.rs"]
@@ -70,12 +74,20 @@ mod arguments_guessed;
 mod arguments_guessed_commands;
 #[path = "../ui/arguments/guessed_error.pass.rs"]
 mod arguments_guessed_error;
+#[path = "../ui/arguments/guessed_instances.pass.rs"]
+mod arguments_guessed_instances;
 #[path = "../ui/arguments/guessed_name.pass.rs"]
 mod arguments_guessed_name;
+#[path = "../ui/arguments/guessed_retry.pass.rs"]
+mod arguments_guessed_retry;
 #[path = "../ui/arguments/guessed_snapshot_version.pass.rs"]
 mod arguments_guessed_snapshot_version;
 #[path = "../ui/arguments/guessed_snapshots.pass.rs"]
 mod arguments_guessed_snapshots;
+#[path = "../ui/arguments/guessed_timers.pass.rs"]
+mod arguments_guessed_timers;
+#[path = "../ui/arguments/key_in_quotes.pass.rs"]
+mod arguments_key_in_quotes;
 #[path = "../ui/arguments/list_without_commas.pass.rs"]
 mod arguments_list_without_commas;
 #[path = "../ui/arguments/listed_twice.pass.rs"]
@@ -90,6 +102,8 @@ mod arguments_name_not_a_string;
 mod arguments_name_without_quotes;
 #[path = "../ui/arguments/none_at_all.pass.rs"]
 mod arguments_none_at_all;
+#[path = "../ui/arguments/on_failure_with_value.pass.rs"]
+mod arguments_on_failure_with_value;
 #[path = "../ui/arguments/parentheses.pass.rs"]
 mod arguments_parentheses;
 #[path = "../ui/arguments/parentheses_around_list.pass.rs"]
@@ -104,6 +118,12 @@ mod arguments_snapshot_version_negative;
 mod arguments_snapshot_version_not_a_number;
 #[path = "../ui/arguments/snapshot_version_of_another_type.pass.rs"]
 mod arguments_snapshot_version_of_another_type;
+#[path = "../ui/arguments/start_misspelt.pass.rs"]
+mod arguments_start_misspelt;
+#[path = "../ui/arguments/state_version_constant_zero.pass.rs"]
+mod arguments_state_version_constant_zero;
+#[path = "../ui/arguments/state_version_zero.pass.rs"]
+mod arguments_state_version_zero;
 #[path = "../ui/arguments/stored_name_for_type.pass.rs"]
 mod arguments_stored_name_for_type;
 #[path = "../ui/arguments/string_alone.pass.rs"]
@@ -274,6 +294,28 @@ mod process_managers_attribute_missing;
 mod process_managers_command_not_readable;
 #[path = "../ui/process_managers/command_not_storable.pass.rs"]
 mod process_managers_command_not_storable;
+#[path = "../ui/process_managers/compensation_undeclared.pass.rs"]
+mod process_managers_compensation_undeclared;
+#[path = "../ui/process_managers/completed_without_key.pass.rs"]
+mod process_managers_completed_without_key;
+#[path = "../ui/process_managers/correlation_missing.pass.rs"]
+mod process_managers_correlation_missing;
+#[path = "../ui/process_managers/correlation_not_subscribed.pass.rs"]
+mod process_managers_correlation_not_subscribed;
+#[path = "../ui/process_managers/correlation_of_another_key.pass.rs"]
+mod process_managers_correlation_of_another_key;
+#[path = "../ui/process_managers/correlation_without_key.pass.rs"]
+mod process_managers_correlation_without_key;
+#[path = "../ui/process_managers/deadline_handler_missing.pass.rs"]
+mod process_managers_deadline_handler_missing;
+#[path = "../ui/process_managers/deadline_handler_undeclared.pass.rs"]
+mod process_managers_deadline_handler_undeclared;
+#[path = "../ui/process_managers/deadline_not_storable.pass.rs"]
+mod process_managers_deadline_not_storable;
+#[path = "../ui/process_managers/deadline_undeclared.pass.rs"]
+mod process_managers_deadline_undeclared;
+#[path = "../ui/process_managers/deadline_undeclared_beside_another.pass.rs"]
+mod process_managers_deadline_undeclared_beside_another;
 #[path = "../ui/process_managers/dispatched_not_an_aggregate.pass.rs"]
 mod process_managers_dispatched_not_an_aggregate;
 #[path = "../ui/process_managers/dispatched_unknown_type.pass.rs"]
@@ -282,6 +324,10 @@ mod process_managers_dispatched_unknown_type;
 mod process_managers_envelope_exists;
 #[path = "../ui/process_managers/event_sent.pass.rs"]
 mod process_managers_event_sent;
+#[path = "../ui/process_managers/failure_policy_missing.pass.rs"]
+mod process_managers_failure_policy_missing;
+#[path = "../ui/process_managers/failure_policy_undeclared.pass.rs"]
+mod process_managers_failure_policy_undeclared;
 #[path = "../ui/process_managers/handler_is_asynchronous.pass.rs"]
 mod process_managers_handler_is_asynchronous;
 #[path = "../ui/process_managers/handler_missing.pass.rs"]
@@ -298,6 +344,12 @@ mod process_managers_handler_returns;
 mod process_managers_handler_twice;
 #[path = "../ui/process_managers/handler_with_another_context.pass.rs"]
 mod process_managers_handler_with_another_context;
+#[path = "../ui/process_managers/key_not_readable.pass.rs"]
+mod process_managers_key_not_readable;
+#[path = "../ui/process_managers/migration_missing.pass.rs"]
+mod process_managers_migration_missing;
+#[path = "../ui/process_managers/migration_not_needed.pass.rs"]
+mod process_managers_migration_not_needed;
 #[path = "../ui/process_managers/no_handler.pass.rs"]
 mod process_managers_no_handler;
 #[path = "../ui/process_managers/not_a_command.pass.rs"]

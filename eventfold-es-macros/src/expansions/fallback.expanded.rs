@@ -6,6 +6,7 @@ pub(crate) struct ReservationSaga {
     "`Order` is listed twice in `subscribes`: remove this one"
 }
 const _: ::std::marker::PhantomData<(Order,)> = ::std::marker::PhantomData;
+const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "";
@@ -38,6 +39,26 @@ impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for Reservati
         ::std::unreachable!()
     }
 }
+#[automatically_derived]
+impl ::eventfold_es::Keyed for ReservationSaga {
+    type Key = ::std::string::String;
+}
+#[automatically_derived]
+impl<M> ::eventfold_es::Schedules<M> for ReservationSaga {
+    const MESSAGE_TYPE: &'static str = "";
+    fn encode(
+        _: &M,
+    ) -> ::std::result::Result<
+        ::std::boxed::Box<::eventfold_es::__private::RawValue>,
+        ::std::string::String,
+    > {
+        ::std::unreachable!()
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::FailurePolicy for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::StateVersioned for ReservationSaga {}
 #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
 pub(crate) enum ReservationSagaEnvelope {
     Inventory(::eventfold_es::Envelope<Inventory>),

@@ -129,6 +129,37 @@ fn process_manager_that_sends_nothing() {
 }
 
 #[test]
+fn process_manager_with_instances() {
+    let arguments = quote!(
+        subscribes = [Order, stock::Inventory],
+        dispatches = [stock::Inventory],
+        key = OrderId,
+        deadlines = [PaymentDue, stock::Expired],
+        on_failure,
+        state_version = 3,
+        start = "now"
+    );
+    check(
+        "process_manager_instances",
+        process_manager(arguments, saga()),
+    );
+}
+
+#[test]
+fn process_manager_with_deadlines_and_one_instance() {
+    let arguments = quote!(
+        subscribes = [Order],
+        deadlines = [Due],
+        state_version = VERSION,
+        crate = my::es
+    );
+    check(
+        "process_manager_deadlines",
+        process_manager(arguments, saga()),
+    );
+}
+
+#[test]
 fn projection_by_default() {
     check(
         "projection",
@@ -186,6 +217,19 @@ fn nothing_but_the_given_crate_is_named() {
         aggregate(quote!(crate = my::es, name = NAME), order()),
         process_manager(
             quote!(subscribes = [A, B], dispatches = [C, D], crate = my::es),
+            saga(),
+        ),
+        process_manager(
+            quote!(
+                subscribes = [A, B],
+                dispatches = [C, D],
+                key = K,
+                deadlines = [E, F],
+                state_version = 2,
+                start = "now",
+                on_failure,
+                crate = my::es
+            ),
             saga(),
         ),
         projection(quote!(subscribes = [A, B], crate = my::es), sales()),

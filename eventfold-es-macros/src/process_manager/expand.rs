@@ -4,8 +4,9 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Visibility;
 
+use super::instances;
 use super::model::Model;
-use crate::attributes::Key;
+use crate::attributes::{Key, Start};
 use crate::path::{CratePath, Entry, parenthesized};
 use crate::{lists, names};
 
@@ -18,6 +19,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         ..
     } = model;
     let process_manager = impl_process_manager(model);
+    let instances = instances::markers(model);
     let subscriptions = lists::markers(ident, subscribes, krate);
     let envelope = envelope_enum(model);
     let dispatch = impl_dispatch(model);
@@ -32,6 +34,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     quote! {
         #envelope
         #process_manager
+        #instances
         #subscriptions
         #dispatch
         #targets
@@ -60,10 +63,31 @@ fn impl_process_manager(model: &Model) -> TokenStream {
         &quote!(ReactError),
         krate,
     );
+    let start = (model.start == Start::Now)
+        .then(|| quote!(const START: #krate::StartFrom = #krate::StartFrom::Now;));
+    let constants = instances::constants(model);
+    let hooks = instances::hooks(model, &handlers);
+    let react = if instances::collects_effects(model) {
+        instances::react(model)
+    } else {
+        quote! {
+            let mut reaction = #krate::Reaction::new(aggregate_type, stream_id, event);
+            #handlers
+            ::std::result::Result::Ok(#krate::Reaction::into_envelopes(reaction))
+        }
+    };
+    let named = |name: &str| {
+        let name = if model.key.is_some() { "_" } else { name };
+        Ident::new(name, Span::call_site())
+    };
+    let (aggregate_type, stream_id, event) =
+        (named("aggregate_type"), named("stream_id"), named("event"));
     quote! {
         #[automatically_derived]
         impl #krate::ProcessManager for #ident {
             const NAME: &'static str = #name;
+            #constants
+            #start
             type Envelope = #envelope;
 
             fn subscriptions(&self) -> &'static [&'static str] {
@@ -72,14 +96,14 @@ fn impl_process_manager(model: &Model) -> TokenStream {
 
             fn react(
                 &mut self,
-                aggregate_type: &str,
-                stream_id: &str,
-                event: &#krate::RecordedEvent,
+                #aggregate_type: &str,
+                #stream_id: &str,
+                #event: &#krate::RecordedEvent,
             ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
-                let mut reaction = #krate::Reaction::new(aggregate_type, stream_id, event);
-                #handlers
-                ::std::result::Result::Ok(#krate::Reaction::into_envelopes(reaction))
+                #react
             }
+
+            #hooks
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `#[process_manager]`.
 
 mod expand;
+mod instances;
 pub(crate) mod model;
 
 use proc_macro2::TokenStream;

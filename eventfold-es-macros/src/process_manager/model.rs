@@ -1,11 +1,11 @@
 //! What `#[process_manager]` was told, checked.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
-use syn::{Generics, Visibility};
+use syn::{Expr, ExprLit, Generics, Lit, Type, Visibility};
 
-use crate::attributes::{self, Grammar, Guess, Key, StoredName};
+use crate::attributes::{self, Grammar, Guess, Key, Start, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
 use crate::{item, lists, names};
@@ -15,6 +15,11 @@ const GRAMMAR: Grammar = Grammar {
     keys: &[
         Key::Subscribes,
         Key::Dispatches,
+        Key::Keyed,
+        Key::Deadlines,
+        Key::OnFailure,
+        Key::StateVersion,
+        Key::Start,
         Key::Name,
         Key::Envelope,
         Key::Crate,
@@ -56,6 +61,90 @@ const GRAMMAR: Grammar = Grammar {
             answer: "the aggregates it sends commands to are listed as `dispatches = [Inventory]`",
         },
         Guess {
+            words: &[
+                "keyed",
+                "keyed_by",
+                "key_type",
+                "keys",
+                "per",
+                "by",
+                "instance",
+                "instances",
+                "correlate",
+                "correlates",
+                "correlate_by",
+                "correlated_by",
+                "correlation",
+                "correlation_id",
+                "partition_by",
+            ],
+            key: Some(Key::Keyed),
+            answer: "the type that tells its instances apart is given as `key = OrderId`",
+        },
+        Guess {
+            words: &[
+                "timer",
+                "timers",
+                "timeout",
+                "timeouts",
+                "schedule",
+                "schedules",
+                "scheduled",
+                "reminders",
+                "delays",
+                "alarms",
+                "on_deadline",
+            ],
+            key: Some(Key::Deadlines),
+            answer: "the messages that it schedules for itself are listed as `deadlines = [PaymentDue]`",
+        },
+        Guess {
+            words: &[
+                "on_error",
+                "on_reject",
+                "on_rejected",
+                "failure",
+                "failures",
+                "failure_policy",
+                "error_policy",
+                "policy",
+                "retry",
+                "retries",
+                "backoff",
+                "handle_failure",
+                "handles_failures",
+                "compensates",
+            ],
+            key: None,
+            answer: "a policy of its own for failures is declared as `on_failure`, and written as `impl HandleFailure`",
+        },
+        Guess {
+            words: &[
+                "version",
+                "schema_version",
+                "snapshot_version",
+                "migrate",
+                "migration",
+                "migrates",
+            ],
+            key: Some(Key::StateVersion),
+            answer: "the version of its state is given as `state_version = 2`",
+        },
+        Guess {
+            words: &[
+                "from",
+                "starts",
+                "start_from",
+                "starts_from",
+                "start_at",
+                "starts_at",
+                "since",
+                "position",
+            ],
+            key: Some(Key::Start),
+            answer: "where it starts is given as `start = \"now\"`",
+        },
+        Guess {
             words: &["id", "type", "rename", "process_manager", "saga"],
             key: Some(Key::Name),
             answer: "the stored name is given as `name = \"reservation-saga\"`",
@@ -72,10 +161,31 @@ pub(crate) struct Model {
     pub(crate) subscribes: Vec<Entry>,
     pub(crate) dispatches: Vec<Entry>,
     pub(crate) envelope: Ident,
+    pub(crate) key: Option<Type>,
+    /// The messages, with the names that they are stored under.
+    pub(crate) deadlines: Vec<(Entry, String)>,
+    pub(crate) state_version: Option<Expr>,
+    pub(crate) start: Start,
+    /// Where `on_failure` stands.
+    pub(crate) on_failure: Option<Span>,
     pub(crate) krate: CratePath,
 }
 
 impl Model {
+    /// The version of the state, if there may be older ones.
+    pub(crate) fn version_above_1(&self) -> Option<&Expr> {
+        self.state_version.as_ref().filter(|version| {
+            let Expr::Lit(ExprLit {
+                lit: Lit::Int(literal),
+                ..
+            }) = version
+            else {
+                return true;
+            };
+            !matches!(literal.base10_parse::<u32>(), Ok(1))
+        })
+    }
+
     pub(crate) fn new(
         arguments: TokenStream,
         item: &TokenStream,
@@ -95,6 +205,12 @@ impl Model {
             .unwrap_or_default();
         let dispatches = lists::without_duplicates(Key::Dispatches, dispatches, diagnostics);
         let dispatches = lists::with_distinct_variants(dispatches, diagnostics);
+        let deadlines = arguments
+            .deadlines
+            .map(|list| list.entries)
+            .unwrap_or_default();
+        let deadlines = lists::without_duplicates(Key::Deadlines, deadlines, diagnostics);
+        let deadlines = lists::with_distinct_names(deadlines, diagnostics);
         let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
         Some(Self {
             name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
@@ -103,6 +219,11 @@ impl Model {
             envelope: arguments.envelope.unwrap_or_else(|| {
                 format_ident!("{}Envelope", item.ident.unraw(), span = item.ident.span())
             }),
+            key: arguments.key,
+            deadlines,
+            state_version: arguments.state_version,
+            start: arguments.start.unwrap_or(Start::Origin),
+            on_failure: arguments.on_failure,
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,
             generics: item.generics,

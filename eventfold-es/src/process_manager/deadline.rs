@@ -115,17 +115,14 @@ pub struct ScheduledDeadline {
 }
 
 impl ScheduledDeadline {
-    /// Encodes `message`.
-    ///
     /// # Errors
     ///
-    /// [`ReactError::Deadline`] if the name has no byte, more than 512 or control characters, or the message does not serialize
-    /// or does not read back.
-    pub(super) fn new<M: Serialize + DeserializeOwned>(
+    /// [`ReactError::Deadline`] if the name has no byte, more than 512 or control characters, or the message was not encoded.
+    pub(super) fn new(
         name: String,
         when: Deadline,
         message_type: &'static str,
-        message: &M,
+        message: Result<Box<RawValue>, String>,
     ) -> Result<Self, ReactError> {
         let refused = |reason: String| ReactError::Deadline {
             name: name.chars().take(64).collect(),
@@ -134,10 +131,7 @@ impl ScheduledDeadline {
         };
         check_name(&name)
             .map_err(|reason| refused(format!("its name cannot be used: {reason}")))?;
-        let message = finite::to_raw_value(message)
-            .map_err(|error| refused(format!("the message does not serialize: {error}")))?;
-        serde_json::from_str::<M>(message.get())
-            .map_err(|error| refused(format!("the message does not read back: {error}")))?;
+        let message = message.map_err(refused)?;
         Ok(Self {
             name,
             when,
@@ -193,21 +187,6 @@ impl StoredDeadline {
         UNIX_EPOCH + since_1970
     }
 
-    /// The message.
-    ///
-    /// # Errors
-    ///
-    /// [`ReactError::Deadline`] if it does not decode.
-    pub fn message<M: DeserializeOwned>(&self) -> Result<M, ReactError> {
-        serde_json::from_str(self.message.get()).map_err(|error| ReactError::Deadline {
-            name: self.name.clone(),
-            message_type: self.message_type.clone(),
-            reason: format!(
-                "the message does not decode: {error}. Give new fields `#[serde(default)]`"
-            ),
-        })
-    }
-
     /// What [`Reaction::event`] shows while the deadline is handled: the deadline in the form of an event, in the place of the
     /// event whose reaction armed it.
     #[must_use]
@@ -242,6 +221,53 @@ pub trait OnDeadline<M>: ProcessManager + Schedules<M> {
     fn on_deadline(&mut self, message: M, cx: &mut Reaction<'_, Self>);
 }
 
+/// What a deadline brings: a value that is stored until it is reached.
+///
+/// Implemented for every type that is `Serialize` and `Deserialize`. New fields need `#[serde(default)]`, since a deadline may
+/// have been armed by an earlier version of the program.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the message of a deadline",
+    label = "cannot be stored until the deadline is reached",
+    note = "put `#[derive(Serialize, Deserialize)]` on `{Self}`"
+)]
+pub trait DeadlineMessage: Sized {
+    /// Encodes this message.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, if it does not serialize or does not read back.
+    fn encode(&self) -> Result<Box<RawValue>, String>;
+
+    /// The message of a stored deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ReactError::Deadline`] if it does not decode.
+    fn from_deadline(deadline: &StoredDeadline) -> Result<Self, ReactError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<M: Serialize + DeserializeOwned> DeadlineMessage for M {
+    fn encode(&self) -> Result<Box<RawValue>, String> {
+        let encoded = finite::to_raw_value(self)
+            .map_err(|error| format!("the message does not serialize: {error}"))?;
+        match serde_json::from_str::<M>(encoded.get()) {
+            Ok(_) => Ok(encoded),
+            Err(error) => Err(format!("the message does not read back: {error}")),
+        }
+    }
+
+    fn from_deadline(deadline: &StoredDeadline) -> Result<Self, ReactError> {
+        serde_json::from_str(deadline.message.get()).map_err(|error| ReactError::Deadline {
+            name: deadline.name.clone(),
+            message_type: deadline.message_type.clone(),
+            reason: format!(
+                "the message does not decode: {error}. Give new fields `#[serde(default)]`"
+            ),
+        })
+    }
+}
+
 /// Marks the messages in the `deadlines` list of a process manager; generated.
 #[diagnostic::on_unimplemented(
     message = "`{M}` is no deadline of `{Self}`",
@@ -251,6 +277,13 @@ pub trait OnDeadline<M>: ProcessManager + Schedules<M> {
 pub trait Schedules<M> {
     /// The stored name of the message's type.
     const MESSAGE_TYPE: &'static str;
+
+    /// Encodes a message; see [`DeadlineMessage::encode`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn encode(message: &M) -> Result<Box<RawValue>, String>;
 }
 
 /// A message that the process manager `PM` may schedule for itself: it is in its `deadlines` list.
@@ -259,14 +292,25 @@ pub trait Schedules<M> {
     label = "`{Self}` is not in `deadlines`",
     note = "add `{Self}` to `deadlines = [..]` of `{PM}`, and write `impl OnDeadline<{Self}> for {PM}`"
 )]
-pub trait DeadlineOf<PM: ProcessManager>: Serialize + DeserializeOwned {
+pub trait DeadlineOf<PM: ProcessManager> {
     /// The stored name of the message's type.
     const MESSAGE_TYPE: &'static str;
+
+    /// Encodes this message; see [`DeadlineMessage::encode`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn encode(&self) -> Result<Box<RawValue>, String>;
 }
 
 #[diagnostic::do_not_recommend]
-impl<PM: ProcessManager + Schedules<M>, M: Serialize + DeserializeOwned> DeadlineOf<PM> for M {
+impl<PM: ProcessManager + Schedules<M>, M> DeadlineOf<PM> for M {
     const MESSAGE_TYPE: &'static str = <PM as Schedules<M>>::MESSAGE_TYPE;
+
+    fn encode(&self) -> Result<Box<RawValue>, String> {
+        <PM as Schedules<M>>::encode(self)
+    }
 }
 
 #[cfg(test)]
@@ -293,8 +337,12 @@ mod tests {
     #[test]
     fn a_deadline_is_stored_with_where_it_comes_from_and_never_fires_early() {
         let now = at(Duration::from_nanos(1_000_000_001));
-        let scheduled =
-            ScheduledDeadline::new("pay".to_owned(), Deadline::after(Duration::ZERO), "due", &7);
+        let scheduled = ScheduledDeadline::new(
+            "pay".to_owned(),
+            Deadline::after(Duration::ZERO),
+            "due",
+            DeadlineMessage::encode(&7),
+        );
         let stored = scheduled.unwrap().store(now, source());
         assert_eq!(stored.due_ms, 1001);
         assert!(stored.due() >= now);
@@ -302,8 +350,8 @@ mod tests {
         let read: StoredDeadline = serde_json::from_str(&text).unwrap();
         assert_eq!((read.name.as_str(), read.due_ms), ("pay", 1001));
         assert_eq!(read.source, source());
-        assert_eq!(read.message::<u32>().unwrap(), 7);
-        let error = read.message::<String>().unwrap_err().to_string();
+        assert_eq!(u32::from_deadline(&read).unwrap(), 7);
+        let error = String::from_deadline(&read).unwrap_err().to_string();
         assert!(
             error.contains("`pay`") && error.contains("does not decode"),
             "{error}"
@@ -319,7 +367,9 @@ mod tests {
     #[test]
     fn times_that_cannot_be_stored_are_moved_to_where_they_can() {
         let store = |when: Deadline| {
-            let scheduled = ScheduledDeadline::new("a".to_owned(), when, "due", &()).unwrap();
+            let scheduled =
+                ScheduledDeadline::new("a".to_owned(), when, "due", DeadlineMessage::encode(&()))
+                    .unwrap();
             scheduled.store(SystemTime::now(), source())
         };
         let never = store(Deadline::after(Duration::MAX));
@@ -332,7 +382,12 @@ mod tests {
     fn what_cannot_be_stored_is_refused() {
         let refused = |name: &str, message: f64| {
             let when = Deadline::at(UNIX_EPOCH);
-            let refused = ScheduledDeadline::new(name.to_owned(), when, "due", &message);
+            let refused = ScheduledDeadline::new(
+                name.to_owned(),
+                when,
+                "due",
+                DeadlineMessage::encode(&message),
+            );
             refused.unwrap_err().to_string()
         };
         assert!(refused("", 1.0).contains("its name cannot be used: it is empty"));

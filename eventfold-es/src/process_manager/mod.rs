@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 pub use backoff::{Backoff, Exhausted};
 pub use correlation::{Correlate, Correlation, InstanceKey, Join, JoinKind, Keyed};
 pub use deadline::{
-    Deadline, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules, SourceEvent, StoredDeadline,
+    Deadline, DeadlineMessage, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules, SourceEvent,
+    StoredDeadline,
 };
 pub use effects::{Effects, TimerChange};
 pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure};
@@ -282,6 +283,11 @@ pub enum ReactError {
         /// The stored name of its message's type.
         message_type: String,
     },
+    /// A keyed process manager was asked for a reaction without a key.
+    #[error(
+        "the process manager has an instance for each key: call `react_in` with the key of one"
+    )]
+    NoKey,
     /// A reason of a hand-written process manager.
     #[error("{0}")]
     Other(String),

@@ -1,12 +1,11 @@
 use std::any::Any;
 use std::fmt;
 
-use super::correlation::read_key;
 use super::deadline::check_name;
 use super::effects::Collected;
 use super::{
-    Deadline, DeadlineOf, Effects, Keyed, ProcessManager, ReactError, ScheduledDeadline,
-    StoredDeadline, TargetOf, TimerChange,
+    Deadline, DeadlineOf, Effects, InstanceKey, Keyed, ProcessManager, ReactError,
+    ScheduledDeadline, StoredDeadline, TargetOf, TimerChange,
 };
 use crate::command::{Command, CommandContext};
 use crate::envelope::Envelope;
@@ -103,7 +102,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     where
         PM: Keyed,
     {
-        Ok(self.with_key(read_key::<PM::Key>(text)?))
+        Ok(self.with_key(PM::Key::from_text(text)?))
     }
 
     /// Sends `command` to the instance `instance_id` of its aggregate, in the correlation of the event.
@@ -147,11 +146,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     ///
     /// A name or a message that cannot be stored fails the reaction.
     ///
-    /// # Examples
-    ///
-    /// ```ignore
-    /// cx.schedule("payment", Deadline::after(Duration::from_secs(3600)), PaymentDue);
-    /// ```
+    /// See [`#[process_manager]`](macro@crate::process_manager) for an example.
     pub fn schedule<M: DeadlineOf<PM>>(
         &mut self,
         name: impl Into<String>,
@@ -159,7 +154,8 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         message: M,
     ) {
         let message_type = <M as DeadlineOf<PM>>::MESSAGE_TYPE;
-        let scheduled = ScheduledDeadline::new(name.into(), when, message_type, &message);
+        let encoded = <M as DeadlineOf<PM>>::encode(&message);
+        let scheduled = ScheduledDeadline::new(name.into(), when, message_type, encoded);
         self.collected.timer(scheduled.map(TimerChange::Schedule));
     }
 

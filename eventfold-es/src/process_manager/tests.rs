@@ -34,7 +34,7 @@ impl ProcessManager for Payments {
         _: &str,
         _: &RecordedEvent,
     ) -> Result<Vec<CommandEnvelope>, ReactError> {
-        Err(ReactError::Other("it is keyed".to_owned()))
+        Err(ReactError::NoKey)
     }
 
     fn correlate(_: &str, stream_id: &str, _: &RecordedEvent) -> Result<Correlation, ReactError> {
@@ -74,7 +74,7 @@ impl ProcessManager for Payments {
     ) -> Result<Effects<CommandEnvelope>, ReactError> {
         let event = deadline.as_event();
         let mut cx = Reaction::to_deadline(deadline, &event).with_stored_key(key)?;
-        let message = deadline.message()?;
+        let message = Remind::from_deadline(deadline)?;
         OnDeadline::<Remind>::on_deadline(self, message, &mut cx);
         cx.into_effects()
     }
@@ -86,6 +86,10 @@ impl Keyed for Payments {
 
 impl Schedules<Remind> for Payments {
     const MESSAGE_TYPE: &'static str = "remind";
+
+    fn encode(message: &Remind) -> Result<Box<serde_json::value::RawValue>, String> {
+        DeadlineMessage::encode(message)
+    }
 }
 
 impl OnDeadline<Remind> for Payments {
@@ -235,7 +239,13 @@ fn without_more_there_is_one_instance_that_sends() {
     assert_eq!((Plain::STATE_VERSION, Plain::START), (1, StartFrom::Origin));
 
     let remind = Deadline::after(Duration::ZERO);
-    let scheduled = ScheduledDeadline::new("pay".to_owned(), remind, "remind", &1).unwrap();
+    let scheduled = ScheduledDeadline::new(
+        "pay".to_owned(),
+        remind,
+        "remind",
+        DeadlineMessage::encode(&1),
+    )
+    .unwrap();
     let stored = scheduled.store(SystemTime::now(), SourceEvent::of("order", "7", &event));
     let error = Plain.on_deadline("", &stored).unwrap_err().to_string();
     assert!(

@@ -1,0 +1,120 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends: nothing.
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
+pub(crate) enum ReservationSagaEnvelope {}
+#[automatically_derived]
+impl my::es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservation-saga";
+    const STATE_VERSION: u32 = VERSION;
+    const DEADLINES: &'static [&'static str] = &["due"];
+    type Envelope = ReservationSagaEnvelope;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn react(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationSagaEnvelope>,
+        my::es::ReactError,
+    > {
+        let effects = <Self as my::es::ProcessManager>::react_in(
+            self,
+            "",
+            aggregate_type,
+            stream_id,
+            event,
+        )?;
+        ::std::result::Result::Ok(effects.envelopes)
+    }
+    fn react_in(
+        &mut self,
+        _: &str,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::RecordedEvent,
+    ) -> ::std::result::Result<
+        my::es::Effects<ReservationSagaEnvelope>,
+        my::es::ReactError,
+    > {
+        let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
+        if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
+            let event = my::es::DomainEvent::from_event(event)?;
+            <Self as my::es::React<Order>>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        my::es::Reaction::into_effects(reaction)
+    }
+    fn on_deadline(
+        &mut self,
+        _: &str,
+        deadline: &my::es::StoredDeadline,
+    ) -> ::std::result::Result<
+        my::es::Effects<ReservationSagaEnvelope>,
+        my::es::ReactError,
+    > {
+        let event = my::es::StoredDeadline::as_event(deadline);
+        let mut reaction = my::es::Reaction::to_deadline(deadline, &event);
+        if deadline.message_type == "due" {
+            let message = <Due as my::es::DeadlineMessage>::from_deadline(deadline)?;
+            <Self as my::es::OnDeadline<Due>>::on_deadline(self, message, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(
+                my::es::ReactError::unexpected_deadline(deadline),
+            );
+        }
+        my::es::Reaction::into_effects(reaction)
+    }
+    fn migrate_state(
+        state: my::es::StoredState<'_>,
+    ) -> ::std::result::Result<Self, my::es::MigrationError> {
+        <Self as my::es::MigrateState>::migrate(state)
+    }
+}
+#[automatically_derived]
+impl my::es::Schedules<Due> for ReservationSaga {
+    const MESSAGE_TYPE: &'static str = "due";
+    fn encode(
+        message: &Due,
+    ) -> ::std::result::Result<
+        ::std::boxed::Box<my::es::__private::RawValue>,
+        ::std::string::String,
+    > {
+        <Due as my::es::DeadlineMessage>::encode(message)
+    }
+}
+#[automatically_derived]
+impl my::es::StateVersioned for ReservationSaga {}
+const _: () = ::std::assert!(VERSION >= 1, "`state_version` counts from 1");
+#[automatically_derived]
+impl my::es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl my::es::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl my::es::TargetVisitor) {}
+    fn route<R: my::es::Router>(self, _: R) -> R::Routed {
+        match self {}
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    fn clone(&self) -> Self {
+        match *self {}
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match *self {}
+    }
+}

@@ -1,0 +1,239 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends.
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
+pub(crate) enum ReservationSagaEnvelope {
+    /// A command for `stock::Inventory`.
+    Inventory(::eventfold_es::Envelope<stock::Inventory>),
+}
+#[automatically_derived]
+impl ::eventfold_es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservation-saga";
+    const STATE_VERSION: u32 = 3;
+    const IS_KEYED: bool = true;
+    const DEADLINES: &'static [&'static str] = &["payment-due", "expired"];
+    const START: ::eventfold_es::StartFrom = ::eventfold_es::StartFrom::Now;
+    type Envelope = ReservationSagaEnvelope;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[
+            <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+            <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+        ]
+    }
+    fn react(
+        &mut self,
+        _: &str,
+        _: &str,
+        _: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        ::std::result::Result::Err(::eventfold_es::ReactError::NoKey)
+    }
+    fn correlate(
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<::eventfold_es::Correlation, ::eventfold_es::ReactError> {
+        let context = ::eventfold_es::EventContext::new(
+            aggregate_type,
+            stream_id,
+            event,
+        );
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            ::eventfold_es::__private::erase::<
+                Self,
+            >(<Self as ::eventfold_es::Correlate<Order>>::correlate(&event, &context))
+        } else if aggregate_type
+            == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
+        {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            ::eventfold_es::__private::erase::<
+                Self,
+            >(
+                <Self as ::eventfold_es::Correlate<
+                    stock::Inventory,
+                >>::correlate(&event, &context),
+            )
+        } else {
+            ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            })
+        }
+    }
+    fn react_in(
+        &mut self,
+        key: &str,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::eventfold_es::Effects<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        let reaction = ::eventfold_es::Reaction::new(aggregate_type, stream_id, event);
+        let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+        } else if aggregate_type
+            == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
+        {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::React<
+                stock::Inventory,
+            >>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::eventfold_es::Reaction::into_effects(reaction)
+    }
+    fn on_deadline(
+        &mut self,
+        key: &str,
+        deadline: &::eventfold_es::StoredDeadline,
+    ) -> ::std::result::Result<
+        ::eventfold_es::Effects<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        let event = ::eventfold_es::StoredDeadline::as_event(deadline);
+        let reaction = ::eventfold_es::Reaction::to_deadline(deadline, &event);
+        let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
+        if deadline.message_type == "payment-due" {
+            let message = <PaymentDue as ::eventfold_es::DeadlineMessage>::from_deadline(
+                deadline,
+            )?;
+            <Self as ::eventfold_es::OnDeadline<
+                PaymentDue,
+            >>::on_deadline(self, message, &mut reaction);
+        } else if deadline.message_type == "expired" {
+            let message = <stock::Expired as ::eventfold_es::DeadlineMessage>::from_deadline(
+                deadline,
+            )?;
+            <Self as ::eventfold_es::OnDeadline<
+                stock::Expired,
+            >>::on_deadline(self, message, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(
+                ::eventfold_es::ReactError::unexpected_deadline(deadline),
+            );
+        }
+        ::eventfold_es::Reaction::into_effects(reaction)
+    }
+    fn on_failure(
+        &self,
+        failure: &::eventfold_es::Failure<'_>,
+    ) -> ::eventfold_es::FailureAction<Self> {
+        <Self as ::eventfold_es::HandleFailure>::on_failure(self, failure)
+    }
+    fn migrate_state(
+        state: ::eventfold_es::StoredState<'_>,
+    ) -> ::std::result::Result<Self, ::eventfold_es::MigrationError> {
+        <Self as ::eventfold_es::MigrateState>::migrate(state)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::Keyed for ReservationSaga {
+    type Key = OrderId;
+}
+#[automatically_derived]
+impl ::eventfold_es::Schedules<PaymentDue> for ReservationSaga {
+    const MESSAGE_TYPE: &'static str = "payment-due";
+    fn encode(
+        message: &PaymentDue,
+    ) -> ::std::result::Result<
+        ::std::boxed::Box<::eventfold_es::__private::RawValue>,
+        ::std::string::String,
+    > {
+        <PaymentDue as ::eventfold_es::DeadlineMessage>::encode(message)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::Schedules<stock::Expired> for ReservationSaga {
+    const MESSAGE_TYPE: &'static str = "expired";
+    fn encode(
+        message: &stock::Expired,
+    ) -> ::std::result::Result<
+        ::std::boxed::Box<::eventfold_es::__private::RawValue>,
+        ::std::string::String,
+    > {
+        <stock::Expired as ::eventfold_es::DeadlineMessage>::encode(message)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::FailurePolicy for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::StateVersioned for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<stock::Inventory> for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
+    fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
+        <::eventfold_es::Envelope<
+            stock::Inventory,
+        > as ::eventfold_es::__private::Addressed>::visit(targets);
+    }
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
+        match self {
+            Self::Inventory(envelope) => {
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::route(envelope, router)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inventory(envelope) => {
+                Self::Inventory(
+                    <::eventfold_es::Envelope<
+                        stock::Inventory,
+                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
+                )
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match self {
+            Self::Inventory(envelope) => {
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn envelope(
+        envelope: ::eventfold_es::Envelope<stock::Inventory>,
+    ) -> ReservationSagaEnvelope {
+        ReservationSagaEnvelope::Inventory(envelope)
+    }
+}
+const _: () = ::std::assert!(
+    ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
+    ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
+    ::AGGREGATE_TYPE),
+    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
+);

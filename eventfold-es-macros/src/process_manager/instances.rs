@@ -1,0 +1,285 @@
+//! What `#[process_manager]` generates for `key`, `deadlines`, `on_failure` and `state_version`.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Expr;
+use syn::spanned::Spanned;
+
+use super::model::Model;
+use crate::lists;
+use crate::path::{CratePath, Entry, parenthesized};
+
+/// Whether its reactions ask for more than commands.
+pub(super) fn collects_effects(model: &Model) -> bool {
+    model.key.is_some() || !model.deadlines.is_empty()
+}
+
+pub(super) fn constants(model: &Model) -> TokenStream {
+    let version = model
+        .state_version
+        .as_ref()
+        .map(|version| quote!(const STATE_VERSION: u32 = #version;));
+    let keyed = model.key.is_some().then(|| {
+        quote!(
+            const IS_KEYED: bool = true;
+        )
+    });
+    let names = model.deadlines.iter().map(|(_, name)| name);
+    let deadlines = (!model.deadlines.is_empty())
+        .then(|| quote!(const DEADLINES: &'static [&'static str] = &[#(#names),*];));
+    quote!(#version #keyed #deadlines)
+}
+
+/// The body of `react`, beside a `react_in` that does everything.
+pub(super) fn react(model: &Model) -> TokenStream {
+    let krate = &model.krate;
+    if model.key.is_some() {
+        return quote!(::std::result::Result::Err(#krate::ReactError::NoKey));
+    }
+    quote! {
+        let effects = <Self as #krate::ProcessManager>::react_in(
+            self,
+            "",
+            aggregate_type,
+            stream_id,
+            event,
+        )?;
+        ::std::result::Result::Ok(effects.envelopes)
+    }
+}
+
+/// The functions of `ProcessManager` that have a default.
+pub(super) fn hooks(model: &Model, handlers: &TokenStream) -> TokenStream {
+    let correlate = model.key.is_some().then(|| correlate(model));
+    let react_in = collects_effects(model).then(|| react_in(model, handlers));
+    let on_deadline = (!model.deadlines.is_empty()).then(|| on_deadline(model));
+    let on_failure = model.on_failure.map(|at| on_failure(&model.krate, at));
+    let migrate = migrate(model);
+    quote! {
+        #correlate
+        #react_in
+        #on_deadline
+        #on_failure
+        #migrate
+    }
+}
+
+fn correlate(model: &Model) -> TokenStream {
+    let Model {
+        subscribes, krate, ..
+    } = model;
+    let branches = subscribes.iter().map(|entry| {
+        // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
+        let at = entry.exact_span();
+        let spanned = krate.exactly_at(at);
+        let decoded = Ident::new("event", at);
+        let decoded_ref = quote_spanned!(at=> &#decoded);
+        let arguments = parenthesized(quote!(#decoded_ref, &context), at);
+        let correlated =
+            quote_spanned!(at=> <Self as #spanned::Correlate<#entry>>::correlate #arguments);
+        let stored_name = lists::stored_name(entry, krate);
+        quote! {
+            if aggregate_type == #stored_name {
+                let #decoded = #krate::DomainEvent::from_event(event)?;
+                #krate::__private::erase::<Self>(#correlated)
+            } else
+        }
+    });
+    quote! {
+        fn correlate(
+            aggregate_type: &str,
+            stream_id: &str,
+            event: &#krate::RecordedEvent,
+        ) -> ::std::result::Result<#krate::Correlation, #krate::ReactError> {
+            let context = #krate::EventContext::new(aggregate_type, stream_id, event);
+            #(#branches)* {
+                ::std::result::Result::Err(#krate::ReactError::UnexpectedAggregate {
+                    aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+                })
+            }
+        }
+    }
+}
+
+fn react_in(model: &Model, handlers: &TokenStream) -> TokenStream {
+    let Model {
+        envelope, krate, ..
+    } = model;
+    let (key, reaction) = begin(
+        model,
+        &quote!(#krate::Reaction::new(aggregate_type, stream_id, event)),
+    );
+    quote! {
+        fn react_in(
+            &mut self,
+            #key: &str,
+            aggregate_type: &str,
+            stream_id: &str,
+            event: &#krate::RecordedEvent,
+        ) -> ::std::result::Result<#krate::Effects<#envelope>, #krate::ReactError> {
+            #reaction
+            #handlers
+            #krate::Reaction::into_effects(reaction)
+        }
+    }
+}
+
+fn on_deadline(model: &Model) -> TokenStream {
+    let Model {
+        envelope,
+        deadlines,
+        krate,
+        ..
+    } = model;
+    let (key, reaction) = begin(
+        model,
+        &quote!(#krate::Reaction::to_deadline(deadline, &event)),
+    );
+    let branches = deadlines.iter().map(|(entry, name)| {
+        let at = entry.exact_span();
+        let spanned = krate.exactly_at(at);
+        let message = Ident::new("message", at);
+        let decoded = as_message(entry, "from_deadline", &quote!(deadline), krate);
+        let arguments = parenthesized(quote!(self, #message, &mut reaction), at);
+        let handle = quote_spanned!(at=> <Self as #spanned::OnDeadline<#entry>>::on_deadline);
+        quote! {
+            if deadline.message_type == #name {
+                let #message = #decoded?;
+                #handle #arguments;
+            } else
+        }
+    });
+    quote! {
+        fn on_deadline(
+            &mut self,
+            #key: &str,
+            deadline: &#krate::StoredDeadline,
+        ) -> ::std::result::Result<#krate::Effects<#envelope>, #krate::ReactError> {
+            let event = #krate::StoredDeadline::as_event(deadline);
+            #reaction
+            #(#branches)* {
+                return ::std::result::Result::Err(#krate::ReactError::unexpected_deadline(deadline));
+            }
+            #krate::Reaction::into_effects(reaction)
+        }
+    }
+}
+
+/// The parameter for the key, and the statements that begin a reaction.
+fn begin(model: &Model, new: &TokenStream) -> (Ident, TokenStream) {
+    let krate = &model.krate;
+    if model.key.is_none() {
+        let unused = Ident::new("_", Span::call_site());
+        return (unused, quote!(let mut reaction = #new;));
+    }
+    let key = Ident::new("key", Span::call_site());
+    let reaction = quote! {
+        let reaction = #new;
+        let mut reaction = #krate::Reaction::with_stored_key(reaction, #key)?;
+    };
+    (key, reaction)
+}
+
+/// `<PaymentDue as DeadlineMessage>::function(arguments)`: the one form in which an entry is used as a message, so that rustc
+/// reports one that is none once, at the entry.
+fn as_message(
+    entry: &Entry,
+    function: &str,
+    arguments: &TokenStream,
+    krate: &CratePath,
+) -> TokenStream {
+    let at = entry.exact_span();
+    let (function, krate) = (Ident::new(function, at), krate.exactly_at(at));
+    let arguments = parenthesized(arguments.clone(), at);
+    quote_spanned!(at=> <#entry as #krate::DeadlineMessage>::#function #arguments)
+}
+
+fn on_failure(krate: &CratePath, at: Span) -> TokenStream {
+    let spanned = krate.exactly_at(at);
+    let arguments = parenthesized(quote!(self, failure), at);
+    let decide = quote_spanned!(at=> <Self as #spanned::HandleFailure>::on_failure #arguments);
+    quote! {
+        fn on_failure(&self, failure: &#krate::Failure<'_>) -> #krate::FailureAction<Self> {
+            #decide
+        }
+    }
+}
+
+fn migrate(model: &Model) -> Option<TokenStream> {
+    let krate = &model.krate;
+    let at = model.version_above_1()?.span();
+    let spanned = krate.exactly_at(at);
+    let arguments = parenthesized(quote!(state), at);
+    let migrate = quote_spanned!(at=> <Self as #spanned::MigrateState>::migrate #arguments);
+    Some(quote! {
+        fn migrate_state(
+            state: #krate::StoredState<'_>,
+        ) -> ::std::result::Result<Self, #krate::MigrationError> {
+            #migrate
+        }
+    })
+}
+
+/// The markers that make a handler for what was not declared an error, and what is known of the key and the messages.
+pub(super) fn markers(model: &Model) -> TokenStream {
+    let Model {
+        ident, key, krate, ..
+    } = model;
+    let keyed = key.as_ref().map(|key| {
+        let at = Span::call_site().located_at(key.span());
+        let krate = krate.at(at);
+        quote_spanned! {at=>
+            #[automatically_derived]
+            impl #krate::Keyed for #ident {
+                type Key = #key;
+            }
+        }
+    });
+    let schedules: TokenStream = model
+        .deadlines
+        .iter()
+        .map(|(entry, name)| schedules(model, entry, name))
+        .collect();
+    let policy = model.on_failure.map(|_| {
+        quote! {
+            #[automatically_derived]
+            impl #krate::FailurePolicy for #ident {}
+        }
+    });
+    let versioned = model.version_above_1().map(|version| {
+        let at = Span::call_site().located_at(version.span());
+        let message = "`state_version` counts from 1";
+        // A literal was checked when it was read.
+        let assertion = (!matches!(version, Expr::Lit(_)))
+            .then(|| quote_spanned!(at=> const _: () = ::std::assert!(#version >= 1, #message);));
+        quote_spanned! {at=>
+            #[automatically_derived]
+            impl #krate::StateVersioned for #ident {}
+
+            #assertion
+        }
+    });
+    quote!(#keyed #schedules #policy #versioned)
+}
+
+fn schedules(model: &Model, entry: &Entry, name: &str) -> TokenStream {
+    let Model { ident, krate, .. } = model;
+    let encode = as_message(entry, "encode", &quote!(message), krate);
+    let at = entry.span();
+    let krate = krate.at(at);
+    quote_spanned! {at=>
+        #[automatically_derived]
+        impl #krate::Schedules<#entry> for #ident {
+            const MESSAGE_TYPE: &'static str = #name;
+
+            fn encode(
+                message: &#entry,
+            ) -> ::std::result::Result<
+                ::std::boxed::Box<#krate::__private::RawValue>,
+                ::std::string::String,
+            > {
+                #encode
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+use eventfold_es::prelude::*;
+use eventfold_es::{MigrationError, StoredState};
+use eventfold_es_tests_domain::*;
+
+#[process_manager(subscribes = [Order], state_version = 2)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Saga;
+
+impl React<Order> for Saga {
+    fn react(&mut self, _event: &OrderEvent, _cx: &mut Reaction<'_, Self>) {}
+}
+
+impl MigrateState for Saga {
+    fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError> {
+        Err(MigrationError::unknown(state))
+    }
+}
+
+fn main() {}
