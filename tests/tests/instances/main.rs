@@ -7,4 +7,5 @@ mod correlating;
 mod deadlines;
 mod failures;
 mod operating;
+mod tables;
 mod tracker;

@@ -434,7 +434,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             FailureAction::Park if PM::IS_KEYED => {
                 let key = held_key(&row.key, draft.position, BEHIND_EVENT + index, "");
                 let reason = format!("a command was not executed: {cause}");
-                attempt.rows.push(put(key, &HeldRow::Command(row)));
+                attempt
+                    .rows
+                    .push(put(key, &HeldRow::Command(Box::new(row))));
                 attempt.parks.push((Arc::clone(&planned.key), reason));
             }
             FailureAction::Park | FailureAction::Stop => {

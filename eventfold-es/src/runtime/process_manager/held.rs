@@ -115,7 +115,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.commit(draft).await.map(drop)
             }
             HeldRow::Deadline(timer) => self.react_to_deadline(&timer).await,
-            HeldRow::Command(command) => self.execute_row(command).await,
+            HeldRow::Command(command) => self.execute_row(*command).await,
         }
     }
 

@@ -209,9 +209,4 @@ impl<PM: ProcessManager> Instances<PM> {
             Some(instance) => instance.changed_in > durable || instance.last_used > oldest,
         });
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.known.len()
-    }
 }

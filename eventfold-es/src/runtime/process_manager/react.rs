@@ -336,7 +336,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let name = timer.deadline.name.clone();
                 put(
                     held_key(key, position, rows::BEHIND_EVENT, &name),
-                    &HeldRow::Deadline(timer),
+                    &HeldRow::Deadline(Box::new(timer)),
                 )
             }
         };

@@ -104,8 +104,8 @@ pub(crate) struct TimerRow {
 pub(crate) enum HeldRow {
     /// The event at this position.
     Event(u64),
-    Deadline(TimerRow),
-    Command(CommandRow),
+    Deadline(Box<TimerRow>),
+    Command(Box<CommandRow>),
 }
 
 /// One failed attempt.
