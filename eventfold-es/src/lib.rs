@@ -162,6 +162,8 @@ pub mod sabotage;
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod sabotage;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;
@@ -201,3 +203,12 @@ pub use store::{
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So do those on the pages of the macros.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/macros/README.md")]
+#[doc = include_str!("../../docs/macros/aggregate.md")]
+#[doc = include_str!("../../docs/macros/domain_event.md")]
+#[doc = include_str!("../../docs/macros/process_manager.md")]
+#[doc = include_str!("../../docs/macros/projection.md")]
+struct MacroPages;

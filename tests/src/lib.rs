@@ -2,6 +2,7 @@
 
 pub mod crash;
 pub mod gate;
+pub mod no_syncfs;
 mod read_only_disk;
 
 pub use read_only_disk::ReadOnlyDisk;

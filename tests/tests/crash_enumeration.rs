@@ -22,9 +22,10 @@ use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::instances::Watcher;
 use eventfold_es_tests::crash::{Campaign, Check, Client, Members, builder, open_on, scratch};
+use eventfold_es_tests::no_syncfs::NoSyncfs;
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 9] = [
+const ROUND: [(Workload, usize, (usize, usize)); 10] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -34,6 +35,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 9] = [
     (Workload::Snapshots, 500, (6, 25)),
     (Workload::Keyed, 300, (6, 25)),
     (Workload::Instances, 500, (8, 25)),
+    (Workload::WithoutSyncfs, 300, (6, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,8 @@ enum Workload {
     Keyed,
     /// Instances that begin, end and begin again, with deadlines, dead letters that are redriven, and a checkpoint in the middle.
     Instances,
+    /// Archives on a disk that does not sync file systems, but files.
+    WithoutSyncfs,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -111,10 +115,12 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
-            Self::ProcessManagers | Self::Reopened | Self::Archive | Self::Snapshots => {
-                Check::PROCESS_MANAGERS
-            }
             Self::Instances => Check::INSTANCES,
+            Self::ProcessManagers
+            | Self::Reopened
+            | Self::Archive
+            | Self::Snapshots
+            | Self::WithoutSyncfs => Check::PROCESS_MANAGERS,
             Self::Commands | Self::HotAggregate | Self::OddIds | Self::Keyed => Check::AGGREGATES,
         }
     }
@@ -139,6 +145,10 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
         Workload::Keyed => runtime.block_on(keyed(&disk, &store, random)),
         Workload::Instances => runtime.block_on(instances(&disk, &store, random)),
+        Workload::WithoutSyncfs => {
+            let disk = disk.clone().over(Arc::new(NoSyncfs));
+            runtime.block_on(archive(&disk, &store, random));
+        }
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()

@@ -119,6 +119,45 @@ fn a_power_loss_takes_a_tail_and_a_kill_nothing() {
     assert!(lost > 0);
 }
 
+/// What was written while somebody waited is no tail that may be lost: a flipped bit in it was taken for one, when the commits
+/// before it had been written without waiting, and commands that were acknowledged were dropped.
+#[tokio::test]
+async fn damage_behind_commits_that_nobody_waited_for_is_damage() {
+    let place = scratch();
+    let path = place.path().join("store");
+    let mut lengths = Vec::new();
+    for durability in [Durability::Flush, Durability::Sync] {
+        let disk = Arc::new(eventfold_es::disk::SystemDisk);
+        let open = builder(&path, disk, false).durability(durability).open();
+        let store = open.await.unwrap();
+        for tag in 1..=3 {
+            put(&store, tag + 10 * lengths.len() as u64).await;
+        }
+        let journal = std::fs::read(path.join("meta/journal/app.jsonl")).unwrap();
+        let end = journal.iter().position(|byte| *byte == 0);
+        lengths.push(end.unwrap_or(journal.len()));
+        if durability == Durability::Flush {
+            store.close().await.unwrap();
+        } else {
+            // Killed.
+            let image = CrashImage::read(place.path()).unwrap();
+            store.close().await.unwrap();
+            for at in (lengths[0]..lengths[1]).step_by(3) {
+                let copy = scratch();
+                image.materialise(copy.path()).unwrap();
+                let journal = copy.path().join("store/meta/journal/app.jsonl");
+                let mut bytes = std::fs::read(&journal).unwrap();
+                bytes[at] ^= 1;
+                std::fs::write(&journal, bytes).unwrap();
+                let opened = AggregateStore::open(copy.path().join("store")).await;
+                let error = opened.err().map(|error| error.to_string());
+                let error = error.unwrap_or_else(|| panic!("byte {at} is taken for a tail"));
+                assert!(error.contains("app.jsonl is damaged"), "byte {at}: {error}");
+            }
+        }
+    }
+}
+
 /// Rule 14: nothing that is derived is written before the part of the journal that it is derived from is synced.
 #[test]
 fn rule_14_the_journal_is_synced_before_anything_derived_is_written() {

@@ -41,9 +41,17 @@ async fn repair_again(store: &Path, expected: &Expected) -> Result<(), String> {
 
 #[test]
 fn an_interrupted_repair_is_begun_again() {
+    interrupt(&runtime().block_on(Fixture::damaged()));
+}
+
+#[test]
+fn an_interrupted_repair_with_archives_is_begun_again() {
+    interrupt(&runtime().block_on(Fixture::damaged_and_archived()));
+}
+
+fn interrupt(fixture: &Fixture) {
     let runtime = runtime();
-    let fixture = runtime.block_on(Fixture::damaged());
-    let recording = runtime.block_on(record(&fixture));
+    let recording = runtime.block_on(record(fixture));
     let points: Vec<_> = (recording.start()..=recording.len())
         .flat_map(|k| {
             let tears = recording.tears(k);

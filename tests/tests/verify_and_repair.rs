@@ -7,8 +7,8 @@ use std::sync::Arc;
 use eventfold_es::disk::SystemDisk;
 use eventfold_es::prelude::*;
 use eventfold_es::{OpenError, RunMode, StoreError, VerifyReport};
-use eventfold_es_tests::crash::domain::Ledger;
-use eventfold_es_tests::crash::{Check, Fixture, builder, check};
+use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand};
+use eventfold_es_tests::crash::{Check, Fixture, Note, builder, check};
 
 const STREAM: &str = "streams/ledger/both/app.jsonl";
 
@@ -242,6 +242,88 @@ async fn a_store_that_is_used_can_be_verified() {
     }
     writer.await.unwrap().unwrap();
     store.close().await.unwrap();
+}
+
+/// Repairing wrote the whole stream where its last part had stood, and over what another program had written behind that.
+#[tokio::test]
+async fn what_another_program_wrote_behind_an_archived_stream_is_imported() {
+    for (is_complete, is_checkpoint_damaged) in [(true, false), (false, false), (true, true)] {
+        let mut fixture = Fixture::closed().await;
+        let open = |max_log_size| {
+            let builder = builder(&fixture.store(), Arc::new(SystemDisk), true);
+            builder.max_log_size(max_log_size).open()
+        };
+        let store = open(500).await.unwrap();
+        let put = LedgerCommand::Put { tag: 100, parts: 4 };
+        store
+            .send("both", put, CommandContext::default())
+            .await
+            .unwrap();
+        store.close().await.unwrap();
+        // What comes behind the archive.
+        let store = open(0).await.unwrap();
+        let put = LedgerCommand::Put { tag: 102, parts: 1 };
+        store
+            .send("both", put, CommandContext::default())
+            .await
+            .unwrap();
+        store.close().await.unwrap();
+        for (tag, parts) in [(100, 4), (102, 1)] {
+            fixture.expected.take(Note::Tried {
+                tag,
+                id: "both".to_owned(),
+                parts,
+            });
+            fixture.expected.take(Note::Acknowledged { tag });
+        }
+        assert!(
+            fixture
+                .file("streams/ledger/both/archive.jsonl.zst")
+                .exists()
+        );
+        let line = r#"{"type":"Entry","data":{"tag":5001,"part":0,"of":1,"text":""},"ts":1}"#;
+        change(&fixture.file(STREAM), |bytes| {
+            bytes.extend(line.bytes());
+            if is_complete {
+                bytes.push(b'\n');
+            }
+        });
+        if is_checkpoint_damaged {
+            change(&fixture.file("meta/checkpoint.json"), |bytes| {
+                bytes.truncate(50)
+            });
+        }
+        let report = AggregateStore::builder(fixture.store())
+            .repair()
+            .await
+            .unwrap();
+        let what = format!("{is_complete}, {is_checkpoint_damaged}: {report:?}");
+        assert_eq!(report.remaining, [], "{what}");
+        if is_complete {
+            assert_eq!(
+                (report.imported_events, report.set_aside.len()),
+                (1, 0),
+                "{what}"
+            );
+            let tag = 5001;
+            fixture.expected.take(Note::Tried {
+                tag,
+                id: "both".to_owned(),
+                parts: 1,
+            });
+            fixture.expected.take(Note::Acknowledged { tag });
+        } else {
+            assert_eq!(
+                (report.imported_events, report.set_aside.len()),
+                (0, 1),
+                "{what}"
+            );
+            let aside = fs::read_to_string(&report.set_aside[0]).unwrap();
+            assert_eq!(aside, line);
+        }
+        let checked = check(&fixture.store(), &fixture.expected, Check::PROCESS_MANAGERS).await;
+        checked.unwrap_or_else(|reason| panic!("{what}: {reason}"));
+    }
 }
 
 #[tokio::test]

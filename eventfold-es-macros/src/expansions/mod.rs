@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on may stop")]
 
+mod options;
+
 use std::path::Path;
 
 use proc_macro2::TokenStream;

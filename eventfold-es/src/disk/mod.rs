@@ -15,7 +15,7 @@ use std::path::Path;
 use atomic::{replace_file, replace_file_without_sync};
 pub use files::FileError;
 pub(crate) use files::{FileHandle, FileSystemHandle, Files};
-use overlay::OverlayDisk;
+pub(crate) use overlay::OverlayDisk;
 pub(crate) use sealed::{SealError, SealedFile};
 pub use system::SystemDisk;
 #[cfg(feature = "testing")]

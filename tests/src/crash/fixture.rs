@@ -1,13 +1,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use eventfold_es::RunMode;
 use eventfold_es::disk::{CrashImage, Recording, RecordingDisk};
 use tempfile::TempDir;
 
 use super::note::{Expected, Note};
 use super::place::scratch;
-use super::workload::{Client, open_on};
+use super::workload::{Client, builder};
 
 /// A store directory that no process has open, with process managers that are not behind.
 pub struct Fixture {
@@ -25,7 +25,7 @@ impl Fixture {
 
     /// A store that was closed.
     pub async fn closed() -> Self {
-        let recording = record().await;
+        let recording = record(0).await;
         Self::of(&recording)
     }
 
@@ -33,14 +33,14 @@ impl Fixture {
     /// commits behind it. The streams `old` end before the checkpoint, `new` begin behind it, `both` have events on both
     /// sides.
     pub async fn killed() -> Self {
-        let recording = record().await;
+        let recording = record(0).await;
         let end = recording.marks().iter().find(|mark| mark.label == KILLED);
         Self::of(&recording.until(end.expect("the mark").at, 0))
     }
 
     /// As [`killed`](Self::killed), but within the last write to the journal: a half is there.
     pub async fn torn() -> Self {
-        let recording = record().await;
+        let recording = record(0).await;
         let end = recording.marks().iter().find(|mark| mark.label == KILLED);
         let ops = &recording.ops()[..end.expect("the mark").at];
         let last = ops.iter().rposition(|op| {
@@ -61,7 +61,34 @@ impl Fixture {
     ///
     /// If there is no room.
     pub async fn damaged() -> Self {
-        let mut fixture = Self::closed().await;
+        let recording = record(0).await;
+        Self::of(&recording).damage()
+    }
+
+    /// The same with archives, one of which is damaged, of the first half of the journal and of the streams.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room.
+    pub async fn damaged_and_archived() -> Self {
+        let recording = record(400).await;
+        let fixture = Self::of(&recording).damage();
+        let archive = fixture.file("streams/ledger/both/archive.jsonl.zst");
+        change(&archive, |bytes| {
+            let place = bytes.len() / 2;
+            bytes[place] ^= 1;
+        });
+        assert!(
+            fixture
+                .file("streams/ledger/old/archive.jsonl.zst")
+                .exists()
+        );
+        assert!(fixture.file("meta/journal/archive.jsonl.zst").exists());
+        fixture
+    }
+
+    fn damage(mut self) -> Self {
+        let fixture = &mut self;
         let file = |path| fixture.file(path);
         change(&file("streams/ledger/both/app.jsonl"), |bytes| {
             bytes.truncate(bytes.len() / 2);
@@ -93,7 +120,7 @@ impl Fixture {
             parts: 1,
         });
         fixture.expected.take(Note::Acknowledged { tag: FOREIGN });
-        fixture
+        self
     }
 
     fn of(recording: &Recording) -> Self {
@@ -155,14 +182,15 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).expect("room");
 }
 
-async fn record() -> Recording {
+async fn record(max_log_size: u64) -> Recording {
     let place = scratch();
     let disk = RecordingDisk::new(place.path()).expect("an empty directory");
     let path = place.path().join("store");
     let runs: [&[&str]; 2] = [&["old", "both", "old"], &["both", "new", "both"]];
     let mut tag = 0;
-    for ids in runs {
-        let store = open_on(&disk, &path, true, RunMode::Inline).await;
+    for (ids, max_log_size) in runs.into_iter().zip([max_log_size, 0]) {
+        let builder = builder(&path, Arc::new(disk.clone()), true).max_log_size(max_log_size);
+        let store = builder.open().await.expect("the store opens");
         let client = Client::recorded(&store, &disk);
         for id in ids {
             tag += 2;

@@ -212,29 +212,33 @@ fn every_call_fails_once_after_a_kill_while_there_is_much_to_do() {
     );
 }
 
-/// A repair is whole, or says that it is not and can be begun again.
 #[test]
 fn every_call_of_a_repair_fails_once() {
     let fixture = runtime().block_on(Fixture::damaged());
-    every_call_of(
-        Ways::InTurn,
-        || Bench::of(&fixture),
-        async |bench| {
-            match bench.builder().repair().await {
-                Ok(report) if report.remaining.is_empty() => return bench.check().await,
-                Ok(_) => {}
-                Err(OpenError::Store(_) | OpenError::File(_)) => {}
-                Err(error) => return Err(format!("it answers {error}")),
-            }
-            bench.disk.clear();
-            let report = bench.builder().repair().await;
-            let report = report.map_err(|error| format!("the second one fails: {error}"))?;
-            if !report.remaining.is_empty() {
-                return Err(format!("the second one leaves {:?}", report.remaining));
-            }
-            bench.check().await
-        },
-    );
+    every_call_of(Ways::InTurn, || Bench::of(&fixture), repair);
+}
+
+#[test]
+fn every_call_of_a_repair_with_archives_fails_once() {
+    let fixture = runtime().block_on(Fixture::damaged_and_archived());
+    every_call_of(Ways::InTurn, || Bench::of(&fixture), repair);
+}
+
+/// A repair is whole, or says that it is not and can be begun again.
+async fn repair(bench: &Bench) -> Result<(), String> {
+    match bench.builder().repair().await {
+        Ok(report) if report.remaining.is_empty() => return bench.check().await,
+        Ok(_) => {}
+        Err(OpenError::Store(_) | OpenError::File(_)) => {}
+        Err(error) => return Err(format!("it answers {error}")),
+    }
+    bench.disk.clear();
+    let report = bench.builder().repair().await;
+    let report = report.map_err(|error| format!("the second one fails: {error}"))?;
+    if !report.remaining.is_empty() {
+        return Err(format!("the second one leaves {:?}", report.remaining));
+    }
+    bench.check().await
 }
 
 /// In which ways each call of a workload fails.

@@ -1,18 +1,18 @@
 //! What is done about failures, and how what is parked goes on.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::TestResult;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::tracker::*;
 
 /// Tests that break the program share one switch.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-fn broken() -> MutexGuard<'static, ()> {
-    let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+async fn broken() -> MutexGuard<'static, ()> {
+    let guard = ONE_AT_A_TIME.lock().await;
     set_broken(true);
     guard
 }
@@ -122,7 +122,7 @@ async fn a_failing_compensation_parks_its_instance() -> TestResult {
 #[tokio::test]
 async fn poison_parks_one_instance_and_its_events_wait_in_order() -> TestResult {
     for poison in [POISON, PANIC] {
-        let guard = broken();
+        let guard = broken().await;
         let base = tempfile::tempdir()?;
         let clock = clock();
         let mut store = builder(base.path(), RunMode::Inline, &clock).open().await?;
@@ -173,7 +173,7 @@ async fn poison_parks_one_instance_and_its_events_wait_in_order() -> TestResult 
 
 #[tokio::test]
 async fn an_event_whose_instance_is_unknown_holds_its_stream_only() -> TestResult {
-    let guard = broken();
+    let guard = broken().await;
     let base = tempfile::tempdir()?;
     let clock = clock();
     let store = builder(base.path(), RunMode::Inline, &clock).open().await?;

@@ -1,4 +1,4 @@
-//! Rules 5, 6, 8 and 9: what is decided on what, and what becomes of it.
+//! Rules 5, 8 and 9: what is decided on what, and what becomes of it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use eventfold_es::disk::{CrashImage, FaultyDisk, Operation, RecordingDisk, SystemDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::{ExecuteError, RunMode};
-use eventfold_es_tests::crash::domain::{Fanout, Ledger, LedgerCommand, Target};
+use eventfold_es_tests::crash::domain::{Fanout, LedgerCommand, Target};
 use eventfold_es_tests::crash::{Client, builder, open_on, scratch};
 use eventfold_es_tests::gate::GatedDisk;
 
@@ -55,27 +55,6 @@ async fn rule_05_an_answer_without_a_commit_waits_for_what_it_was_decided_on() {
     assert!(matches!(rejected.await, Err(ExecuteError::Domain(_))));
     assert!(nothing.await.unwrap().events.is_empty());
     assert_eq!(put.await.unwrap().version, 3);
-}
-
-/// A command whose future is dropped was not handed over, or is a commit.
-#[tokio::test]
-async fn rule_06_a_dropped_command_is_nothing_or_a_commit() {
-    let (place, gate) = (scratch(), GatedDisk::default());
-    let store = gated(&gate, place.path()).await;
-    let put = |tag| {
-        let command = LedgerCommand::Put { tag, parts: 2 };
-        Box::pin(store.send("a", command, CommandContext::default()))
-    };
-    drop(put(3));
-    gate.close();
-    let mut handed_over = put(5);
-    assert!(poll(handed_over.as_mut()).is_pending());
-    gate.wait_for_sync();
-    drop(handed_over);
-    gate.open();
-    assert_eq!(put(7).await.unwrap().version, 1 + 2 + 2);
-    let state = store.get::<Ledger>("a").await.unwrap().state().await;
-    assert_eq!(state.unwrap().tags, [1, 5, 7]);
 }
 
 /// A handle holds an id: the aggregate behind it comes and goes.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use eventfold_es::disk::{CrashImage, SplitMix64};
-use eventfold_es_tests::crash::{Client, Place, scratch};
+use eventfold_es::disk::{CrashImage, SplitMix64, SystemDisk};
+use eventfold_es_tests::crash::{Client, Place, builder, scratch};
 use tempfile::TempDir;
 
 use super::everything::{Everything, Outcome, open};
@@ -23,7 +24,36 @@ async fn closed() -> (TempDir, Everything) {
     store.run_process_managers().await.unwrap();
     drop(client);
     store.close().await.unwrap();
-    let store = open(&path).await.unwrap();
+    read(place, &path).await
+}
+
+/// The same with archives and snapshots, and something behind them.
+async fn archived() -> (TempDir, Everything) {
+    let place = scratch();
+    let path = place.path().join("store");
+    for max_log_size in [200, 0] {
+        let store = builder(&path, Arc::new(SystemDisk), true)
+            .max_log_size(max_log_size)
+            .snapshot_every(1)
+            .idle_timeout(Duration::from_millis(1))
+            .open()
+            .await
+            .unwrap();
+        let client = Client::new(&store, |_| ());
+        let first = 240 + 240 * u64::from(max_log_size == 0);
+        client.put("a", first, 2).await.unwrap();
+        let snapshot = path.join("streams/ledger/a/views/state.snapshot.json");
+        while !snapshot.exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        drop(client);
+        store.close().await.unwrap();
+    }
+    read(place, &path).await
+}
+
+async fn read(place: TempDir, path: &Path) -> (TempDir, Everything) {
+    let store = open(path).await.unwrap();
     let everything = Everything::read(&store).await.unwrap();
     store.close().await.unwrap();
     (place, everything)
@@ -31,11 +61,18 @@ async fn closed() -> (TempDir, Everything) {
 
 /// Flips a bit of every byte of the files that are chosen, one after the other.
 fn flip_in(is_chosen: impl Fn(&Path) -> bool) -> BTreeMap<PathBuf, BTreeMap<Outcome, usize>> {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().build().unwrap()
-    };
-    let (place, everything) = runtime().block_on(closed());
+    flip_in_store(runtime().block_on(closed()), is_chosen)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().build().unwrap()
+}
+
+fn flip_in_store(
+    (place, everything): (TempDir, Everything),
+    is_chosen: impl Fn(&Path) -> bool,
+) -> BTreeMap<PathBuf, BTreeMap<Outcome, usize>> {
     let image = CrashImage::read(place.path()).unwrap();
     let chosen = image.files().filter(|(path, _)| is_chosen(path));
     let flips: Vec<_> = chosen
@@ -134,4 +171,28 @@ fn scenario_33_a_flipped_bit_in_the_streams() {
 fn scenario_33_a_flipped_bit_in_the_dead_letters() {
     let outcomes = flip_in(is_letters);
     assert_eq!(outcomes.len(), 1, "{outcomes:#?}");
+}
+
+#[test]
+fn scenario_33_a_flipped_bit_in_the_archives() {
+    let store = runtime().block_on(archived());
+    let outcomes = flip_in_store(store, |path| path.ends_with("archive.jsonl.zst"));
+    for archive in ["meta/journal", "streams/ledger/a"] {
+        let path = Path::new("store").join(archive).join("archive.jsonl.zst");
+        let detected = outcomes
+            .get(&path)
+            .and_then(|of| of.get(&Outcome::Detected));
+        assert!(detected.is_some_and(|count| *count > 100), "{outcomes:#?}");
+    }
+}
+
+/// They are never believed then, and what comes instead is the same.
+#[test]
+fn scenario_33_a_flipped_bit_in_a_snapshot() {
+    let store = runtime().block_on(archived());
+    let outcomes = flip_in_store(store, |path| {
+        path.ends_with("ledger/a/views/state.snapshot.json")
+    });
+    let of_file = outcomes.values().next().unwrap();
+    assert_eq!(of_file.keys().collect::<Vec<_>>(), [&Outcome::Harmless]);
 }

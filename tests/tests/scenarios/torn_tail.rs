@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use eventfold_es::disk::{CrashImage, DiskModel, DiskOp, RecordingDisk, SECTOR, Survival};
+use eventfold_es::disk::{
+    CrashImage, DiskModel, DiskOp, RecordingDisk, SECTOR, SplitMix64, Survival,
+};
 use eventfold_es::{AggregateStore, CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand};
 use eventfold_es_tests::crash::{Client, Place, open_on, scratch};
@@ -14,7 +16,13 @@ async fn tags(store: &AggregateStore, id: &str) -> Vec<u64> {
 
 /// What was acknowledged is there, the command that was being written as a whole or not at all; the store is used, and
 /// opened again if that is wanted. Whether the command is there.
-async fn check(image: &CrashImage, copies: &mut Place, is_opened_again: bool, what: &str) -> bool {
+async fn check(
+    image: &CrashImage,
+    copies: &mut Place,
+    parts: u64,
+    is_opened_again: bool,
+    what: &str,
+) -> bool {
     let root = copies.fresh();
     image.materialise(&root).unwrap();
     let path = root.join("store");
@@ -25,7 +33,8 @@ async fn check(image: &CrashImage, copies: &mut Place, is_opened_again: bool, wh
     assert!(torn.is_empty() || torn == [7], "{what}: {torn:?}");
     let command = LedgerCommand::Put { tag: 9, parts: 2 };
     let done = store.send("b", command, CommandContext::default()).await;
-    assert_eq!(done.unwrap().version, 2 * torn.len() as u64 + 2, "{what}");
+    let version = parts * torn.len() as u64 + 2;
+    assert_eq!(done.unwrap().version, version, "{what}");
     store.close().await.unwrap();
     if is_opened_again {
         let store = AggregateStore::open(&path).await.unwrap();
@@ -37,6 +46,87 @@ async fn check(image: &CrashImage, copies: &mut Place, is_opened_again: bool, wh
     }
     std::fs::remove_dir_all(&root).unwrap();
     !torn.is_empty()
+}
+
+/// One command of so many events is longer than what the file is filled with ahead.
+const MANY: u32 = 1000;
+
+/// The batch begins in the part of the file that was filled with zeros, and ends behind it.
+#[tokio::test]
+async fn scenario_27_a_large_batch_across_the_end_of_the_filled_file() {
+    let place = scratch();
+    let disk = RecordingDisk::new(place.path()).unwrap();
+    let store = open_on(&disk, &place.path().join("store"), false, RunMode::Inline).await;
+    let client = Client::recorded(&store, &disk);
+    client.put("a", 1, 1).await.unwrap();
+    let before = disk.len();
+    client.put("b", 7, MANY).await.unwrap();
+    drop(client);
+    let recording = disk.recording();
+    store.close().await.unwrap();
+    let is_journal = |op: &DiskOp| matches!(op, DiskOp::Write { path, .. } if path.ends_with("meta/journal/app.jsonl"));
+    let last = before
+        + recording.ops()[before..]
+            .iter()
+            .position(is_journal)
+            .unwrap();
+    let DiskOp::Write { bytes, offset, .. } = &recording.ops()[last] else {
+        unreachable!("it was looked for");
+    };
+    let filled = 256 << 10;
+    assert!(*offset < filled && offset + bytes.len() as u64 > filled);
+    let text = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert!(offset + text as u64 > filled && text < bytes.len());
+
+    let before = DiskModel::replay(&recording.ops()[..last]).unwrap();
+    let (mut copies, mut random) = (Place::default(), SplitMix64::new(27));
+    let mut found = BTreeSet::new();
+    let boundary = (filled - offset) as usize;
+    let near = [0, 512, boundary, text, bytes.len()]
+        .into_iter()
+        .flat_map(|place| place.saturating_sub(3)..=(place + 3).min(bytes.len()));
+    let anywhere: Vec<_> = (0..60).map(|_| random.below(bytes.len())).collect();
+    for torn in near.chain(anywhere) {
+        let mut model = before.clone();
+        if let Some(part) = recording.ops()[last].torn(torn) {
+            model.apply(&part).unwrap();
+        }
+        let what = format!("torn after {torn} bytes");
+        let parts = MANY.into();
+        found.insert(check(&model.page_cache(), &mut copies, parts, false, &what).await);
+    }
+    assert_eq!(found, BTreeSet::from([false, true]));
+
+    let mut model = before;
+    model.apply(&recording.ops()[last]).unwrap();
+    let sectors: Vec<_> = recording.ops()[last].sectors().collect();
+    found.clear();
+    for round in 0..120 {
+        // One of two, one of thirty, one or none.
+        let lost: Vec<_> = match round % 4 {
+            0 => sectors
+                .iter()
+                .copied()
+                .filter(|_| random.chance(2))
+                .collect(),
+            1 => sectors
+                .iter()
+                .copied()
+                .filter(|_| random.chance(30))
+                .collect(),
+            2 => vec![sectors[random.below(sectors.len())]],
+            _ => Vec::new(),
+        };
+        let length_too = random.chance(3);
+        let what = format!("without the sectors {lost:?}, the length too: {length_too}");
+        let image = model.after_power_loss(&Survival::LoseSectors {
+            op: last,
+            sectors: lost,
+            length_too,
+        });
+        found.insert(check(&image, &mut copies, MANY.into(), false, &what).await);
+    }
+    assert_eq!(found, BTreeSet::from([false, true]));
 }
 
 #[tokio::test]
@@ -70,7 +160,7 @@ async fn scenario_27_a_tail_torn_at_every_byte_and_with_every_subset_of_its_sect
             model.apply(&part).unwrap();
         }
         let what = format!("torn after {torn} bytes");
-        found.insert(check(&model.page_cache(), &mut copies, torn % 8 == 0, &what).await);
+        found.insert(check(&model.page_cache(), &mut copies, 2, torn % 8 == 0, &what).await);
     }
     assert_eq!(found, BTreeSet::from([false, true]));
 
@@ -88,7 +178,7 @@ async fn scenario_27_a_tail_torn_at_every_byte_and_with_every_subset_of_its_sect
             sectors,
             length_too: false,
         });
-        found.insert(check(&image, &mut copies, true, &what).await);
+        found.insert(check(&image, &mut copies, 2, true, &what).await);
     }
     assert_eq!(found, BTreeSet::from([false, true]));
 }

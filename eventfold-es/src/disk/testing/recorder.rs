@@ -53,6 +53,8 @@ pub struct RecordingDisk {
 struct Shared {
     root: PathBuf,
     canonical: PathBuf,
+    /// Where the operations end, whatever else they pass.
+    ground: Arc<dyn Disk>,
     log: Mutex<Log>,
 }
 
@@ -69,8 +71,31 @@ impl RecordingDisk {
     ///
     /// Those of the file system, when `root` is read.
     pub fn new(root: &Path) -> io::Result<Self> {
-        let mut ops = Vec::new();
         let image = CrashImage::read(root)?;
+        Self::begin(&image, Arc::new(SystemDisk), root, root.canonicalize()?)
+    }
+
+    /// Records what is done below `root` on `inner`, which need not be a file system of the operating system. Nothing is there
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if something is there.
+    pub fn on(inner: Arc<dyn Disk>, root: &Path) -> io::Result<Self> {
+        if inner.exists(root)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.create_dir_all(root)?;
+        Self::begin(&CrashImage::default(), inner, root, root.to_owned())
+    }
+
+    fn begin(
+        image: &CrashImage,
+        inner: Arc<dyn Disk>,
+        root: &Path,
+        canonical: PathBuf,
+    ) -> io::Result<Self> {
+        let mut ops = Vec::new();
         ops.extend(image.directories().map(|path| DiskOp::CreateDir {
             path: path.to_owned(),
         }));
@@ -94,7 +119,8 @@ impl RecordingDisk {
             ops.push(DiskOp::SyncFileSystem);
         }
         let model = DiskModel::replay(&ops)?;
-        Self::with_log(root, Recording::begin(ops), model)
+        let recording = Recording::begin(ops);
+        Ok(Self::with_log(inner, root, canonical, recording, model))
     }
 
     /// Goes on where a recording ends, as the process after a kill does: `root` holds that image
@@ -134,7 +160,14 @@ impl RecordingDisk {
     pub fn continue_from(history: Recording, root: &Path) -> io::Result<Self> {
         let model = DiskModel::replay(history.ops())?;
         same(&model.page_cache(), root)?;
-        Self::with_log(root, history.continued(), model)
+        let (inner, history) = (Arc::new(SystemDisk), history.continued());
+        Ok(Self::with_log(
+            inner,
+            root,
+            root.canonicalize()?,
+            history,
+            model,
+        ))
     }
 
     /// The same disk, but performing its operations through `inner` instead of the [`SystemDisk`]. A
@@ -176,7 +209,8 @@ impl RecordingDisk {
         self.shared.log().recording.clone()
     }
 
-    /// Compares the directory with the log: whether everything that happened to it went through this disk.
+    /// Compares the directory, of the operating system's, with the log: whether everything that happened to it went through this
+    /// disk.
     ///
     /// # Errors
     ///
@@ -187,7 +221,13 @@ impl RecordingDisk {
         same(&model.page_cache(), &self.shared.root)
     }
 
-    fn with_log(root: &Path, recording: Recording, model: DiskModel) -> io::Result<Self> {
+    fn with_log(
+        inner: Arc<dyn Disk>,
+        root: &Path,
+        canonical: PathBuf,
+        recording: Recording,
+        model: DiskModel,
+    ) -> Self {
         let files = recording.ops().iter().filter_map(|op| match op {
             DiskOp::CreateFile { file, .. } => Some(file.0 + 1),
             _ => None,
@@ -197,14 +237,15 @@ impl RecordingDisk {
             recording,
             namespace: model.into_namespace(),
         };
-        Ok(Self {
-            inner: Arc::new(SystemDisk),
+        Self {
             shared: Arc::new(Shared {
                 root: root.to_owned(),
-                canonical: root.canonicalize()?,
+                canonical,
+                ground: Arc::clone(&inner),
                 log: Mutex::new(log),
             }),
-        })
+            inner,
+        }
     }
 
     fn inside(&self, path: &Path) -> io::Result<PathBuf> {
@@ -243,9 +284,9 @@ impl Log {
     }
 
     /// What has this name, after making sure that the directory agrees.
-    fn find(&self, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
+    fn find(&self, ground: &dyn Disk, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
         let known = self.namespace.resolve(relative);
-        if known.is_some() == path.try_exists()? {
+        if known.is_some() == ground.exists(path)? {
             Ok(known)
         } else {
             Err(behind_our_back(relative))
@@ -290,7 +331,7 @@ impl Disk for RecordingDisk {
             Err(error) => return Err(error),
         };
         let mut log = self.shared.log();
-        let known = log.find(path, &relative)?;
+        let known = log.find(&*self.shared.ground, path, &relative)?;
         let inner = self.inner.open(path, mode)?;
         let file = match known {
             Some(Node::File(file)) => {
@@ -317,7 +358,9 @@ impl Disk for RecordingDisk {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let relative = match self.inside(path) {
             Ok(relative) => relative,
-            Err(_) if path.is_dir() => return self.inner.create_dir_all(path),
+            Err(_) if self.shared.ground.list(path).is_ok() => {
+                return self.inner.create_dir_all(path);
+            }
             Err(error) => return Err(error),
         };
         let mut log = self.shared.log();
@@ -325,7 +368,7 @@ impl Disk for RecordingDisk {
         for name in relative.components() {
             level.push(name);
             let path = self.shared.root.join(&level);
-            let known = log.find(&path, &level)?;
+            let known = log.find(&*self.shared.ground, &path, &level)?;
             self.inner.create_dir_all(&path)?;
             if known.is_none() {
                 let op = log.recording.len();
@@ -343,8 +386,8 @@ impl Disk for RecordingDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (old, new) = (self.inside(from)?, self.inside(to)?);
         let mut log = self.shared.log();
-        log.find(from, &old)?;
-        log.find(to, &new)?;
+        log.find(&*self.shared.ground, from, &old)?;
+        log.find(&*self.shared.ground, to, &new)?;
         self.inner.rename(from, to)?;
         if old != new {
             let op = log.recording.len();
@@ -359,7 +402,7 @@ impl Disk for RecordingDisk {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let name = self.inside(path)?;
         let mut log = self.shared.log();
-        log.find(path, &name)?;
+        log.find(&*self.shared.ground, path, &name)?;
         self.inner.remove_file(path)?;
         let op = log.recording.len();
         log.namespace.remove(op, &name).map_err(io::Error::other)?;
@@ -400,7 +443,7 @@ impl Disk for RecordingDisk {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
         let relative = self.inside(path)?;
         let mut log = self.shared.log();
-        let known = log.find(path, &relative)?;
+        let known = log.find(&*self.shared.ground, path, &relative)?;
         let lock = self.inner.try_lock(path)?;
         let file = match known {
             Some(Node::File(file)) => file,

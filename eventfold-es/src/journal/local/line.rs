@@ -254,6 +254,22 @@ pub(super) fn can_begin(fragment: &[u8], number: Option<(u64, u64)>) -> bool {
         && (rest.starts_with(expected.as_bytes()) || expected.as_bytes().starts_with(rest))
 }
 
+/// Whether these bytes begin the line of the commit with this number in this batch, and say that somebody waited for it.
+pub(super) fn begins_what_was_waited_for(bytes: &[u8], (commit, batch): (u64, u64)) -> bool {
+    let expected = format!(",\"commit\":{commit},\"batch\":{batch},\"end\":");
+    let Some(rest) = bytes.strip_prefix(LENGTH_LABEL.as_bytes()) else {
+        return false;
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = rest.get(digits..).unwrap_or_default();
+    rest.strip_prefix(expected.as_bytes())
+        .and_then(|rest| {
+            let is_not_end = || rest.strip_prefix(b"false");
+            rest.strip_prefix(b"true").or_else(is_not_end)
+        })
+        .is_some_and(|rest| rest.starts_with(b",\"previous\":"))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -288,6 +304,21 @@ pub(super) mod tests {
         let event: eventfold::Event = serde_json::from_str(&sample(3))?;
         assert_eq!(event.event_type, "commit");
         Ok(())
+    }
+
+    #[test]
+    fn a_line_says_early_whether_somebody_waited() {
+        let line = sample(10);
+        let end = line.find("\"previous\":").unwrap_or_default() + "\"previous\":".len();
+        for length in 0..=line.len() {
+            let (cut, _) = line.as_bytes().split_at(length);
+            assert_eq!(begins_what_was_waited_for(cut, (1, 1)), length >= end);
+            assert!(!begins_what_was_waited_for(cut, (2, 1)));
+        }
+        let inner = line.replace("\"end\":true", "\"end\":false");
+        assert!(begins_what_was_waited_for(inner.as_bytes(), (1, 1)));
+        let flush = line.replace("\"end\":true", "\"end\":true,\"flush\":true");
+        assert!(!begins_what_was_waited_for(flush.as_bytes(), (1, 1)));
     }
 
     #[test]

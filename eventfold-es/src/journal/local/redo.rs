@@ -13,6 +13,7 @@ use super::line::CommitLine;
 use super::line_read::RowLine;
 use super::registry::Registry;
 use super::rows::RowTables;
+use super::stream_archive::unarchive;
 use super::stream_reader::foreign_bytes;
 use super::streams::{StreamSlot, StreamTable};
 use crate::disk::{FileHandle, Files, OpenMode};
@@ -286,6 +287,9 @@ impl<'a> Redo<'a> {
             let path = self.layout.stream_file(aggregate_type, directory);
             self.files
                 .create_dir_all(&self.layout.stream(aggregate_type, directory))?;
+            if window.file == StreamFile::Unchecked && self.is_rebuild {
+                unarchive(self.files, self.layout, slot)?;
+            }
             let file = self.files.open(&path, OpenMode::Write)?;
             let offset = window.text.offset - slot.archive().extent.bytes;
             if window.file == StreamFile::Unchecked {
@@ -294,10 +298,6 @@ impl<'a> Redo<'a> {
                     tracing::warn!(%damage, "a stream is damaged; the others are not affected");
                     self.damaged.push(damage);
                     window.file = StreamFile::Damaged;
-                }
-                let archive = self.layout.stream_archive(aggregate_type, directory);
-                if self.is_rebuild {
-                    self.files.remove(&archive)?;
                 }
             }
             let text = window.text.pending.as_bytes();

@@ -115,7 +115,7 @@ pub(super) fn scan(
         }
     }
     let rest = file.read_range(tip.offset, lines.length.saturating_sub(tip.offset))?;
-    let incomplete = if tip.flush {
+    let incomplete = if tip.flush && !was_waited_for(&rest, &tip) {
         whatever_is_there(&rest, &tip)
     } else {
         examine(file, &rest, &tip)?
@@ -224,6 +224,16 @@ fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, D
         batch,
         bytes: bytes.to_vec(),
     }))
+}
+
+/// Whether something of what stands behind a batch that nobody waited for was written by a process that does wait: everything
+/// before it was durable then, when the store was opened at the latest.
+fn was_waited_for(rest: &[u8], tip: &Tip) -> bool {
+    line::begins_what_was_waited_for(rest, (tip.commit + 1, tip.batch + 1))
+        || rest
+            .split(|byte| matches!(byte, b'\n' | 0))
+            .filter_map(|fragment| line::parse(fragment).ok())
+            .any(|commit| !commit.data.flush)
 }
 
 /// What stands behind a batch that was written without waiting: batches behind it may be there in parts, nobody knows which.

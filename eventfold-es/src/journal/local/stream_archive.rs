@@ -144,6 +144,66 @@ pub(super) fn finish_archiving(
     Err(Damage::new(path, 0, reason).into())
 }
 
+/// Puts the archived events before the active ones again, so that what another program has written behind those keeps its place
+/// when the journal writes all of them anew. Blocks.
+///
+/// It is done when the archive is gone; whatever a crash leaves before, doing it again comes to the same.
+pub(super) fn unarchive(
+    files: &Files,
+    layout: &Layout,
+    slot: &StreamSlot,
+) -> Result<(), JournalError> {
+    let (aggregate_type, directory) = (&slot.stream.aggregate_type, slot.directory());
+    let path = layout.stream_file(aggregate_type, directory);
+    let archive_path = layout.stream_archive(aggregate_type, directory);
+    let Some(archive) = open(files, &archive_path)? else {
+        return Ok(());
+    };
+    let mut frames = Frames::default();
+    frames.walk(&archive)?;
+    let archived = frames.read_all(&archive, 0);
+    drop(archive);
+    if let Some(active) = files.read(&path)? {
+        match archived {
+            Ok(mut text) => {
+                text.truncate(before_the_active(&frames, &text, &active));
+                text.extend(active);
+                let fresh_path = path.with_extension("jsonl.new");
+                let fresh = files.open(&fresh_path, OpenMode::Truncate)?;
+                fresh.write_all_at(&text, 0)?;
+                fresh.sync_data()?;
+                files.rename(&fresh_path, &path)?;
+            }
+            Err(JournalError::Damage(damage)) => {
+                // Where it belongs is not known.
+                let aside = path.with_file_name("app-set-aside.jsonl");
+                tracing::warn!(%damage, aside = %aside.display(), "the file of a stream is kept, since its archive is damaged; the stream is written anew");
+                files.rename(&path, &aside)?;
+            }
+            Err(error) => return Err(error),
+        }
+        files.sync_dir(&layout.stream(aggregate_type, directory))?;
+    }
+    files.remove(&archive_path)?;
+    files.sync_dir(&layout.stream(aggregate_type, directory))?;
+    Ok(())
+}
+
+/// How much of the archived text stands before the active one: all of it, unless archiving was interrupted and the active file still
+/// begins with its last frames.
+fn before_the_active(frames: &Frames, archived: &[u8], active: &[u8]) -> usize {
+    let starts = frames.list.iter();
+    let starts = starts.filter_map(|frame| usize::try_from(frame.start).ok());
+    let is_repeated = |start: &usize| {
+        let repeated = archived.get(*start..);
+        repeated.is_some_and(|repeated| active.starts_with(repeated))
+    };
+    starts
+        .into_iter()
+        .find(is_repeated)
+        .unwrap_or(archived.len())
+}
+
 /// Reads the archived events of a stream. Blocks.
 pub(super) fn read_archive(
     files: &Files,

@@ -1,0 +1,25 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Order {
+    pub qty: u32,
+}
+#[automatically_derived]
+impl my::es::Aggregate for Order {
+    const AGGREGATE_TYPE: &'static str = "order";
+    type Command = OrderCommand;
+    type DomainEvent = OrderEvent;
+    type Error = OrderError;
+    fn handle(
+        &self,
+        command: OrderCommand,
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+        <Self as my::es::Decider>::decide(self, command)
+    }
+    fn apply(mut self, event: &OrderEvent) -> Self {
+        <Self as my::es::Decider>::evolve(&mut self, event);
+        self
+    }
+}
+#[automatically_derived]
+impl my::es::Command for OrderCommand {
+    type Aggregate = Order;
+}

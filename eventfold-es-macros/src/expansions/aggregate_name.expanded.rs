@@ -1,0 +1,25 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Order {
+    pub qty: u32,
+}
+#[automatically_derived]
+impl ::eventfold_es::Aggregate for Order {
+    const AGGREGATE_TYPE: &'static str = "sales.order";
+    type Command = OrderCommand;
+    type DomainEvent = OrderEvent;
+    type Error = OrderError;
+    fn handle(
+        &self,
+        command: OrderCommand,
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+        <Self as ::eventfold_es::Decider>::decide(self, command)
+    }
+    fn apply(mut self, event: &OrderEvent) -> Self {
+        <Self as ::eventfold_es::Decider>::evolve(&mut self, event);
+        self
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::Command for OrderCommand {
+    type Aggregate = Order;
+}

@@ -1,0 +1,148 @@
+//! Each option of each macro on its own, and what is generated for a mistake.
+
+use quote::quote;
+
+use super::*;
+
+#[test]
+fn aggregate_with_one_argument() {
+    for (name, arguments) in [
+        ("aggregate_name", quote!(name = "sales.order")),
+        ("aggregate_command", quote!(command = Change)),
+        ("aggregate_event", quote!(event = events::Happened)),
+        ("aggregate_error", quote!(error = std::convert::Infallible)),
+        ("aggregate_snapshot_version", quote!(snapshot_version = 2)),
+        (
+            "aggregate_snapshot_version_constant",
+            quote!(snapshot_version = versions::ORDER),
+        ),
+        ("aggregate_crate", quote!(crate = my::es)),
+    ] {
+        check(name, aggregate(arguments, order()));
+    }
+}
+
+#[test]
+fn process_manager_with_one_argument() {
+    for (name, argument) in [
+        ("process_manager_name", quote!(name = "reservations")),
+        ("process_manager_constant_name", quote!(name = names::SAGA)),
+        (
+            "process_manager_dispatches",
+            quote!(dispatches = [Inventory]),
+        ),
+        (
+            "process_manager_envelope",
+            quote!(envelope = ReservationCommand),
+        ),
+        ("process_manager_key", quote!(key = OrderId)),
+        ("process_manager_on_failure", quote!(on_failure)),
+        ("process_manager_state_version", quote!(state_version = 2)),
+        (
+            "process_manager_state_version_constant",
+            quote!(state_version = versions::SAGA),
+        ),
+        ("process_manager_start", quote!(start = "now")),
+        ("process_manager_crate", quote!(crate = my::es)),
+    ] {
+        let arguments = quote!(subscribes = [Order], #argument);
+        check(name, process_manager(arguments, saga()));
+    }
+}
+
+#[test]
+fn projection_with_one_argument() {
+    check(
+        "projection_subscribes",
+        projection(quote!(subscribes = [Order]), sales()),
+    );
+    for (name, argument) in [
+        ("projection_name", quote!(name = "sales-per-country")),
+        ("projection_constant_name", quote!(name = names::SALES)),
+        ("projection_crate", quote!(crate = my::es)),
+    ] {
+        let arguments = quote!(subscribes = [Order], #argument);
+        check(name, projection(arguments, sales()));
+    }
+}
+
+#[test]
+fn domain_event_with_one_attribute() {
+    for (name, on_enum, on_variant) in [
+        ("domain_event_plain", quote!(), quote!()),
+        (
+            "domain_event_rename_all",
+            quote!(#[serde(rename_all = "SCREAMING-KEBAB-CASE")]),
+            quote!(),
+        ),
+        (
+            "domain_event_rename",
+            quote!(),
+            quote!(#[serde(rename = "order.placed")]),
+        ),
+        (
+            "domain_event_alias",
+            quote!(),
+            quote!(#[serde(alias = "Ordered", alias = "Bought")]),
+        ),
+        (
+            "domain_event_two_names",
+            quote!(),
+            quote!(#[serde(rename(serialize = "placed", deserialize = "Placed"), alias = "placed")]),
+        ),
+    ] {
+        let events = quote! {
+            #[serde(tag = "type", content = "data")]
+            #on_enum
+            pub enum OrderEvent {
+                #on_variant
+                OrderPlaced { qty: u32 },
+                Confirmed,
+            }
+        };
+        check(name, domain_event(events));
+    }
+}
+
+/// What stands in for a declaration with a mistake.
+#[test]
+fn fallbacks() {
+    check("aggregate_fallback", aggregate(quote!(colour), order()));
+    check(
+        "aggregate_fallback_generic",
+        aggregate(
+            quote!(),
+            quote!(
+                pub struct Order<T> {
+                    qty: T,
+                }
+            ),
+        ),
+    );
+    check(
+        "process_manager_fallback_of_an_impl",
+        process_manager(
+            quote!(subscribes = [Order]),
+            quote!(
+                impl React<Order> for ReservationSaga {}
+            ),
+        ),
+    );
+    check(
+        "projection_fallback",
+        projection(quote!(subscribes = []), sales()),
+    );
+    let untagged = quote! {
+        pub enum OrderEvent {
+            Placed,
+        }
+    };
+    check("domain_event_fallback", domain_event(untagged));
+    let refused = quote! {
+        #[serde(tag = "type", content = "data", rename_all = "snake")]
+        pub enum OrderEvent {
+            Placed,
+        }
+    };
+    check("domain_event_fallback_refused", domain_event(refused));
+}

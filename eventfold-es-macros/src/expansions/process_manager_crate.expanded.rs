@@ -1,0 +1,59 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends: nothing.
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
+pub(crate) enum ReservationSagaEnvelope {}
+#[automatically_derived]
+impl my::es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservation-saga";
+    type Envelope = ReservationSagaEnvelope;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn react(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationSagaEnvelope>,
+        my::es::ReactError,
+    > {
+        let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
+        if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
+            let event = my::es::DomainEvent::from_event(event)?;
+            <Self as my::es::React<Order>>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(my::es::Reaction::into_envelopes(reaction))
+    }
+}
+#[automatically_derived]
+impl my::es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl my::es::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl my::es::TargetVisitor) {}
+    fn route<R: my::es::Router>(self, _: R) -> R::Routed {
+        match self {}
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    fn clone(&self) -> Self {
+        match *self {}
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match *self {}
+    }
+}

@@ -1,0 +1,101 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends.
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
+pub(crate) enum ReservationSagaEnvelope {
+    /// A command for `Inventory`.
+    Inventory(::eventfold_es::Envelope<Inventory>),
+}
+#[automatically_derived]
+impl ::eventfold_es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservation-saga";
+    type Envelope = ReservationSagaEnvelope;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn react(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        let mut reaction = ::eventfold_es::Reaction::new(
+            aggregate_type,
+            stream_id,
+            event,
+        );
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(::eventfold_es::Reaction::into_envelopes(reaction))
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
+    fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
+        <::eventfold_es::Envelope<
+            Inventory,
+        > as ::eventfold_es::__private::Addressed>::visit(targets);
+    }
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
+        match self {
+            Self::Inventory(envelope) => {
+                <::eventfold_es::Envelope<
+                    Inventory,
+                > as ::eventfold_es::__private::Addressed>::route(envelope, router)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inventory(envelope) => {
+                Self::Inventory(
+                    <::eventfold_es::Envelope<
+                        Inventory,
+                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
+                )
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match self {
+            Self::Inventory(envelope) => {
+                <::eventfold_es::Envelope<
+                    Inventory,
+                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::DispatchesTo<Inventory> for ReservationSaga {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn envelope(
+        envelope: ::eventfold_es::Envelope<Inventory>,
+    ) -> ReservationSagaEnvelope {
+        ReservationSagaEnvelope::Inventory(envelope)
+    }
+}

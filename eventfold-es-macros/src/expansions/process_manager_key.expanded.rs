@@ -1,0 +1,98 @@
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ReservationSaga {
+    placed: u64,
+}
+/// What `ReservationSaga` sends: nothing.
+#[allow(
+    private_interfaces,
+    reason = "a target may be more private than what sends to it"
+)]
+pub(crate) enum ReservationSagaEnvelope {}
+#[automatically_derived]
+impl ::eventfold_es::ProcessManager for ReservationSaga {
+    const NAME: &'static str = "reservation-saga";
+    const IS_KEYED: bool = true;
+    type Envelope = ReservationSagaEnvelope;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn react(
+        &mut self,
+        _: &str,
+        _: &str,
+        _: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        ::std::result::Result::Err(::eventfold_es::ReactError::NoKey)
+    }
+    fn correlate(
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<::eventfold_es::Correlation, ::eventfold_es::ReactError> {
+        let context = ::eventfold_es::EventContext::new(
+            aggregate_type,
+            stream_id,
+            event,
+        );
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            ::eventfold_es::__private::erase::<
+                Self,
+            >(<Self as ::eventfold_es::Correlate<Order>>::correlate(&event, &context))
+        } else {
+            ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            })
+        }
+    }
+    fn react_in(
+        &mut self,
+        key: &str,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<
+        ::eventfold_es::Effects<ReservationSagaEnvelope>,
+        ::eventfold_es::ReactError,
+    > {
+        let reaction = ::eventfold_es::Reaction::new(aggregate_type, stream_id, event);
+        let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+        } else {
+            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::eventfold_es::Reaction::into_effects(reaction)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::Keyed for ReservationSaga {
+    type Key = OrderId;
+}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
+#[automatically_derived]
+impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}
+    fn route<R: ::eventfold_es::Router>(self, _: R) -> R::Routed {
+        match self {}
+    }
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    fn clone(&self) -> Self {
+        match *self {}
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match *self {}
+    }
+}

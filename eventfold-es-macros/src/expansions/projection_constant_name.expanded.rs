@@ -1,0 +1,38 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sales {
+    pub units: u64,
+}
+#[automatically_derived]
+impl ::eventfold_es::Projection for Sales {
+    const NAME: &'static str = names::SALES;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn apply(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+        let context = ::eventfold_es::EventContext::new(
+            aggregate_type,
+            stream_id,
+            event,
+        );
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::Project<Order>>::project(self, &event, &context);
+        } else {
+            return ::std::result::Result::Err(::eventfold_es::ProjectError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(())
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<Order> for Sales {}
+const _: () = ::std::assert!(
+    ::eventfold_es::names::is_storable(< Sales as ::eventfold_es::Projection > ::NAME),
+    "this name cannot be stored: a stored name is 1 to 100 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows"
+);

@@ -1,0 +1,30 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sales {
+    pub units: u64,
+}
+#[automatically_derived]
+impl my::es::Projection for Sales {
+    const NAME: &'static str = "sales";
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn apply(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::RecordedEvent,
+    ) -> ::std::result::Result<(), my::es::ProjectError> {
+        let context = my::es::EventContext::new(aggregate_type, stream_id, event);
+        if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
+            let event = my::es::DomainEvent::from_event(event)?;
+            <Self as my::es::Project<Order>>::project(self, &event, &context);
+        } else {
+            return ::std::result::Result::Err(my::es::ProjectError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(())
+    }
+}
+#[automatically_derived]
+impl my::es::SubscribesTo<Order> for Sales {}

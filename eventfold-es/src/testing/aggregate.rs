@@ -1,0 +1,235 @@
+//! Given events, when a command, then events or an error.
+
+use std::any::type_name;
+
+use super::diff::assert_same;
+use super::print::{printed_events, printed_value, recorded};
+use crate::aggregate::Aggregate;
+
+/// A test of the aggregate `A`: [`given`](AggregateTest::given) events, [`when`](AggregateTest::when) a command, then events or
+/// an error.
+///
+/// Events are encoded and decoded on the way, as a store does it, so that what cannot be stored fails here, too.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::testing;
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize)]
+/// pub enum DoorCommand { Open }
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data")]
+/// pub enum DoorEvent { Opened { times: u32 } }
+///
+/// #[derive(Debug, PartialEq, thiserror::Error)]
+/// #[error("it is worn out")]
+/// pub struct DoorError;
+///
+/// #[aggregate]
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// pub struct Door { opened: u32 }
+///
+/// impl Decider for Door {
+///     fn decide(&self, command: DoorCommand) -> Result<Vec<DoorEvent>, DoorError> {
+///         let DoorCommand::Open = command;
+///         match self.opened {
+///             0..2 => Ok(vec![DoorEvent::Opened { times: self.opened + 1 }]),
+///             _ => Err(DoorError),
+///         }
+///     }
+///
+///     fn evolve(&mut self, event: &DoorEvent) {
+///         let DoorEvent::Opened { times } = event;
+///         self.opened = *times;
+///     }
+/// }
+///
+/// testing::aggregate::<Door>()
+///     .when(DoorCommand::Open)
+///     .then([DoorEvent::Opened { times: 1 }]);
+///
+/// testing::aggregate::<Door>()
+///     .given([DoorEvent::Opened { times: 1 }, DoorEvent::Opened { times: 2 }])
+///     .when(DoorCommand::Open)
+///     .then_error(DoorError);
+/// ```
+#[derive(Debug)]
+pub struct AggregateTest<A: Aggregate> {
+    state: A,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub struct Decided<A: Aggregate> {
+    state: A,
+    result: Result<Vec<A::DomainEvent>, A::Error>,
+}
+
+/// A test of the aggregate `A`, without history.
+#[must_use = "a test says what it expects with `then(..)`"]
+pub fn aggregate<A: Aggregate>() -> AggregateTest<A> {
+    AggregateTest {
+        state: A::default(),
+    }
+}
+
+impl<A: Aggregate> AggregateTest<A> {
+    /// These events have happened, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If one cannot be stored.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
+    pub fn given(mut self, events: impl IntoIterator<Item = A::DomainEvent>) -> Self {
+        self.state = fold(self.state, &stored(events));
+        self
+    }
+
+    /// The command is executed.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    pub fn when(self, command: A::Command) -> Decided<A> {
+        let result = self.state.handle(command);
+        Decided {
+            state: self.state,
+            result,
+        }
+    }
+
+    /// The state after the events.
+    #[must_use]
+    pub fn state(&self) -> &A {
+        &self.state
+    }
+}
+
+impl<A: Aggregate> Decided<A> {
+    /// Exactly these events happen, in this order. They are compared as they are stored.
+    ///
+    /// # Panics
+    ///
+    /// If others happen or the command is rejected; the message shows the difference.
+    #[track_caller]
+    pub fn then(self, events: impl IntoIterator<Item = A::DomainEvent>) -> Self {
+        let expected: Vec<_> = events.into_iter().collect();
+        match &self.result {
+            Ok(events) => assert_same(
+                &format!("`{}` stores other events than expected", type_name::<A>()),
+                &printed_events(&expected),
+                &printed_events(events),
+            ),
+            Err(error) => panic!(
+                "`{}` rejects the command: {error}\nexpected were the events\n{}",
+                type_name::<A>(),
+                printed_events(&expected)
+            ),
+        }
+        self
+    }
+
+    /// The command has nothing to do.
+    ///
+    /// # Panics
+    ///
+    /// As [`then`](Self::then).
+    #[track_caller]
+    pub fn then_nothing(self) -> Self {
+        self.then([])
+    }
+
+    /// The command is rejected with `error`.
+    ///
+    /// # Panics
+    ///
+    /// If it is rejected with another error, or accepted.
+    #[track_caller]
+    pub fn then_error(self, error: A::Error) -> Self
+    where
+        A::Error: PartialEq,
+    {
+        let found = self.rejection();
+        assert!(
+            *found == error,
+            "`{}` rejects the command with another error than expected\n- {error:?}\n+ {found:?}",
+            type_name::<A>()
+        );
+        self
+    }
+
+    /// The command is rejected with an error that `is_expected`, such as `|error| matches!(error, OrderError::Shipped)`.
+    ///
+    /// # Panics
+    ///
+    /// If it is rejected with another error, or accepted.
+    #[track_caller]
+    pub fn then_rejected(self, is_expected: impl FnOnce(&A::Error) -> bool) -> Self {
+        let found = self.rejection();
+        assert!(
+            is_expected(found),
+            "`{}` rejects the command with another error than expected: {found:?}",
+            type_name::<A>()
+        );
+        self
+    }
+
+    /// The state after the events is `state`. Both are compared as they are stored.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or the command is rejected.
+    #[track_caller]
+    pub fn then_state(self, state: &A) -> Self {
+        let events = match &self.result {
+            Ok(events) => stored(events.iter().cloned()),
+            Err(error) => panic!("`{}` rejects the command: {error}", type_name::<A>()),
+        };
+        let found = fold(self.state.clone(), &events);
+        assert_same(
+            &format!("the state of `{}` is not as expected", type_name::<A>()),
+            &printed_value(state),
+            &printed_value(&found),
+        );
+        self
+    }
+
+    /// The events, or the error.
+    ///
+    /// # Errors
+    ///
+    /// The error with which the command was rejected.
+    pub fn result(self) -> Result<Vec<A::DomainEvent>, A::Error> {
+        self.result
+    }
+
+    #[track_caller]
+    fn rejection(&self) -> &A::Error {
+        match &self.result {
+            Err(error) => error,
+            Ok(events) => panic!(
+                "`{}` accepts the command, which was expected to be rejected; it stores\n{}",
+                type_name::<A>(),
+                printed_events(events)
+            ),
+        }
+    }
+}
+
+/// The events as they read back.
+#[track_caller]
+fn stored<E: crate::DomainEvent>(events: impl IntoIterator<Item = E>) -> Vec<E> {
+    let mut read = Vec::new();
+    for event in events {
+        match E::from_event(&recorded(&event, 1, 1).event) {
+            Ok(event) => read.push(event),
+            Err(error) => panic!("an event does not read back: {error}"),
+        }
+    }
+    read
+}
+
+fn fold<A: Aggregate>(state: A, events: &[A::DomainEvent]) -> A {
+    events.iter().fold(state, A::apply)
+}

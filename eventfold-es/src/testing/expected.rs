@@ -1,0 +1,291 @@
+//! What a process manager is expected to ask for, and what it asked for, in one printed form.
+
+use std::fmt::{Display, Write as _};
+use std::marker::PhantomData;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::command::{Command, CommandContext};
+use crate::envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router};
+use crate::process_manager::{
+    Backoff, Deadline, DeadlineOf, Effects, FailureAction, Keyed, ProcessManager, TargetOf,
+    TimerChange,
+};
+
+/// What the process manager `PM` is expected to do, as the closure of
+/// [`ProcessManagerTest::then`](super::ProcessManagerTest::then) builds it up.
+///
+/// Commands have an order among themselves, and so have timers; both have none to each other.
+#[derive(Debug)]
+#[must_use = "it is what the closure returns"]
+pub struct Expected<PM> {
+    /// What is expected before an instance is named.
+    first: Part,
+    /// What is expected of the named ones.
+    named: Vec<Part>,
+    pub(super) now: SystemTime,
+    _process_manager: PhantomData<fn() -> PM>,
+}
+
+/// What one instance asks for.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// `None` if the test does not name it.
+    pub(super) key: Option<String>,
+    pub(super) commands: Vec<String>,
+    pub(super) timers: Vec<String>,
+    pub(super) end: Vec<String>,
+}
+
+impl<PM: ProcessManager> Expected<PM> {
+    pub(super) fn new(now: SystemTime) -> Self {
+        Self {
+            first: Part::default(),
+            named: Vec::new(),
+            now,
+            _process_manager: PhantomData,
+        }
+    }
+
+    /// What follows is expected of the instance `key`. It is needed where several instances react.
+    pub fn instance(mut self, key: impl Display) -> Self
+    where
+        PM: Keyed,
+    {
+        self.named.push(Part {
+            key: Some(key.to_string()),
+            ..Part::default()
+        });
+        self
+    }
+
+    /// It sends `command` to the instance `instance_id`, with any context.
+    ///
+    /// # Panics
+    ///
+    /// If the command does not serialize.
+    #[track_caller]
+    pub fn send<C>(mut self, instance_id: impl Into<String>, command: C) -> Self
+    where
+        C: Command,
+        C::Aggregate: TargetOf<PM>,
+    {
+        let context = CommandContext::default();
+        let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
+        let envelope = <C::Aggregate as TargetOf<PM>>::envelope(envelope);
+        let printed = printed_command(&erase(envelope));
+        self.part().commands.push(printed);
+        self
+    }
+
+    /// It arms the deadline `name`.
+    ///
+    /// # Panics
+    ///
+    /// If the message cannot be stored.
+    #[track_caller]
+    pub fn schedule<M: DeadlineOf<PM>>(
+        mut self,
+        name: impl Into<String>,
+        when: Deadline,
+        message: M,
+    ) -> Self {
+        let message_type = <M as DeadlineOf<PM>>::MESSAGE_TYPE;
+        let message = match <M as DeadlineOf<PM>>::encode(&message) {
+            Ok(message) => message,
+            Err(reason) => panic!("{reason}"),
+        };
+        let due = when.due(self.now);
+        let printed = printed_timer(&name.into(), due, self.now, message_type, message.get());
+        self.part().timers.push(printed);
+        self
+    }
+
+    /// It cancels the deadline `name`, whether there is one or not.
+    pub fn cancel(mut self, name: impl Into<String>) -> Self {
+        let printed = printed_cancel(&name.into());
+        self.part().timers.push(printed);
+        self
+    }
+
+    /// The instance completes.
+    pub fn complete(self) -> Self
+    where
+        PM: Keyed,
+    {
+        self.ends_with("complete")
+    }
+
+    /// The failed command is tried again, as `backoff` says.
+    pub fn retry(self, backoff: Backoff) -> Self {
+        let printed = format!("retry {backoff:?}");
+        self.ends_with(&printed)
+    }
+
+    /// The failed command becomes a dead letter.
+    pub fn dead_letter(self) -> Self {
+        self.ends_with("dead letter")
+    }
+
+    /// The failed command is passed over.
+    pub fn skip(self) -> Self {
+        self.ends_with("skip")
+    }
+
+    /// The instance is parked.
+    pub fn park(self) -> Self {
+        self.ends_with("park")
+    }
+
+    /// The process manager stops.
+    pub fn stop(self) -> Self {
+        self.ends_with("stop")
+    }
+
+    fn ends_with(mut self, what: &str) -> Self {
+        self.part().end.push(what.to_owned());
+        self
+    }
+
+    fn part(&mut self) -> &mut Part {
+        self.named.last_mut().unwrap_or(&mut self.first)
+    }
+
+    /// Whether instances are named.
+    pub(super) fn has_names(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    pub(super) fn into_parts(self) -> Vec<Part> {
+        std::iter::once(self.first).chain(self.named).collect()
+    }
+}
+
+impl Part {
+    /// What the instance `key` asked for at `now`, and the commands among it.
+    pub(super) fn of<E: Dispatch>(
+        key: &str,
+        effects: Effects<E>,
+        now: SystemTime,
+    ) -> (Self, Vec<CommandEnvelope>) {
+        let commands: Vec<_> = effects.envelopes.into_iter().map(erase).collect();
+        let timers = effects.timers.iter().map(|change| match change {
+            TimerChange::Schedule(scheduled) => printed_timer(
+                &scheduled.name,
+                scheduled.when.due(now),
+                now,
+                scheduled.message_type,
+                scheduled.message.get(),
+            ),
+            TimerChange::Cancel(name) => printed_cancel(name),
+        });
+        let part = Self {
+            key: Some(key.to_owned()),
+            commands: commands.iter().map(printed_command).collect(),
+            timers: timers.collect(),
+            end: effects
+                .is_complete
+                .then(|| "complete".to_owned())
+                .into_iter()
+                .collect(),
+        };
+        (part, commands)
+    }
+
+    /// What the instance `key` does about a failure.
+    pub(super) fn of_action<PM: ProcessManager>(key: &str, action: FailureAction<PM>) -> Self {
+        let mut part = Self {
+            key: Some(key.to_owned()),
+            ..Self::default()
+        };
+        let end = match action {
+            FailureAction::Compensate(envelopes) => {
+                let commands = envelopes.into_iter().map(erase);
+                part.commands = commands.map(|command| printed_command(&command)).collect();
+                return part;
+            }
+            FailureAction::Retry(backoff) => format!("retry {backoff:?}"),
+            FailureAction::DeadLetter => "dead letter".to_owned(),
+            FailureAction::Skip => "skip".to_owned(),
+            FailureAction::Park => "park".to_owned(),
+            FailureAction::Stop => "stop".to_owned(),
+        };
+        part.end.push(end);
+        part
+    }
+
+    fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.timers.is_empty() && self.end.is_empty()
+    }
+}
+
+/// What instances ask for, without those that ask for nothing; with their keys if a test tells them apart.
+pub(super) fn printed(parts: &[Part], with_keys: bool) -> String {
+    let mut printed = String::new();
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        let indent = match (&part.key, with_keys) {
+            (Some(key), true) => {
+                let _ = writeln!(printed, "instance `{key}`");
+                "  "
+            }
+            _ => "",
+        };
+        for line in part.commands.iter().chain(&part.timers).chain(&part.end) {
+            for line in line.lines() {
+                let _ = writeln!(printed, "{indent}{line}");
+            }
+        }
+    }
+    printed
+}
+
+struct Erase;
+
+impl Router for Erase {
+    type Routed = Result<CommandEnvelope, serde_json::Error>;
+
+    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
+        envelope.erase()
+    }
+
+    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
+        Ok(envelope)
+    }
+}
+
+#[track_caller]
+fn erase<E: Dispatch>(envelope: E) -> CommandEnvelope {
+    match envelope.route(Erase) {
+        Ok(envelope) => envelope,
+        Err(error) => panic!("a command does not serialize: {error}"),
+    }
+}
+
+fn printed_command(envelope: &CommandEnvelope) -> String {
+    let command = serde_json::to_string_pretty(&envelope.command);
+    let command = command.unwrap_or_else(|_| envelope.command.to_string());
+    format!(
+        "send `{}` of `{}` {command}",
+        envelope.instance_id, envelope.aggregate_type
+    )
+}
+
+fn printed_timer(
+    name: &str,
+    due: SystemTime,
+    now: SystemTime,
+    message_type: &str,
+    message: &str,
+) -> String {
+    let when = match due.duration_since(now) {
+        Ok(duration) => format!("in {duration:?}"),
+        Err(error) => format!("{:?} ago", error.duration()),
+    };
+    let message: Value = serde_json::from_str(message).unwrap_or_default();
+    format!("schedule `{name}` {when}: {message_type} {message:#}")
+}
+
+fn printed_cancel(name: &str) -> String {
+    format!("cancel `{name}`")
+}

@@ -1,0 +1,232 @@
+//! A disk in memory.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::disk::{
+    CrashImage, DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, OverlayDisk,
+};
+use crate::store::{AggregateStore, AggregateStoreBuilder};
+
+/// A disk in memory: a store on it does everything that it does on a file system, and leaves nothing behind.
+///
+/// What is written to it stays as long as the disk: a store that is closed can be opened again. A clone is the same disk.
+/// Nothing can be lost, so syncs do nothing; [`for_each_crash_point`](super::for_each_crash_point) is for what can.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::testing::MemoryDisk;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum LampCommand { Switch }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum LampEvent { Switched }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Lamp { on: bool }
+/// # impl Decider for Lamp {
+/// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![LampEvent::Switched]) }
+/// #     fn evolve(&mut self, _: &LampEvent) { self.on = !self.on; }
+/// # }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), eventfold_es::Error> {
+/// let disk = MemoryDisk::new();
+/// let store = disk.builder().open().await?;
+/// store.send("hall", LampCommand::Switch, CommandContext::default()).await?;
+/// store.close().await?;
+///
+/// let store = disk.builder().open().await?;
+/// assert!(store.get::<Lamp>("hall").await?.state().await?.on);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryDisk {
+    overlay: Arc<OverlayDisk>,
+    root: PathBuf,
+    locked: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for MemoryDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryDisk")
+            .field("root", &self.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // A store has an absolute path, which is the key under which this process knows it.
+        let root = PathBuf::from(format!("/eventfold-es-in-memory-{number}"));
+        Self {
+            overlay: Arc::new(OverlayDisk::new(Arc::new(Empty))),
+            root: std::path::absolute(&root).unwrap_or(root),
+            locked: Arc::default(),
+        }
+    }
+
+    /// A disk that holds `image` at its [`root`](Self::root).
+    ///
+    /// # Errors
+    ///
+    /// Those of writing it, which there should be none of.
+    pub fn holding(image: &CrashImage) -> io::Result<Self> {
+        let disk = Self::new();
+        disk.create_dir_all(&disk.root)?;
+        for path in image.directories() {
+            disk.create_dir_all(&disk.root.join(path))?;
+        }
+        for (path, bytes) in image.files() {
+            let file = disk.open(&disk.root.join(path), OpenMode::Truncate)?;
+            let mut written = 0;
+            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+                match file.write_at(rest, written as u64)? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => written += count,
+                }
+            }
+        }
+        Ok(disk)
+    }
+
+    /// The directory that it is made for; no other disk in memory has the same.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The builder of a store on it.
+    pub fn builder(&self) -> AggregateStoreBuilder {
+        AggregateStore::builder(&self.root).disk(Arc::new(self.clone()))
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        self.overlay.open(path, mode)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.overlay.create_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.overlay.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.overlay.remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.overlay.sync_dir(path)
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        self.overlay.file_system(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.overlay.exists(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        self.overlay.list(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let file = self.overlay.open(path, OpenMode::Write)?;
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !locked.insert(path.to_owned()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(MemoryLock {
+            file,
+            path: path.to_owned(),
+            locked: Arc::clone(&self.locked),
+        })))
+    }
+}
+
+struct MemoryLock {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    locked: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+impl DiskLock for MemoryLock {
+    fn describe(&self, holder: &str) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_at(holder.as_bytes(), 0)?;
+        Ok(())
+    }
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        locked.remove(&self.path);
+    }
+}
+
+/// What is below a disk in memory: a root directory without anything in it.
+struct Empty;
+
+impl Disk for Empty {
+    fn open(&self, _path: &Path, _mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn create_dir_all(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_file(&self, _path: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn file_system(&self, _path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
+        Ok(None)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(path.parent().is_none())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
+        if path.parent().is_none() {
+            Ok(Vec::new())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn try_lock(&self, _path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,27 @@
+//! Tests of aggregates, process managers and projections: what they do, without a store; and what is left of it after a crash.
+//!
+//! It is there with the feature `testing`, which belongs into the `dev-dependencies`:
+//! `eventfold-es = { version = "..", features = ["testing"] }`.
+//!
+//! - [`aggregate`], [`process_manager`] and [`projection`] begin a test of the form given, when, then. Events, states and
+//!   messages are stored and read back on the way, as a store does it. A test that fails shows what differs.
+//! - [`MemoryDisk`] has stores that leave nothing behind, with the same code paths as those on a file system.
+//! - [`for_each_crash_point`] runs a workload and checks what is left of it after a crash at each of its durable steps.
+//!
+//! The [disk](crate::disk) below them, which records, crashes and fails on request, is there for what they do not cover.
+
+mod aggregate;
+mod crash;
+mod diff;
+mod expected;
+mod memory;
+mod print;
+mod process_manager;
+mod projection;
+
+pub use aggregate::{AggregateTest, Decided, aggregate};
+pub use crash::{CrashPoints, Crashes, for_each_crash_point};
+pub use expected::Expected;
+pub use memory::MemoryDisk;
+pub use process_manager::{ProcessManagerTest, process_manager};
+pub use projection::{ProjectionTest, projection};

@@ -1,0 +1,122 @@
+//! Given events, then a read model.
+
+use std::collections::HashMap;
+
+use super::diff::assert_same;
+use super::print::{printed_value, read_back, recorded};
+use crate::aggregate::Aggregate;
+use crate::projection::Projection;
+
+/// A test of the projection `P`: [`given`](ProjectionTest::given) events, [`then`](ProjectionTest::then) a read model.
+///
+/// The read model is stored and read back after each event, as a store may do.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::testing;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum OrderCommand {}
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Placed { qty: u32 } }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, std::convert::Infallible> { match command {} }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+///
+/// #[projection(subscribes = [Order])]
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// pub struct Sales { units: u32 }
+///
+/// impl Project<Order> for Sales {
+///     fn project(&mut self, event: &OrderEvent, _cx: &EventContext<'_>) {
+///         let OrderEvent::Placed { qty } = event;
+///         self.units += qty;
+///     }
+/// }
+///
+/// testing::projection::<Sales>()
+///     .given::<Order>("ord-1", OrderEvent::Placed { qty: 2 })
+///     .given::<Order>("ord-2", OrderEvent::Placed { qty: 3 })
+///     .then(&Sales { units: 5 });
+/// ```
+#[derive(Debug)]
+pub struct ProjectionTest<P: Projection> {
+    state: P,
+    position: u64,
+    versions: HashMap<(&'static str, String), u64>,
+}
+
+/// A test of the projection `P`, which has seen nothing.
+#[must_use = "a test says what it expects with `then(..)`"]
+pub fn projection<P: Projection>() -> ProjectionTest<P> {
+    ProjectionTest {
+        state: P::default(),
+        position: 0,
+        versions: HashMap::new(),
+    }
+}
+
+impl<P: Projection> ProjectionTest<P> {
+    /// `event` of the instance `stream_id` of `A` has happened, after those before.
+    ///
+    /// # Panics
+    ///
+    /// If the projection does not subscribe to `A` or cannot fold the event, or its state cannot be stored.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
+    pub fn given<A: Aggregate>(
+        mut self,
+        stream_id: impl Into<String>,
+        event: A::DomainEvent,
+    ) -> Self {
+        let stream_id = stream_id.into();
+        assert!(
+            self.state.subscriptions().contains(&A::AGGREGATE_TYPE),
+            "the projection `{}` does not subscribe to `{}`",
+            P::NAME,
+            A::AGGREGATE_TYPE
+        );
+        self.position += 1;
+        let version = self
+            .versions
+            .entry((A::AGGREGATE_TYPE, stream_id.clone()))
+            .or_default();
+        *version += 1;
+        let event = recorded(&event, self.position, *version);
+        if let Err(error) = self.state.apply(A::AGGREGATE_TYPE, &stream_id, &event) {
+            panic!(
+                "the projection `{}` cannot fold the event: {error}",
+                P::NAME
+            );
+        }
+        self.state = read_back(P::NAME, &self.state);
+        self
+    }
+
+    /// The read model is `expected`. Both are compared as they are stored.
+    ///
+    /// # Panics
+    ///
+    /// If it is another; the message shows the difference.
+    #[track_caller]
+    pub fn then(self, expected: &P) -> Self {
+        assert_same(
+            &format!("the projection `{}` is not as expected", P::NAME),
+            &printed_value(expected),
+            &printed_value(&self.state),
+        );
+        self
+    }
+
+    /// The read model.
+    #[must_use]
+    pub fn state(&self) -> &P {
+        &self.state
+    }
+}

@@ -1,0 +1,121 @@
+//! Declarations in a crate that depends on eventfold-es as `es`, and has no other crate of that name: generated code that
+//! named `eventfold_es` would not compile.
+
+use std::convert::Infallible;
+
+use es::prelude::*;
+
+/// What can be asked of a [`Lamp`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum LampCommand {
+    /// Turns it on or off.
+    Switch,
+}
+
+/// What happened to a [`Lamp`].
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+#[domain_event(crate = es)]
+pub enum LampEvent {
+    /// It was turned on or off.
+    Switched,
+}
+
+/// A lamp.
+#[aggregate(error = Infallible, crate = es)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lamp {
+    on: bool,
+}
+
+impl Decider for Lamp {
+    fn decide(&self, LampCommand::Switch: LampCommand) -> Result<Vec<LampEvent>, Infallible> {
+        Ok(vec![LampEvent::Switched])
+    }
+
+    fn evolve(&mut self, _event: &LampEvent) {
+        self.on = !self.on;
+    }
+}
+
+/// It is dark.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Dusk;
+
+/// Switches a lamp at dusk.
+#[process_manager(
+    subscribes = [Lamp],
+    dispatches = [Lamp],
+    key = String,
+    deadlines = [Dusk],
+    on_failure,
+    state_version = 2,
+    start = "now",
+    crate = ::es
+)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Twilight;
+
+impl Correlate<Lamp> for Twilight {
+    fn correlate(_event: &LampEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        Correlation::starts(cx.stream_id().to_owned())
+    }
+}
+
+impl React<Lamp> for Twilight {
+    fn react(&mut self, _event: &LampEvent, cx: &mut Reaction<'_, Self>) {
+        cx.send("hall", LampCommand::Switch);
+    }
+}
+
+impl OnDeadline<Dusk> for Twilight {
+    fn on_deadline(&mut self, _message: Dusk, cx: &mut Reaction<'_, Self>) {
+        cx.complete();
+    }
+}
+
+impl HandleFailure for Twilight {
+    fn on_failure(&self, _failure: &Failure<'_>) -> FailureAction<Self> {
+        FailureAction::Park
+    }
+}
+
+impl MigrateState for Twilight {
+    fn migrate(_state: es::StoredState<'_>) -> Result<Self, es::MigrationError> {
+        Ok(Self)
+    }
+}
+
+/// How often lamps were switched.
+#[projection(subscribes = [Lamp], crate = es)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Switches {
+    count: u64,
+}
+
+impl Project<Lamp> for Switches {
+    fn project(&mut self, _event: &LampEvent, _cx: &EventContext<'_>) {
+        self.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declarations_work_under_another_name_of_the_crate() {
+        let recorded = RecordedEvent::new(1, 1, LampEvent::Switched.to_event().unwrap());
+        assert!(Lamp::default().apply(&LampEvent::Switched).on);
+        let mut switches = Switches::default();
+        Projection::apply(&mut switches, "lamp", "hall", &recorded).unwrap();
+        assert_eq!(switches.count, 1);
+        let effects = Twilight
+            .react_in("hall", "lamp", "hall", &recorded)
+            .unwrap();
+        assert!(matches!(
+            effects.envelopes.as_slice(),
+            [TwilightEnvelope::Lamp(envelope)] if envelope.command == LampCommand::Switch
+        ));
+    }
+}
