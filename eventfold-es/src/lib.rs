@@ -136,6 +136,7 @@ pub mod aggregate;
 #[cfg(feature = "testing")]
 pub mod clock;
 #[cfg(not(feature = "testing"))]
+#[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod clock;
 pub mod command;
 mod command_bus;

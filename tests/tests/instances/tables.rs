@@ -37,27 +37,24 @@ async fn what_is_newer_than_a_checkpoint_is_not_lost_to_it() -> TestResult {
         .max_log_size(600)
         .open()
         .await?;
-    let keys = ["a", "b", "c", "d"];
-    let many = keys.map(|key| {
+    // Each is changed once: what is lost of it is not made good by what comes later.
+    let many = (0..8).map(|client| {
         let store = store.clone();
         tokio::spawn(async move {
-            for number in 0..60 {
-                let what = if number == 0 { START } else { CONTINUE };
-                let command = super::common::counter::CounterCommand::Add(what);
+            for number in 0..50 {
+                let command = super::common::counter::CounterCommand::Add(START);
                 let context = eventfold_es::CommandContext::default();
-                store.send(&format!("in-{key}"), command, context).await?;
+                let id = format!("in-{client}-{number}");
+                store.send(&id, command, context).await?;
             }
             Ok::<_, eventfold_es::Error>(())
         })
     });
-    for done in many {
+    for done in many.collect::<Vec<_>>() {
         done.await??;
     }
     store.run_process_managers().await?;
-    for key in keys {
-        assert_eq!(state(&store, key).await.unwrap().seen.len(), 60);
-        assert_eq!(arrived(&store, &out(key)).await.len(), 60);
-    }
+    assert_eq!(handle(&store).status().await?.instances.open, 400);
     let checkpoints = table(base.path()).exists();
     assert!(checkpoints, "no checkpoint was taken");
     assert!(store.verify().await?.differences.is_empty());
@@ -65,24 +62,21 @@ async fn what_is_newer_than_a_checkpoint_is_not_lost_to_it() -> TestResult {
     Ok(())
 }
 
-/// `repair` derives the rows again, and `verify` finds those that are not what the journal holds.
+/// A value that is not what was written is never used, and `repair` derives the rows again.
 #[tokio::test]
-async fn a_damaged_table_is_found_and_repaired() -> TestResult {
+async fn a_damaged_table_is_repaired() -> TestResult {
     let base = tempfile::tempdir()?;
     let clock = clock();
     let store = builder(base.path(), RunMode::Inline, &clock).open().await?;
     add(&store, "a", &[START, CONTINUE]).await?;
     store.close().await?;
     let whole = std::fs::read(table(base.path()))?;
-    let store = builder(base.path(), RunMode::Inline, &clock).open().await?;
-    // Behind the back of the open store: a value that is not what was written.
     let at = whole
         .windows(6)
         .position(|bytes| bytes == b"\"seen\"")
         .expect("a state");
     let mut changed = whole.clone();
     changed[at + 8] ^= 1;
-    store.close().await?;
     std::fs::write(table(base.path()), &changed)?;
     drop(
         eventfold_es::AggregateStore::builder(base.path())

@@ -195,11 +195,7 @@ impl RowTables {
                 key: key.clone(),
                 value: changed.value.clone(),
             });
-            let changes = changes.collect();
-            if planted(Bug::OverlayDroppedEarly) {
-                *overlay = Overlay::default();
-            }
-            changes
+            changes.collect()
         };
         if changes.is_empty() {
             return Ok(());
@@ -217,7 +213,7 @@ impl RowTables {
         let mut overlay = lock(&rows.overlay);
         overlay
             .rows
-            .retain(|_, changed| changed.commit > tip.commit);
+            .retain(|_, changed| changed.commit > tip.commit && !planted(Bug::OverlayDroppedEarly));
         let left = overlay.rows.iter();
         let left = left.map(|(key, changed)| {
             key.len() + changed.value.as_ref().map_or(0, |value| value.len())
