@@ -2,7 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::disk::testing::{Failure, Fault, FaultyDisk, Operation, SplitMix64, Survival};
-use crate::disk::{Files, replace_file};
+use crate::disk::{DiskFile, Files, OpenMode, replace_file};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
