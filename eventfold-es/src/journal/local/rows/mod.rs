@@ -188,7 +188,7 @@ impl RowTables {
     fn save_one(&self, name: &str, tip: &TableTip) -> Result<(), JournalError> {
         let rows = self.of(name);
         let changes: Vec<_> = {
-            let mut overlay = lock(&rows.overlay);
+            let overlay = lock(&rows.overlay);
             let known = overlay.rows.iter();
             let known = known.filter(|(_, changed)| changed.commit <= tip.commit);
             let changes = known.map(|(key, changed)| RowChange {
