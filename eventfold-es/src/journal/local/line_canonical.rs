@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::line::LENGTH_LABEL;
 use super::line_read::{
-    CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, StreamLines,
+    CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
 };
 
 /// The commit, if the line has that form; `body` is the part of `text` that its checksum covers.
@@ -78,6 +78,11 @@ fn process_manager<'a>(rest: &mut Rest<'a>) -> Option<ProcessManagerLines<'a>> {
     let length = rest.number(",\"state_length\":")?;
     rest.expect(",\"state\":")?;
     let state = rest.cut(length)?;
+    let rows = if rest.0.starts_with(",\"rows\":[{") {
+        rest.list(",\"rows\":[", row)?
+    } else {
+        SmallVec::new()
+    };
     let offset = rest.number(",\"dead_letters\":{\"offset\":")?;
     let lines = rest.lines()?;
     rest.expect("}}")?;
@@ -85,8 +90,18 @@ fn process_manager<'a>(rest: &mut Rest<'a>) -> Option<ProcessManagerLines<'a>> {
         name,
         position,
         state,
+        rows,
         dead_letters: DeadLetterLines { offset, lines },
     })
+}
+
+fn row<'a>(rest: &mut Rest<'a>) -> Option<RowLine<'a>> {
+    let key = rest.string("{\"key\":")?;
+    let length = rest.number(",\"length\":")?;
+    rest.expect(",\"value\":")?;
+    let value = rest.cut(length)?;
+    rest.expect("}")?;
+    Some(RowLine::new(key, value))
 }
 
 /// What of a line was not read yet.
