@@ -95,6 +95,9 @@ async fn live(seed: u64) {
         .open()
         .await;
     let store = store.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    // The crash may have come while it was paused, and it still is then.
+    let saga = store.process_manager::<Saga>().unwrap();
+    saga.resume().await.unwrap();
     store.run_process_managers().await.unwrap();
     let events = exactly_once(&store).await;
     assert!(events.len() >= acknowledged, "seed {seed}");

@@ -4,8 +4,8 @@ use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::TestResult;
 
 use crate::domain::{
-    LogCommand, OrderEvent, SHARED, Saga, clock, continued, exactly_once, expected, log_of, logs, mend, poisoned,
-    refused, started, tell, told, with_saga,
+    LogCommand, OrderEvent, SHARED, Saga, clock, continued, exactly_once, expected, log_of, logs,
+    mend, poisoned, refused, started, tell, told, with_saga,
 };
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{MigrationError, RunMode, StoredState};
+use eventfold_es::{MigrationError, OpenError, RunMode, StoredState};
 use eventfold_es_tests::TestResult;
 
 use crate::domain::{Log, LogCommand, Order, OrderEvent, continued, log_of, started, tell};
@@ -111,17 +111,22 @@ async fn scenario_20_a_state_that_does_not_decode_is_refused_loudly_and_nothing_
     store.close().await?;
 
     // An older program does not touch what a newer one wrote.
-    let store = builder().process_manager::<First>().open().await?;
-    tell(&store, continued("a", "old")).await;
-    assert_eq!(log_of(&store, "a").await, ["1", "2", "3", "4"]);
-    let counter = store.process_manager::<First>()?;
-    let parked = counter.parked().await?;
-    let [parked] = parked.as_slice() else {
-        panic!("{parked:?}");
-    };
+    let error = builder()
+        .process_manager::<First>()
+        .open()
+        .await
+        .unwrap_err();
     assert!(
-        parked.parked.reason.contains("knows versions up to 1"),
-        "{parked:?}"
+        matches!(error, OpenError::ProcessManagerState { .. }),
+        "{error:?}"
     );
+    let text = error.to_string();
+    assert!(
+        text.contains("`counter`") && text.contains("run the newer program"),
+        "{text}"
+    );
+    let store = builder().process_manager::<Second>().open().await?;
+    tell(&store, continued("a", "again")).await;
+    assert_eq!(log_of(&store, "a").await, ["1", "2", "3", "4", "5"]);
     Ok(())
 }
