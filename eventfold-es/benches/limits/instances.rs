@@ -13,6 +13,7 @@ use crate::scratch::Scratch;
 use crate::{Failure, runtime};
 
 pub(crate) const NAMES: &[&str] = &[
+    "instances_1m_filling_mib",
     "instances_1m_resident_mib",
     "instances_1m_restart_ms",
     "instances_1m_after_kill_ms",
@@ -89,13 +90,20 @@ impl React<Till> for Visit {
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
     let path = scratch.join("instances");
     let begun = Instant::now();
-    run(FILL, &path)?;
+    let filled = run(FILL, &path)?;
     let seconds = begun.elapsed().as_secs_f64();
     report.value(
         "instances_1m_events_per_s",
         (2 * INSTANCES - INSTANCES / OPEN) as f64 / seconds,
         Limit::None,
     );
+    tell(
+        report,
+        &filled,
+        "resident_mib",
+        "instances_1m_filling_mib",
+        Limit::Under(300.0),
+    )?;
     let restarted = run(RESTART, &path)?;
     tell(
         report,
@@ -161,6 +169,7 @@ pub(crate) fn work(task: &str, path: &Path) -> Result<(), Failure> {
             FILL => {
                 serve(&store, 0, INSTANCES).await?;
                 store.run_process_managers().await?;
+                println!("resident_mib {}", Usage::read()?.resident_mib());
             }
             FILL_AND_KILL => {
                 serve(&store, 2 * INSTANCES, 10_000).await?;
