@@ -36,6 +36,9 @@ pub(crate) enum Key {
     Subscribes,
     Dispatches,
     Envelope,
+    Aggregates,
+    ProcessManagers,
+    Projections,
     Keyed,
     Deadlines,
     StateVersion,
@@ -55,6 +58,9 @@ impl Key {
             Self::Subscribes => "subscribes",
             Self::Dispatches => "dispatches",
             Self::Envelope => "envelope",
+            Self::Aggregates => "aggregates",
+            Self::ProcessManagers => "process_managers",
+            Self::Projections => "projections",
             Self::Keyed => "key",
             Self::Deadlines => "deadlines",
             Self::StateVersion => "state_version",
@@ -75,6 +81,9 @@ impl Key {
             Self::Subscribes => "subscribes = [Order]",
             Self::Dispatches => "dispatches = [Inventory]",
             Self::Envelope => "envelope = SagaCommand",
+            Self::Aggregates => "aggregates = [Order]",
+            Self::ProcessManagers => "process_managers = [ReservationSaga]",
+            Self::Projections => "projections = [Sales]",
             Self::Keyed => "key = OrderId",
             Self::Deadlines => "deadlines = [PaymentDue]",
             Self::StateVersion => "state_version = 2",
@@ -87,6 +96,8 @@ impl Key {
     /// What its list is a list of.
     fn listed(self) -> &'static str {
         match self {
+            Self::ProcessManagers => "process managers",
+            Self::Projections => "projections",
             Self::Deadlines => "messages",
             _ => "aggregates",
         }
@@ -122,6 +133,9 @@ pub(crate) struct Arguments {
     pub(crate) subscribes: Option<List>,
     pub(crate) dispatches: Option<List>,
     pub(crate) envelope: Option<Ident>,
+    pub(crate) aggregates: Option<List>,
+    pub(crate) process_managers: Option<List>,
+    pub(crate) projections: Option<List>,
     pub(crate) key: Option<Type>,
     pub(crate) deadlines: Option<List>,
     pub(crate) state_version: Option<Expr>,
@@ -163,7 +177,7 @@ pub(crate) fn parse(
             if arguments.parse_one(input, grammar, diagnostics).is_err() {
                 skip_to_comma(input)?;
             } else if !input.is_empty() && !input.peek(Token![,]) {
-                diagnostics.push(input.error("expected `,` between arguments"));
+                diagnostics.push(missing_comma(input, "arguments"));
                 skip_to_comma(input)?;
             }
             input.parse::<Option<Token![,]>>()?;
@@ -190,9 +204,16 @@ impl Arguments {
     ) -> Result<(), Reported> {
         let Ok(ident) = input.call(Ident::parse_any) else {
             let keys = listed(grammar.keys);
+            let name = input.fork().parse::<LitStr>().ok();
+            let expected = match name.filter(|_| grammar.keys.contains(&Key::Name)) {
+                Some(name) => format!("the stored name is given as `name = \"{}\"`", name.value()),
+                None => format!(
+                    "expected an argument such as `{}`",
+                    grammar.keys.first().map_or("", |key| key.example())
+                ),
+            };
             diagnostics.push(input.error(format!(
-                "expected an argument such as `{}`; `#[{}]` takes {keys}",
-                grammar.keys.first().map_or("", |key| key.example()),
+                "{expected}; `#[{}]` takes {keys}",
                 grammar.macro_name,
             )));
             return Err(Reported);
@@ -264,6 +285,11 @@ impl Arguments {
             Key::OnFailure => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
+            Key::Aggregates => self.aggregates = Some(parse_list(key, input, diagnostics)?),
+            Key::ProcessManagers => {
+                self.process_managers = Some(parse_list(key, input, diagnostics)?);
+            }
+            Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
             Key::Envelope => {
                 self.envelope = Some(parse_as(
                     key,
@@ -486,8 +512,7 @@ fn parse_list(
             if let Ok(entry) = parse_entry(key, &content, diagnostics) {
                 entries.push(entry);
                 if !content.is_empty() && !content.peek(Token![,]) {
-                    let missing = format!("expected `,` between {}", key.listed());
-                    diagnostics.push(content.error(missing));
+                    diagnostics.push(missing_comma(&content, key.listed()));
                     skip_to_comma(&content)?;
                 }
             } else {
@@ -562,6 +587,14 @@ fn parse_with<T>(
 fn report(diagnostics: &Diagnostics, error: syn::Error) -> Reported {
     diagnostics.push(error);
     Reported
+}
+
+fn missing_comma(input: ParseStream<'_>, between: &str) -> syn::Error {
+    let next = input.fork().parse::<TokenTree>();
+    let before = next.map(|next| text(&next)).unwrap_or_default();
+    input.error(format!(
+        "expected `,` between {between}: put one before `{before}`"
+    ))
 }
 
 fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {

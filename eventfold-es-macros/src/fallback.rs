@@ -9,6 +9,7 @@ use syn::{GenericParam, Generics, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
 use crate::domain_event::model::{self as domain_event, Serde};
+use crate::event_store::model as event_store;
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
@@ -159,73 +160,71 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         quote!(#variant(#krate::Envelope<#entry>),)
     });
     quote! {
-        #mentioned
-        #messages
+           #mentioned
+           #messages
 
-        #process_manager {
-            const NAME: &'static str = "";
-            type Envelope = #envelope;
+           #process_manager {
+               const NAME: &'static str = "";
+               type Envelope = #envelope;
 
-            fn subscriptions(&self) -> &'static [&'static str] {
-                &[]
-            }
+               fn subscriptions(&self) -> &'static [&'static str] {
+                   &[]
+               }
 
-            fn react(
-                &mut self,
-                _: &str,
-                _: &str,
-                _: &#krate::RecordedEvent,
-            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
-                ::std::unreachable!()
-            }
-        }
+               fn react(
+                   &mut self,
+                   _: &str,
+                   _: &str,
+                   _: &#krate::RecordedEvent,
+               ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
+                   ::std::unreachable!()
+               }
+           }
 
-        #subscribes_to {}
+           #subscribes_to {}
 
-        #dispatches_to {
-            fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
-            where
-                Self: #krate::ProcessManager,
-            {
-                ::std::unreachable!()
-            }
-        }
+           #dispatches_to {
+               fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
+    {
+                   ::std::unreachable!()
+               }
+           }
 
-        #keyed {
-            type Key = #key;
-        }
+           #keyed {
+               type Key = #key;
+           }
 
-        #schedules {
-            const MESSAGE_TYPE: &'static str = "";
+           #schedules {
+               const MESSAGE_TYPE: &'static str = "";
 
-            fn encode(
-                _: &M,
-            ) -> ::std::result::Result<
-                ::std::boxed::Box<#krate::__private::RawValue>,
-                ::std::string::String,
-            > {
-                ::std::unreachable!()
-            }
-        }
+               fn encode(
+                   _: &M,
+               ) -> ::std::result::Result<
+                   ::std::boxed::Box<#krate::__private::RawValue>,
+                   ::std::string::String,
+               > {
+                   ::std::unreachable!()
+               }
+           }
 
-        #policy {}
+           #policy {}
 
-        #versioned {}
+           #versioned {}
 
-        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
-        #vis enum #envelope {
-            #(#variants)*
-        }
+           #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
+           #vis enum #envelope {
+               #(#variants)*
+           }
 
-        #[automatically_derived]
-        impl #krate::Dispatch for #envelope {
-            fn targets(_: &mut impl #krate::TargetVisitor) {}
+           #[automatically_derived]
+           impl #krate::Dispatch for #envelope {
+               fn targets(_: &mut impl #krate::TargetVisitor) {}
 
-            fn route<R: #krate::Router>(self, _: R) -> R::Routed {
-                ::std::unreachable!()
-            }
-        }
-    }
+               fn route<R: #krate::Router>(self, _: R) -> R::Routed {
+                   ::std::unreachable!()
+               }
+           }
+       }
 }
 
 pub(crate) fn projection(model: &projection::Model) -> TokenStream {
@@ -301,6 +300,46 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
             const EVENT_TYPES: &'static [&'static str] = &[];
 
             fn event_type(&self) -> &'static str {
+                ::std::unreachable!()
+            }
+        }
+    }
+}
+
+pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
+    let event_store::Model {
+        ident,
+        generics,
+        vis,
+        aggregates,
+        process_managers,
+        projections,
+        krate,
+        ..
+    } = model;
+    let mentioned =
+        [aggregates, process_managers, projections].map(|entries| mention(entries.as_slice()));
+    let (parameters, arguments, conditions) = generics.split_for_impl();
+    quote! {
+        #(#mentioned)*
+
+        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
+        impl #parameters #ident #arguments #conditions {
+            #vis fn builder(_: impl ::std::convert::AsRef<::std::path::Path>) -> #krate::AggregateStoreBuilder {
+                ::std::unreachable!()
+            }
+
+            #vis async fn open(
+                _: impl ::std::convert::AsRef<::std::path::Path>,
+            ) -> ::std::result::Result<#krate::AggregateStore, #krate::OpenError> {
+                ::std::unreachable!()
+            }
+
+            #vis fn topology() -> &'static #krate::topology::Topology {
+                ::std::unreachable!()
+            }
+
+            #vis fn schema() -> #krate::schema::Schema {
                 ::std::unreachable!()
             }
         }

@@ -7,8 +7,11 @@
 
 mod aggregate;
 mod attributes;
+#[cfg(test)]
+mod cost;
 mod diagnostics;
 mod domain_event;
+mod event_store;
 #[cfg(test)]
 mod expansions;
 mod fallback;
@@ -18,6 +21,7 @@ mod names;
 mod path;
 mod process_manager;
 mod projection;
+mod shape;
 
 use proc_macro::TokenStream;
 
@@ -345,6 +349,101 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
     projection::projection(arguments.into(), item.into()).into()
 }
 
+/// Declares a whole store: what it opens with, checked, and drawn without opening it.
+///
+/// It goes on a unit struct.
+///
+/// # Arguments
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | `aggregates` | `[Order, ..]` | required | its aggregates |
+/// | `process_managers` | `[ReservationSaga, ..]` | `[]` | its process managers |
+/// | `projections` | `[Sales, ..]` | `[]` | its projections |
+/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+///
+/// # What it generates
+///
+/// As visible as the struct:
+///
+/// - `Shop::builder(dir)`, an `AggregateStoreBuilder` with every part registered, for further settings. Aggregates whose
+///   commands are `Clone + Serialize + Deserialize` are targets of erased envelopes, too;
+/// - `Shop::open(dir)`, which opens it with the defaults;
+/// - `Shop::topology()`, a constant that renders to Mermaid, to Graphviz and to JSON;
+/// - `Shop::schema()`, what its events and states look like in storage, for the lock that tells when they change.
+///
+/// It does not compile, at the entry that is wrong, if a process manager or a projection needs an aggregate that is not
+/// listed, if two aggregates, two process managers or two projections share a stored name (upper and lower case count as
+/// one, since they are directories), or if two aggregates decide one type of commands. What a process manager or projection
+/// that was written by hand needs is known, and checked, if it says so in its constants `SUBSCRIPTIONS` and `TARGETS`.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// # use std::convert::Infallible;
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum OrderCommand { Place }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Placed }
+/// # #[aggregate(error = Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, _: OrderCommand) -> Result<Vec<OrderEvent>, Infallible> { Ok(vec![OrderEvent::Placed]) }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum InventoryCommand { Reserve }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum InventoryEvent { Reserved }
+/// # #[aggregate(error = Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Inventory { reserved: u64 }
+/// # impl Decider for Inventory {
+/// #     fn decide(&self, _: InventoryCommand) -> Result<Vec<InventoryEvent>, Infallible> { Ok(vec![InventoryEvent::Reserved]) }
+/// #     fn evolve(&mut self, _: &InventoryEvent) { self.reserved += 1; }
+/// # }
+/// # #[process_manager(subscribes = [Order], dispatches = [Inventory])]
+/// # #[derive(Debug, Default, Serialize, Deserialize)]
+/// # pub struct ReservationSaga;
+/// # impl React<Order> for ReservationSaga {
+/// #     fn react(&mut self, _: &OrderEvent, cx: &mut Reaction<'_, Self>) { cx.send("inv-1", InventoryCommand::Reserve); }
+/// # }
+/// # #[projection(subscribes = [Order])]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Sales { orders: u64 }
+/// # impl Project<Order> for Sales {
+/// #     fn project(&mut self, _: &OrderEvent, _: &EventContext<'_>) { self.orders += 1; }
+/// # }
+///
+/// /// Everything there is.
+/// #[event_store(
+///     aggregates = [Order, Inventory],
+///     process_managers = [ReservationSaga],
+///     projections = [Sales],
+/// )]
+/// pub struct Shop;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), eventfold_es::Error> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// let store = Shop::open(directory.path()).await?;
+/// store.send("ord-1", OrderCommand::Place, CommandContext::default()).await?;
+/// assert_eq!(store.projection::<Sales>().await?.orders, 1);
+///
+/// println!("{}", Shop::topology().to_mermaid());
+/// # assert_eq!(Shop::topology().edges().count(), 3);
+/// # Ok(())
+/// # }
+/// ```
+#[proc_macro_attribute]
+pub fn event_store(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    event_store::event_store(arguments.into(), item.into()).into()
+}
+
 /// Implements `DomainEvent` for an enum, from its `#[serde(..)]` attributes.
 ///
 /// The enum has no parameters, is `Clone`, `Serialize` and `Deserialize`, and has
@@ -356,7 +455,14 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///   names are known at compile time. An event must be read under the name it is written with, and no two may share one.
 /// - Whatever would lose part of an event is an error: `skip`, `skip_serializing` and `skip_deserializing` on variants and
 ///   fields, `other` and `untagged` on variants, `skip_serializing_if` without `default`, and other representations.
+/// - `#[event(version = 2, upcast_from(1 => PlacedV1))]` on a variant says that its data had another shape before, and
+///   which: `PlacedV1` is `Deserialize`, and becomes the event by `impl Upcast<OrderEvent> for PlacedV1`. With more versions,
+///   each but the last becomes the next: `upcast_from(1 => PlacedV1, 2 => PlacedV2)` needs `Upcast<PlacedV2>` for
+///   `PlacedV1`. Every version is there, and none twice. The version of an event is stored in its `meta` if it is above 1.
+/// - `#[event(retired)]` on a variant says that it is read, and no longer written.
 /// - `#[domain_event(crate = my_crate::eventfold_es)]` says where the crate is, if it was renamed or is re-exported.
+///
+/// `EVENT_TYPES` are the names, `SCHEMAS` what is stored under them, `UPCASTERS` how older versions become current.
 ///
 /// The names are persisted. To rename a variant, keep its old name: as the stored one with `rename`, or readable with
 /// `alias`.
@@ -377,7 +483,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// assert_eq!(OrderEvent::EVENT_TYPES, ["order_placed", "confirmed", "approved"]);
 /// assert_eq!(OrderEvent::Confirmed.event_type(), "confirmed");
 /// ```
-#[proc_macro_derive(DomainEvent, attributes(serde, domain_event))]
+#[proc_macro_derive(DomainEvent, attributes(serde, domain_event, event))]
 pub fn domain_event(item: TokenStream) -> TokenStream {
     domain_event::domain_event(item.into()).into()
 }

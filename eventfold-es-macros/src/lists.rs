@@ -121,6 +121,20 @@ pub(crate) fn stored_name(entry: &Entry, krate: &CratePath) -> TokenStream {
     quote_spanned!(at=> <#entry as #krate::Aggregate>::AGGREGATE_TYPE)
 }
 
+/// `[<Order as Aggregate>::AGGREGATE_TYPE, …]`
+pub(crate) fn stored_names(entries: &[Entry], krate: &CratePath) -> TokenStream {
+    let stored_names = entries.iter().map(|entry| stored_name(entry, krate));
+    quote!([#(#stored_names),*])
+}
+
+/// What an `#[event_store]` knows of the `subscribes` list.
+pub(crate) fn const_subscriptions(entries: &[Entry], krate: &CratePath) -> TokenStream {
+    let stored_names = stored_names(entries, krate);
+    quote! {
+        const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(&#stored_names);
+    }
+}
+
 /// The chain of `if`s that hands an event to the handler of its aggregate: one branch per entry, then the error.
 pub(crate) fn handlers(
     entries: &[Entry],

@@ -11,6 +11,11 @@ use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};
 use crate::process_manager::{Correlation, Keyed, ReactError};
 
+pub use crate::topology::listed::{
+    Commands, Different, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, Pair,
+};
+pub use crate::topology::objection::Objection;
+
 /// What the stubs of a generic declaration, which is an error, assume of the type.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
@@ -30,6 +35,9 @@ pub fn erase<PM: Keyed>(correlation: Correlation<PM::Key>) -> Result<Correlation
 /// rustc prints errors that agree in words and place once. The type alone says whether its target is an aggregate, in the
 /// words that it has in the envelope enum; what is left for the trait to say is whether the commands can be kept.
 pub trait Addressed: Sized {
+    /// The stored name of the target.
+    const TARGET: &'static str;
+
     /// Names the target.
     fn visit(targets: &mut impl TargetVisitor);
 
@@ -53,6 +61,8 @@ where
     A: Aggregate,
     A::Command: Kept,
 {
+    const TARGET: &'static str = A::AGGREGATE_TYPE;
+
     fn visit(targets: &mut impl TargetVisitor) {
         targets.target::<A>();
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::event::DomainEvent;
+use crate::schema::Shape;
 
 /// A domain type whose state is the fold of its events.
 ///
@@ -72,6 +73,13 @@ pub trait Aggregate:
     /// of a field changes: a state that was saved under another version is not used, and the stream is folded anew. What no
     /// longer deserializes is not used either, whatever its version.
     const SNAPSHOT_VERSION: u32 = 0;
+
+    /// What its saved states look like. Default: not known.
+    const STATE: Shape = Shape::Unknown;
+
+    /// What its command type is called in the program, for the drawings of a [`Topology`](crate::topology::Topology). Default:
+    /// empty, and not drawn.
+    const COMMAND_TYPE: &'static str = "";
 
     /// The commands this aggregate decides.
     type Command: Send + 'static;

@@ -6,7 +6,9 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::evolution::{self, Upcaster};
 use crate::finite;
+use crate::schema::EventSchema;
 
 /// The events of one aggregate: an enum stored by serde with `#[serde(tag = "type", content = "data")]`.
 ///
@@ -37,26 +39,34 @@ pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// Every stored type name this enum reads: first the ones it writes, in the order of the variants, then the aliases.
     const EVENT_TYPES: &'static [&'static str];
 
+    /// What is stored under these names: of each variant its version and its shape. Default: empty, every event is version 1 of
+    /// a shape that is not known.
+    const SCHEMAS: &'static [EventSchema] = &[];
+
+    /// How events of older versions become current. Default: empty.
+    const UPCASTERS: &'static [Upcaster<Self>] = &[];
+
     /// The stored type name of this value.
     fn event_type(&self) -> &'static str;
 
-    /// Encodes this value as a stored event; `ts` is 0, and id, actor and meta are empty: the store sets them.
+    /// Encodes this value as a stored event; `ts` is 0, and id and actor are empty: the store sets them. `meta` has the version of
+    /// the event's shape if that is above 1.
     ///
     /// # Errors
     ///
     /// [`EventError::Unstorable`] if serde refuses the value, a number in it is none in JSON (NaN, an infinity, an integer
-    /// beyond 64 bits), or its output is not `{type, data}` with the type name
+    /// beyond 64 bits), it is retired, or its output is not `{type, data}` with the type name
     /// that [`event_type`](DomainEvent::event_type) announces.
     fn to_event(&self) -> Result<Event, EventError> {
         encode(self)
     }
 
-    /// Decodes a stored event.
+    /// Decodes a stored event. One that was stored in an older shape is taken [step by step](crate::Upcast) to the current one.
     ///
     /// # Errors
     ///
-    /// [`EventError::UnknownType`] if no variant has the event's type name, [`EventError::Malformed`] if its data is not what
-    /// the variant stores.
+    /// [`EventError::UnknownType`] if no variant has the event's type name, [`EventError::Newer`] if a newer program stored it,
+    /// [`EventError::Malformed`] if its data is not what the variant, or its older version, stores.
     fn from_event(event: &Event) -> Result<Self, EventError> {
         decode(event)
     }
@@ -85,10 +95,36 @@ pub enum EventError {
         /// The names the enum reads, separated by commas.
         known: String,
     },
+    /// A stored event of a version that this program does not know yet.
+    #[error(
+        "the stored event `{event_type}` is version {version}, but this program knows it up to version {current}: a newer \
+         program wrote it; update this one"
+    )]
+    Newer {
+        /// The stored type name.
+        event_type: String,
+        /// The version it was stored as.
+        version: u64,
+        /// The version this program writes.
+        current: u32,
+    },
+    /// A stored event of an older version that nothing reads; only an enum that implements [`DomainEvent`] by hand can have it.
+    #[error(
+        "the stored event `{event_type}` is version {version}, and nothing takes it to version {current}: add an upcaster from \
+         that version"
+    )]
+    NoUpcast {
+        /// The stored type name.
+        event_type: String,
+        /// The version it was stored as.
+        version: u64,
+        /// The version this program writes.
+        current: u32,
+    },
     /// Stored data that its variant cannot read.
     #[error(
         "the data of the stored event `{event_type}` does not fit its variant: {reason}. Give new fields \
-         `#[serde(default)]`, and a new meaning a new variant"
+         `#[serde(default)]`, a new shape a new `#[event(version = ..)]`, and a new meaning a new variant"
     )]
     Malformed {
         /// The stored type name.
@@ -143,6 +179,11 @@ fn encode<E: DomainEvent>(event: &E) -> Result<Event, EventError> {
         event_type: announced.to_owned(),
         reason,
     };
+    if evolution::is_retired::<E>(announced) {
+        return Err(unstorable(
+            "it is retired: what is stored is read, but nothing new is written".to_owned(),
+        ));
+    }
     let value = finite::to_value(event).map_err(|error| unstorable(error.to_string()))?;
     let Value::Object(mut fields) = value else {
         return Err(unstorable(
@@ -163,7 +204,7 @@ fn encode<E: DomainEvent>(event: &E) -> Result<Event, EventError> {
             ts: 0,
             id: None,
             actor: None,
-            meta: None,
+            meta: evolution::written_version::<E>(announced).map(versioned),
         }),
         Some(other) => Err(unstorable(format!(
             "it serializes with the type {other}, but announces `{announced}`"
@@ -174,12 +215,23 @@ fn encode<E: DomainEvent>(event: &E) -> Result<Event, EventError> {
     }
 }
 
+/// The `meta` of an event of this version.
+fn versioned(version: u32) -> Value {
+    Value::from(serde_json::Map::from_iter([(
+        evolution::SCHEMA_VERSION.to_owned(),
+        Value::from(version),
+    )]))
+}
+
 fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
     if !E::EVENT_TYPES.contains(&event.event_type.as_str()) {
         return Err(EventError::UnknownType {
             event_type: event.event_type.clone(),
             known: E::EVENT_TYPES.join(", "),
         });
+    }
+    if let Some(current) = evolution::upcast(event)? {
+        return Ok(current);
     }
     E::deserialize(Stored(event)).map_err(|error| EventError::Malformed {
         event_type: event.event_type.clone(),

@@ -9,6 +9,8 @@
 //!   aggregates, exactly once per event, through crashes at any point.
 //! - [`#[projection]`](macro@projection): a read model folded from the events of many streams ([`Project`]).
 //! - [`AggregateStore`]: the directory that holds them.
+//! - [`#[event_store]`](macro@event_store): the whole system, declared: it opens with all of its parts, and
+//!   [draws itself](topology::Topology).
 //!
 //! What can be checked when the program compiles is checked then: a command goes to an aggregate that decides it, a process
 //! manager handles what it subscribes to and sends only to targets it declares, and nothing is routed by a string.
@@ -136,6 +138,7 @@ pub mod aggregate;
 #[cfg(feature = "testing")]
 pub mod clock;
 #[cfg(not(feature = "testing"))]
+#[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod clock;
 pub mod command;
 mod command_bus;
@@ -148,6 +151,7 @@ mod disk;
 pub mod envelope;
 pub mod error;
 pub mod event;
+pub mod evolution;
 mod finite;
 mod journal;
 pub mod names;
@@ -161,9 +165,11 @@ pub mod sabotage;
 #[cfg(not(feature = "testing"))]
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod sabotage;
+pub mod schema;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod topology;
 
 #[doc(hidden)]
 pub mod __private;
@@ -178,7 +184,8 @@ pub use error::{
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
 #[cfg(feature = "macros")]
-pub use eventfold_es_macros::{DomainEvent, aggregate, process_manager, projection};
+pub use eventfold_es_macros::{DomainEvent, aggregate, event_store, process_manager, projection};
+pub use evolution::{Upcast, Upcaster};
 pub use journal::Durability;
 pub use journal::local::{
     AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
@@ -193,8 +200,10 @@ pub use process_manager::{
 pub use projection::{EventContext, Project, ProjectError, Projection};
 pub use runtime::Reactions;
 pub use store::{
-    AggregateHandle, AggregateStore, AggregateStoreBuilder, Executed, InjectOptions, ParkedAt,
-    ProcessManagerReport, ProcessManagerStatus, RepairReport, RunMode, VerifyReport,
+    AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
+    FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
+    ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
+    ProcessManagerStatus, Redriven, RepairReport, RunMode, VerifyReport,
 };
 
 /// The programs in the README run as tests.

@@ -93,6 +93,11 @@ pub const fn equal(left: &str, right: &str) -> bool {
     true
 }
 
+/// Whether two names are one directory on a file system that does not tell upper from lower case.
+pub(crate) const fn is_same_directory(left: &str, right: &str) -> bool {
+    left.eq_ignore_ascii_case(right)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,13 +4,14 @@
 //! it. serde's derives generate code that names the crate `serde`, so it stays a dependency of your own.
 
 #[cfg(feature = "macros")]
-pub use eventfold_es_macros::{DomainEvent, aggregate, process_manager, projection};
+pub use eventfold_es_macros::{DomainEvent, aggregate, event_store, process_manager, projection};
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::aggregate::{Aggregate, Decider};
 pub use crate::command::{Command, CommandContext};
 pub use crate::envelope::{CommandEnvelope, Envelope};
 pub use crate::event::{DomainEvent, RecordedEvent};
+pub use crate::evolution::Upcast;
 pub use crate::process_manager::{
     Correlate, Correlation, Deadline, Failure, FailureAction, HandleFailure, MigrateState,
     OnDeadline, ProcessManager, React, Reaction,

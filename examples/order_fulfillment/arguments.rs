@@ -11,6 +11,7 @@ pub const USAGE: &str = "\
 Runs the invoices of a CSV file through an event-sourced order workflow.
 
 Usage: order_fulfillment [CSV] [STORE_DIR] [--run-mode MODE]
+       order_fulfillment --topology LANGUAGE
 
 Arguments:
   [CSV]        invoices, with the columns InvoiceNo, StockCode, Description, Quantity, InvoiceDate,
@@ -23,6 +24,10 @@ Options:
                      inline      before the command that placed it returns
                      background  soon after, in a task of the store
                      on-demand   when all commands are done
+  --topology LANGUAGE  print what the store is made of, and run nothing
+                     mermaid     for Markdown
+                     dot         for Graphviz
+                     json        for other tools
   -h, --help       print this
 ";
 
@@ -31,8 +36,18 @@ Options:
 pub enum Request {
     /// `--help`.
     Help,
+    /// `--topology`.
+    Topology(Language),
     /// To run the workflow.
     Run(Arguments),
+}
+
+/// What a topology is printed in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Language {
+    Mermaid,
+    Dot,
+    Json,
 }
 
 /// What to run, where, and how.
@@ -79,9 +94,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
                 let value = arguments.next().ok_or_else(|| missing_mode("nothing"))?;
                 set_mode(&mut run_mode, &value.to_string_lossy())?;
             }
-            _ => match option.strip_prefix("--run-mode=") {
-                Some(value) => set_mode(&mut run_mode, value)?,
-                None => return Err(UsageError(format!("there is no option `{option}`"))),
+            "--topology" => {
+                let value = arguments.next().unwrap_or_default();
+                return language(&value.to_string_lossy()).map(Request::Topology);
+            }
+            _ => match option.split_once('=') {
+                Some(("--run-mode", value)) => set_mode(&mut run_mode, value)?,
+                Some(("--topology", value)) => return language(value).map(Request::Topology),
+                _ => return Err(UsageError(format!("there is no option `{option}`"))),
             },
         }
     }
@@ -118,6 +138,17 @@ fn set_mode(run_mode: &mut Option<RunMode>, value: &str) -> Result<(), UsageErro
     match run_mode.replace(mode) {
         None => Ok(()),
         Some(_) => Err(UsageError("`--run-mode` is given twice".to_owned())),
+    }
+}
+
+fn language(value: &str) -> Result<Language, UsageError> {
+    match value {
+        "mermaid" => Ok(Language::Mermaid),
+        "dot" => Ok(Language::Dot),
+        "json" => Ok(Language::Json),
+        other => Err(UsageError(format!(
+            "`--topology` expects mermaid, dot or json, and found `{other}`"
+        ))),
     }
 }
 

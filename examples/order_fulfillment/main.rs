@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example order_fulfillment [-- [CSV] [STORE_DIR] [--run-mode inline|background|on-demand]]
+//! cargo run --example order_fulfillment -- --topology mermaid|dot|json
 //! ```
 //!
 //! Each invoice of the CSV file is one command to one `Order`. A saga reserves the lines of a placed order on
@@ -49,6 +50,7 @@ mod lines;
 mod order;
 mod projections;
 mod report;
+mod shop;
 
 use std::error::Error;
 use std::io::{ErrorKind, Write as _};
@@ -59,13 +61,14 @@ use std::time::Instant;
 use eventfold_es::{AggregateStore, CommandContext, ExecuteError};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use arguments::{Arguments, Request};
+use arguments::{Arguments, Language, Request};
 use fulfillment::FulfillmentSaga;
 use inventory::InventoryError;
 use invoices::{Action, Step};
 use order::OrderError;
 use projections::{Sales, Stock};
 use report::Totals;
+use shop::Shop;
 
 /// The shipped file, from where the example was built or from the root of the repository.
 const SHIPPED: [&str; 2] = [
@@ -79,6 +82,12 @@ async fn main() -> ExitCode {
         Ok(Request::Run(arguments)) => arguments,
         Ok(Request::Help) => {
             return match print(arguments::USAGE) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        Ok(Request::Topology(language)) => {
+            return match print(&drawing(language)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };
@@ -112,10 +121,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             temporary.path()
         }
     };
-    let store = AggregateStore::builder(directory)
-        .process_manager::<FulfillmentSaga>()
-        .projection::<Sales>()
-        .projection::<Stock>()
+    let store = Shop::builder(directory)
         .run_mode(arguments.run_mode)
         .open()
         .await?;
@@ -197,6 +203,15 @@ async fn execute(
     }
     progress.finish_and_clear();
     Ok(())
+}
+
+/// The store as a drawing, for which nothing is opened.
+fn drawing(language: Language) -> String {
+    match language {
+        Language::Mermaid => Shop::topology().to_mermaid(),
+        Language::Dot => Shop::topology().to_dot(),
+        Language::Json => Shop::topology().to_json(),
+    }
 }
 
 /// A bar on standard error; nothing where that is no terminal.

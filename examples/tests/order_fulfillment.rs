@@ -114,6 +114,28 @@ fn totals_on_demand() {
     totals_and_a_second_run_that_changes_nothing("on-demand");
 }
 
+/// The drawing in the documentation is the one that the program prints.
+#[test]
+fn it_draws_what_it_is_made_of() {
+    let printed = |language: &str| {
+        let output = run(&[&"--topology", &language]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let documentation = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/macros/event_store.md");
+    let documentation = fs::read_to_string(documentation).unwrap();
+    for language in ["mermaid", "dot"] {
+        let drawing = format!("```{language}\n{}```\n", printed(language));
+        assert!(
+            documentation.contains(&drawing),
+            "the documentation lacks:\n{drawing}"
+        );
+    }
+    assert!(printed("json").contains("\"name\": \"Shop\""));
+    assert_eq!(run(&[&"--topology", &"svg"]).status.code(), Some(2));
+    assert_eq!(run(&[&"--topology"]).status.code(), Some(2));
+}
+
 #[test]
 fn without_arguments_the_shipped_file_runs_from_any_directory() {
     let directory = tempfile::tempdir().unwrap();

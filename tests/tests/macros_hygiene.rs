@@ -21,7 +21,7 @@ mod bare {
     #![no_implicit_prelude]
     #![allow(dead_code)]
 
-    use ::eventfold_es::{DomainEvent, aggregate, process_manager, projection};
+    use ::eventfold_es::{DomainEvent, aggregate, event_store, process_manager, projection};
     use ::serde::{Deserialize, Serialize};
     use ::std::prelude::v1::derive;
 
@@ -54,8 +54,33 @@ mod bare {
     #[derive(::std::fmt::Debug, ::std::clone::Clone, Serialize, Deserialize, DomainEvent)]
     #[serde(tag = "type", content = "data")]
     pub enum LampEvent {
+        #[event(version = 3, upcast_from(1 => (), 2 => Switched))]
         Switched,
+        #[event(retired)]
+        Flickered {
+            #[cfg(any())]
+            never: TypeThatDoesNotExist,
+            often: ::std::option::Option<::std::string::String>,
+        },
     }
+
+    #[derive(Deserialize)]
+    pub struct Switched;
+
+    impl ::eventfold_es::Upcast<Switched> for () {
+        fn upcast(self) -> Switched {
+            Switched
+        }
+    }
+
+    impl ::eventfold_es::Upcast<LampEvent> for Switched {
+        fn upcast(self) -> LampEvent {
+            LampEvent::Switched
+        }
+    }
+
+    #[event_store(aggregates = [Lamp], process_managers = [Echo, Listener, Timer], projections = [Switches])]
+    pub struct House;
 
     #[aggregate(error = ::std::convert::Infallible)]
     #[derive(::std::clone::Clone, ::std::default::Default, Serialize, Deserialize)]
@@ -172,6 +197,13 @@ fn the_prelude_is_not_needed_and_may_be_shadowed() {
     let effects = bare::Timer.react_in("hall", "lamp", "hall", &switched);
     assert_eq!(effects.unwrap().timers.len(), 1);
     assert_eq!(bare::Switches::default().subscriptions(), ["lamp"]);
+    assert_eq!(bare::House::topology().edges().count(), 6);
+    drop(bare::House::builder("house"));
+    let stored = bare::LampEvent::Switched.to_event().unwrap();
+    assert_eq!(
+        stored.meta,
+        Some(serde_json::json!({ "schema_version": 3 }))
+    );
 }
 
 macro_rules! declare {
@@ -366,10 +398,58 @@ fn the_crate_can_have_another_path() {
         fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
     }
 
+    #[event_store(aggregates = [Light, self::Order], process_managers = [Watcher], projections = [Lights], crate = facade::es)]
+    struct Lamps;
+
+    assert_eq!(Lamps::topology().edges().count(), 4);
     assert_eq!(Lights::NAME, "lights");
     assert_eq!(Lights.subscriptions(), ["facade.light", "order"]);
     assert_eq!(Watcher.subscriptions(), ["facade.light"]);
     assert_eq!(targets::<LightMessage>(), ["facade.light"]);
+}
+
+/// Fields that depend on the configuration are recorded as they are compiled.
+#[test]
+fn shapes_depend_on_the_configuration() {
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    enum BellCommand {}
+
+    #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    enum BellEvent {
+        Rung {
+            #[cfg(any())]
+            never: TypeThatDoesNotExist,
+            often: u8,
+        },
+    }
+
+    #[aggregate(error = std::convert::Infallible)]
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    struct Bell {
+        #[cfg(any())]
+        never: TypeThatDoesNotExist,
+        #[cfg(test)]
+        rung: u8,
+    }
+
+    impl Decider for Bell {
+        fn decide(&self, command: BellCommand) -> Result<Vec<BellEvent>, std::convert::Infallible> {
+            match command {}
+        }
+
+        fn evolve(&mut self, _event: &BellEvent) {}
+    }
+
+    #[event_store(aggregates = [Bell])]
+    struct Church;
+
+    let lock = Church::schema().to_lock();
+    assert!(
+        lock.contains("rung: u8") && lock.contains("often: u8"),
+        "{lock}"
+    );
+    assert!(!lock.contains("never"), "{lock}");
 }
 
 /// An aggregate that was written by hand, and is generic.

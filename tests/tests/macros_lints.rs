@@ -89,8 +89,43 @@ pub mod domain {
         Switched,
         /// No longer written.
         #[deprecated]
+        #[event(retired, version = 3, upcast_from(1 => FlickeredV1, 2 => FlickeredV2))]
         Flickered,
     }
+
+    /// What was stored first.
+    #[derive(Debug, Clone, Copy, Deserialize)]
+    pub(crate) struct FlickeredV1;
+
+    /// What was stored then.
+    #[derive(Debug, Clone, Copy, Deserialize)]
+    pub(crate) struct FlickeredV2;
+
+    impl Upcast<FlickeredV2> for FlickeredV1 {
+        fn upcast(self) -> FlickeredV2 {
+            FlickeredV2
+        }
+    }
+
+    impl Upcast<LampEvent> for FlickeredV2 {
+        fn upcast(self) -> LampEvent {
+            LampEvent::Switched
+        }
+    }
+
+    /// A store, of which not everything is used.
+    #[event_store(
+        aggregates = [Lamp, Switch],
+        process_managers = [Echo, Listener, Timer, Alarm],
+        projections = [Switches],
+    )]
+    #[derive(Debug, Clone, Copy)]
+    pub struct House;
+
+    /// A store that nobody uses.
+    #[event_store(aggregates = [Lamp])]
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Empty;
 
     /// A lamp.
     #[aggregate(error = Infallible)]

@@ -178,6 +178,36 @@ mod derives_projection_without_deserialize;
 mod derives_projection_without_serialize;
 #[path = "../ui/derives/state_of_one_thread.pass.rs"]
 mod derives_state_of_one_thread;
+#[path = "../ui/event_store/aggregates_empty.pass.rs"]
+mod event_store_aggregates_empty;
+#[path = "../ui/event_store/aggregates_missing.pass.rs"]
+mod event_store_aggregates_missing;
+#[path = "../ui/event_store/command_shared.pass.rs"]
+mod event_store_command_shared;
+#[path = "../ui/event_store/fields.pass.rs"]
+mod event_store_fields;
+#[path = "../ui/event_store/folds_unlisted.pass.rs"]
+mod event_store_folds_unlisted;
+#[path = "../ui/event_store/guessed.pass.rs"]
+mod event_store_guessed;
+#[path = "../ui/event_store/listed_twice.pass.rs"]
+mod event_store_listed_twice;
+#[path = "../ui/event_store/name_shared.pass.rs"]
+mod event_store_name_shared;
+#[path = "../ui/event_store/name_shared_by_process_managers.pass.rs"]
+mod event_store_name_shared_by_process_managers;
+#[path = "../ui/event_store/name_shared_by_projections.pass.rs"]
+mod event_store_name_shared_by_projections;
+#[path = "../ui/event_store/not_a_process_manager.pass.rs"]
+mod event_store_not_a_process_manager;
+#[path = "../ui/event_store/not_a_projection.pass.rs"]
+mod event_store_not_a_projection;
+#[path = "../ui/event_store/not_an_aggregate.pass.rs"]
+mod event_store_not_an_aggregate;
+#[path = "../ui/event_store/reacts_to_unlisted.pass.rs"]
+mod event_store_reacts_to_unlisted;
+#[path = "../ui/event_store/sends_to_unlisted.pass.rs"]
+mod event_store_sends_to_unlisted;
 #[path = "../ui/events/alias_collides.pass.rs"]
 mod events_alias_collides;
 #[path = "../ui/events/attribute_for_derive.pass.rs"]
@@ -236,6 +266,36 @@ mod events_variant_skipped;
 mod events_variant_untagged;
 #[path = "../ui/events/written_and_read_differently.pass.rs"]
 mod events_written_and_read_differently;
+#[path = "../ui/evolution/circle.pass.rs"]
+mod evolution_circle;
+#[path = "../ui/evolution/circle_by_another_name.pass.rs"]
+mod evolution_circle_by_another_name;
+#[path = "../ui/evolution/circle_through_the_event.pass.rs"]
+mod evolution_circle_through_the_event;
+#[path = "../ui/evolution/given_twice.pass.rs"]
+mod evolution_given_twice;
+#[path = "../ui/evolution/guessed.pass.rs"]
+mod evolution_guessed;
+#[path = "../ui/evolution/last_step_not_written.pass.rs"]
+mod evolution_last_step_not_written;
+#[path = "../ui/evolution/not_older.pass.rs"]
+mod evolution_not_older;
+#[path = "../ui/evolution/on_the_enum.pass.rs"]
+mod evolution_on_the_enum;
+#[path = "../ui/evolution/shape_not_readable.pass.rs"]
+mod evolution_shape_not_readable;
+#[path = "../ui/evolution/step_missing.pass.rs"]
+mod evolution_step_missing;
+#[path = "../ui/evolution/step_not_written.pass.rs"]
+mod evolution_step_not_written;
+#[path = "../ui/evolution/step_to_another_type.pass.rs"]
+mod evolution_step_to_another_type;
+#[path = "../ui/evolution/steps_in_wrong_order.pass.rs"]
+mod evolution_steps_in_wrong_order;
+#[path = "../ui/evolution/steps_missing.pass.rs"]
+mod evolution_steps_missing;
+#[path = "../ui/evolution/version_missing.pass.rs"]
+mod evolution_version_missing;
 #[path = "../ui/items/constant.pass.rs"]
 mod items_constant;
 #[path = "../ui/items/function.pass.rs"]

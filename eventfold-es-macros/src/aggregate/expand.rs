@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use super::model::Model;
-use crate::names;
+use crate::{names, path};
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let aggregate = impl_aggregate(model);
@@ -28,9 +28,12 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         event,
         error,
         snapshot_version,
+        state,
         krate,
         ..
     } = model;
+    let command_type = path::text(command);
+    let state = state.expand(krate);
     let snapshot_version = snapshot_version
         .as_ref()
         .map(|version| quote!(const SNAPSHOT_VERSION: u32 = #version;));
@@ -43,6 +46,8 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         impl #krate::Aggregate for #ident {
             const AGGREGATE_TYPE: &'static str = #name;
             #snapshot_version
+            const STATE: #krate::schema::Shape = #state;
+            const COMMAND_TYPE: &'static str = #command_type;
             type Command = #command;
             type DomainEvent = #event;
             type Error = #error;

@@ -8,6 +8,7 @@ use syn::{Expr, Generics, Type, parse_quote};
 use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::CratePath;
+use crate::shape::Shape;
 use crate::{item, names};
 
 const GRAMMAR: Grammar = Grammar {
@@ -68,6 +69,8 @@ pub(crate) struct Model {
     pub(crate) event: Type,
     pub(crate) error: Type,
     pub(crate) snapshot_version: Option<Expr>,
+    /// What its state looks like.
+    pub(crate) state: Shape,
     pub(crate) krate: CratePath,
 }
 
@@ -89,6 +92,7 @@ impl Model {
             event: arguments.event.unwrap_or_else(|| named_after("Event")),
             error: arguments.error.unwrap_or_else(|| named_after("Error")),
             snapshot_version: arguments.snapshot_version,
+            state: Shape::of_item(&item),
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,
             generics: item.generics,

@@ -1,8 +1,9 @@
 //! `#[derive(DomainEvent)]`.
 
+mod event_attribute;
 mod expand;
 pub(crate) mod model;
-mod serde_attributes;
+pub(crate) mod serde_attributes;
 mod stored_types;
 
 use proc_macro2::TokenStream;
@@ -272,6 +273,94 @@ mod tests {
                 "{item}: {output}"
             );
             assert!(output.contains(message), "{item}: {output}");
+        }
+    }
+
+    /// Each variant has one mistake in its `#[event(..)]`, and its message says this.
+    #[test]
+    fn steps_that_lead_nowhere_are_rejected() {
+        let cases = [
+            (quote!(version = 0), "from 1 on"),
+            (quote!(version = 2u8), "from 1 on"),
+            (quote!(version = "2"), "takes a whole number"),
+            (quote!(version), "takes a whole number"),
+            (quote!(version = 4294967296), "up to 32 bits"),
+            (quote!(version = 2), "the shape of version 1 is missing"),
+            (
+                quote!(version = 4, upcast_from(2 => B)),
+                "the shapes of versions 1, 3 are missing",
+            ),
+            (
+                quote!(version = 3, upcast_from(1 => A)),
+                "add `2 => PlacedV2`",
+            ),
+            (quote!(upcast_from(1 => A)), "write `version = 2`"),
+            (
+                quote!(version = 2, upcast_from(1 => A, 2 => B)),
+                "remove `2 => B`",
+            ),
+            (
+                quote!(version = 2, upcast_from(0 => A, 1 => B)),
+                "from 1 on",
+            ),
+            (
+                quote!(version = 2, upcast_from(1 => A, 1 => B)),
+                "version 1 is given twice",
+            ),
+            (
+                quote!(version = 3, upcast_from(1 => A, 2 => A)),
+                "is the shape of version 1 already",
+            ),
+            (quote!(version = 2, upcast_from(1 => E)), "in a circle"),
+            (quote!(version = 2, upcast_from(1 => Self)), "in a circle"),
+            (quote!(version = 2, upcast_from()), "is empty"),
+            (quote!(version = 2, upcast_from(A)), "expected a version"),
+            (quote!(version = 2, upcast_from(1)), "is missing"),
+            (quote!(version = 2, upcast_from = A), "their shapes"),
+            (quote!(version = 2, version = 3), "given twice"),
+            (quote!(retired = true), "takes no value"),
+            (quote!(deprecated), "`#[event(retired)]`"),
+            (quote!(alias = "X"), "serde(alias"),
+            (quote!(upcast(1 => A)), "`upcast_from(1 => PlacedV1)`"),
+            (quote!(since = 2), "`#[event]` takes"),
+        ];
+        for (arguments, message) in cases {
+            let output = domain_event(quote! {
+                #[serde(tag = "type", content = "data")]
+                enum E { #[event(#arguments)] Placed { a: u8 } }
+            })
+            .to_string();
+            assert_eq!(
+                output.matches("compile_error").count(),
+                1,
+                "{arguments}: {output}"
+            );
+            assert!(output.contains(message), "{arguments}: {output}");
+        }
+        for (item, message) in [
+            (
+                quote!(
+                    #[event(version = 2)]
+                    enum E {
+                        A,
+                    }
+                ),
+                "goes on a variant",
+            ),
+            (
+                quote!(
+                    enum E {
+                        #[event]
+                        A,
+                    }
+                ),
+                "takes arguments",
+            ),
+        ] {
+            let output = domain_event(quote!(#[serde(tag = "type", content = "data")] #item));
+            let output = output.to_string();
+            assert_eq!(output.matches("compile_error").count(), 1, "{output}");
+            assert!(output.contains(message), "{output}");
         }
     }
 

@@ -1,15 +1,15 @@
 //! What `#[derive(DomainEvent)]` was told, checked.
 
 use proc_macro2::{Ident, TokenStream};
-use syn::{
-    Attribute, Data, DataEnum, DeriveInput, Field, Generics, LitStr, Meta, Path, Type, Variant,
-};
+use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Generics, LitStr, Meta, Path, Variant};
 
+use super::event_attribute::Evolution;
 use super::serde_attributes::{self as serde, TwoWay};
 use super::stored_types::{self, Verdict};
 use crate::diagnostics::Diagnostics;
 use crate::item;
-use crate::path::CratePath;
+use crate::path::{CratePath, text};
+use crate::shape::{Rules, Shape, reads_as_none};
 
 const REPRESENTATION: &str = "#[serde(tag = \"type\", content = \"data\")]";
 
@@ -40,6 +40,9 @@ pub(crate) struct Event {
     pub(crate) stored: LitStr,
     /// Other names it is read under.
     pub(crate) aliases: Vec<LitStr>,
+    /// What its data looks like.
+    pub(crate) shape: Shape,
+    pub(crate) evolution: Evolution,
 }
 
 impl Model {
@@ -72,11 +75,27 @@ impl Model {
         let container = serde::entries(&item.attrs);
         check_representation(&item.ident, &container, diagnostics);
         let rename_all = TwoWay::of(&container, "rename_all");
-        let fields_agree = check_field_cases(&container, "rename_all_fields", diagnostics);
+        let enum_rules = EnumRules {
+            ident: &item.ident,
+            rename_all,
+            fields_agree: check_field_cases(&container, "rename_all_fields", diagnostics),
+            rename_all_fields: TwoWay::of(&container, "rename_all_fields").serialize,
+            is_strict: serde::find(&container, "deny_unknown_fields").is_some(),
+        };
+        if let Some(misplaced) = item
+            .attrs
+            .iter()
+            .find(|attribute| attribute.path().is_ident("event"))
+        {
+            diagnostics.error(
+                misplaced,
+                "`#[event(..)]` goes on a variant; what holds for the whole enum is `#[domain_event(..)]`",
+            );
+        }
         let variants: Vec<Event> = enum_
             .variants
             .iter()
-            .map(|variant| Event::new(variant, &rename_all, fields_agree, diagnostics))
+            .map(|variant| Event::new(variant, &enum_rules, diagnostics))
             .collect();
         check_collisions(&variants, diagnostics);
         let serde = serde_verdict(&item, enum_, diagnostics);
@@ -90,13 +109,24 @@ impl Model {
     }
 }
 
+/// What the enum says about its variants.
+struct EnumRules<'a> {
+    ident: &'a Ident,
+    rename_all: TwoWay,
+    /// Fields are written and read under one rule.
+    fields_agree: bool,
+    rename_all_fields: Option<LitStr>,
+    /// Fields that are not known are refused.
+    is_strict: bool,
+}
+
 impl Event {
-    fn new(
-        variant: &Variant,
-        rename_all: &TwoWay,
-        fields_agree: bool,
-        diagnostics: &Diagnostics,
-    ) -> Self {
+    fn new(variant: &Variant, of: &EnumRules<'_>, diagnostics: &Diagnostics) -> Self {
+        let EnumRules {
+            rename_all,
+            fields_agree,
+            ..
+        } = of;
         let entries = serde::entries(&variant.attrs);
         for (key, why) in [
             (
@@ -131,7 +161,7 @@ impl Event {
                 );
             }
         }
-        if fields_agree {
+        if *fields_agree {
             check_field_cases(&entries, "rename_all", diagnostics);
         }
         for field in &variant.fields {
@@ -168,10 +198,25 @@ impl Event {
                 aliases.push(alias);
             }
         }
+        let rename_fields = TwoWay::of(&entries, "rename_all").serialize;
+        let rules = Rules {
+            rename_all: rename_fields.as_ref().or(of.rename_all_fields.as_ref()),
+            is_default: false,
+            is_strict: of.is_strict,
+        };
+        let shape = if serde::find(&entries, "with").is_some()
+            || serde::find(&entries, "serialize_with").is_some()
+        {
+            Shape::Custom(text(&variant.fields))
+        } else {
+            Shape::of_fields(&variant.fields, rules)
+        };
         Self {
             ident: variant.ident.clone(),
             stored,
             aliases,
+            shape,
+            evolution: Evolution::new(&variant.attrs, of.ident, &variant.ident, diagnostics),
         }
     }
 }
@@ -348,21 +393,6 @@ fn check_field(field: &Field, diagnostics: &Diagnostics) {
             );
         }
     }
-}
-
-/// Whether serde reads a missing field of this type as `None`.
-fn reads_as_none(ty: &Type, entries: &[Meta]) -> bool {
-    let is_option = match ty {
-        Type::Path(path) => path
-            .path
-            .segments
-            .last()
-            .is_some_and(|last| last.ident == "Option"),
-        _ => false,
-    };
-    is_option
-        && serde::find(entries, "with").is_none()
-        && serde::find(entries, "deserialize_with").is_none()
 }
 
 /// Reports a stored name that two variants have.

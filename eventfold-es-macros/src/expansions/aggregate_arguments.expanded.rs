@@ -6,6 +6,10 @@ pub struct Order {
 impl my::es::Aggregate for Order {
     const AGGREGATE_TYPE: &'static str = "sales.order";
     const SNAPSHOT_VERSION: u32 = 2;
+    const STATE: my::es::schema::Shape = my::es::schema::Shape::Struct(
+        &[my::es::schema::Field::new("qty", "u32")],
+    );
+    const COMMAND_TYPE: &'static str = "Order";
     type Command = Order;
     type DomainEvent = events::Happened;
     type Error = Box<OrderError>;

@@ -5,6 +5,10 @@ pub struct Order {
 #[automatically_derived]
 impl ::eventfold_es::Aggregate for Order {
     const AGGREGATE_TYPE: &'static str = names::ORDER;
+    const STATE: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[::eventfold_es::schema::Field::new("qty", "u32")],
+    );
+    const COMMAND_TYPE: &'static str = "OrderCommand";
     type Command = OrderCommand;
     type DomainEvent = OrderEvent;
     type Error = OrderError;

@@ -5,6 +5,10 @@ pub struct Order {
 #[automatically_derived]
 impl my::es::Aggregate for Order {
     const AGGREGATE_TYPE: &'static str = "order";
+    const STATE: my::es::schema::Shape = my::es::schema::Shape::Struct(
+        &[my::es::schema::Field::new("qty", "u32")],
+    );
+    const COMMAND_TYPE: &'static str = "OrderCommand";
     type Command = OrderCommand;
     type DomainEvent = OrderEvent;
     type Error = OrderError;

@@ -7,6 +7,28 @@ impl ::eventfold_es::DomainEvent for OrderEvent {
         "order_confirmed",
         "approved",
     ];
+    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = &[
+        ::eventfold_es::schema::EventSchema::new(
+            "placed",
+            ::eventfold_es::schema::Shape::Struct(
+                &[
+                    ::eventfold_es::schema::Field::new("sku", "String"),
+                    ::eventfold_es::schema::Field::new("qty", "u32"),
+                ],
+            ),
+        ),
+        ::eventfold_es::schema::EventSchema::new(
+                "confirmed",
+                ::eventfold_es::schema::Shape::Unit,
+            )
+            .also_named(&["order_confirmed", "approved"]),
+        ::eventfold_es::schema::EventSchema::new(
+            "refused",
+            ::eventfold_es::schema::Shape::Tuple(
+                &[::eventfold_es::schema::Field::new("0", "String")],
+            ),
+        ),
+    ];
     fn event_type(&self) -> &'static str {
         match self {
             Self::Placed { .. } => "placed",

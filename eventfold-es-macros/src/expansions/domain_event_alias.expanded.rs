@@ -6,6 +6,19 @@ impl ::eventfold_es::DomainEvent for OrderEvent {
         "Ordered",
         "Bought",
     ];
+    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = &[
+        ::eventfold_es::schema::EventSchema::new(
+                "OrderPlaced",
+                ::eventfold_es::schema::Shape::Struct(
+                    &[::eventfold_es::schema::Field::new("qty", "u32")],
+                ),
+            )
+            .also_named(&["Ordered", "Bought"]),
+        ::eventfold_es::schema::EventSchema::new(
+            "Confirmed",
+            ::eventfold_es::schema::Shape::Unit,
+        ),
+    ];
     fn event_type(&self) -> &'static str {
         match self {
             Self::OrderPlaced { .. } => "OrderPlaced",

@@ -7,6 +7,23 @@ impl my::es::DomainEvent for OrderEvent {
         "order_confirmed",
         "approved",
     ];
+    const SCHEMAS: &'static [my::es::schema::EventSchema] = &[
+        my::es::schema::EventSchema::new(
+            "placed",
+            my::es::schema::Shape::Struct(
+                &[
+                    my::es::schema::Field::new("sku", "String"),
+                    my::es::schema::Field::new("qty", "u32"),
+                ],
+            ),
+        ),
+        my::es::schema::EventSchema::new("confirmed", my::es::schema::Shape::Unit)
+            .also_named(&["order_confirmed", "approved"]),
+        my::es::schema::EventSchema::new(
+            "refused",
+            my::es::schema::Shape::Tuple(&[my::es::schema::Field::new("0", "String")]),
+        ),
+    ];
     fn event_type(&self) -> &'static str {
         match self {
             Self::Placed { .. } => "placed",

@@ -12,6 +12,7 @@ use quote::quote;
 
 use crate::aggregate::aggregate;
 use crate::domain_event::domain_event;
+use crate::event_store::event_store;
 use crate::process_manager::process_manager;
 use crate::projection::projection;
 
@@ -193,12 +194,63 @@ fn domain_event_with_a_crate_path() {
 }
 
 #[test]
+fn domain_event_that_has_evolved() {
+    let evolved = quote! {
+        #[serde(tag = "type", content = "data", rename_all_fields = "camelCase", deny_unknown_fields)]
+        pub enum OrderEvent {
+            #[serde(rename = "placed", alias = "OrderPlaced")]
+            #[event(version = 3, upcast_from(1 => past::PlacedV1, 2 => past::PlacedV2))]
+            Placed { unit_price: u32, #[serde(default)] note: String, by: Option<UserId> },
+            #[event(retired)]
+            Flagged,
+            #[event(version = 2, upcast_from(1 => ()))]
+            Noted(#[serde(with = "text")] Text),
+        }
+    };
+    check("domain_event_evolved", domain_event(evolved));
+}
+
+#[test]
 fn domain_event_without_variants() {
     let never = quote! {
         #[serde(tag = "type", content = "data")]
         enum Never {}
     };
     check("domain_event_empty", domain_event(never));
+}
+
+fn shop() -> TokenStream {
+    quote! {
+        /// Everything there is.
+        pub struct Shop;
+    }
+}
+
+#[test]
+fn event_store_of_every_kind_of_part() {
+    let arguments = quote!(
+        aggregates = [Order, stock::Inventory],
+        process_managers = [ReservationSaga],
+        projections = [Sales]
+    );
+    check("event_store", event_store(arguments, shop()));
+}
+
+#[test]
+fn event_store_of_one_aggregate() {
+    check(
+        "event_store_small",
+        event_store(quote!(aggregates = [Order], crate = my::es), shop()),
+    );
+}
+
+/// A store with a mistake.
+#[test]
+fn event_store_fallback() {
+    check(
+        "event_store_fallback",
+        event_store(quote!(aggregates = [Order], sagas = [Saga]), shop()),
+    );
 }
 
 /// A declaration with a mistake: the item, the message, and stubs.
@@ -236,6 +288,16 @@ fn nothing_but_the_given_crate_is_named() {
         ),
         projection(quote!(subscribes = [A, B], crate = my::es), sales()),
         domain_event(events(quote!(#[domain_event(crate = my::es)]))),
+        event_store(
+            quote!(
+                aggregates = [A, B],
+                process_managers = [C],
+                projections = [D],
+                crate = my::es
+            ),
+            shop(),
+        ),
+        event_store(quote!(aggregates = [A, A], crate = my::es), shop()),
         aggregate(quote!(crate = my::es, what), order()),
         process_manager(
             quote!(subscribes = [A, A], dispatches = [C, D], crate = my::es),
@@ -276,7 +338,7 @@ fn the_item_survives() {
             quote!(nonsense!),
             quote!(subscribes = [Order, Order]),
         ] {
-            for expand in [aggregate, process_manager, projection] {
+            for expand in [aggregate, process_manager, projection, event_store] {
                 let output = expand(arguments.clone(), item.clone()).to_string();
                 assert!(output.starts_with(&item.to_string()), "{output}");
             }

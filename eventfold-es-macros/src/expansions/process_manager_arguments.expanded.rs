@@ -16,6 +16,18 @@ pub(crate) enum ReservationCommand {
 #[automatically_derived]
 impl my::es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservations";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE],
+    );
+    const STATE: my::es::schema::Shape = my::es::schema::Shape::Struct(
+        &[my::es::schema::Field::new("placed", "u64")],
+    );
+    const TARGETS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[
+            <my::es::Envelope<Inventory> as my::es::__private::Addressed>::TARGET,
+            <my::es::Envelope<Shipment> as my::es::__private::Addressed>::TARGET,
+        ],
+    );
     type Envelope = ReservationCommand;
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]

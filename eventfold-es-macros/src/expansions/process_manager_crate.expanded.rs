@@ -11,6 +11,15 @@ pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl my::es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE],
+    );
+    const STATE: my::es::schema::Shape = my::es::schema::Shape::Struct(
+        &[my::es::schema::Field::new("placed", "u64")],
+    );
+    const TARGETS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[],
+    );
     type Envelope = ReservationSagaEnvelope;
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]

@@ -14,6 +14,22 @@ pub(crate) enum ReservationSagaEnvelope {
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[
+            <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+            <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+        ],
+    );
+    const STATE: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[::eventfold_es::schema::Field::new("placed", "u64")],
+    );
+    const TARGETS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[
+            <::eventfold_es::Envelope<
+                stock::Inventory,
+            > as ::eventfold_es::__private::Addressed>::TARGET,
+        ],
+    );
     const STATE_VERSION: u32 = 3;
     const IS_KEYED: bool = true;
     const DEADLINES: &'static [&'static str] = &["payment-due", "expired"];

@@ -11,6 +11,15 @@ pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
+    );
+    const STATE: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[::eventfold_es::schema::Field::new("placed", "u64")],
+    );
+    const TARGETS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[],
+    );
     const START: ::eventfold_es::StartFrom = ::eventfold_es::StartFrom::Now;
     type Envelope = ReservationSagaEnvelope;
     fn subscriptions(&self) -> &'static [&'static str] {

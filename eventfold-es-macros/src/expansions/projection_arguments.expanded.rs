@@ -5,6 +5,9 @@ pub struct Sales {
 #[automatically_derived]
 impl my::es::Projection for Sales {
     const NAME: &'static str = "sales-per-country";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE],
+    );
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
     }

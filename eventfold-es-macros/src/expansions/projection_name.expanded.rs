@@ -5,6 +5,9 @@ pub struct Sales {
 #[automatically_derived]
 impl ::eventfold_es::Projection for Sales {
     const NAME: &'static str = "sales-per-country";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
+    );
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
     }

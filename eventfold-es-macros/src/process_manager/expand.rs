@@ -50,12 +50,19 @@ fn impl_process_manager(model: &Model) -> TokenStream {
         name,
         envelope,
         subscribes,
+        dispatches,
+        state,
         krate,
         ..
     } = model;
-    let stored_names = subscribes
-        .iter()
-        .map(|entry| lists::stored_name(entry, krate));
+    let state = state.expand(krate);
+    let stored_names = lists::stored_names(subscribes, krate);
+    let subscriptions = lists::const_subscriptions(subscribes, krate);
+    let targets = dispatches.iter().map(|entry| {
+        let at = entry.exact_span();
+        let (envelope, krate) = (envelope_of(entry, krate), krate.exactly_at(at));
+        quote_spanned!(at=> <#envelope as #krate::__private::Addressed>::TARGET)
+    });
     let handlers = lists::handlers(
         subscribes,
         "React",
@@ -86,12 +93,15 @@ fn impl_process_manager(model: &Model) -> TokenStream {
         #[automatically_derived]
         impl #krate::ProcessManager for #ident {
             const NAME: &'static str = #name;
+            #subscriptions
+            const STATE: #krate::schema::Shape = #state;
+            const TARGETS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(&[#(#targets),*]);
             #constants
             #start
             type Envelope = #envelope;
 
             fn subscriptions(&self) -> &'static [&'static str] {
-                &[#(#stored_names),*]
+                &#stored_names
             }
 
             fn react(

@@ -8,6 +8,7 @@ use syn::{Expr, ExprLit, Generics, Lit, Type, Visibility};
 use crate::attributes::{self, Grammar, Guess, Key, Start, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
+use crate::shape::Shape;
 use crate::{item, lists, names};
 
 const GRAMMAR: Grammar = Grammar {
@@ -161,6 +162,8 @@ pub(crate) struct Model {
     pub(crate) subscribes: Vec<Entry>,
     pub(crate) dispatches: Vec<Entry>,
     pub(crate) envelope: Ident,
+    /// What its state looks like.
+    pub(crate) state: Shape,
     pub(crate) key: Option<Type>,
     /// The messages, with the names that they are stored under.
     pub(crate) deadlines: Vec<(Entry, String)>,
@@ -217,8 +220,13 @@ impl Model {
             subscribes,
             dispatches,
             envelope: arguments.envelope.unwrap_or_else(|| {
-                format_ident!("{}Envelope", item.ident.unraw(), span = item.ident.span())
+                format_ident!(
+                    "{}Envelope",
+                    item.ident.unraw(),
+                    span = Span::call_site().located_at(item.ident.span())
+                )
             }),
+            state: Shape::of_item(&item),
             key: arguments.key,
             deadlines,
             state_version: arguments.state_version,

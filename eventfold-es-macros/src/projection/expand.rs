@@ -30,9 +30,8 @@ fn impl_projection(model: &Model) -> TokenStream {
         krate,
         ..
     } = model;
-    let stored_names = subscribes
-        .iter()
-        .map(|entry| lists::stored_name(entry, krate));
+    let stored_names = lists::stored_names(subscribes, krate);
+    let subscriptions = lists::const_subscriptions(subscribes, krate);
     let handlers = lists::handlers(
         subscribes,
         "Project",
@@ -44,9 +43,10 @@ fn impl_projection(model: &Model) -> TokenStream {
         #[automatically_derived]
         impl #krate::Projection for #ident {
             const NAME: &'static str = #name;
+            #subscriptions
 
             fn subscriptions(&self) -> &'static [&'static str] {
-                &[#(#stored_names),*]
+                &#stored_names
             }
 
             fn apply(

@@ -28,6 +28,7 @@ pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 use crate::aggregate::Aggregate;
 use crate::envelope::{Dispatch, Envelope};
 use crate::event::{EventError, RecordedEvent};
+use crate::schema::Shape;
 
 /// A workflow across aggregates: it reacts to events by sending commands, and keeps state of its own.
 ///
@@ -83,6 +84,18 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     ///
     /// It is persisted: under another name it starts from the first event again. See [`crate::names`].
     const NAME: &'static str;
+
+    /// The stored names of the aggregate types it reacts to, as far as they are known at compile time: what an
+    /// [`#[event_store]`](macro@crate::event_store) checks and draws. It says what [`subscriptions`](Self::subscriptions) says.
+    /// Default: `None`, not known.
+    const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
+
+    /// The stored names of the aggregate types it may send commands to, as far as they are known at compile time. Default:
+    /// `None`, not known.
+    const TARGETS: Option<&'static [&'static str]> = None;
+
+    /// What its state looks like. Default: not known.
+    const STATE: Shape = Shape::Unknown;
 
     /// The version of its state: what it is raised to when older states no longer decode or mean something else.
     ///

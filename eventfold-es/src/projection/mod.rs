@@ -52,6 +52,11 @@ pub trait Projection:
     /// It is persisted: under another name the projection is built anew. See [`crate::names`].
     const NAME: &'static str;
 
+    /// The stored names of the aggregate types whose events it folds, as far as they are known at compile time: what an
+    /// [`#[event_store]`](macro@crate::event_store) checks and draws. It says what [`subscriptions`](Self::subscriptions) says.
+    /// Default: `None`, not known.
+    const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
+
     /// The stored names of the aggregate types whose events it folds.
     fn subscriptions(&self) -> &'static [&'static str];
 

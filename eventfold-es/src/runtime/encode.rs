@@ -5,6 +5,7 @@ use super::origin::Origin;
 use crate::clock::{event_id, seconds_since_1970};
 use crate::command::CommandContext;
 use crate::event::{DomainEvent, EventError};
+use crate::evolution::SCHEMA_VERSION;
 
 /// An event as it is stored, and as it is read back.
 pub(crate) struct EncodedEvent<E> {
@@ -29,7 +30,23 @@ impl<E: DomainEvent> EncodedEvent<E> {
         stored.ts = seconds_since_1970();
         stored.id = Some(event_id().to_string());
         stored.actor.clone_from(&context.actor);
-        stored.meta = meta(context, origin.is_some());
+        if let Some(Value::Object(entries)) = &context.metadata
+            && entries.contains_key(SCHEMA_VERSION)
+        {
+            return Err(EventError::Unstorable {
+                event_type: stored.event_type,
+                reason: format!(
+                    "the metadata of the command has an entry `{SCHEMA_VERSION}`, which tells the version of a stored event: give \
+                     it another name"
+                ),
+            });
+        }
+        let version = stored
+            .meta
+            .as_mut()
+            .and_then(|meta| meta.get_mut(SCHEMA_VERSION));
+        let version = version.map(Value::take);
+        stored.meta = meta(context, origin.is_some(), version);
         let mut encoded = Self::from_stored(&stored)?;
         if let Some(origin) = origin {
             let mut line = String::from(encoded.line);
@@ -65,7 +82,11 @@ impl<E: DomainEvent> EncodedEvent<E> {
     }
 }
 
-fn meta(context: &CommandContext, has_origin: bool) -> Option<Value> {
+fn meta(
+    context: &CommandContext,
+    has_origin: bool,
+    schema_version: Option<Value>,
+) -> Option<Value> {
     let mut meta = match &context.metadata {
         Some(Value::Object(entries)) => entries.clone(),
         _ => Map::new(),
@@ -79,6 +100,9 @@ fn meta(context: &CommandContext, has_origin: bool) -> Option<Value> {
     }
     if let Some(device) = &context.source_device {
         meta.insert("source_device".to_owned(), Value::from(device.as_str()));
+    }
+    if let Some(version) = schema_version {
+        meta.insert(SCHEMA_VERSION.to_owned(), version);
     }
     (!meta.is_empty()).then_some(Value::Object(meta))
 }

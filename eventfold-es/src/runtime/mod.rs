@@ -25,13 +25,15 @@ pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
 pub(crate) use inside_reaction::refuse_inside_reaction;
-pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
+pub(crate) use process_manager::{
+    Parked, ProcessManagerRunner, Request, RunnerContext, rows as process_manager_rows,
+};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub, WaitGuard};
 pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
-pub(crate) use saved_state::initial_progress;
+pub(crate) use saved_state::{initial_progress, migrated};
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
 pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 

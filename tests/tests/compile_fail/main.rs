@@ -24,8 +24,10 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         "there is more than one mistake",
         &[
             "arguments/several_mistakes",
+            "event_store/guessed",
             "events/other_words",
             "events/several_mistakes",
+            "evolution/steps_in_wrong_order",
             "process_managers/handler_of_a_projection",
             "projections/handler_of_a_process_manager",
         ],
@@ -60,9 +62,10 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
     (
         "the second follows from the first, in words of rustc's that no macro can prevent",
         &[
+            "event_store/not_an_aggregate",
+            "evolution/step_to_another_type",
             "names/shared_by_another_path",
             "process_managers/dispatched_not_an_aggregate",
-            "process_managers/dispatched_unknown_type",
             "process_managers/envelope_exists",
             "process_managers/subscribed_not_an_aggregate",
             "projections/subscribed_not_an_aggregate",

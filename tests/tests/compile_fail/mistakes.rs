@@ -120,6 +120,7 @@ fn page(class: &str, program: &str) -> &'static str {
     match class {
         "aggregates" => return "aggregate",
         "events" => return "domain_event",
+        "evolution" => return "evolution",
         "stores" => return "store",
         _ => {}
     }

@@ -245,6 +245,7 @@ fn draft(
                 progress: reaction.progress,
                 dead_letters: extent,
             },
+            rows: reaction.rows,
             dead_letters: letters,
         }
     });

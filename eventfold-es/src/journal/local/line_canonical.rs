@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use super::line::LENGTH_LABEL;
-use super::line_read::{CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, StreamLines};
+use super::line_read::{
+    CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, RowLine, StreamLines,
+};
 
 /// The commit, if the line has that form; `body` is the part of `text` that its checksum covers.
 pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
@@ -72,6 +74,11 @@ fn process_manager<'a>(rest: &mut Rest<'a>) -> Option<ProcessManagerLines<'a>> {
     let length = rest.number(",\"state_length\":")?;
     rest.expect(",\"state\":")?;
     let state = rest.cut(length)?;
+    let rows = if rest.0.starts_with(",\"rows\":[{") {
+        rest.list(",\"rows\":[", row)?
+    } else {
+        Vec::new()
+    };
     let offset = rest.number(",\"dead_letters\":{\"offset\":")?;
     let lines = rest.lines()?;
     rest.expect("}}")?;
@@ -79,8 +86,18 @@ fn process_manager<'a>(rest: &mut Rest<'a>) -> Option<ProcessManagerLines<'a>> {
         name,
         position,
         state,
+        rows,
         dead_letters: DeadLetterLines { offset, lines },
     })
+}
+
+fn row<'a>(rest: &mut Rest<'a>) -> Option<RowLine<'a>> {
+    let key = rest.string("{\"key\":")?;
+    let length = rest.number(",\"length\":")?;
+    rest.expect(",\"value\":")?;
+    let value = rest.cut(length)?;
+    rest.expect("}")?;
+    Some(RowLine::new(key, value))
 }
 
 /// What of a line was not read yet.

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::line_read::{CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, StreamLines};
+use super::line_read::{
+    CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, RowLine, StreamLines,
+};
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -58,8 +60,19 @@ struct ProcessManager<'a> {
     state_length: usize,
     #[serde(borrow)]
     state: &'a RawValue,
+    #[serde(default, borrow)]
+    rows: Vec<Row<'a>>,
     #[serde(borrow)]
     dead_letters: DeadLetters<'a>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    length: usize,
+    #[serde(borrow)]
+    value: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -115,10 +128,16 @@ fn stream(stream: Stream<'_>) -> Result<StreamLines<'_>, String> {
 fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, String> {
     let state = lines(&[read.state_length], &[read.state])?;
     let letters = read.dead_letters;
+    let mut rows = Vec::with_capacity(read.rows.len());
+    for row in read.rows {
+        lines(&[row.length], &[row.value])?;
+        rows.push(RowLine::new(row.key, row.value.get()));
+    }
     Ok(ProcessManagerLines {
         name: read.name,
         position: read.position,
         state: state.first().copied().unwrap_or_default(),
+        rows,
         dead_letters: DeadLetterLines {
             offset: letters.offset,
             lines: lines(&letters.lengths, &letters.lines)?,

@@ -6,6 +6,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL};
 use super::{line_canonical, line_json};
+use crate::journal::RowChange;
 
 /// A line that was read back and whose checksum holds.
 #[derive(Debug, PartialEq)]
@@ -47,7 +48,31 @@ pub(super) struct ProcessManagerLines<'a> {
     pub(super) position: u64,
     /// JSON.
     pub(super) state: &'a str,
+    pub(super) rows: Vec<RowLine<'a>>,
     pub(super) dead_letters: DeadLetterLines<'a>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct RowLine<'a> {
+    pub(super) key: Cow<'a, str>,
+    /// JSON; `None` if the row is removed.
+    pub(super) value: Option<&'a str>,
+}
+
+impl<'a> RowLine<'a> {
+    pub(super) fn new(key: Cow<'a, str>, value: &'a str) -> Self {
+        Self {
+            key,
+            value: Some(value).filter(|value| *value != "null"),
+        }
+    }
+
+    pub(super) fn change(&self) -> RowChange {
+        RowChange {
+            key: (*self.key).into(),
+            value: self.value.map(Into::into),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -144,7 +169,19 @@ mod tests {
         body.stream(&plain, None, 7, 700, &[event.into(), "{}".into()]);
         let escaped = StreamId::new("or\\der", "a\"b");
         body.stream(&escaped, Some("a%22b"), 1, 0, &[event.into()]);
-        for (name, dead_letters) in [("saga", vec![]), ("mail \"er\"", vec!["{}".into(); 2])] {
+        let row = |key: &str, value: Option<&str>| RowChange {
+            key: key.into(),
+            value: value.map(Into::into),
+        };
+        let rows = vec![
+            row("i\"ö\"", Some("{\"rows\":[],\"state\":\"}]\"}")),
+            row("t1", None),
+            row("t2", Some("7")),
+        ];
+        for (name, rows, dead_letters) in [
+            ("saga", vec![], vec![]),
+            ("mail \"er\"", rows, vec!["{}".into(); 2]),
+        ] {
             let reaction = crate::journal::ProposedReaction {
                 process_manager: name.into(),
                 progress: crate::journal::Progress {
@@ -152,6 +189,7 @@ mod tests {
                     state: serde_json::from_str("{\"seen\":[1,\"ü]\"]}")?,
                 },
                 dispatched: 2,
+                rows,
                 dead_letters,
             };
             body.process_manager(&reaction, 11);
@@ -227,6 +265,14 @@ mod tests {
         ] {
             let other = format!("{before}\"lengths\":[{list}]{behind}");
             assert!(read(&other).is_err(), "{list}");
+        }
+        for length in [0, 1, 3] {
+            let other = line.replacen(
+                "\"key\":\"t2\",\"length\":1",
+                &format!("\"key\":\"t2\",\"length\":{length}"),
+                1,
+            );
+            assert!(other == line || read(&other).is_err(), "{other}");
         }
         for length in [0, 17, 19] {
             let other = line.replacen("_length\":18", &format!("_length\":{length}"), 1);

@@ -1,0 +1,211 @@
+//! What `#[event_store]` generates.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+
+use super::model::Model;
+use crate::path::{CratePath, Entry, parenthesized};
+
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let Model {
+        aggregates,
+        process_managers,
+        projections,
+        ..
+    } = model;
+    let store = impl_store(model);
+    let one_decider = assert_one_decider(model);
+    let asserted = [
+        ("to_aggregate", aggregates),
+        ("to_process_manager", process_managers),
+        ("to_projection", projections),
+    ]
+    .map(|(objection, entries)| assert_fitting(model, objection, entries));
+    quote! {
+        #store
+        #(#asserted)*
+        #one_decider
+    }
+}
+
+fn impl_store(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        vis,
+        aggregates,
+        process_managers,
+        projections,
+        krate,
+        ..
+    } = model;
+    let name = ident.unraw().to_string();
+    let aggregate_nodes = nodes(aggregates, "ListedAggregate", "AggregateNode", krate);
+    let process_manager_nodes = nodes(
+        process_managers,
+        "ListedProcessManager",
+        "ProcessManagerNode",
+        krate,
+    );
+    let projection_nodes = nodes(projections, "ListedProjection", "ProjectionNode", krate);
+    let targets = aggregates.iter().map(|entry| {
+        let at = entry.exact_span();
+        let krate = krate.exactly_at(at);
+        let builder = parenthesized(quote!(builder), at);
+        let accept = quote_spanned!(at=> #krate::__private::Commands::<#entry>::accept);
+        quote!(let builder = #accept #builder;)
+    });
+    let registered = [
+        (process_managers, "ListedProcessManager"),
+        (projections, "ListedProjection"),
+    ];
+    let registered = registered.iter().flat_map(|(entries, listed)| {
+        entries.iter().map(move |entry| {
+            let registered = member(entry, listed, "register", krate);
+            let builder = parenthesized(quote!(builder), entry.exact_span());
+            quote!(let builder = #registered #builder;)
+        })
+    });
+    let declared = [
+        (aggregates, "ListedAggregate"),
+        (process_managers, "ListedProcessManager"),
+    ];
+    let declared = declared.iter().flat_map(|(entries, listed)| {
+        entries.iter().map(move |entry| {
+            let declared = member(entry, listed, "declare", krate);
+            let schema = parenthesized(quote!(schema), entry.exact_span());
+            quote!(let schema = #declared #schema;)
+        })
+    });
+    let about_schema = format!(" What the events and states of `{name}` look like in storage.");
+    let about_builder = format!(
+        " A builder of `{name}` in the directory `base`, with all of its parts registered."
+    );
+    let about_open = format!(" Opens `{name}` in the directory `base`, with the defaults.");
+    let about_topology = format!(" What `{name}` is made of, and how its parts are connected.");
+    quote! {
+        #[allow(dead_code, reason = "a program need not use all of it")]
+        impl #ident {
+            #[doc = #about_builder]
+            #[allow(unused_imports, reason = "every aggregate may be a target")]
+            #vis fn builder(base: impl ::std::convert::AsRef<::std::path::Path>) -> #krate::AggregateStoreBuilder {
+                use #krate::__private::NotATarget as _;
+
+                let builder = #krate::AggregateStore::builder(base);
+                #(#targets)*
+                #(#registered)*
+                builder
+            }
+
+            #[doc = #about_open]
+            ///
+            /// # Errors
+            ///
+            /// As `AggregateStoreBuilder::open`.
+            ///
+            /// # Panics
+            ///
+            /// Outside a tokio runtime, and in one without timer.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future leaves the directory as it was or recovered.
+            #vis async fn open(
+                base: impl ::std::convert::AsRef<::std::path::Path>,
+            ) -> ::std::result::Result<#krate::AggregateStore, #krate::OpenError> {
+                #krate::AggregateStoreBuilder::open(Self::builder(base)).await
+            }
+
+            #[doc = #about_topology]
+            #[must_use]
+            #vis const fn topology() -> &'static #krate::topology::Topology {
+                const TOPOLOGY: #krate::topology::Topology = #krate::topology::Topology::new(
+                    #name,
+                    &[#(#aggregate_nodes),*],
+                    &[#(#process_manager_nodes),*],
+                    &[#(#projection_nodes),*],
+                );
+                &TOPOLOGY
+            }
+
+            #[doc = #about_schema]
+            #[must_use]
+            #vis fn schema() -> #krate::schema::Schema {
+                let schema = #krate::schema::Schema::new(#name);
+                #(#declared)*
+                schema
+            }
+        }
+    }
+}
+
+/// `AggregateNode::called(<Order as ListedAggregate>::NODE, "Order")` for each entry.
+fn nodes(
+    entries: &[Entry],
+    listed: &'static str,
+    node: &'static str,
+    krate: &CratePath,
+) -> impl Iterator<Item = TokenStream> {
+    entries.iter().map(move |entry| {
+        let (text, node) = (entry.text(), Ident::new(node, entry.span()));
+        let listed = member(entry, listed, "NODE", krate);
+        quote!(#krate::topology::#node::called(#listed, #text))
+    })
+}
+
+/// `<Order as ListedAggregate>::member`: the one form in which an entry is used, so that rustc reports one that is something
+/// else once, at the entry.
+fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let krate = krate.exactly_at(at);
+    let (listed, member) = (Ident::new(listed, at), Ident::new(member, at));
+    quote_spanned!(at=> <#entry as #krate::__private::#listed>::#member)
+}
+
+/// One assertion per entry: that it fits to the others. The message is put together when it is evaluated, since only the
+/// compiler knows the stored names.
+fn assert_fitting(model: &Model, objection: &str, entries: &[Entry]) -> TokenStream {
+    let Model { ident, krate, .. } = model;
+    let assertions = entries.iter().enumerate().map(|(index, entry)| {
+        let at = entry.span();
+        let krate = krate.at(at);
+        let objection = Ident::new(objection, at);
+        let index = Literal::usize_unsuffixed(index);
+        quote_spanned! {at=>
+            const _: () = match #krate::__private::Objection::#objection(#ident::topology(), #index) {
+                ::std::option::Option::None => {}
+                ::std::option::Option::Some(objection) => ::std::panic!("{}", #krate::__private::Objection::text(&objection)),
+            };
+        }
+    });
+    assertions.collect()
+}
+
+/// That no two aggregates decide one type of commands. The types are compared in pairs: that impls overlap would be said of
+/// aggregates of this crate only.
+fn assert_one_decider(model: &Model) -> TokenStream {
+    let Model {
+        aggregates, krate, ..
+    } = model;
+    let command = |entry: &Entry| member(entry, "ListedAggregate", "Command", krate);
+    let assertions = aggregates.iter().enumerate().skip(1).map(|(index, entry)| {
+        let at = entry.span();
+        let (spanned, own) = (krate.at(at), command(entry));
+        let comparisons = aggregates.iter().take(index).map(|earlier| {
+            let message = format!(
+                "`{}` and `{}` decide one type of commands, which then could be sent to either: give one of them a type of its own",
+                earlier.text(),
+                entry.text(),
+            );
+            let other = command(earlier);
+            quote_spanned!(at=> ::std::assert!(!#spanned::__private::Pair::<#other, #own>::ARE_ONE, #message);)
+        });
+        quote_spanned! {at=>
+            const _: () = {
+                use #spanned::__private::Different as _;
+                #(#comparisons)*
+            };
+        }
+    });
+    assertions.collect()
+}

@@ -1,0 +1,125 @@
+//! What `#[event_store]` was told, checked.
+
+use proc_macro2::{Ident, TokenStream};
+use syn::{Data, Fields, Generics, Visibility};
+
+use crate::attributes::{self, Grammar, Guess, Key, List};
+use crate::diagnostics::Diagnostics;
+use crate::path::{CratePath, Entry};
+use crate::{item, lists};
+
+const GRAMMAR: Grammar = Grammar {
+    macro_name: "event_store",
+    keys: &[
+        Key::Aggregates,
+        Key::ProcessManagers,
+        Key::Projections,
+        Key::Crate,
+    ],
+    guesses: &[
+        Guess {
+            words: &["aggregate", "aggregate_types", "types", "entities"],
+            key: Some(Key::Aggregates),
+            answer: "the aggregates are listed as `aggregates = [Order]`",
+        },
+        Guess {
+            words: &[
+                "process_manager",
+                "sagas",
+                "saga",
+                "managers",
+                "processes",
+                "workflows",
+                "policies",
+            ],
+            key: Some(Key::ProcessManagers),
+            answer: "the process managers are listed as `process_managers = [ReservationSaga]`",
+        },
+        Guess {
+            words: &["projection", "views", "view", "read_models", "queries"],
+            key: Some(Key::Projections),
+            answer: "the projections are listed as `projections = [Sales]`",
+        },
+        Guess {
+            words: &["events", "event", "commands", "command"],
+            key: None,
+            answer: "events and commands belong to their aggregates, which are listed as `aggregates = [Order]`",
+        },
+        Guess {
+            words: &["name", "path", "dir", "directory", "base"],
+            key: None,
+            answer: "a store has no stored name; its directory is what `open(dir)` is given",
+        },
+        Guess {
+            words: &["run_mode", "durability", "idle_timeout", "snapshot_every"],
+            key: None,
+            answer: "settings are made when a store is opened, as in `Shop::builder(dir).run_mode(..).open()`",
+        },
+    ],
+};
+
+/// A declaration of a store.
+pub(crate) struct Model {
+    pub(crate) ident: Ident,
+    pub(crate) generics: Generics,
+    pub(crate) vis: Visibility,
+    pub(crate) aggregates: Vec<Entry>,
+    pub(crate) process_managers: Vec<Entry>,
+    pub(crate) projections: Vec<Entry>,
+    pub(crate) krate: CratePath,
+}
+
+impl Model {
+    pub(crate) fn new(
+        arguments: TokenStream,
+        item: &TokenStream,
+        diagnostics: &Diagnostics,
+    ) -> Option<Self> {
+        let arguments = attributes::parse(arguments, &GRAMMAR, diagnostics);
+        let example = Key::Aggregates.example();
+        match &arguments.aggregates {
+            Some(List {
+                brackets,
+                is_empty: true,
+                ..
+            }) => diagnostics.error_at(
+                *brackets,
+                format!("`aggregates` is empty: list the aggregates of the store, as in `{example}`"),
+            ),
+            None if !arguments.was_given(Key::Aggregates) => diagnostics.error_at_call(format!(
+                "`aggregates` is missing: list the aggregates of the store, as in `#[event_store({example})]`"
+            )),
+            _ => {}
+        }
+        let distinct = |key: Key, list: Option<List>| {
+            let entries = list.map(|list| list.entries).unwrap_or_default();
+            lists::without_duplicates(key, entries, diagnostics)
+        };
+        let aggregates = distinct(Key::Aggregates, arguments.aggregates);
+        let process_managers = distinct(Key::ProcessManagers, arguments.process_managers);
+        let projections = distinct(Key::Projections, arguments.projections);
+        let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        let is_unit_struct = match &item.data {
+            Data::Struct(data) => matches!(data.fields, Fields::Unit),
+            _ => false,
+        };
+        if !is_unit_struct {
+            diagnostics.error(
+                &item.ident,
+                format!(
+                    "`#[event_store]` goes on a struct without fields, which only names the store: write `struct {};`",
+                    item.ident
+                ),
+            );
+        }
+        Some(Self {
+            aggregates,
+            process_managers,
+            projections,
+            krate: CratePath::new(arguments.crate_path.as_ref()),
+            ident: item.ident,
+            generics: item.generics,
+            vis: item.vis,
+        })
+    }
+}

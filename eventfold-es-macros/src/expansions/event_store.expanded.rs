@@ -1,0 +1,135 @@
+/// Everything there is.
+pub struct Shop;
+#[allow(dead_code, reason = "a program need not use all of it")]
+impl Shop {
+    /// A builder of `Shop` in the directory `base`, with all of its parts registered.
+    #[allow(unused_imports, reason = "every aggregate may be a target")]
+    pub fn builder(
+        base: impl ::std::convert::AsRef<::std::path::Path>,
+    ) -> ::eventfold_es::AggregateStoreBuilder {
+        use ::eventfold_es::__private::NotATarget as _;
+        let builder = ::eventfold_es::AggregateStore::builder(base);
+        let builder = ::eventfold_es::__private::Commands::<Order>::accept(builder);
+        let builder = ::eventfold_es::__private::Commands::<
+            stock::Inventory,
+        >::accept(builder);
+        let builder = <ReservationSaga as ::eventfold_es::__private::ListedProcessManager>::register(
+            builder,
+        );
+        let builder = <Sales as ::eventfold_es::__private::ListedProjection>::register(
+            builder,
+        );
+        builder
+    }
+    /// Opens `Shop` in the directory `base`, with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As `AggregateStoreBuilder::open`.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, and in one without timer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the directory as it was or recovered.
+    pub async fn open(
+        base: impl ::std::convert::AsRef<::std::path::Path>,
+    ) -> ::std::result::Result<
+        ::eventfold_es::AggregateStore,
+        ::eventfold_es::OpenError,
+    > {
+        ::eventfold_es::AggregateStoreBuilder::open(Self::builder(base)).await
+    }
+    /// What `Shop` is made of, and how its parts are connected.
+    #[must_use]
+    pub const fn topology() -> &'static ::eventfold_es::topology::Topology {
+        const TOPOLOGY: ::eventfold_es::topology::Topology = ::eventfold_es::topology::Topology::new(
+            "Shop",
+            &[
+                ::eventfold_es::topology::AggregateNode::called(
+                    <Order as ::eventfold_es::__private::ListedAggregate>::NODE,
+                    "Order",
+                ),
+                ::eventfold_es::topology::AggregateNode::called(
+                    <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::NODE,
+                    "stock::Inventory",
+                ),
+            ],
+            &[
+                ::eventfold_es::topology::ProcessManagerNode::called(
+                    <ReservationSaga as ::eventfold_es::__private::ListedProcessManager>::NODE,
+                    "ReservationSaga",
+                ),
+            ],
+            &[
+                ::eventfold_es::topology::ProjectionNode::called(
+                    <Sales as ::eventfold_es::__private::ListedProjection>::NODE,
+                    "Sales",
+                ),
+            ],
+        );
+        &TOPOLOGY
+    }
+    /// What the events and states of `Shop` look like in storage.
+    #[must_use]
+    pub fn schema() -> ::eventfold_es::schema::Schema {
+        let schema = ::eventfold_es::schema::Schema::new("Shop");
+        let schema = <Order as ::eventfold_es::__private::ListedAggregate>::declare(
+            schema,
+        );
+        let schema = <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::declare(
+            schema,
+        );
+        let schema = <ReservationSaga as ::eventfold_es::__private::ListedProcessManager>::declare(
+            schema,
+        );
+        schema
+    }
+}
+const _: () = match ::eventfold_es::__private::Objection::to_aggregate(
+    Shop::topology(),
+    0,
+) {
+    ::std::option::Option::None => {}
+    ::std::option::Option::Some(objection) => {
+        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
+    }
+};
+const _: () = match ::eventfold_es::__private::Objection::to_aggregate(
+    Shop::topology(),
+    1,
+) {
+    ::std::option::Option::None => {}
+    ::std::option::Option::Some(objection) => {
+        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
+    }
+};
+const _: () = match ::eventfold_es::__private::Objection::to_process_manager(
+    Shop::topology(),
+    0,
+) {
+    ::std::option::Option::None => {}
+    ::std::option::Option::Some(objection) => {
+        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
+    }
+};
+const _: () = match ::eventfold_es::__private::Objection::to_projection(
+    Shop::topology(),
+    0,
+) {
+    ::std::option::Option::None => {}
+    ::std::option::Option::Some(objection) => {
+        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
+    }
+};
+const _: () = {
+    use ::eventfold_es::__private::Different as _;
+    ::std::assert!(
+        ! ::eventfold_es::__private::Pair:: < < Order as
+        ::eventfold_es::__private::ListedAggregate > ::Command, < stock::Inventory as
+        ::eventfold_es::__private::ListedAggregate > ::Command > ::ARE_ONE,
+        "`Order` and `stock::Inventory` decide one type of commands, which then could be sent to either: give one of them a type of its own"
+    );
+};

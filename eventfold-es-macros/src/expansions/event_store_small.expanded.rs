@@ -1,0 +1,62 @@
+/// Everything there is.
+pub struct Shop;
+#[allow(dead_code, reason = "a program need not use all of it")]
+impl Shop {
+    /// A builder of `Shop` in the directory `base`, with all of its parts registered.
+    #[allow(unused_imports, reason = "every aggregate may be a target")]
+    pub fn builder(
+        base: impl ::std::convert::AsRef<::std::path::Path>,
+    ) -> my::es::AggregateStoreBuilder {
+        use my::es::__private::NotATarget as _;
+        let builder = my::es::AggregateStore::builder(base);
+        let builder = my::es::__private::Commands::<Order>::accept(builder);
+        builder
+    }
+    /// Opens `Shop` in the directory `base`, with the defaults.
+    ///
+    /// # Errors
+    ///
+    /// As `AggregateStoreBuilder::open`.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, and in one without timer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the directory as it was or recovered.
+    pub async fn open(
+        base: impl ::std::convert::AsRef<::std::path::Path>,
+    ) -> ::std::result::Result<my::es::AggregateStore, my::es::OpenError> {
+        my::es::AggregateStoreBuilder::open(Self::builder(base)).await
+    }
+    /// What `Shop` is made of, and how its parts are connected.
+    #[must_use]
+    pub const fn topology() -> &'static my::es::topology::Topology {
+        const TOPOLOGY: my::es::topology::Topology = my::es::topology::Topology::new(
+            "Shop",
+            &[
+                my::es::topology::AggregateNode::called(
+                    <Order as my::es::__private::ListedAggregate>::NODE,
+                    "Order",
+                ),
+            ],
+            &[],
+            &[],
+        );
+        &TOPOLOGY
+    }
+    /// What the events and states of `Shop` look like in storage.
+    #[must_use]
+    pub fn schema() -> my::es::schema::Schema {
+        let schema = my::es::schema::Schema::new("Shop");
+        let schema = <Order as my::es::__private::ListedAggregate>::declare(schema);
+        schema
+    }
+}
+const _: () = match my::es::__private::Objection::to_aggregate(Shop::topology(), 0) {
+    ::std::option::Option::None => {}
+    ::std::option::Option::Some(objection) => {
+        ::std::panic!("{}", my::es::__private::Objection::text(& objection))
+    }
+};

@@ -1,0 +1,459 @@
+//! What a type looks like in storage, as far as its declaration tells.
+
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
+use syn::{Attribute, Data, DeriveInput, Fields, LitStr, Meta, Type};
+
+use crate::domain_event::serde_attributes::{self as serde, TwoWay};
+use crate::path::CratePath;
+
+/// The shape of a type or a variant.
+pub(crate) enum Shape {
+    Unit,
+    Tuple(Vec<Field>),
+    Struct { fields: Vec<Field>, is_strict: bool },
+    Enum(Vec<Variant>),
+    Custom(String),
+}
+
+/// A variant of an enum.
+pub(crate) struct Variant {
+    name: String,
+    aliases: Vec<String>,
+    shape: Shape,
+    cfgs: Vec<Attribute>,
+}
+
+/// A field that is stored.
+pub(crate) struct Field {
+    name: String,
+    aliases: Vec<String>,
+    type_name: String,
+    is_optional: bool,
+    form: String,
+    cfgs: Vec<Attribute>,
+}
+
+/// How serde treats the fields of a type or a variant.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Rules<'a> {
+    /// The case that names are written in.
+    pub(crate) rename_all: Option<&'a LitStr>,
+    /// Every field may be missing.
+    pub(crate) is_default: bool,
+    /// Fields that are not known are refused.
+    pub(crate) is_strict: bool,
+}
+
+/// serde's attributes of a whole type that give it another form.
+const REPRESENTATIONS: [&str; 9] = [
+    "tag",
+    "content",
+    "untagged",
+    "transparent",
+    "from",
+    "try_from",
+    "into",
+    "remote",
+    "bound",
+];
+
+/// serde's attributes of a field that give it another form than that of its type.
+const FORMS: [&str; 5] = [
+    "with",
+    "serialize_with",
+    "deserialize_with",
+    "flatten",
+    "getter",
+];
+
+impl Shape {
+    /// The shape of a state.
+    pub(crate) fn of_item(item: &DeriveInput) -> Self {
+        let container = serde::entries(&item.attrs);
+        let representation: Vec<String> = REPRESENTATIONS
+            .iter()
+            .filter(|key| **key != "bound")
+            .filter_map(|key| serde::find(&container, key))
+            .map(tokens_text)
+            .collect();
+        let is_converted = ["transparent", "from", "try_from", "into", "remote"]
+            .iter()
+            .any(|key| serde::find(&container, key).is_some());
+        if is_converted {
+            return Self::Custom(representation.join(", "));
+        }
+        let rename_all = TwoWay::of(&container, "rename_all");
+        let rules = Rules {
+            rename_all: rename_all.serialize.as_ref(),
+            is_default: serde::find(&container, "default").is_some(),
+            is_strict: serde::find(&container, "deny_unknown_fields").is_some(),
+        };
+        match &item.data {
+            Data::Struct(data) => Self::of_fields(&data.fields, rules),
+            Data::Enum(data) => {
+                let rename_all_fields = TwoWay::of(&container, "rename_all_fields");
+                let variants = data.variants.iter().filter_map(|variant| {
+                    let entries = serde::entries(&variant.attrs);
+                    if serde::find(&entries, "skip").is_some() {
+                        return None;
+                    }
+                    let own = TwoWay::of(&entries, "rename_all");
+                    let names = TwoWay::of(&entries, "rename");
+                    let rename = own
+                        .serialize
+                        .as_ref()
+                        .or(rename_all_fields.serialize.as_ref());
+                    Some(Variant {
+                        name: names.serialize.map_or_else(
+                            || serde::renamed(&variant.ident, rules.rename_all),
+                            |name| name.value(),
+                        ),
+                        aliases: serde::aliases(&entries).iter().map(LitStr::value).collect(),
+                        shape: Self::of_fields(
+                            &variant.fields,
+                            Rules {
+                                rename_all: rename,
+                                is_default: false,
+                                is_strict: rules.is_strict,
+                            },
+                        ),
+                        cfgs: cfgs(&variant.attrs),
+                    })
+                });
+                let variants = variants.collect();
+                if representation.is_empty() {
+                    Self::Enum(variants)
+                } else {
+                    Self::represented(&representation, variants)
+                }
+            }
+            Data::Union(_) => Self::Unit,
+        }
+    }
+
+    /// An enum that is not tagged from outside: its variants are one text, which changes with any of them.
+    fn represented(representation: &[String], variants: Vec<Variant>) -> Self {
+        let tokens = Self::Enum(variants).text();
+        Self::Custom(format!("{}: {tokens}", representation.join(", ")))
+    }
+
+    /// The shape of a struct or a variant.
+    pub(crate) fn of_fields(fields: &Fields, rules: Rules<'_>) -> Self {
+        let stored = |(index, field): (usize, &syn::Field)| Field::new(index, field, rules);
+        match fields {
+            Fields::Unit => Self::Unit,
+            Fields::Unnamed(fields) => Self::Tuple(
+                fields
+                    .unnamed
+                    .iter()
+                    .enumerate()
+                    .filter_map(stored)
+                    .collect(),
+            ),
+            Fields::Named(fields) => Self::Struct {
+                fields: fields.named.iter().enumerate().filter_map(stored).collect(),
+                is_strict: rules.is_strict,
+            },
+        }
+    }
+
+    /// The shape as one line.
+    fn text(&self) -> String {
+        let fields = |fields: &[Field]| -> String {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|field| {
+                    let optional = if field.is_optional { "?" } else { "" };
+                    format!("{}{optional}: {}", field.name, field.type_name)
+                })
+                .collect();
+            fields.join(", ")
+        };
+        match self {
+            Self::Unit => "()".to_owned(),
+            Self::Tuple(values) => format!("({})", fields(values)),
+            Self::Struct { fields: values, .. } => format!("{{ {} }}", fields(values)),
+            Self::Enum(variants) => {
+                let variants: Vec<String> = variants
+                    .iter()
+                    .map(|variant| format!("{} {}", variant.name, variant.shape.text()))
+                    .collect();
+                variants.join(" | ")
+            }
+            Self::Custom(text) => text.clone(),
+        }
+    }
+
+    /// `Shape::Struct(&[Field::new("qty", "u32")])`
+    pub(crate) fn expand(&self, krate: &CratePath) -> TokenStream {
+        let fields = |fields: &[Field]| -> TokenStream {
+            let fields = fields.iter().map(|field| field.expand(krate));
+            quote!(#(#fields),*)
+        };
+        match self {
+            Self::Unit => quote!(#krate::schema::Shape::Unit),
+            Self::Tuple(values) => {
+                let values = fields(values);
+                quote!(#krate::schema::Shape::Tuple(&[#values]))
+            }
+            Self::Struct {
+                fields: values,
+                is_strict,
+            } => {
+                let values = fields(values);
+                if *is_strict {
+                    quote!(#krate::schema::Shape::StrictStruct(&[#values]))
+                } else {
+                    quote!(#krate::schema::Shape::Struct(&[#values]))
+                }
+            }
+            Self::Enum(variants) => {
+                let variants = variants.iter().map(|variant| {
+                    let Variant {
+                        name,
+                        aliases,
+                        shape,
+                        cfgs,
+                    } = variant;
+                    let shape = shape.expand(krate);
+                    let variant = quote!(#krate::schema::Variant::new(#name, #shape));
+                    let variant = also_named(variant, aliases);
+                    quote!(#(#cfgs)* #variant)
+                });
+                quote!(#krate::schema::Shape::Enum(&[#(#variants),*]))
+            }
+            Self::Custom(text) => quote!(#krate::schema::Shape::Custom(#text)),
+        }
+    }
+}
+
+impl Field {
+    /// `None` if it is not stored.
+    fn new(index: usize, field: &syn::Field, rules: Rules<'_>) -> Option<Self> {
+        let entries = serde::entries(&field.attrs);
+        if serde::find(&entries, "skip").is_some()
+            || serde::find(&entries, "skip_serializing").is_some()
+        {
+            return None;
+        }
+        let name = match &field.ident {
+            None => index.to_string(),
+            Some(ident) => TwoWay::of(&entries, "rename")
+                .serialize
+                .map_or_else(|| renamed(ident, rules.rename_all), |name| name.value()),
+        };
+        let forms: Vec<String> = FORMS
+            .iter()
+            .filter_map(|key| serde::find(&entries, key))
+            .map(tokens_text)
+            .collect();
+        let is_optional = rules.is_default
+            || serde::find(&entries, "default").is_some()
+            || (field.ident.is_some() && reads_as_none(&field.ty, &entries));
+        Some(Self {
+            name,
+            aliases: serde::aliases(&entries).iter().map(LitStr::value).collect(),
+            type_name: type_text(&field.ty),
+            is_optional,
+            form: forms.join(", "),
+            cfgs: cfgs(&field.attrs),
+        })
+    }
+
+    fn expand(&self, krate: &CratePath) -> TokenStream {
+        let Self {
+            name,
+            aliases,
+            type_name,
+            is_optional,
+            form,
+            cfgs,
+        } = self;
+        let value = quote!(#krate::schema::Field::new(#name, #type_name));
+        let mut value = also_named(value, aliases);
+        if *is_optional {
+            value = quote!(#value.optional());
+        }
+        if !form.is_empty() {
+            value = quote!(#value.in_form(#form));
+        }
+        quote!(#(#cfgs)* #value)
+    }
+}
+
+fn also_named(value: TokenStream, aliases: &[String]) -> TokenStream {
+    if aliases.is_empty() {
+        value
+    } else {
+        quote!(#value.also_named(&[#(#aliases),*]))
+    }
+}
+
+/// Whether serde reads a missing field of this type as `None`.
+pub(crate) fn reads_as_none(ty: &Type, entries: &[Meta]) -> bool {
+    let is_option = match ty {
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .is_some_and(|last| last.ident == "Option"),
+        _ => false,
+    };
+    is_option
+        && serde::find(entries, "with").is_none()
+        && serde::find(entries, "deserialize_with").is_none()
+}
+
+/// What an attribute macro sees before the configuration is applied.
+fn cfgs(attributes: &[Attribute]) -> Vec<Attribute> {
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .cloned()
+        .collect()
+}
+
+/// The name of a field under a `rename_all` rule, as serde computes it.
+fn renamed(ident: &Ident, rule: Option<&LitStr>) -> String {
+    let name = ident.unraw().to_string();
+    let rule = rule.map(LitStr::value).unwrap_or_default();
+    let pascal = || -> String {
+        let words = name.split('_').map(|word| {
+            let mut characters = word.chars();
+            let first = characters.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(characters).collect::<String>()
+        });
+        words.collect()
+    };
+    match rule.as_str() {
+        "UPPERCASE" | "SCREAMING_SNAKE_CASE" => name.to_ascii_uppercase(),
+        "PascalCase" => pascal(),
+        "camelCase" => {
+            let pascal = pascal();
+            let mut characters = pascal.chars();
+            let first = characters.next().map(|first| first.to_ascii_lowercase());
+            first.into_iter().chain(characters).collect()
+        }
+        "kebab-case" => name.replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => name.to_ascii_uppercase().replace('_', "-"),
+        _ => name,
+    }
+}
+
+/// A type as one writes it, whatever the compiler's printing of tokens looks like.
+pub(crate) fn type_text(ty: &Type) -> String {
+    tokens_text(ty)
+}
+
+fn tokens_text(tokens: impl ToTokens) -> String {
+    let mut text = String::new();
+    write_tokens(tokens.to_token_stream(), &mut text);
+    text
+}
+
+fn write_tokens(tokens: TokenStream, text: &mut String) {
+    let mut follows_word = false;
+    for token in tokens {
+        let is_word = matches!(token, TokenTree::Ident(_) | TokenTree::Literal(_));
+        if is_word && follows_word {
+            text.push(' ');
+        }
+        follows_word = is_word;
+        match token {
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ("(", ")"),
+                    Delimiter::Bracket => ("[", "]"),
+                    Delimiter::Brace => ("{", "}"),
+                    Delimiter::None => ("", ""),
+                };
+                text.push_str(open);
+                write_tokens(group.stream(), text);
+                text.push_str(close);
+            }
+            TokenTree::Punct(punct) => match punct.as_char() {
+                character @ (',' | ';') => {
+                    text.push(character);
+                    text.push(' ');
+                }
+                character @ ('=' | '+') => {
+                    text.push(' ');
+                    text.push(character);
+                    text.push(' ');
+                }
+                character => text.push(character),
+            },
+            word => text.push_str(&word.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn types_are_written_as_one_writes_them() {
+        let cases: [(Type, &str); 5] = [
+            (parse_quote!(Vec<String>), "Vec<String>"),
+            (
+                parse_quote!(BTreeMap<String, (u8, Vec<u8>)>),
+                "BTreeMap<String, (u8, Vec<u8>)>",
+            ),
+            (parse_quote!([u8; 4]), "[u8; 4]"),
+            (parse_quote!(&'static str), "&'static str"),
+            (
+                parse_quote!(::std::option::Option<a::B>),
+                "::std::option::Option<a::B>",
+            ),
+        ];
+        for (ty, expected) in cases {
+            assert_eq!(type_text(&ty), expected);
+        }
+    }
+
+    #[test]
+    fn fields_are_renamed_as_serde_does() {
+        let ident = Ident::new("unit_price", proc_macro2::Span::call_site());
+        for (rule, expected) in [
+            ("lowercase", "unit_price"),
+            ("UPPERCASE", "UNIT_PRICE"),
+            ("PascalCase", "UnitPrice"),
+            ("camelCase", "unitPrice"),
+            ("snake_case", "unit_price"),
+            ("SCREAMING_SNAKE_CASE", "UNIT_PRICE"),
+            ("kebab-case", "unit-price"),
+            ("SCREAMING-KEBAB-CASE", "UNIT-PRICE"),
+        ] {
+            let rule = LitStr::new(rule, proc_macro2::Span::call_site());
+            assert_eq!(renamed(&ident, Some(&rule)), expected);
+        }
+    }
+
+    #[test]
+    fn a_state_is_what_is_stored_of_it() {
+        let item: DeriveInput = parse_quote! {
+            #[serde(rename_all = "camelCase", default)]
+            struct Order {
+                unit_price: u32,
+                #[serde(skip)]
+                cache: Cache,
+                #[serde(rename = "n", with = "count")]
+                count: u64,
+            }
+        };
+        assert_eq!(Shape::of_item(&item).text(), "{ unitPrice?: u32, n?: u64 }");
+        let item: DeriveInput = parse_quote! {
+            #[serde(tag = "kind")]
+            enum Status { Open, Shipped { at: u64 }, #[serde(skip)] Unknown }
+        };
+        assert_eq!(
+            Shape::of_item(&item).text(),
+            "tag = \"kind\": Open () | Shipped { at: u64 }"
+        );
+    }
+}

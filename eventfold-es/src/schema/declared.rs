@@ -1,0 +1,238 @@
+//! What a program declares, of all its parts.
+
+use super::{EventSchema, Shape, Variant};
+use crate::aggregate::Aggregate;
+use crate::event::DomainEvent;
+use crate::process_manager::ProcessManager;
+
+/// The stored shapes of a store's parts: its events, the states of its aggregates and those of its process managers.
+///
+/// [`#[event_store]`](macro@crate::event_store) generates one, `Shop::schema()`; without it, name the parts here. One line in
+/// a test compares them with a file that is checked in; see [`check`](Self::check).
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::schema::Schema;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum LampCommand { Switch }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum LampEvent { Switched { by: String } }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Lamp { on: bool }
+/// # impl Decider for Lamp {
+/// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &LampEvent) {}
+/// # }
+///
+/// let schema = Schema::new("House").aggregate::<Lamp>();
+/// assert_eq!(schema.to_lock(), "\
+/// ## The stored shapes of House. A test compares them with the program; with EVENTFOLD_BLESS=1 it writes them anew.
+/// format 1
+///
+/// aggregate lamp
+///   event Switched
+///     struct
+///       by: String
+///   state version 0
+///     struct
+///       on: bool
+/// ");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    pub(super) name: String,
+    pub(super) parts: Parts,
+}
+
+/// What is compared, in the order of the stored names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) aggregates: Vec<AggregateShapes>,
+    pub(super) process_managers: Vec<ProcessManagerShapes>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AggregateShapes {
+    pub(super) name: String,
+    pub(super) events: Vec<EventShape>,
+    pub(super) state: StateShape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ProcessManagerShapes {
+    pub(super) name: String,
+    pub(super) state: StateShape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EventShape {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) version: u32,
+    pub(super) is_retired: bool,
+    pub(super) data: Data,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StateShape {
+    pub(super) version: u32,
+    pub(super) data: Data,
+}
+
+/// A [`Shape`] that owns what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Data {
+    Unknown,
+    Unit,
+    Tuple(Vec<Value>),
+    Struct { fields: Vec<Value>, is_strict: bool },
+    Enum(Vec<Case>),
+    Custom(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) data: Data,
+}
+
+/// A [`Field`](super::Field) that owns what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) type_name: String,
+    pub(super) is_optional: bool,
+    pub(super) form: String,
+}
+
+impl Schema {
+    /// A schema without parts, of a store that is called `name`.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            parts: Parts::default(),
+        }
+    }
+
+    /// With the events and the state of the aggregate `A`.
+    #[must_use]
+    pub fn aggregate<A: Aggregate>(mut self) -> Self {
+        let events = if A::DomainEvent::SCHEMAS.is_empty() {
+            let names = A::DomainEvent::EVENT_TYPES.iter();
+            names
+                .map(|name| EventShape::from(&EventSchema::new(name, Shape::Unknown)))
+                .collect()
+        } else {
+            A::DomainEvent::SCHEMAS
+                .iter()
+                .map(EventShape::from)
+                .collect()
+        };
+        self.parts.aggregates.push(AggregateShapes {
+            name: A::AGGREGATE_TYPE.to_owned(),
+            events,
+            state: StateShape {
+                version: A::SNAPSHOT_VERSION,
+                data: Data::from(&A::STATE),
+            },
+        });
+        self.parts.sort();
+        self
+    }
+
+    /// With the state of the process manager `PM`.
+    #[must_use]
+    pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
+        self.parts.process_managers.push(ProcessManagerShapes {
+            name: PM::NAME.to_owned(),
+            state: StateShape {
+                version: PM::STATE_VERSION,
+                data: Data::from(&PM::STATE),
+            },
+        });
+        self.parts.sort();
+        self
+    }
+}
+
+impl Parts {
+    /// Brings the parts into an order that does not depend on that of their declaration; what is said twice stands once.
+    fn sort(&mut self) {
+        self.aggregates
+            .sort_by(|left, right| left.name.cmp(&right.name));
+        self.aggregates.dedup();
+        self.process_managers
+            .sort_by(|left, right| left.name.cmp(&right.name));
+        self.process_managers.dedup();
+    }
+}
+
+impl From<&EventSchema> for EventShape {
+    fn from(schema: &EventSchema) -> Self {
+        Self {
+            name: schema.name.to_owned(),
+            aliases: owned(schema.aliases),
+            version: schema.version,
+            is_retired: schema.is_retired,
+            data: Data::from(&schema.shape),
+        }
+    }
+}
+
+impl From<&Shape> for Data {
+    fn from(shape: &Shape) -> Self {
+        let values = |fields: &[super::Field]| -> Vec<Value> {
+            fields
+                .iter()
+                .map(|field| Value {
+                    name: field.name.to_owned(),
+                    aliases: owned(field.aliases),
+                    type_name: field.type_name.to_owned(),
+                    is_optional: field.is_optional,
+                    form: field.form.to_owned(),
+                })
+                .collect()
+        };
+        match shape {
+            Shape::Unknown => Self::Unknown,
+            Shape::Unit => Self::Unit,
+            Shape::Tuple(fields) => Self::Tuple(values(fields)),
+            Shape::Struct(fields) => Self::Struct {
+                fields: values(fields),
+                is_strict: false,
+            },
+            Shape::StrictStruct(fields) => Self::Struct {
+                fields: values(fields),
+                is_strict: true,
+            },
+            Shape::Enum(variants) => Self::Enum(
+                variants
+                    .iter()
+                    .map(
+                        |Variant {
+                             name,
+                             aliases,
+                             shape,
+                         }| Case {
+                            name: (*name).to_owned(),
+                            aliases: owned(aliases),
+                            data: Self::from(shape),
+                        },
+                    )
+                    .collect(),
+            ),
+            Shape::Custom(text) => Self::Custom((*text).to_owned()),
+        }
+    }
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}

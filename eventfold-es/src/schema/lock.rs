@@ -1,0 +1,295 @@
+//! The comparison of a program's schema with the file that is checked in.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::change::{Change, Verdict, compare};
+use super::declared::Schema;
+use super::text::parse;
+
+/// The environment variable with which [`Schema::check`] writes the lock anew: set it to `1`.
+pub const BLESS: &str = "EVENTFOLD_BLESS";
+
+impl Schema {
+    /// Compares the program with a lock: what has changed, what breaks first.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Malformed`] if `lock` is not what [`to_lock`](Self::to_lock) writes; its path is empty.
+    pub fn compare(&self, lock: &str) -> Result<Vec<Change>, LockError> {
+        let locked = parse(lock).map_err(|malformed| LockError::Malformed {
+            path: PathBuf::new(),
+            line: malformed.line,
+            reason: malformed.reason,
+        })?;
+        Ok(compare(&locked, &self.parts))
+    }
+
+    /// Compares the program with the lock in the file `path`, which is checked in: one line in a test of yours.
+    ///
+    /// Any difference is an error, so that the lock always says what is stored: its text lists each change, tells whether it
+    /// breaks what is stored, and what to do then. With `EVENTFOLD_BLESS=1` in the environment the file is written anew instead,
+    /// and what has changed is printed to standard error. A relative path is one from the working directory, which under
+    /// `cargo test` is that of the package.
+    ///
+    /// What is compared are the names, fields, types and serde's attributes of events, of the states of aggregates and of those of
+    /// process managers, as they are written in their declarations. A type is compared by its name: what has changed inside a
+    /// struct that an event has in a field is not seen.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError`]. Its `Debug` is its text, so that a test may return it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum LampCommand { Switch }
+    /// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum LampEvent { Switched }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # impl Decider for Lamp {
+    /// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![]) }
+    /// #     fn evolve(&mut self, _: &LampEvent) {}
+    /// # }
+    /// #[event_store(aggregates = [Lamp])]
+    /// struct House;
+    ///
+    /// # /*
+    /// #[test]
+    /// # */
+    /// fn stored_shapes_are_as_agreed() -> Result<(), eventfold_es::schema::LockError> {
+    ///     House::schema().check("events.lock")
+    /// }
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let path = directory.path().join("events.lock");
+    /// # std::fs::write(&path, House::schema().to_lock()).unwrap();
+    /// # House::schema().check(&path).unwrap();
+    /// ```
+    pub fn check(&self, path: impl AsRef<Path>) -> Result<(), LockError> {
+        let is_blessed =
+            std::env::var_os(BLESS).is_some_and(|value| !value.is_empty() && value != "0");
+        self.check_or_bless(path.as_ref(), is_blessed)
+    }
+
+    fn check_or_bless(&self, path: &Path, is_blessed: bool) -> Result<(), LockError> {
+        let failed = |error| LockError::File {
+            path: path.to_owned(),
+            error,
+        };
+        let lock = match std::fs::read_to_string(path) {
+            Ok(lock) => Some(lock),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let compared = lock.as_deref().map(|lock| self.compare(lock));
+        if is_blessed {
+            if let Some(Ok(changes)) = &compared {
+                for change in changes {
+                    eprintln!("{}: {change}", path.display());
+                }
+            }
+            return std::fs::write(path, self.to_lock()).map_err(failed);
+        }
+        match compared {
+            None => Err(LockError::Missing {
+                path: path.to_owned(),
+            }),
+            Some(Err(LockError::Malformed { line, reason, .. })) => Err(LockError::Malformed {
+                path: path.to_owned(),
+                line,
+                reason,
+            }),
+            Some(Err(error)) => Err(error),
+            Some(Ok(changes)) if changes.is_empty() => Ok(()),
+            Some(Ok(changes)) => Err(LockError::Changed {
+                path: path.to_owned(),
+                changes,
+            }),
+        }
+    }
+}
+
+/// A program whose stored shapes are not those of its lock.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// There is no lock yet.
+    #[error("there is no {}: run the test once with EVENTFOLD_BLESS=1, and check the file in", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is not a lock.
+    #[error(
+        "{}:{line}: {reason}. Restore the file, or write it anew with EVENTFOLD_BLESS=1", path.display()
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The program has changed.
+    #[error("{}", Changed { path, changes })]
+    Changed {
+        /// The lock.
+        path: PathBuf,
+        /// What has changed, what breaks first.
+        changes: Vec<Change>,
+    },
+}
+
+impl fmt::Debug for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+struct Changed<'a> {
+    path: &'a Path,
+    changes: &'a [Change],
+}
+
+impl fmt::Display for Changed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        writeln!(f, "the stored shapes are not those of {path}:\n")?;
+        for change in self.changes {
+            writeln!(f, "{change}\n")?;
+        }
+        let breaking = self
+            .changes
+            .iter()
+            .filter(|change| change.verdict == Verdict::Breaking)
+            .count();
+        if breaking > 0 {
+            write!(
+                f,
+                "{breaking} of {} would break what is stored: see to them first. Then run the test with {BLESS}=1, and check {path} in.",
+                self.changes.len(),
+            )
+        } else {
+            write!(
+                f,
+                "Nothing breaks: run the test with {BLESS}=1, and check {path} in."
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+    use crate::schema::declared::{AggregateShapes, Data, EventShape, StateShape, Value};
+
+    fn schema(events: Vec<EventShape>) -> Schema {
+        let mut schema = Schema::new("Shop");
+        schema.parts.aggregates.push(AggregateShapes {
+            name: "order".to_owned(),
+            events,
+            state: StateShape {
+                version: 0,
+                data: Data::Unknown,
+            },
+        });
+        schema
+    }
+
+    fn odd() -> Schema {
+        let value = |name: &str, type_name: &str| Value {
+            name: name.to_owned(),
+            aliases: vec!["a b".to_owned(), "\"".to_owned()],
+            type_name: type_name.to_owned(),
+            is_optional: true,
+            form: "with = \"m::n\"".to_owned(),
+        };
+        schema(vec![
+            EventShape {
+                name: "order placed: \"x\"\n".to_owned(),
+                aliases: vec!["version".to_owned(), "retired".to_owned(), String::new()],
+                version: 7,
+                is_retired: true,
+                data: Data::Struct {
+                    fields: vec![value("a: b", "BTreeMap<String, (u8, [u8; 4])>")],
+                    is_strict: true,
+                },
+            },
+            EventShape {
+                name: "also".to_owned(),
+                aliases: Vec::new(),
+                version: 1,
+                is_retired: false,
+                data: Data::Tuple(vec![value("0", "&'static str")]),
+            },
+        ])
+    }
+
+    #[test]
+    fn whatever_is_called_how_is_read_as_it_was_written() {
+        let schema = odd();
+        let text = schema.to_lock();
+        assert_eq!(
+            parse(&text).map_err(|error| error.reason).unwrap(),
+            schema.parts
+        );
+        assert!(schema.compare(&text).unwrap().is_empty());
+    }
+
+    #[test]
+    fn blessing_writes_the_file_and_nothing_else_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.lock");
+        let before = schema(Vec::new());
+        assert!(matches!(
+            before.check_or_bless(&path, false),
+            Err(LockError::Missing { .. })
+        ));
+        assert!(!path.exists());
+        before.check_or_bless(&path, true).unwrap();
+        before.check_or_bless(&path, false).unwrap();
+        let error = odd().check_or_bless(&path, false).unwrap_err();
+        assert!(matches!(error, LockError::Changed { .. }), "{error}");
+        before.check_or_bless(&path, false).unwrap();
+        odd().check_or_bless(&path, true).unwrap();
+        odd().check_or_bless(&path, false).unwrap();
+        std::fs::write(&path, "nonsense").unwrap();
+        let error = odd().check_or_bless(&path, false).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("events.lock:1: expected `format 1`"),
+            "{error}"
+        );
+        odd().check_or_bless(&path, true).unwrap();
+        odd().check_or_bless(&path, false).unwrap();
+    }
+
+    /// No cut or changed line is taken for a lock without trouble.
+    #[test]
+    fn a_broken_file_is_an_error_and_no_panic() {
+        let text = odd().to_lock();
+        for end in 0..text.len() {
+            let Some(cut) = text.get(..end) else { continue };
+            if let Ok(changes) = odd().compare(cut) {
+                let is_whole = cut.trim_end() == text.trim_end();
+                assert!(is_whole || !changes.is_empty(), "{cut}");
+            }
+        }
+    }
+}

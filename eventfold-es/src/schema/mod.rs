@@ -1,0 +1,193 @@
+//! The stored shapes of events and states, as a program declares them, and the lock that tells when they change.
+
+mod change;
+mod declared;
+mod lock;
+mod text;
+mod types;
+
+pub use change::{Change, Verdict};
+pub use declared::Schema;
+pub use lock::{BLESS, LockError};
+
+/// One event type of an enum, as it is stored.
+///
+/// `#[derive(DomainEvent)]` generates one for each variant; see [`DomainEvent::SCHEMAS`](crate::DomainEvent::SCHEMAS).
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::schema::{EventSchema, Field, Shape};
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data")]
+/// enum OrderEvent {
+///     Placed { sku: String, #[serde(default)] gift: bool },
+///     #[serde(alias = "Approved")]
+///     Confirmed,
+/// }
+///
+/// const EXPECTED: &[EventSchema] = &[
+///     EventSchema::new("Placed", Shape::Struct(&[Field::new("sku", "String"), Field::new("gift", "bool").optional()])),
+///     EventSchema::new("Confirmed", Shape::Unit).also_named(&["Approved"]),
+/// ];
+/// assert_eq!(OrderEvent::SCHEMAS, EXPECTED);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventSchema {
+    /// The name it is written under.
+    pub name: &'static str,
+    /// Other names it is read under.
+    pub aliases: &'static [&'static str],
+    /// The version of its shape, which is in the `meta` of a stored event if it is above 1.
+    pub version: u32,
+    /// Whether it is only read.
+    pub is_retired: bool,
+    /// What its data looks like.
+    pub shape: Shape,
+}
+
+/// What the data of an event, or a state, looks like in storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shape {
+    /// It was not declared by a macro.
+    Unknown,
+    /// Nothing.
+    Unit,
+    /// Values in a row; a single one stands for itself.
+    Tuple(&'static [Field]),
+    /// Values with names; others are passed over.
+    Struct(&'static [Field]),
+    /// Values with names; others are refused.
+    StrictStruct(&'static [Field]),
+    /// One of several.
+    Enum(&'static [Variant]),
+    /// What serde's attributes of the whole type make of it: a conversion into another type, say.
+    Custom(&'static str),
+}
+
+/// A variant of a [`Shape::Enum`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Variant {
+    /// The name it is written under.
+    pub name: &'static str,
+    /// Other names it is read under.
+    pub aliases: &'static [&'static str],
+    /// What stands behind the name.
+    pub shape: Shape,
+}
+
+/// A value in a [`Shape`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Field {
+    /// The name it is written under, or its place in a row, from 0.
+    pub name: &'static str,
+    /// Other names it is read under.
+    pub aliases: &'static [&'static str],
+    /// Its type, as it was written in the program.
+    pub type_name: &'static str,
+    /// Whether it may be missing where it is read.
+    pub is_optional: bool,
+    /// serde's attributes that give it another form than that of its type; empty as a rule.
+    pub form: &'static str,
+}
+
+impl EventSchema {
+    /// The first version of an event.
+    #[must_use]
+    pub const fn new(name: &'static str, shape: Shape) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            version: 1,
+            is_retired: false,
+            shape,
+        }
+    }
+
+    /// It is read under these names, too.
+    #[must_use]
+    pub const fn also_named(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// It is the version `version` of the event.
+    #[must_use]
+    pub const fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// It is read, and no longer written.
+    #[must_use]
+    pub const fn retired(mut self) -> Self {
+        self.is_retired = true;
+        self
+    }
+
+    /// Whether it is read under this name.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+}
+
+impl Variant {
+    /// A variant that is read under one name.
+    #[must_use]
+    pub const fn new(name: &'static str, shape: Shape) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            shape,
+        }
+    }
+
+    /// It is read under these names, too.
+    #[must_use]
+    pub const fn also_named(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+}
+
+impl Field {
+    /// A value that is always there, in the form of its type.
+    #[must_use]
+    pub const fn new(name: &'static str, type_name: &'static str) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            type_name,
+            is_optional: false,
+            form: "",
+        }
+    }
+
+    /// It is read under these names, too.
+    #[must_use]
+    pub const fn also_named(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    /// It may be missing where it is read.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.is_optional = true;
+        self
+    }
+
+    /// serde's attributes give it another form.
+    #[must_use]
+    pub const fn in_form(mut self, form: &'static str) -> Self {
+        self.form = form;
+        self
+    }
+}

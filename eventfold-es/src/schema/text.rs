@@ -1,0 +1,416 @@
+//! The text of a lock: one thing per line, what belongs to it indented below.
+//!
+//! ```text
+//! aggregate order
+//!   event Placed version 2 also OrderPlaced
+//!     struct
+//!       sku: String
+//!       note: Option<String> | optional | also remark
+//!   state version 0
+//!     struct
+//!       qty: u32
+//! ```
+
+use std::fmt::Write as _;
+
+use super::declared::{
+    AggregateShapes, Case, Data, EventShape, Parts, ProcessManagerShapes, Schema, StateShape, Value,
+};
+
+const FORMAT: &str = "format 1";
+
+/// A line that cannot be understood; the first one is 1.
+pub(super) struct Malformed {
+    pub(super) line: usize,
+    pub(super) reason: String,
+}
+
+impl Schema {
+    /// The text of the file that [`check`](Self::check) compares with.
+    #[must_use]
+    pub fn to_lock(&self) -> String {
+        let name = self.name.replace(['\n', '\r'], " ");
+        let mut text = format!(
+            "# The stored shapes of {name}. A test compares them with the program; with EVENTFOLD_BLESS=1 it writes them anew.\n\
+             {FORMAT}\n"
+        );
+        for AggregateShapes {
+            name,
+            events,
+            state,
+        } in &self.parts.aggregates
+        {
+            text.push('\n');
+            line(&mut text, 0, &format!("aggregate {}", word(name)));
+            for event in events {
+                let mut head = format!("event {}", word(&event.name));
+                if event.version > 1 {
+                    let _ = write!(head, " version {}", event.version);
+                }
+                if event.is_retired {
+                    head.push_str(" retired");
+                }
+                head.push_str(&also(&event.aliases));
+                line(&mut text, 1, &head);
+                write_data(&mut text, 2, &event.data);
+            }
+            write_state(&mut text, state);
+        }
+        for ProcessManagerShapes { name, state } in &self.parts.process_managers {
+            text.push('\n');
+            line(&mut text, 0, &format!("process_manager {}", word(name)));
+            write_state(&mut text, state);
+        }
+        text
+    }
+}
+
+fn write_state(text: &mut String, state: &StateShape) {
+    line(text, 1, &format!("state version {}", state.version));
+    write_data(text, 2, &state.data);
+}
+
+fn write_data(text: &mut String, depth: usize, data: &Data) {
+    let write_values = |text: &mut String, values: &[Value]| {
+        for value in values {
+            let mut described = format!("{}: {}", word(&value.name), value.type_name);
+            if value.is_optional {
+                described.push_str(" | optional");
+            }
+            if !value.aliases.is_empty() {
+                let _ = write!(described, " |{}", also(&value.aliases));
+            }
+            if !value.form.is_empty() {
+                let _ = write!(described, " | form {}", value.form);
+            }
+            line(text, depth + 1, &described);
+        }
+    };
+    match data {
+        Data::Unknown => line(text, depth, "unknown"),
+        Data::Unit => {}
+        Data::Tuple(values) => {
+            line(text, depth, "tuple");
+            write_values(text, values);
+        }
+        Data::Struct { fields, is_strict } => {
+            line(
+                text,
+                depth,
+                if *is_strict {
+                    "strict struct"
+                } else {
+                    "struct"
+                },
+            );
+            write_values(text, fields);
+        }
+        Data::Enum(cases) => {
+            line(text, depth, "enum");
+            for case in cases {
+                let head = format!("{}{}", word(&case.name), also(&case.aliases));
+                line(text, depth + 1, &head);
+                write_data(text, depth + 2, &case.data);
+            }
+        }
+        Data::Custom(form) => line(text, depth, &format!("custom {form}")),
+    }
+}
+
+fn line(text: &mut String, depth: usize, content: &str) {
+    text.push_str(&"  ".repeat(depth));
+    text.push_str(&content.replace(['\n', '\r'], " "));
+    text.push('\n');
+}
+
+fn also(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let words: Vec<String> = names.iter().map(|name| word(name)).collect();
+    format!(" also {}", words.join(" "))
+}
+
+/// A name as one word: in quotes, unless it is plain.
+fn word(name: &str) -> String {
+    let is_plain = !name.is_empty()
+        && name
+            .chars()
+            .all(|character| character.is_alphanumeric() || matches!(character, '_' | '-' | '.'));
+    if is_plain {
+        name.to_owned()
+    } else {
+        serde_json::Value::from(name).to_string()
+    }
+}
+
+/// A line with the lines that are indented below it.
+struct Node<'a> {
+    line: usize,
+    content: &'a str,
+    children: Vec<Node<'a>>,
+}
+
+/// Reads the text of a lock.
+pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
+    let mut lines = Vec::new();
+    for (index, content) in text.lines().enumerate() {
+        let content = content.trim_end();
+        let bare = content.trim_start_matches(' ');
+        if bare.is_empty() || bare.starts_with('#') {
+            continue;
+        }
+        let indent = content.len() - bare.len();
+        if indent % 2 != 0 {
+            return Err(malformed(index + 1, "lines are indented by two spaces"));
+        }
+        lines.push((index + 1, indent / 2, bare));
+    }
+    let mut rest = lines.as_slice();
+    match rest {
+        [(_, 0, FORMAT), tail @ ..] => rest = tail,
+        [(line, ..), ..] => {
+            return Err(malformed(
+                *line,
+                &format!("expected `{FORMAT}`: another version wrote this file"),
+            ));
+        }
+        [] => return Err(malformed(1, "the file is empty")),
+    }
+    let mut parts = Parts::default();
+    for node in nodes(&mut rest, 0)? {
+        let (kind, words) = head(&node)?;
+        let [name] = words.as_slice() else {
+            return Err(malformed(node.line, "expected one name"));
+        };
+        let name = name.clone();
+        match kind.as_str() {
+            "aggregate" => parts.aggregates.push(aggregate(name, &node)?),
+            "process_manager" => {
+                let [state] = node.children.as_slice() else {
+                    return Err(malformed(node.line, "a process manager has one state"));
+                };
+                parts.process_managers.push(ProcessManagerShapes {
+                    name,
+                    state: self::state(state)?,
+                });
+            }
+            _ => {
+                return Err(malformed(
+                    node.line,
+                    "expected `aggregate` or `process_manager`",
+                ));
+            }
+        }
+    }
+    Ok(parts)
+}
+
+fn nodes<'a>(
+    rest: &mut &[(usize, usize, &'a str)],
+    depth: usize,
+) -> Result<Vec<Node<'a>>, Malformed> {
+    let mut found = Vec::new();
+    while let [(line, indent, content), tail @ ..] = *rest {
+        if *indent < depth {
+            break;
+        }
+        if *indent > depth {
+            return Err(malformed(*line, "the line is indented too far"));
+        }
+        *rest = tail;
+        let children = nodes(rest, depth + 1)?;
+        found.push(Node {
+            line: *line,
+            content,
+            children,
+        });
+    }
+    Ok(found)
+}
+
+fn aggregate(name: String, node: &Node<'_>) -> Result<AggregateShapes, Malformed> {
+    let mut events = Vec::new();
+    let mut state = None;
+    for child in &node.children {
+        let (kind, words) = head(child)?;
+        match kind.as_str() {
+            "event" => events.push(event(&words, child)?),
+            "state" => state = Some(self::state(child)?),
+            _ => return Err(malformed(child.line, "expected `event` or `state`")),
+        }
+    }
+    let state = state.ok_or_else(|| malformed(node.line, "an aggregate has a state"))?;
+    Ok(AggregateShapes {
+        name,
+        events,
+        state,
+    })
+}
+
+fn event(words: &[String], node: &Node<'_>) -> Result<EventShape, Malformed> {
+    let wrong = || {
+        malformed(
+            node.line,
+            "expected `event NAME`, `version N`, `retired`, `also NAME ..`",
+        )
+    };
+    let [name, rest @ ..] = words else {
+        return Err(wrong());
+    };
+    let mut event = EventShape {
+        name: name.clone(),
+        aliases: Vec::new(),
+        version: 1,
+        is_retired: false,
+        data: data(&node.children, node.line)?,
+    };
+    let mut rest = rest;
+    loop {
+        match rest {
+            [] => return Ok(event),
+            [key, number, tail @ ..] if key == "version" => {
+                event.version = number.parse().map_err(|_| wrong())?;
+                rest = tail;
+            }
+            [key, tail @ ..] if key == "retired" => {
+                event.is_retired = true;
+                rest = tail;
+            }
+            [key, tail @ ..] if key == "also" && !tail.is_empty() => {
+                event.aliases = tail.to_vec();
+                rest = &[];
+            }
+            _ => return Err(wrong()),
+        }
+    }
+}
+
+fn state(node: &Node<'_>) -> Result<StateShape, Malformed> {
+    let (kind, words) = head(node)?;
+    let wrong = || malformed(node.line, "expected `state version N`");
+    match (kind.as_str(), words.as_slice()) {
+        ("state", [key, number]) if key == "version" => Ok(StateShape {
+            version: number.parse().map_err(|_| wrong())?,
+            data: data(&node.children, node.line)?,
+        }),
+        _ => Err(wrong()),
+    }
+}
+
+fn data(nodes: &[Node<'_>], line: usize) -> Result<Data, Malformed> {
+    let node = match nodes {
+        [] => return Ok(Data::Unit),
+        [node] => node,
+        _ => return Err(malformed(line, "expected one shape below this line")),
+    };
+    let values = || node.children.iter().map(value).collect::<Result<_, _>>();
+    match node.content {
+        "unknown" => Ok(Data::Unknown),
+        "tuple" => Ok(Data::Tuple(values()?)),
+        "struct" => Ok(Data::Struct {
+            fields: values()?,
+            is_strict: false,
+        }),
+        "strict struct" => Ok(Data::Struct {
+            fields: values()?,
+            is_strict: true,
+        }),
+        "enum" => {
+            let cases = node.children.iter().map(|child| {
+                let words = words(child)?;
+                let (name, aliases) = match words.as_slice() {
+                    [name] => (name, Vec::new()),
+                    [name, key, aliases @ ..] if key == "also" && !aliases.is_empty() => {
+                        (name, aliases.to_vec())
+                    }
+                    _ => return Err(malformed(child.line, "expected a variant")),
+                };
+                Ok(Case {
+                    name: name.clone(),
+                    aliases,
+                    data: data(&child.children, child.line)?,
+                })
+            });
+            Ok(Data::Enum(cases.collect::<Result<_, _>>()?))
+        }
+        other => match other.strip_prefix("custom ") {
+            Some(form) => Ok(Data::Custom(form.to_owned())),
+            None => Err(malformed(
+                node.line,
+                "expected `struct`, `tuple`, `enum`, `custom` or `unknown`",
+            )),
+        },
+    }
+}
+
+fn value(node: &Node<'_>) -> Result<Value, Malformed> {
+    let wrong = |reason: &str| malformed(node.line, reason);
+    let (name, rest) =
+        first_word(node.content).ok_or_else(|| wrong("expected a field, as `name: type`"))?;
+    let described = rest
+        .strip_prefix(": ")
+        .ok_or_else(|| wrong("expected a field, as `name: type`"))?;
+    let mut notes = described.split(" | ");
+    let mut value = Value {
+        name,
+        aliases: Vec::new(),
+        type_name: notes.next().unwrap_or_default().to_owned(),
+        is_optional: false,
+        form: String::new(),
+    };
+    for note in notes {
+        if note == "optional" {
+            value.is_optional = true;
+        } else if let Some(aliases) = note.strip_prefix("also ") {
+            value.aliases = split(aliases).ok_or_else(|| wrong("expected names behind `also`"))?;
+        } else if let Some(form) = note.strip_prefix("form ") {
+            value.form = form.to_owned();
+        } else {
+            return Err(wrong("expected `optional`, `also NAME ..` or `form ..`"));
+        }
+    }
+    Ok(value)
+}
+
+/// The first word of a line, and the others.
+fn head(node: &Node<'_>) -> Result<(String, Vec<String>), Malformed> {
+    let mut words = words(node)?.into_iter();
+    let kind = words.next().unwrap_or_default();
+    Ok((kind, words.collect()))
+}
+
+fn words(node: &Node<'_>) -> Result<Vec<String>, Malformed> {
+    split(node.content).ok_or_else(|| malformed(node.line, "the quotes do not match"))
+}
+
+fn split(text: &str) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (word, behind) = first_word(rest)?;
+        found.push(word);
+        rest = behind.trim_start_matches(' ');
+    }
+    Some(found)
+}
+
+/// A plain or quoted word at the beginning of `text`, and what stands behind it.
+fn first_word(text: &str) -> Option<(String, &str)> {
+    if !text.starts_with('"') {
+        let end = text.find([' ', ':']).unwrap_or(text.len());
+        let (word, behind) = text.split_at_checked(end)?;
+        return (!word.is_empty()).then(|| (word.to_owned(), behind));
+    }
+    let mut quoted = serde_json::Deserializer::from_str(text).into_iter::<String>();
+    let word = quoted.next()?.ok()?;
+    let (_, behind) = text.split_at_checked(quoted.byte_offset())?;
+    Some((word, behind))
+}
+
+fn malformed(line: usize, reason: &str) -> Malformed {
+    Malformed {
+        line,
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,247 @@
+//! What a store is made of, and how its parts are connected: known when the program is compiled, drawn without opening a store.
+
+mod draw;
+#[doc(hidden)]
+pub mod listed;
+#[doc(hidden)]
+pub mod objection;
+
+use crate::aggregate::Aggregate;
+use crate::event::DomainEvent;
+use crate::process_manager::ProcessManager;
+use crate::projection::Projection;
+use crate::schema::EventSchema;
+
+/// The parts of a store, and what connects them.
+///
+/// [`#[event_store]`](macro@crate::event_store) generates one, `Shop::topology()`.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+/// # use std::convert::Infallible;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum LampCommand { Switch }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum LampEvent { Switched }
+/// # #[aggregate(error = Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Lamp;
+/// # impl Decider for Lamp {
+/// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &LampEvent) {}
+/// # }
+/// # #[projection(subscribes = [Lamp])]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Usage;
+/// # impl Project<Lamp> for Usage { fn project(&mut self, _: &LampEvent, _: &EventContext<'_>) {} }
+///
+/// #[event_store(aggregates = [Lamp], projections = [Usage])]
+/// pub struct House;
+///
+/// let drawing = House::topology().to_mermaid();
+/// assert!(drawing.starts_with("flowchart LR\n"));
+/// assert!(drawing.contains("aggregate0 -.-> projection0"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Topology {
+    /// What the type of the store is called in the program.
+    pub name: &'static str,
+    /// In the order of their declaration.
+    pub aggregates: &'static [AggregateNode],
+    /// In the order of their declaration.
+    pub process_managers: &'static [ProcessManagerNode],
+    /// In the order of their declaration.
+    pub projections: &'static [ProjectionNode],
+}
+
+/// An aggregate of a [`Topology`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AggregateNode {
+    /// What the type is called in the program.
+    pub type_name: &'static str,
+    /// Its stored name.
+    pub name: &'static str,
+    /// What the type of its commands is called in the program; empty if that is not known.
+    pub command_type: &'static str,
+    /// Every stored name that its events are read under: first the ones they are written under, then the aliases.
+    pub events: &'static [&'static str],
+    /// What is stored of each event; empty if that is not known.
+    pub schemas: &'static [EventSchema],
+}
+
+/// A process manager of a [`Topology`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessManagerNode {
+    /// What the type is called in the program.
+    pub type_name: &'static str,
+    /// Its stored name.
+    pub name: &'static str,
+    /// The stored names of the aggregates it reacts to; `None` for one that was written by hand and does not tell.
+    pub subscriptions: Option<&'static [&'static str]>,
+    /// The stored names of the aggregates it may send commands to; `None` as above.
+    pub targets: Option<&'static [&'static str]>,
+}
+
+/// A projection of a [`Topology`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProjectionNode {
+    /// What the type is called in the program.
+    pub type_name: &'static str,
+    /// Its stored name.
+    pub name: &'static str,
+    /// The stored names of the aggregates whose events it folds; `None` for one that was written by hand and does not tell.
+    pub subscriptions: Option<&'static [&'static str]>,
+}
+
+/// What connects two parts of a [`Topology`]. Each is named as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Edge {
+    /// A process manager reacts to the events of an aggregate.
+    Reacts {
+        /// Whose events they are.
+        aggregate: &'static str,
+        /// What reacts to them.
+        process_manager: &'static str,
+    },
+    /// A process manager sends commands to an aggregate.
+    Sends {
+        /// What sends them.
+        process_manager: &'static str,
+        /// What decides them.
+        aggregate: &'static str,
+    },
+    /// A projection folds the events of an aggregate.
+    Folds {
+        /// Whose events they are.
+        aggregate: &'static str,
+        /// What folds them.
+        projection: &'static str,
+    },
+}
+
+impl Topology {
+    /// The topology of a store whose type is called `name`.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        aggregates: &'static [AggregateNode],
+        process_managers: &'static [ProcessManagerNode],
+        projections: &'static [ProjectionNode],
+    ) -> Self {
+        Self {
+            name,
+            aggregates,
+            process_managers,
+            projections,
+        }
+    }
+
+    /// What connects the parts: of each process manager what it reacts to and then what it sends, then of each projection what
+    /// it folds.
+    pub fn edges(&self) -> impl Iterator<Item = Edge> + use<> {
+        let process_managers = self.process_managers.iter().flat_map(|part| {
+            let process_manager = part.name;
+            let reacts = known(part.subscriptions).map(move |aggregate| Edge::Reacts {
+                aggregate,
+                process_manager,
+            });
+            let sends = known(part.targets).map(move |aggregate| Edge::Sends {
+                process_manager,
+                aggregate,
+            });
+            reacts.chain(sends)
+        });
+        let projections = self.projections.iter().flat_map(|part| {
+            known(part.subscriptions).map(|aggregate| Edge::Folds {
+                aggregate,
+                projection: part.name,
+            })
+        });
+        process_managers.chain(projections)
+    }
+}
+
+fn known(names: Option<&'static [&'static str]>) -> impl Iterator<Item = &'static str> {
+    names.unwrap_or_default().iter().copied()
+}
+
+impl AggregateNode {
+    /// The aggregate `A`, whose type is called `type_name` in the program.
+    #[must_use]
+    pub const fn of<A: Aggregate>(type_name: &'static str) -> Self {
+        Self {
+            type_name,
+            name: A::AGGREGATE_TYPE,
+            command_type: A::COMMAND_TYPE,
+            events: <A::DomainEvent as DomainEvent>::EVENT_TYPES,
+            schemas: <A::DomainEvent as DomainEvent>::SCHEMAS,
+        }
+    }
+
+    /// The stored names of the events that are written: without aliases, and without what is retired.
+    pub fn written_events(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let written = self.schemas.iter().filter(|schema| !schema.is_retired);
+        let unknown = if self.schemas.is_empty() {
+            self.events
+        } else {
+            &[]
+        };
+        written
+            .map(|schema| schema.name)
+            .chain(unknown.iter().copied())
+    }
+
+    /// The same node, of a type that is called `type_name` in the program.
+    #[must_use]
+    pub const fn called(mut self, type_name: &'static str) -> Self {
+        self.type_name = type_name;
+        self
+    }
+}
+
+impl ProcessManagerNode {
+    /// The process manager `PM`, whose type is called `type_name` in the program.
+    #[must_use]
+    pub const fn of<PM: ProcessManager>(type_name: &'static str) -> Self {
+        Self {
+            type_name,
+            name: PM::NAME,
+            subscriptions: PM::SUBSCRIPTIONS,
+            targets: PM::TARGETS,
+        }
+    }
+
+    /// The same node, of a type that is called `type_name` in the program.
+    #[must_use]
+    pub const fn called(mut self, type_name: &'static str) -> Self {
+        self.type_name = type_name;
+        self
+    }
+}
+
+impl ProjectionNode {
+    /// The projection `P`, whose type is called `type_name` in the program.
+    #[must_use]
+    pub const fn of<P: Projection>(type_name: &'static str) -> Self {
+        Self {
+            type_name,
+            name: P::NAME,
+            subscriptions: P::SUBSCRIPTIONS,
+        }
+    }
+
+    /// The same node, of a type that is called `type_name` in the program.
+    #[must_use]
+    pub const fn called(mut self, type_name: &'static str) -> Self {
+        self.type_name = type_name;
+        self
+    }
+}

@@ -1,0 +1,200 @@
+//! What is wrong with a declared store: found, and put into words, when the program is compiled.
+
+use super::Topology;
+use crate::names::{equal, is_same_directory};
+
+/// How long a message may get, in bytes; what is beyond is cut off.
+const MAX_BYTES: usize = 640;
+
+/// Why a part does not fit into a store.
+#[derive(Clone, Copy)]
+pub struct Objection {
+    text: [u8; MAX_BYTES],
+    length: usize,
+}
+
+impl Objection {
+    const EMPTY: Self = Self {
+        text: [0; MAX_BYTES],
+        length: 0,
+    };
+
+    /// The message.
+    #[must_use]
+    pub const fn text(&self) -> &str {
+        let (text, _) = self.text.split_at(self.length);
+        match str::from_utf8(text) {
+            Ok(text) => text,
+            // It was cut within a character.
+            Err(error) => match str::from_utf8(text.split_at(error.valid_up_to()).0) {
+                Ok(text) => text,
+                Err(_) => "this part does not fit into the store",
+            },
+        }
+    }
+
+    const fn saying(mut self, text: &str) -> Self {
+        let mut rest = text.as_bytes();
+        while let [byte, tail @ ..] = rest {
+            let (_, free) = self.text.split_at_mut(self.length);
+            let [place, ..] = free else {
+                break;
+            };
+            *place = *byte;
+            self.length += 1;
+            rest = tail;
+        }
+        self
+    }
+
+    const fn shared(first: &str, second: &str, name: &str, attribute: &str) -> Self {
+        Self::EMPTY
+            .saying("`")
+            .saying(first)
+            .saying("` and `")
+            .saying(second)
+            .saying("` are both stored as `")
+            .saying(name)
+            .saying("`: give one of them a name of its own with `#[")
+            .saying(attribute)
+            .saying("(name = \"..\")]`")
+    }
+
+    const fn not_listed(part: &str, verb: &str, aggregate: &str, store: &str) -> Self {
+        Self::EMPTY
+            .saying("`")
+            .saying(part)
+            .saying("` ")
+            .saying(verb)
+            .saying(" the aggregate that is stored as `")
+            .saying(aggregate)
+            .saying("`, which is not in `aggregates` of `")
+            .saying(store)
+            .saying("`: add it there")
+    }
+
+    /// Why the `index`th aggregate of a store does not fit into it.
+    #[must_use]
+    pub const fn to_aggregate(store: &Topology, index: usize) -> Option<Self> {
+        let (mut earlier, behind) = store.aggregates.split_at(index);
+        let [part, ..] = behind else {
+            return None;
+        };
+        while let [first, tail @ ..] = earlier {
+            if is_same_directory(first.name, part.name) {
+                return Some(Self::shared(
+                    first.type_name,
+                    part.type_name,
+                    part.name,
+                    "aggregate",
+                ));
+            }
+            earlier = tail;
+        }
+        None
+    }
+
+    /// Why the `index`th process manager of a store does not fit into it.
+    #[must_use]
+    pub const fn to_process_manager(store: &Topology, index: usize) -> Option<Self> {
+        let (mut earlier, behind) = store.process_managers.split_at(index);
+        let [part, ..] = behind else {
+            return None;
+        };
+        while let [first, tail @ ..] = earlier {
+            if is_same_directory(first.name, part.name) {
+                return Some(Self::shared(
+                    first.type_name,
+                    part.type_name,
+                    part.name,
+                    "process_manager",
+                ));
+            }
+            earlier = tail;
+        }
+        if let Some(aggregate) = unlisted(store, part.subscriptions) {
+            return Some(Self::not_listed(
+                part.type_name,
+                "reacts to",
+                aggregate,
+                store.name,
+            ));
+        }
+        match unlisted(store, part.targets) {
+            Some(aggregate) => Some(Self::not_listed(
+                part.type_name,
+                "sends commands to",
+                aggregate,
+                store.name,
+            )),
+            None => None,
+        }
+    }
+
+    /// Why the `index`th projection of a store does not fit into it.
+    #[must_use]
+    pub const fn to_projection(store: &Topology, index: usize) -> Option<Self> {
+        let (mut earlier, behind) = store.projections.split_at(index);
+        let [part, ..] = behind else {
+            return None;
+        };
+        while let [first, tail @ ..] = earlier {
+            if is_same_directory(first.name, part.name) {
+                return Some(Self::shared(
+                    first.type_name,
+                    part.type_name,
+                    part.name,
+                    "projection",
+                ));
+            }
+            earlier = tail;
+        }
+        match unlisted(store, part.subscriptions) {
+            Some(aggregate) => Some(Self::not_listed(
+                part.type_name,
+                "folds the events of",
+                aggregate,
+                store.name,
+            )),
+            None => None,
+        }
+    }
+}
+
+/// The first of these names that no aggregate of the store has.
+const fn unlisted<'a>(store: &Topology, names: Option<&'a [&'static str]>) -> Option<&'a str> {
+    let Some(mut names) = names else {
+        return None;
+    };
+    while let [name, tail @ ..] = names {
+        if !is_listed(store, name) {
+            return Some(name);
+        }
+        names = tail;
+    }
+    None
+}
+
+const fn is_listed(store: &Topology, name: &str) -> bool {
+    let mut aggregates = store.aggregates;
+    while let [aggregate, tail @ ..] = aggregates {
+        if equal(aggregate.name, name) {
+            return true;
+        }
+        aggregates = tail;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_is_cut_at_a_character() {
+        let long = Objection::EMPTY.saying(&"ä".repeat(MAX_BYTES));
+        assert_eq!(long.text(), "ä".repeat(MAX_BYTES / 2));
+        let odd = Objection::EMPTY.saying("x").saying(&"ä".repeat(MAX_BYTES));
+        assert_eq!(odd.text(), format!("x{}", "ä".repeat(MAX_BYTES / 2 - 1)));
+    }
+}
