@@ -182,7 +182,7 @@ pub(crate) fn parse(
             if arguments.parse_one(input, grammar, diagnostics).is_err() {
                 skip_to_comma(input)?;
             } else if !input.is_empty() && !input.peek(Token![,]) {
-                diagnostics.push(input.error("expected `,` between arguments"));
+                diagnostics.push(missing_comma(input, "arguments"));
                 skip_to_comma(input)?;
             }
             input.parse::<Option<Token![,]>>()?;
@@ -209,9 +209,16 @@ impl Arguments {
     ) -> Result<(), Reported> {
         let Ok(ident) = input.call(Ident::parse_any) else {
             let keys = listed(grammar.keys);
+            let name = input.fork().parse::<LitStr>().ok();
+            let expected = match name.filter(|_| grammar.keys.contains(&Key::Name)) {
+                Some(name) => format!("the stored name is given as `name = \"{}\"`", name.value()),
+                None => format!(
+                    "expected an argument such as `{}`",
+                    grammar.keys.first().map_or("", |key| key.example())
+                ),
+            };
             diagnostics.push(input.error(format!(
-                "expected an argument such as `{}`; `#[{}]` takes {keys}",
-                grammar.keys.first().map_or("", |key| key.example()),
+                "{expected}; `#[{}]` takes {keys}",
                 grammar.macro_name,
             )));
             return Err(Reported);
@@ -538,8 +545,7 @@ fn parse_list(
             if let Ok(entry) = parse_entry(key, &content, diagnostics) {
                 entries.push(entry);
                 if !content.is_empty() && !content.peek(Token![,]) {
-                    let missing = format!("expected `,` between {}", key.listed());
-                    diagnostics.push(content.error(missing));
+                    diagnostics.push(missing_comma(&content, key.listed()));
                     skip_to_comma(&content)?;
                 }
             } else {
@@ -614,6 +620,14 @@ fn parse_with<T>(
 fn report(diagnostics: &Diagnostics, error: syn::Error) -> Reported {
     diagnostics.push(error);
     Reported
+}
+
+fn missing_comma(input: ParseStream<'_>, between: &str) -> syn::Error {
+    let next = input.fork().parse::<TokenTree>();
+    let before = next.map(|next| text(&next)).unwrap_or_default();
+    input.error(format!(
+        "expected `,` between {between}: put one before `{before}`"
+    ))
 }
 
 fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {

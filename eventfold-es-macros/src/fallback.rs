@@ -160,73 +160,71 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
         quote!(#variant(#krate::Envelope<#entry>),)
     });
     quote! {
-        #mentioned
-        #messages
+           #mentioned
+           #messages
 
-        #process_manager {
-            const NAME: &'static str = "";
-            type Envelope = #envelope;
+           #process_manager {
+               const NAME: &'static str = "";
+               type Envelope = #envelope;
 
-            fn subscriptions(&self) -> &'static [&'static str] {
-                &[]
-            }
+               fn subscriptions(&self) -> &'static [&'static str] {
+                   &[]
+               }
 
-            fn react(
-                &mut self,
-                _: &str,
-                _: &str,
-                _: &#krate::RecordedEvent,
-            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
-                ::std::unreachable!()
-            }
-        }
+               fn react(
+                   &mut self,
+                   _: &str,
+                   _: &str,
+                   _: &#krate::RecordedEvent,
+               ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
+                   ::std::unreachable!()
+               }
+           }
 
-        #subscribes_to {}
+           #subscribes_to {}
 
-        #dispatches_to {
-            fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
-            where
-                Self: #krate::ProcessManager,
-            {
-                ::std::unreachable!()
-            }
-        }
+           #dispatches_to {
+               fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
+    {
+                   ::std::unreachable!()
+               }
+           }
 
-        #keyed {
-            type Key = #key;
-        }
+           #keyed {
+               type Key = #key;
+           }
 
-        #schedules {
-            const MESSAGE_TYPE: &'static str = "";
+           #schedules {
+               const MESSAGE_TYPE: &'static str = "";
 
-            fn encode(
-                _: &M,
-            ) -> ::std::result::Result<
-                ::std::boxed::Box<#krate::__private::RawValue>,
-                ::std::string::String,
-            > {
-                ::std::unreachable!()
-            }
-        }
+               fn encode(
+                   _: &M,
+               ) -> ::std::result::Result<
+                   ::std::boxed::Box<#krate::__private::RawValue>,
+                   ::std::string::String,
+               > {
+                   ::std::unreachable!()
+               }
+           }
 
-        #policy {}
+           #policy {}
 
-        #versioned {}
+           #versioned {}
 
-        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
-        #vis enum #envelope {
-            #(#variants)*
-        }
+           #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
+           #vis enum #envelope {
+               #(#variants)*
+           }
 
-        #[automatically_derived]
-        impl #krate::Dispatch for #envelope {
-            fn targets(_: &mut impl #krate::TargetVisitor) {}
+           #[automatically_derived]
+           impl #krate::Dispatch for #envelope {
+               fn targets(_: &mut impl #krate::TargetVisitor) {}
 
-            fn route<R: #krate::Router>(self, _: R) -> R::Routed {
-                ::std::unreachable!()
-            }
-        }
-    }
+               fn route<R: #krate::Router>(self, _: R) -> R::Routed {
+                   ::std::unreachable!()
+               }
+           }
+       }
 }
 
 pub(crate) fn projection(model: &projection::Model) -> TokenStream {

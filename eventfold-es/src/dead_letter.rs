@@ -41,17 +41,30 @@ impl DeadLetterLine<'_> {
         if serde_json::from_str::<DeadLetter>(&line).is_ok() {
             return line.into();
         }
-        // JSON that nests too deeply to be read again is kept as text: one letter must not make the others unreadable.
-        let mut envelope = self.envelope.clone();
-        envelope.command = Value::String(envelope.command.to_string());
-        envelope.context.metadata = envelope
-            .context
-            .metadata
-            .map(|metadata| Value::String(metadata.to_string()));
         let as_text = DeadLetterLine {
-            envelope: &envelope,
+            envelope: &as_text(self.envelope),
             ..*self
         };
         serde_json::to_string(&as_text).unwrap_or_default().into()
     }
+}
+
+/// The envelope, in a form that reads back.
+pub(crate) fn readable(envelope: &CommandEnvelope) -> CommandEnvelope {
+    let line = serde_json::to_string(envelope).unwrap_or_default();
+    match serde_json::from_str(&line) {
+        Ok(read) => read,
+        Err(_) => as_text(envelope),
+    }
+}
+
+/// JSON that nests too deeply to be read again is kept as text: one letter must not make the others unreadable.
+fn as_text(envelope: &CommandEnvelope) -> CommandEnvelope {
+    let mut envelope = envelope.clone();
+    envelope.command = Value::String(envelope.command.to_string());
+    envelope.context.metadata = envelope
+        .context
+        .metadata
+        .map(|metadata| Value::String(metadata.to_string()));
+    envelope
 }

@@ -72,16 +72,6 @@ pub enum OpenError {
         /// The other one.
         second: &'static str,
     },
-    /// A process manager is declared with something that the runtime of this version does not do.
-    #[error(
-        "the process manager `{name}` is declared with {what}, which this version does not run yet"
-    )]
-    Unsupported {
-        /// Its stored name.
-        name: String,
-        /// What it is declared with.
-        what: &'static str,
-    },
     /// The stored state of a process manager does not decode into the type that is registered under its name.
     #[error(
         "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \

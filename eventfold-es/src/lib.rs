@@ -138,6 +138,7 @@ pub mod aggregate;
 #[cfg(feature = "testing")]
 pub mod clock;
 #[cfg(not(feature = "testing"))]
+#[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod clock;
 pub mod command;
 mod command_bus;
@@ -199,8 +200,10 @@ pub use process_manager::{
 pub use projection::{EventContext, Project, ProjectError, Projection, UnknownEvents};
 pub use runtime::Reactions;
 pub use store::{
-    AggregateHandle, AggregateStore, AggregateStoreBuilder, Executed, InjectOptions, ParkedAt,
-    ProcessManagerReport, ProcessManagerStatus, RepairReport, RunMode, VerifyReport,
+    AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
+    FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
+    ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
+    ProcessManagerStatus, Redriven, RepairReport, RunMode, VerifyReport,
 };
 
 /// The programs in the README run as tests.

@@ -90,6 +90,12 @@ bugs! {
     CursorOutsideTheCommit = "cursor-outside-the-commit",
     /// Dead letters are not in the commit of their reaction.
     DeadLettersOutsideTheCommit = "dead-letters-outside-the-commit",
+    /// Rows are not in the commit of their reaction.
+    RowsOutsideTheCommit = "rows-outside-the-commit",
+    /// A table of rows is believed, up to whatever commit it is true.
+    TableWithoutItsCommit = "table-without-its-commit",
+    /// What is not in a table of rows yet is forgotten when some of it is saved.
+    OverlayDroppedEarly = "overlay-dropped-early",
     /// After a failure a process manager goes back to its place, but keeps its state.
     ProgressNotRestored = "progress-not-restored",
     /// A command is rejected before the state that it was decided on is durable.

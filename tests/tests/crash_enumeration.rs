@@ -20,11 +20,12 @@ use std::time::Duration;
 use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
-use eventfold_es_tests::crash::{Campaign, Check, Client, builder, open_on, scratch};
+use eventfold_es_tests::crash::instances::Watcher;
+use eventfold_es_tests::crash::{Campaign, Check, Client, Members, builder, open_on, scratch};
 use eventfold_es_tests::no_syncfs::NoSyncfs;
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 9] = [
+const ROUND: [(Workload, usize, (usize, usize)); 10] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -33,6 +34,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 9] = [
     (Workload::Archive, 600, (10, 25)),
     (Workload::Snapshots, 500, (6, 25)),
     (Workload::Keyed, 300, (6, 25)),
+    (Workload::Instances, 500, (8, 25)),
     (Workload::WithoutSyncfs, 300, (6, 25)),
 ];
 
@@ -54,6 +56,8 @@ enum Workload {
     Snapshots,
     /// Commands with idempotency keys, events with ids, and futures that are dropped, with a checkpoint in the middle.
     Keyed,
+    /// Instances that begin, end and begin again, with deadlines, dead letters that are redriven, and a checkpoint in the middle.
+    Instances,
     /// Archives on a disk that does not sync file systems, but files.
     WithoutSyncfs,
 }
@@ -111,6 +115,7 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
+            Self::Instances => Check::INSTANCES,
             Self::ProcessManagers
             | Self::Reopened
             | Self::Archive
@@ -139,6 +144,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Archive => runtime.block_on(archive(&disk, &store, random)),
         Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
         Workload::Keyed => runtime.block_on(keyed(&disk, &store, random)),
+        Workload::Instances => runtime.block_on(instances(&disk, &store, random)),
         Workload::WithoutSyncfs => {
             let disk = disk.clone().over(Arc::new(NoSyncfs));
             runtime.block_on(archive(&disk, &store, random));
@@ -245,6 +251,32 @@ async fn archive(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
         drop(client);
         store.close().await.expect("the disk works");
     }
+}
+
+async fn instances(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for mode in [RunMode::Inline, RunMode::OnDemand, RunMode::Inline] {
+        let store = open_on(disk, path, Members::Keyed, mode).await;
+        let client = Client::recorded(&store, disk);
+        for _ in 0..5 {
+            tag += 1;
+            let id = ["a", "b", "ends"][random.below(3)];
+            let parts = 1 + random.below(2) as u32;
+            client.put(id, tag, parts).await.expect("the disk works");
+        }
+        store.run_process_managers().await.expect("the disk works");
+        let watcher = store.process_manager::<Watcher>().expect("registered");
+        watcher.redrive_all().await.expect("the disk works");
+        tag += 1;
+        client.put("ends", tag, 1).await.expect("the disk works");
+        drop((client, watcher));
+        store.close().await.expect("the disk works");
+    }
+    let ops = disk.ops();
+    let saves = ops.iter().filter(
+        |op| matches!(op, DiskOp::Write { path, .. } if path.ends_with("watcher/instances.redb")),
+    );
+    assert!(saves.count() > 10, "the table of the instances is written");
 }
 
 async fn odd_ids(disk: &RecordingDisk, path: &Path) {

@@ -32,10 +32,7 @@ impl<A: ::eventfold_es::Aggregate> ::eventfold_es::SubscribesTo<A> for Reservati
 impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for ReservationSaga {
     fn envelope(
         _: ::eventfold_es::Envelope<A>,
-    ) -> <Self as ::eventfold_es::ProcessManager>::Envelope
-    where
-        Self: ::eventfold_es::ProcessManager,
-    {
+    ) -> <Self as ::eventfold_es::ProcessManager>::Envelope {
         ::std::unreachable!()
     }
 }

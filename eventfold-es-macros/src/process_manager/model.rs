@@ -220,7 +220,11 @@ impl Model {
             subscribes,
             dispatches,
             envelope: arguments.envelope.unwrap_or_else(|| {
-                format_ident!("{}Envelope", item.ident.unraw(), span = item.ident.span())
+                format_ident!(
+                    "{}Envelope",
+                    item.ident.unraw(),
+                    span = Span::call_site().located_at(item.ident.span())
+                )
             }),
             state: Shape::of_item(&item),
             key: arguments.key,

@@ -9,6 +9,7 @@ pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
 mod recorded_lines;
+mod rows;
 mod saved_projection;
 mod snapshot;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
@@ -23,6 +25,7 @@ pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
 pub(crate) use recorded_lines::RecordedLines;
+pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
 pub(crate) use snapshot::Snapshot;
 
@@ -50,8 +53,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
         start: Extent,
     ) -> Result<StreamTail, JournalError>;
 
-    /// The snapshot of a stream that was saved last, if there is one that can be read. Blocks.
-    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot>;
+    /// The snapshot of a stream that was saved last, if there is one that can be read and the stream has at least so many
+    /// events. Blocks.
+    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot>;
 
     /// Replaces the snapshot of a stream; nothing is written any more when [`closed`](Self::closed) completes. It may be lost
     /// again. Blocks.
@@ -78,6 +82,21 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Notes progress that needed no commit, to be saved at the next checkpoint.
     fn note_progress(&self, process_manager: &str, progress: Progress);
+
+    /// The durable values of rows of a process manager, in the order of the keys. Blocks.
+    fn rows(
+        &self,
+        process_manager: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Box<str>>>, JournalError>;
+
+    /// The first durable rows in a part of those of a process manager, `limit` at most, in the order of their keys. Blocks.
+    fn row_range(
+        &self,
+        process_manager: &str,
+        range: &RowRange,
+        limit: usize,
+    ) -> Result<Vec<Row>, JournalError>;
 
     /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
@@ -168,6 +187,8 @@ pub(crate) struct ProposedReaction {
     pub(crate) process_manager: Arc<str>,
     pub(crate) progress: Progress,
     pub(crate) dispatched: u64,
+    /// What becomes of rows; the last change of a key counts.
+    pub(crate) rows: Vec<RowChange>,
     /// One JSON line each.
     pub(crate) dead_letters: Vec<Box<str>>,
 }
@@ -175,7 +196,8 @@ pub(crate) struct ProposedReaction {
 impl ProposedReaction {
     pub(crate) fn byte_count(&self) -> usize {
         let letters = self.dead_letters.iter().map(|line| line.len() + 1);
-        self.progress.state.get().len() + letters.sum::<usize>()
+        let rows = self.rows.iter().map(RowChange::byte_count);
+        self.progress.state.get().len() + letters.sum::<usize>() + rows.sum::<usize>()
     }
 }
 
@@ -205,7 +227,8 @@ pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
     /// The process manager whose reaction it was, and the position of what that reacted to.
     pub(crate) reaction: Option<(Arc<str>, u64)>,
-    pub(crate) appends: Vec<RecordedAppend>,
+    /// Most commits add to one stream.
+    pub(crate) appends: SmallVec<[RecordedAppend; 1]>,
 }
 
 impl RecordedCommit {

@@ -153,9 +153,10 @@ pub enum FailureAction<PM: ProcessManager> {
 }
 
 impl<PM: ProcessManager> FailureAction<PM> {
-    /// What is done without a policy: a command that was rejected becomes a dead letter; what could not be read or written is
-    /// tried again for ever, at first after 50 ms and at most every 5 s; what does not decode or panics parks its instance, and
-    /// so does a compensation that fails for any other reason than storage.
+    /// What is done without a policy: a command that its target rejects, panics at or does not understand becomes a dead letter;
+    /// what could not be read or written is tried again for ever, at first after 50 ms and at most every 5 s; an event or deadline
+    /// that does not decode or panics parks its instance, and so does a compensation that fails for any other reason than
+    /// storage.
     #[must_use]
     pub fn default_for(failure: &Failure<'_>) -> Self {
         match failure.cause {
@@ -163,7 +164,10 @@ impl<PM: ProcessManager> FailureAction<PM> {
                 let first = Duration::from_millis(50);
                 Self::Retry(Backoff::exponential(first).max(first * 100).forever())
             }
-            FailureCause::Rejected { .. } if !failure.is_compensation => Self::DeadLetter,
+            _ if failure.is_compensation => Self::Park,
+            FailureCause::Rejected { .. } => Self::DeadLetter,
+            // The command is to blame then, and not what the instance was told.
+            _ if failure.envelope.is_some() => Self::DeadLetter,
             _ => Self::Park,
         }
     }

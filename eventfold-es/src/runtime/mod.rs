@@ -6,6 +6,7 @@ mod encode;
 mod end;
 mod guarded;
 mod inside_reaction;
+mod loader;
 mod origin;
 mod process_manager;
 mod projection;
@@ -20,18 +21,20 @@ mod types;
 
 use std::sync::Arc;
 
-pub(crate) use cell::{Decided, LockedCell, Needs, PartOfCommit, Place, Repeated};
+pub(crate) use cell::{Cell, Decided, LockedCell, Needs, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
 pub(crate) use inside_reaction::refuse_inside_reaction;
-pub(crate) use process_manager::{ProcessManagerRunner, RunnerContext};
+pub(crate) use process_manager::{
+    Parked, ProcessManagerRunner, Request, RunnerContext, rows as process_manager_rows,
+};
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub, WaitGuard};
 pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
-pub(crate) use saved_state::initial_progress;
+pub(crate) use saved_state::{initial_progress, migrated};
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
 pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 

@@ -3,17 +3,19 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::command::CommandContext;
 use crate::event::RecordedEvent;
 use crate::journal::{Cursor, Journal, JournalError};
+use crate::process_manager::StoredDeadline;
 
 /// How many names of process managers a report of a chain has at most.
 const REPORTED_NAMES: usize = 16;
 
 /// What a command of a process manager was caused by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cause {
     /// The id of the event that was reacted to.
     pub(crate) causation_id: Box<str>,
@@ -40,6 +42,32 @@ impl Cause {
             depth: u32::try_from(depth.unwrap_or_default())
                 .unwrap_or(u32::MAX)
                 .saturating_add(1),
+        }
+    }
+}
+
+impl Cause {
+    /// Nothing that has to be told.
+    pub(crate) fn none() -> Self {
+        Self {
+            causation_id: "".into(),
+            correlation_id: "".into(),
+            depth: 0,
+        }
+    }
+
+    /// What a reaction to a deadline is caused by: what the deadline was armed in.
+    pub(crate) fn of_deadline(deadline: &StoredDeadline, depth: u32) -> Self {
+        let source = &deadline.source;
+        let id: Box<str> = match &source.event_id {
+            Some(id) => id.as_str().into(),
+            None => format!("@{}", source.position).into(),
+        };
+        let correlation_id = source.correlation_id.as_deref();
+        Self {
+            correlation_id: correlation_id.map_or_else(|| id.clone(), Into::into),
+            causation_id: id,
+            depth,
         }
     }
 }

@@ -45,6 +45,10 @@ pub(crate) struct Member {
     pub(crate) processed: u64,
     /// The event that it is parked at, and why.
     pub(crate) parked: Option<(u64, String)>,
+    /// Whether an operator lets it react to nothing.
+    pub(crate) is_paused: bool,
+    /// How many events belonged to no open instance, since the store was opened.
+    pub(crate) ignored: u64,
     /// Why it reacts no more, once its task has ended in order.
     pub(crate) ended: Option<StoreError>,
 }
@@ -54,6 +58,7 @@ impl Member {
     fn absence(&self) -> Option<Reactions> {
         match (&self.parked, &self.ended) {
             (Some(_), _) => Some(Reactions::Parked),
+            (None, None) if self.is_paused => Some(Reactions::Parked),
             (None, Some(_)) => Some(Reactions::Closed),
             (None, None) => None,
         }
@@ -269,6 +274,41 @@ impl ReactionHub {
         }
     }
 
+    /// The event that a member stays at.
+    pub(crate) fn parked_at(&self, member: usize) -> Option<u64> {
+        let state = self.state();
+        let parked = state.members.get(member)?.parked.as_ref()?;
+        Some(parked.0)
+    }
+
+    /// Notes that a member goes on.
+    pub(crate) fn unparked(&self, member: usize) {
+        if let Some(member) = self.state().members.get_mut(member) {
+            member.parked = None;
+        }
+    }
+
+    /// Notes whether a member reacts to nothing; nobody waits for it then.
+    pub(crate) fn paused(&self, member: usize, is_paused: bool) {
+        let mut state = self.state();
+        let HubState { members, waits, .. } = &mut *state;
+        if let Some(member) = members.get_mut(member) {
+            member.is_paused = is_paused;
+        }
+        if is_paused {
+            for wait in waits.values_mut() {
+                wait.give_up_on(member, Reactions::Parked);
+            }
+        }
+    }
+
+    /// Counts an event that belongs to no open instance.
+    pub(crate) fn ignored(&self, member: usize) {
+        if let Some(member) = self.state().members.get_mut(member) {
+            member.ignored += 1;
+        }
+    }
+
     /// Notes that code of the user panicked where nothing could be kept apart from it: a clone or the encoding of a command.
     pub(crate) fn panicked(&self, member: usize) {
         let next = self
@@ -360,6 +400,8 @@ mod tests {
             subscriptions: &["counter"],
             processed: 0,
             parked: None,
+            is_paused: false,
+            ignored: 0,
             ended: None,
         };
         Arc::new(ReactionHub::new(names.iter().map(member).collect()))

@@ -6,7 +6,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::guarded::guard;
 use crate::finite;
 use crate::journal::Progress;
-use crate::process_manager::ProcessManager;
+use crate::process_manager::{ProcessManager, StoredState};
 
 /// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening, and one
 /// that reads back as another would go unnoticed.
@@ -35,12 +35,34 @@ fn one_line(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> 
     }
 }
 
+/// The state that an earlier version stored, as this one stores it.
+///
+/// # Errors
+///
+/// Why it cannot be had.
+pub(crate) fn migrated<PM: ProcessManager>(
+    version: u32,
+    state: &str,
+) -> Result<Box<RawValue>, String> {
+    let migrated = guard(
+        || format!("the migration of the state of `{}`", PM::NAME),
+        || StoredState::new(version, state).into_current::<PM>(),
+    );
+    let state = migrated.map_err(|error| error.to_string())?;
+    encode_state(&state.map_err(|error| error.to_string())?)
+}
+
 /// The progress of a process manager that has seen nothing.
 ///
 /// # Errors
 ///
 /// What serde says if the default state does not serialize or does not read back.
 pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
+    if PM::IS_KEYED {
+        // Each instance has a state of its own.
+        let state = RawValue::NULL.to_owned();
+        return Ok(Progress { position: 0, state });
+    }
     let state = one_line(&PM::default())?;
     let _: PM = serde_json::from_str(state.get())?;
     Ok(Progress { position: 0, state })

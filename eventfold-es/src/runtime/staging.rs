@@ -13,8 +13,9 @@ use super::origin::Origin;
 use super::types::{AggregateTypes, check_context, check_id};
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
-use crate::error::StoreError;
+use crate::error::{ExecuteError, StoreError};
 use crate::journal::{Outcome, ProposedAppend, StreamId};
+use crate::process_manager::FailureCause;
 
 /// A command whose target is known.
 pub(super) type Staged = Box<dyn StagedCommand>;
@@ -34,7 +35,7 @@ impl Undeliverable {
 type Loaded = Pin<Box<dyn Future<Output = Result<Arc<dyn Target>, StoreError>> + Send>>;
 
 /// Finds the cell of a target, as often as it is called.
-type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
+pub(super) type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 
 /// A command of any aggregate.
 pub(super) trait StagedCommand: Send {
@@ -69,14 +70,14 @@ pub(super) trait LockedTarget {
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
 
-    /// Decides a command and stages its events, unless it was decided before under the same key; the reason if it is rejected
+    /// Decides a command and stages its events, unless it was decided before under the same key; the cause if it is rejected
     /// or cannot be decided.
     fn decide(
         &mut self,
         command: Box<dyn Any>,
         context: &CommandContext,
         origin: Origin<'_>,
-    ) -> Result<(), String>;
+    ) -> Result<(), FailureCause>;
 
     fn proposed(&self) -> Option<ProposedAppend>;
 
@@ -180,10 +181,12 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         command: Box<dyn Any>,
         context: &CommandContext,
         origin: Origin<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), FailureCause> {
         let command = command
             .downcast::<A::Command>()
-            .map_err(|_| "the command has another type than its target decides".to_owned())?;
+            .map_err(|_| FailureCause::Undecodable {
+                reason: "the command has another type than its target decides".to_owned(),
+            })?;
         if let Some(key) = &context.idempotency_key
             && self.find_answer(key).is_some()
         {
@@ -191,7 +194,15 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         }
         self.decide_for(*command, context, Some(origin))
             .map(drop)
-            .map_err(|error| error.to_string())
+            .map_err(|error| match error {
+                ExecuteError::Domain(error) => FailureCause::Rejected {
+                    error: Arc::new(error),
+                },
+                ExecuteError::Store(error) => cause_of(&error),
+                other => FailureCause::Storage {
+                    reason: other.to_string(),
+                },
+            })
     }
 
     fn proposed(&self) -> Option<ProposedAppend> {
@@ -220,9 +231,24 @@ pub(super) enum Letter {
     Dead(Box<Undeliverable>),
 }
 
+/// What it means for a command that the store failed like this.
+pub(super) fn cause_of(error: &StoreError) -> FailureCause {
+    match error {
+        StoreError::File(_) => FailureCause::Storage {
+            reason: error.to_string(),
+        },
+        StoreError::Panicked { what, message } => FailureCause::Panicked {
+            message: format!("{what}: {message}"),
+        },
+        _ => FailureCause::Undecodable {
+            reason: error.to_string(),
+        },
+    }
+}
+
 /// The targets of one reaction, in the order in which they are locked; one that cannot be read with the reason, which becomes
 /// that of its dead letters.
-pub(super) type Targets = BTreeMap<StreamId, Result<Arc<dyn Target>, String>>;
+pub(super) type Targets = BTreeMap<StreamId, Result<Arc<dyn Target>, FailureCause>>;
 
 /// How long to wait before each further try to read a target, which may be short of descriptors only.
 const LOAD_RETRIES: [Duration; 4] = [
@@ -233,7 +259,7 @@ const LOAD_RETRIES: [Duration; 4] = [
 ];
 
 /// The commands of a reaction, one for each target that is still to be found.
-fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
+pub(super) fn loads<'a>(letters: impl Iterator<Item = &'a Letter>) -> BTreeMap<StreamId, Loading> {
     let mut loads = BTreeMap::new();
     for letter in letters {
         if let Letter::Staged(staged) = letter {
@@ -253,28 +279,25 @@ fn loads(letters: &[Letter]) -> BTreeMap<StreamId, Loading> {
 /// # Errors
 ///
 /// [`StoreError::RuntimeGone`] or [`StoreError::Closed`]: nothing is known of the targets then, and nothing may be said of them.
-pub(super) fn load_targets(
-    letters: &[Letter],
-) -> impl Future<Output = Result<Targets, StoreError>> + Send + use<> {
-    let loads = loads(letters);
-    async move {
-        let mut targets = Targets::new();
-        for (stream, load) in loads {
-            let target = match load().await {
+pub(super) async fn load_targets(
+    loads: BTreeMap<StreamId, Loading>,
+) -> Result<Targets, StoreError> {
+    let mut targets = Targets::new();
+    for (stream, load) in loads {
+        let target = match load().await {
+            Ok(target) => Ok(target),
+            Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
+            Err(error) => match load_again(&load, error).await {
                 Ok(target) => Ok(target),
-                Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
-                Err(error) => match load_again(&load, error).await {
-                    Ok(target) => Ok(target),
-                    Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => {
-                        return Err(error);
-                    }
-                    Err(error) => Err(error.to_string()),
-                },
-            };
-            targets.insert(stream, target);
-        }
-        Ok(targets)
+                Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => {
+                    return Err(error);
+                }
+                Err(error) => Err(cause_of(&error)),
+            },
+        };
+        targets.insert(stream, target);
     }
+    Ok(targets)
 }
 
 /// Tries a few times more to read a target, if the reason may pass.

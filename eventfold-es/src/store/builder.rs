@@ -8,12 +8,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
 
 use starting_points::starting_points;
 
 use super::closing::{OpenedJournal, Shutdown, Steps};
 use super::{AggregateStore, RunMode, Shared};
+use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, Files, SealedFile, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
@@ -24,7 +26,8 @@ use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::Projection;
 use crate::runtime::{
     AggregateTypes, Member, ProcessManagerRunner, ProjectionRunner, ReactionHub, Routes,
-    RunnerContext, Runtime, SnapshotPolicy, WaitingSnapshots, blocking, initial_progress,
+    RunnerContext, Runtime, SnapshotPolicy, WaitingSnapshots, blocking, initial_progress, migrated,
+    process_manager_rows::VersionRow,
 };
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -40,8 +43,9 @@ struct ProcessManagerPart {
     type_id: TypeId,
     type_name: &'static str,
     subscriptions: &'static [&'static str],
-    /// What it is declared with that the runtime does not do.
-    unsupported: Option<&'static str>,
+    version: VersionRow,
+    starts_now: bool,
+    migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
     initial: fn() -> Result<Progress, serde_json::Error>,
     start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
 }
@@ -91,6 +95,7 @@ pub struct AggregateStoreBuilder {
     run_mode: RunMode,
     reaction_timeout: Duration,
     max_reaction_depth: u32,
+    clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
 }
 
@@ -139,6 +144,7 @@ impl AggregateStoreBuilder {
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
             max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
+            clock: Arc::new(SystemClock),
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
                 durability: Durability::default(),
@@ -165,7 +171,12 @@ impl AggregateStoreBuilder {
             type_id: TypeId::of::<PM>(),
             type_name: type_name::<PM>(),
             subscriptions: PM::default().subscriptions(),
-            unsupported: unsupported::<PM>(),
+            version: VersionRow {
+                state_version: PM::STATE_VERSION,
+                is_keyed: PM::IS_KEYED,
+            },
+            starts_now: PM::START == StartFrom::Now,
+            migrate: migrated::<PM>,
             initial: initial_progress::<PM>,
             start: |context, progress| {
                 let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
@@ -268,6 +279,14 @@ impl AggregateStoreBuilder {
         self
     }
 
+    /// Lets the deadlines of process managers, and their waits before a command is tried again, go by another clock than that of the
+    /// system.
+    #[cfg(feature = "testing")]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Puts the store on another disk than the file system.
     #[cfg(feature = "testing")]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -344,6 +363,8 @@ impl AggregateStoreBuilder {
                     subscriptions: part.subscriptions,
                     processed: progress.position,
                     parked: None,
+                    is_paused: false,
+                    ignored: 0,
                     ended: read_only
                         .clone()
                         .map(|reason| StoreError::ReadOnly { reason }),
@@ -360,13 +381,24 @@ impl AggregateStoreBuilder {
             reactions,
         });
         let mut tasks = Vec::new();
+        let mut requests = Vec::new();
+        let mut received = Vec::new();
+        for _ in &self.process_managers {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            requests.push(sender);
+            received.push(receiver);
+        }
         // Where no reaction can be committed, none is tried.
         let running = self.process_managers.iter().filter(|_| read_only.is_none());
-        for (member, (part, progress)) in running.zip(progress).enumerate() {
+        let running = running.zip(progress).zip(received);
+        for (member, ((part, progress), requests)) in running.enumerate() {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
                 member,
                 max_depth: self.max_reaction_depth,
+                clock: Arc::clone(&self.clock),
+                fires: self.run_mode != RunMode::OnDemand,
+                requests,
                 target: match self.run_mode {
                     RunMode::Inline | RunMode::Background => runtime.journal.durable(),
                     RunMode::OnDemand => runtime.reactions.demand(),
@@ -401,8 +433,10 @@ impl AggregateStoreBuilder {
                 process_managers: self
                     .process_managers
                     .iter()
-                    .map(|part| (part.type_id, part.name))
+                    .enumerate()
+                    .map(|(member, part)| (part.type_id, (member, part.name)))
                     .collect(),
+                requests,
                 shutdown: Mutex::new(shutdown),
             }),
         })
@@ -423,34 +457,9 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
-        let unsupported = self
-            .process_managers
-            .iter()
-            .find_map(|part| part.unsupported.map(|what| (part.name, what)));
-        if let Some((name, what)) = unsupported {
-            return Err(OpenError::Unsupported {
-                name: name.to_owned(),
-                what,
-            });
-        }
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)
-    }
-}
-
-/// What the process manager is declared with that the runtime does not do.
-fn unsupported<PM: ProcessManager>() -> Option<&'static str> {
-    if PM::IS_KEYED {
-        Some("`key`")
-    } else if !PM::DEADLINES.is_empty() {
-        Some("`deadlines`")
-    } else if PM::STATE_VERSION != 1 {
-        Some("`state_version`")
-    } else if PM::START == StartFrom::Now {
-        Some("`start = \"now\"`")
-    } else {
-        None
     }
 }
 

@@ -4,6 +4,7 @@ mod builder;
 mod closing;
 mod handle;
 mod inject;
+mod process_manager;
 mod verify;
 
 use std::any::{Any, TypeId, type_name};
@@ -16,7 +17,13 @@ use std::time::Duration;
 pub use builder::AggregateStoreBuilder;
 pub use handle::{AggregateHandle, Executed};
 pub use inject::InjectOptions;
+pub use process_manager::{
+    DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, ParkedWork,
+    ProcessManagerHandle, ProcessManagerOverview, Redriven,
+};
 pub use verify::{RepairReport, VerifyReport};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
@@ -27,8 +34,11 @@ use crate::journal::local::RecoveryReport;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
 use crate::runtime::{
-    ProjectionRunner, Reactions, Runtime, blocking, check_id, refuse_inside_reaction,
+    ProjectionRunner, Reactions, Request, Runtime, blocking, check_id, refuse_inside_reaction,
 };
+
+/// How often a run lets deadlines fire that fire again at once.
+const MAX_ROUNDS: usize = 16;
 
 /// When process managers react.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -61,6 +71,8 @@ pub struct ProcessManagerStatus {
     pub position: u64,
     /// How many positions there are behind it.
     pub lag: u64,
+    /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`].
+    pub is_paused: bool,
     /// The event that it cannot react to, if there is one.
     pub parked: Option<ParkedAt>,
 }
@@ -120,7 +132,10 @@ struct Shared {
     recovery: RecoveryReport,
     /// A `tokio::sync::Mutex<ProjectionRunner<P>>` for each `P`.
     projections: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    process_managers: HashMap<TypeId, &'static str>,
+    /// The index and the stored name of each.
+    process_managers: HashMap<TypeId, (usize, &'static str)>,
+    /// What is asked of each process manager.
+    requests: Vec<mpsc::UnboundedSender<Request>>,
     shutdown: Mutex<closing::Shutdown>,
 }
 
@@ -341,7 +356,8 @@ impl AggregateStore {
     /// Waits until all process managers have reacted to everything that was durable at the call, and to what that caused; in
     /// [`RunMode::OnDemand`] this is what makes them react.
     ///
-    /// A process manager that is parked is not waited for; see [`process_managers`](Self::process_managers).
+    /// Deadlines that are due fire, and so do those that are due at once because of that; commands whose time has come are tried
+    /// again. A process manager that is parked or paused is not waited for; see [`process_managers`](Self::process_managers).
     ///
     /// # Errors
     ///
@@ -360,22 +376,45 @@ impl AggregateStore {
         if let Some(reason) = journal.read_only() {
             return Err(StoreError::ReadOnly { reason });
         }
-        let position = *journal.durable().borrow();
-        let mut wait = hub.wait();
-        let position = wait.begin_until(position);
-        hub.raise_demand(position);
-        let outcome = wait.done().await;
-        if let Some(reason) = journal.poisoned() {
-            return Err(StoreError::Poisoned { reason });
-        }
-        if outcome == Reactions::Closed {
-            return Err(hub.ended_because().unwrap_or(StoreError::Closed));
+        for round in 0..MAX_ROUNDS {
+            let fired = self.fire_due().await;
+            if fired == 0 && round > 0 {
+                break;
+            }
+            let position = *journal.durable().borrow();
+            let mut wait = hub.wait();
+            let position = wait.begin_until(position);
+            hub.raise_demand(position);
+            let outcome = wait.done().await;
+            if let Some(reason) = journal.poisoned() {
+                return Err(StoreError::Poisoned { reason });
+            }
+            if outcome == Reactions::Closed {
+                return Err(hub.ended_because().unwrap_or(StoreError::Closed));
+            }
         }
         let (dispatched, dead_lettered) = hub.take_counts();
         Ok(ProcessManagerReport {
             dispatched,
             dead_lettered,
         })
+    }
+
+    /// Lets each process manager fire what is due; how much that was.
+    async fn fire_due(&self) -> usize {
+        let mut answers = Vec::with_capacity(self.shared.requests.len());
+        for requests in &self.shared.requests {
+            let (answer, fired) = oneshot::channel();
+            if requests.send(Request::Fire(answer)).is_ok() {
+                answers.push(fired);
+            }
+        }
+        let mut total = 0;
+        for answer in answers {
+            // One that has ended fires nothing.
+            total += answer.await.unwrap_or_default();
+        }
+        total
     }
 
     /// Where each process manager stands, in the order in which they were registered.
@@ -389,6 +428,7 @@ impl AggregateStore {
                 name: member.name.to_owned(),
                 position: member.processed,
                 lag: durable.saturating_sub(member.processed),
+                is_paused: member.is_paused,
                 parked: member
                     .parked
                     .map(|(position, reason)| ParkedAt { position, reason }),
@@ -409,17 +449,7 @@ impl AggregateStore {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn dead_letters<PM: ProcessManager>(&self) -> Result<Vec<DeadLetter>, StoreError> {
-        let Some(name) = self
-            .shared
-            .process_managers
-            .get(&TypeId::of::<PM>())
-            .copied()
-        else {
-            return Err(StoreError::NotRegistered {
-                type_name: type_name::<PM>(),
-                method: "process_manager",
-            });
-        };
+        let (_, name) = self.registered::<PM>()?;
         let journal = Arc::clone(&self.shared.runtime.journal);
         let what = || "reading dead letters".to_owned();
         blocking(what, move || {
@@ -437,6 +467,14 @@ impl AggregateStore {
             Ok(read)
         })
         .await
+    }
+
+    fn registered<PM: ProcessManager>(&self) -> Result<(usize, &'static str), StoreError> {
+        let found = self.shared.process_managers.get(&TypeId::of::<PM>());
+        found.copied().ok_or(StoreError::NotRegistered {
+            type_name: type_name::<PM>(),
+            method: "process_manager",
+        })
     }
 
     /// What opening the store found and did.

@@ -13,15 +13,18 @@ use super::domain::{
     Chain, DESK, Fanout, Journalist, Ledger, LedgerCommand, LedgerEvent, REJECTED, Tally, Target,
     first_target, is_fanned_out, second_target,
 };
+use super::instances::check_instances;
 use super::note::{Expected, TriedCommand};
 use super::retry::retry;
-use super::workload::builder;
+use super::workload::{Members, builder};
 
 /// How a directory is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
     /// Whether the process managers of the domain are part of the workload.
     pub process_managers: bool,
+    /// Whether it is the one with instances.
+    pub instances: bool,
     /// Whether a target may have been unreadable for a moment, so that a dead letter stands for an effect.
     pub unreadable_targets: bool,
 }
@@ -30,21 +33,39 @@ impl Check {
     /// Without process managers.
     pub const AGGREGATES: Self = Self {
         process_managers: false,
+        instances: false,
         unreadable_targets: false,
     };
     /// With process managers.
     pub const PROCESS_MANAGERS: Self = Self {
         process_managers: true,
+        instances: false,
         unreadable_targets: false,
     };
     /// With process managers whose targets may have been unreadable.
     pub const UNREADABLE_TARGETS: Self = Self {
         process_managers: true,
+        instances: false,
         unreadable_targets: true,
     };
+    /// With the process manager that has instances.
+    pub const INSTANCES: Self = Self {
+        process_managers: true,
+        instances: true,
+        unreadable_targets: false,
+    };
+
+    /// The process managers of the store.
+    #[must_use]
+    pub fn members(self) -> Members {
+        match self.instances {
+            true => Members::Keyed,
+            false => self.process_managers.into(),
+        }
+    }
 }
 
-type Streams = BTreeMap<(String, String), Vec<Event>>;
+pub(super) type Streams = BTreeMap<(String, String), Vec<Event>>;
 
 /// Opens what a crash left behind and compares it with what was acknowledged; goes on working there, and opens it again.
 ///
@@ -52,6 +73,9 @@ type Streams = BTreeMap<(String, String), Vec<Event>>;
 ///
 /// The first thing that is not as it should be.
 pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), String> {
+    if how.instances {
+        return check_instances(store, expected).await;
+    }
     let mut expected = expected.clone();
     let opened = open(store, how).await?;
     let streams = read_streams(&opened).await?;
@@ -151,8 +175,8 @@ pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), 
     again.close().await.map_err(text)
 }
 
-async fn open(store: &Path, how: Check) -> Result<AggregateStore, String> {
-    let builder = builder(store, Arc::new(SystemDisk), how.process_managers);
+pub(super) async fn open(store: &Path, how: Check) -> Result<AggregateStore, String> {
+    let builder = builder(store, Arc::new(SystemDisk), how.members());
     builder
         .run_mode(RunMode::OnDemand)
         .open()
@@ -174,7 +198,7 @@ async fn run(store: &AggregateStore) -> Result<(), String> {
     Ok(())
 }
 
-async fn read_streams(store: &AggregateStore) -> Result<Streams, String> {
+pub(super) async fn read_streams(store: &AggregateStore) -> Result<Streams, String> {
     let mut streams = Streams::new();
     for (aggregate_type, id) in store.list_streams(None).await.map_err(text)? {
         let events = store

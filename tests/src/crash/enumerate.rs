@@ -307,7 +307,7 @@ fn resume(disk: &RecordingDisk, root: &std::path::Path, how: Check, expected: &E
         + 2;
     runtime.block_on(async {
         let path = root.join("store");
-        let store = open_on(disk, &path, how.process_managers, RunMode::OnDemand).await;
+        let store = open_on(disk, &path, how.members(), RunMode::OnDemand).await;
         let client = Client::recorded(&store, disk);
         client.note_served().await;
         client.put("resumed", tag, 1).await.expect("the disk works");

@@ -7,20 +7,42 @@ use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError};
 
 use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally};
+use super::instances::Watcher;
 use super::note::Note;
 use super::retry::{injected, keyed};
 
-/// A store with the projection of the domain, and with its process managers.
-pub fn builder(store: &Path, disk: Arc<dyn Disk>, process_managers: bool) -> AggregateStoreBuilder {
+/// Which process managers of the domain a store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Members {
+    /// None of them.
+    None,
+    /// Those with one state each.
+    Plain,
+    /// The one with instances.
+    Keyed,
+}
+
+impl From<bool> for Members {
+    fn from(has_some: bool) -> Self {
+        if has_some { Self::Plain } else { Self::None }
+    }
+}
+
+/// A store with the projection of the domain, and with process managers of it.
+pub fn builder(
+    store: &Path,
+    disk: Arc<dyn Disk>,
+    process_managers: impl Into<Members>,
+) -> AggregateStoreBuilder {
     let builder = AggregateStore::builder(store)
         .disk(disk)
         .projection::<Tally>();
-    if process_managers {
-        builder
+    match process_managers.into() {
+        Members::None => builder,
+        Members::Plain => builder
             .process_manager::<Fanout>()
-            .process_manager::<Chain>()
-    } else {
-        builder
+            .process_manager::<Chain>(),
+        Members::Keyed => builder.process_manager::<Watcher>(),
     }
 }
 
@@ -32,7 +54,7 @@ pub fn builder(store: &Path, disk: Arc<dyn Disk>, process_managers: bool) -> Agg
 pub async fn open_on(
     disk: &RecordingDisk,
     store: &Path,
-    process_managers: bool,
+    process_managers: impl Into<Members>,
     mode: RunMode,
 ) -> AggregateStore {
     let builder = builder(store, Arc::new(disk.clone()), process_managers);

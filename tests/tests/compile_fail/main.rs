@@ -66,7 +66,6 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
             "evolution/step_to_another_type",
             "names/shared_by_another_path",
             "process_managers/dispatched_not_an_aggregate",
-            "process_managers/dispatched_unknown_type",
             "process_managers/envelope_exists",
             "process_managers/subscribed_not_an_aggregate",
             "projections/subscribed_not_an_aggregate",

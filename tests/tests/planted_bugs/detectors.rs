@@ -186,6 +186,24 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
         ],
         Bug::CursorOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
         Bug::DeadLettersOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
+        Bug::RowsOutsideTheCommit => vec![
+            test(
+                "instances",
+                "correlating::each_key_has_a_state_of_its_own_also_after_a_restart",
+            ),
+            crash("Instances"),
+        ],
+        Bug::TableWithoutItsCommit => vec![test(
+            "instances",
+            "tables::an_older_copy_of_a_table_is_not_believed",
+        )],
+        Bug::OverlayDroppedEarly => vec![
+            test(
+                "instances",
+                "tables::what_is_newer_than_a_checkpoint_is_not_lost_to_it",
+            ),
+            crash("Instances"),
+        ],
         Bug::ProgressNotRestored => vec![NO_ROOM_FOR_REACTIONS, EVERY_CALL],
         Bug::EarlyRejection => vec![test(
             "aggregates",

@@ -15,6 +15,7 @@ use super::history::IndexEntry;
 use super::layout::Layout;
 use super::line;
 use super::log::{Parts, SavedParts};
+use super::rows::TableTips;
 use super::scan::Tip;
 use super::stream_archive::Archiving;
 use crate::disk::{FileError, Files, SealError, SealedFile};
@@ -40,6 +41,9 @@ pub(super) struct Checkpoint {
     pub(super) archiving: Vec<Archiving>,
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
+    /// Up to where the tables of their rows are true.
+    #[serde(default, skip_serializing_if = "TableTips::is_empty")]
+    pub(super) row_tables: TableTips,
     pub(super) index: Vec<IndexEntry>,
     /// What became of the directory of eventfold-es 0.2.0 that this store was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +79,7 @@ pub(super) struct Covered<'a> {
     pub(super) stream_extents: SavedExtents,
     pub(super) archiving: Vec<Archiving>,
     pub(super) states: &'a ProcessManagerStates,
+    pub(super) row_tables: TableTips,
     pub(super) index: Vec<IndexEntry>,
     pub(super) adoption: Option<&'a Adoption>,
 }
@@ -98,6 +103,7 @@ impl Checkpoint {
             process_managers: states
                 .map(|(name, state)| (name.clone(), state.commit))
                 .collect(),
+            row_tables: covered.row_tables,
             index: index
                 .take_while(|entry| entry.offset < tip.offset)
                 .collect(),

@@ -16,11 +16,12 @@ use super::layout::Layout;
 use super::log::{JournalLog, SwapError};
 use super::queue::Queue;
 use super::registry::Registry;
+use super::rows::RowTables;
 use super::scan::Tip;
 use super::stream_archive::{ArchiveError, Archiving, archive_stream};
 use super::streams::{StreamSlot, StreamTable, lock};
 use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
-use crate::journal::{Durability, Extent, JournalError, Progress};
+use crate::journal::{Durability, Extent, JournalError, Progress, RowChange};
 use crate::sabotage::{Bug, planted};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
@@ -70,6 +71,8 @@ pub(super) struct Grown {
 pub(super) struct DurableReaction {
     pub(super) process_manager: String,
     pub(super) state: ProcessManagerState,
+    /// Taken away when they are known.
+    pub(super) rows: Vec<RowChange>,
     /// Newline-terminated lines that end at `state.dead_letters`.
     pub(super) dead_letters: String,
 }
@@ -89,6 +92,7 @@ pub(super) struct DerivedWriter {
     pub(super) registry: Registry,
     pub(super) extents: StreamExtents,
     pub(super) states: ProcessManagerStates,
+    pub(super) rows: Arc<RowTables>,
     /// How much of each dead-letter file was written.
     pub(super) dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
     pub(super) adoption: Option<Adoption>,
@@ -108,6 +112,7 @@ pub(super) struct DerivedWriter {
 impl DerivedWriter {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
+            self.backlog.gather();
             let mut batches = Vec::new();
             let mut is_closing = false;
             let mut may_take_checkpoint = true;
@@ -141,6 +146,7 @@ impl DerivedWriter {
                 self.take_checkpoint(is_closing);
             }
             if is_closing {
+                self.rows.close();
                 return;
             }
         }
@@ -373,6 +379,13 @@ impl DerivedWriter {
             (*number, place)
         });
         let extents = self.extents.write(&places.collect(), self.table.len())?;
+        let row_tables = self.rows.save(&self.tip).map_err(|error| match error {
+            JournalError::File(error) => error,
+            JournalError::Damage(damage) => {
+                let source = std::io::Error::other(damage.to_string());
+                FileError::new("save to", &damage.path, source)
+            }
+        })?;
         if !planted(Bug::CheckpointBeforeTheSync) {
             self.sync()?;
         }
@@ -385,6 +398,7 @@ impl DerivedWriter {
             stream_extents: extents,
             archiving: archiving.to_vec(),
             states: &self.states,
+            row_tables,
             index: self.history.index(),
             adoption: self.adoption.as_ref(),
         };

@@ -100,6 +100,11 @@ impl Layout {
         self.process_manager(name).join("dead_letters.jsonl")
     }
 
+    /// The table of the rows of a process manager.
+    pub(crate) fn row_table(&self, name: &str) -> PathBuf {
+        self.process_manager(name).join("instances.redb")
+    }
+
     pub(crate) fn projections(&self) -> PathBuf {
         self.base.join("projections")
     }

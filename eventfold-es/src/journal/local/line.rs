@@ -4,13 +4,13 @@
 //! {"type":"commit","data":{"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,
 //!  "streams":[{"type":T,"id":I,"dir":D,"version":V,"offset":O,"lengths":[L,..],"lines":[EVENT,..]},..],
 //!  "process_managers":[{"name":M,"position":P,"dispatched":D,"state_length":L,"state":S,
-//!   "dead_letters":{"offset":O,"lengths":[L,..],"lines":[LETTER,..]}},..]},
+//!   "rows":[{"key":K,"length":L,"value":V},..],"dead_letters":{"offset":O,"lengths":[L,..],"lines":[LETTER,..]}},..]},
 //!  "ts":T,"meta":{"checksum":"C"}}
 //! ```
 //!
 //! (without the line breaks). `length` counts the bytes of the line without its newline; `checksum` is eventfold's line hash
 //! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `previous` is
-//! the line hash of the commit before, 16 zeros for the first. `adoption`, a last field of `data`, is there in the first commit
+//! the line hash of the commit before, 16 zeros for the first. `rows` is there when rows change; the value `null` removes one. `adoption`, a last field of `data`, is there in the first commit
 //! of a directory that eventfold-es 0.2.0 wrote, and nowhere else.
 //!
 //! `lengths` has the bytes of each of the `lines` behind it, and `state_length` those of the state: whoever has verified the
@@ -23,6 +23,7 @@ use eventfold::line_hash;
 use serde_json::value::RawValue;
 
 pub(super) use super::line_read::{CommitData, CommitLine, parse, parse_text, read};
+use crate::journal::RowChange;
 use crate::sabotage::{Bug, planted};
 
 /// The hash before the first commit.
@@ -31,6 +32,9 @@ pub(super) const NO_HASH: &str = "0000000000000000";
 pub(super) const CHECKSUM_LABEL: &str = ",\"meta\":{\"checksum\":\"";
 pub(super) const CHECKSUM_DIGITS: usize = 16;
 pub(super) const CHECKSUM_END: &str = "\"}}";
+/// About what the text of one stream needs beside its lines, and a line beside its own bytes.
+const STREAM_BYTES: usize = 256;
+const LENGTH_BYTES: usize = 8;
 pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"length\":";
 
 /// The place of a commit in the chain.
@@ -72,6 +76,8 @@ impl Body {
         lines: &[Box<str>],
     ) {
         let text = &mut self.streams;
+        let lines_bytes: usize = lines.iter().map(|line| line.len() + LENGTH_BYTES).sum();
+        text.reserve(lines_bytes + STREAM_BYTES);
         separate(text);
         text.push_str("{\"type\":");
         push_string(text, &stream.aggregate_type);
@@ -102,6 +108,9 @@ impl Body {
         push_number(text, ",\"state_length\":", state.len() as u64);
         text.push_str(",\"state\":");
         text.push_str(state);
+        if !planted(Bug::RowsOutsideTheCommit) {
+            push_rows(text, &reaction.rows);
+        }
         push_number(text, ",\"dead_letters\":{\"offset\":", dead_letter_offset);
         match planted(Bug::DeadLettersOutsideTheCommit) {
             true => push_lines(text, &[]),
@@ -162,7 +171,14 @@ fn separate(list: &mut String) {
 }
 
 fn push_string(text: &mut String, value: &str) {
-    text.push_str(&serde_json::Value::from(value).to_string());
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if value.bytes().all(is_plain) {
+        text.push('"');
+        text.push_str(value);
+        text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(value).to_string());
+    }
 }
 
 fn push_number(text: &mut String, label: &str, value: u64) {
@@ -184,6 +200,26 @@ fn push_lines(text: &mut String, lines: &[Box<str>]) {
         text.push_str(line);
     }
     text.push(']');
+}
+
+/// Nothing if no row changes.
+fn push_rows(text: &mut String, rows: &[RowChange]) {
+    for (index, row) in rows.iter().enumerate() {
+        text.push_str(if index == 0 {
+            ",\"rows\":[{\"key\":"
+        } else {
+            ",{\"key\":"
+        });
+        push_string(text, &row.key);
+        let value = row.value.as_deref().unwrap_or("null");
+        push_number(text, ",\"length\":", value.len() as u64);
+        text.push_str(",\"value\":");
+        text.push_str(value);
+        text.push('}');
+    }
+    if !rows.is_empty() {
+        text.push(']');
+    }
 }
 
 fn decimal_digits(number: usize) -> usize {

@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
-use super::line_read::{CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, StreamLines};
+use super::line_read::{
+    CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
+};
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -58,8 +61,19 @@ struct ProcessManager<'a> {
     state_length: usize,
     #[serde(borrow)]
     state: &'a RawValue,
+    #[serde(default, borrow)]
+    rows: Vec<Row<'a>>,
     #[serde(borrow)]
     dead_letters: DeadLetters<'a>,
+}
+
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    length: usize,
+    #[serde(borrow)]
+    value: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -115,10 +129,16 @@ fn stream(stream: Stream<'_>) -> Result<StreamLines<'_>, String> {
 fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, String> {
     let state = lines(&[read.state_length], &[read.state])?;
     let letters = read.dead_letters;
+    let mut rows = SmallVec::with_capacity(read.rows.len());
+    for row in read.rows {
+        lines(&[row.length], &[row.value])?;
+        rows.push(RowLine::new(row.key, row.value.get()));
+    }
     Ok(ProcessManagerLines {
         name: read.name,
         position: read.position,
         state: state.first().copied().unwrap_or_default(),
+        rows,
         dead_letters: DeadLetterLines {
             offset: letters.offset,
             lines: lines(&letters.lengths, &letters.lines)?,
@@ -126,8 +146,8 @@ fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, 
     })
 }
 
-fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Vec<&'a str>, String> {
-    let lines: Vec<_> = lines.iter().map(|line| line.get()).collect();
+fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Lines<'a>, String> {
+    let lines: Lines<'a> = lines.iter().map(|line| line.get()).collect();
     if !lines
         .iter()
         .map(|line| line.len())

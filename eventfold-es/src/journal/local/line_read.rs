@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
 use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL};
 use super::{line_canonical, line_json};
+use crate::journal::RowChange;
 
 /// A line that was read back and whose checksum holds.
 #[derive(Debug, PartialEq)]
@@ -25,8 +27,9 @@ pub(super) struct CommitData<'a> {
     pub(super) flush: bool,
     pub(super) previous: Cow<'a, str>,
     pub(super) position: u64,
-    pub(super) streams: Vec<StreamLines<'a>>,
-    pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
+    /// Most commits add to one stream, and most of them one event.
+    pub(super) streams: SmallVec<[StreamLines<'a>; 1]>,
+    pub(super) process_managers: SmallVec<[ProcessManagerLines<'a>; 1]>,
     /// In the first commit of a directory that eventfold-es 0.2.0 wrote; JSON.
     pub(super) adoption: Option<&'a str>,
 }
@@ -38,8 +41,10 @@ pub(super) struct StreamLines<'a> {
     pub(super) dir: Option<Cow<'a, str>>,
     pub(super) version: u64,
     pub(super) offset: u64,
-    pub(super) lines: Vec<&'a str>,
+    pub(super) lines: Lines<'a>,
 }
+
+pub(super) type Lines<'a> = SmallVec<[&'a str; 1]>;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct ProcessManagerLines<'a> {
@@ -47,13 +52,37 @@ pub(super) struct ProcessManagerLines<'a> {
     pub(super) position: u64,
     /// JSON.
     pub(super) state: &'a str,
+    pub(super) rows: SmallVec<[RowLine<'a>; 1]>,
     pub(super) dead_letters: DeadLetterLines<'a>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct RowLine<'a> {
+    pub(super) key: Cow<'a, str>,
+    /// JSON; `None` if the row is removed.
+    pub(super) value: Option<&'a str>,
+}
+
+impl<'a> RowLine<'a> {
+    pub(super) fn new(key: Cow<'a, str>, value: &'a str) -> Self {
+        Self {
+            key,
+            value: Some(value).filter(|value| *value != "null"),
+        }
+    }
+
+    pub(super) fn change(&self) -> RowChange {
+        RowChange {
+            key: (*self.key).into(),
+            value: self.value.map(Into::into),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) struct DeadLetterLines<'a> {
     pub(super) offset: u64,
-    pub(super) lines: Vec<&'a str>,
+    pub(super) lines: Lines<'a>,
 }
 
 impl CommitData<'_> {
@@ -144,7 +173,19 @@ mod tests {
         body.stream(&plain, None, 7, 700, &[event.into(), "{}".into()]);
         let escaped = StreamId::new("or\\der", "a\"b");
         body.stream(&escaped, Some("a%22b"), 1, 0, &[event.into()]);
-        for (name, dead_letters) in [("saga", vec![]), ("mail \"er\"", vec!["{}".into(); 2])] {
+        let row = |key: &str, value: Option<&str>| RowChange {
+            key: key.into(),
+            value: value.map(Into::into),
+        };
+        let rows = vec![
+            row("i\"ö\"", Some("{\"rows\":[],\"state\":\"}]\"}")),
+            row("t1", None),
+            row("t2", Some("7")),
+        ];
+        for (name, rows, dead_letters) in [
+            ("saga", vec![], vec![]),
+            ("mail \"er\"", rows, vec!["{}".into(); 2]),
+        ] {
             let reaction = crate::journal::ProposedReaction {
                 process_manager: name.into(),
                 progress: crate::journal::Progress {
@@ -152,6 +193,7 @@ mod tests {
                     state: serde_json::from_str("{\"seen\":[1,\"ü]\"]}")?,
                 },
                 dispatched: 2,
+                rows,
                 dead_letters,
             };
             body.process_manager(&reaction, 11);
@@ -227,6 +269,14 @@ mod tests {
         ] {
             let other = format!("{before}\"lengths\":[{list}]{behind}");
             assert!(read(&other).is_err(), "{list}");
+        }
+        for length in [0, 1, 3] {
+            let other = line.replacen(
+                "\"key\":\"t2\",\"length\":1",
+                &format!("\"key\":\"t2\",\"length\":{length}"),
+                1,
+            );
+            assert!(other == line || read(&other).is_err(), "{other}");
         }
         for length in [0, 17, 19] {
             let other = line.replacen("_length\":18", &format!("_length\":{length}"), 1);

@@ -21,6 +21,7 @@ mod read_only;
 mod recovery;
 mod redo;
 mod registry;
+mod rows;
 mod scan;
 mod snapshots;
 mod stream_archive;
@@ -48,6 +49,7 @@ use read_only::{Opened, recover_where_possible};
 use recovery::Recovered;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
+use rows::RowTables;
 use snapshots::{ClosesSnapshots, SnapshotFiles};
 use stream_reader::read_stream;
 use streams::{StreamSlot, StreamTable, lock};
@@ -55,8 +57,8 @@ use writer::Writer;
 
 use super::{
     AdoptedProcessManager, CheckState, Cursor, Damage, Durability, Extent, Journal, JournalError,
-    Outcome, Progress, ProposedCommit, RecordedCommit, Snapshot, StoredLines, StreamId, StreamTail,
-    Verified,
+    Outcome, Progress, ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines,
+    StreamId, StreamTail, Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -83,6 +85,7 @@ pub(crate) struct LocalJournal {
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
     log: Arc<JournalLog>,
+    rows: Arc<RowTables>,
     durability: Durability,
     /// What stood behind streams when everything was derived again.
     foreign: Vec<ForeignLines>,
@@ -117,6 +120,7 @@ impl LocalJournal {
             extents,
             grown,
             states,
+            rows,
             index,
             adoption,
             redo_start,
@@ -132,7 +136,8 @@ impl LocalJournal {
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new(read_only));
         let table = Arc::new(table);
-        let backlog = Arc::new(Backlog::default());
+        let backlog = Arc::new(Backlog::new(options.max_log_size));
+        let rows = Arc::new(rows);
         let history = Arc::new(History::new(
             Arc::clone(&log),
             index,
@@ -157,6 +162,7 @@ impl LocalJournal {
             table: Arc::clone(&table),
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
+            rows: Arc::clone(&rows),
             jobs: jobs.clone(),
             tip: tip.clone(),
             filled,
@@ -177,6 +183,7 @@ impl LocalJournal {
             registry,
             extents,
             states,
+            rows: Arc::clone(&rows),
             dead_letters: Arc::clone(&dead_letters),
             adoption,
             history: Arc::clone(&history),
@@ -236,6 +243,7 @@ impl LocalJournal {
             jobs,
             progress: Mutex::new(progress),
             log,
+            rows,
             durability: options.durability,
             foreign,
             dead_letters,
@@ -320,8 +328,12 @@ impl Journal for LocalJournal {
         }
     }
 
-    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
-        self.snapshots.load(&*self.listed(stream)?)
+    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot> {
+        let slot = self.listed(stream)?;
+        match slot.extent().lines >= at_least {
+            true => self.snapshots.load(&slot),
+            false => None,
+        }
     }
 
     fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {
@@ -363,6 +375,23 @@ impl Journal for LocalJournal {
         };
         // Without the thread there is no checkpoint that it could be saved with.
         let _ = self.jobs.send(job);
+    }
+
+    fn rows(
+        &self,
+        process_manager: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Box<str>>>, JournalError> {
+        self.rows.get(process_manager, keys)
+    }
+
+    fn row_range(
+        &self,
+        process_manager: &str,
+        range: &RowRange,
+        limit: usize,
+    ) -> Result<Vec<Row>, JournalError> {
+        self.rows.range(process_manager, range, limit)
     }
 
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError> {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use eventfold::line_hash;
+
 use super::adoption::{self, Adoption, AdoptionReport};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
 use super::derived::Grown;
@@ -14,6 +16,7 @@ use super::layout::Layout;
 use super::log::{JournalLog, Parts};
 use super::redo::{Redo, Redone};
 use super::registry::Registry;
+use super::rows::RowTables;
 use super::scan::{Incomplete, Scan, Tip, scan};
 use super::stream_archive::{Archiving, finish_archiving};
 use super::streams::StreamTable;
@@ -81,6 +84,7 @@ pub(super) struct Recovered {
     /// The streams that have grown since the checkpoint, by their numbers.
     pub(super) grown: BTreeMap<u64, Grown>,
     pub(super) states: ProcessManagerStates,
+    pub(super) rows: RowTables,
     pub(super) index: Vec<IndexEntry>,
     pub(super) adoption: Option<Adoption>,
     /// Where the tail behind the checkpoint starts.
@@ -114,13 +118,14 @@ pub(super) fn recover(
     }
 
     let mut table = StreamTable::default();
+    let rows = RowTables::new(files, layout);
     let archiving = checkpoint
         .as_ref()
         .map(|checkpoint| checkpoint.archiving.clone())
         .unwrap_or_default();
     let base = match checkpoint {
         Some(checkpoint) if !rebuild => {
-            derived_base(files, layout, checkpoint, &parts, &mut table)?
+            derived_base(files, layout, checkpoint, &parts, &mut table, &rows)?
         }
         _ => None,
     };
@@ -128,6 +133,7 @@ pub(super) fn recover(
     if is_rebuild {
         // What it says of archives is not true any more once streams are written anew.
         files.remove(&layout.checkpoint())?;
+        rows.clear()?;
         files.sync_dir(&layout.meta())?;
     }
     let Base {
@@ -151,6 +157,7 @@ pub(super) fn recover(
         &table,
         &mut registry,
         &mut states,
+        &rows,
         is_rebuild,
     );
 
@@ -227,6 +234,7 @@ pub(super) fn recover(
         extents,
         grown,
         states,
+        rows,
         index,
         adoption,
         redo_start,
@@ -285,8 +293,12 @@ fn derived_base(
     checkpoint: Checkpoint,
     journal: &Parts,
     table: &mut StreamTable,
+    rows: &RowTables,
 ) -> Result<Option<Base>, RecoveryError> {
     checkpoint.verify(journal)?;
+    if !are_tables_of(rows, &checkpoint, journal)? {
+        return Ok(None);
+    }
     let Some(states) = checkpoint.process_managers(files, layout)? else {
         return Ok(None);
     };
@@ -312,6 +324,36 @@ fn derived_base(
         index: checkpoint.index,
         adoption: checkpoint.adoption,
     }))
+}
+
+/// Whether the tables of rows are those of the checkpoint, or of a later commit of this journal.
+fn are_tables_of(
+    rows: &RowTables,
+    checkpoint: &Checkpoint,
+    journal: &Parts,
+) -> Result<bool, RecoveryError> {
+    let Some(tips) = rows.open(&checkpoint.row_tables)? else {
+        return Ok(false);
+    };
+    let newer = tips
+        .into_iter()
+        .filter(|(name, tip)| checkpoint.row_tables.get(name) != Some(tip));
+    let mut newer: Vec<_> = newer.map(|(_, tip)| tip).collect();
+    if !newer.is_empty() {
+        scan(journal, checkpoint.tip(), None, |commit, _| {
+            newer.retain(|tip| {
+                tip.commit != commit.data.commit || tip.hash != line_hash(commit.text.as_bytes())
+            });
+            Ok(())
+        })?;
+    }
+    if newer.is_empty() || planted(Bug::TableWithoutItsCommit) {
+        return Ok(true);
+    }
+    tracing::warn!(
+        "rows of process managers are of commits that the journal does not have; everything is derived from it again"
+    );
+    Ok(false)
 }
 
 /// Creates the directories one level at a time, each durable before the next: whatever a crash leaves, only the deepest one

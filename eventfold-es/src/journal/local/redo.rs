@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use eventfold::line_hash;
+
 use super::checkpoint::{ProcessManagerState, ProcessManagerStates};
 use super::derived::Grown;
 use super::layout::Layout;
 use super::line::CommitLine;
+use super::line_read::RowLine;
 use super::registry::Registry;
+use super::rows::RowTables;
 use super::stream_archive::unarchive;
 use super::stream_reader::foreign_bytes;
 use super::streams::{StreamSlot, StreamTable};
@@ -29,6 +33,7 @@ pub(super) struct Redo<'a> {
     table: &'a StreamTable,
     registry: &'a mut Registry,
     states: &'a mut ProcessManagerStates,
+    rows: &'a RowTables,
     streams: HashMap<StreamId, Window>,
     dead_letters: BTreeMap<String, Letters>,
     pending: usize,
@@ -104,6 +109,7 @@ impl<'a> Redo<'a> {
         table: &'a StreamTable,
         registry: &'a mut Registry,
         states: &'a mut ProcessManagerStates,
+        rows: &'a RowTables,
         is_rebuild: bool,
     ) -> Self {
         Self {
@@ -112,6 +118,7 @@ impl<'a> Redo<'a> {
             table,
             registry,
             states,
+            rows,
             streams: HashMap::new(),
             dead_letters: BTreeMap::new(),
             pending: 0,
@@ -179,6 +186,10 @@ impl<'a> Redo<'a> {
         }
         for process_manager in &data.process_managers {
             let name: &str = &process_manager.name;
+            if !process_manager.rows.is_empty() {
+                let changes = process_manager.rows.iter().map(RowLine::change);
+                self.rows.change(name, data.commit, changes);
+            }
             let known = self.states.get(name);
             if known.is_some_and(|state| state.commit >= data.commit) {
                 // Its checkpoint is newer than that of the store, and vouches for the dead letters too.
@@ -214,6 +225,10 @@ impl<'a> Redo<'a> {
                 dead_letters: letters.extent,
             };
             self.states.insert(name.to_owned(), state);
+        }
+        if self.is_rebuild {
+            self.rows
+                .relieve(data.commit, || line_hash(commit.text.as_bytes()))?;
         }
         if self.pending > PENDING_BYTES {
             self.write()?;

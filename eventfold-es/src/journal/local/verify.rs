@@ -7,6 +7,7 @@ use super::checkpoint::Checkpoint;
 use super::extents::{SavedExtents, read_extents};
 use super::line;
 use super::registry::read_registry;
+use super::rows::ExpectedRows;
 use super::scan::{Tip, scan};
 use super::stream_reader::read_stream;
 use super::streams::StreamSlot;
@@ -19,6 +20,7 @@ struct Expected {
     streams: HashMap<StreamId, ExpectedStream>,
     /// The dead letters of each process manager.
     dead_letters: BTreeMap<String, Extent>,
+    rows: ExpectedRows,
     /// The extents of the streams at the commit of the checkpoint.
     at_checkpoint: HashMap<StreamId, Extent>,
     events: u64,
@@ -35,6 +37,7 @@ impl LocalJournal {
         &self,
         check_state: &CheckState<'_>,
     ) -> Result<Verified, JournalError> {
+        let row_changes = self.rows.changes();
         let end = self.history.end();
         if let Err(reason) = self.backlog.wait_until_written() {
             let source = std::io::Error::other(&*reason);
@@ -53,6 +56,7 @@ impl LocalJournal {
             snapshots = self.compare_streams(&expected, check_state, &mut differences)?;
             self.compare_registry(&expected, &mut differences)?;
             self.compare_dead_letters(&expected, &mut differences)?;
+            differences.extend(self.rows.compare(&expected.rows, row_changes)?);
             if let Some(checkpoint) = &checkpoint {
                 self.compare_extents(checkpoint.stream_extents, &expected, &mut differences)?;
             }
@@ -298,6 +302,9 @@ impl Expected {
             let extent = self.dead_letters.entry(name).or_default();
             for line in &process_manager.dead_letters.lines {
                 extent.push(line);
+            }
+            for row in &process_manager.rows {
+                self.rows.change(&process_manager.name, &row.change());
             }
         }
         Ok(())

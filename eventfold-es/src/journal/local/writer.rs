@@ -10,6 +10,7 @@ use super::history::History;
 use super::log::Archived;
 use super::log::{JournalLog, SwapError};
 use super::queue::{Pledge, Queue, Work};
+use super::rows::RowTables;
 use super::scan::Tip;
 use super::streams::{StreamTable, Unwritten};
 use crate::disk::FileError;
@@ -26,6 +27,7 @@ pub(super) struct Writer {
     pub(super) table: Arc<StreamTable>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
+    pub(super) rows: Arc<RowTables>,
     pub(super) jobs: Sender<Job>,
     /// The end of what is durable.
     pub(super) tip: Tip,
@@ -234,7 +236,14 @@ impl Writer {
             }
             line_start = prepared.offset;
             self.history.push(commit, prepared.offset);
-            reactions.extend(prepared.reaction);
+            if let Some(mut reaction) = prepared.reaction {
+                let rows = std::mem::take(&mut reaction.rows);
+                if !rows.is_empty() {
+                    let (name, commit) = (&reaction.process_manager, reaction.state.commit);
+                    self.rows.change(name, commit, rows);
+                }
+                reactions.push(reaction);
+            }
             if let Some(on_durable) = prepared.on_durable {
                 on_durable(&prepared.receipt);
             }

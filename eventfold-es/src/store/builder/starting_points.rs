@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use super::ProcessManagerPart;
 use crate::error::{OpenError, StoreError};
-use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction};
+use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowChange};
+use crate::runtime::blocking;
+use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
 
 /// Where each process manager goes on; the starting point of a new one is committed first, where anything can be.
 pub(super) async fn starting_points(
@@ -13,21 +15,46 @@ pub(super) async fn starting_points(
     let mut points = Vec::with_capacity(parts.len());
     let mut commits = Vec::new();
     for part in parts {
-        if let Some(progress) = journal.progress(part.name) {
-            points.push(progress);
-            continue;
-        }
-        let adopted = journal.adopted(part.name);
-        if !is_read_only && let Some(damage) = adopted.and_then(|adopted| adopted.problem.clone()) {
-            return Err(OpenError::ProcessManagerCheckpoint {
-                name: part.name.to_owned(),
-                damage,
-            });
-        }
-        let progress = (part.initial)().map_err(|error| OpenError::ProcessManagerState {
+        let refused = |reason: String| OpenError::ProcessManagerState {
             name: part.name.to_owned(),
-            reason: error.to_string(),
-        })?;
+            reason,
+        };
+        let (progress, rows, dead_letters) = match journal.progress(part.name) {
+            Some(progress) => {
+                let stored = stored_version(journal, part.name).await?;
+                let Some(migrated) = migrate(part, stored, &progress).map_err(refused)? else {
+                    points.push(progress);
+                    continue;
+                };
+                (migrated, version_row(part), Vec::new())
+            }
+            None => {
+                let adopted = journal.adopted(part.name);
+                if !is_read_only
+                    && let Some(damage) = adopted.and_then(|adopted| adopted.problem.clone())
+                {
+                    return Err(OpenError::ProcessManagerCheckpoint {
+                        name: part.name.to_owned(),
+                        damage,
+                    });
+                }
+                let initial = (part.initial)().map_err(|error| refused(error.to_string()))?;
+                let position = match part.starts_now {
+                    true => *journal.durable().borrow(),
+                    false => initial.position,
+                };
+                let dead_letters = adopted.map(|adopted| adopted.dead_letters.clone());
+                let rows = match part.version == VersionRow::default() {
+                    true => Vec::new(),
+                    false => version_row(part),
+                };
+                let progress = Progress {
+                    position,
+                    ..initial
+                };
+                (progress, rows, dead_letters.unwrap_or_default())
+            }
+        };
         points.push(progress.clone());
         if is_read_only {
             continue;
@@ -36,25 +63,79 @@ pub(super) async fn starting_points(
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        commits.push(
-            journal.submit(
-                room,
-                ProposedCommit {
-                    reaction: Some(ProposedReaction {
-                        process_manager: part.name.into(),
-                        progress,
-                        dispatched: 0,
-                        dead_letters: adopted
-                            .map(|adopted| adopted.dead_letters.clone())
-                            .unwrap_or_default(),
-                    }),
-                    ..ProposedCommit::default()
-                },
-            ),
-        );
+        commits.push(journal.submit(
+            room,
+            ProposedCommit {
+                reaction: Some(ProposedReaction {
+                    process_manager: part.name.into(),
+                    progress,
+                    dispatched: 0,
+                    rows,
+                    dead_letters,
+                }),
+                ..ProposedCommit::default()
+            },
+        ));
     }
     for commit in commits {
         commit.wait().await.map_err(StoreError::from)?;
     }
     Ok(points)
+}
+
+fn version_row(part: &ProcessManagerPart) -> Vec<RowChange> {
+    vec![put(VERSION.into(), &part.version)]
+}
+
+/// How the states of a process manager are stored.
+async fn stored_version(
+    journal: &Arc<dyn Journal>,
+    name: &'static str,
+) -> Result<VersionRow, OpenError> {
+    let journal = Arc::clone(journal);
+    let what = || "reading the version of a state".to_owned();
+    let row = blocking(what, move || Ok(journal.rows(name, &[VERSION])?)).await?;
+    let row = row.into_iter().flatten().next();
+    match row.map(|row| serde_json::from_str(&row)) {
+        None => Ok(VersionRow::default()),
+        Some(Ok(version)) => Ok(version),
+        Some(Err(error)) => Err(OpenError::ProcessManagerState {
+            name: name.to_owned(),
+            reason: format!("its version does not read: {error}"),
+        }),
+    }
+}
+
+/// The progress with the state as this program stores it, if another version stored it; the reason if it cannot be had.
+fn migrate(
+    part: &ProcessManagerPart,
+    stored: VersionRow,
+    progress: &Progress,
+) -> Result<Option<Progress>, String> {
+    let current = part.version;
+    if stored.is_keyed != current.is_keyed {
+        return Err(match stored.is_keyed {
+            true => "it was stored with `key`, and each instance has a state of its own",
+            false => "it was stored without `key`, as one state for all",
+        }
+        .to_owned());
+    }
+    if stored.state_version == current.state_version {
+        return Ok(None);
+    }
+    if stored.state_version > current.state_version {
+        return Err(format!(
+            "it was stored by version {}, and this program knows versions up to {}: run the newer program",
+            stored.state_version, current.state_version
+        ));
+    }
+    let state = match current.is_keyed {
+        // The state of each instance is migrated when it is read.
+        true => progress.state.clone(),
+        false => (part.migrate)(stored.state_version, progress.state.get())?,
+    };
+    Ok(Some(Progress {
+        position: progress.position,
+        state,
+    }))
 }

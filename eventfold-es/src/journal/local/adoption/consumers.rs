@@ -168,6 +168,7 @@ impl Consumers {
                         process_manager: name.as_str().into(),
                         progress: Progress { position: 0, state },
                         dispatched: 0,
+                        rows: Vec::new(),
                         dead_letters: consumer.dead_letters,
                     });
                 }

@@ -1,0 +1,531 @@
+//! The rows of process managers: a table for each, and before it what is durable in the journal but not in the table yet.
+//!
+//! A table is derived from the journal. It changes at checkpoints only, in one transaction with the number of the commit that
+//! it is true up to, and is durable before the checkpoint says so. What commits changed since then is in memory, and is read
+//! from the journal again when the store is opened: that is no more than what a checkpoint lets the journal run ahead.
+
+mod backend;
+mod compare;
+mod table;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+pub(super) use compare::ExpectedRows;
+use table::Table;
+pub(super) use table::TableTip;
+
+use super::layout::Layout;
+use super::scan::Tip;
+use super::streams::lock;
+use crate::disk::{FileError, Files};
+use crate::journal::{JournalError, Row, RowChange, RowRange};
+use crate::sabotage::{Bug, planted};
+
+/// How much is collected before it goes to the tables while everything is derived again, in bytes.
+const REBUILD_BYTES: usize = 32 << 20;
+
+/// The tips of the tables that a checkpoint vouches for, by process manager.
+pub(super) type TableTips = BTreeMap<String, TableTip>;
+
+/// See the [module](self).
+pub(super) struct RowTables {
+    files: Files,
+    layout: Layout,
+    tables: Mutex<BTreeMap<String, Arc<RowTable>>>,
+    /// How often rows were changed.
+    changes: AtomicU64,
+    is_closed: AtomicBool,
+}
+
+/// The rows of one process manager.
+#[derive(Default)]
+struct RowTable {
+    overlay: Mutex<Overlay>,
+    /// `None` when it is not open, or there is none.
+    table: Mutex<Option<Arc<Table>>>,
+    /// Up to where the file is true; `None` if there is no file that anybody vouches for.
+    tip: Mutex<Option<TableTip>>,
+}
+
+/// What is not in the table yet.
+#[derive(Default)]
+struct Overlay {
+    rows: BTreeMap<Box<str>, Changed>,
+    bytes: usize,
+}
+
+struct Changed {
+    commit: u64,
+    value: Option<Box<str>>,
+}
+
+impl RowTables {
+    /// Without any table.
+    pub(super) fn new(files: &Files, layout: &Layout) -> Self {
+        Self {
+            files: files.clone(),
+            layout: layout.clone(),
+            tables: Mutex::default(),
+            changes: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens the tables that a checkpoint vouches for, and finds out where each of them ends; `None` if one of them is not what was
+    /// saved. Others are removed.
+    pub(super) fn open(&self, saved: &TableTips) -> Result<Option<TableTips>, FileError> {
+        let mut found = TableTips::new();
+        for name in self.stored()? {
+            let path = self.layout.row_table(&name);
+            let Some(saved) = saved.get(&name) else {
+                // It was begun after the checkpoint: the journal has all of it.
+                self.files.remove(&path)?;
+                continue;
+            };
+            let tip = match self.opened(&name).and_then(|table| table.tip()) {
+                Ok(Some(tip)) => tip,
+                Ok(None) => return Ok(self.refuse(&name, "nothing was saved to it")),
+                Err(JournalError::Damage(damage)) => return Ok(self.refuse(&name, &damage.reason)),
+                Err(JournalError::File(error)) => return Err(error),
+            };
+            let is_newer = tip.commit > saved.commit;
+            if tip != *saved && !is_newer && !planted(Bug::TableWithoutItsCommit) {
+                let reason = format!(
+                    "it is true up to commit {}, but commit {} was saved",
+                    tip.commit, saved.commit
+                );
+                return Ok(self.refuse(&name, &reason));
+            }
+            *lock(&self.of(&name).tip) = Some(tip.clone());
+            found.insert(name, tip);
+        }
+        match saved.keys().find(|name| !found.contains_key(*name)) {
+            Some(missing) => Ok(self.refuse(missing, "it is missing")),
+            None => Ok(Some(found)),
+        }
+    }
+
+    fn refuse(&self, name: &str, reason: &str) -> Option<TableTips> {
+        let path = self.layout.row_table(name);
+        tracing::warn!(path = %path.display(), %reason, "the rows of a process manager cannot be used; everything is derived from the journal again");
+        None
+    }
+
+    /// Removes all tables, to derive them from the whole journal.
+    pub(super) fn clear(&self) -> Result<(), FileError> {
+        lock(&self.tables).clear();
+        for name in self.stored()? {
+            self.files.remove(&self.layout.row_table(&name))?;
+        }
+        Ok(())
+    }
+
+    /// The process managers that have a table.
+    fn stored(&self) -> Result<Vec<String>, FileError> {
+        let mut stored = Vec::new();
+        for entry in self.files.list(&self.layout.process_managers())? {
+            if entry.is_directory && self.files.exists(&self.layout.row_table(&entry.name))? {
+                stored.push(entry.name);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Takes what a durable commit changed; commits come in their order.
+    pub(super) fn change(
+        &self,
+        name: &str,
+        commit: u64,
+        changes: impl IntoIterator<Item = RowChange>,
+    ) {
+        let rows = self.of(name);
+        let mut overlay = lock(&rows.overlay);
+        for RowChange { key, value } in changes {
+            overlay.bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+            overlay.rows.insert(key, Changed { commit, value });
+        }
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often rows were changed so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// While everything is derived again: lets the tables have what was collected, if that is much. Nobody vouches for them yet.
+    pub(super) fn relieve(
+        &self,
+        commit: u64,
+        hash: impl Fn() -> String,
+    ) -> Result<(), JournalError> {
+        let tables = lock(&self.tables).clone();
+        for (name, rows) in tables {
+            if lock(&rows.overlay).bytes >= REBUILD_BYTES {
+                let hash = hash();
+                self.save_one(&name, &TableTip { commit, hash })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable, in the tables, what commits up to `tip` changed; where each table ends then.
+    pub(super) fn save(&self, tip: &Tip) -> Result<TableTips, JournalError> {
+        let tip = TableTip::of(tip);
+        let mut tips = TableTips::new();
+        for name in self.names() {
+            self.save_one(&name, &tip)?;
+            if let Some(tip) = lock(&self.of(&name).tip).clone() {
+                tips.insert(name, tip);
+            }
+        }
+        Ok(tips)
+    }
+
+    fn save_one(&self, name: &str, tip: &TableTip) -> Result<(), JournalError> {
+        let rows = self.of(name);
+        let changes: Vec<_> = {
+            let overlay = lock(&rows.overlay);
+            let known = overlay.rows.iter();
+            let known = known.filter(|(_, changed)| changed.commit <= tip.commit);
+            let changes = known.map(|(key, changed)| RowChange {
+                key: key.clone(),
+                value: changed.value.clone(),
+            });
+            changes.collect()
+        };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.files
+            .create_dir_all(&self.layout.process_manager(name))?;
+        let saved = self
+            .opened(name)
+            .and_then(|table| table.save(&changes, tip));
+        if let Err(error) = saved {
+            self.gave_up_on(name, &error);
+            return Err(error);
+        }
+        *lock(&rows.tip) = Some(tip.clone());
+        let mut overlay = lock(&rows.overlay);
+        overlay
+            .rows
+            .retain(|_, changed| changed.commit > tip.commit && !planted(Bug::OverlayDroppedEarly));
+        let left = overlay.rows.iter();
+        let left = left.map(|(key, changed)| {
+            key.len() + changed.value.as_ref().map_or(0, |value| value.len())
+        });
+        overlay.bytes = left.sum();
+        Ok(())
+    }
+
+    /// Lets go of a table after an error, so that the next one who needs it opens it again.
+    fn gave_up_on(&self, name: &str, error: &JournalError) {
+        *lock(&self.of(name).table) = None;
+        if matches!(error, JournalError::File(error) if error.is_failed_sync()) {
+            // What can be read of it may be in the page cache only, and another sync would not write it.
+            if let Err(error) = self.files.remove(&self.layout.row_table(name)) {
+                tracing::warn!(%error, "a table whose sync failed could not be removed");
+            }
+        }
+    }
+
+    /// The values of rows. Blocks.
+    pub(super) fn get(
+        &self,
+        name: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Box<str>>>, JournalError> {
+        let Some(rows) = self.known(name) else {
+            return Ok(vec![None; keys.len()]);
+        };
+        // First what is not in the table, and then the table: what leaves the one is in the other before.
+        let mut values: Vec<Option<Box<str>>> = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        {
+            let overlay = lock(&rows.overlay);
+            for key in keys {
+                match overlay.rows.get(*key) {
+                    Some(changed) => values.push(changed.value.clone()),
+                    None => {
+                        missing.push((values.len(), *key));
+                        values.push(None);
+                    }
+                }
+            }
+        }
+        if missing.is_empty() || lock(&rows.tip).is_none() {
+            return Ok(values);
+        }
+        let wanted: Vec<_> = missing.iter().map(|(_, key)| *key).collect();
+        let found = self.read(name, |table| table.get(&wanted))?;
+        for ((index, _), found) in missing.into_iter().zip(found) {
+            if let Some(value) = values.get_mut(index) {
+                *value = found;
+            }
+        }
+        Ok(values)
+    }
+
+    /// The first rows of a part, `limit` at most, in the order of their keys. Blocks.
+    pub(super) fn range(
+        &self,
+        name: &str,
+        range: &RowRange,
+        limit: usize,
+    ) -> Result<Vec<Row>, JournalError> {
+        let Some(rows) = self.known(name) else {
+            return Ok(Vec::new());
+        };
+        let changed: BTreeMap<Box<str>, Option<Box<str>>> = {
+            let overlay = lock(&rows.overlay);
+            let bounds = (
+                Bound::Included(range.from.clone()),
+                Bound::Excluded(range.to.clone()),
+            );
+            let changed = overlay.rows.range(bounds);
+            changed
+                .map(|(key, changed)| (key.clone(), changed.value.clone()))
+                .collect()
+        };
+        // Of what is in the table, as many may be hidden as were changed.
+        let mut found = BTreeMap::new();
+        if lock(&rows.tip).is_some() {
+            let most = limit.saturating_add(changed.len());
+            let stored = self.read(name, |table| table.range(range, most))?;
+            found.extend(stored.into_iter().map(|row| (row.key, row.value)));
+        }
+        for (key, value) in changed {
+            match value {
+                Some(value) => drop(found.insert(key, value)),
+                None => drop(found.remove(&key)),
+            }
+        }
+        let found = found.into_iter().take(limit);
+        Ok(found.map(|(key, value)| Row { key, value }).collect())
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Table) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let done = self.opened(name).and_then(|table| read(&table));
+        if let Err(error) = &done {
+            self.gave_up_on(name, error);
+        }
+        done
+    }
+
+    fn opened(&self, name: &str) -> Result<Arc<Table>, JournalError> {
+        let rows = self.of(name);
+        let mut table = lock(&rows.table);
+        if let Some(table) = &*table {
+            return Ok(Arc::clone(table));
+        }
+        if self.is_closed.load(Ordering::Acquire) {
+            // Opening it writes to it, and the directory is somebody else's by now.
+            let closed = std::io::Error::other("the store is closed");
+            return Err(FileError::new("open", &self.path(name), closed).into());
+        }
+        let opened = Arc::new(Table::open(&self.files, &self.path(name))?);
+        *table = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.layout.row_table(name)
+    }
+
+    fn of(&self, name: &str) -> Arc<RowTable> {
+        let mut tables = lock(&self.tables);
+        if let Some(rows) = tables.get(name) {
+            return Arc::clone(rows);
+        }
+        let rows = Arc::new(RowTable::default());
+        tables.insert(name.to_owned(), Arc::clone(&rows));
+        rows
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<RowTable>> {
+        lock(&self.tables).get(name).cloned()
+    }
+
+    /// The process managers that have rows.
+    pub(super) fn names(&self) -> Vec<String> {
+        lock(&self.tables).keys().cloned().collect()
+    }
+
+    /// Closes the tables, before the directory is released.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for rows in lock(&self.tables).values() {
+            *lock(&rows.table) = None;
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::SystemDisk;
+    use crate::journal::local::line::NO_HASH;
+
+    const NAME: &str = "saga";
+
+    fn tables(base: &Path) -> RowTables {
+        RowTables::new(&Files::new(Arc::new(SystemDisk)), &Layout::new(base))
+    }
+
+    fn tip(commit: u64) -> Tip {
+        Tip {
+            commit,
+            hash: format!("{commit:016x}"),
+            ..Tip::default()
+        }
+    }
+
+    fn put(tables: &RowTables, commit: u64, key: &str, value: Option<&str>) {
+        let change = RowChange {
+            key: key.into(),
+            value: value.map(Into::into),
+        };
+        tables.change(NAME, commit, [change]);
+    }
+
+    fn get(tables: &RowTables, key: &str) -> Option<String> {
+        let mut found = tables.get(NAME, &[key]).unwrap();
+        found.pop().flatten().map(Into::into)
+    }
+
+    fn all(tables: &RowTables) -> Vec<(String, String)> {
+        let rows = tables.range(NAME, &RowRange::of_kind("i"), 100);
+        let pair = |row: Row| (row.key.into(), row.value.into());
+        rows.unwrap().into_iter().map(pair).collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn what_is_not_saved_yet_hides_what_is() {
+        let base = tempfile::tempdir().unwrap();
+        let tables = tables(base.path());
+        assert_eq!(get(&tables, "ia"), None);
+        put(&tables, 1, "ia", Some("1"));
+        put(&tables, 1, "ib", Some("2"));
+        put(&tables, 2, "ic", Some("3"));
+        put(&tables, 2, "j", Some("9"));
+        // What came behind the tip stays where it is.
+        let tips = tables.save(&tip(1)).unwrap();
+        assert_eq!(tips[NAME].commit, 1);
+        let expected = pairs(&[("ia", "1"), ("ib", "2"), ("ic", "3")]);
+        assert_eq!(all(&tables), expected);
+        put(&tables, 3, "ia", None);
+        put(&tables, 3, "ib", Some("4"));
+        put(&tables, 3, "iaa", Some("5"));
+        let expected = pairs(&[("iaa", "5"), ("ib", "4"), ("ic", "3")]);
+        assert_eq!(all(&tables), expected);
+        assert_eq!(get(&tables, "ia"), None);
+        let first = tables.range(NAME, &RowRange::of_kind("i"), 1).unwrap();
+        assert_eq!(first.len(), 1);
+        assert_eq!(&*first[0].key, "iaa");
+        let behind = RowRange::of_kind("i").behind("iaz");
+        assert_eq!(tables.range(NAME, &behind, 100).unwrap().len(), 2);
+        tables.save(&tip(3)).unwrap();
+        assert_eq!(all(&tables), expected);
+        assert_eq!(get(&tables, "ia"), None);
+        assert_eq!(tables.range("other", &behind, 100).unwrap(), []);
+    }
+
+    /// A directory with a table that is true up to commit 5.
+    fn saved() -> (tempfile::TempDir, TableTips) {
+        let base = tempfile::tempdir().unwrap();
+        let tables = tables(base.path());
+        put(&tables, 5, "ia", Some("\"five\""));
+        let tips = tables.save(&tip(5)).unwrap();
+        tables.close();
+        assert!(
+            tables.get(NAME, &["ib"]).is_err(),
+            "nothing is opened again"
+        );
+        (base, tips)
+    }
+
+    #[test]
+    fn a_table_is_believed_where_the_checkpoint_says_or_behind_it() {
+        let (base, tips) = saved();
+        let again = tables(base.path());
+        assert_eq!(again.open(&tips).unwrap(), Some(tips.clone()));
+        assert_eq!(get(&again, "ia").as_deref(), Some("\"five\""));
+        drop(again);
+        let with = |commit: u64, hash: &str| {
+            let hash = hash.to_owned();
+            TableTips::from([(NAME.to_owned(), TableTip { commit, hash })])
+        };
+        // Which of the commits behind the checkpoint it is, the journal tells.
+        let earlier = with(4, NO_HASH);
+        assert_eq!(tables(base.path()).open(&earlier).unwrap(), Some(tips));
+        // An older copy, one of another history, and one that is gone.
+        for wrong in [with(6, NO_HASH), with(5, NO_HASH)] {
+            assert_eq!(tables(base.path()).open(&wrong).unwrap(), None);
+        }
+        let layout = Layout::new(base.path());
+        std::fs::remove_file(layout.row_table(NAME)).unwrap();
+        assert_eq!(tables(base.path()).open(&with(5, NO_HASH)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_table_that_no_checkpoint_knows_is_begun_anew() {
+        let (base, _) = saved();
+        let again = tables(base.path());
+        assert_eq!(
+            again.open(&TableTips::new()).unwrap(),
+            Some(TableTips::new())
+        );
+        assert_eq!(get(&again, "ia"), None);
+        put(&again, 1, "ib", Some("1"));
+        again.save(&tip(1)).unwrap();
+        assert_eq!(all(&again), pairs(&[("ib", "1")]));
+    }
+
+    /// Every flipped bit in what is used of the file is noticed, or changes nothing.
+    #[test]
+    fn a_flipped_bit_gives_no_other_value() {
+        let (base, tips) = saved();
+        let path = Layout::new(base.path()).row_table(NAME);
+        let bytes = std::fs::read(&path).unwrap();
+        let used: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        let step = used.len() / 60;
+        let (mut noticed, mut harmless) = (0, 0);
+        for at in used.into_iter().step_by(step) {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            let again = tables(base.path());
+            match again.open(&tips) {
+                Ok(Some(_)) => match again.get(NAME, &["ia"]) {
+                    Ok(found) => {
+                        assert_eq!(found, [Some("\"five\"".into())], "byte {at}");
+                        harmless += 1;
+                    }
+                    Err(_) => noticed += 1,
+                },
+                Ok(None) | Err(_) => noticed += 1,
+            }
+        }
+        assert!(noticed > 10, "{noticed} noticed, {harmless} harmless");
+    }
+}

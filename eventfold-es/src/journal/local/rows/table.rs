@@ -1,0 +1,226 @@
+//! The file of the rows of one process manager.
+
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use redb::{Database, ReadableDatabase, TableDefinition};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh64::xxh64;
+
+use super::super::scan::Tip;
+use super::super::streams::lock;
+use super::backend::TableFile;
+use crate::disk::{FileError, Files, OpenMode};
+use crate::journal::{Damage, JournalError, Row, RowChange, RowRange};
+
+const ROWS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("rows");
+/// The key that no row has: under it stands up to where the table is true.
+const TIP: &str = "";
+/// How much of it is kept in memory, in bytes.
+const CACHE_BYTES: usize = 16 << 20;
+/// Up to which length every page of it is checked when it is opened.
+const CHECKED_BYTES: u64 = 64 << 20;
+/// The bytes of the hash before each value.
+const HASH_BYTES: usize = 8;
+
+/// The last commit whose rows are in a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct TableTip {
+    pub(in super::super) commit: u64,
+    /// The hash of its line.
+    pub(in super::super) hash: String,
+}
+
+impl TableTip {
+    pub(super) fn of(tip: &Tip) -> Self {
+        Self {
+            commit: tip.commit,
+            hash: tip.hash.clone(),
+        }
+    }
+}
+
+/// A table that is open.
+pub(super) struct Table {
+    database: Database,
+    path: PathBuf,
+    failure: Arc<Mutex<Option<FileError>>>,
+}
+
+impl Table {
+    /// Opens the table, and creates it when it is missing. Blocks.
+    pub(super) fn open(files: &Files, path: &Path) -> Result<Self, JournalError> {
+        let file = files.open(path, OpenMode::Write)?;
+        let length = file.len()?;
+        let failure = Arc::default();
+        let backend = TableFile {
+            file,
+            failure: Arc::clone(&failure),
+        };
+        let opened = guarded(&failure, path, || {
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .set_check_integrity_on_open(length > 0 && length <= CHECKED_BYTES)
+                .create_with_backend(backend)
+        });
+        Ok(Self {
+            database: opened?,
+            path: path.to_owned(),
+            failure,
+        })
+    }
+
+    /// Up to where it is true; `None` if nothing was ever saved to it.
+    pub(super) fn tip(&self) -> Result<Option<TableTip>, JournalError> {
+        let stored = self.get(&[TIP])?.into_iter().next().flatten();
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        serde_json::from_str(&stored)
+            .map(Some)
+            .map_err(|error| self.damage(format!("up to where it is true does not read: {error}")))
+    }
+
+    /// Makes the changes, and the commit that they are true up to, durable together.
+    pub(super) fn save(&self, changes: &[RowChange], tip: &TableTip) -> Result<(), JournalError> {
+        let tip = serde_json::to_string(tip)
+            .map_err(|error| self.damage(format!("its tip does not serialize: {error}")))?;
+        self.run(|| {
+            let mut transaction = self.database.begin_write()?;
+            // So that opening after a crash need not read all of it.
+            transaction.set_quick_repair(true);
+            {
+                let mut rows = transaction.open_table(ROWS)?;
+                for change in changes {
+                    match &change.value {
+                        Some(value) => {
+                            rows.insert(&*change.key, &*sealed(&change.key, value))?;
+                        }
+                        None => drop(rows.remove(&*change.key)?),
+                    }
+                }
+                rows.insert(TIP, &*sealed(TIP, &tip))?;
+            }
+            transaction.commit()?;
+            Ok::<_, redb::Error>(())
+        })
+    }
+
+    pub(super) fn get(&self, keys: &[&str]) -> Result<Vec<Option<Box<str>>>, JournalError> {
+        let found = self.run(|| {
+            let transaction = self.database.begin_read()?;
+            let rows = match transaction.open_table(ROWS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(vec![None; keys.len()]),
+                opened => opened?,
+            };
+            keys.iter()
+                .map(|key| {
+                    let value = rows.get(*key)?;
+                    Ok(value.map(|value| unsealed(key, value.value())))
+                })
+                .collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        found
+            .into_iter()
+            .zip(keys)
+            .map(|(found, key)| match found {
+                None => Ok(None),
+                Some(Some(value)) => Ok(Some(value)),
+                Some(None) => Err(self.changed(key)),
+            })
+            .collect()
+    }
+
+    /// The first rows of a part of it, `limit` at most.
+    pub(super) fn range(&self, range: &RowRange, limit: usize) -> Result<Vec<Row>, JournalError> {
+        let found = self.run(|| {
+            let transaction = self.database.begin_read()?;
+            let rows = match transaction.open_table(ROWS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                opened => opened?,
+            };
+            let bounds = (Bound::Included(&*range.from), Bound::Excluded(&*range.to));
+            let mut found = Vec::new();
+            for row in rows.range::<&str>(bounds)?.take(limit) {
+                let (key, value) = row?;
+                let value = unsealed(key.value(), value.value());
+                found.push((Box::<str>::from(key.value()), value));
+            }
+            Ok::<_, redb::Error>(found)
+        })?;
+        found
+            .into_iter()
+            .map(|(key, value)| match value {
+                Some(value) => Ok(Row { key, value }),
+                None => Err(self.changed(&key)),
+            })
+            .collect()
+    }
+
+    fn run<T, E: Into<redb::Error>>(
+        &self,
+        run: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, JournalError> {
+        guarded(&self.failure, &self.path, run)
+    }
+
+    fn changed(&self, key: &str) -> JournalError {
+        self.damage(format!("the row {key:?} is not what was written"))
+    }
+
+    fn damage(&self, reason: String) -> JournalError {
+        damage(&self.path, reason)
+    }
+}
+
+fn damage(path: &Path, reason: String) -> JournalError {
+    let reason = format!("{reason}; `repair` derives it from the journal again");
+    Damage::new(path, 0, reason).into()
+}
+
+/// Runs what redb does: it panics on some files that others have changed.
+fn guarded<T, E: Into<redb::Error>>(
+    failure: &Mutex<Option<FileError>>,
+    path: &Path,
+    run: impl FnOnce() -> Result<T, E>,
+) -> Result<T, JournalError> {
+    let error: redb::Error = match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(error)) => error.into(),
+        Err(_) => return Err(damage(path, "redb cannot read it".to_owned())),
+    };
+    if let Some(failure) = lock(failure).take() {
+        return Err(failure.into());
+    }
+    match error {
+        redb::Error::Io(source) if source.kind() != std::io::ErrorKind::InvalidData => {
+            Err(FileError::new("use", path, source).into())
+        }
+        error @ (redb::Error::PreviousIo | redb::Error::DatabaseClosed) => {
+            let source = std::io::Error::other(error.to_string());
+            Err(FileError::new("use", path, source).into())
+        }
+        error => Err(damage(path, error.to_string())),
+    }
+}
+
+/// A value with a hash of its row, since redb does not look at what a page holds when it reads it.
+fn sealed(key: &str, value: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HASH_BYTES + value.len());
+    bytes.extend_from_slice(&hash(key, value.as_bytes()).to_le_bytes());
+    bytes.extend_from_slice(value.as_bytes());
+    bytes
+}
+
+fn unsealed(key: &str, bytes: &[u8]) -> Option<Box<str>> {
+    let (stored, value) = bytes.split_at_checked(HASH_BYTES)?;
+    let is_whole = stored == hash(key, value).to_le_bytes();
+    let value = std::str::from_utf8(value).ok()?;
+    is_whole.then(|| value.into())
+}
+
+fn hash(key: &str, value: &[u8]) -> u64 {
+    xxh64(value, xxh64(key.as_bytes(), 0))
+}

@@ -1,0 +1,116 @@
+//! What is due when: the first rows of a kind whose keys begin with a time.
+
+use std::collections::BTreeMap;
+
+use super::rows::due_of;
+use crate::journal::Row;
+
+/// How many rows are held at most; the others are read when it is their turn.
+const HELD_ROWS: usize = 1024;
+
+/// The rows that are due first.
+pub(super) struct Agenda {
+    rows: BTreeMap<Box<str>, Box<str>>,
+    /// Whether there are no others behind them.
+    is_complete: bool,
+}
+
+impl Agenda {
+    /// One that has to be read.
+    pub(super) fn unread() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            is_complete: false,
+        }
+    }
+
+    /// How many rows [`read`](Self::read) is to be given.
+    pub(super) const LIMIT: usize = HELD_ROWS + 1;
+
+    /// Takes what the first rows are.
+    pub(super) fn read(&mut self, rows: Vec<Row>) {
+        self.is_complete = rows.len() < Self::LIMIT;
+        self.rows = rows.into_iter().map(|row| (row.key, row.value)).collect();
+    }
+
+    /// Whether rows have to be read before it is known what is due first.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.rows.is_empty() && !self.is_complete
+    }
+
+    pub(super) fn add(&mut self, key: Box<str>, value: Box<str>) {
+        let is_beyond = self
+            .rows
+            .last_key_value()
+            .is_none_or(|(last, _)| key > *last);
+        if is_beyond && !self.is_complete {
+            return;
+        }
+        self.rows.insert(key, value);
+        // A margin, so that not each one that is added pushes another one out.
+        if self.rows.len() > 2 * HELD_ROWS {
+            self.is_complete = false;
+            while self.rows.len() > HELD_ROWS {
+                self.rows.pop_last();
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        self.rows.remove(key);
+    }
+
+    /// When the first one is due, in milliseconds since 1970.
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.rows.first_key_value().and_then(|(key, _)| due_of(key))
+    }
+
+    /// The first one, if it is due at `now`.
+    pub(super) fn due(&self, now: u64) -> Option<(&str, &str)> {
+        let (key, value) = self.rows.first_key_value()?;
+        (due_of(key)? <= now).then_some((key, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::timer_key;
+    use super::*;
+
+    fn add(agenda: &mut Agenda, due: u64) {
+        agenda.add(timer_key(due, "a", &due.to_string()), "{}".into());
+    }
+
+    #[test]
+    fn it_holds_the_first_ones_and_knows_that_there_are_others() {
+        let mut agenda = Agenda::unread();
+        assert!(agenda.is_exhausted());
+        add(&mut agenda, 5);
+        assert!(agenda.is_exhausted(), "what comes before it is not known");
+        agenda.read(Vec::new());
+        assert!(!agenda.is_exhausted());
+        for due in (0..10_000).rev() {
+            add(&mut agenda, due);
+            assert!(agenda.rows.len() <= 2 * HELD_ROWS);
+        }
+        let mut fired = 0;
+        while let Some((key, _)) = agenda.due(u64::MAX) {
+            assert_eq!(due_of(key), Some(fired));
+            let key = key.to_owned();
+            agenda.remove(&key);
+            fired += 1;
+        }
+        assert!(fired >= HELD_ROWS as u64);
+        assert!(agenda.is_exhausted());
+    }
+
+    #[test]
+    fn nothing_is_due_before_its_time() {
+        let mut agenda = Agenda::unread();
+        agenda.read(Vec::new());
+        add(&mut agenda, 10);
+        assert_eq!(agenda.next_due(), Some(10));
+        assert!(agenda.due(9).is_none());
+        assert!(agenda.due(10).is_some());
+    }
+}

@@ -1,0 +1,172 @@
+//! What is due: deadlines that fire, and commands that are tried again.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::agenda::Agenda;
+use super::dispatch::{Draft, Source};
+use super::react::Input;
+use super::rows::{self, CommandRow, Status, TimerRow, remove};
+use super::{Halt, ProcessManagerRunner, Report};
+use crate::journal::RowRange;
+use crate::process_manager::ProcessManager;
+
+/// How many are fired before anything else is done.
+const MAX_FIRED: usize = 1024;
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Milliseconds since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        let since_1970 = self.context.clock.now().duration_since(UNIX_EPOCH);
+        u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// When something is due next.
+    pub(super) fn next_due(&self) -> Option<SystemTime> {
+        if !self.context.fires || self.is_paused {
+            return None;
+        }
+        if self.timers.is_exhausted() || self.pending.is_exhausted() {
+            return Some(UNIX_EPOCH);
+        }
+        let due = [self.timers.next_due(), self.pending.next_due()];
+        let due = due.into_iter().flatten().min()?;
+        UNIX_EPOCH.checked_add(Duration::from_millis(due))
+    }
+
+    /// Reads what is due first. Nothing that changes it may be on its way.
+    pub(super) async fn read_agendas(&mut self) -> Result<(), Halt> {
+        if self.timers.is_exhausted() {
+            let range = RowRange::of_kind(rows::TIMERS);
+            let first = self.read_range(range, Agenda::LIMIT).await?;
+            self.timers.read(first);
+        }
+        if self.pending.is_exhausted() {
+            let range = RowRange::of_kind(rows::PENDING);
+            let first = self.read_range(range, Agenda::LIMIT).await?;
+            self.pending.read(first);
+        }
+        Ok(())
+    }
+
+    /// Fires what is due now, and tries the commands again whose time has come; how many there were.
+    pub(super) async fn fire_due(&mut self) -> Result<usize, Halt> {
+        let mut fired = 0;
+        let now = self.now_ms();
+        // Those that are armed again and again are no reason to do nothing else.
+        for _ in 0..MAX_FIRED {
+            if self.timers.is_exhausted() || self.pending.is_exhausted() {
+                self.flush().await?;
+                self.finish_in_flight().await?;
+                self.read_agendas().await?;
+            }
+            let timer = self.timers.due(now);
+            if let Some((key, value)) = timer.map(|(key, value)| (key.to_owned(), value.to_owned()))
+            {
+                self.fire(key.into(), &value).await?;
+                fired += 1;
+                continue;
+            }
+            let pending = self.pending.due(now);
+            if let Some((key, value)) =
+                pending.map(|(key, value)| (key.to_owned(), value.to_owned()))
+            {
+                self.try_again(key.into(), &value).await?;
+                fired += 1;
+                continue;
+            }
+            return Ok(fired);
+        }
+        Ok(fired)
+    }
+
+    fn unreadable(&self, reason: String) -> Halt {
+        Halt::Parked {
+            position: self.position + 1,
+            reason,
+        }
+    }
+
+    async fn fire(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+        let timer: TimerRow =
+            rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
+        let position = self.position;
+        self.learn(vec![timer.key.clone()]).await?;
+        let removed = remove(row_key);
+        self.notice(&removed);
+        self.dirty.push(removed, position);
+        let name = &timer.deadline.name;
+        let Some(instance) = self.instances.get(&timer.key) else {
+            return Ok(());
+        };
+        // One that was cancelled, or armed by an instance that had the key before, is no deadline any more.
+        let is_armed = instance.generation == timer.generation
+            && instance.timers.get(name) == Some(&timer.deadline.due_ms);
+        if !is_armed {
+            return Ok(());
+        }
+        instance.timers.remove(name);
+        let generation = instance.generation;
+        if instance.status != Status::Open {
+            let row = instance.row(&timer.key);
+            self.instances.changed(&timer.key, self.next_commit);
+            self.dirty.push(row, position);
+            self.hold(&timer.key, generation, Input::Deadline(&timer), position);
+            return Ok(());
+        }
+        self.react_to_deadline(&timer).await
+    }
+
+    /// Shows a deadline to its instance, which is in memory and open.
+    pub(super) async fn react_to_deadline(&mut self, timer: &TimerRow) -> Result<(), Halt> {
+        self.settle()?;
+        if !PM::IS_KEYED
+            && let Some(instance) = self.instances.get("")
+        {
+            // Deadlines are few: the state before is kept for each.
+            let encoded = instance.encode();
+            encoded.map_err(|reason| self.unreadable(reason))?;
+            self.cautious = Some(self.position);
+        }
+        let mut draft = Draft::of_deadline(self.position, timer);
+        self.show_to(&timer.key, Input::Deadline(timer), &mut draft)?;
+        self.commit(draft).await.map(drop)
+    }
+
+    async fn try_again(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+        let row: CommandRow =
+            rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
+        let removed = remove(row_key);
+        self.notice(&removed);
+        self.dirty.push(removed, self.position);
+        self.learn(vec![row.key.clone()]).await?;
+        self.settle()?;
+        self.execute_row(row).await
+    }
+
+    /// Executes a command again because an operator asks for it; what becomes of it he is told.
+    pub(super) async fn execute_for_operator(&mut self, row: CommandRow) -> Result<Report, Halt> {
+        let source = Source::Known(Box::new(row.source.clone()));
+        let mut draft = Draft::new(
+            self.position,
+            row.source.position,
+            row.cause.clone(),
+            source,
+        );
+        draft.is_asked_for = true;
+        self.plan_again(&mut draft, row);
+        self.commit(draft).await
+    }
+
+    /// Tries a command again, in a commit of its own.
+    pub(super) async fn execute_row(&mut self, row: CommandRow) -> Result<(), Halt> {
+        let source = Source::Known(Box::new(row.source.clone()));
+        let mut draft = Draft::new(
+            self.position,
+            row.source.position,
+            row.cause.clone(),
+            source,
+        );
+        self.plan_again(&mut draft, row);
+        self.commit(draft).await.map(drop)
+    }
+}

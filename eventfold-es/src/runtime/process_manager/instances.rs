@@ -1,0 +1,212 @@
+//! The instances of a process manager that are in memory: those that were used last, and those whose changes are not durable.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::value::RawValue;
+
+use super::super::saved_state::encode_state;
+use super::rows::{InstanceRow, ParkedRow, Status, instance_key, put, read};
+use crate::journal::RowChange;
+use crate::process_manager::{ProcessManager, StoredState};
+
+/// How many instances stay in memory although nothing of them is on its way.
+const IDLE_INSTANCES: usize = 4096;
+
+/// One instance.
+pub(super) struct Instance<PM> {
+    pub(super) generation: u64,
+    pub(super) status: Status,
+    /// None when it is completed, or when the stored one does not decode.
+    pub(super) state: Option<PM>,
+    /// The state as it is stored, or will be.
+    pub(super) encoded: Option<Box<RawValue>>,
+    /// The version of the encoded state.
+    version: u32,
+    pub(super) timers: BTreeMap<String, u64>,
+    pub(super) parked: Option<ParkedRow>,
+    /// The last commit that holds a change of it.
+    changed_in: u64,
+    last_used: u64,
+}
+
+impl<PM: ProcessManager> Instance<PM> {
+    /// A new one, the `generation`th of its key.
+    pub(super) fn new(generation: u64) -> Self {
+        Self {
+            generation,
+            status: Status::Open,
+            state: Some(PM::default()),
+            encoded: None,
+            version: PM::STATE_VERSION,
+            timers: BTreeMap::new(),
+            parked: None,
+            changed_in: 0,
+            last_used: 0,
+        }
+    }
+
+    /// One that was stored; with the reason if its state cannot be used.
+    fn stored(row: InstanceRow) -> (Self, Option<String>) {
+        let version = row.version.unwrap_or(1);
+        let mut instance = Self {
+            generation: row.generation,
+            status: row.status,
+            state: None,
+            encoded: row.state,
+            version,
+            timers: row.timers,
+            parked: row.parked,
+            changed_in: 0,
+            last_used: 0,
+        };
+        let problem = instance.restore().err();
+        (instance, problem)
+    }
+
+    /// Makes the state what is stored, after what was done to it has failed.
+    pub(super) fn restore(&mut self) -> Result<(), String> {
+        let Some(encoded) = &self.encoded else {
+            self.state = (self.status != Status::Completed).then(PM::default);
+            return Ok(());
+        };
+        let stored = StoredState::new(self.version, encoded.get());
+        match stored.into_current::<PM>() {
+            Ok(state) => {
+                self.state = Some(state);
+                Ok(())
+            }
+            Err(error) => {
+                self.state = None;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Encodes the state; whether it is another one than before.
+    pub(super) fn encode(&mut self) -> Result<bool, String> {
+        let Some(state) = &self.state else {
+            return Ok(self.encoded.take().is_some());
+        };
+        let encoded = encode_state(state)?;
+        let is_new = self
+            .encoded
+            .as_ref()
+            .is_none_or(|old| old.get() != encoded.get());
+        self.encoded = Some(encoded);
+        self.version = PM::STATE_VERSION;
+        Ok(is_new)
+    }
+
+    /// What is stored of it.
+    pub(super) fn row(&self, key: &str) -> RowChange {
+        let row = InstanceRow {
+            generation: self.generation,
+            status: self.status,
+            version: (PM::IS_KEYED && self.encoded.is_some()).then_some(self.version),
+            // Without `key` it is in the progress.
+            state: self.encoded.clone().filter(|_| PM::IS_KEYED),
+            timers: self.timers.clone(),
+            parked: self.parked.clone(),
+        };
+        put(instance_key(key), &row)
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        matches!(self.status, Status::Parked | Status::Releasing)
+    }
+}
+
+/// See the [module](self).
+pub(super) struct Instances<PM> {
+    known: HashMap<String, Option<Instance<PM>>>,
+    used: u64,
+}
+
+impl<PM: ProcessManager> Instances<PM> {
+    pub(super) fn new() -> Self {
+        Self {
+            known: HashMap::new(),
+            used: 0,
+        }
+    }
+
+    /// Forgets all, to read again what is durable.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+    }
+
+    /// Whether it is in memory whether there is one, and what it is.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.known.contains_key(key)
+    }
+
+    /// Takes what is stored of an instance. The reason if it cannot be used: one whose state does not decode is there, parked.
+    pub(super) fn learn(
+        &mut self,
+        key: &str,
+        row: Option<&str>,
+        position: u64,
+    ) -> Result<(), String> {
+        let instance = match row {
+            None => None,
+            Some(row) => {
+                let row = read::<InstanceRow>(key, row)?;
+                let is_parked = row.parked.is_some();
+                let (mut instance, problem) = Instance::<PM>::stored(row);
+                if let Some(problem) = problem
+                    && !is_parked
+                    && PM::IS_KEYED
+                {
+                    instance.status = Status::Parked;
+                    let reason = format!("its state cannot be used: {problem}");
+                    tracing::error!(
+                        process_manager = PM::NAME,
+                        instance = key,
+                        reason,
+                        "an instance is parked"
+                    );
+                    instance.parked = Some(ParkedRow::new(position, reason));
+                }
+                Some(instance)
+            }
+        };
+        self.known.insert(key.to_owned(), instance);
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, key: &str) -> Option<&mut Instance<PM>> {
+        self.used += 1;
+        let instance = self.known.get_mut(key)?.as_mut()?;
+        instance.last_used = self.used;
+        Some(instance)
+    }
+
+    /// Puts a new instance in the place of what was there.
+    pub(super) fn begin(&mut self, key: &str) -> &mut Instance<PM> {
+        self.used += 1;
+        let entry = self.known.entry(key.to_owned()).or_default();
+        let generation = entry.as_ref().map_or(0, |old| old.generation) + 1;
+        let instance = entry.insert(Instance::new(generation));
+        instance.last_used = self.used;
+        instance
+    }
+
+    /// Notes that a change of an instance is in this commit, or will be.
+    pub(super) fn changed(&mut self, key: &str, commit: u64) {
+        if let Some(Some(instance)) = self.known.get_mut(key) {
+            instance.changed_in = commit;
+        }
+    }
+
+    /// Forgets instances that were not used for long and that are stored as they are; commits up to `durable` are.
+    pub(super) fn evict(&mut self, durable: u64) {
+        if self.known.len() <= 2 * IDLE_INSTANCES {
+            return;
+        }
+        let oldest = self.used.saturating_sub(IDLE_INSTANCES as u64);
+        self.known.retain(|_, instance| match instance {
+            None => false,
+            Some(instance) => instance.changed_in > durable || instance.last_used > oldest,
+        });
+    }
+}

@@ -1,0 +1,418 @@
+//! One reaction: an instance is shown an event or a deadline, and what it asks for is planned.
+
+use std::sync::Arc;
+
+use super::super::guarded::guard;
+use super::super::inside_reaction::inside_reaction;
+use super::super::origin::Cause;
+use super::dispatch::{Draft, Source};
+use super::instances::Instance;
+use super::rows::{self, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key};
+use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
+use crate::error::StoreError;
+use crate::event::RecordedEvent;
+use crate::journal::{RowChange, StreamId};
+use crate::process_manager::{
+    Effects, Failure, FailureAction, FailureCause, Join, JoinKind, ProcessManager, SourceEvent,
+    TimerChange,
+};
+
+/// What an instance is shown.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    Event(&'a StreamId, &'a RecordedEvent),
+    Deadline(&'a TimerRow),
+}
+
+impl Input<'_> {
+    fn source(&self) -> SourceEvent {
+        match self {
+            Self::Event(stream, event) => {
+                SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
+            }
+            Self::Deadline(timer) => timer.deadline.source.clone(),
+        }
+    }
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Without `key`: shows the one instance an event.
+    pub(super) async fn react_to(
+        &mut self,
+        stream: &StreamId,
+        version: u64,
+        position: u64,
+        line: &str,
+    ) -> Result<(), Halt> {
+        let parked = |reason: String| Halt::Parked { position, reason };
+        let event = serde_json::from_str(line)
+            .map_err(|error| parked(format!("the stored event is no event: {error}")))?;
+        let event = Arc::new((stream.clone(), RecordedEvent::new(position, version, event)));
+        self.settle()?;
+        if self.skipped == Some(position) {
+            return self.skip(position, &event).await;
+        }
+        if self.cautious == Some(position)
+            && let Some(instance) = self.instances.get("")
+        {
+            instance.encode().map_err(parked)?;
+        }
+        let source = Source::Event(Arc::clone(&event));
+        let mut draft = Draft::new(position, position, Cause::of(&event.1), source);
+        self.show_to("", Input::Event(&event.0, &event.1), &mut draft)?;
+        if draft.planned.is_empty() && self.dirty.is_empty() {
+            return Ok(());
+        }
+        self.commit(draft).await.map(drop)
+    }
+
+    /// Passes an event that an operator has discarded.
+    async fn skip(
+        &mut self,
+        position: u64,
+        event: &Arc<(StreamId, RecordedEvent)>,
+    ) -> Result<(), Halt> {
+        let key = format!("{}{position:016x}", rows::SKIPPED);
+        let source = SourceEvent::of(&event.0.aggregate_type, &event.0.instance_id, &event.1);
+        self.dirty.push(put(key.into(), &source), position);
+        let source = Source::Event(Arc::clone(event));
+        let draft = Draft::new(position, position, Cause::of(&event.1), source);
+        self.commit(draft).await.map(drop)
+    }
+
+    /// Reads an event, and to whom it belongs.
+    pub(super) fn show(&self, stream: &StreamId, version: u64, position: u64, line: &str) -> Shown {
+        let event = match serde_json::from_str(line) {
+            Ok(event) => event,
+            Err(error) => {
+                let event = eventfold::Event {
+                    event_type: String::new(),
+                    data: serde_json::Value::Null,
+                    ts: 0,
+                    id: None,
+                    actor: None,
+                    meta: None,
+                };
+                let event = RecordedEvent::new(position, version, event);
+                return Shown {
+                    event: Arc::new((stream.clone(), event)),
+                    correlation: Err(format!("the stored event is no event: {error}")),
+                };
+            }
+        };
+        let event = RecordedEvent::new(position, version, event);
+        let correlated = guard(
+            || format!("the correlation of `{}`", PM::NAME),
+            || {
+                inside_reaction(PM::NAME, || {
+                    PM::correlate(&stream.aggregate_type, &stream.instance_id, &event)
+                })
+            },
+        );
+        Shown {
+            event: Arc::new((stream.clone(), event)),
+            correlation: match correlated {
+                Ok(Ok(correlation)) => Ok(correlation.into_joins()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+
+    /// Shows events to the instances that they belong to.
+    pub(super) async fn react_to_chunk(&mut self, chunk: Vec<Shown>) -> Result<(), Halt> {
+        let joins = chunk
+            .iter()
+            .flat_map(|shown| shown.correlation.iter().flatten());
+        self.learn(joins.map(|join| join.key.clone()).collect())
+            .await?;
+        for shown in chunk {
+            let position = shown.event.1.position;
+            self.settle()?;
+            self.react_to_shown(shown, position).await?;
+            self.position = position;
+            if self.dirty.rows.len() >= MAX_DIRTY {
+                self.flush().await?;
+            }
+        }
+        self.instances.evict(self.durable_commit);
+        Ok(())
+    }
+
+    /// Reads the instances that are not in memory.
+    pub(super) async fn learn(&mut self, mut keys: Vec<String>) -> Result<(), Halt> {
+        keys.retain(|key| !self.instances.knows(key));
+        keys.sort();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let wanted = keys.iter().map(|key| rows::instance_key(key));
+        let found = self.read_rows(wanted.collect()).await?;
+        for (key, row) in keys.iter().zip(found) {
+            let learnt = self.instances.learn(key, row.as_deref(), self.position);
+            learnt.map_err(|reason| Halt::Parked {
+                position: self.position + 1,
+                reason,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Shows one event to the instances that it belongs to, which are in memory, and commits what they ask for, with the progress up
+    /// to `at`. What they do not send stays for the next commit.
+    pub(super) async fn react_to_shown(&mut self, shown: Shown, at: u64) -> Result<(), Halt> {
+        let Shown { event, correlation } = shown;
+        let (stream, recorded) = &*event;
+        let position = recorded.position;
+        if self.held_streams.contains(stream) {
+            let key = rows::stream_held_key(stream, position);
+            self.dirty.push(put(key, &HeldRow::Event(position)), at);
+            return Ok(());
+        }
+        let joins = match correlation {
+            Ok(joins) => joins,
+            Err(reason) => {
+                self.hold_stream(stream, position, reason, at);
+                return Ok(());
+            }
+        };
+        let source = Source::Event(Arc::clone(&event));
+        let mut draft = Draft::new(at, position, Cause::of(recorded), source);
+        for Join { key, kind, .. } in joins {
+            self.join(&key, kind, stream, recorded, &mut draft)?;
+        }
+        if draft.planned.is_empty() {
+            return Ok(());
+        }
+        self.commit(draft).await.map(drop)
+    }
+
+    fn join(
+        &mut self,
+        key: &str,
+        kind: JoinKind,
+        stream: &StreamId,
+        event: &RecordedEvent,
+        draft: &mut Draft,
+    ) -> Result<(), Halt> {
+        let found = self.instances.get(key);
+        let is_held = found.as_ref().is_some_and(|found| found.holds());
+        let is_open = found.is_some_and(|found| found.status == Status::Open);
+        match kind {
+            JoinKind::Continue | JoinKind::StartOrContinue if is_held => {
+                let held = held_key(key, event.position, 0, "");
+                let row = put(held, &HeldRow::Event(event.position));
+                self.dirty.push(row, draft.position);
+                return Ok(());
+            }
+            JoinKind::Start if is_open || is_held => return self.ignore(),
+            JoinKind::Continue if !is_open => return self.ignore(),
+            JoinKind::Start => drop(self.instances.begin(key)),
+            JoinKind::StartOrContinue if !is_open => drop(self.instances.begin(key)),
+            JoinKind::Continue | JoinKind::StartOrContinue => {}
+        }
+        self.show_to(key, Input::Event(stream, event), draft)
+    }
+
+    fn ignore(&self) -> Result<(), Halt> {
+        let hub = &self.context.runtime.reactions;
+        hub.ignored(self.context.member);
+        Ok(())
+    }
+
+    /// Lets a stream wait behind an event that cannot be read.
+    pub(super) fn hold_stream(
+        &mut self,
+        stream: &StreamId,
+        position: u64,
+        reason: String,
+        at: u64,
+    ) {
+        tracing::error!(process_manager = PM::NAME, aggregate_type = %stream.aggregate_type, stream = %stream.instance_id, position, reason, "a stream is held");
+        let parked = put(rows::stream_key(stream), &ParkedRow::new(position, reason));
+        self.dirty.push(parked, at);
+        let held = rows::stream_held_key(stream, position);
+        self.dirty.push(put(held, &HeldRow::Event(position)), at);
+        self.held_streams.insert(stream.clone());
+    }
+
+    /// Shows an instance, which is in memory, an event or a deadline, and plans what it asks for.
+    pub(super) fn show_to(
+        &mut self,
+        key: &str,
+        input: Input<'_>,
+        draft: &mut Draft,
+    ) -> Result<(), Halt> {
+        let Some(instance) = self.instances.get(key) else {
+            return Ok(());
+        };
+        let Some(state) = &mut instance.state else {
+            return Ok(());
+        };
+        let reacted = guard(
+            || format!("the reaction of `{}`", PM::NAME),
+            || {
+                inside_reaction(PM::NAME, || match input {
+                    Input::Event(stream, event) => {
+                        state.react_in(key, &stream.aggregate_type, &stream.instance_id, event)
+                    }
+                    Input::Deadline(timer) => state.on_deadline(key, &timer.deadline),
+                })
+            },
+        );
+        let cause = match reacted {
+            Ok(Ok(effects)) => match self.take_effects(key, input, effects, draft) {
+                Ok(()) => return Ok(()),
+                Err(reason) => FailureCause::Undecodable { reason },
+            },
+            Ok(Err(error)) => FailureCause::Undecodable {
+                reason: error.to_string(),
+            },
+            Err(error @ StoreError::Panicked { .. }) => FailureCause::Panicked {
+                message: error.to_string(),
+            },
+            Err(error) => FailureCause::Undecodable {
+                reason: error.to_string(),
+            },
+        };
+        self.reaction_failed(key, input, &cause, draft)
+    }
+
+    /// Does what the policy says about a reaction that failed.
+    fn reaction_failed(
+        &mut self,
+        key: &str,
+        input: Input<'_>,
+        cause: &FailureCause,
+        draft: &mut Draft,
+    ) -> Result<(), Halt> {
+        let reason = match cause {
+            FailureCause::Panicked { message } => message.clone(),
+            other => other.to_string(),
+        };
+        let position = draft.position;
+        if !PM::IS_KEYED && self.cautious != Some(position) {
+            // The state before it is not kept for each event: it is made again.
+            self.cautious = Some(position);
+            return Err(Halt::Back);
+        }
+        if let Some(instance) = self.instances.get(key)
+            && let Err(problem) = instance.restore()
+        {
+            let reason = format!("the state does not read back: {problem}");
+            return Err(Halt::Parked { position, reason });
+        }
+        let source = input.source();
+        let action = self.policy(key, &Failure::new(cause.clone(), key, &source));
+        tracing::warn!(process_manager = PM::NAME, instance = key, position, %cause, ?action, "a reaction failed");
+        let generation = self.instances.get(key).map_or(0, |found| found.generation);
+        match action {
+            FailureAction::Skip => Ok(()),
+            FailureAction::Compensate(envelopes) => {
+                self.plan(draft, &key.into(), generation, envelopes);
+                Ok(())
+            }
+            FailureAction::Stop => Err(Halt::Parked { position, reason }),
+            _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
+            _ => {
+                self.hold(key, generation, input, position);
+                self.park_instance(key, position, reason);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps what an instance was shown for when it is released.
+    pub(super) fn hold(&mut self, key: &str, generation: u64, input: Input<'_>, position: u64) {
+        let row = match input {
+            Input::Event(_, event) => put(
+                held_key(key, event.position, 0, ""),
+                &HeldRow::Event(event.position),
+            ),
+            Input::Deadline(timer) => {
+                let mut timer = timer.clone();
+                timer.generation = generation;
+                let name = timer.deadline.name.clone();
+                put(
+                    held_key(key, position, rows::BEHIND_EVENT, &name),
+                    &HeldRow::Deadline(Box::new(timer)),
+                )
+            }
+        };
+        self.dirty.push(row, position);
+    }
+
+    /// Plans what an instance asks for; the reason if its state cannot be stored.
+    fn take_effects(
+        &mut self,
+        key: &str,
+        input: Input<'_>,
+        effects: Effects<PM::Envelope>,
+        draft: &mut Draft,
+    ) -> Result<(), String> {
+        let Effects {
+            envelopes,
+            timers,
+            is_complete,
+            ..
+        } = effects;
+        let position = draft.position;
+        let now = self.context.clock.now();
+        let Some(instance) = self.instances.get(key) else {
+            return Ok(());
+        };
+        let is_fired = matches!(input, Input::Deadline(_));
+        let mut is_changed = !timers.is_empty() || is_complete || is_fired;
+        if PM::IS_KEYED && !is_complete {
+            is_changed |= instance.encode()?;
+        }
+        let generation = instance.generation;
+        let mut changes = Vec::new();
+        for timer in timers {
+            let name = match &timer {
+                TimerChange::Schedule(scheduled) => scheduled.name.clone(),
+                TimerChange::Cancel(name) => name.clone(),
+            };
+            if let Some(due) = instance.timers.remove(&name) {
+                changes.push(remove(timer_key(due, key, &name)));
+            }
+            if let TimerChange::Schedule(scheduled) = timer {
+                let deadline = scheduled.store(now, input.source());
+                let due = deadline.due_ms;
+                let row = TimerRow {
+                    key: key.to_owned(),
+                    generation,
+                    depth: draft.cause.depth,
+                    deadline,
+                };
+                changes.push(put(timer_key(due, key, &name), &row));
+                instance.timers.insert(name, due);
+            }
+        }
+        if is_complete {
+            complete(instance, key, &mut changes);
+        }
+        // Without `key`, the state is in the progress.
+        if is_changed {
+            changes.push(instance.row(key));
+            self.instances.changed(key, self.next_commit);
+        }
+        for change in changes {
+            self.notice(&change);
+            self.dirty.push(change, position);
+        }
+        self.plan(draft, &key.into(), generation, envelopes);
+        Ok(())
+    }
+}
+
+/// What is left of an instance that is complete: that there was one.
+fn complete<PM>(instance: &mut Instance<PM>, key: &str, changes: &mut Vec<RowChange>) {
+    for (name, due) in std::mem::take(&mut instance.timers) {
+        changes.push(remove(timer_key(due, key, &name)));
+    }
+    instance.status = Status::Completed;
+    instance.state = None;
+    instance.encoded = None;
+}

@@ -1,0 +1,279 @@
+//! What a process manager keeps in rows, and under which keys.
+//!
+//! | key | value |
+//! |---|---|
+//! | `i` instance | [`InstanceRow`] |
+//! | `t` due, instance, name | [`TimerRow`] |
+//! | `p` next attempt, command id | [`CommandRow`]: a command that is tried again |
+//! | `d` position, index, command id | [`CommandRow`]: a dead letter |
+//! | `h` instance, position, index | [`HeldRow`]: what a parked instance still owes |
+//! | `S` stream | [`ParkedRow`]: a stream that is held since an event of it cannot be read |
+//! | `s` stream, position | [`HeldRow`] |
+//! | `r` instance | that it is being released, to go on with after a restart |
+//! | `k` position | an event that an operator has discarded |
+//! | `c` | [`ControlRow`] |
+//! | `v` | [`VersionRow`], if it is not the default |
+//!
+//! Numbers are 16 hexadecimal digits, so that keys are in their order; where text follows text, its length stands before it.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::clock::seconds_since_1970;
+use crate::envelope::CommandEnvelope;
+use crate::journal::{RowChange, StreamId};
+use crate::process_manager::{Backoff, FailureCause, SourceEvent, StoredDeadline};
+use crate::runtime::origin::Cause;
+
+pub(crate) const INSTANCES: &str = "i";
+pub(crate) const TIMERS: &str = "t";
+pub(crate) const PENDING: &str = "p";
+pub(crate) const DEAD_LETTERS: &str = "d";
+pub(crate) const HELD: &str = "h";
+pub(crate) const STREAMS: &str = "S";
+pub(crate) const RELEASING: &str = "r";
+pub(super) const SKIPPED: &str = "k";
+pub(crate) const CONTROL: &str = "c";
+pub(crate) const VERSION: &str = "v";
+
+/// Whether an instance takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Status {
+    Open,
+    /// It holds what comes until it is released.
+    Parked,
+    /// It is being released: what it holds is reacted to first.
+    Releasing,
+    Completed,
+}
+
+/// One instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct InstanceRow {
+    /// Which of those that had its key, from 1.
+    pub(crate) generation: u64,
+    pub(crate) status: Status,
+    /// The version of the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<u32>,
+    /// None when it is completed, and without `key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<Box<RawValue>>,
+    /// When each of its deadlines is due, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) timers: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parked: Option<ParkedRow>,
+}
+
+/// Why something is held.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ParkedRow {
+    pub(crate) position: u64,
+    pub(crate) reason: String,
+    /// Seconds since 1970.
+    pub(crate) ts: u64,
+}
+
+impl ParkedRow {
+    pub(super) fn new(position: u64, reason: String) -> Self {
+        Self {
+            position,
+            reason,
+            ts: seconds_since_1970(),
+        }
+    }
+}
+
+/// A deadline that is armed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TimerRow {
+    pub(crate) key: String,
+    pub(crate) generation: u64,
+    pub(crate) depth: u32,
+    pub(crate) deadline: StoredDeadline,
+}
+
+/// What a parked instance, or a held stream, still owes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HeldRow {
+    /// The event at this position.
+    Event(u64),
+    Deadline(Box<TimerRow>),
+    Command(Box<CommandRow>),
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AttemptRow {
+    pub(crate) kind: String,
+    pub(crate) error: String,
+    /// Seconds since 1970.
+    pub(crate) ts: u64,
+}
+
+impl AttemptRow {
+    pub(super) fn new(cause: &FailureCause) -> Self {
+        Self {
+            kind: cause.kind().to_owned(),
+            error: cause.to_string(),
+            ts: seconds_since_1970(),
+        }
+    }
+}
+
+/// A command that was not executed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CommandRow {
+    pub(crate) envelope: CommandEnvelope,
+    pub(crate) command_id: String,
+    pub(crate) key: String,
+    pub(crate) generation: u64,
+    pub(crate) cause: Cause,
+    pub(crate) source: SourceEvent,
+    pub(crate) attempts: Vec<AttemptRow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) backoff: Option<Backoff>,
+    #[serde(default)]
+    pub(crate) is_compensation: bool,
+    /// Which of the commands of its reaction it is.
+    #[serde(default)]
+    pub(crate) index: usize,
+    /// Whether it is, or was, a dead letter.
+    #[serde(default)]
+    pub(crate) is_dead: bool,
+}
+
+/// How the states of a process manager are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VersionRow {
+    pub(crate) state_version: u32,
+    pub(crate) is_keyed: bool,
+}
+
+impl Default for VersionRow {
+    fn default() -> Self {
+        Self {
+            state_version: 1,
+            is_keyed: false,
+        }
+    }
+}
+
+/// What an operator has decided.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ControlRow {
+    /// Whether it reacts to nothing until it is resumed.
+    #[serde(default)]
+    pub(crate) is_paused: bool,
+}
+
+pub(crate) fn instance_key(key: &str) -> Box<str> {
+    format!("{INSTANCES}{key}").into()
+}
+
+pub(super) fn timer_key(due: u64, key: &str, name: &str) -> Box<str> {
+    format!("{TIMERS}{due:016x}{:04x}{key}{name}", key.len()).into()
+}
+
+pub(super) fn pending_key(due: u64, command_id: &str) -> Box<str> {
+    format!("{PENDING}{due:016x}{command_id}").into()
+}
+
+pub(super) fn dead_letter_key(position: u64, index: usize, command_id: &str) -> Box<str> {
+    format!("{DEAD_LETTERS}{position:016x}{index:08x}{command_id}").into()
+}
+
+/// When what stands under the key of a timer or of a pending command is due.
+pub(super) fn due_of(key: &str) -> Option<u64> {
+    u64::from_str_radix(key.get(1..17)?, 16).ok()
+}
+
+/// All that an instance holds begins with this.
+pub(crate) fn held_prefix(key: &str) -> String {
+    format!("{HELD}{:04x}{key}", key.len())
+}
+
+pub(super) fn held_key(key: &str, position: u64, index: usize, name: &str) -> Box<str> {
+    format!("{}{position:016x}{index:08x}{name}", held_prefix(key)).into()
+}
+
+/// Behind the events of the same position: commands and deadlines that were held there.
+pub(super) const BEHIND_EVENT: usize = 1;
+
+pub(crate) fn stream_key(stream: &StreamId) -> Box<str> {
+    let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
+    format!("{STREAMS}{:04x}{aggregate_type}{id}", aggregate_type.len()).into()
+}
+
+/// The stream that a key of [`stream_key`] names.
+pub(crate) fn stream_of(key: &str) -> Option<StreamId> {
+    let length = usize::from_str_radix(key.get(1..5)?, 16).ok()?;
+    let (aggregate_type, id) = key.get(5..)?.split_at_checked(length)?;
+    Some(StreamId::new(aggregate_type, id))
+}
+
+pub(crate) fn stream_held_prefix(stream: &StreamId) -> String {
+    let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
+    format!(
+        "s{:04x}{aggregate_type}{:04x}{id}",
+        aggregate_type.len(),
+        id.len()
+    )
+}
+
+pub(super) fn stream_held_key(stream: &StreamId, position: u64) -> Box<str> {
+    format!("{}{position:016x}", stream_held_prefix(stream)).into()
+}
+
+/// The change that stores a value; rows hold nothing that does not serialize.
+pub(crate) fn put(key: Box<str>, value: &impl Serialize) -> RowChange {
+    let value = serde_json::to_string(value).unwrap_or_else(|error| {
+        tracing::error!(key, %error, "a row does not serialize");
+        "{}".to_owned()
+    });
+    // A commit is one line.
+    let value = match value.contains(['\n', '\r']) {
+        false => value,
+        true => serde_json::from_str::<serde_json::Value>(&value)
+            .map(|value| value.to_string())
+            .unwrap_or(value),
+    };
+    RowChange {
+        key,
+        value: Some(value.into()),
+    }
+}
+
+pub(super) fn remove(key: Box<str>) -> RowChange {
+    RowChange { key, value: None }
+}
+
+/// The value of a row; the reason if it cannot be read.
+pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, String> {
+    serde_json::from_str(value).map_err(|error| format!("the row {key:?} does not read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_the_order_of_time_and_do_not_mix() {
+        assert!(timer_key(9, "b", "x") < timer_key(10, "a", "x"));
+        assert_eq!(due_of(&timer_key(77, "b", "x")), Some(77));
+        assert_eq!(due_of(&pending_key(u64::MAX, "id")), Some(u64::MAX));
+        assert!(held_key("a", 1, 0, "") < held_key("a", 1, BEHIND_EVENT, ""));
+        assert!(held_key("a", 1, BEHIND_EVENT, "") < held_key("a", 2, 0, ""));
+        assert!(!held_key("ab", 1, 0, "").starts_with(&held_prefix("a")));
+        let stream = StreamId::new("order", "a/ö");
+        assert_eq!(stream_of(&stream_key(&stream)), Some(stream.clone()));
+        let other = StreamId::new("order", "a/ö1");
+        assert!(!stream_held_key(&other, 1).starts_with(&stream_held_prefix(&stream)));
+    }
+}

@@ -1,0 +1,141 @@
+//! When deadlines fire, and when they do nothing.
+
+use std::time::Duration;
+
+use eventfold_es::RunMode;
+use eventfold_es_tests::TestResult;
+
+use super::tracker::*;
+
+const TEN: Duration = Duration::from_secs(10);
+
+/// Waits until something arrives by itself.
+async fn arrives(store: &eventfold_es::AggregateStore, id: &str, numbers: &[i64]) {
+    for _ in 0..500 {
+        if arrived(store, id).await == numbers {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!(
+        "{:?} arrived at {id}, not {numbers:?}",
+        arrived(store, id).await
+    );
+}
+
+#[tokio::test]
+async fn a_deadline_fires_once_and_by_itself_unless_runs_are_on_demand() -> TestResult {
+    for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
+        let base = tempfile::tempdir()?;
+        let clock = clock();
+        let store = builder(base.path(), mode, &clock).open().await?;
+        add(&store, "a", &[START, ARM]).await?;
+        clock.advance(TEN - Duration::from_millis(1));
+        store.run_process_managers().await?;
+        assert_eq!(arrived(&store, "out-a").await, [START], "{mode:?}");
+        assert_eq!(handle(&store).status().await?.deadlines, 1);
+        clock.advance(Duration::from_millis(1));
+        if mode == RunMode::OnDemand {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(arrived(&store, "out-a").await, [START]);
+            store.run_process_managers().await?;
+        }
+        arrives(&store, "out-a", &[START, 102]).await;
+        clock.advance(TEN);
+        store.run_process_managers().await?;
+        assert_eq!(arrived(&store, "out-a").await, [START, 102]);
+        handle(&store).settle().await?;
+        assert_eq!(state(&store, "a").await.unwrap().fired, 1);
+        assert_eq!(handle(&store).status().await?.deadlines, 0);
+        store.close().await?;
+    }
+    Ok(())
+}
+
+/// Wolverine #1846, #1272: one in the past fires once, and one that is armed survives.
+#[tokio::test]
+async fn a_deadline_in_the_past_fires_and_an_armed_one_survives_a_restart() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let clock = clock();
+    let store = builder(base.path(), RunMode::Inline, &clock).open().await?;
+    add(&store, "a", &[START, ARM_LATE]).await?;
+    arrives(&store, "out-a", &[START, 100]).await;
+    add(&store, "b", &[START, ARM]).await?;
+    store.close().await?;
+    clock.advance(TEN);
+    let store = builder(base.path(), RunMode::Inline, &clock).open().await?;
+    arrives(&store, "out-b", &[START, 102]).await;
+    assert_eq!(arrived(&store, "out-a").await, [START, 100]);
+    let events = store.read_events("counter", "out-b").await?;
+    let meta = events[1].meta.as_ref().unwrap();
+    let armed = store.read_events("counter", "in-b").await?;
+    assert_eq!(meta["causation_id"].as_str(), armed[1].id.as_deref());
+    Ok(())
+}
+
+/// Axon #3857, Wolverine #1095.
+#[tokio::test]
+async fn one_that_was_cancelled_replaced_or_orphaned_does_nothing() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let clock = clock();
+    let store = builder(base.path(), RunMode::Inline, &clock).open().await?;
+    add(&store, "cancelled", &[START, ARM, CANCEL, CANCEL]).await?;
+    add(&store, "completed", &[START, ARM, COMPLETE]).await?;
+    add(&store, "reused", &[START, ARM, COMPLETE, START]).await?;
+    add(&store, "replaced", &[START, ARM]).await?;
+    clock.advance(TEN / 2);
+    add(&store, "replaced", &[ARM]).await?;
+    assert_eq!(handle(&store).status().await?.deadlines, 1);
+    clock.advance(TEN / 2);
+    store.run_process_managers().await?;
+    assert_eq!(arrived(&store, "out-cancelled").await, [START]);
+    assert_eq!(arrived(&store, "out-completed").await, [START, COMPLETE]);
+    assert_eq!(
+        arrived(&store, "out-reused").await,
+        [START, COMPLETE, START]
+    );
+    assert_eq!(arrived(&store, "out-replaced").await, [START]);
+    clock.advance(TEN / 2);
+    store.run_process_managers().await?;
+    assert_eq!(arrived(&store, "out-replaced").await, [START, 103]);
+    Ok(())
+}
+
+/// More deadlines than are held in memory fire in their order.
+#[tokio::test]
+async fn thousands_of_deadlines_fire() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let clock = clock();
+    let store = builder(base.path(), RunMode::OnDemand, &clock)
+        .open()
+        .await?;
+    let count = 2500;
+    let many = (0..count).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for what in [START, ARM] {
+                let command = super::common::counter::CounterCommand::Add(what);
+                let context = eventfold_es::CommandContext::default();
+                store
+                    .send(&format!("in-{number}"), command, context)
+                    .await?;
+            }
+            Ok::<_, eventfold_es::Error>(())
+        })
+    });
+    for armed in many.collect::<Vec<_>>() {
+        armed.await??;
+    }
+    store.run_process_managers().await?;
+    assert_eq!(handle(&store).status().await?.deadlines, count);
+    clock.advance(TEN);
+    store.run_process_managers().await?;
+    assert_eq!(handle(&store).status().await?.deadlines, 0);
+    for number in [0, 1, 77, count - 1] {
+        assert_eq!(
+            arrived(&store, &format!("out-{number}")).await,
+            [START, 102]
+        );
+    }
+    Ok(())
+}

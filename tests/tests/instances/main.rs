@@ -1,0 +1,11 @@
+//! Keyed process managers: whose event it is, what is due when, what fails, and how it is operated.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod correlating;
+mod deadlines;
+mod failures;
+mod operating;
+mod tables;
+mod tracker;
