@@ -7,6 +7,7 @@ mod commands;
 mod counter;
 mod creating;
 mod document;
+mod instances;
 mod memory;
 mod opening;
 mod process;
@@ -36,7 +37,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -56,6 +57,10 @@ const SECTIONS: [Section; 10] = [
     Section {
         names: reactions::NAMES,
         measure: reactions::measure,
+    },
+    Section {
+        names: instances::NAMES,
+        measure: instances::measure,
     },
     Section {
         names: redo::NAMES,
@@ -84,6 +89,9 @@ fn main() -> Result<(), Failure> {
         return match child.task.as_str() {
             redo::CHILD => redo::work_until_killed(&child.store),
             memory::CHILD => memory::work(&child.store),
+            task @ (instances::FILL | instances::FILL_AND_KILL | instances::RESTART) => {
+                instances::work(task, &child.store)
+            }
             other => Err(format!("there is no child `{other}`").into()),
         };
     }
