@@ -258,15 +258,3 @@ fn without_more_there_is_one_instance_that_sends() {
         "{error}"
     );
 }
-
-#[tokio::test]
-async fn what_the_runtime_does_not_run_yet_is_refused_before_anything_is_done() {
-    let base = tempfile::tempdir().unwrap();
-    let builder = crate::AggregateStore::builder(base.path()).process_manager::<Payments>();
-    let error = builder.open().await.unwrap_err().to_string();
-    assert!(
-        error.contains("`payments` is declared with `key`"),
-        "{error}"
-    );
-    assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
-}
