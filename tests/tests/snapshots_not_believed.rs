@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 const FORGED: i64 = 1000;
 
-/// A store with a counter at 5 whose snapshot says something else.
+/// A store with a counter at 20 whose snapshot says something else.
 struct Forged {
     base: TempDir,
     snapshot: PathBuf,
@@ -28,8 +28,8 @@ impl Forged {
     async fn new() -> Result<Self, Box<dyn std::error::Error>> {
         let base = scratch();
         let snapshot = place(base.path(), "counter", "c");
-        count(base.path(), "c", 5).await?;
-        assert_eq!(version(&snapshot), 5);
+        count(base.path(), "c", 20).await?;
+        assert_eq!(version(&snapshot), 20);
         forge(&snapshot, |content| content["state"]["sum"] = FORGED.into());
         Ok(Self { base, snapshot })
     }
@@ -75,7 +75,7 @@ async fn a_whole_one_is_used() -> TestResult {
     let store = AggregateStore::open(forged.base.path()).await?;
     let counter = store.get::<Counter>("c").await?;
     let add = counter.execute(CounterCommand::AddOnes(2), CommandContext::default());
-    assert_eq!(add.await?.version, 7);
+    assert_eq!(add.await?.version, 22);
     store.close().await?;
     assert_eq!(forged.sum().await?, FORGED + 2);
     Ok(())
@@ -94,7 +94,7 @@ async fn one_flipped_bit() -> TestResult {
             if content_is(&bytes, &whole) {
                 continue;
             }
-            assert_eq!(forged.sum().await?, 5, "bit {bit} of byte {index}");
+            assert_eq!(forged.sum().await?, 20, "bit {bit} of byte {index}");
         }
     }
     Ok(())
@@ -114,26 +114,26 @@ async fn one_that_is_cut_or_empty() -> TestResult {
     // The newline at the end is for people.
     for length in 0..whole.len() - 1 {
         fs::write(&forged.snapshot, &whole[..length])?;
-        assert_eq!(forged.sum().await?, 5, "{length} bytes");
+        assert_eq!(forged.sum().await?, 20, "{length} bytes");
     }
     for zeros in [0..whole.len(), 16..whole.len(), 0..16] {
         let mut bytes = whole.clone();
         bytes[zeros].fill(0);
         fs::write(&forged.snapshot, &bytes)?;
-        assert_eq!(forged.sum().await?, 5);
+        assert_eq!(forged.sum().await?, 20);
     }
     fs::remove_file(&forged.snapshot)?;
     fs::create_dir(&forged.snapshot)?;
-    assert_eq!(forged.sum().await?, 5, "a directory of this name");
+    assert_eq!(forged.sum().await?, 20, "a directory of this name");
     Ok(())
 }
 
 #[tokio::test]
 async fn that_of_another_stream() -> TestResult {
     let forged = Forged::new().await?;
-    count(forged.base.path(), "d", 5).await?;
+    count(forged.base.path(), "d", 20).await?;
     fs::copy(&forged.snapshot, place(forged.base.path(), "counter", "d"))?;
-    assert_eq!(state(forged.base.path(), "d").await?, 5);
+    assert_eq!(state(forged.base.path(), "d").await?, 20);
     assert_eq!(forged.sum().await?, FORGED);
     Ok(())
 }
@@ -143,16 +143,16 @@ async fn that_of_another_stream() -> TestResult {
 async fn that_of_another_history() -> TestResult {
     let forged = Forged::new().await?;
     let other = scratch();
-    count(other.path(), "c", 5).await?;
+    count(other.path(), "c", 20).await?;
     // At the end of both, and before events that came later.
     fs::copy(&forged.snapshot, place(other.path(), "counter", "c"))?;
-    assert_eq!(state(other.path(), "c").await?, 5);
+    assert_eq!(state(other.path(), "c").await?, 20);
     let store = AggregateStore::open(other.path()).await?;
     let counter = store.get::<Counter>("c").await?;
     let add = counter.execute(CounterCommand::AddOnes(2), CommandContext::default());
     add.await?;
     store.close().await?;
-    assert_eq!(state(other.path(), "c").await?, 7);
+    assert_eq!(state(other.path(), "c").await?, 22);
     Ok(())
 }
 
@@ -161,11 +161,11 @@ async fn that_of_another_history() -> TestResult {
 async fn that_which_hides_that_its_stream_lost_events() -> TestResult {
     let base = scratch();
     let stream = base.path().join("streams/counter/c/app.jsonl");
-    count(base.path(), "c", 5).await?;
+    count(base.path(), "c", 20).await?;
     let yesterday = fs::read(&stream)?;
-    count(base.path(), "c", 5).await?;
+    count(base.path(), "c", 20).await?;
     let today = fs::read(&stream)?;
-    assert_eq!(version(&place(base.path(), "counter", "c")), 10);
+    assert_eq!(version(&place(base.path(), "counter", "c")), 40);
     let longer = [&today[..], &today[..yesterday.len()]].concat();
     for (what, bytes) in [
         ("older", yesterday),
@@ -182,7 +182,7 @@ async fn that_which_hides_that_its_stream_lost_events() -> TestResult {
         store.close().await?;
     }
     fs::write(&stream, today)?;
-    assert_eq!(state(base.path(), "c").await?, 10);
+    assert_eq!(state(base.path(), "c").await?, 40);
     Ok(())
 }
 
@@ -197,8 +197,8 @@ async fn one_that_says_what_cannot_be() -> TestResult {
         }),
         ("no state", |content| content["state"] = Value::Null),
         ("another type", |content| content["state"] = "text".into()),
-        ("less", |content| content["extent"]["lines"] = 4.into()),
-        ("more", |content| content["extent"]["lines"] = 6.into()),
+        ("less", |content| content["extent"]["lines"] = 19.into()),
+        ("more", |content| content["extent"]["lines"] = 21.into()),
         ("too much", |content| {
             content["extent"]["lines"] = u64::MAX.into()
         }),
@@ -216,7 +216,7 @@ async fn one_that_says_what_cannot_be() -> TestResult {
     for (what, change) in cases {
         fs::write(&forged.snapshot, &whole)?;
         forge(&forged.snapshot, change);
-        assert_eq!(forged.sum().await?, 5, "{what}");
+        assert_eq!(forged.sum().await?, 20, "{what}");
     }
     fs::write(&forged.snapshot, &whole)?;
     assert_eq!(forged.sum().await?, FORGED);
@@ -258,7 +258,7 @@ async fn sum_of_version<const VERSION: u32>(
         while content(&file).is_none_or(|content| content["snapshot_version"] != VERSION) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        wait_for_version(&file, 5).await;
+        wait_for_version(&file, 20).await;
     }
     store.close().await?;
     Ok(sum)
@@ -268,16 +268,16 @@ async fn sum_of_version<const VERSION: u32>(
 async fn one_of_another_version_up_or_down() -> TestResult {
     let forged = Forged::new().await?;
     let base = forged.base.path();
-    assert_eq!(sum_of_version::<0>(base, 9).await?, FORGED);
+    assert_eq!(sum_of_version::<0>(base, 100).await?, FORGED);
     // Raised: not used, and replaced.
-    assert_eq!(sum_of_version::<2>(base, 9).await?, 5);
-    assert_eq!(sum_of_version::<2>(base, 1).await?, 5);
+    assert_eq!(sum_of_version::<2>(base, 100).await?, 20);
+    assert_eq!(sum_of_version::<2>(base, 1).await?, 20);
     forge(&forged.snapshot, |content| {
         content["state"]["sum"] = FORGED.into()
     });
-    assert_eq!(sum_of_version::<2>(base, 9).await?, FORGED);
+    assert_eq!(sum_of_version::<2>(base, 100).await?, FORGED);
     // Lowered again, when the program of before is started.
-    assert_eq!(sum_of_version::<1>(base, 9).await?, 5);
-    assert_eq!(sum_of_version::<0>(base, 9).await?, 5);
+    assert_eq!(sum_of_version::<1>(base, 100).await?, 20);
+    assert_eq!(sum_of_version::<0>(base, 100).await?, 20);
     Ok(())
 }
