@@ -12,6 +12,7 @@ mod opening;
 mod process;
 mod projections;
 mod raw;
+mod reactions;
 mod redo;
 mod report;
 mod scratch;
@@ -35,7 +36,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -51,6 +52,10 @@ const SECTIONS: [Section; 9] = [
     Section {
         names: catch_up::NAMES,
         measure: catch_up::measure,
+    },
+    Section {
+        names: reactions::NAMES,
+        measure: reactions::measure,
     },
     Section {
         names: redo::NAMES,
@@ -79,6 +84,7 @@ fn main() -> Result<(), Failure> {
         return match child.task.as_str() {
             redo::CHILD => redo::work_until_killed(&child.store),
             memory::CHILD => memory::work(&child.store),
+            reactions::CHILD => reactions::work(&child.store),
             other => Err(format!("there is no child `{other}`").into()),
         };
     }
