@@ -86,6 +86,12 @@ fn domain_event_with_one_attribute() {
             quote!(#[serde(alias = "Ordered", alias = "Bought")]),
         ),
         (
+            "domain_event_version",
+            quote!(),
+            quote!(#[event(version = 2, upcast_from(1 => PlacedV1))]),
+        ),
+        ("domain_event_retired", quote!(), quote!(#[event(retired)])),
+        (
             "domain_event_two_names",
             quote!(),
             quote!(#[serde(rename(serialize = "placed", deserialize = "Placed"), alias = "placed")]),

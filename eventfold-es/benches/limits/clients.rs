@@ -22,6 +22,11 @@ impl Reached {
         self.latencies.len() as f64 / self.elapsed.as_secs_f64()
     }
 
+    /// Counts what came behind the last command too.
+    pub(crate) fn lasted(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
+    }
+
     pub(crate) fn add(&mut self, later: Self) {
         self.elapsed += later.elapsed;
         self.latencies.extend(later.latencies);

@@ -10,7 +10,7 @@ use crate::clients::{Reached, make_live, run_for};
 use crate::process::Usage;
 use crate::raw::Raw;
 use crate::report::{Limit, Report};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, fill};
 use crate::{Failure, ROUNDS, runtime};
 
 pub(crate) const NAMES: &[&str] = &[
@@ -83,7 +83,6 @@ impl Load {
 
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
     let few = scratch.join("few-aggregates");
-    let many = scratch.store_of(MANY)?;
     let mut on_few = [
         Load::new("one_client", 1, 0..1, Limit::AtLeast(0.9)),
         Load::new("c64_a64", 64, 1..65, Limit::AtLeast(12.0)),
@@ -107,13 +106,16 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
             load.round(scratch, &runtime, &store, &mut raws)?;
         }
         runtime.block_on(store.close())?;
-        // Opened anew, so that none of them is live yet.
+        // Filled and opened anew in each round, so that none of them is live yet, and each has one event.
+        let many = scratch.join("many-aggregates");
+        fill(&many, MANY, 1)?;
         let store = runtime.block_on(AggregateStore::open(&many))?;
         for load in &mut on_many {
             load.round(scratch, &runtime, &store, &mut raws)?;
         }
         usage = Some(Usage::read()?);
         runtime.block_on(store.close())?;
+        std::fs::remove_dir_all(&many)?;
     }
     report.value("raw_per_s", raws.per_second(), Limit::None);
     report.latencies("raw", raws.latencies);

@@ -7,6 +7,7 @@ mod commands;
 mod counter;
 mod creating;
 mod document;
+mod instances;
 mod memory;
 mod opening;
 mod process;
@@ -36,7 +37,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -52,6 +53,10 @@ const SECTIONS: [Section; 10] = [
     Section {
         names: catch_up::NAMES,
         measure: catch_up::measure,
+    },
+    Section {
+        names: instances::NAMES,
+        measure: instances::measure,
     },
     Section {
         names: reactions::NAMES,
@@ -84,7 +89,7 @@ fn main() -> Result<(), Failure> {
         return match child.task.as_str() {
             redo::CHILD => redo::work_until_killed(&child.store),
             memory::CHILD => memory::work(&child.store),
-            reactions::CHILD => reactions::work(&child.store),
+            instances::CHILD => instances::work(&child.store),
             other => Err(format!("there is no child `{other}`").into()),
         };
     }

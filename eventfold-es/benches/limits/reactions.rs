@@ -1,194 +1,186 @@
-//! How fast process managers catch up, and what a million instances cost.
+//! What process managers add: commands with a reaction each, against plain ones, and catching up.
 
-use std::path::Path;
-use std::time::Instant;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Correlate, Correlation, EventContext, RunMode};
+use eventfold_es::{AggregateStore, CommandContext, Reactions, RunMode};
+use tokio::runtime::Runtime;
 
+use crate::clients::{Reached, id, make_live, run_for};
 use crate::counter::{Counter, CounterCommand, CounterEvent};
-use crate::process::{Usage, child};
+use crate::raw::Raw;
 use crate::report::{Limit, Report};
-use crate::scratch::{Scratch, fill};
+use crate::scratch::{Scratch, copy_directory, fill};
 use crate::{Failure, ROUNDS, runtime};
 
-pub(crate) const NAMES: &[&str] = &["reactions_per_s", "keyed_reactions_per_s", "instances_1m"];
-pub(crate) const CHILD: &str = "instances";
+pub(crate) const NAMES: &[&str] = &["inline_ratio", "background_ratio", "reactions_per_s"];
 
-const STREAMS: usize = 1000;
-const EVENTS: usize = 100_000;
-/// How many instances one event begins.
-const FAN_OUT: usize = 1000;
+/// How long plain commands and those with reactions are measured by turns.
+const TURN: Duration = Duration::from_millis(200);
+const TURNS: usize = 5;
+const CLIENTS: usize = 64;
+/// How many events wait for a process manager that catches up.
+const PENDING: usize = 100_000;
+const PENDING_STREAMS: usize = 1000;
 
-/// Sends on what is added, to as many targets as there are sources.
-#[process_manager(subscribes = [Counter], dispatches = [Counter])]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum LedgerCommand {
+    Book { amount: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub(crate) enum LedgerEvent {
+    Booked { amount: u64 },
+}
+
+#[aggregate(error = Infallible)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ledger {
+    booked: u64,
+}
+
+impl Decider for Ledger {
+    fn decide(&self, command: LedgerCommand) -> Result<Vec<LedgerEvent>, Infallible> {
+        let LedgerCommand::Book { amount } = command;
+        Ok(vec![LedgerEvent::Booked { amount }])
+    }
+
+    fn evolve(&mut self, event: &LedgerEvent) {
+        let LedgerEvent::Booked { amount } = event;
+        self.booked += amount;
+    }
+}
+
+/// Books what each counter adds in the ledger of the same name.
+#[process_manager(subscribes = [Counter], dispatches = [Ledger])]
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Plain {
-    seen: u64,
+pub(crate) struct Bookkeeper {
+    booked: u64,
 }
 
-impl React<Counter> for Plain {
+impl React<Counter> for Bookkeeper {
     fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
-        let CounterEvent::Added { amount, note } = event;
-        if cx.stream_id().starts_with("out-") {
-            return;
-        }
-        self.seen += 1;
-        let (amount, note) = (*amount, note.clone());
-        cx.send(
-            format!("out-{}", cx.stream_id()),
-            CounterCommand::Add { amount, note },
-        );
-    }
-}
-
-/// The same with an instance for each source.
-#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String)]
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Keyed {
-    seen: u64,
-}
-
-impl Correlate<Counter> for Keyed {
-    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
-        match cx.stream_id().starts_with("out-") {
-            true => Correlation::none(),
-            false => Correlation::starts_or_continues(cx.stream_id().to_owned()),
-        }
-    }
-}
-
-impl React<Counter> for Keyed {
-    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
-        let CounterEvent::Added { amount, note } = event;
-        self.seen += 1;
-        let (amount, note) = (*amount, note.clone());
-        cx.send(
-            format!("out-{}", cx.stream_id()),
-            CounterCommand::Add { amount, note },
-        );
-    }
-}
-
-/// Begins a thousand instances at each event; all but one of a hundred end at once.
-#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String)]
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Million {
-    note: String,
-}
-
-impl Correlate<Counter> for Million {
-    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
-        let (stream, version) = (cx.stream_id(), cx.event().version);
-        Correlation::each(
-            (0..FAN_OUT).map(|number| {
-                Correlation::starts_or_continues(format!("{stream}-{version}-{number}"))
-            }),
-        )
-    }
-}
-
-impl React<Counter> for Million {
-    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
-        let CounterEvent::Added { note, .. } = event;
-        self.note.clone_from(note);
-        if !cx.key().ends_with("00") {
-            cx.complete();
-        }
+        let CounterEvent::Added { amount, .. } = event;
+        self.booked += amount;
+        cx.send(cx.stream_id(), LedgerCommand::Book { amount: *amount });
     }
 }
 
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let inline = by_turns(scratch, &runtime, RunMode::Inline, 1)?;
+    report.median("inline_ratio", inline.ratios, Limit::AtLeast(0.45));
+    report.median("inline_per_s", inline.per_second, Limit::None);
+    report.latencies("inline", inline.latencies);
+    let background = by_turns(scratch, &runtime, RunMode::Background, CLIENTS)?;
+    report.median("background_ratio", background.ratios, Limit::AtLeast(0.5));
+    report.median("background_per_s", background.per_second, Limit::None);
+    catching_up(scratch, &runtime, report)
+}
+
+#[derive(Default)]
+struct ByTurns {
+    ratios: Vec<f64>,
+    per_second: Vec<f64>,
+    latencies: Vec<Duration>,
+}
+
+/// Commands whose events are reacted to, until the last reaction is durable, against commands in a store without process
+/// managers.
+fn by_turns(
+    scratch: &Scratch,
+    runtime: &Runtime,
+    mode: RunMode,
+    clients: usize,
+) -> Result<ByTurns, Failure> {
+    let mut all = ByTurns::default();
+    for round in 0..ROUNDS {
+        let plain = scratch.join(&format!("plain-{mode:?}-{round}"));
+        let reacting = scratch.join(&format!("reacting-{mode:?}-{round}"));
+        runtime.block_on(async {
+            let plain = AggregateStore::open(&plain).await?;
+            let reacting = AggregateStore::builder(&reacting)
+                .process_manager::<Bookkeeper>()
+                .run_mode(mode)
+                .open()
+                .await?;
+            for store in [&plain, &reacting] {
+                make_live(store, 0..clients).await?;
+            }
+            let mut reached = [Reached::default(), Reached::default()];
+            for _ in 0..TURNS {
+                for (store, reached) in [&plain, &reacting].into_iter().zip(&mut reached) {
+                    let begun = Instant::now();
+                    let mut turn = run_for(store, clients, 0..clients, 0, TURN).await?;
+                    store.run_process_managers().await?;
+                    turn.lasted(begun.elapsed());
+                    reached.add(turn);
+                }
+            }
+            let [without, with] = reached;
+            check(&reacting, with.latencies.len()).await?;
+            all.ratios.push(with.per_second() / without.per_second());
+            all.per_second.push(with.per_second());
+            all.latencies.extend(with.latencies);
+            plain.close().await?;
+            reacting.close().await?;
+            Ok::<_, Failure>(())
+        })?;
+    }
+    Ok(all)
+}
+
+/// That each command was booked once, and that a command says so where it waits for that.
+async fn check(store: &AggregateStore, commands: usize) -> Result<(), Failure> {
+    let mut booked = 0;
+    for ledger in store.list::<Ledger>().await? {
+        booked += store.get::<Ledger>(&ledger).await?.state().await?.booked;
+    }
+    let last = store.get::<Counter>(&id(0)).await?;
+    let executed = last
+        .execute(CounterCommand::add_one(), CommandContext::default())
+        .await?;
+    let is_awaited = matches!(executed.reactions, Reactions::Done | Reactions::NotAwaited);
+    if booked != commands as u64 || !is_awaited {
+        return Err(format!("{commands} commands, but {booked} were booked").into());
+    }
+    Ok(())
+}
+
+/// A process manager that has many events before it, of a store that was just opened.
+fn catching_up(scratch: &Scratch, runtime: &Runtime, report: &mut Report) -> Result<(), Failure> {
     let pending = scratch.join("pending");
-    fill(&pending, STREAMS, EVENTS / STREAMS)?;
-    let (mut plain, mut keyed) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS.min(3) {
-        let place = scratch.join(&format!("plain-{round}"));
-        copy(&pending, &place)?;
-        plain.push(catch_up::<Plain>(&place)?);
-        std::fs::remove_dir_all(&place)?;
-        let place = scratch.join(&format!("keyed-{round}"));
-        copy(&pending, &place)?;
-        keyed.push(catch_up::<Keyed>(&place)?);
-        std::fs::remove_dir_all(&place)?;
+    fill(&pending, PENDING_STREAMS, PENDING / PENDING_STREAMS)?;
+    let mut rates = Vec::new();
+    let mut raws = Raw::default();
+    for round in 0..ROUNDS {
+        let path = scratch.join(&format!("pending-{round}"));
+        copy_directory(&pending, &path)?;
+        raws.add(Raw::measure(scratch.path(), TURN)?);
+        let elapsed = runtime.block_on(async {
+            let store = AggregateStore::builder(&path)
+                .process_manager::<Bookkeeper>()
+                .run_mode(RunMode::OnDemand)
+                .open()
+                .await?;
+            let begun = Instant::now();
+            let done = store.run_process_managers().await?;
+            let elapsed = begun.elapsed();
+            if done.dispatched != PENDING {
+                return Err(Failure::from(format!(
+                    "{} of {PENDING} were dispatched",
+                    done.dispatched
+                )));
+            }
+            store.close().await?;
+            Ok(elapsed)
+        })?;
+        std::fs::remove_dir_all(&path)?;
+        rates.push(PENDING as f64 / elapsed.as_secs_f64());
     }
-    report.median("reactions_per_s", plain, Limit::AtLeast(60_000.0));
-    report.median("keyed_reactions_per_s", keyed, Limit::None);
-
-    let store = scratch.join("instances");
-    fill(&store, STREAMS, 1)?;
-    for phase in ["begun", "restarted"] {
-        let output = child(CHILD, &store)?.output()?;
-        if !output.status.success() {
-            return Err(format!("measuring instances failed: {}", output.status).into());
-        }
-        for line in String::from_utf8(output.stdout)?.lines() {
-            let (name, value) = line.split_once(' ').ok_or("a line of the child is empty")?;
-            let limit = match (phase, name) {
-                ("restarted", "seconds_to_open") => Limit::Under(3.0),
-                (_, "resident_mib") => Limit::Under(300.0),
-                _ => Limit::None,
-            };
-            let name = format!("instances_1m_{phase}_{name}");
-            report.value(&name, value.parse()?, limit);
-        }
-    }
+    let least = (8.0 * raws.per_second()).min(60_000.0);
+    report.median("reactions_per_s", rates, Limit::AtLeast(least));
     Ok(())
-}
-
-/// Copies a store; what of it is not synced is little beside what is measured.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let place = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &place)?;
-        } else {
-            std::fs::copy(entry.path(), &place)?;
-        }
-    }
-    Ok(())
-}
-
-fn catch_up<PM: ProcessManager>(path: &Path) -> Result<f64, Failure> {
-    runtime()?.block_on(async {
-        let store = AggregateStore::builder(path)
-            .run_mode(RunMode::OnDemand)
-            .process_manager::<PM>()
-            .open()
-            .await?;
-        let begun = Instant::now();
-        let report = store.run_process_managers().await?;
-        let rate = EVENTS as f64 / begun.elapsed().as_secs_f64();
-        if report.dispatched != EVENTS {
-            return Err(format!("{report:?}").into());
-        }
-        store.close().await?;
-        Ok(rate)
-    })
-}
-
-/// What the child does: it opens the store, lets it catch up, and tells what that takes.
-pub(crate) fn work(path: &Path) -> Result<(), Failure> {
-    runtime()?.block_on(async {
-        let begun = Instant::now();
-        let store = AggregateStore::builder(path)
-            .run_mode(RunMode::OnDemand)
-            .process_manager::<Million>()
-            .open()
-            .await?;
-        println!("seconds_to_open {}", begun.elapsed().as_secs_f64());
-        let begun = Instant::now();
-        store.run_process_managers().await?;
-        println!("seconds_to_catch_up {}", begun.elapsed().as_secs_f64());
-        let begun = Instant::now();
-        let status = store.process_manager::<Million>()?.status().await?;
-        println!("seconds_to_count {}", begun.elapsed().as_secs_f64());
-        println!("open {}", status.instances.open);
-        println!("completed {}", status.instances.completed);
-        println!("resident_mib {}", Usage::read()?.resident_mib());
-        store.close().await?;
-        Ok(())
-    })
 }

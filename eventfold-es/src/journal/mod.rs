@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
@@ -52,8 +53,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
         start: Extent,
     ) -> Result<StreamTail, JournalError>;
 
-    /// The snapshot of a stream that was saved last, if there is one that can be read. Blocks.
-    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot>;
+    /// The snapshot of a stream that was saved last, if there is one that can be read and the stream has at least so many
+    /// events. Blocks.
+    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot>;
 
     /// Replaces the snapshot of a stream; nothing is written any more when [`closed`](Self::closed) completes. It may be lost
     /// again. Blocks.
@@ -225,7 +227,8 @@ pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
     /// The process manager whose reaction it was, and the position of what that reacted to.
     pub(crate) reaction: Option<(Arc<str>, u64)>,
-    pub(crate) appends: Vec<RecordedAppend>,
+    /// Most commits add to one stream.
+    pub(crate) appends: SmallVec<[RecordedAppend; 1]>,
 }
 
 impl RecordedCommit {

@@ -155,7 +155,7 @@ impl<A: Aggregate> Cell<A> {
 
     /// Takes what became durable into the durable state, unless somebody is at it who will, so that nothing of what is done
     /// stays with an aggregate that is not used again.
-    pub(super) fn settle_if_free(&self) {
+    pub(crate) fn settle_if_free(&self) {
         let Ok(body) = self.body.try_lock() else {
             return;
         };

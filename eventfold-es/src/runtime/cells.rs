@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::cell::{Cell, Found, Idle, Needs};
 use super::guarded::blocking;
+use super::loader::Loader;
 use super::snapshots::{SnapshotPolicy, Snapshots};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
@@ -19,14 +20,19 @@ pub(crate) struct AggregateCells<A: Aggregate> {
     journal: Arc<dyn Journal>,
     snapshots: Arc<Snapshots>,
     aggregate_type: Arc<str>,
+    live: Arc<LiveCells<A>>,
+    loader: Arc<Loader<Arc<Cell<A>>>>,
+}
+
+struct LiveCells<A: Aggregate> {
     hasher: RandomState,
     shards: Vec<Shard<A>>,
 }
 
 struct Shard<A: Aggregate> {
     cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
-    /// Held while a cell is loaded or learns, so that no stale one is put in and no stream is read twice.
-    loading: tokio::sync::Mutex<()>,
+    /// Held while a cell learns, so that no stream is read twice.
+    learning: tokio::sync::Mutex<()>,
 }
 
 impl<A: Aggregate> Shard<A> {
@@ -41,13 +47,16 @@ impl<A: Aggregate> AggregateCells<A> {
             snapshots: Snapshots::new(Arc::clone(&journal), policy),
             journal,
             aggregate_type: A::AGGREGATE_TYPE.into(),
-            hasher: RandomState::new(),
-            shards: (0..SHARDS)
-                .map(|_| Shard {
-                    cells: Mutex::default(),
-                    loading: tokio::sync::Mutex::default(),
-                })
-                .collect(),
+            live: Arc::new(LiveCells {
+                hasher: RandomState::new(),
+                shards: (0..SHARDS)
+                    .map(|_| Shard {
+                        cells: Mutex::default(),
+                        learning: tokio::sync::Mutex::default(),
+                    })
+                    .collect(),
+            }),
+            loader: Arc::default(),
         }
     }
 
@@ -60,39 +69,46 @@ impl<A: Aggregate> AggregateCells<A> {
 
     /// The cell of an aggregate that is live.
     pub(crate) fn live(&self, id: &str) -> Option<Arc<Cell<A>>> {
-        self.shard(id)?.cells().get(id).cloned()
+        self.live.shard(id)?.cells().get(id).cloned()
     }
 
     /// The cell of an aggregate, loaded if it is not live. Cancel safe.
     pub(crate) async fn cell(&self, id: &Arc<str>) -> Result<Arc<Cell<A>>, StoreError> {
-        if let Some(cell) = self.live(id) {
+        if let Some(cell) = self.live_or_new(id) {
             return Ok(cell);
         }
-        let Some(shard) = self.shard(id) else {
-            return Err(StoreError::Closed);
+        let snapshots = Arc::clone(&self.snapshots);
+        let live = Arc::clone(&self.live);
+        let aggregate_type = Arc::clone(&self.aggregate_type);
+        let load = move |id: &Arc<str>| {
+            let stream = StreamId {
+                aggregate_type: Arc::clone(&aggregate_type),
+                instance_id: Arc::clone(id),
+            };
+            let cell = Arc::new(snapshots.load(&stream)?);
+            // Nobody else puts one in: one that has events is loaded here only, and once at a time.
+            if let Some(shard) = live.shard(id) {
+                shard.cells().insert(Arc::clone(id), Arc::clone(&cell));
+            }
+            Ok(cell)
         };
-        let _loading = shard.loading.lock().await;
-        if let Some(cell) = self.live(id) {
-            return Ok(cell);
-        }
-        let stream = self.stream(id);
-        let cell = if self.journal.has_stream(&stream) {
-            let snapshots = Arc::clone(&self.snapshots);
-            let what = || format!("loading `{id}` of `{}`", A::AGGREGATE_TYPE);
-            blocking(what, move || snapshots.load(&stream)).await?
-        } else {
-            Cell::new(stream, self.snapshots.of_cell(0))
-        };
-        let cell = Arc::new(cell);
-        shard.cells().insert(Arc::clone(id), Arc::clone(&cell));
-        Ok(cell)
+        self.loader.load(id, || self.live(id), load).await
     }
 
-    /// Lets a live aggregate take what became durable into its state.
-    pub(crate) fn settle(&self, id: &str) {
-        if let Some(cell) = self.live(id) {
-            cell.settle_if_free();
+    /// The cell of an aggregate that is live, or has no events.
+    fn live_or_new(&self, id: &Arc<str>) -> Option<Arc<Cell<A>>> {
+        let mut cells = self.live.shard(id)?.cells();
+        if let Some(cell) = cells.get(id) {
+            return Some(Arc::clone(cell));
         }
+        // Under the lock: a first event has its cell here until it is durable, and so known to the journal.
+        let stream = self.stream(id);
+        if self.journal.has_stream(&stream) {
+            return None;
+        }
+        let cell = Arc::new(Cell::new(stream, self.snapshots.of_cell(0)));
+        cells.insert(Arc::clone(id), Arc::clone(&cell));
+        Some(cell)
     }
 
     /// Lets a cell know what is needed of its stream, which is read for it once. Cancel safe.
@@ -105,11 +121,11 @@ impl<A: Aggregate> AggregateCells<A> {
         if cell.lock().knows(needs) {
             return Ok(());
         }
-        let Some(shard) = self.shard(id) else {
+        let Some(shard) = self.live.shard(id) else {
             return Err(StoreError::Closed);
         };
         // Of many that need it at once, one reads.
-        let _loading = shard.loading.lock().await;
+        let _learning = shard.learning.lock().await;
         if !cell.begin_to_learn(needs) {
             return Ok(());
         }
@@ -130,14 +146,16 @@ impl<A: Aggregate> AggregateCells<A> {
 
     /// Removes a cell that marked itself as evicted.
     pub(crate) fn forget(&self, id: &str, cell: &Arc<Cell<A>>) {
-        if let Some(shard) = self.shard(id) {
+        if let Some(shard) = self.live.shard(id) {
             let mut cells = shard.cells();
             if cells.get(id).is_some_and(|found| Arc::ptr_eq(found, cell)) {
                 cells.remove(id);
             }
         }
     }
+}
 
+impl<A: Aggregate> LiveCells<A> {
     fn shard(&self, id: &str) -> Option<&Shard<A>> {
         let index = self.hasher.hash_one(id) as usize % SHARDS;
         self.shards.get(index)
@@ -157,7 +175,7 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
     fn evict(&self, timeout: Duration) -> Vec<Arc<str>> {
         let now = Instant::now();
         let mut unsaved = Vec::new();
-        for shard in &self.shards {
+        for shard in &self.live.shards {
             shard.cells().retain(|id, cell| {
                 let idle = evict(cell, now, timeout);
                 if idle == Idle::Unsaved {
@@ -170,7 +188,7 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
     }
 
     fn save_and_evict(&self, id: &Arc<str>, timeout: Duration) {
-        let (Some(shard), Some(cell)) = (self.shard(id), self.live(id)) else {
+        let (Some(shard), Some(cell)) = (self.live.shard(id), self.live(id)) else {
             return;
         };
         let save = cell.save_before_eviction(Instant::now(), timeout);

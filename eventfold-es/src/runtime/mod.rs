@@ -6,6 +6,7 @@ mod encode;
 mod end;
 mod guarded;
 mod inside_reaction;
+mod loader;
 mod origin;
 mod process_manager;
 mod projection;
@@ -20,7 +21,7 @@ mod types;
 
 use std::sync::Arc;
 
-pub(crate) use cell::{Decided, LockedCell, Needs, PartOfCommit, Place, Repeated};
+pub(crate) use cell::{Cell, Decided, LockedCell, Needs, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;

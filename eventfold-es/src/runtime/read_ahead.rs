@@ -2,12 +2,16 @@
 
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
 use crate::journal::{Cursor, Journal, JournalError, RecordedCommit};
 
 /// How many chunks wait at most, beside the one that is worked on and the one that is being read.
-const WAITING_CHUNKS: usize = 1;
+const WAITING_CHUNKS: usize = 3;
+
+/// How long to look for the next chunk before waiting for it: about what reading one takes.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Commits that were read together, and the cursor behind them.
 pub(super) type Chunk = (Vec<Arc<RecordedCommit>>, Cursor);
@@ -43,10 +47,30 @@ pub(super) fn read_ahead(
                 }
             });
         match spawned {
-            Ok(_) => work_through(first.into_iter().chain(ahead), work),
+            Ok(_) => work_through(first.into_iter().chain(Ahead(ahead)), work),
             Err(_) => work_through(first.into_iter().chain(chunks), work),
         }
     })
+}
+
+/// What the other thread has read.
+struct Ahead(mpsc::Receiver<Result<Chunk, JournalError>>);
+
+impl Iterator for Ahead {
+    type Item = Result<Chunk, JournalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // The next chunk is about to come: being woken up by the reader would cost it more than reading a part of the next.
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            match self.0.try_recv() {
+                Ok(chunk) => return Some(chunk),
+                Err(mpsc::TryRecvError::Empty) => thread::yield_now(),
+                Err(mpsc::TryRecvError::Disconnected) => return None,
+            }
+        }
+        self.0.recv().ok()
+    }
 }
 
 fn work_through(

@@ -40,6 +40,11 @@ impl SnapshotPolicy {
         let every = NonZeroU64::new(every);
         (Self { every, waiting }, WaitingSnapshots(received))
     }
+
+    /// How many events a snapshot covers at least, if there are any.
+    fn worth_saving(&self) -> Option<u64> {
+        self.every.map(|every| every.get().min(NOT_WORTH_SAVING))
+    }
 }
 
 impl WaitingSnapshots {
@@ -84,8 +89,8 @@ impl Snapshots {
         self: &Arc<Self>,
         stream: &StreamId,
     ) -> Result<Cell<A>, StoreError> {
-        if self.policy.every.is_some()
-            && let Some(snapshot) = self.journal.load_snapshot(stream)
+        if let Some(worth_saving) = self.policy.worth_saving()
+            && let Some(snapshot) = self.journal.load_snapshot(stream, worth_saving)
         {
             if snapshot.snapshot_version == A::SNAPSHOT_VERSION {
                 match self.load_behind(stream, &snapshot) {
@@ -198,11 +203,11 @@ pub(super) struct CellSnapshots {
 impl CellSnapshots {
     /// Whether a cell with so many events is to be saved before it goes.
     pub(super) fn is_unsaved(&self, version: u64) -> bool {
-        let Some(every) = self.of_type.policy.every else {
+        let Some(worth_saving) = self.of_type.policy.worth_saving() else {
             return false;
         };
         let unsaved = version.saturating_sub(self.covered());
-        unsaved >= every.get().min(NOT_WORTH_SAVING) || self.is_saving.load(Ordering::Acquire)
+        unsaved >= worth_saving || self.is_saving.load(Ordering::Acquire)
     }
 
     /// Has a copy of the state saved in the background if it is due. Called under the lock of the cell.

@@ -7,7 +7,7 @@ use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
-    AggregateCells, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
+    AggregateCells, Cell, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
     check_context, recall, refuse_inside_reaction,
 };
 use crate::sabotage::{Bug, planted};
@@ -69,6 +69,7 @@ impl<E> std::ops::Deref for Executed<E> {
 enum Decision<A: Aggregate> {
     /// A commit is on its way.
     Committed {
+        cell: Arc<Cell<A>>,
         outcome: Arc<Outcome>,
         decided: Decided<A::DomainEvent>,
     },
@@ -125,8 +126,12 @@ impl<A: Aggregate> AggregateHandle<A> {
             Box::new(move |receipt: &_| hub.begin(id, receipt, A::AGGREGATE_TYPE)) as OnDurable
         });
 
-        let (outcome, decided) = match self.decide(command, &context, on_durable).await? {
-            Decision::Committed { outcome, decided } => (outcome, decided),
+        let (cell, outcome, decided) = match self.decide(command, &context, on_durable).await? {
+            Decision::Committed {
+                cell,
+                outcome,
+                decided,
+            } => (cell, outcome, decided),
             Decision::Answer { pending, answer } => {
                 if let Some(pending) = pending {
                     pending.wait().await.map_err(StoreError::from)?;
@@ -142,7 +147,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             Decision::Repeated(repeated) => return Ok(self.answer_again(repeated, wait).await?),
         };
         let receipt = outcome.wait().await.map_err(StoreError::from)?;
-        self.cells.settle(&self.id);
+        cell.settle_if_free();
         Ok(Executed {
             events: decided.events,
             version: decided.version,
@@ -204,7 +209,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             .map_err(|_| StoreError::Closed)?;
         let key = context.idempotency_key.as_deref();
         let needs = key.map_or(Needs::State, |_| Needs::Answers);
-        self.with_cell(needs, |locked| {
+        self.with_cell(needs, |cell, locked| {
             if let Some(repeated) = key.and_then(|key| locked.repeated(key)) {
                 return Ok(Decision::Repeated(repeated));
             }
@@ -229,7 +234,11 @@ impl<A: Aggregate> AggregateHandle<A> {
                 },
             );
             locked.handed_over(&outcome, PartOfCommit::default());
-            Ok(Decision::Committed { outcome, decided })
+            Ok(Decision::Committed {
+                cell: Arc::clone(cell),
+                outcome,
+                decided,
+            })
         })
         .await
     }
@@ -244,7 +253,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn state(&self) -> Result<A, StateError> {
-        self.with_cell(Needs::State, |locked| Ok(locked.durable().clone()))
+        self.with_cell(Needs::State, |_, locked| Ok(locked.durable().clone()))
             .await
             .map_err(|source| StateError {
                 aggregate_type: A::AGGREGATE_TYPE.to_owned(),
@@ -257,7 +266,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     pub(super) async fn with_cell<T, E: From<StoreError>>(
         &self,
         needs: Needs,
-        action: impl FnOnce(&mut LockedCell<'_, A>) -> Result<T, E>,
+        action: impl FnOnce(&Arc<Cell<A>>, &mut LockedCell<'_, A>) -> Result<T, E>,
     ) -> Result<T, E> {
         loop {
             let cell = self.cells.cell(&self.id).await?;
@@ -266,7 +275,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                 if !locked.is_evicted() {
                     locked.settle()?;
                     if locked.knows(needs) {
-                        return action(&mut locked);
+                        return action(&cell, &mut locked);
                     }
                 }
                 locked.is_evicted()

@@ -56,7 +56,7 @@ impl AggregateStore {
         let id = event.id.as_deref();
         let needs = id.map_or(Needs::State, |_| Needs::EventIds);
         let outcome = handle
-            .with_cell(needs, |locked| {
+            .with_cell(needs, |_, locked| {
                 match id.and_then(|id| locked.find_event(id)) {
                     Some(Place::Durable | Place::Staged) => Ok::<_, StoreError>(None),
                     Some(Place::Pending(outcome)) => Ok(Some(outcome)),

@@ -6,6 +6,8 @@
 //! - [`aggregate`], [`process_manager`] and [`projection`] begin a test of the form given, when, then. Events, states and
 //!   messages are stored and read back on the way, as a store does it. A test that fails shows what differs.
 //! - [`MemoryDisk`] has stores that leave nothing behind, with the same code paths as those on a file system.
+//! - [`ManualClock`](crate::clock::ManualClock), given to
+//!   [`builder.clock(..)`](crate::AggregateStoreBuilder::clock), is the time of a store.
 //! - [`for_each_crash_point`] runs a workload and checks what is left of it after a crash at each of its durable steps.
 //!
 //! The [disk](crate::disk) below them, which records, crashes and fails on request, is there for what they do not cover.

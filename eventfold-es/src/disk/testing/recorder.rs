@@ -91,6 +91,15 @@ impl RecordingDisk {
         Self::begin(&CrashImage::default(), inner, root, root.to_owned())
     }
 
+    /// As [`on`](Self::on), for a disk on which `root` holds `image` already, which counts as durable.
+    ///
+    /// # Errors
+    ///
+    /// None, if the image is one.
+    pub fn on_image(inner: Arc<dyn Disk>, root: &Path, image: &CrashImage) -> io::Result<Self> {
+        Self::begin(image, inner, root, root.to_owned())
+    }
+
     fn begin(
         image: &CrashImage,
         inner: Arc<dyn Disk>,

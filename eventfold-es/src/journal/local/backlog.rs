@@ -9,11 +9,19 @@ use super::streams::lock;
 const MAX_BYTES: usize = 64 << 20;
 /// How often somebody who waits looks whether the files can be written again.
 const POLL: Duration = Duration::from_millis(100);
+/// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
+/// commits.
+const GATHER: Duration = Duration::from_millis(500);
+/// From how many bytes on it does not wait for more, at most.
+const GATHERED_BYTES: u64 = 8 << 20;
 
-#[derive(Default)]
 pub(super) struct Backlog {
+    /// From how many bytes on nothing more gathers.
+    gathered_bytes: usize,
     state: Mutex<BacklogState>,
     changed: Condvar,
+    /// Notified when what has gathered is to be written now.
+    urgent: Condvar,
 }
 
 #[derive(Default)]
@@ -23,14 +31,49 @@ struct BacklogState {
     done: u64,
     /// Why the files cannot be written now.
     failure: Option<Arc<str>>,
+    /// How many wait for what is written.
+    waiting: usize,
     is_closing: bool,
 }
 
 impl Backlog {
+    /// Of a store whose files are archived from `max_log_size` bytes on; 0 for never.
+    pub(super) fn new(max_log_size: u64) -> Self {
+        // Files that are archived early are not to grow far beyond that meanwhile.
+        let gathered_bytes = match max_log_size {
+            0 => GATHERED_BYTES,
+            max => GATHERED_BYTES.min(max / 4),
+        };
+        Self {
+            gathered_bytes: usize::try_from(gathered_bytes).unwrap_or(usize::MAX),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            urgent: Condvar::new(),
+        }
+    }
+
+    fn is_urgent(&self, state: &BacklogState) -> bool {
+        state.bytes >= self.gathered_bytes || state.waiting > 0 || state.is_closing
+    }
+
     pub(super) fn add(&self, bytes: usize) {
         let mut state = lock(&self.state);
+        let was_urgent = self.is_urgent(&state);
         state.bytes += bytes;
         state.handed_over += 1;
+        if self.is_urgent(&state) && !was_urgent {
+            self.urgent.notify_all();
+        }
+    }
+
+    /// Lets more gather for a while, unless somebody waits for it or it is much.
+    pub(super) fn gather(&self) {
+        let state = lock(&self.state);
+        drop(
+            self.urgent
+                .wait_timeout_while(state, GATHER, |state| !self.is_urgent(state))
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     pub(super) fn done(&self, bytes: usize, jobs: u64) {
@@ -49,6 +92,7 @@ impl Backlog {
     /// Nothing more is added: what cannot be written now is left to the next opening.
     pub(super) fn close(&self) {
         lock(&self.state).is_closing = true;
+        self.urgent.notify_all();
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -68,15 +112,23 @@ impl Backlog {
 
     fn wait_until(&self, reached: impl Fn(&BacklogState) -> bool) -> Result<(), Arc<str>> {
         let mut state = lock(&self.state);
+        if reached(&state) {
+            return Ok(());
+        }
+        state.waiting += 1;
+        self.urgent.notify_all();
+        let mut result = Ok(());
         while !reached(&state) {
             if let Some(reason) = &state.failure {
-                return Err(Arc::clone(reason));
+                result = Err(Arc::clone(reason));
+                break;
             }
             (state, _) = self
                 .changed
                 .wait_timeout(state, POLL)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(())
+        state.waiting -= 1;
+        result
     }
 }

@@ -1,9 +1,11 @@
 //! Putting a batch together: numbers, positions, offsets and hashes are assigned here.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use eventfold::line_hash;
+use smallvec::SmallVec;
 
 use super::checkpoint::ProcessManagerState;
 use super::derived::DurableReaction;
@@ -134,12 +136,27 @@ fn plan(
     table: &StreamTable,
     ts: u64,
 ) -> Result<(), CommitError> {
+    let mut has_new = false;
     for append in &commit.appends {
-        let version = match batch.streams.get(&append.stream) {
-            Some(planned) => planned.extent.lines,
-            None => table
-                .slot(&append.stream)
-                .map_or(0, |slot| slot.extent().lines),
+        let version = match batch.streams.entry(append.stream.clone()) {
+            Entry::Occupied(planned) => planned.get().extent.lines,
+            Entry::Vacant(entry) => match table.slot(&append.stream) {
+                // That it is planned says nothing yet.
+                Some(slot) => {
+                    let extent = slot.extent();
+                    let began = None;
+                    entry.insert(Planned {
+                        slot,
+                        extent,
+                        began,
+                    });
+                    extent.lines
+                }
+                None => {
+                    has_new = true;
+                    0
+                }
+            },
         };
         if version != append.expected_version {
             return Err(CommitError::Conflict {
@@ -148,20 +165,17 @@ fn plan(
             });
         }
     }
-    for append in &commit.appends {
-        if batch.streams.contains_key(&append.stream) {
-            continue;
+    if has_new {
+        for append in &commit.appends {
+            if let Entry::Vacant(entry) = batch.streams.entry(append.stream.clone()) {
+                let slot = table.create(&append.stream);
+                entry.insert(Planned {
+                    extent: slot.extent(),
+                    slot,
+                    began: Some(ts),
+                });
+            }
         }
-        let (slot, began) = match table.slot(&append.stream) {
-            Some(slot) => (slot, None),
-            None => (table.create(&append.stream), Some(ts)),
-        };
-        let planned = Planned {
-            extent: slot.extent(),
-            slot,
-            began,
-        };
-        batch.streams.insert(append.stream.clone(), planned);
     }
     Ok(())
 }
@@ -176,7 +190,7 @@ fn draft(
     let first_position = batch.tip.position + 1;
     let mut position = first_position;
     let mut body = Body::default();
-    let mut appends = Vec::with_capacity(commit.appends.len());
+    let mut appends = SmallVec::with_capacity(commit.appends.len());
     let mut append_offsets = Vec::with_capacity(commit.appends.len());
     let mut ends = Vec::with_capacity(commit.appends.len());
     for append in commit.appends {

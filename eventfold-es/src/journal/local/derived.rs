@@ -112,6 +112,7 @@ pub(super) struct DerivedWriter {
 impl DerivedWriter {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
+            self.backlog.gather();
             let mut batches = Vec::new();
             let mut is_closing = false;
             let mut may_take_checkpoint = true;

@@ -32,6 +32,9 @@ pub(super) const NO_HASH: &str = "0000000000000000";
 pub(super) const CHECKSUM_LABEL: &str = ",\"meta\":{\"checksum\":\"";
 pub(super) const CHECKSUM_DIGITS: usize = 16;
 pub(super) const CHECKSUM_END: &str = "\"}}";
+/// About what the text of one stream needs beside its lines, and a line beside its own bytes.
+const STREAM_BYTES: usize = 256;
+const LENGTH_BYTES: usize = 8;
 pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"length\":";
 
 /// The place of a commit in the chain.
@@ -73,6 +76,8 @@ impl Body {
         lines: &[Box<str>],
     ) {
         let text = &mut self.streams;
+        let lines_bytes: usize = lines.iter().map(|line| line.len() + LENGTH_BYTES).sum();
+        text.reserve(lines_bytes + STREAM_BYTES);
         separate(text);
         text.push_str("{\"type\":");
         push_string(text, &stream.aggregate_type);
@@ -166,7 +171,14 @@ fn separate(list: &mut String) {
 }
 
 fn push_string(text: &mut String, value: &str) {
-    text.push_str(&serde_json::Value::from(value).to_string());
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if value.bytes().all(is_plain) {
+        text.push('"');
+        text.push_str(value);
+        text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(value).to_string());
+    }
 }
 
 fn push_number(text: &mut String, label: &str, value: u64) {

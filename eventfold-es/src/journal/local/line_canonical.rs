@@ -5,9 +5,11 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::line::LENGTH_LABEL;
 use super::line_read::{
-    CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, RowLine, StreamLines,
+    CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
 };
 
 /// The commit, if the line has that form; `body` is the part of `text` that its checksum covers.
@@ -45,6 +47,8 @@ pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
     })
 }
 
+// Inlined, so that what it returns is made where it stays.
+#[inline(always)]
 fn stream<'a>(rest: &mut Rest<'a>) -> Option<StreamLines<'a>> {
     let aggregate_type = rest.string("{\"type\":")?;
     let id = rest.string(",\"id\":")?;
@@ -77,7 +81,7 @@ fn process_manager<'a>(rest: &mut Rest<'a>) -> Option<ProcessManagerLines<'a>> {
     let rows = if rest.0.starts_with(",\"rows\":[{") {
         rest.list(",\"rows\":[", row)?
     } else {
-        Vec::new()
+        SmallVec::new()
     };
     let offset = rest.number(",\"dead_letters\":{\"offset\":")?;
     let lines = rest.lines()?;
@@ -164,13 +168,14 @@ impl<'a> Rest<'a> {
         Some(cut)
     }
 
+    #[inline(always)]
     fn list<T>(
         &mut self,
         label: &str,
         mut element: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    ) -> Option<SmallVec<[T; 1]>> {
         self.expect(label)?;
-        let mut list = Vec::new();
+        let mut list = SmallVec::new();
         if self.accept("]") {
             return Some(list);
         }
@@ -183,13 +188,13 @@ impl<'a> Rest<'a> {
         }
     }
 
-    fn lines(&mut self) -> Option<Vec<&'a str>> {
+    fn lines(&mut self) -> Option<Lines<'a>> {
         self.expect(",\"lengths\":[")?;
         let (lengths, behind) = self.0.split_at_checked(self.0.find(']')?)?;
         self.0 = behind;
         self.expect("],\"lines\":[")?;
         let mut lengths = Rest(lengths);
-        let mut lines = Vec::with_capacity(usize::from(!lengths.0.is_empty()));
+        let mut lines = Lines::new();
         while !lengths.0.is_empty() {
             if !lines.is_empty() {
                 lengths.expect(",")?;

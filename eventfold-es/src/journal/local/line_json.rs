@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::line_read::{
-    CommitData, CommitLine, DeadLetterLines, ProcessManagerLines, RowLine, StreamLines,
+    CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
 };
 
 #[derive(Deserialize)]
@@ -128,7 +129,7 @@ fn stream(stream: Stream<'_>) -> Result<StreamLines<'_>, String> {
 fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, String> {
     let state = lines(&[read.state_length], &[read.state])?;
     let letters = read.dead_letters;
-    let mut rows = Vec::with_capacity(read.rows.len());
+    let mut rows = SmallVec::with_capacity(read.rows.len());
     for row in read.rows {
         lines(&[row.length], &[row.value])?;
         rows.push(RowLine::new(row.key, row.value.get()));
@@ -145,8 +146,8 @@ fn process_manager(read: ProcessManager<'_>) -> Result<ProcessManagerLines<'_>, 
     })
 }
 
-fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Vec<&'a str>, String> {
-    let lines: Vec<_> = lines.iter().map(|line| line.get()).collect();
+fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Lines<'a>, String> {
+    let lines: Lines<'a> = lines.iter().map(|line| line.get()).collect();
     if !lines
         .iter()
         .map(|line| line.len())

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
 use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL};
@@ -26,8 +27,9 @@ pub(super) struct CommitData<'a> {
     pub(super) flush: bool,
     pub(super) previous: Cow<'a, str>,
     pub(super) position: u64,
-    pub(super) streams: Vec<StreamLines<'a>>,
-    pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
+    /// Most commits add to one stream, and most of them one event.
+    pub(super) streams: SmallVec<[StreamLines<'a>; 1]>,
+    pub(super) process_managers: SmallVec<[ProcessManagerLines<'a>; 1]>,
     /// In the first commit of a directory that eventfold-es 0.2.0 wrote; JSON.
     pub(super) adoption: Option<&'a str>,
 }
@@ -39,8 +41,10 @@ pub(super) struct StreamLines<'a> {
     pub(super) dir: Option<Cow<'a, str>>,
     pub(super) version: u64,
     pub(super) offset: u64,
-    pub(super) lines: Vec<&'a str>,
+    pub(super) lines: Lines<'a>,
 }
+
+pub(super) type Lines<'a> = SmallVec<[&'a str; 1]>;
 
 #[derive(Debug, PartialEq)]
 pub(super) struct ProcessManagerLines<'a> {
@@ -48,7 +52,7 @@ pub(super) struct ProcessManagerLines<'a> {
     pub(super) position: u64,
     /// JSON.
     pub(super) state: &'a str,
-    pub(super) rows: Vec<RowLine<'a>>,
+    pub(super) rows: SmallVec<[RowLine<'a>; 1]>,
     pub(super) dead_letters: DeadLetterLines<'a>,
 }
 
@@ -78,7 +82,7 @@ impl<'a> RowLine<'a> {
 #[derive(Debug, PartialEq)]
 pub(super) struct DeadLetterLines<'a> {
     pub(super) offset: u64,
-    pub(super) lines: Vec<&'a str>,
+    pub(super) lines: Lines<'a>,
 }
 
 impl CommitData<'_> {

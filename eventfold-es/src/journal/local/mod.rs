@@ -136,7 +136,7 @@ impl LocalJournal {
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new(read_only));
         let table = Arc::new(table);
-        let backlog = Arc::new(Backlog::default());
+        let backlog = Arc::new(Backlog::new(options.max_log_size));
         let rows = Arc::new(rows);
         let history = Arc::new(History::new(
             Arc::clone(&log),
@@ -328,8 +328,12 @@ impl Journal for LocalJournal {
         }
     }
 
-    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
-        self.snapshots.load(&*self.listed(stream)?)
+    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot> {
+        let slot = self.listed(stream)?;
+        match slot.extent().lines >= at_least {
+            true => self.snapshots.load(&slot),
+            false => None,
+        }
     }
 
     fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {

@@ -50,16 +50,24 @@ pub(super) fn read_stream(
     let from_active = from.max(archived);
     let mut read = from_active;
     if let Some(active) = active {
-        let text = active.read_range(from_active - archived, in_file - from_active)?;
-        let length = active.len()?;
-        read = (archived + length).min(from_active) + text.len() as u64;
-        bytes.extend(text);
-        // Unless more was written to it meanwhile.
-        if slot.view().extent == view.extent
-            && let Some(damage) = foreign_bytes(&path, length, view.extent.bytes - archived)
-        {
-            return Err(damage.into());
+        let expected = in_file - from_active;
+        // One byte more tells whether the file ends there, without asking for its length.
+        let mut text = active.read_range(from_active - archived, expected + 1)?;
+        let is_exact = expected > 0 && text.len() as u64 == expected;
+        if !is_exact {
+            text.truncate(usize::try_from(expected).unwrap_or(usize::MAX));
+            let length = active.len()?;
+            read = (archived + length).min(from_active) + text.len() as u64;
+            // Unless more was written to it meanwhile.
+            if slot.view().extent == view.extent
+                && let Some(damage) = foreign_bytes(&path, length, view.extent.bytes - archived)
+            {
+                return Err(damage.into());
+            }
+        } else {
+            read = in_file;
         }
+        bytes.extend(text);
     }
     if read != in_file {
         let reason = format!(

@@ -24,6 +24,8 @@ pub(super) struct Instance<PM> {
     version: u32,
     pub(super) timers: BTreeMap<String, u64>,
     pub(super) parked: Option<ParkedRow>,
+    /// It was parked when it was read, which is not stored.
+    pub(super) is_unstored: bool,
     /// The last commit that holds a change of it.
     changed_in: u64,
     last_used: u64,
@@ -40,6 +42,7 @@ impl<PM: ProcessManager> Instance<PM> {
             version: PM::STATE_VERSION,
             timers: BTreeMap::new(),
             parked: None,
+            is_unstored: false,
             changed_in: 0,
             last_used: 0,
         }
@@ -56,6 +59,7 @@ impl<PM: ProcessManager> Instance<PM> {
             version,
             timers: row.timers,
             parked: row.parked,
+            is_unstored: false,
             changed_in: 0,
             last_used: 0,
         };
@@ -166,6 +170,7 @@ impl<PM: ProcessManager> Instances<PM> {
                         "an instance is parked"
                     );
                     instance.parked = Some(ParkedRow::new(position, reason));
+                    instance.is_unstored = true;
                 }
                 Some(instance)
             }

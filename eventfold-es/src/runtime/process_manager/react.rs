@@ -204,6 +204,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
+                self.store_parked(key, draft.position);
                 return Ok(());
             }
             JoinKind::Start if is_open || is_held => return self.ignore(),
@@ -341,6 +342,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         };
         self.dirty.push(row, position);
+        self.store_parked(key, position);
+    }
+
+    /// Stores that an instance is parked, if it was found to be so when it was read: an operator looks for it among the rows.
+    fn store_parked(&mut self, key: &str, position: u64) {
+        let Some(instance) = self.instances.get(key) else {
+            return;
+        };
+        if std::mem::take(&mut instance.is_unstored) {
+            let row = instance.row(key);
+            self.instances.changed(key, self.next_commit);
+            self.dirty.push(row, position);
+        }
     }
 
     /// Plans what an instance asks for; the reason if its state cannot be stored.

@@ -1,0 +1,23 @@
+#[automatically_derived]
+impl ::eventfold_es::DomainEvent for OrderEvent {
+    const EVENT_TYPES: &'static [&'static str] = &["OrderPlaced", "Confirmed"];
+    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = &[
+        ::eventfold_es::schema::EventSchema::new(
+                "OrderPlaced",
+                ::eventfold_es::schema::Shape::Struct(
+                    &[::eventfold_es::schema::Field::new("qty", "u32")],
+                ),
+            )
+            .retired(),
+        ::eventfold_es::schema::EventSchema::new(
+            "Confirmed",
+            ::eventfold_es::schema::Shape::Unit,
+        ),
+    ];
+    fn event_type(&self) -> &'static str {
+        match self {
+            Self::OrderPlaced { .. } => "OrderPlaced",
+            Self::Confirmed { .. } => "Confirmed",
+        }
+    }
+}

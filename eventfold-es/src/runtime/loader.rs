@@ -1,0 +1,236 @@
+//! Loading aggregates that are not live, many of them by few threads.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::guarded::guard;
+use crate::error::StoreError;
+
+/// How many threads load at once: more than there are processors, since they wait for the disk.
+const MAX_WORKERS: usize = 8;
+
+/// Loads things by their ids: each is loaded once, however many wait for it, and whoever loads goes on with the next one
+/// instead of handing over to another thread.
+pub(super) struct Loader<T> {
+    state: Mutex<LoaderState<T>>,
+}
+
+struct LoaderState<T> {
+    /// Those that are to be loaded or being loaded, and who waits for them.
+    waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Result<T, StoreError>>>>,
+    /// Those that nobody has begun to load.
+    queue: VecDeque<Arc<str>>,
+    workers: usize,
+}
+
+impl<T> Default for Loader<T> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(LoaderState {
+                waiting: HashMap::new(),
+                queue: VecDeque::new(),
+                workers: 0,
+            }),
+        }
+    }
+}
+
+impl<T: Clone + Send + 'static> Loader<T> {
+    /// Loads the one with this id, unless `find` has it when nobody is loading it. `load` blocks; what it has loaded must be
+    /// found before it returns. Cancel safe: loading goes on.
+    pub(super) async fn load(
+        self: &Arc<Self>,
+        id: &Arc<str>,
+        find: impl FnOnce() -> Option<T> + Send,
+        load: impl Fn(&Arc<str>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (loaded, worker) = {
+            let mut state = self.state();
+            let LoaderState { waiting, queue, .. } = &mut *state;
+            let (sender, receiver) = oneshot::channel();
+            match waiting.get_mut(id) {
+                Some(waiting) => waiting.push(sender),
+                None => {
+                    if let Some(found) = find() {
+                        return Ok(found);
+                    }
+                    waiting.insert(Arc::clone(id), vec![sender]);
+                    queue.push_back(Arc::clone(id));
+                }
+            }
+            let is_needed = !queue.is_empty() && state.workers < MAX_WORKERS;
+            let worker = is_needed.then(|| {
+                state.workers += 1;
+                Worker {
+                    loader: Arc::clone(self),
+                    has_ended: false,
+                }
+            });
+            (receiver, worker)
+        };
+        if let Some(worker) = worker {
+            drop(tokio::task::spawn_blocking(move || worker.run(&load)));
+        }
+        // Without a runtime nobody answers.
+        loaded.await.unwrap_or(Err(StoreError::RuntimeGone))
+    }
+}
+
+impl<T> Loader<T> {
+    fn state(&self) -> MutexGuard<'_, LoaderState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> LoaderState<T> {
+    /// The next one to load for a worker, which has ended if there is none.
+    fn next(&mut self) -> Option<Arc<str>> {
+        let next = self.queue.pop_front();
+        if next.is_none() {
+            self.workers -= 1;
+        }
+        next
+    }
+}
+
+/// Somebody who loads what waits, until nothing does.
+struct Worker<T> {
+    loader: Arc<Loader<T>>,
+    has_ended: bool,
+}
+
+impl<T: Clone> Worker<T> {
+    fn run(mut self, load: &impl Fn(&Arc<str>) -> Result<T, StoreError>) {
+        let mut next = self.loader.state().next();
+        while let Some(id) = next {
+            let loaded = guard(|| format!("loading `{id}`"), || load(&id)).flatten();
+            let waiting = {
+                let mut state = self.loader.state();
+                next = state.next();
+                state.waiting.remove(&id).unwrap_or_default()
+            };
+            for waiting in waiting {
+                // Whoever has gone needs nothing.
+                let _ = waiting.send(loaded.clone());
+            }
+        }
+        self.has_ended = true;
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    /// When the runtime ends before it began, whoever waits is told, since nobody else may come.
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        let mut state = self.loader.state();
+        state.workers -= 1;
+        if state.workers == 0 {
+            let left = std::mem::take(&mut state.queue);
+            let told: Vec<_> = left.iter().map(|id| state.waiting.remove(id)).collect();
+            drop(state);
+            drop(told);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the length of an id, and counts how often.
+    fn length(
+        count: &Arc<AtomicUsize>,
+    ) -> impl Fn(&Arc<str>) -> Result<usize, StoreError> + Clone + Send + use<> {
+        let count = Arc::clone(count);
+        move |id| {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            match &**id {
+                "panic" => std::panic::resume_unwind(Box::new("no")),
+                _ => Ok(id.len()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_many_wait_for_is_loaded_once() -> Result<(), StoreError> {
+        let loader = Arc::new(Loader::default());
+        let count = Arc::default();
+        let loaded = Arc::new(Mutex::new(HashMap::new()));
+        let waiting: Vec<_> = (0..1000)
+            .map(|number| {
+                let (loader, length) = (Arc::clone(&loader), length(&count));
+                let (found, kept) = (Arc::clone(&loaded), Arc::clone(&loaded));
+                let load = move |id: &Arc<str>| {
+                    let length = length(id)?;
+                    lock(&kept).insert(Arc::clone(id), length);
+                    Ok(length)
+                };
+                let id: Arc<str> = "x".repeat(1 + number % 50).into();
+                tokio::spawn(async move {
+                    let find = || lock(&found).get(&id).copied();
+                    (loader.load(&id, find, load).await, id.len())
+                })
+            })
+            .collect();
+        for waiting in waiting {
+            let (loaded, expected) = waiting.await.map_err(|_| StoreError::RuntimeGone)?;
+            assert_eq!(loaded?, expected);
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 50);
+        assert_eq!(loader.state().workers, 0);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_and_stops_no_other() {
+        let loader = Arc::new(Loader::default());
+        let load = length(&Arc::default());
+        for id in ["panic", "other", "panic"] {
+            let loaded = loader.load(&id.into(), || None, load.clone()).await;
+            match id {
+                "panic" => assert!(
+                    matches!(loaded, Err(StoreError::Panicked { .. })),
+                    "{loaded:?}"
+                ),
+                _ => assert_eq!(loaded.ok(), Some(5)),
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_is_told_that_the_runtime_has_ended() -> Result<(), std::io::Error> {
+        let loader = Arc::new(Loader::default());
+        let load = length(&Arc::default());
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let entered = runtime.enter();
+        let id = "late".into();
+        let mut waiting = Box::pin(loader.load(&id, || None, load));
+        drop(entered);
+        runtime.shutdown_background();
+        let other = tokio::runtime::Builder::new_current_thread().build()?;
+        let handle = other.handle().clone();
+        drop(other);
+        // Begun where nothing runs any more.
+        let entered = handle.enter();
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let polled = waiting.as_mut().poll(&mut context);
+        assert!(
+            matches!(polled, std::task::Poll::Ready(Err(StoreError::RuntimeGone))),
+            "{polled:?}"
+        );
+        drop(entered);
+        assert_eq!(loader.state().workers, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Runs the examples that check what they print.
+//!
+//! `tested_saga` needs the feature `testing`, and runs in `.ci/run`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// `cargo test` builds the examples, beside the directory of this test.
+fn run(example: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(Path::parent).unwrap();
+    let name = format!("{example}{}", std::env::consts::EXE_SUFFIX);
+    let program = target.join("examples").join(name);
+    assert!(
+        program.exists(),
+        "{} is not built; `cargo test -p eventfold-es-examples` builds it",
+        program.display()
+    );
+    let output = Command::new(program).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{example}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_order_saga_ends_each_order_as_it_should() {
+    let printed = run("order_saga");
+    assert!(
+        printed.contains("ord-2: cancelled, since it was not paid in time"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn dead_letters_are_redriven_after_the_fix() {
+    let printed = run("dead_letters");
+    assert!(
+        printed.contains("redriven: 2 executed, 0 failed"),
+        "{printed}"
+    );
+}

@@ -1,0 +1,21 @@
+//! Failure scenarios of process managers by their number in the collection, on process managers that the macro declares.
+//!
+//! | scenarios | tests |
+//! |---|---|
+//! | 1 to 9, 15, 18, 19 | `crashes`: after a crash at each operation on the disk |
+//! | 10 to 12 | `deadlines` |
+//! | 13, 14, 21, 22, 24 | `failures` |
+//! | 17, 25, 26 | `files` |
+//! | 20 | `states` |
+//! | 23 | `chaos` |
+//!
+//! Number 16, a handler that ends the whole process each time, is not told apart from other crashes: such an event is reacted to
+//! again at each start.
+
+mod chaos;
+mod crashes;
+mod deadlines;
+mod domain;
+mod failures;
+mod files;
+mod states;

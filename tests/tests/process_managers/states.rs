@@ -1,0 +1,132 @@
+//! Scenario 20: a state that was renamed, removed, or written by a newer version, with work in flight.
+
+use std::time::Duration;
+
+use eventfold_es::prelude::*;
+use eventfold_es::testing::MemoryDisk;
+use eventfold_es::{MigrationError, OpenError, RunMode, StoredState};
+use eventfold_es_tests::TestResult;
+
+use crate::domain::{Log, LogCommand, Order, OrderEvent, continued, log_of, started, tell};
+
+/// Versions of one process manager, which count what they see under different names.
+macro_rules! counter {
+    ($name:ident { $($field:ident : $ty:ty),* } $(version $version:literal)? , $count:expr) => {
+        #[process_manager(subscribes = [Order], dispatches = [Log], key = String, name = "counter" $(, state_version = $version)?)]
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        struct $name {
+            $($field: $ty),*
+        }
+
+        impl Correlate<Order> for $name {
+            fn correlate(event: &OrderEvent, _cx: &EventContext<'_>) -> Correlation<String> {
+                match event {
+                    OrderEvent::Started { key } | OrderEvent::Continued { key, .. } => {
+                        Correlation::starts_or_continues(key.clone())
+                    }
+                    _ => Correlation::none(),
+                }
+            }
+        }
+
+        impl React<Order> for $name {
+            fn react(&mut self, _event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+                let count: fn(&mut Self) -> u64 = $count;
+                let tag = count(self).to_string();
+                cx.send(cx.key().clone(), LogCommand::Append { tag });
+            }
+        }
+    };
+}
+
+counter!(First { seen: u64 }, |state| {
+    state.seen += 1;
+    state.seen
+});
+counter!(Renamed { counted: u64 }, |state| {
+    state.counted += 1;
+    state.counted
+});
+counter!(Second { counted: u64 } version 2, |state| {
+    state.counted += 1;
+    state.counted
+});
+
+impl MigrateState for Second {
+    fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError> {
+        match state.version() {
+            1 => {
+                let First { seen } = state.decode()?;
+                Ok(Self { counted: seen })
+            }
+            _ => Err(MigrationError::unknown(state)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn scenario_20_a_state_that_does_not_decode_is_refused_loudly_and_nothing_is_lost()
+-> TestResult {
+    let disk = MemoryDisk::new();
+    let builder = || {
+        disk.builder()
+            .run_mode(RunMode::Inline)
+            .reaction_timeout(Duration::from_secs(5))
+    };
+    let store = builder().process_manager::<First>().open().await?;
+    tell(&store, started("a")).await;
+    tell(&store, continued("a", "x")).await;
+    assert_eq!(log_of(&store, "a").await, ["1", "2"]);
+    store.close().await?;
+
+    // The field was renamed: what there is of the instance is neither dropped nor started over, and says what to do.
+    let store = builder().process_manager::<Renamed>().open().await?;
+    tell(&store, continued("a", "y")).await;
+    tell(&store, started("b")).await;
+    assert_eq!(log_of(&store, "a").await, ["1", "2"]);
+    assert_eq!(log_of(&store, "b").await, ["1"]);
+    let counter = store.process_manager::<Renamed>()?;
+    let parked = counter.parked().await?;
+    let [parked] = parked.as_slice() else {
+        panic!("{parked:?}");
+    };
+    assert!(
+        parked.parked.reason.contains("missing field `counted`"),
+        "{parked:?}"
+    );
+    assert!(
+        parked.parked.reason.contains("`state_version`"),
+        "{parked:?}"
+    );
+    store.close().await?;
+
+    // Mended with a migration: what waited is reacted to.
+    let store = builder().process_manager::<Second>().open().await?;
+    let counter = store.process_manager::<Second>()?;
+    counter.release("a").await?;
+    store.run_process_managers().await?;
+    assert_eq!(log_of(&store, "a").await, ["1", "2", "3"]);
+    tell(&store, continued("a", "z")).await;
+    assert_eq!(log_of(&store, "a").await, ["1", "2", "3", "4"]);
+    store.close().await?;
+
+    // An older program does not touch what a newer one wrote.
+    let error = builder()
+        .process_manager::<First>()
+        .open()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, OpenError::ProcessManagerState { .. }),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("`counter`") && text.contains("run the newer program"),
+        "{text}"
+    );
+    let store = builder().process_manager::<Second>().open().await?;
+    tell(&store, continued("a", "again")).await;
+    assert_eq!(log_of(&store, "a").await, ["1", "2", "3", "4", "5"]);
+    Ok(())
+}
