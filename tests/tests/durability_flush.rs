@@ -12,9 +12,13 @@ use eventfold_es_tests::crash::{builder, scratch};
 
 const COMMANDS: u64 = 40;
 
-async fn open(path: &Path, disk: &RecordingDisk, durability: Durability) -> AggregateStore {
+/// So small that journal and streams are archived all the time.
+const SMALL: u64 = 700;
+
+async fn open(path: &Path, disk: &RecordingDisk, max_log_size: u64) -> AggregateStore {
     builder(path, Arc::new(disk.clone()), true)
-        .durability(durability)
+        .durability(Durability::Flush)
+        .max_log_size(max_log_size)
         .run_mode(RunMode::Background)
         .open()
         .await
@@ -31,9 +35,9 @@ async fn put(store: &AggregateStore, tag: u64) {
 }
 
 /// Commands without waiting; a mark says how many were acknowledged.
-async fn record(place: &Path) -> Recording {
+async fn record(place: &Path, max_log_size: u64) -> Recording {
     let disk = RecordingDisk::new(place).unwrap();
-    let store = open(&place.join("store"), &disk, Durability::Flush).await;
+    let store = open(&place.join("store"), &disk, max_log_size).await;
     for tag in 1..=COMMANDS {
         put(&store, tag).await;
         disk.mark(tag.to_string());
@@ -68,16 +72,25 @@ async fn commands(store: &AggregateStore) -> Vec<u64> {
 
 #[test]
 fn a_power_loss_takes_a_tail_and_a_kill_nothing() {
+    crash(0, 250);
+}
+
+#[test]
+fn a_power_loss_takes_a_tail_and_a_kill_nothing_across_archives() {
+    crash(SMALL, 100);
+}
+
+fn crash(max_log_size: u64, times: u64) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
         .build()
         .unwrap();
     let place = scratch();
-    let recording = runtime.block_on(record(place.path()));
+    let recording = runtime.block_on(record(place.path(), max_log_size));
     let mut random = SplitMix64::new(7);
     let mut lost = 0;
-    for _ in 0..250 {
+    for _ in 0..times {
         let k = random.below(recording.len());
         let tears = recording.tears(k);
         let crashed = recording.until(k, tears[random.below(tears.len())]);
@@ -167,7 +180,7 @@ fn rule_14_the_journal_is_synced_before_anything_derived_is_written() {
         .build()
         .unwrap();
     let place = scratch();
-    let recording = runtime.block_on(record(place.path()));
+    let recording = runtime.block_on(record(place.path(), 0));
     let (mut synced, mut pending) = (String::new(), String::new());
     let mut checked = 0;
     for op in recording.ops() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use eventfold_es::disk::SystemDisk;
 use eventfold_es::prelude::*;
-use eventfold_es::{OpenError, RunMode, StoreError, VerifyReport};
+use eventfold_es::{OpenError, RunMode, VerifyReport};
 use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand};
 use eventfold_es_tests::crash::{Check, Fixture, Note, builder, check};
 
@@ -215,33 +215,40 @@ async fn an_open_store_is_not_repaired() {
     store.close().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_used_can_be_verified() {
-    let fixture = Fixture::closed().await;
-    let store = builder(&fixture.store(), Arc::new(SystemDisk), true)
-        .open()
-        .await
-        .unwrap();
-    let writer = {
-        let store = store.clone();
-        tokio::spawn(async move {
-            for tag in 50_000..50_150 {
-                let command =
-                    eventfold_es_tests::crash::domain::LedgerCommand::Put { tag, parts: 3 };
-                let done = store.send("both", command, CommandContext::default()).await;
-                done.map_err(|error| StoreError::Refused {
-                    reason: error.to_string().into(),
-                })?;
-            }
-            Ok::<_, StoreError>(())
-        })
-    };
-    while !writer.is_finished() {
-        let report = store.verify().await.unwrap();
-        assert!(report.is_clean(), "{report:?}");
+    for is_busy in [false, true] {
+        let fixture = Fixture::closed().await;
+        let mut builder = builder(&fixture.store(), Arc::new(SystemDisk), true);
+        if is_busy {
+            // What is compared is archived, saved and evicted meanwhile.
+            builder = builder
+                .max_log_size(3_000)
+                .snapshot_every(1)
+                .idle_timeout(std::time::Duration::ZERO);
+        }
+        let store = builder.open().await.unwrap();
+        let writers = ["both", "old", "more"].into_iter().zip(50_000..);
+        let writers = writers.map(|(id, first)| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for tag in (first..first + 240).step_by(3) {
+                    let put = LedgerCommand::Put { tag, parts: 3 };
+                    let done = store.send(id, put, CommandContext::default()).await;
+                    done.unwrap();
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+            let report = store.verify().await.unwrap();
+            assert!(report.is_clean(), "{report:?}");
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        store.close().await.unwrap();
     }
-    writer.await.unwrap().unwrap();
-    store.close().await.unwrap();
 }
 
 /// Repairing wrote the whole stream where its last part had stood, and over what another program had written behind that.

@@ -1,167 +1,221 @@
-//! How fast instances catch up, and what a million of them cost.
+//! A process manager with 1,000,000 instances, most of them complete: what it takes of memory, and how long a restart takes.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Instant;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Correlate, Correlation, EventContext, RunMode};
+use eventfold_es::{AggregateStore, CommandContext, Correlation, Durability, RunMode};
 
-use crate::counter::{Counter, CounterCommand, CounterEvent};
 use crate::process::{Usage, child};
 use crate::report::{Limit, Report};
-use crate::scratch::{Scratch, fill};
-use crate::{Failure, ROUNDS, runtime};
+use crate::scratch::Scratch;
+use crate::{Failure, runtime};
 
-pub(crate) const NAMES: &[&str] = &["keyed_reactions_per_s", "instances_1m"];
-pub(crate) const CHILD: &str = "instances";
+pub(crate) const NAMES: &[&str] = &[
+    "instances_1m_filling_mib",
+    "instances_1m_resident_mib",
+    "instances_1m_restart_ms",
+    "instances_1m_after_kill_ms",
+];
+pub(crate) const FILL: &str = "fill-instances";
+pub(crate) const FILL_AND_KILL: &str = "add-instances";
+pub(crate) const RESTART: &str = "restart-instances";
 
-const STREAMS: usize = 1000;
-const EVENTS: usize = 100_000;
-/// How many instances one event begins.
-const FAN_OUT: usize = 1000;
+const INSTANCES: u64 = 1_000_000;
+/// One in so many stays open.
+const OPEN: u64 = 100;
+const EVENTS_OF_A_COMMAND: u64 = 500;
 
-/// Sends on what is added, with an instance for each source.
-#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String)]
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Keyed {
-    seen: u64,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum TillCommand {
+    Serve { first: u64, customers: u64 },
 }
 
-impl Correlate<Counter> for Keyed {
-    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
-        match cx.stream_id().starts_with("out-") {
-            true => Correlation::none(),
-            false => Correlation::starts_or_continues(cx.stream_id().to_owned()),
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub(crate) enum TillEvent {
+    Came { customer: u64 },
+    Left { customer: u64 },
+}
+
+#[aggregate(error = Infallible)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Till {
+    served: u64,
+}
+
+impl Decider for Till {
+    fn decide(&self, command: TillCommand) -> Result<Vec<TillEvent>, Infallible> {
+        let TillCommand::Serve { first, customers } = command;
+        let events = (first..first + customers).flat_map(|customer| {
+            let left = (customer % OPEN != 0).then_some(TillEvent::Left { customer });
+            std::iter::once(TillEvent::Came { customer }).chain(left)
+        });
+        Ok(events.collect())
+    }
+
+    fn evolve(&mut self, _: &TillEvent) {
+        self.served += 1;
+    }
+}
+
+/// One visit of one customer.
+#[process_manager(subscribes = [Till], dispatches = [], key = u64)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Visit {
+    steps: u64,
+    remark: String,
+}
+
+impl Correlate<Till> for Visit {
+    fn correlate(event: &TillEvent, _: &EventContext<'_>) -> Correlation<u64> {
+        match event {
+            TillEvent::Came { customer } => Correlation::starts(*customer),
+            TillEvent::Left { customer } => Correlation::continues(*customer),
         }
     }
 }
 
-impl React<Counter> for Keyed {
-    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
-        let CounterEvent::Added { amount, note } = event;
-        self.seen += 1;
-        let (amount, note) = (*amount, note.clone());
-        cx.send(
-            format!("out-{}", cx.stream_id()),
-            CounterCommand::Add { amount, note },
-        );
-    }
-}
-
-/// Begins a thousand instances at each event; all but one of a hundred end at once.
-#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String)]
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Million {
-    note: String,
-}
-
-impl Correlate<Counter> for Million {
-    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
-        let (stream, version) = (cx.stream_id(), cx.event().version);
-        Correlation::each(
-            (0..FAN_OUT).map(|number| {
-                Correlation::starts_or_continues(format!("{stream}-{version}-{number}"))
-            }),
-        )
-    }
-}
-
-impl React<Counter> for Million {
-    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
-        let CounterEvent::Added { note, .. } = event;
-        self.note.clone_from(note);
-        if !cx.key().ends_with("00") {
+impl React<Till> for Visit {
+    fn react(&mut self, event: &TillEvent, cx: &mut Reaction<'_, Self>) {
+        self.steps += 1;
+        self.remark = "came in through the front door, looked around".to_owned();
+        if let TillEvent::Left { .. } = event {
             cx.complete();
         }
     }
 }
 
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
-    let pending = scratch.join("pending");
-    fill(&pending, STREAMS, EVENTS / STREAMS)?;
-    let mut keyed = Vec::new();
-    for round in 0..ROUNDS.min(3) {
-        let place = scratch.join(&format!("keyed-{round}"));
-        copy(&pending, &place)?;
-        keyed.push(catch_up::<Keyed>(&place)?);
-        std::fs::remove_dir_all(&place)?;
-    }
-    report.median("keyed_reactions_per_s", keyed, Limit::None);
+    let path = scratch.join("instances");
+    let begun = Instant::now();
+    let filled = run(FILL, &path)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    report.value(
+        "instances_1m_events_per_s",
+        (2 * INSTANCES - INSTANCES / OPEN) as f64 / seconds,
+        Limit::None,
+    );
+    tell(
+        report,
+        &filled,
+        "resident_mib",
+        "instances_1m_filling_mib",
+        Limit::Under(300.0),
+    )?;
+    let restarted = run(RESTART, &path)?;
+    tell(
+        report,
+        &restarted,
+        "resident_mib",
+        "instances_1m_resident_mib",
+        Limit::Under(300.0),
+    )?;
+    tell(
+        report,
+        &restarted,
+        "restart_ms",
+        "instances_1m_restart_ms",
+        Limit::Under(3000.0),
+    )?;
+    // It aborts itself, with more behind the last checkpoint.
+    let mut killed = child(FILL_AND_KILL, &path)?;
+    drop(killed.output()?);
+    let restarted = run(RESTART, &path)?;
+    tell(
+        report,
+        &restarted,
+        "restart_ms",
+        "instances_1m_after_kill_ms",
+        Limit::Under(3000.0),
+    )
+}
 
-    let store = scratch.join("instances");
-    fill(&store, STREAMS, 1)?;
-    for phase in ["begun", "restarted"] {
-        let output = child(CHILD, &store)?.output()?;
-        if !output.status.success() {
-            return Err(format!("measuring instances failed: {}", output.status).into());
-        }
-        for line in String::from_utf8(output.stdout)?.lines() {
-            let (name, value) = line.split_once(' ').ok_or("a line of the child is empty")?;
-            let limit = match (phase, name) {
-                ("restarted", "seconds_to_open") => Limit::Under(3.0),
-                (_, "resident_mib") => Limit::Under(300.0),
-                _ => Limit::None,
-            };
-            let name = format!("instances_1m_{phase}_{name}");
-            report.value(&name, value.parse()?, limit);
-        }
+fn run(task: &str, path: &Path) -> Result<String, Failure> {
+    let output = child(task, path)?.output()?;
+    if !output.status.success() {
+        return Err(format!("{task} failed: {}", output.status).into());
     }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn tell(
+    report: &mut Report,
+    output: &str,
+    name: &str,
+    as_name: &str,
+    limit: Limit,
+) -> Result<(), Failure> {
+    let mut lines = output.lines().filter_map(|line| line.split_once(' '));
+    let (_, value) = lines
+        .find(|(found, _)| *found == name)
+        .ok_or_else(|| format!("the child did not say {name}"))?;
+    report.value(as_name, value.parse()?, limit);
     Ok(())
 }
 
-/// Copies a store; what of it is not synced is little beside what is measured.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let place = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &place)?;
-        } else {
-            std::fs::copy(entry.path(), &place)?;
-        }
-    }
-    Ok(())
-}
-
-fn catch_up<PM: ProcessManager>(path: &Path) -> Result<f64, Failure> {
-    runtime()?.block_on(async {
-        let store = AggregateStore::builder(path)
-            .run_mode(RunMode::OnDemand)
-            .process_manager::<PM>()
-            .open()
-            .await?;
-        let begun = Instant::now();
-        let report = store.run_process_managers().await?;
-        let rate = EVENTS as f64 / begun.elapsed().as_secs_f64();
-        if report.dispatched != EVENTS {
-            return Err(format!("{report:?}").into());
-        }
-        store.close().await?;
-        Ok(rate)
-    })
-}
-
-/// What the child does: it opens the store, lets it catch up, and tells what that takes.
-pub(crate) fn work(path: &Path) -> Result<(), Failure> {
+/// What the children do.
+pub(crate) fn work(task: &str, path: &Path) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let begun = Instant::now();
         let store = AggregateStore::builder(path)
-            .run_mode(RunMode::OnDemand)
-            .process_manager::<Million>()
+            .process_manager::<Visit>()
+            .run_mode(RunMode::Background)
+            .durability(Durability::Flush)
             .open()
             .await?;
-        println!("seconds_to_open {}", begun.elapsed().as_secs_f64());
-        let begun = Instant::now();
-        store.run_process_managers().await?;
-        println!("seconds_to_catch_up {}", begun.elapsed().as_secs_f64());
-        let begun = Instant::now();
-        let status = store.process_manager::<Million>()?.status().await?;
-        println!("seconds_to_count {}", begun.elapsed().as_secs_f64());
-        println!("open {}", status.instances.open);
-        println!("completed {}", status.instances.completed);
-        println!("resident_mib {}", Usage::read()?.resident_mib());
+        match task {
+            FILL => {
+                serve(&store, 0, INSTANCES).await?;
+                store.run_process_managers().await?;
+                println!("resident_mib {}", Usage::read()?.resident_mib());
+            }
+            FILL_AND_KILL => {
+                serve(&store, 2 * INSTANCES, 10_000).await?;
+                store.run_process_managers().await?;
+                std::process::abort();
+            }
+            _ => {
+                // Until a new instance has been served.
+                let first = 3 * INSTANCES + u64::from(std::process::id()) * 1000;
+                serve(&store, first, 1).await?;
+                store.run_process_managers().await?;
+                println!("restart_ms {}", begun.elapsed().as_secs_f64() * 1e3);
+                println!("resident_mib {}", Usage::read()?.resident_mib());
+                check(&store).await?;
+            }
+        }
         store.close().await?;
         Ok(())
     })
+}
+
+/// That all instances are there, and those that did not leave are open.
+async fn check(store: &AggregateStore) -> Result<(), Failure> {
+    let overview = store.process_manager::<Visit>()?.status().await?;
+    let found = overview.instances;
+    let all = found.open + found.completed;
+    if all < INSTANCES || found.open < INSTANCES / OPEN || found.open > all / (OPEN / 2) {
+        return Err(format!("{found:?} are not those that were served").into());
+    }
+    println!("instances {all}, of which open {}", found.open);
+    Ok(())
+}
+
+async fn serve(store: &AggregateStore, first: u64, customers: u64) -> Result<(), Failure> {
+    let mut next = first;
+    while next < first + customers {
+        let count = EVENTS_OF_A_COMMAND.min(first + customers - next);
+        let till = format!("till-{}", next / EVENTS_OF_A_COMMAND % 64);
+        let command = TillCommand::Serve {
+            first: next,
+            customers: count,
+        };
+        store
+            .send(&till, command, CommandContext::default())
+            .await?;
+        next += count;
+    }
+    Ok(())
 }

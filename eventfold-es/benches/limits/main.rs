@@ -55,12 +55,12 @@ const SECTIONS: [Section; 11] = [
         measure: catch_up::measure,
     },
     Section {
-        names: instances::NAMES,
-        measure: instances::measure,
-    },
-    Section {
         names: reactions::NAMES,
         measure: reactions::measure,
+    },
+    Section {
+        names: instances::NAMES,
+        measure: instances::measure,
     },
     Section {
         names: redo::NAMES,
@@ -89,7 +89,9 @@ fn main() -> Result<(), Failure> {
         return match child.task.as_str() {
             redo::CHILD => redo::work_until_killed(&child.store),
             memory::CHILD => memory::work(&child.store),
-            instances::CHILD => instances::work(&child.store),
+            task @ (instances::FILL | instances::FILL_AND_KILL | instances::RESTART) => {
+                instances::work(task, &child.store)
+            }
             other => Err(format!("there is no child `{other}`").into()),
         };
     }

@@ -1,8 +1,17 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+
+/// How long to wait for a descriptor where one is needed to make certain what was done.
+#[cfg(unix)]
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look whether there is one.
+#[cfg(unix)]
+const DESCRIPTOR_POLL: Duration = Duration::from_millis(1);
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +47,7 @@ impl Disk for SystemDisk {
 
     #[cfg(unix)]
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        open_directory(path)?.sync_all()
     }
 
     // Windows makes directory entries durable with the file and offers no handle to sync.
@@ -84,6 +93,26 @@ impl Disk for SystemDisk {
             Ok(()) => Ok(Some(Box::new(SystemLock(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Opens a directory in order to sync it. Where there is no descriptor for it, one is waited for: what was renamed cannot be taken
+/// back, and a directory that is not synced counts as a failed sync.
+#[cfg(unix)]
+fn open_directory(path: &Path) -> io::Result<File> {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    let begun = Instant::now();
+    loop {
+        match File::open(path) {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+                    && begun.elapsed() < DESCRIPTOR_PATIENCE =>
+            {
+                std::thread::sleep(DESCRIPTOR_POLL);
+            }
+            opened => return opened,
         }
     }
 }

@@ -151,6 +151,8 @@ pub(crate) struct ProposedCommit {
     /// The progress of the process manager whose reaction this is.
     pub(crate) reaction: Option<ProposedReaction>,
     pub(crate) on_durable: Option<OnDurable>,
+    /// Called on the writer's thread when the commit is durable and everybody can read it.
+    pub(crate) on_settled: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl ProposedCommit {

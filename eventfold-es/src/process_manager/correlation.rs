@@ -206,7 +206,7 @@ impl<K> Correlation<K> {
 
     /// The event belongs to all of these; a key that is named twice counts once, as it was named first.
     ///
-    /// The instances react in this order, each in a commit of its own.
+    /// The instances react in this order, and what they ask for is stored together.
     pub fn each(correlations: impl IntoIterator<Item = Self>) -> Self {
         let joins = correlations
             .into_iter()

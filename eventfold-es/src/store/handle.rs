@@ -231,6 +231,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                     appends: locked.proposed().into_iter().collect(),
                     reaction: None,
                     on_durable,
+                    on_settled: None,
                 },
             );
             locked.handed_over(&outcome, PartOfCommit::default());

@@ -48,6 +48,7 @@ pub(super) struct Prepared {
     pub(super) receipt: Receipt,
     pub(super) reaction: Option<DurableReaction>,
     pub(super) on_durable: Option<OnDurable>,
+    pub(super) on_settled: Option<Box<dyn FnOnce() + Send>>,
     pub(super) pledge: Pledge,
 }
 
@@ -273,6 +274,7 @@ fn draft(
             receipt,
             reaction,
             on_durable: commit.on_durable,
+            on_settled: commit.on_settled,
             pledge,
         },
     }

@@ -157,7 +157,10 @@ impl Checkpoint {
             return Ok(());
         }
         let (start, end) = self.line;
-        let line = journal.read_range(start, end.saturating_sub(start))?;
+        let length = end.saturating_sub(start);
+        let mut line = journal.read_range(start, length)?;
+        // What is archived is read to the end of its frame.
+        line.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         let intact = line
             .strip_suffix(b"\n")
             .is_some_and(|line| line_hash(line) == self.hash && line::parse(line).is_ok());

@@ -143,8 +143,9 @@ impl History {
     }
 
     fn read_file(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
-        let file = self.log.parts();
+        // In this order: a file that was replaced meanwhile does not have what came later.
         let end = self.end.load(Ordering::Acquire);
+        let file = self.log.parts();
         let mut offset = match cursor.hint {
             0 => self.offset_of(cursor.position + 1),
             hint => hint,

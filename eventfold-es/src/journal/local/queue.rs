@@ -1,7 +1,7 @@
 //! The commits that wait for the writer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -68,6 +68,8 @@ pub(super) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
     ready: Condvar,
+    /// Set under the lock of the state, and asked for with every event that is reacted to.
+    poison: OnceLock<Arc<str>>,
     /// Why every commit is refused, if the file system is read-only.
     read_only: Option<Arc<str>>,
 }
@@ -79,7 +81,6 @@ struct QueueState {
     /// Whether the active file is to be replaced, or is being replaced.
     is_replacing: bool,
     is_closed: bool,
-    poison: Option<Arc<str>>,
 }
 
 impl Queue {
@@ -89,6 +90,7 @@ impl Queue {
             room: Arc::new(Semaphore::new(CAPACITY)),
             state: Mutex::default(),
             ready: Condvar::new(),
+            poison: OnceLock::new(),
         }
     }
 
@@ -101,14 +103,14 @@ impl Queue {
     }
 
     pub(super) fn poison(&self) -> Option<Arc<str>> {
-        lock(&self.state).poison.clone()
+        self.poison.get().cloned()
     }
 
     pub(super) fn push(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::default());
         let mut state = lock(&self.state);
         let is_undone = || commit.is_undone() && !planted(Bug::UndoNotTransitive);
-        let refusal = match (&state.poison, &self.read_only) {
+        let refusal = match (self.poison.get(), &self.read_only) {
             (Some(reason), _) => Some(CommitError::Poisoned(Arc::clone(reason))),
             (None, _) if state.is_closed => Some(CommitError::Closed),
             (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
@@ -202,14 +204,14 @@ impl Queue {
             return;
         }
         let mut state = lock(&self.state);
-        if state.poison.is_none() {
+        let poison = self.poison.get_or_init(|| {
             tracing::error!(
                 reason,
                 "the store is poisoned: nothing can be written any more"
             );
-            state.poison = Some(reason.into());
-        }
-        let error = CommitError::Poisoned(state.poison.clone().unwrap_or_default());
+            reason.into()
+        });
+        let error = CommitError::Poisoned(Arc::clone(poison));
         for queued in state.waiting.drain(..) {
             queued.pledge.settle(Err(error.clone()));
         }

@@ -6,6 +6,7 @@ use super::LocalJournal;
 use super::checkpoint::Checkpoint;
 use super::extents::{SavedExtents, read_extents};
 use super::line;
+use super::log::Parts;
 use super::registry::read_registry;
 use super::rows::ExpectedRows;
 use super::scan::{Tip, scan};
@@ -38,18 +39,30 @@ impl LocalJournal {
         check_state: &CheckState<'_>,
     ) -> Result<Verified, JournalError> {
         let row_changes = self.rows.changes();
-        let end = self.history.end();
+        // First: one that is taken meanwhile follows commits that are not read.
+        let checkpoint = Checkpoint::load(&self.files, &self.layout)?;
+        let followed = checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.tip().offset);
+        let (end, parts) = loop {
+            // What a checkpoint follows is durable a moment before it is announced.
+            let end = self.history.end().max(followed);
+            let parts = self.log.parts();
+            // Of what is archived more than that would be read.
+            if parts.start() <= end {
+                break (end, parts);
+            }
+        };
         if let Err(reason) = self.backlog.wait_until_written() {
             let source = std::io::Error::other(&*reason);
             return Err(FileError::new("verify", self.layout.base(), source).into());
         }
         let mut differences = Vec::new();
-        let checkpoint = Checkpoint::load(&self.files, &self.layout)?;
         if checkpoint.is_none() && self.files.exists(&self.layout.checkpoint())? {
             let reason = "the checkpoint is damaged; opening the store derives everything from the journal again";
             differences.push(Damage::new(self.layout.checkpoint(), 0, reason));
         }
-        let (expected, tip) = self.read_journal(end, checkpoint.as_ref(), &mut differences)?;
+        let (expected, tip) = read_journal(&parts, end, checkpoint.as_ref(), &mut differences)?;
         let mut snapshots = 0;
         // Behind damage nothing is known to compare with.
         if tip.offset == end {
@@ -68,49 +81,6 @@ impl LocalJournal {
             snapshots,
             differences,
         })
-    }
-
-    /// Reads the journal, and notes where it is damaged.
-    fn read_journal(
-        &self,
-        end: u64,
-        checkpoint: Option<&Checkpoint>,
-        differences: &mut Vec<Damage>,
-    ) -> Result<(Expected, Tip), JournalError> {
-        let parts = self.log.parts();
-        if let Some(checkpoint) = checkpoint
-            && let Err(JournalError::Damage(damage)) = checkpoint.verify(&parts)
-        {
-            differences.push(damage);
-        }
-        let checkpoint = checkpoint.map(Checkpoint::commit);
-        let mut expected = Expected::default();
-        let mut last = Tip::default();
-        let scanned = scan(&parts, Tip::default(), Some(end), |commit, offset| {
-            let damage = |reason: String| JournalError::from(parts.damage(offset, reason));
-            expected.add(&commit.data).map_err(damage)?;
-            last.offset = offset + commit.text.len() as u64 + 1;
-            last.commit = commit.data.commit;
-            if Some(last.commit) == checkpoint {
-                let streams = expected.streams.iter();
-                expected.at_checkpoint = streams
-                    .map(|(stream, known)| (stream.clone(), known.extent))
-                    .collect();
-            }
-            Ok(())
-        });
-        match scanned {
-            Ok(scan) if scan.tip.offset == end => last = scan.tip,
-            Ok(scan) => {
-                let reason =
-                    "the commits from here on cannot be read; restore the journal from a copy";
-                differences.push(parts.damage(scan.tip.offset, reason));
-                last = scan.tip;
-            }
-            Err(JournalError::Damage(damage)) => differences.push(damage),
-            Err(error) => return Err(error),
-        }
-        Ok((expected, last))
     }
 
     fn compare_streams(
@@ -265,6 +235,47 @@ impl LocalJournal {
     }
 }
 
+/// Reads the journal, and notes where it is damaged.
+fn read_journal(
+    parts: &Parts,
+    end: u64,
+    checkpoint: Option<&Checkpoint>,
+    differences: &mut Vec<Damage>,
+) -> Result<(Expected, Tip), JournalError> {
+    if let Some(checkpoint) = checkpoint
+        && let Err(JournalError::Damage(damage)) = checkpoint.verify(parts)
+    {
+        differences.push(damage);
+    }
+    let checkpoint = checkpoint.map(Checkpoint::commit);
+    let mut expected = Expected::default();
+    let mut last = Tip::default();
+    let scanned = scan(parts, Tip::default(), Some(end), |commit, offset| {
+        let damage = |reason: String| JournalError::from(parts.damage(offset, reason));
+        expected.add(&commit.data).map_err(damage)?;
+        last.offset = offset + commit.text.len() as u64 + 1;
+        last.commit = commit.data.commit;
+        if Some(last.commit) == checkpoint {
+            let streams = expected.streams.iter();
+            expected.at_checkpoint = streams
+                .map(|(stream, known)| (stream.clone(), known.extent))
+                .collect();
+        }
+        Ok(())
+    });
+    match scanned {
+        Ok(scan) if scan.tip.offset == end => last = scan.tip,
+        Ok(scan) => {
+            let reason = "the commits from here on cannot be read; restore the journal from a copy";
+            differences.push(parts.damage(scan.tip.offset, reason));
+            last = scan.tip;
+        }
+        Err(JournalError::Damage(damage)) => differences.push(damage),
+        Err(error) => return Err(error),
+    }
+    Ok((expected, last))
+}
+
 impl Expected {
     /// Adds a commit; the reason if it does not continue its streams.
     fn add(&mut self, data: &line::CommitData<'_>) -> Result<(), String> {
@@ -323,7 +334,12 @@ fn snapshot_problem(
         Err(error) => return Some(format!("the snapshot is not believed: {error}")),
     };
     let seen = snapshot.extent;
-    if seen.lines <= slot.extent().lines && first_lines(text, seen.lines) != seen {
+    let read = first_lines(text, seen.lines);
+    if read.lines < seen.lines && seen.lines <= slot.extent().lines {
+        // It came when the stream had grown behind what was read.
+        return None;
+    }
+    if seen.lines <= slot.extent().lines && read != seen {
         return Some("the snapshot is not one of this stream".to_owned());
     }
     check_state(&slot.stream, &snapshot, text)

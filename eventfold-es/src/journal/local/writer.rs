@@ -206,6 +206,7 @@ impl Writer {
         let mut pledges = Vec::with_capacity(batch.commits.len());
         let mut streams = Vec::with_capacity(batch.streams.len());
         let mut reactions = Vec::new();
+        let mut on_settled = Vec::new();
         let bytes = batch.bytes;
         let mut line_start = self.tip.offset;
         for prepared in batch.commits {
@@ -247,6 +248,7 @@ impl Writer {
             if let Some(on_durable) = prepared.on_durable {
                 on_durable(&prepared.receipt);
             }
+            on_settled.extend(prepared.on_settled);
             pledges.push((prepared.pledge, prepared.receipt));
         }
         self.dead_letters.extend(batch.dead_letters);
@@ -267,6 +269,9 @@ impl Writer {
         self.history.publish(self.tip.offset, self.tip.position);
         for (pledge, receipt) in pledges {
             pledge.settle(Ok(receipt));
+        }
+        for on_settled in on_settled {
+            on_settled();
         }
     }
 }

@@ -308,6 +308,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             state: self.progress_state(),
         };
         let hub = Arc::clone(&self.context.runtime.reactions);
+        let settled_hub = Arc::clone(&hub);
+        let member = self.context.member;
         let source = progress.position;
         let dead_lettered = attempt.dead_letters.len();
         let dispatched = attempt.dispatched;
@@ -332,6 +334,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         dead_lettered,
                     });
                 })),
+                // Everything before it is in commits before it. Whoever waits is told at once, not by this task.
+                on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
             },
         );
         for (stream, cell) in locked {

@@ -617,10 +617,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         encoded.unwrap_or_else(|| RawValue::NULL.to_owned())
     }
 
-    /// Whether a reaction in flight did not become durable, and so those behind it will not.
+    /// Whether a reaction in flight did not become durable.
     fn has_failed(&self) -> bool {
-        self.in_flight
-            .iter()
+        // Each depends on the one before it, so that a failure reaches the last one, if not the first.
+        let ends = self
+            .in_flight
+            .front()
+            .into_iter()
+            .chain(self.in_flight.back());
+        ends.into_iter()
             .any(|reaction| matches!(reaction.outcome.get(), Some(Err(_))))
     }
 
