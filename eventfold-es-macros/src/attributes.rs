@@ -39,6 +39,7 @@ pub(crate) enum Key {
     Aggregates,
     ProcessManagers,
     Projections,
+    UnknownEvents,
     Keyed,
     Deadlines,
     StateVersion,
@@ -61,6 +62,7 @@ impl Key {
             Self::Aggregates => "aggregates",
             Self::ProcessManagers => "process_managers",
             Self::Projections => "projections",
+            Self::UnknownEvents => "unknown_events",
             Self::Keyed => "key",
             Self::Deadlines => "deadlines",
             Self::StateVersion => "state_version",
@@ -84,6 +86,7 @@ impl Key {
             Self::Aggregates => "aggregates = [Order]",
             Self::ProcessManagers => "process_managers = [ReservationSaga]",
             Self::Projections => "projections = [Sales]",
+            Self::UnknownEvents => "unknown_events = \"skip\"",
             Self::Keyed => "key = OrderId",
             Self::Deadlines => "deadlines = [PaymentDue]",
             Self::StateVersion => "state_version = 2",
@@ -136,6 +139,8 @@ pub(crate) struct Arguments {
     pub(crate) aggregates: Option<List>,
     pub(crate) process_managers: Option<List>,
     pub(crate) projections: Option<List>,
+    /// Whether unknown events are skipped.
+    pub(crate) skips_unknown_events: Option<bool>,
     pub(crate) key: Option<Type>,
     pub(crate) deadlines: Option<List>,
     pub(crate) state_version: Option<Expr>,
@@ -290,6 +295,9 @@ impl Arguments {
                 self.process_managers = Some(parse_list(key, input, diagnostics)?);
             }
             Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
+            Key::UnknownEvents => {
+                self.skips_unknown_events = Some(parse_unknown_events(input, diagnostics)?);
+            }
             Key::Envelope => {
                 self.envelope = Some(parse_as(
                     key,
@@ -431,6 +439,31 @@ fn parse_version(
     diagnostics.error(
         value,
         format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `u32` constant: write `{example}`"),
+    );
+    Err(Reported)
+}
+
+fn parse_unknown_events(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<bool, Reported> {
+    let key = Key::UnknownEvents;
+    let value = parse_expression(key, "`\"stop\"` or `\"skip\"`", input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "stop" => return Ok(false),
+            "skip" => return Ok(true),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`unknown_events` takes `\"stop\"` (the projection waits for the program that knows them, the default) or `\"skip\"` (it goes \
+         on without them, and that program builds it anew): write `unknown_events = \"skip\"`",
     );
     Err(Reported)
 }

@@ -303,6 +303,7 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// |---|---|---|---|
 /// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it folds |
 /// | `name` | string, or path of a `&'static str` constant | `"sales"` (kebab-case) | the stored name |
+/// | `unknown_events` | `"stop"` or `"skip"` | `"stop"` | what is done about events of a newer program: the projection waits for that program, or goes on without them and is built anew by it |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///
 /// The name is persisted: under another name the projection is built anew.

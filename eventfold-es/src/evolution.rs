@@ -172,7 +172,7 @@ pub(crate) fn is_retired<E: DomainEvent>(name: &str) -> bool {
 }
 
 /// The version that an event was stored as. What is no whole number above 0 was not written by this crate.
-fn stored_version(event: &eventfold::Event) -> u64 {
+pub(crate) fn stored_version(event: &eventfold::Event) -> u64 {
     let entry = event
         .meta
         .as_ref()

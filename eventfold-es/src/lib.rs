@@ -197,7 +197,7 @@ pub use process_manager::{
     ReactError, Reaction, ScheduledDeadline, Schedules, SourceEvent, StartFrom, StateVersioned,
     StoredDeadline, StoredState, SubscribesTo, TargetOf, TimerChange,
 };
-pub use projection::{EventContext, Project, ProjectError, Projection};
+pub use projection::{EventContext, Project, ProjectError, Projection, UnknownEvents};
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,

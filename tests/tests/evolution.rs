@@ -477,3 +477,96 @@ async fn the_version_is_nobody_elses_to_give() {
     store.close().await.unwrap();
     assert_eq!(lines(directory.path())[0]["meta"], json!({ "tenant": "x" }));
 }
+
+/// A projection may go on without events of a newer program; that one builds it anew, once.
+#[tokio::test]
+async fn a_projection_may_skip_what_it_does_not_know_until_a_program_knows_it() {
+    /// Counts what it has seen, and how often it began.
+    macro_rules! totals {
+        ($order:ty, $event:ty, $placed:pat => $units:expr) => {
+            #[projection(subscribes = [$order], name = "totals", unknown_events = "skip")]
+            #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+            pub struct Totals {
+                pub events: u32,
+                pub units: u32,
+            }
+
+            impl Project<$order> for Totals {
+                fn project(&mut self, event: &$event, _cx: &EventContext<'_>) {
+                    self.events += 1;
+                    if let $placed = event {
+                        self.units += $units;
+                    }
+                }
+            }
+        };
+    }
+    mod old {
+        use super::*;
+        totals!(v1::Order, v1::OrderEvent, v1::OrderEvent::OrderPlaced { .. } => 1);
+    }
+    mod new {
+        use super::*;
+        totals!(v3::Order, v3::OrderEvent, v3::OrderEvent::Placed(_, qty) => *qty);
+    }
+    mod stopping {
+        use super::*;
+
+        #[projection(subscribes = [v1::Order], name = "totals")]
+        #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+        pub struct Totals {
+            pub events: u32,
+            pub units: u32,
+        }
+
+        impl Project<v1::Order> for Totals {
+            fn project(&mut self, _event: &v1::OrderEvent, _cx: &EventContext<'_>) {}
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    written_by_v1(directory.path()).await;
+    let store = AggregateStore::open(directory.path()).await.unwrap();
+    for qty in [5, 6] {
+        let sku = "c".to_owned();
+        let place = v3::OrderCommand::Place { sku, qty };
+        store.send("ord-1", place, context()).await.unwrap();
+    }
+    store.close().await.unwrap();
+
+    let checkpoint = directory.path().join("projections/totals/checkpoint.json");
+    // The old program, twice: the second time it goes on from its checkpoint.
+    for _ in 0..2 {
+        let builder = AggregateStore::builder(directory.path()).projection::<old::Totals>();
+        let store = builder.open().await.unwrap();
+        let totals = store.projection::<old::Totals>().await.unwrap();
+        assert_eq!((totals.events, totals.units), (4, 2));
+        store.close().await.unwrap();
+        let saved = std::fs::read_to_string(&checkpoint).unwrap();
+        assert_eq!(
+            saved.matches("\"event_type\":\"Placed\"").count(),
+            1,
+            "{saved}"
+        );
+    }
+    // One that is to stop at such events does not believe what went past them.
+    {
+        let kept = std::fs::read(&checkpoint).unwrap();
+        let builder = AggregateStore::builder(directory.path()).projection::<stopping::Totals>();
+        let store = builder.open().await.unwrap();
+        let error = store.projection::<stopping::Totals>().await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Projection { position: 5, .. }),
+            "{error}"
+        );
+        store.close().await.unwrap();
+        std::fs::write(&checkpoint, kept).unwrap();
+    }
+    // The new one has everything.
+    let builder = AggregateStore::builder(directory.path()).projection::<new::Totals>();
+    let store = builder.open().await.unwrap();
+    let totals = store.projection::<new::Totals>().await.unwrap();
+    assert_eq!((totals.events, totals.units), (6, 13));
+    store.close().await.unwrap();
+    let saved = std::fs::read_to_string(&checkpoint).unwrap();
+    assert!(!saved.contains("skipped"), "{saved}");
+}

@@ -438,6 +438,8 @@ mod projections_no_handler;
 mod projections_sends_commands;
 #[path = "../ui/projections/subscribed_not_an_aggregate.pass.rs"]
 mod projections_subscribed_not_an_aggregate;
+#[path = "../ui/projections/unknown_events_misspelt.pass.rs"]
+mod projections_unknown_events_misspelt;
 #[path = "../ui/stores/aggregate_as_process_manager.pass.rs"]
 mod stores_aggregate_as_process_manager;
 #[path = "../ui/stores/command_of_another_aggregate.pass.rs"]

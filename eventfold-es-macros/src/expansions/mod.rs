@@ -175,6 +175,7 @@ fn projection_with_every_argument() {
     let arguments = quote!(
         subscribes = [Order],
         name = "sales-per-country",
+        unknown_events = "skip",
         crate = my::es
     );
     check("projection_arguments", projection(arguments, sales()));

@@ -8,6 +8,7 @@ impl my::es::Projection for Sales {
     const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE],
     );
+    const UNKNOWN_EVENTS: my::es::UnknownEvents = my::es::UnknownEvents::Skip;
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
     }

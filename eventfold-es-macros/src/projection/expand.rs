@@ -32,6 +32,9 @@ fn impl_projection(model: &Model) -> TokenStream {
     } = model;
     let stored_names = lists::stored_names(subscribes, krate);
     let subscriptions = lists::const_subscriptions(subscribes, krate);
+    let unknown_events = model.skips_unknown_events.then(
+        || quote!(const UNKNOWN_EVENTS: #krate::UnknownEvents = #krate::UnknownEvents::Skip;),
+    );
     let handlers = lists::handlers(
         subscribes,
         "Project",
@@ -44,6 +47,7 @@ fn impl_projection(model: &Model) -> TokenStream {
         impl #krate::Projection for #ident {
             const NAME: &'static str = #name;
             #subscriptions
+            #unknown_events
 
             fn subscriptions(&self) -> &'static [&'static str] {
                 &#stored_names

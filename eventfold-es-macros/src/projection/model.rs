@@ -10,7 +10,7 @@ use crate::{item, lists, names};
 
 const GRAMMAR: Grammar = Grammar {
     macro_name: "projection",
-    keys: &[Key::Subscribes, Key::Name, Key::Crate],
+    keys: &[Key::Subscribes, Key::Name, Key::UnknownEvents, Key::Crate],
     guesses: &[
         Guess {
             words: &[
@@ -46,6 +46,11 @@ const GRAMMAR: Grammar = Grammar {
             answer: "a projection sends no commands; what does is a `#[process_manager]`",
         },
         Guess {
+            words: &["unknown", "skip", "skip_unknown", "ignore", "on_unknown"],
+            key: Some(Key::UnknownEvents),
+            answer: "that it goes on without events of a newer program is said as `unknown_events = \"skip\"`",
+        },
+        Guess {
             words: &["id", "type", "rename", "view", "projection"],
             key: Some(Key::Name),
             answer: "the stored name is given as `name = \"sales\"`",
@@ -59,6 +64,7 @@ pub(crate) struct Model {
     pub(crate) generics: Generics,
     pub(crate) name: StoredName,
     pub(crate) subscribes: Vec<Entry>,
+    pub(crate) skips_unknown_events: bool,
     pub(crate) krate: CratePath,
 }
 
@@ -80,6 +86,7 @@ impl Model {
         Some(Self {
             name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
             subscribes,
+            skips_unknown_events: arguments.skips_unknown_events.unwrap_or(false),
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,
             generics: item.generics,

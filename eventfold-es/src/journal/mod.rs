@@ -26,7 +26,7 @@ pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
 pub(crate) use recorded_lines::RecordedLines;
 pub(crate) use rows::{Row, RowChange, RowRange};
-pub(crate) use saved_projection::SavedProjection;
+pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
 pub(crate) use snapshot::Snapshot;
 
 use crate::disk::FileError;

@@ -15,7 +15,20 @@ pub(crate) struct SavedProjection<S> {
     /// What it had seen before that, until it is past all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen_before: Option<SeenBefore>,
+    /// The events that it has not understood and gone on without, the first of each kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) skipped: Vec<SkippedEvent>,
     pub(crate) state: S,
+}
+
+/// An event that a projection went on without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SkippedEvent {
+    pub(crate) position: u64,
+    pub(crate) aggregate_type: String,
+    pub(crate) event_type: String,
+    /// The version of its shape.
+    pub(crate) version: u64,
 }
 
 impl<S> SavedProjection<S> {

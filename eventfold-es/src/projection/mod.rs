@@ -57,6 +57,10 @@ pub trait Projection:
     /// Default: `None`, not known.
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
 
+    /// What is done about an event that this program does not know, or not in that version: one of a newer program. Default:
+    /// [`UnknownEvents::Stop`].
+    const UNKNOWN_EVENTS: UnknownEvents = UnknownEvents::Stop;
+
     /// The stored names of the aggregate types whose events it folds.
     fn subscriptions(&self) -> &'static [&'static str];
 
@@ -71,6 +75,24 @@ pub trait Projection:
         stream_id: &str,
         event: &RecordedEvent,
     ) -> Result<(), ProjectError>;
+}
+
+/// What a projection does about an event that its program does not know: one of a type, or of a version, that a newer program
+/// has written.
+///
+/// Aggregates never skip one, since commands are decided on their states, and neither do process managers, to which no event is
+/// shown again. A projection can, because it can be built anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum UnknownEvents {
+    /// The projection stays at the event before it, and reading it is an error, until the program that knows it is started.
+    #[default]
+    Stop,
+    /// The projection goes on without it, and remembers that: the program that knows the event builds the projection anew when
+    /// it opens the store. Until then its state lacks what such events would have brought.
+    ///
+    /// An [`apply`](Projection::apply) that was written by hand must not have changed the state when it returns
+    /// [`EventError::UnknownType`] or [`EventError::Newer`].
+    Skip,
 }
 
 /// The fold of the events of one aggregate into a projection, written by the user of `#[projection]`.

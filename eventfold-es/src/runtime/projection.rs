@@ -8,10 +8,12 @@ use super::read_ahead::read_ahead;
 use crate::disk::SealedFile;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
+use crate::evolution::stored_version;
 use crate::journal::{
-    Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore, StreamId,
+    Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore, SkippedEvent,
+    StreamId,
 };
-use crate::projection::{ProjectError, Projection};
+use crate::projection::{ProjectError, Projection, UnknownEvents};
 use crate::sabotage::{Bug, planted};
 
 /// After how many positions the state is saved.
@@ -29,6 +31,8 @@ pub(crate) struct ProjectionRunner<P: Projection> {
     state: P,
     /// What the state saw when eventfold-es 0.2.0 kept it, until it is past all of it.
     seen_before: Option<SeenBefore>,
+    /// The events that it went on without, the first of each kind.
+    skipped: Vec<SkippedEvent>,
     cursor: Cursor,
     saved: u64,
     /// Whether the state is to be restored before it is used.
@@ -47,6 +51,7 @@ impl<P: Projection> ProjectionRunner<P> {
             subscriptions: P::default().subscriptions(),
             state: P::default(),
             seen_before: None,
+            skipped: Vec::new(),
             cursor: Cursor::default(),
             saved: 0,
             is_broken: false,
@@ -75,8 +80,12 @@ impl<P: Projection> ProjectionRunner<P> {
                     saved.position
                 )
             }
+            Some(Ok(saved)) if self.knows_any(&saved.skipped) => {
+                "it went on without events that this program knows, or would stop at".to_owned()
+            }
             Some(Ok(saved)) => {
                 self.state = saved.state;
+                self.skipped = saved.skipped;
                 self.seen_before = saved.seen_before;
                 self.cursor = Cursor::after(saved.position);
                 self.saved = saved.position;
@@ -96,9 +105,49 @@ impl<P: Projection> ProjectionRunner<P> {
         })
     }
 
+    /// Whether an event that was skipped would not be skipped by this program.
+    fn knows_any(&self, skipped: &[SkippedEvent]) -> bool {
+        skipped.iter().any(|skipped| {
+            // What cannot be read now is found by who reads all of it.
+            let found = recorded_at(&*self.journal, skipped.position).ok().flatten();
+            let Some((stream, event)) = found else {
+                return true;
+            };
+            let mut state = P::default();
+            let what = || format!("the projection `{}`", P::NAME);
+            let applied = guard(what, || {
+                state.apply(&stream.aggregate_type, &stream.instance_id, &event)
+            });
+            !matches!(applied, Ok(Err(error)) if is_skipped::<P>(&error))
+        })
+    }
+
+    /// Goes on without an event, and remembers the first of its kind.
+    fn skip(&mut self, aggregate_type: &str, event: &RecordedEvent, error: &ProjectError) {
+        let skipped = SkippedEvent {
+            position: event.position,
+            aggregate_type: aggregate_type.to_owned(),
+            event_type: event.event_type.clone(),
+            version: stored_version(event),
+        };
+        let is_known = self.skipped.iter().any(|known| {
+            (&known.aggregate_type, &known.event_type, known.version)
+                == (
+                    &skipped.aggregate_type,
+                    &skipped.event_type,
+                    skipped.version,
+                )
+        });
+        if !is_known {
+            tracing::warn!(projection = P::NAME, position = event.position, %error, "a projection goes on without events that this program does not know");
+            self.skipped.push(skipped);
+        }
+    }
+
     /// Goes to the beginning.
     pub(crate) fn reset(&mut self) {
         self.state = P::default();
+        self.skipped = Vec::new();
         self.seen_before = None;
         self.cursor = Cursor::default();
         self.saved = 0;
@@ -177,6 +226,7 @@ impl<P: Projection> ProjectionRunner<P> {
             event,
             subscriptions: Some(subscriptions),
             seen_before: self.seen_before.clone(),
+            skipped: self.skipped.clone(),
             state: &self.state,
         };
         let durable = self.journal.make_durable().map_err(StoreError::from);
@@ -250,12 +300,55 @@ impl<P: Projection> ProjectionRunner<P> {
         })?;
         let event = RecordedEvent::new(position, version, event);
         let state = &mut self.state;
-        guard(
+        let applied = guard(
             || format!("the projection `{}`, at position {position},", P::NAME),
             || state.apply(aggregate_type, stream_id, &event),
-        )?
-        .map_err(failed)
+        )?;
+        match applied {
+            Err(error) if is_skipped::<P>(&error) => {
+                self.skip(aggregate_type, &event, &error);
+                Ok(())
+            }
+            applied => applied.map_err(failed),
+        }
     }
+}
+
+/// Whether a projection goes on without the event that this is said about.
+fn is_skipped<P: Projection>(error: &ProjectError) -> bool {
+    let is_unknown = matches!(
+        error,
+        ProjectError::Event(EventError::UnknownType { .. } | EventError::Newer { .. })
+    );
+    is_unknown && P::UNKNOWN_EVENTS == UnknownEvents::Skip
+}
+
+/// The event at a position, with its stream. Blocks.
+fn recorded_at(
+    journal: &dyn Journal,
+    position: u64,
+) -> Result<Option<(StreamId, RecordedEvent)>, JournalError> {
+    let mut cursor = Cursor::for_commit_at(position);
+    let commits = journal.read_on(&mut cursor)?;
+    let Some(commit) = commits.first() else {
+        return Ok(None);
+    };
+    let mut place = commit.first_position;
+    for append in &commit.appends {
+        for (version, line) in (append.first_version..).zip(append.lines.iter()) {
+            if place == position {
+                let event = serde_json::from_str(line).ok();
+                return Ok(event.map(|event| {
+                    (
+                        append.stream.clone(),
+                        RecordedEvent::new(position, version, event),
+                    )
+                }));
+            }
+            place += 1;
+        }
+    }
+    Ok(None)
 }
 
 /// The line hash of the event at a position. Blocks.

@@ -122,6 +122,7 @@ impl Consumers {
                     event: None,
                     position: 0,
                     subscriptions: None,
+                    skipped: Vec::new(),
                     seen_before: Some(projection.seen.clone().up_to(boundary)),
                     state,
                 };
