@@ -167,25 +167,28 @@ mod tests {
         let loader = Arc::new(Loader::default());
         let count = Arc::default();
         let loaded = Arc::new(Mutex::new(HashMap::new()));
-        let waiting: Vec<_> = (0..1000)
-            .map(|number| {
-                let (loader, length) = (Arc::clone(&loader), length(&count));
-                let (found, kept) = (Arc::clone(&loaded), Arc::clone(&loaded));
-                let load = move |id: &Arc<str>| {
-                    let length = length(id)?;
-                    lock(&kept).insert(Arc::clone(id), length);
-                    Ok(length)
-                };
-                let id: Arc<str> = "x".repeat(1 + number % 50).into();
-                tokio::spawn(async move {
-                    let find = || lock(&found).get(&id).copied();
-                    (loader.load(&id, find, load).await, id.len())
+        // At once, and when they are loaded.
+        for _ in 0..2 {
+            let waiting: Vec<_> = (0..1000)
+                .map(|number| {
+                    let (loader, length) = (Arc::clone(&loader), length(&count));
+                    let (found, kept) = (Arc::clone(&loaded), Arc::clone(&loaded));
+                    let load = move |id: &Arc<str>| {
+                        let length = length(id)?;
+                        lock(&kept).insert(Arc::clone(id), length);
+                        Ok(length)
+                    };
+                    let id: Arc<str> = "x".repeat(1 + number % 50).into();
+                    tokio::spawn(async move {
+                        let find = || lock(&found).get(&id).copied();
+                        (loader.load(&id, find, load).await, id.len())
+                    })
                 })
-            })
-            .collect();
-        for waiting in waiting {
-            let (loaded, expected) = waiting.await.map_err(|_| StoreError::RuntimeGone)?;
-            assert_eq!(loaded?, expected);
+                .collect();
+            for waiting in waiting {
+                let (loaded, expected) = waiting.await.map_err(|_| StoreError::RuntimeGone)?;
+                assert_eq!(loaded?, expected);
+            }
         }
         assert_eq!(count.load(Ordering::Relaxed), 50);
         assert_eq!(loader.state().workers, 0);
