@@ -7,7 +7,7 @@ use std::sync::Arc;
 use eventfold_es::disk::{CrashImage, DiskOp, Recording, RecordingDisk, SplitMix64, Survival};
 use eventfold_es::prelude::*;
 use eventfold_es::{Durability, RunMode};
-use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand, Tally};
+use eventfold_es_tests::crash::domain::{Fanout, Ledger, LedgerCommand, Tally};
 use eventfold_es_tests::crash::{builder, scratch};
 
 const COMMANDS: u64 = 40;
@@ -41,6 +41,10 @@ async fn record(place: &Path, max_log_size: u64) -> Recording {
     for tag in 1..=COMMANDS {
         put(&store, tag).await;
         disk.mark(tag.to_string());
+        if tag.is_multiple_of(4) {
+            // What has gathered goes to its files before these are read.
+            store.dead_letters::<Fanout>().await.unwrap();
+        }
     }
     store.run_process_managers().await.unwrap();
     store.projection::<Tally>().await.unwrap();

@@ -141,10 +141,16 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             KILLED,
             crash("Commands"),
         ],
-        Bug::DerivedBeforeTheJournal => vec![test(
-            "durability_flush",
-            "a_power_loss_takes_a_tail_and_a_kill_nothing",
-        )],
+        Bug::DerivedBeforeTheJournal => vec![
+            test(
+                "durability_flush",
+                "rule_14_the_journal_is_synced_before_anything_derived_is_written",
+            ),
+            test(
+                "durability_flush",
+                "a_power_loss_takes_a_tail_and_a_kill_nothing",
+            ),
+        ],
         Bug::CheckpointBeforeTheSync => vec![
             test(
                 "rules",
