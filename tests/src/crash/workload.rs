@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventfold_es::disk::{Disk, RecordingDisk};
 use eventfold_es::prelude::*;
@@ -36,6 +37,8 @@ pub fn builder(
 ) -> AggregateStoreBuilder {
     let builder = AggregateStore::builder(store)
         .disk(disk)
+        // Files of streams are written between the commands, not at the end only.
+        .write_behind(Duration::ZERO)
         .projection::<Tally>();
     match process_managers.into() {
         Members::None => builder,

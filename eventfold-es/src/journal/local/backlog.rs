@@ -9,13 +9,13 @@ use super::streams::lock;
 const MAX_BYTES: usize = 64 << 20;
 /// How often somebody who waits looks whether the files can be written again.
 const POLL: Duration = Duration::from_millis(100);
-/// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
-/// commits.
-const GATHER: Duration = Duration::from_millis(500);
 /// From how many bytes on it does not wait for more, at most.
 const GATHERED_BYTES: u64 = 8 << 20;
 
 pub(super) struct Backlog {
+    /// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
+    /// commits.
+    gathering: Duration,
     /// From how many bytes on nothing more gathers.
     gathered_bytes: usize,
     state: Mutex<BacklogState>,
@@ -38,13 +38,14 @@ struct BacklogState {
 
 impl Backlog {
     /// Of a store whose files are archived from `max_log_size` bytes on; 0 for never.
-    pub(super) fn new(max_log_size: u64) -> Self {
+    pub(super) fn new(gathering: Duration, max_log_size: u64) -> Self {
         // Files that are archived early are not to grow far beyond that meanwhile.
         let gathered_bytes = match max_log_size {
             0 => GATHERED_BYTES,
             max => GATHERED_BYTES.min(max / 4),
         };
         Self {
+            gathering,
             gathered_bytes: usize::try_from(gathered_bytes).unwrap_or(usize::MAX),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -71,7 +72,7 @@ impl Backlog {
         let state = lock(&self.state);
         drop(
             self.urgent
-                .wait_timeout_while(state, GATHER, |state| !self.is_urgent(state))
+                .wait_timeout_while(state, self.gathering, |state| !self.is_urgent(state))
                 .unwrap_or_else(PoisonError::into_inner),
         );
     }

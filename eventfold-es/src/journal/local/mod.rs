@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -68,6 +69,8 @@ pub(crate) struct JournalOptions {
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(crate) max_log_size: u64,
     pub(crate) durability: Durability,
+    /// How long durable events gather before they are written to the files of their streams.
+    pub(crate) write_behind: Duration,
     /// Whether everything is derived from the whole journal again, whatever a checkpoint says.
     pub(crate) rebuild: bool,
 }
@@ -136,7 +139,7 @@ impl LocalJournal {
         let log = Arc::new(journal);
         let queue = Arc::new(Queue::new(read_only));
         let table = Arc::new(table);
-        let backlog = Arc::new(Backlog::new(options.max_log_size));
+        let backlog = Arc::new(Backlog::new(options.write_behind, options.max_log_size));
         let rows = Arc::new(rows);
         let history = Arc::new(History::new(
             Arc::clone(&log),
