@@ -126,14 +126,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let row = instance.row(&timer.key);
             self.instances.changed(&timer.key, self.next_commit);
             self.dirty.push(row, position);
-            self.hold(&timer.key, generation, Input::Deadline(&timer), position);
+            let input = Input::Deadline(&timer, position);
+            self.hold(&timer.key, generation, input, position);
             return Ok(());
         }
-        self.react_to_deadline(&timer).await
+        self.react_to_deadline(&timer, position).await
     }
 
-    /// Shows a deadline to its instance, which is in memory and open.
-    pub(super) async fn react_to_deadline(&mut self, timer: &TimerRow) -> Result<(), Halt> {
+    /// Shows a deadline, which was reached behind the event at `at`, to its instance, which is in memory and open.
+    pub(super) async fn react_to_deadline(
+        &mut self,
+        timer: &TimerRow,
+        at: u64,
+    ) -> Result<(), Halt> {
         self.settle()?;
         if !PM::IS_KEYED
             && let Some(instance) = self.instances.get("")
@@ -144,7 +149,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.cautious = Some(self.position);
         }
         let mut draft = Draft::of_deadline(self.position, timer);
-        self.show_to(&timer.key, Input::Deadline(timer), &mut draft)?;
+        self.show_to(&timer.key, Input::Deadline(timer, at), &mut draft)?;
         self.commit(draft).await.map(drop)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::react::Input;
-use super::rows::{self, HeldRow, ParkedRow, Status, remove};
+use super::rows::{self, HeldRow, ParkedRow, Status, put, remove};
 use super::{Halt, ProcessManagerRunner};
 use crate::journal::{Cursor, Row, RowChange, RowRange, StreamId};
 use crate::process_manager::ProcessManager;
@@ -119,6 +119,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             position: position + 1,
             reason,
         })?;
+        let held_at = rows::held_of(&row.key).map_or(position, |(_, at)| at);
         self.dirty.push(remove(row.key), position);
         match held {
             HeldRow::Event(at) => {
@@ -133,7 +134,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.show_to(key, Input::Event(stream, event), &mut draft)?;
                 self.commit(draft).await.map(drop)
             }
-            HeldRow::Deadline(timer) => self.react_to_deadline(&timer).await,
+            HeldRow::Deadline(timer) => self.react_to_deadline(&timer, held_at).await,
             HeldRow::Command(command) => self.execute_row(*command).await,
         }
     }
@@ -228,8 +229,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.each_row(range, |row| keys.push(row.key.clone()))
             .await?;
         let count = keys.len();
-        for key in keys {
-            self.dirty.push(remove(key), position);
+        for row_key in keys {
+            // A command or a deadline that is held is no event: its place is behind one.
+            if let Some((_, at)) = rows::held_of(&row_key)
+                && row_key == rows::held_key(key, at, 0, "")
+            {
+                let passed = rows::passed_key(at, key);
+                self.dirty
+                    .push(put(passed, &serde_json::json!({})), position);
+            }
+            self.dirty.push(remove(row_key), position);
         }
         self.dirty.push(row, position);
         self.dirty
@@ -252,6 +261,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .await?;
         let (count, position) = (keys.len(), self.position);
         for key in keys {
+            if let Some(at) = rows::stream_held_at(&key) {
+                let passed = rows::passed_key(at, "");
+                self.dirty
+                    .push(put(passed, &serde_json::json!({})), position);
+            }
             self.dirty.push(remove(key), position);
         }
         self.dirty.push(remove(rows::stream_key(stream)), position);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::value::RawValue;
 
 use super::super::saved_state::encode_state;
-use super::rows::{InstanceRow, ParkedRow, Status, instance_key, put, read};
+use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
 use crate::journal::RowChange;
 use crate::process_manager::{ProcessManager, StoredState};
 
@@ -26,6 +26,9 @@ pub(super) struct Instance<PM> {
     pub(super) parked: Option<ParkedRow>,
     /// It was parked when it was read, which is not stored.
     pub(super) is_unstored: bool,
+    /// Nothing is stored of it, nor on its way.
+    pub(super) is_new: bool,
+    table: InstanceTable,
     /// The last commit that holds a change of it.
     changed_in: u64,
     last_used: u64,
@@ -33,7 +36,7 @@ pub(super) struct Instance<PM> {
 
 impl<PM: ProcessManager> Instance<PM> {
     /// A new one, the `generation`th of its key.
-    pub(super) fn new(generation: u64) -> Self {
+    fn new(generation: u64, table: InstanceTable) -> Self {
         Self {
             generation,
             status: Status::Open,
@@ -43,13 +46,15 @@ impl<PM: ProcessManager> Instance<PM> {
             timers: BTreeMap::new(),
             parked: None,
             is_unstored: false,
+            is_new: true,
+            table,
             changed_in: 0,
             last_used: 0,
         }
     }
 
     /// One that was stored; with the reason if its state cannot be used.
-    fn stored(row: InstanceRow) -> (Self, Option<String>) {
+    fn stored(row: InstanceRow, table: InstanceTable) -> (Self, Option<String>) {
         let version = row.version.unwrap_or(1);
         let mut instance = Self {
             generation: row.generation,
@@ -60,6 +65,8 @@ impl<PM: ProcessManager> Instance<PM> {
             timers: row.timers,
             parked: row.parked,
             is_unstored: false,
+            is_new: false,
+            table,
             changed_in: 0,
             last_used: 0,
         };
@@ -112,7 +119,7 @@ impl<PM: ProcessManager> Instance<PM> {
             timers: self.timers.clone(),
             parked: self.parked.clone(),
         };
-        put(instance_key(key), &row)
+        put(self.table.key(key), &row)
     }
 
     pub(super) fn holds(&self) -> bool {
@@ -123,6 +130,7 @@ impl<PM: ProcessManager> Instance<PM> {
 /// See the [module](self).
 pub(super) struct Instances<PM> {
     known: HashMap<String, Option<Instance<PM>>>,
+    table: InstanceTable,
     used: u64,
 }
 
@@ -130,7 +138,21 @@ impl<PM: ProcessManager> Instances<PM> {
     pub(super) fn new() -> Self {
         Self {
             known: HashMap::new(),
+            table: InstanceTable::default(),
             used: 0,
+        }
+    }
+
+    /// Where they are stored.
+    pub(super) fn table(&self) -> InstanceTable {
+        self.table
+    }
+
+    /// Goes by what is stored there from now on.
+    pub(super) fn move_to(&mut self, table: InstanceTable) {
+        if self.table != table {
+            self.table = table;
+            self.known.clear();
         }
     }
 
@@ -156,7 +178,7 @@ impl<PM: ProcessManager> Instances<PM> {
             Some(row) => {
                 let row = read::<InstanceRow>(key, row)?;
                 let is_parked = row.parked.is_some();
-                let (mut instance, problem) = Instance::<PM>::stored(row);
+                let (mut instance, problem) = Instance::<PM>::stored(row, self.table);
                 if let Some(problem) = problem
                     && !is_parked
                     && PM::IS_KEYED
@@ -191,15 +213,31 @@ impl<PM: ProcessManager> Instances<PM> {
         self.used += 1;
         let entry = self.known.entry(key.to_owned()).or_default();
         let generation = entry.as_ref().map_or(0, |old| old.generation) + 1;
-        let instance = entry.insert(Instance::new(generation));
+        let instance = entry.insert(Instance::new(generation, self.table));
         instance.last_used = self.used;
         instance
+    }
+
+    /// Takes back that an instance has begun, if nothing is stored of it yet.
+    pub(super) fn take_back(&mut self, key: &str) {
+        let table = self.table;
+        if let Some(entry) = self.known.get_mut(key)
+            && let Some(begun) = entry.take_if(|instance| instance.is_new)
+            && begun.generation > 1
+        {
+            let mut before = Instance::new(begun.generation - 1, table);
+            before.status = Status::Completed;
+            before.state = None;
+            before.is_new = false;
+            *entry = Some(before);
+        }
     }
 
     /// Notes that a change of an instance is in this commit, or will be.
     pub(super) fn changed(&mut self, key: &str, commit: u64) {
         if let Some(Some(instance)) = self.known.get_mut(key) {
             instance.changed_in = commit;
+            instance.is_new = false;
         }
     }
 

@@ -12,6 +12,7 @@ mod held;
 mod in_flight;
 mod instances;
 mod react;
+mod rebuild;
 mod requests;
 pub(crate) mod rows;
 
@@ -31,6 +32,7 @@ use crate::process_manager::ProcessManager;
 use agenda::Agenda;
 use in_flight::InFlight;
 use instances::Instances;
+pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Parked, Request};
 
 /// How many reactions may be handed over and not yet durable.

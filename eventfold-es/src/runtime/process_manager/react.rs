@@ -7,7 +7,9 @@ use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
 use super::draft::{Draft, Source};
 use super::instances::Instance;
-use super::rows::{self, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key};
+use super::rows::{
+    self, FiredRow, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key,
+};
 use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
 use crate::error::StoreError;
 use crate::event::RecordedEvent;
@@ -21,7 +23,8 @@ use crate::process_manager::{
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     Event(&'a StreamId, &'a RecordedEvent),
-    Deadline(&'a TimerRow),
+    /// With the position behind which it was reached.
+    Deadline(&'a TimerRow, u64),
 }
 
 impl Input<'_> {
@@ -30,7 +33,7 @@ impl Input<'_> {
             Self::Event(stream, event) => {
                 SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
             }
-            Self::Deadline(timer) => timer.deadline.source.clone(),
+            Self::Deadline(timer, _) => timer.deadline.source.clone(),
         }
     }
 }
@@ -72,9 +75,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         position: u64,
         event: &Arc<(StreamId, RecordedEvent)>,
     ) -> Result<(), Halt> {
-        let key = format!("{}{position:016x}", rows::SKIPPED);
+        let key = rows::passed_key(position, "");
         let source = SourceEvent::of(&event.0.aggregate_type, &event.0.instance_id, &event.1);
-        self.dirty.push(put(key.into(), &source), position);
+        self.dirty.push(put(key, &source), position);
         let source = Source::Event(Arc::clone(event));
         let draft = Draft::new(position, position, Cause::of(&event.1), source);
         self.commit(draft).await.map(drop)
@@ -147,7 +150,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if keys.is_empty() {
             return Ok(());
         }
-        let wanted = keys.iter().map(|key| rows::instance_key(key));
+        let wanted = keys.iter().map(|key| self.instances.table().key(key));
         let found = self.read_rows(wanted.collect()).await?;
         for (key, row) in keys.iter().zip(found) {
             let learnt = self.instances.learn(key, row.as_deref(), self.position);
@@ -258,7 +261,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     Input::Event(stream, event) => {
                         state.react_in(key, &stream.aggregate_type, &stream.instance_id, event)
                     }
-                    Input::Deadline(timer) => state.on_deadline(key, &timer.deadline),
+                    Input::Deadline(timer, _) => state.on_deadline(key, &timer.deadline),
                 })
             },
         );
@@ -309,8 +312,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         tracing::warn!(process_manager = PM::NAME, instance = key, position, %cause, ?action, "a reaction failed");
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match action {
-            FailureAction::Skip => Ok(()),
+            FailureAction::Skip => {
+                self.pass(key, input, position);
+                Ok(())
+            }
             FailureAction::Compensate(envelopes) => {
+                self.pass(key, input, position);
                 self.plan(draft, &key.into(), generation, envelopes);
                 Ok(())
             }
@@ -324,6 +331,17 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
+    /// Notes that an instance has passed over what it could not react to.
+    fn pass(&mut self, key: &str, input: Input<'_>, position: u64) {
+        if let Input::Event(_, event) = input {
+            let row = put(rows::passed_key(event.position, key), &input.source());
+            self.dirty.push(row, position);
+        }
+        if PM::IS_KEYED {
+            self.instances.take_back(key);
+        }
+    }
+
     /// Keeps what an instance was shown for when it is released.
     pub(super) fn hold(&mut self, key: &str, generation: u64, input: Input<'_>, position: u64) {
         let row = match input {
@@ -331,7 +349,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 held_key(key, event.position, 0, ""),
                 &HeldRow::Event(event.position),
             ),
-            Input::Deadline(timer) => {
+            Input::Deadline(timer, position) => {
                 let mut timer = timer.clone();
                 timer.generation = generation;
                 let name = timer.deadline.name.clone();
@@ -376,13 +394,17 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
-        let is_fired = matches!(input, Input::Deadline(_));
+        let is_fired = matches!(input, Input::Deadline(..));
         let mut is_changed = !timers.is_empty() || is_complete || is_fired;
         if PM::IS_KEYED && !is_complete {
             is_changed |= instance.encode()?;
         }
         let generation = instance.generation;
         let mut changes = Vec::new();
+        if let Input::Deadline(timer, at) = input {
+            let timer = timer.clone();
+            changes.push(put(rows::FIRED.into(), &FiredRow { at, timer }));
+        }
         for timer in timers {
             let name = match &timer {
                 TimerChange::Schedule(scheduled) => scheduled.name.clone(),

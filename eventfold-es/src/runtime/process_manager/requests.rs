@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::draft::Report;
 use super::rows::{self, CommandRow, ControlRow, put, remove};
-use super::{Halt, ProcessManagerRunner};
+use super::{Halt, ProcessManagerRunner, Rebuilt};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
@@ -33,6 +33,8 @@ pub(crate) enum Request {
     Redrive(Option<String>, Answer<(usize, usize)>),
     /// Removes one dead letter, or all.
     Forget(Option<String>, Answer<usize>),
+    /// Makes the states again; the reason if they stay as they are.
+    Rebuild(Answer<Result<Rebuilt, String>>),
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -59,7 +61,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let _ = answer.send(());
             }
             Request::Pause(is_paused, answer) => {
-                let row = put(rows::CONTROL.into(), &ControlRow { is_paused });
+                let control = ControlRow {
+                    is_paused,
+                    ..self.control()
+                };
+                let row = put(rows::CONTROL.into(), &control);
                 self.dirty.push(row, self.position);
                 self.settle_all().await?;
                 self.is_paused = is_paused;
@@ -94,6 +100,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.settle_all().await?;
                 let _ = answer.send(letters.len());
             }
+            Request::Rebuild(answer) => {
+                let done = self.rebuild().await?;
+                let _ = answer.send(done);
+            }
         }
         Ok(())
     }
@@ -103,7 +113,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         hub.paused(self.context.member, self.is_paused);
     }
 
-    async fn settle_all(&mut self) -> Result<(), Halt> {
+    /// What an operator has decided so far.
+    pub(super) fn control(&self) -> ControlRow {
+        ControlRow {
+            is_paused: self.is_paused,
+            instances: self.instances.table(),
+        }
+    }
+
+    pub(super) async fn settle_all(&mut self) -> Result<(), Halt> {
         self.flush().await?;
         self.finish_in_flight().await?;
         self.settle()
