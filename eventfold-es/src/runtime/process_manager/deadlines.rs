@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::agenda::Agenda;
-use super::dispatch::{Draft, Source};
+use super::draft::Report;
+use super::draft::{Draft, Source};
 use super::react::Input;
 use super::rows::{self, CommandRow, Status, TimerRow, remove};
-use super::{Halt, ProcessManagerRunner, Report};
-use crate::journal::RowRange;
+use super::{Halt, ProcessManagerRunner};
+use crate::journal::{RowChange, RowRange};
 use crate::process_manager::ProcessManager;
 
 /// How many are fired before anything else is done.
@@ -46,6 +47,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.pending.read(first);
         }
         Ok(())
+    }
+
+    /// Keeps the agendas up with a change that is about to be committed.
+    pub(super) fn notice(&mut self, row: &RowChange) {
+        let agenda = if row.key.starts_with(rows::TIMERS) {
+            &mut self.timers
+        } else if row.key.starts_with(rows::PENDING) {
+            &mut self.pending
+        } else {
+            return;
+        };
+        match &row.value {
+            Some(value) => agenda.add(row.key.clone(), value.clone()),
+            None => agenda.remove(&row.key),
+        }
     }
 
     /// Fires what is due now, and tries the commands again whose time has come; how many there were.

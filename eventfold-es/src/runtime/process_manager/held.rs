@@ -12,6 +12,25 @@ use crate::process_manager::ProcessManager;
 const ROWS: usize = 256;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Lets an instance hold what comes for it.
+    pub(super) fn park_instance(&mut self, key: &str, position: u64, reason: String) {
+        let next = self.next_commit;
+        tracing::error!(
+            process_manager = PM::NAME,
+            instance = key,
+            position,
+            reason,
+            "an instance is parked"
+        );
+        if let Some(instance) = self.instances.get(key) {
+            instance.status = Status::Parked;
+            instance.parked = Some(ParkedRow::new(position, reason));
+            let row = instance.row(key);
+            self.instances.changed(key, next);
+            self.dirty.push(row, position);
+        }
+    }
+
     /// Goes on with the releases that a stop has interrupted.
     pub(super) async fn resume_releases(&mut self) -> Result<(), Halt> {
         let mut keys = Vec::new();
@@ -109,8 +128,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let shown = self.show(&stream, version, at, &line);
                 let (stream, event) = &*shown.event;
                 let cause = super::super::origin::Cause::of(event);
-                let source = super::dispatch::Source::Event(Arc::clone(&shown.event));
-                let mut draft = super::dispatch::Draft::new(position, at, cause, source);
+                let source = super::draft::Source::Event(Arc::clone(&shown.event));
+                let mut draft = super::draft::Draft::new(position, at, cause, source);
                 self.show_to(key, Input::Event(stream, event), &mut draft)?;
                 self.commit(draft).await.map(drop)
             }

@@ -1,9 +1,15 @@
 //! The task of one process manager: it reads events in order and turns each into one commit of what it caused.
 
 mod agenda;
+mod catch_up;
+mod commit;
 mod deadlines;
-mod dispatch;
+mod draft;
+mod durable;
+mod failed_command;
+mod hand_over;
 mod held;
+mod in_flight;
 mod instances;
 mod react;
 mod requests;
@@ -13,26 +19,19 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
 use super::Runtime;
 use super::end::End;
-use super::saved_state::encode_state;
 use crate::clock::Clock;
 use crate::event::RecordedEvent;
-use crate::journal::{
-    Cursor, JournalError, Outcome, Progress, RecordedCommit, Row, RowChange, RowRange, SeenBefore,
-    StreamId,
-};
+use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
 use crate::process_manager::ProcessManager;
-use crate::sabotage::{Bug, planted};
 
 use agenda::Agenda;
-use dispatch::{Draft, HandOver, Report};
+use in_flight::InFlight;
 use instances::Instances;
 pub(crate) use requests::{Parked, Request};
-use rows::ControlRow;
 
 /// How many reactions may be handed over and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -96,12 +95,6 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     skipped: Option<u64>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
     cautious: Option<u64>,
-}
-
-struct InFlight {
-    outcome: Arc<Outcome>,
-    progress: Progress,
-    number: u64,
 }
 
 #[derive(Default)]
@@ -317,401 +310,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 () = settled => {}
                 () = due => {}
             }
-        }
-    }
-
-    /// Reads what is durable in rows, unless it is known.
-    async fn load(&mut self) -> Result<(), Halt> {
-        if self.is_loaded {
-            return Ok(());
-        }
-        let control = self.read_rows(vec![rows::CONTROL.into()]).await?;
-        let control = control.into_iter().flatten().next();
-        let control: Option<ControlRow> = control.and_then(|row| serde_json::from_str(&row).ok());
-        self.is_paused = control.unwrap_or_default().is_paused;
-        self.announce_pause();
-        let mut streams = Vec::new();
-        let range = RowRange::of_kind(rows::STREAMS);
-        self.each_row(range, |row| streams.extend(rows::stream_of(&row.key)))
-            .await?;
-        self.held_streams = streams.into_iter().collect();
-        if !PM::IS_KEYED {
-            self.load_unkeyed().await?;
-        }
-        self.read_agendas().await?;
-        self.is_loaded = true;
-        self.resume_releases().await
-    }
-
-    async fn load_unkeyed(&mut self) -> Result<(), Halt> {
-        let row = self.read_rows(vec![rows::instance_key("")]).await?;
-        let row = row.into_iter().flatten().next();
-        if let (Some(row), Some(instance)) = (row, self.instances.get("")) {
-            match rows::read::<rows::InstanceRow>("i", &row) {
-                Ok(row) => {
-                    instance.generation = row.generation;
-                    instance.timers = row.timers;
-                }
-                Err(reason) => {
-                    let position = self.position + 1;
-                    return Err(Halt::Parked { position, reason });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn read_rows(&mut self, keys: Vec<Box<str>>) -> Result<Vec<Option<Box<str>>>, Halt> {
-        let journal = Arc::clone(&self.context.runtime.journal);
-        let read = move || {
-            let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
-            journal.rows(PM::NAME, &keys)
-        };
-        let read = tokio::task::spawn_blocking(read).await;
-        self.read(read.map_err(|_| Halt::Ended)?)
-    }
-
-    async fn read_range(&mut self, range: RowRange, limit: usize) -> Result<Vec<Row>, Halt> {
-        let journal = Arc::clone(&self.context.runtime.journal);
-        let read = move || journal.row_range(PM::NAME, &range, limit);
-        let read = tokio::task::spawn_blocking(read).await;
-        self.read(read.map_err(|_| Halt::Ended)?)
-    }
-
-    /// Shows every durable row of a part of them.
-    async fn each_row(
-        &mut self,
-        mut range: RowRange,
-        mut show: impl FnMut(&Row),
-    ) -> Result<(), Halt> {
-        const ROWS: usize = 1024;
-        loop {
-            let rows = self.read_range(range.clone(), ROWS).await?;
-            rows.iter().for_each(&mut show);
-            match rows.last() {
-                Some(last) if rows.len() == ROWS => range = range.behind(&last.key),
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn read<T>(&self, read: Result<T, JournalError>) -> Result<T, Halt> {
-        match read {
-            Ok(read) => Ok(read),
-            Err(JournalError::Damage(damage)) => Err(Halt::Parked {
-                position: self.position + 1,
-                reason: damage.to_string(),
-            }),
-            Err(JournalError::File(error)) => {
-                tracing::warn!(process_manager = PM::NAME, %error, "the journal cannot be read now; it will be tried again");
-                Err(Halt::Retry)
-            }
-        }
-    }
-
-    /// Reacts to the next commits that can be read, up to the position `until`.
-    async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
-        let journal = Arc::clone(&self.context.runtime.journal);
-        let commits = match journal.read_recent(&mut self.cursor) {
-            Some(commits) => Ok(commits),
-            None => {
-                let mut cursor = self.cursor;
-                let read = tokio::task::spawn_blocking(move || {
-                    let commits = journal.read_on(&mut cursor);
-                    (cursor, commits)
-                });
-                let (cursor, commits) = read.await.map_err(|_| Halt::Ended)?;
-                self.cursor = cursor;
-                commits
-            }
-        };
-        if matches!(commits, Err(JournalError::File(_))) {
-            // What is in flight is not undone by this.
-            self.finish_in_flight().await?;
-        }
-        let commits = self.read(commits)?;
-        if PM::IS_KEYED {
-            self.react_to_keyed(&commits, until).await?;
-        } else {
-            for commit in commits {
-                self.react_to_commit(&commit, until).await?;
-                if self.position >= until {
-                    break;
-                }
-            }
-        }
-        if self.position >= until {
-            self.cursor = Cursor::after(self.position);
-        }
-        // Between chunks others get their turn.
-        tokio::task::yield_now().await;
-        Ok(())
-    }
-
-    async fn react_to_commit(&mut self, commit: &RecordedCommit, until: u64) -> Result<(), Halt> {
-        let mut position = commit.first_position;
-        for append in &commit.appends {
-            let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
-            for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                if position > until {
-                    return Ok(());
-                }
-                if position > self.position {
-                    if is_subscribed && !self.has_seen(&append.stream, version, position) {
-                        self.react_to(&append.stream, version, position, line)
-                            .await?;
-                    }
-                    self.position = position;
-                }
-                position += 1;
-            }
-        }
-        self.note_if_due();
-        Ok(())
-    }
-
-    /// Reacts to commits in chunks: correlates the events of one, reads the instances that they belong to, and shows them.
-    async fn react_to_keyed(
-        &mut self,
-        commits: &[Arc<RecordedCommit>],
-        until: u64,
-    ) -> Result<(), Halt> {
-        let mut chunk = Vec::new();
-        let mut reached = self.position;
-        for commit in commits {
-            let mut position = commit.first_position;
-            for append in &commit.appends {
-                let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
-                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                    let is_new = position > self.position && position <= until;
-                    if is_new {
-                        reached = position;
-                        if is_subscribed && !self.has_seen(&append.stream, version, position) {
-                            chunk.push(self.show(&append.stream, version, position, line));
-                        }
-                    }
-                    position += 1;
-                }
-            }
-            if chunk.len() >= CHUNK_EVENTS {
-                self.react_to_chunk(std::mem::take(&mut chunk)).await?;
-                self.position = reached;
-            }
-        }
-        self.react_to_chunk(chunk).await?;
-        self.position = reached;
-        self.note_if_due();
-        Ok(())
-    }
-
-    fn note_if_due(&mut self) {
-        let is_idle = self.in_flight.is_empty() && self.dirty.is_empty();
-        if is_idle && self.position >= self.noted + NOTE_EVENTS {
-            self.note();
-        }
-    }
-
-    fn has_seen(&self, stream: &StreamId, version: u64, position: u64) -> bool {
-        let seen_before = self.seen_before.as_ref();
-        seen_before.is_some_and(|seen| seen.covers(stream, version, position))
-    }
-
-    /// Commits what was planned and the changes of rows that wait.
-    async fn commit(&mut self, mut draft: Draft) -> Result<Report, Halt> {
-        let position = draft.position;
-        if !PM::IS_KEYED
-            && let Some(instance) = self.instances.get("")
-        {
-            let encoded = instance.encode();
-            encoded.map_err(|reason| Halt::Parked { position, reason })?;
-        }
-        if draft.cause.depth > self.context.max_depth && !draft.planned.is_empty() {
-            let reason = self.too_long(draft.position).await?;
-            for planned in &mut draft.planned {
-                planned.give_up(&reason);
-            }
-        }
-        let mut extra = Vec::new();
-        let report = loop {
-            let letters = draft.planned.iter().map(dispatch::Planned::letter);
-            let loads = super::staging::loads(letters.chain(&extra));
-            let Ok(targets) = super::staging::load_targets(loads).await else {
-                return Err(Halt::Ended);
-            };
-            let room = Arc::clone(self.context.runtime.journal.room());
-            let Ok(room) = room.acquire_owned().await else {
-                return Err(Halt::Ended);
-            };
-            match self.hand_over(&draft, &targets, room) {
-                HandOver::Done(report) => break report,
-                HandOver::Again => {
-                    for target in targets.into_values().flatten() {
-                        if target.lock().is_evicted() {
-                            Arc::clone(&target).forget();
-                        }
-                    }
-                    self.settle()?;
-                }
-                HandOver::More(letters) => extra.extend(letters),
-                HandOver::Stop(reason) => {
-                    return Err(Halt::Parked { position, reason });
-                }
-            }
-        };
-        while self.in_flight.len() > MAX_IN_FLIGHT {
-            if let Some(first) = self.in_flight.front() {
-                let outcome = Arc::clone(&first.outcome);
-                drop(outcome.wait().await);
-            }
-            self.settle()?;
-        }
-        Ok(report)
-    }
-
-    /// Commits the changes of rows that wait for a reaction.
-    async fn flush(&mut self) -> Result<(), Halt> {
-        if self.dirty.is_empty() {
-            return Ok(());
-        }
-        let cause = super::origin::Cause::none();
-        let draft = Draft::new(
-            self.position,
-            self.position,
-            cause,
-            dispatch::Source::Nothing,
-        );
-        self.commit(draft).await.map(drop)
-    }
-
-    fn take_dirty(&mut self) -> Vec<RowChange> {
-        let Dirty { rows, .. } = std::mem::take(&mut self.dirty);
-        rows
-    }
-
-    /// Why nothing that is sent at this position is executed.
-    async fn too_long(&self, position: u64) -> Result<String, Halt> {
-        let journal = Arc::clone(&self.context.runtime.journal);
-        let path = tokio::task::spawn_blocking(move || {
-            super::origin::path_to(&journal, position, PM::NAME)
-        });
-        let path = match path.await.map_err(|_| Halt::Ended)? {
-            Ok(path) => path,
-            Err(error) => format!("a path that cannot be read: {error}"),
-        };
-        let max = self.context.max_depth;
-        Ok(format!(
-            "the chain of reactions is longer than {max}; it came along {path}. Let one of them stop answering, or raise \
-             `max_reaction_depth`"
-        ))
-    }
-
-    /// The state as it is stored with progress.
-    fn progress_state(&mut self) -> Box<RawValue> {
-        let encoded = match PM::IS_KEYED {
-            true => None,
-            false => self
-                .instances
-                .get("")
-                .and_then(|found| found.encoded.clone()),
-        };
-        encoded.unwrap_or_else(|| RawValue::NULL.to_owned())
-    }
-
-    /// Whether a reaction in flight did not become durable.
-    fn has_failed(&self) -> bool {
-        // Each depends on the one before it, so that a failure reaches the last one, if not the first.
-        let ends = self
-            .in_flight
-            .front()
-            .into_iter()
-            .chain(self.in_flight.back());
-        ends.into_iter()
-            .any(|reaction| matches!(reaction.outcome.get(), Some(Err(_))))
-    }
-
-    fn take_durable(&mut self) {
-        while let Some(first) = self
-            .in_flight
-            .pop_front_if(|first| first.outcome.is_durable())
-        {
-            self.committed = first.progress;
-            self.durable_commit = first.number;
-        }
-    }
-
-    /// Takes note of the reactions that became durable; fails if one did not.
-    fn settle(&mut self) -> Result<(), Halt> {
-        self.take_durable();
-        if self.context.runtime.journal.poisoned().is_some() {
-            return Err(Halt::Ended);
-        }
-        if self.has_failed() {
-            return Err(Halt::Retry);
-        }
-        let in_flight = self.in_flight.front().map(|first| first.progress.position);
-        let waiting = [in_flight, self.dirty.first].into_iter().flatten().min();
-        let processed = match waiting {
-            Some(first) => first.saturating_sub(1).min(self.position),
-            None => self.position,
-        };
-        self.context
-            .runtime
-            .reactions
-            .processed(self.context.member, processed);
-        Ok(())
-    }
-
-    /// Waits until nothing is in flight.
-    async fn finish_in_flight(&mut self) -> Result<(), Halt> {
-        while let Some(first) = self.in_flight.front() {
-            let outcome = Arc::clone(&first.outcome);
-            drop(outcome.wait().await);
-            self.settle()?;
-        }
-        Ok(())
-    }
-
-    /// Goes back to the last durable progress, from where the reactions that failed are tried again.
-    fn go_back(&mut self) -> Result<(), Halt> {
-        self.take_durable();
-        self.in_flight.clear();
-        self.dirty = Dirty::default();
-        self.is_loaded = false;
-        self.timers = Agenda::unread();
-        self.pending = Agenda::unread();
-        if !planted(Bug::ProgressNotRestored) {
-            self.instances.clear();
-            self.restore_state().map_err(|error| Halt::Parked {
-                position: self.committed.position + 1,
-                reason: format!("the state does not read back: {error}"),
-            })?;
-        }
-        self.position = self.committed.position;
-        self.cursor = Cursor::after(self.position);
-        Ok(())
-    }
-
-    /// Notes progress that needed no commit, to be saved at the next checkpoint.
-    fn note(&mut self) {
-        let state = match self
-            .instances
-            .get("")
-            .and_then(|found| found.state.as_ref())
-        {
-            Some(state) if !PM::IS_KEYED => encode_state(state),
-            _ => Ok(RawValue::NULL.to_owned()),
-        };
-        if let Ok(state) = state {
-            let progress = Progress {
-                position: self.position,
-                state,
-            };
-            self.noted = self.position;
-            self.committed = progress.clone();
-            self.context
-                .runtime
-                .journal
-                .note_progress(&self.name, progress);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
-use super::dispatch::{Draft, Source};
+use super::draft::{Draft, Source};
 use super::instances::Instance;
 use super::rows::{self, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key};
 use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};

@@ -2,8 +2,9 @@
 
 use tokio::sync::oneshot;
 
+use super::draft::Report;
 use super::rows::{self, CommandRow, ControlRow, put, remove};
-use super::{Halt, ProcessManagerRunner, Report};
+use super::{Halt, ProcessManagerRunner};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 

@@ -1,0 +1,160 @@
+use std::path::Path;
+
+use super::*;
+use crate::disk::SystemDisk;
+use crate::journal::local::line::NO_HASH;
+
+const NAME: &str = "saga";
+
+fn tables(base: &Path) -> RowTables {
+    RowTables::new(&Files::new(Arc::new(SystemDisk)), &Layout::new(base))
+}
+
+fn tip(commit: u64) -> Tip {
+    Tip {
+        commit,
+        hash: format!("{commit:016x}"),
+        ..Tip::default()
+    }
+}
+
+fn put(tables: &RowTables, commit: u64, key: &str, value: Option<&str>) {
+    let change = RowChange {
+        key: key.into(),
+        value: value.map(Into::into),
+    };
+    tables.change(NAME, commit, [change]);
+}
+
+fn get(tables: &RowTables, key: &str) -> Option<String> {
+    let mut found = tables.get(NAME, &[key]).unwrap();
+    found.pop().flatten().map(Into::into)
+}
+
+fn all(tables: &RowTables) -> Vec<(String, String)> {
+    let rows = tables.range(NAME, &RowRange::of_kind("i"), 100);
+    let pair = |row: Row| (row.key.into(), row.value.into());
+    rows.unwrap().into_iter().map(pair).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+#[test]
+fn what_is_not_saved_yet_hides_what_is() {
+    let base = tempfile::tempdir().unwrap();
+    let tables = tables(base.path());
+    assert_eq!(get(&tables, "ia"), None);
+    put(&tables, 1, "ia", Some("1"));
+    put(&tables, 1, "ib", Some("2"));
+    put(&tables, 2, "ic", Some("3"));
+    put(&tables, 2, "j", Some("9"));
+    // What came behind the tip stays where it is.
+    let tips = tables.save(&tip(1)).unwrap();
+    assert_eq!(tips[NAME].commit, 1);
+    let expected = pairs(&[("ia", "1"), ("ib", "2"), ("ic", "3")]);
+    assert_eq!(all(&tables), expected);
+    put(&tables, 3, "ia", None);
+    put(&tables, 3, "ib", Some("4"));
+    put(&tables, 3, "iaa", Some("5"));
+    let expected = pairs(&[("iaa", "5"), ("ib", "4"), ("ic", "3")]);
+    assert_eq!(all(&tables), expected);
+    assert_eq!(get(&tables, "ia"), None);
+    let first = tables.range(NAME, &RowRange::of_kind("i"), 1).unwrap();
+    assert_eq!(first.len(), 1);
+    assert_eq!(&*first[0].key, "iaa");
+    let behind = RowRange::of_kind("i").behind("iaz");
+    assert_eq!(tables.range(NAME, &behind, 100).unwrap().len(), 2);
+    tables.save(&tip(3)).unwrap();
+    assert_eq!(all(&tables), expected);
+    assert_eq!(get(&tables, "ia"), None);
+    assert_eq!(tables.range("other", &behind, 100).unwrap(), []);
+}
+
+/// A directory with a table that is true up to commit 5.
+fn saved() -> (tempfile::TempDir, TableTips) {
+    let base = tempfile::tempdir().unwrap();
+    let tables = tables(base.path());
+    put(&tables, 5, "ia", Some("\"five\""));
+    let tips = tables.save(&tip(5)).unwrap();
+    tables.close();
+    assert!(
+        tables.get(NAME, &["ib"]).is_err(),
+        "nothing is opened again"
+    );
+    (base, tips)
+}
+
+#[test]
+fn a_table_is_believed_where_the_checkpoint_says_or_behind_it() {
+    let (base, tips) = saved();
+    let again = tables(base.path());
+    assert_eq!(again.open(&tips).unwrap(), Some(tips.clone()));
+    assert_eq!(get(&again, "ia").as_deref(), Some("\"five\""));
+    drop(again);
+    let with = |commit: u64, hash: &str| {
+        let hash = hash.to_owned();
+        TableTips::from([(NAME.to_owned(), TableTip { commit, hash })])
+    };
+    // Which of the commits behind the checkpoint it is, the journal tells.
+    let earlier = with(4, NO_HASH);
+    assert_eq!(tables(base.path()).open(&earlier).unwrap(), Some(tips));
+    // An older copy, one of another history, and one that is gone.
+    for wrong in [with(6, NO_HASH), with(5, NO_HASH)] {
+        assert_eq!(tables(base.path()).open(&wrong).unwrap(), None);
+    }
+    let layout = Layout::new(base.path());
+    std::fs::remove_file(layout.row_table(NAME)).unwrap();
+    assert_eq!(tables(base.path()).open(&with(5, NO_HASH)).unwrap(), None);
+}
+
+#[test]
+fn a_table_that_no_checkpoint_knows_is_begun_anew() {
+    let (base, _) = saved();
+    let again = tables(base.path());
+    assert_eq!(
+        again.open(&TableTips::new()).unwrap(),
+        Some(TableTips::new())
+    );
+    assert_eq!(get(&again, "ia"), None);
+    put(&again, 1, "ib", Some("1"));
+    again.save(&tip(1)).unwrap();
+    assert_eq!(all(&again), pairs(&[("ib", "1")]));
+}
+
+/// Every flipped bit in what is used of the file is noticed, or changes nothing.
+#[test]
+fn a_flipped_bit_gives_no_other_value() {
+    let (base, tips) = saved();
+    let path = Layout::new(base.path()).row_table(NAME);
+    let bytes = std::fs::read(&path).unwrap();
+    let used: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let step = used.len() / 60;
+    // What is asked for, and a part of everything else.
+    let value = b"\"five\"";
+    let found = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(value));
+    let asked_for = found.flat_map(|at| at..at + value.len());
+    let (mut noticed, mut harmless) = (0, 0);
+    for at in asked_for.chain(used.into_iter().step_by(step)) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        std::fs::write(&path, &flipped).unwrap();
+        let again = tables(base.path());
+        match again.open(&tips) {
+            Ok(Some(_)) => match again.get(NAME, &["ia"]) {
+                Ok(found) => {
+                    assert_eq!(found, [Some("\"five\"".into())], "byte {at}");
+                    harmless += 1;
+                }
+                Err(_) => noticed += 1,
+            },
+            Ok(None) | Err(_) => noticed += 1,
+        }
+    }
+    assert!(
+        noticed >= value.len(),
+        "{noticed} noticed, {harmless} harmless"
+    );
+}

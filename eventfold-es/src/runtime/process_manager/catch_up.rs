@@ -1,0 +1,120 @@
+//! Reading on in the journal: each subscribed event is shown once, in order.
+
+use std::sync::Arc;
+
+use super::{CHUNK_EVENTS, Halt, NOTE_EVENTS, ProcessManagerRunner};
+use crate::journal::{Cursor, JournalError, RecordedCommit, StreamId};
+use crate::process_manager::ProcessManager;
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Reacts to the next commits that can be read, up to the position `until`.
+    pub(super) async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let commits = match journal.read_recent(&mut self.cursor) {
+            Some(commits) => Ok(commits),
+            None => {
+                let mut cursor = self.cursor;
+                let read = tokio::task::spawn_blocking(move || {
+                    let commits = journal.read_on(&mut cursor);
+                    (cursor, commits)
+                });
+                let (cursor, commits) = read.await.map_err(|_| Halt::Ended)?;
+                self.cursor = cursor;
+                commits
+            }
+        };
+        if matches!(commits, Err(JournalError::File(_))) {
+            // What is in flight is not undone by this.
+            self.finish_in_flight().await?;
+        }
+        let commits = self.read(commits)?;
+        if PM::IS_KEYED {
+            self.react_to_keyed(&commits, until).await?;
+        } else {
+            for commit in commits {
+                self.react_to_commit(&commit, until).await?;
+                if self.position >= until {
+                    break;
+                }
+            }
+        }
+        if self.position >= until {
+            self.cursor = Cursor::after(self.position);
+        }
+        // Between chunks others get their turn.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    pub(super) async fn react_to_commit(
+        &mut self,
+        commit: &RecordedCommit,
+        until: u64,
+    ) -> Result<(), Halt> {
+        let mut position = commit.first_position;
+        for append in &commit.appends {
+            let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
+            for (version, line) in (append.first_version..).zip(append.lines.iter()) {
+                if position > until {
+                    return Ok(());
+                }
+                if position > self.position {
+                    if is_subscribed && !self.has_seen(&append.stream, version, position) {
+                        self.react_to(&append.stream, version, position, line)
+                            .await?;
+                    }
+                    self.position = position;
+                }
+                position += 1;
+            }
+        }
+        self.note_if_due();
+        Ok(())
+    }
+
+    /// Reacts to commits in chunks: correlates the events of one, reads the instances that they belong to, and shows them.
+    pub(super) async fn react_to_keyed(
+        &mut self,
+        commits: &[Arc<RecordedCommit>],
+        until: u64,
+    ) -> Result<(), Halt> {
+        let mut chunk = Vec::new();
+        let mut reached = self.position;
+        for commit in commits {
+            let mut position = commit.first_position;
+            for append in &commit.appends {
+                let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
+                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
+                    let is_new = position > self.position && position <= until;
+                    if is_new {
+                        reached = position;
+                        if is_subscribed && !self.has_seen(&append.stream, version, position) {
+                            chunk.push(self.show(&append.stream, version, position, line));
+                        }
+                    }
+                    position += 1;
+                }
+            }
+            if chunk.len() >= CHUNK_EVENTS {
+                self.react_to_chunk(std::mem::take(&mut chunk)).await?;
+                self.position = reached;
+            }
+        }
+        self.react_to_chunk(chunk).await?;
+        self.position = reached;
+        self.note_if_due();
+        Ok(())
+    }
+
+    pub(super) fn note_if_due(&mut self) {
+        let is_idle = self.in_flight.is_empty() && self.dirty.is_empty();
+        if is_idle && self.position >= self.noted + NOTE_EVENTS {
+            self.note();
+        }
+    }
+
+    pub(super) fn has_seen(&self, stream: &StreamId, version: u64, position: u64) -> bool {
+        let seen_before = self.seen_before.as_ref();
+        seen_before.is_some_and(|seen| seen.covers(stream, version, position))
+    }
+}

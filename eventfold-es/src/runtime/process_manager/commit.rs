@@ -1,0 +1,109 @@
+//! One commit: what a reaction asks for, and the changes of rows that wait for one.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::super::origin::{Cause, path_to};
+use super::super::staging::{load_targets, loads};
+use super::draft::{Draft, Planned, Report, Source};
+use super::hand_over::HandOver;
+use super::{Dirty, Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
+use crate::journal::RowChange;
+use crate::process_manager::ProcessManager;
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Commits what was planned and the changes of rows that wait.
+    pub(super) async fn commit(&mut self, mut draft: Draft) -> Result<Report, Halt> {
+        let position = draft.position;
+        if !PM::IS_KEYED
+            && let Some(instance) = self.instances.get("")
+        {
+            let encoded = instance.encode();
+            encoded.map_err(|reason| Halt::Parked { position, reason })?;
+        }
+        if draft.cause.depth > self.context.max_depth && !draft.planned.is_empty() {
+            let reason = self.too_long(draft.position).await?;
+            for planned in &mut draft.planned {
+                planned.give_up(&reason);
+            }
+        }
+        let mut extra = Vec::new();
+        let report = loop {
+            let letters = draft.planned.iter().map(Planned::letter);
+            let loads = loads(letters.chain(&extra));
+            let Ok(targets) = load_targets(loads).await else {
+                return Err(Halt::Ended);
+            };
+            let room = Arc::clone(self.context.runtime.journal.room());
+            let Ok(room) = room.acquire_owned().await else {
+                return Err(Halt::Ended);
+            };
+            match self.hand_over(&draft, &targets, room) {
+                HandOver::Done(report) => break report,
+                HandOver::Again => {
+                    for target in targets.into_values().flatten() {
+                        if target.lock().is_evicted() {
+                            Arc::clone(&target).forget();
+                        }
+                    }
+                    self.settle()?;
+                }
+                HandOver::More(letters) => extra.extend(letters),
+                HandOver::Stop(reason) => {
+                    return Err(Halt::Parked { position, reason });
+                }
+            }
+        };
+        while self.in_flight.len() > MAX_IN_FLIGHT {
+            if let Some(first) = self.in_flight.front() {
+                let outcome = Arc::clone(&first.outcome);
+                drop(outcome.wait().await);
+            }
+            self.settle()?;
+        }
+        Ok(report)
+    }
+
+    /// Commits the changes of rows that wait for a reaction.
+    pub(super) async fn flush(&mut self) -> Result<(), Halt> {
+        if self.dirty.is_empty() {
+            return Ok(());
+        }
+        let cause = Cause::none();
+        let draft = Draft::new(self.position, self.position, cause, Source::Nothing);
+        self.commit(draft).await.map(drop)
+    }
+
+    pub(super) fn take_dirty(&mut self) -> Vec<RowChange> {
+        let Dirty { rows, .. } = std::mem::take(&mut self.dirty);
+        rows
+    }
+
+    /// Why nothing that is sent at this position is executed.
+    pub(super) async fn too_long(&self, position: u64) -> Result<String, Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let path = tokio::task::spawn_blocking(move || path_to(&journal, position, PM::NAME));
+        let path = match path.await.map_err(|_| Halt::Ended)? {
+            Ok(path) => path,
+            Err(error) => format!("a path that cannot be read: {error}"),
+        };
+        let max = self.context.max_depth;
+        Ok(format!(
+            "the chain of reactions is longer than {max}; it came along {path}. Let one of them stop answering, or raise \
+             `max_reaction_depth`"
+        ))
+    }
+
+    /// The state as it is stored with progress.
+    pub(super) fn progress_state(&mut self) -> Box<RawValue> {
+        let encoded = match PM::IS_KEYED {
+            true => None,
+            false => self
+                .instances
+                .get("")
+                .and_then(|found| found.encoded.clone()),
+        };
+        encoded.unwrap_or_else(|| RawValue::NULL.to_owned())
+    }
+}

@@ -1,0 +1,184 @@
+//! What is to be committed together: the commands of one reaction, or another attempt of one.
+
+use std::sync::Arc;
+
+use super::super::origin::{Cause, command_id};
+use super::super::routes::Stage;
+use super::super::staging::{Letter, Undeliverable};
+use super::ProcessManagerRunner;
+use super::rows::{CommandRow, TimerRow};
+use crate::envelope::Dispatch;
+use crate::journal::StreamId;
+use crate::process_manager::{ProcessManager, SourceEvent};
+
+/// A command on its way.
+pub(super) struct Planned {
+    pub(super) letter: Letter,
+    pub(super) command_id: String,
+    pub(super) key: Arc<str>,
+    pub(super) generation: u64,
+    pub(super) is_compensation: bool,
+    /// What became of it before, if it was tried before.
+    pub(super) before: Option<CommandRow>,
+}
+
+/// What is to be committed together.
+pub(super) struct Draft {
+    /// Up to where the process manager is with it.
+    pub(super) position: u64,
+    /// What its commands are named after: the position of the event, or when the deadline was due.
+    about: u64,
+    /// The name of the deadline.
+    deadline: Option<String>,
+    pub(super) cause: Cause,
+    pub(super) source: Source,
+    pub(super) planned: Vec<Planned>,
+    /// Whether an operator asks for it, who sees what becomes of it.
+    pub(super) is_asked_for: bool,
+}
+
+/// What was reacted to, told only when somebody asks.
+pub(super) enum Source {
+    Event(Arc<(StreamId, crate::event::RecordedEvent)>),
+    Known(Box<SourceEvent>),
+    Nothing,
+}
+
+impl Source {
+    pub(super) fn event(&self) -> SourceEvent {
+        match self {
+            Self::Event(event) => {
+                let (stream, event) = &**event;
+                SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
+            }
+            Self::Known(source) => (**source).clone(),
+            Self::Nothing => SourceEvent {
+                aggregate_type: String::new(),
+                stream_id: String::new(),
+                position: 0,
+                version: 0,
+                event_type: String::new(),
+                event_id: None,
+                correlation_id: None,
+            },
+        }
+    }
+}
+
+/// What became of commands that were executed because an operator asked for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Report {
+    pub(super) executed: usize,
+    pub(super) failed: usize,
+}
+
+impl Draft {
+    pub(super) fn new(position: u64, about: u64, cause: Cause, source: Source) -> Self {
+        Self {
+            position,
+            about,
+            deadline: None,
+            cause,
+            source,
+            planned: Vec::new(),
+            is_asked_for: false,
+        }
+    }
+
+    /// What is asked for when a deadline is reached.
+    pub(super) fn of_deadline(position: u64, timer: &TimerRow) -> Self {
+        let deadline = &timer.deadline;
+        let cause = Cause::of_deadline(deadline, timer.depth);
+        let source = Source::Known(Box::new(deadline.source.clone()));
+        Self {
+            deadline: Some(deadline.name.clone()),
+            ..Self::new(position, deadline.due_ms, cause, source)
+        }
+    }
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Plans the commands of a reaction of an instance.
+    pub(super) fn plan(
+        &self,
+        draft: &mut Draft,
+        key: &Arc<str>,
+        generation: u64,
+        envelopes: Vec<PM::Envelope>,
+    ) {
+        // No key has a line break.
+        let instance = match &draft.deadline {
+            None => String::from(&**key),
+            Some(name) => format!("{key}\n{name}"),
+        };
+        for (index, envelope) in envelopes.into_iter().enumerate() {
+            draft.planned.push(Planned {
+                letter: self.route(envelope),
+                command_id: command_id(PM::NAME, &instance, generation, draft.about, index),
+                key: Arc::clone(key),
+                generation,
+                is_compensation: false,
+                before: None,
+            });
+        }
+    }
+
+    /// Plans another attempt of a command.
+    pub(super) fn plan_again(&self, draft: &mut Draft, row: CommandRow) {
+        let letter = match row.envelope.clone().route(self.stage()) {
+            Ok(staged) => Letter::Staged(staged),
+            Err(undeliverable) => Letter::Dead(undeliverable),
+        };
+        draft.planned.push(Planned {
+            letter,
+            command_id: row.command_id.clone(),
+            key: row.key.as_str().into(),
+            generation: row.generation,
+            is_compensation: row.is_compensation,
+            before: Some(row),
+        });
+    }
+
+    pub(super) fn stage(&self) -> Stage<'_> {
+        let super::Runtime { types, routes, .. } = &*self.context.runtime;
+        Stage { types, routes }
+    }
+
+    pub(super) fn route(&self, envelope: PM::Envelope) -> Letter {
+        match envelope.route(self.stage()) {
+            Ok(staged) => Letter::Staged(staged),
+            Err(undeliverable) => Letter::Dead(undeliverable),
+        }
+    }
+}
+
+impl Planned {
+    /// The letter once more, for its target to be loaded.
+    pub(super) fn letter_again<PM: ProcessManager>(
+        &self,
+        runner: &ProcessManagerRunner<PM>,
+    ) -> Letter {
+        match &self.letter {
+            Letter::Staged(staged) => match staged.erase().route(runner.stage()) {
+                Ok(staged) => Letter::Staged(staged),
+                Err(dead) => Letter::Dead(dead),
+            },
+            Letter::Dead(dead) => Letter::Dead(Box::new(Undeliverable {
+                envelope: dead.envelope.clone(),
+                reason: dead.reason.clone(),
+            })),
+        }
+    }
+
+    pub(super) fn letter(&self) -> &Letter {
+        &self.letter
+    }
+
+    /// Lets nothing of it be executed.
+    pub(super) fn give_up(&mut self, reason: &str) {
+        if let Letter::Staged(staged) = &self.letter {
+            let undeliverable = Undeliverable::new(staged.erase(), reason.to_owned());
+            self.letter = Letter::Dead(undeliverable);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a runner reads of what is durable: its rows, and what it begins with.
+
+use std::sync::Arc;
+
+use super::rows::{self, ControlRow};
+use super::{Halt, ProcessManagerRunner};
+use crate::journal::{JournalError, Row, RowRange};
+use crate::process_manager::ProcessManager;
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Reads what is durable in rows, unless it is known.
+    pub(super) async fn load(&mut self) -> Result<(), Halt> {
+        if self.is_loaded {
+            return Ok(());
+        }
+        let control = self.read_rows(vec![rows::CONTROL.into()]).await?;
+        let control = control.into_iter().flatten().next();
+        let control: Option<ControlRow> = control.and_then(|row| serde_json::from_str(&row).ok());
+        self.is_paused = control.unwrap_or_default().is_paused;
+        self.announce_pause();
+        let mut streams = Vec::new();
+        let range = RowRange::of_kind(rows::STREAMS);
+        self.each_row(range, |row| streams.extend(rows::stream_of(&row.key)))
+            .await?;
+        self.held_streams = streams.into_iter().collect();
+        if !PM::IS_KEYED {
+            self.load_unkeyed().await?;
+        }
+        self.read_agendas().await?;
+        self.is_loaded = true;
+        self.resume_releases().await
+    }
+
+    pub(super) async fn load_unkeyed(&mut self) -> Result<(), Halt> {
+        let row = self.read_rows(vec![rows::instance_key("")]).await?;
+        let row = row.into_iter().flatten().next();
+        if let (Some(row), Some(instance)) = (row, self.instances.get("")) {
+            match rows::read::<rows::InstanceRow>("i", &row) {
+                Ok(row) => {
+                    instance.generation = row.generation;
+                    instance.timers = row.timers;
+                }
+                Err(reason) => {
+                    let position = self.position + 1;
+                    return Err(Halt::Parked { position, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_rows(
+        &mut self,
+        keys: Vec<Box<str>>,
+    ) -> Result<Vec<Option<Box<str>>>, Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let read = move || {
+            let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
+            journal.rows(PM::NAME, &keys)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        self.read(read.map_err(|_| Halt::Ended)?)
+    }
+
+    pub(super) async fn read_range(
+        &mut self,
+        range: RowRange,
+        limit: usize,
+    ) -> Result<Vec<Row>, Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let read = move || journal.row_range(PM::NAME, &range, limit);
+        let read = tokio::task::spawn_blocking(read).await;
+        self.read(read.map_err(|_| Halt::Ended)?)
+    }
+
+    /// Shows every durable row of a part of them.
+    pub(super) async fn each_row(
+        &mut self,
+        mut range: RowRange,
+        mut show: impl FnMut(&Row),
+    ) -> Result<(), Halt> {
+        const ROWS: usize = 1024;
+        loop {
+            let rows = self.read_range(range.clone(), ROWS).await?;
+            rows.iter().for_each(&mut show);
+            match rows.last() {
+                Some(last) if rows.len() == ROWS => range = range.behind(&last.key),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn read<T>(&self, read: Result<T, JournalError>) -> Result<T, Halt> {
+        match read {
+            Ok(read) => Ok(read),
+            Err(JournalError::Damage(damage)) => Err(Halt::Parked {
+                position: self.position + 1,
+                reason: damage.to_string(),
+            }),
+            Err(JournalError::File(error)) => {
+                tracing::warn!(process_manager = PM::NAME, %error, "the journal cannot be read now; it will be tried again");
+                Err(Halt::Retry)
+            }
+        }
+    }
+}

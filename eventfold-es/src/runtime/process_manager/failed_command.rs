@@ -1,0 +1,162 @@
+//! What becomes of a command that its target did not execute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::guarded::guard;
+use super::super::inside_reaction::inside_reaction;
+use super::super::origin::command_id;
+use super::super::staging::Letter;
+use super::ProcessManagerRunner;
+use super::draft::{Draft, Planned};
+use super::hand_over::Attempt;
+use super::rows::{
+    AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, dead_letter_key, held_key, pending_key, put,
+};
+use crate::clock::seconds_since_1970;
+use crate::dead_letter::{DeadLetterLine, readable};
+use crate::envelope::CommandEnvelope;
+use crate::process_manager::{Exhausted, Failure, FailureAction, FailureCause, ProcessManager};
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Does what the policy says about a command that failed; the compensations that it asks for.
+    pub(super) fn after_failure(
+        &mut self,
+        draft: &Draft,
+        planned: &Planned,
+        cause: &FailureCause,
+        index: usize,
+        attempt: &mut Attempt,
+    ) -> Vec<Planned> {
+        let envelope = match &planned.letter {
+            Letter::Dead(dead) => dead.envelope.clone(),
+            Letter::Staged(staged) => staged.erase(),
+        };
+        let mut row = planned.before.clone().unwrap_or_else(|| CommandRow {
+            envelope: readable(&envelope),
+            command_id: planned.command_id.clone(),
+            key: planned.key.to_string(),
+            generation: planned.generation,
+            cause: draft.cause.clone(),
+            source: draft.source.event(),
+            attempts: Vec::new(),
+            backoff: None,
+            is_compensation: planned.is_compensation,
+            index,
+            is_dead: false,
+        });
+        row.attempts.push(AttemptRow::new(cause));
+        let count = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
+        let mut failure =
+            Failure::new(cause.clone(), &row.key, &row.source).of_command(&envelope, count);
+        if row.is_compensation {
+            failure = failure.of_compensation();
+        }
+        let action = match draft.is_asked_for {
+            true => FailureAction::DeadLetter,
+            false => self.policy(&planned.key, &failure),
+        };
+        tracing::warn!(process_manager = PM::NAME, target = %envelope.aggregate_type, instance = %envelope.instance_id, error = %cause, attempt = count, ?action, "a command was not executed");
+        let (action, backoff) = match action {
+            FailureAction::Retry(backoff) => match backoff.delay(count, &row.command_id) {
+                Some(delay) => {
+                    row.backoff = Some(backoff);
+                    let due = self.now_ms() + millis(delay);
+                    let key = pending_key(due, &row.command_id);
+                    attempt.rows.push(put(key, &row));
+                    return Vec::new();
+                }
+                None => (
+                    match backoff.exhausted() {
+                        Exhausted::Skip => FailureAction::Skip,
+                        Exhausted::Park => FailureAction::Park,
+                        Exhausted::Stop => FailureAction::Stop,
+                        _ => FailureAction::DeadLetter,
+                    },
+                    Some(backoff),
+                ),
+            },
+            action => (action, None),
+        };
+        row.backoff = backoff;
+        match action {
+            FailureAction::Skip => {}
+            FailureAction::Compensate(envelopes) => {
+                let (key, generation) = (&planned.key, planned.generation);
+                let again = |(number, envelope)| Planned {
+                    letter: self.route(envelope),
+                    command_id: command_id(
+                        PM::NAME,
+                        &format!("{}/{}", planned.command_id, row.attempts.len()),
+                        generation,
+                        draft.position,
+                        number,
+                    ),
+                    key: Arc::clone(key),
+                    generation,
+                    is_compensation: true,
+                    before: None,
+                };
+                return envelopes.into_iter().enumerate().map(again).collect();
+            }
+            FailureAction::Park if PM::IS_KEYED => {
+                let key = held_key(&row.key, draft.position, BEHIND_EVENT + index, "");
+                let reason = format!("a command was not executed: {cause}");
+                attempt
+                    .rows
+                    .push(put(key, &HeldRow::Command(Box::new(row))));
+                attempt.parks.push((Arc::clone(&planned.key), reason));
+            }
+            FailureAction::Park | FailureAction::Stop => {
+                attempt.stop = Some(format!("a command was not executed: {cause}"));
+            }
+            _ => {
+                let key = dead_letter_key(row.source.position, row.index, &row.command_id);
+                if !row.is_dead {
+                    attempt.dead_letters.push(line(&envelope, cause));
+                }
+                row.is_dead = true;
+                row.backoff = None;
+                attempt.rows.push(put(key, &row));
+            }
+        }
+        Vec::new()
+    }
+
+    /// What the process manager says about a failure.
+    pub(super) fn policy(&mut self, key: &str, failure: &Failure<'_>) -> FailureAction<PM> {
+        let default;
+        let state = match self
+            .instances
+            .get(key)
+            .and_then(|found| found.state.as_ref())
+        {
+            Some(state) => state,
+            None => {
+                default = PM::default();
+                &default
+            }
+        };
+        let asked = guard(
+            || format!("the failure policy of `{}`", PM::NAME),
+            || inside_reaction(PM::NAME, || state.on_failure(failure)),
+        );
+        asked.unwrap_or_else(|error| {
+            tracing::error!(process_manager = PM::NAME, %error, "a failure policy cannot be asked");
+            FailureAction::default_for(failure)
+        })
+    }
+}
+
+fn line(envelope: &CommandEnvelope, cause: &FailureCause) -> Box<str> {
+    let letter = DeadLetterLine {
+        envelope,
+        error: &cause.to_string(),
+        ts: seconds_since_1970(),
+    };
+    letter.to_line()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}

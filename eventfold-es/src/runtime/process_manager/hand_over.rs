@@ -1,0 +1,207 @@
+//! The commands of one reaction: decided together, with what becomes of those that fail, and handed over as one commit.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::origin::Origin;
+use super::super::reactions::DurableReaction;
+use super::super::staging::{Letter, Targets, cause_of, parts_of};
+use super::ProcessManagerRunner;
+use super::draft::{Draft, Planned, Report};
+use super::in_flight::InFlight;
+use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange, StreamId};
+use crate::process_manager::{FailureCause, ProcessManager};
+
+/// What became of the attempt to hand a commit over.
+pub(super) enum HandOver {
+    Done(Report),
+    /// A target was evicted meanwhile, or an earlier commit failed.
+    Again,
+    /// Compensations go to targets that are not loaded.
+    More(Vec<Letter>),
+    /// A policy says that nothing goes on from here.
+    Stop(String),
+}
+
+/// What one attempt comes to, before it is handed over.
+#[derive(Default)]
+pub(super) struct Attempt {
+    dispatched: usize,
+    pub(super) failed: usize,
+    pub(super) dead_letters: Vec<Box<str>>,
+    pub(super) rows: Vec<RowChange>,
+    pub(super) parks: Vec<(Arc<str>, String)>,
+    more: Vec<Letter>,
+    pub(super) stop: Option<String>,
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// From the locks on the targets to the hand-over there is no await: a dropped future leaves nothing or a commit.
+    pub(super) fn hand_over(
+        &mut self,
+        draft: &Draft,
+        targets: &Targets,
+        room: OwnedSemaphorePermit,
+    ) -> HandOver {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        // A BTreeMap: the locks are taken in one order everywhere.
+        let mut locked = BTreeMap::new();
+        for (stream, target) in targets {
+            let target = target.as_ref().map(|target| target.lock());
+            if target.as_ref().is_ok_and(|target| target.is_evicted()) {
+                return HandOver::Again;
+            }
+            locked.insert(stream, target.map_err(Clone::clone));
+        }
+        if self.has_failed() {
+            return HandOver::Again;
+        }
+        for target in locked.values_mut() {
+            if let Ok(cell) = target
+                && let Err(error) = cell.settle()
+            {
+                *target = Err(cause_of(&error));
+            }
+        }
+        let mut attempt = Attempt::default();
+        let mut touched: Vec<StreamId> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut compensations: VecDeque<Planned> = VecDeque::new();
+        let mut index = 0;
+        let mut planned_ones = draft.planned.iter();
+        loop {
+            let compensation;
+            let planned = match planned_ones.next() {
+                Some(planned) => planned,
+                None => match compensations.pop_front() {
+                    Some(next) => {
+                        compensation = next;
+                        &compensation
+                    }
+                    None => break,
+                },
+            };
+            let failure = match &planned.letter {
+                Letter::Dead(dead) => Some(FailureCause::Undecodable {
+                    reason: dead.reason.clone(),
+                }),
+                Letter::Staged(staged) => {
+                    let stream = staged.stream();
+                    if seen.insert(stream.clone()) {
+                        touched.push(stream.clone());
+                    }
+                    let cause = planned
+                        .before
+                        .as_ref()
+                        .map_or(&draft.cause, |row| &row.cause);
+                    let origin = Origin {
+                        command_id: &planned.command_id,
+                        cause,
+                    };
+                    match locked.get_mut(stream) {
+                        Some(Ok(cell)) => cell
+                            .decide(staged.command(), staged.context(), origin)
+                            .err(),
+                        Some(Err(cause)) => Some(cause.clone()),
+                        None => {
+                            // A compensation: it is decided when its target is loaded.
+                            if let Letter::Staged(staged) = planned.letter_again(self) {
+                                attempt.more.push(Letter::Staged(staged));
+                            }
+                            None
+                        }
+                    }
+                }
+            };
+            match failure {
+                None => attempt.dispatched += 1,
+                Some(cause) => {
+                    attempt.failed += 1;
+                    let follow = self.after_failure(draft, planned, &cause, index, &mut attempt);
+                    compensations.extend(follow);
+                }
+            }
+            index += 1;
+        }
+        if !attempt.more.is_empty() {
+            return HandOver::More(attempt.more);
+        }
+        if let Some(reason) = attempt.stop {
+            return HandOver::Stop(reason);
+        }
+        let appends: Vec<_> = touched
+            .iter()
+            .filter_map(|stream| locked.get(stream)?.as_ref().ok()?.proposed())
+            .collect();
+        let parts = parts_of(&appends);
+        let aggregate_types: Vec<_> = appends
+            .iter()
+            .map(|append| Arc::clone(&append.stream.aggregate_type))
+            .collect();
+        let pending = locked.values().flatten();
+        let after = pending
+            .filter_map(|cell| cell.last_pending())
+            .chain(self.in_flight.back().map(|last| Arc::clone(&last.outcome)))
+            .collect();
+        for (key, reason) in &attempt.parks {
+            self.park_instance(key, draft.position, reason.clone());
+        }
+        let mut rows = self.take_dirty();
+        for row in &attempt.rows {
+            self.notice(row);
+        }
+        rows.append(&mut attempt.rows);
+        let progress = Progress {
+            position: draft.position,
+            state: self.progress_state(),
+        };
+        let hub = Arc::clone(&self.context.runtime.reactions);
+        let settled_hub = Arc::clone(&hub);
+        let member = self.context.member;
+        let source = progress.position;
+        let dead_lettered = attempt.dead_letters.len();
+        let dispatched = attempt.dispatched;
+        let outcome = journal.submit(
+            room,
+            ProposedCommit {
+                after,
+                appends,
+                reaction: Some(ProposedReaction {
+                    process_manager: Arc::clone(&self.name),
+                    progress: progress.clone(),
+                    dispatched: dispatched as u64,
+                    rows,
+                    dead_letters: attempt.dead_letters,
+                }),
+                on_durable: Some(Box::new(move |receipt| {
+                    hub.reacted(&DurableReaction {
+                        source,
+                        receipt: receipt.clone(),
+                        aggregate_types: &aggregate_types,
+                        dispatched,
+                        dead_lettered,
+                    });
+                })),
+                // Everything before it is in commits before it. Whoever waits is told at once, not by this task.
+                on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
+            },
+        );
+        for (stream, cell) in locked {
+            if let (Ok(mut cell), Some(part)) = (cell, parts.get(stream)) {
+                cell.handed_over(&outcome, *part);
+            }
+        }
+        self.in_flight.push_back(InFlight {
+            outcome,
+            progress,
+            number: self.next_commit,
+        });
+        self.next_commit += 1;
+        HandOver::Done(Report {
+            executed: dispatched,
+            failed: attempt.failed,
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! What has changed between a lock and a program, and what that means for what is stored.
+
+mod data;
+mod events;
+mod states;
+
+use std::fmt;
+
+use super::declared::Parts;
+
+use events::events;
+use states::{aggregate_state, process_manager_state};
+
+/// What a change means for what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Something that was stored can no longer be read, or is read as something else.
+    Breaking,
+    /// Everything that was stored is read as before.
+    Compatible,
+}
+
+/// One change between the lock and the program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// What it means.
+    pub verdict: Verdict,
+    /// Where it is, as ``event `Placed` of the aggregate `order` ``.
+    pub place: String,
+    /// What has changed.
+    pub what: String,
+    /// What to do about it, if it breaks; what follows from it, if it does not.
+    pub remedy: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Breaking => "breaking",
+            Verdict::Compatible => "compatible",
+        };
+        write!(f, "{verdict:<11} {}: {}", self.place, self.what)?;
+        if !self.remedy.is_empty() {
+            write!(f, "\n            -> {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+/// The changes that were found.
+#[derive(Default)]
+pub(super) struct Changes(Vec<Change>);
+
+impl Changes {
+    fn breaking(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.push(Verdict::Breaking, place, what.into(), remedy.into());
+    }
+
+    fn compatible(&mut self, place: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.push(Verdict::Compatible, place, what.into(), remedy.into());
+    }
+
+    fn push(&mut self, verdict: Verdict, place: &str, what: String, remedy: String) {
+        self.0.push(Change {
+            verdict,
+            place: place.to_owned(),
+            what,
+            remedy,
+        });
+    }
+}
+
+/// Everything that has changed, what breaks first.
+pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
+    let mut changes = Changes::default();
+    for old in &locked.aggregates {
+        let place = format!("aggregate `{}`", old.name);
+        match now.aggregates.iter().find(|new| new.name == old.name) {
+            Some(new) => {
+                events(old, new, &mut changes);
+                aggregate_state(&old.name, &old.state, &new.state, &mut changes);
+            }
+            None => changes.breaking(
+                &place,
+                "it is gone, and its streams are not read any more",
+                format!(
+                    "if it was renamed, keep its stored name: `#[aggregate(name = \"{}\")]`; if it is gone for good, write the lock anew",
+                    old.name
+                ),
+            ),
+        }
+    }
+    for new in &now.aggregates {
+        if locked.aggregates.iter().all(|old| old.name != new.name) {
+            let place = format!("aggregate `{}`", new.name);
+            changes.compatible(&place, "it is new", "");
+        }
+    }
+    for old in &locked.process_managers {
+        let place = format!("process manager `{}`", old.name);
+        let mut parts = now.process_managers.iter();
+        match parts.find(|new| new.name == old.name) {
+            Some(new) => process_manager_state(old, new, &mut changes),
+            None => changes.breaking(
+                &place,
+                "it is gone; under another name it would start from the first event again, and send everything twice",
+                format!(
+                    "if it was renamed, keep its stored name: `#[process_manager(name = \"{}\", ..)]`; if it is gone for good, write the \
+                     lock anew",
+                    old.name
+                ),
+            ),
+        }
+    }
+    for new in &now.process_managers {
+        if locked
+            .process_managers
+            .iter()
+            .all(|old| old.name != new.name)
+        {
+            let place = format!("process manager `{}`", new.name);
+            changes.compatible(&place, "it is new", "");
+        }
+    }
+    let mut changes = changes.0;
+    changes.sort_by_key(|change| change.verdict);
+    changes
+}

@@ -1,0 +1,103 @@
+//! What has changed about the states of aggregates and process managers.
+
+use super::Changes;
+use super::data::{Remedies, data};
+use crate::schema::declared::{Data, ProcessManagerShapes, StateShape};
+
+/// The states of an aggregate are derived: one of another version is not used, so that raising the version is all there is to
+/// do. Without that, a state that still reads may lack what the events behind it would have brought.
+pub(super) fn aggregate_state(
+    aggregate: &str,
+    old: &StateShape,
+    new: &StateShape,
+    changes: &mut Changes,
+) {
+    let place = format!("state of the aggregate `{aggregate}`");
+    if new.version > old.version {
+        changes.compatible(
+            &place,
+            format!(
+                "its version was raised from {} to {}",
+                old.version, new.version
+            ),
+            "snapshots of the old one are not used; each stream is folded once from its beginning",
+        );
+        return;
+    }
+    let raise = format!(
+        "write `#[aggregate(snapshot_version = {})]`",
+        old.version + 1
+    );
+    if new.version < old.version {
+        changes.breaking(
+            &place,
+            format!(
+                "its version was lowered from {} to {}, under which other states may have been saved",
+                old.version, new.version
+            ),
+            raise,
+        );
+        return;
+    }
+    match (&old.data, &new.data) {
+        (old, new) if old == new => {}
+        (Data::Unknown, _) => changes.compatible(&place, "what it looks like is known now", ""),
+        _ => {
+            let mut found = Changes::default();
+            let remedies = Remedies {
+                raise: raise.clone(),
+                another: "",
+            };
+            data(&place, &old.data, &new.data, &remedies, &mut found);
+            let changed: Vec<String> = found.0.into_iter().map(|change| change.what).collect();
+            let changed = if changed.is_empty() {
+                "the order or the attributes of its fields have changed".to_owned()
+            } else {
+                changed.join("; ")
+            };
+            changes.breaking(
+                &place,
+                format!("{changed}: a snapshot that was saved before may read as another state than its events lead to"),
+                raise,
+            );
+        }
+    }
+}
+
+/// The states of a process manager cannot be built anew: what is stored has to be read.
+pub(super) fn process_manager_state(
+    old: &ProcessManagerShapes,
+    new: &ProcessManagerShapes,
+    changes: &mut Changes,
+) {
+    let place = format!("state of the process manager `{}`", new.name);
+    let (old, new) = (&old.state, &new.state);
+    if new.version > old.version {
+        changes.compatible(
+            &place,
+            format!(
+                "its version was raised from {} to {}",
+                old.version, new.version
+            ),
+            "what is stored is migrated when it is read",
+        );
+    } else if new.version < old.version {
+        changes.breaking(
+            &place,
+            format!(
+                "its version was lowered from {} to {}, and what is stored would count as newer than the program",
+                old.version, new.version
+            ),
+            format!("write `state_version = {}` again, or a higher one", old.version),
+        );
+    } else {
+        let remedies = Remedies {
+            raise: format!(
+                "write `state_version = {}` and `impl MigrateState`",
+                old.version + 1
+            ),
+            another: "",
+        };
+        data(&place, &old.data, &new.data, &remedies, changes);
+    }
+}

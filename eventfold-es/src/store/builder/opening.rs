@@ -1,0 +1,192 @@
+//! Opening a store: recovery first, then every part begins where it stands.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::AggregateStoreBuilder;
+use super::starting_points::starting_points;
+use crate::disk::{Files, SealedFile};
+use crate::error::{OpenError, StoreError};
+use crate::journal::Journal;
+use crate::journal::local::Layout;
+use crate::runtime::{
+    AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, WaitingSnapshots,
+    blocking,
+};
+use crate::store::closing::{OpenedJournal, Shutdown, Steps};
+use crate::store::{AggregateStore, RunMode, Shared};
+
+impl AggregateStoreBuilder {
+    /// Opens the store, creating the directory if need be, and brings it to the state after its last durable commit.
+    ///
+    /// It must be called within a tokio runtime with its timer enabled (`enable_all` or `enable_time`), which must live as long as
+    /// the store: process managers run on it. In [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
+    ///
+    /// A store on a read-only file system can be read, by any number of processes: recovery is done in memory, which takes as
+    /// much as it would write (usually less than 16 MiB, and as much as all streams if the checkpoint is missing or cannot be
+    /// used). [`RecoveryReport::read_only`](crate::RecoveryReport::read_only) tells so, everything that writes is refused with
+    /// [`StoreError::ReadOnly`], and process managers do not run. The directory must not change meanwhile: that another process
+    /// writes it by another mount is not noticed. A directory that this process may not write, on a file system that can be
+    /// written, is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is
+    /// waited for, and so is another call that is opening the directory.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, and in one without timer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended; whoever opens it
+    /// next in this process waits for that.
+    pub async fn open(self) -> Result<AggregateStore, OpenError> {
+        // Panics without a timer; the first command that waits would otherwise, when it is already stored.
+        drop(tokio::time::sleep(Duration::ZERO));
+        self.check_names()?;
+        let base = std::path::absolute(&self.base)
+            .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
+        let files = Files::new(Arc::clone(&self.disk));
+        let (opened, recovery) = OpenedJournal::open(files, &base, self.journal).await?;
+        // From here to `Shutdown`, which closes it, nothing waits.
+        let journal = opened.keep();
+        let files = journal.files().clone();
+        let journal: Arc<dyn Journal> = journal;
+        let (closing, closing_receiver) = watch::channel(false);
+        let (alive, runners) = std::sync::mpsc::channel();
+        let mut shutdown = Shutdown::new(Steps {
+            path: base.clone(),
+            journal: Arc::clone(&journal),
+            closing,
+            runners,
+            savers: Vec::new(),
+        });
+
+        let layout = Layout::new(&base);
+        let mut projections = HashMap::new();
+        for part in self.projections {
+            let checkpoint =
+                SealedFile::new(files.clone(), layout.projection_checkpoint(part.name));
+            let journal = Arc::clone(&journal);
+            let what = || format!("loading the projection `{}`", part.name);
+            let (runner, saver) = blocking(what, move || (part.load)(journal, checkpoint)).await?;
+            shutdown.add_saver(saver);
+            projections.insert(part.type_id, runner);
+        }
+
+        let progress = starting_points(&journal, &self.process_managers).await?;
+        let read_only = journal.read_only();
+        let members = self.process_managers.iter().zip(&progress);
+        let reactions = Arc::new(ReactionHub::new(
+            members
+                .map(|(part, progress)| Member {
+                    name: part.name,
+                    subscriptions: part.subscriptions,
+                    processed: progress.position,
+                    parked: None,
+                    is_paused: false,
+                    ignored: 0,
+                    ended: read_only
+                        .clone()
+                        .map(|reason| StoreError::ReadOnly { reason }),
+                })
+                .collect(),
+        ));
+        let (snapshots, waiting) = SnapshotPolicy::new(self.snapshot_every);
+        let types = AggregateTypes::new(Arc::clone(&journal), snapshots);
+        self.targets.routes.claim_names(&types)?;
+        let runtime = Arc::new(Runtime {
+            types,
+            routes: self.targets.routes,
+            journal,
+            reactions,
+        });
+        let mut tasks = Vec::new();
+        let mut requests = Vec::new();
+        let mut received = Vec::new();
+        for _ in &self.process_managers {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            requests.push(sender);
+            received.push(receiver);
+        }
+        // Where no reaction can be committed, none is tried.
+        let running = self.process_managers.iter().filter(|_| read_only.is_none());
+        let running = running.zip(progress).zip(received);
+        for (member, ((part, progress), requests)) in running.enumerate() {
+            let context = RunnerContext {
+                runtime: Arc::clone(&runtime),
+                member,
+                max_depth: self.max_reaction_depth,
+                clock: Arc::clone(&self.clock),
+                fires: self.run_mode != RunMode::OnDemand,
+                requests,
+                target: match self.run_mode {
+                    RunMode::Inline | RunMode::Background => runtime.journal.durable(),
+                    RunMode::OnDemand => runtime.reactions.demand(),
+                },
+                closing: closing_receiver.clone(),
+                _alive: alive.clone(),
+            };
+            let task = (part.start)(context, progress).map_err(|error| {
+                OpenError::ProcessManagerState {
+                    name: part.name.to_owned(),
+                    reason: error.to_string(),
+                }
+            })?;
+            tasks.push(task);
+        }
+        for task in tasks {
+            tokio::spawn(task);
+        }
+        tokio::spawn(tend(
+            Arc::clone(&runtime),
+            self.idle_timeout,
+            waiting,
+            closing_receiver,
+        ));
+        Ok(AggregateStore {
+            shared: Arc::new(Shared {
+                runtime,
+                run_mode: self.run_mode,
+                reaction_timeout: self.reaction_timeout,
+                recovery,
+                projections,
+                process_managers: self
+                    .process_managers
+                    .iter()
+                    .enumerate()
+                    .map(|(member, part)| (part.type_id, (member, part.name)))
+                    .collect(),
+                requests,
+                shutdown: Mutex::new(shutdown),
+            }),
+        })
+    }
+}
+
+/// Evicts idle aggregates, and saves the snapshots of others, until the store closes.
+async fn tend(
+    runtime: Arc<Runtime>,
+    timeout: Duration,
+    waiting: WaitingSnapshots,
+    mut closing: watch::Receiver<bool>,
+) {
+    let period = (timeout / 4).clamp(Duration::from_millis(1), Duration::from_secs(10));
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(period).await;
+            runtime.types.sweep(timeout).await;
+        }
+    };
+    // What is being saved when this is dropped goes on; the journal waits for it before it releases the directory.
+    tokio::select! {
+        _ = closing.wait_for(|closing| *closing) => {}
+        () = sweeping => {}
+        () = waiting.save() => {}
+    }
+}

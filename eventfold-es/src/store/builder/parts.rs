@@ -1,0 +1,114 @@
+//! What a store is built of, and what the parts are called.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::AggregateStoreBuilder;
+use crate::disk::SealedFile;
+use crate::envelope::{DispatchTarget, TargetVisitor};
+use crate::error::{OpenError, StoreError};
+use crate::journal::{Journal, Progress};
+use crate::names;
+use crate::runtime::process_manager_rows::VersionRow;
+use crate::runtime::{Routes, RunnerContext};
+use crate::store::closing::Saver;
+
+pub(super) type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) struct ProcessManagerPart {
+    pub(super) name: &'static str,
+    pub(super) type_id: TypeId,
+    pub(super) type_name: &'static str,
+    pub(super) subscriptions: &'static [&'static str],
+    pub(super) version: VersionRow,
+    pub(super) starts_now: bool,
+    pub(super) migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
+    pub(super) initial: fn() -> Result<Progress, serde_json::Error>,
+    pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
+}
+
+/// A projection runner behind a lock, and what saves it when the store closes.
+pub(super) type LoadedProjection = (Arc<dyn Any + Send + Sync>, Saver);
+
+pub(super) struct ProjectionPart {
+    pub(super) name: &'static str,
+    pub(super) type_id: TypeId,
+    pub(super) type_name: &'static str,
+    pub(super) load: fn(Arc<dyn Journal>, SealedFile) -> Result<LoadedProjection, StoreError>,
+}
+
+pub(super) struct TargetPart {
+    pub(super) name: &'static str,
+    pub(super) type_id: TypeId,
+    pub(super) type_name: &'static str,
+}
+
+#[derive(Default)]
+pub(super) struct Targets {
+    pub(super) routes: Routes,
+    pub(super) parts: Vec<TargetPart>,
+}
+
+impl TargetVisitor for Targets {
+    fn target<A: DispatchTarget>(&mut self) {
+        self.routes.add::<A>();
+        self.parts.push(TargetPart {
+            name: A::AGGREGATE_TYPE,
+            type_id: TypeId::of::<A>(),
+            type_name: type_name::<A>(),
+        });
+    }
+}
+
+impl AggregateStoreBuilder {
+    /// Refuses names that cannot be stored and names that two types share.
+    pub(super) fn check_names(&self) -> Result<(), OpenError> {
+        let process_managers = self
+            .process_managers
+            .iter()
+            .map(|part| (part.name, part.type_id, part.type_name));
+        let projections = self
+            .projections
+            .iter()
+            .map(|part| (part.name, part.type_id, part.type_name));
+        let targets = self
+            .targets
+            .parts
+            .iter()
+            .map(|part| (part.name, part.type_id, part.type_name));
+        check_kind(process_managers)?;
+        check_kind(projections)?;
+        check_kind(targets)
+    }
+}
+
+fn check_kind(
+    parts: impl Iterator<Item = (&'static str, TypeId, &'static str)>,
+) -> Result<(), OpenError> {
+    // Directories that differ in case only are one directory on some file systems.
+    let mut seen: HashMap<String, (TypeId, &'static str)> = HashMap::new();
+    for (name, type_id, type_name) in parts {
+        if !names::is_storable(name) {
+            return Err(OpenError::InvalidName {
+                name: name.to_owned(),
+                type_name,
+            });
+        }
+        let (first_id, first) = *seen
+            .entry(name.to_ascii_lowercase())
+            .or_insert((type_id, type_name));
+        if first_id != type_id {
+            return Err(OpenError::NameTaken {
+                name: name.to_owned(),
+                first,
+                second: type_name,
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! How a process manager goes on: paused, resumed, or let past an event that it stays at.
+
+use super::ProcessManagerHandle;
+use crate::error::StoreError;
+use crate::process_manager::ProcessManager;
+use crate::runtime::{Parked, Request};
+
+impl<PM: ProcessManager> ProcessManagerHandle<PM> {
+    /// Lets it react to nothing until it is [resumed](Self::resume), also after a restart. Commands do not wait for it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ReadOnly`] on a read-only file system, [`StoreError::Closed`] if it has ended, and [`StoreError::Refused`] if
+    /// it could not be done now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn pause(&self) -> Result<(), StoreError> {
+        self.ask(|answer| Request::Pause(true, answer)).await
+    }
+
+    /// Lets it react again.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`pause`](Self::pause).
+    pub async fn resume(&self) -> Result<(), StoreError> {
+        self.ask(|answer| Request::Pause(false, answer)).await
+    }
+
+    /// Makes the effects of everything durable that it has reacted to so far, so that they can be seen here.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        self.ask(Request::Settle).await
+    }
+
+    /// Shows a process manager that is parked as a whole the event that it stays at, once more, and lets it go on. Whether it was
+    /// parked.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn retry(&self) -> Result<bool, StoreError> {
+        let done = self
+            .ask(|answer| Request::Release(Parked::All, answer))
+            .await?;
+        Ok(done > 0)
+    }
+
+    /// Lets a process manager without `key` that is parked as a whole pass the event that it stays at, which a row remembers.
+    /// Whether it was parked.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn skip(&self) -> Result<bool, StoreError> {
+        let done = self
+            .ask(|answer| Request::Discard(Parked::All, answer))
+            .await?;
+        Ok(done > 0)
+    }
+}

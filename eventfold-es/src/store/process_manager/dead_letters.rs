@@ -1,0 +1,164 @@
+//! Dead letters, as an operator sees them: redriven, or given up.
+
+use super::{ProcessManagerHandle, rows};
+use crate::envelope::CommandEnvelope;
+use crate::error::StoreError;
+use crate::journal::RowRange;
+use crate::process_manager::{ProcessManager, SourceEvent};
+use crate::runtime::Request;
+use rows::CommandRow;
+
+/// A command that was not executed, and can be redriven or discarded.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DeadLetterEntry {
+    /// What names it.
+    pub id: String,
+    /// The command with its address.
+    pub envelope: CommandEnvelope,
+    /// What names the command, and stands in the `meta` of the events that it will cause.
+    pub command_id: String,
+    /// The instance that sent it; empty for a process manager without `key`.
+    pub instance: String,
+    /// What the process manager reacted to when it sent it.
+    pub source: SourceEvent,
+    /// Every attempt to execute it, the first one first.
+    pub attempts: Vec<FailedAttempt>,
+}
+
+impl DeadLetterEntry {
+    /// Why the last attempt failed.
+    #[must_use]
+    pub fn error(&self) -> &str {
+        self.attempts.last().map_or("", |last| &last.error)
+    }
+}
+
+/// One failed attempt to execute a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedAttempt {
+    /// What kind of failure it was: `rejected`, `undecodable`, `storage` or `panicked`.
+    pub kind: String,
+    /// What was said.
+    pub error: String,
+    /// When, in seconds since 1970.
+    pub ts: u64,
+}
+
+/// What became of dead letters that were redriven.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Redriven {
+    /// How many were executed, and are no dead letters any more.
+    pub executed: usize,
+    /// How many failed again, and stay with their new error.
+    pub failed: usize,
+}
+
+impl<PM: ProcessManager> ProcessManagerHandle<PM> {
+    /// The commands that were not executed and that nobody has redriven or discarded, in the order of what they were sent for.
+    ///
+    /// [`AggregateStore::dead_letters`] has all that there ever were, as they stand in the readable file.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetterEntry>, StoreError> {
+        let mut letters = Vec::new();
+        self.each(RowRange::of_kind(rows::DEAD_LETTERS), |row| {
+            let CommandRow {
+                envelope,
+                command_id,
+                key,
+                source,
+                attempts,
+                ..
+            } = self.read(row)?;
+            letters.push(DeadLetterEntry {
+                id: row.key.get(1..).unwrap_or_default().to_owned(),
+                envelope,
+                command_id,
+                instance: key,
+                source,
+                attempts: attempts
+                    .into_iter()
+                    .map(|attempt| FailedAttempt {
+                        kind: attempt.kind,
+                        error: attempt.error,
+                        ts: attempt.ts,
+                    })
+                    .collect(),
+            });
+            Ok(())
+        })
+        .await?;
+        Ok(letters)
+    }
+
+    /// Executes a dead letter again, once. If its target accepts it, it is a dead letter no more, in the same commit; else it stays,
+    /// with the new error.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn redrive(&self, id: &str) -> Result<Redriven, StoreError> {
+        let id = id.to_owned();
+        self.redrive_some(Some(id)).await
+    }
+
+    /// [`redrive`](Self::redrive), of all that there are now, in their order, each in a commit of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Redriving goes on without the caller. A crash leaves the rest as they were.
+    pub async fn redrive_all(&self) -> Result<Redriven, StoreError> {
+        self.redrive_some(None).await
+    }
+
+    async fn redrive_some(&self, id: Option<String>) -> Result<Redriven, StoreError> {
+        let done = self.ask(|answer| Request::Redrive(id, answer)).await?;
+        let (executed, failed) = done;
+        Ok(Redriven { executed, failed })
+    }
+
+    /// Removes a dead letter; the readable file keeps its line. Whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn discard(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        let done = self.ask(|answer| Request::Forget(Some(id), answer)).await?;
+        Ok(done > 0)
+    }
+
+    /// Removes all dead letters that there are now; how many.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn discard_all(&self) -> Result<usize, StoreError> {
+        self.ask(|answer| Request::Forget(None, answer)).await
+    }
+}

@@ -1,0 +1,110 @@
+//! The instances of a process manager, as an operator sees them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{ParkedAt, ProcessManagerHandle, reading, rows};
+use crate::error::StoreError;
+use crate::journal::{Row, RowRange};
+use crate::process_manager::ProcessManager;
+use crate::runtime::blocking;
+use rows::{InstanceRow, Status};
+
+/// Whether an instance takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InstanceStatus {
+    /// It reacts.
+    Open,
+    /// It holds what comes for it, in order, until it is released.
+    Parked,
+    /// It is complete; its key can be used again.
+    Completed,
+}
+
+/// One instance of a process manager.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct InstanceInfo {
+    /// Its key, as it is stored.
+    pub key: String,
+    /// Which of those that had its key, from 1.
+    pub generation: u64,
+    /// Whether it takes part.
+    pub status: InstanceStatus,
+    /// Its state as JSON; `None` when it is complete.
+    pub state: Option<String>,
+    /// Its deadlines, and when they are due.
+    pub deadlines: Vec<(String, SystemTime)>,
+    /// Where and why it is parked.
+    pub parked: Option<ParkedAt>,
+}
+
+impl<PM: ProcessManager> ProcessManagerHandle<PM> {
+    /// One instance, as it is durable; `None` if its key was never used.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn instance(
+        &self,
+        key: impl fmt::Display,
+    ) -> Result<Option<InstanceInfo>, StoreError> {
+        let stored = rows::instance_key(&key.to_string());
+        let (journal, name) = (Arc::clone(&self.store.shared.runtime.journal), self.name);
+        let wanted = stored.clone();
+        let read = blocking(reading, move || Ok(journal.rows(name, &[&*wanted])?)).await?;
+        match read.into_iter().flatten().next() {
+            None => Ok(None),
+            Some(value) => self.info(&Row { key: stored, value }).map(Some),
+        }
+    }
+
+    /// Up to `limit` instances behind the key `after`, in the order of their keys, completed ones among them.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn instances(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<InstanceInfo>, StoreError> {
+        let mut range = RowRange::of_kind(rows::INSTANCES);
+        if let Some(after) = after {
+            range = range.behind(&rows::instance_key(after));
+        }
+        let rows = self.rows(range, limit).await?;
+        rows.iter().map(|row| self.info(row)).collect()
+    }
+
+    fn info(&self, row: &Row) -> Result<InstanceInfo, StoreError> {
+        let read: InstanceRow = self.read(row)?;
+        let timers = read.timers.into_iter();
+        Ok(InstanceInfo {
+            key: row.key.get(1..).unwrap_or_default().to_owned(),
+            generation: read.generation,
+            status: match read.status {
+                Status::Open => InstanceStatus::Open,
+                Status::Parked | Status::Releasing => InstanceStatus::Parked,
+                Status::Completed => InstanceStatus::Completed,
+            },
+            state: read.state.map(|state| state.get().to_owned()),
+            deadlines: timers
+                .map(|(name, due)| (name, UNIX_EPOCH + Duration::from_millis(due)))
+                .collect(),
+            parked: read.parked.map(|parked| ParkedAt {
+                position: parked.position,
+                reason: parked.reason,
+            }),
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! What an operator sees of one process manager, and does to it.
+
+mod control;
+mod dead_letters;
+mod instances;
+mod overview;
+mod parked;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{AggregateStore, ParkedAt};
+use crate::error::{Damage, StoreError};
+use crate::journal::{Row, RowRange};
+use crate::process_manager::ProcessManager;
+use crate::runtime::process_manager_rows as rows;
+use crate::runtime::{Request, blocking};
+
+pub use dead_letters::{DeadLetterEntry, FailedAttempt, Redriven};
+pub use instances::{InstanceInfo, InstanceStatus};
+pub use overview::{InstanceCounts, ProcessManagerOverview};
+pub use parked::ParkedWork;
+
+/// How many rows are read at a time.
+const ROWS: usize = 1024;
+
+/// One process manager of a store: where it stands, what it could not do, and how it goes on.
+///
+/// Whatever it changes is done by the process manager itself, between two reactions, in commits of its own: it happens once, a
+/// crash in the middle leaves the rest to be done, and what fails meanwhile is kept. Cheap to clone; while it lives, its store
+/// stays open.
+///
+/// # Examples
+///
+/// ```
+/// # use eventfold_es::prelude::*;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum LampCommand { Switch }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum LampEvent { Switched }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Lamp;
+/// # impl Decider for Lamp {
+/// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![LampEvent::Switched]) }
+/// #     fn evolve(&mut self, _: &LampEvent) {}
+/// # }
+/// # #[process_manager(subscribes = [Lamp], dispatches = [Lamp])]
+/// # #[derive(Debug, Default, Serialize, Deserialize)]
+/// # pub struct Echo;
+/// # impl React<Lamp> for Echo {
+/// #     fn react(&mut self, _event: &LampEvent, _cx: &mut Reaction<'_, Self>) {}
+/// # }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), eventfold_es::Error> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// let store = AggregateStore::builder(directory.path()).process_manager::<Echo>().open().await?;
+/// let echo = store.process_manager::<Echo>()?;
+/// for letter in echo.dead_letters().await? {
+///     println!("{}: {} ({} attempts)", letter.id, letter.error(), letter.attempts.len());
+/// }
+/// echo.redrive_all().await?;
+/// echo.pause().await?;
+/// assert!(echo.status().await?.is_paused);
+/// # Ok(())
+/// # }
+/// ```
+pub struct ProcessManagerHandle<PM> {
+    store: AggregateStore,
+    member: usize,
+    name: &'static str,
+    process_manager: PhantomData<fn() -> PM>,
+}
+
+impl<PM> Clone for ProcessManagerHandle<PM> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            member: self.member,
+            name: self.name,
+            process_manager: PhantomData,
+        }
+    }
+}
+
+impl<PM> fmt::Debug for ProcessManagerHandle<PM> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessManagerHandle")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AggregateStore {
+    /// What an operator sees of a process manager, and does to it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotRegistered`] if the store was opened without it.
+    pub fn process_manager<PM: ProcessManager>(
+        &self,
+    ) -> Result<ProcessManagerHandle<PM>, StoreError> {
+        let (member, name) = self.registered::<PM>()?;
+        Ok(ProcessManagerHandle {
+            store: self.clone(),
+            member,
+            name,
+            process_manager: PhantomData,
+        })
+    }
+}
+
+impl<PM: ProcessManager> ProcessManagerHandle<PM> {
+    /// Asks the task of the process manager for something.
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, StoreError> {
+        crate::runtime::refuse_inside_reaction()?;
+        let shared = &self.store.shared;
+        if let Some(reason) = shared.runtime.journal.read_only() {
+            return Err(StoreError::ReadOnly { reason });
+        }
+        let (answer, answered) = oneshot::channel();
+        let requests = shared.requests.get(self.member);
+        let sent = requests.map(|requests| requests.send(request(answer)));
+        if !matches!(sent, Some(Ok(()))) {
+            return Err(self.ended());
+        }
+        answered
+            .await
+            .map_err(|_| match shared.runtime.journal.poisoned() {
+                Some(reason) => StoreError::Poisoned { reason },
+                None => StoreError::Refused {
+                    reason: format!(
+                        "`{}` has stopped before it was done; look at its status, and try again",
+                        self.name
+                    )
+                    .into(),
+                },
+            })
+    }
+
+    fn ended(&self) -> StoreError {
+        let shared = &self.store.shared;
+        if let Some(reason) = shared.runtime.journal.poisoned() {
+            return StoreError::Poisoned { reason };
+        }
+        let members = shared.runtime.reactions.members();
+        let member = members.into_iter().nth(self.member);
+        member
+            .and_then(|member| member.ended)
+            .unwrap_or(StoreError::Closed)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, row: &Row) -> Result<T, StoreError> {
+        rows::read(&row.key, &row.value).map_err(|reason| {
+            let path = format!("process_managers/{}/instances.redb", self.name);
+            StoreError::Damaged(Arc::new(Damage::new(path, 0, reason)))
+        })
+    }
+
+    async fn count(&self, range: RowRange) -> Result<u64, StoreError> {
+        let mut count = 0;
+        self.each(range, |_| {
+            count += 1;
+            Ok(())
+        })
+        .await?;
+        Ok(count)
+    }
+
+    async fn each(
+        &self,
+        mut range: RowRange,
+        mut show: impl FnMut(&Row) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let rows = self.rows(range.clone(), ROWS).await?;
+            for row in &rows {
+                show(row)?;
+            }
+            match rows.last() {
+                Some(last) if rows.len() == ROWS => range = range.behind(&last.key),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn rows(&self, range: RowRange, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let (journal, name) = (Arc::clone(&self.store.shared.runtime.journal), self.name);
+        blocking(reading, move || Ok(journal.row_range(name, &range, limit)?)).await
+    }
+}
+
+fn reading() -> String {
+    "reading the rows of a process manager".to_owned()
+}

@@ -1,0 +1,146 @@
+//! What is parked, released and given up.
+
+use std::fmt;
+
+use super::{ParkedAt, ProcessManagerHandle, rows};
+use crate::error::StoreError;
+use crate::journal::{RowRange, StreamId};
+use crate::process_manager::ProcessManager;
+use crate::runtime::{Parked, Request};
+use rows::InstanceRow;
+
+/// Something that waits until it is released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParkedWork {
+    /// The key of the instance, if it is one.
+    pub instance: Option<String>,
+    /// The aggregate type and the id of the stream, if it is one that cannot be read, so that nobody knows whose its events are.
+    pub stream: Option<(String, String)>,
+    /// At what it was parked, and why.
+    pub parked: ParkedAt,
+    /// When, in seconds since 1970.
+    pub ts: u64,
+    /// How much it holds: events, deadlines and commands.
+    pub held: u64,
+}
+
+impl<PM: ProcessManager> ProcessManagerHandle<PM> {
+    /// What waits until it is released: instances, and streams that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`status`](Self::status).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn parked(&self) -> Result<Vec<ParkedWork>, StoreError> {
+        let mut found = Vec::new();
+        self.each(RowRange::of_kind(rows::INSTANCES), |row| {
+            let read: InstanceRow = self.read(row)?;
+            if let Some(parked) = read.parked {
+                let key = row.key.get(1..).unwrap_or_default().to_owned();
+                let held = RowRange::numbered(&rows::held_prefix(&key));
+                found.push((Some(key), None, parked, held));
+            }
+            Ok(())
+        })
+        .await?;
+        self.each(RowRange::of_kind(rows::STREAMS), |row| {
+            if let Some(stream) = rows::stream_of(&row.key) {
+                let held = RowRange::numbered(&rows::stream_held_prefix(&stream));
+                let names = (
+                    stream.aggregate_type.to_string(),
+                    stream.instance_id.to_string(),
+                );
+                found.push((None, Some(names), self.read(row)?, held));
+            }
+            Ok(())
+        })
+        .await?;
+        let mut parked = Vec::with_capacity(found.len());
+        for (instance, stream, row, held) in found {
+            parked.push(ParkedWork {
+                instance,
+                stream,
+                parked: ParkedAt {
+                    position: row.position,
+                    reason: row.reason,
+                },
+                ts: row.ts,
+                held: self.count(held).await?,
+            });
+        }
+        Ok(parked)
+    }
+
+    /// Releases a parked instance: it is shown what it holds, in order, and then takes part again. How much of it was done; if it
+    /// fails again, it stays parked with the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Releasing goes on without the caller, and after a crash.
+    pub async fn release(&self, key: impl fmt::Display) -> Result<usize, StoreError> {
+        let key = key.to_string();
+        self.ask(|answer| Request::Release(Parked::Instance(key), answer))
+            .await
+    }
+
+    /// Releases a stream that could not be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`release`](Self::release).
+    pub async fn release_stream(
+        &self,
+        aggregate_type: &str,
+        stream_id: &str,
+    ) -> Result<usize, StoreError> {
+        let stream = StreamId::new(aggregate_type, stream_id);
+        self.ask(|answer| Request::Release(Parked::Stream(stream), answer))
+            .await
+    }
+
+    /// Drops what a parked instance holds, and lets it take part again with the state that it has. How much it held.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it done or not.
+    pub async fn discard_parked(&self, key: impl fmt::Display) -> Result<usize, StoreError> {
+        let key = key.to_string();
+        self.ask(|answer| Request::Discard(Parked::Instance(key), answer))
+            .await
+    }
+
+    /// Drops what a stream holds that could not be read, and goes on behind it. How much it held.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`discard_parked`](Self::discard_parked).
+    pub async fn discard_stream(
+        &self,
+        aggregate_type: &str,
+        stream_id: &str,
+    ) -> Result<usize, StoreError> {
+        let stream = StreamId::new(aggregate_type, stream_id);
+        self.ask(|answer| Request::Discard(Parked::Stream(stream), answer))
+            .await
+    }
+}

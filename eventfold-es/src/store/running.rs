@@ -1,0 +1,190 @@
+//! When process managers run, how far they are, and what they could not do.
+
+use std::any::{TypeId, type_name};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::AggregateStore;
+use crate::dead_letter::DeadLetter;
+use crate::error::{Damage, StoreError};
+use crate::process_manager::ProcessManager;
+use crate::runtime::{Reactions, Request, blocking, refuse_inside_reaction};
+
+/// How often a run lets deadlines fire that fire again at once.
+const MAX_ROUNDS: usize = 16;
+
+/// When process managers react.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RunMode {
+    /// At once; a command returns when every reaction to its events, and to theirs, is durable.
+    #[default]
+    Inline,
+    /// At once, in the background; commands do not wait.
+    Background,
+    /// Only when [`AggregateStore::run_process_managers`] is called.
+    OnDemand,
+}
+
+/// What process managers did since the report before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessManagerReport {
+    /// How many commands their targets have executed.
+    pub dispatched: usize,
+    /// How many commands became dead letters.
+    pub dead_lettered: usize,
+}
+
+/// Where a process manager stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessManagerStatus {
+    /// Its stored name.
+    pub name: String,
+    /// The position up to which all its reactions are durable.
+    pub position: u64,
+    /// How many positions there are behind it.
+    pub lag: u64,
+    /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`].
+    pub is_paused: bool,
+    /// The event that it cannot react to, if there is one.
+    pub parked: Option<ParkedAt>,
+}
+
+/// The event at which a process manager is parked. It is shown no later one before the store is opened again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParkedAt {
+    /// The position of the event.
+    pub position: u64,
+    /// Why it cannot be reacted to.
+    pub reason: String,
+}
+
+impl AggregateStore {
+    /// Waits until all process managers have reacted to everything that was durable at the call, and to what that caused; in
+    /// [`RunMode::OnDemand`] this is what makes them react.
+    ///
+    /// Deadlines that are due fire, and so do those that are due at once because of that; commands whose time has come are tried
+    /// again. A process manager that is parked or paused is not waited for; see [`process_managers`](Self::process_managers).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if nothing can be
+    /// written any more; [`StoreError::Closed`] if the store was closed before they
+    /// had reacted, [`StoreError::RuntimeGone`] if the runtime that it was opened on has shut down, and
+    /// [`StoreError::InsideReaction`] from inside a reaction.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: reactions go on without the caller, and each happens once.
+    pub async fn run_process_managers(&self) -> Result<ProcessManagerReport, StoreError> {
+        refuse_inside_reaction()?;
+        let hub = &self.shared.runtime.reactions;
+        let journal = &self.shared.runtime.journal;
+        if let Some(reason) = journal.read_only() {
+            return Err(StoreError::ReadOnly { reason });
+        }
+        for round in 0..MAX_ROUNDS {
+            let fired = self.fire_due().await;
+            if fired == 0 && round > 0 {
+                break;
+            }
+            let position = *journal.durable().borrow();
+            let mut wait = hub.wait();
+            let position = wait.begin_until(position);
+            hub.raise_demand(position);
+            let outcome = wait.done().await;
+            if let Some(reason) = journal.poisoned() {
+                return Err(StoreError::Poisoned { reason });
+            }
+            if outcome == Reactions::Closed {
+                return Err(hub.ended_because().unwrap_or(StoreError::Closed));
+            }
+        }
+        let (dispatched, dead_lettered) = hub.take_counts();
+        Ok(ProcessManagerReport {
+            dispatched,
+            dead_lettered,
+        })
+    }
+
+    /// Lets each process manager fire what is due; how much that was.
+    async fn fire_due(&self) -> usize {
+        let mut answers = Vec::with_capacity(self.shared.requests.len());
+        for requests in &self.shared.requests {
+            let (answer, fired) = oneshot::channel();
+            if requests.send(Request::Fire(answer)).is_ok() {
+                answers.push(fired);
+            }
+        }
+        let mut total = 0;
+        for answer in answers {
+            // One that has ended fires nothing.
+            total += answer.await.unwrap_or_default();
+        }
+        total
+    }
+
+    /// Where each process manager stands, in the order in which they were registered.
+    #[must_use]
+    pub fn process_managers(&self) -> Vec<ProcessManagerStatus> {
+        let durable = *self.shared.runtime.journal.durable().borrow();
+        let members = self.shared.runtime.reactions.members();
+        members
+            .into_iter()
+            .map(|member| ProcessManagerStatus {
+                name: member.name.to_owned(),
+                position: member.processed,
+                lag: durable.saturating_sub(member.processed),
+                is_paused: member.is_paused,
+                parked: member
+                    .parked
+                    .map(|(position, reason)| ParkedAt { position, reason }),
+            })
+            .collect()
+    }
+
+    /// The dead letters of a process manager, oldest first: the commands that their targets did not accept.
+    ///
+    /// They stand, one JSON object per line, in `process_managers/<NAME>/dead_letters.jsonl`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotRegistered`] if the store was opened without it; [`StoreError::File`] or [`StoreError::Damaged`] if
+    /// the file cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn dead_letters<PM: ProcessManager>(&self) -> Result<Vec<DeadLetter>, StoreError> {
+        let (_, name) = self.registered::<PM>()?;
+        let journal = Arc::clone(&self.shared.runtime.journal);
+        let what = || "reading dead letters".to_owned();
+        blocking(what, move || {
+            let letters = journal.dead_letters(name)?;
+            let mut offset = 0;
+            let mut read = Vec::with_capacity(letters.text.lines().count());
+            for line in letters.text.lines() {
+                let letter = serde_json::from_str(line).map_err(|error| {
+                    let reason = format!("the line is no dead letter: {error}");
+                    StoreError::Damaged(Arc::new(Damage::new(&letters.path, offset, reason)))
+                })?;
+                offset += line.len() as u64 + 1;
+                read.push(letter);
+            }
+            Ok(read)
+        })
+        .await
+    }
+
+    pub(super) fn registered<PM: ProcessManager>(
+        &self,
+    ) -> Result<(usize, &'static str), StoreError> {
+        let found = self.shared.process_managers.get(&TypeId::of::<PM>());
+        found.copied().ok_or(StoreError::NotRegistered {
+            type_name: type_name::<PM>(),
+            method: "process_manager",
+        })
+    }
+}

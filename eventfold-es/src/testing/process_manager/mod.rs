@@ -1,0 +1,246 @@
+//! Given events, when an event or a deadline, then commands, timers and completion.
+
+mod simulation;
+mod then;
+
+use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use simulation::{Instance, Last, stored_state};
+
+use super::expected::Part;
+use crate::aggregate::Aggregate;
+use crate::process_manager::{Failure, FailureCause, ProcessManager};
+
+/// When a test begins: 2000-01-01, 00:00 UTC.
+const BEGIN: Duration = Duration::from_secs(946_684_800);
+
+/// A test of the process manager `PM`: [`given`](ProcessManagerTest::given) events,
+/// [`when`](ProcessManagerTest::when) an event happens or a
+/// [deadline is reached](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
+/// timers, or completes.
+///
+/// Events find their instances, and states and deadlines are kept, stored and read back, as a store does it; every reaction is
+/// made twice from the same state, and has to ask for the same both times. Commands go nowhere: what comes of them is for the
+/// test to say, with the events of their targets or with [`when_rejected`](ProcessManagerTest::when_rejected). Time stands still
+/// unless the test lets it [pass](ProcessManagerTest::when_time_passes).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::testing;
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum OrderCommand { Cancel }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Placed, Paid }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, _: OrderCommand) -> Result<Vec<OrderEvent>, std::convert::Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+///
+/// #[derive(Serialize, Deserialize)]
+/// pub struct PaymentDue;
+///
+/// #[process_manager(subscribes = [Order], dispatches = [Order], key = String, deadlines = [PaymentDue])]
+/// #[derive(Debug, Default, Serialize, Deserialize)]
+/// pub struct PaymentSaga;
+///
+/// impl Correlate<Order> for PaymentSaga {
+///     fn correlate(event: &OrderEvent, cx: &EventContext<'_>) -> Correlation<String> {
+///         let order = cx.stream_id().to_owned();
+///         match event {
+///             OrderEvent::Placed => Correlation::starts(order),
+///             OrderEvent::Paid => Correlation::continues(order),
+///         }
+///     }
+/// }
+///
+/// impl React<Order> for PaymentSaga {
+///     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+///         match event {
+///             OrderEvent::Placed => {
+///                 cx.schedule("payment", Deadline::after(Duration::from_secs(3600)), PaymentDue);
+///             }
+///             OrderEvent::Paid => cx.complete(),
+///         }
+///     }
+/// }
+///
+/// impl OnDeadline<PaymentDue> for PaymentSaga {
+///     fn on_deadline(&mut self, _message: PaymentDue, cx: &mut Reaction<'_, Self>) {
+///         cx.send(cx.key().clone(), OrderCommand::Cancel);
+///         cx.complete();
+///     }
+/// }
+///
+/// let hour = Duration::from_secs(3600);
+/// testing::process_manager::<PaymentSaga>()
+///     .when::<Order>("ord-1", OrderEvent::Placed)
+///     .then(|expected| expected.schedule("payment", Deadline::after(hour), PaymentDue))
+///     .when_time_passes(hour)
+///     .then(|expected| expected.send("ord-1", OrderCommand::Cancel).complete());
+///
+/// testing::process_manager::<PaymentSaga>()
+///     .given::<Order>("ord-1", OrderEvent::Placed)
+///     .when::<Order>("ord-1", OrderEvent::Paid)
+///     .then(|expected| expected.complete())
+///     .when_time_passes(hour)
+///     .then_nothing();
+/// ```
+#[derive(Debug)]
+pub struct ProcessManagerTest<PM> {
+    instances: BTreeMap<String, Instance>,
+    now: SystemTime,
+    position: u64,
+    versions: HashMap<(&'static str, String), u64>,
+    last: Option<Last>,
+    _process_manager: PhantomData<fn() -> PM>,
+}
+
+/// A test of the process manager `PM`, which has seen nothing.
+#[must_use = "a test says what it expects with `then(..)`"]
+pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
+    ProcessManagerTest {
+        instances: BTreeMap::new(),
+        now: UNIX_EPOCH + BEGIN,
+        position: 0,
+        versions: HashMap::new(),
+        last: None,
+        _process_manager: PhantomData,
+    }
+}
+
+impl<PM: ProcessManager> ProcessManagerTest<PM> {
+    /// `event` of the instance `stream_id` of `A` has happened, after those before. What it asked for is not looked at, but its
+    /// deadlines are armed.
+    ///
+    /// # Panics
+    ///
+    /// If the process manager does not subscribe to `A`, cannot react to the event, asks for something else when it reacts to it
+    /// again from the same state, or has a state that cannot be stored.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
+    pub fn given<A: Aggregate>(
+        mut self,
+        stream_id: impl Into<String>,
+        event: A::DomainEvent,
+    ) -> Self {
+        let last = self.deliver::<A>(&stream_id.into(), &event);
+        if let Some(reason) = last.failed.first() {
+            panic!("`{}` does not react to a given event: {reason}", PM::NAME);
+        }
+        self
+    }
+
+    /// `event` of the instance `stream_id` of `A` happens.
+    ///
+    /// # Panics
+    ///
+    /// As [`given`](Self::given), except that it may fail to react: see [`then_fails`](Self::then_fails).
+    #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
+    pub fn when<A: Aggregate>(
+        mut self,
+        stream_id: impl Into<String>,
+        event: A::DomainEvent,
+    ) -> Self {
+        let last = self.deliver::<A>(&stream_id.into(), &event);
+        self.last = Some(last);
+        self
+    }
+
+    /// The deadline `name` is reached, whenever it is due; time moves on to then.
+    ///
+    /// # Panics
+    ///
+    /// If no instance has armed it, or several have.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
+    pub fn when_deadline(mut self, name: &str) -> Self {
+        let armed: Vec<_> = self
+            .instances
+            .iter()
+            .filter_map(|(key, instance)| Some((key.clone(), instance.deadlines.get(name)?)))
+            .collect();
+        let (key, due) = match armed.as_slice() {
+            [(key, deadline)] => (key.clone(), deadline.due()),
+            [] => panic!(
+                "the deadline `{name}` is not armed; armed are: {}",
+                self.armed()
+            ),
+            _ => panic!(
+                "several instances have armed the deadline `{name}`: let time pass, or test one; armed are: {}",
+                self.armed()
+            ),
+        };
+        self.now = self.now.max(due);
+        let mut last = Last::default();
+        self.fire(&key, name, &mut last);
+        self.last = Some(last);
+        self
+    }
+
+    /// Time passes: the deadlines that are reached meanwhile come one after the other, in the order in which they are due, each
+    /// at its time. What they ask for is looked at together.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    pub fn when_time_passes(mut self, duration: Duration) -> Self {
+        let end = self.now + duration;
+        let mut last = Last::default();
+        while let Some((due, key, name)) = self.next_due().filter(|(due, ..)| *due <= end) {
+            self.now = self.now.max(due);
+            self.fire(&key, &name, &mut last);
+        }
+        self.now = end;
+        self.last = Some(last);
+        self
+    }
+
+    /// The last command that was sent is rejected with `error`, for the first time: what is done about it is looked at.
+    ///
+    /// `error` is what [`Failure::rejection`] gives: the error type of the command's aggregate.
+    ///
+    /// # Panics
+    ///
+    /// If the last `when` sent no command.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
+    pub fn when_rejected(mut self, error: impl Error + Send + Sync + 'static) -> Self {
+        let Some(sent) = self.last.take().and_then(|last| last.sent) else {
+            panic!("`{}` has sent no command that could be rejected", PM::NAME);
+        };
+        let error = Arc::new(error);
+        let failure = Failure::new(FailureCause::Rejected { error }, &sent.key, &sent.source)
+            .of_command(&sent.envelope, 1);
+        let state: PM = stored_state(&sent.state);
+        let action = ProcessManager::on_failure(&state, &failure);
+        self.last = Some(Last {
+            parts: vec![Part::of_action(&sent.key, action)],
+            ..Last::default()
+        });
+        self
+    }
+
+    fn armed(&self) -> String {
+        let mut armed = Vec::new();
+        for (key, instance) in &self.instances {
+            armed.extend(instance.deadlines.keys().map(|name| match key.as_str() {
+                "" => format!("`{name}`"),
+                _ => format!("`{name}` of `{key}`"),
+            }));
+        }
+        if armed.is_empty() {
+            return "none".to_owned();
+        }
+        armed.join(", ")
+    }
+}

@@ -1,0 +1,137 @@
+//! What is expected of a process manager.
+
+use std::fmt::Display;
+
+use super::ProcessManagerTest;
+use super::simulation::{Last, stored_state};
+use crate::process_manager::ProcessManager;
+use crate::testing::diff::assert_same;
+use crate::testing::expected::{Expected, printed};
+use crate::testing::print::printed_value;
+
+impl<PM: ProcessManager> ProcessManagerTest<PM> {
+    /// The process manager asks for exactly what `expected` says.
+    ///
+    /// # Panics
+    ///
+    /// If it asks for something else, or fails to react; the message shows the difference.
+    #[track_caller]
+    pub fn then(self, expected: impl FnOnce(Expected<PM>) -> Expected<PM>) -> Self {
+        let expected = expected(Expected::new(self.now));
+        let last = self.last();
+        if let Some(reason) = last.failed.first() {
+            panic!("`{}` fails to react: {reason}", PM::NAME);
+        }
+        let with_keys = expected.has_names() || last.parts.len() > 1;
+        assert_same(
+            &format!("`{}` does not do what is expected", PM::NAME),
+            &printed(&expected.into_parts(), with_keys),
+            &printed(&last.parts, with_keys),
+        );
+        self
+    }
+
+    /// The process manager asks for nothing.
+    ///
+    /// # Panics
+    ///
+    /// As [`then`](Self::then).
+    #[track_caller]
+    pub fn then_nothing(self) -> Self {
+        self.then(|expected| expected)
+    }
+
+    /// The event or deadline belongs to no instance: it is ignored.
+    ///
+    /// # Panics
+    ///
+    /// If an instance reacted to it.
+    #[track_caller]
+    pub fn then_ignored(self) -> Self {
+        let last = self.last();
+        let is_ignored = last.parts.is_empty() && last.failed.is_empty();
+        assert!(
+            is_ignored,
+            "`{}` was expected to ignore it, but reacts\n{}{}",
+            PM::NAME,
+            printed(&last.parts, true),
+            last.failed.join("\n")
+        );
+        self
+    }
+
+    /// The process manager cannot react, for a reason that contains `reason`.
+    ///
+    /// # Panics
+    ///
+    /// If it can, or cannot for another reason.
+    #[track_caller]
+    pub fn then_fails(self, reason: &str) -> Self {
+        let last = self.last();
+        match last.failed.first() {
+            Some(failed) => assert!(
+                failed.contains(reason),
+                "`{}` fails to react for another reason than expected\n- {reason}\n+ {failed}",
+                PM::NAME
+            ),
+            None => panic!(
+                "`{}` was expected to fail with `{reason}`, but reacts\n{}",
+                PM::NAME,
+                printed(&last.parts, true)
+            ),
+        }
+        self
+    }
+
+    /// The state of the only open instance is `state`. Both are compared as they are stored.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or there is none or more than one.
+    #[track_caller]
+    pub fn then_state(self, state: &PM) -> Self {
+        let keys: Vec<_> = self.instances.keys().cloned().collect();
+        match keys.as_slice() {
+            [key] => self.then_state_of(key, state),
+            [] => panic!("`{}` has no instance that is open", PM::NAME),
+            _ => panic!(
+                "`{}` has several instances: say which with `then_state_of`; open are {keys:?}",
+                PM::NAME
+            ),
+        }
+    }
+
+    /// The state of the instance `key` is `state`. Both are compared as they are stored.
+    ///
+    /// # Panics
+    ///
+    /// If it is another, or that instance is not open.
+    #[track_caller]
+    pub fn then_state_of(self, key: impl Display, state: &PM) -> Self {
+        let key = key.to_string();
+        let Some(instance) = self.instances.get(&key) else {
+            panic!("`{}` has no open instance `{key}`", PM::NAME);
+        };
+        let found: PM = stored_state(&instance.state);
+        assert_same(
+            &format!("the state of `{}` is not as expected", PM::NAME),
+            &printed_value(state),
+            &printed_value(&found),
+        );
+        self
+    }
+
+    /// The keys of the instances that are open, in order.
+    #[must_use]
+    pub fn open_instances(&self) -> Vec<&str> {
+        self.instances.keys().map(String::as_str).collect()
+    }
+
+    #[track_caller]
+    fn last(&self) -> &Last {
+        match &self.last {
+            Some(last) => last,
+            None => panic!("nothing was done yet: a test says what happens with `when(..)`"),
+        }
+    }
+}
