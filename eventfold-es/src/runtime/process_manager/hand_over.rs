@@ -34,7 +34,6 @@ pub(super) struct Attempt {
     pub(super) rows: Vec<RowChange>,
     pub(super) parks: Vec<(Arc<str>, String)>,
     more: Vec<Letter>,
-    pub(super) skipped: u64,
     pub(super) stop: Option<String>,
 }
 
@@ -164,7 +163,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let source = progress.position;
         let dead_lettered = attempt.dead_letters.len();
         let dispatched = attempt.dispatched;
-        hub.skipped(member, attempt.skipped);
         let outcome = journal.submit(
             room,
             ProposedCommit {
