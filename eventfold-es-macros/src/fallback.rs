@@ -98,7 +98,7 @@ pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
     let command_impl = generics.params.is_empty().then(|| {
         quote! {
             #[automatically_derived]
-            impl #krate::Command for #command {
+            impl #krate::DecidedBy for #command {
                 type Aggregate = #ident;
             }
         }

@@ -116,7 +116,7 @@ use proc_macro::TokenStream;
 ///     }
 /// }
 ///
-/// impl Command for CounterCommand {
+/// impl eventfold_es::DecidedBy for CounterCommand {
 ///     type Aggregate = Counter;
 /// }
 /// ```

@@ -101,6 +101,33 @@ pub trait Aggregate:
     fn apply(self, event: &Self::DomainEvent) -> Self;
 }
 
+/// An [`Aggregate`] by its types alone: what [`Decider`] asks for. Every aggregate is one.
+///
+/// Rust asks for the supertraits of a supertrait wherever the trait is implemented. Through this one a missing
+/// `#[derive(Default)]` is reported at the type, and not once more at its `impl Decider`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "put `#[aggregate]` on `{Self}` and implement `Decider` for it, or implement `Aggregate` by hand"
+)]
+pub trait DeclaredAggregate {
+    /// [`Aggregate::Command`].
+    type Command;
+
+    /// [`Aggregate::DomainEvent`].
+    type DomainEvent;
+
+    /// [`Aggregate::Error`].
+    type Error;
+}
+
+#[diagnostic::do_not_recommend]
+impl<A: Aggregate> DeclaredAggregate for A {
+    type Command = <A as Aggregate>::Command;
+    type DomainEvent = <A as Aggregate>::DomainEvent;
+    type Error = <A as Aggregate>::Error;
+}
+
 /// What the user of `#[aggregate]` writes: the decision and the fold.
 ///
 /// Signatures may name the concrete types: `fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, OrderError>`.
@@ -109,7 +136,7 @@ pub trait Aggregate:
     label = "`impl Decider for {Self}` is missing",
     note = "write `impl Decider for {Self} {{ fn decide(&self, command: ..) -> Result<Vec<..>, ..> {{ .. }} fn evolve(&mut self, event: &..) {{ .. }} }}`"
 )]
-pub trait Decider: Aggregate {
+pub trait Decider: DeclaredAggregate {
     /// Decides `command` against the current state: the events it causes, or a rejection.
     ///
     /// # Errors
@@ -117,9 +144,9 @@ pub trait Decider: Aggregate {
     /// The aggregate's own rejection; nothing is stored then.
     fn decide(
         &self,
-        command: <Self as Aggregate>::Command,
-    ) -> Result<Vec<<Self as Aggregate>::DomainEvent>, <Self as Aggregate>::Error>;
+        command: <Self as DeclaredAggregate>::Command,
+    ) -> Result<Vec<<Self as DeclaredAggregate>::DomainEvent>, <Self as DeclaredAggregate>::Error>;
 
     /// Folds one event into the state.
-    fn evolve(&mut self, event: &<Self as Aggregate>::DomainEvent);
+    fn evolve(&mut self, event: &<Self as DeclaredAggregate>::DomainEvent);
 }

@@ -174,8 +174,8 @@ pub mod topology;
 #[doc(hidden)]
 pub mod __private;
 
-pub use aggregate::{Aggregate, Decider};
-pub use command::{Command, CommandContext};
+pub use aggregate::{Aggregate, Decider, DeclaredAggregate};
+pub use command::{Command, CommandContext, DecidedBy};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
@@ -191,13 +191,15 @@ pub use journal::local::{
     AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
 };
 pub use process_manager::{
-    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DispatchesTo, Effects,
-    Exhausted, Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure, InstanceKey,
-    Join, JoinKind, Keyed, MigrateState, MigrationError, OnDeadline, ProcessManager, React,
-    ReactError, Reaction, ScheduledDeadline, Schedules, SourceEvent, StartFrom, StateVersioned,
-    StoredDeadline, StoredState, SubscribesTo, TargetOf, TimerChange,
+    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DeclaredProcessManager,
+    DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause, FailurePolicy,
+    HandleFailure, InstanceKey, Join, JoinKind, Keyed, MigrateState, MigrationError, OnDeadline,
+    ProcessManager, React, ReactError, Reaction, ScheduledDeadline, Schedules, SentBy, SourceEvent,
+    StartFrom, StateVersioned, StoredDeadline, StoredState, SubscribesTo, TargetOf, TimerChange,
 };
-pub use projection::{EventContext, Project, ProjectError, Projection, UnknownEvents};
+pub use projection::{
+    DeclaredProjection, EventContext, Project, ProjectError, Projection, UnknownEvents,
+};
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,

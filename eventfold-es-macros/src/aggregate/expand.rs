@@ -76,7 +76,7 @@ fn impl_command(model: &Model) -> TokenStream {
     let krate = krate.at(at);
     quote_spanned! {at=>
         #[automatically_derived]
-        impl #krate::Command for #command {
+        impl #krate::DecidedBy for #command {
             type Aggregate = #ident;
         }
     }

@@ -25,6 +25,6 @@ impl my::es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl my::es::Command for Order {
+impl my::es::DecidedBy for Order {
     type Aggregate = Order;
 }

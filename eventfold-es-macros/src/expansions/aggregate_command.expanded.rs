@@ -24,6 +24,6 @@ impl ::eventfold_es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::Command for Change {
+impl ::eventfold_es::DecidedBy for Change {
     type Aggregate = Order;
 }

@@ -24,6 +24,6 @@ impl my::es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl my::es::Command for OrderCommand {
+impl my::es::DecidedBy for OrderCommand {
     type Aggregate = Order;
 }

@@ -25,6 +25,6 @@ impl ::eventfold_es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::Command for OrderCommand {
+impl ::eventfold_es::DecidedBy for OrderCommand {
     type Aggregate = Order;
 }

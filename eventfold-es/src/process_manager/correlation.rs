@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 use std::str::FromStr;
 
-use super::{ProcessManager, ReactError, SubscribesTo};
+use super::{DeclaredProcessManager, ReactError, SubscribesTo};
 use crate::aggregate::Aggregate;
 use crate::projection::EventContext;
 use crate::runtime::check_text;
@@ -76,7 +76,7 @@ where
     label = "there are no instances to tell apart",
     note = "add `key = ..` to `#[process_manager(..)]` of `{Self}`, with the type that tells its instances apart"
 )]
-pub trait Keyed: ProcessManager {
+pub trait Keyed: DeclaredProcessManager {
     /// What tells its instances apart.
     type Key: InstanceKey;
 }
@@ -117,7 +117,7 @@ pub trait Keyed: ProcessManager {
     label = "`impl Correlate<{A}> for {Self}` is missing",
     note = "write `impl Correlate<{A}> for {Self} {{ fn correlate(event: &.., cx: &EventContext<'_>) -> Correlation<..> {{ .. }} }}`, or remove `{A}` from `subscribes`"
 )]
-pub trait Correlate<A: Aggregate>: Keyed + SubscribesTo<A> {
+pub trait Correlate<A: Aggregate>: Keyed<Declared: SubscribesTo<A>> {
     /// Tells which instances `event` belongs to.
     fn correlate(
         event: &<A as Aggregate>::DomainEvent,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ProcessManager, ReactError, Reaction};
+use super::{DeclaredProcessManager, ProcessManager, ReactError, Reaction};
 use crate::event::RecordedEvent;
 use crate::finite;
 use crate::runtime::check_text;
@@ -214,7 +214,7 @@ impl StoredDeadline {
     label = "`impl OnDeadline<{M}> for {Self}` is missing",
     note = "write `impl OnDeadline<{M}> for {Self} {{ fn on_deadline(&mut self, message: {M}, cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{M}` from `deadlines`"
 )]
-pub trait OnDeadline<M>: ProcessManager + Schedules<M> {
+pub trait OnDeadline<M>: DeclaredProcessManager<Declared: Schedules<M>> {
     /// Reacts to a deadline that was reached and not cancelled before.
     ///
     /// `cx` is where the event happened whose reaction armed it, and [`Reaction::event`] is the deadline itself.

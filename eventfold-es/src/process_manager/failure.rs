@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backoff, ProcessManager, SourceEvent, TargetOf};
-use crate::command::{Command, CommandContext};
+use super::{Backoff, DeclaredProcessManager, ProcessManager, SentBy, SourceEvent};
+use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Envelope};
 
 /// One failure of a process manager: a command that was not executed, or an event or deadline that it could not react to.
@@ -136,7 +136,7 @@ impl fmt::Display for FailureCause {
 
 /// What is done about a failure.
 #[non_exhaustive]
-pub enum FailureAction<PM: ProcessManager> {
+pub enum FailureAction<PM: DeclaredProcessManager> {
     /// The command, or the reaction, is tried again later. A command that waits holds up nothing else; a reaction holds up the
     /// later events of its instance.
     Retry(Backoff),
@@ -145,7 +145,7 @@ pub enum FailureAction<PM: ProcessManager> {
     /// The command, or the event, is passed over; it is counted, and that is all.
     Skip,
     /// These commands are sent in the place of the one that failed.
-    Compensate(Vec<<PM as ProcessManager>::Envelope>),
+    Compensate(Vec<<PM as DeclaredProcessManager>::Envelope>),
     /// The instance is parked: it holds what comes, in order, until it is released.
     Park,
     /// The process manager stops at this event, and so do all its instances.
@@ -176,25 +176,17 @@ impl<PM: ProcessManager> FailureAction<PM> {
     ///
     /// It compiles only if the command's aggregate is in the `dispatches` list.
     #[must_use]
-    pub fn compensate<C>(instance_id: impl Into<String>, command: C) -> Self
-    where
-        C: Command,
-        C::Aggregate: TargetOf<PM>,
-    {
+    pub fn compensate<C: SentBy<PM>>(instance_id: impl Into<String>, command: C) -> Self {
         Self::Compensate(Vec::new()).and_send(instance_id, command)
     }
 
     /// Sends another command, after those of [`compensate`](Self::compensate); nothing changes in another action.
     #[must_use]
-    pub fn and_send<C>(mut self, instance_id: impl Into<String>, command: C) -> Self
-    where
-        C: Command,
-        C::Aggregate: TargetOf<PM>,
-    {
+    pub fn and_send<C: SentBy<PM>>(mut self, instance_id: impl Into<String>, command: C) -> Self {
         if let Self::Compensate(envelopes) = &mut self {
             let context = CommandContext::default();
             let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
-            envelopes.push(<C::Aggregate as TargetOf<PM>>::envelope(envelope));
+            envelopes.push(<C as SentBy<PM>>::envelope(envelope));
         }
         self
     }
@@ -219,7 +211,7 @@ impl<PM: ProcessManager> fmt::Debug for FailureAction<PM> {
     label = "`impl HandleFailure for {Self}` is missing",
     note = "write `impl HandleFailure for {Self} {{ fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {{ .. }} }}`, or remove `on_failure`"
 )]
-pub trait HandleFailure: ProcessManager + FailurePolicy {
+pub trait HandleFailure: DeclaredProcessManager<Declared: FailurePolicy> {
     /// Decides on one failure. `self` is the state before the reaction that failed.
     ///
     /// [`FailureAction::default_for`] is the answer to what it has no answer of its own for.

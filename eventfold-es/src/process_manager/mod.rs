@@ -26,6 +26,7 @@ pub use reaction::Reaction;
 pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 
 use crate::aggregate::Aggregate;
+use crate::command::Command;
 use crate::envelope::{Dispatch, Envelope};
 use crate::event::{EventError, RecordedEvent};
 use crate::schema::Shape;
@@ -193,6 +194,30 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     }
 }
 
+/// A [`ProcessManager`], for the traits that are implemented beside it: what [`React`], [`Keyed`] and their kind ask for. Every
+/// process manager is one.
+///
+/// It has no supertraits but `Sized`, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each
+/// handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a process manager",
+    label = "not a process manager",
+    note = "put `#[process_manager(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `ProcessManager` by hand"
+)]
+pub trait DeclaredProcessManager: Sized {
+    /// The type itself.
+    type Declared: ProcessManager<Envelope = Self::Envelope>;
+
+    /// [`ProcessManager::Envelope`].
+    type Envelope: Dispatch;
+}
+
+#[diagnostic::do_not_recommend]
+impl<PM: ProcessManager> DeclaredProcessManager for PM {
+    type Declared = PM;
+    type Envelope = <PM as ProcessManager>::Envelope;
+}
+
 /// Where a process manager starts in a store that has not seen it before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum StartFrom {
@@ -212,7 +237,7 @@ pub enum StartFrom {
     label = "`impl React<{A}> for {Self}` is missing",
     note = "write `impl React<{A}> for {Self} {{ fn react(&mut self, event: &.., cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{A}` from `subscribes`"
 )]
-pub trait React<A: Aggregate>: ProcessManager + SubscribesTo<A> {
+pub trait React<A: Aggregate>: DeclaredProcessManager<Declared: SubscribesTo<A>> {
     /// Reacts to one event: changes the process manager's own state and sends commands through `cx`.
     fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>);
 }
@@ -249,6 +274,29 @@ pub trait TargetOf<PM: ProcessManager>: Aggregate {
 impl<PM: ProcessManager + DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
     fn envelope(envelope: Envelope<A>) -> PM::Envelope {
         <PM as DispatchesTo<A>>::envelope(envelope)
+    }
+}
+
+/// A command that the process manager `PM` may send: its aggregate is in the `dispatches` list. It follows from [`Command`] and
+/// [`TargetOf`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the command of any aggregate",
+    label = "not a command",
+    note = "a command is the type named by `#[aggregate(command = ..)]`"
+)]
+pub trait SentBy<PM: ProcessManager>: Command {
+    /// The envelope that holds it.
+    fn envelope(envelope: Envelope<<Self as Command>::Aggregate>) -> PM::Envelope;
+}
+
+impl<PM, C> SentBy<PM> for C
+where
+    PM: ProcessManager,
+    C: Command,
+    <C as Command>::Aggregate: TargetOf<PM>,
+{
+    fn envelope(envelope: Envelope<<C as Command>::Aggregate>) -> PM::Envelope {
+        <<C as Command>::Aggregate as TargetOf<PM>>::envelope(envelope)
     }
 }
 

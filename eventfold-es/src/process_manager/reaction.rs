@@ -4,10 +4,10 @@ use std::fmt;
 use super::deadline::check_name;
 use super::effects::Collected;
 use super::{
-    Deadline, DeadlineOf, Effects, InstanceKey, Keyed, ProcessManager, ReactError,
-    ScheduledDeadline, StoredDeadline, TargetOf, TimerChange,
+    Deadline, DeadlineOf, DeclaredProcessManager, Effects, InstanceKey, Keyed, ProcessManager,
+    ReactError, ScheduledDeadline, SentBy, StoredDeadline, TimerChange,
 };
-use crate::command::{Command, CommandContext};
+use crate::command::CommandContext;
 use crate::envelope::Envelope;
 use crate::event::RecordedEvent;
 
@@ -54,13 +54,13 @@ use crate::event::RecordedEvent;
 /// ));
 /// # Ok::<(), eventfold_es::EventError>(())
 /// ```
-pub struct Reaction<'a, PM: ProcessManager> {
+pub struct Reaction<'a, PM: DeclaredProcessManager> {
     aggregate_type: &'a str,
     stream_id: &'a str,
     event: &'a RecordedEvent,
     /// The key of its instance, as its own type.
     key: Option<Box<dyn Any + Send + Sync>>,
-    collected: Collected<PM::Envelope>,
+    collected: Collected<<PM as DeclaredProcessManager>::Envelope>,
 }
 
 impl<'a, PM: ProcessManager> Reaction<'a, PM> {
@@ -109,11 +109,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     ///
     /// It compiles only if the command's aggregate is in the `dispatches` list. A command that the aggregate rejects becomes
     /// a dead letter.
-    pub fn send<C>(&mut self, instance_id: impl Into<String>, command: C)
-    where
-        C: Command,
-        C::Aggregate: TargetOf<PM>,
-    {
+    pub fn send<C: SentBy<PM>>(&mut self, instance_id: impl Into<String>, command: C) {
         let context = CommandContext {
             correlation_id: self.correlation_id().map(str::to_owned),
             ..CommandContext::default()
@@ -122,20 +118,17 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     }
 
     /// Sends `command` with a context of its own; nothing is added to it.
-    pub fn send_with<C>(
+    pub fn send_with<C: SentBy<PM>>(
         &mut self,
         instance_id: impl Into<String>,
         command: C,
         context: CommandContext,
-    ) where
-        C: Command,
-        C::Aggregate: TargetOf<PM>,
-    {
+    ) {
         let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
         self.collected
             .effects
             .envelopes
-            .push(<C::Aggregate as TargetOf<PM>>::envelope(envelope));
+            .push(<C as SentBy<PM>>::envelope(envelope));
     }
 
     /// Arms the deadline `name`: once it is reached, [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) is called with

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use super::ProcessManager;
+use super::{DeclaredProcessManager, ProcessManager};
 
 /// The state of a process manager, or of one of its instances, as it was stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl fmt::Debug for StoredState<'_> {
     label = "`impl MigrateState for {Self}` is missing",
     note = "write `impl MigrateState for {Self} {{ fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError> {{ .. }} }}`"
 )]
-pub trait MigrateState: ProcessManager + StateVersioned {
+pub trait MigrateState: DeclaredProcessManager<Declared: StateVersioned> {
     /// Turns a state of an earlier version into the current one.
     ///
     /// # Errors

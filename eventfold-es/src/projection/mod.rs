@@ -95,13 +95,31 @@ pub enum UnknownEvents {
     Skip,
 }
 
+/// A [`Projection`], for the traits that are implemented beside it: what [`Project`] asks for. Every projection is one.
+///
+/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a projection",
+    label = "not a projection",
+    note = "put `#[projection(subscribes = [..])]` on `{Self}`, or implement `Projection` by hand"
+)]
+pub trait DeclaredProjection {
+    /// The type itself.
+    type Declared: Projection;
+}
+
+#[diagnostic::do_not_recommend]
+impl<P: Projection> DeclaredProjection for P {
+    type Declared = P;
+}
+
 /// The fold of the events of one aggregate into a projection, written by the user of `#[projection]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` subscribes to `{A}` but does not project its events",
     label = "`impl Project<{A}> for {Self}` is missing",
     note = "write `impl Project<{A}> for {Self} {{ fn project(&mut self, event: &.., cx: &EventContext<'_>) {{ .. }} }}`, or remove `{A}` from `subscribes`"
 )]
-pub trait Project<A: Aggregate>: Projection + SubscribesTo<A> {
+pub trait Project<A: Aggregate>: DeclaredProjection<Declared: SubscribesTo<A>> {
     /// Folds one event.
     fn project(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &EventContext<'_>);
 }

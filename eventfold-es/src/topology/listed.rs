@@ -15,7 +15,8 @@ use crate::store::AggregateStoreBuilder;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
-    note = "put `#[aggregate]` on `{Self}` and implement `Decider` for it, or implement `Aggregate` by hand"
+    note = "put `#[aggregate]` on `{Self}` and implement `Decider` for it, or implement `Aggregate` by hand",
+    note = "where an aggregate is asked for, its own type is meant (`Order`), not its command or its event"
 )]
 pub trait ListedAggregate {
     /// Its place in a drawing.

@@ -24,6 +24,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         "there is more than one mistake",
         &[
             "arguments/several_mistakes",
+            "derives/aggregate_without_any",
             "event_store/guessed",
             "events/other_words",
             "events/several_mistakes",
@@ -33,22 +34,8 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "rustc asks for the bounds of a trait where the trait is needed, too",
-        &[
-            "derives/aggregate_without_any",
-            "derives/aggregate_without_clone",
-            "derives/aggregate_without_default",
-            "derives/aggregate_without_deserialize",
-            "derives/aggregate_without_serialize",
-            "derives/process_manager_without_default",
-            "derives/process_manager_without_deserialize",
-            "derives/process_manager_without_serialize",
-            "derives/projection_without_clone",
-            "derives/projection_without_default",
-            "derives/projection_without_deserialize",
-            "derives/projection_without_serialize",
-            "derives/state_of_one_thread",
-        ],
+        "a type that is neither `Send` nor `Sync` lacks two bounds",
+        &["derives/state_of_one_thread"],
     ),
     (
         "every part of an impl that needs the trait says that it is missing",
@@ -62,16 +49,17 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
     (
         "the second follows from the first, in words of rustc's that no macro can prevent",
         &[
-            "event_store/not_an_aggregate",
             "evolution/step_to_another_type",
             "names/shared_by_another_path",
             "process_managers/dispatched_not_an_aggregate",
             "process_managers/envelope_exists",
             "process_managers/subscribed_not_an_aggregate",
             "projections/subscribed_not_an_aggregate",
-            "stores/event_sent",
-            "stores/not_an_aggregate",
         ],
+    ),
+    (
+        "the future of an `async fn` has the bounds of the function, and is asked for them too",
+        &["stores/event_sent", "stores/not_an_aggregate"],
     ),
     (
         "serde's derives report it too",

@@ -23,8 +23,7 @@ use crate::process_manager::{
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     Event(&'a StreamId, &'a RecordedEvent),
-    /// With the position behind which it was reached.
-    Deadline(&'a TimerRow, u64),
+    Deadline(&'a TimerRow),
 }
 
 impl Input<'_> {
@@ -33,7 +32,7 @@ impl Input<'_> {
             Self::Event(stream, event) => {
                 SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
             }
-            Self::Deadline(timer, _) => timer.deadline.source.clone(),
+            Self::Deadline(timer) => timer.deadline.source.clone(),
         }
     }
 }
@@ -191,7 +190,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
-    fn join(
+    pub(super) fn join(
         &mut self,
         key: &str,
         kind: JoinKind,
@@ -261,7 +260,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     Input::Event(stream, event) => {
                         state.react_in(key, &stream.aggregate_type, &stream.instance_id, event)
                     }
-                    Input::Deadline(timer, _) => state.on_deadline(key, &timer.deadline),
+                    Input::Deadline(timer) => state.on_deadline(key, &timer.deadline),
                 })
             },
         );
@@ -313,50 +312,65 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match action {
             FailureAction::Skip => {
-                self.pass(key, input, position);
+                let hub = &self.context.runtime.reactions;
+                hub.skipped(self.context.member, 1);
+                // It goes on as if it had not been shown this; one that this would have begun is not there.
+                if PM::IS_KEYED && matches!(input, Input::Event(..)) {
+                    self.instances.undo_begin(key);
+                }
+                self.passed_over(key, input, position);
                 Ok(())
             }
             FailureAction::Compensate(envelopes) => {
-                self.pass(key, input, position);
+                self.passed_over(key, input, position);
                 self.plan(draft, &key.into(), generation, envelopes);
                 Ok(())
             }
             FailureAction::Stop => Err(Halt::Parked { position, reason }),
             _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
             _ => {
-                self.hold(key, generation, input, position);
+                self.hold(key, input, draft.held.as_deref(), position);
                 self.park_instance(key, position, reason);
                 Ok(())
             }
         }
     }
 
-    /// Notes that an instance has passed over what it could not react to.
-    fn pass(&mut self, key: &str, input: Input<'_>, position: u64) {
+    /// Stores what an instance has passed over, and one that was just begun, or whose deadline is over, although it has reacted to
+    /// nothing.
+    fn passed_over(&mut self, key: &str, input: Input<'_>, position: u64) {
         if let Input::Event(_, event) = input {
             let row = put(rows::passed_key(event.position, key), &input.source());
             self.dirty.push(row, position);
         }
-        if PM::IS_KEYED {
-            self.instances.take_back(key);
+        let is_over = matches!(input, Input::Deadline(_));
+        if let Some(instance) = self.instances.get(key)
+            && (is_over || (PM::IS_KEYED && instance.is_new()))
+        {
+            let row = instance.row(key);
+            self.instances.changed(key, self.next_commit);
+            self.dirty.push(row, position);
         }
     }
 
-    /// Keeps what an instance was shown for when it is released.
-    pub(super) fn hold(&mut self, key: &str, generation: u64, input: Input<'_>, position: u64) {
+    /// Keeps what an instance was shown for when it is released, in the place that it had if it was held before.
+    pub(super) fn hold(&mut self, key: &str, input: Input<'_>, held: Option<&str>, position: u64) {
         let row = match input {
             Input::Event(_, event) => put(
                 held_key(key, event.position, 0, ""),
                 &HeldRow::Event(event.position),
             ),
-            Input::Deadline(timer, position) => {
-                let mut timer = timer.clone();
-                timer.generation = generation;
-                let name = timer.deadline.name.clone();
-                put(
-                    held_key(key, position, rows::BEHIND_EVENT, &name),
-                    &HeldRow::Deadline(Box::new(timer)),
-                )
+            Input::Deadline(timer) => {
+                let name = &timer.deadline.name;
+                let place = match held {
+                    Some(held) => held.into(),
+                    None => held_key(key, position, rows::BEHIND_EVENT, name),
+                };
+                if let Some(instance) = self.instances.get(key) {
+                    // What is held before it may still cancel or replace it.
+                    instance.timers.insert(name.clone(), timer.deadline.due_ms);
+                }
+                put(place, &HeldRow::Deadline(Box::new(timer.clone())))
             }
         };
         self.dirty.push(row, position);
@@ -394,14 +408,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
-        let is_fired = matches!(input, Input::Deadline(..));
+        let is_fired = matches!(input, Input::Deadline(_));
         let mut is_changed = !timers.is_empty() || is_complete || is_fired;
         if PM::IS_KEYED && !is_complete {
             is_changed |= instance.encode()?;
         }
         let generation = instance.generation;
         let mut changes = Vec::new();
-        if let Input::Deadline(timer, at) = input {
+        if let Input::Deadline(timer) = input {
+            let held = draft.held.as_deref().and_then(rows::held_of);
+            let at = held.map_or(position, |(_, at)| at);
             let timer = timer.clone();
             changes.push(put(rows::FIRED.into(), &FiredRow { at, timer }));
         }

@@ -197,6 +197,7 @@ fn settled(old: InstanceRow, remade: Option<InstanceRow>) -> InstanceRow {
         state: None,
         timers: Default::default(),
         parked: None,
+        is_complete: true,
     });
     // Never one that was there before: deadlines and commands are named after it.
     let generation = old.generation.max(remade.generation);
@@ -215,5 +216,6 @@ fn settled(old: InstanceRow, remade: Option<InstanceRow>) -> InstanceRow {
             false => Default::default(),
         },
         parked: old.parked.filter(|_| is_held),
+        is_complete: old.is_complete && remade.status == Status::Completed,
     }
 }

@@ -264,6 +264,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 state,
                 timers: Default::default(),
                 parked: None,
+                is_complete: false,
             };
             self.dirty.push(put(table.key(&key), &row), self.position);
             if self.dirty.rows.len() >= ROWS {

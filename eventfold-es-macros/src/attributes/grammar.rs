@@ -1,0 +1,172 @@
+//! What each macro accepts, and what a key that is none was meant to be.
+
+use proc_macro2::Ident;
+use syn::ext::IdentExt;
+
+use super::Reported;
+use super::distance::distance;
+use crate::diagnostics::Diagnostics;
+
+/// What one macro accepts.
+pub(crate) struct Grammar {
+    pub(crate) macro_name: &'static str,
+    pub(crate) keys: &'static [Key],
+    pub(crate) guesses: &'static [Guess],
+}
+
+/// Plausible wrong keys.
+pub(crate) struct Guess {
+    pub(crate) words: &'static [&'static str],
+    /// The key that they stand for, if the macro has it.
+    pub(crate) key: Option<Key>,
+    /// What to write instead.
+    pub(crate) answer: &'static str,
+}
+
+/// An argument of a macro.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    Name,
+    Command,
+    Event,
+    Error,
+    SnapshotVersion,
+    Subscribes,
+    Dispatches,
+    Envelope,
+    Aggregates,
+    ProcessManagers,
+    Projections,
+    UnknownEvents,
+    Keyed,
+    Deadlines,
+    StateVersion,
+    Start,
+    OnFailure,
+    Crate,
+}
+
+impl Key {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Command => "command",
+            Self::Event => "event",
+            Self::Error => "error",
+            Self::SnapshotVersion => "snapshot_version",
+            Self::Subscribes => "subscribes",
+            Self::Dispatches => "dispatches",
+            Self::Envelope => "envelope",
+            Self::Aggregates => "aggregates",
+            Self::ProcessManagers => "process_managers",
+            Self::Projections => "projections",
+            Self::UnknownEvents => "unknown_events",
+            Self::Keyed => "key",
+            Self::Deadlines => "deadlines",
+            Self::StateVersion => "state_version",
+            Self::Start => "start",
+            Self::OnFailure => "on_failure",
+            Self::Crate => "crate",
+        }
+    }
+
+    /// How the argument is written.
+    pub(crate) fn example(self) -> &'static str {
+        match self {
+            Self::Name => "name = \"order\"",
+            Self::Command => "command = OrderCommand",
+            Self::Event => "event = OrderEvent",
+            Self::Error => "error = OrderError",
+            Self::SnapshotVersion => "snapshot_version = 2",
+            Self::Subscribes => "subscribes = [Order]",
+            Self::Dispatches => "dispatches = [Inventory]",
+            Self::Envelope => "envelope = SagaCommand",
+            Self::Aggregates => "aggregates = [Order]",
+            Self::ProcessManagers => "process_managers = [ReservationSaga]",
+            Self::Projections => "projections = [Sales]",
+            Self::UnknownEvents => "unknown_events = \"skip\"",
+            Self::Keyed => "key = OrderId",
+            Self::Deadlines => "deadlines = [PaymentDue]",
+            Self::StateVersion => "state_version = 2",
+            Self::Start => "start = \"now\"",
+            Self::OnFailure => "on_failure",
+            Self::Crate => "crate = my_crate::eventfold_es",
+        }
+    }
+
+    /// What its list is a list of.
+    pub(super) fn listed(self) -> &'static str {
+        match self {
+            Self::ProcessManagers => "process managers",
+            Self::Projections => "projections",
+            Self::Deadlines => "messages",
+            _ => "aggregates",
+        }
+    }
+}
+
+impl Grammar {
+    pub(super) fn lists_aggregates(&self) -> bool {
+        self.keys.contains(&Key::Subscribes)
+    }
+
+    /// The key that `ident` is or was meant to be; a misspelt one is reported and taken as the right one.
+    pub(super) fn key(&self, ident: &Ident, diagnostics: &Diagnostics) -> Result<Key, Reported> {
+        let given = ident.unraw().to_string();
+        if let Some(key) = self.keys.iter().find(|key| key.name() == given) {
+            return Ok(*key);
+        }
+        let guess = self
+            .guesses
+            .iter()
+            .find(|guess| guess.words.contains(&given.as_str()));
+        if let Some(Guess { key, answer, .. }) = guess {
+            diagnostics.error(ident, format!("unknown argument `{given}`: {answer}"));
+            return key.ok_or(Reported);
+        }
+        let nearest = self
+            .keys
+            .iter()
+            .min_by_key(|key| distance(key.name(), &given));
+        if let Some(key) =
+            nearest.filter(|key| distance(key.name(), &given) <= 1 + key.name().len() / 4)
+        {
+            diagnostics.error(
+                ident,
+                format!(
+                    "unknown argument `{given}`: did you mean `{}`?",
+                    key.example()
+                ),
+            );
+            return Ok(*key);
+        }
+        let keys = listed(self.keys);
+        let instead = if !is_type(&given) {
+            String::new()
+        } else if self.lists_aggregates() {
+            format!("aggregates are listed, as in `subscribes = [{given}]`; ")
+        } else if self.keys.contains(&Key::Command) {
+            "a type is given with what it is, as in `command = OrderCommand`; ".to_owned()
+        } else {
+            String::new()
+        };
+        diagnostics.error(
+            ident,
+            format!(
+                "unknown argument `{given}`: {instead}`#[{}]` takes {keys}",
+                self.macro_name
+            ),
+        );
+        Err(Reported)
+    }
+}
+
+/// Whether a word looks like the name of a type.
+pub(super) fn is_type(word: &str) -> bool {
+    word.starts_with(char::is_uppercase)
+}
+
+pub(super) fn listed(keys: &[Key]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| format!("`{}`", key.name())).collect();
+    keys.join(", ")
+}

@@ -1,0 +1,95 @@
+//! The values that are lists of types.
+
+use proc_macro2::Span;
+use syn::parse::ParseStream;
+use syn::{Lit, Token, Type, token};
+
+use super::grammar::Key;
+use super::values::parse_as;
+use super::{Reported, missing_comma, report, skip_to_comma};
+use crate::diagnostics::Diagnostics;
+use crate::path::{Entry, text};
+
+/// A list of types, with its brackets for messages about the list as a whole.
+pub(crate) struct List {
+    pub(crate) brackets: Span,
+    /// Nothing stands between the brackets.
+    pub(crate) is_empty: bool,
+    pub(crate) entries: Vec<Entry>,
+}
+
+pub(super) fn parse_list(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<List, Reported> {
+    if !input.peek(token::Bracket) {
+        let what = format!("a list of {}", key.listed());
+        let entry: Type = parse_as(key, &what, input, diagnostics)?;
+        let entries = match &entry {
+            Type::Paren(paren) => text(&paren.elem),
+            Type::Tuple(tuple) => text(&tuple.elems),
+            other => text(other),
+        };
+        diagnostics.error(
+            &entry,
+            format!("`{0}` takes a list: write `{0} = [{entries}]`", key.name(),),
+        );
+        return Err(Reported);
+    }
+    let list = |input: ParseStream<'_>| {
+        let content;
+        let brackets = syn::bracketed!(content in input).span.join();
+        let is_empty = content.is_empty();
+        let mut entries = Vec::new();
+        while !content.is_empty() {
+            if let Ok(entry) = parse_entry(key, &content, diagnostics) {
+                entries.push(entry);
+                if !content.is_empty() && !content.peek(Token![,]) {
+                    diagnostics.push(missing_comma(&content, key.listed()));
+                    skip_to_comma(&content)?;
+                }
+            } else {
+                skip_to_comma(&content)?;
+            }
+            content.parse::<Option<Token![,]>>()?;
+        }
+        Ok(List {
+            brackets,
+            is_empty,
+            entries,
+        })
+    };
+    list(input).map_err(|error| report(diagnostics, error))
+}
+
+fn parse_entry(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Entry, Reported> {
+    let expected = format!(
+        "`{}` takes the types of {}: write `{}`",
+        key.name(),
+        key.listed(),
+        key.example()
+    );
+    if input.peek(Lit) || input.peek(Token![,]) {
+        diagnostics.push(input.error(expected));
+        return Err(Reported);
+    }
+    let mut entry: Type = input
+        .parse()
+        .map_err(|_| report(diagnostics, input.error(&expected)))?;
+    while let Type::Group(group) = entry {
+        entry = *group.elem;
+    }
+    let path = match entry {
+        Type::Path(path) => path,
+        other => {
+            diagnostics.error(other, expected);
+            return Err(Reported);
+        }
+    };
+    Entry::new(path).ok_or(Reported)
+}

@@ -1,0 +1,224 @@
+//! The arguments of the attribute macros: `key = value`, separated by commas, every mistake reported.
+
+mod distance;
+mod grammar;
+mod list;
+mod values;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Expr, LitStr, Path, Token, Type, token};
+
+pub(crate) use grammar::{Grammar, Guess, Key};
+pub(crate) use list::List;
+pub(crate) use values::{Start, StoredName};
+
+use crate::diagnostics::Diagnostics;
+use crate::path::text;
+use grammar::{is_type, listed};
+use list::parse_list;
+use values::{
+    parse_as, parse_name, parse_start, parse_type, parse_unknown_events, parse_version, parse_with,
+};
+
+/// The arguments that were given, as far as they could be understood.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    pub(crate) name: Option<StoredName>,
+    pub(crate) command: Option<Type>,
+    pub(crate) event: Option<Type>,
+    pub(crate) error: Option<Type>,
+    pub(crate) snapshot_version: Option<Expr>,
+    pub(crate) subscribes: Option<List>,
+    pub(crate) dispatches: Option<List>,
+    pub(crate) envelope: Option<Ident>,
+    pub(crate) aggregates: Option<List>,
+    pub(crate) process_managers: Option<List>,
+    pub(crate) projections: Option<List>,
+    /// Whether unknown events are skipped.
+    pub(crate) skips_unknown_events: Option<bool>,
+    pub(crate) key: Option<Type>,
+    pub(crate) deadlines: Option<List>,
+    pub(crate) state_version: Option<Expr>,
+    pub(crate) start: Option<Start>,
+    /// Where it stands.
+    pub(crate) on_failure: Option<Span>,
+    pub(crate) crate_path: Option<Path>,
+    /// Every argument that was given, understood or not.
+    seen: Vec<Key>,
+}
+
+/// A mistake that was reported; the parser goes on behind the next comma.
+struct Reported;
+
+/// Reads the arguments of a macro.
+pub(crate) fn parse(
+    tokens: TokenStream,
+    grammar: &Grammar,
+    diagnostics: &Diagnostics,
+) -> Arguments {
+    let mut arguments = Arguments::default();
+    let parser = |input: ParseStream<'_>| {
+        while !input.is_empty() {
+            if arguments.parse_one(input, grammar, diagnostics).is_err() {
+                skip_to_comma(input)?;
+            } else if !input.is_empty() && !input.peek(Token![,]) {
+                diagnostics.push(missing_comma(input, "arguments"));
+                skip_to_comma(input)?;
+            }
+            input.parse::<Option<Token![,]>>()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = parser.parse2(tokens) {
+        diagnostics.push(error);
+    }
+    arguments
+}
+
+impl Arguments {
+    /// Whether `key` was given, even if its value was not understood.
+    pub(crate) fn was_given(&self, key: Key) -> bool {
+        self.seen.contains(&key)
+    }
+
+    fn parse_one(
+        &mut self,
+        input: ParseStream<'_>,
+        grammar: &Grammar,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Reported> {
+        let Ok(ident) = input.call(Ident::parse_any) else {
+            let keys = listed(grammar.keys);
+            let name = input.fork().parse::<LitStr>().ok();
+            let expected = match name.filter(|_| grammar.keys.contains(&Key::Name)) {
+                Some(name) => format!("the stored name is given as `name = \"{}\"`", name.value()),
+                None => format!(
+                    "expected an argument such as `{}`",
+                    grammar.keys.first().map_or("", |key| key.example())
+                ),
+            };
+            diagnostics.push(input.error(format!(
+                "{expected}; `#[{}]` takes {keys}",
+                grammar.macro_name,
+            )));
+            return Err(Reported);
+        };
+        let key = grammar.key(&ident, diagnostics).inspect_err(|_| {
+            // The list was meant, so it does not count as missing.
+            if grammar.lists_aggregates() && is_type(&ident.unraw().to_string()) {
+                self.seen.push(Key::Subscribes);
+            }
+        })?;
+        if self.was_given(key) {
+            diagnostics.error(
+                &ident,
+                format!("`{}` is given twice: remove one of them", key.name()),
+            );
+            return Err(Reported);
+        }
+        self.seen.push(key);
+        if key == Key::OnFailure {
+            self.on_failure = Some(ident.span());
+            if input.peek(Token![=]) || input.peek(token::Paren) {
+                diagnostics.error(
+                    &ident,
+                    "`on_failure` takes no value: write `on_failure`, and decide in `impl HandleFailure`",
+                );
+                return Err(Reported);
+            }
+            return Ok(());
+        }
+        if input.peek(Token![:]) && !input.peek(Token![::]) {
+            let colon = input.error(format!(
+                "a value follows `=`, not `:`: write `{}`",
+                key.example()
+            ));
+            return Err(report(diagnostics, colon));
+        }
+        let equals = input.parse::<Token![=]>().is_ok();
+        if !equals || input.is_empty() || input.peek(Token![,]) {
+            diagnostics.error(
+                &ident,
+                format!("`{}` needs a value: write `{}`", key.name(), key.example()),
+            );
+            return Err(Reported);
+        }
+        self.parse_value(key, input, diagnostics)
+    }
+
+    fn parse_value(
+        &mut self,
+        key: Key,
+        input: ParseStream<'_>,
+        diagnostics: &Diagnostics,
+    ) -> Result<(), Reported> {
+        match key {
+            Key::Name => self.name = Some(parse_name(input, diagnostics)?),
+            Key::Command => self.command = Some(parse_type(key, input, diagnostics)?),
+            Key::Event => self.event = Some(parse_type(key, input, diagnostics)?),
+            Key::Error => self.error = Some(parse_type(key, input, diagnostics)?),
+            Key::SnapshotVersion => {
+                self.snapshot_version = Some(parse_version(key, 0, input, diagnostics)?);
+            }
+            Key::StateVersion => {
+                self.state_version = Some(parse_version(key, 1, input, diagnostics)?);
+            }
+            Key::Keyed => self.key = Some(parse_type(key, input, diagnostics)?),
+            Key::Deadlines => self.deadlines = Some(parse_list(key, input, diagnostics)?),
+            Key::Start => self.start = Some(parse_start(input, diagnostics)?),
+            // It has no value.
+            Key::OnFailure => {}
+            Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
+            Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
+            Key::Aggregates => self.aggregates = Some(parse_list(key, input, diagnostics)?),
+            Key::ProcessManagers => {
+                self.process_managers = Some(parse_list(key, input, diagnostics)?);
+            }
+            Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
+            Key::UnknownEvents => {
+                self.skips_unknown_events = Some(parse_unknown_events(input, diagnostics)?);
+            }
+            Key::Envelope => {
+                self.envelope = Some(parse_as(
+                    key,
+                    "a name for the generated enum",
+                    input,
+                    diagnostics,
+                )?)
+            }
+            Key::Crate => {
+                let parser = |input: ParseStream<'_>| input.call(Path::parse_mod_style);
+                self.crate_path = Some(parse_with(
+                    key,
+                    "the path of a crate",
+                    parser,
+                    input,
+                    diagnostics,
+                )?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn report(diagnostics: &Diagnostics, error: syn::Error) -> Reported {
+    diagnostics.push(error);
+    Reported
+}
+
+fn missing_comma(input: ParseStream<'_>, between: &str) -> syn::Error {
+    let next = input.fork().parse::<TokenTree>();
+    let before = next.map(|next| text(&next)).unwrap_or_default();
+    input.error(format!(
+        "expected `,` between {between}: put one before `{before}`"
+    ))
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! The values of the arguments: names, versions, words, types.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::parse::ParseStream;
+use syn::{Expr, ExprLit, Lit, LitStr, Type};
+
+use super::grammar::Key;
+use super::{Reported, report};
+use crate::diagnostics::Diagnostics;
+use crate::path::text;
+
+/// The name under which a type is stored.
+#[derive(Clone)]
+pub(crate) enum StoredName {
+    /// Known to the macro, which checks it.
+    Literal(LitStr),
+    /// A constant, which the compiler checks.
+    Constant(Expr),
+}
+
+impl ToTokens for StoredName {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::Literal(literal) => literal.to_tokens(tokens),
+            Self::Constant(constant) => constant.to_tokens(tokens),
+        }
+    }
+}
+
+/// Where a process manager starts in a store that has not seen it before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    Origin,
+    Now,
+}
+
+fn parse_expression(
+    key: Key,
+    what: &str,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Expr, Reported> {
+    let mut value: Expr = parse_as(key, what, input, diagnostics)?;
+    while let Expr::Group(group) = value {
+        value = *group.expr;
+    }
+    Ok(value)
+}
+
+pub(super) fn parse_name(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<StoredName, Reported> {
+    let value = parse_expression(Key::Name, "a string", input, diagnostics)?;
+    match value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(literal),
+            ..
+        }) => Ok(StoredName::Literal(literal)),
+        Expr::Path(_) | Expr::Macro(_) => Ok(StoredName::Constant(value)),
+        other => {
+            diagnostics.error(other, "`name` takes a string, or the path of a `&'static str` constant: write `name = \"order\"`");
+            Err(Reported)
+        }
+    }
+}
+
+/// A number from `least` on, or a constant, which the compiler checks.
+pub(super) fn parse_version(
+    key: Key,
+    least: u32,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Expr, Reported> {
+    let value = parse_expression(key, "a whole number", input, diagnostics)?;
+    let is_version = match &value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Int(literal),
+            ..
+        }) => {
+            matches!(literal.suffix(), "" | "u32")
+                && literal
+                    .base10_parse::<u32>()
+                    .is_ok_and(|version| version >= least)
+        }
+        Expr::Path(_) | Expr::Macro(_) => true,
+        _ => false,
+    };
+    if is_version {
+        return Ok(value);
+    }
+    let from = if least == 0 { "" } else { " from 1 on," };
+    let (name, example) = (key.name(), key.example());
+    diagnostics.error(
+        value,
+        format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `u32` constant: write `{example}`"),
+    );
+    Err(Reported)
+}
+
+pub(super) fn parse_unknown_events(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<bool, Reported> {
+    let key = Key::UnknownEvents;
+    let value = parse_expression(key, "`\"stop\"` or `\"skip\"`", input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "stop" => return Ok(false),
+            "skip" => return Ok(true),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`unknown_events` takes `\"stop\"` (the projection waits for the program that knows them, the default) or `\"skip\"` (it goes \
+         on without them, and that program builds it anew): write `unknown_events = \"skip\"`",
+    );
+    Err(Reported)
+}
+
+pub(super) fn parse_start(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Start, Reported> {
+    let value = parse_expression(Key::Start, "`\"now\"` or `\"origin\"`", input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "now" => return Ok(Start::Now),
+            "origin" => return Ok(Start::Origin),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`start` takes `\"origin\"` (the first event of the store, the default) or `\"now\"` (behind the last event when the store \
+         first sees it): write `start = \"now\"`",
+    );
+    Err(Reported)
+}
+
+pub(super) fn parse_type(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Type, Reported> {
+    if input.peek(LitStr) {
+        diagnostics.push(input.error(format!(
+            "`{}` takes a type, without quotes: write `{}`",
+            key.name(),
+            key.example()
+        )));
+        return Err(Reported);
+    }
+    let ty: Type = parse_as(key, "a type", input, diagnostics)?;
+    if let Type::Slice(list) = &ty {
+        diagnostics.error(
+            list,
+            format!(
+                "`{0}` takes one type: write `{0} = {1}`",
+                key.name(),
+                text(&list.elem)
+            ),
+        );
+        return Err(Reported);
+    }
+    Ok(ty)
+}
+
+pub(super) fn parse_as<T: syn::parse::Parse>(
+    key: Key,
+    what: &str,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<T, Reported> {
+    parse_with(key, what, T::parse, input, diagnostics)
+}
+
+pub(super) fn parse_with<T>(
+    key: Key,
+    what: &str,
+    parser: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<T, Reported> {
+    let mistake = input.error(format!(
+        "`{}` takes {what}: write `{}`",
+        key.name(),
+        key.example()
+    ));
+    parser(input).map_err(|_| report(diagnostics, mistake))
+}
