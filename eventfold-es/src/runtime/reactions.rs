@@ -49,6 +49,8 @@ pub(crate) struct Member {
     pub(crate) is_paused: bool,
     /// How many events belonged to no open instance, since the store was opened.
     pub(crate) ignored: u64,
+    /// How many events, deadlines and commands its policy passed over, since the store was opened.
+    pub(crate) skipped: u64,
     /// Why it reacts no more, once its task has ended in order.
     pub(crate) ended: Option<StoreError>,
 }
@@ -302,6 +304,13 @@ impl ReactionHub {
         }
     }
 
+    /// Counts what a policy has passed over.
+    pub(crate) fn skipped(&self, member: usize, count: u64) {
+        if let Some(member) = self.state().members.get_mut(member) {
+            member.skipped += count;
+        }
+    }
+
     /// Counts an event that belongs to no open instance.
     pub(crate) fn ignored(&self, member: usize) {
         if let Some(member) = self.state().members.get_mut(member) {
@@ -402,6 +411,7 @@ mod tests {
             parked: None,
             is_paused: false,
             ignored: 0,
+            skipped: 0,
             ended: None,
         };
         Arc::new(ReactionHub::new(names.iter().map(member).collect()))

@@ -128,6 +128,45 @@ async fn its_cursors_survive_until_it_is_past_them() {
     }
 }
 
+/// The auditor of a program that declares another starting point.
+mod late {
+    use eventfold_es::prelude::*;
+
+    use crate::domain::{Account, AccountEvent, Audit, AuditCommand};
+
+    #[process_manager(subscribes = [Account], dispatches = [Audit], start = "now")]
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub struct Auditor {
+        deposits: u64,
+    }
+
+    impl React<Account> for Auditor {
+        fn react(&mut self, event: &AccountEvent, cx: &mut Reaction<'_, Self>) {
+            let AccountEvent::Deposited { amount, .. } = event;
+            self.deposits += 1;
+            cx.send(cx.stream_id().to_owned(), AuditCommand::Note(*amount));
+        }
+    }
+}
+
+/// `start = "now"` is for those that are new.
+#[tokio::test]
+async fn one_that_starts_now_goes_on_where_its_checkpoint_stands() {
+    let place = scratch();
+    half_caught_up(place.path()).await;
+    let store = eventfold_es::AggregateStore::builder(place.path())
+        .process_manager::<late::Auditor>()
+        .run_mode(RunMode::OnDemand)
+        .open()
+        .await
+        .unwrap();
+    store.run_process_managers().await.unwrap();
+    assert_eq!(noted(&store, "a").await, [1, 5]);
+    assert_eq!(noted(&store, "b").await, [2, 4]);
+    assert_eq!(noted(&store, "c").await, [6, 8]);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn its_cursors_are_found_in_the_archive() {
     let place = scratch();

@@ -9,6 +9,9 @@
 //! | 20 | `states` |
 //! | 23 | `chaos` |
 //!
+//! Beside them: `operations` (what an operator asks for, interrupted anywhere), `starting_points` (`start = "now"`), `migrations`
+//! (`state_version`) and `retries` (of commands whose target cannot be read).
+//!
 //! Number 16, a handler that ends the whole process each time, is not told apart from other crashes: such an event is reacted to
 //! again at each start.
 
@@ -18,4 +21,10 @@ mod deadlines;
 mod domain;
 mod failures;
 mod files;
+mod interrupted;
+mod migrations;
+mod operations;
+mod retries;
+mod starting_points;
 mod states;
+mod worker;

@@ -79,6 +79,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             if let Some((key, value)) = timer.map(|(key, value)| (key.to_owned(), value.to_owned()))
             {
                 self.fire(key.into(), &value).await?;
+                self.due = None;
                 fired += 1;
                 continue;
             }
@@ -87,6 +88,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 pending.map(|(key, value)| (key.to_owned(), value.to_owned()))
             {
                 self.try_again(key.into(), &value).await?;
+                self.due = None;
                 fired += 1;
                 continue;
             }
@@ -103,6 +105,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     async fn fire(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+        self.due = Some(row_key.clone());
         let timer: TimerRow =
             rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
         let position = self.position;
@@ -110,30 +113,39 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let removed = remove(row_key);
         self.notice(&removed);
         self.dirty.push(removed, position);
-        let name = &timer.deadline.name;
-        let Some(instance) = self.instances.get(&timer.key) else {
-            return Ok(());
-        };
-        // One that was cancelled, or armed by an instance that had the key before, is no deadline any more.
-        let is_armed = instance.generation == timer.generation
-            && instance.timers.get(name) == Some(&timer.deadline.due_ms);
-        if !is_armed {
+        if self.is_armed(&timer) && self.is_held(&timer.key) {
+            self.hold(&timer.key, Input::Deadline(&timer), None, position);
             return Ok(());
         }
-        instance.timers.remove(name);
-        let generation = instance.generation;
-        if instance.status != Status::Open {
-            let row = instance.row(&timer.key);
-            self.instances.changed(&timer.key, self.next_commit);
-            self.dirty.push(row, position);
-            self.hold(&timer.key, generation, Input::Deadline(&timer), position);
-            return Ok(());
-        }
-        self.react_to_deadline(&timer).await
+        self.react_to_deadline(&timer, None).await
     }
 
-    /// Shows a deadline to its instance, which is in memory and open.
-    pub(super) async fn react_to_deadline(&mut self, timer: &TimerRow) -> Result<(), Halt> {
+    /// Whether a deadline is one. One that was cancelled, or armed by an instance that had the key before, is none any more.
+    fn is_armed(&mut self, timer: &TimerRow) -> bool {
+        let TimerRow { key, deadline, .. } = timer;
+        self.instances.get(key).is_some_and(|instance| {
+            instance.generation == timer.generation
+                && instance.timers.get(&deadline.name) == Some(&deadline.due_ms)
+        })
+    }
+
+    fn is_held(&mut self, key: &str) -> bool {
+        let found = self.instances.get(key);
+        found.is_some_and(|found| found.status != Status::Open)
+    }
+
+    /// Shows a deadline, if it is one, to its instance, which is in memory and takes part; `held` is where it was held.
+    pub(super) async fn react_to_deadline(
+        &mut self,
+        timer: &TimerRow,
+        held: Option<Box<str>>,
+    ) -> Result<(), Halt> {
+        if !self.is_armed(timer) {
+            return Ok(());
+        }
+        if let Some(instance) = self.instances.get(&timer.key) {
+            instance.timers.remove(&timer.deadline.name);
+        }
         self.settle()?;
         if !PM::IS_KEYED
             && let Some(instance) = self.instances.get("")
@@ -144,11 +156,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.cautious = Some(self.position);
         }
         let mut draft = Draft::of_deadline(self.position, timer);
+        draft.held = held;
         self.show_to(&timer.key, Input::Deadline(timer), &mut draft)?;
         self.commit(draft).await.map(drop)
     }
 
     async fn try_again(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+        self.due = Some(row_key.clone());
         let row: CommandRow =
             rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
         let removed = remove(row_key);
@@ -156,7 +170,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(removed, self.position);
         self.learn(vec![row.key.clone()]).await?;
         self.settle()?;
-        self.execute_row(row).await
+        self.execute_row(row, None).await
     }
 
     /// Executes a command again because an operator asks for it; what becomes of it he is told.
@@ -173,8 +187,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await
     }
 
-    /// Tries a command again, in a commit of its own.
-    pub(super) async fn execute_row(&mut self, row: CommandRow) -> Result<(), Halt> {
+    /// Tries a command again, in a commit of its own; `held` is where it was held.
+    pub(super) async fn execute_row(
+        &mut self,
+        row: CommandRow,
+        held: Option<Box<str>>,
+    ) -> Result<(), Halt> {
         let source = Source::Known(Box::new(row.source.clone()));
         let mut draft = Draft::new(
             self.position,
@@ -182,6 +200,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             row.cause.clone(),
             source,
         );
+        draft.held = held;
         self.plan_again(&mut draft, row);
         self.commit(draft).await.map(drop)
     }

@@ -6,7 +6,7 @@ use super::super::origin::{Cause, command_id};
 use super::super::routes::Stage;
 use super::super::staging::{Letter, Undeliverable};
 use super::ProcessManagerRunner;
-use super::rows::{CommandRow, TimerRow};
+use super::rows::{BEHIND_EVENT, CommandRow, TimerRow, held_key};
 use crate::envelope::Dispatch;
 use crate::journal::StreamId;
 use crate::process_manager::{ProcessManager, SourceEvent};
@@ -28,13 +28,15 @@ pub(super) struct Draft {
     pub(super) position: u64,
     /// What its commands are named after: the position of the event, or when the deadline was due.
     about: u64,
-    /// The name of the deadline.
-    deadline: Option<String>,
+    /// The position of what the deadline was armed for, and its name.
+    deadline: Option<(u64, String)>,
     pub(super) cause: Cause,
     pub(super) source: Source,
     pub(super) planned: Vec<Planned>,
     /// Whether an operator asks for it, who sees what becomes of it.
     pub(super) is_asked_for: bool,
+    /// Where it was held, if it is a deadline or a command that was.
+    pub(super) held: Option<Box<str>>,
 }
 
 /// What was reacted to, told only when somebody asks.
@@ -82,6 +84,7 @@ impl Draft {
             source,
             planned: Vec::new(),
             is_asked_for: false,
+            held: None,
         }
     }
 
@@ -91,8 +94,23 @@ impl Draft {
         let cause = Cause::of_deadline(deadline, timer.depth);
         let source = Source::Known(Box::new(deadline.source.clone()));
         Self {
-            deadline: Some(deadline.name.clone()),
+            deadline: Some((deadline.source.position, deadline.name.clone())),
             ..Self::new(position, deadline.due_ms, cause, source)
+        }
+    }
+
+    /// Where a command of it is held: behind what it was sent for, before what came later.
+    pub(super) fn place_of(&self, row: &CommandRow, is_again: bool, index: usize) -> Box<str> {
+        match &self.held {
+            Some(held) if is_again => held.clone(),
+            Some(held) => format!("{held}/{index:08x}{}", row.command_id).into(),
+            None => {
+                let position = match &self.source {
+                    Source::Event(event) => event.1.position,
+                    Source::Known(_) | Source::Nothing => self.position,
+                };
+                held_key(&row.key, position, BEHIND_EVENT + index, &row.command_id)
+            }
         }
     }
 }
@@ -106,10 +124,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         generation: u64,
         envelopes: Vec<PM::Envelope>,
     ) {
-        // No key has a line break.
+        // No key has a line break. One that was armed again for the same time is another deadline.
         let instance = match &draft.deadline {
             None => String::from(&**key),
-            Some(name) => format!("{key}\n{name}"),
+            Some((armed_at, name)) => format!("{key}\n{armed_at}\n{name}"),
         };
         for (index, envelope) in envelopes.into_iter().enumerate() {
             draft.planned.push(Planned {

@@ -10,9 +10,7 @@ use super::super::staging::Letter;
 use super::ProcessManagerRunner;
 use super::draft::{Draft, Planned};
 use super::hand_over::Attempt;
-use super::rows::{
-    AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, dead_letter_key, held_key, pending_key, put,
-};
+use super::rows::{AttemptRow, CommandRow, HeldRow, dead_letter_key, pending_key, put};
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::{DeadLetterLine, readable};
 use crate::envelope::CommandEnvelope;
@@ -100,7 +98,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 return envelopes.into_iter().enumerate().map(again).collect();
             }
             FailureAction::Park if PM::IS_KEYED => {
-                let key = held_key(&row.key, draft.position, BEHIND_EVENT + index, "");
+                let key = draft.place_of(&row, planned.before.is_some(), index);
                 let reason = format!("a command was not executed: {cause}");
                 attempt
                     .rows

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::super::origin::Cause;
+use super::draft::{Draft, Source};
 use super::react::Input;
-use super::rows::{self, HeldRow, ParkedRow, Status, remove};
-use super::{Halt, ProcessManagerRunner};
-use crate::journal::{Cursor, Row, RowChange, RowRange, StreamId};
-use crate::process_manager::ProcessManager;
+use super::rows::{self, HeldRow, Marker, ParkedRow, Status, put, remove};
+use super::{Halt, ProcessManagerRunner, Shown};
+use crate::journal::{Cursor, Row, RowRange, StreamId};
+use crate::process_manager::{ProcessManager, StoredDeadline};
 
 /// How many held rows are read at a time.
 const ROWS: usize = 256;
@@ -23,6 +25,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             "an instance is parked"
         );
         if let Some(instance) = self.instances.get(key) {
+            instance.is_complete |= instance.status == Status::Completed;
             instance.status = Status::Parked;
             instance.parked = Some(ParkedRow::new(position, reason));
             let row = instance.row(key);
@@ -39,7 +42,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })
         .await?;
         for key in keys {
-            self.release(&key).await?;
+            self.learn(vec![key.clone()]).await?;
+            self.show_held(&key).await?;
+        }
+        let mut streams = Vec::new();
+        self.each_row(RowRange::of_kind(rows::RELEASING_STREAMS), |row| {
+            streams.extend(rows::stream_of(&row.key));
+        })
+        .await?;
+        for stream in streams {
+            self.release_stream(&stream).await?;
         }
         Ok(())
     }
@@ -62,38 +74,31 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             instance.parked = Some(ParkedRow::new(position, reason));
             return Ok(0);
         }
-        instance.status = Status::Releasing;
+        instance.release(Status::Releasing);
         let row = instance.row(key);
         self.instances.changed(key, self.next_commit);
         self.dirty.push(row, position);
-        let marker = RowChange {
-            key: format!("{}{key}", rows::RELEASING).into(),
-            value: Some("{}".into()),
-        };
+        let marker = put(format!("{}{key}", rows::RELEASING).into(), &Marker {});
         self.dirty.push(marker, position);
+        self.show_held(key).await
+    }
+
+    /// Shows an instance, which is in memory, what it holds, until there is nothing left or it is parked again.
+    async fn show_held(&mut self, key: &str) -> Result<usize, Halt> {
         let mut done = 0;
-        loop {
-            self.flush().await?;
-            self.finish_in_flight().await?;
+        'held: while self.status_of(key) != Some(Status::Parked) {
+            self.settle_all().await?;
             let range = RowRange::numbered(&rows::held_prefix(key));
             let held = self.read_range(range, ROWS).await?;
             if held.is_empty() {
                 break;
             }
             for row in held {
-                if !self
-                    .instances
-                    .get(key)
-                    .is_some_and(|found| found.status == Status::Releasing)
-                {
-                    break;
-                }
                 self.do_held(key, row).await?;
+                if self.status_of(key) == Some(Status::Parked) {
+                    break 'held;
+                }
                 done += 1;
-            }
-            let status = self.instances.get(key).map(|found| found.status);
-            if status != Some(Status::Releasing) {
-                break;
             }
         }
         let position = self.position;
@@ -102,15 +107,17 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some(instance) = self.instances.get(key)
             && instance.status == Status::Releasing
         {
-            instance.status = Status::Open;
-            instance.parked = None;
+            instance.release(Status::Open);
             let row = instance.row(key);
             self.instances.changed(key, self.next_commit);
             self.dirty.push(row, position);
         }
-        self.flush().await?;
-        self.finish_in_flight().await?;
+        self.settle_all().await?;
         Ok(done)
+    }
+
+    fn status_of(&mut self, key: &str) -> Option<Status> {
+        self.instances.get(key).map(|found| found.status)
     }
 
     async fn do_held(&mut self, key: &str, row: Row) -> Result<(), Halt> {
@@ -119,22 +126,32 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             position: position + 1,
             reason,
         })?;
-        self.dirty.push(remove(row.key), position);
+        self.dirty.push(remove(row.key.clone()), position);
         match held {
             HeldRow::Event(at) => {
                 let Some((stream, version, line)) = self.event_at(at).await? else {
                     return Ok(());
                 };
-                let shown = self.show(&stream, version, at, &line);
-                let (stream, event) = &*shown.event;
-                let cause = super::super::origin::Cause::of(event);
-                let source = super::draft::Source::Event(Arc::clone(&shown.event));
-                let mut draft = super::draft::Draft::new(position, at, cause, source);
-                self.show_to(key, Input::Event(stream, event), &mut draft)?;
+                let Shown { event, correlation } = self.show(&stream, version, at, &line);
+                let cause = Cause::of(&event.1);
+                let mut draft = Draft::new(position, at, cause, Source::Event(Arc::clone(&event)));
+                if self.status_of(key) == Some(Status::Releasing) {
+                    self.show_to(key, Input::Event(&stream, &event.1), &mut draft)?;
+                    return self.commit(draft).await.map(drop);
+                }
+                // It has ended with what it held before: the event is for whoever has the key now, if it is for anybody.
+                match correlation {
+                    Err(reason) => self.hold_stream(&stream, at, reason, position),
+                    Ok(joins) => {
+                        for join in joins.iter().filter(|join| join.key == key) {
+                            self.join(key, join.kind, &stream, &event.1, &mut draft)?;
+                        }
+                    }
+                }
                 self.commit(draft).await.map(drop)
             }
-            HeldRow::Deadline(timer) => self.react_to_deadline(&timer).await,
-            HeldRow::Command(command) => self.execute_row(*command).await,
+            HeldRow::Deadline(timer) => self.react_to_deadline(&timer, Some(row.key)).await,
+            HeldRow::Command(command) => self.execute_row(*command, Some(row.key)).await,
         }
     }
 
@@ -163,55 +180,82 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if !self.held_streams.contains(stream) {
             return Ok(0);
         }
+        let marker = put(rows::releasing_stream_key(stream), &Marker {});
+        self.dirty.push(marker, self.position);
         let prefix = rows::stream_held_prefix(stream);
         let mut done = 0;
-        loop {
-            self.flush().await?;
-            self.finish_in_flight().await?;
+        let mut is_readable = true;
+        while is_readable {
+            self.settle_all().await?;
             let held = self.read_range(RowRange::numbered(&prefix), ROWS).await?;
-            let is_last = held.len() < ROWS;
-            for row in held {
-                let position = self.position;
-                let Ok(HeldRow::Event(at)) = rows::read(&row.key, &row.value) else {
-                    continue;
-                };
-                let Some((stream, version, line)) = self.event_at(at).await? else {
-                    continue;
-                };
-                let shown = self.show(&stream, version, at, &line);
-                if let Err(reason) = &shown.correlation {
-                    tracing::error!(process_manager = PM::NAME, stream = %stream.instance_id, reason, "a stream stays held");
-                    self.flush().await?;
-                    return Ok(done);
-                }
-                self.dirty.push(remove(row.key), position);
-                self.held_streams.remove(&stream);
-                let joins = shown.correlation.iter().flatten();
-                let keys = joins.map(|join| join.key.clone()).collect();
-                self.learn(keys).await?;
-                self.react_to_shown(shown, position).await?;
-                // Until all of it is done, what comes stays behind it.
-                self.held_streams.insert(stream);
-                done += 1;
-            }
-            if is_last {
+            if held.is_empty() {
                 break;
             }
+            for row in held {
+                is_readable = self.correlate_again(stream, row).await?;
+                if !is_readable {
+                    break;
+                }
+                done += 1;
+            }
         }
-        self.held_streams.remove(stream);
-        self.dirty
-            .push(remove(rows::stream_key(stream)), self.position);
-        self.flush().await?;
-        self.finish_in_flight().await?;
+        let position = self.position;
+        let marker = remove(rows::releasing_stream_key(stream));
+        self.dirty.push(marker, position);
+        if is_readable {
+            self.held_streams.remove(stream);
+            self.dirty.push(remove(rows::stream_key(stream)), position);
+        }
+        self.settle_all().await?;
         Ok(done)
+    }
+
+    /// Shows an event of a held stream to those that it belongs to, whether that can be told now.
+    async fn correlate_again(&mut self, held: &StreamId, row: Row) -> Result<bool, Halt> {
+        let position = self.position;
+        let event: HeldRow = rows::read(&row.key, &row.value).map_err(|reason| Halt::Parked {
+            position: position + 1,
+            reason,
+        })?;
+        let event = match event {
+            HeldRow::Event(at) => self.event_at(at).await?.map(|found| (at, found)),
+            HeldRow::Deadline(_) | HeldRow::Command(_) => None,
+        };
+        let Some((at, (stream, version, line))) = event else {
+            self.dirty.push(remove(row.key), position);
+            return Ok(true);
+        };
+        let shown = self.show(&stream, version, at, &line);
+        let keys = match &shown.correlation {
+            Ok(joins) => joins.iter().map(|join| join.key.clone()).collect(),
+            Err(reason) => {
+                tracing::error!(process_manager = PM::NAME, stream = %stream.instance_id, reason, "a stream stays held");
+                return Ok(false);
+            }
+        };
+        self.dirty.push(remove(row.key), position);
+        self.learn(keys).await?;
+        self.held_streams.remove(held);
+        let done = self.react_to_shown(shown, position).await;
+        // Until all of it is done, what comes stays behind it.
+        self.held_streams.insert(held.clone());
+        done.map(|()| true)
     }
 
     /// Drops what a parked instance holds, and lets it go on with what comes.
     pub(super) async fn discard(&mut self, key: &str) -> Result<usize, Halt> {
         self.learn(vec![key.to_owned()]).await?;
-        self.flush().await?;
-        self.finish_in_flight().await?;
-        let position = self.position;
+        self.settle_all().await?;
+        let mut held = Vec::new();
+        let mut deadlines = Vec::new();
+        self.each_row(RowRange::numbered(&rows::held_prefix(key)), |row| {
+            held.push(row.key.clone());
+            if let Ok(HeldRow::Deadline(timer)) = rows::read(&row.key, &row.value) {
+                deadlines.push(timer.deadline);
+            }
+        })
+        .await?;
+        let (count, position) = (held.len(), self.position);
         let Some(instance) = self.instances.get(key).filter(|found| found.holds()) else {
             return Ok(0);
         };
@@ -219,23 +263,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             // What cannot be read does not go on.
             return Ok(0);
         }
-        instance.status = Status::Open;
-        instance.parked = None;
+        instance.release(Status::Open);
+        for StoredDeadline { name, due_ms, .. } in deadlines {
+            if instance.timers.get(&name) == Some(&due_ms) {
+                instance.timers.remove(&name);
+            }
+        }
         let row = instance.row(key);
         self.instances.changed(key, self.next_commit);
-        let range = RowRange::numbered(&rows::held_prefix(key));
-        let mut keys = Vec::new();
-        self.each_row(range, |row| keys.push(row.key.clone()))
-            .await?;
-        let count = keys.len();
-        for key in keys {
+        self.dirty.push(row, position);
+        for key in held {
             self.dirty.push(remove(key), position);
         }
-        self.dirty.push(row, position);
         self.dirty
             .push(remove(format!("{}{key}", rows::RELEASING).into()), position);
-        self.flush().await?;
-        self.finish_in_flight().await?;
+        self.settle_all().await?;
         Ok(count)
     }
 
@@ -244,8 +286,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if !self.held_streams.contains(stream) {
             return Ok(0);
         }
-        self.flush().await?;
-        self.finish_in_flight().await?;
+        self.settle_all().await?;
         let mut keys = Vec::new();
         let range = RowRange::numbered(&rows::stream_held_prefix(stream));
         self.each_row(range, |row| keys.push(row.key.clone()))
@@ -255,9 +296,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.push(remove(key), position);
         }
         self.dirty.push(remove(rows::stream_key(stream)), position);
+        let marker = remove(rows::releasing_stream_key(stream));
+        self.dirty.push(marker, position);
         self.held_streams.remove(stream);
-        self.flush().await?;
-        self.finish_in_flight().await?;
+        self.settle_all().await?;
         Ok(count)
     }
 }

@@ -78,6 +78,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.in_flight.clear();
         self.dirty = Dirty::default();
         self.is_loaded = false;
+        self.due = None;
         self.timers = Agenda::unread();
         self.pending = Agenda::unread();
         if !planted(Bug::ProgressNotRestored) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::value::RawValue;
 
+use super::super::guarded::guard;
 use super::super::saved_state::encode_state;
 use super::rows::{InstanceRow, ParkedRow, Status, instance_key, put, read};
 use crate::journal::RowChange;
@@ -24,8 +25,12 @@ pub(super) struct Instance<PM> {
     version: u32,
     pub(super) timers: BTreeMap<String, u64>,
     pub(super) parked: Option<ParkedRow>,
+    /// Whether it had completed when it was parked, because of a command that it sent at its end.
+    pub(super) is_complete: bool,
     /// It was parked when it was read, which is not stored.
     pub(super) is_unstored: bool,
+    /// What had its key before, as long as nothing of this one is to be stored.
+    replaced: Option<Box<Option<Self>>>,
     /// The last commit that holds a change of it.
     changed_in: u64,
     last_used: u64,
@@ -42,7 +47,9 @@ impl<PM: ProcessManager> Instance<PM> {
             version: PM::STATE_VERSION,
             timers: BTreeMap::new(),
             parked: None,
+            is_complete: false,
             is_unstored: false,
+            replaced: None,
             changed_in: 0,
             last_used: 0,
         }
@@ -59,7 +66,9 @@ impl<PM: ProcessManager> Instance<PM> {
             version,
             timers: row.timers,
             parked: row.parked,
+            is_complete: row.is_complete,
             is_unstored: false,
+            replaced: None,
             changed_in: 0,
             last_used: 0,
         };
@@ -70,18 +79,28 @@ impl<PM: ProcessManager> Instance<PM> {
     /// Makes the state what is stored, after what was done to it has failed.
     pub(super) fn restore(&mut self) -> Result<(), String> {
         let Some(encoded) = &self.encoded else {
-            self.state = (self.status != Status::Completed).then(PM::default);
+            let has_state = self.status != Status::Completed && !self.is_complete;
+            self.state = has_state.then(PM::default);
             return Ok(());
         };
         let stored = StoredState::new(self.version, encoded.get());
-        match stored.into_current::<PM>() {
+        // Migrations are code of the user.
+        let current = guard(
+            || format!("reading a state of `{}`", PM::NAME),
+            || stored.into_current::<PM>(),
+        );
+        let current = match current {
+            Ok(current) => current.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match current {
             Ok(state) => {
                 self.state = Some(state);
                 Ok(())
             }
-            Err(error) => {
+            Err(reason) => {
                 self.state = None;
-                Err(error.to_string())
+                Err(reason)
             }
         }
     }
@@ -92,10 +111,12 @@ impl<PM: ProcessManager> Instance<PM> {
             return Ok(self.encoded.take().is_some());
         };
         let encoded = encode_state(state)?;
-        let is_new = self
-            .encoded
-            .as_ref()
-            .is_none_or(|old| old.get() != encoded.get());
+        // What was written by another version means something else, even if it reads the same.
+        let is_new = self.version != PM::STATE_VERSION
+            || self
+                .encoded
+                .as_ref()
+                .is_none_or(|old| old.get() != encoded.get());
         self.encoded = Some(encoded);
         self.version = PM::STATE_VERSION;
         Ok(is_new)
@@ -111,8 +132,25 @@ impl<PM: ProcessManager> Instance<PM> {
             state: self.encoded.clone().filter(|_| PM::IS_KEYED),
             timers: self.timers.clone(),
             parked: self.parked.clone(),
+            is_complete: self.is_complete,
         };
         put(instance_key(key), &row)
+    }
+
+    /// Lets it take part again, or be over if it has completed.
+    pub(super) fn release(&mut self, status: Status) {
+        self.status = match std::mem::take(&mut self.is_complete) {
+            true => Status::Completed,
+            false => status,
+        };
+        if self.status != Status::Releasing {
+            self.parked = None;
+        }
+    }
+
+    /// Whether nothing of it is to be stored yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.replaced.is_some()
     }
 
     pub(super) fn holds(&self) -> bool {
@@ -191,15 +229,28 @@ impl<PM: ProcessManager> Instances<PM> {
         self.used += 1;
         let entry = self.known.entry(key.to_owned()).or_default();
         let generation = entry.as_ref().map_or(0, |old| old.generation) + 1;
+        let replaced = entry.take();
         let instance = entry.insert(Instance::new(generation));
+        instance.replaced = Some(Box::new(replaced));
         instance.last_used = self.used;
         instance
+    }
+
+    /// Takes back that an instance was begun, if nothing of it is to be stored.
+    pub(super) fn undo_begin(&mut self, key: &str) {
+        if let Some(entry) = self.known.get_mut(key)
+            && let Some(instance) = entry
+            && let Some(replaced) = instance.replaced.take()
+        {
+            *entry = *replaced;
+        }
     }
 
     /// Notes that a change of an instance is in this commit, or will be.
     pub(super) fn changed(&mut self, key: &str, commit: u64) {
         if let Some(Some(instance)) = self.known.get_mut(key) {
             instance.changed_in = commit;
+            instance.replaced = None;
         }
     }
 

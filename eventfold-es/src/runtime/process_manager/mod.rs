@@ -93,6 +93,10 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     noted: u64,
     /// An event that an operator has discarded.
     skipped: Option<u64>,
+    /// Who is told when that is durable.
+    skip_answer: Option<requests::Answer<usize>>,
+    /// The row of the deadline or the command that is being worked on.
+    due: Option<Box<str>>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
     cautious: Option<u64>,
 }
@@ -165,6 +169,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             next_commit: 1,
             durable_commit: 0,
             skipped: None,
+            skip_answer: None,
+            due: None,
             cautious: None,
         };
         runner.restore_state()?;
@@ -272,6 +278,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
                 self.flush().await?;
                 self.settle()?;
+                self.answer_skip().await?;
                 if *closing.borrow() {
                     return Ok(());
                 }
@@ -282,6 +289,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.flush().await?;
             }
             self.settle()?;
+            self.answer_skip().await?;
             let first = self
                 .in_flight
                 .front()

@@ -188,7 +188,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
-    fn join(
+    pub(super) fn join(
         &mut self,
         key: &str,
         kind: JoinKind,
@@ -309,36 +309,61 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         tracing::warn!(process_manager = PM::NAME, instance = key, position, %cause, ?action, "a reaction failed");
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match action {
-            FailureAction::Skip => Ok(()),
+            FailureAction::Skip => {
+                let hub = &self.context.runtime.reactions;
+                hub.skipped(self.context.member, 1);
+                // It goes on as if it had not been shown this; one that this would have begun is not there.
+                if PM::IS_KEYED && matches!(input, Input::Event(..)) {
+                    self.instances.undo_begin(key);
+                }
+                self.passed_over(key, input, position);
+                Ok(())
+            }
             FailureAction::Compensate(envelopes) => {
+                self.passed_over(key, input, position);
                 self.plan(draft, &key.into(), generation, envelopes);
                 Ok(())
             }
             FailureAction::Stop => Err(Halt::Parked { position, reason }),
             _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
             _ => {
-                self.hold(key, generation, input, position);
+                self.hold(key, input, draft.held.as_deref(), position);
                 self.park_instance(key, position, reason);
                 Ok(())
             }
         }
     }
 
-    /// Keeps what an instance was shown for when it is released.
-    pub(super) fn hold(&mut self, key: &str, generation: u64, input: Input<'_>, position: u64) {
+    /// Stores an instance that was just begun, or whose deadline is over, although it has reacted to nothing.
+    fn passed_over(&mut self, key: &str, input: Input<'_>, position: u64) {
+        let is_over = matches!(input, Input::Deadline(_));
+        if let Some(instance) = self.instances.get(key)
+            && (is_over || (PM::IS_KEYED && instance.is_new()))
+        {
+            let row = instance.row(key);
+            self.instances.changed(key, self.next_commit);
+            self.dirty.push(row, position);
+        }
+    }
+
+    /// Keeps what an instance was shown for when it is released, in the place that it had if it was held before.
+    pub(super) fn hold(&mut self, key: &str, input: Input<'_>, held: Option<&str>, position: u64) {
         let row = match input {
             Input::Event(_, event) => put(
                 held_key(key, event.position, 0, ""),
                 &HeldRow::Event(event.position),
             ),
             Input::Deadline(timer) => {
-                let mut timer = timer.clone();
-                timer.generation = generation;
-                let name = timer.deadline.name.clone();
-                put(
-                    held_key(key, position, rows::BEHIND_EVENT, &name),
-                    &HeldRow::Deadline(Box::new(timer)),
-                )
+                let name = &timer.deadline.name;
+                let place = match held {
+                    Some(held) => held.into(),
+                    None => held_key(key, position, rows::BEHIND_EVENT, name),
+                };
+                if let Some(instance) = self.instances.get(key) {
+                    // What is held before it may still cancel or replace it.
+                    instance.timers.insert(name.clone(), timer.deadline.due_ms);
+                }
+                put(place, &HeldRow::Deadline(Box::new(timer.clone())))
             }
         };
         self.dirty.push(row, position);

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::draft::Report;
-use super::rows::{self, CommandRow, ControlRow, put, remove};
+use super::rows::{self, CommandRow, ControlRow, TimerRow, put, remove};
 use super::{Halt, ProcessManagerRunner};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
@@ -103,7 +103,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         hub.paused(self.context.member, self.is_paused);
     }
 
-    async fn settle_all(&mut self) -> Result<(), Halt> {
+    pub(super) async fn settle_all(&mut self) -> Result<(), Halt> {
         self.flush().await?;
         self.finish_in_flight().await?;
         self.settle()
@@ -149,9 +149,50 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(total)
     }
 
+    /// Tells whoever has skipped an event, when it is behind what is durable.
+    pub(super) async fn answer_skip(&mut self) -> Result<(), Halt> {
+        let is_behind = self.skipped.is_some_and(|skipped| skipped <= self.position);
+        if is_behind && let Some(answer) = self.skip_answer.take() {
+            self.settle_all().await?;
+            let _ = answer.send(1);
+        }
+        Ok(())
+    }
+
+    /// Passes a deadline, or a command that would be tried again, that an operator has discarded.
+    async fn skip_due(&mut self, due: &str) -> Result<(), Halt> {
+        let row = self.read_rows(vec![due.into()]).await?;
+        let Some(row) = row.into_iter().flatten().next() else {
+            return Ok(());
+        };
+        let position = self.position;
+        let source = match rows::read::<TimerRow>(due, &row) {
+            Ok(TimerRow { key, deadline, .. }) => {
+                if let Some(instance) = self.instances.get(&key) {
+                    instance.timers.remove(&deadline.name);
+                    let row = instance.row(&key);
+                    self.dirty.push(row, position);
+                }
+                Some(deadline.source)
+            }
+            Err(_) => rows::read::<CommandRow>(due, &row)
+                .ok()
+                .map(|row| row.source),
+        };
+        let removed = remove(due.into());
+        self.notice(&removed);
+        self.dirty.push(removed, position);
+        let skipped = put(format!("{}{due}", rows::SKIPPED).into(), &source);
+        self.dirty.push(skipped, position);
+        self.settle_all().await
+    }
+
     /// Waits, parked as a whole, for somebody to let it go on; `false` when the store closes.
     pub(super) async fn stay_parked(&mut self) -> bool {
         let mut closing = self.context.closing.clone();
+        let due = self.due.take();
+        // Whoever has asked is told that it came to nothing.
+        self.skip_answer = None;
         // What was not committed is not to be saved.
         let can_serve = self.go_back().is_ok() && self.load().await.is_ok();
         let parked_at = self
@@ -174,10 +215,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     return true;
                 }
                 Some(Request::Discard(Parked::All, answer)) if !PM::IS_KEYED => {
-                    self.skipped = parked_at;
+                    match &due {
+                        None => {
+                            self.skipped = parked_at;
+                            self.skip_answer = Some(answer);
+                        }
+                        Some(due) if can_serve && self.skip_due(due).await.is_ok() => {
+                            let _ = answer.send(1);
+                        }
+                        Some(_) => {
+                            if self.go_back().is_err() || self.load().await.is_err() {
+                                return false;
+                            }
+                            continue;
+                        }
+                    }
                     let hub = &self.context.runtime.reactions;
                     hub.unparked(self.context.member);
-                    let _ = answer.send(1);
                     return true;
                 }
                 Some(request) if can_serve => {

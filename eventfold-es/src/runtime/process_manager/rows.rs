@@ -9,7 +9,8 @@
 //! | `h` instance, position, index | [`HeldRow`]: what a parked instance still owes |
 //! | `S` stream | [`ParkedRow`]: a stream that is held since an event of it cannot be read |
 //! | `s` stream, position | [`HeldRow`] |
-//! | `r` instance | that it is being released, to go on with after a restart |
+//! | `r` instance | [`Marker`]: it is being released, which goes on after a restart |
+//! | `R` stream | [`Marker`]: the same |
 //! | `k` position | an event that an operator has discarded |
 //! | `c` | [`ControlRow`] |
 //! | `v` | [`VersionRow`], if it is not the default |
@@ -35,6 +36,7 @@ pub(crate) const DEAD_LETTERS: &str = "d";
 pub(crate) const HELD: &str = "h";
 pub(crate) const STREAMS: &str = "S";
 pub(crate) const RELEASING: &str = "r";
+pub(super) const RELEASING_STREAMS: &str = "R";
 pub(super) const SKIPPED: &str = "k";
 pub(crate) const CONTROL: &str = "c";
 pub(crate) const VERSION: &str = "v";
@@ -68,6 +70,9 @@ pub(crate) struct InstanceRow {
     pub(crate) timers: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<ParkedRow>,
+    /// Whether it had completed when it was parked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_complete: bool,
 }
 
 /// Why something is held.
@@ -149,6 +154,10 @@ pub(crate) struct CommandRow {
     pub(crate) is_dead: bool,
 }
 
+/// A row that says all by being there.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Marker {}
+
 /// How the states of a process manager are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VersionRow {
@@ -211,7 +220,16 @@ pub(crate) fn stream_key(stream: &StreamId) -> Box<str> {
     format!("{STREAMS}{:04x}{aggregate_type}{id}", aggregate_type.len()).into()
 }
 
-/// The stream that a key of [`stream_key`] names.
+pub(super) fn releasing_stream_key(stream: &StreamId) -> Box<str> {
+    let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
+    format!(
+        "{RELEASING_STREAMS}{:04x}{aggregate_type}{id}",
+        aggregate_type.len()
+    )
+    .into()
+}
+
+/// The stream that a key of [`stream_key`] or [`releasing_stream_key`] names.
 pub(crate) fn stream_of(key: &str) -> Option<StreamId> {
     let length = usize::from_str_radix(key.get(1..5)?, 16).ok()?;
     let (aggregate_type, id) = key.get(5..)?.split_at_checked(length)?;

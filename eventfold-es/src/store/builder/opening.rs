@@ -91,6 +91,7 @@ impl AggregateStoreBuilder {
                     parked: None,
                     is_paused: false,
                     ignored: 0,
+                    skipped: 0,
                     ended: read_only
                         .clone()
                         .map(|reason| StoreError::ReadOnly { reason }),

@@ -39,7 +39,8 @@ pub(super) async fn starting_points(
                     });
                 }
                 let initial = (part.initial)().map_err(|error| refused(error.to_string()))?;
-                let position = match part.starts_now {
+                // One that 0.2.0 has run is known, and goes on where that stands.
+                let position = match part.starts_now && adopted.is_none() {
                     true => *journal.durable().borrow(),
                     false => initial.position,
                 };

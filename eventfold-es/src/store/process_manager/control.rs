@@ -63,8 +63,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok(done > 0)
     }
 
-    /// Lets a process manager without `key` that is parked as a whole pass the event that it stays at, which a row remembers.
-    /// Whether it was parked.
+    /// Lets a process manager without `key` that is parked as a whole pass the event, the deadline or the command that it stays at,
+    /// which a row remembers. It is durable when this returns. Whether it was parked.
     ///
     /// # Errors
     ///

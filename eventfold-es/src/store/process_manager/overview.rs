@@ -30,6 +30,8 @@ pub struct ProcessManagerOverview {
     pub dead_letters: u64,
     /// How many events belonged to no open instance since the store was opened.
     pub ignored: u64,
+    /// How many events, deadlines and commands its policy has [skipped](crate::FailureAction::Skip) since the store was opened.
+    pub skipped: u64,
 }
 
 /// How many instances there are.
@@ -87,6 +89,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             pending: self.count(RowRange::of_kind(rows::PENDING)).await?,
             dead_letters: self.count(RowRange::of_kind(rows::DEAD_LETTERS)).await?,
             ignored: member.ignored,
+            skipped: member.skipped,
         })
     }
 }

@@ -1,0 +1,136 @@
+//! A command whose target cannot be read is tried again, and executed exactly once, under its command id.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use eventfold_es::RunMode;
+use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
+use eventfold_es::prelude::*;
+use eventfold_es::testing::MemoryDisk;
+
+use crate::domain::log_of;
+use crate::interrupted::{interrupt, is_noted};
+use crate::worker::{Mended, TIME, clock, said, say, with};
+
+fn is_target(path: &Path) -> bool {
+    path.to_string_lossy().contains("streams/log/a/")
+}
+
+/// Until it is told otherwise, the log `a` cannot be read.
+fn unreadable(disk: &FaultyDisk) {
+    for operation in [Operation::Open, Operation::Read] {
+        let fault = Fault::starting(0, Failure::EIO).on(&[operation]);
+        disk.inject(fault.at(is_target));
+    }
+}
+
+async fn prepared(builder: eventfold_es::store::AggregateStoreBuilder) {
+    let store = with::<Mended>(builder, &clock(), RunMode::Inline)
+        .open()
+        .await
+        .unwrap();
+    say(&store, "a", "one").await;
+    store.close().await.unwrap();
+}
+
+async fn command_ids(store: &AggregateStore) -> Vec<String> {
+    let events = store.read_events("log", "a").await.unwrap();
+    let ids = events.iter().map(|event| {
+        let meta = event.meta.as_ref().unwrap();
+        meta["command_id"].as_str().unwrap().to_owned()
+    });
+    ids.collect()
+}
+
+#[tokio::test]
+async fn a_command_whose_target_cannot_be_read_is_executed_once_when_it_can() {
+    for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
+        let memory = MemoryDisk::new();
+        prepared(memory.builder()).await;
+        let faulty = FaultyDisk::new(Arc::new(memory.clone()));
+        unreadable(&faulty);
+        let time = clock();
+        let builder = AggregateStore::builder(memory.root()).disk(Arc::new(faulty.clone()));
+        let store = with::<Mended>(builder, &time, mode).open().await.unwrap();
+        say(&store, "a", "two").await;
+        say(&store, "b", "beside").await;
+        store.run_process_managers().await.unwrap();
+        assert!(!faulty.hits().is_empty());
+        let worker = store.process_manager::<Mended>().unwrap();
+        let status = worker.status().await.unwrap();
+        assert_eq!((status.pending, status.dead_letters), (1, 0), "{mode:?}");
+        assert_eq!(status.parked, None);
+        assert_eq!(log_of(&store, "b").await, ["beside"], "it waits for nobody");
+        // It fails again, and waits again.
+        time.advance(TIME);
+        store.run_process_managers().await.unwrap();
+        assert_eq!(worker.status().await.unwrap().pending, 1, "{mode:?}");
+        faulty.clear();
+        time.advance(TIME);
+        store.run_process_managers().await.unwrap();
+        let status = worker.status().await.unwrap();
+        assert_eq!((status.pending, status.dead_letters), (0, 0), "{mode:?}");
+        assert_eq!(log_of(&store, "a").await, ["one", "two"], "{mode:?}");
+        time.advance(TIME);
+        store.run_process_managers().await.unwrap();
+        assert_eq!(command_ids(&store).await.len(), 2, "{mode:?}");
+        drop(worker);
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_waits_for_its_target_survives_a_crash_and_is_executed_once() {
+    let ids = RefCell::new(BTreeSet::new());
+    let points = interrupt(
+        prepared,
+        async |builder, notes| {
+            let faulty = FaultyDisk::new(notes.disk());
+            unreadable(&faulty);
+            let time = clock();
+            let builder = builder.disk(Arc::new(faulty.clone()));
+            let store = with::<Mended>(builder, &time, RunMode::Inline)
+                .open()
+                .await
+                .unwrap();
+            say(&store, "a", "two").await;
+            notes.note("two");
+            faulty.clear();
+            time.advance(TIME);
+            store.run_process_managers().await.unwrap();
+            notes.note("executed");
+            assert_eq!(log_of(&store, "a").await, ["one", "two"]);
+            store.close().await.unwrap();
+        },
+        async |disk, noted| {
+            let time = clock();
+            let store = with::<Mended>(disk.builder(), &time, RunMode::Inline)
+                .open()
+                .await
+                .unwrap();
+            store.run_process_managers().await.unwrap();
+            let told = said(&store, "a").await.len();
+            assert!(told == 2 || !is_noted(noted, "two"));
+            if is_noted(noted, "executed") {
+                assert_eq!(log_of(&store, "a").await, ["one", "two"]);
+            }
+            for _ in 0..3 {
+                time.advance(TIME);
+                store.run_process_managers().await.unwrap();
+            }
+            assert_eq!(log_of(&store, "a").await, ["one", "two"][..told]);
+            let found = command_ids(&store).await;
+            ids.borrow_mut().extend(found);
+            let worker = store.process_manager::<Mended>().unwrap();
+            let status = worker.status().await.unwrap();
+            assert_eq!((status.pending, status.dead_letters), (0, 0));
+            drop(worker);
+            store.close().await.unwrap();
+        },
+    );
+    assert!(points.await >= 50);
+    // Whatever was crashed when: the same command.
+    assert_eq!(ids.borrow().len(), 2);
+}
