@@ -290,11 +290,11 @@ mod tests {
         command_type: "Change",
         events: &["order \"placed\"\\", "back\nslash;#", "gone", "old"],
         schemas: &[
-        owner: None,
             EventSchema::new("order \"placed\"\\", Shape::Unit).also_named(&["old"]),
             EventSchema::new("back\nslash;#", Shape::Unit),
             EventSchema::new("gone", Shape::Unit).retired(),
         ],
+        owner: None,
     }];
     const PROCESS_MANAGERS: &[ProcessManagerNode] = &[
         ProcessManagerNode {
