@@ -37,6 +37,8 @@ const FORGOTTEN: i64 = 16;
 pub struct Due;
 
 /// One version of the program: what its state is, and how a number gets into it.
+// Each time it formats this, rustfmt moves the arguments further to the right.
+#[rustfmt::skip]
 macro_rules! version {
     ($name:ident { $($field:tt)* }, $note:expr) => {
         #[process_manager(name = "rewritten", subscribes = [Counter], dispatches = [Counter], key = String,
