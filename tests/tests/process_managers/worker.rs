@@ -69,13 +69,13 @@ pub fn refuse(tag: &str) -> LogCommand {
 macro_rules! worker {
     ($name:ident, $is_broken:literal) => {
         #[process_manager(
-                                                            subscribes = [Post],
-                                                            dispatches = [Log],
-                                                            key = String,
-                                                            deadlines = [Alarm],
-                                                            on_failure,
-                                                            name = "worker"
-                                                        )]
+                                                                            subscribes = [Post],
+                                                                            dispatches = [Log],
+                                                                            key = String,
+                                                                            deadlines = [Alarm],
+                                                                            on_failure,
+                                                                            name = "worker"
+                                                                        )]
         #[derive(Debug, Default, Serialize, Deserialize)]
         pub struct $name {
             pub seen: u64,
@@ -174,11 +174,11 @@ worker!(Mended, false);
 macro_rules! solo {
     ($name:ident, $is_broken:literal) => {
         #[process_manager(
-                                                            subscribes = [Post],
-                                                            dispatches = [Log],
-                                                            deadlines = [Alarm],
-                                                            name = "solo"
-                                                        )]
+                                                                            subscribes = [Post],
+                                                                            dispatches = [Log],
+                                                                            deadlines = [Alarm],
+                                                                            name = "solo"
+                                                                        )]
         #[derive(Debug, Default, Serialize, Deserialize)]
         pub struct $name {
             pub seen: u64,
