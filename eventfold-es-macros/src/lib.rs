@@ -25,7 +25,8 @@ mod shape;
 
 use proc_macro::TokenStream;
 
-/// Declares an aggregate: implements `Aggregate` by delegating to your `Decider`, and `Command` for its command type.
+/// Declares an aggregate: implements `Aggregate` by delegating to your `Decider`, and `DecidedBy` for its command type, which makes
+/// it a `Command`.
 ///
 /// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
 /// `Deserialize`.
@@ -375,8 +376,9 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// It does not compile, at the entry that is wrong, if a process manager or a projection needs an aggregate that is not
 /// listed, if two aggregates, two process managers or two projections share a stored name (upper and lower case count as
-/// one, since they are directories), or if two aggregates decide one type of commands. What a process manager or projection
-/// that was written by hand needs is known, and checked, if it says so in its constants `SUBSCRIPTIONS` and `TARGETS`.
+/// one, since they are directories), or if an aggregate decides the commands that are sent to another one by their type. What a
+/// process manager or projection that was written by hand needs is known, and checked, if it says so in its constants
+/// `SUBSCRIPTIONS` and `TARGETS`.
 ///
 /// # Examples
 ///

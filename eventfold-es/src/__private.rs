@@ -12,9 +12,9 @@ use crate::envelope::{Envelope, Router, TargetVisitor};
 use crate::process_manager::{Correlation, Keyed, ReactError};
 
 pub use crate::topology::listed::{
-    Commands, Different, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, Pair,
+    Commands, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, OfNobody,
 };
-pub use crate::topology::objection::Objection;
+pub use crate::topology::objection::{aggregate_fits, process_manager_fits, projection_fits};
 
 /// What the stubs of a generic declaration, which is an error, assume of the type.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}

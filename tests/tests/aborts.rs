@@ -109,13 +109,7 @@ pub struct Alarm {
 /// | anything else | noted on the log of the post |
 macro_rules! scribe {
     ($name:ident $(, $argument:ident = $value:tt)*) => {
-        #[process_manager(
-            subscribes = [Post],
-            dispatches = [Log],
-            deadlines = [Alarm],
-            on_failure
-            $(, $argument = $value)*
-        )]
+        #[process_manager(subscribes = [Post], dispatches = [Log], deadlines = [Alarm], on_failure $(, $argument = $value)*)]
         #[derive(Debug, Default, Serialize, Deserialize)]
         struct $name {
             seen: u64,

@@ -238,3 +238,45 @@ fn types_written_by_hand_can_tell_what_they_need() {
     assert_eq!(Cellar::topology().edges().count(), 1);
     drop(Cellar::builder("cellar"));
 }
+
+/// What is nobody's `Command` is sent to nobody by its type, so that several may decide it.
+#[tokio::test]
+async fn commands_that_are_not_sent_by_their_type_may_be_decided_by_several() {
+    macro_rules! tally {
+        ($name:ident, $stored:literal) => {
+            #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+            struct $name(u64);
+
+            impl Aggregate for $name {
+                const AGGREGATE_TYPE: &'static str = $stored;
+                type Command = u64;
+                type DomainEvent = MeterEvent;
+                type Error = Infallible;
+
+                fn handle(&self, count: u64) -> Result<Vec<MeterEvent>, Infallible> {
+                    Ok((0..count).map(|_| MeterEvent::WasRead).collect())
+                }
+
+                fn apply(self, MeterEvent::WasRead: &MeterEvent) -> Self {
+                    Self(self.0 + 1)
+                }
+            }
+        };
+    }
+    tally!(Arrivals, "arrivals");
+    tally!(Departures, "departures");
+
+    #[event_store(aggregates = [Arrivals, Departures])]
+    struct Airport;
+
+    let directory = tempfile::tempdir().unwrap();
+    let airport = Airport::open(directory.path()).await.unwrap();
+    let arrivals = airport.get::<Arrivals>("a").await.unwrap();
+    arrivals
+        .execute(2, CommandContext::default())
+        .await
+        .unwrap();
+    assert_eq!(arrivals.state().await.unwrap().0, 2);
+    let departures = airport.get::<Departures>("a").await.unwrap();
+    assert_eq!(departures.state().await.unwrap().0, 0);
+}

@@ -184,6 +184,8 @@ mod event_store_aggregates_empty;
 mod event_store_aggregates_missing;
 #[path = "../ui/event_store/command_shared.pass.rs"]
 mod event_store_command_shared;
+#[path = "../ui/event_store/command_shared_with_a_later_one.pass.rs"]
+mod event_store_command_shared_with_a_later_one;
 #[path = "../ui/event_store/fields.pass.rs"]
 mod event_store_fields;
 #[path = "../ui/event_store/folds_unlisted.pass.rs"]

@@ -15,17 +15,15 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         ..
     } = model;
     let store = impl_store(model);
-    let one_decider = assert_one_decider(model);
-    let asserted = [
-        ("to_aggregate", aggregates),
-        ("to_process_manager", process_managers),
-        ("to_projection", projections),
+    let fitting = [
+        ("aggregate_fits", aggregates),
+        ("process_manager_fits", process_managers),
+        ("projection_fits", projections),
     ]
-    .map(|(objection, entries)| assert_fitting(model, objection, entries));
+    .map(|(assertion, entries)| assert_fitting(model, assertion, entries));
     quote! {
         #store
-        #(#asserted)*
-        #one_decider
+        #(#fitting)*
     }
 }
 
@@ -40,7 +38,14 @@ fn impl_store(model: &Model) -> TokenStream {
         ..
     } = model;
     let name = ident.unraw().to_string();
-    let aggregate_nodes = nodes(aggregates, "ListedAggregate", "AggregateNode", krate);
+    let aggregate_nodes = nodes(aggregates, "ListedAggregate", "AggregateNode", krate)
+        .zip(aggregates)
+        .map(|(node, entry)| {
+            let at = entry.exact_span();
+            let krate = krate.exactly_at(at);
+            let owner = quote_spanned!(at=> #krate::__private::Commands::<#entry>::OWNER);
+            quote!(#node.deciding_for(#owner))
+        });
     let process_manager_nodes = nodes(
         process_managers,
         "ListedProcessManager",
@@ -118,7 +123,10 @@ fn impl_store(model: &Model) -> TokenStream {
 
             #[doc = #about_topology]
             #[must_use]
+            #[allow(unused_imports, reason = "every type of commands may find its aggregate")]
             #vis const fn topology() -> &'static #krate::topology::Topology {
+                use #krate::__private::OfNobody as _;
+
                 const TOPOLOGY: #krate::topology::Topology = #krate::topology::Topology::new(
                     #name,
                     &[#(#aggregate_nodes),*],
@@ -164,48 +172,14 @@ fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePath) -> Token
 
 /// One assertion per entry: that it fits to the others. The message is put together when it is evaluated, since only the
 /// compiler knows the stored names.
-fn assert_fitting(model: &Model, objection: &str, entries: &[Entry]) -> TokenStream {
+fn assert_fitting(model: &Model, assertion: &str, entries: &[Entry]) -> TokenStream {
     let Model { ident, krate, .. } = model;
     let assertions = entries.iter().enumerate().map(|(index, entry)| {
         let at = entry.span();
         let krate = krate.at(at);
-        let objection = Ident::new(objection, at);
+        let assertion = Ident::new(assertion, at);
         let index = Literal::usize_unsuffixed(index);
-        quote_spanned! {at=>
-            const _: () = match #krate::__private::Objection::#objection(#ident::topology(), #index) {
-                ::std::option::Option::None => {}
-                ::std::option::Option::Some(objection) => ::std::panic!("{}", #krate::__private::Objection::text(&objection)),
-            };
-        }
-    });
-    assertions.collect()
-}
-
-/// That no two aggregates decide one type of commands. The types are compared in pairs: that impls overlap would be said of
-/// aggregates of this crate only.
-fn assert_one_decider(model: &Model) -> TokenStream {
-    let Model {
-        aggregates, krate, ..
-    } = model;
-    let command = |entry: &Entry| member(entry, "ListedAggregate", "Command", krate);
-    let assertions = aggregates.iter().enumerate().skip(1).map(|(index, entry)| {
-        let at = entry.span();
-        let (spanned, own) = (krate.at(at), command(entry));
-        let comparisons = aggregates.iter().take(index).map(|earlier| {
-            let message = format!(
-                "`{}` and `{}` decide one type of commands, which then could be sent to either: give one of them a type of its own",
-                earlier.text(),
-                entry.text(),
-            );
-            let other = command(earlier);
-            quote_spanned!(at=> ::std::assert!(!#spanned::__private::Pair::<#other, #own>::ARE_ONE, #message);)
-        });
-        quote_spanned! {at=>
-            const _: () = {
-                use #spanned::__private::Different as _;
-                #(#comparisons)*
-            };
-        }
+        quote_spanned!(at=> const _: () = #krate::__private::#assertion(#ident::topology(), #index);)
     });
     assertions.collect()
 }

@@ -44,18 +44,24 @@ impl Shop {
     }
     /// What `Shop` is made of, and how its parts are connected.
     #[must_use]
+    #[allow(unused_imports, reason = "every type of commands may find its aggregate")]
     pub const fn topology() -> &'static ::eventfold_es::topology::Topology {
+        use ::eventfold_es::__private::OfNobody as _;
         const TOPOLOGY: ::eventfold_es::topology::Topology = ::eventfold_es::topology::Topology::new(
             "Shop",
             &[
                 ::eventfold_es::topology::AggregateNode::called(
-                    <Order as ::eventfold_es::__private::ListedAggregate>::NODE,
-                    "Order",
-                ),
+                        <Order as ::eventfold_es::__private::ListedAggregate>::NODE,
+                        "Order",
+                    )
+                    .deciding_for(::eventfold_es::__private::Commands::<Order>::OWNER),
                 ::eventfold_es::topology::AggregateNode::called(
-                    <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::NODE,
-                    "stock::Inventory",
-                ),
+                        <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::NODE,
+                        "stock::Inventory",
+                    )
+                    .deciding_for(
+                        ::eventfold_es::__private::Commands::<stock::Inventory>::OWNER,
+                    ),
             ],
             &[
                 ::eventfold_es::topology::ProcessManagerNode::called(
@@ -88,48 +94,7 @@ impl Shop {
         schema
     }
 }
-const _: () = match ::eventfold_es::__private::Objection::to_aggregate(
-    Shop::topology(),
-    0,
-) {
-    ::std::option::Option::None => {}
-    ::std::option::Option::Some(objection) => {
-        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
-    }
-};
-const _: () = match ::eventfold_es::__private::Objection::to_aggregate(
-    Shop::topology(),
-    1,
-) {
-    ::std::option::Option::None => {}
-    ::std::option::Option::Some(objection) => {
-        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
-    }
-};
-const _: () = match ::eventfold_es::__private::Objection::to_process_manager(
-    Shop::topology(),
-    0,
-) {
-    ::std::option::Option::None => {}
-    ::std::option::Option::Some(objection) => {
-        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
-    }
-};
-const _: () = match ::eventfold_es::__private::Objection::to_projection(
-    Shop::topology(),
-    0,
-) {
-    ::std::option::Option::None => {}
-    ::std::option::Option::Some(objection) => {
-        ::std::panic!("{}", ::eventfold_es::__private::Objection::text(& objection))
-    }
-};
-const _: () = {
-    use ::eventfold_es::__private::Different as _;
-    ::std::assert!(
-        ! ::eventfold_es::__private::Pair:: < < Order as
-        ::eventfold_es::__private::ListedAggregate > ::Command, < stock::Inventory as
-        ::eventfold_es::__private::ListedAggregate > ::Command > ::ARE_ONE,
-        "`Order` and `stock::Inventory` decide one type of commands, which then could be sent to either: give one of them a type of its own"
-    );
-};
+const _: () = ::eventfold_es::__private::aggregate_fits(Shop::topology(), 0);
+const _: () = ::eventfold_es::__private::aggregate_fits(Shop::topology(), 1);
+const _: () = ::eventfold_es::__private::process_manager_fits(Shop::topology(), 0);
+const _: () = ::eventfold_es::__private::projection_fits(Shop::topology(), 0);

@@ -32,14 +32,17 @@ impl Shop {
     }
     /// What `Shop` is made of, and how its parts are connected.
     #[must_use]
+    #[allow(unused_imports, reason = "every type of commands may find its aggregate")]
     pub const fn topology() -> &'static my::es::topology::Topology {
+        use my::es::__private::OfNobody as _;
         const TOPOLOGY: my::es::topology::Topology = my::es::topology::Topology::new(
             "Shop",
             &[
                 my::es::topology::AggregateNode::called(
-                    <Order as my::es::__private::ListedAggregate>::NODE,
-                    "Order",
-                ),
+                        <Order as my::es::__private::ListedAggregate>::NODE,
+                        "Order",
+                    )
+                    .deciding_for(my::es::__private::Commands::<Order>::OWNER),
             ],
             &[],
             &[],
@@ -54,9 +57,4 @@ impl Shop {
         schema
     }
 }
-const _: () = match my::es::__private::Objection::to_aggregate(Shop::topology(), 0) {
-    ::std::option::Option::None => {}
-    ::std::option::Option::Some(objection) => {
-        ::std::panic!("{}", my::es::__private::Objection::text(& objection))
-    }
-};
+const _: () = my::es::__private::aggregate_fits(Shop::topology(), 0);

@@ -59,6 +59,9 @@ fn projection_with_one_argument() {
     for (name, argument) in [
         ("projection_name", quote!(name = "sales-per-country")),
         ("projection_constant_name", quote!(name = names::SALES)),
+        ("projection_unknown_events", quote!(unknown_events = "skip")),
+        // The default, which is not written out.
+        ("projection_subscribes", quote!(unknown_events = "stop")),
         ("projection_crate", quote!(crate = my::es)),
     ] {
         let arguments = quote!(subscribes = [Order], #argument);

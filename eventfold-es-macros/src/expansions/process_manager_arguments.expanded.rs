@@ -2,15 +2,17 @@
 pub(crate) struct ReservationSaga {
     placed: u64,
 }
-/// What `ReservationSaga` sends.
+/// A command that `ReservationSaga` sends, with the address that it goes to.
+///
+/// `#[process_manager]` generates a variant for each aggregate in `dispatches`.
 #[allow(
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
 pub(crate) enum ReservationCommand {
-    /// A command for `Inventory`.
+    /// A command for an instance of the aggregate `Inventory`.
     Inventory(my::es::Envelope<Inventory>),
-    /// A command for `Shipment`.
+    /// A command for an instance of the aggregate `Shipment`.
     Shipment(my::es::Envelope<Shipment>),
 }
 #[automatically_derived]

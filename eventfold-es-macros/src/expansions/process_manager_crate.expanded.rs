@@ -2,7 +2,7 @@
 pub(crate) struct ReservationSaga {
     placed: u64,
 }
-/// What `ReservationSaga` sends: nothing.
+/// What `ReservationSaga` sends: nothing, since it declares no `dispatches`.
 #[allow(
     private_interfaces,
     reason = "a target may be more private than what sends to it"

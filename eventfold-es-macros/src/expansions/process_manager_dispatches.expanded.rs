@@ -2,13 +2,15 @@
 pub(crate) struct ReservationSaga {
     placed: u64,
 }
-/// What `ReservationSaga` sends.
+/// A command that `ReservationSaga` sends, with the address that it goes to.
+///
+/// `#[process_manager]` generates a variant for each aggregate in `dispatches`.
 #[allow(
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
 pub(crate) enum ReservationSagaEnvelope {
-    /// A command for `Inventory`.
+    /// A command for an instance of the aggregate `Inventory`.
     Inventory(::eventfold_es::Envelope<Inventory>),
 }
 #[automatically_derived]

@@ -127,11 +127,18 @@ fn envelope_enum(model: &Model) -> TokenStream {
         krate,
         ..
     } = model;
-    let about = if dispatches.is_empty() {
-        format!(" What `{ident}` sends: nothing.")
+    let (about, origin) = if dispatches.is_empty() {
+        (
+            format!(" What `{ident}` sends: nothing, since it declares no `dispatches`."),
+            None,
+        )
     } else {
-        format!(" What `{ident}` sends.")
+        (
+            format!(" A command that `{ident}` sends, with the address that it goes to."),
+            Some(" `#[process_manager]` generates a variant for each aggregate in `dispatches`."),
+        )
     };
+    let origin = origin.map(|origin| quote!(#[doc = ""] #[doc = #origin]));
     // A target may be known to fewer than the process manager is.
     let private = (!matches!(vis, Visibility::Inherited)).then(|| {
         quote!(#[allow(private_interfaces, reason = "a target may be more private than what sends to it")])
@@ -139,7 +146,10 @@ fn envelope_enum(model: &Model) -> TokenStream {
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
         let envelope = envelope_of(entry, krate);
-        let about = format!(" A command for `{}`.", entry.text());
+        let about = format!(
+            " A command for an instance of the aggregate `{}`.",
+            entry.text()
+        );
         quote! {
             #[doc = #about]
             #variant(#envelope),
@@ -147,6 +157,7 @@ fn envelope_enum(model: &Model) -> TokenStream {
     });
     quote! {
         #[doc = #about]
+        #origin
         #private
         #vis enum #envelope {
             #(#variants)*

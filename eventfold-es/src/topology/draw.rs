@@ -294,6 +294,7 @@ mod tests {
             EventSchema::new("back\nslash;#", Shape::Unit),
             EventSchema::new("gone", Shape::Unit).retired(),
         ],
+        owner: None,
     }];
     const PROCESS_MANAGERS: &[ProcessManagerNode] = &[
         ProcessManagerNode {

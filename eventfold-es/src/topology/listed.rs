@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::{AggregateNode, ProcessManagerNode, ProjectionNode};
 use crate::aggregate::Aggregate;
+use crate::command::Command;
 use crate::envelope::DispatchTarget;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
@@ -22,9 +23,6 @@ pub trait ListedAggregate {
     /// Its place in a drawing.
     const NODE: AggregateNode;
 
-    /// What it decides.
-    type Command;
-
     /// Adds its events and its state.
     fn declare(schema: Schema) -> Schema;
 }
@@ -32,8 +30,6 @@ pub trait ListedAggregate {
 #[diagnostic::do_not_recommend]
 impl<A: Aggregate> ListedAggregate for A {
     const NODE: AggregateNode = AggregateNode::of::<A>("");
-
-    type Command = A::Command;
 
     fn declare(schema: Schema) -> Schema {
         schema.aggregate::<A>()
@@ -114,19 +110,22 @@ pub trait NotATarget {
 
 impl<A> NotATarget for Commands<A> {}
 
-/// `Pair::<A, B>::ARE_ONE` tells whether two types are one: the inherent constant, which exists for equal types only, goes
-/// before that of [`Different`].
-pub struct Pair<A, B>(PhantomData<(A, B)>);
-
-impl<T> Pair<T, T> {
-    /// They are.
-    pub const ARE_ONE: bool = true;
+/// `Commands::<Order>::OWNER` is the stored name of the aggregate that the commands of `Order` find by their type, as
+/// [`Command`] says: that of `Order`, as a rule. As above, the constant of [`OfNobody`] stands in where they find none.
+impl<A> Commands<A>
+where
+    A: Aggregate,
+    A::Command: Command,
+{
+    /// Where they go.
+    pub const OWNER: Option<&'static str> =
+        Some(<<A::Command as Command>::Aggregate as Aggregate>::AGGREGATE_TYPE);
 }
 
-/// See [`Pair`].
-pub trait Different {
-    /// They are not.
-    const ARE_ONE: bool = false;
+/// See [`Commands`].
+pub trait OfNobody {
+    /// They find none.
+    const OWNER: Option<&'static str> = None;
 }
 
-impl<A, B> Different for Pair<A, B> {}
+impl<A> OfNobody for Commands<A> {}

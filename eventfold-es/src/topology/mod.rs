@@ -72,6 +72,9 @@ pub struct AggregateNode {
     pub events: &'static [&'static str],
     /// What is stored of each event; empty if that is not known.
     pub schemas: &'static [EventSchema],
+    /// The stored name of the aggregate that commands of this type are sent to; `None` if that is not known, or if they are
+    /// not sent by their type.
+    owner: Option<&'static str>,
 }
 
 /// A process manager of a [`Topology`].
@@ -183,7 +186,16 @@ impl AggregateNode {
             command_type: A::COMMAND_TYPE,
             events: <A::DomainEvent as DomainEvent>::EVENT_TYPES,
             schemas: <A::DomainEvent as DomainEvent>::SCHEMAS,
+            owner: None,
         }
+    }
+
+    /// The same node, whose commands are sent to the aggregate that is stored as `owner`.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn deciding_for(mut self, owner: Option<&'static str>) -> Self {
+        self.owner = owner;
+        self
     }
 
     /// The stored names of the events that are written: without aliases, and without what is retired.

@@ -8,7 +8,7 @@ const MAX_BYTES: usize = 640;
 
 /// Why a part does not fit into a store.
 #[derive(Clone, Copy)]
-pub struct Objection {
+struct Objection {
     text: [u8; MAX_BYTES],
     length: usize,
 }
@@ -20,8 +20,7 @@ impl Objection {
     };
 
     /// The message.
-    #[must_use]
-    pub const fn text(&self) -> &str {
+    const fn text(&self) -> &str {
         let (text, _) = self.text.split_at(self.length);
         match str::from_utf8(text) {
             Ok(text) => text,
@@ -73,9 +72,17 @@ impl Objection {
             .saying("`: add it there")
     }
 
+    const fn one_decider(first: &str, second: &str) -> Self {
+        Self::EMPTY
+            .saying("`")
+            .saying(first)
+            .saying("` and `")
+            .saying(second)
+            .saying("` decide one type of commands, which then could be sent to either: give one of them a type of its own")
+    }
+
     /// Why the `index`th aggregate of a store does not fit into it.
-    #[must_use]
-    pub const fn to_aggregate(store: &Topology, index: usize) -> Option<Self> {
+    const fn to_aggregate(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.aggregates.split_at(index);
         let [part, ..] = behind else {
             return None;
@@ -91,12 +98,25 @@ impl Objection {
             }
             earlier = tail;
         }
+        let Some(owner) = part.owner else {
+            return None;
+        };
+        if equal(owner, part.name) {
+            return None;
+        }
+        let mut aggregates = store.aggregates;
+        while let [aggregate, tail @ ..] = aggregates {
+            if equal(aggregate.name, owner) {
+                return Some(Self::one_decider(aggregate.type_name, part.type_name));
+            }
+            aggregates = tail;
+        }
+        // Another store may have both.
         None
     }
 
     /// Why the `index`th process manager of a store does not fit into it.
-    #[must_use]
-    pub const fn to_process_manager(store: &Topology, index: usize) -> Option<Self> {
+    const fn to_process_manager(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.process_managers.split_at(index);
         let [part, ..] = behind else {
             return None;
@@ -132,8 +152,7 @@ impl Objection {
     }
 
     /// Why the `index`th projection of a store does not fit into it.
-    #[must_use]
-    pub const fn to_projection(store: &Topology, index: usize) -> Option<Self> {
+    const fn to_projection(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.projections.split_at(index);
         let [part, ..] = behind else {
             return None;
@@ -158,6 +177,43 @@ impl Objection {
             )),
             None => None,
         }
+    }
+}
+
+/// Asserts that the `index`th aggregate of a store fits into it.
+///
+/// # Panics
+///
+/// If it does not, which is an error of the compiler at the entry that calls this.
+#[track_caller]
+pub const fn aggregate_fits(store: &Topology, index: usize) {
+    assert_none(Objection::to_aggregate(store, index));
+}
+
+/// Asserts that the `index`th process manager of a store fits into it.
+///
+/// # Panics
+///
+/// As [`aggregate_fits`].
+#[track_caller]
+pub const fn process_manager_fits(store: &Topology, index: usize) {
+    assert_none(Objection::to_process_manager(store, index));
+}
+
+/// Asserts that the `index`th projection of a store fits into it.
+///
+/// # Panics
+///
+/// As [`aggregate_fits`].
+#[track_caller]
+pub const fn projection_fits(store: &Topology, index: usize) {
+    assert_none(Objection::to_projection(store, index));
+}
+
+#[track_caller]
+const fn assert_none(objection: Option<Objection>) {
+    if let Some(objection) = objection {
+        panic!("{}", objection.text());
     }
 }
 

@@ -68,14 +68,7 @@ pub fn refuse(tag: &str) -> LogCommand {
 /// | anything else | appends it |
 macro_rules! worker {
     ($name:ident, $is_broken:literal) => {
-        #[process_manager(
-                                                                            subscribes = [Post],
-                                                                            dispatches = [Log],
-                                                                            key = String,
-                                                                            deadlines = [Alarm],
-                                                                            on_failure,
-                                                                            name = "worker"
-                                                                        )]
+        #[process_manager(subscribes = [Post], dispatches = [Log], key = String, deadlines = [Alarm], on_failure, name = "worker")]
         #[derive(Debug, Default, Serialize, Deserialize)]
         pub struct $name {
             pub seen: u64,
@@ -173,12 +166,7 @@ worker!(Mended, false);
 /// The same with one state for all, and whose log is `solo`.
 macro_rules! solo {
     ($name:ident, $is_broken:literal) => {
-        #[process_manager(
-                                                                            subscribes = [Post],
-                                                                            dispatches = [Log],
-                                                                            deadlines = [Alarm],
-                                                                            name = "solo"
-                                                                        )]
+        #[process_manager(subscribes = [Post], dispatches = [Log], deadlines = [Alarm], name = "solo")]
         #[derive(Debug, Default, Serialize, Deserialize)]
         pub struct $name {
             pub seen: u64,

@@ -1,0 +1,38 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sales {
+    pub units: u64,
+}
+#[automatically_derived]
+impl ::eventfold_es::Projection for Sales {
+    const NAME: &'static str = "sales";
+    const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
+    );
+    const UNKNOWN_EVENTS: ::eventfold_es::UnknownEvents = ::eventfold_es::UnknownEvents::Skip;
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
+    }
+    fn apply(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::RecordedEvent,
+    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+        let context = ::eventfold_es::EventContext::new(
+            aggregate_type,
+            stream_id,
+            event,
+        );
+        if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
+            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            <Self as ::eventfold_es::Project<Order>>::project(self, &event, &context);
+        } else {
+            return ::std::result::Result::Err(::eventfold_es::ProjectError::UnexpectedAggregate {
+                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+            });
+        }
+        ::std::result::Result::Ok(())
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::SubscribesTo<Order> for Sales {}
