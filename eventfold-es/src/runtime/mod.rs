@@ -27,7 +27,7 @@ pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
-    Parked, ProcessManagerRunner, Request, RunnerContext, rows as process_manager_rows,
+    Parked, ProcessManagerRunner, Rebuilt, Request, RunnerContext, rows as process_manager_rows,
 };
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;

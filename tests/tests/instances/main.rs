@@ -7,5 +7,6 @@ mod correlating;
 mod deadlines;
 mod failures;
 mod operating;
+mod rebuilding;
 mod tables;
 mod tracker;

@@ -284,8 +284,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let row = instance.row(key);
         self.instances.changed(key, self.next_commit);
         self.dirty.push(row, position);
-        for key in held {
-            self.dirty.push(remove(key), position);
+        for row_key in held {
+            // A command or a deadline that is held is no event: its place is behind one.
+            if let Some((_, at)) = rows::held_of(&row_key)
+                && row_key == rows::held_key(key, at, 0, "")
+            {
+                let passed = rows::passed_key(at, key);
+                self.dirty.push(put(passed, &Marker {}), position);
+            }
+            self.dirty.push(remove(row_key), position);
         }
         self.dirty
             .push(remove(format!("{}{key}", rows::RELEASING).into()), position);
@@ -305,6 +312,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .await?;
         let (count, position) = (keys.len(), self.position);
         for key in keys {
+            if let Some(at) = rows::stream_held_at(&key) {
+                let passed = rows::passed_key(at, "");
+                self.dirty.push(put(passed, &Marker {}), position);
+            }
             self.dirty.push(remove(key), position);
         }
         self.dirty.push(remove(rows::stream_key(stream)), position);

@@ -12,6 +12,7 @@ mod held;
 mod in_flight;
 mod instances;
 mod react;
+mod rebuild;
 mod requests;
 pub(crate) mod rows;
 mod starts;
@@ -34,6 +35,7 @@ use agenda::Agenda;
 use deadlines::millis_since_1970;
 use in_flight::InFlight;
 use instances::Instances;
+pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Parked, Request};
 use starts::Starts;
 

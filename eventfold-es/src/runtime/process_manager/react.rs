@@ -7,7 +7,9 @@ use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
 use super::draft::{Draft, Source};
 use super::instances::Instance;
-use super::rows::{self, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key};
+use super::rows::{
+    self, FiredRow, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key,
+};
 use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
 use crate::error::StoreError;
 use crate::event::RecordedEvent;
@@ -75,9 +77,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         position: u64,
         event: &Arc<(StreamId, RecordedEvent)>,
     ) -> Result<(), Halt> {
-        let key = format!("{}{position:016x}", rows::SKIPPED);
+        let key = rows::passed_key(position, "");
         let source = SourceEvent::of(&event.0.aggregate_type, &event.0.instance_id, &event.1);
-        self.dirty.push(put(key.into(), &source), position);
+        self.dirty.push(put(key, &source), position);
         let source = Source::Event(Arc::clone(event));
         let draft = Draft::new(position, position, Cause::of(&event.1), source);
         self.commit(draft).await.map(drop)
@@ -156,7 +158,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if keys.is_empty() {
             return Ok(());
         }
-        let wanted = keys.iter().map(|key| rows::instance_key(key));
+        let wanted = keys.iter().map(|key| self.instances.table().key(key));
         let found = self.read_rows(wanted.collect()).await?;
         for (key, row) in keys.iter().zip(found) {
             let learnt = self.instances.learn(key, row.as_deref(), self.position);
@@ -363,8 +365,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Stores an instance that was just begun, or whose deadline is over, although it has reacted to nothing.
+    /// Stores what an instance has passed over, and one that was just begun, or whose deadline is over, although it has reacted to
+    /// nothing.
     fn passed_over(&mut self, key: &str, input: Input<'_>, position: u64) {
+        if let Input::Event(_, event) = input {
+            let row = put(rows::passed_key(event.position, key), &input.source());
+            self.dirty.push(row, position);
+        }
         let is_over = matches!(input, Input::Deadline(_));
         if let Some(instance) = self.instances.get(key)
             && (is_over || (PM::IS_KEYED && instance.is_new()))
@@ -437,6 +444,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let generation = instance.generation;
         let mut changes = Vec::new();
+        if let Input::Deadline(timer) = input {
+            let held = draft.held.as_deref().and_then(rows::held_of);
+            let at = held.map_or(position, |(_, at)| at);
+            let timer = timer.clone();
+            changes.push(put(rows::FIRED.into(), &FiredRow { at, timer }));
+        }
         for timer in timers {
             let name = match &timer {
                 TimerChange::Schedule(scheduled) => scheduled.name.clone(),

@@ -4,7 +4,7 @@ use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::RowRange;
 use crate::process_manager::ProcessManager;
-use rows::{InstanceRow, Status};
+use rows::{InstanceRow, InstanceTable, Status};
 
 /// Where a process manager stands, with what it has in its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,19 +63,13 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .into_iter()
             .nth(self.member)
             .ok_or(StoreError::Closed)?;
-        let mut instances = InstanceCounts::default();
-        if PM::IS_KEYED {
-            self.each(RowRange::of_kind(rows::INSTANCES), |row| {
-                let read: InstanceRow = self.read(row)?;
-                match read.status {
-                    Status::Open => instances.open += 1,
-                    Status::Parked | Status::Releasing => instances.parked += 1,
-                    Status::Completed => instances.completed += 1,
-                }
-                Ok(())
-            })
-            .await?;
-        }
+        let instances = match PM::IS_KEYED {
+            true => {
+                self.of_instances(async |table| self.count_instances(table).await)
+                    .await?
+            }
+            false => InstanceCounts::default(),
+        };
         Ok(ProcessManagerOverview {
             position: member.processed,
             lag: durable.saturating_sub(member.processed),
@@ -91,5 +85,20 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             ignored: member.ignored,
             skipped: member.skipped,
         })
+    }
+
+    async fn count_instances(&self, table: InstanceTable) -> Result<InstanceCounts, StoreError> {
+        let mut instances = InstanceCounts::default();
+        self.each(RowRange::of_kind(table.kind()), |row| {
+            let read: InstanceRow = self.read(row)?;
+            match read.status {
+                Status::Open => instances.open += 1,
+                Status::Parked | Status::Releasing => instances.parked += 1,
+                Status::Completed => instances.completed += 1,
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(instances)
     }
 }
