@@ -41,6 +41,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             keys.push(row.key.get(1..).unwrap_or_default().to_owned());
         })
         .await?;
+        if !keys.is_empty() {
+            self.note_this_start(None).await?;
+        }
         for key in keys {
             self.learn(vec![key.clone()]).await?;
             self.show_held(&key).await?;
@@ -50,6 +53,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             streams.extend(rows::stream_of(&row.key));
         })
         .await?;
+        if !streams.is_empty() {
+            self.note_this_start(None).await?;
+        }
         for stream in streams {
             self.release_stream(&stream).await?;
         }
@@ -94,6 +100,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 break;
             }
             for row in held {
+                if !self.begins(|| format!("held {}", row.key)).await? {
+                    let reason = self.starts.cause().to_string();
+                    self.park_instance(key, self.position, reason);
+                    break 'held;
+                }
                 self.do_held(key, row).await?;
                 if self.status_of(key) == Some(Status::Parked) {
                     break 'held;
@@ -192,7 +203,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 break;
             }
             for row in held {
-                is_readable = self.correlate_again(stream, row).await?;
+                is_readable = self.begins(|| format!("held {}", row.key)).await?
+                    && self.correlate_again(stream, row).await?;
                 if !is_readable {
                     break;
                 }

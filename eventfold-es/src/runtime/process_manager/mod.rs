@@ -15,6 +15,7 @@ mod react;
 mod rebuild;
 mod requests;
 pub(crate) mod rows;
+mod starts;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -26,15 +27,18 @@ use super::Runtime;
 use super::end::End;
 use super::reactions::{Reactions, Setback, Stay};
 use crate::clock::Clock;
+use crate::disk::SealedFile;
 use crate::event::RecordedEvent;
 use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
-use crate::process_manager::ProcessManager;
+use crate::process_manager::{FailureCause, ProcessManager};
 
 use agenda::Agenda;
+use deadlines::millis_since_1970;
 use in_flight::InFlight;
 use instances::Instances;
 pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Parked, Request};
+use starts::Starts;
 
 /// How many reactions may be handed over and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -54,6 +58,10 @@ pub(crate) struct RunnerContext {
     pub(crate) member: usize,
     /// How many reactions a chain may have.
     pub(crate) max_depth: u32,
+    /// How many starts of the program something may end before it is parked.
+    pub(crate) max_starts: u32,
+    /// Where they are counted.
+    pub(crate) starts: Arc<SealedFile>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether deadlines fire by themselves.
     pub(crate) fires: bool,
@@ -102,6 +110,9 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     due: Option<Box<str>>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
     cautious: Option<u64>,
+    starts: Starts,
+    /// Why nobody is shown what comes next.
+    given_up: Option<FailureCause>,
 }
 
 #[derive(Default)]
@@ -161,6 +172,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> Result<Self, serde_json::Error> {
         let adopted = context.runtime.journal.adopted(PM::NAME);
         let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
+        let head = *context.runtime.journal.durable().borrow();
+        let opened = millis_since_1970(&*context.clock);
+        let starts = Starts::new(
+            Arc::clone(&context.starts),
+            context.max_starts,
+            head,
+            opened,
+        );
         let mut runner = Self {
             seen_before,
             context,
@@ -184,6 +203,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             skip_answer: None,
             due: None,
             cautious: None,
+            starts,
+            given_up: None,
         };
         runner.restore_state()?;
         Ok(runner)
@@ -256,6 +277,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         }
         let is_finished = self.flush().await.is_ok() && self.finish_in_flight().await.is_ok();
+        if is_finished {
+            // Whatever was begun has ended.
+            let _ = self.forget_note().await;
+        }
         if is_finished && self.position > self.noted.max(self.committed.position) {
             self.note();
         }
@@ -301,6 +326,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             let until = *target.borrow_and_update();
             while self.position < until && !self.is_paused {
+                self.note_start().await?;
                 self.react_to_next(until).await?;
                 if self.context.fires {
                     self.fire_due().await?;
@@ -319,6 +345,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             self.settle()?;
             self.answer_skip().await?;
+            self.forget_start().await?;
             let first = self
                 .in_flight
                 .front()

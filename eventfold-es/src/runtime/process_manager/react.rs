@@ -55,6 +55,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.skipped == Some(position) {
             return self.skip(position, &event).await;
         }
+        if !self.begins(|| format!("event {position}")).await? {
+            return Err(parked(self.starts.cause().to_string()));
+        }
         if self.cautious == Some(position)
             && let Some(instance) = self.instances.get("")
         {
@@ -104,6 +107,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         };
         let event = RecordedEvent::new(position, version, event);
+        if let Some(cause) = &self.given_up {
+            return Shown {
+                event: Arc::new((stream.clone(), event)),
+                correlation: Err(cause.to_string()),
+            };
+        }
         let correlated = guard(
             || format!("the correlation of `{}`", PM::NAME),
             || {
@@ -183,11 +192,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let source = Source::Event(Arc::clone(&event));
         let mut draft = Draft::new(at, position, Cause::of(recorded), source);
+        // What several send is decided together: which of them ends the process is not known.
+        let is_for_several = joins.len() > 1;
+        let together = || format!("commands {position}");
+        let is_given_up = self.starts.is_careful() && self.starts.is_given_up(&together());
         for Join { key, kind, .. } in joins {
-            self.join(&key, kind, stream, recorded, &mut draft)?;
+            let name = || format!("event {position} of {key}");
+            if is_given_up || !self.begins(name).await? {
+                self.given_up = Some(self.starts.cause());
+            }
+            let joined = self.join(&key, kind, stream, recorded, &mut draft);
+            self.given_up = None;
+            joined?;
         }
         if draft.planned.is_empty() {
             return Ok(());
+        }
+        if is_for_several {
+            self.begins(together).await?;
         }
         self.commit(draft).await.map(drop)
     }
@@ -257,6 +279,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let Some(state) = &mut instance.state else {
             return Ok(());
         };
+        if let Some(cause) = self.given_up.take() {
+            return self.reaction_failed(key, input, &cause, draft);
+        }
         let reacted = guard(
             || format!("the reaction of `{}`", PM::NAME),
             || {
@@ -311,7 +336,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Err(Halt::Parked { position, reason });
         }
         let source = input.source();
-        let action = self.policy(key, &Failure::new(cause.clone(), key, &source));
+        let action = match cause {
+            // The policy is code of the user as well.
+            FailureCause::Aborted { .. } => FailureAction::Park,
+            _ => self.policy(key, &Failure::new(cause.clone(), key, &source)),
+        };
         tracing::warn!(process_manager = PM::NAME, instance = key, position, %cause, ?action, "a reaction failed");
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match action {

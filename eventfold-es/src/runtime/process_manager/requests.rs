@@ -74,8 +74,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             Request::Release(parked, answer) => {
                 let done = match &parked {
-                    Parked::Instance(key) => self.release(key).await?,
-                    Parked::Stream(stream) => self.release_stream(stream).await?,
+                    Parked::Instance(key) => {
+                        self.starts.forgive();
+                        self.release(key).await?
+                    }
+                    Parked::Stream(stream) => {
+                        self.starts.forgive();
+                        self.release_stream(stream).await?
+                    }
                     Parked::All => 0,
                 };
                 let _ = answer.send(done);
@@ -227,6 +233,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 None => return false,
                 Some(Request::Fire(answer)) => drop(answer.send(0)),
                 Some(Request::Release(Parked::All, answer)) => {
+                    self.starts.forgive();
                     let hub = &self.context.runtime.reactions;
                     hub.unparked(self.context.member);
                     let _ = answer.send(1);

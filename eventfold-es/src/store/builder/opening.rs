@@ -123,6 +123,11 @@ impl AggregateStoreBuilder {
                 runtime: Arc::clone(&runtime),
                 member,
                 max_depth: self.max_reaction_depth,
+                max_starts: self.max_starts,
+                starts: Arc::new(SealedFile::new(
+                    files.clone(),
+                    layout.process_manager_starts(part.name),
+                )),
                 clock: Arc::clone(&self.clock),
                 fires: self.run_mode != RunMode::OnDemand,
                 requests,
