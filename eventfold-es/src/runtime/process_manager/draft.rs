@@ -6,7 +6,7 @@ use super::super::origin::{Cause, command_id};
 use super::super::routes::Stage;
 use super::super::staging::{Letter, Undeliverable};
 use super::ProcessManagerRunner;
-use super::rows::{BEHIND_EVENT, CommandRow, TimerRow, held_key};
+use super::rows::{BEHIND_EVENT, CommandRow, ReactionRow, TimerRow, held_key};
 use crate::envelope::Dispatch;
 use crate::journal::StreamId;
 use crate::process_manager::{ProcessManager, SourceEvent};
@@ -37,6 +37,10 @@ pub(super) struct Draft {
     pub(super) is_asked_for: bool,
     /// Where it was held, if it is a deadline or a command that was.
     pub(super) held: Option<Box<str>>,
+    /// The dead letter that is reacted to again, with its key.
+    pub(super) letter: Option<(Box<str>, ReactionRow)>,
+    /// Whether that failed again.
+    pub(super) has_failed: bool,
 }
 
 /// What was reacted to, told only when somebody asks.
@@ -85,6 +89,8 @@ impl Draft {
             planned: Vec::new(),
             is_asked_for: false,
             held: None,
+            letter: None,
+            has_failed: false,
         }
     }
 
@@ -136,6 +142,30 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 key: Arc::clone(key),
                 generation,
                 is_compensation: false,
+                before: None,
+            });
+        }
+    }
+
+    /// Plans the commands that are sent in the place of a reaction that failed for the `attempt`th time.
+    pub(super) fn plan_compensation(
+        &self,
+        draft: &mut Draft,
+        key: &Arc<str>,
+        generation: u64,
+        attempt: usize,
+        envelopes: Vec<PM::Envelope>,
+    ) {
+        let deadline = draft.deadline.as_ref().map(|(_, name)| name.as_str());
+        // The reaction itself may be made later, with commands of its own.
+        let instance = format!("{key}\n\n{attempt}\n{}", deadline.unwrap_or_default());
+        for (index, envelope) in envelopes.into_iter().enumerate() {
+            draft.planned.push(Planned {
+                letter: self.route(envelope),
+                command_id: command_id(PM::NAME, &instance, generation, draft.about, index),
+                key: Arc::clone(key),
+                generation,
+                is_compensation: true,
                 before: None,
             });
         }

@@ -99,7 +99,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 };
                 return envelopes.into_iter().enumerate().map(again).collect();
             }
-            FailureAction::Park if PM::IS_KEYED => {
+            // What was sent for no instance has none that could be parked.
+            FailureAction::Park if PM::IS_KEYED && !planned.key.is_empty() => {
                 attempt.set_back(Reactions::Parked);
                 let key = draft.place_of(&row, planned.before.is_some(), index);
                 let reason = format!("a command was not executed: {cause}");
@@ -108,7 +109,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     .push(put(key, &HeldRow::Command(Box::new(row))));
                 attempt.parks.push((Arc::clone(&planned.key), reason));
             }
-            FailureAction::Park => {
+            FailureAction::Park if !PM::IS_KEYED => {
                 let reason = format!("a command was not executed: {cause}");
                 attempt.stop = Some((reason, Reactions::Parked));
             }

@@ -162,8 +162,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.set_back(event.1.position, outcome);
         }
         let Dirty {
-            mut rows, setbacks, ..
+            mut rows,
+            setbacks,
+            mut dead_letters,
+            ..
         } = std::mem::take(&mut self.dirty);
+        dead_letters.append(&mut attempt.dead_letters);
         for row in &attempt.rows {
             self.notice(row);
         }
@@ -176,7 +180,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let settled_hub = Arc::clone(&hub);
         let member = self.context.member;
         let source = progress.position;
-        let dead_lettered = attempt.dead_letters.len();
+        let dead_lettered = dead_letters.len();
         let dispatched = attempt.dispatched;
         let outcome = journal.submit(
             room,
@@ -188,7 +192,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     progress: progress.clone(),
                     dispatched: dispatched as u64,
                     rows,
-                    dead_letters: attempt.dead_letters,
+                    dead_letters,
                 }),
                 on_durable: Some(Box::new(move |receipt| {
                     hub.reacted(&DurableReaction {
