@@ -31,7 +31,7 @@ pub(crate) use process_manager::{
 };
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
-pub(crate) use reactions::{Member, ReactionHub, WaitGuard};
+pub(crate) use reactions::{Member, ReactionHub, Stay, WaitGuard};
 pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::{initial_progress, migrated};

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Runtime;
 use super::end::End;
+use super::reactions::{Reactions, Setback, Stay};
 use crate::clock::Clock;
 use crate::disk::SealedFile;
 use crate::event::RecordedEvent;
@@ -119,12 +120,19 @@ struct Dirty {
     rows: Vec<RowChange>,
     /// The first event whose effects are among them.
     first: Option<u64>,
+    /// What is not done that somebody may wait for.
+    setbacks: Vec<Setback>,
 }
 
 impl Dirty {
     fn push(&mut self, row: RowChange, position: u64) {
         self.first.get_or_insert(position);
         self.rows.push(row);
+    }
+
+    /// Notes that the reaction to an event is not done.
+    fn set_back(&mut self, position: u64, outcome: Reactions) {
+        self.setbacks.push(Setback { position, outcome });
     }
 
     fn is_empty(&self) -> bool {
@@ -136,6 +144,8 @@ impl Dirty {
 enum Halt {
     /// It cannot react to this event.
     Parked { position: u64, reason: String },
+    /// The policy says that it goes no further than this event.
+    Stopped { position: u64, reason: String },
     /// A read or a commit failed that may succeed later.
     Retry,
     /// It goes back to its last commit, and on at once.
@@ -228,7 +238,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 // The state may have seen an event that it has not reacted to: it is not to be saved.
                 Err(Halt::Ended) => return self.park_if_poisoned(),
                 Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
-                    self.park(position, &reason);
+                    self.park(position, reason, Reactions::Parked);
+                    if !self.stay_parked().await {
+                        return;
+                    }
+                    if !self.go_back_or_park().await {
+                        return;
+                    }
+                }
+                Err(Halt::Stopped { position, reason })
+                    if self.finish_in_flight().await.is_ok() =>
+                {
+                    self.park(position, reason, Reactions::Stopped);
                     if !self.stay_parked().await {
                         return;
                     }
@@ -242,7 +263,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     }
                 }
                 // Before the event that it would be parked at, there are reactions to be tried again.
-                Err(Halt::Parked { .. } | Halt::Retry | Halt::Back) => {
+                Err(Halt::Parked { .. } | Halt::Stopped { .. } | Halt::Retry | Halt::Back) => {
                     if self.committed.position > before {
                         retry = RETRY.0;
                     }
@@ -270,7 +291,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     async fn go_back_or_park(&mut self) -> bool {
         match self.go_back() {
             Err(Halt::Parked { position, reason }) => {
-                self.park(position, &reason);
+                self.park(position, reason, Reactions::Parked);
                 self.stay_parked().await && self.go_back().is_ok()
             }
             Err(_) => false,
@@ -280,13 +301,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     fn park_if_poisoned(&self) {
         if let Some(reason) = self.context.runtime.journal.poisoned() {
-            self.park(self.committed.position + 1, &reason);
+            let position = self.committed.position + 1;
+            self.park(position, reason.to_string(), Reactions::Parked);
         }
     }
 
-    fn park(&self, position: u64, reason: &str) {
+    fn park(&self, position: u64, reason: String, outcome: Reactions) {
         let hub = &self.context.runtime.reactions;
-        hub.parked(self.context.member, position, reason);
+        let stay = Stay {
+            position,
+            reason,
+            outcome,
+        };
+        hub.stays(self.context.member, stay);
     }
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
+use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
 use super::instances::Instance;
 use super::rows::{
@@ -179,6 +180,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.held_streams.contains(stream) {
             let key = rows::stream_held_key(stream, position);
             self.dirty.push(put(key, &HeldRow::Event(position)), at);
+            self.dirty.set_back(position, Reactions::Parked);
             return Ok(());
         }
         let joins = match correlation {
@@ -229,6 +231,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
+                self.dirty.set_back(event.position, Reactions::Parked);
                 self.store_parked(key, draft.position);
                 return Ok(());
             }
@@ -260,6 +263,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(parked, at);
         let held = rows::stream_held_key(stream, position);
         self.dirty.push(put(held, &HeldRow::Event(position)), at);
+        self.dirty.set_back(position, Reactions::Parked);
         self.held_streams.insert(stream.clone());
     }
 
@@ -356,10 +360,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.plan(draft, &key.into(), generation, envelopes);
                 Ok(())
             }
-            FailureAction::Stop => Err(Halt::Parked { position, reason }),
+            FailureAction::Stop => Err(Halt::Stopped { position, reason }),
             _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
             _ => {
                 self.hold(key, input, draft.held.as_deref(), position);
+                if let Input::Event(_, event) = input {
+                    self.dirty.set_back(event.position, Reactions::Parked);
+                }
                 self.park_instance(key, position, reason);
                 Ok(())
             }

@@ -88,7 +88,7 @@ impl AggregateStoreBuilder {
                     name: part.name,
                     subscriptions: part.subscriptions,
                     processed: progress.position,
-                    parked: None,
+                    stays: None,
                     is_paused: false,
                     ignored: 0,
                     skipped: 0,

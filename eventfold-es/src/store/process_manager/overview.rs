@@ -4,6 +4,7 @@ use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::RowRange;
 use crate::process_manager::ProcessManager;
+use crate::runtime::Stay;
 use rows::{InstanceRow, InstanceTable, Status};
 
 /// Where a process manager stands, with what it has in its rows.
@@ -74,9 +75,11 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             position: member.processed,
             lag: durable.saturating_sub(member.processed),
             is_paused: member.is_paused,
-            parked: member
-                .parked
-                .map(|(position, reason)| ParkedAt { position, reason }),
+            parked: member.stays.map(
+                |Stay {
+                     position, reason, ..
+                 }| ParkedAt { position, reason },
+            ),
             instances,
             held_streams: self.count(RowRange::of_kind(rows::STREAMS)).await?,
             deadlines: self.count(RowRange::of_kind(rows::TIMERS)).await?,
