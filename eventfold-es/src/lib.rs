@@ -207,7 +207,7 @@ pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
     FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, Redriven, RepairReport, RunMode, VerifyReport,
+    ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode, VerifyReport,
 };
 
 /// The programs in the README run as tests.

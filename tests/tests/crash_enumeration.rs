@@ -20,12 +20,12 @@ use std::time::Duration;
 use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
-use eventfold_es_tests::crash::instances::Watcher;
+use eventfold_es_tests::crash::instances::{Heavy, Watcher};
 use eventfold_es_tests::crash::{Campaign, Check, Client, Members, builder, open_on, scratch};
 use eventfold_es_tests::no_syncfs::NoSyncfs;
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 10] = [
+const ROUND: [(Workload, usize, (usize, usize)); 11] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -35,6 +35,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 10] = [
     (Workload::Snapshots, 500, (6, 25)),
     (Workload::Keyed, 300, (6, 25)),
     (Workload::Instances, 500, (8, 25)),
+    (Workload::Rebuilt, 300, (8, 25)),
     (Workload::WithoutSyncfs, 300, (6, 25)),
 ];
 
@@ -58,6 +59,8 @@ enum Workload {
     Keyed,
     /// Instances that begin, end and begin again, with deadlines, dead letters that are redriven, and a checkpoint in the middle.
     Instances,
+    /// Instances whose states are made again by a later version of the program.
+    Rebuilt,
     /// Archives on a disk that does not sync file systems, but files.
     WithoutSyncfs,
 }
@@ -115,7 +118,7 @@ fn crash_enumeration() {
 impl Workload {
     fn check(self) -> Check {
         match self {
-            Self::Instances => Check::INSTANCES,
+            Self::Instances | Self::Rebuilt => Check::INSTANCES,
             Self::ProcessManagers
             | Self::Reopened
             | Self::Archive
@@ -145,6 +148,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
         Workload::Keyed => runtime.block_on(keyed(&disk, &store, random)),
         Workload::Instances => runtime.block_on(instances(&disk, &store, random)),
+        Workload::Rebuilt => runtime.block_on(rebuilt(&disk, &store, random)),
         Workload::WithoutSyncfs => {
             let disk = disk.clone().over(Arc::new(NoSyncfs));
             runtime.block_on(archive(&disk, &store, random));
@@ -277,6 +281,29 @@ async fn instances(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
         |op| matches!(op, DiskOp::Write { path, .. } if path.ends_with("watcher/instances.redb")),
     );
     assert!(saves.count() > 10, "the table of the instances is written");
+}
+
+async fn rebuilt(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let store = open_on(disk, path, Members::Keyed, RunMode::Inline).await;
+    let client = Client::recorded(&store, disk);
+    for tag in 1..=8 {
+        let id = ["a", "b", "ends"][random.below(3)];
+        client.put(id, tag, 2).await.expect("the disk works");
+    }
+    // One that is open, and one that begins anew.
+    client.put("a", 9, 2).await.expect("the disk works");
+    client.put("ends", 10, 1).await.expect("the disk works");
+    client.put("ends", 11, 1).await.expect("the disk works");
+    store.run_process_managers().await.expect("the disk works");
+    drop(client);
+    store.close().await.expect("the disk works");
+    let store = open_on(disk, path, Members::Rewritten, RunMode::OnDemand).await;
+    let heavy = store.process_manager::<Heavy>().expect("registered");
+    let rebuilt = heavy.rebuild_state().await.expect("the disk works");
+    assert!(rebuilt.deadlines > 0, "{rebuilt:?}");
+    heavy.rebuild_state().await.expect("the disk works");
+    drop(heavy);
+    store.close().await.expect("the disk works");
 }
 
 async fn odd_ids(disk: &RecordingDisk, path: &Path) {

@@ -91,6 +91,11 @@ impl SealedFile {
         replace_file_without_sync(&self.files, &self.path, &bytes)
     }
 
+    /// Removes it, if it is there. Nothing is synced.
+    pub(crate) fn remove(&self) -> Result<(), FileError> {
+        self.files.remove(&self.path)
+    }
+
     fn prepare(&self, content: &impl Serialize) -> Result<Vec<u8>, FileError> {
         let bytes = seal(content)
             .map_err(|error| FileError::new("encode", &self.path, std::io::Error::other(error)))?;

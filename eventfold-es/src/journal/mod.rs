@@ -8,6 +8,7 @@ mod extent;
 pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
+mod past_reactions;
 mod recorded_lines;
 mod rows;
 mod saved_projection;
@@ -24,6 +25,7 @@ pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt};
+pub(crate) use past_reactions::{PastReaction, PastReactions};
 pub(crate) use recorded_lines::RecordedLines;
 pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
@@ -97,6 +99,10 @@ pub(crate) trait Journal: Send + Sync + 'static {
         range: &RowRange,
         limit: usize,
     ) -> Result<Vec<Row>, JournalError>;
+
+    /// What reactions of a process manager have left behind, from where the last call ended on, about a megabyte of the journal
+    /// at a time. Blocks.
+    fn past_reactions(&self, past: &mut PastReactions) -> Result<Vec<PastReaction>, JournalError>;
 
     /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;

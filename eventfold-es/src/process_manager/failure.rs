@@ -109,10 +109,16 @@ pub enum FailureCause {
         /// The message of the panic.
         message: String,
     },
+    /// The whole process ended each time that it was begun. It is parked without asking `on_failure`, which is code of the user
+    /// as well; see [`max_starts`](crate::AggregateStoreBuilder::max_starts).
+    Aborted {
+        /// How often.
+        starts: u32,
+    },
 }
 
 impl FailureCause {
-    /// The word for it in the dead-letter log: `rejected`, `undecodable`, `storage` or `panicked`.
+    /// The word for it in the dead-letter log: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -120,6 +126,7 @@ impl FailureCause {
             Self::Undecodable { .. } => "undecodable",
             Self::Storage { .. } => "storage",
             Self::Panicked { .. } => "panicked",
+            Self::Aborted { .. } => "aborted",
         }
     }
 }
@@ -130,6 +137,10 @@ impl fmt::Display for FailureCause {
             Self::Rejected { error } => error.fmt(f),
             Self::Undecodable { reason } | Self::Storage { reason } => f.write_str(reason),
             Self::Panicked { message } => write!(f, "it panicked: {message}"),
+            Self::Aborted { starts } => write!(
+                f,
+                "the whole process ended each time it was begun, {starts} times; it is not begun again before it is released"
+            ),
         }
     }
 }

@@ -27,11 +27,11 @@ pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
-    Parked, ProcessManagerRunner, Request, RunnerContext, rows as process_manager_rows,
+    Parked, ProcessManagerRunner, Rebuilt, Request, RunnerContext, rows as process_manager_rows,
 };
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
-pub(crate) use reactions::{Member, ReactionHub, WaitGuard};
+pub(crate) use reactions::{Member, ReactionHub, Stay, WaitGuard};
 pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::{initial_progress, migrated};

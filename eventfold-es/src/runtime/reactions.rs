@@ -4,6 +4,9 @@
 //! `run_process_managers` was called. It owes each subscribed process manager those positions. When a reaction to a covered
 //! event commits, its own events are covered too, so that a wait ends when everything that was caused is done, and only that.
 
+mod outcome;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::collections::HashMap;
@@ -11,30 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
+pub use outcome::Reactions;
+pub(crate) use outcome::{Setback, Stay};
 use wait::Wait;
 
 use crate::error::StoreError;
 use crate::journal::Receipt;
-
-/// What became of the reactions to the events of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reactions {
-    /// Nobody waited for them: the command caused no events, no process manager subscribes to them, or the run mode is not
-    /// [`RunMode::Inline`](crate::RunMode::Inline).
-    NotAwaited,
-    /// All reactions to its events, and to theirs, are durable.
-    Done,
-    /// A process manager that should react is parked at an event that it cannot react to; the others are done. See
-    /// [`AggregateStore::process_managers`](crate::AggregateStore::process_managers).
-    Parked,
-    /// They are not done within the limit of
-    /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout); they go on.
-    TimedOut,
-    /// The store was closed, or its runtime shut down, before they were done; they go on when the store is opened again. Also
-    /// where a command is answered as before in a store that is read-only, which has no reactions.
-    Closed,
-}
 
 /// One process manager, as others see it.
 #[derive(Debug, Clone)]
@@ -43,8 +28,8 @@ pub(crate) struct Member {
     pub(crate) subscriptions: &'static [&'static str],
     /// The position up to which all its reactions are durable.
     pub(crate) processed: u64,
-    /// The event that it is parked at, and why.
-    pub(crate) parked: Option<(u64, String)>,
+    /// Where it stays as a whole, if it does.
+    pub(crate) stays: Option<Stay>,
     /// Whether an operator lets it react to nothing.
     pub(crate) is_paused: bool,
     /// How many events belonged to no open instance, since the store was opened.
@@ -58,9 +43,9 @@ pub(crate) struct Member {
 impl Member {
     /// What a wait comes to that would have to wait for this member, if it cannot.
     fn absence(&self) -> Option<Reactions> {
-        match (&self.parked, &self.ended) {
-            (Some(_), _) => Some(Reactions::Parked),
-            (None, None) if self.is_paused => Some(Reactions::Parked),
+        match (&self.stays, &self.ended) {
+            (Some(stay), _) => Some(stay.outcome),
+            (None, None) if self.is_paused => Some(Reactions::Paused),
             (None, Some(_)) => Some(Reactions::Closed),
             (None, None) => None,
         }
@@ -80,6 +65,8 @@ pub(crate) struct DurableReaction<'a> {
     pub(crate) aggregate_types: &'a [Arc<str>],
     pub(crate) dispatched: usize,
     pub(crate) dead_lettered: usize,
+    /// What it did not do, among that what others have found before.
+    pub(crate) setbacks: &'a [Setback],
 }
 
 /// See the [module](self).
@@ -181,7 +168,7 @@ impl ReactionHub {
             for (index, member) in members.iter().enumerate() {
                 match member.absence() {
                     None if member.processed < position => wait.owe(index, position),
-                    Some(outcome) if member.processed < position => wait.outcome = outcome,
+                    Some(outcome) if member.processed < position => wait.came_to(outcome),
                     None | Some(_) => {}
                 }
             }
@@ -220,6 +207,12 @@ impl ReactionHub {
         let mut state = self.state();
         state.dispatched += reaction.dispatched;
         state.dead_lettered += reaction.dead_lettered;
+        for setback in reaction.setbacks {
+            let waits = state.waits.values_mut();
+            for wait in waits.filter(|wait| wait.covers(setback.position)) {
+                wait.came_to(setback.outcome);
+            }
+        }
         if reaction.receipt.event_count == 0 {
             return;
         }
@@ -258,35 +251,36 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that a member stays at the event at `position`.
-    pub(crate) fn parked(&self, member: usize, position: u64, reason: &str) {
+    /// Notes that a member stays where it is.
+    pub(crate) fn stays(&self, member: usize, stay: Stay) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
+        let outcome = stay.outcome;
         if let Some(member) = members.get_mut(member) {
             tracing::error!(
                 process_manager = member.name,
-                position,
-                reason,
+                position = stay.position,
+                reason = stay.reason,
                 "a process manager is parked"
             );
-            member.parked = Some((position, reason.to_owned()));
+            member.stays = Some(stay);
         }
         for wait in waits.values_mut() {
-            wait.give_up_on(member, Reactions::Parked);
+            wait.give_up_on(member, outcome);
         }
     }
 
     /// The event that a member stays at.
     pub(crate) fn parked_at(&self, member: usize) -> Option<u64> {
         let state = self.state();
-        let parked = state.members.get(member)?.parked.as_ref()?;
-        Some(parked.0)
+        let stay = state.members.get(member)?.stays.as_ref()?;
+        Some(stay.position)
     }
 
     /// Notes that a member goes on.
     pub(crate) fn unparked(&self, member: usize) {
         if let Some(member) = self.state().members.get_mut(member) {
-            member.parked = None;
+            member.stays = None;
         }
     }
 
@@ -299,7 +293,7 @@ impl ReactionHub {
         }
         if is_paused {
             for wait in waits.values_mut() {
-                wait.give_up_on(member, Reactions::Parked);
+                wait.give_up_on(member, Reactions::Paused);
             }
         }
     }
@@ -327,7 +321,12 @@ impl ReactionHub {
             .map(|one| one.processed + 1);
         let reason =
             "cloning or encoding a command or the state panicked at this event or a later one";
-        self.parked(member, next.unwrap_or_default(), reason);
+        let stay = Stay {
+            position: next.unwrap_or_default(),
+            reason: reason.to_owned(),
+            outcome: Reactions::Parked,
+        };
+        self.stays(member, stay);
     }
 
     /// Notes that the task of a member has ended.
@@ -396,94 +395,5 @@ impl WaitGuard {
 impl Drop for WaitGuard {
     fn drop(&mut self) {
         self.hub.state().waits.remove(&self.id);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
-        let member = |name: &&'static str| Member {
-            name,
-            subscriptions: &["counter"],
-            processed: 0,
-            parked: None,
-            is_paused: false,
-            ignored: 0,
-            skipped: 0,
-            ended: None,
-        };
-        Arc::new(ReactionHub::new(names.iter().map(member).collect()))
-    }
-
-    /// A reaction to the event at `source` whose only event has the next position.
-    fn react(hub: &ReactionHub, source: u64) {
-        hub.reacted(&DurableReaction {
-            source,
-            receipt: Receipt {
-                first_position: source + 1,
-                event_count: 1,
-                ends: Arc::default(),
-            },
-            aggregate_types: &["counter".into()],
-            dispatched: 1,
-            dead_lettered: 0,
-        });
-    }
-
-    fn is_done(wait: &mut WaitGuard) -> bool {
-        wait.done.try_recv().is_ok()
-    }
-
-    /// The journal notes a reaction before it announces its events: a run that begins in between knows the position before
-    /// them, but has to wait for what they cause.
-    #[test]
-    fn a_run_waits_for_what_is_durable_and_not_yet_announced() {
-        let hub = hub(&["first", "second"]);
-        hub.processed(1, 1);
-        react(&hub, 1);
-        let mut wait = hub.wait();
-        assert_eq!(wait.begin_until(1), 2);
-        hub.processed(0, 1);
-        assert!(!is_done(&mut wait));
-        hub.processed(0, 2);
-        hub.processed(1, 2);
-        assert!(is_done(&mut wait));
-    }
-
-    /// What a long run covers and is owed is asked at every reaction, so it must not grow with their number.
-    #[test]
-    fn a_wait_stays_small_however_many_reactions_it_covers() {
-        let hub = hub(&["first", "second"]);
-        let mut wait = hub.wait();
-        wait.begin_until(1);
-        for source in 1..1000 {
-            react(&hub, source);
-            let state = hub.state();
-            let wait = state.waits.values().next();
-            let sizes = wait.map(|wait| (wait.covered.len(), wait.owed.len()));
-            assert_eq!(sizes, Some((1, 2)));
-        }
-        hub.processed(0, 1000);
-        assert!(!is_done(&mut wait));
-        hub.processed(1, 1000);
-        assert!(is_done(&mut wait));
-    }
-
-    #[test]
-    fn a_wait_ends_when_a_member_does() {
-        let hub = hub(&["first", "second"]);
-        let mut waits = [hub.wait(), hub.wait()];
-        let [first, second] = &mut waits;
-        first.begin_until(1);
-        hub.processed(0, 1);
-        assert!(!is_done(first));
-        hub.ended(1, StoreError::Closed);
-        assert_eq!(first.done.try_recv(), Ok(Reactions::Closed));
-        // Nor does a later one begin to wait for it.
-        second.begin_until(1);
-        assert_eq!(second.done.try_recv(), Ok(Reactions::Closed));
-        assert!(matches!(hub.ended_because(), Some(StoreError::Closed)));
     }
 }

@@ -27,6 +27,7 @@ const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
 const DEFAULT_WRITE_BEHIND: Duration = Duration::from_millis(500);
 const DEFAULT_SNAPSHOT_EVERY: u64 = 1000;
 const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
+const DEFAULT_MAX_STARTS: u32 = 5;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Configures a store and opens it.
@@ -58,6 +59,7 @@ pub struct AggregateStoreBuilder {
     run_mode: RunMode,
     reaction_timeout: Duration,
     max_reaction_depth: u32,
+    max_starts: u32,
     clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
 }
@@ -90,6 +92,7 @@ impl AggregateStoreBuilder {
             run_mode: RunMode::default(),
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
             max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
+            max_starts: DEFAULT_MAX_STARTS,
             clock: Arc::new(SystemClock),
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
@@ -207,6 +210,18 @@ impl AggregateStoreBuilder {
     /// each other for ever are stopped, and told about. At 0, every command of a process manager becomes a dead letter.
     pub fn max_reaction_depth(mut self, reactions: u32) -> Self {
         self.max_reaction_depth = reactions;
+        self
+    }
+
+    /// How many starts of the program an event or a deadline may end, by an abort for instance, before it is shown no more and
+    /// [parked](crate::FailureCause::Aborted) instead. Default: 5; 0 for any number.
+    ///
+    /// They are counted from the first start on that finds the process manager where the start before has left it, so that it takes
+    /// some more. From then on, until what waited for it is done, each reaction is noted durably before it begins, which takes two
+    /// syncs of the disk; nothing else does. A program that is killed from outside again and again in the middle of one reaction
+    /// looks the same.
+    pub fn max_starts(mut self, starts: u32) -> Self {
+        self.max_starts = starts;
         self
     }
 

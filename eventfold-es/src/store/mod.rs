@@ -22,7 +22,7 @@ pub use handle::{AggregateHandle, Executed};
 pub use inject::InjectOptions;
 pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, ParkedWork,
-    ProcessManagerHandle, ProcessManagerOverview, Redriven,
+    ProcessManagerHandle, ProcessManagerOverview, RebuiltState, Redriven,
 };
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use verify::{RepairReport, VerifyReport};

@@ -9,7 +9,7 @@ use super::AggregateStore;
 use crate::dead_letter::DeadLetter;
 use crate::error::{Damage, StoreError};
 use crate::process_manager::ProcessManager;
-use crate::runtime::{Reactions, Request, blocking, refuse_inside_reaction};
+use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
 
 /// How often a run lets deadlines fire that fire again at once.
 const MAX_ROUNDS: usize = 16;
@@ -138,9 +138,11 @@ impl AggregateStore {
                 position: member.processed,
                 lag: durable.saturating_sub(member.processed),
                 is_paused: member.is_paused,
-                parked: member
-                    .parked
-                    .map(|(position, reason)| ParkedAt { position, reason }),
+                parked: member.stays.map(
+                    |Stay {
+                         position, reason, ..
+                     }| ParkedAt { position, reason },
+                ),
             })
             .collect()
     }

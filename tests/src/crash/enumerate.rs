@@ -23,6 +23,8 @@ const RANDOM_LOSSES: usize = 3;
 const ENOUGH: usize = 10;
 /// The tags of commands that are executed after a first crash.
 const RESUMED: u64 = 900_000;
+/// Where they go.
+pub(super) const RESUMED_LEDGER: &str = "resumed";
 
 /// Crash points of recordings, sampled by a seed, each checked once.
 pub struct Campaign {
@@ -310,7 +312,10 @@ fn resume(disk: &RecordingDisk, root: &std::path::Path, how: Check, expected: &E
         let store = open_on(disk, &path, how.members(), RunMode::OnDemand).await;
         let client = Client::recorded(&store, disk);
         client.note_served().await;
-        client.put("resumed", tag, 1).await.expect("the disk works");
+        client
+            .put(RESUMED_LEDGER, tag, 1)
+            .await
+            .expect("the disk works");
         if how.process_managers {
             store.run_process_managers().await.expect("the disk works");
             disk.mark(Note::Reacted { tag }.label());

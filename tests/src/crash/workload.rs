@@ -8,7 +8,7 @@ use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError};
 
 use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally};
-use super::instances::Watcher;
+use super::instances::{Heavy, Watcher};
 use super::note::Note;
 use super::retry::{injected, keyed};
 
@@ -21,6 +21,8 @@ pub enum Members {
     Plain,
     /// The one with instances.
     Keyed,
+    /// The same, in a later version of the program.
+    Rewritten,
 }
 
 impl From<bool> for Members {
@@ -46,6 +48,7 @@ pub fn builder(
             .process_manager::<Fanout>()
             .process_manager::<Chain>(),
         Members::Keyed => builder.process_manager::<Watcher>(),
+        Members::Rewritten => builder.process_manager::<Heavy>(),
     }
 }
 

@@ -11,7 +11,8 @@ use super::tracker::*;
 /// Tests that break the program share one switch.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-async fn broken() -> MutexGuard<'static, ()> {
+/// Breaks the program, for as long as this is held.
+pub async fn broken() -> MutexGuard<'static, ()> {
     let guard = ONE_AT_A_TIME.lock().await;
     set_broken(true);
     guard

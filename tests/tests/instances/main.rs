@@ -7,5 +7,7 @@ mod correlating;
 mod deadlines;
 mod failures;
 mod operating;
+mod outcomes;
+mod rebuilding;
 mod tables;
 mod tracker;

@@ -20,7 +20,7 @@ async fn a_paused_one_reacts_to_nothing_until_it_is_resumed_also_after_a_restart
             .send("in-a", command, CommandContext::default())
             .await?;
         if mode == RunMode::Inline {
-            assert_eq!(done.reactions, Reactions::Parked, "nobody waits for it");
+            assert_eq!(done.reactions, Reactions::Paused, "nobody waits for it");
         }
         clock.advance(std::time::Duration::from_secs(10));
         store.run_process_managers().await?;

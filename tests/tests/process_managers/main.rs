@@ -8,12 +8,10 @@
 //! | 17, 25, 26 | `files` |
 //! | 20 | `states` |
 //! | 23 | `chaos` |
+//! | 16 | `../aborts.rs`, in processes of their own |
 //!
 //! Beside them: `operations` (what an operator asks for, interrupted anywhere), `starting_points` (`start = "now"`), `migrations`
 //! (`state_version`) and `retries` (of commands whose target cannot be read).
-//!
-//! Number 16, a handler that ends the whole process each time, is not told apart from other crashes: such an event is reacted to
-//! again at each start.
 
 mod chaos;
 mod crashes;

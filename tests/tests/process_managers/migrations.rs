@@ -13,14 +13,7 @@ use crate::worker::{Alarm, Post, PostEvent, TIME, append, clock, refuse, said, s
 /// Versions of one process manager whose states have the same fields: what they count by is another thing.
 macro_rules! counter {
     ($name:ident, $correlate:ident $(, $argument:ident = $value:tt)* ) => {
-        #[process_manager(
-            subscribes = [Post],
-            dispatches = [Log],
-            deadlines = [Alarm],
-            on_failure,
-            name = "counter"
-            $(, $argument = $value)*
-        )]
+        #[process_manager(subscribes = [Post], dispatches = [Log], deadlines = [Alarm], on_failure, name = "counter" $(, $argument = $value)*)]
         #[derive(Debug, Default, Serialize, Deserialize)]
         struct $name {
             count: u64,

@@ -66,16 +66,18 @@ pub fn refuse(tag: &str) -> LogCommand {
 /// | `past` text | a deadline whose time has come |
 /// | `refuse` tag | sends what is refused until the log is open: what becomes of it depends on the tag |
 /// | anything else | appends it |
+// Each time it formats this, rustfmt moves the arguments further to the right.
+#[rustfmt::skip]
 macro_rules! worker {
     ($name:ident, $is_broken:literal) => {
         #[process_manager(
-                                                                    subscribes = [Post],
-                                                                    dispatches = [Log],
-                                                                    key = String,
-                                                                    deadlines = [Alarm],
-                                                                    on_failure,
-                                                                    name = "worker"
-                                                                )]
+            subscribes = [Post],
+            dispatches = [Log],
+            key = String,
+            deadlines = [Alarm],
+            on_failure,
+            name = "worker"
+        )]
         #[derive(Debug, Default, Serialize, Deserialize)]
         pub struct $name {
             pub seen: u64,
@@ -171,14 +173,16 @@ worker!(Broken, true);
 worker!(Mended, false);
 
 /// The same with one state for all, and whose log is `solo`.
+// Each time it formats this, rustfmt moves the arguments further to the right.
+#[rustfmt::skip]
 macro_rules! solo {
     ($name:ident, $is_broken:literal) => {
         #[process_manager(
-                                                                    subscribes = [Post],
-                                                                    dispatches = [Log],
-                                                                    deadlines = [Alarm],
-                                                                    name = "solo"
-                                                                )]
+            subscribes = [Post],
+            dispatches = [Log],
+            deadlines = [Alarm],
+            name = "solo"
+        )]
         #[derive(Debug, Default, Serialize, Deserialize)]
         pub struct $name {
             pub seen: u64,

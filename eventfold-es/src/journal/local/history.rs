@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::line;
+use super::line_read::RowLine;
 use super::log::JournalLog;
 use super::streams::lock;
 use crate::journal::{
-    Cursor, JournalError, RecordedAppend, RecordedCommit, RecordedLines, StreamId,
+    Cursor, JournalError, PastReaction, PastReactions, RecordedAppend, RecordedCommit,
+    RecordedLines, StreamId,
 };
 
 /// How many bytes of events stay in memory for those who follow.
@@ -203,6 +205,58 @@ impl History {
             cursor.hint = offset;
         }
         Ok(read)
+    }
+
+    /// What reactions of a process manager have left behind, in the next part of the file.
+    pub(super) fn past_reactions(
+        &self,
+        past: &mut PastReactions,
+    ) -> Result<Vec<PastReaction>, JournalError> {
+        // In this order, as in `read_file`.
+        let end = self.end.load(Ordering::Acquire);
+        let file = self.log.parts();
+        let mut window = READ_BYTES;
+        let mut found = Vec::new();
+        while past.offset < end {
+            let bytes = file.read_range(past.offset, window.min(end - past.offset))?;
+            let mut consumed = 0;
+            for line_end in memchr::memchr_iter(b'\n', &bytes) {
+                let line = bytes.get(consumed..line_end).unwrap_or_default();
+                let at = past.offset + consumed as u64;
+                let commit = line::parse(line).map_err(|reason| file.damage(at, reason))?;
+                consumed = line_end + 1;
+                let reactions = commit.data.process_managers.iter();
+                for reaction in reactions.filter(|found| *found.name == *past.process_manager) {
+                    let rows = reaction.rows.iter().filter(|row| past.wants(&row.key));
+                    let reaction = PastReaction {
+                        position: reaction.position,
+                        rows: rows.map(RowLine::change).collect(),
+                        dead_letters: reaction
+                            .dead_letters
+                            .lines
+                            .iter()
+                            .map(|line| (*line).into())
+                            .collect(),
+                    };
+                    let is_first = !std::mem::replace(&mut past.has_begun, true);
+                    if is_first || !reaction.rows.is_empty() || !reaction.dead_letters.is_empty() {
+                        found.push(reaction);
+                    }
+                }
+            }
+            if consumed == 0 {
+                if past.offset + window >= end {
+                    let reason = "the last commit has no end";
+                    return Err(file.damage(past.offset, reason).into());
+                }
+                window *= 2;
+                continue;
+            }
+            past.offset += consumed as u64;
+            return Ok(found);
+        }
+        past.is_read = true;
+        Ok(found)
     }
 
     fn offset_of(&self, position: u64) -> u64 {

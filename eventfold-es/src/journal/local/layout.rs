@@ -105,6 +105,11 @@ impl Layout {
         self.process_manager(name).join("instances.redb")
     }
 
+    /// What starts of the program a process manager has made no progress in.
+    pub(crate) fn process_manager_starts(&self, name: &str) -> PathBuf {
+        self.process_manager(name).join("starts.json")
+    }
+
     pub(crate) fn projections(&self) -> PathBuf {
         self.base.join("projections")
     }

@@ -58,8 +58,8 @@ use writer::Writer;
 
 use super::{
     AdoptedProcessManager, CheckState, Cursor, Damage, Durability, Extent, Journal, JournalError,
-    Outcome, Progress, ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines,
-    StreamId, StreamTail, Verified,
+    Outcome, PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, Row, RowRange,
+    Snapshot, StoredLines, StreamId, StreamTail, Verified,
 };
 use crate::disk::{DiskLock, FileError, Files};
 
@@ -395,6 +395,10 @@ impl Journal for LocalJournal {
         limit: usize,
     ) -> Result<Vec<Row>, JournalError> {
         self.rows.range(process_manager, range, limit)
+    }
+
+    fn past_reactions(&self, past: &mut PastReactions) -> Result<Vec<PastReaction>, JournalError> {
+        self.history.past_reactions(past)
     }
 
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError> {

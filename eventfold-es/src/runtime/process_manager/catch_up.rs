@@ -89,7 +89,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     if is_new {
                         reached = position;
                         if is_subscribed && !self.has_seen(&append.stream, version, position) {
+                            if !self.begins(|| format!("correlation {position}")).await? {
+                                self.given_up = Some(self.starts.cause());
+                            }
                             chunk.push(self.show(&append.stream, version, position, line));
+                            self.given_up = None;
+                        }
+                        if self.starts.is_careful() {
+                            // One after the other, so that it is known which it is.
+                            self.react_to_chunk(std::mem::take(&mut chunk)).await?;
                         }
                     }
                     position += 1;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::super::origin::{Cause, path_to};
+use super::super::reactions::Reactions;
 use super::super::staging::{load_targets, loads};
 use super::draft::{Draft, Planned, Report, Source};
 use super::hand_over::HandOver;
-use super::{Dirty, Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
-use crate::journal::RowChange;
+use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -50,7 +50,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.settle()?;
                 }
                 HandOver::More(letters) => extra.extend(letters),
-                HandOver::Stop(reason) => {
+                HandOver::Stop(reason, Reactions::Stopped) => {
+                    return Err(Halt::Stopped { position, reason });
+                }
+                HandOver::Stop(reason, _) => {
                     return Err(Halt::Parked { position, reason });
                 }
             }
@@ -73,11 +76,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let cause = Cause::none();
         let draft = Draft::new(self.position, self.position, cause, Source::Nothing);
         self.commit(draft).await.map(drop)
-    }
-
-    pub(super) fn take_dirty(&mut self) -> Vec<RowChange> {
-        let Dirty { rows, .. } = std::mem::take(&mut self.dirty);
-        rows
     }
 
     /// Why nothing that is sent at this position is executed.

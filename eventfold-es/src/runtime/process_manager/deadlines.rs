@@ -6,19 +6,26 @@ use super::agenda::Agenda;
 use super::draft::Report;
 use super::draft::{Draft, Source};
 use super::react::Input;
-use super::rows::{self, CommandRow, Status, TimerRow, remove};
+use super::rows::{
+    self, AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, Status, TimerRow, held_key, put, remove,
+};
 use super::{Halt, ProcessManagerRunner};
+use crate::clock::Clock;
 use crate::journal::{RowChange, RowRange};
 use crate::process_manager::ProcessManager;
 
 /// How many are fired before anything else is done.
 const MAX_FIRED: usize = 1024;
 
+pub(super) fn millis_since_1970(clock: &dyn Clock) -> u64 {
+    let since_1970 = clock.now().duration_since(UNIX_EPOCH);
+    u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Milliseconds since 1970.
     pub(super) fn now_ms(&self) -> u64 {
-        let since_1970 = self.context.clock.now().duration_since(UNIX_EPOCH);
-        u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+        millis_since_1970(&*self.context.clock)
     }
 
     /// When something is due next.
@@ -75,6 +82,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.finish_in_flight().await?;
                 self.read_agendas().await?;
             }
+            self.note_start().await?;
             let timer = self.timers.due(now);
             if let Some((key, value)) = timer.map(|(key, value)| (key.to_owned(), value.to_owned()))
             {
@@ -117,7 +125,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.hold(&timer.key, Input::Deadline(&timer), None, position);
             return Ok(());
         }
-        self.react_to_deadline(&timer, None).await
+        let deadline = &timer.deadline;
+        let name = || {
+            format!(
+                "deadline {} of {}: {}",
+                deadline.due_ms, timer.key, deadline.name
+            )
+        };
+        if !self.begins(name).await? {
+            self.given_up = Some(self.starts.cause());
+        }
+        let done = self.react_to_deadline(&timer, None).await;
+        self.given_up = None;
+        done
     }
 
     /// Whether a deadline is one. One that was cancelled, or armed by an instance that had the key before, is none any more.
@@ -170,7 +190,27 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(removed, self.position);
         self.learn(vec![row.key.clone()]).await?;
         self.settle()?;
+        let name = || format!("command {}", row.command_id);
+        if !self.begins(name).await? {
+            return self.give_up_command(row);
+        }
         self.execute_row(row, None).await
+    }
+
+    /// Parks an instance at a command that ends the process.
+    fn give_up_command(&mut self, mut row: CommandRow) -> Result<(), Halt> {
+        let (cause, position) = (self.starts.cause(), self.position);
+        let reason = format!("a command was not executed: {cause}");
+        if !PM::IS_KEYED {
+            return Err(Halt::Parked { position, reason });
+        }
+        row.attempts.push(AttemptRow::new(&cause));
+        let key = row.key.clone();
+        let place = held_key(&key, position, BEHIND_EVENT, &row.command_id);
+        let held = put(place, &HeldRow::Command(Box::new(row)));
+        self.dirty.push(held, position);
+        self.park_instance(&key, position, reason);
+        Ok(())
     }
 
     /// Executes a command again because an operator asks for it; what becomes of it he is told.

@@ -15,15 +15,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let control = self.read_rows(vec![rows::CONTROL.into()]).await?;
         let control = control.into_iter().flatten().next();
-        let control: Option<ControlRow> = control.and_then(|row| serde_json::from_str(&row).ok());
-        self.is_paused = control.unwrap_or_default().is_paused;
+        let control = control.map(|row| rows::read::<ControlRow>(rows::CONTROL, &row));
+        let control = control.transpose().map_err(|reason| Halt::Parked {
+            position: self.position + 1,
+            reason,
+        })?;
+        let control = control.unwrap_or_default();
+        self.is_paused = control.is_paused;
+        self.instances.move_to(control.instances);
         self.announce_pause();
         let mut streams = Vec::new();
         let range = RowRange::of_kind(rows::STREAMS);
         self.each_row(range, |row| streams.extend(rows::stream_of(&row.key)))
             .await?;
         self.held_streams = streams.into_iter().collect();
-        if !PM::IS_KEYED {
+        if PM::IS_KEYED {
+            self.sweep_spare().await?;
+        } else {
             self.load_unkeyed().await?;
         }
         self.read_agendas().await?;
@@ -32,7 +40,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     pub(super) async fn load_unkeyed(&mut self) -> Result<(), Halt> {
-        let row = self.read_rows(vec![rows::instance_key("")]).await?;
+        let row = self.read_rows(vec![self.instances.table().key("")]).await?;
         let row = row.into_iter().flatten().next();
         if let (Some(row), Some(instance)) = (row, self.instances.get("")) {
             match rows::read::<rows::InstanceRow>("i", &row) {

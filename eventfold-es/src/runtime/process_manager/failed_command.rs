@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::command_id;
+use super::super::reactions::Reactions;
 use super::super::staging::Letter;
 use super::ProcessManagerRunner;
 use super::draft::{Draft, Planned};
@@ -62,6 +63,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     let due = self.now_ms() + millis(delay);
                     let key = pending_key(due, &row.command_id);
                     attempt.rows.push(put(key, &row));
+                    attempt.set_back(Reactions::Retrying);
                     return Vec::new();
                 }
                 None => (
@@ -98,6 +100,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 return envelopes.into_iter().enumerate().map(again).collect();
             }
             FailureAction::Park if PM::IS_KEYED => {
+                attempt.set_back(Reactions::Parked);
                 let key = draft.place_of(&row, planned.before.is_some(), index);
                 let reason = format!("a command was not executed: {cause}");
                 attempt
@@ -105,8 +108,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     .push(put(key, &HeldRow::Command(Box::new(row))));
                 attempt.parks.push((Arc::clone(&planned.key), reason));
             }
-            FailureAction::Park | FailureAction::Stop => {
-                attempt.stop = Some(format!("a command was not executed: {cause}"));
+            FailureAction::Park => {
+                let reason = format!("a command was not executed: {cause}");
+                attempt.stop = Some((reason, Reactions::Parked));
+            }
+            FailureAction::Stop => {
+                let reason = format!("a command was not executed: {cause}");
+                attempt.stop = Some((reason, Reactions::Stopped));
             }
             _ => {
                 let key = dead_letter_key(row.source.position, row.index, &row.command_id);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::origin::Origin;
-use super::super::reactions::DurableReaction;
+use super::super::reactions::{DurableReaction, Reactions};
 use super::super::staging::{Letter, Targets, cause_of, parts_of};
-use super::ProcessManagerRunner;
-use super::draft::{Draft, Planned, Report};
+use super::draft::{Draft, Planned, Report, Source};
 use super::in_flight::InFlight;
+use super::{Dirty, ProcessManagerRunner};
 use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange, StreamId};
 use crate::process_manager::{FailureCause, ProcessManager};
 
@@ -22,7 +22,7 @@ pub(super) enum HandOver {
     /// Compensations go to targets that are not loaded.
     More(Vec<Letter>),
     /// A policy says that nothing goes on from here.
-    Stop(String),
+    Stop(String, Reactions),
 }
 
 /// What one attempt comes to, before it is handed over.
@@ -34,7 +34,17 @@ pub(super) struct Attempt {
     pub(super) rows: Vec<RowChange>,
     pub(super) parks: Vec<(Arc<str>, String)>,
     more: Vec<Letter>,
-    pub(super) stop: Option<String>,
+    pub(super) stop: Option<(String, Reactions)>,
+    /// What its commands come to.
+    pub(super) setback: Option<Reactions>,
+}
+
+impl Attempt {
+    /// Notes that one of its commands is not done, and what that means for those who wait.
+    pub(super) fn set_back(&mut self, outcome: Reactions) {
+        let before = self.setback.unwrap_or(Reactions::Done);
+        self.setback = Some(before.and(outcome));
+    }
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -128,8 +138,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if !attempt.more.is_empty() {
             return HandOver::More(attempt.more);
         }
-        if let Some(reason) = attempt.stop {
-            return HandOver::Stop(reason);
+        if let Some((reason, outcome)) = attempt.stop {
+            return HandOver::Stop(reason, outcome);
         }
         let appends: Vec<_> = touched
             .iter()
@@ -148,7 +158,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         for (key, reason) in &attempt.parks {
             self.park_instance(key, draft.position, reason.clone());
         }
-        let mut rows = self.take_dirty();
+        if let (Some(outcome), Source::Event(event)) = (attempt.setback, &draft.source) {
+            self.dirty.set_back(event.1.position, outcome);
+        }
+        let Dirty {
+            mut rows, setbacks, ..
+        } = std::mem::take(&mut self.dirty);
         for row in &attempt.rows {
             self.notice(row);
         }
@@ -182,6 +197,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         aggregate_types: &aggregate_types,
                         dispatched,
                         dead_lettered,
+                        setbacks: &setbacks,
                     });
                 })),
                 // Everything before it is in commits before it. Whoever waits is told at once, not by this task.

@@ -41,6 +41,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             keys.push(row.key.get(1..).unwrap_or_default().to_owned());
         })
         .await?;
+        if !keys.is_empty() {
+            self.note_this_start(None).await?;
+        }
         for key in keys {
             self.learn(vec![key.clone()]).await?;
             self.show_held(&key).await?;
@@ -50,6 +53,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             streams.extend(rows::stream_of(&row.key));
         })
         .await?;
+        if !streams.is_empty() {
+            self.note_this_start(None).await?;
+        }
         for stream in streams {
             self.release_stream(&stream).await?;
         }
@@ -94,6 +100,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 break;
             }
             for row in held {
+                if !self.begins(|| format!("held {}", row.key)).await? {
+                    let reason = self.starts.cause().to_string();
+                    self.park_instance(key, self.position, reason);
+                    break 'held;
+                }
                 self.do_held(key, row).await?;
                 if self.status_of(key) == Some(Status::Parked) {
                     break 'held;
@@ -192,7 +203,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 break;
             }
             for row in held {
-                is_readable = self.correlate_again(stream, row).await?;
+                is_readable = self.begins(|| format!("held {}", row.key)).await?
+                    && self.correlate_again(stream, row).await?;
                 if !is_readable {
                     break;
                 }
@@ -272,8 +284,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let row = instance.row(key);
         self.instances.changed(key, self.next_commit);
         self.dirty.push(row, position);
-        for key in held {
-            self.dirty.push(remove(key), position);
+        for row_key in held {
+            // A command or a deadline that is held is no event: its place is behind one.
+            if let Some((_, at)) = rows::held_of(&row_key)
+                && row_key == rows::held_key(key, at, 0, "")
+            {
+                let passed = rows::passed_key(at, key);
+                self.dirty.push(put(passed, &Marker {}), position);
+            }
+            self.dirty.push(remove(row_key), position);
         }
         self.dirty
             .push(remove(format!("{}{key}", rows::RELEASING).into()), position);
@@ -293,6 +312,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .await?;
         let (count, position) = (keys.len(), self.position);
         for key in keys {
+            if let Some(at) = rows::stream_held_at(&key) {
+                let passed = rows::passed_key(at, "");
+                self.dirty.push(put(passed, &Marker {}), position);
+            }
             self.dirty.push(remove(key), position);
         }
         self.dirty.push(remove(rows::stream_key(stream)), position);

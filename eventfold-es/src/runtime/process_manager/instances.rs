@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::super::guarded::guard;
 use super::super::saved_state::encode_state;
-use super::rows::{InstanceRow, ParkedRow, Status, instance_key, put, read};
+use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
 use crate::journal::RowChange;
 use crate::process_manager::{ProcessManager, StoredState};
 
@@ -31,6 +31,7 @@ pub(super) struct Instance<PM> {
     pub(super) is_unstored: bool,
     /// What had its key before, as long as nothing of this one is to be stored.
     replaced: Option<Box<Option<Self>>>,
+    table: InstanceTable,
     /// The last commit that holds a change of it.
     changed_in: u64,
     last_used: u64,
@@ -38,7 +39,7 @@ pub(super) struct Instance<PM> {
 
 impl<PM: ProcessManager> Instance<PM> {
     /// A new one, the `generation`th of its key.
-    pub(super) fn new(generation: u64) -> Self {
+    fn new(generation: u64, table: InstanceTable) -> Self {
         Self {
             generation,
             status: Status::Open,
@@ -50,13 +51,14 @@ impl<PM: ProcessManager> Instance<PM> {
             is_complete: false,
             is_unstored: false,
             replaced: None,
+            table,
             changed_in: 0,
             last_used: 0,
         }
     }
 
     /// One that was stored; with the reason if its state cannot be used.
-    fn stored(row: InstanceRow) -> (Self, Option<String>) {
+    fn stored(row: InstanceRow, table: InstanceTable) -> (Self, Option<String>) {
         let version = row.version.unwrap_or(1);
         let mut instance = Self {
             generation: row.generation,
@@ -69,6 +71,7 @@ impl<PM: ProcessManager> Instance<PM> {
             is_complete: row.is_complete,
             is_unstored: false,
             replaced: None,
+            table,
             changed_in: 0,
             last_used: 0,
         };
@@ -134,7 +137,7 @@ impl<PM: ProcessManager> Instance<PM> {
             parked: self.parked.clone(),
             is_complete: self.is_complete,
         };
-        put(instance_key(key), &row)
+        put(self.table.key(key), &row)
     }
 
     /// Lets it take part again, or be over if it has completed.
@@ -161,6 +164,7 @@ impl<PM: ProcessManager> Instance<PM> {
 /// See the [module](self).
 pub(super) struct Instances<PM> {
     known: HashMap<String, Option<Instance<PM>>>,
+    table: InstanceTable,
     used: u64,
 }
 
@@ -168,7 +172,21 @@ impl<PM: ProcessManager> Instances<PM> {
     pub(super) fn new() -> Self {
         Self {
             known: HashMap::new(),
+            table: InstanceTable::default(),
             used: 0,
+        }
+    }
+
+    /// Where they are stored.
+    pub(super) fn table(&self) -> InstanceTable {
+        self.table
+    }
+
+    /// Goes by what is stored there from now on.
+    pub(super) fn move_to(&mut self, table: InstanceTable) {
+        if self.table != table {
+            self.table = table;
+            self.known.clear();
         }
     }
 
@@ -194,7 +212,7 @@ impl<PM: ProcessManager> Instances<PM> {
             Some(row) => {
                 let row = read::<InstanceRow>(key, row)?;
                 let is_parked = row.parked.is_some();
-                let (mut instance, problem) = Instance::<PM>::stored(row);
+                let (mut instance, problem) = Instance::<PM>::stored(row, self.table);
                 if let Some(problem) = problem
                     && !is_parked
                     && PM::IS_KEYED
@@ -230,7 +248,7 @@ impl<PM: ProcessManager> Instances<PM> {
         let entry = self.known.entry(key.to_owned()).or_default();
         let generation = entry.as_ref().map_or(0, |old| old.generation) + 1;
         let replaced = entry.take();
-        let instance = entry.insert(Instance::new(generation));
+        let instance = entry.insert(Instance::new(generation, self.table));
         instance.replaced = Some(Box::new(replaced));
         instance.last_used = self.used;
         instance

@@ -12,8 +12,10 @@ mod held;
 mod in_flight;
 mod instances;
 mod react;
+mod rebuild;
 mod requests;
 pub(crate) mod rows;
+mod starts;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -23,15 +25,20 @@ use tokio::sync::{mpsc, watch};
 
 use super::Runtime;
 use super::end::End;
+use super::reactions::{Reactions, Setback, Stay};
 use crate::clock::Clock;
+use crate::disk::SealedFile;
 use crate::event::RecordedEvent;
 use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
-use crate::process_manager::ProcessManager;
+use crate::process_manager::{FailureCause, ProcessManager};
 
 use agenda::Agenda;
+use deadlines::millis_since_1970;
 use in_flight::InFlight;
 use instances::Instances;
+pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Parked, Request};
+use starts::Starts;
 
 /// How many reactions may be handed over and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -51,6 +58,10 @@ pub(crate) struct RunnerContext {
     pub(crate) member: usize,
     /// How many reactions a chain may have.
     pub(crate) max_depth: u32,
+    /// How many starts of the program something may end before it is parked.
+    pub(crate) max_starts: u32,
+    /// Where they are counted.
+    pub(crate) starts: Arc<SealedFile>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether deadlines fire by themselves.
     pub(crate) fires: bool,
@@ -99,6 +110,9 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     due: Option<Box<str>>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
     cautious: Option<u64>,
+    starts: Starts,
+    /// Why nobody is shown what comes next.
+    given_up: Option<FailureCause>,
 }
 
 #[derive(Default)]
@@ -106,12 +120,19 @@ struct Dirty {
     rows: Vec<RowChange>,
     /// The first event whose effects are among them.
     first: Option<u64>,
+    /// What is not done that somebody may wait for.
+    setbacks: Vec<Setback>,
 }
 
 impl Dirty {
     fn push(&mut self, row: RowChange, position: u64) {
         self.first.get_or_insert(position);
         self.rows.push(row);
+    }
+
+    /// Notes that the reaction to an event is not done.
+    fn set_back(&mut self, position: u64, outcome: Reactions) {
+        self.setbacks.push(Setback { position, outcome });
     }
 
     fn is_empty(&self) -> bool {
@@ -123,6 +144,8 @@ impl Dirty {
 enum Halt {
     /// It cannot react to this event.
     Parked { position: u64, reason: String },
+    /// The policy says that it goes no further than this event.
+    Stopped { position: u64, reason: String },
     /// A read or a commit failed that may succeed later.
     Retry,
     /// It goes back to its last commit, and on at once.
@@ -149,6 +172,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> Result<Self, serde_json::Error> {
         let adopted = context.runtime.journal.adopted(PM::NAME);
         let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
+        let head = *context.runtime.journal.durable().borrow();
+        let opened = millis_since_1970(&*context.clock);
+        let starts = Starts::new(
+            Arc::clone(&context.starts),
+            context.max_starts,
+            head,
+            opened,
+        );
         let mut runner = Self {
             seen_before,
             context,
@@ -172,6 +203,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             skip_answer: None,
             due: None,
             cautious: None,
+            starts,
+            given_up: None,
         };
         runner.restore_state()?;
         Ok(runner)
@@ -205,7 +238,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 // The state may have seen an event that it has not reacted to: it is not to be saved.
                 Err(Halt::Ended) => return self.park_if_poisoned(),
                 Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
-                    self.park(position, &reason);
+                    self.park(position, reason, Reactions::Parked);
+                    if !self.stay_parked().await {
+                        return;
+                    }
+                    if !self.go_back_or_park().await {
+                        return;
+                    }
+                }
+                Err(Halt::Stopped { position, reason })
+                    if self.finish_in_flight().await.is_ok() =>
+                {
+                    self.park(position, reason, Reactions::Stopped);
                     if !self.stay_parked().await {
                         return;
                     }
@@ -219,7 +263,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     }
                 }
                 // Before the event that it would be parked at, there are reactions to be tried again.
-                Err(Halt::Parked { .. } | Halt::Retry | Halt::Back) => {
+                Err(Halt::Parked { .. } | Halt::Stopped { .. } | Halt::Retry | Halt::Back) => {
                     if self.committed.position > before {
                         retry = RETRY.0;
                     }
@@ -233,6 +277,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         }
         let is_finished = self.flush().await.is_ok() && self.finish_in_flight().await.is_ok();
+        if is_finished {
+            // Whatever was begun has ended.
+            let _ = self.forget_note().await;
+        }
         if is_finished && self.position > self.noted.max(self.committed.position) {
             self.note();
         }
@@ -243,7 +291,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     async fn go_back_or_park(&mut self) -> bool {
         match self.go_back() {
             Err(Halt::Parked { position, reason }) => {
-                self.park(position, &reason);
+                self.park(position, reason, Reactions::Parked);
                 self.stay_parked().await && self.go_back().is_ok()
             }
             Err(_) => false,
@@ -253,13 +301,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     fn park_if_poisoned(&self) {
         if let Some(reason) = self.context.runtime.journal.poisoned() {
-            self.park(self.committed.position + 1, &reason);
+            let position = self.committed.position + 1;
+            self.park(position, reason.to_string(), Reactions::Parked);
         }
     }
 
-    fn park(&self, position: u64, reason: &str) {
+    fn park(&self, position: u64, reason: String, outcome: Reactions) {
         let hub = &self.context.runtime.reactions;
-        hub.parked(self.context.member, position, reason);
+        let stay = Stay {
+            position,
+            reason,
+            outcome,
+        };
+        hub.stays(self.context.member, stay);
     }
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {
@@ -272,6 +326,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             let until = *target.borrow_and_update();
             while self.position < until && !self.is_paused {
+                self.note_start().await?;
                 self.react_to_next(until).await?;
                 if self.context.fires {
                     self.fire_due().await?;
@@ -290,6 +345,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             self.settle()?;
             self.answer_skip().await?;
+            self.forget_start().await?;
             let first = self
                 .in_flight
                 .front()

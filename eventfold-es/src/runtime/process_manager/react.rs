@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
+use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
 use super::instances::Instance;
-use super::rows::{self, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key};
+use super::rows::{
+    self, FiredRow, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key,
+};
 use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
 use crate::error::StoreError;
 use crate::event::RecordedEvent;
@@ -52,6 +55,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.skipped == Some(position) {
             return self.skip(position, &event).await;
         }
+        if !self.begins(|| format!("event {position}")).await? {
+            return Err(parked(self.starts.cause().to_string()));
+        }
         if self.cautious == Some(position)
             && let Some(instance) = self.instances.get("")
         {
@@ -72,9 +78,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         position: u64,
         event: &Arc<(StreamId, RecordedEvent)>,
     ) -> Result<(), Halt> {
-        let key = format!("{}{position:016x}", rows::SKIPPED);
+        let key = rows::passed_key(position, "");
         let source = SourceEvent::of(&event.0.aggregate_type, &event.0.instance_id, &event.1);
-        self.dirty.push(put(key.into(), &source), position);
+        self.dirty.push(put(key, &source), position);
         let source = Source::Event(Arc::clone(event));
         let draft = Draft::new(position, position, Cause::of(&event.1), source);
         self.commit(draft).await.map(drop)
@@ -101,6 +107,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         };
         let event = RecordedEvent::new(position, version, event);
+        if let Some(cause) = &self.given_up {
+            return Shown {
+                event: Arc::new((stream.clone(), event)),
+                correlation: Err(cause.to_string()),
+            };
+        }
         let correlated = guard(
             || format!("the correlation of `{}`", PM::NAME),
             || {
@@ -147,7 +159,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if keys.is_empty() {
             return Ok(());
         }
-        let wanted = keys.iter().map(|key| rows::instance_key(key));
+        let wanted = keys.iter().map(|key| self.instances.table().key(key));
         let found = self.read_rows(wanted.collect()).await?;
         for (key, row) in keys.iter().zip(found) {
             let learnt = self.instances.learn(key, row.as_deref(), self.position);
@@ -168,6 +180,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.held_streams.contains(stream) {
             let key = rows::stream_held_key(stream, position);
             self.dirty.push(put(key, &HeldRow::Event(position)), at);
+            self.dirty.set_back(position, Reactions::Parked);
             return Ok(());
         }
         let joins = match correlation {
@@ -179,11 +192,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let source = Source::Event(Arc::clone(&event));
         let mut draft = Draft::new(at, position, Cause::of(recorded), source);
+        // What several send is decided together: which of them ends the process is not known.
+        let is_for_several = joins.len() > 1;
+        let together = || format!("commands {position}");
+        let is_given_up = self.starts.is_careful() && self.starts.is_given_up(&together());
         for Join { key, kind, .. } in joins {
-            self.join(&key, kind, stream, recorded, &mut draft)?;
+            let name = || format!("event {position} of {key}");
+            if is_given_up || !self.begins(name).await? {
+                self.given_up = Some(self.starts.cause());
+            }
+            let joined = self.join(&key, kind, stream, recorded, &mut draft);
+            self.given_up = None;
+            joined?;
         }
         if draft.planned.is_empty() {
             return Ok(());
+        }
+        if is_for_several {
+            self.begins(together).await?;
         }
         self.commit(draft).await.map(drop)
     }
@@ -204,6 +230,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
+                self.dirty.set_back(event.position, Reactions::Parked);
                 self.store_parked(key, draft.position);
                 return Ok(());
             }
@@ -235,6 +262,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(parked, at);
         let held = rows::stream_held_key(stream, position);
         self.dirty.push(put(held, &HeldRow::Event(position)), at);
+        self.dirty.set_back(position, Reactions::Parked);
         self.held_streams.insert(stream.clone());
     }
 
@@ -251,6 +279,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let Some(state) = &mut instance.state else {
             return Ok(());
         };
+        if let Some(cause) = self.given_up.take() {
+            return self.reaction_failed(key, input, &cause, draft);
+        }
         let reacted = guard(
             || format!("the reaction of `{}`", PM::NAME),
             || {
@@ -305,7 +336,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Err(Halt::Parked { position, reason });
         }
         let source = input.source();
-        let action = self.policy(key, &Failure::new(cause.clone(), key, &source));
+        let action = match cause {
+            // The policy is code of the user as well.
+            FailureCause::Aborted { .. } => FailureAction::Park,
+            _ => self.policy(key, &Failure::new(cause.clone(), key, &source)),
+        };
         tracing::warn!(process_manager = PM::NAME, instance = key, position, %cause, ?action, "a reaction failed");
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match action {
@@ -324,18 +359,26 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.plan(draft, &key.into(), generation, envelopes);
                 Ok(())
             }
-            FailureAction::Stop => Err(Halt::Parked { position, reason }),
+            FailureAction::Stop => Err(Halt::Stopped { position, reason }),
             _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
             _ => {
                 self.hold(key, input, draft.held.as_deref(), position);
+                if let Input::Event(_, event) = input {
+                    self.dirty.set_back(event.position, Reactions::Parked);
+                }
                 self.park_instance(key, position, reason);
                 Ok(())
             }
         }
     }
 
-    /// Stores an instance that was just begun, or whose deadline is over, although it has reacted to nothing.
+    /// Stores what an instance has passed over, and one that was just begun, or whose deadline is over, although it has reacted to
+    /// nothing.
     fn passed_over(&mut self, key: &str, input: Input<'_>, position: u64) {
+        if let Input::Event(_, event) = input {
+            let row = put(rows::passed_key(event.position, key), &input.source());
+            self.dirty.push(row, position);
+        }
         let is_over = matches!(input, Input::Deadline(_));
         if let Some(instance) = self.instances.get(key)
             && (is_over || (PM::IS_KEYED && instance.is_new()))
@@ -408,6 +451,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let generation = instance.generation;
         let mut changes = Vec::new();
+        if let Input::Deadline(timer) = input {
+            let held = draft.held.as_deref().and_then(rows::held_of);
+            let at = held.map_or(position, |(_, at)| at);
+            let timer = timer.clone();
+            changes.push(put(rows::FIRED.into(), &FiredRow { at, timer }));
+        }
         for timer in timers {
             let name = match &timer {
                 TimerChange::Schedule(scheduled) => scheduled.name.clone(),

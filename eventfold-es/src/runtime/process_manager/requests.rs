@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::draft::Report;
 use super::rows::{self, CommandRow, ControlRow, TimerRow, put, remove};
-use super::{Halt, ProcessManagerRunner};
+use super::{Halt, ProcessManagerRunner, Rebuilt};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
@@ -33,6 +33,8 @@ pub(crate) enum Request {
     Redrive(Option<String>, Answer<(usize, usize)>),
     /// Removes one dead letter, or all.
     Forget(Option<String>, Answer<usize>),
+    /// Makes the states again; the reason if they stay as they are.
+    Rebuild(Answer<Result<Rebuilt, String>>),
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -59,7 +61,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let _ = answer.send(());
             }
             Request::Pause(is_paused, answer) => {
-                let row = put(rows::CONTROL.into(), &ControlRow { is_paused });
+                let control = ControlRow {
+                    is_paused,
+                    ..self.control()
+                };
+                let row = put(rows::CONTROL.into(), &control);
                 self.dirty.push(row, self.position);
                 self.settle_all().await?;
                 self.is_paused = is_paused;
@@ -68,8 +74,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             Request::Release(parked, answer) => {
                 let done = match &parked {
-                    Parked::Instance(key) => self.release(key).await?,
-                    Parked::Stream(stream) => self.release_stream(stream).await?,
+                    Parked::Instance(key) => {
+                        self.starts.forgive();
+                        self.release(key).await?
+                    }
+                    Parked::Stream(stream) => {
+                        self.starts.forgive();
+                        self.release_stream(stream).await?
+                    }
                     Parked::All => 0,
                 };
                 let _ = answer.send(done);
@@ -94,6 +106,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.settle_all().await?;
                 let _ = answer.send(letters.len());
             }
+            Request::Rebuild(answer) => {
+                let done = self.rebuild().await?;
+                let _ = answer.send(done);
+            }
         }
         Ok(())
     }
@@ -101,6 +117,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     pub(super) fn announce_pause(&self) {
         let hub = &self.context.runtime.reactions;
         hub.paused(self.context.member, self.is_paused);
+    }
+
+    /// What an operator has decided so far.
+    pub(super) fn control(&self) -> ControlRow {
+        ControlRow {
+            is_paused: self.is_paused,
+            instances: self.instances.table(),
+        }
     }
 
     pub(super) async fn settle_all(&mut self) -> Result<(), Halt> {
@@ -182,7 +206,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let removed = remove(due.into());
         self.notice(&removed);
         self.dirty.push(removed, position);
-        let skipped = put(format!("{}{due}", rows::SKIPPED).into(), &source);
+        let skipped = put(format!("{}{due}", rows::PASSED).into(), &source);
         self.dirty.push(skipped, position);
         self.settle_all().await
     }
@@ -209,6 +233,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 None => return false,
                 Some(Request::Fire(answer)) => drop(answer.send(0)),
                 Some(Request::Release(Parked::All, answer)) => {
+                    self.starts.forgive();
                     let hub = &self.context.runtime.reactions;
                     hub.unparked(self.context.member);
                     let _ = answer.send(1);

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `i` instance | [`InstanceRow`] |
+//! | `j` instance | the same: [`ControlRow`] says which of both counts |
 //! | `t` due, instance, name | [`TimerRow`] |
 //! | `p` next attempt, command id | [`CommandRow`]: a command that is tried again |
 //! | `d` position, index, command id | [`CommandRow`]: a dead letter |
@@ -11,7 +12,9 @@
 //! | `s` stream, position | [`HeldRow`] |
 //! | `r` instance | [`Marker`]: it is being released, which goes on after a restart |
 //! | `R` stream | [`Marker`]: the same |
-//! | `k` position | an event that an operator has discarded |
+//! | `k` position, instance | an event that was passed over; of all instances, if none is named |
+//! | `k` key of another row | a deadline or a command that was passed over |
+//! | `f` | [`FiredRow`]: the deadline that was reached last. In the journal, all of them are found |
 //! | `c` | [`ControlRow`] |
 //! | `v` | [`VersionRow`], if it is not the default |
 //!
@@ -29,15 +32,16 @@ use crate::journal::{RowChange, StreamId};
 use crate::process_manager::{Backoff, FailureCause, SourceEvent, StoredDeadline};
 use crate::runtime::origin::Cause;
 
-pub(crate) const INSTANCES: &str = "i";
 pub(crate) const TIMERS: &str = "t";
 pub(crate) const PENDING: &str = "p";
 pub(crate) const DEAD_LETTERS: &str = "d";
 pub(crate) const HELD: &str = "h";
 pub(crate) const STREAMS: &str = "S";
+pub(super) const STREAM_HELD: &str = "s";
 pub(crate) const RELEASING: &str = "r";
 pub(super) const RELEASING_STREAMS: &str = "R";
-pub(super) const SKIPPED: &str = "k";
+pub(super) const PASSED: &str = "k";
+pub(super) const FIRED: &str = "f";
 pub(crate) const CONTROL: &str = "c";
 pub(crate) const VERSION: &str = "v";
 
@@ -51,6 +55,39 @@ pub(crate) enum Status {
     /// It is being released: what it holds is reacted to first.
     Releasing,
     Completed,
+}
+
+/// Under which keys the instances are. What is made again is made under the others, which count from one commit on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum InstanceTable {
+    #[default]
+    First,
+    Second,
+}
+
+impl InstanceTable {
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::First => "i",
+            Self::Second => "j",
+        }
+    }
+
+    pub(crate) fn key(self, instance: &str) -> Box<str> {
+        format!("{}{instance}", self.kind()).into()
+    }
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+
+    fn is_first(&self) -> bool {
+        *self == Self::First
+    }
 }
 
 /// One instance.
@@ -101,6 +138,14 @@ pub(crate) struct TimerRow {
     pub(crate) generation: u64,
     pub(crate) depth: u32,
     pub(crate) deadline: StoredDeadline,
+}
+
+/// A deadline that was reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct FiredRow {
+    /// The last event that its instance was shown before, or would have been if it were not parked.
+    pub(super) at: u64,
+    pub(super) timer: TimerRow,
 }
 
 /// What a parked instance, or a held stream, still owes.
@@ -180,10 +225,20 @@ pub(crate) struct ControlRow {
     /// Whether it reacts to nothing until it is resumed.
     #[serde(default)]
     pub(crate) is_paused: bool,
+    /// Where its instances are.
+    #[serde(default, skip_serializing_if = "InstanceTable::is_first")]
+    pub(crate) instances: InstanceTable,
 }
 
-pub(crate) fn instance_key(key: &str) -> Box<str> {
-    format!("{INSTANCES}{key}").into()
+/// The key for an event that an instance has passed over; for one that all have, if it is the empty one.
+pub(super) fn passed_key(position: u64, instance: &str) -> Box<str> {
+    format!("{PASSED}{position:016x}{instance}").into()
+}
+
+/// The position and the instance in such a key.
+pub(super) fn passed_of(key: &str) -> Option<(u64, &str)> {
+    let (position, instance) = key.get(1..)?.split_at_checked(16)?;
+    Some((u64::from_str_radix(position, 16).ok()?, instance))
 }
 
 pub(super) fn timer_key(due: u64, key: &str, name: &str) -> Box<str> {
@@ -201,6 +256,20 @@ pub(super) fn dead_letter_key(position: u64, index: usize, command_id: &str) -> 
 /// When what stands under the key of a timer or of a pending command is due.
 pub(super) fn due_of(key: &str) -> Option<u64> {
     u64::from_str_radix(key.get(1..17)?, 16).ok()
+}
+
+/// The instance and the position in the key of what an instance holds.
+pub(super) fn held_of(key: &str) -> Option<(&str, u64)> {
+    let length = usize::from_str_radix(key.get(1..5)?, 16).ok()?;
+    let (instance, rest) = key.get(5..)?.split_at_checked(length)?;
+    let position = u64::from_str_radix(rest.get(..16)?, 16).ok()?;
+    Some((instance, position))
+}
+
+/// The position in the key of what a stream holds.
+pub(super) fn stream_held_at(key: &str) -> Option<u64> {
+    let position = key.get(key.len().checked_sub(16)?..)?;
+    u64::from_str_radix(position, 16).ok()
 }
 
 /// All that an instance holds begins with this.
@@ -239,7 +308,7 @@ pub(crate) fn stream_of(key: &str) -> Option<StreamId> {
 pub(crate) fn stream_held_prefix(stream: &StreamId) -> String {
     let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
     format!(
-        "s{:04x}{aggregate_type}{:04x}{id}",
+        "{STREAM_HELD}{:04x}{aggregate_type}{:04x}{id}",
         aggregate_type.len(),
         id.len()
     )
@@ -293,5 +362,10 @@ mod tests {
         assert_eq!(stream_of(&stream_key(&stream)), Some(stream.clone()));
         let other = StreamId::new("order", "a/ö1");
         assert!(!stream_held_key(&other, 1).starts_with(&stream_held_prefix(&stream)));
+        let held = held_key("a\u{f6}", 7, BEHIND_EVENT, "x");
+        assert_eq!(held_of(&held), Some(("a\u{f6}", 7)));
+        assert_eq!(stream_held_at(&stream_held_key(&stream, 9)), Some(9));
+        assert_eq!(passed_of(&passed_key(3, "b")), Some((3, "b")));
+        assert_eq!(passed_of(&passed_key(3, "")), Some((3, "")));
     }
 }

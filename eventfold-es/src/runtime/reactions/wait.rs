@@ -44,7 +44,7 @@ impl Wait {
             }
             match member.absence() {
                 None => self.owe(index, last),
-                Some(outcome) => self.outcome = outcome,
+                Some(outcome) => self.came_to(outcome),
             }
         }
     }
@@ -56,12 +56,17 @@ impl Wait {
         }
     }
 
+    /// Notes what a part of it came to.
+    pub(super) fn came_to(&mut self, outcome: Reactions) {
+        self.outcome = self.outcome.and(outcome);
+    }
+
     /// Waits no longer for a member that will not do what it owes.
     pub(super) fn give_up_on(&mut self, member: usize, outcome: Reactions) {
         let owed = self.owed.len();
         self.owed.retain(|(owing, _)| *owing != member);
         if self.owed.len() < owed {
-            self.outcome = outcome;
+            self.came_to(outcome);
         }
         self.finish_if_done();
     }

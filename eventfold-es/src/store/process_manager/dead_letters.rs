@@ -38,7 +38,7 @@ impl DeadLetterEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// What kind of failure it was: `rejected`, `undecodable`, `storage` or `panicked`.
+    /// What kind of failure it was: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`.
     pub kind: String,
     /// What was said.
     pub error: String,

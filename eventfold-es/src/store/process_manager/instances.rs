@@ -1,14 +1,12 @@
 //! The instances of a process manager, as an operator sees them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{ParkedAt, ProcessManagerHandle, reading, rows};
+use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
-use crate::runtime::blocking;
 use rows::{InstanceRow, Status};
 
 /// Whether an instance takes part.
@@ -54,14 +52,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         &self,
         key: impl fmt::Display,
     ) -> Result<Option<InstanceInfo>, StoreError> {
-        let stored = rows::instance_key(&key.to_string());
-        let (journal, name) = (Arc::clone(&self.store.shared.runtime.journal), self.name);
-        let wanted = stored.clone();
-        let read = blocking(reading, move || Ok(journal.rows(name, &[&*wanted])?)).await?;
-        match read.into_iter().flatten().next() {
-            None => Ok(None),
-            Some(value) => self.info(&Row { key: stored, value }).map(Some),
-        }
+        let key = key.to_string();
+        let row = self.of_instances(async |table| self.row(table.key(&key)).await);
+        row.await?.map(|row| self.info(&row)).transpose()
     }
 
     /// Up to `limit` instances behind the key `after`, in the order of their keys, completed ones among them.
@@ -78,12 +71,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<InstanceInfo>, StoreError> {
-        let mut range = RowRange::of_kind(rows::INSTANCES);
-        if let Some(after) = after {
-            range = range.behind(&rows::instance_key(after));
-        }
-        let rows = self.rows(range, limit).await?;
-        rows.iter().map(|row| self.info(row)).collect()
+        let rows = self.of_instances(async |table| {
+            let mut range = RowRange::of_kind(table.kind());
+            if let Some(after) = after {
+                range = range.behind(&table.key(after));
+            }
+            self.rows(range, limit).await
+        });
+        rows.await?.iter().map(|row| self.info(row)).collect()
     }
 
     fn info(&self, row: &Row) -> Result<InstanceInfo, StoreError> {

@@ -5,6 +5,7 @@ mod dead_letters;
 mod instances;
 mod overview;
 mod parked;
+mod rebuild;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -16,13 +17,14 @@ use super::{AggregateStore, ParkedAt};
 use crate::error::{Damage, StoreError};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
-use crate::runtime::process_manager_rows as rows;
+use crate::runtime::process_manager_rows::{self as rows, ControlRow, InstanceTable};
 use crate::runtime::{Request, blocking};
 
 pub use dead_letters::{DeadLetterEntry, FailedAttempt, Redriven};
 pub use instances::{InstanceInfo, InstanceStatus};
 pub use overview::{InstanceCounts, ProcessManagerOverview};
 pub use parked::ParkedWork;
+pub use rebuild::RebuiltState;
 
 /// How many rows are read at a time.
 const ROWS: usize = 1024;
@@ -164,6 +166,30 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         })
     }
 
+    /// Reads instances where they are; again, if others take their place meanwhile.
+    async fn of_instances<T>(
+        &self,
+        mut read: impl AsyncFnMut(InstanceTable) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut table = self.instance_table().await?;
+        loop {
+            let found = read(table).await?;
+            let now = self.instance_table().await?;
+            if now == table {
+                return Ok(found);
+            }
+            table = now;
+        }
+    }
+
+    async fn instance_table(&self) -> Result<InstanceTable, StoreError> {
+        let control = self.row(rows::CONTROL.into()).await?;
+        let control = control
+            .map(|row| self.read::<ControlRow>(&row))
+            .transpose()?;
+        Ok(control.unwrap_or_default().instances)
+    }
+
     async fn count(&self, range: RowRange) -> Result<u64, StoreError> {
         let mut count = 0;
         self.each(range, |_| {
@@ -189,6 +215,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
                 _ => return Ok(()),
             }
         }
+    }
+
+    async fn row(&self, key: Box<str>) -> Result<Option<Row>, StoreError> {
+        let (journal, name) = (Arc::clone(&self.store.shared.runtime.journal), self.name);
+        let wanted = key.clone();
+        let read = blocking(reading, move || Ok(journal.rows(name, &[&*wanted])?)).await?;
+        let value = read.into_iter().flatten().next();
+        Ok(value.map(|value| Row { key, value }))
     }
 
     async fn rows(&self, range: RowRange, limit: usize) -> Result<Vec<Row>, StoreError> {

@@ -4,7 +4,8 @@ use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::RowRange;
 use crate::process_manager::ProcessManager;
-use rows::{InstanceRow, Status};
+use crate::runtime::Stay;
+use rows::{InstanceRow, InstanceTable, Status};
 
 /// Where a process manager stands, with what it has in its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,26 +64,22 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .into_iter()
             .nth(self.member)
             .ok_or(StoreError::Closed)?;
-        let mut instances = InstanceCounts::default();
-        if PM::IS_KEYED {
-            self.each(RowRange::of_kind(rows::INSTANCES), |row| {
-                let read: InstanceRow = self.read(row)?;
-                match read.status {
-                    Status::Open => instances.open += 1,
-                    Status::Parked | Status::Releasing => instances.parked += 1,
-                    Status::Completed => instances.completed += 1,
-                }
-                Ok(())
-            })
-            .await?;
-        }
+        let instances = match PM::IS_KEYED {
+            true => {
+                self.of_instances(async |table| self.count_instances(table).await)
+                    .await?
+            }
+            false => InstanceCounts::default(),
+        };
         Ok(ProcessManagerOverview {
             position: member.processed,
             lag: durable.saturating_sub(member.processed),
             is_paused: member.is_paused,
-            parked: member
-                .parked
-                .map(|(position, reason)| ParkedAt { position, reason }),
+            parked: member.stays.map(
+                |Stay {
+                     position, reason, ..
+                 }| ParkedAt { position, reason },
+            ),
             instances,
             held_streams: self.count(RowRange::of_kind(rows::STREAMS)).await?,
             deadlines: self.count(RowRange::of_kind(rows::TIMERS)).await?,
@@ -91,5 +88,20 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             ignored: member.ignored,
             skipped: member.skipped,
         })
+    }
+
+    async fn count_instances(&self, table: InstanceTable) -> Result<InstanceCounts, StoreError> {
+        let mut instances = InstanceCounts::default();
+        self.each(RowRange::of_kind(table.kind()), |row| {
+            let read: InstanceRow = self.read(row)?;
+            match read.status {
+                Status::Open => instances.open += 1,
+                Status::Parked | Status::Releasing => instances.parked += 1,
+                Status::Completed => instances.completed += 1,
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(instances)
     }
 }

@@ -36,17 +36,21 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn parked(&self) -> Result<Vec<ParkedWork>, StoreError> {
-        let mut found = Vec::new();
-        self.each(RowRange::of_kind(rows::INSTANCES), |row| {
-            let read: InstanceRow = self.read(row)?;
-            if let Some(parked) = read.parked {
-                let key = row.key.get(1..).unwrap_or_default().to_owned();
-                let held = RowRange::numbered(&rows::held_prefix(&key));
-                found.push((Some(key), None, parked, held));
-            }
-            Ok(())
-        })
-        .await?;
+        let instances = self.of_instances(async |table| {
+            let mut found = Vec::new();
+            self.each(RowRange::of_kind(table.kind()), |row| {
+                let read: InstanceRow = self.read(row)?;
+                if let Some(parked) = read.parked {
+                    let key = row.key.get(1..).unwrap_or_default().to_owned();
+                    let held = RowRange::numbered(&rows::held_prefix(&key));
+                    found.push((Some(key), None, parked, held));
+                }
+                Ok(())
+            })
+            .await?;
+            Ok(found)
+        });
+        let mut found = instances.await?;
         self.each(RowRange::of_kind(rows::STREAMS), |row| {
             if let Some(stream) = rows::stream_of(&row.key) {
                 let held = RowRange::numbered(&rows::stream_held_prefix(&stream));

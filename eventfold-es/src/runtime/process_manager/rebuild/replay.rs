@@ -1,0 +1,278 @@
+//! Showing instances again what they were shown; what they ask for is let go.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::rows::{self, FiredRow, InstanceRow, Status, put};
+use super::super::{Halt, ProcessManagerRunner, Shown};
+use super::past::Owed;
+use super::{Failed, ROWS, Rebuilt};
+use crate::journal::{Cursor, RecordedCommit};
+use crate::process_manager::{Effects, Join, JoinKind, ProcessManager, ReactError};
+use crate::runtime::guarded::guard;
+use crate::runtime::inside_reaction::inside_reaction;
+use crate::runtime::saved_state::encode_state;
+
+/// How many instances are in memory at most, before they are stored and forgotten.
+const INSTANCES: usize = 8192;
+
+/// An instance that is made again.
+pub(super) struct Remade<PM> {
+    /// 0 if there never was one.
+    generation: u64,
+    /// None when there is none, or it is complete.
+    pub(super) state: Option<PM>,
+}
+
+/// Everything that is made again.
+pub(super) struct Replay<PM> {
+    pub(super) known: HashMap<String, Remade<PM>>,
+    /// Whether some were stored and forgotten.
+    has_stored: bool,
+    owed: Owed,
+    pub(super) rebuilt: Rebuilt,
+}
+
+impl<PM: ProcessManager> Replay<PM> {
+    pub(super) fn new(owed: Owed) -> Self {
+        Self {
+            known: HashMap::new(),
+            has_stored: false,
+            owed,
+            rebuilt: Rebuilt::default(),
+        }
+    }
+
+    /// Shows an event to the instances that it belongs to, which are in memory.
+    fn show(&mut self, shown: &Shown) -> Result<(), Failed> {
+        let (stream, event) = &*shown.event;
+        let position = event.position;
+        // Without `key`, all belong to the one instance.
+        let joins = match &shown.correlation {
+            _ if !PM::IS_KEYED => vec![("", JoinKind::StartOrContinue)],
+            Ok(joins) => joins
+                .iter()
+                .map(|Join { key, kind, .. }| (key.as_str(), *kind))
+                .collect(),
+            Err(reason) => return Err(refused(position, reason)),
+        };
+        self.rebuilt.events += 1;
+        for (key, kind) in joins {
+            if self.owed.holds(position, key) {
+                continue;
+            }
+            let remade = self.known.entry(key.to_owned()).or_insert(Remade {
+                generation: 0,
+                state: None,
+            });
+            match kind {
+                JoinKind::Start if remade.state.is_some() => continue,
+                JoinKind::Continue if remade.state.is_none() => continue,
+                _ => {}
+            }
+            if remade.state.is_none() {
+                remade.generation += 1;
+            }
+            let state = remade.state.get_or_insert_default();
+            let reacted = || {
+                let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
+                state.react_in(key, aggregate_type, id, event)
+            };
+            if is_complete::<PM>(reacted).map_err(|reason| refused(position, &reason))? {
+                remade.state = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a deadline to its instance, which is in memory.
+    fn show_deadline(&mut self, fired: &FiredRow) -> Result<(), Failed> {
+        let key = &fired.timer.key;
+        let Some(remade) = self.known.get_mut(key) else {
+            return Ok(());
+        };
+        let Some(state) = &mut remade.state else {
+            return Ok(());
+        };
+        self.rebuilt.deadlines += 1;
+        let deadline = &fired.timer.deadline;
+        let reacted = || state.on_deadline(key, deadline);
+        let done = is_complete::<PM>(reacted).map_err(|reason| {
+            Failed::Refused(format!(
+                "the deadline `{}` of `{key}` that was reached behind position {} is not reacted to: {reason}",
+                deadline.name, fired.at
+            ))
+        })?;
+        if done {
+            remade.state = None;
+        }
+        Ok(())
+    }
+}
+
+fn refused(position: u64, reason: &str) -> Failed {
+    Failed::Refused(format!(
+        "the event at position {position} is not reacted to: {reason}"
+    ))
+}
+
+/// Whether what reacts is complete then; the reason if it cannot react.
+fn is_complete<PM: ProcessManager>(
+    react: impl FnOnce() -> Result<Effects<PM::Envelope>, ReactError>,
+) -> Result<bool, String> {
+    let reacted = guard(
+        || format!("the reaction of `{}`", PM::NAME),
+        || inside_reaction(PM::NAME, react),
+    );
+    match reacted {
+        Ok(Ok(effects)) => Ok(effects.is_complete && PM::IS_KEYED),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Shows everything again that this process manager has been shown so far.
+    pub(super) async fn replay(&mut self, replay: &mut Replay<PM>) -> Result<(), Failed> {
+        let (start, mut reached) = self.reached().await?;
+        let mut cursor = Cursor::after(start);
+        let until = self.position;
+        while cursor.position < until {
+            if *self.context.closing.borrow() {
+                let reason = "the store is closing; ask again when it is open";
+                return Err(Failed::Refused(reason.to_owned()));
+            }
+            let journal = Arc::clone(&self.context.runtime.journal);
+            let read = tokio::task::spawn_blocking(move || {
+                let commits = journal.read_on(&mut cursor);
+                commits.map(|commits| (cursor, commits))
+            });
+            let (read_to, commits) = self.read(read.await.map_err(|_| Halt::Ended)?)?;
+            if commits.is_empty() {
+                break;
+            }
+            cursor = read_to;
+            let all_shown = self.shown_in(&commits, start, until, &replay.owed);
+            let joins = all_shown
+                .iter()
+                .flat_map(|shown| shown.correlation.iter().flatten());
+            let keys: Vec<_> = joins.map(|join| join.key.clone()).collect();
+            self.learn_remade(replay, keys).await?;
+            for shown in all_shown {
+                let position = shown.event.1.position;
+                while let Some(fired) = self.next_reached(&mut reached, position).await? {
+                    let key = vec![fired.timer.key.clone()];
+                    self.learn_remade(replay, key).await?;
+                    replay.show_deadline(&fired)?;
+                }
+                replay.show(&shown)?;
+            }
+            if replay.known.len() > INSTANCES {
+                let known = std::mem::take(&mut replay.known);
+                self.store_remade(known).await?;
+                replay.has_stored = true;
+            }
+            tokio::task::yield_now().await;
+        }
+        while let Some(fired) = self.next_reached(&mut reached, until + 1).await? {
+            let key = vec![fired.timer.key.clone()];
+            self.learn_remade(replay, key).await?;
+            replay.show_deadline(&fired)?;
+        }
+        Ok(())
+    }
+
+    /// The events in commits that this process manager subscribes to and has reacted to.
+    fn shown_in(
+        &self,
+        commits: &[Arc<RecordedCommit>],
+        start: u64,
+        until: u64,
+        owed: &Owed,
+    ) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for commit in commits {
+            let mut position = commit.first_position;
+            for append in &commit.appends {
+                let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
+                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
+                    let is_past = position > start && position <= until;
+                    if is_subscribed && is_past && !owed.holds_for_all(position) {
+                        shown.push(self.show(&append.stream, version, position, line));
+                    }
+                    position += 1;
+                }
+            }
+        }
+        shown
+    }
+
+    /// Reads those that were stored and forgotten.
+    async fn learn_remade(
+        &mut self,
+        replay: &mut Replay<PM>,
+        mut instances: Vec<String>,
+    ) -> Result<(), Failed> {
+        if !replay.has_stored {
+            return Ok(());
+        }
+        instances.retain(|instance| !replay.known.contains_key(instance));
+        instances.sort();
+        instances.dedup();
+        let table = self.instances.table().other();
+        let keys = instances.iter().map(|instance| table.key(instance));
+        let stored = self.read_rows(keys.collect()).await?;
+        for (instance, row) in instances.into_iter().zip(stored) {
+            let Some(row) = row else {
+                continue;
+            };
+            let row: InstanceRow = rows::read(&instance, &row).map_err(Failed::Refused)?;
+            let state = row.state.map(|state| serde_json::from_str(state.get()));
+            let state = state
+                .transpose()
+                .map_err(|error| Failed::Refused(error.to_string()))?;
+            let remade = Remade {
+                generation: row.generation,
+                state,
+            };
+            replay.known.insert(instance, remade);
+        }
+        Ok(())
+    }
+
+    /// Stores what was made again, where nobody reads it yet.
+    pub(super) async fn store_remade(
+        &mut self,
+        known: HashMap<String, Remade<PM>>,
+    ) -> Result<(), Failed> {
+        let table = self.instances.table().other();
+        for (key, remade) in known {
+            if remade.generation == 0 {
+                continue;
+            }
+            let state = remade.state.as_ref().map(encode_state).transpose();
+            let state = state.map_err(|reason| {
+                Failed::Refused(format!("the state of `{key}` cannot be stored: {reason}"))
+            })?;
+            let row = InstanceRow {
+                generation: remade.generation,
+                status: match state {
+                    Some(_) => Status::Open,
+                    None => Status::Completed,
+                },
+                version: state.as_ref().map(|_| PM::STATE_VERSION),
+                state,
+                timers: Default::default(),
+                parked: None,
+                is_complete: false,
+            };
+            self.dirty.push(put(table.key(&key), &row), self.position);
+            if self.dirty.rows.len() >= ROWS {
+                self.flush().await?;
+            }
+        }
+        self.flush().await?;
+        self.finish_in_flight().await?;
+        Ok(())
+    }
+}

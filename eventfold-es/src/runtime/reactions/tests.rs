@@ -1,0 +1,86 @@
+use super::*;
+
+fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
+    let member = |name: &&'static str| Member {
+        name,
+        subscriptions: &["counter"],
+        processed: 0,
+        stays: None,
+        is_paused: false,
+        ignored: 0,
+        skipped: 0,
+        ended: None,
+    };
+    Arc::new(ReactionHub::new(names.iter().map(member).collect()))
+}
+
+/// A reaction to the event at `source` whose only event has the next position.
+fn react(hub: &ReactionHub, source: u64) {
+    hub.reacted(&DurableReaction {
+        source,
+        receipt: Receipt {
+            first_position: source + 1,
+            event_count: 1,
+            ends: Arc::default(),
+        },
+        aggregate_types: &["counter".into()],
+        dispatched: 1,
+        dead_lettered: 0,
+        setbacks: &[],
+    });
+}
+
+fn is_done(wait: &mut WaitGuard) -> bool {
+    wait.done.try_recv().is_ok()
+}
+
+/// The journal notes a reaction before it announces its events: a run that begins in between knows the position before
+/// them, but has to wait for what they cause.
+#[test]
+fn a_run_waits_for_what_is_durable_and_not_yet_announced() {
+    let hub = hub(&["first", "second"]);
+    hub.processed(1, 1);
+    react(&hub, 1);
+    let mut wait = hub.wait();
+    assert_eq!(wait.begin_until(1), 2);
+    hub.processed(0, 1);
+    assert!(!is_done(&mut wait));
+    hub.processed(0, 2);
+    hub.processed(1, 2);
+    assert!(is_done(&mut wait));
+}
+
+/// What a long run covers and is owed is asked at every reaction, so it must not grow with their number.
+#[test]
+fn a_wait_stays_small_however_many_reactions_it_covers() {
+    let hub = hub(&["first", "second"]);
+    let mut wait = hub.wait();
+    wait.begin_until(1);
+    for source in 1..1000 {
+        react(&hub, source);
+        let state = hub.state();
+        let wait = state.waits.values().next();
+        let sizes = wait.map(|wait| (wait.covered.len(), wait.owed.len()));
+        assert_eq!(sizes, Some((1, 2)));
+    }
+    hub.processed(0, 1000);
+    assert!(!is_done(&mut wait));
+    hub.processed(1, 1000);
+    assert!(is_done(&mut wait));
+}
+
+#[test]
+fn a_wait_ends_when_a_member_does() {
+    let hub = hub(&["first", "second"]);
+    let mut waits = [hub.wait(), hub.wait()];
+    let [first, second] = &mut waits;
+    first.begin_until(1);
+    hub.processed(0, 1);
+    assert!(!is_done(first));
+    hub.ended(1, StoreError::Closed);
+    assert_eq!(first.done.try_recv(), Ok(Reactions::Closed));
+    // Nor does a later one begin to wait for it.
+    second.begin_until(1);
+    assert_eq!(second.done.try_recv(), Ok(Reactions::Closed));
+    assert!(matches!(hub.ended_because(), Some(StoreError::Closed)));
+}
