@@ -17,11 +17,13 @@ mod expansions;
 mod fallback;
 mod item;
 mod lists;
+mod named_types;
 mod names;
 mod path;
 mod process_manager;
 mod projection;
 mod shape;
+mod stored_shape;
 
 use proc_macro::TokenStream;
 
@@ -489,4 +491,34 @@ pub fn event_store(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(DomainEvent, attributes(serde, domain_event, event))]
 pub fn domain_event(item: TokenStream) -> TokenStream {
     domain_event::domain_event(item.into()).into()
+}
+
+/// Tells what a type looks like in storage: the lock of stored shapes then sees what changes inside of it.
+///
+/// It goes on types that events and states have in their fields, on the older shapes of events (`upcast_from`), and on the messages
+/// of deadlines. It reads serde's attributes and needs nothing else. A type without it has its name in the lock.
+///
+/// It implements `StoredShape`, with a constant that is evaluated when something asks for it.
+///
+/// `#[stored_shape(crate = my_crate::eventfold_es)]` tells where this crate is, if it was renamed or is re-exported.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+/// pub struct Line { sku: String, qty: u32 }
+///
+/// #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// #[serde(tag = "type", content = "data")]
+/// pub enum OrderEvent { Placed { lines: Vec<Line> } }
+///
+/// let eventfold_es::schema::Shape::Struct([lines]) = OrderEvent::SCHEMAS[0].shape else { panic!() };
+/// assert_eq!(lines.types[0].name, "Line");
+/// assert_eq!(lines.types[0].shape(), Line::SHAPE);
+/// ```
+#[proc_macro_derive(StoredShape, attributes(serde, stored_shape))]
+pub fn stored_shape(item: TokenStream) -> TokenStream {
+    stored_shape::stored_shape(item.into()).into()
 }

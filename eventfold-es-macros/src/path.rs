@@ -2,7 +2,9 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Path, TypePath};
+use syn::{Attribute, Path, Type, TypePath};
+
+use crate::diagnostics::Diagnostics;
 
 /// The path of the `eventfold_es` crate: `::eventfold_es`, unless `crate = …` says otherwise.
 #[derive(Clone)]
@@ -17,6 +19,43 @@ impl CratePath {
             tokens: path.map_or_else(|| quote!(::eventfold_es), ToTokens::to_token_stream),
             is_default: path.is_none(),
         }
+    }
+
+    /// What the helper attribute `#[helper(crate = path)]` of a derive says.
+    pub(crate) fn of_derive(
+        helper: &str,
+        attributes: &[Attribute],
+        diagnostics: &Diagnostics,
+    ) -> Self {
+        let mut path = None;
+        for attribute in attributes
+            .iter()
+            .filter(|attribute| attribute.path().is_ident(helper))
+        {
+            let parsed = attribute.parse_nested_meta(|meta| {
+                if !meta.path.is_ident("crate") {
+                    return Err(meta.error(format!(
+                        "`#[{helper}(..)]` takes `crate = my_crate::eventfold_es` only"
+                    )));
+                }
+                if path.is_some() {
+                    return Err(meta.error("`crate` is given twice: remove one of them"));
+                }
+                let mistake = meta.error(
+                    "`crate` takes the path of a crate: write `crate = my_crate::eventfold_es`",
+                );
+                path = Some(
+                    meta.value()
+                        .and_then(Path::parse_mod_style)
+                        .map_err(|_| mistake)?,
+                );
+                Ok(())
+            });
+            if let Err(error) = parsed {
+                diagnostics.push(error);
+            }
+        }
+        Self::new(path.as_ref())
     }
 
     /// The same path, which rustc reports at `span`.
@@ -73,6 +112,10 @@ impl Entry {
     /// The path as text, without spaces: what messages quote, and what duplicates have in common.
     pub(crate) fn text(&self) -> String {
         text(&self.path)
+    }
+
+    pub(crate) fn to_type(&self) -> Type {
+        Type::Path(self.path.clone())
     }
 
     /// Where rustc reports what is wrong with this entry; names resolve where the macro is called.

@@ -6,6 +6,7 @@ use syn::ext::IdentExt;
 use syn::{Attribute, Data, DeriveInput, Fields, LitStr, Meta, Type};
 
 use crate::domain_event::serde_attributes::{self as serde, TwoWay};
+use crate::named_types;
 use crate::path::CratePath;
 
 /// The shape of a type or a variant.
@@ -32,6 +33,8 @@ pub(crate) struct Field {
     type_name: String,
     is_optional: bool,
     form: String,
+    /// The types in its type that may tell what they look like.
+    types: Vec<Type>,
     cfgs: Vec<Attribute>,
 }
 
@@ -186,6 +189,44 @@ impl Shape {
         }
     }
 
+    /// [`expand`](Self::expand) as the value of a constant.
+    pub(crate) fn expand_alone(&self, krate: &CratePath) -> TokenStream {
+        let value = self.expand(krate);
+        if self.names_types() {
+            named_types::in_scope(&value, krate)
+        } else {
+            value
+        }
+    }
+
+    /// Leaves out the types that tell nothing where the shape is declared.
+    pub(crate) fn retain_types(&mut self, tells: &impl Fn(&Type) -> bool) {
+        match self {
+            Self::Unit | Self::Custom(_) => {}
+            Self::Tuple(fields) | Self::Struct { fields, .. } => {
+                for field in fields {
+                    field.types.retain(tells);
+                }
+            }
+            Self::Enum(variants) => {
+                for variant in variants {
+                    variant.shape.retain_types(tells);
+                }
+            }
+        }
+    }
+
+    /// Whether types are named that may tell what they look like.
+    pub(crate) fn names_types(&self) -> bool {
+        match self {
+            Self::Unit | Self::Custom(_) => false,
+            Self::Tuple(fields) | Self::Struct { fields, .. } => {
+                fields.iter().any(|field| !field.types.is_empty())
+            }
+            Self::Enum(variants) => variants.iter().any(|variant| variant.shape.names_types()),
+        }
+    }
+
     /// `Shape::Struct(&[Field::new("qty", "u32")])`
     pub(crate) fn expand(&self, krate: &CratePath) -> TokenStream {
         let fields = |fields: &[Field]| -> TokenStream {
@@ -249,6 +290,13 @@ impl Field {
             .filter_map(|key| serde::find(&entries, key))
             .map(tokens_text)
             .collect();
+        // Under another form, the type says nothing about what is stored.
+        let types = if forms.is_empty() || serde::find(&entries, "flatten").is_some() {
+            let types = named_types::in_type(&field.ty).into_iter();
+            types.map(Type::Path).collect()
+        } else {
+            Vec::new()
+        };
         let is_optional = rules.is_default
             || serde::find(&entries, "default").is_some()
             || (field.ident.is_some() && reads_as_none(&field.ty, &entries));
@@ -258,6 +306,7 @@ impl Field {
             type_name: type_text(&field.ty),
             is_optional,
             form: forms.join(", "),
+            types,
             cfgs: cfgs(&field.attrs),
         })
     }
@@ -269,6 +318,7 @@ impl Field {
             type_name,
             is_optional,
             form,
+            types,
             cfgs,
         } = self;
         let value = quote!(#krate::schema::Field::new(#name, #type_name));
@@ -278,6 +328,10 @@ impl Field {
         }
         if !form.is_empty() {
             value = quote!(#value.in_form(#form));
+        }
+        if !types.is_empty() {
+            let types = types.iter().map(|ty| named_types::named(ty, krate));
+            value = quote!(#value.containing(&[#(#types),*]));
         }
         quote!(#(#cfgs)* #value)
     }
@@ -347,7 +401,7 @@ pub(crate) fn type_text(ty: &Type) -> String {
     tokens_text(ty)
 }
 
-fn tokens_text(tokens: impl ToTokens) -> String {
+pub(crate) fn tokens_text(tokens: impl ToTokens) -> String {
     let mut text = String::new();
     write_tokens(tokens.to_token_stream(), &mut text);
     text

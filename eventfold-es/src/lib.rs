@@ -184,7 +184,9 @@ pub use error::{
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
 #[cfg(feature = "macros")]
-pub use eventfold_es_macros::{DomainEvent, aggregate, event_store, process_manager, projection};
+pub use eventfold_es_macros::{
+    DomainEvent, StoredShape, aggregate, event_store, process_manager, projection,
+};
 pub use evolution::{Upcast, Upcaster};
 pub use journal::Durability;
 pub use journal::local::{

@@ -4,7 +4,9 @@
 //! it. serde's derives generate code that names the crate `serde`, so it stays a dependency of your own.
 
 #[cfg(feature = "macros")]
-pub use eventfold_es_macros::{DomainEvent, aggregate, event_store, process_manager, projection};
+pub use eventfold_es_macros::{
+    DomainEvent, StoredShape, aggregate, event_store, process_manager, projection,
+};
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::aggregate::{Aggregate, Decider};
@@ -17,4 +19,5 @@ pub use crate::process_manager::{
     OnDeadline, ProcessManager, React, Reaction,
 };
 pub use crate::projection::{EventContext, Project, Projection};
+pub use crate::schema::StoredShape;
 pub use crate::store::AggregateStore;

@@ -252,6 +252,8 @@ mod events_several_mistakes;
 mod events_struct;
 #[path = "../ui/events/union.pass.rs"]
 mod events_union;
+#[path = "../ui/events/unknown_type.pass.rs"]
+mod events_unknown_type;
 #[path = "../ui/events/untagged.pass.rs"]
 mod events_untagged;
 #[path = "../ui/events/variant_flattened.pass.rs"]
@@ -284,8 +286,14 @@ mod evolution_last_step_not_written;
 mod evolution_not_older;
 #[path = "../ui/evolution/on_the_enum.pass.rs"]
 mod evolution_on_the_enum;
+#[path = "../ui/evolution/shape_missing.pass.rs"]
+mod evolution_shape_missing;
+#[path = "../ui/evolution/shape_named.pass.rs"]
+mod evolution_shape_named;
 #[path = "../ui/evolution/shape_not_readable.pass.rs"]
 mod evolution_shape_not_readable;
+#[path = "../ui/evolution/shape_of_a_union.pass.rs"]
+mod evolution_shape_of_a_union;
 #[path = "../ui/evolution/step_missing.pass.rs"]
 mod evolution_step_missing;
 #[path = "../ui/evolution/step_not_written.pass.rs"]

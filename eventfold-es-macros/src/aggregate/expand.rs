@@ -33,7 +33,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         ..
     } = model;
     let command_type = path::text(command);
-    let state = state.expand(krate);
+    let state = state.expand_alone(krate);
     let snapshot_version = snapshot_version
         .as_ref()
         .map(|version| quote!(const SNAPSHOT_VERSION: u32 = #version;));

@@ -6,6 +6,7 @@ use syn::Type;
 use syn::spanned::Spanned;
 
 use super::model::{Event, Model};
+use crate::named_types;
 use crate::path::parenthesized;
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -78,10 +79,24 @@ fn schemas(model: &Model) -> Option<TokenStream> {
         if evolution.is_retired {
             value = quote!(#value.retired());
         }
+        if !evolution.past.is_empty() {
+            let past = evolution
+                .past
+                .iter()
+                .map(|ty| named_types::named(ty, krate));
+            value = quote!(#value.upcast_from(&[#(#past),*]));
+        }
         value
     });
+    let mut schemas = quote!(&[#(#schemas),*]);
+    let names_types = variants
+        .iter()
+        .any(|variant| variant.shape.names_types() || !variant.evolution.past.is_empty());
+    if names_types {
+        schemas = named_types::in_scope(&schemas, krate);
+    }
     Some(quote! {
-        const SCHEMAS: &'static [#schema] = &[#(#schemas),*];
+        const SCHEMAS: &'static [#schema] = #schemas;
     })
 }
 

@@ -1,7 +1,7 @@
 //! What `#[derive(DomainEvent)]` was told, checked.
 
 use proc_macro2::{Ident, TokenStream};
-use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Generics, LitStr, Meta, Path, Variant};
+use syn::{Data, DataEnum, DeriveInput, Field, Generics, LitStr, Meta, Variant};
 
 use super::event_attribute::Evolution;
 use super::serde_attributes::{self as serde, TwoWay};
@@ -50,7 +50,7 @@ impl Model {
         let item: DeriveInput = syn::parse2(item)
             .map_err(|error| diagnostics.push(error))
             .ok()?;
-        let krate = crate_path(&item.attrs, diagnostics);
+        let krate = CratePath::of_derive("domain_event", &item.attrs, diagnostics);
         let enum_ = match item.data {
             Data::Enum(ref enum_) => enum_,
             Data::Struct(_) | Data::Union(_) => {
@@ -246,38 +246,6 @@ fn serde_verdict(item: &DeriveInput, enum_: &DataEnum, diagnostics: &Diagnostics
         (true, Verdict::Unreadable) => Serde::NotOwned,
         (true, Verdict::Storable) => Serde::Implemented,
     }
-}
-
-/// The helper attribute `#[domain_event(crate = path)]`.
-fn crate_path(attributes: &[Attribute], diagnostics: &Diagnostics) -> CratePath {
-    let mut path = None;
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("domain_event"))
-    {
-        let parsed = attribute.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("crate") {
-                return Err(
-                    meta.error("`#[domain_event(..)]` takes `crate = my_crate::eventfold_es` only")
-                );
-            }
-            if path.is_some() {
-                return Err(meta.error("`crate` is given twice: remove one of them"));
-            }
-            let mistake = meta
-                .error("`crate` takes the path of a crate: write `crate = my_crate::eventfold_es`");
-            path = Some(
-                meta.value()
-                    .and_then(Path::parse_mod_style)
-                    .map_err(|_| mistake)?,
-            );
-            Ok(())
-        });
-        if let Err(error) = parsed {
-            diagnostics.push(error);
-        }
-    }
-    CratePath::new(path.as_ref())
 }
 
 /// Events are stored as `{"type": …, "data": …}`.

@@ -6,36 +6,72 @@ impl ::eventfold_es::DomainEvent for OrderEvent {
         "Noted",
         "OrderPlaced",
     ];
-    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = &[
-        ::eventfold_es::schema::EventSchema::new(
-                "placed",
-                ::eventfold_es::schema::Shape::StrictStruct(
+    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = {
+        #[allow(
+            unused_imports,
+            reason = "each of the types may tell what it looks like"
+        )]
+        use ::eventfold_es::schema::NotRecorded as _;
+        &[
+            ::eventfold_es::schema::EventSchema::new(
+                    "placed",
+                    ::eventfold_es::schema::Shape::StrictStruct(
+                        &[
+                            ::eventfold_es::schema::Field::new("unitPrice", "u32"),
+                            ::eventfold_es::schema::Field::new("note", "String")
+                                .optional(),
+                            ::eventfold_es::schema::Field::new("by", "Option<UserId>")
+                                .optional()
+                                .containing(
+                                    &[
+                                        ::eventfold_es::schema::NamedType::new(
+                                            "UserId",
+                                            ::eventfold_es::schema::Recorded::<UserId>::SHAPE,
+                                        ),
+                                    ],
+                                ),
+                        ],
+                    ),
+                )
+                .also_named(&["OrderPlaced"])
+                .version(3)
+                .upcast_from(
                     &[
-                        ::eventfold_es::schema::Field::new("unitPrice", "u32"),
-                        ::eventfold_es::schema::Field::new("note", "String").optional(),
-                        ::eventfold_es::schema::Field::new("by", "Option<UserId>")
-                            .optional(),
+                        ::eventfold_es::schema::NamedType::new(
+                            "past::PlacedV1",
+                            ::eventfold_es::schema::Recorded::<past::PlacedV1>::SHAPE,
+                        ),
+                        ::eventfold_es::schema::NamedType::new(
+                            "past::PlacedV2",
+                            ::eventfold_es::schema::Recorded::<past::PlacedV2>::SHAPE,
+                        ),
                     ],
                 ),
-            )
-            .also_named(&["OrderPlaced"])
-            .version(3),
-        ::eventfold_es::schema::EventSchema::new(
-                "Flagged",
-                ::eventfold_es::schema::Shape::Unit,
-            )
-            .retired(),
-        ::eventfold_es::schema::EventSchema::new(
-                "Noted",
-                ::eventfold_es::schema::Shape::Tuple(
+            ::eventfold_es::schema::EventSchema::new(
+                    "Flagged",
+                    ::eventfold_es::schema::Shape::Unit,
+                )
+                .retired(),
+            ::eventfold_es::schema::EventSchema::new(
+                    "Noted",
+                    ::eventfold_es::schema::Shape::Tuple(
+                        &[
+                            ::eventfold_es::schema::Field::new("0", "Text")
+                                .in_form("with = \"text\""),
+                        ],
+                    ),
+                )
+                .version(2)
+                .upcast_from(
                     &[
-                        ::eventfold_es::schema::Field::new("0", "Text")
-                            .in_form("with = \"text\""),
+                        ::eventfold_es::schema::NamedType::new(
+                            "()",
+                            ::eventfold_es::schema::Recorded::<()>::SHAPE,
+                        ),
                     ],
                 ),
-            )
-            .version(2),
-    ];
+        ]
+    };
     const UPCASTERS: &'static [::eventfold_es::evolution::Upcaster<Self>] = &[
         ::eventfold_es::evolution::Upcaster::new(
             &["placed", "OrderPlaced"],

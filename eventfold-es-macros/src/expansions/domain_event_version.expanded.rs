@@ -1,19 +1,34 @@
 #[automatically_derived]
 impl ::eventfold_es::DomainEvent for OrderEvent {
     const EVENT_TYPES: &'static [&'static str] = &["OrderPlaced", "Confirmed"];
-    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = &[
-        ::eventfold_es::schema::EventSchema::new(
-                "OrderPlaced",
-                ::eventfold_es::schema::Shape::Struct(
-                    &[::eventfold_es::schema::Field::new("qty", "u32")],
+    const SCHEMAS: &'static [::eventfold_es::schema::EventSchema] = {
+        #[allow(
+            unused_imports,
+            reason = "each of the types may tell what it looks like"
+        )]
+        use ::eventfold_es::schema::NotRecorded as _;
+        &[
+            ::eventfold_es::schema::EventSchema::new(
+                    "OrderPlaced",
+                    ::eventfold_es::schema::Shape::Struct(
+                        &[::eventfold_es::schema::Field::new("qty", "u32")],
+                    ),
+                )
+                .version(2)
+                .upcast_from(
+                    &[
+                        ::eventfold_es::schema::NamedType::new(
+                            "PlacedV1",
+                            ::eventfold_es::schema::Recorded::<PlacedV1>::SHAPE,
+                        ),
+                    ],
                 ),
-            )
-            .version(2),
-        ::eventfold_es::schema::EventSchema::new(
-            "Confirmed",
-            ::eventfold_es::schema::Shape::Unit,
-        ),
-    ];
+            ::eventfold_es::schema::EventSchema::new(
+                "Confirmed",
+                ::eventfold_es::schema::Shape::Unit,
+            ),
+        ]
+    };
     const UPCASTERS: &'static [::eventfold_es::evolution::Upcaster<Self>] = &[
         ::eventfold_es::evolution::Upcaster::new(
             &["OrderPlaced"],

@@ -15,6 +15,7 @@ use crate::domain_event::domain_event;
 use crate::event_store::event_store;
 use crate::process_manager::process_manager;
 use crate::projection::projection;
+use crate::stored_shape::stored_shape;
 
 fn print(tokens: TokenStream) -> String {
     let file = syn::parse2(tokens).expect("the expansion parses");

@@ -113,6 +113,34 @@ fn domain_event_with_one_attribute() {
     }
 }
 
+#[test]
+fn stored_shapes() {
+    let line = quote! {
+        #[serde(rename_all = "camelCase")]
+        pub struct Line<T> {
+            sku: String,
+            unit_price: Option<Money>,
+            labels: Vec<T>,
+        }
+    };
+    check("stored_shape", stored_shape(line));
+    let money = quote! {
+        #[stored_shape(crate = my::es)]
+        enum Money {
+            #[serde(alias = "Amount")]
+            Cents(u64),
+            Free,
+        }
+    };
+    check("stored_shape_crate", stored_shape(money));
+    let union_ = quote! {
+        union Bits {
+            whole: u32,
+        }
+    };
+    check("stored_shape_fallback", stored_shape(union_));
+}
+
 /// What stands in for a declaration with a mistake.
 #[test]
 fn fallbacks() {

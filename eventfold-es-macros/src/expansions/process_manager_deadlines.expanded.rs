@@ -22,6 +22,14 @@ impl my::es::ProcessManager for ReservationSaga {
     );
     const STATE_VERSION: u32 = VERSION;
     const DEADLINES: &'static [&'static str] = &["due"];
+    const DEADLINE_MESSAGES: &'static [my::es::schema::NamedType] = {
+        #[allow(
+            unused_imports,
+            reason = "each of the types may tell what it looks like"
+        )]
+        use my::es::schema::NotRecorded as _;
+        &[my::es::schema::NamedType::new("due", my::es::schema::Recorded::<Due>::SHAPE)]
+    };
     type Envelope = ReservationSagaEnvelope;
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]

@@ -35,6 +35,23 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     const STATE_VERSION: u32 = 3;
     const IS_KEYED: bool = true;
     const DEADLINES: &'static [&'static str] = &["payment-due", "expired"];
+    const DEADLINE_MESSAGES: &'static [::eventfold_es::schema::NamedType] = {
+        #[allow(
+            unused_imports,
+            reason = "each of the types may tell what it looks like"
+        )]
+        use ::eventfold_es::schema::NotRecorded as _;
+        &[
+            ::eventfold_es::schema::NamedType::new(
+                "payment-due",
+                ::eventfold_es::schema::Recorded::<PaymentDue>::SHAPE,
+            ),
+            ::eventfold_es::schema::NamedType::new(
+                "expired",
+                ::eventfold_es::schema::Recorded::<stock::Expired>::SHAPE,
+            ),
+        ]
+    };
     const START: ::eventfold_es::StartFrom = ::eventfold_es::StartFrom::Now;
     type Envelope = ReservationSagaEnvelope;
     fn subscriptions(&self) -> &'static [&'static str] {

@@ -55,7 +55,7 @@ fn impl_process_manager(model: &Model) -> TokenStream {
         krate,
         ..
     } = model;
-    let state = state.expand(krate);
+    let state = state.expand_alone(krate);
     let stored_names = lists::stored_names(subscribes, krate);
     let subscriptions = lists::const_subscriptions(subscribes, krate);
     let targets = dispatches.iter().map(|entry| {

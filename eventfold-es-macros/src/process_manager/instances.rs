@@ -6,8 +6,8 @@ use syn::Expr;
 use syn::spanned::Spanned;
 
 use super::model::Model;
-use crate::lists;
 use crate::path::{CratePath, Entry, parenthesized};
+use crate::{lists, named_types};
 
 /// Whether its reactions ask for more than commands.
 pub(super) fn collects_effects(model: &Model) -> bool {
@@ -25,8 +25,18 @@ pub(super) fn constants(model: &Model) -> TokenStream {
         )
     });
     let names = model.deadlines.iter().map(|(_, name)| name);
-    let deadlines = (!model.deadlines.is_empty())
-        .then(|| quote!(const DEADLINES: &'static [&'static str] = &[#(#names),*];));
+    let deadlines = (!model.deadlines.is_empty()).then(|| {
+        let krate = &model.krate;
+        let messages = model
+            .deadlines
+            .iter()
+            .map(|(entry, name)| named_types::named_as(name, &entry.to_type(), krate));
+        let messages = named_types::in_scope(&quote!(&[#(#messages),*]), krate);
+        quote! {
+            const DEADLINES: &'static [&'static str] = &[#(#names),*];
+            const DEADLINE_MESSAGES: &'static [#krate::schema::NamedType] = #messages;
+        }
+    });
     quote!(#version #keyed #deadlines)
 }
 

@@ -29,7 +29,7 @@ use crate::aggregate::Aggregate;
 use crate::command::Command;
 use crate::envelope::{Dispatch, Envelope};
 use crate::event::{EventError, RecordedEvent};
-use crate::schema::Shape;
+use crate::schema::{NamedType, Shape};
 
 /// A workflow across aggregates: it reacts to events by sending commands, and keeps state of its own.
 ///
@@ -111,6 +111,9 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
 
     /// The stored names of the messages that it schedules for itself.
     const DEADLINES: &'static [&'static str] = &[];
+
+    /// What these messages look like, each under its stored name; one that is missing is not known. Default: empty.
+    const DEADLINE_MESSAGES: &'static [NamedType] = &[];
 
     /// What it sends: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
     type Envelope: Dispatch;

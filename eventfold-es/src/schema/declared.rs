@@ -1,6 +1,6 @@
 //! What a program declares, of all its parts.
 
-use super::{EventSchema, Shape, Variant};
+use super::{EventSchema, NamedType, Shape, Variant};
 use crate::aggregate::Aggregate;
 use crate::event::DomainEvent;
 use crate::process_manager::ProcessManager;
@@ -66,6 +66,8 @@ pub(super) struct AggregateShapes {
 pub(super) struct ProcessManagerShapes {
     pub(super) name: String,
     pub(super) state: StateShape,
+    /// The messages of its deadlines, by their stored names.
+    pub(super) deadlines: Vec<TypeShape>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +77,26 @@ pub(super) struct EventShape {
     pub(super) version: u32,
     pub(super) is_retired: bool,
     pub(super) data: Data,
+    /// The types in it that tell what they look like.
+    pub(super) types: Vec<TypeShape>,
+    /// What reads its older versions, from version 1 on.
+    pub(super) past: Vec<TypeShape>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StateShape {
     pub(super) version: u32,
     pub(super) data: Data,
+    pub(super) types: Vec<TypeShape>,
+}
+
+/// A type by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TypeShape {
+    pub(super) name: String,
+    pub(super) data: Data,
+    /// The types in it that tell what they look like; those in a type of a list are in the list.
+    pub(super) types: Vec<TypeShape>,
 }
 
 /// A [`Shape`] that owns what it says.
@@ -141,13 +157,14 @@ impl Schema {
             state: StateShape {
                 version: A::SNAPSHOT_VERSION,
                 data: Data::from(&A::STATE),
+                types: types_in(&A::STATE),
             },
         });
         self.parts.sort();
         self
     }
 
-    /// With the state of the process manager `PM`.
+    /// With the state of the process manager `PM`, and the messages of its deadlines.
     #[must_use]
     pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
         self.parts.process_managers.push(ProcessManagerShapes {
@@ -155,7 +172,9 @@ impl Schema {
             state: StateShape {
                 version: PM::STATE_VERSION,
                 data: Data::from(&PM::STATE),
+                types: types_in(&PM::STATE),
             },
+            deadlines: deadlines::<PM>(),
         });
         self.parts.sort();
         self
@@ -182,7 +201,68 @@ impl From<&EventSchema> for EventShape {
             version: schema.version,
             is_retired: schema.is_retired,
             data: Data::from(&schema.shape),
+            types: types_in(&schema.shape),
+            past: schema.past.iter().map(TypeShape::of).collect(),
         }
+    }
+}
+
+impl TypeShape {
+    fn of(named: &NamedType) -> Self {
+        let shape = named.shape();
+        Self {
+            name: named.name.to_owned(),
+            data: Data::from(&shape),
+            types: types_in(&shape),
+        }
+    }
+}
+
+/// The messages of the deadlines of `PM`, in the order of their names; those of one that was written by hand are not known.
+fn deadlines<PM: ProcessManager>() -> Vec<TypeShape> {
+    let mut deadlines: Vec<TypeShape> = PM::DEADLINE_MESSAGES.iter().map(TypeShape::of).collect();
+    for name in PM::DEADLINES {
+        if deadlines.iter().all(|known| known.name != *name) {
+            deadlines.push(TypeShape::of(&NamedType::new(name, None)));
+        }
+    }
+    deadlines.sort_by(|left, right| left.name.cmp(&right.name));
+    deadlines
+}
+
+/// The types in `shape` that tell what they look like, and the types in them, in the order of their names. A type that contains
+/// itself stands once.
+fn types_in(shape: &Shape) -> Vec<TypeShape> {
+    let mut found: Vec<TypeShape> = Vec::new();
+    let mut rest = named_in(shape);
+    while let Some(named) = rest.pop() {
+        let shape = named.shape();
+        let known = TypeShape {
+            name: named.name.to_owned(),
+            data: Data::from(&shape),
+            types: Vec::new(),
+        };
+        if shape != Shape::Unknown && !found.contains(&known) {
+            rest.extend(named_in(&shape));
+            found.push(known);
+        }
+    }
+    found.sort_by(|left, right| left.name.cmp(&right.name));
+    found
+}
+
+fn named_in(shape: &Shape) -> Vec<NamedType> {
+    match shape {
+        Shape::Unknown | Shape::Unit | Shape::Custom(_) => Vec::new(),
+        Shape::Tuple(fields) | Shape::Struct(fields) | Shape::StrictStruct(fields) => fields
+            .iter()
+            .flat_map(|field| field.types)
+            .copied()
+            .collect(),
+        Shape::Enum(variants) => variants
+            .iter()
+            .flat_map(|variant| named_in(&variant.shape))
+            .collect(),
     }
 }
 

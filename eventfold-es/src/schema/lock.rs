@@ -33,8 +33,9 @@ impl Schema {
     /// `cargo test` is that of the package.
     ///
     /// What is compared are the names, fields, types and serde's attributes of events, of the states of aggregates and of those of
-    /// process managers, as they are written in their declarations. A type is compared by its name: what has changed inside a
-    /// struct that an event has in a field is not seen.
+    /// process managers, the older shapes of events, and the messages of deadlines, as they are written in their declarations. What
+    /// a type in a field, an older shape or a message looks like is known if it derives [`StoredShape`](super::StoredShape);
+    /// otherwise its name is compared, and what has changed inside of it is not seen.
     ///
     /// # Errors
     ///
@@ -196,7 +197,9 @@ impl fmt::Display for Changed<'_> {
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;
-    use crate::schema::declared::{AggregateShapes, Data, EventShape, StateShape, Value};
+    use crate::schema::declared::{
+        AggregateShapes, Data, EventShape, StateShape, TypeShape, Value,
+    };
 
     fn schema(events: Vec<EventShape>) -> Schema {
         let mut schema = Schema::new("Shop");
@@ -206,9 +209,18 @@ mod tests {
             state: StateShape {
                 version: 0,
                 data: Data::Unknown,
+                types: Vec::new(),
             },
         });
         schema
+    }
+
+    fn named(name: &str, data: Data, types: Vec<TypeShape>) -> TypeShape {
+        TypeShape {
+            name: name.to_owned(),
+            data,
+            types,
+        }
     }
 
     fn odd() -> Schema {
@@ -229,6 +241,23 @@ mod tests {
                     fields: vec![value("a: b", "BTreeMap<String, (u8, [u8; 4])>")],
                     is_strict: true,
                 },
+                types: vec![
+                    named("a :: Line<\"x\">", Data::Enum(Vec::new()), Vec::new()),
+                    named("past", Data::Unit, Vec::new()),
+                    named(
+                        "type",
+                        Data::Custom("untagged: past".to_owned()),
+                        Vec::new(),
+                    ),
+                ],
+                past: vec![
+                    named(
+                        "PlacedV1",
+                        Data::Tuple(Vec::new()),
+                        vec![named("type", Data::Unit, Vec::new())],
+                    ),
+                    named("()", Data::Unknown, Vec::new()),
+                ],
             },
             EventShape {
                 name: "also".to_owned(),
@@ -236,6 +265,8 @@ mod tests {
                 version: 1,
                 is_retired: false,
                 data: Data::Tuple(vec![value("0", "&'static str")]),
+                types: Vec::new(),
+                past: Vec::new(),
             },
         ])
     }

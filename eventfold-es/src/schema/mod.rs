@@ -3,12 +3,16 @@
 mod change;
 mod declared;
 mod lock;
+mod recorded;
 mod text;
 mod types;
 
 pub use change::{Change, Verdict};
 pub use declared::Schema;
 pub use lock::{BLESS, LockError};
+pub use recorded::{NamedType, StoredShape};
+#[doc(hidden)]
+pub use recorded::{NotRecorded, Recorded};
 
 /// One event type of an enum, as it is stored.
 ///
@@ -47,6 +51,8 @@ pub struct EventSchema {
     pub is_retired: bool,
     /// What its data looks like.
     pub shape: Shape,
+    /// The types that read the data of its older versions, from version 1 on.
+    pub past: &'static [NamedType],
 }
 
 /// What the data of an event, or a state, looks like in storage.
@@ -95,6 +101,8 @@ pub struct Field {
     pub is_optional: bool,
     /// serde's attributes that give it another form than that of its type; empty as a rule.
     pub form: &'static str,
+    /// The types in its type that are not those of std.
+    pub types: &'static [NamedType],
 }
 
 impl EventSchema {
@@ -107,7 +115,15 @@ impl EventSchema {
             version: 1,
             is_retired: false,
             shape,
+            past: &[],
         }
+    }
+
+    /// Its older versions are read as these types, from version 1 on.
+    #[must_use]
+    pub const fn upcast_from(mut self, past: &'static [NamedType]) -> Self {
+        self.past = past;
+        self
     }
 
     /// It is read under these names, too.
@@ -167,7 +183,15 @@ impl Field {
             type_name,
             is_optional: false,
             form: "",
+            types: &[],
         }
+    }
+
+    /// These types are in its type.
+    #[must_use]
+    pub const fn containing(mut self, types: &'static [NamedType]) -> Self {
+        self.types = types;
+        self
     }
 
     /// It is read under these names, too.

@@ -5,7 +5,12 @@
 //!   event Placed version 2 also OrderPlaced
 //!     struct
 //!       sku: String
-//!       note: Option<String> | optional | also remark
+//!       lines: Vec<Line> | optional | also positions
+//!     type Line
+//!       struct
+//!         sku: String
+//!     past PlacedV1
+//!       unknown
 //!   state version 0
 //!     struct
 //!       qty: u32
@@ -14,7 +19,8 @@
 use std::fmt::Write as _;
 
 use super::declared::{
-    AggregateShapes, Case, Data, EventShape, Parts, ProcessManagerShapes, Schema, StateShape, Value,
+    AggregateShapes, Case, Data, EventShape, Parts, ProcessManagerShapes, Schema, StateShape,
+    TypeShape, Value,
 };
 
 const FORMAT: &str = "format 1";
@@ -53,12 +59,20 @@ impl Schema {
                 head.push_str(&also(&event.aliases));
                 line(&mut text, 1, &head);
                 write_data(&mut text, 2, &event.data);
+                write_types(&mut text, 2, "type", &event.types);
+                write_types(&mut text, 2, "past", &event.past);
             }
             write_state(&mut text, state);
         }
-        for ProcessManagerShapes { name, state } in &self.parts.process_managers {
+        for ProcessManagerShapes {
+            name,
+            state,
+            deadlines,
+        } in &self.parts.process_managers
+        {
             text.push('\n');
             line(&mut text, 0, &format!("process_manager {}", word(name)));
+            write_types(&mut text, 1, "deadline", deadlines);
             write_state(&mut text, state);
         }
         text
@@ -68,6 +82,15 @@ impl Schema {
 fn write_state(text: &mut String, state: &StateShape) {
     line(text, 1, &format!("state version {}", state.version));
     write_data(text, 2, &state.data);
+    write_types(text, 2, "type", &state.types);
+}
+
+fn write_types(text: &mut String, depth: usize, kind: &str, types: &[TypeShape]) {
+    for TypeShape { name, data, types } in types {
+        line(text, depth, &format!("{kind} {}", word(name)));
+        write_data(text, depth + 1, data);
+        write_types(text, depth + 1, "type", types);
+    }
 }
 
 fn write_data(text: &mut String, depth: usize, data: &Data) {
@@ -187,12 +210,14 @@ pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
         match kind.as_str() {
             "aggregate" => parts.aggregates.push(aggregate(name, &node)?),
             "process_manager" => {
-                let [state] = node.children.as_slice() else {
+                let (deadlines, rest) = types("deadline", &node.children)?;
+                let [state] = rest else {
                     return Err(malformed(node.line, "a process manager has one state"));
                 };
                 parts.process_managers.push(ProcessManagerShapes {
                     name,
                     state: self::state(state)?,
+                    deadlines,
                 });
             }
             _ => {
@@ -258,12 +283,17 @@ fn event(words: &[String], node: &Node<'_>) -> Result<EventShape, Malformed> {
     let [name, rest @ ..] = words else {
         return Err(wrong());
     };
+    let (data, types, behind) = described(node)?;
+    let (past, behind) = self::types("past", behind)?;
+    none_left(behind)?;
     let mut event = EventShape {
         name: name.clone(),
         aliases: Vec::new(),
         version: 1,
         is_retired: false,
-        data: data(&node.children, node.line)?,
+        data,
+        types,
+        past,
     };
     let mut rest = rest;
     loop {
@@ -290,11 +320,64 @@ fn state(node: &Node<'_>) -> Result<StateShape, Malformed> {
     let (kind, words) = head(node)?;
     let wrong = || malformed(node.line, "expected `state version N`");
     match (kind.as_str(), words.as_slice()) {
-        ("state", [key, number]) if key == "version" => Ok(StateShape {
-            version: number.parse().map_err(|_| wrong())?,
-            data: data(&node.children, node.line)?,
-        }),
+        ("state", [key, number]) if key == "version" => {
+            let (data, types, behind) = described(node)?;
+            none_left(behind)?;
+            Ok(StateShape {
+                version: number.parse().map_err(|_| wrong())?,
+                data,
+                types,
+            })
+        }
         _ => Err(wrong()),
+    }
+}
+
+/// The shape below a line, the types in it, and what stands behind them.
+fn described<'a, 'b>(
+    node: &'a Node<'b>,
+) -> Result<(Data, Vec<TypeShape>, &'a [Node<'b>]), Malformed> {
+    let is_shape = |node: &&Node<'_>| {
+        let kind = node.content.split(' ').next();
+        !matches!(kind, Some("type" | "past"))
+    };
+    let shapes = node.children.iter().take_while(is_shape).count();
+    let (shape, behind) = node.children.split_at(shapes);
+    let (types, behind) = types("type", behind)?;
+    Ok((data(shape, node.line)?, types, behind))
+}
+
+/// The types at the beginning of `nodes` that are introduced by `kind`, and what stands behind them.
+fn types<'a, 'b>(
+    kind: &str,
+    nodes: &'a [Node<'b>],
+) -> Result<(Vec<TypeShape>, &'a [Node<'b>]), Malformed> {
+    let mut found = Vec::new();
+    let mut rest = nodes;
+    while let [node, tail @ ..] = rest {
+        let (head, words) = head(node)?;
+        if head != kind {
+            break;
+        }
+        let [name] = words.as_slice() else {
+            return Err(malformed(node.line, "expected one name"));
+        };
+        let (data, types, behind) = described(node)?;
+        none_left(behind)?;
+        found.push(TypeShape {
+            name: name.clone(),
+            data,
+            types,
+        });
+        rest = tail;
+    }
+    Ok((found, rest))
+}
+
+fn none_left(nodes: &[Node<'_>]) -> Result<(), Malformed> {
+    match nodes {
+        [] => Ok(()),
+        [node, ..] => Err(malformed(node.line, "this line does not belong here")),
     }
 }
 

@@ -8,7 +8,18 @@ use crate::schema::types::reads;
 pub(super) struct Remedies<'a> {
     /// How its version is raised.
     pub(super) raise: String,
+    /// What else can be done; empty if there is nothing.
     pub(super) another: &'a str,
+}
+
+impl Remedies<'_> {
+    fn all(&self) -> String {
+        if self.another.is_empty() {
+            self.raise.clone()
+        } else {
+            format!("{}, {}", self.raise, self.another)
+        }
+    }
 }
 
 pub(super) fn data(
@@ -27,8 +38,8 @@ pub(super) fn data(
         ),
         (_, Data::Unknown) => changes.breaking(
             place,
-            "what it looks like is not known any more, since it was written by hand",
-            "say it in `SCHEMAS` or `STATE`, or write the lock anew",
+            "what it looks like is not known any more",
+            "say it again (with `#[derive(StoredShape)]`, or in the constant of a hand-written type), or write the lock anew",
         ),
         (
             Data::Struct {
@@ -55,7 +66,7 @@ pub(super) fn data(
         (old, new) => changes.breaking(
             place,
             format!("{} has become {}", kind(old), kind(new)),
-            format!("{}, {}", remedies.raise, remedies.another),
+            remedies.all(),
         ),
     }
 }
@@ -148,10 +159,7 @@ fn fields(
             changes.breaking(
                 place,
                 format!("{described}, and what is stored does not have it"),
-                format!(
-                    "write `#[serde(default)]` on it, or {}, {}",
-                    remedies.raise, remedies.another
-                ),
+                format!("write `#[serde(default)]` on it, or {}", remedies.all()),
             );
         }
     }
@@ -177,7 +185,7 @@ fn values(
                 old.len(),
                 new.len()
             ),
-            format!("{}, {}", remedies.raise, remedies.another),
+            remedies.all(),
         );
         return;
     }
@@ -239,8 +247,8 @@ fn same_value(
                 place,
                 described,
                 format!(
-                    "{}, {}; if both are stored alike, write the lock anew",
-                    remedies.raise, remedies.another
+                    "{}; if both are stored alike, write the lock anew",
+                    remedies.all()
                 ),
             );
         }

@@ -2,6 +2,7 @@
 
 use super::Changes;
 use super::data::{Remedies, data};
+use super::named::{past, types};
 use crate::schema::declared::{AggregateShapes, EventShape};
 
 pub(super) fn events(old: &AggregateShapes, new: &AggregateShapes, changes: &mut Changes) {
@@ -99,6 +100,7 @@ fn event_data(place: &str, old: &EventShape, new: &EventShape, changes: &mut Cha
             ),
             "what is stored is taken to it step by step",
         );
+        past(place, old, new, changes);
         return;
     }
     if new.version < old.version {
@@ -117,14 +119,11 @@ fn event_data(place: &str, old: &EventShape, new: &EventShape, changes: &mut Cha
         "`#[event(version = {next}, upcast_from(.., {} => {}V{}))]`",
         new.version, new.name, new.version
     );
-    data(
-        place,
-        &old.data,
-        &new.data,
-        &Remedies {
-            raise: format!("raise its version: {upcast}"),
-            another: "or add a new variant, and retire this one with `#[event(retired)]`",
-        },
-        changes,
-    );
+    let remedies = Remedies {
+        raise: format!("raise its version: {upcast}"),
+        another: "or add a new variant, and retire this one with `#[event(retired)]`",
+    };
+    data(place, &old.data, &new.data, &remedies, changes);
+    types(place, &old.types, &new.types, &remedies, changes);
+    past(place, old, new, changes);
 }

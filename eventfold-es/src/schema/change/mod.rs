@@ -2,6 +2,7 @@
 
 mod data;
 mod events;
+mod named;
 mod states;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::fmt;
 use super::declared::Parts;
 
 use events::events;
+use named::deadlines;
 use states::{aggregate_state, process_manager_state};
 
 /// What a change means for what is stored.
@@ -101,7 +103,10 @@ pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
         let place = format!("process manager `{}`", old.name);
         let mut parts = now.process_managers.iter();
         match parts.find(|new| new.name == old.name) {
-            Some(new) => process_manager_state(old, new, &mut changes),
+            Some(new) => {
+                deadlines(old, new, &mut changes);
+                process_manager_state(old, new, &mut changes);
+            }
             None => changes.breaking(
                 &place,
                 "it is gone; under another name it would start from the first event again, and send everything twice",

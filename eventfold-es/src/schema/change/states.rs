@@ -2,6 +2,7 @@
 
 use super::Changes;
 use super::data::{Remedies, data};
+use super::named::{only_more_is_known, types};
 use crate::schema::declared::{Data, ProcessManagerShapes, StateShape};
 
 /// The states of an aggregate are derived: one of another version is not used, so that raising the version is all there is to
@@ -40,7 +41,10 @@ pub(super) fn aggregate_state(
         return;
     }
     match (&old.data, &new.data) {
-        (old, new) if old == new => {}
+        (before, now) if before == now && old.types == new.types => {}
+        (before, now) if before == now && only_more_is_known(&old.types, &new.types) => {
+            changes.compatible(&place, "what the types in it look like is known now", "");
+        }
         (Data::Unknown, _) => changes.compatible(&place, "what it looks like is known now", ""),
         _ => {
             let mut found = Changes::default();
@@ -49,6 +53,7 @@ pub(super) fn aggregate_state(
                 another: "",
             };
             data(&place, &old.data, &new.data, &remedies, &mut found);
+            types(&place, &old.types, &new.types, &remedies, &mut found);
             let changed: Vec<String> = found.0.into_iter().map(|change| change.what).collect();
             let changed = if changed.is_empty() {
                 "the order or the attributes of its fields have changed".to_owned()
@@ -99,5 +104,6 @@ pub(super) fn process_manager_state(
             another: "",
         };
         data(&place, &old.data, &new.data, &remedies, changes);
+        types(&place, &old.types, &new.types, &remedies, changes);
     }
 }

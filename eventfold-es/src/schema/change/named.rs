@@ -1,0 +1,133 @@
+//! What has changed about types that are named: those inside of data, those that read older versions, and the messages of deadlines.
+
+use super::Changes;
+use super::data::{Remedies, data};
+use crate::schema::declared::{Data, EventShape, ProcessManagerShapes, TypeShape};
+use crate::schema::types::reads;
+
+/// The types in the data of one place.
+pub(super) fn types(
+    place: &str,
+    old: &[TypeShape],
+    new: &[TypeShape],
+    remedies: &Remedies<'_>,
+    changes: &mut Changes,
+) {
+    for (index, known) in old.iter().enumerate() {
+        let place = within(place, known);
+        match same(old, index, new) {
+            Some(current) => data(&place, &known.data, &current.data, remedies, changes),
+            None => changes.breaking(
+                &place,
+                "what it looks like is not known any more",
+                "if it is still stored, put `#[derive(StoredShape)]` on it again; otherwise write the lock anew",
+            ),
+        }
+    }
+    for (index, current) in new.iter().enumerate() {
+        if same(new, index, old).is_none() {
+            changes.compatible(
+                &within(place, current),
+                "what it looks like is known now",
+                "",
+            );
+        }
+    }
+}
+
+/// Whether `new` has all types of `old` as they were, and others besides.
+pub(super) fn only_more_is_known(old: &[TypeShape], new: &[TypeShape]) -> bool {
+    old.iter().all(|known| new.contains(known)) && new.len() > old.len()
+}
+
+fn within(place: &str, named: &TypeShape) -> String {
+    format!("{place}, type `{}`", named.name)
+}
+
+/// What the `index`th of `types` is called in `others`; there may be several of one name, from different modules.
+fn same<'a>(types: &[TypeShape], index: usize, others: &'a [TypeShape]) -> Option<&'a TypeShape> {
+    let name = &types.get(index)?.name;
+    let before = types.iter().take(index);
+    let nth = before.filter(|other| other.name == *name).count();
+    others.iter().filter(|other| other.name == *name).nth(nth)
+}
+
+/// What reads the older versions of an event: it has to read what was stored by them. The version that the lock has as the current
+/// one may be an older one now.
+pub(super) fn past(place: &str, old: &EventShape, new: &EventShape, changes: &mut Changes) {
+    for (version, current) in (1..).zip(&new.past) {
+        let place = format!("{place}, version {version}");
+        let remedies = Remedies {
+            raise: format!(
+                "give `{}` the fields that version {version} was stored with",
+                current.name
+            ),
+            another: "",
+        };
+        if version == old.version {
+            if current.data != Data::Unknown && old.data != Data::Unknown {
+                data(&place, &old.data, &current.data, &remedies, changes);
+            }
+            continue;
+        }
+        let locked = old
+            .past
+            .iter()
+            .zip(1..)
+            .find(|(_, locked)| *locked == version);
+        let Some((locked, _)) = locked else {
+            continue;
+        };
+        if locked.name != current.name {
+            let what = format!(
+                "it is read as `{}` now, and was as `{}`",
+                current.name, locked.name
+            );
+            let is_unknown = locked.data == Data::Unknown || current.data == Data::Unknown;
+            if is_unknown && !reads(&locked.name, &current.name) {
+                changes.breaking(
+                    &place,
+                    what,
+                    "if both read the same, put `#[derive(StoredShape)]` on it, and write the lock anew",
+                );
+            } else {
+                changes.compatible(&place, what, "");
+            }
+        }
+        data(&place, &locked.data, &current.data, &remedies, changes);
+        types(&place, &locked.types, &current.types, &remedies, changes);
+    }
+}
+
+/// The messages of deadlines, which may be armed for a long time.
+pub(super) fn deadlines(
+    old: &ProcessManagerShapes,
+    new: &ProcessManagerShapes,
+    changes: &mut Changes,
+) {
+    let place = |name: &str| format!("deadline `{name}` of the process manager `{}`", new.name);
+    for known in &old.deadlines {
+        let place = place(&known.name);
+        let mut found = new.deadlines.iter();
+        let Some(current) = found.find(|current| current.name == known.name) else {
+            changes.breaking(
+                &place,
+                "it is gone, and one that is armed could not be handled",
+                "keep its message in `deadlines` until none is armed; if the type was renamed, import it under the name it had, with \
+                 `use .. as ..`",
+            );
+            continue;
+        };
+        let remedies = Remedies {
+            raise: "keep this message as it is, and add another one to `deadlines`".to_owned(),
+            another: "",
+        };
+        data(&place, &known.data, &current.data, &remedies, changes);
+        types(&place, &known.types, &current.types, &remedies, changes);
+    }
+    for current in &new.deadlines {
+        if old.deadlines.iter().all(|known| known.name != current.name) {
+            changes.compatible(&place(&current.name), "it is new", "");
+        }
+    }
+}
