@@ -20,7 +20,7 @@ use std::time::Duration;
 use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
-use eventfold_es_tests::crash::instances::{Heavy, Watcher};
+use eventfold_es_tests::crash::instances::{Heavy, PARKS, Watcher, release};
 use eventfold_es_tests::crash::{Campaign, Check, Client, Members, builder, open_on, scratch};
 use eventfold_es_tests::no_syncfs::NoSyncfs;
 
@@ -57,7 +57,8 @@ enum Workload {
     Snapshots,
     /// Commands with idempotency keys, events with ids, and futures that are dropped, with a checkpoint in the middle.
     Keyed,
-    /// Instances that begin, end and begin again, with deadlines, dead letters that are redriven, and a checkpoint in the middle.
+    /// Instances that begin, end and begin again, with deadlines, dead letters that are redriven, what is parked and released, and a
+    /// checkpoint in the middle.
     Instances,
     /// Instances whose states are made again by a later version of the program.
     Rebuilt,
@@ -271,6 +272,17 @@ async fn instances(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
         store.run_process_managers().await.expect("the disk works");
         let watcher = store.process_manager::<Watcher>().expect("registered");
         watcher.redrive_all().await.expect("the disk works");
+        // It is parked, with a deadline that becomes due and events that come later; released in the second run.
+        tag = (tag / 3 + 1) * 3;
+        for _ in 0..3 {
+            client.put(PARKS, tag, 1).await.expect("the disk works");
+            tag += 1;
+        }
+        if mode == RunMode::OnDemand {
+            let parked = watcher.parked().await.expect("rows");
+            assert_eq!(parked.len(), 1, "{parked:?}");
+            release(&store).await.expect("what is parked is released");
+        }
         tag += 1;
         client.put("ends", tag, 1).await.expect("the disk works");
         drop((client, watcher));

@@ -87,9 +87,14 @@ impl Decider for Ledger {
 /// The slot of a note that a [`Target`] rejects.
 pub const REJECTED: u8 = 9;
 
+/// The slot of a note that a [`Target`] rejects until it is opened.
+pub const LOCKED: u8 = 8;
+
 /// What can be asked of a [`Target`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TargetCommand {
+    /// From now on it takes what it has rejected before.
+    Open,
     /// Notes an entry of a ledger.
     Note {
         /// The command of the entry.
@@ -105,6 +110,8 @@ pub enum TargetCommand {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
 #[serde(tag = "type", content = "data")]
 pub enum TargetEvent {
+    /// It was opened.
+    Opened,
     /// An entry was noted.
     Noted {
         /// The command of the entry.
@@ -122,19 +129,28 @@ pub enum TargetEvent {
 pub struct Target {
     /// How many notes there are.
     pub notes: u64,
+    /// Whether it was opened.
+    pub is_open: bool,
 }
 
 impl Decider for Target {
     fn decide(&self, command: TargetCommand) -> Result<Vec<TargetEvent>, Refused> {
-        let TargetCommand::Note { tag, part, slot } = command;
-        if slot == REJECTED {
-            return Err(Refused);
+        match command {
+            TargetCommand::Open if self.is_open => Ok(Vec::new()),
+            TargetCommand::Open => Ok(vec![TargetEvent::Opened]),
+            TargetCommand::Note { slot: REJECTED, .. } => Err(Refused),
+            TargetCommand::Note { slot: LOCKED, .. } if !self.is_open => Err(Refused),
+            TargetCommand::Note { tag, part, slot } => {
+                Ok(vec![TargetEvent::Noted { tag, part, slot }])
+            }
         }
-        Ok(vec![TargetEvent::Noted { tag, part, slot }])
     }
 
-    fn evolve(&mut self, _event: &TargetEvent) {
-        self.notes += 1;
+    fn evolve(&mut self, event: &TargetEvent) {
+        match event {
+            TargetEvent::Opened => self.is_open = true,
+            TargetEvent::Noted { .. } => self.notes += 1,
+        }
     }
 }
 
@@ -240,7 +256,9 @@ pub struct Chain {
 
 impl React<Target> for Chain {
     fn react(&mut self, event: &TargetEvent, cx: &mut Reaction<'_, Self>) {
-        let TargetEvent::Noted { tag, part, slot } = event;
+        let TargetEvent::Noted { tag, part, slot } = event else {
+            return;
+        };
         self.seen += 1;
         if *slot == 1 {
             cx.send(
@@ -288,7 +306,9 @@ impl Project<Ledger> for Tally {
 
 impl Project<Target> for Tally {
     fn project(&mut self, event: &TargetEvent, cx: &EventContext<'_>) {
-        let TargetEvent::Noted { tag, part, .. } = event;
+        let TargetEvent::Noted { tag, part, .. } = event else {
+            return;
+        };
         self.take(cx.aggregate_type(), cx.stream_id(), *tag, *part);
     }
 }

@@ -12,12 +12,17 @@ use eventfold_es::{
 
 use super::audit::same;
 use super::check::{Check, check_ledgers, open, read_streams, text};
-use super::domain::{Ledger, LedgerCommand, LedgerEvent, REJECTED, Target, TargetCommand};
+use super::domain::{
+    LOCKED, Ledger, LedgerCommand, LedgerEvent, REJECTED, Refused, Target, TargetCommand,
+};
 use super::enumerate::RESUMED_LEDGER;
 use super::note::{Expected, TriedCommand};
 
 /// The ledger whose instance ends with every fifth command.
 pub const ENDS: &str = "ends";
+
+/// The ledger whose instance is parked by every third command, until its target is opened.
+pub const PARKS: &str = "parks";
 
 /// The slot of a note that a deadline makes.
 const DUE: u8 = 3;
@@ -30,7 +35,7 @@ pub struct Due {
 }
 
 /// Notes each entry once, and once more when a deadline is reached; of every third command a note is rejected.
-#[process_manager(subscribes = [Ledger], dispatches = [Target], key = String, deadlines = [Due])]
+#[process_manager(subscribes = [Ledger], dispatches = [Target], key = String, deadlines = [Due], on_failure)]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Watcher {
     /// How many entries it has reacted to.
@@ -42,6 +47,16 @@ pub struct Watcher {
 impl Correlate<Ledger> for Watcher {
     fn correlate(_event: &LedgerEvent, cx: &EventContext<'_>) -> Correlation<String> {
         Correlation::starts_or_continues(cx.stream_id().to_owned())
+    }
+}
+
+impl HandleFailure for Watcher {
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+        let slot = failure.envelope.map(|sent| &sent.command["Note"]["slot"]);
+        match (slot, failure.rejection::<Refused>()) {
+            (Some(slot), Some(Refused)) if *slot == LOCKED => FailureAction::Park,
+            _ => FailureAction::default_for(failure),
+        }
     }
 }
 
@@ -93,6 +108,10 @@ fn has_deadline(id: &str, tag: u64) -> bool {
     id != ENDS && tag.is_multiple_of(2)
 }
 
+fn is_locked(id: &str, tag: u64) -> bool {
+    id == PARKS && tag.is_multiple_of(3)
+}
+
 fn is_rejected(tag: u64) -> bool {
     tag.is_multiple_of(3)
 }
@@ -107,6 +126,9 @@ impl React<Ledger> for Watcher {
         cx.send(format!("t-{key}"), note(0));
         if is_rejected(tag) {
             cx.send(format!("t-{key}"), note(REJECTED));
+        }
+        if is_locked(&key, tag) {
+            cx.send(format!("t-{key}"), note(LOCKED));
         }
         if has_deadline(&key, tag) {
             let due = Deadline::at(SystemTime::UNIX_EPOCH);
@@ -137,6 +159,7 @@ pub(super) async fn check_instances(store: &Path, expected: &Expected) -> Result
     let opened = open(store, Check::INSTANCES).await?;
     check_ledgers(&read_streams(&opened).await?, &expected)?;
     run(&opened).await?;
+    release(&opened).await?;
     // Either all states are those of the later version, or none.
     let weight = weight(&opened).await?;
     compare(&opened, weight).await?;
@@ -200,6 +223,20 @@ pub(super) async fn check_instances(store: &Path, expected: &Expected) -> Result
     again.close().await.map_err(text)
 }
 
+/// Opens the target of what is parked, and releases it: nothing of it is lost, and nothing happens twice.
+pub async fn release(store: &AggregateStore) -> Result<(), String> {
+    let handle = store.process_manager::<Watcher>().map_err(text)?;
+    for parked in handle.parked().await.map_err(text)? {
+        let key = parked.instance.ok_or("a stream is held")?;
+        let target = format!("t-{key}");
+        let open = store.send(&target, TargetCommand::Open, CommandContext::default());
+        open.await.map_err(text)?;
+        let done = handle.release(&key).await.map_err(text)?;
+        same("what was released", done as u64, parked.held)?;
+    }
+    run(store).await
+}
+
 async fn run(store: &AggregateStore) -> Result<(), String> {
     store.run_process_managers().await.map_err(text)?;
     let second = store.run_process_managers().await.map_err(text)?;
@@ -215,6 +252,8 @@ struct Seen {
     fired: u64,
     /// The notes of each entry, by slot, with the rejected ones.
     notes: BTreeMap<(u64, u32, u8), u32>,
+    /// The entries in the order in which they were noted.
+    order: Vec<(u64, u32)>,
 }
 
 /// How much an entry counts in the states.
@@ -234,7 +273,7 @@ async fn compare(store: &AggregateStore, weight: u64) -> Result<(), String> {
     let mut found: BTreeMap<String, Seen> = BTreeMap::new();
     for ((aggregate_type, id), events) in read_streams(store).await? {
         let number = |value: &serde_json::Value| value.as_u64().unwrap_or(u64::MAX);
-        for event in &events {
+        for event in events.iter().filter(|event| event.event_type != "Opened") {
             let (tag, part) = (
                 number(&event.data["tag"]),
                 number(&event.data["part"]) as u32,
@@ -244,6 +283,9 @@ async fn compare(store: &AggregateStore, weight: u64) -> Result<(), String> {
                 let key = id.strip_prefix("t-").unwrap_or_default();
                 let seen = found.entry(key.to_owned()).or_default();
                 *seen.notes.entry((tag, part, slot)).or_default() += 1;
+                if slot == 0 {
+                    seen.order.push((tag, part));
+                }
                 let meta = event.meta.as_ref().ok_or("no meta")?;
                 same("a command id", meta["command_id"].is_string(), true)?;
                 continue;
@@ -257,8 +299,12 @@ async fn compare(store: &AggregateStore, weight: u64) -> Result<(), String> {
             }
             seen.entries += weight;
             seen.notes.insert((tag, part, 0), 1);
+            seen.order.push((tag, part));
             if is_rejected(tag) {
                 seen.notes.insert((tag, part, REJECTED), 1);
+            }
+            if is_locked(&id, tag) {
+                seen.notes.insert((tag, part, LOCKED), 1);
             }
             if has_deadline(&id, tag) {
                 seen.notes.insert((tag, part, DUE), 1);

@@ -376,6 +376,8 @@ pub fn with_saga(
     builder
         .process_manager::<Saga>()
         .projection::<Told>()
+        // Files of streams are written between the crash points, not at the end only.
+        .write_behind(Duration::ZERO)
         .clock(std::sync::Arc::new(clock.clone()))
         .run_mode(mode)
 }

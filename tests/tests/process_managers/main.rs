@@ -11,8 +11,9 @@
 //! | 16 | `../aborts.rs`, in processes of their own |
 //!
 //! Beside them: `operations` (what an operator asks for, interrupted anywhere), `starting_points` (`start = "now"`), `migrations`
-//! (`state_version`) and `retries` (of commands whose target cannot be read).
+//! (`state_version`), `retries` (of commands whose target cannot be read) and `causes` (`meta` of what is sent late).
 
+mod causes;
 mod chaos;
 mod crashes;
 mod deadlines;

@@ -8,7 +8,7 @@ use super::react::Input;
 use super::rows::{self, HeldRow, Marker, ParkedRow, Status, put, remove};
 use super::{Halt, ProcessManagerRunner, Shown};
 use crate::journal::{Cursor, Row, RowRange, StreamId};
-use crate::process_manager::{ProcessManager, StoredDeadline};
+use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
 
 /// How many held rows are read at a time.
 const ROWS: usize = 256;
@@ -146,7 +146,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let Shown { event, correlation } = self.show(&stream, version, at, &line);
                 let cause = Cause::of(&event.1);
                 let mut draft = Draft::new(position, at, cause, Source::Event(Arc::clone(&event)));
-                if self.status_of(key) == Some(Status::Releasing) {
+                let is_start = correlation.as_ref().is_ok_and(|joins| {
+                    let mut own = joins.iter().filter(|join| join.key == key);
+                    own.any(|join| join.kind == JoinKind::Start)
+                });
+                let is_releasing = self.status_of(key) == Some(Status::Releasing);
+                if is_releasing && is_start {
+                    return self.ignore();
+                }
+                if is_releasing {
                     self.show_to(key, Input::Event(&stream, &event.1), &mut draft)?;
                     return self.commit(draft).await.map(drop);
                 }

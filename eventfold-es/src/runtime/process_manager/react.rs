@@ -226,7 +226,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let is_held = found.as_ref().is_some_and(|found| found.holds());
         let is_open = found.is_some_and(|found| found.status == Status::Open);
         match kind {
-            JoinKind::Continue | JoinKind::StartOrContinue if is_held => {
+            // What it is for is decided when it is released: it may have ended by then.
+            _ if is_held => {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
@@ -234,7 +235,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.store_parked(key, draft.position);
                 return Ok(());
             }
-            JoinKind::Start if is_open || is_held => return self.ignore(),
+            JoinKind::Start if is_open => return self.ignore(),
             JoinKind::Continue if !is_open => return self.ignore(),
             JoinKind::Start => drop(self.instances.begin(key)),
             JoinKind::StartOrContinue if !is_open => drop(self.instances.begin(key)),
@@ -243,7 +244,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.show_to(key, Input::Event(stream, event), draft)
     }
 
-    fn ignore(&self) -> Result<(), Halt> {
+    pub(super) fn ignore(&self) -> Result<(), Halt> {
         let hub = &self.context.runtime.reactions;
         hub.ignored(self.context.member);
         Ok(())
