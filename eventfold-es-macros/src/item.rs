@@ -25,10 +25,7 @@ pub(crate) fn parse(
                         .implementor
                         .map(|implementor| parse_quote!(struct #implementor;));
                 }
-                None => diagnostics.push(syn::Error::new(
-                    error.span(),
-                    format!("`#[{macro_name}]` goes on a struct or an enum"),
-                )),
+                None => diagnostics.push(syn::Error::new(error.span(), goes_on(macro_name))),
             }
             return None;
         }
@@ -36,7 +33,7 @@ pub(crate) fn parse(
     if let Data::Union(data) = &parsed.data {
         diagnostics.error(
             data.union_token,
-            format!("`#[{macro_name}]` goes on a struct or an enum, and this is a union"),
+            format!("{}, and this is a union", goes_on(macro_name)),
         );
         return None;
     }
@@ -53,6 +50,14 @@ pub(crate) fn parse(
     }
     reject_generics(&parsed, &format!("`#[{macro_name}]`"), diagnostics);
     Some(parsed)
+}
+
+fn goes_on(macro_name: &str) -> String {
+    let what = match macro_name {
+        "event_store" => "a struct without fields, which only names the store",
+        _ => "a struct or an enum",
+    };
+    format!("`#[{macro_name}]` goes on {what}")
 }
 
 fn is_named(path: &syn::Path, name: &str) -> bool {
@@ -76,6 +81,36 @@ pub(crate) fn reject_generics(item: &DeriveInput, what: &str, diagnostics: &Diag
          remove the lifetimes, and write `String` for `&str` and `Vec<T>` for `&[T]`"
     };
     diagnostics.error(&item.generics, format!("{what} {why}"));
+}
+
+/// Reports a helper attribute of a derive that does not stand above the item, but in it.
+pub(crate) fn reject_inner_helper(item: &DeriveInput, helper: &str, diagnostics: &Diagnostics) {
+    let fields: Vec<&syn::Field> = match &item.data {
+        Data::Struct(data) => data.fields.iter().collect(),
+        Data::Enum(data) => data
+            .variants
+            .iter()
+            .flat_map(|variant| &variant.fields)
+            .collect(),
+        Data::Union(_) => Vec::new(),
+    };
+    let variants: Vec<&syn::Variant> = match &item.data {
+        Data::Enum(data) => data.variants.iter().collect(),
+        _ => Vec::new(),
+    };
+    let attributes = variants
+        .iter()
+        .flat_map(|variant| &variant.attrs)
+        .chain(fields.iter().flat_map(|field| &field.attrs));
+    for attribute in attributes.filter(|attribute| attribute.path().is_ident(helper)) {
+        diagnostics.error(
+            attribute,
+            format!(
+                "`#[{helper}(..)]` holds for the whole type: put it above `{}`",
+                item.ident
+            ),
+        );
+    }
 }
 
 /// What an item is that is neither a struct nor an enum.
@@ -120,10 +155,7 @@ impl Kind {
     }
 
     fn objection(&self, macro_name: &str) -> String {
-        let what = format!(
-            "`#[{macro_name}]` goes on a struct or an enum, and this is {}",
-            self.name
-        );
+        let what = format!("{}, and this is {}", goes_on(macro_name), self.name);
         match &self.implementor {
             Some(implementor) => {
                 format!("{what}: put it on the type itself, above `struct {implementor}`")

@@ -5,6 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{Data, DeriveInput};
 
 use crate::diagnostics::Diagnostics;
+use crate::item;
 use crate::path::CratePath;
 use crate::shape::Shape;
 
@@ -25,6 +26,7 @@ pub(crate) fn stored_shape(item: TokenStream) -> TokenStream {
             "`StoredShape` goes on a struct or an enum, and this is a union",
         );
     }
+    item::reject_inner_helper(&item, "stored_shape", &diagnostics);
     let errors = diagnostics.finish();
     let shape = match errors {
         None => {

@@ -74,6 +74,8 @@ mod arguments_guessed;
 mod arguments_guessed_commands;
 #[path = "../ui/arguments/guessed_error.pass.rs"]
 mod arguments_guessed_error;
+#[path = "../ui/arguments/guessed_event_type.pass.rs"]
+mod arguments_guessed_event_type;
 #[path = "../ui/arguments/guessed_instances.pass.rs"]
 mod arguments_guessed_instances;
 #[path = "../ui/arguments/guessed_name.pass.rs"]
@@ -84,10 +86,16 @@ mod arguments_guessed_retry;
 mod arguments_guessed_snapshot_version;
 #[path = "../ui/arguments/guessed_snapshots.pass.rs"]
 mod arguments_guessed_snapshots;
+#[path = "../ui/arguments/guessed_state.pass.rs"]
+mod arguments_guessed_state;
 #[path = "../ui/arguments/guessed_timers.pass.rs"]
 mod arguments_guessed_timers;
 #[path = "../ui/arguments/key_in_quotes.pass.rs"]
 mod arguments_key_in_quotes;
+#[path = "../ui/arguments/list_as_a_vec.pass.rs"]
+mod arguments_list_as_a_vec;
+#[path = "../ui/arguments/list_in_an_option.pass.rs"]
+mod arguments_list_in_an_option;
 #[path = "../ui/arguments/list_without_commas.pass.rs"]
 mod arguments_list_without_commas;
 #[path = "../ui/arguments/listed_twice.pass.rs"]
@@ -230,6 +238,8 @@ mod events_field_skipped;
 mod events_fields_renamed_in_one_direction;
 #[path = "../ui/events/generic.pass.rs"]
 mod events_generic;
+#[path = "../ui/events/helper_on_a_variant.pass.rs"]
+mod events_helper_on_a_variant;
 #[path = "../ui/events/internally_tagged.pass.rs"]
 mod events_internally_tagged;
 #[path = "../ui/events/lifetime.pass.rs"]
@@ -250,6 +260,8 @@ mod events_rule_misspelt;
 mod events_several_mistakes;
 #[path = "../ui/events/struct.pass.rs"]
 mod events_struct;
+#[path = "../ui/events/struct_with_content.pass.rs"]
+mod events_struct_with_content;
 #[path = "../ui/events/union.pass.rs"]
 mod events_union;
 #[path = "../ui/events/unknown_type.pass.rs"]
@@ -284,6 +296,8 @@ mod evolution_guessed;
 mod evolution_last_step_not_written;
 #[path = "../ui/evolution/not_older.pass.rs"]
 mod evolution_not_older;
+#[path = "../ui/evolution/on_a_field.pass.rs"]
+mod evolution_on_a_field;
 #[path = "../ui/evolution/on_the_enum.pass.rs"]
 mod evolution_on_the_enum;
 #[path = "../ui/evolution/shape_missing.pass.rs"]
@@ -310,6 +324,8 @@ mod evolution_version_missing;
 mod items_constant;
 #[path = "../ui/items/function.pass.rs"]
 mod items_function;
+#[path = "../ui/items/function_as_store.pass.rs"]
+mod items_function_as_store;
 #[path = "../ui/items/generic.pass.rs"]
 mod items_generic;
 #[path = "../ui/items/generic_aggregate.pass.rs"]
@@ -442,6 +458,8 @@ mod projections_handler_missing;
 mod projections_handler_not_subscribed;
 #[path = "../ui/projections/handler_of_a_process_manager.pass.rs"]
 mod projections_handler_of_a_process_manager;
+#[path = "../ui/projections/key_given.pass.rs"]
+mod projections_key_given;
 #[path = "../ui/projections/no_handler.pass.rs"]
 mod projections_no_handler;
 #[path = "../ui/projections/sends_commands.pass.rs"]

@@ -28,17 +28,32 @@ const GRAMMAR: Grammar = Grammar {
             answer: "the stored name is given as `name = \"order\"`",
         },
         Guess {
-            words: &["commands", "cmd", "handles"],
+            words: &[
+                "commands",
+                "command_type",
+                "command_types",
+                "command_enum",
+                "cmd",
+                "handles",
+            ],
             key: Some(Key::Command),
             answer: "the enum of commands is given as `command = OrderCommand`",
         },
         Guess {
-            words: &["events", "domain_event", "emits", "applies"],
+            words: &[
+                "events",
+                "event_type",
+                "event_types",
+                "event_enum",
+                "domain_event",
+                "emits",
+                "applies",
+            ],
             key: Some(Key::Event),
             answer: "the enum of events is given as `event = OrderEvent`",
         },
         Guess {
-            words: &["errors", "err", "rejection"],
+            words: &["errors", "error_type", "err", "rejection"],
             key: Some(Key::Error),
             answer: "the error is given as `error = OrderError`",
         },
@@ -46,6 +61,11 @@ const GRAMMAR: Grammar = Grammar {
             words: &["version", "schema_version", "state_version", "snapshot"],
             key: Some(Key::SnapshotVersion),
             answer: "the version of saved states is given as `snapshot_version = 2`",
+        },
+        Guess {
+            words: &["state", "state_type", "fields"],
+            key: None,
+            answer: "the state is the type under the attribute itself: remove the argument",
         },
         Guess {
             words: &["snapshot_every", "snapshots"],

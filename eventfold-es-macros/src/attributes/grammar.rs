@@ -128,9 +128,12 @@ impl Grammar {
             .keys
             .iter()
             .min_by_key(|key| distance(key.name(), &given));
-        if let Some(key) =
-            nearest.filter(|key| distance(key.name(), &given) <= 1 + key.name().len() / 4)
-        {
+        // Whatever comes of a wrong path to this crate is an error, too.
+        let tolerated = |key: Key| match key {
+            Key::Crate => 1,
+            key => 1 + key.name().len() / 4,
+        };
+        if let Some(key) = nearest.filter(|key| distance(key.name(), &given) <= tolerated(**key)) {
             diagnostics.error(
                 ident,
                 format!(

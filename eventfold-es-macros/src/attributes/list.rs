@@ -1,6 +1,6 @@
 //! The values that are lists of types.
 
-use proc_macro2::Span;
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use syn::parse::ParseStream;
 use syn::{Lit, Token, Type, token};
 
@@ -25,11 +25,14 @@ pub(super) fn parse_list(
 ) -> Result<List, Reported> {
     if !input.peek(token::Bracket) {
         let what = format!("a list of {}", key.listed());
+        let value = input.fork().parse::<TokenStream>().unwrap_or_default();
+        let within = bracketed(value.into_iter().take_while(|token| !is_comma(token)));
         let entry: Type = parse_as(key, &what, input, diagnostics)?;
-        let entries = match &entry {
-            Type::Paren(paren) => text(&paren.elem),
-            Type::Tuple(tuple) => text(&tuple.elems),
-            other => text(other),
+        let entries = match (within, &entry) {
+            (Some(within), _) => text(&within),
+            (None, Type::Paren(paren)) => text(&paren.elem),
+            (None, Type::Tuple(tuple)) => text(&tuple.elems),
+            (None, other) => text(other),
         };
         diagnostics.error(
             &entry,
@@ -61,6 +64,23 @@ pub(super) fn parse_list(
         })
     };
     list(input).map_err(|error| report(diagnostics, error))
+}
+
+/// What is between the first brackets, as in `Some([Order])`.
+fn bracketed(tokens: impl Iterator<Item = TokenTree>) -> Option<TokenStream> {
+    tokens
+        .filter_map(|token| match token {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
+                Some(group.stream())
+            }
+            TokenTree::Group(group) => bracketed(group.stream().into_iter()),
+            _ => None,
+        })
+        .next()
+}
+
+fn is_comma(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',')
 }
 
 fn parse_entry(

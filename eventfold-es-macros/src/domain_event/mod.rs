@@ -44,6 +44,10 @@ mod tests {
         };
         let cases = [
             (
+                variant(quote!(A(Box<dyn std::error::Error>))),
+                "what it is is not known when it is read",
+            ),
+            (
                 quote!(
                     #[serde(content = "data")]
                     enum E {

@@ -58,8 +58,14 @@ impl Model {
                     &item.ident,
                     format!("events are the variants of an enum: write `{REPRESENTATION} enum {} {{ .. }}`", item.ident),
                 );
+                // serde's derives refuse a struct with the attributes of an enum.
+                let container = serde::entries(&item.attrs);
+                let is_refused = ["content", "untagged"]
+                    .iter()
+                    .any(|key| serde::find(&container, key).is_some());
                 let serde = match item.data {
                     Data::Union(_) => Serde::NotOwned,
+                    _ if is_refused => Serde::Refused,
                     _ => Serde::Implemented,
                 };
                 return Some(Self {
@@ -92,6 +98,17 @@ impl Model {
                 "`#[event(..)]` goes on a variant; what holds for the whole enum is `#[domain_event(..)]`",
             );
         }
+        let fields = enum_.variants.iter().flat_map(|variant| &variant.fields);
+        for field in fields {
+            let own = |attribute: &&syn::Attribute| attribute.path().is_ident("event");
+            if let Some(misplaced) = field.attrs.iter().find(own) {
+                diagnostics.error(
+                    misplaced,
+                    "`#[event(..)]` goes on a variant, since an event has a version as a whole: put it above the variant",
+                );
+            }
+        }
+        item::reject_inner_helper(&item, "domain_event", diagnostics);
         let variants: Vec<Event> = enum_
             .variants
             .iter()

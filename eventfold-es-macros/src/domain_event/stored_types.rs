@@ -53,6 +53,17 @@ fn check_type(ty: &Type, diagnostics: &Diagnostics) -> Verdict {
             );
             Verdict::Unreadable
         }
+        Type::TraitObject(_) | Type::ImplTrait(_) => {
+            diagnostics.error(
+                ty,
+                format!(
+                    "`{}` cannot be stored, since what it is is not known when it is read: write an enum of what it may be, or its text \
+                     as a `String`",
+                    text(ty)
+                ),
+            );
+            Verdict::Unreadable
+        }
         Type::Group(group) => check_type(&group.elem, diagnostics),
         Type::Paren(paren) => check_type(&paren.elem, diagnostics),
         Type::Array(array) => check_type(&array.elem, diagnostics),

@@ -146,6 +146,11 @@ const GRAMMAR: Grammar = Grammar {
             answer: "where it starts is given as `start = \"now\"`",
         },
         Guess {
+            words: &["state", "state_type", "data"],
+            key: None,
+            answer: "the state is the type under the attribute itself: remove the argument",
+        },
+        Guess {
             words: &["id", "type", "rename", "process_manager", "saga"],
             key: Some(Key::Name),
             answer: "the stored name is given as `name = \"reservation-saga\"`",

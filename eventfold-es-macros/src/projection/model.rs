@@ -46,12 +46,30 @@ const GRAMMAR: Grammar = Grammar {
             answer: "a projection sends no commands; what does is a `#[process_manager]`",
         },
         Guess {
+            words: &[
+                "key",
+                "keyed",
+                "per",
+                "by",
+                "instance",
+                "instances",
+                "group_by",
+            ],
+            key: None,
+            answer: "a projection has one state, which may hold a map from keys; what has instances is a `#[process_manager]`",
+        },
+        Guess {
             words: &["unknown", "skip", "skip_unknown", "ignore", "on_unknown"],
             key: Some(Key::UnknownEvents),
             answer: "that it goes on without events of a newer program is said as `unknown_events = \"skip\"`",
         },
         Guess {
-            words: &["id", "type", "rename", "view", "projection"],
+            words: &["state", "state_type", "model", "read_model"],
+            key: None,
+            answer: "the state is the type under the attribute itself: remove the argument",
+        },
+        Guess {
+            words: &["id", "type", "rename", "view", "projection", "table"],
             key: Some(Key::Name),
             answer: "the stored name is given as `name = \"sales\"`",
         },

@@ -66,6 +66,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         &[
             "events/content_without_tag",
             "events/rule_misspelt",
+            "events/struct_with_content",
             "events/unknown_type",
             "events/variant_flattened",
         ],
