@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::super::origin::{Cause, command_id};
 use super::super::routes::Stage;
 use super::super::staging::{Letter, Undeliverable};
@@ -19,7 +21,7 @@ pub(super) struct Planned {
     pub(super) generation: u64,
     pub(super) is_compensation: bool,
     /// What became of it before, if it was tried before.
-    pub(super) before: Option<CommandRow>,
+    pub(super) before: Option<Box<CommandRow>>,
 }
 
 /// What is to be committed together.
@@ -32,7 +34,8 @@ pub(super) struct Draft {
     deadline: Option<(u64, String)>,
     pub(super) cause: Cause,
     pub(super) source: Source,
-    pub(super) planned: Vec<Planned>,
+    /// Most reactions send one command.
+    pub(super) planned: SmallVec<[Planned; 1]>,
     /// Whether an operator asks for it, who sees what becomes of it.
     pub(super) is_asked_for: bool,
     /// Where it was held, if it is a deadline or a command that was.
@@ -82,7 +85,7 @@ impl Draft {
             deadline: None,
             cause,
             source,
-            planned: Vec::new(),
+            planned: SmallVec::new(),
             is_asked_for: false,
             held: None,
         }
@@ -153,7 +156,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             key: row.key.as_str().into(),
             generation: row.generation,
             is_compensation: row.is_compensation,
-            before: Some(row),
+            before: Some(Box::new(row)),
         });
     }
 

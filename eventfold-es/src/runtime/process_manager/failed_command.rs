@@ -31,19 +31,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Letter::Dead(dead) => dead.envelope.clone(),
             Letter::Staged(staged) => staged.erase(),
         };
-        let mut row = planned.before.clone().unwrap_or_else(|| CommandRow {
-            envelope: readable(&envelope),
-            command_id: planned.command_id.clone(),
-            key: planned.key.to_string(),
-            generation: planned.generation,
-            cause: draft.cause.clone(),
-            source: draft.source.event(),
-            attempts: Vec::new(),
-            backoff: None,
-            is_compensation: planned.is_compensation,
-            index,
-            is_dead: false,
-        });
+        let mut row = planned
+            .before
+            .as_deref()
+            .cloned()
+            .unwrap_or_else(|| CommandRow {
+                envelope: readable(&envelope),
+                command_id: planned.command_id.clone(),
+                key: planned.key.to_string(),
+                generation: planned.generation,
+                cause: draft.cause.clone(),
+                source: draft.source.event(),
+                attempts: Vec::new(),
+                backoff: None,
+                is_compensation: planned.is_compensation,
+                index,
+                is_dead: false,
+            });
         row.attempts.push(AttemptRow::new(cause));
         let count = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
         let mut failure =
