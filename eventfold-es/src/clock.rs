@@ -5,14 +5,13 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use uuid::{ContextV7, Timestamp, Uuid};
+use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
 
 /// What the clock of this process shows instead of the time, once a test has set it.
 #[cfg(feature = "testing")]
 static SET: Mutex<Option<SystemTime>> = Mutex::new(None);
 
-/// Keeps the ids of this process in order where the clock does not.
-static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+static IDS: Mutex<EventIds> = Mutex::new(EventIds::new());
 
 /// Stops the wall clock of this process at `time`; `None` lets it go on.
 #[cfg(feature = "testing")]
@@ -123,10 +122,86 @@ pub(crate) fn seconds_since_1970() -> u64 {
 /// A new event id: a UUID of version 7. `Uuid::now_v7` panics if the clock stands before 1970.
 pub(crate) fn event_id() -> Uuid {
     let since = since_1970();
-    let order = ORDER.lock().unwrap_or_else(PoisonError::into_inner);
-    Uuid::new_v7(Timestamp::from_unix(
-        &*order,
-        since.as_secs(),
-        since.subsec_nanos(),
-    ))
+    let mut ids = IDS.lock().unwrap_or_else(PoisonError::into_inner);
+    ids.next(since)
+}
+
+/// How many bytes of randomness are asked of the system at once: for each id that would be a system call.
+const RANDOM_BYTES: usize = 4096;
+/// How many bits of an id count within a millisecond; the rest of what is not time is random.
+const COUNTER_BITS: u32 = 42;
+
+/// Makes the ids of this process, in order also where the clock is not.
+struct EventIds {
+    order: ContextV7,
+    random: [u8; RANDOM_BYTES],
+    /// How many of the random bytes are used up.
+    used: usize,
+}
+
+impl EventIds {
+    const fn new() -> Self {
+        Self {
+            order: ContextV7::new(),
+            random: [0; RANDOM_BYTES],
+            used: RANDOM_BYTES,
+        }
+    }
+
+    fn next(&mut self, since: Duration) -> Uuid {
+        let (seconds, nanos) = (since.as_secs(), since.subsec_nanos());
+        let Some(random) = self.random() else {
+            return Uuid::new_v7(Timestamp::from_unix(&self.order, seconds, nanos));
+        };
+        let (counter, seconds, nanos) = self.order.generate_timestamp_sequence(seconds, nanos);
+        let millis = seconds
+            .saturating_mul(1000)
+            .saturating_add(u64::from(nanos) / 1_000_000);
+        // RFC 9562, section 5.7: 12 bits behind the version, 62 behind the variant; here the counter and 32 random bits. The
+        // builder sets version and variant.
+        let counter = counter & ((1 << COUNTER_BITS) - 1);
+        let upper = (counter >> (COUNTER_BITS - 12)) as u16;
+        let lower = (counter << 32 & (u64::MAX >> 2)) | u64::from(random);
+        let mut bytes = [0; 10];
+        let (first, rest) = bytes.split_at_mut(2);
+        first.copy_from_slice(&upper.to_be_bytes());
+        rest.copy_from_slice(&lower.to_be_bytes());
+        uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
+    }
+
+    /// None if the system has no randomness; `uuid` says what then.
+    fn random(&mut self) -> Option<u32> {
+        if self.used >= RANDOM_BYTES {
+            getrandom::fill(&mut self.random).ok()?;
+            self.used = 0;
+        }
+        let bytes = self.random.get(self.used..)?.first_chunk()?;
+        self.used += size_of::<u32>();
+        Some(u32::from_ne_bytes(*bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_in_order_also_where_the_clock_is_not() {
+        let mut ids = EventIds::new();
+        let mut last = Uuid::nil();
+        let mut random = std::collections::HashSet::new();
+        for number in 0..20_000_u64 {
+            // It stands, goes on, and jumps back.
+            let millis = 1_700_000_000_000 + (number * 7) % 5 + number / 100;
+            let id = ids.next(Duration::from_millis(millis));
+            assert!(id > last, "{id} after {last}");
+            assert_eq!(id.get_version_num(), 7);
+            assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+            let (seconds, _) = id.get_timestamp().map_or((0, 0), |time| time.to_unix());
+            assert!(seconds.abs_diff(millis / 1000) <= 1, "{id}");
+            random.insert(id.as_u128() as u32);
+            last = id;
+        }
+        assert!(random.len() > 19_900, "{} different ends", random.len());
+    }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::envelope::CommandEnvelope;
+use crate::process_manager::SourceEvent;
 
 /// A command of a process manager that was not executed, as it stands in `dead_letters.jsonl`, one JSON object per line.
 ///
@@ -46,6 +47,24 @@ impl DeadLetterLine<'_> {
             ..*self
         };
         serde_json::to_string(&as_text).unwrap_or_default().into()
+    }
+}
+
+/// An event or a deadline that was not reacted to, as it stands among the dead letters.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct UnreactedLine {
+    pub(crate) source: SourceEvent,
+    /// The instance; empty for a process manager without `key`.
+    pub(crate) instance: String,
+    pub(crate) error: String,
+    /// Seconds since 1970.
+    pub(crate) ts: u64,
+}
+
+impl UnreactedLine {
+    pub(crate) fn to_line(&self) -> Box<str> {
+        // Strings and numbers always serialize.
+        serde_json::to_string(self).unwrap_or_default().into()
     }
 }
 

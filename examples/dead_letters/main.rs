@@ -15,6 +15,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
 
+use eventfold_es::DeadLetterEntry;
 use eventfold_es::prelude::*;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -111,6 +112,12 @@ sales: 60 EUR
 dead letters left: 0
 ";
 
+/// Where the command of a dead letter was to go.
+fn target(letter: &DeadLetterEntry) -> &str {
+    let envelope = letter.envelope.as_ref();
+    envelope.map_or("", |envelope| &envelope.instance_id)
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
@@ -141,7 +148,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bookkeeper = store.process_manager::<Bookkeeper>()?;
     let mut report = String::from("dead letters:\n");
     for letter in bookkeeper.dead_letters().await? {
-        let (from, to) = (&letter.source.stream_id, &letter.envelope.instance_id);
+        let (from, to) = (&letter.source.stream_id, target(&letter));
         let kinds: Vec<_> = letter
             .attempts
             .iter()
@@ -159,7 +166,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     store.send("sales", AccountCommand::Open, context()).await?;
     let (mut executed, mut failed) = (0, 0);
     for letter in bookkeeper.dead_letters().await? {
-        if letter.envelope.instance_id == "sales" {
+        if target(&letter) == "sales" {
             let redriven = bookkeeper.redrive(&letter.id).await?;
             executed += redriven.executed;
             failed += redriven.failed;
@@ -167,7 +174,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(report, "redriven: {executed} executed, {failed} failed")?;
     for letter in bookkeeper.dead_letters().await? {
-        let (from, to) = (&letter.source.stream_id, &letter.envelope.instance_id);
+        let (from, to) = (&letter.source.stream_id, target(&letter));
         writeln!(report, "discarded: {from} -> {to}")?;
         bookkeeper.discard(&letter.id).await?;
     }

@@ -275,3 +275,44 @@ async fn a_process_manager_that_waits_for_the_store_is_refused() -> TestResult {
     store.send("z", CounterCommand::Add(1), context()).await?;
     Ok(())
 }
+
+/// Sends what is added to `fan` on to others, not in the order of their names.
+#[process_manager(subscribes = [Counter], dispatches = [Counter])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Fan;
+
+impl React<Counter> for Fan {
+    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        if let (CounterEvent::Added(by), "fan") = (event, cx.stream_id()) {
+            for target in ["z", "m", "z", "a", "q"] {
+                cx.send(target, CounterCommand::Add(*by));
+            }
+        }
+    }
+}
+
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Order {
+    streams: Vec<String>,
+}
+
+impl Project<Counter> for Order {
+    fn project(&mut self, _event: &CounterEvent, cx: &EventContext<'_>) {
+        self.streams.push(cx.stream_id().to_owned());
+    }
+}
+
+#[tokio::test]
+async fn the_events_of_a_reaction_stand_in_the_order_of_its_commands() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Fan>()
+        .projection::<Order>()
+        .open()
+        .await?;
+    store.send("fan", CounterCommand::Add(1), context()).await?;
+    let seen = store.projection::<Order>().await?.streams;
+    assert_eq!(seen, ["fan", "z", "z", "m", "a", "q"]);
+    Ok(())
+}

@@ -37,7 +37,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 13] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -55,8 +55,16 @@ const SECTIONS: [Section; 11] = [
         measure: catch_up::measure,
     },
     Section {
-        names: reactions::NAMES,
-        measure: reactions::measure,
+        names: reactions::INLINE,
+        measure: reactions::measure_inline,
+    },
+    Section {
+        names: reactions::BACKGROUND,
+        measure: reactions::measure_background,
+    },
+    Section {
+        names: reactions::CATCHING_UP,
+        measure: reactions::measure_catching_up,
     },
     Section {
         names: instances::NAMES,

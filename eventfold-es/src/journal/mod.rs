@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
-pub(crate) use outcome::{CommitError, Outcome, Receipt};
+pub(crate) use outcome::{CommitError, Outcome, Receipt, Spent};
 pub(crate) use past_reactions::{PastReaction, PastReactions};
 pub(crate) use recorded_lines::RecordedLines;
 pub(crate) use rows::{Row, RowChange, RowRange};
@@ -251,10 +251,6 @@ impl RecordedCommit {
     pub(crate) fn last_position(&self) -> u64 {
         (self.first_position + self.event_count()).saturating_sub(1)
     }
-
-    pub(crate) fn byte_count(&self) -> usize {
-        self.appends.iter().map(RecordedAppend::byte_count).sum()
-    }
 }
 
 /// The events that a durable commit added to one stream.
@@ -264,13 +260,6 @@ pub(crate) struct RecordedAppend {
     /// The version of the first of the lines.
     pub(crate) first_version: u64,
     pub(crate) lines: RecordedLines,
-}
-
-impl RecordedAppend {
-    /// The bytes of the lines with a newline behind each.
-    pub(crate) fn byte_count(&self) -> usize {
-        self.lines.iter().map(|line| line.len() + 1).sum()
-    }
 }
 
 /// The events of one stream, or the dead letters of one process manager, as they are stored.

@@ -1,8 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::Extent;
+use super::{Extent, RecordedLines};
 
 /// Where a durable commit stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,11 @@ pub(crate) enum CommitError {
 pub(crate) struct Outcome {
     result: OnceLock<Result<Receipt, CommitError>>,
     settled: Notify,
+    spent: OnceLock<Spent>,
 }
+
+/// The lines that a commit was made of, when they are in the journal.
+pub(crate) type Spent = SmallVec<[RecordedLines; 1]>;
 
 impl Outcome {
     pub(crate) fn get(&self) -> Option<&Result<Receipt, CommitError>> {
@@ -58,6 +63,13 @@ impl Outcome {
         if self.result.set(result).is_ok() {
             self.settled.notify_waiters();
         }
+    }
+
+    /// Keeps what is not needed any more, to be freed by those who made it: were it freed by the writer's thread, that and
+    /// their threads would wait for one another at every commit, in the allocator.
+    pub(crate) fn keep(&self, spent: Spent) {
+        // It is kept once; a second one would be freed here.
+        let _ = self.spent.set(spent);
     }
 
     /// Waits until the commit is durable or has failed. Cancel safe: the commit does not depend on who waits for it.

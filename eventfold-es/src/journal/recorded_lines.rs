@@ -17,10 +17,15 @@ impl RecordedLines {
     /// Lines that stand in `text`.
     pub(super) fn shared(text: &Arc<String>, lines: &[&str]) -> Self {
         let start = text.as_ptr().addr();
-        let mut places = lines.iter().map(|line| {
+        let places = lines.iter().map(|line| {
             let place = line.as_ptr().addr().wrapping_sub(start);
             place..place.wrapping_add(line.len())
         });
+        Self::at(text, places)
+    }
+
+    /// Lines that stand at these places of `text`.
+    pub(super) fn at(text: &Arc<String>, mut places: impl Iterator<Item = Range<usize>>) -> Self {
         match places.next() {
             None => Self::Own(Vec::new()),
             Some(first) => Self::Shared {

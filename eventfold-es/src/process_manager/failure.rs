@@ -17,7 +17,7 @@ pub struct Failure<'a> {
     pub cause: FailureCause,
     /// How many attempts have failed, this one among them.
     pub attempt: u32,
-    /// The instance; empty for a process manager without `key`.
+    /// The instance; empty for a process manager without `key`, and for an event of which cannot be told whose it is.
     pub key: &'a str,
     /// The event that was reacted to.
     pub source: &'a SourceEvent,
@@ -149,15 +149,16 @@ impl fmt::Display for FailureCause {
 #[non_exhaustive]
 pub enum FailureAction<PM: DeclaredProcessManager> {
     /// The command, or the reaction, is tried again later. A command that waits holds up nothing else; a reaction holds up the
-    /// later events of its instance.
+    /// later events of its instance, or of its stream if cannot be told whose the event is.
     Retry(Backoff),
-    /// The command becomes a dead letter. A reaction that failed parks its instance, since there is no command to keep.
+    /// The command becomes a dead letter. So does an event or a deadline that was not reacted to; its instance goes on.
     DeadLetter,
-    /// The command, or the event, is passed over; it is counted, and that is all.
+    /// The command, the event or the deadline is passed over.
     Skip,
-    /// These commands are sent in the place of the one that failed.
+    /// These commands are sent in the place of the one that failed, or of the reaction, whose event is passed over.
     Compensate(Vec<<PM as DeclaredProcessManager>::Envelope>),
-    /// The instance is parked: it holds what comes, in order, until it is released.
+    /// The instance is parked: it holds what comes, in order, until it is released. If cannot be told whose the event is, its
+    /// stream is held like that.
     Park,
     /// The process manager stops at this event, and so do all its instances.
     Stop,

@@ -434,12 +434,12 @@ impl<A: Aggregate> LockedCell<'_, A> {
             .map(|pending| Arc::clone(&pending.outcome))
     }
 
-    /// What was staged, as a part of a commit.
-    pub(crate) fn proposed(&self) -> Option<ProposedAppend> {
+    /// What was staged, as a part of a commit; it is to be [handed over](Self::handed_over) next.
+    pub(crate) fn proposed(&mut self) -> Option<ProposedAppend> {
         let lines: Vec<_> = self
             .staged
-            .iter()
-            .map(|staged| staged.line.clone())
+            .iter_mut()
+            .map(|staged| std::mem::take(&mut staged.line))
             .collect();
         (!lines.is_empty()).then(|| ProposedAppend {
             stream: self.stream.clone(),

@@ -96,7 +96,7 @@ impl<A: Aggregate> AggregateCells<A> {
     }
 
     /// The cell of an aggregate that is live, or has no events.
-    fn live_or_new(&self, id: &Arc<str>) -> Option<Arc<Cell<A>>> {
+    pub(super) fn live_or_new(&self, id: &Arc<str>) -> Option<Arc<Cell<A>>> {
         let mut cells = self.live.shard(id)?.cells();
         if let Some(cell) = cells.get(id) {
             return Some(Arc::clone(cell));

@@ -12,6 +12,7 @@ mod process_manager;
 mod projection;
 mod reactions;
 mod read_ahead;
+mod read_back;
 mod recall;
 mod routes;
 mod saved_state;

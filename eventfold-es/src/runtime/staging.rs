@@ -1,11 +1,12 @@
 //! The commands of one reaction: loaded, locked in one order, decided in theirs, and handed over as one commit.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::cell::{Cell, LockedCell, Needs, PartOfCommit};
 use super::cells::AggregateCells;
@@ -40,6 +41,9 @@ pub(super) type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 /// A command of any aggregate.
 pub(super) trait StagedCommand: Send {
     fn stream(&self) -> &StreamId;
+
+    /// The cell of the target, if it is live and knows what is needed.
+    fn live(&self, needs: Needs) -> Option<Arc<dyn Target>>;
 
     /// Finds the cell of the target, loading it if need be, and lets it learn what is needed.
     fn load(&self, needs: Needs) -> Loading;
@@ -79,7 +83,8 @@ pub(super) trait LockedTarget {
         origin: Origin<'_>,
     ) -> Result<(), FailureCause>;
 
-    fn proposed(&self) -> Option<ProposedAppend>;
+    /// What was staged, which is handed over next.
+    fn proposed(&mut self) -> Option<ProposedAppend>;
 
     fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit);
 }
@@ -119,6 +124,19 @@ struct TypedCommand<A: DispatchTarget> {
 impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
     fn stream(&self) -> &StreamId {
         &self.stream
+    }
+
+    fn live(&self, needs: Needs) -> Option<Arc<dyn Target>> {
+        let id = &self.stream.instance_id;
+        let cell = self.cells.live_or_new(id)?;
+        let is_enough = cell.lock().knows(needs);
+        is_enough.then(|| {
+            Arc::new(TypedTarget {
+                cells: Arc::clone(&self.cells),
+                cell,
+                id: Arc::clone(id),
+            }) as Arc<dyn Target>
+        })
     }
 
     fn load(&self, needs: Needs) -> Loading {
@@ -205,24 +223,13 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
             })
     }
 
-    fn proposed(&self) -> Option<ProposedAppend> {
+    fn proposed(&mut self) -> Option<ProposedAppend> {
         LockedCell::proposed(self)
     }
 
     fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit) {
         LockedCell::handed_over(self, outcome, part);
     }
-}
-
-/// Where the events of each stream are in a commit.
-pub(super) fn parts_of(appends: &[ProposedAppend]) -> HashMap<StreamId, PartOfCommit> {
-    let mut before = 0;
-    let mut parts = HashMap::with_capacity(appends.len());
-    for (append, proposed) in appends.iter().enumerate() {
-        parts.insert(proposed.stream.clone(), PartOfCommit { append, before });
-        before += proposed.lines.len() as u64;
-    }
-    parts
 }
 
 /// What became of one envelope before it was decided.
@@ -246,9 +253,14 @@ pub(super) fn cause_of(error: &StoreError) -> FailureCause {
     }
 }
 
-/// The targets of one reaction, in the order in which they are locked; one that cannot be read with the reason, which becomes
-/// that of its dead letters.
-pub(super) type Targets = BTreeMap<StreamId, Result<Arc<dyn Target>, FailureCause>>;
+/// The target of commands, or the reason why it cannot be read, which becomes that of its dead letters.
+pub(super) struct FoundTarget {
+    pub(super) stream: StreamId,
+    pub(super) target: Result<Arc<dyn Target>, FailureCause>,
+}
+
+/// The targets of one reaction, each once, in the order in which they are locked; most reactions have one.
+pub(super) type Targets = SmallVec<[FoundTarget; 1]>;
 
 /// How long to wait before each further try to read a target, which may be short of descriptors only.
 const LOAD_RETRIES: [Duration; 4] = [
@@ -258,20 +270,46 @@ const LOAD_RETRIES: [Duration; 4] = [
     Duration::from_millis(500),
 ];
 
-/// The commands of a reaction, one for each target that is still to be found.
-pub(super) fn loads<'a>(letters: impl Iterator<Item = &'a Letter>) -> BTreeMap<StreamId, Loading> {
-    let mut loads = BTreeMap::new();
-    for letter in letters {
-        if let Letter::Staged(staged) = letter {
-            let is_keyed = staged.context().idempotency_key.is_some();
-            if is_keyed {
-                loads.insert(staged.stream().clone(), staged.load(Needs::Answers));
-            } else if !loads.contains_key(staged.stream()) {
-                loads.insert(staged.stream().clone(), staged.load(Needs::State));
-            }
-        }
-    }
-    loads
+/// A target that is live, or how it is loaded.
+pub(super) enum Lookup {
+    Live(Arc<dyn Target>),
+    Load(Loading),
+}
+
+/// Looks for the targets of the commands of a reaction, each once, in the order in which they are locked.
+pub(super) fn look_up<'a>(
+    letters: impl Iterator<Item = &'a Letter>,
+) -> SmallVec<[(StreamId, Lookup); 1]> {
+    let mut staged: SmallVec<[(&dyn StagedCommand, Needs); 1]> = letters
+        .filter_map(|letter| match letter {
+            Letter::Staged(staged) => Some((
+                &**staged,
+                match staged.context().idempotency_key {
+                    Some(_) => Needs::Answers,
+                    None => Needs::State,
+                },
+            )),
+            Letter::Dead(_) => None,
+        })
+        .collect();
+    // Of several commands to one target, the first is one that needs most.
+    staged.sort_by(|(one, needs), (other, other_needs)| {
+        let is_least = |needs: &Needs| *needs == Needs::State;
+        one.stream()
+            .cmp(other.stream())
+            .then_with(|| is_least(needs).cmp(&is_least(other_needs)))
+    });
+    staged.dedup_by(|(later, _), (first, _)| later.stream() == first.stream());
+    staged
+        .into_iter()
+        .map(|(staged, needs)| {
+            let lookup = match staged.live(needs) {
+                Some(target) => Lookup::Live(target),
+                None => Lookup::Load(staged.load(needs)),
+            };
+            (staged.stream().clone(), lookup)
+        })
+        .collect()
 }
 
 /// Finds the cells of all targets.
@@ -279,23 +317,23 @@ pub(super) fn loads<'a>(letters: impl Iterator<Item = &'a Letter>) -> BTreeMap<S
 /// # Errors
 ///
 /// [`StoreError::RuntimeGone`] or [`StoreError::Closed`]: nothing is known of the targets then, and nothing may be said of them.
-pub(super) async fn load_targets(
-    loads: BTreeMap<StreamId, Loading>,
+pub(super) async fn find_targets(
+    lookups: SmallVec<[(StreamId, Lookup); 1]>,
 ) -> Result<Targets, StoreError> {
-    let mut targets = Targets::new();
-    for (stream, load) in loads {
-        let target = match load().await {
-            Ok(target) => Ok(target),
-            Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
-            Err(error) => match load_again(&load, error).await {
-                Ok(target) => Ok(target),
-                Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => {
-                    return Err(error);
-                }
-                Err(error) => Err(cause_of(&error)),
+    let mut targets = Targets::with_capacity(lookups.len());
+    for (stream, lookup) in lookups {
+        let target = match lookup {
+            Lookup::Live(target) => Ok(target),
+            Lookup::Load(load) => match load().await {
+                Err(error) => load_again(&load, error).await,
+                loaded => loaded,
             },
         };
-        targets.insert(stream, target);
+        let target = match target {
+            Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
+            found => found.map_err(|error| cause_of(&error)),
+        };
+        targets.push(FoundTarget { stream, target });
     }
     Ok(targets)
 }

@@ -231,8 +231,8 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// How long durable events gather, up to 8 MiB of them, before they are written to the files of their streams, so that each file
-    /// is opened and written once for many of them. Default: 500 ms.
+    /// How long durable events gather, up to 16 MiB of the journal, before they are written to the files of their streams, so that
+    /// each file is opened and written once for many of them. Default: 500 ms.
     ///
     /// They are in the journal already: nothing that is acknowledged depends on it, and every reader of the store has them at
     /// once. Zero shows them sooner to other programs, which costs the rate of commands up to a third.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::AggregateStore;
-use crate::dead_letter::DeadLetter;
+use crate::dead_letter::{DeadLetter, UnreactedLine};
 use crate::error::{Damage, StoreError};
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
@@ -149,7 +149,8 @@ impl AggregateStore {
 
     /// The dead letters of a process manager, oldest first: the commands that their targets did not accept.
     ///
-    /// They stand, one JSON object per line, in `process_managers/<NAME>/dead_letters.jsonl`.
+    /// They stand, one JSON object per line, in `process_managers/<NAME>/dead_letters.jsonl`. So do events and deadlines that became
+    /// dead letters, which are not among these; see [`ProcessManagerHandle::dead_letters`](crate::ProcessManagerHandle::dead_letters).
     ///
     /// # Errors
     ///
@@ -168,12 +169,16 @@ impl AggregateStore {
             let mut offset = 0;
             let mut read = Vec::with_capacity(letters.text.lines().count());
             for line in letters.text.lines() {
-                let letter = serde_json::from_str(line).map_err(|error| {
-                    let reason = format!("the line is no dead letter: {error}");
-                    StoreError::Damaged(Arc::new(Damage::new(&letters.path, offset, reason)))
-                })?;
+                match serde_json::from_str(line) {
+                    Ok(letter) => read.push(letter),
+                    Err(_) if serde_json::from_str::<UnreactedLine>(line).is_ok() => {}
+                    Err(error) => {
+                        let reason = format!("the line is no dead letter: {error}");
+                        let damage = Damage::new(&letters.path, offset, reason);
+                        return Err(StoreError::Damaged(Arc::new(damage)));
+                    }
+                }
                 offset += line.len() as u64 + 1;
-                read.push(letter);
             }
             Ok(read)
         })

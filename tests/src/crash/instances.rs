@@ -318,7 +318,11 @@ async fn compare(store: &AggregateStore, weight: u64) -> Result<(), String> {
     }
     let handle = store.process_manager::<Watcher>().map_err(text)?;
     for letter in handle.dead_letters().await.map_err(text)? {
-        let note = &letter.envelope.command["Note"];
+        let envelope = letter
+            .envelope
+            .as_ref()
+            .ok_or("a dead letter without its command")?;
+        let note = &envelope.command["Note"];
         let seen = found.entry(letter.instance.clone()).or_default();
         let tag = note["tag"].as_u64().unwrap_or_default();
         let part = note["part"].as_u64().unwrap_or_default() as u32;

@@ -39,7 +39,7 @@ async fn a_rejection_is_a_dead_letter_with_its_history() -> TestResult {
     );
     let lines = store.dead_letters::<Tracker>().await?;
     assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0].envelope, letter.envelope);
+    assert_eq!(Some(&lines[0].envelope), letter.envelope.as_ref());
     Ok(())
 }
 

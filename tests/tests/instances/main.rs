@@ -8,6 +8,7 @@ mod deadlines;
 mod failures;
 mod operating;
 mod outcomes;
+mod policies;
 mod rebuilding;
 mod tables;
 mod tracker;

@@ -189,7 +189,7 @@ async fn scenario_25_an_unreadable_stream_of_another_process_manager_loses_nothi
         let letters = bystander.dead_letters().await?;
         let tags: Vec<_> = letters
             .iter()
-            .map(|letter| letter.envelope.command["Append"]["tag"].clone())
+            .map(|letter| letter.envelope.as_ref().unwrap().command["Append"]["tag"].clone())
             .collect();
         assert_eq!(tags, ["6", "7"][..=number]);
         assert!(

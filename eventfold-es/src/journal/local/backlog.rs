@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::streams::lock;
 
-/// How many bytes may wait; while more do and files cannot be written, commits are refused.
+/// How many bytes of the journal may wait; while more do and files cannot be written, commits are refused.
 const MAX_BYTES: usize = 64 << 20;
 /// How often somebody who waits looks whether the files can be written again.
 const POLL: Duration = Duration::from_millis(100);
 /// From how many bytes on it does not wait for more, at most.
-const GATHERED_BYTES: u64 = 8 << 20;
+const GATHERED_BYTES: u64 = 16 << 20;
 
 pub(super) struct Backlog {
     /// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many

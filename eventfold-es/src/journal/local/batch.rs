@@ -1,7 +1,6 @@
 //! Putting a batch together: numbers, positions, offsets and hashes are assigned here.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use eventfold::line_hash;
@@ -9,14 +8,14 @@ use smallvec::SmallVec;
 
 use super::checkpoint::ProcessManagerState;
 use super::derived::DurableReaction;
-use super::line::{Body, Heading};
+use super::line::{Body, Heading, LinePlaces};
 use super::queue::{Pledge, Queued};
 use super::scan::Tip;
 use super::streams::{StreamSlot, StreamTable};
 use crate::clock::seconds_since_1970;
 use crate::journal::{
     CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
-    RecordedCommit, StreamId, keyed,
+    RecordedCommit, RecordedLines, StreamId, keyed,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -26,9 +25,9 @@ pub(super) type DeadLetterExtents = HashMap<Arc<str>, Extent>;
 /// A batch that is put together but not yet durable.
 pub(super) struct Batch {
     /// Its lines, each with a newline.
-    pub(super) text: String,
+    pub(super) text: Arc<String>,
     pub(super) commits: Vec<Prepared>,
-    pub(super) streams: HashMap<StreamId, Planned>,
+    pub(super) streams: Vec<Planned>,
     pub(super) dead_letters: DeadLetterExtents,
     /// What it holds, in bytes.
     pub(super) bytes: usize,
@@ -42,9 +41,11 @@ pub(super) struct Batch {
 pub(super) struct Prepared {
     /// Where its line starts.
     pub(super) offset: u64,
+    /// How long that is, newline included.
+    pub(super) bytes: usize,
     pub(super) commit: RecordedCommit,
-    /// Where each of its appends goes in its stream.
-    pub(super) append_offsets: Vec<u64>,
+    /// Where its appends go.
+    pub(super) places: Places,
     pub(super) receipt: Receipt,
     pub(super) reaction: Option<DurableReaction>,
     pub(super) on_durable: Option<OnDurable>,
@@ -52,9 +53,21 @@ pub(super) struct Prepared {
     pub(super) pledge: Pledge,
 }
 
+/// Where each of the appends of a commit goes; most commits have one.
+pub(super) type Places = SmallVec<[Place; 1]>;
+
+pub(super) struct Place {
+    /// Which of the streams of the batch it is.
+    pub(super) stream: usize,
+    /// Where in the stream it begins.
+    pub(super) offset: u64,
+}
+
 /// A stream that a batch adds to.
 pub(super) struct Planned {
     pub(super) slot: Arc<StreamSlot>,
+    /// Whether a commit of the batch adds to it; otherwise one was meant to.
+    pub(super) is_touched: bool,
     /// How long it is once the batch is durable.
     pub(super) extent: Extent,
     /// When its first event was committed, if that is in this batch.
@@ -81,10 +94,11 @@ pub(super) fn assemble(
     durability: Durability,
 ) -> Batch {
     let ts = seconds_since_1970();
+    let mut streams = Streams::default();
     let mut batch = Batch {
-        text: String::new(),
-        commits: Vec::new(),
-        streams: HashMap::new(),
+        text: Arc::default(),
+        commits: Vec::with_capacity(queued.len()),
+        streams: Vec::new(),
         dead_letters: HashMap::new(),
         bytes: queued.iter().map(Queued::byte_count).sum(),
         has_conflict: false,
@@ -101,8 +115,15 @@ pub(super) fn assemble(
             pledge.settle(Err(CommitError::Refused(BEHIND_CONFLICT.into())));
             continue;
         }
-        match plan(&mut batch, &commit, table, ts) {
-            Ok(()) => drafts.push(draft(&mut batch, commit, pledge, dead_letters)),
+        match plan(&mut streams, &commit, table, ts) {
+            Ok(places) => drafts.push(draft(
+                &mut batch,
+                &mut streams.planned,
+                places,
+                commit,
+                pledge,
+                dead_letters,
+            )),
             Err(error) => {
                 pledge.settle(Err(error));
                 batch.has_conflict = true;
@@ -110,79 +131,121 @@ pub(super) fn assemble(
         }
     }
     let count = drafts.len();
+    let mut text = String::with_capacity(batch.bytes * 2);
+    let mut head = String::new();
+    let mut line_places = Vec::with_capacity(count);
     for (index, mut draft) in drafts.into_iter().enumerate() {
-        let line = draft.body.finish(&Heading {
-            commit: draft.commit_number,
-            batch: batch.tip.batch,
-            end: index + 1 == count && !planted(Bug::NoEndOfBatch),
-            flush: batch.tip.flush,
-            previous: &batch.tip.hash,
-            position: draft.prepared.receipt.first_position,
-            ts,
-        });
+        let start = text.len();
+        let places = draft.body.push_to(
+            &mut text,
+            &Heading {
+                commit: draft.commit_number,
+                batch: batch.tip.batch,
+                end: index + 1 == count && !planted(Bug::NoEndOfBatch),
+                flush: batch.tip.flush,
+                previous: &batch.tip.hash,
+                position: draft.prepared.receipt.first_position,
+                ts,
+            },
+            &mut head,
+        );
+        batch.tip.hash = line_hash(text.as_bytes().get(start..).unwrap_or_default());
+        text.push('\n');
         draft.prepared.offset = batch.tip.offset;
-        batch.tip.hash = line_hash(line.as_bytes());
-        batch.tip.offset += line.len() as u64 + 1;
-        batch.text.push_str(&line);
-        batch.text.push('\n');
+        draft.prepared.bytes = text.len() - start;
+        batch.tip.offset += draft.prepared.bytes as u64;
+        line_places.push(places);
         batch.commits.push(draft.prepared);
+    }
+    batch.text = Arc::new(text);
+    batch.bytes = batch.text.len();
+    batch.streams = streams.planned;
+    for (prepared, places) in batch.commits.iter_mut().zip(line_places) {
+        share(prepared, places, &batch.text);
     }
     batch
 }
 
-/// Checks that the commit continues its streams where they end, before anything of it is noted.
+/// Lets the events of a commit stand in the text of the batch, which those who read it share.
+fn share(prepared: &mut Prepared, places: LinePlaces, text: &Arc<String>) {
+    let mut places = places.into_iter();
+    let spent = prepared.commit.appends.iter_mut().map(|append| {
+        let count = append.lines.len();
+        let shared = RecordedLines::at(text, places.by_ref().take(count));
+        std::mem::replace(&mut append.lines, shared)
+    });
+    prepared.pledge.keep(spent.collect());
+}
+
+/// The streams of a batch, each once.
+#[derive(Default)]
+struct Streams {
+    found: HashMap<StreamId, usize>,
+    planned: Vec<Planned>,
+}
+
+impl Streams {
+    fn add(&mut self, stream: &StreamId, slot: Arc<StreamSlot>, began: Option<u64>) -> usize {
+        let index = self.planned.len();
+        self.planned.push(Planned {
+            is_touched: false,
+            extent: slot.extent(),
+            slot,
+            began,
+        });
+        self.found.insert(stream.clone(), index);
+        index
+    }
+
+    fn version(&self, stream: usize) -> u64 {
+        let planned = self.planned.get(stream);
+        planned.map_or(0, |planned| planned.extent.lines)
+    }
+}
+
+/// Checks that the commit continues its streams where they end, before anything of it is noted; where its appends go.
 fn plan(
-    batch: &mut Batch,
+    streams: &mut Streams,
     commit: &ProposedCommit,
     table: &StreamTable,
     ts: u64,
-) -> Result<(), CommitError> {
+) -> Result<Places, CommitError> {
+    let mut places = Places::with_capacity(commit.appends.len());
     let mut has_new = false;
     for append in &commit.appends {
-        let version = match batch.streams.entry(append.stream.clone()) {
-            Entry::Occupied(planned) => planned.get().extent.lines,
-            Entry::Vacant(entry) => match table.slot(&append.stream) {
-                // That it is planned says nothing yet.
-                Some(slot) => {
-                    let extent = slot.extent();
-                    let began = None;
-                    entry.insert(Planned {
-                        slot,
-                        extent,
-                        began,
-                    });
-                    extent.lines
-                }
-                None => {
-                    has_new = true;
-                    0
-                }
-            },
-        };
+        let found = streams.found.get(&append.stream).copied().or_else(|| {
+            let slot = table.slot(&append.stream)?;
+            // That it is planned says nothing yet.
+            Some(streams.add(&append.stream, slot, None))
+        });
+        has_new |= found.is_none();
+        let version = found.map_or(0, |stream| streams.version(stream));
         if version != append.expected_version {
             return Err(CommitError::Conflict {
                 expected: append.expected_version,
                 actual: version,
             });
         }
+        places.push(Place {
+            stream: found.unwrap_or(usize::MAX),
+            offset: 0,
+        });
     }
     if has_new {
-        for append in &commit.appends {
-            if let Entry::Vacant(entry) = batch.streams.entry(append.stream.clone()) {
-                let slot = table.create(&append.stream);
-                entry.insert(Planned {
-                    extent: slot.extent(),
-                    slot,
-                    began: Some(ts),
-                });
-            }
+        for (append, place) in commit.appends.iter().zip(&mut places) {
+            place.stream = match streams.found.get(&append.stream) {
+                Some(found) => *found,
+                None => streams.add(&append.stream, table.create(&append.stream), Some(ts)),
+            };
         }
     }
-    Ok(())
+    Ok(places)
 }
 
 fn draft(
     batch: &mut Batch,
+    streams: &mut [Planned],
+    mut places: Places,
     commit: ProposedCommit,
     pledge: Pledge,
     dead_letters: &DeadLetterExtents,
@@ -192,12 +255,12 @@ fn draft(
     let mut position = first_position;
     let mut body = Body::default();
     let mut appends = SmallVec::with_capacity(commit.appends.len());
-    let mut append_offsets = Vec::with_capacity(commit.appends.len());
-    let mut ends = Vec::with_capacity(commit.appends.len());
-    for append in commit.appends {
-        let Some(planned) = batch.streams.get_mut(&append.stream) else {
+    let mut ends: SmallVec<[Extent; 1]> = SmallVec::with_capacity(commit.appends.len());
+    for (append, place) in commit.appends.into_iter().zip(&mut places) {
+        let Some(planned) = streams.get_mut(place.stream) else {
             continue;
         };
+        planned.is_touched = true;
         let is_new = planned.extent == Extent::default();
         let first_version = planned.extent.lines + 1;
         let lines = keyed::complete(append.lines, &append.keyed, position);
@@ -209,7 +272,7 @@ fn draft(
             planned.extent.bytes,
             &lines,
         );
-        append_offsets.push(planned.extent.bytes);
+        place.offset = planned.extent.bytes;
         for line in &lines {
             planned.extent.push(line);
         }
@@ -232,7 +295,7 @@ fn draft(
     let receipt = Receipt {
         first_position,
         event_count: recorded.event_count(),
-        ends: ends.into(),
+        ends: Arc::from(&*ends),
     };
     batch.tip.position += receipt.event_count;
     let reaction = commit.reaction.map(|reaction| {
@@ -254,7 +317,7 @@ fn draft(
         }
         batch.dead_letters.insert(Arc::clone(&name), extent);
         DurableReaction {
-            process_manager: name.to_string(),
+            process_manager: name,
             state: ProcessManagerState {
                 commit: batch.tip.commit,
                 progress: reaction.progress,
@@ -269,8 +332,9 @@ fn draft(
         commit_number: batch.tip.commit,
         prepared: Prepared {
             offset: 0,
+            bytes: 0,
             commit: recorded,
-            append_offsets,
+            places,
             receipt,
             reaction,
             on_durable: commit.on_durable,

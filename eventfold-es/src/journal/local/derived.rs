@@ -69,7 +69,7 @@ pub(super) struct Grown {
 }
 
 pub(super) struct DurableReaction {
-    pub(super) process_manager: String,
+    pub(super) process_manager: Arc<str>,
     pub(super) state: ProcessManagerState,
     /// Taken away when they are known.
     pub(super) rows: Vec<RowChange>,
@@ -194,14 +194,7 @@ impl DerivedWriter {
             }
             std::thread::sleep(RETRY);
         }
-        for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
-            lock(&self.dead_letters).insert(
-                reaction.process_manager.clone(),
-                reaction.state.dead_letters,
-            );
-            self.states
-                .insert(reaction.process_manager.clone(), reaction.state.clone());
-        }
+        self.note_last_reactions(batches);
         for touched in batches.iter().flat_map(|batch| &batch.streams) {
             let grown = Grown {
                 slot: Arc::clone(&touched.slot),
@@ -216,23 +209,36 @@ impl DerivedWriter {
         true
     }
 
+    /// Notes the states of the process managers: the last one of each counts.
+    fn note_last_reactions(&mut self, batches: &[DurableBatch]) {
+        let mut noted: Vec<&str> = Vec::new();
+        for reaction in batches
+            .iter()
+            .rev()
+            .flat_map(|batch| batch.reactions.iter().rev())
+        {
+            let name = &*reaction.process_manager;
+            if noted.contains(&name) {
+                continue;
+            }
+            noted.push(name);
+            lock(&self.dead_letters).insert(name.to_owned(), reaction.state.dead_letters);
+            self.states.insert(name.to_owned(), reaction.state.clone());
+        }
+    }
+
     fn write_files(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
         // The last batch first: it brings what the others have added to a stream along.
         for touched in batches.iter().rev().flat_map(|batch| &batch.streams) {
             let slot = &touched.slot;
-            let mut unwritten = slot.unwritten();
             // What was added since is in the journal, but the journal may not have been synced with it.
-            unwritten.retain(|append| append.offset < touched.extent.bytes);
-            let Some(first) = unwritten.first() else {
+            let Some(unwritten) = slot.unwritten(touched.extent.bytes) else {
                 continue;
             };
-            let mut text = String::new();
-            for append in &unwritten {
-                append.push_text(&mut text);
-            }
-            let offset = first.offset - slot.archive().extent.bytes;
-            open_stream(&self.files, &self.layout, slot)?.write_all_at(text.as_bytes(), offset)?;
-            slot.written(unwritten.len());
+            let offset = unwritten.offset - slot.archive().extent.bytes;
+            let file = open_stream(&self.files, &self.layout, slot)?;
+            file.write_all_at(unwritten.text.as_bytes(), offset)?;
+            slot.written(unwritten.count);
         }
         for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
             if reaction.dead_letters.is_empty() {

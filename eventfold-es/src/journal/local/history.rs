@@ -16,7 +16,7 @@ use crate::journal::{
     RecordedLines, StreamId,
 };
 
-/// How many bytes of events stay in memory for those who follow.
+/// How many bytes of the journal stay in memory for those who follow.
 const RECENT_BYTES: usize = 8 << 20;
 /// The distance of the entries of the index, in bytes of the journal.
 const INDEX_STEP: u64 = 64 << 10;
@@ -46,7 +46,8 @@ pub(super) struct History {
 
 #[derive(Default)]
 struct Recent {
-    commits: VecDeque<Arc<RecordedCommit>>,
+    /// Each with the length of its line.
+    commits: VecDeque<(Arc<RecordedCommit>, usize)>,
     bytes: usize,
 }
 
@@ -79,18 +80,18 @@ impl History {
         lock(&self.index).clone()
     }
 
-    /// Adds a durable commit whose line starts at `offset`; not yet announced.
-    pub(super) fn push(&self, commit: Arc<RecordedCommit>, offset: u64) {
+    /// Adds a durable commit whose line starts at `offset` and has so many bytes; not yet announced.
+    pub(super) fn push(&self, commit: Arc<RecordedCommit>, offset: u64, bytes: usize) {
         if commit.event_count() == 0 {
             return;
         }
         note(&mut lock(&self.index), commit.first_position, offset);
         let mut recent = lock(&self.recent);
-        recent.bytes += commit.byte_count();
-        recent.commits.push_back(commit);
+        recent.bytes += bytes;
+        recent.commits.push_back((commit, bytes));
         while recent.bytes > RECENT_BYTES && recent.commits.len() > 1 {
-            if let Some(oldest) = recent.commits.pop_front() {
-                recent.bytes -= oldest.byte_count();
+            if let Some((_, bytes)) = recent.commits.pop_front() {
+                recent.bytes -= bytes;
             }
         }
     }
@@ -112,21 +113,21 @@ impl History {
             return Some(Vec::new());
         }
         let recent = lock(&self.recent);
-        let oldest = recent.commits.front()?;
+        let (oldest, _) = recent.commits.front()?;
         if oldest.first_position > cursor.position + 1 {
             return None;
         }
         let start = recent
             .commits
-            .partition_point(|commit| commit.last_position() <= cursor.position);
+            .partition_point(|(commit, _)| commit.last_position() <= cursor.position);
         let mut bytes = 0;
         let mut read = Vec::new();
-        for commit in recent.commits.range(start..) {
+        for (commit, line_bytes) in recent.commits.range(start..) {
             let is_enough = bytes > READ_BYTES as usize || cursor.is_for_one && bytes > 0;
             if commit.last_position() > durable || is_enough {
                 break;
             }
-            bytes += commit.byte_count();
+            bytes += line_bytes;
             cursor.position = commit.last_position();
             cursor.hint = 0;
             read.push(Arc::clone(commit));

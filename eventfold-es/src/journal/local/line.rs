@@ -17,10 +17,11 @@
 //! checksum cuts the lines out without looking into their JSON ([`line_canonical`](super::line_canonical)). A line in any other
 //! form, with the same content, is read as JSON ([`line_json`](super::line_json)), and its lengths have to fit.
 
-use std::fmt::Write as _;
+use std::ops::Range;
 
 use eventfold::line_hash;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 pub(super) use super::line_read::{CommitData, CommitLine, parse, parse_text, read};
 use crate::journal::RowChange;
@@ -35,6 +36,8 @@ pub(super) const CHECKSUM_END: &str = "\"}}";
 /// About what the text of one stream needs beside its lines, and a line beside its own bytes.
 const STREAM_BYTES: usize = 256;
 const LENGTH_BYTES: usize = 8;
+/// About what the text of one process manager needs beside what [`ProposedReaction`](crate::journal::ProposedReaction) counts.
+const PROCESS_MANAGER_BYTES: usize = 192;
 pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"length\":";
 
 /// The place of a commit in the chain.
@@ -57,9 +60,14 @@ pub(super) struct Heading<'a> {
 #[derive(Default)]
 pub(super) struct Body {
     streams: String,
+    /// Where in `streams` the line of each event stands.
+    lines: LinePlaces,
     process_managers: String,
     adoption: String,
 }
+
+/// Where lines of events stand in a text, in their order; most commits have one.
+pub(super) type LinePlaces = SmallVec<[Range<usize>; 1]>;
 
 impl Body {
     /// What became of a directory of eventfold-es 0.2.0.
@@ -89,7 +97,7 @@ impl Body {
         }
         push_number(text, ",\"version\":", version);
         push_number(text, ",\"offset\":", offset);
-        push_lines(text, lines);
+        push_lines(text, lines, Some(&mut self.lines));
         text.push('}');
     }
 
@@ -99,6 +107,7 @@ impl Body {
         dead_letter_offset: u64,
     ) {
         let text = &mut self.process_managers;
+        text.reserve(reaction.byte_count() + PROCESS_MANAGER_BYTES);
         separate(text);
         text.push_str("{\"name\":");
         push_string(text, &reaction.process_manager);
@@ -113,39 +122,61 @@ impl Body {
         }
         push_number(text, ",\"dead_letters\":{\"offset\":", dead_letter_offset);
         match planted(Bug::DeadLettersOutsideTheCommit) {
-            true => push_lines(text, &[]),
-            false => push_lines(text, &reaction.dead_letters),
+            true => push_lines(text, &[], None),
+            false => push_lines(text, &reaction.dead_letters, None),
         }
         text.push_str("}}");
     }
 
     /// The whole line, without its newline.
     pub(super) fn finish(self, heading: &Heading<'_>) -> String {
-        let mut rest =
-            String::with_capacity(self.streams.len() + self.process_managers.len() + 256);
-        push_number(&mut rest, ",\"commit\":", heading.commit);
-        push_number(&mut rest, ",\"batch\":", heading.batch);
-        rest.push_str(if heading.end {
+        let mut line = String::new();
+        self.push_to(&mut line, heading, &mut String::new());
+        line
+    }
+
+    /// Appends the whole line, without its newline; where the line of each event stands in `text` then. What `head` holds is
+    /// lost.
+    pub(super) fn push_to(
+        self,
+        text: &mut String,
+        heading: &Heading<'_>,
+        head: &mut String,
+    ) -> LinePlaces {
+        let Self {
+            streams,
+            mut lines,
+            process_managers,
+            adoption,
+        } = self;
+        head.clear();
+        push_number(head, ",\"commit\":", heading.commit);
+        push_number(head, ",\"batch\":", heading.batch);
+        head.push_str(if heading.end {
             ",\"end\":true"
         } else {
             ",\"end\":false"
         });
         if heading.flush {
-            rest.push_str(",\"flush\":true");
+            head.push_str(",\"flush\":true");
         }
-        rest.push_str(",\"previous\":\"");
-        rest.push_str(heading.previous);
-        push_number(&mut rest, "\",\"position\":", heading.position);
-        rest.push_str(",\"streams\":[");
-        rest.push_str(&self.streams);
-        rest.push_str("],\"process_managers\":[");
-        rest.push_str(&self.process_managers);
-        rest.push(']');
-        rest.push_str(&self.adoption);
-        push_number(&mut rest, "},\"ts\":", heading.ts);
-
+        head.push_str(",\"previous\":\"");
+        head.push_str(heading.previous);
+        push_number(head, "\",\"position\":", heading.position);
+        head.push_str(",\"streams\":[");
+        let mut ts = itoa::Buffer::new();
+        let parts = [
+            &**head,
+            &streams,
+            "],\"process_managers\":[",
+            &process_managers,
+            "]",
+            &adoption,
+            "},\"ts\":",
+            ts.format(heading.ts),
+        ];
         let fixed = LENGTH_LABEL.len()
-            + rest.len()
+            + parts.iter().map(|part| part.len()).sum::<usize>()
             + CHECKSUM_LABEL.len()
             + CHECKSUM_DIGITS
             + CHECKSUM_END.len();
@@ -153,14 +184,21 @@ impl Body {
         while fixed + decimal_digits(length) > length {
             length += 1;
         }
-        let mut line = String::with_capacity(length);
-        push_number(&mut line, LENGTH_LABEL, length as u64);
-        line.push_str(&rest);
-        let checksum = line_hash(line.as_bytes());
-        line.push_str(CHECKSUM_LABEL);
-        line.push_str(&checksum);
-        line.push_str(CHECKSUM_END);
-        line
+        let start = text.len();
+        text.reserve(length + 1);
+        push_number(text, LENGTH_LABEL, length as u64);
+        let moved = text.len() + head.len();
+        for part in parts {
+            text.push_str(part);
+        }
+        let checksum = line_hash(text.as_bytes().get(start..).unwrap_or_default());
+        text.push_str(CHECKSUM_LABEL);
+        text.push_str(&checksum);
+        text.push_str(CHECKSUM_END);
+        for place in &mut lines {
+            *place = place.start + moved..place.end + moved;
+        }
+        lines
     }
 }
 
@@ -183,11 +221,10 @@ fn push_string(text: &mut String, value: &str) {
 
 fn push_number(text: &mut String, label: &str, value: u64) {
     text.push_str(label);
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{value}");
+    text.push_str(itoa::Buffer::new().format(value));
 }
 
-fn push_lines(text: &mut String, lines: &[Box<str>]) {
+fn push_lines(text: &mut String, lines: &[Box<str>], mut places: Option<&mut LinePlaces>) {
     text.push_str(",\"lengths\":[");
     for (index, line) in lines.iter().enumerate() {
         push_number(text, if index > 0 { "," } else { "" }, line.len() as u64);
@@ -196,6 +233,9 @@ fn push_lines(text: &mut String, lines: &[Box<str>]) {
     for (index, line) in lines.iter().enumerate() {
         if index > 0 {
             text.push(',');
+        }
+        if let Some(places) = &mut places {
+            places.push(text.len()..text.len() + line.len());
         }
         text.push_str(line);
     }

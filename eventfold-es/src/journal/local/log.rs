@@ -119,10 +119,12 @@ impl JournalLog {
         let mut at = 0;
         let active = &parts.active;
         frames.append(&archive, active, 0, start - parts.start, |text| {
-            for line in text.split_inclusive(|byte| *byte == b'\n') {
-                line::parse(line.strip_suffix(b"\n").unwrap_or(line))
-                    .map_err(|reason| Damage::new(active.path(), at, reason))?;
-                at += line.len() as u64;
+            let mut start = 0;
+            for end in memchr::memchr_iter(b'\n', text) {
+                let line = text.get(start..end).unwrap_or_default();
+                line::parse(line).map_err(|reason| Damage::new(active.path(), at, reason))?;
+                at += (end + 1 - start) as u64;
+                start = end + 1;
             }
             Ok(())
         })?;

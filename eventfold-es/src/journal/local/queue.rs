@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::log::Archived;
 use super::streams::lock;
 use crate::journal::{
-    CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
+    CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Spent,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -32,6 +32,11 @@ pub(super) struct Pledge(Arc<Outcome>);
 impl Pledge {
     pub(super) fn settle(&self, result: Result<Receipt, CommitError>) {
         self.0.settle(result);
+    }
+
+    /// See [`Outcome::keep`].
+    pub(super) fn keep(&self, spent: Spent) {
+        self.0.keep(spent);
     }
 }
 
@@ -81,6 +86,8 @@ struct QueueState {
     /// Whether the active file is to be replaced, or is being replaced.
     is_replacing: bool,
     is_closed: bool,
+    /// Whether the writer waits for something to do: to wake somebody who does not is a system call for nothing.
+    is_idle: bool,
 }
 
 impl Queue {
@@ -128,7 +135,9 @@ impl Queue {
                     pledge: Pledge(Arc::clone(&outcome)),
                     _room: room,
                 });
-                self.ready.notify_one();
+                if std::mem::take(&mut state.is_idle) {
+                    self.ready.notify_one();
+                }
             }
         }
         outcome
@@ -161,6 +170,7 @@ impl Queue {
             if state.is_closed {
                 return Work::Ended;
             }
+            state.is_idle = true;
             state = self
                 .ready
                 .wait(state)
@@ -170,7 +180,7 @@ impl Queue {
             return Work::ReplaceActive(archived);
         }
         let mut bytes = 0;
-        let mut batch = Vec::new();
+        let mut batch = Vec::with_capacity(state.waiting.len().min(BATCH_COMMITS));
         while let Some(next) = state.waiting.front() {
             bytes += next.byte_count();
             if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH_COMMITS) {

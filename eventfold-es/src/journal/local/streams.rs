@@ -111,8 +111,31 @@ impl StreamSlot {
         }
     }
 
-    pub(super) fn unwritten(&self) -> Vec<Unwritten> {
-        self.state().unwritten.iter().cloned().collect()
+    /// What is not yet in the file of the first `end` bytes of the stream; nothing if that is all there. Only one thread may write
+    /// files, and so tell what [is written](Self::written).
+    pub(super) fn unwritten(&self, end: u64) -> Option<UnwrittenText> {
+        let mut found: Option<UnwrittenText> = None;
+        loop {
+            let state = self.state();
+            let known = found.as_ref().map_or(0, |found| found.count);
+            let mut new = state.unwritten.iter().skip(known).peekable();
+            // Not all of it at once: the thread that adds to it would wait.
+            for unwritten in new.by_ref().take(UNWRITTEN_AT_ONCE) {
+                if unwritten.offset >= end {
+                    return found;
+                }
+                let found = found.get_or_insert_with(|| UnwrittenText {
+                    offset: unwritten.offset,
+                    text: String::new(),
+                    count: 0,
+                });
+                unwritten.push_text(&mut found.text);
+                found.count += 1;
+            }
+            if new.peek().is_none() {
+                return found;
+            }
+        }
     }
 
     /// Notes that the first `count` unwritten appends are in the file.
@@ -128,6 +151,18 @@ impl StreamSlot {
     fn state(&self) -> MutexGuard<'_, SlotState> {
         lock(&self.state)
     }
+}
+
+/// How many appends are taken from a stream before somebody else may add to it.
+const UNWRITTEN_AT_ONCE: usize = 256;
+
+/// The appends of a stream that are not yet in its file, oldest first.
+pub(super) struct UnwrittenText {
+    /// Where in the stream they begin.
+    pub(super) offset: u64,
+    pub(super) text: String,
+    /// How many they are.
+    pub(super) count: usize,
 }
 
 /// Where the durable events of a stream are.

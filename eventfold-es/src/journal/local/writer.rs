@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
-use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Prepared, assemble};
+use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Planned, Prepared, assemble};
 use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::log::Archived;
@@ -135,7 +135,7 @@ impl Writer {
 
     /// Forgets a batch that is not durable; what remains is to answer for its commits.
     fn discard(&self, batch: Batch) -> Vec<Pledge> {
-        for planned in batch.streams.values() {
+        for planned in &batch.streams {
             if planned.began.is_some() && !planted(Bug::FailedStreamStays) {
                 self.table.discard(&planned.slot);
             }
@@ -202,9 +202,8 @@ impl Writer {
     }
 
     /// Makes a durable batch known: to those who follow, to the derived files, and at last to those who wait for it.
-    fn publish(&mut self, mut batch: Batch) {
+    fn publish(&mut self, batch: Batch) {
         let mut pledges = Vec::with_capacity(batch.commits.len());
-        let mut streams = Vec::with_capacity(batch.streams.len());
         let mut reactions = Vec::new();
         let mut on_settled = Vec::new();
         let bytes = batch.bytes;
@@ -212,31 +211,19 @@ impl Writer {
         for prepared in batch.commits {
             let commit = Arc::new(prepared.commit);
             let ends = Arc::clone(&prepared.receipt.ends);
-            let places = prepared.append_offsets.into_iter().zip(ends.iter());
-            for (append, (offset, extent)) in places.enumerate() {
-                let Some(recorded) = commit.appends.get(append) else {
-                    continue;
-                };
+            let places = prepared.places.into_iter().zip(ends.iter());
+            for (append, (place, extent)) in places.enumerate() {
                 let unwritten = Unwritten {
-                    offset,
+                    offset: place.offset,
                     commit: Arc::clone(&commit),
                     append,
                 };
-                if let Some(planned) = batch.streams.get_mut(&recorded.stream) {
+                if let Some(planned) = batch.streams.get(place.stream) {
                     planned.slot.append(unwritten, *extent);
-                    let began = planned.began.take();
-                    if began.is_some() {
-                        self.table.list(&planned.slot);
-                    }
-                    streams.push(TouchedStream {
-                        slot: Arc::clone(&planned.slot),
-                        began,
-                        extent: *extent,
-                    });
                 }
             }
             line_start = prepared.offset;
-            self.history.push(commit, prepared.offset);
+            self.history.push(commit, prepared.offset, prepared.bytes);
             if let Some(mut reaction) = prepared.reaction {
                 let rows = std::mem::take(&mut reaction.rows);
                 if !rows.is_empty() {
@@ -251,6 +238,24 @@ impl Writer {
             on_settled.extend(prepared.on_settled);
             pledges.push((prepared.pledge, prepared.receipt));
         }
+        let touched = batch.streams.into_iter().filter(|one| one.is_touched);
+        let streams = touched.map(|planned| {
+            let Planned {
+                slot,
+                extent,
+                began,
+                ..
+            } = planned;
+            if began.is_some() {
+                self.table.list(&slot);
+            }
+            TouchedStream {
+                slot,
+                began,
+                extent,
+            }
+        });
+        let streams = streams.collect();
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;
         self.backlog.add(bytes);

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::super::origin::{Cause, path_to};
 use super::super::reactions::Reactions;
-use super::super::staging::{load_targets, loads};
+use super::super::staging::{find_targets, look_up};
 use super::draft::{Draft, Planned, Report, Source};
 use super::hand_over::HandOver;
 use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
@@ -31,8 +31,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut extra = Vec::new();
         let report = loop {
             let letters = draft.planned.iter().map(Planned::letter);
-            let loads = loads(letters.chain(&extra));
-            let Ok(targets) = load_targets(loads).await else {
+            let lookups = look_up(letters.chain(&extra));
+            let Ok(targets) = find_targets(lookups).await else {
                 return Err(Halt::Ended);
             };
             let room = Arc::clone(self.context.runtime.journal.room());
@@ -42,7 +42,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             match self.hand_over(&draft, &targets, room) {
                 HandOver::Done(report) => break report,
                 HandOver::Again => {
-                    for target in targets.into_values().flatten() {
+                    for target in targets.into_iter().flat_map(|found| found.target) {
                         if target.lock().is_evicted() {
                             Arc::clone(&target).forget();
                         }

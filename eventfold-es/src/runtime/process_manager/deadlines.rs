@@ -7,11 +7,12 @@ use super::draft::Report;
 use super::draft::{Draft, Source};
 use super::react::Input;
 use super::rows::{
-    self, AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, Status, TimerRow, held_key, put, remove,
+    self, AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, RetriedRow, Status, TimerRow, held_key,
+    put, remove,
 };
 use super::{Halt, ProcessManagerRunner};
 use crate::clock::Clock;
-use crate::journal::{RowChange, RowRange};
+use crate::journal::{RowChange, RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
 /// How many are fired before anything else is done.
@@ -182,6 +183,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     async fn try_again(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+        if let Ok(retried) = rows::read::<RetriedRow>(&row_key, value) {
+            return self.release_again(row_key, retried).await;
+        }
         self.due = Some(row_key.clone());
         let row: CommandRow =
             rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
@@ -195,6 +199,31 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return self.give_up_command(row);
         }
         self.execute_row(row, None).await
+    }
+
+    /// Releases what has waited for its next attempt.
+    async fn release_again(&mut self, row_key: Box<str>, retried: RetriedRow) -> Result<(), Halt> {
+        let removed = remove(row_key.clone());
+        self.notice(&removed);
+        self.dirty.push(removed, self.position);
+        match &retried {
+            RetriedRow::Instance(key) => {
+                self.learn(vec![key.clone()]).await?;
+                let parked = self
+                    .instances
+                    .get(key)
+                    .and_then(|found| found.parked.as_ref());
+                let retry = parked.and_then(|parked| parked.retry.as_ref());
+                if retry.map(|retry| retried.key(retry.due)) == Some(row_key) {
+                    self.release(key).await?;
+                }
+            }
+            RetriedRow::Stream(aggregate_type, id) => {
+                let stream = StreamId::new(aggregate_type, id);
+                self.release_stream(&stream).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Parks an instance at a command that ends the process.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::super::origin::{Cause, command_id};
 use super::super::routes::Stage;
 use super::super::staging::{Letter, Undeliverable};
 use super::ProcessManagerRunner;
-use super::rows::{BEHIND_EVENT, CommandRow, TimerRow, held_key};
+use super::rows::{BEHIND_EVENT, CommandRow, ReactionRow, TimerRow, held_key};
 use crate::envelope::Dispatch;
 use crate::journal::StreamId;
 use crate::process_manager::{ProcessManager, SourceEvent};
@@ -19,7 +21,7 @@ pub(super) struct Planned {
     pub(super) generation: u64,
     pub(super) is_compensation: bool,
     /// What became of it before, if it was tried before.
-    pub(super) before: Option<CommandRow>,
+    pub(super) before: Option<Box<CommandRow>>,
 }
 
 /// What is to be committed together.
@@ -32,11 +34,16 @@ pub(super) struct Draft {
     deadline: Option<(u64, String)>,
     pub(super) cause: Cause,
     pub(super) source: Source,
-    pub(super) planned: Vec<Planned>,
+    /// Most reactions send one command.
+    pub(super) planned: SmallVec<[Planned; 1]>,
     /// Whether an operator asks for it, who sees what becomes of it.
     pub(super) is_asked_for: bool,
     /// Where it was held, if it is a deadline or a command that was.
     pub(super) held: Option<Box<str>>,
+    /// The dead letter that is reacted to again, with its key.
+    pub(super) letter: Option<(Box<str>, ReactionRow)>,
+    /// Whether that failed again.
+    pub(super) has_failed: bool,
 }
 
 /// What was reacted to, told only when somebody asks.
@@ -82,9 +89,11 @@ impl Draft {
             deadline: None,
             cause,
             source,
-            planned: Vec::new(),
+            planned: SmallVec::new(),
             is_asked_for: false,
             held: None,
+            letter: None,
+            has_failed: false,
         }
     }
 
@@ -141,6 +150,30 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
+    /// Plans the commands that are sent in the place of a reaction that failed for the `attempt`th time.
+    pub(super) fn plan_compensation(
+        &self,
+        draft: &mut Draft,
+        key: &Arc<str>,
+        generation: u64,
+        attempt: usize,
+        envelopes: Vec<PM::Envelope>,
+    ) {
+        let deadline = draft.deadline.as_ref().map(|(_, name)| name.as_str());
+        // The reaction itself may be made later, with commands of its own.
+        let instance = format!("{key}\n\n{attempt}\n{}", deadline.unwrap_or_default());
+        for (index, envelope) in envelopes.into_iter().enumerate() {
+            draft.planned.push(Planned {
+                letter: self.route(envelope),
+                command_id: command_id(PM::NAME, &instance, generation, draft.about, index),
+                key: Arc::clone(key),
+                generation,
+                is_compensation: true,
+                before: None,
+            });
+        }
+    }
+
     /// Plans another attempt of a command.
     pub(super) fn plan_again(&self, draft: &mut Draft, row: CommandRow) {
         let letter = match row.envelope.clone().route(self.stage()) {
@@ -153,7 +186,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             key: row.key.as_str().into(),
             generation: row.generation,
             is_compensation: row.is_compensation,
-            before: Some(row),
+            before: Some(Box::new(row)),
         });
     }
 

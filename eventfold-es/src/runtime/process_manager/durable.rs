@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
-use super::rows::{self, ControlRow};
+use super::super::reactions::Reactions;
+use super::rows::{self, ControlRow, ParkedRow};
 use super::{Halt, ProcessManagerRunner};
 use crate::journal::{JournalError, Row, RowRange};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Reads what is durable in rows, unless it is known.
+    /// Reads what is durable in rows, unless it is known, and goes on with what it says was begun.
     pub(super) async fn load(&mut self) -> Result<(), Halt> {
         if self.is_loaded {
             return Ok(());
         }
+        self.load_rows().await?;
+        self.resume_releases().await
+    }
+
+    /// Reads what is durable in rows.
+    pub(super) async fn load_rows(&mut self) -> Result<(), Halt> {
         let control = self.read_rows(vec![rows::CONTROL.into()]).await?;
         let control = control.into_iter().flatten().next();
         let control = control.map(|row| rows::read::<ControlRow>(rows::CONTROL, &row));
@@ -26,8 +33,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.announce_pause();
         let mut streams = Vec::new();
         let range = RowRange::of_kind(rows::STREAMS);
-        self.each_row(range, |row| streams.extend(rows::stream_of(&row.key)))
-            .await?;
+        self.each_row(range, |row| {
+            let parked = rows::read::<ParkedRow>(&row.key, &row.value);
+            let is_retried = parked.is_ok_and(|parked| parked.retry.is_some());
+            let outcome = match is_retried {
+                true => Reactions::Retrying,
+                false => Reactions::Parked,
+            };
+            streams.extend(rows::stream_of(&row.key).map(|stream| (stream, outcome)));
+        })
+        .await?;
         self.held_streams = streams.into_iter().collect();
         if PM::IS_KEYED {
             self.sweep_spare().await?;
@@ -36,7 +51,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.read_agendas().await?;
         self.is_loaded = true;
-        self.resume_releases().await
+        Ok(())
     }
 
     pub(super) async fn load_unkeyed(&mut self) -> Result<(), Halt> {
@@ -47,6 +62,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Ok(row) => {
                     instance.generation = row.generation;
                     instance.timers = row.timers;
+                    instance.parked = row.parked;
                 }
                 Err(reason) => {
                     let position = self.position + 1;

@@ -31,19 +31,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Letter::Dead(dead) => dead.envelope.clone(),
             Letter::Staged(staged) => staged.erase(),
         };
-        let mut row = planned.before.clone().unwrap_or_else(|| CommandRow {
-            envelope: readable(&envelope),
-            command_id: planned.command_id.clone(),
-            key: planned.key.to_string(),
-            generation: planned.generation,
-            cause: draft.cause.clone(),
-            source: draft.source.event(),
-            attempts: Vec::new(),
-            backoff: None,
-            is_compensation: planned.is_compensation,
-            index,
-            is_dead: false,
-        });
+        let mut row = planned
+            .before
+            .as_deref()
+            .cloned()
+            .unwrap_or_else(|| CommandRow {
+                envelope: readable(&envelope),
+                command_id: planned.command_id.clone(),
+                key: planned.key.to_string(),
+                generation: planned.generation,
+                cause: draft.cause.clone(),
+                source: draft.source.event(),
+                attempts: Vec::new(),
+                backoff: None,
+                is_compensation: planned.is_compensation,
+                index,
+                is_dead: false,
+            });
         row.attempts.push(AttemptRow::new(cause));
         let count = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
         let mut failure =
@@ -80,7 +84,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         row.backoff = backoff;
         match action {
-            FailureAction::Skip => {}
+            FailureAction::Skip => attempt.skipped += 1,
             FailureAction::Compensate(envelopes) => {
                 let (key, generation) = (&planned.key, planned.generation);
                 let again = |(number, envelope)| Planned {
@@ -99,7 +103,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 };
                 return envelopes.into_iter().enumerate().map(again).collect();
             }
-            FailureAction::Park if PM::IS_KEYED => {
+            // What was sent for no instance has none that could be parked.
+            FailureAction::Park if PM::IS_KEYED && !planned.key.is_empty() => {
                 attempt.set_back(Reactions::Parked);
                 let key = draft.place_of(&row, planned.before.is_some(), index);
                 let reason = format!("a command was not executed: {cause}");
@@ -108,7 +113,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     .push(put(key, &HeldRow::Command(Box::new(row))));
                 attempt.parks.push((Arc::clone(&planned.key), reason));
             }
-            FailureAction::Park => {
+            FailureAction::Park if !PM::IS_KEYED => {
                 let reason = format!("a command was not executed: {cause}");
                 attempt.stop = Some((reason, Reactions::Parked));
             }

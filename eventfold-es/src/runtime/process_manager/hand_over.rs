@@ -1,13 +1,15 @@
 //! The commands of one reaction: decided together, with what becomes of those that fail, and handed over as one commit.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::cell::PartOfCommit;
 use super::super::origin::Origin;
 use super::super::reactions::{DurableReaction, Reactions};
-use super::super::staging::{Letter, Targets, cause_of, parts_of};
+use super::super::staging::{FoundTarget, Letter, LockedTarget, Targets, cause_of};
 use super::draft::{Draft, Planned, Report, Source};
 use super::in_flight::InFlight;
 use super::{Dirty, ProcessManagerRunner};
@@ -34,6 +36,8 @@ pub(super) struct Attempt {
     pub(super) rows: Vec<RowChange>,
     pub(super) parks: Vec<(Arc<str>, String)>,
     more: Vec<Letter>,
+    /// How many of its commands the policy passes over.
+    pub(super) skipped: u64,
     pub(super) stop: Option<(String, Reactions)>,
     /// What its commands come to.
     pub(super) setback: Option<Reactions>,
@@ -47,6 +51,14 @@ impl Attempt {
     }
 }
 
+/// A target while its commands are decided.
+struct LockedOne<'a> {
+    stream: &'a StreamId,
+    cell: Result<Box<dyn LockedTarget + 'a>, FailureCause>,
+    is_touched: bool,
+    part: PartOfCommit,
+}
+
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// From the locks on the targets to the hand-over there is no await: a dropped future leaves nothing or a commit.
     pub(super) fn hand_over(
@@ -56,28 +68,33 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         room: OwnedSemaphorePermit,
     ) -> HandOver {
         let journal = Arc::clone(&self.context.runtime.journal);
-        // A BTreeMap: the locks are taken in one order everywhere.
-        let mut locked = BTreeMap::new();
-        for (stream, target) in targets {
-            let target = target.as_ref().map(|target| target.lock());
-            if target.as_ref().is_ok_and(|target| target.is_evicted()) {
+        // In the order of the targets: the locks are taken in one order everywhere.
+        let mut locked: SmallVec<[LockedOne<'_>; 1]> = SmallVec::with_capacity(targets.len());
+        for FoundTarget { stream, target } in targets {
+            let cell = target.as_ref().map(|target| target.lock());
+            if cell.as_ref().is_ok_and(|cell| cell.is_evicted()) {
                 return HandOver::Again;
             }
-            locked.insert(stream, target.map_err(Clone::clone));
+            locked.push(LockedOne {
+                stream,
+                cell: cell.map_err(Clone::clone),
+                is_touched: false,
+                part: PartOfCommit::default(),
+            });
         }
         if self.has_failed() {
             return HandOver::Again;
         }
-        for target in locked.values_mut() {
-            if let Ok(cell) = target
+        for one in &mut locked {
+            if let Ok(cell) = &mut one.cell
                 && let Err(error) = cell.settle()
             {
-                *target = Err(cause_of(&error));
+                one.cell = Err(cause_of(&error));
             }
         }
         let mut attempt = Attempt::default();
-        let mut touched: Vec<StreamId> = Vec::new();
-        let mut seen = HashSet::new();
+        // The events stand in the commit in the order of the commands.
+        let mut touched: SmallVec<[usize; 1]> = SmallVec::new();
         let mut compensations: VecDeque<Planned> = VecDeque::new();
         let mut index = 0;
         let mut planned_ones = draft.planned.iter();
@@ -99,9 +116,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }),
                 Letter::Staged(staged) => {
                     let stream = staged.stream();
-                    if seen.insert(stream.clone()) {
-                        touched.push(stream.clone());
-                    }
                     let cause = planned
                         .before
                         .as_ref()
@@ -110,7 +124,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         command_id: &planned.command_id,
                         cause,
                     };
-                    match locked.get_mut(stream) {
+                    let index = locked.binary_search_by(|one| one.stream.cmp(stream));
+                    let index = index.unwrap_or(usize::MAX);
+                    let found = locked.get_mut(index).map(|one| {
+                        if !std::mem::replace(&mut one.is_touched, true) {
+                            touched.push(index);
+                        }
+                        &mut one.cell
+                    });
+                    match found {
                         Some(Ok(cell)) => cell
                             .decide(staged.command(), staged.context(), origin)
                             .err(),
@@ -141,19 +163,29 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some((reason, outcome)) = attempt.stop {
             return HandOver::Stop(reason, outcome);
         }
-        let appends: Vec<_> = touched
-            .iter()
-            .filter_map(|stream| locked.get(stream)?.as_ref().ok()?.proposed())
-            .collect();
-        let parts = parts_of(&appends);
-        let aggregate_types: Vec<_> = appends
-            .iter()
-            .map(|append| Arc::clone(&append.stream.aggregate_type))
-            .collect();
-        let pending = locked.values().flatten();
+        let mut appends = Vec::with_capacity(touched.len());
+        let mut events = 0;
+        for index in touched {
+            if let Some(one) = locked.get_mut(index)
+                && let Ok(cell) = &mut one.cell
+                && let Some(append) = cell.proposed()
+            {
+                one.part = PartOfCommit {
+                    append: appends.len(),
+                    before: events,
+                };
+                events += append.lines.len() as u64;
+                appends.push(append);
+            }
+        }
+        let pending = locked.iter().filter_map(|one| one.cell.as_ref().ok());
         let after = pending
             .filter_map(|cell| cell.last_pending())
             .chain(self.in_flight.back().map(|last| Arc::clone(&last.outcome)))
+            .collect();
+        let aggregate_types: SmallVec<[_; 1]> = appends
+            .iter()
+            .map(|append| Arc::clone(&append.stream.aggregate_type))
             .collect();
         for (key, reason) in &attempt.parks {
             self.park_instance(key, draft.position, reason.clone());
@@ -162,8 +194,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.set_back(event.1.position, outcome);
         }
         let Dirty {
-            mut rows, setbacks, ..
+            mut rows,
+            setbacks,
+            mut dead_letters,
+            ..
         } = std::mem::take(&mut self.dirty);
+        dead_letters.append(&mut attempt.dead_letters);
         for row in &attempt.rows {
             self.notice(row);
         }
@@ -176,8 +212,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let settled_hub = Arc::clone(&hub);
         let member = self.context.member;
         let source = progress.position;
-        let dead_lettered = attempt.dead_letters.len();
+        let dead_lettered = dead_letters.len();
         let dispatched = attempt.dispatched;
+        hub.skipped(member, attempt.skipped);
         let outcome = journal.submit(
             room,
             ProposedCommit {
@@ -188,7 +225,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     progress: progress.clone(),
                     dispatched: dispatched as u64,
                     rows,
-                    dead_letters: attempt.dead_letters,
+                    dead_letters,
                 }),
                 on_durable: Some(Box::new(move |receipt| {
                     hub.reacted(&DurableReaction {
@@ -204,9 +241,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
             },
         );
-        for (stream, cell) in locked {
-            if let (Ok(mut cell), Some(part)) = (cell, parts.get(stream)) {
-                cell.handed_over(&outcome, *part);
+        for LockedOne { cell, part, .. } in locked {
+            if let Ok(mut cell) = cell {
+                cell.handed_over(&outcome, part);
             }
         }
         self.in_flight.push_back(InFlight {

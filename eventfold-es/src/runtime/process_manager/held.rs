@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::super::origin::Cause;
+use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
+use super::failed_reaction::Unclaimed;
 use super::react::Input;
-use super::rows::{self, HeldRow, Marker, ParkedRow, Status, put, remove};
+use super::rows::{self, HeldRow, Marker, ParkedRow, RetriedRow, RetryRow, Status, put, remove};
 use super::{Halt, ProcessManagerRunner, Shown};
 use crate::journal::{Cursor, Row, RowRange, StreamId};
 use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
@@ -16,6 +18,19 @@ const ROWS: usize = 256;
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Lets an instance hold what comes for it.
     pub(super) fn park_instance(&mut self, key: &str, position: u64, reason: String) {
+        self.park_until(key, position, reason, None);
+    }
+
+    /// Lets an instance hold what comes for it, until what failed is tried again, if it is.
+    pub(super) fn park_until(
+        &mut self,
+        key: &str,
+        position: u64,
+        reason: String,
+        retry: Option<Box<RetryRow>>,
+    ) {
+        let retried = RetriedRow::Instance(key.to_owned());
+        self.try_again_at(&retried, retry.as_deref(), position);
         let next = self.next_commit;
         tracing::error!(
             process_manager = PM::NAME,
@@ -27,7 +42,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some(instance) = self.instances.get(key) {
             instance.is_complete |= instance.status == Status::Completed;
             instance.status = Status::Parked;
-            instance.parked = Some(ParkedRow::new(position, reason));
+            instance.parked = Some(ParkedRow {
+                retry,
+                ..ParkedRow::new(position, reason)
+            });
             let row = instance.row(key);
             self.instances.changed(key, next);
             self.dirty.push(row, position);
@@ -67,6 +85,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     pub(super) async fn release(&mut self, key: &str) -> Result<usize, Halt> {
         self.learn(vec![key.to_owned()]).await?;
         let position = self.position;
+        self.end_wait_of(key);
         let Some(instance) = self.instances.get(key).filter(|found| found.holds()) else {
             return Ok(0);
         };
@@ -78,6 +97,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 "an instance stays parked"
             );
             instance.parked = Some(ParkedRow::new(position, reason));
+            let row = instance.row(key);
+            self.instances.changed(key, self.next_commit);
+            self.dirty.push(row, position);
+            self.settle_all().await?;
             return Ok(0);
         }
         instance.release(Status::Releasing);
@@ -127,6 +150,29 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(done)
     }
 
+    /// Removes when an instance would be released by itself, since it is now, or never will be.
+    fn end_wait_of(&mut self, key: &str) {
+        let parked = self
+            .instances
+            .get(key)
+            .and_then(|found| found.parked.clone());
+        let retry = parked.and_then(|parked| parked.retry);
+        let retried = RetriedRow::Instance(key.to_owned());
+        self.try_no_more(&retried, retry.as_deref(), self.position);
+    }
+
+    /// The same for a held stream; what is tried again of it.
+    async fn end_wait_of_stream(&mut self, stream: &StreamId) -> Result<Option<RetryRow>, Halt> {
+        let key = rows::stream_key(stream);
+        let row = self.read_rows(vec![key.clone()]).await?;
+        let row = row.into_iter().flatten().next();
+        let parked = row.and_then(|row| rows::read::<ParkedRow>(&key, &row).ok());
+        let retry = parked.and_then(|parked| parked.retry);
+        let retried = RetriedRow::of_stream(stream);
+        self.try_no_more(&retried, retry.as_deref(), self.position);
+        Ok(retry.map(|retry| *retry))
+    }
+
     fn status_of(&mut self, key: &str) -> Option<Status> {
         self.instances.get(key).map(|found| found.status)
     }
@@ -160,7 +206,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
                 // It has ended with what it held before: the event is for whoever has the key now, if it is for anybody.
                 match correlation {
-                    Err(reason) => self.hold_stream(&stream, at, reason, position),
+                    Err(cause) => {
+                        let unclaimed = self.correlation_failed(&event, &cause, None, position)?;
+                        if let Unclaimed::Passed(Some(compensation)) = unclaimed {
+                            self.commit(*compensation).await?;
+                        }
+                    }
                     Ok(joins) => {
                         for join in joins.iter().filter(|join| join.key == key) {
                             self.join(key, join.kind, &stream, &event.1, &mut draft)?;
@@ -175,7 +226,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// The event at a position.
-    async fn event_at(&mut self, at: u64) -> Result<Option<(StreamId, u64, String)>, Halt> {
+    pub(super) async fn event_at(
+        &mut self,
+        at: u64,
+    ) -> Result<Option<(StreamId, u64, String)>, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let read = move || journal.read_on(&mut Cursor::for_commit_at(at));
         let read = tokio::task::spawn_blocking(read).await;
@@ -196,9 +250,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Lets a held stream go on: its events are correlated again, in order.
     pub(super) async fn release_stream(&mut self, stream: &StreamId) -> Result<usize, Halt> {
-        if !self.held_streams.contains(stream) {
+        if !self.held_streams.contains_key(stream) {
             return Ok(0);
         }
+        let mut before = self.end_wait_of_stream(stream).await?;
         let marker = put(rows::releasing_stream_key(stream), &Marker {});
         self.dirty.push(marker, self.position);
         let prefix = rows::stream_held_prefix(stream);
@@ -212,7 +267,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             for row in held {
                 is_readable = self.begins(|| format!("held {}", row.key)).await?
-                    && self.correlate_again(stream, row).await?;
+                    && self.correlate_again(stream, row, &mut before).await?;
                 if !is_readable {
                     break;
                 }
@@ -231,7 +286,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Shows an event of a held stream to those that it belongs to, whether that can be told now.
-    async fn correlate_again(&mut self, held: &StreamId, row: Row) -> Result<bool, Halt> {
+    async fn correlate_again(
+        &mut self,
+        held: &StreamId,
+        row: Row,
+        before: &mut Option<RetryRow>,
+    ) -> Result<bool, Halt> {
         let position = self.position;
         let event: HeldRow = rows::read(&row.key, &row.value).map_err(|reason| Halt::Parked {
             position: position + 1,
@@ -246,19 +306,29 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Ok(true);
         };
         let shown = self.show(&stream, version, at, &line);
+        let before = before.take_if(|before| before.what == row.key);
+        self.dirty.push(remove(row.key), position);
         let keys = match &shown.correlation {
             Ok(joins) => joins.iter().map(|join| join.key.clone()).collect(),
-            Err(reason) => {
-                tracing::error!(process_manager = PM::NAME, stream = %stream.instance_id, reason, "a stream stays held");
-                return Ok(false);
+            Err(cause) => {
+                let unclaimed = self.correlation_failed(&shown.event, cause, before, position)?;
+                return match unclaimed {
+                    Unclaimed::Held => Ok(false),
+                    Unclaimed::Passed(compensation) => {
+                        if let Some(compensation) = compensation {
+                            self.commit(*compensation).await?;
+                        }
+                        Ok(true)
+                    }
+                };
             }
         };
-        self.dirty.push(remove(row.key), position);
         self.learn(keys).await?;
-        self.held_streams.remove(held);
+        let outcome = self.held_streams.remove(held);
         let done = self.react_to_shown(shown, position).await;
         // Until all of it is done, what comes stays behind it.
-        self.held_streams.insert(held.clone());
+        self.held_streams
+            .insert(held.clone(), outcome.unwrap_or(Reactions::Parked));
         done.map(|()| true)
     }
 
@@ -276,6 +346,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })
         .await?;
         let (count, position) = (held.len(), self.position);
+        self.end_wait_of(key);
         let Some(instance) = self.instances.get(key).filter(|found| found.holds()) else {
             return Ok(0);
         };
@@ -310,9 +381,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Drops what a held stream holds, and lets it go on with what comes.
     pub(super) async fn discard_stream(&mut self, stream: &StreamId) -> Result<usize, Halt> {
-        if !self.held_streams.contains(stream) {
+        if !self.held_streams.contains_key(stream) {
             return Ok(0);
         }
+        self.end_wait_of_stream(stream).await?;
         self.settle_all().await?;
         let mut keys = Vec::new();
         let range = RowRange::numbered(&rows::stream_held_prefix(stream));

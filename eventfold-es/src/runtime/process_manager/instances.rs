@@ -163,6 +163,8 @@ impl<PM: ProcessManager> Instance<PM> {
 
 /// See the [module](self).
 pub(super) struct Instances<PM> {
+    /// Without `key`, the only one: it is asked for several times at each event.
+    only: Option<Instance<PM>>,
     known: HashMap<String, Option<Instance<PM>>>,
     table: InstanceTable,
     used: u64,
@@ -171,6 +173,7 @@ pub(super) struct Instances<PM> {
 impl<PM: ProcessManager> Instances<PM> {
     pub(super) fn new() -> Self {
         Self {
+            only: None,
             known: HashMap::new(),
             table: InstanceTable::default(),
             used: 0,
@@ -192,12 +195,16 @@ impl<PM: ProcessManager> Instances<PM> {
 
     /// Forgets all, to read again what is durable.
     pub(super) fn clear(&mut self) {
+        self.only = None;
         self.known.clear();
     }
 
     /// Whether it is in memory whether there is one, and what it is.
     pub(super) fn knows(&self, key: &str) -> bool {
-        self.known.contains_key(key)
+        match PM::IS_KEYED {
+            true => self.known.contains_key(key),
+            false => self.only.is_some(),
+        }
     }
 
     /// Takes what is stored of an instance. The reason if it cannot be used: one whose state does not decode is there, parked.
@@ -231,42 +238,56 @@ impl<PM: ProcessManager> Instances<PM> {
                 Some(instance)
             }
         };
-        self.known.insert(key.to_owned(), instance);
+        *self.entry(key) = instance;
         Ok(())
+    }
+
+    fn find(&mut self, key: &str) -> Option<&mut Instance<PM>> {
+        match PM::IS_KEYED {
+            true => self.known.get_mut(key)?.as_mut(),
+            false => self.only.as_mut(),
+        }
+    }
+
+    fn entry(&mut self, key: &str) -> &mut Option<Instance<PM>> {
+        match PM::IS_KEYED {
+            true => self.known.entry(key.to_owned()).or_default(),
+            false => &mut self.only,
+        }
     }
 
     pub(super) fn get(&mut self, key: &str) -> Option<&mut Instance<PM>> {
         self.used += 1;
-        let instance = self.known.get_mut(key)?.as_mut()?;
-        instance.last_used = self.used;
+        let used = self.used;
+        let instance = self.find(key)?;
+        instance.last_used = used;
         Some(instance)
     }
 
     /// Puts a new instance in the place of what was there.
     pub(super) fn begin(&mut self, key: &str) -> &mut Instance<PM> {
         self.used += 1;
-        let entry = self.known.entry(key.to_owned()).or_default();
+        let (used, table) = (self.used, self.table);
+        let entry = self.entry(key);
         let generation = entry.as_ref().map_or(0, |old| old.generation) + 1;
         let replaced = entry.take();
-        let instance = entry.insert(Instance::new(generation, self.table));
+        let instance = entry.insert(Instance::new(generation, table));
         instance.replaced = Some(Box::new(replaced));
-        instance.last_used = self.used;
+        instance.last_used = used;
         instance
     }
 
     /// Takes back that an instance was begun, if nothing of it is to be stored.
     pub(super) fn undo_begin(&mut self, key: &str) {
-        if let Some(entry) = self.known.get_mut(key)
-            && let Some(instance) = entry
-            && let Some(replaced) = instance.replaced.take()
-        {
-            *entry = *replaced;
+        let replaced = self.find(key).and_then(|found| found.replaced.take());
+        if let Some(replaced) = replaced {
+            *self.entry(key) = *replaced;
         }
     }
 
     /// Notes that a change of an instance is in this commit, or will be.
     pub(super) fn changed(&mut self, key: &str, commit: u64) {
-        if let Some(Some(instance)) = self.known.get_mut(key) {
+        if let Some(instance) = self.find(key) {
             instance.changed_in = commit;
             instance.replaced = None;
         }

@@ -7,6 +7,7 @@ mod deadlines;
 mod draft;
 mod durable;
 mod failed_command;
+mod failed_reaction;
 mod hand_over;
 mod held;
 mod in_flight;
@@ -17,7 +18,7 @@ mod requests;
 pub(crate) mod rows;
 mod starts;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use in_flight::InFlight;
 use instances::Instances;
 pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Parked, Request};
+use rows::{ParkedRow, RetryRow};
 use starts::Starts;
 
 /// How many reactions may be handed over and not yet durable.
@@ -82,7 +84,7 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     /// Changes of rows that were not handed over yet.
     dirty: Dirty,
     /// Streams that are held since an event of them could not be read.
-    held_streams: HashSet<StreamId>,
+    held_streams: HashMap<StreamId, Reactions>,
     timers: Agenda,
     pending: Agenda,
     is_paused: bool,
@@ -110,6 +112,8 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     due: Option<Box<str>>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
     cautious: Option<u64>,
+    /// Whether what waits for its next attempt is tried now, since an operator asks for it or its time has come.
+    tries_now: bool,
     starts: Starts,
     /// Why nobody is shown what comes next.
     given_up: Option<FailureCause>,
@@ -122,6 +126,8 @@ struct Dirty {
     first: Option<u64>,
     /// What is not done that somebody may wait for.
     setbacks: Vec<Setback>,
+    /// Lines of dead letters.
+    dead_letters: Vec<Box<str>>,
 }
 
 impl Dirty {
@@ -146,6 +152,12 @@ enum Halt {
     Parked { position: u64, reason: String },
     /// The policy says that it goes no further than this event.
     Stopped { position: u64, reason: String },
+    /// It is to be shown this event, or a deadline behind it, again later.
+    Waiting {
+        position: u64,
+        reason: String,
+        retry: Box<RetryRow>,
+    },
     /// A read or a commit failed that may succeed later.
     Retry,
     /// It goes back to its last commit, and on at once.
@@ -157,7 +169,7 @@ enum Halt {
 /// An event that a keyed process manager subscribes to.
 struct Shown {
     event: Arc<(StreamId, RecordedEvent)>,
-    correlation: Result<Vec<crate::process_manager::Join>, String>,
+    correlation: Result<Vec<crate::process_manager::Join>, FailureCause>,
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -187,7 +199,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             subscriptions: PM::default().subscriptions(),
             instances: Instances::new(),
             dirty: Dirty::default(),
-            held_streams: HashSet::new(),
+            held_streams: HashMap::new(),
             timers: Agenda::unread(),
             pending: Agenda::unread(),
             is_paused: false,
@@ -203,6 +215,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             skip_answer: None,
             due: None,
             cautious: None,
+            tries_now: false,
             starts,
             given_up: None,
         };
@@ -239,7 +252,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Err(Halt::Ended) => return self.park_if_poisoned(),
                 Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
                     self.park(position, reason, Reactions::Parked);
-                    if !self.stay_parked().await {
+                    if !self.stay_parked(None).await {
                         return;
                     }
                     if !self.go_back_or_park().await {
@@ -250,7 +263,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     if self.finish_in_flight().await.is_ok() =>
                 {
                     self.park(position, reason, Reactions::Stopped);
-                    if !self.stay_parked().await {
+                    if !self.stay_parked(None).await {
+                        return;
+                    }
+                    if !self.go_back_or_park().await {
+                        return;
+                    }
+                }
+                Err(Halt::Waiting {
+                    position,
+                    reason,
+                    retry,
+                }) if self.finish_in_flight().await.is_ok() => {
+                    self.park(position, reason.clone(), Reactions::Retrying);
+                    let parked = ParkedRow {
+                        retry: Some(retry),
+                        ..ParkedRow::new(position, reason)
+                    };
+                    if !self.stay_parked(Some(parked)).await {
                         return;
                     }
                     if !self.go_back_or_park().await {
@@ -263,7 +293,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     }
                 }
                 // Before the event that it would be parked at, there are reactions to be tried again.
-                Err(Halt::Parked { .. } | Halt::Stopped { .. } | Halt::Retry | Halt::Back) => {
+                Err(
+                    Halt::Parked { .. }
+                    | Halt::Stopped { .. }
+                    | Halt::Waiting { .. }
+                    | Halt::Retry
+                    | Halt::Back,
+                ) => {
                     if self.committed.position > before {
                         retry = RETRY.0;
                     }
@@ -292,7 +328,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         match self.go_back() {
             Err(Halt::Parked { position, reason }) => {
                 self.park(position, reason, Reactions::Parked);
-                self.stay_parked().await && self.go_back().is_ok()
+                self.stay_parked(None).await && self.go_back().is_ok()
             }
             Err(_) => false,
             Ok(()) => true,
@@ -318,6 +354,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {
         self.load().await?;
+        self.wait_for_retry()?;
+        if self.retries_deadline() {
+            // What comes behind it waits.
+            self.fire_due().await?;
+            self.flush().await?;
+        }
         let mut target = self.context.target.clone();
         let mut closing = self.context.closing.clone();
         loop {

@@ -5,19 +5,16 @@ use std::sync::Arc;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
-use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
+use super::failed_reaction::Unclaimed;
 use super::instances::Instance;
-use super::rows::{
-    self, FiredRow, HeldRow, ParkedRow, Status, TimerRow, held_key, put, remove, timer_key,
-};
+use super::rows::{self, FiredRow, HeldRow, Status, TimerRow, held_key, put, remove, timer_key};
 use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
 use crate::error::StoreError;
 use crate::event::RecordedEvent;
 use crate::journal::{RowChange, StreamId};
 use crate::process_manager::{
-    Effects, Failure, FailureAction, FailureCause, Join, JoinKind, ProcessManager, SourceEvent,
-    TimerChange,
+    Effects, FailureCause, Join, JoinKind, ProcessManager, SourceEvent, TimerChange,
 };
 
 /// What an instance is shown.
@@ -28,12 +25,20 @@ pub(super) enum Input<'a> {
 }
 
 impl Input<'_> {
-    fn source(&self) -> SourceEvent {
+    pub(super) fn source(&self) -> SourceEvent {
         match self {
             Self::Event(stream, event) => {
                 SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
             }
             Self::Deadline(timer) => timer.deadline.source.clone(),
+        }
+    }
+
+    /// What it is, whenever it is shown.
+    pub(super) fn what(&self, key: &str) -> Box<str> {
+        match self {
+            Self::Event(_, event) => held_key(key, event.position, 0, ""),
+            Self::Deadline(timer) => timer_key(timer.deadline.due_ms, key, &timer.deadline.name),
         }
     }
 }
@@ -81,6 +86,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let key = rows::passed_key(position, "");
         let source = SourceEvent::of(&event.0.aggregate_type, &event.0.instance_id, &event.1);
         self.dirty.push(put(key, &source), position);
+        self.end_retry(position);
         let source = Source::Event(Arc::clone(event));
         let draft = Draft::new(position, position, Cause::of(&event.1), source);
         self.commit(draft).await.map(drop)
@@ -102,7 +108,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let event = RecordedEvent::new(position, version, event);
                 return Shown {
                     event: Arc::new((stream.clone(), event)),
-                    correlation: Err(format!("the stored event is no event: {error}")),
+                    correlation: Err(FailureCause::Undecodable {
+                        reason: format!("the stored event is no event: {error}"),
+                    }),
                 };
             }
         };
@@ -110,7 +118,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some(cause) = &self.given_up {
             return Shown {
                 event: Arc::new((stream.clone(), event)),
-                correlation: Err(cause.to_string()),
+                correlation: Err(cause.clone()),
             };
         }
         let correlated = guard(
@@ -125,8 +133,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             event: Arc::new((stream.clone(), event)),
             correlation: match correlated {
                 Ok(Ok(correlation)) => Ok(correlation.into_joins()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(error) => Err(error.to_string()),
+                Ok(Err(error)) => Err(FailureCause::Undecodable {
+                    reason: error.to_string(),
+                }),
+                Err(error) => Err(cause_of(&error)),
             },
         }
     }
@@ -177,16 +187,20 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let Shown { event, correlation } = shown;
         let (stream, recorded) = &*event;
         let position = recorded.position;
-        if self.held_streams.contains(stream) {
+        if let Some(outcome) = self.held_streams.get(stream).copied() {
             let key = rows::stream_held_key(stream, position);
             self.dirty.push(put(key, &HeldRow::Event(position)), at);
-            self.dirty.set_back(position, Reactions::Parked);
+            self.dirty.set_back(position, outcome);
             return Ok(());
         }
         let joins = match correlation {
             Ok(joins) => joins,
-            Err(reason) => {
-                self.hold_stream(stream, position, reason, at);
+            Err(cause) => {
+                if let Unclaimed::Passed(Some(draft)) =
+                    self.correlation_failed(&event, &cause, None, at)?
+                {
+                    self.commit(*draft).await?;
+                }
                 return Ok(());
             }
         };
@@ -231,7 +245,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
-                self.dirty.set_back(event.position, Reactions::Parked);
+                let outcome = self.outcome_of_held(key);
+                self.dirty.set_back(event.position, outcome);
                 self.store_parked(key, draft.position);
                 return Ok(());
             }
@@ -248,23 +263,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let hub = &self.context.runtime.reactions;
         hub.ignored(self.context.member);
         Ok(())
-    }
-
-    /// Lets a stream wait behind an event that cannot be read.
-    pub(super) fn hold_stream(
-        &mut self,
-        stream: &StreamId,
-        position: u64,
-        reason: String,
-        at: u64,
-    ) {
-        tracing::error!(process_manager = PM::NAME, aggregate_type = %stream.aggregate_type, stream = %stream.instance_id, position, reason, "a stream is held");
-        let parked = put(rows::stream_key(stream), &ParkedRow::new(position, reason));
-        self.dirty.push(parked, at);
-        let held = rows::stream_held_key(stream, position);
-        self.dirty.push(put(held, &HeldRow::Event(position)), at);
-        self.dirty.set_back(position, Reactions::Parked);
-        self.held_streams.insert(stream.clone());
     }
 
     /// Shows an instance, which is in memory, an event or a deadline, and plans what it asks for.
@@ -302,128 +300,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Ok(Err(error)) => FailureCause::Undecodable {
                 reason: error.to_string(),
             },
-            Err(error @ StoreError::Panicked { .. }) => FailureCause::Panicked {
-                message: error.to_string(),
-            },
-            Err(error) => FailureCause::Undecodable {
-                reason: error.to_string(),
-            },
+            Err(error) => cause_of(&error),
         };
         self.reaction_failed(key, input, &cause, draft)
-    }
-
-    /// Does what the policy says about a reaction that failed.
-    fn reaction_failed(
-        &mut self,
-        key: &str,
-        input: Input<'_>,
-        cause: &FailureCause,
-        draft: &mut Draft,
-    ) -> Result<(), Halt> {
-        let reason = match cause {
-            FailureCause::Panicked { message } => message.clone(),
-            other => other.to_string(),
-        };
-        let position = draft.position;
-        if !PM::IS_KEYED && self.cautious != Some(position) {
-            // The state before it is not kept for each event: it is made again.
-            self.cautious = Some(position);
-            return Err(Halt::Back);
-        }
-        if let Some(instance) = self.instances.get(key)
-            && let Err(problem) = instance.restore()
-        {
-            let reason = format!("the state does not read back: {problem}");
-            return Err(Halt::Parked { position, reason });
-        }
-        let source = input.source();
-        let action = match cause {
-            // The policy is code of the user as well.
-            FailureCause::Aborted { .. } => FailureAction::Park,
-            _ => self.policy(key, &Failure::new(cause.clone(), key, &source)),
-        };
-        tracing::warn!(process_manager = PM::NAME, instance = key, position, %cause, ?action, "a reaction failed");
-        let generation = self.instances.get(key).map_or(0, |found| found.generation);
-        match action {
-            FailureAction::Skip => {
-                let hub = &self.context.runtime.reactions;
-                hub.skipped(self.context.member, 1);
-                // It goes on as if it had not been shown this; one that this would have begun is not there.
-                if PM::IS_KEYED && matches!(input, Input::Event(..)) {
-                    self.instances.undo_begin(key);
-                }
-                self.passed_over(key, input, position);
-                Ok(())
-            }
-            FailureAction::Compensate(envelopes) => {
-                self.passed_over(key, input, position);
-                self.plan(draft, &key.into(), generation, envelopes);
-                Ok(())
-            }
-            FailureAction::Stop => Err(Halt::Stopped { position, reason }),
-            _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
-            _ => {
-                self.hold(key, input, draft.held.as_deref(), position);
-                if let Input::Event(_, event) = input {
-                    self.dirty.set_back(event.position, Reactions::Parked);
-                }
-                self.park_instance(key, position, reason);
-                Ok(())
-            }
-        }
-    }
-
-    /// Stores what an instance has passed over, and one that was just begun, or whose deadline is over, although it has reacted to
-    /// nothing.
-    fn passed_over(&mut self, key: &str, input: Input<'_>, position: u64) {
-        if let Input::Event(_, event) = input {
-            let row = put(rows::passed_key(event.position, key), &input.source());
-            self.dirty.push(row, position);
-        }
-        let is_over = matches!(input, Input::Deadline(_));
-        if let Some(instance) = self.instances.get(key)
-            && (is_over || (PM::IS_KEYED && instance.is_new()))
-        {
-            let row = instance.row(key);
-            self.instances.changed(key, self.next_commit);
-            self.dirty.push(row, position);
-        }
-    }
-
-    /// Keeps what an instance was shown for when it is released, in the place that it had if it was held before.
-    pub(super) fn hold(&mut self, key: &str, input: Input<'_>, held: Option<&str>, position: u64) {
-        let row = match input {
-            Input::Event(_, event) => put(
-                held_key(key, event.position, 0, ""),
-                &HeldRow::Event(event.position),
-            ),
-            Input::Deadline(timer) => {
-                let name = &timer.deadline.name;
-                let place = match held {
-                    Some(held) => held.into(),
-                    None => held_key(key, position, rows::BEHIND_EVENT, name),
-                };
-                if let Some(instance) = self.instances.get(key) {
-                    // What is held before it may still cancel or replace it.
-                    instance.timers.insert(name.clone(), timer.deadline.due_ms);
-                }
-                put(place, &HeldRow::Deadline(Box::new(timer.clone())))
-            }
-        };
-        self.dirty.push(row, position);
-        self.store_parked(key, position);
-    }
-
-    /// Stores that an instance is parked, if it was found to be so when it was read: an operator looks for it among the rows.
-    fn store_parked(&mut self, key: &str, position: u64) {
-        let Some(instance) = self.instances.get(key) else {
-            return;
-        };
-        if std::mem::take(&mut instance.is_unstored) {
-            let row = instance.row(key);
-            self.instances.changed(key, self.next_commit);
-            self.dirty.push(row, position);
-        }
     }
 
     /// Plans what an instance asks for; the reason if its state cannot be stored.
@@ -445,11 +324,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
+        let what = input.what(key);
         let is_fired = matches!(input, Input::Deadline(_));
         let mut is_changed = !timers.is_empty() || is_complete || is_fired;
         if PM::IS_KEYED && !is_complete {
             is_changed |= instance.encode()?;
         }
+        if !PM::IS_KEYED && is_complete {
+            return Err("without `key` there is no instance that could complete".to_owned());
+        }
+        // What was tried again without `key` is done.
+        is_changed |= !PM::IS_KEYED
+            && instance
+                .parked
+                .take_if(|parked| parked.tries(&what))
+                .is_some();
         let generation = instance.generation;
         let mut changes = Vec::new();
         if let Input::Deadline(timer) = input {
@@ -493,6 +382,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.plan(draft, &key.into(), generation, envelopes);
         Ok(())
+    }
+}
+
+/// What it means that code of the user could not be called to its end.
+fn cause_of(error: &StoreError) -> FailureCause {
+    match error {
+        StoreError::Panicked { .. } => FailureCause::Panicked {
+            message: error.to_string(),
+        },
+        other => FailureCause::Undecodable {
+            reason: other.to_string(),
+        },
     }
 }
 

@@ -1,10 +1,18 @@
 //! What an operator asks of a process manager: done by its own task, between reactions, so that nothing else changes meanwhile.
 
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
 use tokio::sync::oneshot;
 
-use super::draft::Report;
-use super::rows::{self, CommandRow, ControlRow, TimerRow, put, remove};
-use super::{Halt, ProcessManagerRunner, Rebuilt};
+use super::super::origin::Cause;
+use super::draft::{Draft, Report, Source};
+use super::react::Input;
+use super::rows::{
+    self, AttemptRow, CommandRow, ControlRow, DeadRow, HeldRow, ParkedRow, ReactionRow, TimerRow,
+    put, remove,
+};
+use super::{Halt, ProcessManagerRunner, Rebuilt, Shown};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
@@ -100,8 +108,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             Request::Forget(id, answer) => {
                 let letters = self.dead_letters(id).await?;
-                for (key, _) in &letters {
+                for (key, value) in &letters {
                     self.dirty.push(remove(key.clone()), self.position);
+                    if let Ok(DeadRow::Reaction(letter)) = DeadRow::read(key, value)
+                        && let HeldRow::Event(at) = letter.reaction
+                    {
+                        // It is passed over now.
+                        let passed = put(rows::passed_key(at, &letter.key), &letter.source);
+                        self.dirty.push(passed, self.position);
+                    }
                 }
                 self.settle_all().await?;
                 let _ = answer.send(letters.len());
@@ -158,19 +173,119 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let letters = self.dead_letters(id).await?;
         let mut total = Report::default();
         for (key, value) in letters {
-            let row: CommandRow = rows::read(&key, &value).map_err(|reason| Halt::Parked {
+            let row = DeadRow::read(&key, &value).map_err(|reason| Halt::Parked {
                 position: self.position + 1,
                 reason,
             })?;
-            self.learn(vec![row.key.clone()]).await?;
-            self.dirty.push(remove(key), self.position);
-            self.settle()?;
-            let report = self.execute_for_operator(row).await?;
+            let report = match row {
+                DeadRow::Command(row) => {
+                    self.learn(vec![row.key.clone()]).await?;
+                    self.dirty.push(remove(key), self.position);
+                    self.settle()?;
+                    self.execute_for_operator(*row).await?
+                }
+                DeadRow::Reaction(letter) => {
+                    self.settle()?;
+                    self.react_for_operator(key, *letter).await?
+                }
+            };
             total.executed += report.executed;
             total.failed += report.failed;
         }
         self.settle_all().await?;
         Ok(total)
+    }
+
+    /// Reacts again to what became a dead letter, in a commit that removes it; if it fails again, it stays with its new error.
+    async fn react_for_operator(
+        &mut self,
+        row_key: Box<str>,
+        mut letter: ReactionRow,
+    ) -> Result<Report, Halt> {
+        let position = self.position;
+        let done = |has_failed| match has_failed {
+            true => Report {
+                executed: 0,
+                failed: 1,
+            },
+            false => Report {
+                executed: 1,
+                failed: 0,
+            },
+        };
+        let mut draft = match &letter.reaction {
+            HeldRow::Event(at) => {
+                let Some((stream, version, line)) = self.event_at(*at).await? else {
+                    return Ok(Report::default());
+                };
+                let Shown { event, correlation } = self.show(&stream, version, *at, &line);
+                let (key, cause) = (letter.key.clone(), Cause::of(&event.1));
+                let mut joins = match correlation {
+                    _ if !PM::IS_KEYED => Vec::new(),
+                    Ok(joins) => joins,
+                    Err(cause) => {
+                        letter.attempts.push(AttemptRow::new(&cause));
+                        self.dirty.push(put(row_key, &letter), position);
+                        self.settle_all().await?;
+                        return Ok(done(true));
+                    }
+                };
+                // Of those that it belongs to, the one that has not reacted; all of them, if nobody could tell whose it was.
+                joins.retain(|join| key.is_empty() || join.key == key);
+                self.learn(joins.iter().map(|join| join.key.clone()).collect())
+                    .await?;
+                let source = Source::Event(Arc::clone(&event));
+                let mut draft = Draft::new(position, *at, cause, source);
+                self.dirty.push(remove(row_key.clone()), position);
+                draft.letter = (joins.len() < 2).then_some((row_key, letter));
+                if !PM::IS_KEYED {
+                    self.keep_state_before(position)?;
+                    let input = Input::Event(&event.0, &event.1);
+                    self.show_to("", input, &mut draft)?;
+                }
+                for join in joins {
+                    self.join(&join.key, join.kind, &event.0, &event.1, &mut draft)?;
+                }
+                draft
+            }
+            HeldRow::Deadline(timer) => {
+                let timer = timer.clone();
+                self.learn(vec![timer.key.clone()]).await?;
+                self.dirty.push(remove(row_key.clone()), position);
+                let mut draft = Draft::of_deadline(position, &timer);
+                draft.letter = Some((row_key, letter));
+                let found = self.instances.get(&timer.key);
+                let is_its = found.filter(|found| found.generation == timer.generation);
+                match is_its.map(|found| found.holds()) {
+                    Some(true) => self.hold(&timer.key, Input::Deadline(&timer), None, position),
+                    Some(false) => {
+                        self.keep_state_before(position)?;
+                        self.show_to(&timer.key, Input::Deadline(&timer), &mut draft)?;
+                    }
+                    // Its instance is over: it does nothing.
+                    None => {}
+                }
+                draft
+            }
+            HeldRow::Command(_) => return Ok(Report::default()),
+        };
+        draft.letter = None;
+        let has_failed = draft.has_failed;
+        self.commit(draft).await?;
+        self.settle_all().await?;
+        Ok(done(has_failed))
+    }
+
+    /// Without `key`: keeps the state as it is before what is shown next.
+    fn keep_state_before(&mut self, position: u64) -> Result<(), Halt> {
+        if !PM::IS_KEYED
+            && let Some(instance) = self.instances.get("")
+        {
+            let encoded = instance.encode();
+            encoded.map_err(|reason| Halt::Parked { position, reason })?;
+            self.cautious = Some(position);
+        }
+        Ok(())
     }
 
     /// Tells whoever has skipped an event, when it is behind what is durable.
@@ -208,31 +323,83 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(removed, position);
         let skipped = put(format!("{}{due}", rows::PASSED).into(), &source);
         self.dirty.push(skipped, position);
+        self.end_retry(position);
         self.settle_all().await
     }
 
-    /// Waits, parked as a whole, for somebody to let it go on; `false` when the store closes.
-    pub(super) async fn stay_parked(&mut self) -> bool {
+    /// Stores what is tried again, without `key`, so that a restart knows how often it has failed.
+    async fn store_retry(&mut self, parked: ParkedRow) -> Result<(), Halt> {
+        let count = |parked: &ParkedRow| parked.retry.as_ref().map(|retry| retry.due);
+        let Some(instance) = self.instances.get("") else {
+            return Ok(());
+        };
+        if instance.parked.as_ref().and_then(count) == count(&parked) {
+            return Ok(());
+        }
+        instance.parked = Some(parked);
+        let row = instance.row("");
+        self.dirty.push(row, self.position);
+        self.settle_all().await
+    }
+
+    /// Waits, parked as a whole, for somebody to let it go on, or for the time of the next attempt; `false` when the store closes.
+    pub(super) async fn stay_parked(&mut self, waiting: Option<ParkedRow>) -> bool {
+        let until = waiting.as_ref().and_then(|parked| parked.retry.as_ref());
+        let until = until.map(|retry| retry.due);
         let mut closing = self.context.closing.clone();
         let due = self.due.take();
         // Whoever has asked is told that it came to nothing.
         self.skip_answer = None;
         // What was not committed is not to be saved.
-        let can_serve = self.go_back().is_ok() && self.load().await.is_ok();
+        let can_serve = self.go_back().is_ok() && self.load_rows().await.is_ok();
+        if let Some(parked) = waiting
+            && can_serve
+            && self.store_retry(parked).await.is_err()
+        {
+            // It is shown again at once, and fails again.
+            self.context.runtime.reactions.unparked(self.context.member);
+            return !*closing.borrow();
+        }
         let parked_at = self
             .context
             .runtime
             .reactions
             .parked_at(self.context.member);
         loop {
+            let clock = Arc::clone(&self.context.clock);
+            let fires = self.context.fires;
+            let due_time = until
+                .filter(|_| fires && !self.is_paused)
+                .and_then(|until| UNIX_EPOCH.checked_add(Duration::from_millis(until)));
+            let time_has_come = async {
+                match due_time {
+                    Some(time) => clock.sleep_until(time).await,
+                    None => std::future::pending().await,
+                }
+            };
             let request = tokio::select! {
                 _ = closing.wait_for(|closing| *closing) => return false,
                 request = self.context.requests.recv() => request,
+                () = time_has_come => {
+                    self.tries_now = true;
+                    self.context.runtime.reactions.unparked(self.context.member);
+                    return true;
+                }
             };
             match request {
                 None => return false,
-                Some(Request::Fire(answer)) => drop(answer.send(0)),
+                Some(Request::Fire(answer)) => {
+                    let is_due = until.is_some_and(|until| until <= self.now_ms());
+                    if is_due && !self.is_paused {
+                        self.tries_now = true;
+                        self.context.runtime.reactions.unparked(self.context.member);
+                        let _ = answer.send(1);
+                        return true;
+                    }
+                    let _ = answer.send(0);
+                }
                 Some(Request::Release(Parked::All, answer)) => {
+                    self.tries_now = true;
                     self.starts.forgive();
                     let hub = &self.context.runtime.reactions;
                     hub.unparked(self.context.member);
@@ -249,7 +416,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                             let _ = answer.send(1);
                         }
                         Some(_) => {
-                            if self.go_back().is_err() || self.load().await.is_err() {
+                            if self.go_back().is_err() || self.load_rows().await.is_err() {
                                 return false;
                             }
                             continue;
@@ -260,10 +427,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     return true;
                 }
                 Some(request) if can_serve => {
-                    if self.serve(request).await.is_err() && self.go_back().is_err() {
-                        return false;
-                    }
-                    if self.load().await.is_err() {
+                    if self.serve(request).await.is_err()
+                        && (self.go_back().is_err() || self.load_rows().await.is_err())
+                    {
                         return false;
                     }
                 }

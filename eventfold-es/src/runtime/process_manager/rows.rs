@@ -6,7 +6,8 @@
 //! | `j` instance | the same: [`ControlRow`] says which of both counts |
 //! | `t` due, instance, name | [`TimerRow`] |
 //! | `p` next attempt, command id | [`CommandRow`]: a command that is tried again |
-//! | `d` position, index, command id | [`CommandRow`]: a dead letter |
+//! | `p` next attempt, `@` instance or `#` stream | [`RetriedRow`]: what is released then |
+//! | `d` position, index, id | [`CommandRow`], or [`ReactionRow`]: a dead letter |
 //! | `h` instance, position, index | [`HeldRow`]: what a parked instance still owes |
 //! | `S` stream | [`ParkedRow`]: a stream that is held since an event of it cannot be read |
 //! | `s` stream, position | [`HeldRow`] |
@@ -119,6 +120,9 @@ pub(crate) struct ParkedRow {
     pub(crate) reason: String,
     /// Seconds since 1970.
     pub(crate) ts: u64,
+    /// What is tried again, if it is parked until then only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retry: Option<Box<RetryRow>>,
 }
 
 impl ParkedRow {
@@ -127,7 +131,59 @@ impl ParkedRow {
             position,
             reason,
             ts: seconds_since_1970(),
+            retry: None,
         }
+    }
+}
+
+impl ParkedRow {
+    /// Whether it is this that is tried again.
+    pub(super) fn tries(&self, what: &str) -> bool {
+        self.retry
+            .as_ref()
+            .is_some_and(|retry| &*retry.what == what)
+    }
+}
+
+/// An event or a deadline that is shown again later.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RetryRow {
+    /// When, in milliseconds since 1970.
+    pub(crate) due: u64,
+    /// Which it is.
+    pub(super) what: Box<str>,
+    /// How many attempts have failed.
+    pub(super) count: u32,
+    /// The first of them, and the last ones.
+    pub(super) attempts: Vec<AttemptRow>,
+}
+
+/// Who is released when the time has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RetriedRow {
+    Instance(String),
+    /// Its aggregate type and its id.
+    Stream(String, String),
+}
+
+impl RetriedRow {
+    pub(super) fn of_stream(stream: &StreamId) -> Self {
+        Self::Stream(
+            stream.aggregate_type.to_string(),
+            stream.instance_id.to_string(),
+        )
+    }
+
+    pub(super) fn key(&self, due: u64) -> Box<str> {
+        match self {
+            Self::Instance(key) => format!("{PENDING}{due:016x}@{key}"),
+            Self::Stream(aggregate_type, id) => {
+                let length = aggregate_type.len();
+                format!("{PENDING}{due:016x}#{length:04x}{aggregate_type}{id}")
+            }
+        }
+        .into()
     }
 }
 
@@ -197,6 +253,34 @@ pub(crate) struct CommandRow {
     /// Whether it is, or was, a dead letter.
     #[serde(default)]
     pub(crate) is_dead: bool,
+}
+
+/// An event or a deadline that was not reacted to, and became a dead letter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReactionRow {
+    pub(crate) reaction: HeldRow,
+    /// The instance; empty for all that the event belongs to, and without `key`.
+    pub(crate) key: String,
+    pub(super) generation: u64,
+    pub(crate) source: SourceEvent,
+    pub(crate) attempts: Vec<AttemptRow>,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone)]
+pub(crate) enum DeadRow {
+    Command(Box<CommandRow>),
+    Reaction(Box<ReactionRow>),
+}
+
+impl DeadRow {
+    /// Reads one; the reason if it cannot be read.
+    pub(crate) fn read(key: &str, value: &str) -> Result<Self, String> {
+        match read::<ReactionRow>(key, value) {
+            Ok(reaction) => Ok(Self::Reaction(Box::new(reaction))),
+            Err(_) => read(key, value).map(|command| Self::Command(Box::new(command))),
+        }
+    }
 }
 
 /// A row that says all by being there.

@@ -6,23 +6,27 @@ use crate::error::StoreError;
 use crate::journal::RowRange;
 use crate::process_manager::{ProcessManager, SourceEvent};
 use crate::runtime::Request;
-use rows::CommandRow;
+use rows::{AttemptRow, DeadRow, HeldRow};
 
-/// A command that was not executed, and can be redriven or discarded.
+/// A command that was not executed, or an event or a deadline that was not reacted to. It can be redriven or discarded.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DeadLetterEntry {
     /// What names it.
     pub id: String,
-    /// The command with its address.
-    pub envelope: CommandEnvelope,
-    /// What names the command, and stands in the `meta` of the events that it will cause.
+    /// The command with its address; `None` if it is an event or a deadline.
+    pub envelope: Option<CommandEnvelope>,
+    /// What names the command, and stands in the `meta` of the events that it will cause; empty if it is an event or a deadline.
     pub command_id: String,
-    /// The instance that sent it; empty for a process manager without `key`.
+    /// The instance that sent it, or did not react; empty for a process manager without `key`, and for an event of which could not
+    /// be told whose it is.
     pub instance: String,
-    /// What the process manager reacted to when it sent it.
+    /// What the process manager reacted to when it sent it; what it did not react to; or the event whose reaction armed the
+    /// deadline.
     pub source: SourceEvent,
-    /// Every attempt to execute it, the first one first.
+    /// The name of the deadline, if it is one.
+    pub deadline: Option<String>,
+    /// Every attempt, the first one first; of an event or a deadline the first and the last ones.
     pub attempts: Vec<FailedAttempt>,
 }
 
@@ -71,28 +75,30 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     pub async fn dead_letters(&self) -> Result<Vec<DeadLetterEntry>, StoreError> {
         let mut letters = Vec::new();
         self.each(RowRange::of_kind(rows::DEAD_LETTERS), |row| {
-            let CommandRow {
-                envelope,
-                command_id,
-                key,
-                source,
-                attempts,
-                ..
-            } = self.read(row)?;
-            letters.push(DeadLetterEntry {
-                id: row.key.get(1..).unwrap_or_default().to_owned(),
-                envelope,
-                command_id,
-                instance: key,
-                source,
-                attempts: attempts
-                    .into_iter()
-                    .map(|attempt| FailedAttempt {
-                        kind: attempt.kind,
-                        error: attempt.error,
-                        ts: attempt.ts,
-                    })
-                    .collect(),
+            let id = row.key.get(1..).unwrap_or_default().to_owned();
+            let read = DeadRow::read(&row.key, &row.value);
+            letters.push(match read.map_err(|reason| self.damaged(reason))? {
+                DeadRow::Command(row) => DeadLetterEntry {
+                    id,
+                    envelope: Some(row.envelope),
+                    command_id: row.command_id,
+                    instance: row.key,
+                    source: row.source,
+                    deadline: None,
+                    attempts: attempts(row.attempts),
+                },
+                DeadRow::Reaction(row) => DeadLetterEntry {
+                    id,
+                    envelope: None,
+                    command_id: String::new(),
+                    instance: row.key,
+                    source: row.source,
+                    deadline: match row.reaction {
+                        HeldRow::Deadline(timer) => Some(timer.deadline.name),
+                        HeldRow::Event(_) | HeldRow::Command(_) => None,
+                    },
+                    attempts: attempts(row.attempts),
+                },
             });
             Ok(())
         })
@@ -102,6 +108,10 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
 
     /// Executes a dead letter again, once. If its target accepts it, it is a dead letter no more, in the same commit; else it stays,
     /// with the new error.
+    ///
+    /// An event or a deadline is reacted to again, as if it came now: an event begins an instance or goes on with one as its
+    /// correlation says, one that belongs to a parked instance is held by that, and a deadline whose instance is over does
+    /// nothing. What came after it meanwhile was reacted to before it.
     ///
     /// # Errors
     ///
@@ -161,4 +171,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     pub async fn discard_all(&self) -> Result<usize, StoreError> {
         self.ask(|answer| Request::Forget(None, answer)).await
     }
+}
+
+fn attempts(rows: Vec<AttemptRow>) -> Vec<FailedAttempt> {
+    let rows = rows.into_iter();
+    rows.map(|attempt| FailedAttempt {
+        kind: attempt.kind,
+        error: attempt.error,
+        ts: attempt.ts,
+    })
+    .collect()
 }

@@ -160,10 +160,12 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, row: &Row) -> Result<T, StoreError> {
-        rows::read(&row.key, &row.value).map_err(|reason| {
-            let path = format!("process_managers/{}/instances.redb", self.name);
-            StoreError::Damaged(Arc::new(Damage::new(path, 0, reason)))
-        })
+        rows::read(&row.key, &row.value).map_err(|reason| self.damaged(reason))
+    }
+
+    fn damaged(&self, reason: String) -> StoreError {
+        let path = format!("process_managers/{}/instances.redb", self.name);
+        StoreError::Damaged(Arc::new(Damage::new(path, 0, reason)))
     }
 
     /// Reads instances where they are; again, if others take their place meanwhile.

@@ -17,7 +17,7 @@ pub struct ProcessManagerOverview {
     pub lag: u64,
     /// Whether it reacts to nothing until it is [resumed](ProcessManagerHandle::resume).
     pub is_paused: bool,
-    /// The event at which it stays as a whole, if there is one.
+    /// The event at which it stays as a whole, if there is one, until it is retried by an operator or, if its policy says so, by itself.
     pub parked: Option<ParkedAt>,
     /// Its instances; one without `key` has none.
     pub instances: InstanceCounts,
@@ -25,9 +25,9 @@ pub struct ProcessManagerOverview {
     pub held_streams: u64,
     /// How many deadlines are armed.
     pub deadlines: u64,
-    /// How many commands will be tried again.
+    /// How many commands, instances and held streams have something that will be tried again.
     pub pending: u64,
-    /// How many dead letters can be redriven or discarded.
+    /// How many dead letters there are that can be redriven or discarded.
     pub dead_letters: u64,
     /// How many events belonged to no open instance since the store was opened.
     pub ignored: u64,
@@ -41,8 +41,10 @@ pub struct ProcessManagerOverview {
 pub struct InstanceCounts {
     /// Those that react.
     pub open: u64,
-    /// Those that hold what comes for them.
+    /// Those that hold what comes for them until they are released.
     pub parked: u64,
+    /// Those that hold what comes for them until an event or a deadline is tried again.
+    pub retrying: u64,
     /// Those that are complete.
     pub completed: u64,
 }
@@ -96,6 +98,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             let read: InstanceRow = self.read(row)?;
             match read.status {
                 Status::Open => instances.open += 1,
+                Status::Parked | Status::Releasing
+                    if read
+                        .parked
+                        .as_ref()
+                        .is_some_and(|parked| parked.retry.is_some()) =>
+                {
+                    instances.retrying += 1;
+                }
                 Status::Parked | Status::Releasing => instances.parked += 1,
                 Status::Completed => instances.completed += 1,
             }

@@ -1,6 +1,7 @@
 //! What is parked, released and given up.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
@@ -21,6 +22,8 @@ pub struct ParkedWork {
     pub parked: ParkedAt,
     /// When, in seconds since 1970.
     pub ts: u64,
+    /// When it is released by itself to try again what failed, if that is so.
+    pub retries_at: Option<SystemTime>,
     /// How much it holds: events, deadlines and commands.
     pub held: u64,
 }
@@ -73,6 +76,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
                     reason: row.reason,
                 },
                 ts: row.ts,
+                retries_at: row
+                    .retry
+                    .map(|retry| UNIX_EPOCH + Duration::from_millis(retry.due)),
                 held: self.count(held).await?,
             });
         }

@@ -7,7 +7,7 @@ mod past;
 mod replay;
 
 use super::draft::{Draft, Source};
-use super::rows::{self, InstanceRow, Status, put, remove};
+use super::rows::{self, DeadRow, HeldRow, InstanceRow, Status, put, remove};
 use super::{Halt, ProcessManagerRunner};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
@@ -97,6 +97,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let held = RowRange::of_kind(rows::HELD);
         self.each_row(held, |row| owed.of_instance(&row.key))
             .await?;
+        let dead = RowRange::of_kind(rows::DEAD_LETTERS);
+        self.each_row(dead, |row| {
+            if let Ok(DeadRow::Reaction(letter)) = DeadRow::read(&row.key, &row.value)
+                && let HeldRow::Event(at) = letter.reaction
+            {
+                owed.add(at, &letter.key);
+            }
+        })
+        .await?;
         Ok(owed)
     }
 

@@ -54,7 +54,7 @@ impl<PM: ProcessManager> Replay<PM> {
                 .iter()
                 .map(|Join { key, kind, .. }| (key.as_str(), *kind))
                 .collect(),
-            Err(reason) => return Err(refused(position, reason)),
+            Err(cause) => return Err(refused(position, &cause.to_string())),
         };
         self.rebuilt.events += 1;
         for (key, kind) in joins {

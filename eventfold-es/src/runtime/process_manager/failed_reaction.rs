@@ -1,0 +1,451 @@
+//! What becomes of an event or a deadline that could not be reacted to.
+
+use std::sync::Arc;
+
+use super::super::origin::{Cause, command_id};
+use super::super::reactions::Reactions;
+use super::draft::{Draft, Source};
+use super::react::Input;
+use super::rows::{
+    self, AttemptRow, HeldRow, ParkedRow, ReactionRow, RetriedRow, RetryRow, dead_letter_key,
+    held_key, put, remove,
+};
+use super::{Halt, ProcessManagerRunner};
+use crate::clock::seconds_since_1970;
+use crate::dead_letter::UnreactedLine;
+use crate::event::RecordedEvent;
+use crate::journal::StreamId;
+use crate::process_manager::{
+    Exhausted, Failure, FailureAction, FailureCause, ProcessManager, SourceEvent,
+};
+
+/// How many failed attempts are kept: the first, and the last ones.
+const ATTEMPTS: usize = 16;
+
+/// What is done about a failed reaction.
+struct Verdict<PM: ProcessManager> {
+    /// Never a retry without its row.
+    action: FailureAction<PM>,
+    retry: Option<Box<RetryRow>>,
+    attempts: Vec<AttemptRow>,
+    count: u32,
+}
+
+/// What becomes of an event of which cannot be told whose it is.
+pub(super) enum Unclaimed {
+    /// Its stream waits behind it.
+    Held,
+    /// Its stream goes on, and this is to be committed.
+    Passed(Option<Box<Draft>>),
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Asks the policy about `what`, which has failed before if there is a row of that.
+    fn judge(
+        &mut self,
+        key: &str,
+        cause: &FailureCause,
+        source: &SourceEvent,
+        what: &str,
+        before: Option<RetryRow>,
+    ) -> Verdict<PM> {
+        let (count, mut attempts) =
+            before.map_or_else(Default::default, |before| (before.count, before.attempts));
+        let count = count.saturating_add(1);
+        attempts.push(AttemptRow::new(cause));
+        if attempts.len() > ATTEMPTS {
+            attempts.remove(1);
+        }
+        let action = match cause {
+            // The policy is code of the user as well.
+            FailureCause::Aborted { .. } => FailureAction::Park,
+            _ => {
+                let mut failure = Failure::new(cause.clone(), key, source);
+                failure.attempt = count;
+                self.policy(key, &failure)
+            }
+        };
+        tracing::warn!(process_manager = PM::NAME, instance = key, position = source.position, %cause, attempt = count, ?action, "a reaction failed");
+        let mut verdict = Verdict {
+            action,
+            retry: None,
+            attempts,
+            count,
+        };
+        if let FailureAction::Retry(backoff) = &verdict.action {
+            match backoff.delay(count, what) {
+                Some(delay) => {
+                    let delay = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX / 4);
+                    verdict.retry = Some(Box::new(RetryRow {
+                        due: self.now_ms().saturating_add(delay),
+                        what: what.into(),
+                        count,
+                        attempts: verdict.attempts.clone(),
+                    }));
+                }
+                None => {
+                    verdict.action = match backoff.exhausted() {
+                        Exhausted::Skip => FailureAction::Skip,
+                        Exhausted::Park => FailureAction::Park,
+                        Exhausted::Stop => FailureAction::Stop,
+                        _ => FailureAction::DeadLetter,
+                    };
+                }
+            }
+        }
+        verdict
+    }
+
+    /// Does what the policy says about a reaction that failed.
+    pub(super) fn reaction_failed(
+        &mut self,
+        key: &str,
+        input: Input<'_>,
+        cause: &FailureCause,
+        draft: &mut Draft,
+    ) -> Result<(), Halt> {
+        let reason = reason_of(cause);
+        let position = draft.position;
+        if !PM::IS_KEYED && self.cautious != Some(position) {
+            // The state before it is not kept for each event: it is made again.
+            self.cautious = Some(position);
+            return Err(Halt::Back);
+        }
+        let mut before = None;
+        let what = input.what(key);
+        if let Some(instance) = self.instances.get(key) {
+            if let Err(problem) = instance.restore() {
+                let reason = format!("the state does not read back: {problem}");
+                return Err(Halt::Parked { position, reason });
+            }
+            let parked = instance
+                .parked
+                .as_ref()
+                .filter(|parked| parked.tries(&what));
+            before = parked.and_then(|parked| parked.retry.as_deref().cloned());
+        }
+        if let Some((row_key, mut letter)) = draft.letter.take() {
+            // It stays what it is, with one more attempt.
+            letter.attempts.push(AttemptRow::new(cause));
+            self.leave(key, input, position);
+            self.dirty.push(put(row_key, &letter), position);
+            draft.has_failed = true;
+            return Ok(());
+        }
+        let source = input.source();
+        let verdict = self.judge(key, cause, &source, &what, before);
+        let generation = self.instances.get(key).map_or(0, |found| found.generation);
+        match verdict.action {
+            FailureAction::Skip => {
+                self.context
+                    .runtime
+                    .reactions
+                    .skipped(self.context.member, 1);
+                self.leave(key, input, position);
+                self.pass(key, input, position);
+                Ok(())
+            }
+            FailureAction::DeadLetter => {
+                self.leave(key, input, position);
+                let reaction = match input {
+                    Input::Event(_, event) => HeldRow::Event(event.position),
+                    Input::Deadline(timer) => HeldRow::Deadline(Box::new(timer.clone())),
+                };
+                let letter = ReactionRow {
+                    reaction,
+                    key: key.to_owned(),
+                    generation,
+                    source,
+                    attempts: verdict.attempts,
+                };
+                self.bury(letter, &what, position);
+                Ok(())
+            }
+            FailureAction::Compensate(envelopes) => {
+                self.pass(key, input, position);
+                self.keep(key, input, position);
+                let attempt = verdict.count as usize;
+                self.plan_compensation(draft, &key.into(), generation, attempt, envelopes);
+                Ok(())
+            }
+            FailureAction::Stop => Err(Halt::Stopped { position, reason }),
+            FailureAction::Retry(_) if !PM::IS_KEYED => Err(match verdict.retry {
+                Some(retry) => Halt::Waiting {
+                    position,
+                    reason,
+                    retry,
+                },
+                None => Halt::Parked { position, reason },
+            }),
+            _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
+            _ => {
+                self.hold(key, input, draft.held.as_deref(), position);
+                self.park_until(key, position, reason, verdict.retry);
+                if let Input::Event(_, event) = input {
+                    let outcome = self.outcome_of_held(key);
+                    self.dirty.set_back(event.position, outcome);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Does what the policy says about an event of which cannot be told whose it is.
+    pub(super) fn correlation_failed(
+        &mut self,
+        event: &Arc<(StreamId, RecordedEvent)>,
+        cause: &FailureCause,
+        before: Option<RetryRow>,
+        at: u64,
+    ) -> Result<Unclaimed, Halt> {
+        let (stream, recorded) = &**event;
+        let position = recorded.position;
+        let source = SourceEvent::of(&stream.aggregate_type, &stream.instance_id, recorded);
+        let what = rows::stream_held_key(stream, position);
+        let verdict = self.judge("", cause, &source, &what, before);
+        let reason = reason_of(cause);
+        match verdict.action {
+            FailureAction::Skip => {
+                self.context
+                    .runtime
+                    .reactions
+                    .skipped(self.context.member, 1);
+                self.dirty
+                    .push(put(rows::passed_key(position, ""), &source), at);
+                Ok(Unclaimed::Passed(None))
+            }
+            FailureAction::DeadLetter => {
+                let letter = ReactionRow {
+                    reaction: HeldRow::Event(position),
+                    key: String::new(),
+                    generation: 0,
+                    source,
+                    attempts: verdict.attempts,
+                };
+                self.bury(letter, &what, at);
+                Ok(Unclaimed::Passed(None))
+            }
+            FailureAction::Compensate(envelopes) => {
+                self.dirty
+                    .push(put(rows::passed_key(position, ""), &source), at);
+                let cause = Cause::of(recorded);
+                let source = Source::Event(Arc::clone(event));
+                let mut draft = Draft::new(at, position, cause, source);
+                let attempt = verdict.count as usize;
+                self.plan_compensation(&mut draft, &"".into(), 0, attempt, envelopes);
+                Ok(Unclaimed::Passed(Some(Box::new(draft))))
+            }
+            FailureAction::Stop => Err(Halt::Stopped { position, reason }),
+            _ => {
+                self.hold_stream(stream, position, reason, verdict.retry, at);
+                Ok(Unclaimed::Held)
+            }
+        }
+    }
+
+    /// Lets a stream wait behind an event that cannot be read.
+    fn hold_stream(
+        &mut self,
+        stream: &StreamId,
+        position: u64,
+        reason: String,
+        retry: Option<Box<RetryRow>>,
+        at: u64,
+    ) {
+        tracing::error!(process_manager = PM::NAME, aggregate_type = %stream.aggregate_type, stream = %stream.instance_id, position, reason, "a stream is held");
+        let outcome = match &retry {
+            Some(_) => Reactions::Retrying,
+            None => Reactions::Parked,
+        };
+        self.try_again_at(&RetriedRow::of_stream(stream), retry.as_deref(), at);
+        let parked = ParkedRow {
+            retry,
+            ..ParkedRow::new(position, reason)
+        };
+        self.dirty.push(put(rows::stream_key(stream), &parked), at);
+        let held = rows::stream_held_key(stream, position);
+        self.dirty.push(put(held, &HeldRow::Event(position)), at);
+        self.dirty.set_back(position, outcome);
+        self.held_streams.insert(stream.clone(), outcome);
+    }
+
+    /// Stores when something is released again, if it is.
+    pub(super) fn try_again_at(
+        &mut self,
+        retried: &RetriedRow,
+        retry: Option<&RetryRow>,
+        position: u64,
+    ) {
+        if let Some(retry) = retry {
+            let row = put(retried.key(retry.due), retried);
+            self.notice(&row);
+            self.dirty.push(row, position);
+        }
+    }
+
+    /// Removes when something would have been released again.
+    pub(super) fn try_no_more(
+        &mut self,
+        retried: &RetriedRow,
+        retry: Option<&RetryRow>,
+        position: u64,
+    ) {
+        if let Some(retry) = retry {
+            let row = remove(retried.key(retry.due));
+            self.notice(&row);
+            self.dirty.push(row, position);
+        }
+    }
+
+    /// What it means for those who wait that something is held by an instance.
+    pub(super) fn outcome_of_held(&mut self, key: &str) -> Reactions {
+        let parked = self
+            .instances
+            .get(key)
+            .and_then(|found| found.parked.as_ref());
+        match parked.is_some_and(|parked| parked.retry.is_some()) {
+            true => Reactions::Retrying,
+            false => Reactions::Parked,
+        }
+    }
+
+    /// Lets an instance go on as if it had not been shown what it could not react to; one that this would have begun is not there.
+    fn leave(&mut self, key: &str, input: Input<'_>, position: u64) {
+        if PM::IS_KEYED && matches!(input, Input::Event(..)) {
+            self.instances.undo_begin(key);
+        }
+        self.keep(key, input, position);
+    }
+
+    /// Stores an instance that was just begun, or whose deadline is over, although it has reacted to nothing.
+    fn keep(&mut self, key: &str, input: Input<'_>, position: u64) {
+        let what = input.what(key);
+        let is_over = matches!(input, Input::Deadline(_));
+        if let Some(instance) = self.instances.get(key) {
+            let was_retried = !PM::IS_KEYED
+                && instance
+                    .parked
+                    .take_if(|parked| parked.tries(&what))
+                    .is_some();
+            if is_over || was_retried || (PM::IS_KEYED && instance.is_new()) {
+                let row = instance.row(key);
+                self.instances.changed(key, self.next_commit);
+                self.dirty.push(row, position);
+            }
+        }
+    }
+
+    /// Notes that an instance has passed over an event.
+    fn pass(&mut self, key: &str, input: Input<'_>, position: u64) {
+        if let Input::Event(_, event) = input {
+            let row = put(rows::passed_key(event.position, key), &input.source());
+            self.dirty.push(row, position);
+        }
+    }
+
+    /// Makes a dead letter of what was not reacted to.
+    fn bury(&mut self, letter: ReactionRow, what: &str, position: u64) {
+        let about = letter.source.position;
+        // Two deadlines that are due at the same time have different names.
+        let id = command_id(PM::NAME, what, letter.generation, about, 0);
+        let error = letter.attempts.last().map(|last| last.error.clone());
+        let line = UnreactedLine {
+            source: letter.source.clone(),
+            instance: letter.key.clone(),
+            error: error.unwrap_or_default(),
+            ts: seconds_since_1970(),
+        };
+        self.dirty.dead_letters.push(line.to_line());
+        self.dirty
+            .push(put(dead_letter_key(about, 0, &id), &letter), position);
+    }
+
+    /// Keeps what an instance was shown for when it is released, in the place that it had if it was held before.
+    pub(super) fn hold(&mut self, key: &str, input: Input<'_>, held: Option<&str>, position: u64) {
+        let row = match input {
+            Input::Event(_, event) => put(
+                held_key(key, event.position, 0, ""),
+                &HeldRow::Event(event.position),
+            ),
+            Input::Deadline(timer) => {
+                let name = &timer.deadline.name;
+                let place = match held {
+                    Some(held) => held.into(),
+                    None => held_key(key, position, rows::BEHIND_EVENT, name),
+                };
+                if let Some(instance) = self.instances.get(key) {
+                    // What is held before it may still cancel or replace it.
+                    instance.timers.insert(name.clone(), timer.deadline.due_ms);
+                }
+                put(place, &HeldRow::Deadline(Box::new(timer.clone())))
+            }
+        };
+        self.dirty.push(row, position);
+        self.store_parked(key, position);
+    }
+
+    /// Stores that an instance is parked, if it was found to be so when it was read: an operator looks for it among the rows.
+    pub(super) fn store_parked(&mut self, key: &str, position: u64) {
+        let Some(instance) = self.instances.get(key) else {
+            return;
+        };
+        if std::mem::take(&mut instance.is_unstored) {
+            let row = instance.row(key);
+            self.instances.changed(key, self.next_commit);
+            self.dirty.push(row, position);
+        }
+    }
+
+    /// Without `key`: goes no further before the next attempt is due.
+    pub(super) fn wait_for_retry(&mut self) -> Result<(), Halt> {
+        let tries_now = std::mem::take(&mut self.tries_now);
+        if PM::IS_KEYED || tries_now {
+            return Ok(());
+        }
+        let now = self.now_ms();
+        let parked = self
+            .instances
+            .get("")
+            .and_then(|found| found.parked.clone());
+        match parked {
+            Some(ParkedRow {
+                position,
+                reason,
+                retry: Some(retry),
+                ..
+            }) if retry.due > now => Err(Halt::Waiting {
+                position,
+                reason,
+                retry,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Without `key`: whether it is a deadline that is tried again.
+    pub(super) fn retries_deadline(&mut self) -> bool {
+        let parked = self
+            .instances
+            .get("")
+            .and_then(|found| found.parked.as_ref());
+        let retry = parked.and_then(|parked| parked.retry.as_ref());
+        !PM::IS_KEYED && retry.is_some_and(|retry| retry.what.starts_with(rows::TIMERS))
+    }
+
+    /// Without `key`: forgets what was tried again, since it is passed over.
+    pub(super) fn end_retry(&mut self, position: u64) {
+        if let Some(instance) = self.instances.get("")
+            && instance.parked.take().is_some()
+        {
+            let row = instance.row("");
+            self.dirty.push(row, position);
+        }
+    }
+}
+
+fn reason_of(cause: &FailureCause) -> String {
+    match cause {
+        FailureCause::Panicked { message } => message.clone(),
+        other => other.to_string(),
+    }
+}
