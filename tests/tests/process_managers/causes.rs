@@ -32,7 +32,7 @@ async fn whatever_is_sent_late_names_the_event_that_it_was_sent_for() {
         "arm due",
         "refuse retry",
         "refuse dead",
-        "refuse repair",
+        "refuse repair-1 repair-2",
     ] {
         inject(&store, &format!("id of {words}"), words).await;
     }
@@ -64,7 +64,8 @@ async fn whatever_is_sent_late_names_the_event_that_it_was_sent_for() {
         ("due", "id of arm due"),
         ("retry", "id of refuse retry"),
         ("dead", "id of refuse dead"),
-        ("not repair", "id of refuse repair"),
+        ("not repair-1", "id of refuse repair-1 repair-2"),
+        ("not repair-2", "id of refuse repair-1 repair-2"),
     ];
     assert_eq!(sources, BTreeSet::from(expected));
     drop(worker);

@@ -137,7 +137,9 @@ macro_rules! worker {
                 let is_poison = $is_broken && text.starts_with("poison");
                 assert!(!is_poison, "the alarm is {text}");
                 self.seen += 1;
-                cx.send(cx.key().clone(), append(&text));
+                // Where it comes from is told without being said.
+                let context = CommandContext::default();
+                cx.send_with(cx.key().clone(), append(&text), context);
             }
         }
 
