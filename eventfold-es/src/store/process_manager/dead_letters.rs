@@ -95,7 +95,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
                     source: row.source,
                     deadline: match row.reaction {
                         HeldRow::Deadline(timer) => Some(timer.deadline.name),
-                        HeldRow::Event(_) | HeldRow::Command(_) => None,
+                        HeldRow::Event(_) | HeldRow::Failed(_) | HeldRow::Command(_) => None,
                     },
                     attempts: attempts(row.attempts),
                 },
