@@ -130,7 +130,7 @@ fn builder<PM: ProcessManager>(
 ) -> AggregateStoreBuilder {
     AggregateStore::builder(base)
         .run_mode(mode)
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<PM>()
 }
 
@@ -355,7 +355,7 @@ async fn instances_begin_and_end_as_the_program_says_now() -> TestResult {
     add(&store, "ended", &[START, ARM, 21]).await?;
     store.close().await?;
     let store = AggregateStore::builder(base.path())
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<Ending>()
         .open()
         .await?;
@@ -492,7 +492,7 @@ async fn the_state_of_one_without_key_is_made_again() -> TestResult {
     let clock = clock();
     let open = |base: &Path| {
         AggregateStore::builder(base)
-            .clock(Arc::new(clock.clone()))
+            .clock(clock.clone())
             .process_manager::<Total>()
             .open()
     };

@@ -196,7 +196,7 @@ pub fn builder(
 ) -> AggregateStoreBuilder {
     AggregateStore::builder(base)
         .run_mode(mode)
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<Tracker>()
 }
 

@@ -238,7 +238,7 @@ pub fn with<PM: ProcessManager>(
     builder
         .process_manager::<PM>()
         .aggregate_type::<Log>()
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .write_behind(Duration::ZERO)
         .run_mode(mode)
 }

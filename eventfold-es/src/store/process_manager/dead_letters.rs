@@ -63,7 +63,7 @@ pub struct Redriven {
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// The commands that were not executed and that nobody has redriven or discarded, in the order of what they were sent for.
     ///
-    /// [`AggregateStore::dead_letters`] has all that there ever were, as they stand in the readable file.
+    /// [`AggregateStore::dead_letters`](crate::AggregateStore::dead_letters) has all that there ever were, as they stand in the readable file.
     ///
     /// # Errors
     ///
