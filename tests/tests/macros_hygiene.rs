@@ -35,6 +35,11 @@ mod bare {
     pub struct Err;
     pub struct Box;
     pub struct Formatter;
+    pub struct Shape;
+    pub struct Field;
+    pub struct NamedType;
+    pub struct Recorded;
+    pub struct NotRecorded;
     pub trait Clone {}
     pub trait From {}
     pub trait Into {}
@@ -61,10 +66,19 @@ mod bare {
             #[cfg(any())]
             never: TypeThatDoesNotExist,
             often: ::std::option::Option<::std::string::String>,
+            how: ::std::vec::Vec<Manner>,
         },
     }
 
-    #[derive(Deserialize)]
+    #[derive(
+        ::std::fmt::Debug, ::std::clone::Clone, Serialize, Deserialize, ::eventfold_es::StoredShape,
+    )]
+    pub enum Manner {
+        Slow,
+        Fast(::std::boxed::Box<Manner>),
+    }
+
+    #[derive(Deserialize, ::eventfold_es::StoredShape)]
     pub struct Switched;
 
     impl ::eventfold_es::Upcast<Switched> for () {
@@ -119,7 +133,7 @@ mod bare {
         fn react(&mut self, _: &LampEvent, _: &mut ::eventfold_es::Reaction<'_, Self>) {}
     }
 
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, ::eventfold_es::StoredShape)]
     pub struct Dusk;
 
     #[process_manager(
@@ -199,6 +213,14 @@ fn the_prelude_is_not_needed_and_may_be_shadowed() {
     assert_eq!(bare::Switches::default().subscriptions(), ["lamp"]);
     assert_eq!(bare::House::topology().edges().count(), 6);
     drop(bare::House::builder("house"));
+    let lock = bare::House::schema().to_lock();
+    for known in [
+        "type Manner\n      enum",
+        "past Switched\n  event",
+        "deadline dusk\n  state",
+    ] {
+        assert!(lock.contains(known), "{known} is not in\n{lock}");
+    }
     let stored = bare::LampEvent::Switched.to_event().unwrap();
     assert_eq!(
         stored.meta,

@@ -501,3 +501,140 @@ fn types_are_found_where_they_stand() {
     assert!(lock.contains(expected), "{lock}");
     assert_eq!(schema.compare(&lock).unwrap(), []);
 }
+
+mod kinds {
+    use super::*;
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    pub enum BoxCommand {}
+
+    #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data", deny_unknown_fields)]
+    pub enum BoxEvent {
+        Sealed { by: String, at: u64 },
+    }
+
+    #[aggregate(error = Infallible, name = "box")]
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    pub struct Box;
+
+    impl Decider for Box {
+        fn decide(&self, command: BoxCommand) -> Result<Vec<BoxEvent>, Infallible> {
+            match command {}
+        }
+
+        fn evolve(&mut self, _event: &BoxEvent) {}
+    }
+
+    #[process_manager(subscribes = [Box])]
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    pub enum Packing {
+        #[default]
+        Idle,
+        Filling {
+            items: Vec<String>,
+        },
+    }
+
+    impl React<Box> for Packing {
+        fn react(&mut self, _event: &BoxEvent, _cx: &mut Reaction<'_, Self>) {}
+    }
+}
+
+/// Each kind of change inside of what is stored, as the difference of one line in the lock.
+#[test]
+fn each_kind_of_change_has_its_verdict() {
+    let schema = Schema::new("Warehouse")
+        .aggregate::<kinds::Box>()
+        .process_manager::<kinds::Packing>();
+    let now = schema.to_lock();
+    let cases = [
+        (
+            ("      at: u64\n", "      at: u64\n      seal: u8\n"),
+            Breaking,
+            "the field `seal: u8` is gone, and fields that are not known are refused",
+            "remove `deny_unknown_fields`",
+        ),
+        (
+            ("strict struct", "struct"),
+            Compatible,
+            "it refuses fields that it does not know",
+            "",
+        ),
+        (
+            ("at: u64", "at: u64 | optional"),
+            Breaking,
+            "`at` must be there now, and may be missing in what is stored",
+            "write `#[serde(default)]` on it again",
+        ),
+        (
+            ("at: u64", "at: u64 | form with = \"seconds\""),
+            Breaking,
+            "the form of `at` has changed from `with = \"seconds\"` to none",
+            "raise its version",
+        ),
+        (
+            ("at: u64", "at: u32"),
+            Compatible,
+            "the type of `at` has changed from `u32` to `u64`",
+            "the new one reads",
+        ),
+        (
+            ("at: u64", "at: i64"),
+            Breaking,
+            "the type of `at` has changed from `i64` to `u64`",
+            "raise its version",
+        ),
+        (
+            ("at: u64", "at: u64 | also time"),
+            Breaking,
+            "the field `at` is not read under the name `time` any more",
+            "#[serde(alias = \"time\")]",
+        ),
+        (
+            (
+                "    strict struct\n      by: String\n      at: u64\n",
+                "    tuple\n      0: String\n",
+            ),
+            Breaking,
+            "a single `String` has become a struct with named fields",
+            "raise its version",
+        ),
+        (
+            ("      Idle\n", "      Idle\n      Broken\n"),
+            Breaking,
+            "the variant `Broken` is gone",
+            "write `#[serde(alias = \"Broken\")]` on what it has become, or write `state_version = 2` and `impl MigrateState`",
+        ),
+        (
+            ("      Idle\n", ""),
+            Compatible,
+            "the variant `Idle` is new",
+            "",
+        ),
+        (
+            ("items: Vec<String>", "items: Vec<u8>"),
+            Breaking,
+            "variant `Filling`: the type of `items` has changed from `Vec<u8>` to `Vec<String>`",
+            "state_version = 2",
+        ),
+        (
+            ("  state version 1\n", "  state version 2\n"),
+            Breaking,
+            "its version was lowered from 2 to 1",
+            "write `state_version = 2` again",
+        ),
+    ];
+    for ((line, before), verdict, what, remedy) in cases {
+        assert!(now.contains(line), "{line} is not in\n{now}");
+        let changes = schema.compare(&now.replacen(line, before, 1)).unwrap();
+        let [change] = changes.as_slice() else {
+            panic!("{what}: {changes:?}");
+        };
+        let text = change.to_string();
+        assert!(
+            change.verdict == verdict && text.contains(what) && change.remedy.contains(remedy),
+            "{text}\nand not {verdict:?} {what} ({remedy})"
+        );
+    }
+}

@@ -34,7 +34,7 @@ pub(crate) struct Member {
     pub(crate) is_paused: bool,
     /// How many events belonged to no open instance, since the store was opened.
     pub(crate) ignored: u64,
-    /// How many events and deadlines its policy passed over, since the store was opened.
+    /// How many events, deadlines and commands its policy passed over, since the store was opened.
     pub(crate) skipped: u64,
     /// Why it reacts no more, once its task has ended in order.
     pub(crate) ended: Option<StoreError>,

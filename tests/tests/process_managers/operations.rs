@@ -777,7 +777,7 @@ async fn what_is_skipped_leaves_the_state_as_it_was() {
     }
     time.advance(TIME);
     store.run_process_managers().await.unwrap();
-    assert_eq!(handle::<Broken>(&store).status().await.unwrap().skipped, 2);
+    assert_eq!(handle::<Broken>(&store).status().await.unwrap().skipped, 3);
     say(&store, "a", "arm poison repair").await;
     time.advance(TIME);
     store.run_process_managers().await.unwrap();

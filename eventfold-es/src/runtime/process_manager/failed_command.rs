@@ -84,7 +84,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         row.backoff = backoff;
         match action {
-            FailureAction::Skip => {}
+            FailureAction::Skip => attempt.skipped += 1,
             FailureAction::Compensate(envelopes) => {
                 let (key, generation) = (&planned.key, planned.generation);
                 let again = |(number, envelope)| Planned {

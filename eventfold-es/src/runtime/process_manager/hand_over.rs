@@ -36,6 +36,8 @@ pub(super) struct Attempt {
     pub(super) rows: Vec<RowChange>,
     pub(super) parks: Vec<(Arc<str>, String)>,
     more: Vec<Letter>,
+    /// How many of its commands the policy passes over.
+    pub(super) skipped: u64,
     pub(super) stop: Option<(String, Reactions)>,
     /// What its commands come to.
     pub(super) setback: Option<Reactions>,
@@ -212,6 +214,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let source = progress.position;
         let dead_lettered = dead_letters.len();
         let dispatched = attempt.dispatched;
+        hub.skipped(member, attempt.skipped);
         let outcome = journal.submit(
             room,
             ProposedCommit {

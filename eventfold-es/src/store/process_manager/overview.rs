@@ -31,7 +31,7 @@ pub struct ProcessManagerOverview {
     pub dead_letters: u64,
     /// How many events belonged to no open instance since the store was opened.
     pub ignored: u64,
-    /// How many events and deadlines its policy has [skipped](crate::FailureAction::Skip) since the store was opened.
+    /// How many events, deadlines and commands its policy has [skipped](crate::FailureAction::Skip) since the store was opened.
     pub skipped: u64,
 }
 
