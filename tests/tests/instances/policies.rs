@@ -1,6 +1,5 @@
 //! What a policy can do about an event or a deadline that is not reacted to: each cause with each action.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 

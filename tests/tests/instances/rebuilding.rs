@@ -1,7 +1,6 @@
 //! Making states again: what changes is the states, and nothing else.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 

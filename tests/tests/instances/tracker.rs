@@ -1,6 +1,5 @@
 //! A process manager with an instance for each counter that is named `in-<key>`. What is added says what happens.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 

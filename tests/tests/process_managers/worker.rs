@@ -1,7 +1,6 @@
 //! A process manager that does what posts say, before and after it was mended: two programs with one name.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
