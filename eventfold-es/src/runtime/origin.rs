@@ -119,7 +119,7 @@ fn push_string(line: &mut String, text: &str) {
 
 /// Names one command for ever: the one at `index` among those that the instance, in its generation, sends in its reaction at
 /// `position`.
-pub(super) fn command_id(
+pub(crate) fn command_id(
     process_manager: &str,
     instance: &str,
     generation: u64,

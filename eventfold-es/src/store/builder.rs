@@ -1,5 +1,6 @@
 //! What a store is opened with.
 
+mod old_dead_letters;
 mod opening;
 mod parts;
 mod starting_points;

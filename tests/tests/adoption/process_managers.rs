@@ -71,6 +71,15 @@ async fn scenario_45_a_process_manager_goes_on_where_its_checkpoint_stands() {
     store.close().await.unwrap();
     let letters = fs::read(base.join("process_managers/auditor/dead_letters.jsonl")).unwrap();
     assert!(letters.starts_with(&old_letters));
+    // Those of 0.2.0 can be redriven and discarded as well.
+    let store = open(base).await;
+    let auditor = store.process_manager::<Auditor>().unwrap();
+    let entries = auditor.dead_letters().await.unwrap();
+    assert_eq!(entries.len(), 2);
+    assert_eq!(auditor.redrive_all().await.unwrap().failed, 2);
+    assert_eq!(auditor.discard_all().await.unwrap(), 2);
+    drop(auditor);
+    store.close().await.unwrap();
 
     for file in ["meta/checkpoint.json", CHECKPOINT] {
         fs::remove_file(base.join(file)).unwrap();

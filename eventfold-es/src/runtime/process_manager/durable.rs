@@ -29,6 +29,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })?;
         let control = control.unwrap_or_default();
         self.is_paused = control.is_paused;
+        self.has_all_letters = control.has_all_letters;
         self.instances.move_to(control.instances);
         self.announce_pause();
         let mut streams = Vec::new();

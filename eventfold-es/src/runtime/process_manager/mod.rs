@@ -88,6 +88,8 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     timers: Agenda,
     pending: Agenda,
     is_paused: bool,
+    /// Whether each of its dead letters has a row.
+    has_all_letters: bool,
     /// Whether what is in rows was read.
     is_loaded: bool,
     /// What the state saw when eventfold-es 0.2.0 ran it; none for the events behind those.
@@ -203,6 +205,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             timers: Agenda::unread(),
             pending: Agenda::unread(),
             is_paused: false,
+            has_all_letters: false,
             is_loaded: false,
             position: progress.position,
             cursor: Cursor::after(progress.position),

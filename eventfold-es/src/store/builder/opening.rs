@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::AggregateStoreBuilder;
+use super::old_dead_letters::give_rows;
 use super::starting_points::starting_points;
 use crate::disk::{Files, SealedFile};
 use crate::error::{OpenError, StoreError};
@@ -81,6 +82,9 @@ impl AggregateStoreBuilder {
 
         let progress = starting_points(&journal, &self.process_managers).await?;
         let read_only = journal.read_only();
+        if read_only.is_none() {
+            give_rows(&journal, &self.process_managers, &progress).await?;
+        }
         let members = self.process_managers.iter().zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
             members

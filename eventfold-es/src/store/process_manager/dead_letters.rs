@@ -42,7 +42,8 @@ impl DeadLetterEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// What kind of failure it was: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`.
+    /// What kind of failure it was: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`; `unknown` for the letters of
+    /// versions that did not store it.
     pub kind: String,
     /// What was said.
     pub error: String,
