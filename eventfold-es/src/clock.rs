@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
@@ -34,6 +34,16 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Completes when it is `time`, or earlier: whoever waits looks at the clock then.
     fn sleep_until(&self, time: SystemTime) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> SystemTime {
+        (**self).now()
+    }
+
+    fn sleep_until(&self, time: SystemTime) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        (**self).sleep_until(time)
+    }
 }
 
 /// The wall clock of the system.
@@ -69,7 +79,7 @@ impl Clock for SystemClock {
 #[cfg(feature = "testing")]
 #[derive(Debug, Clone)]
 pub struct ManualClock {
-    time: std::sync::Arc<tokio::sync::watch::Sender<SystemTime>>,
+    time: Arc<tokio::sync::watch::Sender<SystemTime>>,
 }
 
 #[cfg(feature = "testing")]
@@ -78,7 +88,7 @@ impl ManualClock {
     #[must_use]
     pub fn new(time: SystemTime) -> Self {
         Self {
-            time: std::sync::Arc::new(tokio::sync::watch::Sender::new(time)),
+            time: Arc::new(tokio::sync::watch::Sender::new(time)),
         }
     }
 

@@ -135,11 +135,7 @@
 //! The bytes on disk and what recovery does with them are described in `docs/storage.md`.
 
 pub mod aggregate;
-#[cfg(feature = "testing")]
 pub mod clock;
-#[cfg(not(feature = "testing"))]
-#[expect(unreachable_pub, reason = "public with the feature `testing`")]
-mod clock;
 pub mod command;
 mod command_bus;
 mod dead_letter;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 /// The lines of the events that a durable commit added to one stream, one eventfold event each, as JSON without a newline.
 #[derive(Debug)]
 pub(crate) enum RecordedLines {
+    /// Not yet part of a text.
     Own(Vec<Box<str>>),
-    /// Parts of a text that was read in one piece and that many commits share.
+    /// Parts of a text that was written or read in one piece and that many commits share.
     Shared {
         text: Arc<String>,
         first: Range<usize>,

@@ -252,11 +252,12 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// Lets the deadlines of process managers, and their waits before a command is tried again, go by another clock than that of the
-    /// system.
-    #[cfg(feature = "testing")]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+    /// Lets the deadlines of process managers, and their waits before a command is tried again, go by this clock. Default:
+    /// [`SystemClock`](crate::clock::SystemClock).
+    ///
+    /// In a test it is a `ManualClock` (feature `testing`), of which a clone is kept to move it.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 

@@ -45,7 +45,7 @@ pub struct ProcessManagerStatus {
     pub position: u64,
     /// How many positions there are behind it.
     pub lag: u64,
-    /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`].
+    /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`](crate::ProcessManagerHandle::pause).
     pub is_paused: bool,
     /// The event that it cannot react to, if there is one.
     pub parked: Option<ParkedAt>,

@@ -10,5 +10,6 @@ mod operating;
 mod outcomes;
 mod policies;
 mod rebuilding;
+mod starting;
 mod tables;
 mod tracker;

@@ -1,6 +1,5 @@
 //! What a policy can do about an event or a deadline that is not reacted to: each cause with each action.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
@@ -161,7 +160,7 @@ fn builder<PM: ProcessManager>(
 ) -> AggregateStoreBuilder {
     AggregateStore::builder(base)
         .run_mode(mode)
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<PM>()
 }
 
@@ -694,7 +693,7 @@ async fn a_crash_at_any_point_leaves_each_event_reacted_to_once() -> TestResult 
     let clock = clock();
     let crashes = eventfold_es::testing::for_each_crash_point(
         |builder| {
-            let builder = builder.clock(Arc::new(clock.clone()));
+            let builder = builder.clock(clock.clone());
             builder.process_manager::<Judge>()
         },
         async |store| {

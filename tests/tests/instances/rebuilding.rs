@@ -1,7 +1,6 @@
 //! Making states again: what changes is the states, and nothing else.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
@@ -130,7 +129,7 @@ fn builder<PM: ProcessManager>(
 ) -> AggregateStoreBuilder {
     AggregateStore::builder(base)
         .run_mode(mode)
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<PM>()
 }
 
@@ -355,7 +354,7 @@ async fn instances_begin_and_end_as_the_program_says_now() -> TestResult {
     add(&store, "ended", &[START, ARM, 21]).await?;
     store.close().await?;
     let store = AggregateStore::builder(base.path())
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<Ending>()
         .open()
         .await?;
@@ -492,7 +491,7 @@ async fn the_state_of_one_without_key_is_made_again() -> TestResult {
     let clock = clock();
     let open = |base: &Path| {
         AggregateStore::builder(base)
-            .clock(Arc::new(clock.clone()))
+            .clock(clock.clone())
             .process_manager::<Total>()
             .open()
     };

@@ -1,6 +1,5 @@
 //! A process manager with an instance for each counter that is named `in-<key>`. What is added says what happens.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +42,9 @@ pub const UNREADABLE: i64 = 14;
 pub const PANIC: i64 = 15;
 /// Sends two commands; the first panics in its target.
 pub const PANICS_THERE: i64 = 16;
+
+/// As [`START`], and as [`PANIC`].
+pub const BAD_START: i64 = 17;
 
 /// What the policy does about a rejection: `dead`, `retry`, `skip`, `compensate`, `park` or `stop`, in the order of these numbers.
 pub const DEAD: i64 = 20;
@@ -90,7 +92,7 @@ impl Correlate<Counter> for Tracker {
         );
         let key = key.to_owned();
         match *number {
-            START => Correlation::starts(key),
+            START | BAD_START => Correlation::starts(key),
             EITHER => Correlation::starts_or_continues(key),
             SEVERAL => Correlation::each(
                 ["a", "b", "c"].map(|key| Correlation::starts_or_continues(key.to_owned())),
@@ -134,7 +136,7 @@ impl React<Counter> for Tracker {
                 return;
             }
             POISON => assert!(!is_broken(), "13 is poison"),
-            PANIC => assert!(!is_broken(), "15 is a panic"),
+            PANIC | BAD_START => assert!(!is_broken(), "{number} is a panic"),
             PANICS_THERE => cx.send(out(&key), CounterCommand::PanicInDecide),
             REJECTED | DEAD.. => {
                 let context = CommandContext::default().with_actor(number.to_string());
@@ -193,7 +195,7 @@ pub fn builder(
 ) -> AggregateStoreBuilder {
     AggregateStore::builder(base)
         .run_mode(mode)
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .process_manager::<Tracker>()
 }
 

@@ -378,6 +378,6 @@ pub fn with_saga(
         .projection::<Told>()
         // Files of streams are written between the crash points, not at the end only.
         .write_behind(Duration::ZERO)
-        .clock(std::sync::Arc::new(clock.clone()))
+        .clock(clock.clone())
         .run_mode(mode)
 }

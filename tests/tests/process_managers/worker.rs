@@ -1,7 +1,6 @@
 //! A process manager that does what posts say, before and after it was mended: two programs with one name.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
@@ -240,7 +239,7 @@ pub fn with<PM: ProcessManager>(
     builder
         .process_manager::<PM>()
         .aggregate_type::<Log>()
-        .clock(Arc::new(clock.clone()))
+        .clock(clock.clone())
         .write_behind(Duration::ZERO)
         .run_mode(mode)
 }

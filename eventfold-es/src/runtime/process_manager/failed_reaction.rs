@@ -365,7 +365,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let row = match input {
             Input::Event(_, event) => put(
                 held_key(key, event.position, 0, ""),
-                &HeldRow::Event(event.position),
+                &HeldRow::Failed(event.position),
             ),
             Input::Deadline(timer) => {
                 let name = &timer.deadline.name;

@@ -184,8 +184,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             reason,
         })?;
         self.dirty.push(remove(row.key.clone()), position);
+        let has_failed = matches!(held, HeldRow::Failed(_));
         match held {
-            HeldRow::Event(at) => {
+            HeldRow::Event(at) | HeldRow::Failed(at) => {
                 let Some((stream, version, line)) = self.event_at(at).await? else {
                     return Ok(());
                 };
@@ -197,7 +198,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     own.any(|join| join.kind == JoinKind::Start)
                 });
                 let is_releasing = self.status_of(key) == Some(Status::Releasing);
-                if is_releasing && is_start {
+                // The one that began it is what it could not react to.
+                if is_releasing && is_start && !has_failed {
                     return self.ignore();
                 }
                 if is_releasing {
@@ -299,7 +301,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })?;
         let event = match event {
             HeldRow::Event(at) => self.event_at(at).await?.map(|found| (at, found)),
-            HeldRow::Deadline(_) | HeldRow::Command(_) => None,
+            HeldRow::Failed(_) | HeldRow::Deadline(_) | HeldRow::Command(_) => None,
         };
         let Some((at, (stream, version, line))) = event else {
             self.dirty.push(remove(row.key), position);

@@ -403,6 +403,7 @@ fn complete<PM>(instance: &mut Instance<PM>, key: &str, changes: &mut Vec<RowCha
         changes.push(remove(timer_key(due, key, &name)));
     }
     instance.status = Status::Completed;
+    instance.parked = None;
     instance.state = None;
     instance.encoded = None;
 }

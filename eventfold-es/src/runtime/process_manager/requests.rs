@@ -215,7 +215,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             },
         };
         let mut draft = match &letter.reaction {
-            HeldRow::Event(at) => {
+            HeldRow::Event(at) | HeldRow::Failed(at) => {
                 let Some((stream, version, line)) = self.event_at(*at).await? else {
                     return Ok(Report::default());
                 };

@@ -210,8 +210,10 @@ pub(super) struct FiredRow {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HeldRow {
-    /// The event at this position.
+    /// The event at this position, which has not been shown.
     Event(u64),
+    /// The same, of one that was shown and could not be reacted to; it may have begun the instance.
+    Failed(u64),
     Deadline(Box<TimerRow>),
     Command(Box<CommandRow>),
 }

@@ -64,7 +64,7 @@ pub struct Redriven {
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// The commands that were not executed and that nobody has redriven or discarded, in the order of what they were sent for.
     ///
-    /// [`AggregateStore::dead_letters`] has all that there ever were, as they stand in the readable file.
+    /// [`AggregateStore::dead_letters`](crate::AggregateStore::dead_letters) has all that there ever were, as they stand in the readable file.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
                     source: row.source,
                     deadline: match row.reaction {
                         HeldRow::Deadline(timer) => Some(timer.deadline.name),
-                        HeldRow::Event(_) | HeldRow::Command(_) => None,
+                        HeldRow::Event(_) | HeldRow::Failed(_) | HeldRow::Command(_) => None,
                     },
                     attempts: attempts(row.attempts),
                 },

@@ -48,7 +48,7 @@ fn builder(
         .disk(disk)
         .process_manager::<Keeper>()
         .projection::<Told>()
-        .clock(Arc::new(time.clone()))
+        .clock(time.clone())
         .write_behind(Duration::ZERO)
         .reaction_timeout(Duration::from_millis(20))
         .durability(Durability::Sync)
