@@ -17,6 +17,7 @@ async fn what_begins_an_instance_is_shown_first_when_it_is_released() -> TestRes
     for _ in 0..2 {
         assert_eq!(handle(&store).parked().await?[0].held, 7);
         assert_eq!(handle(&store).release("a").await?, 0, "without the fix");
+        assert_eq!(handle(&store).parked().await?[0].parked.position, 1);
         store.close().await?;
         store = builder(base.path(), RunMode::Inline, &clock).open().await?;
     }

@@ -180,7 +180,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             _ if !PM::IS_KEYED => Err(Halt::Parked { position, reason }),
             _ => {
                 self.hold(key, input, draft.held.as_deref(), position);
-                self.park_until(key, position, reason, verdict.retry);
+                let shown = match input {
+                    Input::Event(_, event) => event.position,
+                    Input::Deadline(_) => position,
+                };
+                let parked = ParkedRow {
+                    retry: verdict.retry,
+                    ..ParkedRow::new(shown, reason)
+                };
+                self.park_as(key, position, parked);
                 if let Input::Event(_, event) = input {
                     let outcome = self.outcome_of_held(key);
                     self.dirty.set_back(event.position, outcome);

@@ -18,34 +18,25 @@ const ROWS: usize = 256;
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Lets an instance hold what comes for it.
     pub(super) fn park_instance(&mut self, key: &str, position: u64, reason: String) {
-        self.park_until(key, position, reason, None);
+        self.park_as(key, position, ParkedRow::new(position, reason));
     }
 
-    /// Lets an instance hold what comes for it, until what failed is tried again, if it is.
-    pub(super) fn park_until(
-        &mut self,
-        key: &str,
-        position: u64,
-        reason: String,
-        retry: Option<Box<RetryRow>>,
-    ) {
+    /// Lets an instance hold what comes for it, with the commit up to `position`, until what failed is tried again, if it is.
+    pub(super) fn park_as(&mut self, key: &str, position: u64, parked: ParkedRow) {
         let retried = RetriedRow::Instance(key.to_owned());
-        self.try_again_at(&retried, retry.as_deref(), position);
+        self.try_again_at(&retried, parked.retry.as_deref(), position);
         let next = self.next_commit;
         tracing::error!(
             process_manager = PM::NAME,
             instance = key,
-            position,
-            reason,
+            position = parked.position,
+            reason = parked.reason,
             "an instance is parked"
         );
         if let Some(instance) = self.instances.get(key) {
             instance.is_complete |= instance.status == Status::Completed;
             instance.status = Status::Parked;
-            instance.parked = Some(ParkedRow {
-                retry,
-                ..ParkedRow::new(position, reason)
-            });
+            instance.parked = Some(parked);
             let row = instance.row(key);
             self.instances.changed(key, next);
             self.dirty.push(row, position);
