@@ -100,7 +100,7 @@ pub(super) fn assemble(
         commits: Vec::with_capacity(queued.len()),
         streams: Vec::new(),
         dead_letters: HashMap::new(),
-        bytes: queued.iter().map(Queued::byte_count).sum(),
+        bytes: 0,
         has_conflict: false,
         tip: Tip {
             batch: tip.batch + 1,
@@ -131,7 +131,9 @@ pub(super) fn assemble(
         }
     }
     let count = drafts.len();
-    let mut text = String::with_capacity(batch.bytes * 2);
+    // It stays as long as one of its events does: what is reserved in vain stays with it.
+    let bytes = drafts.iter().map(|draft| draft.body.line_bytes()).sum();
+    let mut text = String::with_capacity(bytes);
     let mut head = String::new();
     let mut line_places = Vec::with_capacity(count);
     for (index, mut draft) in drafts.into_iter().enumerate() {

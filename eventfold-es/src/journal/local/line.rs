@@ -36,6 +36,8 @@ pub(super) const CHECKSUM_END: &str = "\"}}";
 /// About what the text of one stream needs beside its lines, and a line beside its own bytes.
 const STREAM_BYTES: usize = 256;
 const LENGTH_BYTES: usize = 8;
+/// About what a line has beside its streams and process managers, its newline included.
+const LINE_BYTES: usize = 256;
 /// About what the text of one process manager needs beside what [`ProposedReaction`](crate::journal::ProposedReaction) counts.
 const PROCESS_MANAGER_BYTES: usize = 192;
 pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"length\":";
@@ -126,6 +128,11 @@ impl Body {
             false => push_lines(text, &reaction.dead_letters, None),
         }
         text.push_str("}}");
+    }
+
+    /// About how long the whole line is: seldom less, and little more.
+    pub(super) fn line_bytes(&self) -> usize {
+        LINE_BYTES + self.streams.len() + self.process_managers.len() + self.adoption.len()
     }
 
     /// The whole line, without its newline.
