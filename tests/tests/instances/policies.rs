@@ -799,3 +799,33 @@ async fn each_action_for_a_command_that_storage_fails() -> TestResult {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn without_key_what_waits_for_its_next_attempt_is_skipped_before() -> TestResult {
+    let guard = broken().await;
+    for is_reopened in [false, true] {
+        for cause in [PANIC, PANIC_LATER] {
+            let base = tempfile::tempdir()?;
+            let clock = clock();
+            let mut store = builder::<Solo>(base.path(), RunMode::Inline, &clock)
+                .open()
+                .await?;
+            add(&store, "retry", &[FINE, cause, FINE]).await;
+            if is_reopened {
+                store.close().await?;
+                store = builder::<Solo>(base.path(), RunMode::Inline, &clock)
+                    .open()
+                    .await?;
+            }
+            assert!(handle::<Solo>(&store).skip().await?, "{cause}");
+            run(&store).await;
+            assert_eq!(arrived(&store, "out-retry").await, without(cause));
+            clock.advance(Duration::from_secs(100));
+            run(&store).await;
+            assert_eq!(arrived(&store, "out-retry").await, without(cause));
+            store.close().await?;
+        }
+    }
+    drop(guard);
+    Ok(())
+}

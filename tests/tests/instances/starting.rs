@@ -66,3 +66,40 @@ async fn an_instance_that_completes_when_it_is_released_is_parked_no_more() -> T
     drop(guard);
     Ok(())
 }
+
+#[tokio::test]
+async fn an_instance_that_was_never_begun_ends_when_what_it_holds_is_discarded() -> TestResult {
+    let guard = broken().await;
+    let base = tempfile::tempdir()?;
+    let clock = clock();
+    let mut store = builder(base.path(), RunMode::Inline, &clock).open().await?;
+    add(&store, "a", &[BAD_START, CONTINUE]).await?;
+    assert_eq!(handle(&store).discard_parked("a").await?, 2);
+    for _ in 0..2 {
+        let instance = handle(&store).instance("a").await?.unwrap();
+        assert_eq!(instance.status, InstanceStatus::Completed);
+        store.close().await?;
+        store = builder(base.path(), RunMode::Inline, &clock).open().await?;
+    }
+    add(&store, "a", &[CONTINUE, START, QUIET]).await?;
+    assert_eq!(state(&store, "a").await.unwrap().seen, [START, QUIET]);
+    assert_eq!(arrived(&store, "out-a").await, [START]);
+    drop(guard);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rebuilt_state_has_seen_the_event_whose_command_is_held() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = builder(base.path(), RunMode::Inline, &clock())
+        .open()
+        .await?;
+    add(&store, "a", &[START, PARK]).await?;
+    let before = state(&store, "a").await.unwrap();
+    assert_eq!(before.seen, [START, PARK]);
+    assert_eq!(handle(&store).parked().await?[0].held, 1);
+    handle(&store).rebuild_state().await?;
+    assert_eq!(state(&store, "a").await.unwrap(), before);
+    assert_eq!(handle(&store).parked().await?[0].held, 1);
+    Ok(())
+}

@@ -321,6 +321,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     fn leave(&mut self, key: &str, input: Input<'_>, position: u64) {
         if PM::IS_KEYED && matches!(input, Input::Event(..)) {
             self.instances.undo_begin(key);
+            // It was stored when it was parked there: it is over then.
+            if let Some(instance) = self.instances.get(key)
+                && instance.has_reacted_to_nothing()
+            {
+                instance.end();
+                let row = instance.row(key);
+                self.instances.changed(key, self.next_commit);
+                self.dirty.push(row, position);
+            }
         }
         self.keep(key, input, position);
     }
@@ -411,6 +420,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Ok(());
         }
         let now = self.now_ms();
+        let fires = self.context.fires && !self.is_paused;
         let parked = self
             .instances
             .get("")
@@ -421,11 +431,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 reason,
                 retry: Some(retry),
                 ..
-            }) if retry.due > now => Err(Halt::Waiting {
-                position,
-                reason,
-                retry,
-            }),
+            }) if retry.due > now || !fires && retry.what.starts_with(rows::TIMERS) => {
+                if retry.what.starts_with(rows::TIMERS) {
+                    self.due = Some(retry.what.clone());
+                }
+                Err(Halt::Waiting {
+                    position,
+                    reason,
+                    retry,
+                })
+            }
             _ => Ok(()),
         }
     }

@@ -7,7 +7,9 @@ use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
 use super::failed_reaction::Unclaimed;
 use super::react::Input;
-use super::rows::{self, HeldRow, Marker, ParkedRow, RetriedRow, RetryRow, Status, put, remove};
+use super::rows::{
+    self, HeldRow, Marker, ParkedRow, RetriedRow, RetryRow, Status, TimerRow, put, remove,
+};
 use super::{Halt, ProcessManagerRunner, Shown};
 use crate::journal::{Cursor, Row, RowRange, StreamId};
 use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
@@ -129,6 +131,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let position = self.position;
         self.dirty
             .push(remove(format!("{}{key}", rows::RELEASING).into()), position);
+        self.store_parked(key, position);
         if let Some(instance) = self.instances.get(key)
             && instance.status == Status::Releasing
         {
@@ -174,6 +177,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             position: position + 1,
             reason,
         })?;
+        if let HeldRow::Deadline(timer) = &held
+            && self.is_replaced(key, timer).await?
+        {
+            self.dirty.push(remove(row.key), position);
+            return Ok(());
+        }
         self.dirty.push(remove(row.key.clone()), position);
         let has_failed = matches!(held, HeldRow::Failed(_));
         match held {
@@ -216,6 +225,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             HeldRow::Deadline(timer) => self.react_to_deadline(&timer, Some(row.key)).await,
             HeldRow::Command(command) => self.execute_row(*command, Some(row.key)).await,
         }
+    }
+
+    /// Whether what was held before a deadline has armed another one of its name, for the same time.
+    async fn is_replaced(&mut self, key: &str, held: &TimerRow) -> Result<bool, Halt> {
+        self.settle_all().await?;
+        let armed = rows::timer_key(held.deadline.due_ms, key, &held.deadline.name);
+        let found = self.read_rows(vec![armed]).await?;
+        Ok(found.into_iter().flatten().next().is_some())
     }
 
     /// The event at a position.
@@ -339,7 +356,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })
         .await?;
         let (count, position) = (held.len(), self.position);
-        self.end_wait_of(key);
         let Some(instance) = self.instances.get(key).filter(|found| found.holds()) else {
             return Ok(0);
         };
@@ -347,7 +363,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             // What cannot be read does not go on.
             return Ok(0);
         }
-        instance.release(Status::Open);
+        self.end_wait_of(key);
+        let Some(instance) = self.instances.get(key) else {
+            return Ok(0);
+        };
+        match instance.has_reacted_to_nothing() {
+            true => instance.end(),
+            false => instance.release(Status::Open),
+        }
         for StoredDeadline { name, due_ms, .. } in deadlines {
             if instance.timers.get(&name) == Some(&due_ms) {
                 instance.timers.remove(&name);

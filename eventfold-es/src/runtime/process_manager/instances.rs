@@ -156,6 +156,22 @@ impl<PM: ProcessManager> Instance<PM> {
         self.replaced.is_some()
     }
 
+    /// Whether it was begun by an event that it never reacted to.
+    pub(super) fn has_reacted_to_nothing(&self) -> bool {
+        PM::IS_KEYED
+            && self.status != Status::Completed
+            && self.encoded.is_none()
+            && !self.is_complete
+    }
+
+    /// Ends it: what comes for its key begins another one, or is for nobody.
+    pub(super) fn end(&mut self) {
+        self.status = Status::Completed;
+        self.parked = None;
+        self.state = None;
+        self.encoded = None;
+    }
+
     pub(super) fn holds(&self) -> bool {
         matches!(self.status, Status::Parked | Status::Releasing)
     }
@@ -218,7 +234,7 @@ impl<PM: ProcessManager> Instances<PM> {
             None => None,
             Some(row) => {
                 let row = read::<InstanceRow>(key, row)?;
-                let is_parked = row.parked.is_some();
+                let is_parked = row.status == Status::Parked;
                 let (mut instance, problem) = Instance::<PM>::stored(row, self.table);
                 if let Some(problem) = problem
                     && !is_parked

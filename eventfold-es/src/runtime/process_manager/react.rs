@@ -398,12 +398,13 @@ fn cause_of(error: &StoreError) -> FailureCause {
 }
 
 /// What is left of an instance that is complete: that there was one.
-fn complete<PM>(instance: &mut Instance<PM>, key: &str, changes: &mut Vec<RowChange>) {
+fn complete<PM: ProcessManager>(
+    instance: &mut Instance<PM>,
+    key: &str,
+    changes: &mut Vec<RowChange>,
+) {
     for (name, due) in std::mem::take(&mut instance.timers) {
         changes.push(remove(timer_key(due, key, &name)));
     }
-    instance.status = Status::Completed;
-    instance.parked = None;
-    instance.state = None;
-    instance.encoded = None;
+    instance.end();
 }

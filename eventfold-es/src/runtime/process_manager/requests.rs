@@ -252,19 +252,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             HeldRow::Deadline(timer) => {
                 let timer = timer.clone();
                 self.learn(vec![timer.key.clone()]).await?;
+                let found = self.instances.get(&timer.key);
+                if found.is_some_and(|found| found.generation == timer.generation && found.holds())
+                {
+                    // It would take the name of the deadline that is armed now: it stays a letter until its instance goes on.
+                    return Ok(done(true));
+                }
                 self.dirty.push(remove(row_key.clone()), position);
                 let mut draft = Draft::of_deadline(position, &timer);
                 draft.letter = Some((row_key, letter));
                 let found = self.instances.get(&timer.key);
                 let is_its = found.filter(|found| found.generation == timer.generation);
-                match is_its.map(|found| found.holds()) {
-                    Some(true) => self.hold(&timer.key, Input::Deadline(&timer), None, position),
-                    Some(false) => {
-                        self.keep_state_before(position)?;
-                        self.show_to(&timer.key, Input::Deadline(&timer), &mut draft)?;
-                    }
-                    // Its instance is over: it does nothing.
-                    None => {}
+                // If its instance is over, it does nothing.
+                if is_its.is_some() {
+                    self.keep_state_before(position)?;
+                    self.show_to(&timer.key, Input::Deadline(&timer), &mut draft)?;
                 }
                 draft
             }
@@ -350,7 +352,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut closing = self.context.closing.clone();
         let due = self.due.take();
         // Whoever has asked is told that it came to nothing.
-        self.skip_answer = None;
+        if self.skip_answer.take().is_some() {
+            self.skipped = None;
+        }
         // What was not committed is not to be saved.
         let can_serve = self.go_back().is_ok() && self.load_rows().await.is_ok();
         if let Some(parked) = waiting
@@ -412,6 +416,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         None => {
                             self.skipped = parked_at;
                             self.skip_answer = Some(answer);
+                            // What waits for its next attempt is passed now.
+                            self.tries_now = true;
                         }
                         Some(due) if can_serve && self.skip_due(due).await.is_ok() => {
                             let _ = answer.send(1);

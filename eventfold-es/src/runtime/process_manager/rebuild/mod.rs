@@ -95,8 +95,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.each_row(streams, |row| owed.of_stream(&row.key))
             .await?;
         let held = RowRange::of_kind(rows::HELD);
-        self.each_row(held, |row| owed.of_instance(&row.key))
-            .await?;
+        self.each_row(held, |row| {
+            // A command or a deadline that is held stands at an event that was reacted to.
+            let held = rows::read(&row.key, &row.value);
+            if let Ok(HeldRow::Event(_) | HeldRow::Failed(_)) = held {
+                owed.of_instance(&row.key);
+            }
+        })
+        .await?;
         let dead = RowRange::of_kind(rows::DEAD_LETTERS);
         self.each_row(dead, |row| {
             if let Ok(DeadRow::Reaction(letter)) = DeadRow::read(&row.key, &row.value)
@@ -199,6 +205,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
 /// What an instance becomes.
 fn settled(old: InstanceRow, remade: Option<InstanceRow>) -> InstanceRow {
+    // One that is parked at what begins it is not remade, and not complete.
+    let was_begun = remade.is_some() || old.is_complete;
     let remade = remade.unwrap_or(InstanceRow {
         generation: 0,
         status: Status::Completed,
@@ -225,6 +233,6 @@ fn settled(old: InstanceRow, remade: Option<InstanceRow>) -> InstanceRow {
             false => Default::default(),
         },
         parked: old.parked.filter(|_| is_held),
-        is_complete: old.is_complete && remade.status == Status::Completed,
+        is_complete: is_held && was_begun && remade.status == Status::Completed,
     }
 }
