@@ -120,7 +120,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// Drops what a parked instance holds, and lets it take part again with the state that it has. How much it held.
+    /// Drops what a parked instance holds, and lets it take part again with the state that it has; one that was parked at the event
+    /// that begins it is over. How much it held.
     ///
     /// # Errors
     ///
