@@ -8,7 +8,7 @@ use super::draft::{Draft, Source};
 use super::react::Input;
 use super::rows::{
     self, AttemptRow, HeldRow, ParkedRow, ReactionRow, RetriedRow, RetryRow, dead_letter_key,
-    held_key, put, remove,
+    held_deadline_key, held_key, put, remove,
 };
 use super::{Halt, ProcessManagerRunner};
 use crate::clock::seconds_since_1970;
@@ -388,7 +388,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let name = &timer.deadline.name;
                 let place = match held {
                     Some(held) => held.into(),
-                    None => held_key(key, position, rows::BEHIND_EVENT, name),
+                    None => held_deadline_key(key, position, timer.deadline.due_ms, name),
                 };
                 if let Some(instance) = self.instances.get(key) {
                     // What is held before it may still cancel or replace it.

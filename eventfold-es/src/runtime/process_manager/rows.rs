@@ -429,6 +429,13 @@ pub(super) fn held_key(key: &str, position: u64, index: usize, name: &str) -> Bo
 
 /// Behind the events of the same position: commands and deadlines that were held there.
 pub(super) const BEHIND_EVENT: usize = 1;
+/// Behind those: no reaction sends so many commands.
+const BEHIND_COMMANDS: usize = 1 << 30;
+
+/// Where a deadline is held: behind what else is held at the position, in the order in which deadlines were due.
+pub(super) fn held_deadline_key(key: &str, position: u64, due: u64, name: &str) -> Box<str> {
+    held_key(key, position, BEHIND_COMMANDS, &format!("{due:016x}{name}"))
+}
 
 pub(crate) fn stream_key(stream: &StreamId) -> Box<str> {
     let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
@@ -503,6 +510,9 @@ mod tests {
         assert_eq!(due_of(&pending_key(u64::MAX, "id")), Some(u64::MAX));
         assert!(held_key("a", 1, 0, "") < held_key("a", 1, BEHIND_EVENT, ""));
         assert!(held_key("a", 1, BEHIND_EVENT, "") < held_key("a", 2, 0, ""));
+        assert!(held_key("a", 1, BEHIND_EVENT + 9, "f") < held_deadline_key("a", 1, 5, "z"));
+        assert!(held_deadline_key("a", 1, 5, "z") < held_deadline_key("a", 1, 8, "a"));
+        assert!(held_deadline_key("a", 1, 8, "a") < held_key("a", 2, 0, ""));
         assert!(!held_key("ab", 1, 0, "").starts_with(&held_prefix("a")));
         let stream = StreamId::new("order", "a/ö");
         assert_eq!(stream_of(&stream_key(&stream)), Some(stream.clone()));
