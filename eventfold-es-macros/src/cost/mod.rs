@@ -72,7 +72,9 @@ fn declared_sources(store: Option<fn() -> String>) -> BTreeMap<String, String> {
     );
     for source in sources.values_mut() {
         let imports = "use eventfold_es::{aggregate, event_store, process_manager, projection};\n";
-        *source = format!("#![allow(unused_imports)]\n{imports}{source}");
+        *source = format!(
+            "#![allow(unused_imports, reason = \"each crate gets the imports of all\")]\n{imports}{source}"
+        );
     }
     sources
 }

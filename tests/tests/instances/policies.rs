@@ -829,3 +829,24 @@ async fn without_key_what_waits_for_its_next_attempt_is_skipped_before() -> Test
     drop(guard);
     Ok(())
 }
+
+#[tokio::test]
+async fn without_key_a_deadline_that_waits_is_not_shown_while_it_is_paused() -> TestResult {
+    let guard = broken().await;
+    let base = tempfile::tempdir()?;
+    let clock = clock();
+    let open = || builder::<Solo>(base.path(), RunMode::Inline, &clock).open();
+    let mut store = open().await?;
+    add(&store, "retry", &[FINE, PANIC_LATER]).await;
+    handle::<Solo>(&store).pause().await?;
+    store.close().await?;
+    fix();
+    clock.advance(Duration::from_secs(100));
+    store = open().await?;
+    run(&store).await;
+    assert_eq!(arrived(&store, "out-retry").await, [FINE, PANIC_LATER]);
+    handle::<Solo>(&store).resume().await?;
+    arrives(&store, "out-retry", &[FINE, PANIC_LATER, -PANIC_LATER]).await;
+    drop(guard);
+    Ok(())
+}

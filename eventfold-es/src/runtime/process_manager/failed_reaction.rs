@@ -421,6 +421,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let now = self.now_ms();
         let fires = self.context.fires && !self.is_paused;
+        let is_deadline = self.retries_deadline();
         let parked = self
             .instances
             .get("")
@@ -431,8 +432,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 reason,
                 retry: Some(retry),
                 ..
-            }) if retry.due > now || !fires && retry.what.starts_with(rows::TIMERS) => {
-                if retry.what.starts_with(rows::TIMERS) {
+            }) if retry.due > now || is_deadline && !fires => {
+                if is_deadline {
                     self.due = Some(retry.what.clone());
                 }
                 Err(Halt::Waiting {
