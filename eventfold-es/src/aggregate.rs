@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::__private::Yields;
 use crate::event::DomainEvent;
 use crate::schema::Shape;
 
@@ -100,6 +101,17 @@ pub trait Aggregate:
     /// Folds one event into the state.
     fn apply(self, event: &Self::DomainEvent) -> Self;
 }
+
+/// `T`, if `A` is an [`Aggregate`].
+///
+/// It is nothing but `T`. Where `A` is no aggregate it is no type at all, so that rustc says once that `A` is none, and not once
+/// more at all that is done with a `T`.
+pub type IfAggregate<A, T> = <<A as Aggregate>::DomainEvent as Yields<T>>::Type;
+
+/// `A`, as one of the aggregates in `subscribes = [..]`: what generated code calls it where it calls its handler.
+///
+/// It is nothing but `A`. One that is no [`Aggregate`] has no handler either; rustc says the first, and not both.
+pub type Subscribed<A> = IfAggregate<A, A>;
 
 /// An [`Aggregate`] by its types alone: what [`Decider`] asks for. Every aggregate is one.
 ///

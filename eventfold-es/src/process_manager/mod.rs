@@ -25,6 +25,7 @@ pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFai
 pub use reaction::Reaction;
 pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 
+use crate::__private::Yields;
 use crate::aggregate::Aggregate;
 use crate::command::Command;
 use crate::envelope::{Dispatch, Envelope};
@@ -197,6 +198,9 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     }
 }
 
+/// `T`, if `PM` is a [`ProcessManager`]: as [`IfAggregate`](crate::IfAggregate).
+pub type IfProcessManager<PM, T> = <<PM as ProcessManager>::Envelope as Yields<T>>::Type;
+
 /// A [`ProcessManager`], for the traits that are implemented beside it: what [`React`], [`Keyed`] and their kind ask for. Every
 /// process manager is one.
 ///
@@ -217,7 +221,8 @@ pub trait DeclaredProcessManager: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<PM: ProcessManager> DeclaredProcessManager for PM {
-    type Declared = PM;
+    // Of what is none, nothing more is asked.
+    type Declared = IfProcessManager<PM, PM>;
     type Envelope = <PM as ProcessManager>::Envelope;
 }
 
