@@ -24,13 +24,14 @@ pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, ParkedWork,
     ProcessManagerHandle, ProcessManagerOverview, RebuiltState, Redriven,
 };
+pub use projections::ProjectionFuture;
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use verify::{RepairReport, VerifyReport};
 
 use tokio::sync::mpsc;
 
 use crate::aggregate::Aggregate;
-use crate::command::{Command, CommandContext};
+use crate::command::{Command, CommandContext, IfCommand};
 use crate::error::{ExecuteError, OpenError, StoreError};
 use crate::journal::local::RecoveryReport;
 use crate::runtime::{Request, Runtime, check_id};
@@ -96,6 +97,12 @@ impl fmt::Debug for AggregateStore {
     }
 }
 
+/// What a command of the type `C` is answered with.
+type Answer<C> = Result<
+    Executed<<<C as Command>::Aggregate as Aggregate>::DomainEvent>,
+    ExecuteError<<<C as Command>::Aggregate as Aggregate>::Error>,
+>;
+
 impl AggregateStore {
     /// Opens the store in `base` without process managers or projections.
     ///
@@ -141,17 +148,16 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// As [`AggregateHandle::execute`].
-    pub async fn send<C: Command>(
+    pub fn send<C: Command>(
         &self,
         id: &str,
         command: C,
         context: CommandContext,
-    ) -> Result<
-        Executed<<C::Aggregate as Aggregate>::DomainEvent>,
-        ExecuteError<<C::Aggregate as Aggregate>::Error>,
-    > {
-        let handle = self.get::<C::Aggregate>(id).await?;
-        handle.execute(command, context).await
+    ) -> IfCommand<C, impl Future<Output = Answer<C>> + Send> {
+        async move {
+            let handle = self.get::<C::Aggregate>(id).await?;
+            handle.execute(command, context).await
+        }
     }
 
     /// What opening the store found and did.

@@ -1,0 +1,19 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order])]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sales {
+    units: u64,
+}
+
+impl Project<Order> for Sales {
+    fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
+}
+
+async fn look(store: &AggregateStore) -> Result<(), Box<dyn std::error::Error>> {
+    println!("{:?}", store.projection::<Order>().await?);
+    Ok(())
+}
+
+fn main() {}
