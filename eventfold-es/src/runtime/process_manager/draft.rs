@@ -168,9 +168,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         attempt: usize,
         envelopes: Vec<PM::Envelope>,
     ) {
-        let deadline = draft.deadline.as_ref().map(|(_, name)| name.as_str());
         // The reaction itself may be made later, with commands of its own.
-        let instance = format!("{key}\n\n{attempt}\n{}", deadline.unwrap_or_default());
+        let instance = match &draft.deadline {
+            None => format!("{key}\n\n{attempt}\n"),
+            Some((armed_at, name)) => format!("{key}\n\n{attempt}\n{armed_at}\n{name}"),
+        };
         for (index, envelope) in envelopes.into_iter().enumerate() {
             draft.planned.push(Planned {
                 letter: self.route(envelope),
