@@ -4,6 +4,7 @@
 mod common;
 
 mod correlating;
+mod counting;
 mod deadlines;
 mod failures;
 mod operating;
@@ -11,5 +12,6 @@ mod outcomes;
 mod policies;
 mod rebuilding;
 mod starting;
+mod staying;
 mod tables;
 mod tracker;
