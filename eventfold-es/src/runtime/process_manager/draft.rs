@@ -108,6 +108,15 @@ impl Draft {
         }
     }
 
+    /// The position of the event behind it, which is not where the process manager is if it comes late.
+    pub(super) fn source_position(&self) -> u64 {
+        match &self.source {
+            Source::Event(event) => event.1.position,
+            Source::Known(source) => source.position,
+            Source::Nothing => self.position,
+        }
+    }
+
     /// Where a command of it is held: behind what it was sent for, before what came later.
     pub(super) fn place_of(&self, row: &CommandRow, is_again: bool, index: usize) -> Box<str> {
         match &self.held {
