@@ -317,6 +317,21 @@ async fn scenario_16_a_reaction_that_ends_the_process_parks_its_instance() -> Te
     Ok(())
 }
 
+/// Where nothing comes before it that could be progress, the starts are counted to the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_16_a_reaction_is_begun_as_often_as_is_said_and_no_more() -> TestResult {
+    let place = scratch();
+    let base = place.path();
+    prepare(base, &[("a", "react"), ("a", "2")]).await?;
+    assert_eq!(starts(base, "keyed"), 1 + MAX);
+    let store = builder(base, "keyed", RunMode::Inline).open().await?;
+    let scribe = store.process_manager::<Scribe>()?;
+    assert_eq!(scribe.parked().await?[0].held, 2);
+    drop(scribe);
+    store.close().await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scenario_16_a_correlation_that_ends_the_process_holds_its_stream() -> TestResult {
     let place = scratch();

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod away;
 mod correlating;
 mod counting;
 mod deadlines;

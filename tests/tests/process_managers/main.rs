@@ -11,7 +11,7 @@
 //! | 16 | `../aborts.rs`, in processes of their own |
 //!
 //! Beside them: `operations` (what an operator asks for, interrupted anywhere), `starting_points` (`start = "now"`), `migrations`
-//! (`state_version`), `retries` (of commands whose target cannot be read) and `causes` (`meta` of what is sent late).
+//! (`state_version`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose target cannot be read) and `causes` (`meta` of what is sent late).
 
 mod beginnings;
 mod causes;
@@ -26,6 +26,7 @@ mod migrations;
 mod operations;
 mod paused;
 mod released;
+mod rebuilt;
 mod retries;
 mod starting_points;
 mod states;

@@ -56,7 +56,7 @@ impl<PM: ProcessManager> Replay<PM> {
                 .collect(),
             Err(cause) => return Err(refused(position, &cause.to_string())),
         };
-        self.rebuilt.events += 1;
+        let mut is_shown = false;
         for (key, kind) in joins {
             let is_owed = self.owed.holds(position, key);
             if is_owed && !self.owed.begins(position, key) {
@@ -71,6 +71,7 @@ impl<PM: ProcessManager> Replay<PM> {
                 JoinKind::Continue if remade.state.is_none() => continue,
                 _ => {}
             }
+            is_shown = true;
             if remade.state.is_none() {
                 remade.generation += 1;
             }
@@ -86,6 +87,7 @@ impl<PM: ProcessManager> Replay<PM> {
                 remade.state = None;
             }
         }
+        self.rebuilt.events += u64::from(is_shown);
         Ok(())
     }
 
