@@ -5,6 +5,7 @@ mod common;
 
 mod away;
 mod correlating;
+mod counting;
 mod deadlines;
 mod failures;
 mod meanwhile;
@@ -14,5 +15,6 @@ mod policies;
 mod rebuilding;
 mod several;
 mod starting;
+mod staying;
 mod tables;
 mod tracker;

@@ -13,7 +13,7 @@
 //! | `s` stream, position | [`HeldRow`] |
 //! | `r` instance | [`Marker`]: it is being released, which goes on after a restart |
 //! | `R` stream | [`Marker`]: the same |
-//! | `k` position, instance | an event that was passed over; of all instances, if none is named |
+//! | `k` position, instance | [`PassedRow`]: an event that was passed over; of all instances, if none is named |
 //! | `k` key of another row | a deadline or a command that was passed over |
 //! | `f` | [`FiredRow`]: the deadline that was reached last. In the journal, all of them are found |
 //! | `c` | [`ControlRow`] |
@@ -144,6 +144,15 @@ impl ParkedRow {
         self.retry
             .as_ref()
             .is_some_and(|retry| &*retry.what == what)
+    }
+
+    /// Whether it is the same attempt at the same that comes next.
+    pub(super) fn waits_as(&self, other: &Self) -> bool {
+        let next = |parked: &Self| {
+            let retry = parked.retry.as_ref()?;
+            Some((retry.due, retry.count, retry.what.clone()))
+        };
+        next(self) == next(other)
     }
 }
 
@@ -342,6 +351,19 @@ pub(crate) struct ControlRow {
     /// Whether each of its dead letters has, or had, a row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) has_all_letters: bool,
+    /// The row of the deadline or the command at which it stays as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stays_at: Option<Box<str>>,
+}
+
+/// An event that an instance has passed over.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct PassedRow {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<SourceEvent>,
+    /// Whether it began the instance all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) begins: bool,
 }
 
 /// The row of a dead letter that was written without one, the `number`th of those, in a commit up to `position`, in which the process

@@ -58,7 +58,8 @@ impl<PM: ProcessManager> Replay<PM> {
         };
         let mut is_shown = false;
         for (key, kind) in joins {
-            if self.owed.holds(position, key) {
+            let is_owed = self.owed.holds(position, key);
+            if is_owed && !self.owed.begins(position, key) {
                 continue;
             }
             let remade = self.known.entry(key.to_owned()).or_insert(Remade {
@@ -75,6 +76,9 @@ impl<PM: ProcessManager> Replay<PM> {
                 remade.generation += 1;
             }
             let state = remade.state.get_or_insert_default();
+            if is_owed {
+                continue;
+            }
             let reacted = || {
                 let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
                 state.react_in(key, aggregate_type, id, event)

@@ -3,6 +3,8 @@
 //!
 //! The test starts itself as the process that ends.
 
+mod retried;
+
 use std::convert::Infallible;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -103,6 +105,7 @@ pub struct Alarm {
 /// | what is said on a post | what is done |
 /// |---|---|
 /// | `correlate` | ends the process in the correlation |
+/// | `correlate later` | the same, after a first attempt that panics |
 /// | `react` | ends it in the reaction |
 /// | `alarm` text | arms a deadline in the past; ends the process there if the text is `abort` |
 /// | `to several` text | noted by the instances `a`, `b` and `c` |
@@ -146,6 +149,9 @@ macro_rules! scribe {
 
         impl HandleFailure for $name {
             fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+                if failure.cause.to_string().contains(retried::TOO_EARLY) {
+                    return FailureAction::Retry(Backoff::exponential(retried::PAUSE));
+                }
                 match failure.rejection::<NotYet>() {
                     Some(NotYet) => FailureAction::Retry(Backoff::exponential(Duration::ZERO)),
                     None => FailureAction::default_for(failure),
@@ -172,8 +178,11 @@ impl Clerk {
 
 impl Correlate<Post> for Scribe {
     fn correlate(PostEvent::Said(said): &PostEvent, cx: &EventContext<'_>) -> Correlation<String> {
-        if said == "correlate" {
+        if said.starts_with("correlate") {
             abort_if_broken();
+        }
+        if said == "correlate later" {
+            retried::panic_at_first();
         }
         let one = |key: &str| Correlation::starts_or_continues(key.to_owned());
         match said.starts_with("to several") {
