@@ -3,8 +3,14 @@
 mod common;
 
 use common::counter::{Counter, CounterCommand, CounterEvent};
+use std::time::{Duration, SystemTime};
+
+use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
-use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError};
+use eventfold_es::{
+    Correlate, Correlation, EventContext, ExecuteError, Failure, FailureAction, HandleFailure,
+    InjectOptions, Reactions, RunMode, StoreError,
+};
 use eventfold_es_tests::TestResult;
 use serde_json::{Value, json};
 
@@ -210,6 +216,63 @@ async fn a_loop_ends_in_a_dead_letter_that_names_its_path() -> TestResult {
     Ok(())
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct Due;
+
+/// Sends on from `left` to `right`, ten seconds later.
+#[process_manager(subscribes = [Counter], dispatches = [Counter], deadlines = [Due])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Later;
+
+impl React<Counter> for Later {
+    fn react(&mut self, _event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        if cx.stream_id() == "left" {
+            cx.schedule("due", Deadline::after(Duration::from_secs(10)), Due);
+        }
+    }
+}
+
+impl OnDeadline<Due> for Later {
+    fn on_deadline(&mut self, _due: Due, cx: &mut Reaction<'_, Self>) {
+        cx.send("right", CounterCommand::Add(1));
+    }
+}
+
+/// Where a process manager is when a deadline is reached has nothing to do with how its chain came there.
+#[tokio::test]
+async fn the_path_of_a_chain_with_a_deadline_names_nobody_else() -> TestResult {
+    for (depth, path) in [(0, "along .. -> later -> pong."), (1, "along later.")] {
+        let base = tempfile::tempdir()?;
+        let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+        let store = AggregateStore::builder(base.path())
+            .process_manager::<Later>()
+            .process_manager::<Pong>()
+            .process_manager::<Fan>()
+            .max_reaction_depth(1)
+            .clock(clock.clone())
+            .open()
+            .await?;
+        let mut event = CounterEvent::Added(1).to_event()?;
+        event.meta = Some(json!({ "depth": depth }));
+        let options = InjectOptions::default();
+        store
+            .inject_event::<Counter>("left", event, options)
+            .await?;
+        // What comes meanwhile is another chain.
+        store.send("fan", CounterCommand::Add(1), context()).await?;
+        store.run_process_managers().await?;
+        clock.advance(Duration::from_secs(10));
+        store.run_process_managers().await?;
+        let mut letters = store.dead_letters::<Later>().await?;
+        letters.extend(store.dead_letters::<Pong>().await?);
+        let [letter] = &letters[..] else {
+            panic!("{letters:?}");
+        };
+        assert!(letter.error.contains(path), "{}", letter.error);
+    }
+    Ok(())
+}
+
 /// Asks the store for something while it reacts; the answer is in its state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Impatient;
@@ -273,6 +336,97 @@ async fn a_process_manager_that_waits_for_the_store_is_refused() -> TestResult {
     assert_eq!(refusals.count(), 3, "{}", parked.reason);
     // Outside of it nothing is refused, on whatever thread.
     store.send("z", CounterCommand::Add(1), context()).await?;
+    Ok(())
+}
+
+/// What the store says to [`Restless`], by who asks.
+static ANSWERS: std::sync::Mutex<Vec<(&str, String)>> = std::sync::Mutex::new(Vec::new());
+static RESTLESS_STORE: std::sync::Mutex<Option<AggregateStore>> = std::sync::Mutex::new(None);
+
+/// Asks for everything that its own task would have to do.
+fn ask(who: &'static str) {
+    let Some(store) = RESTLESS_STORE.lock().unwrap().clone() else {
+        return;
+    };
+    let restless = store.process_manager::<Restless>().unwrap();
+    let said = [
+        poll_once(restless.pause()).map(|answer| answer.map_err(|error| error.to_string())),
+        poll_once(restless.settle()).map(|answer| answer.map_err(|error| error.to_string())),
+        poll_once(restless.release("a"))
+            .map(|answer| answer.map(drop).map_err(|error| error.to_string())),
+        poll_once(restless.redrive_all())
+            .map(|answer| answer.map(drop).map_err(|error| error.to_string())),
+        poll_once(restless.rebuild_state())
+            .map(|answer| answer.map(drop).map_err(|error| error.to_string())),
+        poll_once(store.send("z", CounterCommand::Add(1), context()))
+            .map(|answer| answer.map(drop).map_err(|error| error.to_string())),
+    ];
+    let said = said.map(|said| match said {
+        Some(Err(refused)) => (who, refused),
+        other => (who, format!("{other:?}")),
+    });
+    ANSWERS.lock().unwrap().extend(said);
+}
+
+#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String, deadlines = [Due], on_failure)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Restless;
+
+impl Correlate<Counter> for Restless {
+    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        ask("correlate");
+        match cx.stream_id() {
+            "a" => Correlation::starts("a".to_owned()),
+            _ => Correlation::none(),
+        }
+    }
+}
+
+impl React<Counter> for Restless {
+    fn react(&mut self, _event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        ask("react");
+        cx.send("b", CounterCommand::Reject);
+        cx.schedule("due", Deadline::at(SystemTime::UNIX_EPOCH), Due);
+    }
+}
+
+impl OnDeadline<Due> for Restless {
+    fn on_deadline(&mut self, _due: Due, _cx: &mut Reaction<'_, Self>) {
+        ask("on_deadline");
+    }
+}
+
+impl HandleFailure for Restless {
+    fn on_failure(&self, _failure: &Failure<'_>) -> FailureAction<Self> {
+        ask("on_failure");
+        FailureAction::Skip
+    }
+}
+
+/// Whatever of a process manager runs in its task is refused what would wait for that task, and goes on.
+#[tokio::test]
+async fn no_part_of_a_process_manager_may_wait_for_it() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Restless>()
+        .open()
+        .await?;
+    *RESTLESS_STORE.lock().unwrap() = Some(store.clone());
+    let done = store.send("a", CounterCommand::Add(1), context()).await?;
+    assert_eq!(done.reactions, Reactions::Done);
+    store.run_process_managers().await?;
+    RESTLESS_STORE.lock().unwrap().take();
+    let answers = std::mem::take(&mut *ANSWERS.lock().unwrap());
+    for who in ["correlate", "react", "on_deadline", "on_failure"] {
+        assert!(answers.iter().any(|(asked, _)| *asked == who), "{who}");
+    }
+    for (who, answer) in answers {
+        let refused = "`restless` cannot wait for the store inside its own reaction";
+        assert!(answer.contains(refused), "{who}: {answer}");
+    }
+    let restless = store.process_manager::<Restless>()?;
+    let status = restless.status().await?;
+    assert_eq!((status.parked, status.instances.parked), (None, 0));
     Ok(())
 }
 

@@ -130,6 +130,8 @@ impl Backoff {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -186,6 +188,11 @@ mod tests {
             (60..140).contains(&below),
             "{below} of 200 in the lower half"
         );
+        let same_wait = backoff.max(SECOND).forever();
+        let attempts: BTreeSet<_> = (1..=50)
+            .filter_map(|attempt| same_wait.delay(attempt, "id"))
+            .collect();
+        assert!(attempts.len() > 25, "{attempts:?}");
         let full = backoff.jitter(f64::INFINITY);
         assert!(full.delay(1, "id").is_some_and(|delay| delay <= SECOND));
         assert_eq!(backoff.jitter(f64::NAN).delay(1, "id"), Some(SECOND));

@@ -139,6 +139,9 @@ pub(crate) fn command_id(
 
 /// Names the process managers whose reactions led to the event at `position`, the first of them first. Blocks.
 ///
+/// A commit knows up to where its process manager was, which is the event that it reacted to if it did so at once. Behind a
+/// deadline, or what was released or tried again, it may be another one: the path is cut there.
+///
 /// # Errors
 ///
 /// Those of reading the journal.
@@ -149,17 +152,24 @@ pub(super) fn path_to(
 ) -> Result<String, JournalError> {
     let mut names: Vec<Arc<str>> = vec![last.into()];
     let mut is_cut = false;
-    loop {
-        let commits = journal.read_on(&mut Cursor::for_commit_at(position))?;
-        let Some((name, source)) = commits.first().and_then(|commit| commit.reaction.clone())
-        else {
-            break;
-        };
-        if names.len() >= REPORTED_NAMES || source >= position {
-            is_cut = true;
+    let mut event = Link::at(journal, position)?;
+    while let Some(Link {
+        reaction: Some((name, source)),
+        causation_id,
+        ..
+    }) = event
+    {
+        is_cut = names.len() >= REPORTED_NAMES;
+        if is_cut {
             break;
         }
         names.push(name);
+        event = Link::at(journal, source)?;
+        let is_cause = |event: &Link| causation_id.as_deref() == Some(&*event.id);
+        is_cut = source >= position || !event.as_ref().is_some_and(is_cause);
+        if is_cut {
+            break;
+        }
         position = source;
     }
     names.reverse();
@@ -169,6 +179,40 @@ pub(super) fn path_to(
     } else {
         path
     })
+}
+
+/// One event of a chain.
+struct Link {
+    /// What the events that it causes call it.
+    id: Box<str>,
+    causation_id: Option<Box<str>>,
+    /// The process manager that caused it, and up to where that was.
+    reaction: Option<(Arc<str>, u64)>,
+}
+
+impl Link {
+    /// The event at a position, if it can be read.
+    fn at(journal: &Arc<dyn Journal>, position: u64) -> Result<Option<Self>, JournalError> {
+        let commits = journal.read_on(&mut Cursor::for_commit_at(position))?;
+        let Some(commit) = commits.first() else {
+            return Ok(None);
+        };
+        let mut lines = commit.appends.iter().flat_map(|append| append.lines.iter());
+        let index = position.checked_sub(commit.first_position);
+        let index = index.and_then(|index| usize::try_from(index).ok());
+        let line = index.and_then(|index| lines.nth(index));
+        let event = line.and_then(|line| serde_json::from_str::<eventfold::Event>(line).ok());
+        Ok(event.map(|event| {
+            let event = RecordedEvent::new(position, 0, event);
+            let meta = event.meta.as_ref();
+            let causation_id = meta.and_then(|meta| meta.get("causation_id")?.as_str());
+            Self {
+                causation_id: causation_id.map(Into::into),
+                id: Cause::of(&event).causation_id,
+                reaction: commit.reaction.clone(),
+            }
+        }))
+    }
 }
 
 #[cfg(test)]

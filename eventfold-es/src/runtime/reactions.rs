@@ -58,6 +58,7 @@ impl Member {
 
 /// A reaction that became durable.
 pub(crate) struct DurableReaction<'a> {
+    pub(crate) member: usize,
     /// The position of the event that was reacted to.
     pub(crate) source: u64,
     pub(crate) receipt: Receipt,
@@ -65,6 +66,10 @@ pub(crate) struct DurableReaction<'a> {
     pub(crate) aggregate_types: &'a [Arc<str>],
     pub(crate) dispatched: usize,
     pub(crate) dead_lettered: usize,
+    /// How many events that were held belonged to no open instance any more.
+    pub(crate) ignored: u64,
+    /// What the policy has passed over.
+    pub(crate) skipped: u64,
     /// What it did not do, among that what others have found before.
     pub(crate) setbacks: &'a [Setback],
 }
@@ -207,6 +212,10 @@ impl ReactionHub {
         let mut state = self.state();
         state.dispatched += reaction.dispatched;
         state.dead_lettered += reaction.dead_lettered;
+        if let Some(member) = state.members.get_mut(reaction.member) {
+            member.ignored += reaction.ignored;
+            member.skipped += reaction.skipped;
+        }
         for setback in reaction.setbacks {
             let waits = state.waits.values_mut();
             for wait in waits.filter(|wait| wait.covers(setback.position)) {
@@ -295,13 +304,6 @@ impl ReactionHub {
             for wait in waits.values_mut() {
                 wait.give_up_on(member, Reactions::Paused);
             }
-        }
-    }
-
-    /// Counts what a policy has passed over.
-    pub(crate) fn skipped(&self, member: usize, count: u64) {
-        if let Some(member) = self.state().members.get_mut(member) {
-            member.skipped += count;
         }
     }
 

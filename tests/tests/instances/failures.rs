@@ -1,5 +1,6 @@
 //! What is done about failures, and how what is parked goes on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eventfold_es::{InstanceStatus, RunMode};
@@ -87,6 +88,32 @@ async fn a_policy_may_skip_or_compensate() -> TestResult {
     assert_eq!(arrived(&store, "out-a-sorry").await, [1]);
     assert_eq!(handle(&store).status().await?.dead_letters, 0);
     assert!(store.dead_letters::<Tracker>().await?.is_empty());
+    Ok(())
+}
+
+/// A command that is sent in the place of another one is another command.
+#[tokio::test]
+async fn compensations_have_ids_of_their_own() -> TestResult {
+    let mut ids = Vec::new();
+    for what in [DEAD, COMPENSATE] {
+        // The same instance, at the same position: what is sent first, and what fails, has the same id.
+        let base = tempfile::tempdir()?;
+        let store = builder(base.path(), RunMode::Inline, &clock())
+            .open()
+            .await?;
+        add(&store, "a", &[START, what]).await?;
+        let letters = handle(&store).dead_letters().await?;
+        ids.extend(letters.into_iter().map(|letter| letter.command_id));
+        for id in ["out-a", "out-a-sorry"] {
+            let events = store.read_events("counter", id).await.unwrap_or_default();
+            let metas = events.iter().flat_map(|event| &event.meta);
+            ids.extend(metas.map(|meta| meta["command_id"].as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(ids.len(), 7);
+    let different: BTreeSet<_> = ids.iter().collect();
+    // Of two events, of what failed, and of what is sent in its place, twice.
+    assert_eq!(different.len(), 5, "{ids:?}");
     Ok(())
 }
 

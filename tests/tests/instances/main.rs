@@ -3,13 +3,18 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod away;
 mod correlating;
+mod counting;
 mod deadlines;
 mod failures;
+mod meanwhile;
 mod operating;
 mod outcomes;
 mod policies;
 mod rebuilding;
+mod several;
 mod starting;
+mod staying;
 mod tables;
 mod tracker;

@@ -1,10 +1,15 @@
 //! Pausing, resuming, redriving and discarding.
 
+use std::time::Duration;
+
 use eventfold_es::prelude::*;
-use eventfold_es::{ProcessManagerReport, Reactions, RunMode};
+use eventfold_es::{
+    Backoff, Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure,
+    ProcessManagerReport, Reactions, RunMode,
+};
 use eventfold_es_tests::TestResult;
 
-use super::common::counter::CounterCommand;
+use super::common::counter::{Counter, CounterCommand, CounterEvent};
 use super::tracker::*;
 
 #[tokio::test]
@@ -22,7 +27,7 @@ async fn a_paused_one_reacts_to_nothing_until_it_is_resumed_also_after_a_restart
         if mode == RunMode::Inline {
             assert_eq!(done.reactions, Reactions::Paused, "nobody waits for it");
         }
-        clock.advance(std::time::Duration::from_secs(10));
+        clock.advance(Duration::from_secs(10));
         store.run_process_managers().await?;
         store.close().await?;
         let store = builder(base.path(), mode, &clock).open().await?;
@@ -162,4 +167,78 @@ impl ProcessManager for BeforeTheFix {
             context: CommandContext::default(),
         }])
     }
+}
+
+/// Lets the first failure be a dead letter, and would do something else about any other.
+#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String, on_failure)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Fickle;
+
+impl Correlate<Counter> for Fickle {
+    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        match cx.stream_id().strip_prefix("in-") {
+            Some(key) => Correlation::starts_or_continues(key.to_owned()),
+            None => Correlation::none(),
+        }
+    }
+}
+
+impl React<Counter> for Fickle {
+    fn react(&mut self, event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        assert_ne!(*event, CounterEvent::Added(2), "2 is poison");
+        cx.send("out", CounterCommand::Reject);
+    }
+}
+
+impl HandleFailure for Fickle {
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+        if failure.attempt == 1 {
+            return FailureAction::DeadLetter;
+        }
+        match failure.key {
+            "skip" => FailureAction::Skip,
+            "park" => FailureAction::Park,
+            "stop" => FailureAction::Stop,
+            "retry" => FailureAction::Retry(Backoff::exponential(Duration::from_secs(1))),
+            _ => FailureAction::compensate("sorry", CounterCommand::Add(1)),
+        }
+    }
+}
+
+/// An operator who redrives a letter sees what becomes of it: the policy is not asked.
+#[tokio::test]
+async fn a_letter_that_fails_again_stays_one_whatever_the_policy_would_say() -> TestResult {
+    for (action, number) in ["skip", "park", "stop", "retry", "sorry"]
+        .into_iter()
+        .flat_map(|action| [(action, 1), (action, 2)])
+    {
+        let base = tempfile::tempdir()?;
+        let open = || {
+            AggregateStore::builder(base.path())
+                .process_manager::<Fickle>()
+                .open()
+        };
+        let mut store = open().await?;
+        let (id, command) = (format!("in-{action}"), CounterCommand::Add(number));
+        store.send(&id, command, CommandContext::default()).await?;
+        for attempts in 2..4 {
+            let fickle = store.process_manager::<Fickle>()?;
+            let again = fickle.redrive_all().await?;
+            assert_eq!((again.executed, again.failed), (0, 1), "{action} {number}");
+            let letters = fickle.dead_letters().await?;
+            let [letter] = &letters[..] else {
+                panic!("{action} {number}: {letters:?}");
+            };
+            assert_eq!(letter.attempts.len(), attempts);
+            let status = fickle.status().await?;
+            let elsewhere = (status.skipped, status.pending, status.instances.parked);
+            assert_eq!((elsewhere, status.parked), ((0, 0, 0), None), "{action}");
+            assert_eq!(arrived(&store, "sorry").await, [0; 0]);
+            drop(fickle);
+            store.close().await?;
+            store = open().await?;
+        }
+        store.close().await?;
+    }
+    Ok(())
 }

@@ -17,15 +17,15 @@ use super::common::counter::{Counter, CounterCommand, CounterEvent};
 use super::tracker::{arrived, clock};
 
 /// Panics while it is reacted to.
-const PANIC: i64 = 1;
+pub(super) const PANIC: i64 = 1;
 /// Asks for what cannot be stored, as an event does that cannot be decoded.
-const UNDECODABLE: i64 = 2;
+pub(super) const UNDECODABLE: i64 = 2;
 /// Arms a deadline, at once, whose handler panics.
-const PANIC_LATER: i64 = 3;
+pub(super) const PANIC_LATER: i64 = 3;
 /// Arms one whose handler asks for what cannot be stored.
-const UNDECODABLE_LATER: i64 = 4;
+pub(super) const UNDECODABLE_LATER: i64 = 4;
 /// Nobody can tell whose it is.
-const UNCLAIMED: i64 = 5;
+pub(super) const UNCLAIMED: i64 = 5;
 /// What fails while the program is broken; the last one is known to no instance.
 const CAUSES: [i64; 5] = [
     PANIC,
@@ -35,19 +35,19 @@ const CAUSES: [i64; 5] = [
     UNCLAIMED,
 ];
 /// Nothing but this fails in nothing.
-const FINE: i64 = 10;
+pub(super) const FINE: i64 = 10;
 
 /// Whether the program is broken. Tests share a process.
 static BROKEN: AtomicBool = AtomicBool::new(true);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-async fn broken() -> MutexGuard<'static, ()> {
+pub(super) async fn broken() -> MutexGuard<'static, ()> {
     let guard = ONE_AT_A_TIME.lock().await;
     BROKEN.store(true, SeqCst);
     guard
 }
 
-fn fix() {
+pub(super) fn fix() {
     BROKEN.store(false, SeqCst);
 }
 
@@ -64,6 +64,17 @@ fn action<PM: ProcessManager>(failure: &Failure<'_>) -> Option<FailureAction<PM>
     let action = failure.source.stream_id.split('-').nth(1)?;
     Some(match action {
         "retry" => FailureAction::Retry(backoff),
+        "twice" => FailureAction::Retry(backoff.attempts(2)),
+        "evenly" => FailureAction::Retry(backoff.max(Duration::from_secs(1))),
+        // The commands of what is tried again later park its instance before.
+        "mixed" if failure.envelope.is_some() => {
+            FailureAction::Retry(backoff.attempts(2).then(Exhausted::Park))
+        }
+        "mixed" => FailureAction::Retry(
+            Backoff::exponential(Duration::from_secs(10))
+                .jitter(0.0)
+                .attempts(3),
+        ),
         "retryskip" => FailureAction::Retry(backoff.then(Exhausted::Skip)),
         "retrypark" => FailureAction::Retry(backoff.then(Exhausted::Park)),
         "retrystop" => FailureAction::Retry(backoff.then(Exhausted::Stop)),
@@ -153,7 +164,7 @@ impl Correlate<Counter> for Judge {
     }
 }
 
-fn builder<PM: ProcessManager>(
+pub(super) fn builder<PM: ProcessManager>(
     base: &std::path::Path,
     mode: RunMode,
     clock: &ManualClock,
@@ -164,12 +175,12 @@ fn builder<PM: ProcessManager>(
         .process_manager::<PM>()
 }
 
-fn handle<PM: ProcessManager>(store: &AggregateStore) -> ProcessManagerHandle<PM> {
+pub(super) fn handle<PM: ProcessManager>(store: &AggregateStore) -> ProcessManagerHandle<PM> {
     store.process_manager::<PM>().expect("registered")
 }
 
 /// Adds numbers to `in-<stream>`; what was said of the last one.
-async fn add(store: &AggregateStore, stream: &str, numbers: &[i64]) -> Reactions {
+pub(super) async fn add(store: &AggregateStore, stream: &str, numbers: &[i64]) -> Reactions {
     let mut reactions = Reactions::NotAwaited;
     for number in numbers {
         let command = CounterCommand::Add(*number);
@@ -181,12 +192,12 @@ async fn add(store: &AggregateStore, stream: &str, numbers: &[i64]) -> Reactions
     reactions
 }
 
-async fn run(store: &AggregateStore) {
+pub(super) async fn run(store: &AggregateStore) {
     store.run_process_managers().await.expect("the disk works");
 }
 
 /// What arrives when `cause` is reacted to, and `FINE` before and behind it.
-fn all_of(cause: i64) -> Vec<i64> {
+pub(super) fn all_of(cause: i64) -> Vec<i64> {
     match cause {
         PANIC_LATER | UNDECODABLE_LATER => vec![FINE, cause, -cause, FINE],
         _ => vec![FINE, cause, FINE],
@@ -202,7 +213,7 @@ fn without(cause: i64) -> Vec<i64> {
 }
 
 /// What comes before it, when what comes behind it waits.
-fn before(cause: i64) -> Vec<i64> {
+pub(super) fn before(cause: i64) -> Vec<i64> {
     match cause {
         PANIC_LATER | UNDECODABLE_LATER => vec![FINE, cause],
         _ => vec![FINE],
@@ -216,7 +227,7 @@ fn kind(cause: i64) -> &'static str {
     }
 }
 
-const MODES: [RunMode; 3] = [RunMode::Inline, RunMode::Background, RunMode::OnDemand];
+pub(super) const MODES: [RunMode; 3] = [RunMode::Inline, RunMode::Background, RunMode::OnDemand];
 
 #[tokio::test]
 async fn a_retry_holds_its_instance_in_order_and_nobody_else() -> TestResult {
@@ -283,7 +294,7 @@ async fn a_retry_holds_its_instance_in_order_and_nobody_else() -> TestResult {
 }
 
 /// Waits until all of it has arrived, in the modes that do so by themselves.
-async fn arrives(store: &AggregateStore, id: &str, numbers: &[i64]) {
+pub(super) async fn arrives(store: &AggregateStore, id: &str, numbers: &[i64]) {
     for _ in 0..200 {
         if arrived(store, id).await == numbers {
             return;

@@ -11,8 +11,9 @@
 //! | 16 | `../aborts.rs`, in processes of their own |
 //!
 //! Beside them: `operations` (what an operator asks for, interrupted anywhere), `starting_points` (`start = "now"`), `migrations`
-//! (`state_version`), `retries` (of commands whose target cannot be read) and `causes` (`meta` of what is sent late).
+//! (`state_version`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose target cannot be read) and `causes` (`meta` of what is sent late).
 
+mod beginnings;
 mod causes;
 mod chaos;
 mod crashes;
@@ -23,6 +24,9 @@ mod files;
 mod interrupted;
 mod migrations;
 mod operations;
+mod paused;
+mod rebuilt;
+mod released;
 mod retries;
 mod starting_points;
 mod states;

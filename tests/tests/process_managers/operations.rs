@@ -839,21 +839,23 @@ async fn an_instance_that_is_parked_at_its_end_stays_complete() {
     }
 }
 
-/// Commands with different ids, also where a deadline of one name is due twice at one time.
+/// Commands with different ids, also where a deadline of one name is due twice at one time, and fails both times.
 #[tokio::test]
 async fn deadlines_of_one_name_and_time_send_commands_of_their_own() {
-    let disk = MemoryDisk::new();
-    let store = opened::<Mended>(&disk, RunMode::Inline).await;
-    for words in ["past x", "past x"] {
-        say(&store, "a", words).await;
-        store.run_process_managers().await.unwrap();
+    for (words, sent) in [("past x", "x"), ("past poison repair", "repaired")] {
+        let disk = MemoryDisk::new();
+        let store = opened::<Broken>(&disk, RunMode::Inline).await;
+        for _ in 0..2 {
+            say(&store, "a", words).await;
+            store.run_process_managers().await.unwrap();
+        }
+        assert_eq!(log_of(&store, "a").await, [sent, sent]);
+        let events = store.read_events("log", "a").await.unwrap();
+        let ids: Vec<_> = events
+            .iter()
+            .map(|event| event.meta.as_ref().unwrap()["command_id"].clone())
+            .collect();
+        assert_ne!(ids[0], ids[1], "{words}");
+        verified(store).await;
     }
-    assert_eq!(log_of(&store, "a").await, ["x", "x"]);
-    let events = store.read_events("log", "a").await.unwrap();
-    let ids: Vec<_> = events
-        .iter()
-        .map(|event| event.meta.as_ref().unwrap()["command_id"].clone())
-        .collect();
-    assert_ne!(ids[0], ids[1]);
-    verified(store).await;
 }

@@ -1,4 +1,5 @@
-//! Scenario 20: a state that was renamed, removed, or written by a newer version, with work in flight.
+//! Scenario 20: a state that was renamed, removed, or written by a newer version, or a key that is written in another way, with work in
+//! flight.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use eventfold_es::{MigrationError, OpenError, RunMode, StoredState};
 use eventfold_es_tests::TestResult;
 
 use crate::domain::{Log, LogCommand, Order, OrderEvent, continued, log_of, started, tell};
+use crate::worker::{self, Post, PostEvent, TIME, append, say};
 
 /// Versions of one process manager, which count what they see under different names.
 macro_rules! counter {
@@ -128,5 +130,98 @@ async fn scenario_20_a_state_that_does_not_decode_is_refused_loudly_and_nothing_
     let store = builder().process_manager::<Second>().open().await?;
     tell(&store, continued("a", "again")).await;
     assert_eq!(log_of(&store, "a").await, ["1", "2", "3", "4", "5"]);
+    Ok(())
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Bell;
+
+/// A process manager whose key was a text first, and is a number now.
+macro_rules! keyed {
+    ($name:ident, $key:ty, $to_key:expr) => {
+        #[process_manager(subscribes = [Post], dispatches = [Log], key = $key, deadlines = [Bell], name = "keyed")]
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        struct $name {
+            seen: u64,
+        }
+
+        impl Correlate<Post> for $name {
+            fn correlate(_event: &PostEvent, cx: &EventContext<'_>) -> Correlation<$key> {
+                let to_key: fn(&str) -> $key = $to_key;
+                Correlation::starts_or_continues(to_key(cx.stream_id()))
+            }
+        }
+
+        impl React<Post> for $name {
+            fn react(&mut self, event: &PostEvent, cx: &mut Reaction<'_, Self>) {
+                let PostEvent::Said(said) = event;
+                self.seen += 1;
+                match &**said {
+                    "ring" => cx.schedule("bell", Deadline::after(TIME), Bell),
+                    said => cx.send(format!("{}", cx.key()), append(said)),
+                }
+            }
+        }
+
+        impl OnDeadline<Bell> for $name {
+            fn on_deadline(&mut self, _bell: Bell, cx: &mut Reaction<'_, Self>) {
+                cx.send(format!("{}", cx.key()), append("rung"));
+            }
+        }
+    };
+}
+
+keyed!(ByText, String, str::to_owned);
+keyed!(ByNumber, u64, |text| text
+    .strip_prefix("no-")
+    .map_or(0, |number| { number.parse().unwrap_or_default() }));
+
+/// Work of an instance whose key does not read back is kept, and says what to do.
+#[tokio::test]
+async fn scenario_20_a_key_that_does_not_decode_is_refused_loudly_and_nothing_is_lost() -> TestResult
+{
+    let (disk, time) = (MemoryDisk::new(), worker::clock());
+    let store = worker::with::<ByText>(disk.builder(), &time, RunMode::Inline)
+        .open()
+        .await?;
+    for words in ["one", "ring"] {
+        say(&store, "no-7", words).await;
+    }
+    store.close().await?;
+
+    let store = worker::with::<ByNumber>(disk.builder(), &time, RunMode::Inline)
+        .open()
+        .await?;
+    time.advance(TIME);
+    store.run_process_managers().await?;
+    let keyed = store.process_manager::<ByNumber>()?;
+    let parked = keyed.parked().await?;
+    let [parked] = &parked[..] else {
+        panic!("{parked:?}");
+    };
+    assert_eq!((parked.instance.as_deref(), parked.held), (Some("no-7"), 1));
+    for part in [
+        "no-7",
+        "does not read back",
+        "keep the form in which keys are written",
+    ] {
+        assert!(parked.parked.reason.contains(part), "{parked:?}");
+    }
+    // What comes now is for the key as it is now, and what is held stays so.
+    say(&store, "no-7", "two").await;
+    assert_eq!(log_of(&store, "7").await, ["two"]);
+    keyed.release("no-7").await?;
+    assert_eq!(keyed.parked().await?[0].held, 1);
+    drop(keyed);
+    store.close().await?;
+
+    let store = worker::with::<ByText>(disk.builder(), &time, RunMode::Inline)
+        .open()
+        .await?;
+    let keyed = store.process_manager::<ByText>()?;
+    assert_eq!(keyed.release("no-7").await?, 1);
+    assert_eq!(log_of(&store, "no-7").await, ["one", "rung"]);
+    drop(keyed);
+    store.close().await?;
     Ok(())
 }

@@ -23,7 +23,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             encoded.map_err(|reason| Halt::Parked { position, reason })?;
         }
         if draft.cause.depth > self.context.max_depth && !draft.planned.is_empty() {
-            let reason = self.too_long(draft.position).await?;
+            let reason = self.too_long(draft.source_position()).await?;
             for planned in &mut draft.planned {
                 planned.give_up(&reason);
             }
@@ -78,7 +78,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
-    /// Why nothing that is sent at this position is executed.
+    /// Why nothing that is sent because of the event at this position is executed.
     pub(super) async fn too_long(&self, position: u64) -> Result<String, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let path = tokio::task::spawn_blocking(move || path_to(&journal, position, PM::NAME));

@@ -74,7 +74,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Fires what is due now, and tries the commands again whose time has come; how many there were.
     pub(super) async fn fire_due(&mut self) -> Result<usize, Halt> {
-        let mut fired = 0;
+        let mut fired = usize::from(self.go_on_where_it_stays().await?);
         let now = self.now_ms();
         // Those that are armed again and again are no reason to do nothing else.
         for _ in 0..MAX_FIRED {
@@ -104,6 +104,29 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Ok(fired);
         }
         Ok(fired)
+    }
+
+    /// Comes back to the deadline or the command at which the process manager stays as a whole, if there is one, before anything
+    /// else is reacted to. Nothing may be on its way.
+    pub(super) async fn go_on_where_it_stays(&mut self) -> Result<bool, Halt> {
+        let Some(at) = self.stays_at.clone() else {
+            return Ok(false);
+        };
+        let row = self.read_rows(vec![at.clone()]).await?;
+        // With the commit of what becomes of it.
+        self.stays_at = None;
+        let control = put(rows::CONTROL.into(), &self.control());
+        self.dirty.push(control, self.position);
+        if let Some(value) = row.into_iter().flatten().next() {
+            self.note_this_start(Some(at.clone())).await?;
+            match at.starts_with(rows::TIMERS) {
+                true => self.fire(at, &value).await?,
+                false => self.try_again(at, &value).await?,
+            }
+            self.due = None;
+        }
+        self.flush().await?;
+        Ok(true)
     }
 
     fn unreadable(&self, reason: String) -> Halt {

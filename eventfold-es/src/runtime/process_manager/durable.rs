@@ -9,13 +9,12 @@ use crate::journal::{JournalError, Row, RowRange};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Reads what is durable in rows, unless it is known, and goes on with what it says was begun.
+    /// Reads what is durable in rows, unless it is known.
     pub(super) async fn load(&mut self) -> Result<(), Halt> {
-        if self.is_loaded {
-            return Ok(());
+        match self.is_loaded {
+            true => Ok(()),
+            false => self.load_rows().await,
         }
-        self.load_rows().await?;
-        self.resume_releases().await
     }
 
     /// Reads what is durable in rows.
@@ -30,6 +29,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let control = control.unwrap_or_default();
         self.is_paused = control.is_paused;
         self.has_all_letters = control.has_all_letters;
+        self.stays_at = control.stays_at;
+        self.owes_releases = true;
         self.instances.move_to(control.instances);
         self.announce_pause();
         let mut streams = Vec::new();

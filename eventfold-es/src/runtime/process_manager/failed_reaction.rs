@@ -7,8 +7,8 @@ use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
 use super::react::Input;
 use super::rows::{
-    self, AttemptRow, HeldRow, ParkedRow, ReactionRow, RetriedRow, RetryRow, dead_letter_key,
-    held_deadline_key, held_key, put, remove,
+    self, AttemptRow, HeldRow, ParkedRow, PassedRow, ReactionRow, RetriedRow, RetryRow,
+    dead_letter_key, held_deadline_key, held_key, put, remove,
 };
 use super::{Halt, ProcessManagerRunner};
 use crate::clock::seconds_since_1970;
@@ -137,12 +137,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match verdict.action {
             FailureAction::Skip => {
-                self.context
-                    .runtime
-                    .reactions
-                    .skipped(self.context.member, 1);
+                self.dirty.counts.skipped += 1;
                 self.leave(key, input, position);
-                self.pass(key, input, position);
+                self.pass(key, input, false, position);
                 Ok(())
             }
             FailureAction::DeadLetter => {
@@ -162,8 +159,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Ok(())
             }
             FailureAction::Compensate(envelopes) => {
-                self.pass(key, input, position);
-                self.keep(key, input, position);
+                let begins = self.begin_in_vain(key, input);
+                self.pass(key, input, begins, position);
+                self.keep(key, input, begins, position);
                 let attempt = verdict.count as usize;
                 self.plan_compensation(draft, &key.into(), generation, attempt, envelopes);
                 Ok(())
@@ -214,10 +212,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let reason = reason_of(cause);
         match verdict.action {
             FailureAction::Skip => {
-                self.context
-                    .runtime
-                    .reactions
-                    .skipped(self.context.member, 1);
+                self.dirty.counts.skipped += 1;
                 self.dirty
                     .push(put(rows::passed_key(position, ""), &source), at);
                 Ok(Unclaimed::Passed(None))
@@ -331,11 +326,30 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.dirty.push(row, position);
             }
         }
-        self.keep(key, input, position);
+        self.keep(key, input, false, position);
+    }
+
+    /// Makes an instance that has reacted to nothing one that is there, in whose name something is sent; whether it was none before.
+    fn begin_in_vain(&mut self, key: &str, input: Input<'_>) -> bool {
+        let is_event = matches!(input, Input::Event(..));
+        let Some(instance) = self.instances.get(key) else {
+            return false;
+        };
+        let begins = is_event && instance.has_reacted_to_nothing();
+        if begins && let Err(reason) = instance.encode() {
+            // As little can be stored of whatever it reacts to.
+            tracing::warn!(
+                process_manager = PM::NAME,
+                instance = key,
+                reason,
+                "the state of a new instance cannot be stored"
+            );
+        }
+        begins
     }
 
     /// Stores an instance that was just begun, or whose deadline is over, although it has reacted to nothing.
-    fn keep(&mut self, key: &str, input: Input<'_>, position: u64) {
+    fn keep(&mut self, key: &str, input: Input<'_>, is_begun: bool, position: u64) {
         let what = input.what(key);
         let is_over = matches!(input, Input::Deadline(_));
         if let Some(instance) = self.instances.get(key) {
@@ -344,7 +358,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     .parked
                     .take_if(|parked| parked.tries(&what))
                     .is_some();
-            if is_over || was_retried || (PM::IS_KEYED && instance.is_new()) {
+            if is_over || was_retried || is_begun || (PM::IS_KEYED && instance.is_new()) {
                 let row = instance.row(key);
                 self.instances.changed(key, self.next_commit);
                 self.dirty.push(row, position);
@@ -352,10 +366,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Notes that an instance has passed over an event.
-    fn pass(&mut self, key: &str, input: Input<'_>, position: u64) {
+    /// Notes that an instance has passed over an event, which may have begun it all the same.
+    fn pass(&mut self, key: &str, input: Input<'_>, begins: bool, position: u64) {
         if let Input::Event(_, event) = input {
-            let row = put(rows::passed_key(event.position, key), &input.source());
+            let passed = PassedRow {
+                source: Some(input.source()),
+                begins,
+            };
+            let row = put(rows::passed_key(event.position, key), &passed);
             self.dirty.push(row, position);
         }
     }
@@ -363,8 +381,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Makes a dead letter of what was not reacted to.
     fn bury(&mut self, letter: ReactionRow, what: &str, position: u64) {
         let about = letter.source.position;
-        // Two deadlines that are due at the same time have different names.
-        let id = command_id(PM::NAME, what, letter.generation, about, 0);
+        let id: Box<str> = match &letter.reaction {
+            HeldRow::Deadline(timer) => timer.id(PM::NAME),
+            _ => command_id(PM::NAME, what, letter.generation, about, 0).into(),
+        };
         let error = letter.attempts.last().map(|last| last.error.clone());
         let line = UnreactedLine {
             source: letter.source.clone(),
@@ -416,7 +436,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Without `key`: goes no further before the next attempt is due.
     pub(super) fn wait_for_retry(&mut self) -> Result<(), Halt> {
         let tries_now = std::mem::take(&mut self.tries_now);
-        if PM::IS_KEYED || tries_now {
+        if PM::IS_KEYED {
             return Ok(());
         }
         let now = self.now_ms();
@@ -432,7 +452,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 reason,
                 retry: Some(retry),
                 ..
-            }) if retry.due > now || is_deadline && !fires => {
+            }) if !tries_now && (retry.due > now || is_deadline && !fires) => {
                 if is_deadline {
                     self.due = Some(retry.what.clone());
                 }
@@ -441,6 +461,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     reason,
                     retry,
                 })
+            }
+            Some(ParkedRow {
+                position,
+                retry: Some(_),
+                ..
+            }) => {
+                // It has failed before: this attempt counts.
+                self.cautious = Some(position);
+                Ok(())
             }
             _ => Ok(()),
         }

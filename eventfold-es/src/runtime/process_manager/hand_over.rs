@@ -197,6 +197,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             mut rows,
             setbacks,
             mut dead_letters,
+            counts,
             ..
         } = std::mem::take(&mut self.dirty);
         dead_letters.append(&mut attempt.dead_letters);
@@ -214,7 +215,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let source = progress.position;
         let dead_lettered = dead_letters.len();
         let dispatched = attempt.dispatched;
-        hub.skipped(member, attempt.skipped);
+        let skipped = counts.skipped + attempt.skipped;
         let outcome = journal.submit(
             room,
             ProposedCommit {
@@ -229,11 +230,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }),
                 on_durable: Some(Box::new(move |receipt| {
                     hub.reacted(&DurableReaction {
+                        member,
                         source,
                         receipt: receipt.clone(),
                         aggregate_types: &aggregate_types,
                         dispatched,
                         dead_lettered,
+                        ignored: counts.ignored,
+                        skipped,
                         setbacks: &setbacks,
                     });
                 })),

@@ -25,6 +25,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Lets an instance hold what comes for it, with the commit up to `position`, until what failed is tried again, if it is.
     pub(super) fn park_as(&mut self, key: &str, position: u64, parked: ParkedRow) {
+        let found = self.instances.get(key);
+        if found.is_some_and(|found| found.status == Status::Parked && found.parked.is_some()) {
+            // It stays what it waits for first, and when that is tried again.
+            self.store_parked(key, position);
+            return;
+        }
         let retried = RetriedRow::Instance(key.to_owned());
         self.try_again_at(&retried, parked.retry.as_deref(), position);
         let next = self.next_commit;
@@ -45,8 +51,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Goes on with the releases that a stop has interrupted.
+    /// Goes on with the releases that a stop has interrupted, if there may be any.
     pub(super) async fn resume_releases(&mut self) -> Result<(), Halt> {
+        if !std::mem::take(&mut self.owes_releases) {
+            return Ok(());
+        }
         let mut keys = Vec::new();
         self.each_row(RowRange::of_kind(rows::RELEASING), |row| {
             keys.push(row.key.get(1..).unwrap_or_default().to_owned());
@@ -183,11 +192,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.push(remove(row.key), position);
             return Ok(());
         }
-        self.dirty.push(remove(row.key.clone()), position);
         let has_failed = matches!(held, HeldRow::Failed(_));
         match held {
             HeldRow::Event(at) | HeldRow::Failed(at) => {
                 let Some((stream, version, line)) = self.event_at(at).await? else {
+                    self.dirty.push(remove(row.key), position);
                     return Ok(());
                 };
                 let Shown { event, correlation } = self.show(&stream, version, at, &line);
@@ -198,15 +207,25 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     own.any(|join| join.kind == JoinKind::Start)
                 });
                 let is_releasing = self.status_of(key) == Some(Status::Releasing);
+                // In the order of its stream.
+                let waits = !is_releasing
+                    && self.held_streams.contains_key(&stream)
+                    && (correlation.is_err() || self.is_held_before(&stream, at).await?);
+                self.dirty.push(remove(row.key), position);
                 // The one that began it is what it could not react to.
                 if is_releasing && is_start && !has_failed {
-                    return self.ignore();
+                    return self.ignore(at, 0);
                 }
                 if is_releasing {
                     self.show_to(key, Input::Event(&stream, &event.1), &mut draft)?;
                     return self.commit(draft).await.map(drop);
                 }
                 // It has ended with what it held before: the event is for whoever has the key now, if it is for anybody.
+                if waits {
+                    let held = rows::stream_held_key(&stream, at);
+                    self.dirty.push(put(held, &HeldRow::Event(at)), position);
+                    return Ok(());
+                }
                 match correlation {
                     Err(cause) => {
                         let unclaimed = self.correlation_failed(&event, &cause, None, position)?;
@@ -215,16 +234,33 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         }
                     }
                     Ok(joins) => {
-                        for join in joins.iter().filter(|join| join.key == key) {
-                            self.join(key, join.kind, &stream, &event.1, &mut draft)?;
+                        let own = joins.iter().filter(|join| join.key == key);
+                        for (nth, join) in own.enumerate() {
+                            self.join(nth, join, &event, &mut draft)?;
                         }
                     }
                 }
                 self.commit(draft).await.map(drop)
             }
-            HeldRow::Deadline(timer) => self.react_to_deadline(&timer, Some(row.key)).await,
-            HeldRow::Command(command) => self.execute_row(*command, Some(row.key)).await,
+            HeldRow::Deadline(timer) => {
+                self.dirty.push(remove(row.key.clone()), position);
+                self.react_to_deadline(&timer, Some(row.key)).await
+            }
+            HeldRow::Command(command) => {
+                self.dirty.push(remove(row.key.clone()), position);
+                self.execute_row(*command, Some(row.key)).await
+            }
         }
+    }
+
+    /// Whether a stream is held since an event before the one at a position.
+    async fn is_held_before(&mut self, stream: &StreamId, at: u64) -> Result<bool, Halt> {
+        // What is on its way may be the first that it holds.
+        self.settle_all().await?;
+        let range = RowRange::numbered(&rows::stream_held_prefix(stream));
+        let first = self.read_range(range, 1).await?;
+        let first = first.first().and_then(|row| rows::stream_held_at(&row.key));
+        Ok(first.is_some_and(|first| first < at))
     }
 
     /// Whether what was held before a deadline has armed another one of its name, for the same time.
@@ -276,8 +312,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 break;
             }
             for row in held {
-                is_readable = self.begins(|| format!("held {}", row.key)).await?
-                    && self.correlate_again(stream, row, &mut before).await?;
+                if !self.begins(|| format!("held {}", row.key)).await? {
+                    self.hold_until_released(stream, &row);
+                    is_readable = false;
+                    break;
+                }
+                is_readable = self.correlate_again(stream, row, &mut before).await?;
                 if !is_readable {
                     break;
                 }
@@ -293,6 +333,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.settle_all().await?;
         Ok(done)
+    }
+
+    /// Lets a stream wait until somebody releases it, since what it holds first ends the process.
+    fn hold_until_released(&mut self, stream: &StreamId, first: &Row) {
+        let position = rows::stream_held_at(&first.key).unwrap_or(self.position);
+        let parked = ParkedRow::new(position, self.starts.cause().to_string());
+        let row = put(rows::stream_key(stream), &parked);
+        self.dirty.push(row, self.position);
+        self.held_streams.insert(stream.clone(), Reactions::Parked);
     }
 
     /// Shows an event of a held stream to those that it belongs to, whether that can be told now.

@@ -119,6 +119,12 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     starts: Starts,
     /// Why nobody is shown what comes next.
     given_up: Option<FailureCause>,
+    /// The row of the deadline or the command at which it stays as a whole: it comes before everything else.
+    stays_at: Option<Box<str>>,
+    /// Whether there may be releases that were interrupted.
+    owes_releases: bool,
+    /// The last event that was counted as ignored, and for which of those that it belongs to.
+    ignored_to: (u64, usize),
 }
 
 #[derive(Default)]
@@ -130,6 +136,16 @@ struct Dirty {
     setbacks: Vec<Setback>,
     /// Lines of dead letters.
     dead_letters: Vec<Box<str>>,
+    counts: Counts,
+}
+
+/// What is counted when it is durable.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    /// Events that were held, and belonged to no open instance when they were released.
+    ignored: u64,
+    /// What the policy passes over.
+    skipped: u64,
 }
 
 impl Dirty {
@@ -221,6 +237,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             tries_now: false,
             starts,
             given_up: None,
+            stays_at: None,
+            owes_releases: false,
+            ignored_to: (0, 0),
         };
         runner.restore_state()?;
         Ok(runner)
@@ -254,22 +273,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 // The state may have seen an event that it has not reacted to: it is not to be saved.
                 Err(Halt::Ended) => return self.park_if_poisoned(),
                 Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
-                    self.park(position, reason, Reactions::Parked);
-                    if !self.stay_parked(None).await {
-                        return;
-                    }
-                    if !self.go_back_or_park().await {
+                    if !self.stay(position, reason, Reactions::Parked, None).await {
                         return;
                     }
                 }
                 Err(Halt::Stopped { position, reason })
                     if self.finish_in_flight().await.is_ok() =>
                 {
-                    self.park(position, reason, Reactions::Stopped);
-                    if !self.stay_parked(None).await {
-                        return;
-                    }
-                    if !self.go_back_or_park().await {
+                    if !self.stay(position, reason, Reactions::Stopped, None).await {
                         return;
                     }
                 }
@@ -278,15 +289,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     reason,
                     retry,
                 }) if self.finish_in_flight().await.is_ok() => {
-                    self.park(position, reason.clone(), Reactions::Retrying);
-                    let parked = ParkedRow {
-                        retry: Some(retry),
-                        ..ParkedRow::new(position, reason)
-                    };
-                    if !self.stay_parked(Some(parked)).await {
-                        return;
-                    }
-                    if !self.go_back_or_park().await {
+                    let retry = Some(retry);
+                    if !self
+                        .stay(position, reason, Reactions::Retrying, retry)
+                        .await
+                    {
                         return;
                     }
                 }
@@ -324,6 +331,22 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.note();
         }
         self.park_if_poisoned();
+    }
+
+    /// Stays at what it does not get past, visibly, until somebody or its time lets it go on; whether it does.
+    async fn stay(
+        &mut self,
+        position: u64,
+        reason: String,
+        outcome: Reactions,
+        retry: Option<Box<RetryRow>>,
+    ) -> bool {
+        self.park(position, reason.clone(), outcome);
+        let parked = retry.map(|retry| ParkedRow {
+            retry: Some(retry),
+            ..ParkedRow::new(position, reason)
+        });
+        self.stay_parked(parked).await && self.go_back_or_park().await
     }
 
     /// Whether it can go on from its last durable commit.
@@ -369,9 +392,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             if *closing.borrow() {
                 return Ok(());
             }
+            if !self.is_paused {
+                self.resume_releases().await?;
+            }
             let until = *target.borrow_and_update();
             while self.position < until && !self.is_paused {
                 self.note_start().await?;
+                self.go_on_where_it_stays().await?;
                 self.react_to_next(until).await?;
                 if self.context.fires {
                     self.fire_due().await?;

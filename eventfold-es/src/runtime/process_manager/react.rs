@@ -210,12 +210,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let is_for_several = joins.len() > 1;
         let together = || format!("commands {position}");
         let is_given_up = self.starts.is_careful() && self.starts.is_given_up(&together());
-        for Join { key, kind, .. } in joins {
-            let name = || format!("event {position} of {key}");
+        for (nth, join) in joins.iter().enumerate() {
+            let name = || format!("event {position} of {}", join.key);
             if is_given_up || !self.begins(name).await? {
                 self.given_up = Some(self.starts.cause());
             }
-            let joined = self.join(&key, kind, stream, recorded, &mut draft);
+            let joined = self.join(nth, join, &event, &mut draft);
             self.given_up = None;
             joined?;
         }
@@ -228,14 +228,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
+    /// Shows an event to the `nth` of those that it belongs to.
     pub(super) fn join(
         &mut self,
-        key: &str,
-        kind: JoinKind,
-        stream: &StreamId,
-        event: &RecordedEvent,
+        nth: usize,
+        Join { key, kind, .. }: &Join,
+        event: &(StreamId, RecordedEvent),
         draft: &mut Draft,
     ) -> Result<(), Halt> {
+        let (stream, event) = event;
         let found = self.instances.get(key);
         let is_held = found.as_ref().is_some_and(|found| found.holds());
         let is_open = found.is_some_and(|found| found.status == Status::Open);
@@ -250,8 +251,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.store_parked(key, draft.position);
                 return Ok(());
             }
-            JoinKind::Start if is_open => return self.ignore(),
-            JoinKind::Continue if !is_open => return self.ignore(),
+            JoinKind::Start if is_open => return self.ignore(event.position, nth),
+            JoinKind::Continue if !is_open => return self.ignore(event.position, nth),
             JoinKind::Start => drop(self.instances.begin(key)),
             JoinKind::StartOrContinue if !is_open => drop(self.instances.begin(key)),
             JoinKind::Continue | JoinKind::StartOrContinue => {}
@@ -259,9 +260,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.show_to(key, Input::Event(stream, event), draft)
     }
 
-    pub(super) fn ignore(&self) -> Result<(), Halt> {
-        let hub = &self.context.runtime.reactions;
-        hub.ignored(self.context.member);
+    /// Counts an event that is for nobody: once, although what comes before it may fail, so that it is seen again.
+    pub(super) fn ignore(&mut self, position: u64, nth: usize) -> Result<(), Halt> {
+        if position <= self.position {
+            // It was held: what becomes of it is in a commit.
+            self.dirty.counts.ignored += 1;
+        } else if (position, nth + 1) > self.ignored_to {
+            self.ignored_to = (position, nth + 1);
+            let hub = &self.context.runtime.reactions;
+            hub.ignored(self.context.member);
+        }
         Ok(())
     }
 
@@ -362,6 +370,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     key: key.to_owned(),
                     generation,
                     depth: draft.cause.depth,
+                    armed_by: match input {
+                        Input::Event(..) => None,
+                        Input::Deadline(timer) => Some(timer.id(PM::NAME)),
+                    },
                     deadline,
                 };
                 changes.push(put(timer_key(due, key, &name), &row));

@@ -12,7 +12,7 @@ use super::rows::{
     self, AttemptRow, CommandRow, ControlRow, DeadRow, HeldRow, ParkedRow, ReactionRow, TimerRow,
     put, remove,
 };
-use super::{Halt, ProcessManagerRunner, Rebuilt, Shown};
+use super::{Halt, ProcessManagerRunner, RETRY, Rebuilt, Shown};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
@@ -140,6 +140,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             is_paused: self.is_paused,
             instances: self.instances.table(),
             has_all_letters: self.has_all_letters,
+            stays_at: self.stays_at.clone(),
         }
     }
 
@@ -244,8 +245,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     let input = Input::Event(&event.0, &event.1);
                     self.show_to("", input, &mut draft)?;
                 }
-                for join in joins {
-                    self.join(&join.key, join.kind, &event.0, &event.1, &mut draft)?;
+                for (nth, join) in joins.iter().enumerate() {
+                    self.join(nth, join, &event, &mut draft)?;
                 }
                 draft
             }
@@ -303,11 +304,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Passes a deadline, or a command that would be tried again, that an operator has discarded.
     async fn skip_due(&mut self, due: &str) -> Result<(), Halt> {
-        let row = self.read_rows(vec![due.into()]).await?;
-        let Some(row) = row.into_iter().flatten().next() else {
-            return Ok(());
-        };
         let position = self.position;
+        let row = self.read_rows(vec![due.into()]).await?;
+        if self.stays_at.take().is_some() {
+            let control = put(rows::CONTROL.into(), &self.control());
+            self.dirty.push(control, position);
+        }
+        let Some(row) = row.into_iter().flatten().next() else {
+            return self.settle_all().await;
+        };
         let source = match rows::read::<TimerRow>(due, &row) {
             Ok(TimerRow { key, deadline, .. }) => {
                 if let Some(instance) = self.instances.get(&key) {
@@ -330,19 +335,33 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.settle_all().await
     }
 
-    /// Stores what is tried again, without `key`, so that a restart knows how often it has failed.
-    async fn store_retry(&mut self, parked: ParkedRow) -> Result<(), Halt> {
-        let count = |parked: &ParkedRow| parked.retry.as_ref().map(|retry| retry.due);
-        let Some(instance) = self.instances.get("") else {
-            return Ok(());
-        };
-        if instance.parked.as_ref().and_then(count) == count(&parked) {
-            return Ok(());
+    /// Stores where it stays, if that is at no event, and what is tried again, without `key`: so that a restart knows what comes
+    /// first, and how often it has failed.
+    async fn store_stay(
+        &mut self,
+        at: Option<&str>,
+        waiting: Option<ParkedRow>,
+    ) -> Result<(), Halt> {
+        if at.is_some() && at != self.stays_at.as_deref() {
+            self.stays_at = at.map(Into::into);
+            let control = put(rows::CONTROL.into(), &self.control());
+            self.dirty.push(control, self.position);
         }
-        instance.parked = Some(parked);
-        let row = instance.row("");
-        self.dirty.push(row, self.position);
-        self.settle_all().await
+        if let Some(waiting) = waiting
+            && let Some(instance) = self.instances.get("")
+            && !instance
+                .parked
+                .as_ref()
+                .is_some_and(|parked| parked.waits_as(&waiting))
+        {
+            instance.parked = Some(waiting);
+            let row = instance.row("");
+            self.dirty.push(row, self.position);
+        }
+        match self.dirty.is_empty() {
+            true => Ok(()),
+            false => self.settle_all().await,
+        }
     }
 
     /// Waits, parked as a whole, for somebody to let it go on, or for the time of the next attempt; `false` when the store closes.
@@ -357,11 +376,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         // What was not committed is not to be saved.
         let can_serve = self.go_back().is_ok() && self.load_rows().await.is_ok();
-        if let Some(parked) = waiting
-            && can_serve
-            && self.store_retry(parked).await.is_err()
-        {
-            // It is shown again at once, and fails again.
+        if can_serve && self.store_stay(due.as_deref(), waiting).await.is_err() {
+            // It is shown again, and fails again.
+            let _ = tokio::time::timeout(RETRY.0, closing.wait_for(|closing| *closing)).await;
             self.context.runtime.reactions.unparked(self.context.member);
             return !*closing.borrow();
         }

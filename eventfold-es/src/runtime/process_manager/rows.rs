@@ -13,7 +13,7 @@
 //! | `s` stream, position | [`HeldRow`] |
 //! | `r` instance | [`Marker`]: it is being released, which goes on after a restart |
 //! | `R` stream | [`Marker`]: the same |
-//! | `k` position, instance | an event that was passed over; of all instances, if none is named |
+//! | `k` position, instance | [`PassedRow`]: an event that was passed over; of all instances, if none is named |
 //! | `k` key of another row | a deadline or a command that was passed over |
 //! | `f` | [`FiredRow`]: the deadline that was reached last. In the journal, all of them are found |
 //! | `c` | [`ControlRow`] |
@@ -145,6 +145,15 @@ impl ParkedRow {
             .as_ref()
             .is_some_and(|retry| &*retry.what == what)
     }
+
+    /// Whether it is the same attempt at the same that comes next.
+    pub(super) fn waits_as(&self, other: &Self) -> bool {
+        let next = |parked: &Self| {
+            let retry = parked.retry.as_ref()?;
+            Some((retry.due, retry.count, retry.what.clone()))
+        };
+        next(self) == next(other)
+    }
 }
 
 /// An event or a deadline that is shown again later.
@@ -195,7 +204,30 @@ pub(crate) struct TimerRow {
     pub(crate) key: String,
     pub(crate) generation: u64,
     pub(crate) depth: u32,
+    /// The [id](Self::id) of the deadline in whose reaction it was armed, if it was none of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) armed_by: Option<Box<str>>,
     pub(crate) deadline: StoredDeadline,
+}
+
+impl TimerRow {
+    /// What tells it from others of its instance. Those of one name and one time may be several, one after the other: armed by
+    /// different events, or when different deadlines were reached that have one event behind them.
+    pub(super) fn identity(&self) -> String {
+        let StoredDeadline { name, source, .. } = &self.deadline;
+        // No name has a line break.
+        match &self.armed_by {
+            None => format!("{}\n{name}", source.position),
+            Some(armed_by) => format!("{}\n{name}\n{armed_by}", source.position),
+        }
+    }
+
+    /// Names it for ever, among those of its process manager.
+    pub(super) fn id(&self, process_manager: &str) -> Box<str> {
+        let instance = format!("{}\n{}", self.key, self.identity());
+        let due = self.deadline.due_ms;
+        command_id(process_manager, &instance, self.generation, due, 0).into()
+    }
 }
 
 /// A deadline that was reached.
@@ -319,6 +351,19 @@ pub(crate) struct ControlRow {
     /// Whether each of its dead letters has, or had, a row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) has_all_letters: bool,
+    /// The row of the deadline or the command at which it stays as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stays_at: Option<Box<str>>,
+}
+
+/// An event that an instance has passed over.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct PassedRow {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<SourceEvent>,
+    /// Whether it began the instance all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) begins: bool,
 }
 
 /// The row of a dead letter that was written without one, the `number`th of those, in a commit up to `position`, in which the process

@@ -17,6 +17,9 @@ fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
 /// A reaction to the event at `source` whose only event has the next position.
 fn react(hub: &ReactionHub, source: u64) {
     hub.reacted(&DurableReaction {
+        member: 0,
+        ignored: 0,
+        skipped: 0,
         source,
         receipt: Receipt {
             first_position: source + 1,

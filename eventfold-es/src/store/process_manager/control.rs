@@ -8,6 +8,9 @@ use crate::runtime::{Parked, Request};
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Lets it react to nothing until it is [resumed](Self::resume), also after a restart. Commands do not wait for it meanwhile.
     ///
+    /// What is asked for here is done all the same: releasing, redriving, making states again. A release that a restart interrupts goes
+    /// on when it is resumed, or when it is asked for again.
+    ///
     /// # Errors
     ///
     /// [`StoreError::ReadOnly`] on a read-only file system, [`StoreError::Closed`] if it has ended, and [`StoreError::Refused`] if

@@ -90,7 +90,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     async fn owed(&mut self) -> Result<Owed, Halt> {
         let mut owed = Owed::default();
         let passed = RowRange::of_kind(rows::PASSED);
-        self.each_row(passed, |row| owed.passed(&row.key)).await?;
+        self.each_row(passed, |row| owed.passed(&row.key, &row.value))
+            .await?;
         let streams = RowRange::of_kind(rows::STREAM_HELD);
         self.each_row(streams, |row| owed.of_stream(&row.key))
             .await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::super::rows::{self, FiredRow};
+use super::super::rows::{self, FiredRow, PassedRow};
 use super::super::{Halt, ProcessManagerRunner};
 use super::Failed;
 use crate::journal::{PastReaction, PastReactions, RowChange};
@@ -14,12 +14,18 @@ use crate::process_manager::ProcessManager;
 pub(super) struct Owed {
     /// The instances that have not; the empty key for all.
     by_event: HashMap<u64, HashSet<Box<str>>>,
+    /// Those that it has begun all the same.
+    begun: HashMap<u64, HashSet<Box<str>>>,
 }
 
 impl Owed {
-    pub(super) fn passed(&mut self, key: &str) {
+    pub(super) fn passed(&mut self, key: &str, value: &str) {
         if let Some((position, instance)) = rows::passed_of(key) {
             self.add(position, instance);
+            if rows::read::<PassedRow>(key, value).is_ok_and(|passed| passed.begins) {
+                let begun = self.begun.entry(position).or_default();
+                begun.insert(instance.into());
+            }
         }
     }
 
@@ -46,6 +52,12 @@ impl Owed {
     pub(super) fn holds(&self, position: u64, instance: &str) -> bool {
         let instances = self.by_event.get(&position);
         instances.is_some_and(|found| found.contains("") || found.contains(instance))
+    }
+
+    /// Whether an instance that has not reacted to it was begun by it all the same.
+    pub(super) fn begins(&self, position: u64, instance: &str) -> bool {
+        let instances = self.begun.get(&position);
+        instances.is_some_and(|found| found.contains(instance))
     }
 
     /// Whether nobody has reacted to it.

@@ -56,9 +56,10 @@ impl<PM: ProcessManager> Replay<PM> {
                 .collect(),
             Err(cause) => return Err(refused(position, &cause.to_string())),
         };
-        self.rebuilt.events += 1;
+        let mut is_shown = false;
         for (key, kind) in joins {
-            if self.owed.holds(position, key) {
+            let is_owed = self.owed.holds(position, key);
+            if is_owed && !self.owed.begins(position, key) {
                 continue;
             }
             let remade = self.known.entry(key.to_owned()).or_insert(Remade {
@@ -70,10 +71,14 @@ impl<PM: ProcessManager> Replay<PM> {
                 JoinKind::Continue if remade.state.is_none() => continue,
                 _ => {}
             }
+            is_shown = true;
             if remade.state.is_none() {
                 remade.generation += 1;
             }
             let state = remade.state.get_or_insert_default();
+            if is_owed {
+                continue;
+            }
             let reacted = || {
                 let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
                 state.react_in(key, aggregate_type, id, event)
@@ -82,6 +87,7 @@ impl<PM: ProcessManager> Replay<PM> {
                 remade.state = None;
             }
         }
+        self.rebuilt.events += u64::from(is_shown);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //!
 //! The test starts itself as the process that ends.
 
+mod retried;
+
 use std::convert::Infallible;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -103,6 +105,7 @@ pub struct Alarm {
 /// | what is said on a post | what is done |
 /// |---|---|
 /// | `correlate` | ends the process in the correlation |
+/// | `correlate later` | the same, after a first attempt that panics |
 /// | `react` | ends it in the reaction |
 /// | `alarm` text | arms a deadline in the past; ends the process there if the text is `abort` |
 /// | `to several` text | noted by the instances `a`, `b` and `c` |
@@ -146,6 +149,9 @@ macro_rules! scribe {
 
         impl HandleFailure for $name {
             fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+                if failure.cause.to_string().contains(retried::TOO_EARLY) {
+                    return FailureAction::Retry(Backoff::exponential(retried::PAUSE));
+                }
                 match failure.rejection::<NotYet>() {
                     Some(NotYet) => FailureAction::Retry(Backoff::exponential(Duration::ZERO)),
                     None => FailureAction::default_for(failure),
@@ -172,8 +178,11 @@ impl Clerk {
 
 impl Correlate<Post> for Scribe {
     fn correlate(PostEvent::Said(said): &PostEvent, cx: &EventContext<'_>) -> Correlation<String> {
-        if said == "correlate" {
+        if said.starts_with("correlate") {
             abort_if_broken();
+        }
+        if said == "correlate later" {
+            retried::panic_at_first();
         }
         let one = |key: &str| Correlation::starts_or_continues(key.to_owned());
         match said.starts_with("to several") {
@@ -305,6 +314,21 @@ async fn scenario_16_a_reaction_that_ends_the_process_parks_its_instance() -> Te
         drop(scribe);
         store.close().await?;
     }
+    Ok(())
+}
+
+/// Where nothing comes before it that could be progress, the starts are counted to the last one.
+#[tokio::test(flavor = "multi_thread")]
+async fn scenario_16_a_reaction_is_begun_as_often_as_is_said_and_no_more() -> TestResult {
+    let place = scratch();
+    let base = place.path();
+    prepare(base, &[("a", "react"), ("a", "2")]).await?;
+    assert_eq!(starts(base, "keyed"), 1 + MAX);
+    let store = builder(base, "keyed", RunMode::Inline).open().await?;
+    let scribe = store.process_manager::<Scribe>()?;
+    assert_eq!(scribe.parked().await?[0].held, 2);
+    drop(scribe);
+    store.close().await?;
     Ok(())
 }
 
@@ -502,7 +526,8 @@ async fn a_catch_up_after_a_kill_is_not_careful() -> TestResult {
             .ops()
             .iter()
             .position(|op| matches!(op, DiskOp::Rename { to, .. } if to.ends_with("starts.json")));
-        let until = recording.until(noted.expect("a note") + 2, 0);
+        // Not one operation more: it may be what makes progress durable.
+        let until = recording.until(noted.expect("a note") + 1, 0);
         std::fs::remove_dir_all(&base)?;
         CrashImage::killed(&until)?.materialise(&base)?;
     }
