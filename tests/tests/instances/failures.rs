@@ -310,9 +310,9 @@ impl React<Counter> for Futile {
 
 impl HandleFailure for Futile {
     fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
-        match failure.is_compensation {
-            true => FailureAction::default_for(failure),
-            false => FailureAction::compensate("out", CounterCommand::Reject),
+        match failure.envelope {
+            None => FailureAction::compensate("out", CounterCommand::Reject),
+            Some(_) => FailureAction::default_for(failure),
         }
     }
 }
