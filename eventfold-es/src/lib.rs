@@ -171,7 +171,7 @@ pub mod topology;
 pub mod __private;
 
 pub use aggregate::{Aggregate, Decider, DeclaredAggregate, IfAggregate, Subscribed};
-pub use command::{Command, CommandContext, DecidedBy, IfCommand};
+pub use command::{Command, CommandContext, DecidedBy};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
@@ -205,7 +205,7 @@ pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
     FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, ProjectionFuture, RebuiltState, Redriven, RepairReport, RunMode,
+    ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode,
     VerifyReport,
 };
 
