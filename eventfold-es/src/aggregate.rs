@@ -102,16 +102,11 @@ pub trait Aggregate:
     fn apply(self, event: &Self::DomainEvent) -> Self;
 }
 
-/// `T`, if `A` is an [`Aggregate`].
-///
-/// It is nothing but `T`. Where `A` is no aggregate it is no type at all, so that rustc says once that `A` is none, and not once
-/// more at all that is done with a `T`.
-pub type IfAggregate<A, T> = <<A as Aggregate>::DomainEvent as Yields<T>>::Type;
-
 /// `A`, as one of the aggregates in `subscribes = [..]`: what generated code calls it where it calls its handler.
 ///
-/// It is nothing but `A`. One that is no [`Aggregate`] has no handler either; rustc says the first, and not both.
-pub type Subscribed<A> = IfAggregate<A, A>;
+/// It is nothing but `A`. Where `A` is no [`Aggregate`] it is no type at all, so that rustc says once that `A` is none, and not once more
+/// that it has no handler.
+pub type Subscribed<A> = <<A as Aggregate>::DomainEvent as Yields<A>>::Type;
 
 /// An [`Aggregate`] by its types alone: what [`Decider`] asks for. Every aggregate is one.
 ///

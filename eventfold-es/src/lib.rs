@@ -170,8 +170,8 @@ pub mod topology;
 #[doc(hidden)]
 pub mod __private;
 
-pub use aggregate::{Aggregate, Decider, DeclaredAggregate, IfAggregate, Subscribed};
-pub use command::{Command, CommandContext, DecidedBy, IfCommand};
+pub use aggregate::{Aggregate, Decider, DeclaredAggregate, Subscribed};
+pub use command::{Command, CommandContext, DecidedBy};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
@@ -192,10 +192,9 @@ pub use journal::local::{
 pub use process_manager::{
     Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DeclaredProcessManager,
     DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause, FailurePolicy,
-    HandleFailure, IfProcessManager, InstanceKey, Join, JoinKind, Keyed, MigrateState,
-    MigrationError, OnDeadline, ProcessManager, React, ReactError, Reaction, ScheduledDeadline,
-    Schedules, SentBy, SourceEvent, StartFrom, StateVersioned, StoredDeadline, StoredState,
-    SubscribesTo, TargetOf, TimerChange,
+    HandleFailure, InstanceKey, Join, JoinKind, Keyed, MigrateState, MigrationError, OnDeadline,
+    ProcessManager, React, ReactError, Reaction, ScheduledDeadline, Schedules, SentBy, SourceEvent,
+    StartFrom, StateVersioned, StoredDeadline, StoredState, SubscribesTo, TargetOf, TimerChange,
 };
 pub use projection::{
     DeclaredProjection, EventContext, Project, ProjectError, Projection, UnknownEvents,
@@ -205,8 +204,7 @@ pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
     FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, ProjectionFuture, RebuiltState, Redriven, RepairReport, RunMode,
-    VerifyReport,
+    ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode, VerifyReport,
 };
 
 /// The programs in the README run as tests.

@@ -624,19 +624,9 @@ mod projections_unknown_events_misspelt;
 mod stores_aggregate_as_process_manager;
 #[path = "../ui/stores/command_of_another_aggregate.pass.rs"]
 mod stores_command_of_another_aggregate;
-#[path = "../ui/stores/dead_letters_of_a_projection.pass.rs"]
-mod stores_dead_letters_of_a_projection;
 #[path = "../ui/stores/event_sent.pass.rs"]
 mod stores_event_sent;
-#[path = "../ui/stores/event_sent_and_awaited.pass.rs"]
-mod stores_event_sent_and_awaited;
-#[path = "../ui/stores/events_listed.pass.rs"]
-mod stores_events_listed;
 #[path = "../ui/stores/not_an_aggregate.pass.rs"]
 mod stores_not_an_aggregate;
-#[path = "../ui/stores/not_an_aggregate_awaited.pass.rs"]
-mod stores_not_an_aggregate_awaited;
 #[path = "../ui/stores/process_manager_as_projection.pass.rs"]
 mod stores_process_manager_as_projection;
-#[path = "../ui/stores/projection_of_an_aggregate.pass.rs"]
-mod stores_projection_of_an_aggregate;

@@ -202,9 +202,6 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     }
 }
 
-/// `T`, if `PM` is a [`ProcessManager`]: as [`IfAggregate`](crate::IfAggregate).
-pub type IfProcessManager<PM, T> = <<PM as ProcessManager>::Envelope as Yields<T>>::Type;
-
 /// A [`ProcessManager`], for the traits that are implemented beside it: what [`React`], [`Keyed`] and their kind ask for. Every
 /// process manager is one.
 ///
@@ -225,8 +222,8 @@ pub trait DeclaredProcessManager: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<PM: ProcessManager> DeclaredProcessManager for PM {
-    // Of what is none, nothing more is asked.
-    type Declared = IfProcessManager<PM, PM>;
+    // `PM`; no type at all where it is none, so that nothing more is asked of it.
+    type Declared = <<PM as ProcessManager>::Envelope as Yields<PM>>::Type;
     type Envelope = <PM as ProcessManager>::Envelope;
 }
 

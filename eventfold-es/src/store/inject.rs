@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::AggregateStore;
-use crate::aggregate::{Aggregate, IfAggregate};
+use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
 use crate::runtime::{EncodedEvent, Needs, PartOfCommit, Place, refuse_inside_reaction};
@@ -38,16 +38,7 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Dropping the future leaves either nothing or the whole event.
-    pub fn inject_event<A: Aggregate>(
-        &self,
-        instance_id: &str,
-        event: eventfold::Event,
-        options: InjectOptions,
-    ) -> IfAggregate<A, impl Future<Output = Result<(), StoreError>> + Send> {
-        self.inject::<A>(instance_id, event, options)
-    }
-
-    async fn inject<A: Aggregate>(
+    pub async fn inject_event<A: Aggregate>(
         &self,
         instance_id: &str,
         event: eventfold::Event,

@@ -24,14 +24,13 @@ pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, ParkedWork,
     ProcessManagerHandle, ProcessManagerOverview, RebuiltState, Redriven,
 };
-pub use projections::ProjectionFuture;
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use verify::{RepairReport, VerifyReport};
 
 use tokio::sync::mpsc;
 
 use crate::aggregate::Aggregate;
-use crate::command::{Command, CommandContext, IfCommand};
+use crate::command::{Command, CommandContext};
 use crate::error::{ExecuteError, OpenError, StoreError};
 use crate::journal::local::RecoveryReport;
 use crate::runtime::{Request, Runtime, check_id};
@@ -97,12 +96,6 @@ impl fmt::Debug for AggregateStore {
     }
 }
 
-/// What a command of the type `C` is answered with.
-type Answer<C> = Result<
-    Executed<<<C as Command>::Aggregate as Aggregate>::DomainEvent>,
-    ExecuteError<<<C as Command>::Aggregate as Aggregate>::Error>,
->;
-
 impl AggregateStore {
     /// Opens the store in `base` without process managers or projections.
     ///
@@ -148,16 +141,17 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// As [`AggregateHandle::execute`].
-    pub fn send<C: Command>(
+    pub async fn send<C: Command>(
         &self,
         id: &str,
         command: C,
         context: CommandContext,
-    ) -> IfCommand<C, impl Future<Output = Answer<C>> + Send> {
-        async move {
-            let handle = self.get::<C::Aggregate>(id).await?;
-            handle.execute(command, context).await
-        }
+    ) -> Result<
+        Executed<<C::Aggregate as Aggregate>::DomainEvent>,
+        ExecuteError<<C::Aggregate as Aggregate>::Error>,
+    > {
+        let handle = self.get::<C::Aggregate>(id).await?;
+        handle.execute(command, context).await
     }
 
     /// What opening the store found and did.

@@ -1,19 +1,12 @@
 //! Projections, caught up when they are asked for.
 
 use std::any::{TypeId, type_name};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use super::AggregateStore;
 use crate::error::StoreError;
 use crate::projection::Projection;
 use crate::runtime::{ProjectionRunner, blocking};
-
-/// What [`AggregateStore::projection`] returns.
-///
-/// Boxed, since rustc asks for the bounds of an `async fn` wherever its future is used: a type that is no projection would be
-/// reported at each of them, and not only where it stands.
-pub type ProjectionFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 impl AggregateStore {
     /// The state of a projection, with everything that is durable when this is called.
@@ -27,8 +20,8 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Cancel safe; catching up goes on without the caller.
-    pub fn projection<P: Projection>(&self) -> ProjectionFuture<'_, P> {
-        Box::pin(self.caught_up::<P>(false))
+    pub async fn projection<P: Projection>(&self) -> Result<P, StoreError> {
+        self.caught_up::<P>(false).await
     }
 
     /// Builds a projection anew from the first event, and returns when it has everything that was durable at the call.
@@ -40,8 +33,8 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Cancel safe; the rebuild goes on without the caller.
-    pub fn rebuild_projection<P: Projection>(&self) -> ProjectionFuture<'_, ()> {
-        Box::pin(async { self.caught_up::<P>(true).await.map(drop) })
+    pub async fn rebuild_projection<P: Projection>(&self) -> Result<(), StoreError> {
+        self.caught_up::<P>(true).await.map(drop)
     }
 
     async fn caught_up<P: Projection>(&self, is_rebuild: bool) -> Result<P, StoreError> {

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::AggregateStore;
 use crate::dead_letter::{DeadLetter, UnreactedLine};
 use crate::error::{Damage, StoreError};
-use crate::process_manager::{IfProcessManager, ProcessManager};
+use crate::process_manager::ProcessManager;
 use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
 
 /// How often a run lets deadlines fire that fire again at once.
@@ -160,14 +160,7 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Cancel safe; it changes nothing.
-    pub fn dead_letters<PM: ProcessManager>(
-        &self,
-    ) -> IfProcessManager<PM, impl Future<Output = Result<Vec<DeadLetter>, StoreError>> + Send>
-    {
-        self.read_dead_letters::<PM>()
-    }
-
-    async fn read_dead_letters<PM: ProcessManager>(&self) -> Result<Vec<DeadLetter>, StoreError> {
+    pub async fn dead_letters<PM: ProcessManager>(&self) -> Result<Vec<DeadLetter>, StoreError> {
         let (_, name) = self.registered::<PM>()?;
         let journal = Arc::clone(&self.shared.runtime.journal);
         let what = || "reading dead letters".to_owned();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::AggregateStore;
-use crate::aggregate::{Aggregate, IfAggregate};
+use crate::aggregate::Aggregate;
 use crate::error::{Damage, StoreError};
 use crate::journal::StreamId;
 use crate::runtime::blocking;
@@ -18,16 +18,12 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Cancel safe; it changes nothing.
-    pub fn list<A: Aggregate>(
-        &self,
-    ) -> IfAggregate<A, impl Future<Output = Result<Vec<String>, StoreError>> + Send> {
-        async move {
-            let streams = self.shared.runtime.journal.streams(Some(A::AGGREGATE_TYPE));
-            Ok(streams
-                .into_iter()
-                .map(|stream| stream.instance_id.to_string())
-                .collect())
-        }
+    pub async fn list<A: Aggregate>(&self) -> Result<Vec<String>, StoreError> {
+        let streams = self.shared.runtime.journal.streams(Some(A::AGGREGATE_TYPE));
+        Ok(streams
+            .into_iter()
+            .map(|stream| stream.instance_id.to_string())
+            .collect())
     }
 
     /// The aggregate type and instance of every stream with at least one event, of one type or of all, sorted.

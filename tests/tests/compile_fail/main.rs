@@ -56,9 +56,8 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "the future of an `async fn` has the bounds of the function, and is asked for them too; another kind of function would not \
-         tell from the type of a handle which aggregate is meant",
-        &["stores/not_an_aggregate", "stores/not_an_aggregate_awaited"],
+        "the future of an `async fn` has the bounds of the function, and is asked for them too",
+        &["stores/event_sent", "stores/not_an_aggregate"],
     ),
     (
         "rustc says that it does not know this form of an attribute, and not what to write",

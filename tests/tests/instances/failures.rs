@@ -3,10 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es::prelude::*;
+use eventfold_es::{
+    Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure, InstanceStatus,
+    Reactions, RunMode,
+};
 use eventfold_es_tests::TestResult;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::common::counter::{Counter, CounterCommand, CounterEvent};
 use super::tracker::*;
 
 /// Tests that break the program share one switch.
@@ -280,5 +285,71 @@ async fn a_policy_may_park_the_instance_or_stop_them_all() -> TestResult {
     store.run_process_managers().await?;
     assert!(handle(&store).status().await?.parked.is_some());
     assert!(!handle(&store).dead_letters().await?.iter().any(|_| true));
+    Ok(())
+}
+
+/// Fails at every event, and sends what is rejected in its place.
+#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String, on_failure)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Futile;
+
+impl Correlate<Counter> for Futile {
+    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        match cx.stream_id().strip_prefix("in-") {
+            Some(key) => Correlation::starts_or_continues(key.to_owned()),
+            None => panic!("nobody knows whose it is"),
+        }
+    }
+}
+
+impl React<Counter> for Futile {
+    fn react(&mut self, _event: &CounterEvent, _cx: &mut Reaction<'_, Self>) {
+        panic!("it never reacts");
+    }
+}
+
+impl HandleFailure for Futile {
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+        match failure.envelope {
+            None => FailureAction::compensate("out", CounterCommand::Reject),
+            Some(_) => FailureAction::default_for(failure),
+        }
+    }
+}
+
+/// What is sent in the place of a reaction is a compensation as well: rejected, it is stuck, where it can be.
+#[tokio::test]
+async fn a_failing_compensation_for_an_event_parks_its_instance() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Futile>()
+        .open()
+        .await?;
+    let command = || CounterCommand::Add(1);
+    let done = store
+        .send("in-a", command(), CommandContext::default())
+        .await?;
+    assert_eq!(done.reactions, Reactions::Parked);
+    let futile = store.process_manager::<Futile>()?;
+    let parked = futile.parked().await?;
+    let [parked] = &parked[..] else {
+        panic!("{parked:?}");
+    };
+    assert_eq!((parked.instance.as_deref(), parked.held), (Some("a"), 1));
+    assert!(
+        parked.parked.reason.contains("rejected at the sum 0"),
+        "{parked:?}"
+    );
+    assert_eq!(futile.dead_letters().await?, []);
+    // Without an instance there is nobody to be parked: it is not lost either.
+    let done = store
+        .send("nobody", command(), CommandContext::default())
+        .await?;
+    assert_eq!(done.reactions, Reactions::Done);
+    let letters = futile.dead_letters().await?;
+    assert_eq!(
+        (letters.len(), letters[0].error()),
+        (1, "rejected at the sum 0")
+    );
     Ok(())
 }
