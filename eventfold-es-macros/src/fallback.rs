@@ -243,10 +243,15 @@ pub(crate) fn projection(model: &projection::Model) -> TokenStream {
         supertraits,
     };
     let projection = stub.header(&quote!(#krate::Projection));
+    let declared = stub.header(&quote!(#krate::DeclaredProjection));
     let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
     let mentioned = mention(subscribes);
     quote! {
         #mentioned
+
+        #declared {
+            type Declared = Self;
+        }
 
         #projection {
             const NAME: &'static str = "";

@@ -60,6 +60,13 @@ fn goes_on(macro_name: &str) -> String {
     format!("`#[{macro_name}]` goes on {what}")
 }
 
+/// Whether the attribute macro `macro_name` is still to be expanded on `item`.
+pub(crate) fn is_under(item: &DeriveInput, macro_name: &str) -> bool {
+    item.attrs
+        .iter()
+        .any(|attribute| is_named(attribute.path(), macro_name))
+}
+
 fn is_named(path: &syn::Path, name: &str) -> bool {
     path.segments.last().is_some_and(|last| last.ident == name)
 }

@@ -19,6 +19,7 @@ mod item;
 mod lists;
 mod named_types;
 mod names;
+mod not_derives;
 mod path;
 mod process_manager;
 mod projection;
@@ -521,4 +522,32 @@ pub fn domain_event(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(StoredShape, attributes(serde, stored_shape))]
 pub fn stored_shape(item: TokenStream) -> TokenStream {
     stored_shape::stored_shape(item.into()).into()
+}
+
+/// No derive: an aggregate is declared with [`macro@aggregate`]. Whoever writes it is told so.
+#[doc(hidden)]
+#[proc_macro_derive(Aggregate)]
+pub fn derive_aggregate(item: TokenStream) -> TokenStream {
+    not_derives::aggregate(item.into()).into()
+}
+
+/// No derive: a process manager is declared with [`macro@process_manager`]. Whoever writes it is told so.
+#[doc(hidden)]
+#[proc_macro_derive(ProcessManager)]
+pub fn derive_process_manager(item: TokenStream) -> TokenStream {
+    not_derives::process_manager(item.into()).into()
+}
+
+/// No derive: a projection is declared with [`macro@projection`]. Whoever writes it is told so.
+#[doc(hidden)]
+#[proc_macro_derive(Projection)]
+pub fn derive_projection(item: TokenStream) -> TokenStream {
+    not_derives::projection(item.into()).into()
+}
+
+/// No derive: a type is a command once [`macro@aggregate`] names it. Whoever writes it is told so.
+#[doc(hidden)]
+#[proc_macro_derive(Command)]
+pub fn derive_command(_item: TokenStream) -> TokenStream {
+    not_derives::command().into()
 }

@@ -151,7 +151,7 @@ pub(crate) fn handlers(
             Ident::new(&handler.to_ascii_lowercase(), at),
         );
         let spanned = krate.exactly_at(at);
-        let handle = quote_spanned!(at=> <Self as #spanned::#handler<#entry>>::#method);
+        let handle = quote_spanned!(at=> <Self as #spanned::#handler<#spanned::Subscribed<#entry>>>::#method);
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(self, #decoded_ref, #context), at);

@@ -43,6 +43,9 @@ fn storable(name: &str) -> Option<String> {
     for character in name.chars() {
         if character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-') {
             storable.push(character);
+        } else if character.is_alphanumeric() {
+            // What is left of a word without some of its letters is no name for anything.
+            return None;
         } else if !storable.ends_with('-') {
             storable.push('-');
         }
@@ -180,6 +183,7 @@ mod tests {
             ("con", None),
             ("", None),
             ("Ä", None),
+            ("größe", None),
         ] {
             assert_eq!(storable(name).as_deref(), proposed, "{name:?}");
         }

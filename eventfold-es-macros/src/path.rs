@@ -157,3 +157,12 @@ pub(crate) fn text(tokens: &impl ToTokens) -> String {
         .replace(" ,", ",")
         .replace("& ", "&")
 }
+
+/// The type that owns what a reference to `ty` points to.
+pub(crate) fn owned(ty: &Type) -> String {
+    match ty {
+        Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
+        Type::Slice(slice) => format!("Vec<{}>", text(&slice.elem)),
+        other => text(other),
+    }
+}

@@ -370,7 +370,7 @@ fn cfgs(attributes: &[Attribute]) -> Vec<Attribute> {
 }
 
 /// The name of a field under a `rename_all` rule, as serde computes it.
-fn renamed(ident: &Ident, rule: Option<&LitStr>) -> String {
+pub(crate) fn renamed(ident: &Ident, rule: Option<&LitStr>) -> String {
     let name = ident.unraw().to_string();
     let rule = rule.map(LitStr::value).unwrap_or_default();
     let pascal = || -> String {

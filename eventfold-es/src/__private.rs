@@ -21,6 +21,16 @@ pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Stored for T {}
 
+/// Gives `T`, whatever it is implemented for, so that `<Known as Yields<T>>::Type` is `T` if `Known` is a type.
+pub trait Yields<T> {
+    /// `T`.
+    type Type;
+}
+
+impl<Known: ?Sized, T> Yields<T> for Known {
+    type Type = T;
+}
+
 /// [`Correlation::erase`] for the key of `PM`, which is asked to be one where it is declared, and not here once more.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::__private::Yields;
 use crate::event::DomainEvent;
 use crate::schema::Shape;
 
@@ -100,6 +101,12 @@ pub trait Aggregate:
     /// Folds one event into the state.
     fn apply(self, event: &Self::DomainEvent) -> Self;
 }
+
+/// `A`, as one of the aggregates in `subscribes = [..]`: what generated code calls it where it calls its handler.
+///
+/// It is nothing but `A`. Where `A` is no [`Aggregate`] it is no type at all, so that rustc says once that `A` is none, and not once more
+/// that it has no handler.
+pub type Subscribed<A> = <<A as Aggregate>::DomainEvent as Yields<A>>::Type;
 
 /// An [`Aggregate`] by its types alone: what [`Decider`] asks for. Every aggregate is one.
 ///

@@ -170,7 +170,7 @@ pub mod topology;
 #[doc(hidden)]
 pub mod __private;
 
-pub use aggregate::{Aggregate, Decider, DeclaredAggregate};
+pub use aggregate::{Aggregate, Decider, DeclaredAggregate, Subscribed};
 pub use command::{Command, CommandContext, DecidedBy};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
@@ -181,7 +181,8 @@ pub use error::{
 pub use event::{DomainEvent, EventError, RecordedEvent};
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
-    DomainEvent, StoredShape, aggregate, event_store, process_manager, projection,
+    Aggregate, Command, DomainEvent, ProcessManager, Projection, StoredShape, aggregate,
+    event_store, process_manager, projection,
 };
 pub use evolution::{Upcast, Upcaster};
 pub use journal::Durability;

@@ -5,7 +5,8 @@
 
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
-    DomainEvent, StoredShape, aggregate, event_store, process_manager, projection,
+    Aggregate, Command, DomainEvent, ProcessManager, Projection, StoredShape, aggregate,
+    event_store, process_manager, projection,
 };
 pub use serde::{Deserialize, Serialize};
 

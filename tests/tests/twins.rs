@@ -48,12 +48,16 @@ mod aggregates_evolve_missing;
 mod aggregates_evolves_by_value;
 #[path = "../ui/aggregates/implemented_twice.pass.rs"]
 mod aggregates_implemented_twice;
+#[path = "../ui/arguments/aggregate_equals.pass.rs"]
+mod arguments_aggregate_equals;
 #[path = "../ui/arguments/aggregate_subscribes.pass.rs"]
 mod arguments_aggregate_subscribes;
 #[path = "../ui/arguments/colon.pass.rs"]
 mod arguments_colon;
 #[path = "../ui/arguments/comma_missing.pass.rs"]
 mod arguments_comma_missing;
+#[path = "../ui/arguments/command_by_reference.pass.rs"]
+mod arguments_command_by_reference;
 #[path = "../ui/arguments/command_list.pass.rs"]
 mod arguments_command_list;
 #[path = "../ui/arguments/crate_not_a_path.pass.rs"]
@@ -66,16 +70,34 @@ mod arguments_deadlines_without_brackets;
 mod arguments_envelope_in_quotes;
 #[path = "../ui/arguments/envelope_not_a_name.pass.rs"]
 mod arguments_envelope_not_a_name;
+#[path = "../ui/arguments/envelope_of_its_own_name.pass.rs"]
+mod arguments_envelope_of_its_own_name;
+#[path = "../ui/arguments/envelope_with_a_path.pass.rs"]
+mod arguments_envelope_with_a_path;
+#[path = "../ui/arguments/error_boxed.pass.rs"]
+mod arguments_error_boxed;
+#[path = "../ui/arguments/event_in_a_vec.pass.rs"]
+mod arguments_event_in_a_vec;
+#[path = "../ui/arguments/event_store_equals.pass.rs"]
+mod arguments_event_store_equals;
+#[path = "../ui/arguments/event_store_string_alone.pass.rs"]
+mod arguments_event_store_string_alone;
 #[path = "../ui/arguments/given_twice.pass.rs"]
 mod arguments_given_twice;
 #[path = "../ui/arguments/guessed.pass.rs"]
 mod arguments_guessed;
+#[path = "../ui/arguments/guessed_aggregate_type.pass.rs"]
+mod arguments_guessed_aggregate_type;
+#[path = "../ui/arguments/guessed_command_enum.pass.rs"]
+mod arguments_guessed_command_enum;
 #[path = "../ui/arguments/guessed_commands.pass.rs"]
 mod arguments_guessed_commands;
 #[path = "../ui/arguments/guessed_error.pass.rs"]
 mod arguments_guessed_error;
 #[path = "../ui/arguments/guessed_event_type.pass.rs"]
 mod arguments_guessed_event_type;
+#[path = "../ui/arguments/guessed_id.pass.rs"]
+mod arguments_guessed_id;
 #[path = "../ui/arguments/guessed_instances.pass.rs"]
 mod arguments_guessed_instances;
 #[path = "../ui/arguments/guessed_name.pass.rs"]
@@ -86,16 +108,30 @@ mod arguments_guessed_retry;
 mod arguments_guessed_snapshot_version;
 #[path = "../ui/arguments/guessed_snapshots.pass.rs"]
 mod arguments_guessed_snapshots;
+#[path = "../ui/arguments/guessed_sources.pass.rs"]
+mod arguments_guessed_sources;
+#[path = "../ui/arguments/guessed_start.pass.rs"]
+mod arguments_guessed_start;
 #[path = "../ui/arguments/guessed_state.pass.rs"]
 mod arguments_guessed_state;
+#[path = "../ui/arguments/guessed_state_version.pass.rs"]
+mod arguments_guessed_state_version;
 #[path = "../ui/arguments/guessed_timers.pass.rs"]
 mod arguments_guessed_timers;
+#[path = "../ui/arguments/guessed_unknown_events.pass.rs"]
+mod arguments_guessed_unknown_events;
+#[path = "../ui/arguments/key_by_reference.pass.rs"]
+mod arguments_key_by_reference;
 #[path = "../ui/arguments/key_in_quotes.pass.rs"]
 mod arguments_key_in_quotes;
 #[path = "../ui/arguments/list_as_a_vec.pass.rs"]
 mod arguments_list_as_a_vec;
 #[path = "../ui/arguments/list_in_an_option.pass.rs"]
 mod arguments_list_in_an_option;
+#[path = "../ui/arguments/list_in_quotes.pass.rs"]
+mod arguments_list_in_quotes;
+#[path = "../ui/arguments/list_of_self.pass.rs"]
+mod arguments_list_of_self;
 #[path = "../ui/arguments/list_without_commas.pass.rs"]
 mod arguments_list_without_commas;
 #[path = "../ui/arguments/listed_twice.pass.rs"]
@@ -116,6 +152,10 @@ mod arguments_on_failure_with_value;
 mod arguments_parentheses;
 #[path = "../ui/arguments/parentheses_around_list.pass.rs"]
 mod arguments_parentheses_around_list;
+#[path = "../ui/arguments/process_manager_equals.pass.rs"]
+mod arguments_process_manager_equals;
+#[path = "../ui/arguments/projection_equals.pass.rs"]
+mod arguments_projection_equals;
 #[path = "../ui/arguments/reference_in_list.pass.rs"]
 mod arguments_reference_in_list;
 #[path = "../ui/arguments/several_mistakes.pass.rs"]
@@ -128,6 +168,8 @@ mod arguments_snapshot_version_not_a_number;
 mod arguments_snapshot_version_of_another_type;
 #[path = "../ui/arguments/start_misspelt.pass.rs"]
 mod arguments_start_misspelt;
+#[path = "../ui/arguments/start_not_a_value.pass.rs"]
+mod arguments_start_not_a_value;
 #[path = "../ui/arguments/state_version_constant_zero.pass.rs"]
 mod arguments_state_version_constant_zero;
 #[path = "../ui/arguments/state_version_zero.pass.rs"]
@@ -150,10 +192,18 @@ mod arguments_type_alone_in_aggregate;
 mod arguments_type_in_quotes;
 #[path = "../ui/arguments/unknown.pass.rs"]
 mod arguments_unknown;
+#[path = "../ui/arguments/unknown_events_not_a_value.pass.rs"]
+mod arguments_unknown_events_not_a_value;
 #[path = "../ui/arguments/value_missing.pass.rs"]
 mod arguments_value_missing;
 #[path = "../ui/arguments/variants_collide.pass.rs"]
 mod arguments_variants_collide;
+#[path = "../ui/derives/aggregate_derived.pass.rs"]
+mod derives_aggregate_derived;
+#[path = "../ui/derives/aggregate_derived_above_attribute.pass.rs"]
+mod derives_aggregate_derived_above_attribute;
+#[path = "../ui/derives/aggregate_derived_below_attribute.pass.rs"]
+mod derives_aggregate_derived_below_attribute;
 #[path = "../ui/derives/aggregate_without_any.pass.rs"]
 mod derives_aggregate_without_any;
 #[path = "../ui/derives/aggregate_without_clone.pass.rs"]
@@ -164,18 +214,28 @@ mod derives_aggregate_without_default;
 mod derives_aggregate_without_deserialize;
 #[path = "../ui/derives/aggregate_without_serialize.pass.rs"]
 mod derives_aggregate_without_serialize;
+#[path = "../ui/derives/command_derived.pass.rs"]
+mod derives_command_derived;
 #[path = "../ui/derives/event_without_clone.pass.rs"]
 mod derives_event_without_clone;
 #[path = "../ui/derives/event_without_deserialize.pass.rs"]
 mod derives_event_without_deserialize;
 #[path = "../ui/derives/event_without_serialize.pass.rs"]
 mod derives_event_without_serialize;
+#[path = "../ui/derives/process_manager_derived.pass.rs"]
+mod derives_process_manager_derived;
+#[path = "../ui/derives/process_manager_derived_below_attribute.pass.rs"]
+mod derives_process_manager_derived_below_attribute;
 #[path = "../ui/derives/process_manager_without_default.pass.rs"]
 mod derives_process_manager_without_default;
 #[path = "../ui/derives/process_manager_without_deserialize.pass.rs"]
 mod derives_process_manager_without_deserialize;
 #[path = "../ui/derives/process_manager_without_serialize.pass.rs"]
 mod derives_process_manager_without_serialize;
+#[path = "../ui/derives/projection_derived.pass.rs"]
+mod derives_projection_derived;
+#[path = "../ui/derives/projection_derived_below_attribute.pass.rs"]
+mod derives_projection_derived_below_attribute;
 #[path = "../ui/derives/projection_without_clone.pass.rs"]
 mod derives_projection_without_clone;
 #[path = "../ui/derives/projection_without_default.pass.rs"]
@@ -198,8 +258,20 @@ mod event_store_command_shared_with_a_later_one;
 mod event_store_fields;
 #[path = "../ui/event_store/folds_unlisted.pass.rs"]
 mod event_store_folds_unlisted;
+#[path = "../ui/event_store/generic.pass.rs"]
+mod event_store_generic;
 #[path = "../ui/event_store/guessed.pass.rs"]
 mod event_store_guessed;
+#[path = "../ui/event_store/guessed_aggregates.pass.rs"]
+mod event_store_guessed_aggregates;
+#[path = "../ui/event_store/guessed_events.pass.rs"]
+mod event_store_guessed_events;
+#[path = "../ui/event_store/guessed_name.pass.rs"]
+mod event_store_guessed_name;
+#[path = "../ui/event_store/guessed_projections.pass.rs"]
+mod event_store_guessed_projections;
+#[path = "../ui/event_store/guessed_run_mode.pass.rs"]
+mod event_store_guessed_run_mode;
 #[path = "../ui/event_store/listed_twice.pass.rs"]
 mod event_store_listed_twice;
 #[path = "../ui/event_store/name_shared.pass.rs"]
@@ -224,8 +296,14 @@ mod events_alias_collides;
 mod events_attribute_for_derive;
 #[path = "../ui/events/content_without_tag.pass.rs"]
 mod events_content_without_tag;
+#[path = "../ui/events/crate_given_twice.pass.rs"]
+mod events_crate_given_twice;
 #[path = "../ui/events/crate_misspelt.pass.rs"]
 mod events_crate_misspelt;
+#[path = "../ui/events/field_alias_collides.pass.rs"]
+mod events_field_alias_collides;
+#[path = "../ui/events/field_key_misspelt.pass.rs"]
+mod events_field_key_misspelt;
 #[path = "../ui/events/field_moved.pass.rs"]
 mod events_field_moved;
 #[path = "../ui/events/field_not_readable.pass.rs"]
@@ -234,34 +312,60 @@ mod events_field_not_readable;
 mod events_field_renamed_in_one_direction;
 #[path = "../ui/events/field_skipped.pass.rs"]
 mod events_field_skipped;
+#[path = "../ui/events/fields_collide.pass.rs"]
+mod events_fields_collide;
+#[path = "../ui/events/fields_collide_by_rule.pass.rs"]
+mod events_fields_collide_by_rule;
 #[path = "../ui/events/fields_renamed_in_one_direction.pass.rs"]
 mod events_fields_renamed_in_one_direction;
+#[path = "../ui/events/function_pointer.pass.rs"]
+mod events_function_pointer;
 #[path = "../ui/events/generic.pass.rs"]
 mod events_generic;
 #[path = "../ui/events/helper_on_a_variant.pass.rs"]
 mod events_helper_on_a_variant;
 #[path = "../ui/events/internally_tagged.pass.rs"]
 mod events_internally_tagged;
+#[path = "../ui/events/key_guessed.pass.rs"]
+mod events_key_guessed;
+#[path = "../ui/events/key_misspelt.pass.rs"]
+mod events_key_misspelt;
 #[path = "../ui/events/lifetime.pass.rs"]
 mod events_lifetime;
 #[path = "../ui/events/map_with_composite_keys.pass.rs"]
 mod events_map_with_composite_keys;
+#[path = "../ui/events/name_empty.pass.rs"]
+mod events_name_empty;
 #[path = "../ui/events/names_collide.pass.rs"]
 mod events_names_collide;
 #[path = "../ui/events/other_words.pass.rs"]
 mod events_other_words;
+#[path = "../ui/events/pointer.pass.rs"]
+mod events_pointer;
 #[path = "../ui/events/reference.pass.rs"]
 mod events_reference;
+#[path = "../ui/events/representation_from_another.pass.rs"]
+mod events_representation_from_another;
 #[path = "../ui/events/representation_missing.pass.rs"]
 mod events_representation_missing;
 #[path = "../ui/events/rule_misspelt.pass.rs"]
 mod events_rule_misspelt;
+#[path = "../ui/events/rule_unknown.pass.rs"]
+mod events_rule_unknown;
 #[path = "../ui/events/several_mistakes.pass.rs"]
 mod events_several_mistakes;
 #[path = "../ui/events/struct.pass.rs"]
 mod events_struct;
 #[path = "../ui/events/struct_with_content.pass.rs"]
 mod events_struct_with_content;
+#[path = "../ui/events/tag_not_a_string.pass.rs"]
+mod events_tag_not_a_string;
+#[path = "../ui/events/tag_on_a_variant.pass.rs"]
+mod events_tag_on_a_variant;
+#[path = "../ui/events/tag_on_the_enum_and_a_variant.pass.rs"]
+mod events_tag_on_the_enum_and_a_variant;
+#[path = "../ui/events/trait_object.pass.rs"]
+mod events_trait_object;
 #[path = "../ui/events/union.pass.rs"]
 mod events_union;
 #[path = "../ui/events/unknown_type.pass.rs"]
@@ -282,6 +386,10 @@ mod events_variant_skipped;
 mod events_variant_untagged;
 #[path = "../ui/events/written_and_read_differently.pass.rs"]
 mod events_written_and_read_differently;
+#[path = "../ui/evolution/argument_unknown.pass.rs"]
+mod evolution_argument_unknown;
+#[path = "../ui/evolution/attribute_alone.pass.rs"]
+mod evolution_attribute_alone;
 #[path = "../ui/evolution/circle.pass.rs"]
 mod evolution_circle;
 #[path = "../ui/evolution/circle_by_another_name.pass.rs"]
@@ -292,6 +400,14 @@ mod evolution_circle_through_the_event;
 mod evolution_given_twice;
 #[path = "../ui/evolution/guessed.pass.rs"]
 mod evolution_guessed;
+#[path = "../ui/evolution/guessed_deprecated.pass.rs"]
+mod evolution_guessed_deprecated;
+#[path = "../ui/evolution/guessed_old_name.pass.rs"]
+mod evolution_guessed_old_name;
+#[path = "../ui/evolution/guessed_schema_version.pass.rs"]
+mod evolution_guessed_schema_version;
+#[path = "../ui/evolution/guessed_steps.pass.rs"]
+mod evolution_guessed_steps;
 #[path = "../ui/evolution/last_step_not_written.pass.rs"]
 mod evolution_last_step_not_written;
 #[path = "../ui/evolution/not_older.pass.rs"]
@@ -300,6 +416,8 @@ mod evolution_not_older;
 mod evolution_on_a_field;
 #[path = "../ui/evolution/on_the_enum.pass.rs"]
 mod evolution_on_the_enum;
+#[path = "../ui/evolution/retired_with_value.pass.rs"]
+mod evolution_retired_with_value;
 #[path = "../ui/evolution/shape_missing.pass.rs"]
 mod evolution_shape_missing;
 #[path = "../ui/evolution/shape_named.pass.rs"]
@@ -314,14 +432,32 @@ mod evolution_step_missing;
 mod evolution_step_not_written;
 #[path = "../ui/evolution/step_to_another_type.pass.rs"]
 mod evolution_step_to_another_type;
+#[path = "../ui/evolution/step_version_zero.pass.rs"]
+mod evolution_step_version_zero;
+#[path = "../ui/evolution/step_with_another_arrow.pass.rs"]
+mod evolution_step_with_another_arrow;
+#[path = "../ui/evolution/steps_empty.pass.rs"]
+mod evolution_steps_empty;
 #[path = "../ui/evolution/steps_in_wrong_order.pass.rs"]
 mod evolution_steps_in_wrong_order;
 #[path = "../ui/evolution/steps_missing.pass.rs"]
 mod evolution_steps_missing;
+#[path = "../ui/evolution/steps_with_equals.pass.rs"]
+mod evolution_steps_with_equals;
+#[path = "../ui/evolution/steps_without_comma.pass.rs"]
+mod evolution_steps_without_comma;
+#[path = "../ui/evolution/steps_without_versions.pass.rs"]
+mod evolution_steps_without_versions;
+#[path = "../ui/evolution/version_in_quotes.pass.rs"]
+mod evolution_version_in_quotes;
 #[path = "../ui/evolution/version_missing.pass.rs"]
 mod evolution_version_missing;
+#[path = "../ui/evolution/version_zero.pass.rs"]
+mod evolution_version_zero;
 #[path = "../ui/items/constant.pass.rs"]
 mod items_constant;
+#[path = "../ui/items/extern_block.pass.rs"]
+mod items_extern_block;
 #[path = "../ui/items/function.pass.rs"]
 mod items_function;
 #[path = "../ui/items/function_as_store.pass.rs"]
@@ -336,12 +472,20 @@ mod items_generic_handled;
 mod items_impl;
 #[path = "../ui/items/impl_of_projection.pass.rs"]
 mod items_impl_of_projection;
+#[path = "../ui/items/import.pass.rs"]
+mod items_import;
 #[path = "../ui/items/lifetime.pass.rs"]
 mod items_lifetime;
 #[path = "../ui/items/lifetime_handled.pass.rs"]
 mod items_lifetime_handled;
+#[path = "../ui/items/macro.pass.rs"]
+mod items_macro;
 #[path = "../ui/items/module.pass.rs"]
 mod items_module;
+#[path = "../ui/items/statement.pass.rs"]
+mod items_statement;
+#[path = "../ui/items/static.pass.rs"]
+mod items_static;
 #[path = "../ui/items/trait.pass.rs"]
 mod items_trait;
 #[path = "../ui/items/type_alias.pass.rs"]
@@ -358,6 +502,10 @@ mod names_default_not_storable;
 mod names_device;
 #[path = "../ui/names/empty.pass.rs"]
 mod names_empty;
+#[path = "../ui/names/ends_with_a_dot.pass.rs"]
+mod names_ends_with_a_dot;
+#[path = "../ui/names/given_not_ascii.pass.rs"]
+mod names_given_not_ascii;
 #[path = "../ui/names/not_ascii.pass.rs"]
 mod names_not_ascii;
 #[path = "../ui/names/not_storable.pass.rs"]
@@ -372,6 +520,10 @@ mod names_shared_in_dispatches;
 mod names_shared_in_projection;
 #[path = "../ui/names/shared_in_subscribes.pass.rs"]
 mod names_shared_in_subscribes;
+#[path = "../ui/names/starts_with_a_dot.pass.rs"]
+mod names_starts_with_a_dot;
+#[path = "../ui/names/too_long.pass.rs"]
+mod names_too_long;
 #[path = "../ui/names/with_a_space.pass.rs"]
 mod names_with_a_space;
 #[path = "../ui/process_managers/attribute_missing.pass.rs"]

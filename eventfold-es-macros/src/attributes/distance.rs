@@ -1,7 +1,7 @@
 //! How far a word is from the one that was meant.
 
 /// The Levenshtein distance between two keys.
-pub(super) fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (row_index, a) in left.chars().enumerate() {
         let mut diagonal = row_index;

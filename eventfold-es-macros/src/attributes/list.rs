@@ -98,14 +98,13 @@ fn parse_entry(
         diagnostics.push(input.error(expected));
         return Err(Reported);
     }
-    let mut entry: Type = input
-        .parse()
-        .map_err(|_| report(diagnostics, input.error(&expected)))?;
+    let mistake = input.error(&expected);
+    let mut entry: Type = input.parse().map_err(|_| report(diagnostics, mistake))?;
     while let Type::Group(group) = entry {
         entry = *group.elem;
     }
     let path = match entry {
-        Type::Path(path) => path,
+        Type::Path(path) if !path.path.is_ident("Self") => path,
         other => {
             diagnostics.error(other, expected);
             return Err(Reported);

@@ -1,6 +1,6 @@
 //! The arguments of the attribute macros: `key = value`, separated by commas, every mistake reported.
 
-mod distance;
+pub(crate) mod distance;
 mod grammar;
 mod list;
 mod values;
@@ -19,7 +19,8 @@ use crate::path::text;
 use grammar::{is_type, listed};
 use list::parse_list;
 use values::{
-    parse_as, parse_name, parse_start, parse_type, parse_unknown_events, parse_version, parse_with,
+    parse_envelope, parse_name, parse_start, parse_type, parse_unknown_events, parse_version,
+    parse_with,
 };
 
 /// The arguments that were given, as far as they could be understood.
@@ -59,6 +60,21 @@ pub(crate) fn parse(
     diagnostics: &Diagnostics,
 ) -> Arguments {
     let mut arguments = Arguments::default();
+    if is_key_value(grammar.macro_name) {
+        arguments.seen = grammar.keys.to_vec();
+        let name = syn::parse2::<LitStr>(tokens).ok();
+        let name = name
+            .filter(|_| grammar.keys.contains(&Key::Name))
+            .map(|name| format!("name = \"{}\"", name.value()));
+        let first = grammar.keys.first().filter(|key| **key != Key::Name);
+        let first = first.map(|key| key.example().to_owned());
+        let example = first.into_iter().chain(name).collect::<Vec<_>>().join(", ");
+        diagnostics.error_at_call(format!(
+            "arguments stand in parentheses: write `#[{}({example})]`",
+            grammar.macro_name
+        ));
+        return arguments;
+    }
     let parser = |input: ParseStream<'_>| {
         while !input.is_empty() {
             if arguments.parse_one(input, grammar, diagnostics).is_err() {
@@ -75,6 +91,15 @@ pub(crate) fn parse(
         diagnostics.push(error);
     }
     arguments
+}
+
+/// Whether the macro was called as `#[macro_name = ..]`: rustc objects to that form, and shows what follows `=` as if it were
+/// the arguments.
+fn is_key_value(macro_name: &str) -> bool {
+    let call = Span::call_site().source_text();
+    call.as_deref()
+        .and_then(|call| call.split_once(macro_name))
+        .is_some_and(|(_, behind)| behind.trim_start().starts_with('='))
 }
 
 impl Arguments {
@@ -181,12 +206,7 @@ impl Arguments {
                 self.skips_unknown_events = Some(parse_unknown_events(input, diagnostics)?);
             }
             Key::Envelope => {
-                self.envelope = Some(parse_as(
-                    key,
-                    "a name for the generated enum",
-                    input,
-                    diagnostics,
-                )?)
+                self.envelope = Some(parse_envelope(input, diagnostics)?);
             }
             Key::Crate => {
                 let parser = |input: ParseStream<'_>| input.call(Path::parse_mod_style);

@@ -1,14 +1,14 @@
 //! The values of the arguments: names, versions, words, types.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 use syn::parse::ParseStream;
-use syn::{Expr, ExprLit, Lit, LitStr, Type};
+use syn::{Expr, ExprLit, GenericArgument, Lit, LitStr, Path, PathArguments, Type};
 
 use super::grammar::Key;
 use super::{Reported, report};
 use crate::diagnostics::Diagnostics;
-use crate::path::text;
+use crate::path::{owned, text};
 
 /// The name under which a type is stored.
 #[derive(Clone)]
@@ -173,7 +173,68 @@ pub(super) fn parse_type(
         );
         return Err(Reported);
     }
+    if let Some(objection) = objection(key, &ty) {
+        diagnostics.error(&ty, objection);
+        // A reference is what the stubs take as well.
+        let is_whole = matches!(&ty, Type::Reference(reference) if reference.lifetime.is_some());
+        if !is_whole || key != Key::Command {
+            return Err(Reported);
+        }
+    }
     Ok(ty)
+}
+
+/// Why a type is none of those that `key` takes, as far as its tokens tell.
+fn objection(key: Key, ty: &Type) -> Option<String> {
+    let name = key.name();
+    match ty {
+        Type::Reference(reference) if key != Key::Error => Some(format!(
+            "`{name}` takes a type that owns what it holds: write `{name} = {}`",
+            owned(&reference.elem)
+        )),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+                return None;
+            };
+            let Some(GenericArgument::Type(argument)) = arguments.args.first() else {
+                return None;
+            };
+            if key == Key::Error && last.ident == "Box" && matches!(argument, Type::TraitObject(_))
+            {
+                return Some(format!(
+                    "`error` takes a type that is an `std::error::Error` itself, which a box of one is not: write an enum of the \
+                     reasons, as in `{}`",
+                    key.example()
+                ));
+            }
+            let is_list = ["Vec", "Option"].iter().any(|list| last.ident == list);
+            (is_list && matches!(key, Key::Command | Key::Event)).then(|| {
+                format!(
+                    "`{name}` takes the type of one {name}: write `{name} = {}`",
+                    text(argument)
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn parse_envelope(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Ident, Reported> {
+    let key = Key::Envelope;
+    let what = "a name for the generated enum";
+    let parser = |input: ParseStream<'_>| input.call(Path::parse_mod_style);
+    let path = parse_with(key, what, parser, input, diagnostics)?;
+    path.get_ident().cloned().ok_or_else(|| {
+        diagnostics.error(
+            &path,
+            format!("`envelope` takes {what}: write `{}`", key.example()),
+        );
+        Reported
+    })
 }
 
 pub(super) fn parse_as<T: syn::parse::Parse>(

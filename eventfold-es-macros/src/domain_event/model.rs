@@ -1,17 +1,25 @@
 //! What `#[derive(DomainEvent)]` was told, checked.
 
 use proc_macro2::{Ident, TokenStream};
-use syn::{Data, DataEnum, DeriveInput, Field, Generics, LitStr, Meta, Variant};
+use syn::{Data, DataEnum, DeriveInput, Field, Fields, Generics, LitStr, Meta, Variant};
 
 use super::event_attribute::Evolution;
-use super::serde_attributes::{self as serde, TwoWay};
+use super::serde_attributes::{self as serde, Level, TwoWay};
 use super::stored_types::{self, Verdict};
 use crate::diagnostics::Diagnostics;
 use crate::item;
 use crate::path::{CratePath, text};
-use crate::shape::{Rules, Shape, reads_as_none};
+use crate::shape::{self, Rules, Shape, reads_as_none};
 
 const REPRESENTATION: &str = "#[serde(tag = \"type\", content = \"data\")]";
+
+/// What serde's derives do not implement their traits for such an enum with.
+const REFUSED_ON_ENUMS: [&str; 4] = [
+    "transparent",
+    "remote",
+    "variant_identifier",
+    "field_identifier",
+];
 
 /// An enum of events.
 pub(crate) struct Model {
@@ -208,6 +216,12 @@ impl Event {
                 ),
             );
         }
+        if name.is_empty() {
+            diagnostics.error(
+                &stored,
+                format!("`{}` would be stored under no name at all: write one in `rename`, or remove it", variant.ident),
+            );
+        }
         let mut aliases: Vec<LitStr> = Vec::new();
         for alias in read {
             if alias.value() != name && !aliases.iter().any(|known| known.value() == alias.value())
@@ -221,6 +235,7 @@ impl Event {
             is_default: false,
             is_strict: of.is_strict,
         };
+        check_field_collisions(&variant.fields, rules.rename_all, diagnostics);
         let shape = if serde::find(&entries, "with").is_some()
             || serde::find(&entries, "serialize_with").is_some()
         {
@@ -242,13 +257,20 @@ impl Event {
 fn serde_verdict(item: &DeriveInput, enum_: &DataEnum, diagnostics: &Diagnostics) -> Serde {
     let container = serde::entries(&item.attrs);
     let mut are_known = serde::check_rules(&container, diagnostics);
+    are_known &= serde::check_keys(&item.attrs, Level::Container, diagnostics);
+    are_known &= REFUSED_ON_ENUMS
+        .iter()
+        .all(|key| serde::find(&container, key).is_none());
     are_known &=
         serde::find(&container, "content").is_none() || serde::find(&container, "tag").is_some();
     let mut verdict = Verdict::Storable;
     for variant in &enum_.variants {
         let entries = serde::entries(&variant.attrs);
         are_known &= serde::check_rules(&entries, diagnostics);
-        are_known &= serde::find(&entries, "flatten").is_none();
+        are_known &= serde::check_keys(&variant.attrs, Level::Variant, diagnostics);
+        for field in &variant.fields {
+            are_known &= serde::check_keys(&field.attrs, Level::Field, diagnostics);
+        }
         // A type with lifetimes is reported as a whole.
         if item.generics.params.is_empty() {
             for field in &variant.fields {
@@ -402,6 +424,32 @@ fn check_collisions(variants: &[Event], diagnostics: &Diagnostics) {
                 );
             } else {
                 taken.push((value, &variant.ident));
+            }
+        }
+    }
+}
+
+/// Reports a stored name that two fields of one variant have: the value of one of them would be lost.
+fn check_field_collisions(fields: &Fields, rule: Option<&LitStr>, diagnostics: &Diagnostics) {
+    let mut taken: Vec<(String, &Ident)> = Vec::new();
+    for field in fields {
+        let Some(ident) = &field.ident else { continue };
+        let entries = serde::entries(&field.attrs);
+        let stored = TwoWay::of(&entries, "rename")
+            .serialize
+            .unwrap_or_else(|| LitStr::new(&shape::renamed(ident, rule), ident.span()));
+        let remedy = "give one of them another with `#[serde(rename = \"..\")]`";
+        let aliases = serde::aliases(&entries)
+            .into_iter()
+            .map(|alias| (alias, "remove the alias"));
+        for (name, remedy) in std::iter::once((stored, remedy)).chain(aliases) {
+            let value = name.value();
+            match taken.iter().find(|(known, _)| *known == value) {
+                Some((_, other)) if *other != ident => diagnostics.error(
+                    &name,
+                    format!("the fields `{other}` and `{ident}` would both be stored as `{value}`: {remedy}"),
+                ),
+                _ => taken.push((value, ident)),
             }
         }
     }

@@ -8,6 +8,7 @@ use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, Lit, LitStr, Meta, Token};
 
+use crate::attributes::distance::distance;
 use crate::diagnostics::Diagnostics;
 
 /// Every entry of the `#[serde(..)]` attributes.
@@ -126,6 +127,129 @@ pub(crate) fn check_rules(entries: &[Meta], diagnostics: &Diagnostics) -> bool {
             );
             diagnostics.error(rule, format!("serde has no rule `{given}`: {remedy}"));
             seen.push(given);
+        }
+    }
+    are_known
+}
+
+/// Where an attribute of serde's stands.
+#[derive(Clone, Copy)]
+pub(crate) enum Level {
+    Container,
+    Variant,
+    Field,
+}
+
+impl Level {
+    /// As serde's messages call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Variant => "variant",
+            Self::Field => "field",
+        }
+    }
+
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Container => &[
+                "rename",
+                "rename_all",
+                "rename_all_fields",
+                "transparent",
+                "deny_unknown_fields",
+                "default",
+                "bound",
+                "tag",
+                "content",
+                "untagged",
+                "from",
+                "try_from",
+                "into",
+                "remote",
+                "variant_identifier",
+                "field_identifier",
+                "crate",
+                "expecting",
+            ],
+            Self::Variant => &[
+                "rename",
+                "alias",
+                "rename_all",
+                "skip",
+                "skip_serializing",
+                "skip_deserializing",
+                "other",
+                "bound",
+                "with",
+                "serialize_with",
+                "deserialize_with",
+                "borrow",
+                "untagged",
+            ],
+            Self::Field => &[
+                "rename",
+                "alias",
+                "default",
+                "skip",
+                "skip_serializing",
+                "skip_deserializing",
+                "skip_serializing_if",
+                "with",
+                "serialize_with",
+                "deserialize_with",
+                "bound",
+                "borrow",
+                "getter",
+                "flatten",
+            ],
+        }
+    }
+}
+
+/// Reports a key that serde does not have here, in the words in which serde's derives do, so that rustc prints it once.
+///
+/// Only of what is meant to be another key is it certain that serde will never have it. Returns whether serde has all of
+/// them; where it does not, its derives implement nothing.
+pub(crate) fn check_keys(
+    attributes: &[Attribute],
+    level: Level,
+    diagnostics: &Diagnostics,
+) -> bool {
+    let mut are_known = true;
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+    {
+        let Meta::List(list) = &attribute.meta else {
+            are_known = false;
+            continue;
+        };
+        let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+        let Ok(entries) = parsed else {
+            are_known = false;
+            continue;
+        };
+        let unknown = entries
+            .iter()
+            .find(|entry| !level.keys().iter().any(|key| entry.path().is_ident(key)));
+        let Some(entry) = unknown else { continue };
+        are_known = false;
+        let Some(key) = entry.path().get_ident().map(Ident::to_string) else {
+            continue;
+        };
+        let is_elsewhere = ["tag", "content"].contains(&key.as_str());
+        let is_guess = ["name", "type", "kind", "id"].contains(&key.as_str());
+        let is_misspelt = level
+            .keys()
+            .iter()
+            .any(|known| known.len() > 2 && distance(known, &key) <= 2);
+        if is_elsewhere || is_guess || is_misspelt {
+            // serde stops at the first.
+            diagnostics.error(
+                entry.path(),
+                format!("unknown serde {} attribute `{key}`", level.name()),
+            );
         }
     }
     are_known

@@ -4,7 +4,7 @@ use syn::{Field, GenericArgument, PathArguments, Type, TypePath};
 
 use super::serde_attributes as serde;
 use crate::diagnostics::Diagnostics;
-use crate::path::text;
+use crate::path::{owned, text};
 
 /// What of this crate can still be implemented for an event with such fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,14 +137,5 @@ fn is_composite(ty: &Type) -> bool {
             .any(|list| last.ident == list)
         }),
         _ => false,
-    }
-}
-
-/// The type that owns what a reference to `ty` points to.
-fn owned(ty: &Type) -> String {
-    match ty {
-        Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
-        Type::Slice(slice) => format!("Vec<{}>", text(&slice.elem)),
-        other => text(other),
     }
 }

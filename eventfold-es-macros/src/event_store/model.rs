@@ -103,7 +103,8 @@ impl Model {
             Data::Struct(data) => matches!(data.fields, Fields::Unit),
             _ => false,
         };
-        if !is_unit_struct {
+        // A generic type is reported as such, and has fields of necessity.
+        if !is_unit_struct && item.generics.params.is_empty() {
             diagnostics.error(
                 &item.ident,
                 format!(

@@ -43,7 +43,9 @@ impl my::es::ProcessManager for ReservationSaga {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
             let event = my::es::DomainEvent::from_event(event)?;
-            <Self as my::es::React<Order>>::react(self, &event, &mut reaction);
+            <Self as my::es::React<
+                my::es::Subscribed<Order>,
+            >>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),

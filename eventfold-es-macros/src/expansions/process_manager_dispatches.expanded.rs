@@ -49,7 +49,9 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
-            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+            <Self as ::eventfold_es::React<
+                ::eventfold_es::Subscribed<Order>,
+            >>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),

@@ -85,7 +85,11 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
             ::eventfold_es::__private::erase::<
                 Self,
-            >(<Self as ::eventfold_es::Correlate<Order>>::correlate(&event, &context))
+            >(
+                <Self as ::eventfold_es::Correlate<
+                    ::eventfold_es::Subscribed<Order>,
+                >>::correlate(&event, &context),
+            )
         } else if aggregate_type
             == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
         {
@@ -94,7 +98,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
                 Self,
             >(
                 <Self as ::eventfold_es::Correlate<
-                    stock::Inventory,
+                    ::eventfold_es::Subscribed<stock::Inventory>,
                 >>::correlate(&event, &context),
             )
         } else {
@@ -117,13 +121,15 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
-            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+            <Self as ::eventfold_es::React<
+                ::eventfold_es::Subscribed<Order>,
+            >>::react(self, &event, &mut reaction);
         } else if aggregate_type
             == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
         {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
             <Self as ::eventfold_es::React<
-                stock::Inventory,
+                ::eventfold_es::Subscribed<stock::Inventory>,
             >>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {

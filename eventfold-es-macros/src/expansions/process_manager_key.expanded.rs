@@ -50,7 +50,11 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
             ::eventfold_es::__private::erase::<
                 Self,
-            >(<Self as ::eventfold_es::Correlate<Order>>::correlate(&event, &context))
+            >(
+                <Self as ::eventfold_es::Correlate<
+                    ::eventfold_es::Subscribed<Order>,
+                >>::correlate(&event, &context),
+            )
         } else {
             ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
@@ -71,7 +75,9 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
-            <Self as ::eventfold_es::React<Order>>::react(self, &event, &mut reaction);
+            <Self as ::eventfold_es::React<
+                ::eventfold_es::Subscribed<Order>,
+            >>::react(self, &event, &mut reaction);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),

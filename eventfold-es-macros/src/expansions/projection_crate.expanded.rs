@@ -20,7 +20,9 @@ impl my::es::Projection for Sales {
         let context = my::es::EventContext::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
             let event = my::es::DomainEvent::from_event(event)?;
-            <Self as my::es::Project<Order>>::project(self, &event, &context);
+            <Self as my::es::Project<
+                my::es::Subscribed<Order>,
+            >>::project(self, &event, &context);
         } else {
             return ::std::result::Result::Err(my::es::ProjectError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
@@ -28,6 +30,10 @@ impl my::es::Projection for Sales {
         }
         ::std::result::Result::Ok(())
     }
+}
+#[automatically_derived]
+impl my::es::DeclaredProjection for Sales {
+    type Declared = Self;
 }
 #[automatically_derived]
 impl my::es::SubscribesTo<Order> for Sales {}

@@ -7,6 +7,10 @@ pub struct Sales {
 }
 const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
 #[automatically_derived]
+impl ::eventfold_es::DeclaredProjection for Sales {
+    type Declared = Self;
+}
+#[automatically_derived]
 impl ::eventfold_es::Projection for Sales {
     const NAME: &'static str = "";
     fn subscriptions(&self) -> &'static [&'static str] {

@@ -25,7 +25,9 @@ impl ::eventfold_es::Projection for Sales {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
-            <Self as ::eventfold_es::Project<Order>>::project(self, &event, &context);
+            <Self as ::eventfold_es::Project<
+                ::eventfold_es::Subscribed<Order>,
+            >>::project(self, &event, &context);
         } else {
             return ::std::result::Result::Err(::eventfold_es::ProjectError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
@@ -33,6 +35,10 @@ impl ::eventfold_es::Projection for Sales {
         }
         ::std::result::Result::Ok(())
     }
+}
+#[automatically_derived]
+impl ::eventfold_es::DeclaredProjection for Sales {
+    type Declared = Self;
 }
 #[automatically_derived]
 impl ::eventfold_es::SubscribesTo<Order> for Sales {}

@@ -86,7 +86,7 @@ fn correlate(model: &Model) -> TokenStream {
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(#decoded_ref, &context), at);
         let correlated =
-            quote_spanned!(at=> <Self as #spanned::Correlate<#entry>>::correlate #arguments);
+            quote_spanned!(at=> <Self as #spanned::Correlate<#spanned::Subscribed<#entry>>>::correlate #arguments);
         let stored_name = lists::stored_name(entry, krate);
         quote! {
             if aggregate_type == #stored_name {

@@ -9,11 +9,12 @@ use proc_macro2::TokenStream;
 use model::Model;
 
 use crate::diagnostics::Diagnostics;
-use crate::fallback;
+use crate::{fallback, not_derives};
 
 /// The annotated item, followed by what `#[process_manager]` generates.
 pub(crate) fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
+    let item = not_derives::taken_from(item, "ProcessManager", "process_manager", &diagnostics);
     let model = Model::new(arguments, &item, &diagnostics);
     let mut output = item;
     match (diagnostics.finish(), model) {

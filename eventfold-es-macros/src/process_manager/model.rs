@@ -220,11 +220,26 @@ impl Model {
         let deadlines = lists::without_duplicates(Key::Deadlines, deadlines, diagnostics);
         let deadlines = lists::with_distinct_names(deadlines, diagnostics);
         let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        let is_its_own = |envelope: &Ident| {
+            let is_its_own = *envelope == item.ident;
+            if is_its_own {
+                diagnostics.error(
+                    envelope,
+                    format!(
+                        "`envelope` names the enum that is generated beside `{0}`: write another name, or remove it for \
+                         `{0}Envelope`",
+                        item.ident.unraw()
+                    ),
+                );
+            }
+            is_its_own
+        };
+        let envelope = arguments.envelope.filter(|envelope| !is_its_own(envelope));
         Some(Self {
             name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
             subscribes,
             dispatches,
-            envelope: arguments.envelope.unwrap_or_else(|| {
+            envelope: envelope.unwrap_or_else(|| {
                 format_ident!(
                     "{}Envelope",
                     item.ident.unraw(),

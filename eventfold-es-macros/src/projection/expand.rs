@@ -16,6 +16,10 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let distinct = lists::assert_distinct(Key::Subscribes, &model.subscribes, &[], &model.krate);
     quote! {
         #projection
+        #[automatically_derived]
+        impl #krate::DeclaredProjection for #ident {
+            type Declared = Self;
+        }
         #subscriptions
         #storable
         #distinct

@@ -8,11 +8,12 @@ use proc_macro2::TokenStream;
 use model::Model;
 
 use crate::diagnostics::Diagnostics;
-use crate::fallback;
+use crate::{fallback, not_derives};
 
 /// The annotated item, followed by what `#[projection]` generates.
 pub(crate) fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
+    let item = not_derives::taken_from(item, "Projection", "projection", &diagnostics);
     let model = Model::new(arguments, &item, &diagnostics);
     let mut output = item;
     match (diagnostics.finish(), model) {

@@ -25,6 +25,7 @@ pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFai
 pub use reaction::Reaction;
 pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 
+use crate::__private::Yields;
 use crate::aggregate::Aggregate;
 use crate::command::Command;
 use crate::envelope::{Dispatch, Envelope};
@@ -217,7 +218,8 @@ pub trait DeclaredProcessManager: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<PM: ProcessManager> DeclaredProcessManager for PM {
-    type Declared = PM;
+    // `PM`; no type at all where it is none, so that nothing more is asked of it.
+    type Declared = <<PM as ProcessManager>::Envelope as Yields<PM>>::Type;
     type Envelope = <PM as ProcessManager>::Envelope;
 }
 

@@ -59,7 +59,7 @@ pub struct Reaction<'a, PM: DeclaredProcessManager> {
     stream_id: &'a str,
     event: &'a RecordedEvent,
     /// The key of its instance, as its own type.
-    key: Option<Box<dyn Any + Send + Sync>>,
+    own_key: Option<Box<dyn Any + Send + Sync>>,
     collected: Collected<<PM as DeclaredProcessManager>::Envelope>,
 }
 
@@ -71,7 +71,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
             aggregate_type,
             stream_id,
             event,
-            key: None,
+            own_key: None,
             collected: Collected::default(),
         }
     }
@@ -89,7 +89,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     where
         PM: Keyed,
     {
-        self.key = Some(Box::new(key));
+        self.own_key = Some(Box::new(key));
         self
     }
 
@@ -182,7 +182,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     where
         PM: Keyed,
     {
-        let key = self.key.as_ref().and_then(|key| key.downcast_ref());
+        let key = self.own_key.as_ref().and_then(|key| key.downcast_ref());
         match key {
             Some(key) => key,
             None => panic!(

@@ -95,9 +95,11 @@ pub enum UnknownEvents {
     Skip,
 }
 
-/// A [`Projection`], for the traits that are implemented beside it: what [`Project`] asks for. Every projection is one.
+/// A type that is declared with `#[projection]`, which implements it: what [`Project`] asks for. A [`Projection`] that is written
+/// by hand has a handler of its own, and needs it only to have impls of `Project` too.
 ///
-/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each handler.
+/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each handler; and
+/// it does not follow from [`Projection`], so that a type which is none is not reported as one that does not subscribe either.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection",
     label = "not a projection",
@@ -105,12 +107,7 @@ pub enum UnknownEvents {
 )]
 pub trait DeclaredProjection {
     /// The type itself.
-    type Declared: Projection;
-}
-
-#[diagnostic::do_not_recommend]
-impl<P: Projection> DeclaredProjection for P {
-    type Declared = P;
+    type Declared;
 }
 
 /// The fold of the events of one aggregate into a projection, written by the user of `#[projection]`.

@@ -79,16 +79,22 @@ impl Mistake {
     }
 
     fn row(&self) -> String {
-        let full = self.errors.first().map(Reported::in_full);
-        let more = match self.errors.len() {
-            0 | 1 => String::new(),
-            errors => format!(" (and {} more)", errors - 1),
+        let mut messages: Vec<String> = Vec::new();
+        for error in &self.errors {
+            let message = escaped(&error.in_full());
+            if !messages.contains(&message) {
+                messages.push(message);
+            }
+        }
+        let repeated = match self.errors.len() - messages.len() {
+            0 => String::new(),
+            again => format!(" (and {again} times more)"),
         };
         format!(
-            "| [{}](../../tests/ui/{}.rs) | {}{more} |",
+            "| [{}](../../tests/ui/{}.rs) | {}{repeated} |",
             self.name.replace('_', " "),
             self.path(),
-            escaped(&full.unwrap_or_default()),
+            messages.join("<br>"),
         )
     }
 }

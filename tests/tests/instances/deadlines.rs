@@ -1,9 +1,13 @@
 //! When deadlines fire, and when they do nothing.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Correlate, Correlation, EventContext, InstanceStatus, RunMode};
+use eventfold_es::{
+    Backoff, Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure,
+    InstanceStatus, RunMode,
+};
 use eventfold_es_tests::TestResult;
 
 use super::common::counter::{Counter, CounterCommand, CounterEvent};
@@ -266,6 +270,100 @@ async fn what_a_reaction_says_last_about_a_deadline_counts() -> TestResult {
             drop(undecided);
             store.close().await?;
         }
+    }
+    Ok(())
+}
+
+/// Arms two deadlines of different names; each of them arms the same one, twice, for a time that has come.
+#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String, deadlines = [Late], on_failure)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Repeating {
+    fired: u64,
+}
+
+impl Correlate<Counter> for Repeating {
+    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        match cx.stream_id().strip_prefix("in-") {
+            Some(key) => Correlation::starts(key.to_owned()),
+            None => Correlation::none(),
+        }
+    }
+}
+
+impl React<Counter> for Repeating {
+    fn react(&mut self, _event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        for name in ["one", "other"] {
+            let past = Deadline::at(SystemTime::UNIX_EPOCH);
+            cx.schedule(name, past, Late { number: 0 });
+        }
+    }
+}
+
+impl OnDeadline<Late> for Repeating {
+    fn on_deadline(&mut self, Late { number }: Late, cx: &mut Reaction<'_, Self>) {
+        self.fired += 1;
+        assert!(number < 3 || cx.key() != "broken", "3 is too much");
+        let context = CommandContext::default().with_actor(cx.key().clone());
+        cx.send_with("out", CounterCommand::Reject, context);
+        if number < 3 {
+            let past = Deadline::at(SystemTime::UNIX_EPOCH);
+            cx.schedule("again", past, Late { number: number + 1 });
+        }
+    }
+}
+
+impl HandleFailure for Repeating {
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+        match failure.key {
+            "waits" => FailureAction::Retry(Backoff::exponential(TEN).jitter(0.0)),
+            _ => FailureAction::DeadLetter,
+        }
+    }
+}
+
+/// Deadlines that were armed when others were reached have one event behind them, and may have one name and one time: what they
+/// send is kept apart all the same.
+#[tokio::test]
+async fn what_deadlines_of_deadlines_send_is_not_taken_for_the_same() -> TestResult {
+    for key in ["dead", "waits", "broken"] {
+        let base = tempfile::tempdir()?;
+        let clock = clock();
+        let store = AggregateStore::builder(base.path())
+            .clock(clock.clone())
+            // One after the other, so that none of them replaces another one that is armed.
+            .run_mode(RunMode::OnDemand)
+            .process_manager::<Repeating>()
+            .open()
+            .await?;
+        let command = CounterCommand::Add(1);
+        store
+            .send(&format!("in-{key}"), command, CommandContext::default())
+            .await?;
+        store.run_process_managers().await?;
+        let repeating = store.process_manager::<Repeating>()?;
+        repeating.settle().await?;
+        let instance = repeating.instance(key).await?.unwrap();
+        let state: Repeating = serde_json::from_str(&instance.state.unwrap())?;
+        let letters = repeating.dead_letters().await?;
+        let commands: Vec<_> = letters
+            .iter()
+            .filter(|letter| letter.deadline.is_none())
+            .collect();
+        let ids: BTreeSet<_> = commands.iter().map(|letter| &letter.command_id).collect();
+        let pending = repeating.status().await?.pending as usize;
+        assert_eq!(ids.len(), commands.len());
+        assert_eq!(
+            commands.len() + pending,
+            state.fired as usize,
+            "{key}: {letters:?}"
+        );
+        let failed = letters.len() - commands.len();
+        match key {
+            "broken" => assert_eq!((state.fired, failed), (6, 2)),
+            _ => assert_eq!((state.fired, failed), (8, 0)),
+        }
+        assert_eq!(pending > 0, key == "waits");
+        assert!(store.verify().await?.differences.is_empty());
     }
     Ok(())
 }

@@ -1,11 +1,17 @@
 //! What is done about failures, and how what is parked goes on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es::prelude::*;
+use eventfold_es::{
+    Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure, InstanceStatus,
+    Reactions, RunMode,
+};
 use eventfold_es_tests::TestResult;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::common::counter::{Counter, CounterCommand, CounterEvent};
 use super::tracker::*;
 
 /// Tests that break the program share one switch.
@@ -87,6 +93,32 @@ async fn a_policy_may_skip_or_compensate() -> TestResult {
     assert_eq!(arrived(&store, "out-a-sorry").await, [1]);
     assert_eq!(handle(&store).status().await?.dead_letters, 0);
     assert!(store.dead_letters::<Tracker>().await?.is_empty());
+    Ok(())
+}
+
+/// A command that is sent in the place of another one is another command.
+#[tokio::test]
+async fn compensations_have_ids_of_their_own() -> TestResult {
+    let mut ids = Vec::new();
+    for what in [DEAD, COMPENSATE] {
+        // The same instance, at the same position: what is sent first, and what fails, has the same id.
+        let base = tempfile::tempdir()?;
+        let store = builder(base.path(), RunMode::Inline, &clock())
+            .open()
+            .await?;
+        add(&store, "a", &[START, what]).await?;
+        let letters = handle(&store).dead_letters().await?;
+        ids.extend(letters.into_iter().map(|letter| letter.command_id));
+        for id in ["out-a", "out-a-sorry"] {
+            let events = store.read_events("counter", id).await.unwrap_or_default();
+            let metas = events.iter().flat_map(|event| &event.meta);
+            ids.extend(metas.map(|meta| meta["command_id"].as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(ids.len(), 7);
+    let different: BTreeSet<_> = ids.iter().collect();
+    // Of two events, of what failed, and of what is sent in its place, twice.
+    assert_eq!(different.len(), 5, "{ids:?}");
     Ok(())
 }
 
@@ -253,5 +285,71 @@ async fn a_policy_may_park_the_instance_or_stop_them_all() -> TestResult {
     store.run_process_managers().await?;
     assert!(handle(&store).status().await?.parked.is_some());
     assert!(!handle(&store).dead_letters().await?.iter().any(|_| true));
+    Ok(())
+}
+
+/// Fails at every event, and sends what is rejected in its place.
+#[process_manager(subscribes = [Counter], dispatches = [Counter], key = String, on_failure)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Futile;
+
+impl Correlate<Counter> for Futile {
+    fn correlate(_event: &CounterEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        match cx.stream_id().strip_prefix("in-") {
+            Some(key) => Correlation::starts_or_continues(key.to_owned()),
+            None => panic!("nobody knows whose it is"),
+        }
+    }
+}
+
+impl React<Counter> for Futile {
+    fn react(&mut self, _event: &CounterEvent, _cx: &mut Reaction<'_, Self>) {
+        panic!("it never reacts");
+    }
+}
+
+impl HandleFailure for Futile {
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
+        match failure.envelope {
+            None => FailureAction::compensate("out", CounterCommand::Reject),
+            Some(_) => FailureAction::default_for(failure),
+        }
+    }
+}
+
+/// What is sent in the place of a reaction is a compensation as well: rejected, it is stuck, where it can be.
+#[tokio::test]
+async fn a_failing_compensation_for_an_event_parks_its_instance() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Futile>()
+        .open()
+        .await?;
+    let command = || CounterCommand::Add(1);
+    let done = store
+        .send("in-a", command(), CommandContext::default())
+        .await?;
+    assert_eq!(done.reactions, Reactions::Parked);
+    let futile = store.process_manager::<Futile>()?;
+    let parked = futile.parked().await?;
+    let [parked] = &parked[..] else {
+        panic!("{parked:?}");
+    };
+    assert_eq!((parked.instance.as_deref(), parked.held), (Some("a"), 1));
+    assert!(
+        parked.parked.reason.contains("rejected at the sum 0"),
+        "{parked:?}"
+    );
+    assert_eq!(futile.dead_letters().await?, []);
+    // Without an instance there is nobody to be parked: it is not lost either.
+    let done = store
+        .send("nobody", command(), CommandContext::default())
+        .await?;
+    assert_eq!(done.reactions, Reactions::Done);
+    let letters = futile.dead_letters().await?;
+    assert_eq!(
+        (letters.len(), letters[0].error()),
+        (1, "rejected at the sum 0")
+    );
     Ok(())
 }

@@ -301,9 +301,7 @@ async fn pages_of_instances_are_whole_while_instances_change() -> TestResult {
                     let id = format!("in-{key}");
                     store.send(&id, command, CommandContext::default()).await?;
                 }
-                if round % 10 == 0 {
-                    handle(&store).rebuild_state().await?;
-                }
+                handle(&store).rebuild_state().await?;
             }
             Ok::<_, eventfold_es::Error>(())
         }

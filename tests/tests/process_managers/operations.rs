@@ -694,6 +694,26 @@ async fn a_held_deadline_is_cancelled_by_what_was_held_before_it() {
     }
 }
 
+/// The same where it is replaced by one for the same time: what counts is the last one.
+#[tokio::test]
+async fn a_held_deadline_is_replaced_by_one_for_the_same_time() {
+    let disk = MemoryDisk::new();
+    let store = opened::<Broken>(&disk, RunMode::OnDemand).await;
+    for words in ["past one", "poison", "past two"] {
+        say(&store, "a", words).await;
+    }
+    store.run_process_managers().await.unwrap();
+    assert_eq!(held::<Broken>(&store).await, [("a".to_owned(), 3)]);
+    close(store).await;
+    let store = opened::<Mended>(&disk, RunMode::OnDemand).await;
+    handle::<Mended>(&store).release("a").await.unwrap();
+    store.run_process_managers().await.unwrap();
+    assert_eq!(log_of(&store, "a").await, ["cured", "two"]);
+    let status = handle::<Mended>(&store).status().await.unwrap();
+    assert_eq!((status.deadlines, status.instances.parked), (0, 0));
+    verified(store).await;
+}
+
 /// A deadline whose reaction fails is held with its instance, in its place.
 #[tokio::test]
 async fn a_deadline_whose_reaction_fails_is_held_in_its_place() {
@@ -839,21 +859,23 @@ async fn an_instance_that_is_parked_at_its_end_stays_complete() {
     }
 }
 
-/// Commands with different ids, also where a deadline of one name is due twice at one time.
+/// Commands with different ids, also where a deadline of one name is due twice at one time, and fails both times.
 #[tokio::test]
 async fn deadlines_of_one_name_and_time_send_commands_of_their_own() {
-    let disk = MemoryDisk::new();
-    let store = opened::<Mended>(&disk, RunMode::Inline).await;
-    for words in ["past x", "past x"] {
-        say(&store, "a", words).await;
-        store.run_process_managers().await.unwrap();
+    for (words, sent) in [("past x", "x"), ("past poison repair", "repaired")] {
+        let disk = MemoryDisk::new();
+        let store = opened::<Broken>(&disk, RunMode::Inline).await;
+        for _ in 0..2 {
+            say(&store, "a", words).await;
+            store.run_process_managers().await.unwrap();
+        }
+        assert_eq!(log_of(&store, "a").await, [sent, sent]);
+        let events = store.read_events("log", "a").await.unwrap();
+        let ids: Vec<_> = events
+            .iter()
+            .map(|event| event.meta.as_ref().unwrap()["command_id"].clone())
+            .collect();
+        assert_ne!(ids[0], ids[1], "{words}");
+        verified(store).await;
     }
-    assert_eq!(log_of(&store, "a").await, ["x", "x"]);
-    let events = store.read_events("log", "a").await.unwrap();
-    let ids: Vec<_> = events
-        .iter()
-        .map(|event| event.meta.as_ref().unwrap()["command_id"].clone())
-        .collect();
-    assert_ne!(ids[0], ids[1]);
-    verified(store).await;
 }

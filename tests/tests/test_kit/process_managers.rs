@@ -316,3 +316,36 @@ fn events_of_others_and_failing_reactions_fail_the_test() {
     });
     assert_says(&said, &["- too short", "+ the key"]);
 }
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Again;
+
+/// Arms its deadline for the time that it is.
+#[process_manager(subscribes = [Order], dispatches = [Payment], deadlines = [Again])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Restless;
+
+impl React<Order> for Restless {
+    fn react(&mut self, _event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+        cx.schedule("again", Deadline::after(HOUR), Again);
+    }
+}
+
+impl OnDeadline<Again> for Restless {
+    fn on_deadline(&mut self, _again: Again, cx: &mut Reaction<'_, Self>) {
+        cx.schedule("again", Deadline::after(Duration::ZERO), Again);
+    }
+}
+
+#[test]
+fn a_deadline_that_is_armed_for_ever_fails_the_test() {
+    let said = failure(|| {
+        let _ = testing::process_manager::<Restless>()
+            .given::<Order>("a", placed())
+            .when_time_passes(HOUR);
+    });
+    assert_says(
+        &said,
+        &["`restless` never comes to an end", "its deadline `again`"],
+    );
+}

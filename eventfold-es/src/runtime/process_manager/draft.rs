@@ -30,8 +30,8 @@ pub(super) struct Draft {
     pub(super) position: u64,
     /// What its commands are named after: the position of the event, or when the deadline was due.
     about: u64,
-    /// The position of what the deadline was armed for, and its name.
-    deadline: Option<(u64, String)>,
+    /// What tells the deadline from others of its instance.
+    deadline: Option<String>,
     pub(super) cause: Cause,
     pub(super) source: Source,
     /// Most reactions send one command.
@@ -103,7 +103,7 @@ impl Draft {
         let cause = Cause::of_deadline(deadline, timer.depth);
         let source = Source::Known(Box::new(deadline.source.clone()));
         Self {
-            deadline: Some((deadline.source.position, deadline.name.clone())),
+            deadline: Some(timer.identity()),
             ..Self::new(position, deadline.due_ms, cause, source)
         }
     }
@@ -145,7 +145,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         // No key has a line break. One that was armed again for the same time is another deadline.
         let instance = match &draft.deadline {
             None => String::from(&**key),
-            Some((armed_at, name)) => format!("{key}\n{armed_at}\n{name}"),
+            Some(deadline) => format!("{key}\n{deadline}"),
         };
         for (index, envelope) in envelopes.into_iter().enumerate() {
             draft.planned.push(Planned {
@@ -168,9 +168,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         attempt: usize,
         envelopes: Vec<PM::Envelope>,
     ) {
-        let deadline = draft.deadline.as_ref().map(|(_, name)| name.as_str());
         // The reaction itself may be made later, with commands of its own.
-        let instance = format!("{key}\n\n{attempt}\n{}", deadline.unwrap_or_default());
+        let instance = match &draft.deadline {
+            None => format!("{key}\n\n{attempt}\n"),
+            Some(deadline) => format!("{key}\n\n{attempt}\n{deadline}"),
+        };
         for (index, envelope) in envelopes.into_iter().enumerate() {
             draft.planned.push(Planned {
                 letter: self.route(envelope),

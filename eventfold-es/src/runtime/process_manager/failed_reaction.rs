@@ -381,8 +381,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Makes a dead letter of what was not reacted to.
     fn bury(&mut self, letter: ReactionRow, what: &str, position: u64) {
         let about = letter.source.position;
-        // Two deadlines that are due at the same time have different names.
-        let id = command_id(PM::NAME, what, letter.generation, about, 0);
+        let id: Box<str> = match &letter.reaction {
+            HeldRow::Deadline(timer) => timer.id(PM::NAME),
+            _ => command_id(PM::NAME, what, letter.generation, about, 0).into(),
+        };
         let error = letter.attempts.last().map(|last| last.error.clone());
         let line = UnreactedLine {
             source: letter.source.clone(),

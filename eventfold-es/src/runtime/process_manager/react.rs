@@ -370,6 +370,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     key: key.to_owned(),
                     generation,
                     depth: draft.cause.depth,
+                    armed_by: match input {
+                        Input::Event(..) => None,
+                        Input::Deadline(timer) => Some(timer.id(PM::NAME)),
+                    },
                     deadline,
                 };
                 changes.push(put(timer_key(due, key, &name), &row));

@@ -204,7 +204,30 @@ pub(crate) struct TimerRow {
     pub(crate) key: String,
     pub(crate) generation: u64,
     pub(crate) depth: u32,
+    /// The [id](Self::id) of the deadline in whose reaction it was armed, if it was none of an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) armed_by: Option<Box<str>>,
     pub(crate) deadline: StoredDeadline,
+}
+
+impl TimerRow {
+    /// What tells it from others of its instance. Those of one name and one time may be several, one after the other: armed by
+    /// different events, or when different deadlines were reached that have one event behind them.
+    pub(super) fn identity(&self) -> String {
+        let StoredDeadline { name, source, .. } = &self.deadline;
+        // No name has a line break.
+        match &self.armed_by {
+            None => format!("{}\n{name}", source.position),
+            Some(armed_by) => format!("{}\n{name}\n{armed_by}", source.position),
+        }
+    }
+
+    /// Names it for ever, among those of its process manager.
+    pub(super) fn id(&self, process_manager: &str) -> Box<str> {
+        let instance = format!("{}\n{}", self.key, self.identity());
+        let due = self.deadline.due_ms;
+        command_id(process_manager, &instance, self.generation, due, 0).into()
+    }
 }
 
 /// A deadline that was reached.

@@ -17,6 +17,8 @@ use crate::process_manager::{Failure, FailureCause, ProcessManager};
 
 /// When a test begins: 2000-01-01, 00:00 UTC.
 const BEGIN: Duration = Duration::from_secs(946_684_800);
+/// How many deadlines are reached at most while time stands still.
+const MAX_AT_ONCE: u32 = 10_000;
 
 /// A test of the process manager `PM`: [`given`](ProcessManagerTest::given) events,
 /// [`when`](ProcessManagerTest::when) an event happens or a
@@ -192,11 +194,23 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
 
     /// Time passes: the deadlines that are reached meanwhile come one after the other, in the order in which they are due, each
     /// at its time. What they ask for is looked at together.
+    ///
+    /// # Panics
+    ///
+    /// If 10,000 deadlines are reached at one time: one of them is armed again and again for a time that has come already.
     #[must_use = "a test says what it expects with `then(..)`"]
+    #[track_caller]
     pub fn when_time_passes(mut self, duration: Duration) -> Self {
         let end = self.now + duration;
         let mut last = Last::default();
+        let mut at_once = 0;
         while let Some((due, key, name)) = self.next_due().filter(|(due, ..)| *due <= end) {
+            at_once = if due > self.now { 1 } else { at_once + 1 };
+            assert!(
+                at_once <= MAX_AT_ONCE,
+                "`{}` never comes to an end: its deadline `{name}` is armed again and again for a time that has come",
+                PM::NAME
+            );
             self.now = self.now.max(due);
             self.fire(&key, &name, &mut last);
         }

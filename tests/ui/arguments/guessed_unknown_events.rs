@@ -1,0 +1,14 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order], on_unknown = "skip")]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sales {
+    units: u64,
+}
+
+impl Project<Order> for Sales {
+    fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum OrderEvent {
+    Placed {
+        #[serde(rename = "sku")]
+        qty: u32,
+        sku: String,
+    },
+    Confirmed,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum OrderEvent {
+    Placed { qty: u32 },
+    #[event(deprecated)]
+    Confirmed,
+}
+
+fn main() {}
