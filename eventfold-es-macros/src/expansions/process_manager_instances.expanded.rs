@@ -34,6 +34,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     );
     const STATE_VERSION: u32 = 3;
     const IS_KEYED: bool = true;
+    const KEY_TYPE: &'static str = "OrderId";
     const DEADLINES: &'static [&'static str] = &["payment-due", "expired"];
     const DEADLINE_MESSAGES: &'static [::eventfold_es::schema::NamedType] = {
         #[allow(

@@ -21,6 +21,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         &[],
     );
     const IS_KEYED: bool = true;
+    const KEY_TYPE: &'static str = "OrderId";
     type Envelope = ReservationSagaEnvelope;
     fn subscriptions(&self) -> &'static [&'static str] {
         &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]

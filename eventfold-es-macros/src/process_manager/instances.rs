@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 
 use super::model::Model;
 use crate::path::{CratePath, Entry, parenthesized};
-use crate::{lists, named_types};
+use crate::{lists, named_types, path};
 
 /// Whether its reactions ask for more than commands.
 pub(super) fn collects_effects(model: &Model) -> bool {
@@ -19,10 +19,12 @@ pub(super) fn constants(model: &Model) -> TokenStream {
         .state_version
         .as_ref()
         .map(|version| quote!(const STATE_VERSION: u32 = #version;));
-    let keyed = model.key.is_some().then(|| {
-        quote!(
+    let keyed = model.key.as_ref().map(|key| {
+        let key_type = path::text(key);
+        quote! {
             const IS_KEYED: bool = true;
-        )
+            const KEY_TYPE: &'static str = #key_type;
+        }
     });
     let names = model.deadlines.iter().map(|(_, name)| name);
     let deadlines = (!model.deadlines.is_empty()).then(|| {

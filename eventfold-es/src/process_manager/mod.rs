@@ -110,6 +110,10 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// Whether each key has an instance, and a state, of its own. If not, there is one instance, whose key is empty.
     const IS_KEYED: bool = false;
 
+    /// What the type of its key is called in the program, for the lock of stored shapes: a key is stored as text, which another type
+    /// may not read. Default: empty, and not compared.
+    const KEY_TYPE: &'static str = "";
+
     /// The stored names of the messages that it schedules for itself.
     const DEADLINES: &'static [&'static str] = &[];
 

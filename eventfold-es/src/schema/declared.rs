@@ -65,6 +65,8 @@ pub(super) struct AggregateShapes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProcessManagerShapes {
     pub(super) name: String,
+    /// What the type of its key is called; empty if it is not known, or if there is none.
+    pub(super) key: String,
     pub(super) state: StateShape,
     /// The messages of its deadlines, by their stored names.
     pub(super) deadlines: Vec<TypeShape>,
@@ -169,6 +171,7 @@ impl Schema {
     pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
         self.parts.process_managers.push(ProcessManagerShapes {
             name: PM::NAME.to_owned(),
+            key: PM::KEY_TYPE.to_owned(),
             state: StateShape {
                 version: PM::STATE_VERSION,
                 data: Data::from(&PM::STATE),

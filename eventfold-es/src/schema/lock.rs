@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::change::{Change, Verdict, compare};
 use super::declared::Schema;
-use super::text::parse;
+use super::read::parse;
 
 /// The environment variable with which [`Schema::check`] writes the lock anew: set it to `1`.
 pub const BLESS: &str = "EVENTFOLD_BLESS";

@@ -1,8 +1,10 @@
 //! The stored shapes of events and states, as a program declares them, and the lock that tells when they change.
 
+mod by_hand;
 mod change;
 mod declared;
 mod lock;
+mod read;
 mod recorded;
 mod text;
 mod types;

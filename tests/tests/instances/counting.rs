@@ -9,7 +9,7 @@ use eventfold_es::{AggregateStoreBuilder, RunMode};
 use eventfold_es_tests::TestResult;
 
 use super::common::counter::CounterCommand;
-use super::policies::{FINE, Judge, PANIC, UNCLAIMED, broken, builder, handle};
+use super::judge::{FINE, Judge, PANIC, UNCLAIMED, broken, builder, handle};
 use super::tracker::{CONTINUE, SKIP, START, Tracker, clock};
 
 fn is_journal(path: &Path) -> bool {

@@ -7,7 +7,7 @@ use eventfold_es::prelude::*;
 use eventfold_es::{Reactions, RunMode};
 use eventfold_es_tests::TestResult;
 
-use super::policies::{
+use super::judge::{
     FINE, Judge, MODES, PANIC, PANIC_LATER, Solo, UNDECODABLE_LATER, add, all_of, arrives, before,
     broken, builder, fix, handle, run,
 };

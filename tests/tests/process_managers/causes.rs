@@ -8,7 +8,8 @@ use eventfold_es::{InjectOptions, RunMode};
 
 use crate::domain::{LogCommand, log_of};
 use crate::interrupted::interrupt;
-use crate::worker::{Mended, Post, PostEvent, TIME, beginning, clock, said, say, with};
+use crate::operator::{opened, verified};
+use crate::worker::{Broken, Mended, Post, PostEvent, TIME, beginning, clock, said, say, with};
 
 /// An event that came from elsewhere, in the middle of a chain.
 async fn inject(store: &AggregateStore, id: &str, words: &str) {
@@ -143,7 +144,7 @@ async fn what_a_policy_says_is_done_once() {
 async fn a_deadline_of_an_instance_that_ended_is_not_taken_for_that_of_the_next_one() {
     let disk = MemoryDisk::new();
     let time = clock();
-    let store = with::<crate::worker::Broken>(disk.builder(), &time, RunMode::Inline)
+    let store = with::<Broken>(disk.builder(), &time, RunMode::Inline)
         .open()
         .await
         .unwrap();
@@ -167,4 +168,25 @@ async fn a_deadline_of_an_instance_that_ended_is_not_taken_for_that_of_the_next_
     assert_eq!(log_of(&store, "a").await, ["cured", "end", "second"]);
     drop(worker);
     store.close().await.unwrap();
+}
+
+/// Commands with different ids, also where a deadline of one name is due twice at one time, and fails both times.
+#[tokio::test]
+async fn deadlines_of_one_name_and_time_send_commands_of_their_own() {
+    for (words, sent) in [("past x", "x"), ("past poison repair", "repaired")] {
+        let disk = MemoryDisk::new();
+        let store = opened::<Broken>(&disk, RunMode::Inline).await;
+        for _ in 0..2 {
+            say(&store, "a", words).await;
+            store.run_process_managers().await.unwrap();
+        }
+        assert_eq!(log_of(&store, "a").await, [sent, sent]);
+        let events = store.read_events("log", "a").await.unwrap();
+        let ids: Vec<_> = events
+            .iter()
+            .map(|event| event.meta.as_ref().unwrap()["command_id"].clone())
+            .collect();
+        assert_ne!(ids[0], ids[1], "{words}");
+        verified(store).await;
+    }
 }

@@ -6,7 +6,8 @@ use eventfold_es::RunMode;
 
 use crate::domain::log_of;
 use crate::interrupted::{interrupt, is_noted};
-use crate::worker::{Broken, BrokenReaction, Mended, clock, say, with};
+use crate::operator::{close, handle, opened, verified};
+use crate::worker::{Broken, BrokenReaction, Mended, clock, said, say, with};
 
 const RELEASED: [&str; 5] = ["one", "cured", "two", "three", "four"];
 
@@ -113,4 +114,61 @@ async fn a_release_of_a_stream_that_was_interrupted_waits_while_it_is_paused() {
     );
     assert!(points.await >= 50);
     assert!(waited.get() > 0, "none was interrupted");
+}
+
+#[tokio::test]
+async fn a_pause_and_its_end_are_kept_or_did_not_happen() {
+    let points = interrupt(
+        async |builder| {
+            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
+                .open()
+                .await
+                .unwrap();
+            say(&store, "a", "one").await;
+            close(store).await;
+        },
+        async |builder, notes| {
+            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
+                .open()
+                .await
+                .unwrap();
+            let worker = handle::<Mended>(&store);
+            notes.note("pausing");
+            worker.pause().await.unwrap();
+            notes.note("paused");
+            say(&store, "a", "two").await;
+            notes.note("two");
+            notes.note("resuming");
+            worker.resume().await.unwrap();
+            notes.note("resumed");
+            close(store).await;
+        },
+        async |disk, noted| {
+            let store = opened::<Mended>(&disk, RunMode::Inline).await;
+            store.run_process_managers().await.unwrap();
+            let worker = handle::<Mended>(&store);
+            let is_paused = worker.status().await.unwrap().is_paused;
+            let told = said(&store, "a").await.len();
+            if is_noted(noted, "paused") && !is_noted(noted, "resuming") {
+                assert!(is_paused);
+            }
+            if !is_noted(noted, "pausing") || is_noted(noted, "resumed") {
+                assert!(!is_paused);
+            }
+            if is_paused {
+                assert_eq!(log_of(&store, "a").await, ["one"]);
+            }
+            worker.pause().await.unwrap();
+            worker.pause().await.unwrap();
+            say(&store, "a", "three").await;
+            assert!(!log_of(&store, "a").await.contains(&"three".to_owned()));
+            worker.resume().await.unwrap();
+            worker.resume().await.unwrap();
+            store.run_process_managers().await.unwrap();
+            let expected = [&["one", "two"][..told], &["three"]].concat();
+            assert_eq!(log_of(&store, "a").await, expected);
+            verified(store).await;
+        },
+    );
+    assert!(points.await >= 50);
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use super::declared::Parts;
 
 use events::events;
-use named::deadlines;
+use named::{deadlines, key};
 use states::{aggregate_state, process_manager_state};
 
 /// What a change means for what is stored.
@@ -104,6 +104,7 @@ pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
         let mut parts = now.process_managers.iter();
         match parts.find(|new| new.name == old.name) {
             Some(new) => {
+                key(old, new, &mut changes);
                 deadlines(old, new, &mut changes);
                 process_manager_state(old, new, &mut changes);
             }

@@ -99,6 +99,44 @@ pub(super) fn past(place: &str, old: &EventShape, new: &EventShape, changes: &mu
     }
 }
 
+/// The key, under whose text each instance is stored.
+pub(super) fn key(old: &ProcessManagerShapes, new: &ProcessManagerShapes, changes: &mut Changes) {
+    if old.key == new.key {
+        return;
+    }
+    let place = format!("key of the process manager `{}`", new.name);
+    let another_name = format!(
+        "give it another stored name, `#[process_manager(name = \"{}-2\", ..)]`: under that it starts anew, at the first event or with \
+         `start = \"now\"` at the next",
+        new.name
+    );
+    if old.key.is_empty() {
+        let what = format!(
+            "it has the key `{}` now, and what is stored is the state of one instance without a key",
+            new.key
+        );
+        changes.breaking(&place, what, another_name);
+    } else if new.key.is_empty() {
+        let what = format!(
+            "the key `{}` is gone, and what is stored are the states of its instances",
+            old.key
+        );
+        changes.breaking(&place, what, another_name);
+    } else {
+        let what = format!("its type has changed from `{}` to `{}`", old.key, new.key);
+        if new.key == "String" {
+            let remedy = "every key that is stored reads as a `String`; `correlate` has to write them as before";
+            changes.compatible(&place, what, remedy);
+        } else {
+            let remedy = format!(
+                "if every key that is stored reads as a `{}`, and is written as before, write the lock anew; if not, {another_name}",
+                new.key
+            );
+            changes.breaking(&place, what, remedy);
+        }
+    }
+}
+
 /// The messages of deadlines, which may be armed for a long time.
 pub(super) fn deadlines(
     old: &ProcessManagerShapes,
