@@ -75,7 +75,8 @@ pub enum OpenError {
     /// The stored state of a process manager does not decode into the type that is registered under its name.
     #[error(
         "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \
-         `#[serde(default)]`, or register the new type under another name, which starts from the first event"
+         `#[serde(default)]`, register the new type under another name, which starts from the first event, or open the store with \
+         `park_unreadable_states(true)` and make the state again with `rebuild_state()`"
     )]
     ProcessManagerState {
         /// Its stored name.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use common::counter::{Counter, CounterCommand, CounterEvent};
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, ReactError, Reactions, RunMode};
+use eventfold_es::{
+    AggregateStoreBuilder, Effects, ProcessManagerReport, ReactError, Reactions, RunMode,
+};
 use eventfold_es_tests::TestResult;
 
 /// What version 1 and version 2 of one process manager have in common: they copy what is added to `a-…` to `b-…`.
@@ -173,6 +175,68 @@ async fn a_panic_in_react_parks_and_goes_on_after_the_fix() -> TestResult {
         let why = "the reaction of `copier` panicked: 666 is too much";
         parks_and_goes_on_after_the_fix(mode, 666, why).await?;
     }
+    Ok(())
+}
+
+/// It has no instances, and asks to complete one.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Completer {
+    seen: u64,
+}
+
+impl ProcessManager for Completer {
+    const NAME: &'static str = "completer";
+    type Envelope = CommandEnvelope;
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[Counter::AGGREGATE_TYPE]
+    }
+
+    fn react(
+        &mut self,
+        _aggregate_type: &str,
+        _stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, ReactError> {
+        Ok(Vec::new())
+    }
+
+    fn react_in(
+        &mut self,
+        _key: &str,
+        _aggregate_type: &str,
+        stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Effects<CommandEnvelope>, ReactError> {
+        self.seen += 1;
+        let mut effects = Effects::default();
+        effects.is_complete = stream_id == "a-2";
+        Ok(effects)
+    }
+}
+
+/// There is no instance that could complete: nothing is lost by asking for it, and the state is what it was.
+#[tokio::test]
+async fn what_has_no_instances_cannot_complete() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with::<Completer>(base.path(), RunMode::Inline)
+        .open()
+        .await?;
+    add(&store, "a-1", 1).await?;
+    assert_eq!(add(&store, "a-2", 2).await?, Reactions::Parked);
+    let status = store.process_managers();
+    let parked = status[0].parked.as_ref().unwrap();
+    assert_eq!(parked.position, status[0].position + 1);
+    assert!(parked.reason.contains("without `key`"), "{}", parked.reason);
+    store.close().await?;
+    let saved = base
+        .path()
+        .join("process_managers/completer/checkpoint.json");
+    let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(saved)?)?;
+    let content = &saved["content"];
+    assert!(content["position"].as_u64().unwrap() < parked.position);
+    let seen = content["state"]["seen"].as_u64();
+    assert!(seen.is_some_and(|seen| seen <= 2), "{content}");
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -262,14 +261,6 @@ pub(super) struct FoundTarget {
 /// The targets of one reaction, each once, in the order in which they are locked; most reactions have one.
 pub(super) type Targets = SmallVec<[FoundTarget; 1]>;
 
-/// How long to wait before each further try to read a target, which may be short of descriptors only.
-const LOAD_RETRIES: [Duration; 4] = [
-    Duration::from_millis(20),
-    Duration::from_millis(80),
-    Duration::from_millis(200),
-    Duration::from_millis(500),
-];
-
 /// A target that is live, or how it is loaded.
 pub(super) enum Lookup {
     Live(Arc<dyn Target>),
@@ -338,20 +329,11 @@ pub(super) async fn find_targets(
     Ok(targets)
 }
 
-/// Tries a few times more to read a target, if the reason may pass.
-async fn load_again(load: &Loading, mut error: StoreError) -> Result<Arc<dyn Target>, StoreError> {
-    for pause in LOAD_RETRIES {
-        match &error {
-            StoreError::File(file) if !file.is_not_found() => {
-                tracing::warn!(%error, "a target cannot be read now; it will be tried again");
-            }
-            _ => break,
-        }
-        tokio::time::sleep(pause).await;
-        match load().await {
-            Ok(target) => return Ok(target),
-            Err(again) => error = again,
-        }
+/// Looks once more for a target that could not be read, since the reason may have been one of a moment. It waits for nothing: what lasts
+/// longer is a matter of the policy, and nobody else is to wait for that.
+async fn load_again(load: &Loading, error: StoreError) -> Result<Arc<dyn Target>, StoreError> {
+    match &error {
+        StoreError::File(file) if !file.is_not_found() => load().await,
+        _ => Err(error),
     }
-    Err(error)
 }

@@ -61,6 +61,7 @@ pub struct AggregateStoreBuilder {
     reaction_timeout: Duration,
     max_reaction_depth: u32,
     max_starts: u32,
+    parks_unreadable: bool,
     clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
 }
@@ -94,6 +95,7 @@ impl AggregateStoreBuilder {
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
             max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             max_starts: DEFAULT_MAX_STARTS,
+            parks_unreadable: false,
             clock: Arc::new(SystemClock),
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
@@ -223,6 +225,20 @@ impl AggregateStoreBuilder {
     /// looks the same.
     pub fn max_starts(mut self, starts: u32) -> Self {
         self.max_starts = starts;
+        self
+    }
+
+    /// Whether the store opens although the state of a process manager without `key` cannot be read: it does not decode, or is older
+    /// and is not migrated. Default: `false`, which refuses to open ([`OpenError::ProcessManagerState`](crate::OpenError::ProcessManagerState)),
+    /// so that the program that can read it goes on.
+    ///
+    /// With `true` that process manager is parked as a whole, and says why ([`status`](crate::ProcessManagerHandle::status)); its
+    /// stored state stays as it is, and everything else runs.
+    /// [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state) makes the state again from the history, and lets it go on. It
+    /// can be paused and resumed, and its dead letters discarded, and nothing else. With `key` nothing changes: an instance whose
+    /// state cannot be read is parked. What a newer program has stored keeps the store from opening in any case.
+    pub fn park_unreadable_states(mut self, is_parked: bool) -> Self {
+        self.parks_unreadable = is_parked;
         self
     }
 

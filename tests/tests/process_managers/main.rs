@@ -8,12 +8,13 @@
 //! | 17, 25, 26 | `files` |
 //! | 20 | `states` |
 //! | 23 | `chaos` |
-//! | 16 | `../aborts.rs`, in processes of their own |
+//! | 16 | `../aborts`, in processes of their own |
 //!
 //! Beside them, what an operator asks for (`parked_work`, `dead_letters`, `skipped`, `paused`, with what they share in `operator`), what
-//! parked instances hold (`held`, `released`), which instances are there (`beginnings`), `starting_points` (`start = "now"`),
-//! `migrations` (`state_version`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose target cannot be
-//! read) and `causes` (`meta` of what is sent late).
+//! parked instances hold (`held`, `held_deadlines`, `released`, and `letters` that are redriven meanwhile), which instances are there
+//! (`beginnings`), `starting_points` (`start = "now"`), `migrations` (`state_version`), `unreadable` (states that no program reads, and
+//! `unreadable_instances`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose target cannot be read) and
+//! `causes` (`meta` of what is sent late).
 
 mod beginnings;
 mod causes;
@@ -25,7 +26,9 @@ mod domain;
 mod failures;
 mod files;
 mod held;
+mod held_deadlines;
 mod interrupted;
+mod letters;
 mod migrations;
 mod operator;
 mod parked_work;
@@ -36,4 +39,6 @@ mod retries;
 mod skipped;
 mod starting_points;
 mod states;
+mod unreadable;
+mod unreadable_instances;
 mod worker;

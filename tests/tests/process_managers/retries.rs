@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use eventfold_es::RunMode;
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
@@ -133,4 +134,41 @@ async fn a_command_that_waits_for_its_target_survives_a_crash_and_is_executed_on
     assert!(points.await >= 50);
     // Whatever was crashed when: the same command.
     assert_eq!(ids.borrow().len(), 2);
+}
+
+/// However many commands there are for it, and however often they are tried again: no attempt waits for anything.
+#[tokio::test]
+async fn a_target_that_cannot_be_read_holds_up_nobody() {
+    let memory = MemoryDisk::new();
+    prepared(memory.builder()).await;
+    let faulty = FaultyDisk::new(Arc::new(memory.clone()));
+    unreadable(&faulty);
+    let time = clock();
+    let builder = AggregateStore::builder(memory.root()).disk(Arc::new(faulty.clone()));
+    let store = with::<Mended>(builder, &time, RunMode::OnDemand)
+        .open()
+        .await
+        .unwrap();
+    for number in 0..10 {
+        say(&store, "a", &format!("number {number}")).await;
+        say(&store, "b", &format!("number {number}")).await;
+    }
+    let begun = Instant::now();
+    store.run_process_managers().await.unwrap();
+    time.advance(TIME);
+    store.run_process_managers().await.unwrap();
+    // Of 20 attempts none has waited.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(log_of(&store, "b").await.len(), 10);
+    let worker = store.process_manager::<Mended>().unwrap();
+    assert_eq!(worker.status().await.unwrap().pending, 10);
+    faulty.clear();
+    time.advance(TIME);
+    store.run_process_managers().await.unwrap();
+    assert_eq!(worker.status().await.unwrap().pending, 0);
+    let ids: BTreeSet<_> = command_ids(&store).await.into_iter().collect();
+    assert_eq!(ids.len(), 11);
+    drop(worker);
+    store.close().await.unwrap();
 }

@@ -57,7 +57,7 @@ pub fn refuse(tag: &str) -> LogCommand {
 
 /// | words | what is done |
 /// |---|---|
-/// | `poison` how | a panic, until it is mended, about which nothing is said, or `skip`, or `repair` |
+/// | `poison` how | a panic, until it is mended, about which nothing is said, or `skip`, `repair` or `letter` |
 /// | `unreadable` | a panic in the correlation, until it is mended |
 /// | `ends` how | completes, and appends `end`; with `refuse` it sends something else that is refused |
 /// | `arm` text | a deadline, which appends the text; `poison` panics there, until it is mended |
@@ -102,7 +102,7 @@ macro_rules! worker {
                 match words(said) {
                     ("poison", how) => {
                         assert!(!$is_broken, "it is poison, {how}");
-                        cx.send(key, append("cured"));
+                        cx.send(key, append(format!("{how} cured").trim_start()));
                     }
                     ("ends", how) => {
                         cx.send(key.clone(), append("end"));
@@ -160,6 +160,7 @@ macro_rules! worker {
                         FailureAction::compensate(failure.key, append(&format!("not {tag}")))
                     }
                     _ if said.contains("skip") => FailureAction::Skip,
+                    _ if said.contains("letter") => FailureAction::DeadLetter,
                     _ if said.contains("repair") => {
                         FailureAction::compensate(failure.key, append("repaired"))
                     }

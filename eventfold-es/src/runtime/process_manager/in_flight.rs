@@ -95,6 +95,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Notes progress that needed no commit, to be saved at the next checkpoint.
     pub(super) fn note(&mut self) {
+        if self.unreadable.is_some() {
+            return;
+        }
         let state = match self
             .instances
             .get("")

@@ -110,8 +110,9 @@ impl<PM: ProcessManager> Instance<PM> {
 
     /// Encodes the state; whether it is another one than before.
     pub(super) fn encode(&mut self) -> Result<bool, String> {
+        // One that cannot be read stays as it is.
         let Some(state) = &self.state else {
-            return Ok(self.encoded.take().is_some());
+            return Ok(false);
         };
         let encoded = encode_state(state)?;
         // What was written by another version means something else, even if it reads the same.

@@ -64,6 +64,10 @@ pub(crate) struct RunnerContext {
     pub(crate) max_starts: u32,
     /// Where they are counted.
     pub(crate) starts: Arc<SealedFile>,
+    /// Whether it is parked if its state cannot be read.
+    pub(crate) parks_unreadable: bool,
+    /// Why it cannot, if that is known already.
+    pub(crate) unreadable: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether deadlines fire by themselves.
     pub(crate) fires: bool,
@@ -121,6 +125,8 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     given_up: Option<FailureCause>,
     /// The row of the deadline or the command at which it stays as a whole: it comes before everything else.
     stays_at: Option<Box<str>>,
+    /// Without `key`: why its state cannot be used, as long as it is not made again.
+    unreadable: Option<String>,
     /// Whether there may be releases that were interrupted.
     owes_releases: bool,
     /// The last event that was counted as ignored, and for which of those that it belongs to.
@@ -195,9 +201,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ///
     /// # Errors
     ///
-    /// What serde says if the stored state does not decode.
+    /// What serde says if the stored state does not decode, and it is not to be parked then.
     pub(crate) fn new(
-        context: RunnerContext,
+        mut context: RunnerContext,
         progress: Progress,
     ) -> Result<Self, serde_json::Error> {
         let adopted = context.runtime.journal.adopted(PM::NAME);
@@ -211,6 +217,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             opened,
         );
         let mut runner = Self {
+            unreadable: context.unreadable.take(),
             seen_before,
             context,
             name: PM::NAME.into(),
@@ -241,19 +248,28 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             owes_releases: false,
             ignored_to: (0, 0),
         };
-        runner.restore_state()?;
+        if let Err(error) = runner.restore_state() {
+            if !runner.context.parks_unreadable {
+                return Err(error);
+            }
+            runner.unreadable = Some(format!(
+                "it does not decode: {error}. Give new fields `#[serde(default)]`, or raise `state_version` and migrate it"
+            ));
+        }
         Ok(runner)
     }
 
-    /// Without `key`, makes the state that of the last durable progress.
+    /// Without `key`, makes the state that of the last durable progress. One that cannot be used stays stored as it is.
     fn restore_state(&mut self) -> Result<(), serde_json::Error> {
         if PM::IS_KEYED {
             return Ok(());
         }
-        let state: PM = serde_json::from_str(self.committed.state.get())?;
         let instance = self.instances.begin("");
-        instance.state = Some(state);
+        instance.state = None;
         instance.encoded = Some(self.committed.state.clone());
+        if self.unreadable.is_none() {
+            instance.state = Some(serde_json::from_str(self.committed.state.get())?);
+        }
         Ok(())
     }
 
@@ -380,6 +396,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {
         self.load().await?;
+        if let Some(reason) = &self.unreadable {
+            return Err(Halt::Parked {
+                position: self.committed.position + 1,
+                reason: format!(
+                    "its state cannot be used: {reason}; or make it again with `rebuild_state()`"
+                ),
+            });
+        }
         self.wait_for_retry()?;
         if self.retries_deadline() {
             // What comes behind it waits.

@@ -45,6 +45,16 @@ pub(crate) enum Request {
     Rebuild(Answer<Result<Rebuilt, String>>),
 }
 
+impl Request {
+    /// Whether it can be done by a process manager whose state cannot be read.
+    fn needs_no_state(&self) -> bool {
+        match self {
+            Self::Settle(_) | Self::Pause(..) | Self::Forget(..) | Self::Rebuild(_) => true,
+            Self::Fire(_) | Self::Release(..) | Self::Discard(..) | Self::Redrive(..) => false,
+        }
+    }
+}
+
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Serves what was asked meanwhile.
     pub(super) async fn serve_waiting(&mut self) -> Result<(), Halt> {
@@ -450,11 +460,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     hub.unparked(self.context.member);
                     return true;
                 }
-                Some(request) if can_serve => {
+                Some(request)
+                    if can_serve && (self.unreadable.is_none() || request.needs_no_state()) =>
+                {
+                    let was_unreadable = self.unreadable.is_some();
                     if self.serve(request).await.is_err()
                         && (self.go_back().is_err() || self.load_rows().await.is_err())
                     {
                         return false;
+                    }
+                    if was_unreadable && self.unreadable.is_none() {
+                        self.context.runtime.reactions.unparked(self.context.member);
+                        return true;
                     }
                 }
                 // Its answer tells that it was not done.

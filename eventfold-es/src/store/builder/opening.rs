@@ -80,7 +80,9 @@ impl AggregateStoreBuilder {
             projections.insert(part.type_id, runner);
         }
 
-        let progress = starting_points(&journal, &self.process_managers).await?;
+        let parks_unreadable = self.parks_unreadable;
+        let points = starting_points(&journal, &self.process_managers, parks_unreadable).await?;
+        let (progress, unreadable): (Vec<_>, Vec<_>) = points.into_iter().unzip();
         let read_only = journal.read_only();
         if read_only.is_none() {
             give_rows(&journal, &self.process_managers, &progress).await?;
@@ -121,13 +123,17 @@ impl AggregateStoreBuilder {
         }
         // Where no reaction can be committed, none is tried.
         let running = self.process_managers.iter().filter(|_| read_only.is_none());
-        let running = running.zip(progress).zip(received);
-        for (member, ((part, progress), requests)) in running.enumerate() {
+        let running = running
+            .zip(progress.into_iter().zip(unreadable))
+            .zip(received);
+        for (member, ((part, (progress, unreadable)), requests)) in running.enumerate() {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
                 member,
                 max_depth: self.max_reaction_depth,
                 max_starts: self.max_starts,
+                parks_unreadable,
+                unreadable,
                 starts: Arc::new(SealedFile::new(
                     files.clone(),
                     layout.process_manager_starts(part.name),

@@ -6,11 +6,24 @@ use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowCha
 use crate::runtime::blocking;
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
 
+/// What a process manager begins with, and why its state cannot be used, if that is so and it is parked because of it.
+type Point = (Progress, Option<String>);
+
+/// What is made of a stored state.
+enum Stored {
+    /// This version of the program stored it.
+    Current,
+    Migrated(Progress),
+    /// It stays as it is.
+    Unreadable(String),
+}
+
 /// Where each process manager goes on; the starting point of a new one is committed first, where anything can be.
 pub(super) async fn starting_points(
     journal: &Arc<dyn Journal>,
     parts: &[ProcessManagerPart],
-) -> Result<Vec<Progress>, OpenError> {
+    parks_unreadable: bool,
+) -> Result<Vec<Point>, OpenError> {
     let is_read_only = journal.read_only().is_some();
     let mut points = Vec::with_capacity(parts.len());
     let mut commits = Vec::new();
@@ -22,11 +35,18 @@ pub(super) async fn starting_points(
         let (progress, rows, dead_letters) = match journal.progress(part.name) {
             Some(progress) => {
                 let stored = stored_version(journal, part.name).await?;
-                let Some(migrated) = migrate(part, stored, &progress).map_err(refused)? else {
-                    points.push(progress);
-                    continue;
-                };
-                (migrated, version_row(part), Vec::new())
+                match migrate(part, stored, &progress).map_err(refused)? {
+                    Stored::Current => {
+                        points.push((progress, None));
+                        continue;
+                    }
+                    Stored::Unreadable(reason) if parks_unreadable => {
+                        points.push((progress, Some(reason)));
+                        continue;
+                    }
+                    Stored::Unreadable(reason) => return Err(refused(reason)),
+                    Stored::Migrated(migrated) => (migrated, version_row(part), Vec::new()),
+                }
             }
             None => {
                 let adopted = journal.adopted(part.name);
@@ -56,7 +76,7 @@ pub(super) async fn starting_points(
                 (progress, rows, dead_letters.unwrap_or_default())
             }
         };
-        points.push(progress.clone());
+        points.push((progress.clone(), None));
         if is_read_only {
             continue;
         }
@@ -107,12 +127,12 @@ async fn stored_version(
     }
 }
 
-/// The progress with the state as this program stores it, if another version stored it; the reason if it cannot be had.
+/// The progress with the state as this program stores it, if another version stored it; the reason if it is nothing for this program.
 fn migrate(
     part: &ProcessManagerPart,
     stored: VersionRow,
     progress: &Progress,
-) -> Result<Option<Progress>, String> {
+) -> Result<Stored, String> {
     let current = part.version;
     if stored.is_keyed != current.is_keyed {
         return Err(match stored.is_keyed {
@@ -122,7 +142,7 @@ fn migrate(
         .to_owned());
     }
     if stored.state_version == current.state_version {
-        return Ok(None);
+        return Ok(Stored::Current);
     }
     if stored.state_version > current.state_version {
         return Err(format!(
@@ -133,9 +153,12 @@ fn migrate(
     let state = match current.is_keyed {
         // The state of each instance is migrated when it is read.
         true => progress.state.clone(),
-        false => (part.migrate)(stored.state_version, progress.state.get())?,
+        false => match (part.migrate)(stored.state_version, progress.state.get()) {
+            Ok(migrated) => migrated,
+            Err(reason) => return Ok(Stored::Unreadable(reason)),
+        },
     };
-    Ok(Some(Progress {
+    Ok(Stored::Migrated(Progress {
         position: progress.position,
         state,
     }))

@@ -111,8 +111,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// with the new error.
     ///
     /// An event or a deadline is reacted to again, as if it came now: an event begins an instance or goes on with one as its
-    /// correlation says, and one that belongs to a parked instance is held by that. A deadline stays a dead letter while its
-    /// instance is parked, and does nothing when that is over. What came after it meanwhile was reacted to before it.
+    /// correlation says, and one that belongs to a parked instance is held by that, in its place among the events: before those that
+    /// came later. A deadline stays a dead letter while its instance is parked, and does nothing when that is over. What came after
+    /// it meanwhile was reacted to before it.
     ///
     /// # Errors
     ///

@@ -7,11 +7,12 @@ mod past;
 mod replay;
 
 use super::draft::{Draft, Source};
-use super::rows::{self, DeadRow, HeldRow, InstanceRow, Status, put, remove};
+use super::rows::{self, DeadRow, HeldRow, InstanceRow, Status, VersionRow, put, remove};
 use super::{Halt, ProcessManagerRunner};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 use crate::runtime::origin::Cause;
+use crate::runtime::saved_state::encode_state;
 
 use past::Owed;
 use replay::Replay;
@@ -74,15 +75,27 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         rebuilt.instances = 1;
         let state = known.into_values().next().and_then(|remade| remade.state);
+        let state = state.unwrap_or_default();
+        let encoded = encode_state(&state).map_err(Failed::Refused)?;
         if let Some(instance) = self.instances.get("") {
-            instance.state = Some(state.unwrap_or_default());
-            instance.encode().map_err(Failed::Refused)?;
+            instance.state = Some(state);
+            instance.encoded = Some(encoded);
+        }
+        let position = self.position;
+        if self.unreadable.is_some() {
+            // What it replaces may be of an older version.
+            let version = VersionRow {
+                state_version: PM::STATE_VERSION,
+                is_keyed: PM::IS_KEYED,
+            };
+            let row = put(rows::VERSION.into(), &version);
+            self.dirty.push(row, position);
         }
         // The state is in the progress: this commit is what replaces it.
-        let position = self.position;
         let draft = Draft::new(position, position, Cause::none(), Source::Nothing);
         self.commit(draft).await?;
         self.settle_all().await?;
+        self.unreadable = None;
         Ok(rebuilt)
     }
 
