@@ -219,7 +219,7 @@ async fn a_loop_ends_in_a_dead_letter_that_names_its_path() -> TestResult {
 #[derive(Debug, Serialize, Deserialize)]
 struct Due;
 
-/// Sends on from `left` to `right`, ten seconds later.
+/// Sends on from `left` to `right`, a moment later.
 #[process_manager(subscribes = [Counter], dispatches = [Counter], deadlines = [Due])]
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Later;
@@ -227,7 +227,7 @@ struct Later;
 impl React<Counter> for Later {
     fn react(&mut self, _event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
         if cx.stream_id() == "left" {
-            cx.schedule("due", Deadline::after(Duration::from_secs(10)), Due);
+            cx.schedule("due", Deadline::after(Duration::from_millis(999)), Due);
         }
     }
 }
@@ -269,6 +269,50 @@ async fn the_path_of_a_chain_with_a_deadline_names_nobody_else() -> TestResult {
             panic!("{letters:?}");
         };
         assert!(letter.error.contains(path), "{}", letter.error);
+    }
+    Ok(())
+}
+
+/// Adds to the same counter a second after it was added to, for ever.
+#[process_manager(subscribes = [Counter], dispatches = [Counter], deadlines = [Due])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Recurring;
+
+impl React<Counter> for Recurring {
+    fn react(&mut self, _event: &CounterEvent, cx: &mut Reaction<'_, Self>) {
+        cx.schedule("due", Deadline::after(Duration::from_secs(1)), Due);
+    }
+}
+
+impl OnDeadline<Due> for Recurring {
+    fn on_deadline(&mut self, _due: Due, cx: &mut Reaction<'_, Self>) {
+        cx.send("left", CounterCommand::Add(1));
+    }
+}
+
+/// A deadline that waits a second begins a chain of its own, so that what comes again and again is not taken for a loop.
+#[tokio::test]
+async fn what_recurs_by_deadlines_goes_on_for_ever() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    let store = AggregateStore::builder(base.path())
+        .process_manager::<Recurring>()
+        .max_reaction_depth(2)
+        .clock(clock.clone())
+        .open()
+        .await?;
+    store
+        .send("left", CounterCommand::Add(1), context())
+        .await?;
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(1));
+        store.run_process_managers().await?;
+    }
+    assert!(store.dead_letters::<Recurring>().await?.is_empty());
+    let events = store.read_events("counter", "left").await?;
+    assert_eq!(events.len(), 11);
+    for event in &events[1..] {
+        assert_eq!(meta(event, "depth"), 1);
     }
     Ok(())
 }

@@ -210,7 +210,7 @@ impl AggregateStoreBuilder {
     /// How long a chain of reactions may get, each caused by an event of the one before. Default: 64.
     ///
     /// What a reaction beyond it sends becomes dead letters, whose reason names the process managers of the chain: two that answer
-    /// each other for ever are stopped, and told about. At 0, every command of a process manager becomes a dead letter.
+    /// each other for ever are stopped, and told about. A deadline that is armed for a second later or more begins a chain of its own. At 0, every command of a process manager becomes a dead letter.
     pub fn max_reaction_depth(mut self, reactions: u32) -> Self {
         self.max_reaction_depth = reactions;
         self

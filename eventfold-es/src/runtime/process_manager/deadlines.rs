@@ -19,7 +19,11 @@ use crate::process_manager::ProcessManager;
 const MAX_FIRED: usize = 1024;
 
 pub(super) fn millis_since_1970(clock: &dyn Clock) -> u64 {
-    let since_1970 = clock.now().duration_since(UNIX_EPOCH);
+    millis_of(clock.now())
+}
+
+pub(super) fn millis_of(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH);
     u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 

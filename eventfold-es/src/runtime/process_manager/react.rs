@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
+use super::deadlines::millis_of;
 use super::draft::{Draft, Source};
 use super::failed_reaction::Unclaimed;
 use super::instances::Instance;
@@ -16,6 +17,10 @@ use crate::journal::{RowChange, StreamId};
 use crate::process_manager::{
     Effects, FailureCause, Join, JoinKind, ProcessManager, SourceEvent, TimerChange,
 };
+
+/// After how many milliseconds a deadline begins a chain of its own: what waits that long is no loop that has to be ended, and a
+/// process manager that does something every month goes on for ever.
+const NEW_CHAIN_MS: u64 = 1000;
 
 /// What an instance is shown.
 #[derive(Clone, Copy)]
@@ -329,6 +334,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         } = effects;
         let position = draft.position;
         let now = self.context.clock.now();
+        let new_chain = millis_of(now).saturating_add(NEW_CHAIN_MS);
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
@@ -369,7 +375,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let row = TimerRow {
                     key: key.to_owned(),
                     generation,
-                    depth: draft.cause.depth,
+                    depth: match due >= new_chain {
+                        true => 1,
+                        false => draft.cause.depth,
+                    },
                     armed_by: match input {
                         Input::Event(..) => None,
                         Input::Deadline(timer) => Some(timer.id(PM::NAME)),
