@@ -120,6 +120,65 @@ fn every_message_is_in_the_table_of_mistakes() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Every argument that a macro takes has a row on its page and in its documentation, and there is no row of another one.
+#[test]
+fn every_argument_is_documented() -> Result<(), Box<dyn Error>> {
+    let read = |path: &str| -> Result<String, Box<dyn Error>> {
+        Ok(std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?)
+    };
+    let grammar = read(&format!("{MACROS}/attributes/grammar.rs"))?;
+    let (_, names) = grammar
+        .split_once("fn name(self)")
+        .ok_or("no names of arguments")?;
+    let (names, _) = names
+        .split_once("/// How the argument is written")
+        .ok_or("no end")?;
+    let name_of = |key: &str| -> Option<String> {
+        let (_, name) = names.split_once(&format!("Self::{key} => \""))?;
+        Some(name.split('"').next()?.to_owned())
+    };
+    let entries = read(&format!("{MACROS}/lib.rs"))?;
+    for name in ["aggregate", "process_manager", "projection", "event_store"] {
+        let model = read(&format!("{MACROS}/{name}/model.rs"))?;
+        let (_, keys) = model.split_once("keys: &[").ok_or("a grammar has keys")?;
+        let keys = keys.split(']').next().unwrap_or_default();
+        let mut expected: Vec<String> = keys
+            .split("Key::")
+            .skip(1)
+            .filter_map(|key| name_of(key.split([',', '\n', ' ']).next()?))
+            .collect();
+        expected.sort();
+        assert!(expected.len() >= 4, "{name}: {expected:?}");
+
+        let page = read(&format!("../docs/macros/{name}.md"))?;
+        let (_, page) = page
+            .split_once("## Arguments")
+            .ok_or("a page has arguments")?;
+        let (entry, _) = entries
+            .split_once(&format!("pub fn {name}("))
+            .ok_or("a macro has an entry")?;
+        let (_, entry) = entry
+            .rsplit_once("# Arguments")
+            .ok_or("an entry has arguments")?;
+        let entry = entry.replace("\n/// ", "\n");
+        for (place, text) in [("its page", page), ("its documentation", entry.as_str())] {
+            let (_, table) = text
+                .split_once("|---|")
+                .ok_or("arguments stand in a table")?;
+            let rows = table
+                .lines()
+                .skip(1)
+                .take_while(|line| line.starts_with('|'));
+            let mut documented: Vec<String> = rows
+                .filter_map(|row| Some(row.split('`').nth(1)?.to_owned()))
+                .collect();
+            documented.sort();
+            assert_eq!(documented, expected, "{place} and the code of `{name}`");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn literals_are_found_as_they_are_printed() {
     let program = r#"

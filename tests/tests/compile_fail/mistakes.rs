@@ -88,6 +88,7 @@ impl Mistake {
         }
         let repeated = match self.errors.len() - messages.len() {
             0 => String::new(),
+            1 => " (and once more)".to_owned(),
             again => format!(" (and {again} times more)"),
         };
         format!(
