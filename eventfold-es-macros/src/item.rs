@@ -1,6 +1,7 @@
 //! The item under an attribute macro.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use syn::ext::IdentExt;
 use syn::{Data, DeriveInput, GenericParam, parse_quote};
 
 use crate::diagnostics::Diagnostics;
@@ -48,8 +49,39 @@ pub(crate) fn parse(
         );
         return None;
     }
+    if let Some(meant) = whose_events(&parsed) {
+        diagnostics.error(
+            &parsed.ident,
+            format!(
+                "`{}` are events, on which `#[{macro_name}]` does not go: put it on the type itself, above `struct {meant}`",
+                parsed.ident
+            ),
+        );
+        // The stubs are then for the type that was meant.
+        return Some(parse_quote!(struct #meant;));
+    }
     reject_generics(&parsed, &format!("`#[{macro_name}]`"), diagnostics);
     Some(parsed)
+}
+
+/// The type whose events `item` are, if it is an enum that derives `DomainEvent` and is called after that type.
+fn whose_events(item: &DeriveInput) -> Option<Ident> {
+    if !matches!(item.data, Data::Enum(_)) {
+        return None;
+    }
+    let is_derived = item
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("derive"))
+        .filter_map(|attribute| attribute.meta.require_list().ok())
+        .flat_map(|list| list.tokens.clone())
+        .any(|token| matches!(token, TokenTree::Ident(ident) if ident == "DomainEvent"));
+    let events = item.ident.unraw().to_string();
+    let meant = events.strip_suffix("Event").filter(|_| is_derived)?;
+    // Nothing is left of `Event`, and `Self` is left of `SelfEvent`.
+    let mut meant: Ident = syn::parse_str(meant).ok()?;
+    meant.set_span(item.ident.span());
+    Some(meant)
 }
 
 fn goes_on(macro_name: &str) -> String {

@@ -456,6 +456,8 @@ mod evolution_version_missing;
 mod evolution_version_zero;
 #[path = "../ui/items/constant.pass.rs"]
 mod items_constant;
+#[path = "../ui/items/events.pass.rs"]
+mod items_events;
 #[path = "../ui/items/extern_block.pass.rs"]
 mod items_extern_block;
 #[path = "../ui/items/function.pass.rs"]

@@ -279,13 +279,6 @@ impl ReactionHub {
         }
     }
 
-    /// The event that a member stays at.
-    pub(crate) fn parked_at(&self, member: usize) -> Option<u64> {
-        let state = self.state();
-        let stay = state.members.get(member)?.stays.as_ref()?;
-        Some(stay.position)
-    }
-
     /// Notes that a member goes on.
     pub(crate) fn unparked(&self, member: usize) {
         if let Some(member) = self.state().members.get_mut(member) {

@@ -11,10 +11,10 @@
 //! | 16 | `../aborts`, in processes of their own |
 //!
 //! Beside them, what an operator asks for (`parked_work`, `dead_letters`, `skipped`, `paused`, with what they share in `operator`), what
-//! parked instances hold (`held`, `held_deadlines`, `released`, and `letters` that are redriven meanwhile), which instances are there
-//! (`beginnings`), `starting_points` (`start = "now"`), `migrations` (`state_version`), `unreadable` (states that no program reads, and
-//! `unreadable_instances`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose target cannot be read) and
-//! `causes` (`meta` of what is sent late).
+//! parked instances hold (`held`, `held_deadlines`, `released`, and `letters` that are redriven meanwhile), where all stay (`staying`),
+//! which instances are there (`beginnings`), `starting_points` (`start = "now"`), `migrations` (`state_version`), `unreadable` (states
+//! that no program reads, and `unreadable_instances`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose
+//! target cannot be read) and `causes` (`meta` of what is sent late).
 
 mod beginnings;
 mod causes;
@@ -39,6 +39,7 @@ mod retries;
 mod skipped;
 mod starting_points;
 mod states;
+mod staying;
 mod unreadable;
 mod unreadable_instances;
 mod worker;

@@ -39,7 +39,7 @@ use in_flight::InFlight;
 use instances::Instances;
 pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Parked, Request};
-use rows::{ParkedRow, RetryRow};
+use rows::RetryRow;
 use starts::Starts;
 
 /// How many reactions may be handed over and not yet durable.
@@ -357,20 +357,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         outcome: Reactions,
         retry: Option<Box<RetryRow>>,
     ) -> bool {
-        self.park(position, reason.clone(), outcome);
-        let parked = retry.map(|retry| ParkedRow {
-            retry: Some(retry),
-            ..ParkedRow::new(position, reason)
-        });
-        self.stay_parked(parked).await && self.go_back_or_park().await
+        let stay = Stay {
+            position,
+            reason,
+            outcome,
+        };
+        self.stay_parked(stay, retry).await && self.go_back_or_park().await
     }
 
     /// Whether it can go on from its last durable commit.
     async fn go_back_or_park(&mut self) -> bool {
         match self.go_back() {
             Err(Halt::Parked { position, reason }) => {
-                self.park(position, reason, Reactions::Parked);
-                self.stay_parked(None).await && self.go_back().is_ok()
+                let stay = Stay {
+                    position,
+                    reason,
+                    outcome: Reactions::Parked,
+                };
+                self.stay_parked(stay, None).await && self.go_back().is_ok()
             }
             Err(_) => false,
             Ok(()) => true,
@@ -379,19 +383,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     fn park_if_poisoned(&self) {
         if let Some(reason) = self.context.runtime.journal.poisoned() {
-            let position = self.committed.position + 1;
-            self.park(position, reason.to_string(), Reactions::Parked);
+            let stay = Stay {
+                position: self.committed.position + 1,
+                reason: reason.to_string(),
+                outcome: Reactions::Parked,
+            };
+            let hub = &self.context.runtime.reactions;
+            hub.stays(self.context.member, stay);
         }
-    }
-
-    fn park(&self, position: u64, reason: String, outcome: Reactions) {
-        let hub = &self.context.runtime.reactions;
-        let stay = Stay {
-            position,
-            reason,
-            outcome,
-        };
-        hub.stays(self.context.member, stay);
     }
 
     async fn react_until_closing(&mut self) -> Result<(), Halt> {

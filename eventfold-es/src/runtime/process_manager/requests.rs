@@ -6,11 +6,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use super::super::origin::Cause;
+use super::super::reactions::Stay;
 use super::draft::{Draft, Report, Source};
 use super::react::Input;
 use super::rows::{
-    self, AttemptRow, CommandRow, ControlRow, DeadRow, HeldRow, ParkedRow, ReactionRow, TimerRow,
-    put, remove,
+    self, AttemptRow, CommandRow, ControlRow, DeadRow, HeldRow, ParkedRow, ReactionRow, RetryRow,
+    TimerRow, put, remove,
 };
 use super::{Halt, ProcessManagerRunner, RETRY, Rebuilt, Shown};
 use crate::journal::{RowRange, StreamId};
@@ -375,9 +376,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Waits, parked as a whole, for somebody to let it go on, or for the time of the next attempt; `false` when the store closes.
-    pub(super) async fn stay_parked(&mut self, waiting: Option<ParkedRow>) -> bool {
-        let until = waiting.as_ref().and_then(|parked| parked.retry.as_ref());
-        let until = until.map(|retry| retry.due);
+    pub(super) async fn stay_parked(&mut self, stay: Stay, retry: Option<Box<RetryRow>>) -> bool {
+        let until = retry.as_ref().map(|retry| retry.due);
+        let waiting = retry.map(|retry| ParkedRow {
+            retry: Some(retry),
+            ..ParkedRow::new(stay.position, stay.reason.clone())
+        });
         let mut closing = self.context.closing.clone();
         let due = self.due.take();
         // Whoever has asked is told that it came to nothing.
@@ -389,14 +393,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if can_serve && self.store_stay(due.as_deref(), waiting).await.is_err() {
             // It is shown again, and fails again.
             let _ = tokio::time::timeout(RETRY.0, closing.wait_for(|closing| *closing)).await;
-            self.context.runtime.reactions.unparked(self.context.member);
             return !*closing.borrow();
         }
-        let parked_at = self
-            .context
-            .runtime
-            .reactions
-            .parked_at(self.context.member);
+        let parked_at = Some(stay.position);
+        // What comes after somebody has been told comes behind it, also after a crash.
+        let hub = &self.context.runtime.reactions;
+        hub.stays(self.context.member, stay);
         loop {
             let clock = Arc::clone(&self.context.clock);
             let fires = self.context.fires;
