@@ -66,22 +66,33 @@ pub(crate) fn parse(
 
 /// The type whose events `item` are, if it is an enum that derives `DomainEvent` and is called after that type.
 fn whose_events(item: &DeriveInput) -> Option<Ident> {
+    enum_of(item, "Event").filter(|_| derives(item, "DomainEvent"))
+}
+
+/// The aggregate whose commands `item` are, if it is an enum that is called after that, and could be no aggregate without more ado.
+pub(crate) fn whose_commands(item: &DeriveInput) -> Option<Ident> {
+    enum_of(item, "Command").filter(|_| !derives(item, "Default"))
+}
+
+/// The type that an enum is called after.
+fn enum_of(item: &DeriveInput, suffix: &str) -> Option<Ident> {
     if !matches!(item.data, Data::Enum(_)) {
         return None;
     }
-    let is_derived = item
-        .attrs
+    let name = item.ident.unraw().to_string();
+    // Nothing is left of `Event`, and `Self` is left of `SelfEvent`.
+    let mut meant: Ident = syn::parse_str(name.strip_suffix(suffix)?).ok()?;
+    meant.set_span(item.ident.span());
+    Some(meant)
+}
+
+fn derives(item: &DeriveInput, derive: &str) -> bool {
+    item.attrs
         .iter()
         .filter(|attribute| attribute.path().is_ident("derive"))
         .filter_map(|attribute| attribute.meta.require_list().ok())
         .flat_map(|list| list.tokens.clone())
-        .any(|token| matches!(token, TokenTree::Ident(ident) if ident == "DomainEvent"));
-    let events = item.ident.unraw().to_string();
-    let meant = events.strip_suffix("Event").filter(|_| is_derived)?;
-    // Nothing is left of `Event`, and `Self` is left of `SelfEvent`.
-    let mut meant: Ident = syn::parse_str(meant).ok()?;
-    meant.set_span(item.ident.span());
-    Some(meant)
+        .any(|token| matches!(token, TokenTree::Ident(ident) if ident == derive))
 }
 
 fn goes_on(macro_name: &str) -> String {

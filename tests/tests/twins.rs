@@ -454,6 +454,8 @@ mod evolution_version_in_quotes;
 mod evolution_version_missing;
 #[path = "../ui/evolution/version_zero.pass.rs"]
 mod evolution_version_zero;
+#[path = "../ui/items/commands.pass.rs"]
+mod items_commands;
 #[path = "../ui/items/constant.pass.rs"]
 mod items_constant;
 #[path = "../ui/items/events.pass.rs"]

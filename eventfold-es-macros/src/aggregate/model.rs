@@ -101,7 +101,19 @@ impl Model {
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
         let arguments = attributes::parse(arguments, &GRAMMAR, diagnostics);
-        let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        let mut item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        if let Some(meant) = item::whose_commands(&item).filter(|_| arguments.command.is_none()) {
+            diagnostics.error(
+                &item.ident,
+                format!(
+                    "`{0}` are commands, on which `#[aggregate]` does not go: put it on the type itself, above `struct {meant}`; if \
+                     `{0}` is an aggregate, derive `Default` for it, or name its commands, as in `command = {0}Command`",
+                    item.ident
+                ),
+            );
+            // The stubs are then for the type that was meant.
+            item = parse_quote!(struct #meant;);
+        }
         let named_after = |suffix: &str| -> Type {
             let ident = format_ident!("{}{suffix}", item.ident.unraw(), span = item.ident.span());
             parse_quote!(#ident)
