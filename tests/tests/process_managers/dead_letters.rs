@@ -5,15 +5,12 @@ use eventfold_es::prelude::*;
 
 use crate::domain::{LogCommand, log_of};
 use crate::interrupted::{interrupt, is_noted};
-use crate::operator::{close, handle, opened, verified};
-use crate::worker::{Mended, clock, said, say, with};
+use crate::operator::{close, handle, opened, started, verified};
+use crate::worker::{Mended, said, say};
 
 /// Three dead letters of `a`.
 async fn refused(builder: eventfold_es::store::AggregateStoreBuilder) {
-    let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-        .open()
-        .await
-        .unwrap();
+    let store = started::<Mended>(builder).await;
     for words in ["refuse 1", "refuse 2", "refuse 3"] {
         say(&store, "a", words).await;
     }
@@ -36,10 +33,7 @@ async fn a_redrive_is_done_once_for_each_letter() {
     let points = interrupt(
         refused,
         async |builder, notes| {
-            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             let first = worker.dead_letters().await.unwrap().remove(0);
             let failed = worker.redrive(&first.id).await.unwrap();
@@ -100,10 +94,7 @@ async fn dead_letters_are_discarded_wholly_or_not_at_all() {
     let points = interrupt(
         refused,
         async |builder, notes| {
-            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             let first = worker.dead_letters().await.unwrap().remove(0);
             assert!(worker.discard(&first.id).await.unwrap());

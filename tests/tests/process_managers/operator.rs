@@ -2,12 +2,18 @@
 
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{InstanceStatus, ProcessManagerHandle, RunMode};
+use eventfold_es::{AggregateStoreBuilder, InstanceStatus, ProcessManagerHandle, RunMode};
 
 use crate::worker::{clock, with};
 
 pub async fn opened<PM: ProcessManager>(disk: &MemoryDisk, mode: RunMode) -> AggregateStore {
     let opened = with::<PM>(disk.builder(), &clock(), mode).open().await;
+    opened.unwrap()
+}
+
+/// A store whose process manager runs by itself.
+pub async fn started<PM: ProcessManager>(builder: AggregateStoreBuilder) -> AggregateStore {
+    let opened = with::<PM>(builder, &clock(), RunMode::Inline).open().await;
     opened.unwrap()
 }
 

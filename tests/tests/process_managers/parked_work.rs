@@ -5,7 +5,7 @@ use eventfold_es::{InstanceStatus, RunMode};
 
 use crate::domain::log_of;
 use crate::interrupted::{interrupt, is_noted};
-use crate::operator::{close, handle, held, opened, status_of, verified};
+use crate::operator::{close, handle, held, opened, started, status_of, verified};
 use crate::worker::{Broken, Mended, TIME, clock, said, say, with};
 
 /// Parks `a` with four events and a deadline, of which the last but one ends the instance.
@@ -35,10 +35,7 @@ async fn a_release_goes_on_where_it_was_interrupted() {
     let points = interrupt(
         park,
         async |builder, notes| {
-            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             // Another one is told something meanwhile, and fails.
             let telling = async {
@@ -92,10 +89,7 @@ async fn what_is_parked_is_discarded_wholly_or_not_at_all() {
     let points = interrupt(
         park,
         async |builder, notes| {
-            let store = with::<Broken>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Broken>(builder).await;
             let discarded = handle::<Broken>(&store).discard_parked("a").await;
             assert_eq!(discarded.unwrap(), 6);
             notes.note("discarded");
@@ -132,10 +126,7 @@ async fn what_is_parked_is_discarded_wholly_or_not_at_all() {
 
 /// Holds the stream `a` with three events.
 async fn hold(builder: eventfold_es::store::AggregateStoreBuilder) {
-    let store = with::<Broken>(builder, &clock(), RunMode::Inline)
-        .open()
-        .await
-        .unwrap();
+    let store = started::<Broken>(builder).await;
     for words in ["one", "unreadable", "two", "three"] {
         say(&store, "a", words).await;
     }
@@ -151,10 +142,7 @@ async fn a_stream_is_released_once_and_in_order() {
     let points = interrupt(
         hold,
         async |builder, notes| {
-            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             let released = worker.release_stream("post", "a").await;
             assert_eq!(released.unwrap(), 3);
@@ -190,10 +178,7 @@ async fn a_stream_is_discarded_wholly_or_not_at_all() {
     let points = interrupt(
         hold,
         async |builder, notes| {
-            let store = with::<Broken>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Broken>(builder).await;
             let discarded = handle::<Broken>(&store).discard_stream("post", "a").await;
             assert_eq!(discarded.unwrap(), 3);
             notes.note("discarded");

@@ -6,7 +6,7 @@ use eventfold_es::RunMode;
 
 use crate::domain::log_of;
 use crate::interrupted::{interrupt, is_noted};
-use crate::operator::{close, handle, opened, verified};
+use crate::operator::{close, handle, opened, started, verified};
 use crate::worker::{Broken, BrokenReaction, Mended, clock, said, say, with};
 
 const RELEASED: [&str; 5] = ["one", "cured", "two", "three", "four"];
@@ -120,18 +120,12 @@ async fn a_release_of_a_stream_that_was_interrupted_waits_while_it_is_paused() {
 async fn a_pause_and_its_end_are_kept_or_did_not_happen() {
     let points = interrupt(
         async |builder| {
-            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Mended>(builder).await;
             say(&store, "a", "one").await;
             close(store).await;
         },
         async |builder, notes| {
-            let store = with::<Mended>(builder, &clock(), RunMode::Inline)
-                .open()
-                .await
-                .unwrap();
+            let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             notes.note("pausing");
             worker.pause().await.unwrap();
