@@ -12,9 +12,9 @@ use common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope}
 use eventfold_es::prelude::*;
 use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
-    EventError, ExecuteError, Executed, FileError, InjectOptions, OpenError, ProcessManagerReport,
-    ProcessManagerStatus, ProjectError, ReactError, Reactions, RecoveryReport, RunMode, StateError,
-    StoreError,
+    EventError, ExecuteError, Executed, FileError, InjectOptions, OpenError, ProcessManagerHandle,
+    ProcessManagerReport, ProcessManagerStatus, ProjectError, ReactError, Reactions,
+    RecoveryReport, RunMode, StateError, StoreError,
 };
 use eventfold_es_tests::TestResult;
 
@@ -61,33 +61,79 @@ impl Project<Counter> for Nothing {
     fn project(&mut self, _: &CounterEvent, _: &EventContext<'_>) {}
 }
 
-/// Never called: it compiles if every future can be spawned.
+fn send<T: Send>(_: T) {}
+fn send_and_sync<T: Send + Sync>(_: T) {}
+
+/// Never called: it compiles if every future of the crate can be spawned by code that is generic over the types of the user.
+///
+/// Those that hold a command or a store that is being opened are no more than `Send`.
 #[expect(dead_code, reason = "it is enough that it compiles")]
-fn every_future_can_be_spawned(
-    builder: AggregateStoreBuilder,
+fn every_future_can_be_spawned<A: Aggregate, C: Command, P: Projection>(
+    [builder, to_repair]: [AggregateStoreBuilder; 2],
     store: &AggregateStore,
-    handle: &AggregateHandle<Counter>,
+    handle: &AggregateHandle<A>,
     bus: &CommandBus,
+    (command, other, last): (A::Command, C, C),
     event: eventfold::Event,
 ) {
-    fn spawnable<T: Send>(_: T) {}
     let context = CommandContext::default;
-    spawnable(builder.open());
-    spawnable(AggregateStore::open("."));
-    spawnable(store.get::<Counter>("c"));
-    spawnable(store.send("c", CounterCommand::Nothing, context()));
-    spawnable(store.list::<Counter>());
-    spawnable(store.list_streams(None));
-    spawnable(store.read_events("counter", "c"));
-    spawnable(store.projection::<Nothing>());
-    spawnable(store.rebuild_projection::<Nothing>());
-    spawnable(store.run_process_managers());
-    spawnable(store.inject_event::<Counter>("c", event, InjectOptions::default()));
-    spawnable(store.dead_letters::<ReservationSaga>());
-    spawnable(store.clone().close());
-    spawnable(handle.execute(CounterCommand::Nothing, context()));
-    spawnable(handle.state());
-    spawnable(bus.dispatch("c", CounterCommand::Nothing, context()));
+    send(builder.open());
+    send(to_repair.repair());
+    send(AggregateStore::open("."));
+    send_and_sync(store.get::<A>("c"));
+    send(store.send("c", other, context()));
+    send_and_sync(store.list::<A>());
+    send_and_sync(store.list_streams(None));
+    send_and_sync(store.read_events("counter", "c"));
+    send_and_sync(store.projection::<P>());
+    send_and_sync(store.rebuild_projection::<P>());
+    send_and_sync(store.run_process_managers());
+    send_and_sync(store.inject_event::<A>("c", event, InjectOptions::default()));
+    send_and_sync(store.verify());
+    send_and_sync(store.clone().close());
+    send(handle.execute(command, context()));
+    send_and_sync(handle.state());
+    send(bus.dispatch("c", last, context()));
+}
+
+/// As [`every_future_can_be_spawned`], for those of process managers.
+#[expect(dead_code, reason = "it is enough that it compiles")]
+fn every_future_of_a_process_manager_can_be_spawned<PM: ProcessManager>(
+    store: &AggregateStore,
+    handle: &ProcessManagerHandle<PM>,
+) {
+    send_and_sync(store.dead_letters::<PM>());
+    send_and_sync(handle.status());
+    send_and_sync(handle.instance("key"));
+    send_and_sync(handle.instances(None, 10));
+    send_and_sync(handle.parked());
+    send_and_sync(handle.dead_letters());
+    send_and_sync(handle.pause());
+    send_and_sync(handle.resume());
+    send_and_sync(handle.settle());
+    send_and_sync(handle.retry());
+    send_and_sync(handle.skip());
+    send_and_sync(handle.redrive("id"));
+    send_and_sync(handle.redrive_all());
+    send_and_sync(handle.discard("id"));
+    send_and_sync(handle.discard_all());
+    send_and_sync(handle.release("key"));
+    send_and_sync(handle.release_stream("counter", "c"));
+    send_and_sync(handle.discard_parked("key"));
+    send_and_sync(handle.discard_stream("counter", "c"));
+    send_and_sync(handle.rebuild_state());
+}
+
+/// As [`every_future_can_be_spawned`], for those of the test kit: they are as `Send` as what they are given.
+#[expect(dead_code, reason = "it is enough that it compiles")]
+fn crash_tests_can_be_spawned() {
+    let workload = async |_: AggregateStore| {};
+    let check = async |_: AggregateStore| {};
+    send(eventfold_es::testing::for_each_crash_point(
+        |builder| builder,
+        workload,
+        check,
+    ));
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         key: impl fmt::Display,
     ) -> Result<Option<InstanceInfo>, StoreError> {
         let key = key.to_string();
-        let row = self.of_instances(async |table| self.row(table.key(&key)).await);
+        let row = self.of_instances(|table| self.row(table.key(&key)));
         row.await?.map(|row| self.info(&row)).transpose()
     }
 
@@ -71,12 +71,12 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<InstanceInfo>, StoreError> {
-        let rows = self.of_instances(async |table| {
+        let rows = self.of_instances(|table| {
             let mut range = RowRange::of_kind(table.kind());
             if let Some(after) = after {
                 range = range.behind(&table.key(after));
             }
-            self.rows(range, limit).await
+            self.rows(range, limit)
         });
         rows.await?.iter().map(|row| self.info(row)).collect()
     }

@@ -169,10 +169,15 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     }
 
     /// Reads instances where they are; again, if others take their place meanwhile.
-    async fn of_instances<T>(
+    ///
+    /// Not an `AsyncFnMut`: whether its futures are `Send` cannot be told.
+    async fn of_instances<T, F>(
         &self,
-        mut read: impl AsyncFnMut(InstanceTable) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        mut read: impl FnMut(InstanceTable) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let mut table = self.instance_table().await?;
         loop {
             let found = read(table).await?;

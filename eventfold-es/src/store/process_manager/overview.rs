@@ -68,7 +68,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .ok_or(StoreError::Closed)?;
         let instances = match PM::IS_KEYED {
             true => {
-                self.of_instances(async |table| self.count_instances(table).await)
+                self.of_instances(|table| self.count_instances(table))
                     .await?
             }
             false => InstanceCounts::default(),

@@ -39,7 +39,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn parked(&self) -> Result<Vec<ParkedWork>, StoreError> {
-        let instances = self.of_instances(async |table| {
+        let instances = self.of_instances(|table| async move {
             let mut found = Vec::new();
             self.each(RowRange::of_kind(table.kind()), |row| {
                 let read: InstanceRow = self.read(row)?;
