@@ -94,12 +94,12 @@ pub enum FailureCause {
         /// The aggregate's own error, or what kept the command from it.
         error: Arc<dyn Error + Send + Sync>,
     },
-    /// The event, the deadline or the state does not decode.
+    /// The event, the deadline, the state or the command does not decode.
     Undecodable {
         /// What is wrong with it.
         reason: String,
     },
-    /// Something could not be read or written.
+    /// Something could not be read or written. A target whose stream is damaged, or has events of a newer program, cannot be read.
     Storage {
         /// What the store says.
         reason: String,

@@ -237,14 +237,24 @@ pub(super) enum Letter {
     Dead(Box<Undeliverable>),
 }
 
-/// What it means for a command that the store failed like this.
+/// The cause of a command's failure, if the store failed like this: its target cannot be read, or the command cannot be executed.
 pub(super) fn cause_of(error: &StoreError) -> FailureCause {
     match error {
-        StoreError::File(_) => FailureCause::Storage {
-            reason: error.to_string(),
-        },
         StoreError::Panicked { what, message } => FailureCause::Panicked {
             message: format!("{what}: {message}"),
+        },
+        // The command is not to blame: it is executed when its target can be read, by this program or by a newer one.
+        StoreError::File(_)
+        | StoreError::Damaged(_)
+        | StoreError::Undecodable { .. }
+        | StoreError::Refused { .. }
+        | StoreError::OutcomeUnknown { .. }
+        | StoreError::Poisoned { .. }
+        | StoreError::Conflict { .. }
+        | StoreError::ReadOnly { .. }
+        | StoreError::Closed
+        | StoreError::RuntimeGone => FailureCause::Storage {
+            reason: error.to_string(),
         },
         _ => FailureCause::Undecodable {
             reason: error.to_string(),
@@ -252,7 +262,7 @@ pub(super) fn cause_of(error: &StoreError) -> FailureCause {
     }
 }
 
-/// The target of commands, or the reason why it cannot be read, which becomes that of its dead letters.
+/// The target of commands, or the reason why it cannot be read, which their policy is told.
 pub(super) struct FoundTarget {
     pub(super) stream: StreamId,
     pub(super) target: Result<Arc<dyn Target>, FailureCause>,

@@ -7,8 +7,8 @@ use eventfold_es::prelude::*;
 use eventfold_es_tests::TestResult;
 
 use crate::domain::{
-    Log, LogCommand, Order, OrderEvent, Saga, clock, continued, exactly_once, finished, log_of,
-    started, tell, with_saga,
+    Log, LogCommand, Order, OrderEvent, Saga, TIME, clock, continued, exactly_once, finished,
+    log_of, started, tell, with_saga,
 };
 
 /// Beside the saga, one with a single instance.
@@ -183,24 +183,12 @@ async fn scenario_25_an_unreadable_stream_of_another_process_manager_loses_nothi
         store.run_process_managers().await?;
         let log = log_of(&store, "a").await;
         let all = ["start", "x", "x of 2", "y", "y of 4", "z", "z of 5"];
-        assert_eq!(log, all[..5 + 2 * number]);
-        // Each command that could not be executed is there, with the reason.
+        assert_eq!(log, all[..5 + 2 * number as usize]);
+        // Each command that could not be executed waits for its next attempt, and for nobody else.
         let bystander = store.process_manager::<Bystander>()?;
-        let letters = bystander.dead_letters().await?;
-        let tags: Vec<_> = letters
-            .iter()
-            .map(|letter| letter.envelope.as_ref().unwrap().command["Append"]["tag"].clone())
-            .collect();
-        assert_eq!(tags, ["6", "7"][..=number]);
-        assert!(
-            letters
-                .iter()
-                .all(|letter| letter.attempts[0].kind == "undecodable")
-        );
-        assert_eq!(bystander.status().await?.parked, None);
-        // Without the fix it fails again, and stays.
-        let again = bystander.redrive_all().await?;
-        assert_eq!((again.executed, again.failed), (0, number + 1));
+        let status = bystander.status().await?;
+        assert_eq!((status.pending, status.dead_letters), (number + 1, 0));
+        assert_eq!(status.parked, None);
         let saga = store.process_manager::<Saga>()?;
         assert_eq!(saga.dead_letters().await?.len(), 1, "it has its own only");
         drop((bystander, saga));
@@ -210,12 +198,16 @@ async fn scenario_25_an_unreadable_stream_of_another_process_manager_loses_nothi
     let store = open().await?;
     let bystander = store.process_manager::<Bystander>()?;
     assert_eq!(log_of(&store, "bystander").await, ["1", "2", "3", "4", "5"]);
-    assert_eq!(bystander.redrive_all().await?.executed, 2);
-    assert_eq!(bystander.redrive_all().await?.executed, 0);
+    clock.advance(TIME);
+    store.run_process_managers().await?;
+    assert_eq!(bystander.status().await?.pending, 0);
+    clock.advance(TIME);
     tell(&store, continued("a", "last")).await;
     store.run_process_managers().await?;
-    let all = ["1", "2", "3", "4", "5", "6", "7", "8"];
-    assert_eq!(log_of(&store, "bystander").await, all);
+    let mut log = log_of(&store, "bystander").await;
+    // Which of those that waited comes first is not said.
+    log.sort();
+    assert_eq!(log, ["1", "2", "3", "4", "5", "6", "7", "8"]);
     exactly_once_but(&store, "bystander").await;
     drop(bystander);
     store.close().await?;

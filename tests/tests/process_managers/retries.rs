@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eventfold_es::RunMode;
-use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
+use eventfold_es::disk::{Disk, Failure, Fault, FaultyDisk, OpenMode, Operation};
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
+use eventfold_es::{Reactions, RunMode};
 
-use crate::domain::log_of;
+use crate::domain::{LogCommand, log_of};
 use crate::interrupted::{interrupt, is_noted};
-use crate::worker::{Mended, TIME, clock, said, say, with};
+use crate::worker::{Mended, Say, TIME, clock, said, say, with};
 
 fn is_target(path: &Path) -> bool {
     path.to_string_lossy().contains("streams/log/a/")
@@ -169,6 +169,143 @@ async fn a_target_that_cannot_be_read_holds_up_nobody() {
     assert_eq!(worker.status().await.unwrap().pending, 0);
     let ids: BTreeSet<_> = command_ids(&store).await.into_iter().collect();
     assert_eq!(ids.len(), 11);
+    drop(worker);
+    store.close().await.unwrap();
+}
+
+/// Changes a bit in the file of the log `a`; the second time, it is as it was.
+fn flip(disk: &MemoryDisk) {
+    let path = disk.root().join("streams/log/a/app.jsonl");
+    let file = disk.open(&path, OpenMode::Write).unwrap();
+    let mut byte = [0];
+    file.read_at(&mut byte, 12).unwrap();
+    file.write_at(&[byte[0] ^ 1], 12).unwrap();
+}
+
+#[tokio::test]
+async fn a_command_whose_target_is_damaged_is_executed_once_when_it_is_mended() {
+    for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
+        let disk = MemoryDisk::new();
+        prepared(disk.builder()).await;
+        let time = clock();
+        let store = with::<Mended>(disk.builder(), &time, mode).open().await;
+        let store = store.unwrap();
+        flip(&disk);
+        say(&store, "a", "two").await;
+        say(&store, "b", "beside").await;
+        store.run_process_managers().await.unwrap();
+        let worker = store.process_manager::<Mended>().unwrap();
+        let status = worker.status().await.unwrap();
+        assert_eq!((status.pending, status.dead_letters), (1, 0), "{mode:?}");
+        assert_eq!(log_of(&store, "b").await, ["beside"], "it waits for nobody");
+        time.advance(TIME);
+        store.run_process_managers().await.unwrap();
+        assert_eq!(worker.status().await.unwrap().pending, 1, "{mode:?}");
+        flip(&disk);
+        time.advance(TIME);
+        store.run_process_managers().await.unwrap();
+        let status = worker.status().await.unwrap();
+        assert_eq!((status.pending, status.dead_letters), (0, 0), "{mode:?}");
+        assert_eq!(log_of(&store, "a").await, ["one", "two"], "{mode:?}");
+        drop(worker);
+        store.close().await.unwrap();
+    }
+}
+
+/// What `repair` restores is what the command was waiting for.
+#[tokio::test]
+async fn a_command_whose_target_is_damaged_is_executed_after_a_repair() {
+    let disk = MemoryDisk::new();
+    prepared(disk.builder()).await;
+    flip(&disk);
+    let time = clock();
+    let open = || with::<Mended>(disk.builder(), &time, RunMode::Inline).open();
+    let store = open().await.unwrap();
+    let told = store.send("a", Say("two".to_owned()), CommandContext::default());
+    assert_eq!(told.await.unwrap().reactions, Reactions::Retrying);
+    store.close().await.unwrap();
+    disk.builder().repair().await.unwrap();
+    time.advance(TIME);
+    let store = open().await.unwrap();
+    store.run_process_managers().await.unwrap();
+    assert_eq!(log_of(&store, "a").await, ["one", "two"]);
+    store.close().await.unwrap();
+}
+
+/// Whoever redrives a letter is told at once, and the letter stays.
+#[tokio::test]
+async fn a_letter_whose_target_is_damaged_can_be_redriven_when_it_is_mended() {
+    let disk = MemoryDisk::new();
+    prepared(disk.builder()).await;
+    let open = || with::<Mended>(disk.builder(), &clock(), RunMode::Inline).open();
+    let store = open().await.unwrap();
+    say(&store, "a", "refuse this").await;
+    let opening = store.send("a", LogCommand::Open, CommandContext::default());
+    opening.await.unwrap();
+    store.close().await.unwrap();
+    let store = open().await.unwrap();
+    flip(&disk);
+    let worker = store.process_manager::<Mended>().unwrap();
+    let redriven = worker.redrive_all().await.unwrap();
+    assert_eq!((redriven.executed, redriven.failed), (0, 1));
+    let letters = worker.dead_letters().await.unwrap();
+    let kinds: Vec<_> = letters[0].attempts.iter().map(|one| &*one.kind).collect();
+    assert_eq!(kinds, ["rejected", "storage"]);
+    flip(&disk);
+    assert_eq!(worker.redrive_all().await.unwrap().executed, 1);
+    assert_eq!(log_of(&store, "a").await, ["one", "this"]);
+    drop(worker);
+    store.close().await.unwrap();
+}
+
+/// The log of a newer program, with an event that the log of this one does not know.
+mod newer {
+    use std::convert::Infallible;
+
+    use eventfold_es::prelude::*;
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    pub struct Seal;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    pub enum SealedEvent {
+        Appended { tag: String },
+        Opened,
+        Sealed,
+    }
+
+    #[aggregate(command = Seal, event = SealedEvent, error = Infallible, name = "log")]
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    pub struct SealedLog;
+
+    impl Decider for SealedLog {
+        fn decide(&self, _: Seal) -> Result<Vec<SealedEvent>, Infallible> {
+            Ok(vec![SealedEvent::Sealed])
+        }
+
+        fn evolve(&mut self, _: &SealedEvent) {}
+    }
+}
+
+/// Its target is to blame, and not the command: the newer program, or the mended one, executes it.
+#[tokio::test]
+async fn a_command_whose_target_has_events_of_a_newer_program_is_tried_again() {
+    let disk = MemoryDisk::new();
+    let store = disk.builder().open().await.unwrap();
+    let sealed = store.send("a", newer::Seal, CommandContext::default());
+    sealed.await.unwrap();
+    store.close().await.unwrap();
+    let time = clock();
+    let store = with::<Mended>(disk.builder(), &time, RunMode::Inline).open();
+    let store = store.await.unwrap();
+    let told = store.send("a", Say("one".to_owned()), CommandContext::default());
+    assert_eq!(told.await.unwrap().reactions, Reactions::Retrying);
+    time.advance(TIME);
+    store.run_process_managers().await.unwrap();
+    let worker = store.process_manager::<Mended>().unwrap();
+    let status = worker.status().await.unwrap();
+    assert_eq!((status.pending, status.dead_letters), (1, 0));
     drop(worker);
     store.close().await.unwrap();
 }
