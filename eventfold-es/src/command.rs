@@ -85,6 +85,9 @@ pub struct CommandContext {
     /// [`with_idempotency_key`](CommandContext::with_idempotency_key).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The version that the stream must have; see [`with_expected_version`](CommandContext::with_expected_version).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_version: Option<u64>,
 }
 
 impl CommandContext {
@@ -175,6 +178,76 @@ impl CommandContext {
     #[must_use]
     pub fn with_idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Executes the command only if the stream has this version: the `If-Match` of an HTTP API. The version is the number of
+    /// events of the stream, as [`Executed::version`](crate::Executed::version) and [`Loaded::version`](crate::Loaded::version) give
+    /// it. Version 0 means that the aggregate must not exist yet: `If-None-Match: *`.
+    ///
+    /// A stream with any other version is a [`Conflict`](crate::ExecuteError::Conflict), and nothing is stored.
+    ///
+    /// - The version counts the commands before this one, also those whose commits are not durable yet. The answer waits for them:
+    ///   if they fail, so does this command, without a conflict.
+    /// - A command that is repeated under an idempotency key answers as before, although it moved the version itself.
+    /// - Of several commands of one reaction or transaction to one aggregate, each sees the events of those before it.
+    /// - A command of a process manager with a conflict is a rejected command: `on_failure` decides, and by default it becomes a
+    ///   dead letter. Retries and [`redrive`](crate::ProcessManagerHandle::redrive) keep the condition. So a stream that has moved on
+    ///   is a conflict again, and the dead letter is to be discarded.
+    ///
+    /// # Examples
+    ///
+    /// Two clients have read the same version of a profile. The first change counts, and the second client reads again.
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// use eventfold_es::{AggregateHandle, ExecuteError};
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum ProfileCommand { Rename(String) }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum ProfileEvent { Renamed(String) }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Profile { name: String }
+    /// # impl Decider for Profile {
+    /// #     fn decide(&self, command: ProfileCommand) -> Result<Vec<ProfileEvent>, std::convert::Infallible> {
+    /// #         let ProfileCommand::Rename(name) = command;
+    /// #         Ok(vec![ProfileEvent::Renamed(name)])
+    /// #     }
+    /// #     fn evolve(&mut self, event: &ProfileEvent) { let ProfileEvent::Renamed(name) = event; self.name.clone_from(name); }
+    /// # }
+    ///
+    /// /// `PUT /profiles/{id}/name` with `If-Match: "{version}"`: a status, and the `ETag` of the answer.
+    /// async fn put_name(
+    ///     profile: &AggregateHandle<Profile>,
+    ///     if_match: u64,
+    ///     name: &str,
+    /// ) -> Result<(u16, u64), eventfold_es::Error> {
+    ///     let context = CommandContext::default().with_expected_version(if_match);
+    ///     match profile.execute(ProfileCommand::Rename(name.to_owned()), context).await {
+    ///         Ok(done) => Ok((200, done.version)),
+    ///         Err(ExecuteError::Conflict { actual, .. }) => Ok((412, actual)),
+    ///         Err(error) => Err(error.into()),
+    ///     }
+    /// }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = AggregateStore::open(directory.path()).await?;
+    /// let profile = store.get::<Profile>("alice").await?;
+    /// assert_eq!(put_name(&profile, 0, "Alice").await?, (200, 1));
+    ///
+    /// let (mine, yours) = (profile.load().await?, profile.load().await?);
+    /// assert_eq!(put_name(&profile, mine.version, "Alice B.").await?, (200, 2));
+    /// assert_eq!(put_name(&profile, yours.version, "Alicia").await?, (412, 2));
+    /// assert_eq!(profile.state().await?.name, "Alice B.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_expected_version(mut self, version: u64) -> Self {
+        self.expected_version = Some(version);
         self
     }
 }

@@ -225,10 +225,10 @@ pub enum StoreError {
         /// The failure.
         reason: Arc<str>,
     },
-    /// Another writer has changed the stream.
+    /// The stream has another version than was expected; nothing was stored.
     #[error("the stream has version {actual}, but {expected} was expected")]
     Conflict {
-        /// The version that the command was decided on.
+        /// The version that the command expects, or was decided on.
         expected: u64,
         /// The version of the stream.
         actual: u64,
@@ -284,9 +284,15 @@ pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
     /// The aggregate rejected the command; nothing was stored.
     #[error(transparent)]
     Domain(E),
-    /// Another writer changed the stream while the command was decided; nothing was stored.
-    #[error("the stream changed while the command was decided; nothing was stored, try again")]
-    Conflict,
+    /// The stream has another version than the command
+    /// [expects](crate::CommandContext::with_expected_version); nothing was stored.
+    #[error("the stream has version {actual}, but {expected} was expected; nothing was stored")]
+    Conflict {
+        /// The version that the command expects, or was decided on.
+        expected: u64,
+        /// The version of the stream.
+        actual: u64,
+    },
     /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
     #[error("it is unknown whether the command was stored: {reason}")]
     OutcomeUnknown {
@@ -301,7 +307,7 @@ pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
 impl<E: std::error::Error + Send + Sync + 'static> From<StoreError> for ExecuteError<E> {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict { .. } => Self::Conflict,
+            StoreError::Conflict { expected, actual } => Self::Conflict { expected, actual },
             StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
             other => Self::Store(other),
         }

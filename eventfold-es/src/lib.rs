@@ -202,7 +202,7 @@ pub use projection::{
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
-    FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, ParkedAt,
+    FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, Loaded, ParkedAt,
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
     ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode, VerifyReport,
 };

@@ -12,9 +12,9 @@ use common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope}
 use eventfold_es::prelude::*;
 use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
-    EventError, ExecuteError, Executed, FileError, InjectOptions, OpenError, ProcessManagerHandle,
-    ProcessManagerReport, ProcessManagerStatus, ProjectError, ReactError, Reactions,
-    RecoveryReport, RunMode, StateError, StoreError,
+    EventError, ExecuteError, Executed, FileError, InjectOptions, Loaded, OpenError,
+    ProcessManagerHandle, ProcessManagerReport, ProcessManagerStatus, ProjectError, ReactError,
+    Reactions, RecoveryReport, RunMode, StateError, StoreError,
 };
 use eventfold_es_tests::TestResult;
 
@@ -28,6 +28,7 @@ fn everything_that_is_held_or_returned_can_cross_threads_and_be_printed() {
     shared::<CommandBus>();
     shared::<Executed<CounterEvent>>();
     shared::<CommandContext>();
+    shared::<Loaded<Counter>>();
     shared::<CommandEnvelope>();
     shared::<Envelope<Counter>>();
     shared::<ReservationSagaEnvelope>();
@@ -93,6 +94,8 @@ fn every_future_can_be_spawned<A: Aggregate, C: Command, P: Projection>(
     send_and_sync(store.clone().close());
     send(handle.execute(command, context()));
     send_and_sync(handle.state());
+    send_and_sync(handle.load());
+    send_and_sync(handle.exists());
     send(bus.dispatch("c", last, context()));
 }
 

@@ -320,10 +320,10 @@ impl<A: Aggregate> LockedCell<'_, A> {
         Ok(())
     }
 
-    /// The durable state.
-    pub(crate) fn durable(&mut self) -> &A {
+    /// The durable state, and its version.
+    pub(crate) fn durable(&mut self) -> (&A, u64) {
         self.body.last_used = Instant::now();
-        &self.body.durable
+        (&self.body.durable, self.body.durable_extent.lines)
     }
 
     /// Decides a command on the state with everything pending and stages its events.
@@ -342,6 +342,12 @@ impl<A: Aggregate> LockedCell<'_, A> {
         context: &CommandContext,
         origin: Option<Origin<'_>>,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
+        let actual = self.body.version;
+        if let Some(expected) = context.expected_version
+            && expected != actual
+        {
+            return Err(ExecuteError::Conflict { expected, actual });
+        }
         let state = self.speculative()?;
         let decided = guard(
             || format!("the decision of `{}`", A::AGGREGATE_TYPE),

@@ -67,6 +67,11 @@ impl<A: Aggregate> AggregateCells<A> {
         }
     }
 
+    /// Whether the aggregate has a durable event.
+    pub(crate) fn exists(&self, id: &Arc<str>) -> bool {
+        self.journal.has_stream(&self.stream(id))
+    }
+
     /// The cell of an aggregate that is live.
     pub(crate) fn live(&self, id: &str) -> Option<Arc<Cell<A>>> {
         self.live.shard(id)?.cells().get(id).cloned()

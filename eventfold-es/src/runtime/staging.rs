@@ -216,6 +216,9 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
                     error: Arc::new(error),
                 },
                 ExecuteError::Store(error) => cause_of(&error),
+                ExecuteError::Conflict { expected, actual } => FailureCause::Rejected {
+                    error: Arc::new(StoreError::Conflict { expected, actual }),
+                },
                 other => FailureCause::Storage {
                     reason: other.to_string(),
                 },

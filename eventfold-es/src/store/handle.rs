@@ -65,6 +65,21 @@ impl<E> std::ops::Deref for Executed<E> {
     }
 }
 
+/// An aggregate as it was read: its durable state, and the version to expect when it is changed.
+///
+/// See [`AggregateHandle::load`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded<A> {
+    /// The state: what a restart would find. An aggregate without events has its default.
+    pub state: A,
+    /// The version of the stream: its number of events. A command can
+    /// [expect](CommandContext::with_expected_version) it.
+    pub version: u64,
+    /// Whether the aggregate has an event.
+    pub exists: bool,
+}
+
 /// What deciding a command under the lock of its cell came to.
 enum Decision<A: Aggregate> {
     /// A commit is on its way.
@@ -104,7 +119,8 @@ impl<A: Aggregate> AggregateHandle<A> {
     ///
     /// # Errors
     ///
-    /// [`ExecuteError::Domain`] if the aggregate rejects the command, and [`ExecuteError::Store`] if it could not be decided or
+    /// [`ExecuteError::Domain`] if the aggregate rejects the command, [`ExecuteError::Conflict`] if the stream has another version
+    /// than the context [expects](CommandContext::with_expected_version), and [`ExecuteError::Store`] if it could not be decided or
     /// written, or if its idempotency key or its metadata cannot be used, or inside a
     /// reaction of a process manager: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
     ///
@@ -254,13 +270,75 @@ impl<A: Aggregate> AggregateHandle<A> {
     ///
     /// Cancel safe; it changes nothing.
     pub async fn state(&self) -> Result<A, StateError> {
-        self.with_cell(Needs::State, |_, locked| Ok(locked.durable().clone()))
-            .await
-            .map_err(|source| StateError {
-                aggregate_type: A::AGGREGATE_TYPE.to_owned(),
-                instance_id: self.id.to_string(),
-                source,
+        Ok(self.load().await?.state)
+    }
+
+    /// The durable state with its version, which a command that changes it can
+    /// [expect](CommandContext::with_expected_version). An aggregate without events has version 0.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if the stream cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # use eventfold_es::AggregateHandle;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum CartCommand { Empty }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum CartEvent { Emptied }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Cart { items: u64 }
+    /// # impl Decider for Cart {
+    /// #     fn decide(&self, _: CartCommand) -> Result<Vec<CartEvent>, std::convert::Infallible> { Ok(vec![CartEvent::Emptied]) }
+    /// #     fn evolve(&mut self, _: &CartEvent) { self.items = 0 }
+    /// # }
+    /// # async fn empty(cart: AggregateHandle<Cart>) -> Result<(), eventfold_es::Error> {
+    /// let loaded = cart.load().await?;
+    /// if loaded.state.items > 0 {
+    ///     let context = CommandContext::default().with_expected_version(loaded.version);
+    ///     cart.execute(CartCommand::Empty, context).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn load(&self) -> Result<Loaded<A>, StateError> {
+        self.with_cell(Needs::State, |_, locked| {
+            let (state, version) = locked.durable();
+            Ok(Loaded {
+                state: state.clone(),
+                version,
+                exists: version > 0,
             })
+        })
+        .await
+        .map_err(|source| StateError {
+            aggregate_type: A::AGGREGATE_TYPE.to_owned(),
+            instance_id: self.id.to_string(),
+            source,
+        })
+    }
+
+    /// Whether the aggregate has a durable event. Nothing is loaded, so that a stream that cannot be read exists as well.
+    ///
+    /// # Errors
+    ///
+    /// None today.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    // Async and fallible like every way into the store: a journal on another machine has to be asked.
+    pub async fn exists(&self) -> Result<bool, StateError> {
+        Ok(self.cells.exists(&self.id))
     }
 
     /// Runs `action` under the lock of the settled cell, which knows what is needed.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use builder::AggregateStoreBuilder;
-pub use handle::{AggregateHandle, Executed};
+pub use handle::{AggregateHandle, Executed, Loaded};
 pub use inject::InjectOptions;
 pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, ParkedWork,

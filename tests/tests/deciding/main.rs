@@ -1,0 +1,5 @@
+//! What a command is decided on, and what is decided together.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod expected_version;
