@@ -1,7 +1,8 @@
 //! Bugs that can be planted, so that a test can tell whether the suite would catch them.
 //!
-//! With the feature `testing`, the environment variable `EVENTFOLD_PLANTED_BUG` names one of [`Bug::ALL`] for the whole
-//! process. Without the feature nothing of this is compiled in.
+//! In a build with `--cfg eventfold_sabotage` and the feature `testing`, the environment variable `EVENTFOLD_PLANTED_BUG` names
+//! one of [`Bug::ALL`] for the whole process. The test `planted_bugs` makes such builds, and nothing else does: a feature could
+//! not keep this out of a program, since cargo unifies features. In every other build [`planted`] is a constant.
 
 macro_rules! bugs {
     ($($(#[doc = $text:literal])+ $bug:ident = $name:literal,)+) => {
@@ -115,7 +116,7 @@ bugs! {
 }
 
 /// Whether this bug is planted.
-#[cfg(feature = "testing")]
+#[cfg(all(eventfold_sabotage, feature = "testing"))]
 pub(crate) fn planted(bug: Bug) -> bool {
     static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     let name = NAME.get_or_init(|| std::env::var("EVENTFOLD_PLANTED_BUG").ok());
@@ -123,7 +124,7 @@ pub(crate) fn planted(bug: Bug) -> bool {
 }
 
 /// Whether this bug is planted: never.
-#[cfg(not(feature = "testing"))]
+#[cfg(not(all(eventfold_sabotage, feature = "testing")))]
 #[inline(always)]
 pub(crate) const fn planted(_bug: Bug) -> bool {
     false

@@ -1,75 +1,30 @@
-//! The executables of the other tests. Where the whole suite is run, all of them lie beside this one; otherwise cargo is asked
-//! for them, which has let go of the build directory by the time a test runs.
+//! The executables of the other tests, built with `--cfg eventfold_sabotage`.
+//!
+//! `RUSTFLAGS` would have every dependency built once more. A wrapper of the compiler for the workspace alone does not: cargo
+//! keeps the workspace's packages apart by it, and takes the dependencies from the run that this test is a part of. That run has
+//! let go of the build directory by the time a test runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::SystemTime;
+
+const WRAPPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/planted_bugs/rustc.sh");
 
 /// The executable of each of these tests.
-pub fn find(names: &BTreeSet<&'static str>) -> BTreeMap<&'static str, PathBuf> {
+pub fn build(names: &BTreeSet<&'static str>) -> BTreeMap<&'static str, PathBuf> {
     let this = env::current_exe().unwrap();
-    let directory = this.parent().unwrap();
-    let built = names.iter().map(|name| (*name, newest(directory, name)));
-    let beside: Option<BTreeMap<_, _>> = built
-        .map(|(name, found)| {
-            let (path, built) = found?;
-            (built >= changed(name)).then_some((name, path))
-        })
-        .collect();
-    beside.unwrap_or_else(|| build(directory, names))
-}
-
-/// The newest executable of a test in a directory, whatever it was built for.
-fn newest(directory: &Path, name: &str) -> Option<(PathBuf, SystemTime)> {
-    let is_hash = |hash: &str| hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
-    let found = entries.filter_map(|entry| {
-        let file = entry.file_name().into_string().ok()?;
-        let stem = file.strip_suffix(env::consts::EXE_SUFFIX)?;
-        let hash = stem.strip_prefix(name)?.strip_prefix('-')?;
-        let modified = entry.metadata().unwrap().modified().unwrap();
-        is_hash(hash).then(|| (entry.path(), modified))
-    });
-    found.max_by_key(|(_, modified)| *modified)
-}
-
-/// When the sources of a test were changed last.
-fn changed(name: &str) -> SystemTime {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = [
-        tests.join("../eventfold-es/src"),
-        tests.join("../eventfold-es-macros/src"),
-        tests.join("src"),
-        tests.join("tests/common"),
-        tests.join("tests").join(name),
-        tests.join("tests").join(name).with_extension("rs"),
-    ];
-    let sources = sources.iter().filter(|path| path.exists());
-    sources.map(|path| last_change(path)).max().unwrap()
-}
-
-fn last_change(path: &Path) -> SystemTime {
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).unwrap().map(Result::unwrap);
-        let changes = entries.map(|entry| last_change(&entry.path()));
-        changes.max().unwrap_or(SystemTime::UNIX_EPOCH)
-    } else {
-        path.metadata().unwrap().modified().unwrap()
-    }
-}
-
-fn build(directory: &Path, names: &BTreeSet<&'static str>) -> BTreeMap<&'static str, PathBuf> {
-    let profile = directory.parent().unwrap();
+    let profile = this.parent().unwrap().parent().unwrap();
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["test", "--no-run", "--message-format=json"])
-        .args(["-p", "eventfold-es-tests"])
+        // The dependencies have the features that they have in a run of the whole suite.
+        .arg("--workspace")
         .args(names.iter().flat_map(|name| ["--test", name]))
         .arg("--target-dir")
         .arg(profile.parent().unwrap())
+        .env("RUSTC_WORKSPACE_WRAPPER", WRAPPER)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.file_name() == Some(OsStr::new("release")) {
         cargo.arg("--release");

@@ -1,8 +1,9 @@
 //! The suite catches bugs: each of a list is planted, one at a time, and some test of the suite must fail.
 //!
-//! A bug is planted by the environment variable `EVENTFOLD_PLANTED_BUG`, which the feature `testing` makes the library read.
-//! For each bug a few tests are named that could catch it; they are run, in processes of their own, until one fails. Which one
-//! it was is printed, with the first thing that it said. Without a bug all of them pass.
+//! A bug is planted by the environment variable `EVENTFOLD_PLANTED_BUG`, which the library reads only in a build with
+//! `--cfg eventfold_sabotage`. This test makes that build, of the test executables that it needs. For each bug a few tests are
+//! named that could catch it; they are run, in processes of their own, until one fails. Which one it was is printed, with the
+//! first thing that it said. Without a bug all of them pass.
 //!
 //! `EVENTFOLD_PLANTED_BUG_ONLY=skip-sync` plants that one only.
 
@@ -40,7 +41,7 @@ fn every_planted_bug_is_caught() {
     assert!(!bugs.is_empty(), "there is no bug {only:?}");
     let all = bugs.iter().flat_map(|bug| detectors(*bug));
     let names: BTreeSet<_> = all.map(|detector| detector.executable).collect();
-    let executables = executables::find(&names);
+    let executables = executables::build(&names);
     let run = |detector: &Detector, bug| run(&executables[detector.executable], detector, bug);
 
     let used = Mutex::new(BTreeSet::new());

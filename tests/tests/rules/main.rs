@@ -10,5 +10,6 @@ mod deciding;
 mod deriving;
 mod dropping;
 mod opening;
+mod sabotage;
 mod undone;
 mod writing;
