@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::envelope::CommandEnvelope;
+use crate::nesting;
 use crate::process_manager::SourceEvent;
 
 /// A command of a process manager that was not executed, as it stands in `dead_letters.jsonl`, one JSON object per line.
@@ -37,16 +38,12 @@ pub(crate) struct DeadLetterLine<'a> {
 
 impl DeadLetterLine<'_> {
     pub(crate) fn to_line(&self) -> Box<str> {
-        // JSON values and strings always serialize.
-        let line = serde_json::to_string(self).unwrap_or_default();
-        if serde_json::from_str::<DeadLetter>(&line).is_ok() {
-            return line.into();
-        }
-        let as_text = DeadLetterLine {
-            envelope: &as_text(self.envelope),
+        let readable = DeadLetterLine {
+            envelope: &readable(self.envelope),
             ..*self
         };
-        serde_json::to_string(&as_text).unwrap_or_default().into()
+        // JSON values and strings always serialize.
+        serde_json::to_string(&readable).unwrap_or_default().into()
     }
 }
 
@@ -68,12 +65,13 @@ impl UnreactedLine {
     }
 }
 
-/// The envelope, in a form that reads back.
+/// The envelope, in a form that reads back wherever it is stored.
 pub(crate) fn readable(envelope: &CommandEnvelope) -> CommandEnvelope {
-    let line = serde_json::to_string(envelope).unwrap_or_default();
-    match serde_json::from_str(&line) {
-        Ok(read) => read,
-        Err(_) => as_text(envelope),
+    let is_deeper = |value: &Value| nesting::is_deeper(&value.to_string(), nesting::MAX_DEPTH);
+    match is_deeper(&envelope.command) || envelope.context.metadata.as_ref().is_some_and(is_deeper)
+    {
+        false => envelope.clone(),
+        true => as_text(envelope),
     }
 }
 

@@ -11,6 +11,8 @@ use serde::ser::{self, Error as _, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::nesting::{MAX_DEPTH, TOO_DEEP, is_deeper};
+
 /// Encodes a value as JSON in memory.
 ///
 /// # Errors
@@ -20,12 +22,27 @@ pub(crate) fn to_value(value: &impl Serialize) -> Result<Value, serde_json::Erro
     checked(value, |value| serde_json::to_value(value))
 }
 
-/// Encodes a value as JSON text.
+/// Encodes a value of the user as JSON text.
+///
+/// # Errors
+///
+/// As [`to_value`]; more than [`MAX_DEPTH`] levels.
+pub(crate) fn to_raw_value(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
+    let encoded = to_raw_value_around(value)?;
+    match is_deeper(encoded.get(), MAX_DEPTH) {
+        false => Ok(encoded),
+        true => Err(serde_json::Error::custom(TOO_DEEP)),
+    }
+}
+
+/// Encodes a value that the store has put around values of the user.
 ///
 /// # Errors
 ///
 /// As [`to_value`].
-pub(crate) fn to_raw_value(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
+pub(crate) fn to_raw_value_around(
+    value: &impl Serialize,
+) -> Result<Box<RawValue>, serde_json::Error> {
     checked(value, |value| serde_json::value::to_raw_value(&value))
 }
 
@@ -45,8 +62,8 @@ fn checked<T: Serialize, R>(
     })
 }
 
-/// How many values may stand inside one another; serde_json reads less.
-const MAX_DEPTH: u32 = 128;
+/// How many values are followed into one another while they are serialized: more than can be stored, and no end of the stack.
+const MAX_FOLLOWED: u32 = 128;
 
 /// Where a number was refused. The place is put together while the error returns through the values around it, so that
 /// nothing is spent on it otherwise.
@@ -133,12 +150,10 @@ struct Checking<'a, S> {
 impl<'a, S> Checking<'a, S> {
     /// The depth of what stands inside this value.
     fn inside<E: ser::Error>(&self) -> Result<u32, E> {
-        if self.depth < MAX_DEPTH {
+        if self.depth < MAX_FOLLOWED {
             Ok(self.depth + 1)
         } else {
-            Err(E::custom(format_args!(
-                "it is nested more than {MAX_DEPTH} levels deep, beyond the recursion limit of JSON readers"
-            )))
+            Err(E::custom(TOO_DEEP))
         }
     }
 

@@ -151,6 +151,7 @@ pub mod evolution;
 mod finite;
 mod journal;
 pub mod names;
+mod nesting;
 pub mod prelude;
 pub mod process_manager;
 pub mod projection;

@@ -32,7 +32,7 @@ pub(crate) enum SealError {
 }
 
 pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let content = finite::to_raw_value(content)?;
+    let content = finite::to_raw_value_around(content)?;
     let mut bytes = serde_json::to_vec(&Sealed {
         checksum: line_hash(content.get().as_bytes()),
         content: &content,

@@ -7,6 +7,7 @@ use crate::clock::{event_id, seconds_since_1970};
 use crate::command::CommandContext;
 use crate::event::{DomainEvent, EventError};
 use crate::evolution::SCHEMA_VERSION;
+use crate::nesting;
 
 /// An event as it is stored, and as it is read back.
 pub(crate) struct EncodedEvent<E> {
@@ -68,6 +69,10 @@ impl<E: DomainEvent> EncodedEvent<E> {
             reason,
         };
         let line = serde_json::to_string(stored).map_err(|error| unstorable(error.to_string()))?;
+        // The event itself is a level.
+        if nesting::is_deeper(&line, nesting::MAX_DEPTH + 1) {
+            return Err(unstorable(nesting::TOO_DEEP.to_owned()));
+        }
         if !reads_back(&line, stored)
             .map_err(|error| unstorable(format!("it does not read back: {error}")))?
         {

@@ -9,6 +9,7 @@ use crate::disk::SealedFile;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
 use crate::evolution::stored_version;
+use crate::finite;
 use crate::journal::{
     Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore, SkippedEvent,
     StreamId,
@@ -221,13 +222,29 @@ impl<P: Projection> ProjectionRunner<P> {
                 return;
             }
         };
+        let encoded = guard(
+            || format!("the encoding of the state of `{}`", P::NAME),
+            || finite::to_raw_value(&self.state),
+        );
+        let encoded = encoded.and_then(|encoded| {
+            encoded.map_err(|error| StoreError::Refused {
+                reason: format!("the state does not serialize: {error}").into(),
+            })
+        });
+        let state = match encoded {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(projection = P::NAME, %error, "the checkpoint of a projection was not saved");
+                return;
+            }
+        };
         let saved = SavedProjection {
             position,
             event,
             subscriptions: Some(subscriptions),
             seen_before: self.seen_before.clone(),
             skipped: self.skipped.clone(),
-            state: &self.state,
+            state,
         };
         let durable = self.journal.make_durable().map_err(StoreError::from);
         match durable.and_then(|()| Ok(self.checkpoint.save(&saved)?)) {

@@ -4,13 +4,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::cell::Cell;
 use super::guarded::{blocking, guard};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
+use crate::finite;
 use crate::journal::{Extent, Journal, Snapshot, StreamId};
 
 /// How many snapshots may wait to be saved. Each holds a copy of a state; those beyond are taken later.
@@ -184,7 +185,7 @@ fn decode<A: Aggregate>(state: &RawValue) -> Result<A, String> {
 /// Encodes a state that reads back.
 fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
     let what = || format!("the encoding of the state of `{}`", A::AGGREGATE_TYPE);
-    let encoded = guard(what, || to_raw_value(state))
+    let encoded = guard(what, || finite::to_raw_value(state))
         .map_err(|error| error.to_string())?
         .map_err(|error| format!("the state does not serialize: {error}"))?;
     decode::<A>(&encoded)?;

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod nesting;
 mod numbers;
 
 use std::path::Path;

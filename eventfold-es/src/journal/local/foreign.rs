@@ -9,6 +9,7 @@ use super::layout::Layout;
 use super::streams::StreamSlot;
 use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::StreamId;
+use crate::nesting;
 
 /// What stands behind the last event that the journal wrote to a stream.
 #[derive(Debug, Clone)]
@@ -57,7 +58,9 @@ fn event(line: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(line).ok()?;
     let raw: &RawValue = serde_json::from_str(text).ok()?;
     let _: eventfold::Event = serde_json::from_str(text).ok()?;
-    (raw.get() == text).then_some(text)
+    // The event itself is a level.
+    let is_storable = !nesting::is_deeper(text, nesting::MAX_DEPTH + 1);
+    (raw.get() == text && is_storable).then_some(text)
 }
 
 impl LocalJournal {

@@ -31,12 +31,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Letter::Dead(dead) => dead.envelope.clone(),
             Letter::Staged(staged) => staged.erase(),
         };
+        let kept = readable(&envelope);
+        let is_kept = kept == envelope;
         let mut row = planned
             .before
             .as_deref()
             .cloned()
             .unwrap_or_else(|| CommandRow {
-                envelope: readable(&envelope),
+                envelope: kept,
                 command_id: planned.command_id.clone(),
                 key: planned.key.to_string(),
                 generation: planned.generation,
@@ -57,7 +59,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let action = match draft.is_asked_for {
             true => FailureAction::DeadLetter,
-            false => self.policy(&planned.key, &failure),
+            false => match self.policy(&planned.key, &failure) {
+                // Only its text is left then.
+                FailureAction::Retry(_) | FailureAction::Park if !is_kept => {
+                    FailureAction::DeadLetter
+                }
+                action => action,
+            },
         };
         tracing::warn!(process_manager = PM::NAME, target = %envelope.aggregate_type, instance = %envelope.instance_id, error = %cause, attempt = count, ?action, "a command was not executed");
         let (action, backoff) = match action {
