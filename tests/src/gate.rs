@@ -5,9 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use eventfold_es::disk::{
-    DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk,
-};
+use eventfold_es::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
 
 /// The file system, with a gate before each sync of the journal's file, or before each renaming to one name.
 #[derive(Debug, Clone, Default)]
@@ -102,10 +100,6 @@ impl Disk for GatedDisk {
         SystemDisk.sync_dir(path)
     }
 
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        SystemDisk.file_system(path)
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         SystemDisk.exists(path)
     }
@@ -144,5 +138,9 @@ impl DiskFile for GatedFile {
     fn sync_data(&self) -> io::Result<()> {
         self.gate.pass();
         self.file.sync_data()
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
     }
 }

@@ -3,9 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use eventfold_es::disk::{
-    DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk,
-};
+use eventfold_es::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
 
 /// The file system without `syncfs`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,10 +30,6 @@ impl Disk for NoSyncfs {
         SystemDisk.sync_dir(path)
     }
 
-    fn file_system(&self, _path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        Ok(None)
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         SystemDisk.exists(path)
     }
@@ -45,6 +39,19 @@ impl Disk for NoSyncfs {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        SystemDisk.try_lock(path)
+        let lock = SystemDisk.try_lock(path)?;
+        Ok(lock.map(|lock| Box::new(Lock(lock)) as Box<dyn DiskLock>))
+    }
+}
+
+struct Lock(Box<dyn DiskLock>);
+
+impl DiskLock for Lock {
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.0.is_at(path)
+    }
+
+    fn sync_file_system(&self) -> io::Result<bool> {
+        Ok(false)
     }
 }

@@ -1,9 +1,7 @@
 use std::io;
 use std::path::Path;
 
-use eventfold_es::disk::{
-    DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, SystemDisk,
-};
+use eventfold_es::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
 
 /// A file system that is mounted read-only: what is there can be opened for reading, synced and found.
 #[derive(Debug, Clone, Copy)]
@@ -64,15 +62,11 @@ impl Disk for ReadOnlyDisk {
         }
     }
 
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        SystemDisk.file_system(path)
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         SystemDisk.exists(path)
     }
 
-    fn try_lock(&self, _: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        self.refused()
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        SystemDisk.try_lock(path)
     }
 }

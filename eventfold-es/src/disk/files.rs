@@ -2,7 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, OverlayDisk};
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
 
 /// A file operation that failed: what was done, where, and what the operating system said.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,7 @@ pub struct FileError {
 const SYNC: &str = "sync";
 const SYNC_DIRECTORY: &str = "sync the directory";
 const SYNC_FILE_SYSTEM: &str = "sync the file system of";
+const LOOK_FOR: &str = "look for";
 
 impl FileError {
     pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -62,9 +63,7 @@ impl Files {
     }
 
     pub(crate) fn open(&self, path: &Path, mode: OpenMode) -> Result<FileHandle, FileError> {
-        let file = self
-            .disk
-            .open(path, mode)
+        let file = retried(|| self.disk.open(path, mode))
             .map_err(|error| FileError::new("open", path, error))?;
         Ok(FileHandle {
             file,
@@ -84,20 +83,17 @@ impl Files {
     }
 
     pub(crate) fn create_dir_all(&self, path: &Path) -> Result<(), FileError> {
-        self.disk
-            .create_dir_all(path)
+        retried(|| self.disk.create_dir_all(path))
             .map_err(|error| FileError::new("create the directory", path, error))
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
-        self.disk
-            .rename(from, to)
-            .map_err(|error| FileError::new("replace", to, error))
+        retried(|| self.disk.rename(from, to)).map_err(|error| FileError::new("replace", to, error))
     }
 
     /// Removes a file, if it is there.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), FileError> {
-        match self.disk.remove_file(path) {
+        match retried(|| self.disk.remove_file(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(FileError::new("remove", path, error))
             }
@@ -106,31 +102,17 @@ impl Files {
     }
 
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), FileError> {
-        self.disk
-            .sync_dir(path)
+        retried(|| self.disk.sync_dir(path))
             .map_err(|error| FileError::new(SYNC_DIRECTORY, path, error))
     }
 
-    pub(crate) fn file_system(&self, path: &Path) -> Result<Option<FileSystemHandle>, FileError> {
-        let file_system = self
-            .disk
-            .file_system(path)
-            .map_err(|error| FileError::new("open", path, error))?;
-        Ok(file_system.map(|file_system| FileSystemHandle {
-            file_system,
-            path: path.to_owned(),
-        }))
-    }
-
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, FileError> {
-        self.disk
-            .exists(path)
-            .map_err(|error| FileError::new("look for", path, error))
+        retried(|| self.disk.exists(path)).map_err(|error| FileError::new(LOOK_FOR, path, error))
     }
 
     /// What a directory holds, by name; nothing if there is no such directory.
     pub(crate) fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, FileError> {
-        match self.disk.list(path) {
+        match retried(|| self.disk.list(path)) {
             Ok(mut entries) => {
                 entries.sort();
                 Ok(entries)
@@ -147,23 +129,53 @@ impl Files {
         }
     }
 
-    pub(crate) fn try_lock(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, FileError> {
-        self.disk
-            .try_lock(path)
-            .map_err(|error| FileError::new("lock", path, error))
+    pub(crate) fn try_lock(&self, path: &Path) -> Result<Option<LockHandle>, FileError> {
+        let lock = retried(|| self.disk.try_lock(path))
+            .map_err(|error| FileError::new("lock", path, error))?;
+        Ok(lock.map(|lock| LockHandle {
+            lock,
+            path: path.to_owned(),
+        }))
     }
 }
 
-/// A file system that knows what of it matters.
-pub(crate) struct FileSystemHandle {
-    file_system: Box<dyn FileSystem>,
+/// Calls again what a signal has interrupted.
+fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn gone(path: &Path) -> FileError {
+    let reason = "it was removed, renamed or replaced while the store was open. Put back what was there and open the store again; \
+                  commands since then are only where it is now";
+    FileError::new("go on with", path, io::Error::other(reason))
+}
+
+/// A locked file or directory that knows its path.
+pub(crate) struct LockHandle {
+    lock: Box<dyn DiskLock>,
     path: PathBuf,
 }
 
-impl FileSystemHandle {
-    pub(crate) fn sync(&self) -> Result<(), FileError> {
-        self.file_system
-            .sync()
+impl LockHandle {
+    /// Whether its path still leads to it.
+    pub(crate) fn is_in_place(&self) -> Result<bool, FileError> {
+        retried(|| self.lock.is_at(&self.path))
+            .map_err(|error| FileError::new(LOOK_FOR, &self.path, error))
+    }
+
+    /// The error of going on when it is not.
+    pub(crate) fn gone(&self) -> FileError {
+        gone(&self.path)
+    }
+
+    /// Syncs the file system as a whole; `false` where the platform cannot.
+    pub(crate) fn sync_file_system(&self) -> Result<bool, FileError> {
+        retried(|| self.lock.sync_file_system())
             .map_err(|error| FileError::new(SYNC_FILE_SYSTEM, &self.path, error))
     }
 }
@@ -188,9 +200,7 @@ impl FileHandle {
     }
 
     pub(crate) fn len(&self) -> Result<u64, FileError> {
-        self.file
-            .len()
-            .map_err(|error| self.error("measure", error))
+        retried(|| self.file.len()).map_err(|error| self.error("measure", error))
     }
 
     /// Reads `length` bytes from `offset`, or fewer if the file ends before.
@@ -198,10 +208,9 @@ impl FileHandle {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, offset + filled as u64) {
+            match retried(|| self.file.read_at(rest, offset + filled as u64)) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.error("read", error)),
             }
         }
@@ -212,10 +221,9 @@ impl FileHandle {
     pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            match self.file.write_at(rest, offset + written as u64) {
+            match retried(|| self.file.write_at(rest, offset + written as u64)) {
                 Ok(0) => return Err(self.error("write", io::ErrorKind::WriteZero.into())),
                 Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.error("write", error)),
             }
         }
@@ -223,15 +231,22 @@ impl FileHandle {
     }
 
     pub(crate) fn set_len(&self, length: u64) -> Result<(), FileError> {
-        self.file
-            .set_len(length)
+        retried(|| self.file.set_len(length))
             .map_err(|error| self.error("set the length of", error))
     }
 
     pub(crate) fn sync_data(&self) -> Result<(), FileError> {
-        self.file
-            .sync_data()
-            .map_err(|error| self.error(SYNC, error))
+        retried(|| self.file.sync_data()).map_err(|error| self.error(SYNC, error))
+    }
+
+    /// Whether its path still leads to it.
+    pub(crate) fn is_in_place(&self) -> Result<bool, FileError> {
+        retried(|| self.file.is_at(&self.path)).map_err(|error| self.error(LOOK_FOR, error))
+    }
+
+    /// The error of going on when it does not.
+    pub(crate) fn gone(&self) -> FileError {
+        gone(&self.path)
     }
 
     fn error(&self, action: &'static str, source: io::Error) -> FileError {

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use atomic::{replace_file, replace_file_without_sync};
 pub use files::FileError;
-pub(crate) use files::{FileHandle, FileSystemHandle, Files};
+pub(crate) use files::{FileHandle, Files, LockHandle};
 pub(crate) use overlay::OverlayDisk;
 pub(crate) use sealed::{SealError, SealedFile};
 pub use system::SystemDisk;
@@ -83,15 +83,6 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// A handle that syncs the file system that holds `path` as a whole; `None` where the platform cannot.
-    ///
-    /// A failed write-back is reported to the handles that were open when it happened, so it is held from the beginning.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file system.
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>>;
-
     /// Whether something exists at `path`.
     ///
     /// # Errors
@@ -106,11 +97,15 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system, `NotFound` among them.
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
-    /// Takes an exclusive lock that ends when the result is dropped or the process ends; `None` if somebody holds it.
+    /// Takes an exclusive lock on the file or directory at `path`; `None` if somebody holds it. The lock ends when the result is
+    /// dropped or the process ends.
+    ///
+    /// On Unix the lock is on the directory itself, whatever happens to its name and to the files in it. Where directories cannot
+    /// be locked, it is on the file `.lock` in the directory, which is created.
     ///
     /// # Errors
     ///
-    /// Those of the file system.
+    /// Those of the file system, `NotFound` among them.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
 }
 
@@ -154,24 +149,32 @@ pub trait DiskFile: Send + Sync {
     ///
     /// Those of the file system.
     fn sync_data(&self) -> io::Result<()>;
-}
 
-/// A file system that can be synced as a whole.
-pub trait FileSystem: Send + Sync {
-    /// Makes everything written to it durable, files and directories.
+    /// Whether `path` leads to this file: `false` if nothing is there, or another file.
     ///
-    /// # Errors
-    ///
-    /// Those of the file system; a write-back that failed since the handle was opened among them.
-    fn sync(&self) -> io::Result<()>;
-}
-
-/// A held lock.
-pub trait DiskLock: Send + Sync {
-    /// Replaces the text in the lock file, which tells who holds it.
+    /// Where the platform does not tell files apart, it is `true` for any file.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    fn describe(&self, holder: &str) -> io::Result<()>;
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// A file or directory that is held open and locked.
+pub trait DiskLock: Send + Sync {
+    /// Whether `path` leads to what is locked; see [`DiskFile::is_at`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
+
+    /// Makes everything durable that was written to the file system of what is locked; `false` where the platform cannot.
+    ///
+    /// A failed write-back is reported to the handles that were open when it happened; the lock is held from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; a write-back that failed since the lock was taken among them.
+    fn sync_file_system(&self) -> io::Result<bool>;
 }

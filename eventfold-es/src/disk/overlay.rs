@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use file::{OverlayFile, OverlayHandle};
 
-use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
 /// A disk that shows what another one holds, and keeps what is changed in memory: nothing reaches the other one but reads.
 ///
@@ -21,7 +21,7 @@ use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
 /// cannot be renamed.
 pub(crate) struct OverlayDisk {
     below: Arc<dyn Disk>,
-    names: Mutex<Names>,
+    names: Arc<Mutex<Names>>,
 }
 
 #[derive(Default)]
@@ -30,6 +30,17 @@ struct Names {
     entries: BTreeMap<PathBuf, Entry>,
     /// The files that are as they are below, while they are open: a change through one handle is seen through the others.
     unchanged: HashMap<PathBuf, Weak<OverlayFile>>,
+}
+
+impl Names {
+    /// The open or changed file at `path`, if there is one.
+    fn file(&self, path: &Path) -> Option<Arc<OverlayFile>> {
+        match self.entries.get(path) {
+            Some(Entry::File(file)) => Some(Arc::clone(file)),
+            Some(Entry::Directory | Entry::Removed) => None,
+            None => self.unchanged.get(path).and_then(Weak::upgrade),
+        }
+    }
 }
 
 enum Entry {
@@ -42,12 +53,12 @@ impl OverlayDisk {
     pub(crate) fn new(below: Arc<dyn Disk>) -> Self {
         Self {
             below,
-            names: Mutex::default(),
+            names: Arc::default(),
         }
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.names)
     }
 
     fn is_directory(&self, names: &mut Names, path: &Path) -> io::Result<bool> {
@@ -115,6 +126,10 @@ impl OverlayDisk {
     }
 }
 
+fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether there is no such file, or no such directory.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
@@ -135,7 +150,7 @@ impl Disk for OverlayDisk {
             None if is_writable => self.create(names, path)?,
             None => return Err(io::ErrorKind::NotFound.into()),
         };
-        let handle = OverlayHandle::new(Arc::clone(&file), &*self.below, is_writable)?;
+        let handle = OverlayHandle::new(Arc::clone(&file), self, is_writable)?;
         if is_writable {
             names.unchanged.remove(path);
             names.entries.insert(path.to_owned(), Entry::File(file));
@@ -204,10 +219,6 @@ impl Disk for OverlayDisk {
         Ok(())
     }
 
-    fn file_system(&self, _path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        Ok(Some(Box::new(InMemory)))
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         match self.names().entries.get(path) {
             Some(Entry::File(_) | Entry::Directory) => Ok(true),
@@ -261,14 +272,12 @@ impl Disk for OverlayDisk {
 /// What needs neither a lock nor to be synced, since nobody else sees it.
 struct InMemory;
 
-impl FileSystem for InMemory {
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl DiskLock for InMemory {
-    fn describe(&self, _holder: &str) -> io::Result<()> {
-        Ok(())
+    fn is_at(&self, _path: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn sync_file_system(&self) -> io::Result<bool> {
+        Ok(true)
     }
 }

@@ -1,10 +1,10 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::path::Path;
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
-use super::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
 /// How long to wait for a descriptor where one is needed to make certain what was done.
 #[cfg(unix)]
@@ -56,16 +56,6 @@ impl Disk for SystemDisk {
         Ok(())
     }
 
-    #[cfg(target_os = "linux")]
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        Ok(Some(Box::new(LinuxFileSystem(File::open(path)?))))
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn file_system(&self, _path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        Ok(None)
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
     }
@@ -83,18 +73,57 @@ impl Disk for SystemDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(SystemLock(file)))),
+        #[cfg(unix)]
+        let locked = File::open(path)?;
+        #[cfg(not(unix))]
+        let locked = lockable(path)?;
+        match locked.try_lock() {
+            Ok(()) => Ok(Some(Box::new(SystemLock(locked)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// The file that is locked for a file or directory, where directories cannot be opened.
+#[cfg(not(unix))]
+fn lockable(path: &Path) -> io::Result<File> {
+    if !path.is_dir() {
+        return File::open(path);
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    options.open(path.join(".lock"))
+}
+
+/// Whether `path` leads to what is open: its place on its device tells.
+#[cfg(unix)]
+fn leads_to(path: &Path, open: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let found = match fs::metadata(path) {
+        Err(error) if is_absent(&error) => return Ok(false),
+        found => found?,
+    };
+    let open = open.metadata()?;
+    Ok((found.dev(), found.ino()) == (open.dev(), open.ino()))
+}
+
+// The standard library does not tell files apart here.
+#[cfg(not(unix))]
+fn leads_to(path: &Path, _open: &File) -> io::Result<bool> {
+    match path.try_exists() {
+        Err(error) if is_absent(&error) => Ok(false),
+        found => found,
+    }
+}
+
+/// Whether the name leads nowhere.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// Opens a directory in order to sync it. Where there is no descriptor for it, one is waited for: what was renamed cannot be taken
@@ -149,25 +178,27 @@ impl DiskFile for File {
     fn sync_data(&self) -> io::Result<()> {
         File::sync_data(self)
     }
-}
 
-#[cfg(target_os = "linux")]
-struct LinuxFileSystem(File);
-
-#[cfg(target_os = "linux")]
-impl FileSystem for LinuxFileSystem {
-    fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.0)?)
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        leads_to(path, self)
     }
 }
 
 struct SystemLock(File);
 
 impl DiskLock for SystemLock {
-    fn describe(&self, holder: &str) -> io::Result<()> {
-        let mut file = &self.0;
-        file.set_len(0)?;
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(holder.as_bytes())
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        leads_to(path, &self.0)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_file_system(&self) -> io::Result<bool> {
+        rustix::fs::syncfs(&self.0)?;
+        Ok(true)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_file_system(&self) -> io::Result<bool> {
+        Ok(false)
     }
 }

@@ -107,8 +107,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
 
-    /// Makes certain that everything that can be read survives a power loss, before something derived from it is saved. Blocks.
-    fn make_durable(&self) -> Result<(), JournalError>;
+    /// Makes certain, before something derived is saved, that everything that can be read survives a power loss, and that the
+    /// files are still those of this store. Blocks.
+    fn prepare_to_save(&self) -> Result<(), JournalError>;
 
     /// Reads everything back and compares it; what a snapshot holds is told by `check_state`. Blocks.
     fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError>;

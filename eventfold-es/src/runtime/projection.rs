@@ -246,7 +246,7 @@ impl<P: Projection> ProjectionRunner<P> {
             skipped: self.skipped.clone(),
             state,
         };
-        let durable = self.journal.make_durable().map_err(StoreError::from);
+        let durable = self.journal.prepare_to_save().map_err(StoreError::from);
         match durable.and_then(|()| Ok(self.checkpoint.save(&saved)?)) {
             Ok(()) => self.saved = self.cursor.position,
             Err(error) => {

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::disk::{
-    CrashImage, DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode, OverlayDisk,
-};
+use crate::disk::{CrashImage, DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
 use crate::store::{AggregateStore, AggregateStoreBuilder};
 
 /// A disk in memory: a store on it does everything that it does on a file system, and leaves nothing behind.
@@ -139,10 +137,6 @@ impl Disk for MemoryDisk {
         self.overlay.sync_dir(path)
     }
 
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        self.overlay.file_system(path)
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.overlay.exists(path)
     }
@@ -152,13 +146,14 @@ impl Disk for MemoryDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let file = self.overlay.open(path, OpenMode::Write)?;
+        if !self.overlay.exists(path)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         if !locked.insert(path.to_owned()) {
             return Ok(None);
         }
         Ok(Some(Box::new(MemoryLock {
-            file,
             path: path.to_owned(),
             locked: Arc::clone(&self.locked),
         })))
@@ -166,16 +161,18 @@ impl Disk for MemoryDisk {
 }
 
 struct MemoryLock {
-    file: Box<dyn DiskFile>,
     path: PathBuf,
     locked: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl DiskLock for MemoryLock {
-    fn describe(&self, holder: &str) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_at(holder.as_bytes(), 0)?;
-        Ok(())
+    // Directories in memory are neither renamed nor removed.
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        Ok(path == self.path)
+    }
+
+    fn sync_file_system(&self) -> io::Result<bool> {
+        Ok(true)
     }
 }
 
@@ -208,10 +205,6 @@ impl Disk for Empty {
 
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
         Ok(())
-    }
-
-    fn file_system(&self, _path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        Ok(None)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

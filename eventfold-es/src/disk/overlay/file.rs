@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::super::{Disk, DiskFile, OpenMode};
+use super::super::{DiskFile, OpenMode};
+use super::{Names, OverlayDisk, lock};
 
 /// What all handles of a file share, whatever names it has had.
 #[derive(Default)]
@@ -110,22 +111,24 @@ impl Content {
 pub(super) struct OverlayHandle {
     file: Arc<OverlayFile>,
     below: Option<Box<dyn DiskFile>>,
+    names: Arc<Mutex<Names>>,
     is_writable: bool,
 }
 
 impl OverlayHandle {
     pub(super) fn new(
         file: Arc<OverlayFile>,
-        disk: &dyn Disk,
+        disk: &OverlayDisk,
         is_writable: bool,
     ) -> io::Result<Self> {
         let below = match &file.below {
-            Some(path) => Some(disk.open(path, OpenMode::Read)?),
+            Some(path) => Some(disk.below.open(path, OpenMode::Read)?),
             None => None,
         };
         Ok(Self {
             file,
             below,
+            names: Arc::clone(&disk.names),
             is_writable,
         })
     }
@@ -193,5 +196,10 @@ impl DiskFile for OverlayHandle {
 
     fn sync_data(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let found = lock(&self.names).file(path);
+        Ok(found.is_some_and(|found| Arc::ptr_eq(&found, &self.file)))
     }
 }

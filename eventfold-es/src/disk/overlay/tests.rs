@@ -36,10 +36,6 @@ impl Disk for Untouchable {
         touched()
     }
 
-    fn file_system(&self, _: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        touched()
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         SystemDisk.exists(path)
     }
@@ -224,10 +220,11 @@ fn locks_and_syncs_succeed_without_the_disk_below() -> TestResult {
     let place = tempfile::tempdir()?;
     let overlay = OverlayDisk::new(Arc::new(Untouchable));
     let lock = overlay.try_lock(&place.path().join("lock"))?;
-    lock.ok_or("it is taken")?.describe("somebody")?;
+    lock.ok_or("it is taken")?;
     overlay.sync_dir(place.path())?;
-    let file_system = overlay.file_system(place.path())?;
-    file_system.ok_or("there is none")?.sync()?;
+    let lock = overlay.try_lock(place.path())?.ok_or("it is taken")?;
+    assert!(lock.sync_file_system()?);
+    assert!(lock.is_at(place.path())?);
     assert_eq!(fs::read_dir(place.path())?.count(), 0);
     Ok(())
 }

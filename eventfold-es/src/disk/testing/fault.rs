@@ -4,7 +4,7 @@ use std::sync::Arc;
 /// A kind of call that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// [`Disk::open`](crate::disk::Disk::open) and [`Disk::file_system`](crate::disk::Disk::file_system).
+    /// [`Disk::open`](crate::disk::Disk::open).
     Open,
     /// [`Disk::create_dir_all`](crate::disk::Disk::create_dir_all).
     CreateDir,
@@ -14,7 +14,7 @@ pub enum Operation {
     Remove,
     /// [`Disk::sync_dir`](crate::disk::Disk::sync_dir).
     SyncDir,
-    /// [`FileSystem::sync`](crate::disk::FileSystem::sync).
+    /// [`DiskLock::sync_file_system`](crate::disk::DiskLock::sync_file_system).
     SyncFileSystem,
     /// [`Disk::exists`](crate::disk::Disk::exists).
     Exists,
@@ -22,8 +22,8 @@ pub enum Operation {
     List,
     /// [`Disk::try_lock`](crate::disk::Disk::try_lock).
     Lock,
-    /// [`DiskLock::describe`](crate::disk::DiskLock::describe).
-    DescribeLock,
+    /// [`DiskFile::is_at`](crate::disk::DiskFile::is_at) and [`DiskLock::is_at`](crate::disk::DiskLock::is_at).
+    IsAt,
     /// [`DiskFile::len`](crate::disk::DiskFile::len).
     Len,
     /// [`DiskFile::read_at`](crate::disk::DiskFile::read_at).

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault::{Failure, Fault, Hit, Operation};
-use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
 /// A disk on which chosen calls fail or come up short; the others go through to the disk below. A clone is the same disk.
 ///
@@ -156,18 +156,6 @@ impl Disk for FaultyDisk {
         self.inner.sync_dir(path)
     }
 
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        self.call(Operation::Open, path)?;
-        let file_system = self.inner.file_system(path)?;
-        Ok(file_system.map(|inner| {
-            Box::new(FaultyFileSystem {
-                inner,
-                disk: self.clone(),
-                path: path.to_owned(),
-            }) as Box<dyn FileSystem>
-        }))
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.call(Operation::Exists, path)?;
         self.inner.exists(path)
@@ -188,19 +176,6 @@ impl Disk for FaultyDisk {
                 path: path.to_owned(),
             }) as Box<dyn DiskLock>
         }))
-    }
-}
-
-struct FaultyFileSystem {
-    inner: Box<dyn FileSystem>,
-    disk: FaultyDisk,
-    path: PathBuf,
-}
-
-impl FileSystem for FaultyFileSystem {
-    fn sync(&self) -> io::Result<()> {
-        self.disk.call(Operation::SyncFileSystem, &self.path)?;
-        self.inner.sync()
     }
 }
 
@@ -243,6 +218,11 @@ impl DiskFile for FaultyFile {
         self.call(Operation::SyncData, 0)?;
         self.inner.sync_data()
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.call(Operation::IsAt, 0)?;
+        self.inner.is_at(path)
+    }
 }
 
 struct FaultyLock {
@@ -252,9 +232,14 @@ struct FaultyLock {
 }
 
 impl DiskLock for FaultyLock {
-    fn describe(&self, holder: &str) -> io::Result<()> {
-        call(&self.state, Operation::DescribeLock, &self.path, 0)?;
-        self.inner.describe(holder)
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        call(&self.state, Operation::IsAt, &self.path, 0)?;
+        self.inner.is_at(path)
+    }
+
+    fn sync_file_system(&self) -> io::Result<bool> {
+        call(&self.state, Operation::SyncFileSystem, &self.path, 0)?;
+        self.inner.sync_file_system()
     }
 }
 

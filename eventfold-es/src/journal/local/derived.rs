@@ -20,7 +20,7 @@ use super::rows::RowTables;
 use super::scan::Tip;
 use super::stream_archive::{ArchiveError, Archiving, archive_stream};
 use super::streams::{StreamSlot, StreamTable, lock};
-use crate::disk::{FileError, FileHandle, FileSystemHandle, Files, OpenMode};
+use crate::disk::{FileError, FileHandle, Files, LockHandle, OpenMode};
 use crate::journal::{Durability, Extent, JournalError, Progress, RowChange};
 use crate::sabotage::{Bug, planted};
 
@@ -81,8 +81,8 @@ pub(super) struct DerivedWriter {
     /// Poisoned by a sync that fails.
     pub(super) queue: Arc<Queue>,
     pub(super) files: Files,
-    /// Held since the store was opened, before anything was written.
-    pub(super) file_system: Option<FileSystemHandle>,
+    /// The base directory, held since before anything was written.
+    pub(super) base: Arc<LockHandle>,
     pub(super) layout: Layout,
     pub(super) log: Arc<JournalLog>,
     pub(super) durability: Durability,
@@ -182,7 +182,12 @@ impl DerivedWriter {
                 self.registry.add(&touched.slot, ts);
             }
         }
-        while let Err(error) = self.write_files(batches) {
+        while let Err(error) = self.write_in_place(batches) {
+            if self.queue.poison().is_some() {
+                self.backlog.failed(&error.to_string());
+                self.has_given_up = true;
+                return false;
+            }
             tracing::warn!(%error, "what is durable in the journal cannot be written to its own file yet");
             self.backlog.failed(&error.to_string());
             if self.backlog.is_closing() {
@@ -225,6 +230,12 @@ impl DerivedWriter {
             lock(&self.dead_letters).insert(name.to_owned(), reaction.state.dead_letters);
             self.states.insert(name.to_owned(), reaction.state.clone());
         }
+    }
+
+    /// Writes the files, unless they would not be those of this store.
+    fn write_in_place(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
+        require_in_place(&self.base, &self.log, &self.queue)?;
+        self.write_files(batches)
     }
 
     fn write_files(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
@@ -369,13 +380,14 @@ impl DerivedWriter {
             self.files
                 .create_dir_all(&self.layout.process_manager(name))?;
         }
-        match &self.file_system {
-            Some(file_system) => file_system.sync(),
-            None => self.sync_files(),
+        match self.base.sync_file_system()? {
+            true => Ok(()),
+            false => self.sync_files(),
         }
     }
 
     fn save_checkpoint(&mut self, archiving: &[Archiving]) -> Result<(), FileError> {
+        require_in_place(&self.base, &self.log, &self.queue)?;
         let grown = self.grown.iter();
         let places = grown.map(|(number, Grown { slot, extent })| {
             let place = StreamPlace {
@@ -445,6 +457,24 @@ impl DerivedWriter {
         }
         Ok(())
     }
+}
+
+/// Poisons the store if its directory or its journal was removed, renamed or replaced: what is committed from then on would
+/// be lost, and what is derived from it would go to another store's files.
+pub(super) fn require_in_place(
+    base: &LockHandle,
+    log: &JournalLog,
+    queue: &Queue,
+) -> Result<(), FileError> {
+    let gone = if !base.is_in_place()? {
+        base.gone()
+    } else if !log.parts().is_in_place()? {
+        log.parts().gone()
+    } else {
+        return Ok(());
+    };
+    queue.poison_with(&gone.to_string());
+    Err(gone)
 }
 
 fn open_stream(files: &Files, layout: &Layout, slot: &StreamSlot) -> Result<FileHandle, FileError> {

@@ -165,6 +165,9 @@ impl JournalLog {
             .files
             .open(&self.layout.journal_archive(), OpenMode::Read)
             .map_err(unchanged)?;
+        if !parts.is_in_place().map_err(unchanged)? {
+            return Err(SwapError::Unknown(parts.gone()));
+        }
         self.files
             .rename(&fresh, &path)
             .map_err(SwapError::Unknown)?;
@@ -293,6 +296,16 @@ impl Parts {
 
     pub(super) fn set_len(&self, length: u64) -> Result<(), FileError> {
         self.active.set_len(length - self.start)
+    }
+
+    /// Whether the active file is still the one at its path.
+    pub(super) fn is_in_place(&self) -> Result<bool, FileError> {
+        self.active.is_in_place()
+    }
+
+    /// What to say when it is not.
+    pub(super) fn gone(&self) -> FileError {
+        self.active.gone()
     }
 
     pub(super) fn sync_data(&self) -> Result<(), FileError> {

@@ -33,14 +33,14 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use backlog::Backlog;
-use derived::{DerivedWriter, Job};
+use derived::{DerivedWriter, Job, require_in_place};
 pub(crate) use foreign::ForeignLines;
 use history::History;
 pub(crate) use layout::Layout;
@@ -61,7 +61,7 @@ use super::{
     Outcome, PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, Row, RowRange,
     Snapshot, StoredLines, StreamId, StreamTail, Verified,
 };
-use crate::disk::{DiskLock, FileError, Files};
+use crate::disk::{FileError, Files, LockHandle};
 
 /// How a journal on local files works.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +79,8 @@ pub(crate) struct JournalOptions {
 pub(crate) struct LocalJournal {
     files: Files,
     layout: Layout,
+    /// Gone when the directory is released.
+    base: Weak<LockHandle>,
     queue: Arc<Queue>,
     table: Arc<StreamTable>,
     history: Arc<History>,
@@ -127,7 +129,6 @@ impl LocalJournal {
             index,
             adoption,
             redo_start,
-            file_system,
             foreign,
             report,
         } = recovered;
@@ -174,10 +175,12 @@ impl LocalJournal {
                 .map(|(name, state)| (name.as_str().into(), state.dead_letters))
                 .collect(),
         };
+        // Held by both threads: nobody else opens the directory while one of them may write to it.
+        let lock = Arc::new(lock);
         let derived = DerivedWriter {
             queue: Arc::clone(&queue),
             files: files.clone(),
-            file_system,
+            base: Arc::clone(&lock),
             layout: layout.clone(),
             log: Arc::clone(&log),
             durability: options.durability,
@@ -201,18 +204,16 @@ impl LocalJournal {
             queue: Arc::clone(&queue),
             backlog: Arc::clone(&backlog),
         };
-        // Held by both threads: nobody else opens the directory while one of them may write to it.
-        let lock: Arc<dyn DiskLock> = Arc::from(lock);
-        let shared_lock = Arc::clone(&lock);
         let derived_thread = spawn("eventfold-es-streams", &layout, move || {
-            let (guard, lock) = (guard, shared_lock);
+            let guard = guard;
             derived.run(&received);
-            drop((guard, lock));
+            drop(guard);
         })?;
         let guard = PoisonGuard {
             queue: Arc::clone(&queue),
             backlog: Arc::clone(&backlog),
         };
+        let base = Arc::downgrade(&lock);
         let last_jobs = jobs.clone();
         let last_backlog = Arc::clone(&backlog);
         let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
@@ -238,6 +239,7 @@ impl LocalJournal {
         let journal = Self {
             files,
             layout,
+            base,
             queue,
             table,
             history,
@@ -341,7 +343,7 @@ impl Journal for LocalJournal {
 
     fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {
         if let Some(slot) = self.listed(stream) {
-            self.make_durable()?;
+            self.prepare_to_save()?;
             self.snapshots.save(&slot, snapshot)?;
         }
         Ok(())
@@ -430,7 +432,10 @@ impl Journal for LocalJournal {
         Ok(StoredLines { text, path })
     }
 
-    fn make_durable(&self) -> Result<(), JournalError> {
+    fn prepare_to_save(&self) -> Result<(), JournalError> {
+        if let Some(base) = self.base.upgrade() {
+            require_in_place(&base, &self.log, &self.queue)?;
+        }
         if self.durability == Durability::Sync {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::adoption;
 use super::layout::Layout;
 use super::recovery::{Recovered, RecoveryError, recover};
-use crate::disk::{FileError, Files};
+use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::JournalError;
 
 /// A recovered directory, and how it can be used.
@@ -71,8 +71,8 @@ fn read_only_reason(
         format!("the store at {base} is read-only: {}", error.source)
     };
     if files.exists(&layout.journal_file())? {
-        // Where the lock can be taken, somebody can write the journal.
-        return Ok(match files.try_lock(&layout.lock()) {
+        // Where the lock's text can be written, the journal can.
+        return Ok(match files.open(&layout.lock(), OpenMode::Write) {
             Err(error) if error.is_read_only() => Some(reason(&error)),
             _ => None,
         });

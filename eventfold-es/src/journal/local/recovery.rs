@@ -20,7 +20,7 @@ use super::rows::RowTables;
 use super::scan::{Incomplete, Scan, Tip, scan};
 use super::stream_archive::{Archiving, finish_archiving};
 use super::streams::StreamTable;
-use crate::disk::{DiskLock, FileError, FileSystemHandle, Files, OpenMode};
+use crate::disk::{FileError, Files, LockHandle, OpenMode};
 use crate::journal::{Damage, Extent, JournalError};
 use crate::sabotage::{Bug, planted};
 
@@ -73,7 +73,8 @@ impl From<FileError> for RecoveryError {
 
 /// A store directory in the state after its last durable batch.
 pub(super) struct Recovered {
-    pub(super) lock: Box<dyn DiskLock>,
+    /// Held since the directory was looked at, before anything was written.
+    pub(super) lock: LockHandle,
     pub(super) journal: JournalLog,
     pub(super) tip: Tip,
     /// Where the line of the last commit starts.
@@ -89,7 +90,6 @@ pub(super) struct Recovered {
     pub(super) adoption: Option<Adoption>,
     /// Where the tail behind the checkpoint starts.
     pub(super) redo_start: u64,
-    pub(super) file_system: Option<FileSystemHandle>,
     /// What stands behind streams, if everything was derived again in order to repair it.
     pub(super) foreign: Vec<ForeignLines>,
     pub(super) report: RecoveryReport,
@@ -101,12 +101,13 @@ pub(super) fn recover(
     rebuild: bool,
 ) -> Result<Recovered, RecoveryError> {
     refuse_missing_journal(files, layout)?;
-    create_directories(files, layout)?;
+    create_base(files, layout)?;
     let lock = take_lock(files, layout)?;
+    files.create_dir_all(&layout.journal())?;
+    tell_holder(files, layout)?;
     if adoption::is_due(files, layout)? {
         adoption::adopt(files, layout)?;
     }
-    let file_system = files.file_system(layout.base())?;
     let checkpoint = Checkpoint::load(files, layout)?;
     let journal = JournalLog::open(files, layout, checkpoint.as_ref())?;
     let parts = journal.parts();
@@ -238,7 +239,6 @@ pub(super) fn recover(
         index,
         adoption,
         redo_start,
-        file_system,
         foreign,
         report,
     })
@@ -356,9 +356,9 @@ fn are_tables_of(
     Ok(false)
 }
 
-/// Creates the directories one level at a time, each durable before the next: whatever a crash leaves, only the deepest one
+/// Creates the base directory and those above it, one level at a time, each durable before the next: whatever a crash leaves, only the deepest one
 /// that exists may not be durable yet, and that one is synced first.
-fn create_directories(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+fn create_base(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
     let mut missing = Vec::new();
     for directory in layout.base().ancestors() {
         if files.exists(directory)? {
@@ -371,7 +371,6 @@ fn create_directories(files: &Files, layout: &Layout) -> Result<(), RecoveryErro
         files.create_dir_all(directory)?;
         sync_entry(files, directory)?;
     }
-    files.create_dir_all(&layout.journal())?;
     Ok(())
 }
 
@@ -386,24 +385,33 @@ fn sync_entry(files: &Files, directory: &Path) -> Result<(), FileError> {
     }
 }
 
-fn take_lock(files: &Files, layout: &Layout) -> Result<Box<dyn DiskLock>, RecoveryError> {
+/// Locks the base directory: whoever removes or replaces what is in it lets nobody else in.
+fn take_lock(files: &Files, layout: &Layout) -> Result<LockHandle, RecoveryError> {
     let path = layout.lock();
-    let Some(lock) = files.try_lock(&path)? else {
-        // Some platforms let nobody read a locked file.
-        let text = files.read(&path).ok().flatten().unwrap_or_default();
-        let holder = String::from_utf8_lossy(&text).trim().to_owned();
-        return Err(RecoveryError::InUse {
-            path: layout.base().to_owned(),
-            holder: if holder.is_empty() {
-                "another process".to_owned()
-            } else {
-                holder
-            },
-        });
-    };
-    lock.describe(&format!("process {}\n", std::process::id()))
-        .map_err(|error| FileError::new("write", &path, error))?;
-    Ok(lock)
+    if files.exists(&path)? {
+        // A directory on a read-only file system can be locked, too. Its many readers are not to be in each other's way.
+        drop(files.open(&path, OpenMode::Write)?);
+    }
+    if let Some(lock) = files.try_lock(layout.base())? {
+        return Ok(lock);
+    }
+    let text = files.read(&path).ok().flatten().unwrap_or_default();
+    let holder = String::from_utf8_lossy(&text).trim().to_owned();
+    Err(RecoveryError::InUse {
+        path: layout.base().to_owned(),
+        holder: if holder.is_empty() {
+            "another process".to_owned()
+        } else {
+            holder
+        },
+    })
+}
+
+/// Writes who has the directory open, for whoever is refused.
+fn tell_holder(files: &Files, layout: &Layout) -> Result<(), FileError> {
+    let holder = format!("process {}\n", std::process::id());
+    let file = files.open(&layout.lock(), OpenMode::Truncate)?;
+    file.write_all_at(holder.as_bytes(), 0)
 }
 
 /// Drops an incomplete last batch whole, and writes the last complete one again: it was read back, perhaps from the page

@@ -14,14 +14,15 @@ fn errno<T>(result: io::Result<T>) -> Option<i32> {
 #[test]
 fn every_kind_of_call_is_counted_and_can_fail() -> TestResult {
     let directory = tempfile::tempdir()?;
-    let (a, b, c, l) = ["a", "b", "c", "l"]
+    let (a, b, c) = ["a", "b", "c"]
         .map(|name| directory.path().join(name))
         .into();
     let disk = faulty();
     let file = disk.open(&a, OpenMode::Write)?;
-    let lock = disk.try_lock(&l)?.ok_or("the lock is taken")?;
+    let lock = disk
+        .try_lock(directory.path())?
+        .ok_or("the lock is taken")?;
     disk.rename(&a, &b)?;
-    let file_system = disk.file_system(directory.path())?;
     type Call<'a> = (Operation, Box<dyn Fn() -> io::Result<()> + 'a>);
     let calls: Vec<Call<'_>> = vec![
         (
@@ -46,19 +47,21 @@ fn every_kind_of_call_is_counted_and_can_fail() -> TestResult {
         ),
         (
             Operation::SyncFileSystem,
-            Box::new(|| {
-                file_system
-                    .as_ref()
-                    .map_or(Ok(()), |file_system| file_system.sync())
-            }),
+            Box::new(|| lock.sync_file_system().map(drop)),
         ),
         (Operation::Exists, Box::new(|| disk.exists(&b).map(drop))),
         (
             Operation::List,
             Box::new(|| disk.list(directory.path()).map(drop)),
         ),
-        (Operation::Lock, Box::new(|| disk.try_lock(&l).map(drop))),
-        (Operation::DescribeLock, Box::new(|| lock.describe("me"))),
+        (
+            Operation::Lock,
+            Box::new(|| disk.try_lock(directory.path()).map(drop)),
+        ),
+        (
+            Operation::IsAt,
+            Box::new(|| lock.is_at(directory.path()).map(drop)),
+        ),
         (Operation::Len, Box::new(|| file.len().map(drop))),
         (
             Operation::Read,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{RecordingDisk, Shared};
 use crate::disk::testing::namespace::Node;
 use crate::disk::testing::op::{DiskOp, FileId};
-use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, FileSystem, OpenMode};
+use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
 impl Disk for RecordingDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
@@ -106,18 +106,6 @@ impl Disk for RecordingDisk {
         Ok(())
     }
 
-    fn file_system(&self, path: &Path) -> io::Result<Option<Box<dyn FileSystem>>> {
-        let file_system = self.inner.file_system(path)?;
-        let is_inside = self.shared.relative(path).is_some();
-        Ok(file_system.map(|inner| {
-            Box::new(RecordingFileSystem {
-                inner,
-                shared: Arc::clone(&self.shared),
-                is_inside,
-            }) as Box<dyn FileSystem>
-        }))
-    }
-
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.inner.exists(path)
     }
@@ -127,21 +115,13 @@ impl Disk for RecordingDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let relative = self.inside(path)?;
-        let mut log = self.shared.log();
-        let known = log.find(&*self.shared.ground, path, &relative)?;
         let lock = self.inner.try_lock(path)?;
-        let file = match known {
-            Some(Node::File(file)) => file,
-            Some(Node::Directory(_)) => return Ok(lock),
-            None => log.created_file(&relative)?,
-        };
+        let is_inside = self.shared.relative(path).is_some();
         Ok(lock.map(|inner| {
             Box::new(RecordingLock {
                 inner,
                 shared: Arc::clone(&self.shared),
-                path: relative,
-                file,
+                is_inside,
             }) as Box<dyn DiskLock>
         }))
     }
@@ -198,48 +178,28 @@ impl DiskFile for RecordingFile {
         });
         synced
     }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_at(path)
+    }
 }
 
 struct RecordingLock {
     inner: Box<dyn DiskLock>,
     shared: Arc<Shared>,
-    path: PathBuf,
-    file: FileId,
-}
-
-impl DiskLock for RecordingLock {
-    fn describe(&self, holder: &str) -> io::Result<()> {
-        let mut log = self.shared.log();
-        self.inner.describe(holder)?;
-        log.push(DiskOp::SetLen {
-            path: self.path.clone(),
-            file: self.file,
-            length: 0,
-        });
-        if !holder.is_empty() {
-            log.push(DiskOp::Write {
-                path: self.path.clone(),
-                file: self.file,
-                offset: 0,
-                bytes: holder.as_bytes().into(),
-            });
-        }
-        Ok(())
-    }
-}
-
-struct RecordingFileSystem {
-    inner: Box<dyn FileSystem>,
-    shared: Arc<Shared>,
     is_inside: bool,
 }
 
-impl FileSystem for RecordingFileSystem {
-    fn sync(&self) -> io::Result<()> {
+impl DiskLock for RecordingLock {
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_at(path)
+    }
+
+    fn sync_file_system(&self) -> io::Result<bool> {
         let mut log = self.shared.log();
-        let synced = self.inner.sync();
+        let synced = self.inner.sync_file_system();
         match &synced {
-            Ok(()) if self.is_inside => {
+            Ok(true) if self.is_inside => {
                 log.namespace.sync_all();
                 log.push(DiskOp::SyncFileSystem);
             }

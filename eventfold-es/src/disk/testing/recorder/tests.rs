@@ -71,8 +71,8 @@ fn what_changes_something_is_logged_in_order() -> TestResult {
         "sync dir \"x\"",
         "sync dir \"\"",
     ];
-    if let Some(file_system) = disk.file_system(root)? {
-        file_system.sync()?;
+    let lock = disk.try_lock(root)?.ok_or("it is locked")?;
+    if lock.sync_file_system()? {
         expected.push("SyncFileSystem");
     }
     assert_eq!(show(&disk.ops()), expected);
@@ -82,24 +82,15 @@ fn what_changes_something_is_logged_in_order() -> TestResult {
 }
 
 #[test]
-fn the_lock_file_is_logged() -> TestResult {
+fn a_lock_is_taken_once_and_leaves_nothing() -> TestResult {
     let directory = tempfile::tempdir()?;
     let disk = RecordingDisk::new(directory.path())?;
-    let path = directory.path().join("lock");
-    let lock = disk.try_lock(&path)?.ok_or("the lock is taken")?;
-    lock.describe("pid 1234")?;
-    lock.describe("pid 1")?;
-    assert!(disk.try_lock(&path)?.is_none());
-    assert_eq!(
-        show(&disk.ops()),
-        [
-            "create lock=0",
-            "cut 0 to 0",
-            "write 0 at 0: pid 1234",
-            "cut 0 to 0",
-            "write 0 at 0: pid 1",
-        ]
-    );
+    let lock = disk.try_lock(directory.path())?.ok_or("it is locked")?;
+    assert!(disk.try_lock(directory.path())?.is_none());
+    assert!(lock.is_at(directory.path())?);
+    drop(lock);
+    assert!(disk.try_lock(directory.path())?.is_some());
+    assert!(disk.ops().is_empty());
     disk.check()?;
     Ok(())
 }
@@ -137,7 +128,6 @@ fn changes_outside_of_the_directory_are_refused() -> TestResult {
         }
         assert!(disk.create_dir_all(&path).is_err());
         assert!(disk.rename(&path, &root.join("a")).is_err());
-        assert!(disk.try_lock(&path).is_err());
         assert!(!path.try_exists()?);
     }
     disk.open(&directory.path().join("other"), OpenMode::Read)?;

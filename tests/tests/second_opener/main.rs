@@ -1,11 +1,14 @@
 //! Two stores on one directory wrote into each other's files. The second is refused, and told who has it open: in the same
 //! process, and in another one, which this test starts as itself.
 
+mod replaced;
+
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use eventfold_es::{AggregateStore, OpenError};
+use eventfold_es::{AggregateStore, OpenError, StoreError};
 use eventfold_es_tests::crash::scratch;
 
 const STORE: &str = "EVENTFOLD_SECOND_OPENER";
@@ -37,6 +40,28 @@ async fn second_opener() {
     store.close().await.unwrap();
     assert!(elsewhere(place.path()).contains("opened"));
     assert_eq!(refusal(place.path()).await, None);
+}
+
+/// The lock was on a file. Where that was removed, a second process got a lock of its own, and its acknowledged commit was
+/// overwritten.
+#[tokio::test]
+async fn removing_files_lets_nobody_in() {
+    let place = scratch();
+    let path = place.path().join("store");
+    let store = AggregateStore::open(&path).await.unwrap();
+    fs::remove_file(path.join("meta/lock")).unwrap();
+    let told = elsewhere(&path);
+    assert!(told.contains("open in another process"), "{told}");
+    assert!(refusal(&path).await.is_some());
+    assert!(!path.join("meta/lock").exists(), "it is refused untouched");
+    fs::remove_dir_all(path.join("meta")).unwrap();
+    let told = elsewhere(&path);
+    assert!(told.contains("open in another process"), "{told}");
+    assert!(!path.join("meta").exists(), "it is refused untouched");
+    assert!(matches!(
+        store.close().await,
+        Err(StoreError::Poisoned { .. })
+    ));
 }
 
 fn elsewhere(store: &Path) -> String {
