@@ -1,11 +1,15 @@
 //! The wall clock, which may jump or stand before 1970, and the event ids made from it.
 
+mod store_clock;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
+
+pub(crate) use store_clock::{StoreClock, millis_since_1970};
 
 /// What the clock of this process shows instead of the time, once a test has set it.
 #[cfg(feature = "testing")]

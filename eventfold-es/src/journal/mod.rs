@@ -31,6 +31,7 @@ pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
 pub(crate) use snapshot::Snapshot;
 
+use crate::clock::StoreClock;
 use crate::disk::FileError;
 
 /// The log under the runtime.
@@ -43,6 +44,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Hands a commit over; never waits. The caller holds the locks of the cells that the commit was decided on, so that
     /// commits of one stream arrive in the order of their versions.
     fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome>;
+
+    /// The time of the store: commits get theirs from it when they are handed over.
+    fn clock(&self) -> &StoreClock;
 
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;

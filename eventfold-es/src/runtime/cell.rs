@@ -14,6 +14,7 @@ use super::guarded::guard;
 use super::origin::Origin;
 use super::snapshots::{CellSnapshots, Save};
 use crate::aggregate::Aggregate;
+use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
 use crate::journal::{
@@ -331,8 +332,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
         &mut self,
         command: A::Command,
         context: &CommandContext,
+        clock: &StoreClock,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
-        self.decide_for(command, context, None)
+        self.decide_for(command, context, None, clock)
     }
 
     /// [`decide`](Self::decide), of a command of a process manager.
@@ -341,6 +343,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         command: A::Command,
         context: &CommandContext,
         origin: Option<Origin<'_>>,
+        clock: &StoreClock,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
         let actual = self.body.version;
         if let Some(expected) = context.expected_version
@@ -356,7 +359,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         let events = decided.map_err(ExecuteError::Domain)?;
         let encoded = events
             .iter()
-            .map(|event| EncodedEvent::new(event, context, origin))
+            .map(|event| EncodedEvent::new(event, context, origin, clock))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StoreError::Unstorable)?;
         let (before, count) = (self.staged.len(), encoded.len());

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 use super::origin::Origin;
 use super::read_back::reads_back;
-use crate::clock::{event_id, seconds_since_1970};
+use crate::clock::{StoreClock, event_id};
 use crate::command::CommandContext;
 use crate::event::{DomainEvent, EventError};
 use crate::evolution::SCHEMA_VERSION;
@@ -27,9 +27,10 @@ impl<E: DomainEvent> EncodedEvent<E> {
         event: &E,
         context: &CommandContext,
         origin: Option<Origin<'_>>,
+        clock: &StoreClock,
     ) -> Result<Self, EventError> {
         let mut stored = event.to_event()?;
-        stored.ts = seconds_since_1970();
+        stored.ts = clock.seconds_shown();
         stored.id = Some(event_id().to_string());
         stored.actor.clone_from(&context.actor);
         if let Some(Value::Object(entries)) = &context.metadata

@@ -11,6 +11,7 @@ use super::cell::{Cell, LockedCell, Needs, PartOfCommit};
 use super::cells::AggregateCells;
 use super::origin::Origin;
 use super::types::{AggregateTypes, check_context, check_id};
+use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::{ExecuteError, StoreError};
@@ -80,6 +81,7 @@ pub(super) trait LockedTarget {
         command: Box<dyn Any>,
         context: &CommandContext,
         origin: Origin<'_>,
+        clock: &StoreClock,
     ) -> Result<(), FailureCause>;
 
     /// What was staged, which is handed over next.
@@ -198,6 +200,7 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         command: Box<dyn Any>,
         context: &CommandContext,
         origin: Origin<'_>,
+        clock: &StoreClock,
     ) -> Result<(), FailureCause> {
         let command = command
             .downcast::<A::Command>()
@@ -209,7 +212,7 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         {
             return Ok(());
         }
-        self.decide_for(*command, context, Some(origin))
+        self.decide_for(*command, context, Some(origin), clock)
             .map(drop)
             .map_err(|error| match error {
                 ExecuteError::Domain(error) => FailureCause::Rejected {

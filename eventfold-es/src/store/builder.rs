@@ -62,7 +62,7 @@ pub struct AggregateStoreBuilder {
     max_reaction_depth: u32,
     max_starts: u32,
     parks_unreadable: bool,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
 }
 

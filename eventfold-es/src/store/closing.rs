@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::disk::Files;
 use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
@@ -78,11 +79,12 @@ impl OpenedJournal {
         files: Files,
         base: &Path,
         options: JournalOptions,
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let claim = Claim::to(base).await;
         let path = base.to_owned();
         let opening = tokio::task::spawn_blocking(move || {
-            let (journal, report) = LocalJournal::open(files, &path, &options)?;
+            let (journal, report) = LocalJournal::open(files, &path, &options, clock)?;
             let opened = Self {
                 path,
                 journal: Arc::new(journal),

@@ -229,7 +229,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             if let Some(repeated) = key.and_then(|key| locked.repeated(key)) {
                 return Ok(Decision::Repeated(repeated));
             }
-            let decided = match locked.decide(command, context) {
+            let decided = match locked.decide(command, context, journal.clock()) {
                 Ok(decided) if !decided.events.is_empty() => decided,
                 answer => {
                     return Ok(Decision::Answer {

@@ -111,7 +111,7 @@ impl AggregateStoreBuilder {
                 rebuild,
                 ..self.journal
             };
-            OpenedJournal::open(files.clone(), &base, options)
+            OpenedJournal::open(files.clone(), &base, options, Arc::clone(&self.clock))
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;

@@ -12,7 +12,6 @@ use super::line::{Body, Heading, LinePlaces};
 use super::queue::{Pledge, Queued};
 use super::scan::Tip;
 use super::streams::{StreamSlot, StreamTable};
-use crate::clock::seconds_since_1970;
 use crate::journal::{
     CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
     RecordedCommit, RecordedLines, StreamId, keyed,
@@ -79,6 +78,7 @@ struct Draft {
     body: Body,
     prepared: Prepared,
     commit_number: u64,
+    time: u64,
 }
 
 /// Why commits behind a conflict are refused.
@@ -93,7 +93,6 @@ pub(super) fn assemble(
     dead_letters: &DeadLetterExtents,
     durability: Durability,
 ) -> Batch {
-    let ts = seconds_since_1970();
     let mut streams = Streams::default();
     let mut batch = Batch {
         text: Arc::default(),
@@ -109,18 +108,25 @@ pub(super) fn assemble(
         },
     };
     let mut drafts = Vec::with_capacity(queued.len());
-    for Queued { commit, pledge, .. } in queued {
+    for queued in queued {
+        let Queued {
+            commit,
+            time,
+            pledge,
+            ..
+        } = queued;
         if batch.has_conflict {
             // It may have been decided on what the conflicting commit would have changed.
             pledge.settle(Err(CommitError::Refused(BEHIND_CONFLICT.into())));
             continue;
         }
-        match plan(&mut streams, &commit, table, ts) {
+        match plan(&mut streams, &commit, table, time / 1000) {
             Ok(places) => drafts.push(draft(
                 &mut batch,
                 &mut streams.planned,
                 places,
                 commit,
+                time,
                 pledge,
                 dead_letters,
             )),
@@ -147,7 +153,8 @@ pub(super) fn assemble(
                 flush: batch.tip.flush,
                 previous: &batch.tip.hash,
                 position: draft.prepared.receipt.first_position,
-                ts,
+                time: draft.time,
+                ts: draft.time / 1000,
             },
             &mut head,
         );
@@ -249,10 +256,12 @@ fn draft(
     streams: &mut [Planned],
     mut places: Places,
     commit: ProposedCommit,
+    time: u64,
     pledge: Pledge,
     dead_letters: &DeadLetterExtents,
 ) -> Draft {
     batch.tip.commit += 1;
+    batch.tip.time = time;
     let first_position = batch.tip.position + 1;
     let mut position = first_position;
     let mut body = Body::default();
@@ -332,6 +341,7 @@ fn draft(
     Draft {
         body,
         commit_number: batch.tip.commit,
+        time,
         prepared: Prepared {
             offset: 0,
             bytes: 0,

@@ -27,6 +27,8 @@ pub(super) struct Checkpoint {
     commit: u64,
     batch: u64,
     position: u64,
+    /// When it was stored, in milliseconds since 1970.
+    time: u64,
     /// Where the line of the commit starts and ends in the journal, newline included.
     line: (u64, u64),
     hash: String,
@@ -93,6 +95,7 @@ impl Checkpoint {
             commit: tip.commit,
             batch: tip.batch,
             position: tip.position,
+            time: tip.time,
             line: (line_start, tip.offset),
             hash: tip.hash.clone(),
             flush: tip.flush,
@@ -135,6 +138,7 @@ impl Checkpoint {
             commit: self.commit,
             batch: self.batch,
             position: self.position,
+            time: self.time,
             offset: self.line.1,
             hash: self.hash.clone(),
             flush: self.flush,

@@ -1,7 +1,7 @@
 //! One commit as one line of text: how it is written and what is checked when it is read.
 //!
 //! ```text
-//! {"type":"commit","data":{"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,
+//! {"type":"commit","data":{"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,"time":M,
 //!  "streams":[{"type":T,"id":I,"dir":D,"version":V,"offset":O,"lengths":[L,..],"lines":[EVENT,..]},..],
 //!  "process_managers":[{"name":M,"position":P,"dispatched":D,"state_length":L,"state":S,
 //!   "rows":[{"key":K,"length":L,"value":V},..],"dead_letters":{"offset":O,"lengths":[L,..],"lines":[LETTER,..]}},..]},
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! (without the line breaks). `length` counts the bytes of the line without its newline; `checksum` is eventfold's line hash
-//! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `previous` is
+//! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `time` is when it was stored, in
+//! milliseconds since 1970, and never less than that of the commit before; `previous` is
 //! the line hash of the commit before, 16 zeros for the first. `rows` is there when rows change; the value `null` removes one. `adoption`, a last field of `data`, is there in the first commit
 //! of a directory that eventfold-es 0.2.0 wrote, and nowhere else.
 //!
@@ -54,6 +55,8 @@ pub(super) struct Heading<'a> {
     pub(super) previous: &'a str,
     /// The position of its first event, or of the next one.
     pub(super) position: u64,
+    /// Milliseconds since 1970.
+    pub(super) time: u64,
     /// Seconds since 1970.
     pub(super) ts: u64,
 }
@@ -170,6 +173,7 @@ impl Body {
         head.push_str(",\"previous\":\"");
         head.push_str(heading.previous);
         push_number(head, "\",\"position\":", heading.position);
+        push_number(head, ",\"time\":", heading.time);
         head.push_str(",\"streams\":[");
         let mut ts = itoa::Buffer::new();
         let parts = [
@@ -354,6 +358,7 @@ pub(super) mod tests {
             flush: false,
             previous: NO_HASH,
             position: 1,
+            time: 5_250,
             ts: 5,
         })
     }

@@ -25,6 +25,7 @@ pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
     let flush = rest.accept(",\"flush\":true");
     let previous = rest.string(",\"previous\":")?;
     let position = rest.number(",\"position\":")?;
+    let time = rest.number(",\"time\":")?;
     let streams = rest.list(",\"streams\":[", stream)?;
     let process_managers = rest.list(",\"process_managers\":[", process_manager)?;
     let ts = rest.number("},\"ts\":")?;
@@ -38,6 +39,7 @@ pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
             flush,
             previous,
             position,
+            time,
             streams,
             process_managers,
             // The one commit that has it is read as JSON.

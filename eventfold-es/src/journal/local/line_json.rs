@@ -30,6 +30,7 @@ struct Data<'a> {
     #[serde(borrow)]
     previous: Cow<'a, str>,
     position: u64,
+    time: u64,
     #[serde(borrow)]
     streams: Vec<Stream<'a>>,
     #[serde(borrow)]
@@ -107,6 +108,7 @@ pub(super) fn read(text: &str) -> Result<CommitLine<'_>, String> {
             flush: data.flush,
             previous: data.previous,
             position: data.position,
+            time: data.time,
             streams: streams.collect::<Result<_, _>>()?,
             process_managers: process_managers.collect::<Result<_, _>>()?,
             adoption: data.adoption.map(RawValue::get),

@@ -27,6 +27,8 @@ pub(super) struct CommitData<'a> {
     pub(super) flush: bool,
     pub(super) previous: Cow<'a, str>,
     pub(super) position: u64,
+    /// Milliseconds since 1970.
+    pub(super) time: u64,
     /// Most commits add to one stream, and most of them one event.
     pub(super) streams: SmallVec<[StreamLines<'a>; 1]>,
     pub(super) process_managers: SmallVec<[ProcessManagerLines<'a>; 1]>,
@@ -205,6 +207,7 @@ mod tests {
             flush: true,
             previous: "00ffe7d2b9a41c55",
             position: 30,
+            time: 5_999,
             ts: 5,
         }))
     }
@@ -218,6 +221,7 @@ mod tests {
             flush: false,
             previous: NO_HASH,
             position: 10,
+            time: u64::MAX,
             ts: 0,
         });
         for line in [full()?, sample(3), nothing] {

@@ -61,6 +61,7 @@ use super::{
     Outcome, PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, Row, RowRange,
     Snapshot, StoredLines, StreamId, StreamTail, Verified,
 };
+use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
 
 /// How a journal on local files works.
@@ -108,6 +109,7 @@ impl LocalJournal {
         files: Files,
         base: &Path,
         options: &JournalOptions,
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, RecoveryReport), RecoveryError> {
         let layout = Layout::new(base);
         let Opened {
@@ -138,7 +140,7 @@ impl LocalJournal {
         };
         let filled = journal.parts().len()?;
         let log = Arc::new(journal);
-        let queue = Arc::new(Queue::new(read_only));
+        let queue = Arc::new(Queue::new(tip.time, clock, read_only));
         let table = Arc::new(table);
         let backlog = Arc::new(Backlog::new(options.write_behind, options.max_log_size));
         let rows = Arc::new(rows);
@@ -312,6 +314,10 @@ impl Journal for LocalJournal {
 
     fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
         self.queue.push(room, commit)
+    }
+
+    fn clock(&self) -> &StoreClock {
+        self.queue.clock()
     }
 
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::log::Archived;
 use super::streams::lock;
+use crate::clock::{Clock, StoreClock};
 use crate::journal::{
     CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Spent,
 };
@@ -22,6 +23,8 @@ const BATCH_BYTES: usize = 1 << 20;
 /// A commit on its way to the writer.
 pub(super) struct Queued {
     pub(super) commit: ProposedCommit,
+    /// When it counts as stored, in milliseconds since 1970.
+    pub(super) time: u64,
     pub(super) pledge: Pledge,
     _room: OwnedSemaphorePermit,
 }
@@ -77,11 +80,14 @@ pub(super) struct Queue {
     poison: OnceLock<Arc<str>>,
     /// Why every commit is refused, if the file system is read-only.
     read_only: Option<Arc<str>>,
+    clock: StoreClock,
 }
 
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Queued>,
+    /// No commit that comes gets an earlier time.
+    time: u64,
     archived: Option<Archived>,
     /// Whether the active file is to be replaced, or is being replaced.
     is_replacing: bool,
@@ -91,11 +97,20 @@ struct QueueState {
 }
 
 impl Queue {
-    pub(super) fn new(read_only: Option<Arc<str>>) -> Self {
+    /// Of a journal whose last commit has this time.
+    pub(super) fn new(
+        last_commit: u64,
+        clock: Arc<dyn Clock>,
+        read_only: Option<Arc<str>>,
+    ) -> Self {
         Self {
             read_only,
+            clock: StoreClock::behind(last_commit, clock),
             room: Arc::new(Semaphore::new(CAPACITY)),
-            state: Mutex::default(),
+            state: Mutex::new(QueueState {
+                time: last_commit,
+                ..QueueState::default()
+            }),
             ready: Condvar::new(),
             poison: OnceLock::new(),
         }
@@ -103,6 +118,10 @@ impl Queue {
 
     pub(super) fn room(&self) -> &Arc<Semaphore> {
         &self.room
+    }
+
+    pub(super) fn clock(&self) -> &StoreClock {
+        &self.clock
     }
 
     pub(super) fn read_only(&self) -> Option<Arc<str>> {
@@ -115,6 +134,7 @@ impl Queue {
 
     pub(super) fn push(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::default());
+        let now = self.clock.now_ms();
         let mut state = lock(&self.state);
         let is_undone = || commit.is_undone() && !planted(Bug::UndoNotTransitive);
         let refusal = match (self.poison.get(), &self.read_only) {
@@ -130,8 +150,11 @@ impl Queue {
         match refusal {
             Some(error) => outcome.settle(Err(error)),
             None => {
+                state.time = state.time.max(now);
+                let time = state.time;
                 state.waiting.push_back(Queued {
                     commit,
+                    time,
                     pledge: Pledge(Arc::clone(&outcome)),
                     _room: room,
                 });

@@ -18,6 +18,8 @@ pub(super) struct Tip {
     pub(super) batch: u64,
     /// The position of the last event.
     pub(super) position: u64,
+    /// When its last commit was stored, in milliseconds since 1970.
+    pub(super) time: u64,
     /// The end of its line, newline included.
     pub(super) offset: u64,
     /// The hash of its line.
@@ -32,6 +34,7 @@ impl Default for Tip {
             commit: 0,
             batch: 0,
             position: 0,
+            time: 0,
             offset: 0,
             hash: NO_HASH.to_owned(),
             flush: false,
@@ -90,6 +93,7 @@ pub(super) fn scan(
             commit: data.commit,
             batch: data.batch,
             position: open_tip.position + data.event_count(),
+            time: data.time,
             offset: offset + text.len() as u64 + 1,
             hash: line_hash(text),
             flush: data.flush,
@@ -332,12 +336,14 @@ mod tests {
                     flush: false,
                     previous: &tip.hash,
                     position: tip.position + 1,
+                    time: 1_000 + tip.commit,
                     ts: 1,
                 });
                 tip = Tip {
                     commit: tip.commit + 1,
                     batch,
                     position: tip.position + 1,
+                    time: 1_000 + tip.commit,
                     offset: tip.offset + line.len() as u64 + 1,
                     hash: line_hash(line.as_bytes()),
                     flush: false,

@@ -11,26 +11,17 @@ use super::rows::{
     put, remove,
 };
 use super::{Halt, ProcessManagerRunner};
-use crate::clock::Clock;
+use crate::clock::millis_since_1970;
 use crate::journal::{RowChange, RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
 /// How many are fired before anything else is done.
 const MAX_FIRED: usize = 1024;
 
-pub(super) fn millis_since_1970(clock: &dyn Clock) -> u64 {
-    millis_of(clock.now())
-}
-
-pub(super) fn millis_of(time: SystemTime) -> u64 {
-    let since_1970 = time.duration_since(UNIX_EPOCH);
-    u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-}
-
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Milliseconds since 1970.
     pub(super) fn now_ms(&self) -> u64 {
-        millis_since_1970(&*self.context.clock)
+        millis_since_1970(self.context.clock.now())
     }
 
     /// When something is due next.

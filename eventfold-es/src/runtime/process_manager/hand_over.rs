@@ -134,7 +134,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     });
                     match found {
                         Some(Ok(cell)) => cell
-                            .decide(staged.command(), staged.context(), origin)
+                            .decide(staged.command(), staged.context(), origin, journal.clock())
                             .err(),
                         Some(Err(cause)) => Some(cause.clone()),
                         None => {

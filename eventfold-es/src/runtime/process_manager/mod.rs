@@ -27,14 +27,13 @@ use tokio::sync::{mpsc, watch};
 use super::Runtime;
 use super::end::End;
 use super::reactions::{Reactions, Setback, Stay};
-use crate::clock::Clock;
+use crate::clock::{Clock, millis_since_1970};
 use crate::disk::SealedFile;
 use crate::event::RecordedEvent;
 use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
 use crate::process_manager::{FailureCause, ProcessManager};
 
 use agenda::Agenda;
-use deadlines::millis_since_1970;
 use in_flight::InFlight;
 use instances::Instances;
 pub(crate) use rebuild::Rebuilt;
@@ -209,7 +208,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let adopted = context.runtime.journal.adopted(PM::NAME);
         let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
         let head = *context.runtime.journal.durable().borrow();
-        let opened = millis_since_1970(&*context.clock);
+        let opened = millis_since_1970(context.clock.now());
         let starts = Starts::new(
             Arc::clone(&context.starts),
             context.max_starts,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
-use super::deadlines::millis_of;
 use super::draft::{Draft, Source};
 use super::failed_reaction::Unclaimed;
 use super::instances::Instance;
 use super::rows::{self, FiredRow, HeldRow, Status, TimerRow, held_key, put, remove, timer_key};
 use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
+use crate::clock::millis_since_1970;
 use crate::error::StoreError;
 use crate::event::RecordedEvent;
 use crate::journal::{RowChange, StreamId};
@@ -333,8 +333,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             ..
         } = effects;
         let position = draft.position;
-        let now = self.context.clock.now();
-        let new_chain = millis_of(now).saturating_add(NEW_CHAIN_MS);
+        let now = self.context.runtime.journal.clock().now();
+        let new_chain = millis_since_1970(now).saturating_add(NEW_CHAIN_MS);
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };

@@ -53,7 +53,8 @@ impl AggregateStoreBuilder {
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
         let files = Files::new(Arc::clone(&self.disk));
-        let (opened, recovery) = OpenedJournal::open(files, &base, self.journal).await?;
+        let (opened, recovery) =
+            OpenedJournal::open(files, &base, self.journal, Arc::clone(&self.clock)).await?;
         // From here to `Shutdown`, which closes it, nothing waits.
         let journal = opened.keep();
         let files = journal.files().clone();

@@ -50,11 +50,12 @@ pub(super) fn write_journal(
     for reaction in progress {
         body.process_manager(reaction, 0);
     }
-    writer.commit(body, 0, seconds_since_1970())?;
+    let now = seconds_since_1970();
+    writer.commit(body, 0, now, 0)?;
     let count = imports.len().max(1) as u64;
     let chunk = (READ_BYTES / count).clamp(1 << 10, 256 << 10);
     let mut queue = Queue::new(files, imports, chunk)?;
-    while let Some((ts, append)) = queue.next(files)? {
+    while let Some(append) = queue.next(files)? {
         let mut body = Body::default();
         let directory = (append.version == 1).then_some(append.directory);
         body.stream(
@@ -64,7 +65,9 @@ pub(super) fn write_journal(
             append.offset,
             &append.lines,
         );
-        writer.commit(body, append.lines.len() as u64, ts)?;
+        // An event from the future would stop the clock of the store until then.
+        let stored = append.until.min(now).saturating_mul(1000);
+        writer.commit(body, append.lines.len() as u64, append.ts, stored)?;
     }
     writer.flush()?;
     writer.file.sync_data()
@@ -78,7 +81,8 @@ struct JournalWriter {
 }
 
 impl JournalWriter {
-    fn commit(&mut self, body: Body, events: u64, ts: u64) -> Result<(), FileError> {
+    /// `ts` is in seconds, `time` in milliseconds.
+    fn commit(&mut self, body: Body, events: u64, ts: u64, time: u64) -> Result<(), FileError> {
         let Tip {
             commit,
             batch,
@@ -94,12 +98,14 @@ impl JournalWriter {
             flush: false,
             previous: hash,
             position: position + 1,
+            time,
             ts,
         });
         self.tip = Tip {
             commit: commit + 1,
             batch: batch + 1,
             position: position + events,
+            time,
             offset: offset + line.len() as u64 + 1,
             hash: line_hash(line.as_bytes()),
             flush: false,
@@ -146,6 +152,9 @@ struct Append<'a> {
     version: u64,
     offset: u64,
     lines: Vec<Box<str>>,
+    /// The times of the first and of the last of them, in seconds since 1970.
+    ts: u64,
+    until: u64,
 }
 
 impl Queue {
@@ -172,22 +181,23 @@ impl Queue {
         Ok(queue)
     }
 
-    fn next(&mut self, files: &Files) -> Result<Option<(u64, Append<'_>)>, FileError> {
+    fn next(&mut self, files: &Files) -> Result<Option<Append<'_>>, FileError> {
         let Some(Reverse((ts, index))) = self.order.pop() else {
             return Ok(None);
         };
-        let until = self.order.peek().map(|Reverse(other)| *other);
+        let next = self.order.peek().map(|Reverse(other)| *other);
         let Some(stream) = self.streams.get_mut(index) else {
             return Ok(None);
         };
         let (version, offset) = (stream.version + 1, stream.offset);
         let mut lines = Vec::new();
-        let mut bytes = 0;
-        while until.is_none_or(|until| (stream.ts, index) < until)
+        let (mut bytes, mut until) = (0, ts);
+        while next.is_none_or(|next| (stream.ts, index) < next)
             && bytes < COMMIT_BYTES
             && let Some(line) = stream.next.take()
         {
             bytes += line.len();
+            until = stream.ts;
             stream.version += 1;
             stream.offset += line.len() as u64 + 1;
             lines.push(line);
@@ -202,8 +212,10 @@ impl Queue {
             version,
             offset,
             lines,
+            ts,
+            until,
         };
-        Ok(Some((ts, append)))
+        Ok(Some(append))
     }
 }
 

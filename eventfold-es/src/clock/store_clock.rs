@@ -1,0 +1,71 @@
+//! The time of one store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Clock;
+
+/// The clock of a store: the one that it was built with, except that it never goes back, also not over a restart.
+///
+/// Commits get their times from it, and so do deadlines that are armed `after` a while. When the clock below jumps back, this one
+/// stands until that has caught up.
+pub(crate) struct StoreClock {
+    clock: Arc<dyn Clock>,
+    /// The latest time that it has shown, in milliseconds since 1970.
+    shown: AtomicU64,
+}
+
+impl StoreClock {
+    /// The clock of a store whose last commit has this time, in milliseconds since 1970.
+    pub(crate) fn behind(last_commit: u64, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            shown: AtomicU64::new(last_commit),
+        }
+    }
+
+    /// The time, in whole milliseconds; never earlier than it was before.
+    pub(crate) fn now(&self) -> SystemTime {
+        let now = UNIX_EPOCH.checked_add(Duration::from_millis(self.now_ms()));
+        now.unwrap_or_else(|| self.clock.now())
+    }
+
+    /// The same in milliseconds since 1970.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let now = millis_since_1970(self.clock.now());
+        self.shown.fetch_max(now, Ordering::AcqRel).max(now)
+    }
+
+    /// What the clock below shows, which may jump: seconds since 1970, as they stand in events.
+    pub(crate) fn seconds_shown(&self) -> u64 {
+        millis_since_1970(self.clock.now()) / 1000
+    }
+}
+
+/// Zero for what is before 1970.
+pub(crate) fn millis_since_1970(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::super::ManualClock;
+    use super::*;
+
+    #[test]
+    fn it_never_goes_back() {
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        let below = ManualClock::new(at(70));
+        let clock = StoreClock::behind(51, Arc::new(below.clone()));
+        for (shown, expected) in [(70, 70), (40, 70), (71, 71), (0, 71)] {
+            below.set(at(shown));
+            assert_eq!(clock.now(), at(expected));
+        }
+        below.set(UNIX_EPOCH - Duration::from_secs(1));
+        assert_eq!((clock.now_ms(), clock.seconds_shown()), (71, 0));
+        let reopened = StoreClock::behind(100, Arc::new(below));
+        assert_eq!(reopened.now_ms(), 100);
+    }
+}
