@@ -437,7 +437,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # async fn main() -> Result<(), eventfold_es::Error> {
 /// # let directory = tempfile::tempdir().unwrap();
 /// let store = Shop::open(directory.path()).await?;
-/// store.send("ord-1", OrderCommand::Place, CommandContext::default()).await?;
+/// store.send("ord-1", OrderCommand::Place, ()).await?;
 /// assert_eq!(store.projection::<Sales>().await?.orders, 1);
 ///
 /// println!("{}", Shop::topology().to_mermaid());

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use counter::{Counter, CounterCommand, CounterEvent, NOTE, Sums};
 use criterion::{Criterion, Throughput};
-use eventfold_es::{AggregateStore, CommandContext, DomainEvent};
+use eventfold_es::{AggregateStore, DomainEvent};
 use tokio::runtime::Runtime;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -51,7 +51,7 @@ fn store(criterion: &mut Criterion) -> Result<(), Failure> {
                 tokio::spawn(async move {
                     for _ in 0..EVENTS / 64 {
                         let add = CounterCommand::add_one();
-                        counter.execute(add, CommandContext::default()).await?;
+                        counter.execute(add, ()).await?;
                     }
                     Ok::<_, Failure>(())
                 })
@@ -74,7 +74,7 @@ fn store(criterion: &mut Criterion) -> Result<(), Failure> {
                 amount: 0,
                 note: String::new(),
             };
-            runtime.block_on(counter.execute(nothing, CommandContext::default()))
+            runtime.block_on(counter.execute(nothing, ()))
         });
     });
     criterion.bench_function("read a projection with nothing new", |bencher| {

@@ -46,6 +46,9 @@ pub(crate) const RESERVED_METADATA: [&str; 4] =
 /// `actor` becomes [`eventfold::Event::actor`]; the rest is merged into its `meta`: the entries of `metadata` (if it is a
 /// JSON object), then `correlation_id`, `causation_id` and `source_device` under these names.
 ///
+/// Whatever takes a context takes `()` for none: `execute(command, ())`. A type of your own, such as the request of a web framework,
+/// is taken too if you write `impl From<MyRequest> for CommandContext`.
+///
 /// The names `command_id`, `causation_id`, `correlation_id` and `depth` belong to the store: a command whose `metadata` has one
 /// of them is refused with [`StoreError::ReservedMetadata`](crate::StoreError::ReservedMetadata). The events that a command of a
 /// process manager causes have all four:
@@ -88,6 +91,13 @@ pub struct CommandContext {
     /// The version that the stream must have; see [`with_expected_version`](CommandContext::with_expected_version).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_version: Option<u64>,
+}
+
+/// No context at all: `execute(command, ())`.
+impl From<()> for CommandContext {
+    fn from((): ()) -> Self {
+        Self::default()
+    }
 }
 
 impl CommandContext {

@@ -41,7 +41,7 @@ type Route =
 /// let store = AggregateStore::open(directory.path()).await?;
 /// let mut bus = CommandBus::new(store);
 /// bus.register::<Lamp>();
-/// bus.dispatch("hall", LampCommand::Switch, CommandContext::default()).await?;
+/// bus.dispatch("hall", LampCommand::Switch, ()).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -80,8 +80,9 @@ impl CommandBus {
         &self,
         instance_id: &str,
         command: C,
-        context: CommandContext,
+        context: impl Into<CommandContext>,
     ) -> Result<(), DispatchError> {
+        let context = context.into();
         match self.routes.get(&TypeId::of::<C>()) {
             Some(route) => route(&self.store, instance_id, Box::new(command), context).await,
             None => Err(DispatchError::UnknownCommand(type_name::<C>())),

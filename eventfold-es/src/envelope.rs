@@ -44,12 +44,12 @@ impl<A: Aggregate> Envelope<A> {
     pub fn new(
         instance_id: impl Into<String>,
         command: A::Command,
-        context: CommandContext,
+        context: impl Into<CommandContext>,
     ) -> Self {
         Self {
             instance_id: instance_id.into(),
             command,
-            context,
+            context: context.into(),
         }
     }
 }

@@ -95,7 +95,7 @@
 //!     .open()
 //!     .await?;
 //! let place = OrderCommand::Place { sku: "W-1".into(), qty: 2 };
-//! store.send("ord-1", place, CommandContext::default()).await?;
+//! store.send("ord-1", place, ()).await?;
 //!
 //! let inventory = store.get::<Inventory>("inv-W-1").await?;
 //! assert_eq!(inventory.state().await?.reserved, 2);
@@ -126,6 +126,13 @@
 //! - A process manager's state is stored whole with each commit of its reactions; the list of streams is held in memory.
 //! - Nothing is ever deleted: what is old is compressed, in archives that eventfold reads.
 //!
+//! # Reports as JSON
+//!
+//! Every report, status and dead letter is [`Serialize`](serde::Serialize), for the handlers of a service and for logs. An object has
+//! the names of the fields. Values without fields are texts in `snake_case`, such as `"timed_out"`. Paths are text, points in time are
+//! RFC 3339 text in UTC, and fields that are called `ts` are seconds since 1970. The JSON of a type is in its documentation; later
+//! versions may add fields.
+//!
 //! # Directories of eventfold-es 0.2.0
 //!
 //! The first [`open`](AggregateStoreBuilder::open) of one takes it over, and [reports](RecoveryReport::adoption) what became of
@@ -155,6 +162,7 @@ mod nesting;
 pub mod prelude;
 pub mod process_manager;
 pub mod projection;
+mod report_json;
 mod runtime;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
@@ -180,6 +188,8 @@ pub use error::{
     Damage, DispatchError, Error, ExecuteError, FileError, OpenError, StateError, StoreError,
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
+/// The crate below: the line formats of events and logs. [`eventfold::Event`] is in signatures of this one.
+pub use eventfold;
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
     Aggregate, Command, DomainEvent, ProcessManager, Projection, StoredShape, aggregate,

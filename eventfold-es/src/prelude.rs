@@ -13,12 +13,14 @@ pub use serde::{Deserialize, Serialize};
 pub use crate::aggregate::{Aggregate, Decider};
 pub use crate::command::{Command, CommandContext};
 pub use crate::envelope::{CommandEnvelope, Envelope};
+pub use crate::error::ExecuteError;
 pub use crate::event::{DomainEvent, RecordedEvent};
 pub use crate::evolution::Upcast;
 pub use crate::process_manager::{
-    Correlate, Correlation, Deadline, Failure, FailureAction, HandleFailure, MigrateState,
+    Backoff, Correlate, Correlation, Deadline, Failure, FailureAction, HandleFailure, MigrateState,
     OnDeadline, ProcessManager, React, Reaction,
 };
 pub use crate::projection::{EventContext, Project, Projection};
+pub use crate::runtime::Reactions;
 pub use crate::schema::StoredShape;
-pub use crate::store::AggregateStore;
+pub use crate::store::{AggregateStore, RunMode};

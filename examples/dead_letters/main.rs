@@ -125,8 +125,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .process_manager::<Bookkeeper>()
         .open()
         .await?;
-    let context = CommandContext::default;
-    store.send("sales", AccountCommand::Open, context()).await?;
+    store.send("sales", AccountCommand::Open, ()).await?;
     let invoices = [
         ("inv-1", "sales", 1000),
         ("inv-2", "sales", 2000),
@@ -136,12 +135,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (invoice, account, cents) in invoices {
         let account = account.to_owned();
         let issue = InvoiceCommand::Issue { account, cents };
-        store.send(invoice, issue, context()).await?;
+        store.send(invoice, issue, ()).await?;
         if invoice == "inv-1" {
             // A mistake.
-            store
-                .send("sales", AccountCommand::Close, context())
-                .await?;
+            store.send("sales", AccountCommand::Close, ()).await?;
         }
     }
 
@@ -163,7 +160,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // The fix. What was meant for the account is sent again, what was not is discarded.
-    store.send("sales", AccountCommand::Open, context()).await?;
+    store.send("sales", AccountCommand::Open, ()).await?;
     let (mut executed, mut failed) = (0, 0);
     for letter in bookkeeper.dead_letters().await? {
         if target(&letter) == "sales" {

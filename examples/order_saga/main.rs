@@ -34,20 +34,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .process_manager::<OrderSaga>()
         .open()
         .await?;
-    let context = CommandContext::default;
     let receive = StockCommand::Receive { qty: 5 };
-    store.send("tea", receive, context()).await?;
+    store.send("tea", receive, ()).await?;
 
     for (order, qty, is_paid) in [("ord-1", 2, true), ("ord-2", 1, false), ("ord-3", 5, true)] {
         let sku = "tea".to_owned();
         store
-            .send(order, OrderCommand::Place { sku, qty }, context())
+            .send(order, OrderCommand::Place { sku, qty }, ())
             .await?;
         if is_paid {
             let pay = PaymentCommand::Pay {
                 order: order.to_owned(),
             };
-            store.send(&payment_of(order), pay, context()).await?;
+            store.send(&payment_of(order), pay, ()).await?;
         }
     }
 

@@ -178,7 +178,7 @@ async fn a_payment_is_requested_exactly_once() -> testing::Crashes {
 }
 
 async fn place(store: &AggregateStore, order: &str) {
-    let placed = store.send(order, OrderCommand::Place, CommandContext::default());
+    let placed = store.send(order, OrderCommand::Place, ());
     placed.await.expect("the order is placed");
 }
 

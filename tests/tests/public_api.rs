@@ -69,20 +69,25 @@ fn send_and_sync<T: Send + Sync>(_: T) {}
 ///
 /// Those that hold a command or a store that is being opened are no more than `Send`.
 #[expect(dead_code, reason = "it is enough that it compiles")]
-fn every_future_can_be_spawned<A: Aggregate, C: Command, P: Projection>(
+fn every_future_can_be_spawned<
+    A: Aggregate,
+    C: Command,
+    P: Projection,
+    X: Into<CommandContext> + Send,
+>(
     [builder, to_repair]: [AggregateStoreBuilder; 2],
     store: &AggregateStore,
     handle: &AggregateHandle<A>,
     bus: &CommandBus,
     (command, other, last): (A::Command, C, C),
-    event: eventfold::Event,
+    event: eventfold_es::eventfold::Event,
+    [first, second, third]: [X; 3],
 ) {
-    let context = CommandContext::default;
     send(builder.open());
     send(to_repair.repair());
     send(AggregateStore::open("."));
     send_and_sync(store.get::<A>("c"));
-    send(store.send("c", other, context()));
+    send(store.send("c", other, first));
     send_and_sync(store.list::<A>());
     send_and_sync(store.list_streams(None));
     send_and_sync(store.read_events("counter", "c"));
@@ -92,11 +97,11 @@ fn every_future_can_be_spawned<A: Aggregate, C: Command, P: Projection>(
     send_and_sync(store.inject_event::<A>("c", event, InjectOptions::default()));
     send_and_sync(store.verify());
     send_and_sync(store.clone().close());
-    send(handle.execute(command, context()));
+    send(handle.execute(command, second));
     send_and_sync(handle.state());
     send_and_sync(handle.load());
     send_and_sync(handle.exists());
-    send(bus.dispatch("c", last, context()));
+    send(bus.dispatch("c", last, third));
 }
 
 /// As [`every_future_can_be_spawned`], for those of process managers.
@@ -137,6 +142,51 @@ fn crash_tests_can_be_spawned() {
         workload,
         check,
     ));
+}
+
+/// A request of a web framework, as a program may have one.
+struct Request {
+    user: &'static str,
+}
+
+impl From<Request> for CommandContext {
+    fn from(request: Request) -> Self {
+        Self::default().with_actor(request.user)
+    }
+}
+
+#[tokio::test]
+async fn whatever_becomes_a_context_travels_with_a_command() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let store = AggregateStore::open(directory.path()).await?;
+    store.send("c", CounterCommand::Add(1), ()).await?;
+    let handle = store.get::<Counter>("c").await?;
+    handle.execute(CounterCommand::Add(1), ()).await?;
+    let request = Request { user: "alice" };
+    handle.execute(CounterCommand::Add(1), request).await?;
+    let mut bus = CommandBus::new(store.clone());
+    bus.register::<Counter>();
+    bus.dispatch("c", CounterCommand::Add(1), ()).await?;
+    let events = store.read_events("counter", "c").await?;
+    let actors: Vec<_> = events.iter().map(|read| read.actor.as_deref()).collect();
+    assert_eq!(actors, [None, None, Some("alice"), None]);
+    let envelope = Envelope::<Counter>::new("c", CounterCommand::Nothing, ());
+    assert_eq!(envelope.context, CommandContext::from(()));
+    Ok(())
+}
+
+/// The names that programs use in signatures and matches, from the prelude alone.
+mod from_the_prelude {
+    use eventfold_es::prelude::*;
+
+    #[test]
+    fn modes_outcomes_errors_and_backoffs_can_be_named() {
+        let _: RunMode = RunMode::Inline;
+        let _: Reactions = Reactions::Done;
+        let _: Backoff = Backoff::exponential(std::time::Duration::from_secs(1));
+        let error = ExecuteError::Domain(super::CounterError::Rejected { sum: 1 });
+        assert!(matches!(error, ExecuteError::Domain(_)));
+    }
 }
 
 #[test]

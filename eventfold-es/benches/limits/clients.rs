@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use eventfold_es::{AggregateHandle, AggregateStore, CommandContext};
+use eventfold_es::{AggregateHandle, AggregateStore};
 
 use crate::Failure;
 use crate::counter::{Counter, CounterCommand};
@@ -123,6 +123,6 @@ pub(crate) async fn run_commands(
 
 pub(crate) async fn execute(handle: &AggregateHandle<Counter>) -> Result<(), Failure> {
     let command = CounterCommand::add_one();
-    handle.execute(command, CommandContext::default()).await?;
+    handle.execute(command, ()).await?;
     Ok(())
 }

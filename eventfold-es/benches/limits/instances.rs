@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStore, CommandContext, Correlation, Durability, RunMode};
+use eventfold_es::{AggregateStore, Correlation, Durability, RunMode};
 
 use crate::process::{Usage, child};
 use crate::report::{Limit, Report};
@@ -212,9 +212,7 @@ async fn serve(store: &AggregateStore, first: u64, customers: u64) -> Result<(),
             first: next,
             customers: count,
         };
-        store
-            .send(&till, command, CommandContext::default())
-            .await?;
+        store.send(&till, command, ()).await?;
         next += count;
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStore, CommandContext, Reactions, RunMode};
+use eventfold_es::{AggregateStore, Reactions, RunMode};
 use tokio::runtime::Runtime;
 
 use crate::clients::{Reached, id, make_live, run_for};
@@ -144,9 +144,7 @@ async fn check(store: &AggregateStore, commands: usize) -> Result<(), Failure> {
         booked += store.get::<Ledger>(&ledger).await?.state().await?.booked;
     }
     let last = store.get::<Counter>(&id(0)).await?;
-    let executed = last
-        .execute(CounterCommand::add_one(), CommandContext::default())
-        .await?;
+    let executed = last.execute(CounterCommand::add_one(), ()).await?;
     let is_awaited = matches!(executed.reactions, Reactions::Done | Reactions::NotAwaited);
     if booked != commands as u64 || !is_awaited {
         return Err(format!("{commands} commands, but {booked} were booked").into());

@@ -4,7 +4,7 @@ use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use eventfold_es::{AggregateHandle, AggregateStore, CommandContext};
+use eventfold_es::{AggregateHandle, AggregateStore};
 
 use crate::clients::execute;
 use crate::counter::Counter;
@@ -89,7 +89,7 @@ async fn document(
 ) -> Result<AggregateHandle<Document>, Failure> {
     let document = store.get::<Document>(id).await?;
     let fill = DocumentCommand::Fill { bytes };
-    document.execute(fill, CommandContext::default()).await?;
+    document.execute(fill, ()).await?;
     mark(&document).await?;
     Ok(document)
 }
@@ -97,6 +97,6 @@ async fn document(
 async fn mark(document: &AggregateHandle<Document>) -> Result<Duration, Failure> {
     let sent = Instant::now();
     let mark = DocumentCommand::Mark;
-    document.execute(mark, CommandContext::default()).await?;
+    document.execute(mark, ()).await?;
     Ok(sent.elapsed())
 }

@@ -17,6 +17,7 @@ mod snapshot;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -335,10 +336,17 @@ pub(crate) enum JournalError {
 }
 
 /// Stored bytes that are not what was written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// # JSON
+///
+/// ```json
+/// {"path":"shop/meta/journal/app.jsonl","offset":512,"reason":"the checksum differs"}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{} is damaged at byte {offset}: {reason}", path.display())]
 pub struct Damage {
     /// The file.
+    #[serde(serialize_with = "crate::report_json::path")]
     pub path: PathBuf,
     /// Where the bytes begin that cannot be used.
     pub offset: u64,

@@ -122,7 +122,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         &mut self,
         instance_id: impl Into<String>,
         command: C,
-        context: CommandContext,
+        context: impl Into<CommandContext>,
     ) {
         let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
         self.collected

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{RunMode, Shared};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
@@ -44,7 +46,13 @@ impl<A: Aggregate> fmt::Debug for AggregateHandle<A> {
 /// What a command did.
 ///
 /// It derefs to the slice of its events.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"events":[{"type":"Placed","data":{"sku":"W-1","qty":2}}],"version":1,"position":7,"reactions":"done"}
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Executed<E> {
     /// The events that the command caused, as they are stored; none if it had nothing to do.
@@ -128,6 +136,15 @@ impl<A: Aggregate> AggregateHandle<A> {
     ///
     /// Dropping the future leaves either nothing or the whole command, and in that case its reactions happen too.
     pub async fn execute(
+        &self,
+        command: A::Command,
+        context: impl Into<CommandContext>,
+    ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
+        self.execute_with(command, context.into()).await
+    }
+
+    /// [`execute`](Self::execute), once for all types that become a context.
+    pub(super) async fn execute_with(
         &self,
         command: A::Command,
         context: CommandContext,

@@ -62,7 +62,7 @@ use crate::runtime::{Request, Runtime, check_id};
 /// # let directory = tempfile::tempdir().unwrap();
 /// let store = AggregateStore::open(directory.path()).await?;
 /// let hall = store.get::<Lamp>("hall").await?;
-/// let done = hall.execute(LampCommand::Switch, CommandContext::default()).await?;
+/// let done = hall.execute(LampCommand::Switch, ()).await?;
 /// assert_eq!(done.events, [LampEvent::Switched]);
 /// assert!(hall.state().await?.on);
 /// # Ok(())
@@ -145,13 +145,14 @@ impl AggregateStore {
         &self,
         id: &str,
         command: C,
-        context: CommandContext,
+        context: impl Into<CommandContext>,
     ) -> Result<
         Executed<<C::Aggregate as Aggregate>::DomainEvent>,
         ExecuteError<<C::Aggregate as Aggregate>::Error>,
     > {
+        let context = context.into();
         let handle = self.get::<C::Aggregate>(id).await?;
-        handle.execute(command, context).await
+        handle.execute_with(command, context).await
     }
 
     /// What opening the store found and did.

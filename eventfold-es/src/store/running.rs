@@ -3,6 +3,7 @@
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::AggregateStore;
@@ -27,7 +28,13 @@ pub enum RunMode {
 }
 
 /// What process managers did since the report before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"dispatched":3,"dead_lettered":1}
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ProcessManagerReport {
     /// How many commands their targets have executed.
     pub dispatched: usize,
@@ -36,7 +43,13 @@ pub struct ProcessManagerReport {
 }
 
 /// Where a process manager stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"name":"saga","position":6,"lag":1,"is_paused":false,"parked":{"position":7,"reason":"it panicked"}}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProcessManagerStatus {
     /// Its stored name.
@@ -52,7 +65,13 @@ pub struct ProcessManagerStatus {
 }
 
 /// The event at which a process manager is parked. It is shown no later one before the store is opened again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"position":7,"reason":"it panicked"}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ParkedAt {
     /// The position of the event.

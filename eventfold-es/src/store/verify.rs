@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::closing::OpenedJournal;
 use super::{AggregateStore, AggregateStoreBuilder};
 use crate::disk::Files;
@@ -12,7 +14,14 @@ use crate::journal::{Journal, ProposedAppend, ProposedCommit};
 use crate::runtime::blocking;
 
 /// What [`AggregateStore::verify`] has found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"commits":2,"events":3,"streams":1,"snapshots":0,
+///  "differences":[{"path":"shop/meta/journal/app.jsonl","offset":512,"reason":"the checksum differs"}]}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// How many commits of the journal were read.
@@ -37,7 +46,14 @@ impl VerifyReport {
 }
 
 /// What [`AggregateStoreBuilder::repair`] has found and done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"found":[{"path":"shop/streams/order/ord-1/app.jsonl","offset":96,"reason":"the line is no event"}],
+///  "imported_events":4,"set_aside":["shop/streams/order/ord-1/foreign-96.jsonl"],"remaining":[]}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RepairReport {
     /// What was not as it should be.
@@ -45,6 +61,7 @@ pub struct RepairReport {
     /// How many events were imported that another program had written behind a stream.
     pub imported_events: u64,
     /// Where bytes are kept that stood behind a stream and are no events; nothing reads these files.
+    #[serde(serialize_with = "crate::report_json::paths")]
     pub set_aside: Vec<PathBuf>,
     /// What could not be repaired.
     pub remaining: Vec<Damage>,

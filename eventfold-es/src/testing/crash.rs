@@ -68,7 +68,7 @@ const DEFAULT_SEED: u64 = 1;
 /// let crashes = testing::for_each_crash_point(
 ///     |builder| builder.process_manager::<Reservations>(),
 ///     async |store| {
-///         store.send("order", OrderCommand::Place, CommandContext::default()).await.unwrap();
+///         store.send("order", OrderCommand::Place, ()).await.unwrap();
 ///     },
 ///     async |store| {
 ///         let placed = store.get::<Order>("order").await.unwrap().state().await.unwrap().placed;

@@ -36,7 +36,7 @@ use crate::store::{AggregateStore, AggregateStoreBuilder};
 /// # async fn main() -> Result<(), eventfold_es::Error> {
 /// let disk = MemoryDisk::new();
 /// let store = disk.builder().open().await?;
-/// store.send("hall", LampCommand::Switch, CommandContext::default()).await?;
+/// store.send("hall", LampCommand::Switch, ()).await?;
 /// store.close().await?;
 ///
 /// let store = disk.builder().open().await?;

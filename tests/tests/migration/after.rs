@@ -109,7 +109,7 @@ pub async fn run(directory: &std::path::Path, id: &str) -> Result<u32, eventfold
         sku: "W-1".to_owned(),
         qty: 2,
     };
-    store.send(id, place, CommandContext::default()).await?;
+    store.send(id, place, ()).await?;
     let sales = store.projection::<Sales>().await?;
     println!("{} units", sales.units);
     let inventory = store.get::<Inventory>("inv-W-1").await?;

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use eventfold::line_hash;
+use serde::Serialize;
 
 use super::adoption::{self, Adoption, AdoptionReport};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
@@ -25,7 +26,15 @@ use crate::journal::{Damage, Extent, JournalError};
 use crate::sabotage::{Bug, planted};
 
 /// What opening a store found and did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"redone_commits":1,
+///  "incomplete_batch":{"batch":9,"bytes":100,"saved_to":"shop/meta/journal/incomplete-batch-9.jsonl"},
+///  "damaged_streams":[],"adoption":null,"read_only":false}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Commits that were read from the journal and applied again to the files derived from it.
@@ -43,7 +52,13 @@ pub struct RecoveryReport {
 }
 
 /// An incomplete last batch that was dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"batch":9,"bytes":100,"saved_to":"shop/meta/journal/incomplete-batch-9.jsonl"}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct IncompleteBatch {
     /// The number of the batch.
@@ -51,6 +66,7 @@ pub struct IncompleteBatch {
     /// How many bytes of it there were.
     pub bytes: u64,
     /// The file that keeps them for inspection; nothing reads it.
+    #[serde(serialize_with = "crate::report_json::path")]
     pub saved_to: PathBuf,
 }
 

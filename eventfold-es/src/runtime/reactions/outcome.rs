@@ -1,13 +1,22 @@
 //! What became of reactions that somebody waited for.
 
+use serde::Serialize;
+
 /// What became of the reactions to the events of a command.
 ///
 /// Where several process managers, instances or commands fare differently, it is the one of them that comes last in this list. Whatever
 /// it is, the command itself is done; and whatever is not done yet is done later, once.
 ///
 /// A command that is answered again, under its idempotency key, is not told what was parked or is tried again since its first answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// "timed_out"
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum Reactions {
     /// Nobody waited for them: the command caused no events, no process manager subscribes to them, or the run mode is not
     /// [`RunMode::Inline`](crate::RunMode::Inline).

@@ -1,5 +1,7 @@
 //! Dead letters, as an operator sees them: redriven, or given up.
 
+use serde::Serialize;
+
 use super::{ProcessManagerHandle, rows};
 use crate::envelope::CommandEnvelope;
 use crate::error::StoreError;
@@ -9,7 +11,19 @@ use crate::runtime::Request;
 use rows::{AttemptRow, DeadRow, HeldRow};
 
 /// A command that was not executed, or an event or a deadline that was not reacted to. It can be redriven or discarded.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"id":"7-0",
+///  "envelope":{"aggregate_type":"inventory","instance_id":"inv-1","command":{"Reserve":{"qty":2}},
+///   "context":{"actor":null,"correlation_id":null,"metadata":null}},
+///  "command_id":"c-1","instance":"ord-1",
+///  "source":{"aggregate_type":"order","stream_id":"ord-1","position":7,"version":2,"event_type":"Placed","event_id":"e-1"},
+///  "deadline":null,
+///  "attempts":[{"kind":"rejected","error":"out of stock","ts":1700000000}]}
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DeadLetterEntry {
     /// What names it.
@@ -39,7 +53,13 @@ impl DeadLetterEntry {
 }
 
 /// One failed attempt to execute a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"kind":"rejected","error":"out of stock","ts":1700000000}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FailedAttempt {
     /// What kind of failure it was: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`; `unknown` for the letters of
@@ -52,7 +72,13 @@ pub struct FailedAttempt {
 }
 
 /// What became of dead letters that were redriven.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"executed":1,"failed":2}
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Redriven {
     /// How many were executed, and are no dead letters any more.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::{Row, RowRange};
@@ -10,7 +12,14 @@ use crate::process_manager::ProcessManager;
 use rows::{InstanceRow, Status};
 
 /// Whether an instance takes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// # JSON
+///
+/// ```json
+/// "open"
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InstanceStatus {
     /// It reacts.
     Open,
@@ -21,7 +30,14 @@ pub enum InstanceStatus {
 }
 
 /// One instance of a process manager.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"key":"ord-1","generation":1,"status":"open","state":{"paid":false},
+///  "deadlines":[{"name":"pay","due":"2023-11-14T22:13:20.250Z"}],"parked":null}
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct InstanceInfo {
     /// Its key, as it is stored.
@@ -31,8 +47,10 @@ pub struct InstanceInfo {
     /// Whether it takes part.
     pub status: InstanceStatus,
     /// Its state as JSON; `None` when it is complete.
+    #[serde(serialize_with = "crate::report_json::json")]
     pub state: Option<String>,
     /// Its deadlines, and when they are due.
+    #[serde(serialize_with = "crate::report_json::deadlines")]
     pub deadlines: Vec<(String, SystemTime)>,
     /// Where and why it is parked.
     pub parked: Option<ParkedAt>,

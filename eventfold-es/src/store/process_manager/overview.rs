@@ -1,5 +1,7 @@
 //! Where a process manager stands.
 
+use serde::Serialize;
+
 use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::RowRange;
@@ -8,7 +10,15 @@ use crate::runtime::Stay;
 use rows::{InstanceRow, InstanceTable, Status};
 
 /// Where a process manager stands, with what it has in its rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"position":6,"lag":1,"is_paused":true,"parked":null,
+///  "instances":{"open":1,"parked":2,"retrying":3,"completed":4},
+///  "held_streams":5,"deadlines":6,"pending":7,"dead_letters":8,"ignored":9,"skipped":10}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProcessManagerOverview {
     /// The position up to which all its reactions are durable.
@@ -36,7 +46,13 @@ pub struct ProcessManagerOverview {
 }
 
 /// How many instances there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"open":1,"parked":2,"retrying":3,"completed":4}
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InstanceCounts {
     /// Those that react.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::{RowRange, StreamId};
@@ -11,18 +13,28 @@ use crate::runtime::{Parked, Request};
 use rows::InstanceRow;
 
 /// Something that waits until it is released.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"instance":null,"stream":{"aggregate_type":"order","instance_id":"ord-1"},
+///  "parked":{"position":7,"reason":"it panicked"},
+///  "ts":1700000000,"retries_at":"2023-11-14T22:13:20.250Z","held":2}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ParkedWork {
     /// The key of the instance, if it is one.
     pub instance: Option<String>,
     /// The aggregate type and the id of the stream, if it is one that cannot be read, so that nobody knows whose its events are.
+    #[serde(serialize_with = "crate::report_json::stream")]
     pub stream: Option<(String, String)>,
     /// At what it was parked, and why.
     pub parked: ParkedAt,
     /// When, in seconds since 1970.
     pub ts: u64,
     /// When it is released by itself to try again what failed, if that is so.
+    #[serde(serialize_with = "crate::report_json::time")]
     pub retries_at: Option<SystemTime>,
     /// How much it holds: events, deadlines and commands.
     pub held: u64,

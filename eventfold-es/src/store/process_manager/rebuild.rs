@@ -1,12 +1,20 @@
 //! States that are made again from the history.
 
+use serde::Serialize;
+
 use super::ProcessManagerHandle;
 use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Rebuilt, Request};
 
 /// What [`ProcessManagerHandle::rebuild_state`] has made states from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"events":1,"deadlines":2,"instances":3}
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RebuiltState {
     /// How many events were shown again.

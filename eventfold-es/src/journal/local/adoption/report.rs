@@ -1,9 +1,19 @@
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::journal::Damage;
 
 /// What became of a directory of eventfold-es 0.2.0 when this version opened it first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"streams":1,"events":2,"empty_streams":0,"unreadable_registry_lines":0,"unreadable_dead_letters":0,
+///  "quarantined":[],"torn_tails":[],
+///  "process_managers":[{"name":"saga","problem":"it is torn"}],"projections":[{"name":"totals","problem":null}]}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdoptionReport {
     /// How many streams were taken over.
@@ -27,7 +37,14 @@ pub struct AdoptionReport {
 }
 
 /// A stream that was not taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"aggregate_type":"order","instance_id":"ord-1",
+///  "damage":{"path":"shop/streams/order/ord-1/app.jsonl","offset":96,"reason":"the line is no event"}}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct QuarantinedStream {
     /// The stored name of the aggregate type.
@@ -39,7 +56,13 @@ pub struct QuarantinedStream {
 }
 
 /// A last event that was not written to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"aggregate_type":"order","instance_id":"ord-2","kept_in":"shop/streams/order/ord-2/app-0.2.0.jsonl","offset":96,"bytes":12}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TornTail {
     /// The stored name of the aggregate type.
@@ -47,6 +70,7 @@ pub struct TornTail {
     /// The instance.
     pub instance_id: String,
     /// The file that keeps its bytes; nothing reads it.
+    #[serde(serialize_with = "crate::report_json::path")]
     pub kept_in: PathBuf,
     /// Where they begin; in an archive, in its decompressed text.
     pub offset: u64,
@@ -55,7 +79,13 @@ pub struct TornTail {
 }
 
 /// A process manager or a projection of 0.2.0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"name":"saga","problem":"it is torn"}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdoptedCheckpoint {
     /// Its stored name.
