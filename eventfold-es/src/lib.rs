@@ -223,6 +223,11 @@ pub use store::{
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// So do those on the page about personal data.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/personal-data.md")]
+struct PersonalDataPage;
+
 /// So do those on the pages of the macros.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/macros/README.md")]

@@ -38,3 +38,12 @@ fn dead_letters_are_redriven_after_the_fix() {
         "{printed}"
     );
 }
+
+#[test]
+fn a_person_is_forgotten_with_the_key() {
+    let printed = run("personal_data");
+    assert!(
+        printed.contains("the name is nowhere in the store"),
+        "{printed}"
+    );
+}
