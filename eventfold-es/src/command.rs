@@ -49,6 +49,8 @@ pub(crate) const RESERVED_METADATA: [&str; 4] =
 /// Whatever takes a context takes `()` for none: `execute(command, ())`. A type of your own, such as the request of a web framework,
 /// is taken too if you write `impl From<MyRequest> for CommandContext`.
 ///
+/// [`eventfold::Event::actor`]: https://docs.rs/eventfold/0.2/eventfold/struct.Event.html#structfield.actor
+///
 /// The names `command_id`, `causation_id`, `correlation_id` and `depth` belong to the store: a command whose `metadata` has one
 /// of them is refused with [`StoreError::ReservedMetadata`](crate::StoreError::ReservedMetadata). The events that a command of a
 /// process manager causes have all four:

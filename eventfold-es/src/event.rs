@@ -137,6 +137,8 @@ pub enum EventError {
 /// A stored event with its place in the store.
 ///
 /// It derefs to [`eventfold::Event`], whose `event_type`, `data`, `ts` (seconds since 1970), `id`, `actor` and `meta` are what was stored.
+///
+/// [`eventfold::Event`]: https://docs.rs/eventfold/0.2/eventfold/struct.Event.html
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
     /// The place in the total order over all streams: 1 is the first event of the store, without gaps.

@@ -2,7 +2,7 @@
 //!
 //! In a build with `--cfg eventfold_sabotage` and the feature `testing`, the environment variable `EVENTFOLD_PLANTED_BUG` names
 //! one of [`Bug::ALL`] for the whole process. The test `planted_bugs` makes such builds, and nothing else does: a feature could
-//! not keep this out of a program, since cargo unifies features. In every other build [`planted`] is a constant.
+//! not keep this out of a program, since cargo unifies features. In every other build `planted` is a constant.
 
 macro_rules! bugs {
     ($($(#[doc = $text:literal])+ $bug:ident = $name:literal,)+) => {

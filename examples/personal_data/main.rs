@@ -122,7 +122,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         vault.enroll(id)?;
         let name = vault.seal(id, name)?;
         let register = CustomerCommand::Register { name };
-        store.send(id, register, CommandContext::default()).await?;
+        store.send(id, register, ()).await?;
     }
     println!(
         "customer-7: {}",

@@ -44,7 +44,7 @@ pub struct NamedType {
 }
 
 impl NamedType {
-    /// A type that is called `name`. [`Recorded::SHAPE`] is its `shape`; `None` is one that does not tell.
+    /// A type that is called `name`, with its shape; `None` is one that does not tell.
     #[must_use]
     pub const fn new(name: &'static str, shape: Option<fn() -> Shape>) -> Self {
         Self { name, shape }
