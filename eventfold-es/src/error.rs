@@ -1,5 +1,6 @@
 //! What can go wrong, one enum per family of operations.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -314,6 +315,87 @@ impl<E: std::error::Error + Send + Sync + 'static> From<StoreError> for ExecuteE
     }
 }
 
+/// One command of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransactionCommandAt {
+    /// Which of the commands it is, from 0 and in the order in which they were sent.
+    pub index: usize,
+    /// The stored name of its aggregate type.
+    pub aggregate_type: String,
+    /// The instance.
+    pub instance_id: String,
+}
+
+impl fmt::Display for TransactionCommandAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            index,
+            aggregate_type,
+            instance_id,
+        } = self;
+        write!(
+            f,
+            "command {index}, to `{instance_id}` of `{aggregate_type}`"
+        )
+    }
+}
+
+/// A transaction that was not executed: none of its commands was.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// An aggregate rejected its command; nothing was stored.
+    #[error("{at}: {error}")]
+    Rejected {
+        /// The command.
+        at: TransactionCommandAt,
+        /// The aggregate's own error; see [`downcast_ref`](Self::downcast_ref).
+        error: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// A stream has another version than its command expects; nothing was stored.
+    #[error(
+        "{at}: the stream has version {actual}, but {expected} was expected; nothing was stored"
+    )]
+    Conflict {
+        /// The command.
+        at: TransactionCommandAt,
+        /// The version that the command expects.
+        expected: u64,
+        /// The version of the stream, with the commands of the transaction before this one.
+        actual: u64,
+    },
+    /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
+    #[error("it is unknown whether the transaction was stored: {reason}")]
+    OutcomeUnknown {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Anything else; nothing was stored.
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl TransactionError {
+    /// The error of the aggregate that rejected its command, if that is what happened and `E` is its error type.
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match self {
+            Self::Rejected { error, .. } => error.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for TransactionError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
+            other => Self::Store(other),
+        }
+    }
+}
+
 /// A state that cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the state of `{instance_id}` of `{aggregate_type}` cannot be read: {source}")]
@@ -371,6 +453,12 @@ pub enum Error {
     /// An event could not be encoded or decoded.
     #[error(transparent)]
     Event(#[from] EventError),
+}
+
+impl From<TransactionError> for Error {
+    fn from(error: TransactionError) -> Self {
+        Self::Execute(Box::new(error))
+    }
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<ExecuteError<E>> for Error {

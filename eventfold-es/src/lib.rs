@@ -186,6 +186,7 @@ pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
 pub use error::{
     Damage, DispatchError, Error, ExecuteError, FileError, OpenError, StateError, StoreError,
+    TransactionCommandAt, TransactionError,
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
 /// The crate below: the line formats of events and logs. [`eventfold::Event`] is in signatures of this one.
@@ -212,10 +213,11 @@ pub use projection::{
 };
 pub use runtime::Reactions;
 pub use store::{
-    AggregateHandle, AggregateStore, AggregateStoreBuilder, DeadLetterEntry, Executed,
-    FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo, InstanceStatus, Loaded, ParkedAt,
-    ParkedWork, ProcessManagerHandle, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode, VerifyReport,
+    AggregateHandle, AggregateStore, AggregateStoreBuilder, Committed, CommittedCommand,
+    DeadLetterEntry, Executed, FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo,
+    InstanceStatus, Loaded, ParkedAt, ParkedWork, ProcessManagerHandle, ProcessManagerOverview,
+    ProcessManagerReport, ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode,
+    Transaction, VerifyReport,
 };
 
 /// The programs in the README run as tests.

@@ -109,6 +109,8 @@ bugs! {
     KeyForgotten = "key-forgotten",
     /// The key of a command is not looked for among the commits on their way.
     KeyNotClaimed = "key-not-claimed",
+    /// A transaction goes on without the command that is rejected.
+    RejectedTransactionGoesOn = "rejected-transaction-goes-on",
     /// The ids of stored events are not recognised.
     InjectedIdForgotten = "injected-id-forgotten",
     /// The checkpoint of a projection claims an event that its state has not seen.

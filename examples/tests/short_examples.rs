@@ -47,3 +47,12 @@ fn a_person_is_forgotten_with_the_key() {
         "{printed}"
     );
 }
+
+#[test]
+fn an_address_belongs_to_one_user() {
+    let printed = run("unique_email");
+    assert!(
+        printed.contains("one address: 1 registered, 31 refused"),
+        "{printed}"
+    );
+}

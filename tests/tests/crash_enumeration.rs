@@ -25,7 +25,7 @@ use eventfold_es_tests::crash::{Campaign, Check, Client, Members, builder, open_
 use eventfold_es_tests::no_syncfs::NoSyncfs;
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 11] = [
+const ROUND: [(Workload, usize, (usize, usize)); 12] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -34,6 +34,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 11] = [
     (Workload::Archive, 600, (10, 25)),
     (Workload::Snapshots, 500, (6, 25)),
     (Workload::Keyed, 300, (6, 25)),
+    (Workload::Transactions, 500, (8, 25)),
     (Workload::Instances, 500, (8, 25)),
     (Workload::Rebuilt, 300, (8, 25)),
     (Workload::WithoutSyncfs, 300, (6, 25)),
@@ -57,6 +58,9 @@ enum Workload {
     Snapshots,
     /// Commands with idempotency keys, events with ids, and futures that are dropped, with a checkpoint in the middle.
     Keyed,
+    /// Transactions over several aggregates, twice to one of them, and rejected and dropped ones, with process managers and a
+    /// checkpoint in the middle.
+    Transactions,
     /// Instances that begin, end and begin again, with deadlines, dead letters that are redriven, what is parked and released, and a
     /// checkpoint in the middle.
     Instances,
@@ -122,6 +126,7 @@ impl Workload {
             Self::Instances | Self::Rebuilt => Check::INSTANCES,
             Self::ProcessManagers
             | Self::Reopened
+            | Self::Transactions
             | Self::Archive
             | Self::Snapshots
             | Self::WithoutSyncfs => Check::PROCESS_MANAGERS,
@@ -148,6 +153,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Archive => runtime.block_on(archive(&disk, &store, random)),
         Workload::Snapshots => runtime.block_on(snapshots(&disk, &store, random)),
         Workload::Keyed => runtime.block_on(keyed(&disk, &store, random)),
+        Workload::Transactions => runtime.block_on(transactions(&disk, &store, random)),
         Workload::Instances => runtime.block_on(instances(&disk, &store, random)),
         Workload::Rebuilt => runtime.block_on(rebuilt(&disk, &store, random)),
         Workload::WithoutSyncfs => {
@@ -364,6 +370,32 @@ async fn keyed(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
             let polls = random.below(4);
             abandon_after(polls, client.put_keyed(id, dropped, parts)).await;
             abandon_after(polls, client.inject(id, dropped + 500_000)).await;
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+}
+
+async fn transactions(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for _ in 0..2 {
+        let store = open_on(disk, path, true, RunMode::Inline).await;
+        let client = Client::recorded(&store, disk);
+        for _ in 0..3 {
+            let mut puts = |first: u64| {
+                let ids = [["a", "b", "c"], ["c", "a", "c"]][random.below(2)];
+                let mut put =
+                    |(tag, id): (u64, &str)| (tag, id.to_owned(), 1 + random.below(3) as u32);
+                (first..).zip(ids).map(&mut put).collect::<Vec<_>>()
+            };
+            let done = client.put_together(&puts(tag + 1)).await;
+            done.expect("the disk works");
+            // Each is a client of its own, since what is lost of it comes later than what follows.
+            let own = 10_000 + tag * 1000;
+            let (refused, dropped) = (puts(own), puts(own + 500_000));
+            client.refused_together(&refused, "a").await;
+            abandon_after(random.below(4), client.put_together(&dropped)).await;
+            tag += 3;
         }
         drop(client);
         store.close().await.expect("the disk works");

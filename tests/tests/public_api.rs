@@ -14,7 +14,7 @@ use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
     EventError, ExecuteError, Executed, FileError, InjectOptions, Loaded, OpenError,
     ProcessManagerHandle, ProcessManagerReport, ProcessManagerStatus, ProjectError, ReactError,
-    Reactions, RecoveryReport, RunMode, StateError, StoreError,
+    Reactions, RecoveryReport, RunMode, StateError, StoreError, TransactionError,
 };
 use eventfold_es_tests::TestResult;
 
@@ -99,6 +99,7 @@ fn every_future_can_be_spawned<
     send_and_sync(store.clone().close());
     send(handle.execute(command, second));
     send_and_sync(handle.state());
+    send(store.transaction(()).commit());
     send_and_sync(handle.load());
     send_and_sync(handle.exists());
     send(bus.dispatch("c", last, third));
@@ -196,6 +197,7 @@ fn errors_are_errors_and_fit_into_boxes() {
     error::<StoreError>();
     error::<StateError>();
     error::<ExecuteError<CounterError>>();
+    error::<TransactionError>();
     error::<DispatchError>();
     error::<EventError>();
     error::<ReactError>();
@@ -208,6 +210,7 @@ fn errors_are_errors_and_fit_into_boxes() {
     into_one::<StoreError>();
     into_one::<StateError>();
     into_one::<ExecuteError<CounterError>>();
+    into_one::<TransactionError>();
     into_one::<DispatchError>();
     into_one::<EventError>();
 }

@@ -276,6 +276,25 @@ fn what_a_command_did() {
         &executed,
         r#"{"events":["Placed"],"version":1,"position":7,"reactions":"done"}"#,
     );
+    let done = CommittedCommand {
+        version: Some(1),
+        position: Some(7),
+    };
+    let committed = Committed {
+        commands: vec![done, CommittedCommand::default()],
+        position: Some(7),
+        reactions: Reactions::Done,
+    };
+    assert_json(
+        &committed,
+        r#"{"commands":[{"version":1,"position":7},{"version":null,"position":null}],"position":7,"reactions":"done"}"#,
+    );
+    let loaded = Loaded {
+        state: "placed",
+        version: 3,
+        exists: true,
+    };
+    assert_json(&loaded, r#"{"state":"placed","version":3,"exists":true}"#);
     let all = [
         Reactions::NotAwaited,
         Reactions::Done,

@@ -334,14 +334,16 @@ impl<A: Aggregate> LockedCell<'_, A> {
         context: &CommandContext,
         clock: &StoreClock,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
-        self.decide_for(command, context, None, clock)
+        let key = context.idempotency_key.as_deref();
+        self.decide_for(command, context, key, None, clock)
     }
 
-    /// [`decide`](Self::decide), of a command of a process manager.
+    /// [`decide`](Self::decide), of a command of a process manager or a transaction, whose events have this key.
     pub(super) fn decide_for(
         &mut self,
         command: A::Command,
         context: &CommandContext,
+        key: Option<&str>,
         origin: Option<Origin<'_>>,
         clock: &StoreClock,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
@@ -364,7 +366,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
             .map_err(StoreError::Unstorable)?;
         let (before, count) = (self.staged.len(), encoded.len());
         let decided = self.stage(encoded)?;
-        if let Some(key) = context.idempotency_key.as_deref().filter(|_| count > 0) {
+        if let Some(key) = key.filter(|_| count > 0) {
             self.staged_keys.push(KeyedLines {
                 key: key.into(),
                 before,

@@ -7,6 +7,7 @@ mod end;
 mod guarded;
 mod inside_reaction;
 mod loader;
+mod locked_targets;
 mod origin;
 mod process_manager;
 mod projection;
@@ -18,6 +19,7 @@ mod routes;
 mod saved_state;
 mod snapshots;
 mod staging;
+mod transaction;
 mod types;
 
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::{initial_progress, migrated};
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
+pub(crate) use transaction::{Decision, TransactionCommand, decide_together};
 pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 
 use crate::journal::Journal;

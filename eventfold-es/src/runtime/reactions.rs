@@ -150,13 +150,18 @@ impl ReactionHub {
     }
 
     /// Covers the events of a durable commit, before anybody can react to them.
-    pub(crate) fn begin(&self, wait: u64, receipt: &Receipt, aggregate_type: &str) {
+    pub(crate) fn begin<'a>(
+        &self,
+        wait: u64,
+        receipt: &Receipt,
+        aggregate_types: impl Iterator<Item = &'a str> + Clone,
+    ) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
         if let Some(wait) = waits.get_mut(&wait) {
             wait.has_begun = true;
             let (first, last) = (receipt.first_position, receipt.last_position());
-            wait.cover(members, first, last, std::iter::once(aggregate_type));
+            wait.cover(members, first, last, aggregate_types);
             wait.finish_if_done();
         }
     }
@@ -182,13 +187,13 @@ impl ReactionHub {
         position
     }
 
-    /// Covers events of `aggregate_type` from `first` to `last` that have been durable for a while, so that they may have been
+    /// Covers events of `aggregate_types` from `first` to `last` that have been durable for a while, so that they may have been
     /// reacted to, and what was caused by that. Which events that are is not kept: it is at most all of those up to `durable`.
-    fn begin_again(
+    fn begin_again<'a>(
         &self,
         wait: u64,
         (first, last): (u64, u64),
-        aggregate_type: &str,
+        aggregate_types: impl Iterator<Item = &'a str> + Clone,
         durable: u64,
     ) {
         let mut state = self.state();
@@ -196,7 +201,7 @@ impl ReactionHub {
         let HubState { members, waits, .. } = &mut *state;
         if let Some(wait) = waits.get_mut(&wait) {
             wait.has_begun = true;
-            wait.cover(members, first, last, std::iter::once(aggregate_type));
+            wait.cover(members, first, last, aggregate_types);
             wait.covered.push((first, durable));
             for (index, member) in members.iter().enumerate() {
                 if member.processed < durable && member.absence().is_none() {
@@ -374,11 +379,16 @@ impl WaitGuard {
         self.hub.begin_until(self.id, position)
     }
 
-    /// Covers events of `aggregate_type` at these positions that may have been reacted to before, and what that caused up to
+    /// Covers events of `aggregate_types` at these positions that may have been reacted to before, and what that caused up to
     /// `durable`.
-    pub(crate) fn begin_again(&self, positions: (u64, u64), aggregate_type: &str, durable: u64) {
+    pub(crate) fn begin_again<'a>(
+        &self,
+        positions: (u64, u64),
+        aggregate_types: impl Iterator<Item = &'a str> + Clone,
+        durable: u64,
+    ) {
         self.hub
-            .begin_again(self.id, positions, aggregate_type, durable);
+            .begin_again(self.id, positions, aggregate_types, durable);
     }
 
     /// Waits until everything that is covered is done.

@@ -1,16 +1,19 @@
-//! The commands of one reaction: loaded, locked in one order, decided in theirs, and handed over as one commit.
+//! The commands of one commit, of a reaction or of a transaction: their targets are found, locked in one order, and decide them.
 
-use std::any::Any;
+use std::any::{Any, type_name};
+use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::cell::{Cell, LockedCell, Needs, PartOfCommit};
+use super::cell::{Cell, LockedCell, Needs, PartOfCommit, Repeated};
 use super::cells::AggregateCells;
 use super::origin::Origin;
 use super::types::{AggregateTypes, check_context, check_id};
+use crate::aggregate::Aggregate;
 use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
@@ -38,8 +41,8 @@ type Loaded = Pin<Box<dyn Future<Output = Result<Arc<dyn Target>, StoreError>> +
 /// Finds the cell of a target, as often as it is called.
 pub(super) type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 
-/// A command of any aggregate.
-pub(super) trait StagedCommand: Send {
+/// One aggregate of any type, whose cell is found as often as it is asked for.
+pub(super) trait Address: Send + Sync {
     fn stream(&self) -> &StreamId;
 
     /// The cell of the target, if it is live and knows what is needed.
@@ -47,6 +50,11 @@ pub(super) trait StagedCommand: Send {
 
     /// Finds the cell of the target, loading it if need be, and lets it learn what is needed.
     fn load(&self, needs: Needs) -> Loading;
+}
+
+/// A command of a process manager, for any aggregate.
+pub(super) trait StagedCommand: Send {
+    fn address(&self) -> &dyn Address;
 
     /// A copy of the command, for the target's decision.
     fn command(&self) -> Box<dyn Any>;
@@ -63,7 +71,33 @@ pub(super) trait Target: Send + Sync {
 
     /// Removes the cell from the live ones after it was evicted.
     fn forget(self: Arc<Self>);
+
+    /// See [`Cell::settle_if_free`].
+    fn settle_if_free(&self);
 }
+
+/// The events of one command in what is staged for its stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StagedEvents {
+    /// The version of the stream with them.
+    pub(super) version: u64,
+    pub(super) count: usize,
+}
+
+/// Why an aggregate of any type did not execute a command.
+pub(super) type Refusal = ExecuteError<Rejection>;
+
+/// The error with which an aggregate of any type rejected a command.
+#[derive(Debug, Clone)]
+pub(super) struct Rejection(pub(super) Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Rejection {}
 
 /// The locked cell of any aggregate.
 pub(super) trait LockedTarget {
@@ -74,15 +108,18 @@ pub(super) trait LockedTarget {
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
 
-    /// Decides a command and stages its events, unless it was decided before under the same key; the cause if it is rejected
-    /// or cannot be decided.
+    /// What the command with this key came to, unless it is staged only.
+    fn repeated(&self, key: &str) -> Option<Repeated<()>>;
+
+    /// Decides a command and stages its events, which have this key; `None` if that was done before under the key.
     fn decide(
         &mut self,
         command: Box<dyn Any>,
         context: &CommandContext,
-        origin: Origin<'_>,
+        key: Option<&str>,
+        origin: Option<Origin<'_>>,
         clock: &StoreClock,
-    ) -> Result<(), FailureCause>;
+    ) -> Result<Option<StagedEvents>, Refusal>;
 
     /// What was staged, which is handed over next.
     fn proposed(&mut self) -> Option<ProposedAppend>;
@@ -94,15 +131,10 @@ pub(super) fn stage<A: DispatchTarget>(
     types: &AggregateTypes,
     envelope: Envelope<A>,
 ) -> Result<Staged, Box<Undeliverable>> {
-    let found = check_id(A::AGGREGATE_TYPE, &envelope.instance_id)
-        .and_then(|()| check_context(&envelope.context))
-        .and_then(|()| types.cells::<A>());
+    let found = check_context(&envelope.context)
+        .and_then(|()| AddressOf::<A>::new(types, &envelope.instance_id));
     match found {
-        Ok(cells) => Ok(Box::new(TypedCommand {
-            stream: cells.stream(&envelope.instance_id.as_str().into()),
-            cells,
-            envelope,
-        })),
+        Ok(address) => Ok(Box::new(TypedCommand { address, envelope })),
         Err(error) => Err(Undeliverable::new(erase(&envelope), error.to_string())),
     }
 }
@@ -116,13 +148,27 @@ fn erase<A: DispatchTarget>(envelope: &Envelope<A>) -> CommandEnvelope {
     })
 }
 
-struct TypedCommand<A: DispatchTarget> {
+/// The address of one aggregate.
+pub(super) struct AddressOf<A: Aggregate> {
     stream: StreamId,
     cells: Arc<AggregateCells<A>>,
-    envelope: Envelope<A>,
 }
 
-impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
+impl<A: Aggregate> AddressOf<A> {
+    /// # Errors
+    ///
+    /// [`StoreError::InvalidId`] or [`StoreError::InvalidName`] if there can be no such aggregate.
+    pub(super) fn new(types: &AggregateTypes, id: &str) -> Result<Self, StoreError> {
+        check_id(A::AGGREGATE_TYPE, id)?;
+        let cells = types.cells::<A>()?;
+        Ok(Self {
+            stream: cells.stream(&id.into()),
+            cells,
+        })
+    }
+}
+
+impl<A: Aggregate> Address for AddressOf<A> {
     fn stream(&self) -> &StreamId {
         &self.stream
     }
@@ -152,6 +198,17 @@ impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
             })
         })
     }
+}
+
+struct TypedCommand<A: DispatchTarget> {
+    address: AddressOf<A>,
+    envelope: Envelope<A>,
+}
+
+impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
+    fn address(&self) -> &dyn Address {
+        &self.address
+    }
 
     fn command(&self) -> Box<dyn Any> {
         Box::new(self.envelope.command.clone())
@@ -166,13 +223,13 @@ impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
     }
 }
 
-struct TypedTarget<A: DispatchTarget> {
+struct TypedTarget<A: Aggregate> {
     cells: Arc<AggregateCells<A>>,
     cell: Arc<Cell<A>>,
     id: Arc<str>,
 }
 
-impl<A: DispatchTarget> Target for TypedTarget<A> {
+impl<A: Aggregate> Target for TypedTarget<A> {
     fn lock(&self) -> Box<dyn LockedTarget + '_> {
         Box::new(self.cell.lock())
     }
@@ -180,9 +237,13 @@ impl<A: DispatchTarget> Target for TypedTarget<A> {
     fn forget(self: Arc<Self>) {
         self.cells.forget(&self.id, &self.cell);
     }
+
+    fn settle_if_free(&self) {
+        self.cell.settle_if_free();
+    }
 }
 
-impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
+impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
     fn is_evicted(&self) -> bool {
         LockedCell::is_evicted(self)
     }
@@ -195,37 +256,41 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
         LockedCell::last_pending(self)
     }
 
+    fn repeated(&self, key: &str) -> Option<Repeated<()>> {
+        LockedCell::repeated(self, key).map(Repeated::without_events)
+    }
+
     fn decide(
         &mut self,
         command: Box<dyn Any>,
         context: &CommandContext,
-        origin: Origin<'_>,
+        key: Option<&str>,
+        origin: Option<Origin<'_>>,
         clock: &StoreClock,
-    ) -> Result<(), FailureCause> {
-        let command = command
-            .downcast::<A::Command>()
-            .map_err(|_| FailureCause::Undecodable {
+    ) -> Result<Option<StagedEvents>, Refusal> {
+        let Ok(command) = command.downcast::<A::Command>() else {
+            return Err(ExecuteError::Store(StoreError::InvalidName {
+                name: A::AGGREGATE_TYPE.to_owned(),
+                type_name: type_name::<A>(),
                 reason: "the command has another type than its target decides".to_owned(),
-            })?;
-        if let Some(key) = &context.idempotency_key
-            && self.find_answer(key).is_some()
-        {
-            return Ok(());
+            }));
+        };
+        if key.is_some_and(|key| self.find_answer(key).is_some()) {
+            return Ok(None);
         }
-        self.decide_for(*command, context, Some(origin), clock)
-            .map(drop)
-            .map_err(|error| match error {
-                ExecuteError::Domain(error) => FailureCause::Rejected {
-                    error: Arc::new(error),
-                },
-                ExecuteError::Store(error) => cause_of(&error),
-                ExecuteError::Conflict { expected, actual } => FailureCause::Rejected {
-                    error: Arc::new(StoreError::Conflict { expected, actual }),
-                },
-                other => FailureCause::Storage {
-                    reason: other.to_string(),
-                },
-            })
+        let decided = self.decide_for(*command, context, key, origin, clock);
+        let decided = decided.map_err(|error| match error {
+            ExecuteError::Domain(error) => ExecuteError::Domain(Rejection(Arc::new(error))),
+            ExecuteError::Conflict { expected, actual } => {
+                ExecuteError::Conflict { expected, actual }
+            }
+            ExecuteError::OutcomeUnknown { reason } => ExecuteError::OutcomeUnknown { reason },
+            ExecuteError::Store(error) => ExecuteError::Store(error),
+        })?;
+        Ok(Some(StagedEvents {
+            version: decided.version,
+            count: decided.events.len(),
+        }))
     }
 
     fn proposed(&mut self) -> Option<ProposedAppend> {
@@ -241,6 +306,20 @@ impl<A: DispatchTarget> LockedTarget for LockedCell<'_, A> {
 pub(super) enum Letter {
     Staged(Staged),
     Dead(Box<Undeliverable>),
+}
+
+/// The cause of a command's failure, if its target refused it like this.
+pub(super) fn cause_of_refusal(refusal: Refusal) -> FailureCause {
+    match refusal {
+        ExecuteError::Domain(Rejection(error)) => FailureCause::Rejected { error },
+        ExecuteError::Conflict { expected, actual } => FailureCause::Rejected {
+            error: Arc::new(StoreError::Conflict { expected, actual }),
+        },
+        ExecuteError::OutcomeUnknown { reason } => FailureCause::Storage {
+            reason: reason.to_string(),
+        },
+        ExecuteError::Store(error) => cause_of(&error),
+    }
 }
 
 /// The cause of a command's failure, if the store failed like this: its target cannot be read, or the command cannot be executed.
@@ -268,13 +347,32 @@ pub(super) fn cause_of(error: &StoreError) -> FailureCause {
     }
 }
 
-/// The target of commands, or the reason why it cannot be read, which their policy is told.
-pub(super) struct FoundTarget {
-    pub(super) stream: StreamId,
-    pub(super) target: Result<Arc<dyn Target>, FailureCause>,
+impl Letter {
+    /// The target, and what has to be known of it; `None` if the letter is dead.
+    pub(super) fn wanted(&self) -> Option<Wanted<'_>> {
+        match self {
+            Self::Staged(staged) => Some(Wanted {
+                address: staged.address(),
+                needs: Needs::of_command(staged.context().idempotency_key.as_deref()),
+            }),
+            Self::Dead(_) => None,
+        }
+    }
 }
 
-/// The targets of one reaction, each once, in the order in which they are locked; most reactions have one.
+/// A target that is looked for, and what has to be known of it.
+pub(super) struct Wanted<'a> {
+    pub(super) address: &'a dyn Address,
+    pub(super) needs: Needs,
+}
+
+/// The target of commands, or the reason why it cannot be read.
+pub(super) struct FoundTarget {
+    pub(super) stream: StreamId,
+    pub(super) target: Result<Arc<dyn Target>, StoreError>,
+}
+
+/// The targets of one commit, each once, in the order in which they are locked; most commits have one.
 pub(super) type Targets = SmallVec<[FoundTarget; 1]>;
 
 /// A target that is live, or how it is loaded.
@@ -283,38 +381,26 @@ pub(super) enum Lookup {
     Load(Loading),
 }
 
-/// Looks for the targets of the commands of a reaction, each once, in the order in which they are locked.
+/// Looks for the targets of commands, each once, in the order in which they are locked.
 pub(super) fn look_up<'a>(
-    letters: impl Iterator<Item = &'a Letter>,
+    wanted: impl Iterator<Item = Wanted<'a>>,
 ) -> SmallVec<[(StreamId, Lookup); 1]> {
-    let mut staged: SmallVec<[(&dyn StagedCommand, Needs); 1]> = letters
-        .filter_map(|letter| match letter {
-            Letter::Staged(staged) => Some((
-                &**staged,
-                match staged.context().idempotency_key {
-                    Some(_) => Needs::Answers,
-                    None => Needs::State,
-                },
-            )),
-            Letter::Dead(_) => None,
-        })
-        .collect();
+    let mut wanted: SmallVec<[Wanted<'a>; 1]> = wanted.collect();
     // Of several commands to one target, the first is one that needs most.
-    staged.sort_by(|(one, needs), (other, other_needs)| {
-        let is_least = |needs: &Needs| *needs == Needs::State;
-        one.stream()
-            .cmp(other.stream())
-            .then_with(|| is_least(needs).cmp(&is_least(other_needs)))
+    wanted.sort_by(|one, other| {
+        let is_least = |needs: Needs| needs == Needs::State;
+        let streams = one.address.stream().cmp(other.address.stream());
+        streams.then_with(|| is_least(one.needs).cmp(&is_least(other.needs)))
     });
-    staged.dedup_by(|(later, _), (first, _)| later.stream() == first.stream());
-    staged
+    wanted.dedup_by(|later, first| later.address.stream() == first.address.stream());
+    wanted
         .into_iter()
-        .map(|(staged, needs)| {
-            let lookup = match staged.live(needs) {
+        .map(|Wanted { address, needs }| {
+            let lookup = match address.live(needs) {
                 Some(target) => Lookup::Live(target),
-                None => Lookup::Load(staged.load(needs)),
+                None => Lookup::Load(address.load(needs)),
             };
-            (staged.stream().clone(), lookup)
+            (address.stream().clone(), lookup)
         })
         .collect()
 }
@@ -338,7 +424,7 @@ pub(super) async fn find_targets(
         };
         let target = match target {
             Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
-            found => found.map_err(|error| cause_of(&error)),
+            found => found,
         };
         targets.push(FoundTarget { stream, target });
     }

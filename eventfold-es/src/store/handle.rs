@@ -1,4 +1,5 @@
 use std::fmt;
+use std::iter::once;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -76,7 +77,13 @@ impl<E> std::ops::Deref for Executed<E> {
 /// An aggregate as it was read: its durable state, and the version to expect when it is changed.
 ///
 /// See [`AggregateHandle::load`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// # JSON
+///
+/// ```json
+/// {"state":{"status":"placed"},"version":3,"exists":true}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Loaded<A> {
     /// The state: what a restart would find. An aggregate without events has its default.
@@ -156,7 +163,8 @@ impl<A: Aggregate> AggregateHandle<A> {
         let wait = is_awaited.then(|| hub.wait());
         let on_durable: Option<OnDurable> = wait.as_ref().map(|wait| {
             let (hub, id) = (Arc::clone(hub), wait.id());
-            Box::new(move |receipt: &_| hub.begin(id, receipt, A::AGGREGATE_TYPE)) as OnDurable
+            Box::new(move |receipt: &_| hub.begin(id, receipt, once(A::AGGREGATE_TYPE)))
+                as OnDurable
         });
 
         let (cell, outcome, decided) = match self.decide(command, &context, on_durable).await? {
@@ -185,7 +193,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             events: decided.events,
             version: decided.version,
             position: Some(receipt.last_position()),
-            reactions: self.reactions(wait).await,
+            reactions: self.shared.reactions(wait).await,
         })
     }
 
@@ -209,23 +217,14 @@ impl<A: Aggregate> AggregateHandle<A> {
         if let Some(wait) = &wait {
             let positions = (answer.first_position(), answer.last_position);
             let durable = *journal.durable().borrow();
-            wait.begin_again(positions, A::AGGREGATE_TYPE, durable);
+            wait.begin_again(positions, once(A::AGGREGATE_TYPE), durable);
         }
         Ok(Executed {
             events,
             version: answer.last_version,
             position: Some(answer.last_position),
-            reactions: self.reactions(wait).await,
+            reactions: self.shared.reactions(wait).await,
         })
-    }
-
-    async fn reactions(&self, wait: Option<WaitGuard>) -> Reactions {
-        match wait {
-            None => Reactions::NotAwaited,
-            Some(mut wait) => tokio::time::timeout(self.shared.reaction_timeout, wait.done())
-                .await
-                .unwrap_or(Reactions::TimedOut),
-        }
     }
 
     async fn decide(
@@ -241,8 +240,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             .await
             .map_err(|_| StoreError::Closed)?;
         let key = context.idempotency_key.as_deref();
-        let needs = key.map_or(Needs::State, |_| Needs::Answers);
-        self.with_cell(needs, |cell, locked| {
+        self.with_cell(Needs::of_command(key), |cell, locked| {
             if let Some(repeated) = key.and_then(|key| locked.repeated(key)) {
                 return Ok(Decision::Repeated(repeated));
             }

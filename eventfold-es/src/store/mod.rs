@@ -8,6 +8,7 @@ mod process_manager;
 mod projections;
 mod running;
 mod streams;
+mod transaction;
 mod verify;
 
 use std::any::{Any, TypeId};
@@ -25,6 +26,7 @@ pub use process_manager::{
     ProcessManagerHandle, ProcessManagerOverview, RebuiltState, Redriven,
 };
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
+pub use transaction::{Committed, CommittedCommand, Transaction};
 pub use verify::{RepairReport, VerifyReport};
 
 use tokio::sync::mpsc;
@@ -33,7 +35,7 @@ use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
 use crate::error::{ExecuteError, OpenError, StoreError};
 use crate::journal::local::RecoveryReport;
-use crate::runtime::{Request, Runtime, check_id};
+use crate::runtime::{Reactions, Request, Runtime, WaitGuard, check_id};
 
 /// An event store in a directory, with the process managers and projections that it was opened with.
 ///
@@ -85,6 +87,18 @@ struct Shared {
     /// What is asked of each process manager.
     requests: Vec<mpsc::UnboundedSender<Request>>,
     shutdown: Mutex<closing::Shutdown>,
+}
+
+impl Shared {
+    /// Waits for the reactions to a command, if they are to be waited for.
+    async fn reactions(&self, wait: Option<WaitGuard>) -> Reactions {
+        match wait {
+            None => Reactions::NotAwaited,
+            Some(mut wait) => tokio::time::timeout(self.reaction_timeout, wait.done())
+                .await
+                .unwrap_or(Reactions::TimedOut),
+        }
+    }
 }
 
 impl fmt::Debug for AggregateStore {

@@ -268,6 +268,12 @@ pub(super) fn check_ledgers(streams: &Streams, expected: &Expected) -> Result<()
             return Err(format!("the command {tag} was refused and is there"));
         }
     }
+    for tags in &expected.together {
+        let count = tags.iter().filter(|tag| found.contains_key(tag)).count();
+        if count > 0 && count < tags.len() {
+            return Err(format!("{count} of the commands {tags:?} are there"));
+        }
+    }
     match expected.kept.iter().find(|tag| !found.contains_key(tag)) {
         Some(tag) => Err(format!(
             "the command {tag} was acknowledged and is not there"

@@ -20,6 +20,11 @@ pub enum Note {
         /// Its name.
         tag: u64,
     },
+    /// The commands that are tried next are one transaction, in this order; its idempotency key follows from the first.
+    Together {
+        /// Their names.
+        tags: Vec<u64>,
+    },
     /// What is tried next is no command but an event, which is injected with an id that follows from its name.
     Injected {
         /// Its name.
@@ -86,6 +91,8 @@ pub struct Expected {
     pub reacted: BTreeSet<u64>,
     /// Those that were tried with an idempotency key.
     pub keyed: BTreeSet<u64>,
+    /// Those that were tried together, which are there together or not at all.
+    pub together: Vec<Vec<u64>>,
     /// Those that are events that were injected.
     pub injected: BTreeSet<u64>,
     /// The version and the position that commands with a key were answered with.
@@ -123,6 +130,9 @@ impl Expected {
             }
             Note::Keyed { tag } => {
                 self.keyed.insert(tag);
+            }
+            Note::Together { tags } => {
+                self.together.push(tags);
             }
             Note::Injected { tag } => {
                 self.injected.insert(tag);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use eventfold_es::disk::{Disk, RecordingDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
-use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError};
+use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError, TransactionError};
 
 use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally};
 use super::instances::{Heavy, Watcher};
 use super::note::Note;
-use super::retry::{injected, keyed};
+use super::retry::{injected, keyed, put_together};
 
 /// Which process managers of the domain a store has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,65 @@ impl Client {
     ) -> Result<(), ExecuteError<Refused>> {
         (self.tell)(&Note::Keyed { tag });
         self.put_with(id, tag, parts, keyed(tag)).await
+    }
+
+    /// Enters several commands, each with its ledger and its parts, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// What the store answers.
+    pub async fn put_together(&self, puts: &[(u64, String, u32)]) -> Result<(), TransactionError> {
+        let tags = puts.iter().map(|(tag, ..)| *tag).collect();
+        (self.tell)(&Note::Together { tags });
+        for (tag, id, parts) in puts {
+            (self.tell)(&Note::Tried {
+                tag: *tag,
+                id: id.clone(),
+                parts: *parts,
+            });
+        }
+        let done = put_together(&self.store, puts).await;
+        for (index, (tag, ..)) in puts.iter().enumerate() {
+            let tag = *tag;
+            match &done {
+                Ok(done) => {
+                    let place = done.commands.get(index);
+                    (self.tell)(&Note::Answered {
+                        tag,
+                        version: place.and_then(|place| place.version).unwrap_or_default(),
+                        position: place.and_then(|place| place.position),
+                    });
+                    (self.tell)(&Note::Acknowledged { tag });
+                    if done.reactions == Reactions::Done {
+                        (self.tell)(&Note::Reacted { tag });
+                    }
+                }
+                Err(TransactionError::OutcomeUnknown { .. }) => {}
+                Err(_) => (self.tell)(&Note::Refused { tag }),
+            }
+        }
+        done.map(drop)
+    }
+
+    /// Has a transaction rejected at its last command; the entries of the others must not be there.
+    ///
+    /// # Panics
+    ///
+    /// If it is not.
+    pub async fn refused_together(&self, puts: &[(u64, String, u32)], id: &str) {
+        let mut transaction = self.store.transaction(CommandContext::default());
+        for (tag, id, parts) in puts {
+            let (tag, parts) = (*tag, *parts);
+            (self.tell)(&Note::Tried {
+                tag,
+                id: id.clone(),
+                parts,
+            });
+            transaction = transaction.send(id, LedgerCommand::Put { tag, parts });
+            (self.tell)(&Note::Refused { tag });
+        }
+        let refused = transaction.send(id, LedgerCommand::Refuse).commit().await;
+        refused.expect_err("it is rejected");
     }
 
     /// Injects the only entry of a command that was accepted elsewhere.

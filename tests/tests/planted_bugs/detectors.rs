@@ -231,6 +231,13 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             "idempotency_keys",
             "concurrent_duplicates_are_one_commit",
         )],
+        Bug::RejectedTransactionGoesOn => vec![
+            test(
+                "deciding",
+                "transactions::a_rejection_of_one_rejects_all_and_says_which",
+            ),
+            crash("Transactions"),
+        ],
         Bug::InjectedIdForgotten => vec![test(
             "idempotency_keys",
             "an_injected_event_is_known_by_its_id_after_a_restart_and_after_eviction",

@@ -26,6 +26,13 @@ pub(crate) enum Needs {
     Answers,
 }
 
+impl Needs {
+    /// What a command needs that has this idempotency key, or none.
+    pub(crate) fn of_command(key: Option<&str>) -> Self {
+        key.map_or(Self::State, |_| Self::Answers)
+    }
+}
+
 /// Where the events of a command stand that was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -213,6 +220,22 @@ pub(crate) enum Place {
 pub(crate) enum Repeated<E> {
     Durable(Answer),
     Pending(PendingAnswer<E>),
+}
+
+impl<E> Repeated<E> {
+    /// The same, for those who do not know the events.
+    pub(crate) fn without_events(self) -> Repeated<()> {
+        match self {
+            Self::Durable(answer) => Repeated::Durable(answer),
+            Self::Pending(pending) => Repeated::Pending(PendingAnswer {
+                outcome: pending.outcome,
+                events: Vec::new(),
+                group: pending.group,
+                before: pending.before,
+                first_version: pending.first_version,
+            }),
+        }
+    }
 }
 
 /// An answer that counts as soon as its commit is durable.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::super::locked_targets::forget_evicted;
 use super::super::origin::{Cause, path_to};
 use super::super::reactions::Reactions;
-use super::super::staging::{find_targets, look_up};
+use super::super::staging::{Letter, find_targets, look_up};
 use super::draft::{Draft, Planned, Report, Source};
 use super::hand_over::HandOver;
 use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
@@ -31,7 +32,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut extra = Vec::new();
         let report = loop {
             let letters = draft.planned.iter().map(Planned::letter);
-            let lookups = look_up(letters.chain(&extra));
+            let lookups = look_up(letters.chain(&extra).filter_map(Letter::wanted));
             let Ok(targets) = find_targets(lookups).await else {
                 return Err(Halt::Ended);
             };
@@ -42,11 +43,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             match self.hand_over(&draft, &targets, room) {
                 HandOver::Done(report) => break report,
                 HandOver::Again => {
-                    for target in targets.into_iter().flat_map(|found| found.target) {
-                        if target.lock().is_evicted() {
-                            Arc::clone(&target).forget();
-                        }
-                    }
+                    forget_evicted(targets);
                     self.settle()?;
                 }
                 HandOver::More(letters) => extra.extend(letters),

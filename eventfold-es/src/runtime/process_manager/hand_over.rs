@@ -6,14 +6,14 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::cell::PartOfCommit;
+use super::super::locked_targets::LockedTargets;
 use super::super::origin::Origin;
 use super::super::reactions::{DurableReaction, Reactions};
-use super::super::staging::{FoundTarget, Letter, LockedTarget, Targets, cause_of};
+use super::super::staging::{Letter, Targets, cause_of, cause_of_refusal};
 use super::draft::{Draft, Planned, Report, Source};
 use super::in_flight::InFlight;
 use super::{Dirty, ProcessManagerRunner};
-use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange, StreamId};
+use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange};
 use crate::process_manager::{FailureCause, ProcessManager};
 
 /// What became of the attempt to hand a commit over.
@@ -51,14 +51,6 @@ impl Attempt {
     }
 }
 
-/// A target while its commands are decided.
-struct LockedOne<'a> {
-    stream: &'a StreamId,
-    cell: Result<Box<dyn LockedTarget + 'a>, FailureCause>,
-    is_touched: bool,
-    part: PartOfCommit,
-}
-
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// From the locks on the targets to the hand-over there is no await: a dropped future leaves nothing or a commit.
     pub(super) fn hand_over(
@@ -68,33 +60,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         room: OwnedSemaphorePermit,
     ) -> HandOver {
         let journal = Arc::clone(&self.context.runtime.journal);
-        // In the order of the targets: the locks are taken in one order everywhere.
-        let mut locked: SmallVec<[LockedOne<'_>; 1]> = SmallVec::with_capacity(targets.len());
-        for FoundTarget { stream, target } in targets {
-            let cell = target.as_ref().map(|target| target.lock());
-            if cell.as_ref().is_ok_and(|cell| cell.is_evicted()) {
-                return HandOver::Again;
-            }
-            locked.push(LockedOne {
-                stream,
-                cell: cell.map_err(Clone::clone),
-                is_touched: false,
-                part: PartOfCommit::default(),
-            });
-        }
+        let Some(mut locked) = LockedTargets::lock(targets) else {
+            return HandOver::Again;
+        };
         if self.has_failed() {
             return HandOver::Again;
         }
-        for one in &mut locked {
-            if let Ok(cell) = &mut one.cell
-                && let Err(error) = cell.settle()
-            {
-                one.cell = Err(cause_of(&error));
-            }
-        }
+        locked.settle();
         let mut attempt = Attempt::default();
-        // The events stand in the commit in the order of the commands.
-        let mut touched: SmallVec<[usize; 1]> = SmallVec::new();
         let mut compensations: VecDeque<Planned> = VecDeque::new();
         let mut index = 0;
         let mut planned_ones = draft.planned.iter();
@@ -115,7 +88,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     reason: dead.reason.clone(),
                 }),
                 Letter::Staged(staged) => {
-                    let stream = staged.stream();
+                    let context = staged.context();
                     let cause = planned
                         .before
                         .as_ref()
@@ -124,19 +97,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         command_id: &planned.command_id,
                         cause,
                     };
-                    let index = locked.binary_search_by(|one| one.stream.cmp(stream));
-                    let index = index.unwrap_or(usize::MAX);
-                    let found = locked.get_mut(index).map(|one| {
-                        if !std::mem::replace(&mut one.is_touched, true) {
-                            touched.push(index);
+                    match locked.target(staged.address().stream()) {
+                        Some(Ok(target)) => {
+                            let key = context.idempotency_key.as_deref();
+                            target
+                                .decide(
+                                    staged.command(),
+                                    context,
+                                    key,
+                                    Some(origin),
+                                    journal.clock(),
+                                )
+                                .err()
+                                .map(cause_of_refusal)
                         }
-                        &mut one.cell
-                    });
-                    match found {
-                        Some(Ok(cell)) => cell
-                            .decide(staged.command(), staged.context(), origin, journal.clock())
-                            .err(),
-                        Some(Err(cause)) => Some(cause.clone()),
+                        Some(Err(error)) => Some(cause_of(error)),
                         None => {
                             // A compensation: it is decided when its target is loaded.
                             if let Letter::Staged(staged) = planned.letter_again(self) {
@@ -163,24 +138,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some((reason, outcome)) = attempt.stop {
             return HandOver::Stop(reason, outcome);
         }
-        let mut appends = Vec::with_capacity(touched.len());
-        let mut events = 0;
-        for index in touched {
-            if let Some(one) = locked.get_mut(index)
-                && let Ok(cell) = &mut one.cell
-                && let Some(append) = cell.proposed()
-            {
-                one.part = PartOfCommit {
-                    append: appends.len(),
-                    before: events,
-                };
-                events += append.lines.len() as u64;
-                appends.push(append);
-            }
-        }
-        let pending = locked.iter().filter_map(|one| one.cell.as_ref().ok());
-        let after = pending
-            .filter_map(|cell| cell.last_pending())
+        let appends = locked.proposed();
+        let after = locked
+            .last_pending()
             .chain(self.in_flight.back().map(|last| Arc::clone(&last.outcome)))
             .collect();
         let aggregate_types: SmallVec<[_; 1]> = appends
@@ -245,11 +205,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
             },
         );
-        for LockedOne { cell, part, .. } in locked {
-            if let Ok(mut cell) = cell {
-                cell.handed_over(&outcome, part);
-            }
-        }
+        locked.handed_over(&outcome);
         self.in_flight.push_back(InFlight {
             outcome,
             progress,

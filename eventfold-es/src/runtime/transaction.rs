@@ -1,0 +1,235 @@
+//! Commands for several aggregates that are decided together and handed over as one commit.
+
+use std::any::Any;
+use std::mem::take;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::cell::{Needs, Repeated};
+use super::locked_targets::{LockedTargets, forget_evicted};
+use super::staging::{
+    Address, AddressOf, Refusal, Rejection, StagedEvents, Targets, Wanted, find_targets, look_up,
+};
+use super::types::{AggregateTypes, check_context};
+use super::{ReactionHub, Runtime};
+use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
+use crate::error::{ExecuteError, StoreError, TransactionCommandAt, TransactionError};
+use crate::journal::{Journal, OnDurable, Outcome, ProposedCommit, StreamId};
+use crate::sabotage::{Bug, planted};
+
+/// A command of a transaction, for an aggregate of any type.
+pub(crate) struct TransactionCommand {
+    address: Box<dyn Address>,
+    command: Box<dyn Any + Send>,
+    context: CommandContext,
+}
+
+impl TransactionCommand {
+    /// # Errors
+    ///
+    /// [`StoreError`] if there can be no such aggregate, or its context cannot be stored.
+    pub(crate) fn new<A: Aggregate>(
+        types: &AggregateTypes,
+        id: &str,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Result<Self, StoreError> {
+        check_context(&context)?;
+        Ok(Self {
+            address: Box::new(AddressOf::<A>::new(types, id)?),
+            command: Box::new(command),
+            context,
+        })
+    }
+
+    pub(crate) fn stream(&self) -> &StreamId {
+        self.address.stream()
+    }
+
+    /// Under which key the command at this place of its transaction is known. No key of a user has a line break.
+    fn key(&self, index: usize) -> Option<String> {
+        let key = self.context.idempotency_key.as_deref()?;
+        Some(format!("{key}\n{index}"))
+    }
+}
+
+/// The events of one command in the commit of its transaction.
+pub(crate) struct CommittedEvents {
+    /// The version of the stream with them.
+    pub(crate) version: u64,
+    /// How many events of the commit stand before the last of them.
+    pub(crate) before_last: u64,
+}
+
+/// What deciding a transaction came to.
+pub(crate) struct DecidedTogether {
+    pub(crate) decision: Decision,
+    targets: Targets,
+}
+
+impl DecidedTogether {
+    /// Lets the targets take in what became durable; see [`Cell::settle_if_free`](super::Cell::settle_if_free).
+    pub(crate) fn settle_targets(&self) {
+        for target in self.targets.iter().flat_map(|found| &found.target) {
+            target.settle_if_free();
+        }
+    }
+}
+
+/// Per command, if it caused events.
+pub(crate) enum Decision {
+    /// A commit is on its way.
+    Committed {
+        outcome: Arc<Outcome>,
+        commands: Vec<Option<CommittedEvents>>,
+    },
+    /// There is nothing to commit; the answer holds once these commits are durable.
+    Answer {
+        pending: Vec<Arc<Outcome>>,
+        /// How many commands had nothing to do, if that is the answer.
+        answer: Result<usize, TransactionError>,
+    },
+    /// It was decided before, under the same key.
+    Repeated(Vec<Option<Repeated<()>>>),
+}
+
+/// Who waits for the reactions to a transaction.
+pub(crate) type Waiting = Option<(Arc<ReactionHub>, u64)>;
+
+/// Finds the targets of a transaction, and decides its commands in their order, each on what those before it did.
+///
+/// From the locks to the hand-over there is no await: a dropped future leaves nothing, or the whole commit.
+///
+/// # Errors
+///
+/// [`TransactionError::Store`] if a target cannot be read or the store takes no commands.
+pub(crate) async fn decide_together(
+    runtime: &Runtime,
+    mut commands: Vec<TransactionCommand>,
+    waiting: Waiting,
+) -> Result<DecidedTogether, TransactionError> {
+    loop {
+        let wanted = commands.iter().map(|command| Wanted {
+            address: &*command.address,
+            needs: Needs::of_command(command.context.idempotency_key.as_deref()),
+        });
+        let lookups = look_up(wanted);
+        let targets = find_targets(lookups).await?;
+        let room = Arc::clone(runtime.journal.room());
+        let room = room.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let decided = LockedTargets::lock(&targets).map(|locked| {
+            let journal = &*runtime.journal;
+            decide_locked(locked, take(&mut commands), waiting.clone(), journal, room)
+        });
+        if let Some(decision) = decided {
+            let decision = decision?;
+            return Ok(DecidedTogether { decision, targets });
+        }
+        forget_evicted(targets);
+    }
+}
+
+fn decide_locked(
+    mut locked: LockedTargets<'_>,
+    commands: Vec<TransactionCommand>,
+    waiting: Waiting,
+    journal: &dyn Journal,
+    room: OwnedSemaphorePermit,
+) -> Result<Decision, TransactionError> {
+    locked.settle();
+    let mut repeated = Vec::with_capacity(commands.len());
+    for (index, command) in commands.iter().enumerate() {
+        let target = match locked.peek(command.stream()) {
+            Some(Ok(target)) => target,
+            Some(Err(error)) => return Err(error.clone().into()),
+            None => return Err(StoreError::Closed.into()),
+        };
+        let key = command.key(index);
+        repeated.push(key.and_then(|key| target.repeated(&key)));
+    }
+    if repeated.iter().any(Option::is_some) {
+        return Ok(Decision::Repeated(repeated));
+    }
+    let mut staged: Vec<(StreamId, Option<StagedEvents>)> = Vec::with_capacity(commands.len());
+    for (index, command) in commands.into_iter().enumerate() {
+        let key = command.key(index);
+        let stream = command.stream().clone();
+        let Some(Ok(target)) = locked.target(&stream) else {
+            return Err(StoreError::Closed.into());
+        };
+        let decided = target.decide(
+            command.command,
+            &command.context,
+            key.as_deref(),
+            None,
+            journal.clock(),
+        );
+        match decided {
+            // One that was decided before under its key has nothing staged here.
+            Ok(events) => staged.push((stream, events)),
+            Err(_) if planted(Bug::RejectedTransactionGoesOn) => {}
+            Err(refusal) => {
+                let pending = locked.last_pending().collect();
+                let answer = Err(refused(index, &stream, refusal));
+                return Ok(Decision::Answer { pending, answer });
+            }
+        }
+    }
+    let after = locked.last_pending().collect();
+    let appends = locked.proposed();
+    let commands = staged.into_iter().map(|(stream, events)| {
+        let events = events.filter(|events| events.count > 0)?;
+        let part = locked.part_of(&stream)?;
+        let append = appends.get(part.append)?;
+        Some(CommittedEvents {
+            version: events.version,
+            before_last: part.before + events.version - append.expected_version - 1,
+        })
+    });
+    let commands: Vec<_> = commands.collect();
+    if appends.is_empty() {
+        return Ok(Decision::Answer {
+            pending: after,
+            answer: Ok(commands.len()),
+        });
+    }
+    let aggregate_types: Vec<_> = appends
+        .iter()
+        .map(|append| Arc::clone(&append.stream.aggregate_type))
+        .collect();
+    let commit = ProposedCommit {
+        after,
+        appends,
+        on_durable: waiting.map(|(hub, wait)| {
+            let begin = move |receipt: &_| {
+                hub.begin(wait, receipt, aggregate_types.iter().map(|name| &**name));
+            };
+            Box::new(begin) as OnDurable
+        }),
+        ..ProposedCommit::default()
+    };
+    let outcome = journal.submit(room, commit);
+    locked.handed_over(&outcome);
+    Ok(Decision::Committed { outcome, commands })
+}
+
+/// The error of a transaction whose command at `index` was not executed.
+fn refused(index: usize, stream: &StreamId, refusal: Refusal) -> TransactionError {
+    let at = || TransactionCommandAt {
+        index,
+        aggregate_type: stream.aggregate_type.to_string(),
+        instance_id: stream.instance_id.to_string(),
+    };
+    match refusal {
+        ExecuteError::Domain(Rejection(error)) => TransactionError::Rejected { at: at(), error },
+        ExecuteError::Conflict { expected, actual } => TransactionError::Conflict {
+            at: at(),
+            expected,
+            actual,
+        },
+        ExecuteError::OutcomeUnknown { reason } => TransactionError::OutcomeUnknown { reason },
+        ExecuteError::Store(error) => TransactionError::Store(error),
+    }
+}

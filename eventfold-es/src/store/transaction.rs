@@ -1,0 +1,292 @@
+//! Commands for several aggregates in one commit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{AggregateStore, RunMode, Shared};
+use crate::aggregate::Aggregate;
+use crate::command::{Command, CommandContext};
+use crate::error::{StoreError, TransactionError};
+use crate::runtime::{
+    Decision, Reactions, Repeated, TransactionCommand, WaitGuard, check_context, decide_together,
+    refuse_inside_reaction,
+};
+
+/// Commands for several aggregates that are executed in one commit: all or none.
+///
+/// [`AggregateStore::transaction`] begins one. Nothing happens before [`commit`](Self::commit).
+#[must_use = "a transaction does nothing before `commit().await`"]
+pub struct Transaction {
+    shared: Arc<Shared>,
+    context: CommandContext,
+    /// The error is of the first command that cannot be sent.
+    commands: Result<Vec<TransactionCommand>, StoreError>,
+}
+
+/// What a transaction did.
+///
+/// # JSON
+///
+/// ```json
+/// {"commands":[{"version":1,"position":7},{"version":null,"position":null}],"position":7,"reactions":"done"}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Committed {
+    /// What each command did, in the order in which they were sent.
+    pub commands: Vec<CommittedCommand>,
+    /// The position of the last event in the order over all streams; `None` if no command had anything to do.
+    pub position: Option<u64>,
+    /// What became of the reactions of process managers.
+    pub reactions: Reactions,
+}
+
+/// What one command of a transaction did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CommittedCommand {
+    /// The version of its stream after it; `None` if it had nothing to do.
+    pub version: Option<u64>,
+    /// The position of its last event in the order over all streams; `None` if it had nothing to do.
+    pub position: Option<u64>,
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let streams = self.commands.as_ref().map(|commands| {
+            let streams = commands.iter().map(TransactionCommand::stream);
+            streams.collect::<Vec<_>>()
+        });
+        f.debug_struct("Transaction")
+            .field("context", &self.context)
+            .field("streams", &streams)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AggregateStore {
+    /// Begins a transaction: commands for several aggregates that are executed in one commit, all or none.
+    ///
+    /// The commands are decided one after the other, in the order in which they are sent. Each sees what those before it did, also
+    /// if they were sent to the same aggregate. If one is rejected, nothing of the transaction is stored. No reader, projection or
+    /// process manager ever sees a part of it, and no crash leaves one.
+    ///
+    /// - `context` travels with each command; `()` is a context that says nothing. An [expected version](CommandContext::with_expected_version) in it holds for each;
+    ///   [`send_expecting`](Transaction::send_expecting) gives one command a version of its own.
+    /// - An [idempotency key](CommandContext::with_idempotency_key) in it is that of the whole transaction: a repeat with the same
+    ///   commands answers as the first one did, and does nothing, also after a restart. It is kept apart from the keys of single
+    ///   commands.
+    /// - The events of one aggregate stand together, and the aggregates in the order in which they were sent to first.
+    /// - All its aggregates are loaded, and locked while it is decided. So a transaction is for what must be decided together. For
+    ///   everything else there are process managers.
+    /// - There is no limit to its size but memory: its events are one line of the journal. One without commands does nothing.
+    ///
+    /// # Examples
+    ///
+    /// An e-mail address belongs to one user: an aggregate stands for the address, and is claimed together with the registration.
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum EmailCommand { Claim { user: String } }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum EmailEvent { Claimed { user: String } }
+    /// # #[derive(Debug, PartialEq, thiserror::Error)]
+    /// # #[error("the address belongs to {0}")]
+    /// # pub struct Taken(String);
+    /// # #[aggregate(error = Taken)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Email { user: Option<String> }
+    /// # impl Decider for Email {
+    /// #     fn decide(&self, command: EmailCommand) -> Result<Vec<EmailEvent>, Taken> {
+    /// #         let EmailCommand::Claim { user } = command;
+    /// #         match &self.user {
+    /// #             Some(owner) => Err(Taken(owner.clone())),
+    /// #             None => Ok(vec![EmailEvent::Claimed { user }]),
+    /// #         }
+    /// #     }
+    /// #     fn evolve(&mut self, event: &EmailEvent) { let EmailEvent::Claimed { user } = event; self.user = Some(user.clone()); }
+    /// # }
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum UserCommand { Register { email: String } }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum UserEvent { Registered { email: String } }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct User { email: String }
+    /// # impl Decider for User {
+    /// #     fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, std::convert::Infallible> {
+    /// #         let UserCommand::Register { email } = command;
+    /// #         Ok(vec![UserEvent::Registered { email }])
+    /// #     }
+    /// #     fn evolve(&mut self, event: &UserEvent) { let UserEvent::Registered { email } = event; self.email.clone_from(email); }
+    /// # }
+    /// use eventfold_es::{Committed, TransactionError};
+    ///
+    /// async fn register(store: &AggregateStore, id: &str, email: &str) -> Result<Committed, TransactionError> {
+    ///     store
+    ///         .transaction(())
+    ///         .send(format!("email-{email}"), EmailCommand::Claim { user: id.to_owned() })
+    ///         .send_expecting(id, 0, UserCommand::Register { email: email.to_owned() })
+    ///         .commit()
+    ///         .await
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = AggregateStore::open(directory.path()).await?;
+    /// register(&store, "user-1", "ada@example.com").await?;
+    ///
+    /// let taken = register(&store, "user-2", "ada@example.com").await.unwrap_err();
+    /// assert_eq!(taken.downcast_ref::<Taken>(), Some(&Taken("user-1".to_owned())));
+    /// assert!(!store.get::<User>("user-2").await?.exists().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn transaction(&self, context: impl Into<CommandContext>) -> Transaction {
+        Transaction {
+            shared: Arc::clone(&self.shared),
+            context: context.into(),
+            commands: Ok(Vec::new()),
+        }
+    }
+}
+
+impl Transaction {
+    /// Adds a command for the instance `id` of the aggregate that the command belongs to.
+    pub fn send<C: Command>(self, id: impl AsRef<str>, command: C) -> Self {
+        let context = self.context.clone();
+        self.add::<C::Aggregate>(id.as_ref(), command, context)
+    }
+
+    /// Adds a command that is executed only if its stream has this version when it is decided; 0 means that the aggregate must not
+    /// exist yet. See [`CommandContext::with_expected_version`].
+    pub fn send_expecting<C: Command>(self, id: impl AsRef<str>, version: u64, command: C) -> Self {
+        let context = self.context.clone().with_expected_version(version);
+        self.add::<C::Aggregate>(id.as_ref(), command, context)
+    }
+
+    fn add<A: Aggregate>(mut self, id: &str, command: A::Command, context: CommandContext) -> Self {
+        if let Ok(commands) = &mut self.commands {
+            let types = &self.shared.runtime.types;
+            match TransactionCommand::new::<A>(types, id, command, context) {
+                Ok(command) => commands.push(command),
+                Err(error) => self.commands = Err(error),
+            }
+        }
+        self
+    }
+
+    /// Executes the commands: decides them, stores their events in one commit, and returns when they are durable.
+    ///
+    /// In [`RunMode::Inline`] it returns when the reactions to its events are durable as well, as
+    /// [`AggregateHandle::execute`](crate::AggregateHandle::execute) does.
+    ///
+    /// # Errors
+    ///
+    /// [`TransactionError::Rejected`] if an aggregate rejects its command, and [`TransactionError::Conflict`] if a stream has
+    /// another version than its command expects: both say which command it was. [`TransactionError::Store`] if a command could not
+    /// be decided or written, if an id, the key or the metadata cannot be used, or inside a reaction of a process manager. Nothing
+    /// is stored then. [`TransactionError::OutcomeUnknown`] if the disk failed to say whether it is stored.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves either nothing or the whole transaction, and in that case its reactions happen too.
+    pub async fn commit(self) -> Result<Committed, TransactionError> {
+        let Self {
+            shared,
+            context,
+            commands,
+        } = self;
+        refuse_inside_reaction()?;
+        check_context(&context)?;
+        let commands = commands?;
+        let types: Vec<_> = commands
+            .iter()
+            .map(|command| Arc::clone(&command.stream().aggregate_type))
+            .collect();
+        let hub = &shared.runtime.reactions;
+        let is_awaited =
+            shared.run_mode == RunMode::Inline && types.iter().any(|name| hub.concerns(name));
+        let wait = is_awaited.then(|| hub.wait());
+        let waiting = wait.as_ref().map(|wait| (Arc::clone(hub), wait.id()));
+
+        let decided = decide_together(&shared.runtime, commands, waiting).await?;
+        match &decided.decision {
+            Decision::Committed { outcome, commands } => {
+                let receipt = outcome.wait().await.map_err(StoreError::from)?;
+                decided.settle_targets();
+                let commands = commands.iter().map(|events| {
+                    let events = events.as_ref();
+                    CommittedCommand {
+                        version: events.map(|events| events.version),
+                        position: events.map(|events| receipt.first_position + events.before_last),
+                    }
+                });
+                Ok(Committed {
+                    commands: commands.collect(),
+                    position: Some(receipt.last_position()),
+                    reactions: shared.reactions(wait).await,
+                })
+            }
+            Decision::Answer { pending, answer } => {
+                for pending in pending {
+                    pending.wait().await.map_err(StoreError::from)?;
+                }
+                let count = answer.clone()?;
+                Ok(Committed {
+                    commands: vec![CommittedCommand::default(); count],
+                    position: None,
+                    reactions: Reactions::NotAwaited,
+                })
+            }
+            Decision::Repeated(repeated) => answer_again(&shared, repeated, &types, wait).await,
+        }
+    }
+}
+
+/// Answers a transaction as it was answered before.
+async fn answer_again(
+    shared: &Shared,
+    repeated: &[Option<Repeated<()>>],
+    types: &[Arc<str>],
+    wait: Option<WaitGuard>,
+) -> Result<Committed, TransactionError> {
+    let mut commands = Vec::with_capacity(repeated.len());
+    let mut positions: Option<(u64, u64)> = None;
+    for repeated in repeated {
+        let answer = match repeated {
+            None => None,
+            Some(Repeated::Durable(answer)) => Some(*answer),
+            Some(Repeated::Pending(pending)) => {
+                let receipt = pending.outcome.wait().await.map_err(StoreError::from)?;
+                Some(pending.with(&receipt))
+            }
+        };
+        if let Some(answer) = answer {
+            let (first, last) = (answer.first_position(), answer.last_position);
+            positions = Some(match positions {
+                None => (first, last),
+                Some((begin, end)) => (first.min(begin), last.max(end)),
+            });
+        }
+        commands.push(CommittedCommand {
+            version: answer.map(|answer| answer.last_version),
+            position: answer.map(|answer| answer.last_position),
+        });
+    }
+    if let (Some(wait), Some(positions)) = (&wait, positions) {
+        let durable = *shared.runtime.journal.durable().borrow();
+        wait.begin_again(positions, types.iter().map(|name| &**name), durable);
+    }
+    Ok(Committed {
+        commands,
+        position: positions.map(|(_, last)| last),
+        reactions: shared.reactions(wait).await,
+    })
+}
