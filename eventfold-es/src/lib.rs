@@ -215,9 +215,9 @@ pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, Committed, CommittedCommand,
     DeadLetterEntry, Executed, FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo,
-    InstanceStatus, Loaded, ParkedAt, ParkedWork, ProcessManagerHandle, ProcessManagerOverview,
-    ProcessManagerReport, ProcessManagerStatus, RebuiltState, Redriven, RepairReport, RunMode,
-    Transaction, VerifyReport,
+    InstanceStatus, Loaded, OperatorReport, ParkedAt, ParkedWork, ProcessManagerHandle,
+    ProcessManagerOverview, ProcessManagerReport, ProcessManagerStatus, RebuiltState, RepairReport,
+    RunMode, Transaction, VerifyReport,
 };
 
 /// The programs in the README run as tests.

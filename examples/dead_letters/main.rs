@@ -165,7 +165,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for letter in bookkeeper.dead_letters().await? {
         if target(&letter) == "sales" {
             let redriven = bookkeeper.redrive(&letter.id).await?;
-            executed += redriven.executed;
+            executed += redriven.done;
             failed += redriven.failed;
         }
     }

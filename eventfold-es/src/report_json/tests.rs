@@ -257,11 +257,12 @@ fn dead_letters() {
     };
     let expected = format!(r#"{{"envelope":{ENVELOPE},"error":"out of stock","ts":1700000000}}"#);
     assert_json(&letter, &expected);
-    let redriven = Redriven {
-        executed: 1,
+    let report = OperatorReport {
+        done: 1,
         failed: 2,
+        reactions: Reactions::Done,
     };
-    assert_json(&redriven, r#"{"executed":1,"failed":2}"#);
+    assert_json(&report, r#"{"done":1,"failed":2,"reactions":"done"}"#);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::error::StoreError;
 pub(super) struct End {
     hub: Arc<ReactionHub>,
     member: usize,
-    is_orderly: bool,
+    reason: StoreError,
 }
 
 impl End {
@@ -15,26 +15,71 @@ impl End {
         Self {
             hub: Arc::clone(hub),
             member,
-            is_orderly: false,
+            // The task is dropped by its runtime, unless something else is said.
+            reason: StoreError::RuntimeGone,
         }
     }
 
-    /// The task came to its end, and was not dropped by its runtime.
-    pub(super) fn orderly(mut self) {
-        self.is_orderly = true;
+    /// The task came to its end, or panicked.
+    pub(super) fn of_task(mut self, ended: Result<(), StoreError>) {
+        self.reason = match ended {
+            Ok(()) => StoreError::Closed,
+            Err(panicked) => {
+                self.hub.panicked(self.member, &panicked);
+                panicked
+            }
+        };
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.hub.panicked(self.member);
-        }
-        let reason = if self.is_orderly {
-            StoreError::Closed
-        } else {
-            StoreError::RuntimeGone
+        self.hub.ended(self.member, self.reason.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guarded::guard_task;
+    use super::super::reactions::{Member, Reactions};
+    use super::*;
+
+    fn hub() -> Arc<ReactionHub> {
+        Arc::new(ReactionHub::new(vec![Member {
+            name: "saga",
+            subscriptions: &["counter"],
+            processed: 3,
+            stays: None,
+            is_paused: false,
+            ignored: 0,
+            skipped: 0,
+            ended: None,
+        }]))
+    }
+
+    fn reason(hub: &Arc<ReactionHub>) -> String {
+        let ended = hub.members().remove(0).ended;
+        ended.map_or_else(String::new, |ended| ended.to_string())
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_later_is_told_what_has_ended_a_task() {
+        let hub = hub();
+        drop(End::new(&hub, 0));
+        assert_eq!(reason(&hub), "the tokio runtime has shut down");
+        End::new(&hub, 0).of_task(Ok(()));
+        assert_eq!(reason(&hub), "the store is closed");
+        let task = async {
+            tokio::task::yield_now().await;
+            panic!("boom");
         };
-        self.hub.ended(self.member, reason);
+        let what = || "the process manager `saga`".to_owned();
+        let ended = guard_task(what, task).await;
+        End::new(&hub, 0).of_task(ended);
+        assert_eq!(reason(&hub), "the process manager `saga` panicked: boom");
+        let stays = hub.members().remove(0).stays;
+        let stays = stays.map(|stay| (stay.position, stay.outcome, stay.reason));
+        let said = "the process manager `saga` panicked: boom; at this event or a later one";
+        assert_eq!(stays, Some((4, Reactions::Parked, said.to_owned())));
     }
 }

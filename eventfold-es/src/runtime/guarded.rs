@@ -1,5 +1,8 @@
 use std::any::Any;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
 use crate::error::StoreError;
 
@@ -14,6 +17,19 @@ pub(crate) fn guard<T>(
         what: what(),
         message: message(&*payload),
     })
+}
+
+/// Runs a task; a panic that no other guard has caught becomes an error that names it.
+pub(super) async fn guard_task(
+    what: impl Fn() -> String,
+    task: impl Future<Output = ()>,
+) -> Result<(), StoreError> {
+    let mut task = pin!(task);
+    poll_fn(|cx| match guard(&what, || task.as_mut().poll(cx)) {
+        Ok(polled) => polled.map(Ok),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await
 }
 
 /// Runs code that blocks, on the pool of the runtime.

@@ -30,7 +30,8 @@ pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::blocking;
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
-    Parked, ProcessManagerRunner, Rebuilt, Request, RunnerContext, rows as process_manager_rows,
+    Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext,
+    rows as process_manager_rows,
 };
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;

@@ -3,6 +3,7 @@
 //! A wait covers positions: those of a command's own events, or everything up to the position at which
 //! `run_process_managers` was called. It owes each subscribed process manager those positions. When a reaction to a covered
 //! event commits, its own events are covered too, so that a wait ends when everything that was caused is done, and only that.
+//! The wait of an operator covers what the process manager commits for him.
 
 mod outcome;
 #[cfg(test)]
@@ -59,6 +60,8 @@ impl Member {
 /// A reaction that became durable.
 pub(crate) struct DurableReaction<'a> {
     pub(crate) member: usize,
+    /// The wait of the operator for whom it was done.
+    pub(crate) operator: Option<u64>,
     /// The position of the event that was reacted to.
     pub(crate) source: u64,
     pub(crate) receipt: Receipt,
@@ -137,8 +140,9 @@ impl ReactionHub {
         let wait = Wait {
             covered: Vec::new(),
             owed: Vec::new(),
+            going_on: None,
             has_begun: false,
-            outcome: Reactions::Done,
+            outcome: Reactions::NotAwaited,
             done: Some(sender),
         };
         state.waits.insert(id, wait);
@@ -221,10 +225,12 @@ impl ReactionHub {
             member.ignored += reaction.ignored;
             member.skipped += reaction.skipped;
         }
-        for setback in reaction.setbacks {
-            let waits = state.waits.values_mut();
-            for wait in waits.filter(|wait| wait.covers(setback.position)) {
-                wait.came_to(setback.outcome);
+        for Setback { position, outcome } in reaction.setbacks {
+            for (id, wait) in &mut state.waits {
+                let is_covered = position.is_some_and(|position| wait.covers(position));
+                if is_covered || reaction.operator == Some(*id) {
+                    wait.came_to(*outcome);
+                }
             }
         }
         if reaction.receipt.event_count == 0 {
@@ -238,16 +244,39 @@ impl ReactionHub {
         let HubState { members, waits, .. } = &mut *state;
         let types = reaction.aggregate_types.iter().map(|name| &**name);
         let mut is_awaited = false;
-        for wait in waits
-            .values_mut()
-            .filter(|wait| wait.covers(reaction.source))
-        {
-            wait.cover(members, first, last, types.clone());
-            is_awaited = true;
+        for (id, wait) in waits {
+            if wait.covers(reaction.source) || reaction.operator == Some(*id) {
+                wait.cover(members, first, last, types.clone());
+                is_awaited = true;
+            }
         }
         drop(state);
         if is_awaited {
             self.raise_demand(last);
+        }
+    }
+
+    /// Notes that a member goes on for the operator who waits, until [`has_gone_on`](Self::has_gone_on).
+    pub(crate) fn goes_on(&self, wait: u64, member: usize) {
+        let mut state = self.state();
+        let HubState { members, waits, .. } = &mut *state;
+        let is_paused = members.get(member).is_some_and(|member| member.is_paused);
+        if let Some(wait) = waits.get_mut(&wait) {
+            match is_paused {
+                true => wait.came_to(Reactions::Paused),
+                false => {
+                    wait.came_to(Reactions::Done);
+                    wait.going_on = Some(member);
+                }
+            }
+        }
+    }
+
+    /// Notes that it has done what there was to do.
+    pub(crate) fn has_gone_on(&self, wait: u64) {
+        if let Some(wait) = self.state().waits.get_mut(&wait) {
+            wait.going_on = None;
+            wait.finish_if_done();
         }
     }
 
@@ -312,18 +341,16 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that code of the user panicked where nothing could be kept apart from it: a clone or the encoding of a command.
-    pub(crate) fn panicked(&self, member: usize) {
+    /// Notes that code of the user panicked where nothing could be kept apart from it.
+    pub(crate) fn panicked(&self, member: usize, panicked: &StoreError) {
         let next = self
             .state()
             .members
             .get(member)
             .map(|one| one.processed + 1);
-        let reason =
-            "cloning or encoding a command or the state panicked at this event or a later one";
         let stay = Stay {
             position: next.unwrap_or_default(),
-            reason: reason.to_owned(),
+            reason: format!("{panicked}; at this event or a later one"),
             outcome: Reactions::Parked,
         };
         self.stays(member, stay);
@@ -372,6 +399,14 @@ pub(crate) struct WaitGuard {
 impl WaitGuard {
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Covers nothing but what was committed for it.
+    pub(crate) fn begin(&self) {
+        if let Some(wait) = self.hub.state().waits.get_mut(&self.id) {
+            wait.has_begun = true;
+            wait.finish_if_done();
+        }
     }
 
     /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.

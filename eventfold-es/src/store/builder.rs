@@ -200,7 +200,7 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// How long a command waits for reactions in [`RunMode::Inline`] before it answers
+    /// How long a command, or a call of an operator, waits for reactions in [`RunMode::Inline`] before it answers
     /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
     pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
         self.reaction_timeout = timeout;

@@ -22,8 +22,8 @@ pub use builder::AggregateStoreBuilder;
 pub use handle::{AggregateHandle, Executed, Loaded};
 pub use inject::InjectOptions;
 pub use process_manager::{
-    DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, ParkedWork,
-    ProcessManagerHandle, ProcessManagerOverview, RebuiltState, Redriven,
+    DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, OperatorReport,
+    ParkedWork, ProcessManagerHandle, ProcessManagerOverview, RebuiltState,
 };
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use transaction::{Committed, CommittedCommand, Transaction};
@@ -90,7 +90,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Waits for the reactions to a command, if they are to be waited for.
+    /// What became of the reactions that somebody waits for, if he does.
     async fn reactions(&self, wait: Option<WaitGuard>) -> Reactions {
         match wait {
             None => Reactions::NotAwaited,

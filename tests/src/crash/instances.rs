@@ -232,7 +232,7 @@ pub async fn release(store: &AggregateStore) -> Result<(), String> {
         let open = store.send(&target, TargetCommand::Open, CommandContext::default());
         open.await.map_err(text)?;
         let done = handle.release(&key).await.map_err(text)?;
-        same("what was released", done as u64, parked.held)?;
+        same("what was released", done.done as u64, parked.held)?;
     }
     run(store).await
 }

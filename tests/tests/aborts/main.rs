@@ -309,7 +309,7 @@ async fn scenario_16_a_reaction_that_ends_the_process_parks_its_instance() -> Te
         assert_eq!((parked.instance.as_deref(), parked.held), (Some("a"), 2));
         assert!(parked.parked.reason.contains("3 times"), "{parked:?}");
         // This program is mended.
-        assert_eq!(scribe.release("a").await?, 2);
+        assert_eq!(scribe.release("a").await?.done, 2);
         assert_eq!(notes(&store, "a").await, ["1", what, "2"]);
         drop(scribe);
         store.close().await?;
@@ -344,7 +344,7 @@ async fn scenario_16_a_correlation_that_ends_the_process_holds_its_stream() -> T
     assert_eq!(notes(&store, "b").await, ["1"]);
     let scribe = store.process_manager::<Scribe>()?;
     assert_eq!(scribe.parked().await?[0].held, 2);
-    assert_eq!(scribe.release_stream("post", "a").await?, 2);
+    assert_eq!(scribe.release_stream("post", "a").await?.done, 2);
     assert_eq!(notes(&store, "a").await, ["1", "correlate", "2"]);
     drop(scribe);
     store.close().await?;
@@ -363,7 +363,7 @@ async fn scenario_16_a_deadline_that_ends_the_process_parks_its_instance() -> Te
     assert_eq!(notes(&store, "b").await, ["x"]);
     let scribe = store.process_manager::<Scribe>()?;
     assert_eq!(scribe.parked().await?[0].held, 1);
-    assert_eq!(scribe.release("a").await?, 1);
+    assert_eq!(scribe.release("a").await?.done, 1);
     assert_eq!(notes(&store, "a").await, ["1", "abort"]);
     drop(scribe);
     store.close().await?;
@@ -382,7 +382,7 @@ async fn scenario_16_a_retry_that_ends_the_process_parks_its_instance() -> TestR
     assert_eq!(notes(&store, "b").await, ["1"]);
     let scribe = store.process_manager::<Scribe>()?;
     assert_eq!(scribe.parked().await?[0].held, 1);
-    assert_eq!(scribe.release("a").await?, 1);
+    assert_eq!(scribe.release("a").await?.done, 1);
     assert_eq!(notes(&store, "a").await, ["late", "retry"]);
     drop(scribe);
     store.close().await?;
@@ -403,7 +403,7 @@ async fn scenario_16_a_release_that_ends_the_process_parks_its_instance_again() 
         .open()
         .await?;
     let scribe = store.process_manager::<Scribe>()?;
-    assert_eq!(scribe.release("a").await?, 2);
+    assert_eq!(scribe.release("a").await?.done, 2);
     drop(scribe);
     store.close().await?;
     let recording = disk.recording();
@@ -423,7 +423,7 @@ async fn scenario_16_a_release_that_ends_the_process_parks_its_instance_again() 
     assert_eq!(notes(&store, "b").await, ["1"]);
     let scribe = store.process_manager::<Scribe>()?;
     assert_eq!(scribe.parked().await?[0].held, 2);
-    assert_eq!(scribe.release("a").await?, 2);
+    assert_eq!(scribe.release("a").await?.done, 2);
     assert_eq!(notes(&store, "a").await, ["react", "1"]);
     drop(scribe);
     store.close().await?;
@@ -459,9 +459,9 @@ async fn scenario_16_without_key_the_process_manager_is_parked_as_a_whole() -> T
             };
             assert_eq!(notes(&store, "a").await, rest);
             match is_skipped {
-                true => assert!(clerk.skip().await?),
+                true => assert_eq!(clerk.skip().await?.done, 1),
                 // This program is mended.
-                false => assert!(clerk.retry().await?),
+                false => assert_eq!(clerk.retry().await?.done, 1),
             }
             store.run_process_managers().await?;
             let expected = match (armed, is_skipped) {

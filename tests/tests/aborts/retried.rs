@@ -51,7 +51,7 @@ async fn scenario_16_a_stream_that_is_tried_again_is_held_until_it_is_released()
     let status = scribe.status().await?;
     assert_eq!((status.pending, status.held_streams), (0, 1));
     // This program is mended.
-    assert_eq!(scribe.release_stream("post", "a").await?, 2);
+    assert_eq!(scribe.release_stream("post", "a").await?.done, 2);
     assert_eq!(notes(&store, "a").await, ["correlate later", "1"]);
     drop(scribe);
     store.close().await?;

@@ -77,7 +77,7 @@ async fn scenario_45_a_process_manager_goes_on_where_its_checkpoint_stands() {
     let entries = auditor.dead_letters().await.unwrap();
     assert_eq!(entries.len(), 2);
     assert_eq!(auditor.redrive_all().await.unwrap().failed, 2);
-    assert_eq!(auditor.discard_all().await.unwrap(), 2);
+    assert_eq!(auditor.discard_all().await.unwrap().done, 2);
     drop(auditor);
     store.close().await.unwrap();
 

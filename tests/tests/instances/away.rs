@@ -66,7 +66,7 @@ async fn what_is_owed_by_one_that_is_away_is_done_when_it_is_back() -> TestResul
         assert_eq!(arrived(&store, "out-meanwhile").await, [EITHER; 75]);
         assert_eq!(arrived(&store, "out-armed").await, [START, 102]);
         assert_eq!(arrived(&store, "out-waits").await, [START, RETRY]);
-        assert_eq!(handle(&store).release("parked").await?, 2);
+        assert_eq!(handle(&store).release("parked").await?.done, 2);
         assert_eq!(arrived(&store, "out-parked").await, [START, POISON]);
         let over = handle(&store).instance("over").await?.unwrap();
         assert_eq!(over.status, InstanceStatus::Completed);

@@ -142,7 +142,7 @@ async fn a_failing_compensation_parks_its_instance() -> TestResult {
     handle(&store).release("a").await?;
     let parked = handle(&store).parked().await?;
     assert_eq!((parked.len(), parked[0].held), (1, 2));
-    assert_eq!(handle(&store).discard_parked("a").await?, 2);
+    assert_eq!(handle(&store).discard_parked("a").await?.done, 2);
     add(&store, "a", &[CONTINUE]).await?;
     assert_eq!(
         arrived(&store, "out-a").await,
@@ -181,7 +181,7 @@ async fn poison_parks_one_instance_and_its_events_wait_in_order() -> TestResult 
         handle(&store).release("a").await?;
         assert_eq!(handle(&store).parked().await?[0].held, 5);
         set_broken(false);
-        assert_eq!(handle(&store).release("a").await?, 5);
+        assert_eq!(handle(&store).release("a").await?.done, 5);
         let seen = state(&store, "a").await.unwrap();
         assert_eq!(
             seen.seen,
@@ -223,9 +223,15 @@ async fn an_event_whose_instance_is_unknown_holds_its_stream_only() -> TestResul
         (parked.len(), &parked[0].stream, parked[0].held),
         (1, &stream, 3)
     );
-    assert_eq!(handle(&store).release_stream("counter", "in-a").await?, 0);
+    assert_eq!(
+        handle(&store).release_stream("counter", "in-a").await?.done,
+        0
+    );
     set_broken(false);
-    assert_eq!(handle(&store).release_stream("counter", "in-a").await?, 3);
+    assert_eq!(
+        handle(&store).release_stream("counter", "in-a").await?.done,
+        3
+    );
     assert_eq!(
         arrived(&store, "out-a").await,
         [START, SEVERAL, UNREADABLE, CONTINUE, CONTINUE]
@@ -281,7 +287,7 @@ async fn a_policy_may_park_the_instance_or_stop_them_all() -> TestResult {
             .contains("rejected at the sum")
     );
     // It is tried again, and stops again.
-    assert!(handle(&store).retry().await?);
+    assert_eq!(handle(&store).retry().await?.done, 1);
     store.run_process_managers().await?;
     assert!(handle(&store).status().await?.parked.is_some());
     assert!(!handle(&store).dead_letters().await?.iter().any(|_| true));

@@ -49,7 +49,7 @@ async fn a_dead_letter_is_reacted_to_again_once() -> TestResult {
             .join("process_managers/judge/dead_letters.jsonl");
         // It fails again, and stays what it is.
         let again = judge.redrive(&letter.id).await?;
-        assert_eq!((again.executed, again.failed), (0, 1), "{cause}");
+        assert_eq!((again.done, again.failed), (0, 1), "{cause}");
         let again = judge.dead_letters().await?;
         assert_eq!(
             (again.len(), &again[0].id, again[0].attempts.len()),
@@ -73,11 +73,11 @@ async fn a_dead_letter_is_reacted_to_again_once() -> TestResult {
         fix();
         let judge = handle::<Judge>(&store);
         let done = judge.redrive_all().await?;
-        assert_eq!((done.executed, done.failed), (1, 0), "{cause}");
+        assert_eq!((done.done, done.failed), (1, 0), "{cause}");
         let mut all = without(cause);
         all.push(if is_late { -cause } else { cause });
         assert_eq!(arrived(&store, "out-letter-a").await, all);
-        assert_eq!(judge.redrive_all().await?.executed, 0, "once");
+        assert_eq!(judge.redrive_all().await?.done, 0, "once");
         assert!(judge.dead_letters().await?.is_empty());
         store.close().await?;
         let store = builder::<Judge>(base.path(), RunMode::Inline, &clock)
@@ -113,9 +113,9 @@ async fn a_dead_letter_is_for_its_instance_as_that_is_now() -> TestResult {
     // One is given up.
     add(&store, "letter-gone", &[PANIC]).await;
     let gone = judge.dead_letters().await?.pop().expect("three");
-    assert!(judge.discard(&gone.id).await?);
+    assert_eq!(judge.discard(&gone.id).await?.done, 1);
     fix();
-    assert_eq!(judge.redrive(&letters[0].id).await?.executed, 1);
+    assert_eq!(judge.redrive(&letters[0].id).await?.done, 1);
     let begun = judge.instance("letter-new").await?.expect("it has begun");
     assert_eq!(begun.generation, 1);
     assert_eq!(arrived(&store, "out-letter-new").await, [PANIC]);

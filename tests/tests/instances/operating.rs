@@ -57,7 +57,7 @@ async fn dead_letters_are_redriven_once_or_discarded_and_new_ones_are_kept() -> 
     assert_eq!(before.len(), 3);
     // They fail again, and say so.
     let again = handle(&store).redrive_all().await?;
-    assert_eq!((again.executed, again.failed), (0, 3));
+    assert_eq!((again.done, again.failed), (0, 3));
     let after = handle(&store).dead_letters().await?;
     let ids = |letters: &[eventfold_es::DeadLetterEntry]| {
         letters
@@ -72,16 +72,16 @@ async fn dead_letters_are_redriven_once_or_discarded_and_new_ones_are_kept() -> 
         3,
         "no other line"
     );
-    assert!(handle(&store).discard(&after[0].id).await?);
-    assert!(!handle(&store).discard(&after[0].id).await?);
+    assert_eq!(handle(&store).discard(&after[0].id).await?.done, 1);
+    assert_eq!(handle(&store).discard(&after[0].id).await?.done, 0);
     add(&store, "a", &[REJECTED]).await?;
     store.close().await?;
     let store = builder(base.path(), RunMode::Inline, &clock).open().await?;
     let kept = handle(&store).dead_letters().await?;
     assert_eq!(kept.len(), 3);
     let one = handle(&store).redrive("no such letter").await?;
-    assert_eq!((one.executed, one.failed), (0, 0));
-    assert_eq!(handle(&store).discard_all().await?, 3);
+    assert_eq!((one.done, one.failed), (0, 0));
+    assert_eq!(handle(&store).discard_all().await?.done, 3);
     assert!(handle(&store).dead_letters().await?.is_empty());
     Ok(())
 }
@@ -113,14 +113,14 @@ async fn a_redriven_command_has_its_effect_once() -> TestResult {
         .await?;
     let handle = store.process_manager::<BeforeTheFix>()?;
     let done = handle.redrive_all().await?;
-    assert_eq!((done.executed, done.failed), (1, 0));
+    assert_eq!((done.done, done.failed), (1, 0));
     assert_eq!(arrived(&store, "late").await, [5]);
     let events = store.read_events("counter", "late").await?;
     assert_eq!(
         events[0].meta.as_ref().unwrap()["command_id"],
         command_id.as_str()
     );
-    assert_eq!(handle.redrive_all().await?.executed, 0);
+    assert_eq!(handle.redrive_all().await?.done, 0);
     store.close().await?;
     let store = AggregateStore::builder(base.path())
         .process_manager::<BeforeTheFix>()
@@ -224,7 +224,7 @@ async fn a_letter_that_fails_again_stays_one_whatever_the_policy_would_say() -> 
         for attempts in 2..4 {
             let fickle = store.process_manager::<Fickle>()?;
             let again = fickle.redrive_all().await?;
-            assert_eq!((again.executed, again.failed), (0, 1), "{action} {number}");
+            assert_eq!((again.done, again.failed), (0, 1), "{action} {number}");
             let letters = fickle.dead_letters().await?;
             let [letter] = &letters[..] else {
                 panic!("{action} {number}: {letters:?}");

@@ -182,7 +182,7 @@ async fn lived_in(base: &Path, clock: &ManualClock) -> TestResult {
         .open()
         .await?;
     let handle = store.process_manager::<Newest>()?;
-    assert_eq!(handle.release("released").await?, 3);
+    assert_eq!(handle.release("released").await?.done, 3);
     store.close().await?;
     Ok(())
 }
@@ -249,7 +249,7 @@ async fn states_are_those_of_the_program_and_nothing_is_done_again() -> TestResu
         assert_eq!(store.recovery().redone_commits, 0);
         let handle = store.process_manager::<New>()?;
         assert_eq!(states::<New>(&store).await, expected, "{mode:?}");
-        assert_eq!(handle.release("parked").await?, 2);
+        assert_eq!(handle.release("parked").await?.done, 2);
         clock.advance(Duration::from_secs(10));
         add(&store, "again", &[33]).await?;
         clock.advance(Duration::from_secs(50));
@@ -294,9 +294,9 @@ async fn an_instance_whose_state_does_not_decode_gets_one_that_does() -> TestRes
     let handle = store.process_manager::<Retyped>()?;
     add(&store, "a", &[21]).await?;
     assert_eq!(handle.parked().await?[0].held, 1);
-    assert_eq!(handle.release("a").await?, 0, "it cannot be released");
+    assert_eq!(handle.release("a").await?.done, 0, "it cannot be released");
     handle.rebuild_state().await?;
-    assert_eq!(handle.release("a").await?, 1);
+    assert_eq!(handle.release("a").await?.done, 1);
     assert_eq!(arrived(&store, "out-a").await, [START, 20, 21]);
     let [(_, Some(state))] = &states::<Retyped>(&store).await[..] else {
         panic!("one instance");

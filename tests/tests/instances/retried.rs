@@ -138,14 +138,14 @@ async fn what_waits_for_its_next_attempt_is_released_or_discarded_before() -> Te
         add(&store, "retry-b", &[FINE, cause, FINE]).await;
         let judge = handle::<Judge>(&store);
         let given_up = match cause {
-            UNCLAIMED => judge.discard_stream("counter", "in-retry-b").await?,
-            _ => judge.discard_parked("retry-b").await?,
+            UNCLAIMED => judge.discard_stream("counter", "in-retry-b").await?.done,
+            _ => judge.discard_parked("retry-b").await?.done,
         };
         assert_eq!(given_up, 2);
         fix();
         let released = match cause {
-            UNCLAIMED => judge.release_stream("counter", "in-retry-a").await?,
-            _ => judge.release("retry-a").await?,
+            UNCLAIMED => judge.release_stream("counter", "in-retry-a").await?.done,
+            _ => judge.release("retry-a").await?.done,
         };
         assert_eq!(released, 2);
         assert_eq!(judge.status().await?.pending, 0, "{cause}");

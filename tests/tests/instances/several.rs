@@ -172,9 +172,9 @@ async fn what_is_done_about_one_of_several_concerns_that_one_only() -> TestResul
         let store = open().await?;
         store.run_process_managers().await?;
         match action {
-            "park" => assert_eq!(team(&store).release("b").await?, 2),
+            "park" => assert_eq!(team(&store).release("b").await?.done, 2),
             "retry" => clock.advance(Duration::from_secs(1)),
-            "letter" => assert_eq!(team(&store).redrive_all().await?.executed, 1),
+            "letter" => assert_eq!(team(&store).redrive_all().await?.done, 1),
             _ => {}
         }
         store.run_process_managers().await?;
@@ -208,7 +208,14 @@ async fn a_crash_leaves_all_of_several_or_none() {
                 add(&store, "park", number).await;
             }
             fix();
-            assert_eq!(team(&store).release("b").await.expect("the disk works"), 2);
+            assert_eq!(
+                team(&store)
+                    .release("b")
+                    .await
+                    .expect("the disk works")
+                    .done,
+                2
+            );
         },
         async |store| {
             // The program is mended: what was not reacted to before the crash finds nothing wrong.

@@ -16,13 +16,17 @@ async fn what_begins_an_instance_is_shown_first_when_it_is_released() -> TestRes
     add(&store, "a", &[START, COMPLETE, CONTINUE, START, QUIET]).await?;
     for _ in 0..2 {
         assert_eq!(handle(&store).parked().await?[0].held, 7);
-        assert_eq!(handle(&store).release("a").await?, 0, "without the fix");
+        assert_eq!(
+            handle(&store).release("a").await?.done,
+            0,
+            "without the fix"
+        );
         assert_eq!(handle(&store).parked().await?[0].parked.position, 1);
         store.close().await?;
         store = builder(base.path(), RunMode::Inline, &clock).open().await?;
     }
     set_broken(false);
-    assert_eq!(handle(&store).release("a").await?, 7);
+    assert_eq!(handle(&store).release("a").await?.done, 7);
     // The second start meets the open instance, and what continues it after its completion meets nobody.
     assert_eq!(
         arrived(&store, "out-a").await,
@@ -48,7 +52,7 @@ async fn an_instance_that_completes_when_it_is_released_is_parked_no_more() -> T
     let mut store = builder(base.path(), RunMode::Inline, &clock).open().await?;
     add(&store, "a", &[BAD_START, COMPLETE]).await?;
     set_broken(false);
-    assert_eq!(handle(&store).release("a").await?, 2);
+    assert_eq!(handle(&store).release("a").await?.done, 2);
     assert_eq!(
         arrived(&store, "out-a").await,
         [BAD_START, COMPLETE],
@@ -74,7 +78,7 @@ async fn an_instance_that_was_never_begun_ends_when_what_it_holds_is_discarded()
     let clock = clock();
     let mut store = builder(base.path(), RunMode::Inline, &clock).open().await?;
     add(&store, "a", &[BAD_START, CONTINUE]).await?;
-    assert_eq!(handle(&store).discard_parked("a").await?, 2);
+    assert_eq!(handle(&store).discard_parked("a").await?.done, 2);
     for _ in 0..2 {
         let instance = handle(&store).instance("a").await?.unwrap();
         assert_eq!(instance.status, InstanceStatus::Completed);

@@ -41,7 +41,7 @@ async fn a_deadline_comes_first<PM: ProcessManager>(
         store = open().await?;
     } else {
         fix();
-        assert!(handle::<PM>(&store).retry().await?, "{what}");
+        assert_eq!(handle::<PM>(&store).retry().await?.done, 1, "{what}");
     }
     run(&store).await;
     arrives(&store, &out, &all_of(cause)).await;
@@ -97,7 +97,7 @@ async fn the_deadline_at_which_all_stay_waits_while_it_is_paused() -> TestResult
         let parked = handle::<Solo>(&store).status().await?.parked;
         assert!(parked.is_some(), "{mode:?}");
         // Passed over, it is over for good.
-        assert!(handle::<Solo>(&store).skip().await?);
+        assert_eq!(handle::<Solo>(&store).skip().await?.done, 1);
         run(&store).await;
         let passed = [before(PANIC_LATER), vec![FINE]].concat();
         arrives(&store, "out-park-a", &passed).await;
@@ -180,7 +180,7 @@ async fn attempts_that_are_asked_for_at_one_time_are_all_counted() -> TestResult
         add(&store, "evenly-a", &[cause]).await;
         for _ in 0..2 {
             assert_eq!(attempts(&store).await, None, "{cause}");
-            assert!(handle::<Solo>(&store).retry().await?);
+            assert_eq!(handle::<Solo>(&store).retry().await?.done, 1);
             run(&store).await;
         }
         assert_eq!(attempts(&store).await, Some(3), "{cause}");
@@ -203,7 +203,7 @@ async fn an_attempt_that_is_asked_for_after_a_restart_is_counted() -> TestResult
         let store = open().await?;
         run(&store).await;
         assert_eq!(attempts(&store).await, None, "{cause}");
-        assert!(handle::<Solo>(&store).retry().await?);
+        assert_eq!(handle::<Solo>(&store).retry().await?.done, 1);
         run(&store).await;
         assert_eq!(attempts(&store).await, Some(2), "{cause}");
         store.close().await?;
@@ -254,7 +254,7 @@ async fn what_is_tried_again_goes_on_being_so_when_a_command_parks_its_instance(
     assert_eq!(parked[0].retries_at, None);
     assert_eq!(judge.status().await?.pending, 0);
     mend()?;
-    assert_eq!(judge.release("mixed-disk").await?, 1);
+    assert_eq!(judge.release("mixed-disk").await?.done, 1);
     assert_eq!(arrived(&store, "out-mixed-disk").await, [FINE, FINE]);
     assert!(store.verify().await?.differences.is_empty());
     drop(judge);

@@ -67,7 +67,7 @@ async fn the_same_without_key() -> TestResult {
         );
         assert_eq!(solo.redrive_all().await?.failed, 1);
         fix();
-        assert_eq!(solo.redrive_all().await?.executed, 1);
+        assert_eq!(solo.redrive_all().await?.done, 1);
         let again = if cause > UNDECODABLE { -cause } else { cause };
         let mut all = without(cause);
         all.push(again);
@@ -82,7 +82,7 @@ async fn the_same_without_key() -> TestResult {
         add(&store, "retry-c", &[FINE, cause, FINE]).await;
         assert_eq!(arrived(&store, "out-retry-c").await, before(cause));
         fix();
-        assert!(handle::<Solo>(&store).retry().await?);
+        assert_eq!(handle::<Solo>(&store).retry().await?.done, 1);
         run(&store).await;
         arrives(&store, "out-retry-c", &all_of(cause)).await;
         assert!(store.verify().await?.differences.is_empty());
@@ -109,7 +109,7 @@ async fn without_key_what_waits_for_its_next_attempt_is_skipped_before() -> Test
                     .open()
                     .await?;
             }
-            assert!(handle::<Solo>(&store).skip().await?, "{cause}");
+            assert_eq!(handle::<Solo>(&store).skip().await?.done, 1, "{cause}");
             run(&store).await;
             assert_eq!(arrived(&store, "out-retry").await, without(cause));
             clock.advance(Duration::from_secs(100));

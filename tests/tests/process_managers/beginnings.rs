@@ -36,7 +36,7 @@ async fn an_instance_that_a_compensation_begins_is_there_whatever_comes_then() {
         say(&store, "skips", "poison skip").await;
         say(&store, "is discarded", "poison").await;
         let worker = store.process_manager::<Broken>().unwrap();
-        assert_eq!(worker.discard_parked("is discarded").await.unwrap(), 1);
+        assert_eq!(worker.discard_parked("is discarded").await.unwrap().done, 1);
         for key in ["goes on", "skips", "is discarded", "ended"] {
             say(&store, key, "continue x").await;
             let log = log_of(&store, key).await;

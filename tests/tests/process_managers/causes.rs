@@ -46,7 +46,7 @@ async fn whatever_is_sent_late_names_the_event_that_it_was_sent_for() {
     time.advance(TIME);
     store.run_process_managers().await.unwrap();
     let worker = store.process_manager::<Mended>().unwrap();
-    assert_eq!(worker.redrive_all().await.unwrap().executed, 1);
+    assert_eq!(worker.redrive_all().await.unwrap().done, 1);
 
     let events = store.read_events("log", "a").await.unwrap();
     let events = events.iter().filter(|event| event.event_type == "Appended");
@@ -167,7 +167,7 @@ async fn a_deadline_of_an_instance_that_ended_is_not_taken_for_that_of_the_next_
         .await
         .unwrap();
     let worker = store.process_manager::<Mended>().unwrap();
-    assert_eq!(worker.release("a").await.unwrap(), 4);
+    assert_eq!(worker.release("a").await.unwrap().done, 4);
     assert_eq!(log_of(&store, "a").await, ["cured", "end"]);
     time.advance(TIME);
     store.run_process_managers().await.unwrap();

@@ -37,19 +37,19 @@ async fn a_redrive_is_done_once_for_each_letter() {
             let worker = handle::<Mended>(&store);
             let first = worker.dead_letters().await.unwrap().remove(0);
             let failed = worker.redrive(&first.id).await.unwrap();
-            assert_eq!((failed.executed, failed.failed), (0, 1));
+            assert_eq!((failed.done, failed.failed), (0, 1));
             notes.note("failed");
             let open = store.send("a", LogCommand::Open, CommandContext::default());
             open.await.unwrap();
             let one = worker.redrive(&first.id).await.unwrap();
-            assert_eq!((one.executed, one.failed), (1, 0));
+            assert_eq!((one.done, one.failed), (1, 0));
             notes.note("one");
             let telling = async {
                 say(&store, "b", "refuse new").await;
                 notes.note("b");
             };
             let (all, ()) = tokio::join!(worker.redrive_all(), telling);
-            assert_eq!(all.unwrap().executed, 2);
+            assert_eq!(all.unwrap().done, 2);
             notes.note("all");
             close(store).await;
         },
@@ -97,9 +97,9 @@ async fn dead_letters_are_discarded_wholly_or_not_at_all() {
             let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             let first = worker.dead_letters().await.unwrap().remove(0);
-            assert!(worker.discard(&first.id).await.unwrap());
+            assert_eq!(worker.discard(&first.id).await.unwrap().done, 1);
             notes.note("one");
-            assert_eq!(worker.discard_all().await.unwrap(), 2);
+            assert_eq!(worker.discard_all().await.unwrap().done, 2);
             notes.note("all");
             say(&store, "a", "refuse new").await;
             close(store).await;
@@ -114,8 +114,8 @@ async fn dead_letters_are_discarded_wholly_or_not_at_all() {
             assert!(which >= 1 || !is_noted(noted, "one"));
             assert!(which >= 2 || !is_noted(noted, "all"));
             let worker = handle::<Mended>(&store);
-            assert_eq!(worker.discard_all().await.unwrap(), left.len());
-            assert_eq!(worker.discard_all().await.unwrap(), 0);
+            assert_eq!(worker.discard_all().await.unwrap().done, left.len());
+            assert_eq!(worker.discard_all().await.unwrap().done, 0);
             let open = store.send("a", LogCommand::Open, CommandContext::default());
             open.await.unwrap();
             worker.redrive_all().await.unwrap();

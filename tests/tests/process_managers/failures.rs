@@ -122,7 +122,7 @@ async fn scenario_14_dead_letters_keep_their_order_and_new_ones_arrive_during_a_
     // They fail again, and keep their place and their history.
     let saga = store.process_manager::<Saga>()?;
     let redriven = saga.redrive_all().await?;
-    assert_eq!((redriven.executed, redriven.failed), (0, 3));
+    assert_eq!((redriven.done, redriven.failed), (0, 3));
     let all = saga.dead_letters().await?;
     assert!(
         all.iter().all(|letter| letter.attempts.len() == 2),
@@ -137,7 +137,7 @@ async fn scenario_14_dead_letters_keep_their_order_and_new_ones_arrive_during_a_
         .await?;
     let (redriven, ()) = tokio::join!(saga.redrive_all(), tell(&store, refused("b", "new")));
     let redriven = redriven?;
-    assert_eq!(redriven.executed, 3);
+    assert_eq!(redriven.done, 3);
     assert_eq!(log_of(&store, "a").await, ["start", "1", "2", "3"]);
     assert_eq!(letters(&store).await, ["`new` is refused"]);
     saga.redrive_all().await?;

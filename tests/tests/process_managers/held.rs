@@ -35,7 +35,7 @@ async fn commands_that_are_parked_at_one_position_are_all_kept_and_stay_in_their
     }
     let open = store.send("a", LogCommand::Open, CommandContext::default());
     open.await.unwrap();
-    assert_eq!(worker.release("a").await.unwrap(), 4);
+    assert_eq!(worker.release("a").await.unwrap().done, 4);
     assert_eq!(
         log_of(&store, "a").await,
         ["retry-1", "retry-2", "one", "two"]
@@ -64,7 +64,7 @@ async fn an_instance_that_ends_while_it_is_released_leaves_nothing_behind() {
     close(store).await;
     let store = opened::<Mended>(&disk, RunMode::Inline).await;
     let worker = handle::<Mended>(&store);
-    assert_eq!(worker.release("a").await.unwrap(), 6);
+    assert_eq!(worker.release("a").await.unwrap().done, 6);
     assert_eq!(
         log_of(&store, "a").await,
         ["one", "cured", "end", "two", "end"]
@@ -84,7 +84,7 @@ async fn an_instance_that_ends_while_it_is_released_leaves_nothing_behind() {
     assert_eq!(held::<Broken>(&store).await, [("a".to_owned(), 1)]);
     close(store).await;
     let store = opened::<Mended>(&disk, RunMode::Inline).await;
-    assert_eq!(handle::<Mended>(&store).release("a").await.unwrap(), 1);
+    assert_eq!(handle::<Mended>(&store).release("a").await.unwrap().done, 1);
     let log = log_of(&store, "a").await;
     assert_eq!(log[5..], ["three", "cured"]);
     verified(store).await;
@@ -109,7 +109,7 @@ async fn an_instance_that_is_parked_at_its_end_stays_complete() {
             assert_eq!(held::<Mended>(&store).await, [("a".to_owned(), 3)]);
             let open = store.send("a", LogCommand::Open, CommandContext::default());
             open.await.unwrap();
-            assert_eq!(worker.release("a").await.unwrap(), 3);
+            assert_eq!(worker.release("a").await.unwrap().done, 3);
             let log = log_of(&store, "a").await;
             assert_eq!(
                 log,
@@ -122,7 +122,7 @@ async fn an_instance_that_is_parked_at_its_end_stays_complete() {
                 (InstanceStatus::Open, 2)
             );
         } else {
-            assert_eq!(worker.discard_parked("a").await.unwrap(), 3);
+            assert_eq!(worker.discard_parked("a").await.unwrap().done, 3);
             assert_eq!(
                 status_of::<Mended>(&store, "a").await,
                 InstanceStatus::Completed

@@ -87,7 +87,7 @@ async fn released(says: &[&str], late: SystemTime, held: u64) -> Vec<String> {
     let store = with::<MendedRinger>(disk.builder(), &time, RunMode::OnDemand);
     let store = store.open().await.unwrap();
     let ringer = handle::<MendedRinger>(&store);
-    assert_eq!(ringer.release("a").await.unwrap() as u64, held);
+    assert_eq!(ringer.release("a").await.unwrap().done as u64, held);
     store.run_process_managers().await.unwrap();
     let log = log_of(&store, "a").await;
     let status = ringer.status().await.unwrap();

@@ -32,7 +32,7 @@ async fn an_event_is_held_in_its_place_among_the_others() {
         "the second one is held, and no letter yet"
     );
     assert_eq!(worker.dead_letters().await.unwrap().len(), 1);
-    assert_eq!(worker.redrive_all().await.unwrap().executed, 1);
+    assert_eq!(worker.redrive_all().await.unwrap().done, 1);
     assert_eq!(worker.dead_letters().await.unwrap(), []);
     assert_eq!(held(&store).await, Some(4));
     assert_eq!(log_of(&store, "a").await, ["one"]);
@@ -45,7 +45,7 @@ async fn an_event_is_held_in_its_place_among_the_others() {
     worker.rebuild_state().await.unwrap();
     let state = worker.instance("a").await.unwrap().unwrap().state;
     assert_eq!(state.as_deref(), Some(r#"{"seen":1}"#));
-    assert_eq!(worker.release("a").await.unwrap(), 4);
+    assert_eq!(worker.release("a").await.unwrap().done, 4);
     assert_eq!(
         log_of(&store, "a").await,
         ["one", "letter 1 cured", "cured", "two", "letter 2 cured"]
@@ -71,7 +71,7 @@ async fn a_deadline_stays_a_letter_while_its_instance_is_parked() {
     }
     for _ in 0..2 {
         let redriven = worker.redrive_all().await.unwrap();
-        assert_eq!((redriven.executed, redriven.failed), (0, 1));
+        assert_eq!((redriven.done, redriven.failed), (0, 1));
     }
     let letters = worker.dead_letters().await.unwrap();
     assert_eq!((letters.len(), letters[0].attempts.len()), (1, 1));
@@ -86,8 +86,8 @@ async fn a_deadline_stays_a_letter_while_its_instance_is_parked() {
     let store = store.open().await.unwrap();
     let worker = handle::<Mended>(&store);
     assert_eq!(worker.redrive_all().await.unwrap().failed, 1);
-    assert_eq!(worker.release("a").await.unwrap(), 1);
-    assert_eq!(worker.redrive_all().await.unwrap().executed, 1);
+    assert_eq!(worker.release("a").await.unwrap().done, 1);
+    assert_eq!(worker.redrive_all().await.unwrap().done, 1);
     assert_eq!(worker.dead_letters().await.unwrap(), []);
     // The one that was armed meanwhile is still there.
     time.advance(TIME);

@@ -10,12 +10,14 @@
 //! | 23 | `chaos` |
 //! | 16 | `../aborts`, in processes of their own |
 //!
-//! Beside them, what an operator asks for (`parked_work`, `dead_letters`, `skipped`, `paused`, with what they share in `operator`), what
+//! Beside them, what an operator asks for (`parked_work`, `dead_letters`, `skipped`, `paused`, with what they share in `operator`) and is
+//! told of the reactions (`answers`), what
 //! parked instances hold (`held`, `held_deadlines`, `released`, and `letters` that are redriven meanwhile), where all stay (`staying`),
 //! which instances are there (`beginnings`), `starting_points` (`start = "now"`), `migrations` (`state_version`), `unreadable` (states
 //! that no program reads, and `unreadable_instances`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose
 //! target cannot be read) and `causes` (`meta` of what is sent late).
 
+mod answers;
 mod beginnings;
 mod causes;
 mod chaos;

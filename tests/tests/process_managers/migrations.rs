@@ -201,7 +201,7 @@ async fn work_in_flight<F: ProcessManager, S: ProcessManager>() {
             open.await.unwrap();
             time.advance(TIME);
             store.run_process_managers().await.unwrap();
-            assert_eq!(handle.redrive_all().await.unwrap().executed, 1);
+            assert_eq!(handle.redrive_all().await.unwrap().done, 1);
             say(&store, "idle", "look").await;
             store.run_process_managers().await.unwrap();
             let mut log = log_of(&store, "a").await;
@@ -256,8 +256,8 @@ async fn an_instance_is_parked<R: ProcessManager>(why: &str) {
         assert_eq!(parked.instance.as_deref(), Some("a"));
         assert!(parked.parked.reason.contains(why), "{parked:?}");
         // Neither way out loses the state.
-        assert_eq!(handle.release("a").await.unwrap(), 0);
-        assert_eq!(handle.discard_parked("a").await.unwrap(), 0);
+        assert_eq!(handle.release("a").await.unwrap().done, 0);
+        assert_eq!(handle.discard_parked("a").await.unwrap().done, 0);
         assert_eq!(log_of(&store, "a").await, ["more 3: 3"]);
         drop(handle);
         store.close().await.unwrap();
@@ -265,7 +265,7 @@ async fn an_instance_is_parked<R: ProcessManager>(why: &str) {
     let store = opened::<SecondKeyed>(&disk).await;
     assert_eq!(log_of(&store, "c").await, ["more 1: 1", "more 1: 2"]);
     let handle = store.process_manager::<SecondKeyed>().unwrap();
-    assert_eq!(handle.release("a").await.unwrap(), 2);
+    assert_eq!(handle.release("a").await.unwrap().done, 2);
     assert_eq!(
         log_of(&store, "a").await,
         ["more 3: 3", "more 1: 31", "more 1: 32"]

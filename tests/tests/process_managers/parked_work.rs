@@ -44,7 +44,7 @@ async fn a_release_goes_on_where_it_was_interrupted() {
             };
             notes.note("releasing");
             let (released, ()) = tokio::join!(worker.release("a"), telling);
-            assert_eq!(released.unwrap(), 6);
+            assert_eq!(released.unwrap().done, 6);
             notes.note("released");
             close(store).await;
         },
@@ -91,7 +91,7 @@ async fn what_is_parked_is_discarded_wholly_or_not_at_all() {
         async |builder, notes| {
             let store = started::<Broken>(builder).await;
             let discarded = handle::<Broken>(&store).discard_parked("a").await;
-            assert_eq!(discarded.unwrap(), 6);
+            assert_eq!(discarded.unwrap().done, 6);
             notes.note("discarded");
             say(&store, "a", "five").await;
             close(store).await;
@@ -110,7 +110,7 @@ async fn what_is_parked_is_discarded_wholly_or_not_at_all() {
             );
             let worker = handle::<Broken>(&store);
             worker.discard_parked("a").await.unwrap();
-            assert_eq!(worker.discard_parked("a").await.unwrap(), 0);
+            assert_eq!(worker.discard_parked("a").await.unwrap().done, 0);
             assert_eq!(held::<Broken>(&store).await, []);
             assert_eq!(log_of(&store, "a").await, ["one", "five"][..1 + five]);
             let instance = worker.instance("a").await.unwrap().unwrap();
@@ -145,7 +145,7 @@ async fn a_stream_is_released_once_and_in_order() {
             let store = started::<Mended>(builder).await;
             let worker = handle::<Mended>(&store);
             let released = worker.release_stream("post", "a").await;
-            assert_eq!(released.unwrap(), 3);
+            assert_eq!(released.unwrap().done, 3);
             notes.note("released");
             close(store).await;
         },
@@ -163,7 +163,7 @@ async fn a_stream_is_released_once_and_in_order() {
             }
             let worker = handle::<Mended>(&store);
             worker.release_stream("post", "a").await.unwrap();
-            assert_eq!(worker.release_stream("post", "a").await.unwrap(), 0);
+            assert_eq!(worker.release_stream("post", "a").await.unwrap().done, 0);
             assert_eq!(log_of(&store, "a").await, all);
             say(&store, "a", "four").await;
             assert_eq!(log_of(&store, "a").await.len(), 5);
@@ -180,7 +180,7 @@ async fn a_stream_is_discarded_wholly_or_not_at_all() {
         async |builder, notes| {
             let store = started::<Broken>(builder).await;
             let discarded = handle::<Broken>(&store).discard_stream("post", "a").await;
-            assert_eq!(discarded.unwrap(), 3);
+            assert_eq!(discarded.unwrap().done, 3);
             notes.note("discarded");
             close(store).await;
         },
@@ -196,7 +196,7 @@ async fn a_stream_is_discarded_wholly_or_not_at_all() {
             );
             let worker = handle::<Broken>(&store);
             worker.discard_stream("post", "a").await.unwrap();
-            assert_eq!(worker.discard_stream("post", "a").await.unwrap(), 0);
+            assert_eq!(worker.discard_stream("post", "a").await.unwrap().done, 0);
             say(&store, "a", "four").await;
             assert_eq!(log_of(&store, "a").await, ["one", "four"]);
             verified(store).await;

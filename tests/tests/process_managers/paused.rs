@@ -30,7 +30,7 @@ async fn a_release_that_was_interrupted_waits_while_it_is_paused() {
             let worker = store.process_manager::<Mended>().unwrap();
             worker.pause().await.unwrap();
             notes.note("paused");
-            assert_eq!(worker.release("a").await.unwrap(), 4);
+            assert_eq!(worker.release("a").await.unwrap().done, 4);
             notes.note("released");
             drop(worker);
             store.close().await.unwrap();
@@ -86,7 +86,7 @@ async fn a_release_of_a_stream_that_was_interrupted_waits_while_it_is_paused() {
             let store = store.open().await.unwrap();
             let worker = store.process_manager::<BrokenReaction>().unwrap();
             worker.pause().await.unwrap();
-            assert_eq!(worker.release_stream("post", "a").await.unwrap(), 3);
+            assert_eq!(worker.release_stream("post", "a").await.unwrap().done, 3);
             drop(worker);
             store.close().await.unwrap();
         },

@@ -45,7 +45,7 @@ async fn what_nobody_can_claim_any_more_holds_what_comes_behind_it() {
         assert_eq!((&parked.instance, parked.held), (&None, held));
         // One that can be correlated waits behind it, too.
         say(&store, "a", "four").await;
-        assert_eq!(worker.release_stream("post", "a").await.unwrap(), 0);
+        assert_eq!(worker.release_stream("post", "a").await.unwrap().done, 0);
         drop(worker);
         store.close().await.unwrap();
         let store = opened::<Mended>(&disk).await;

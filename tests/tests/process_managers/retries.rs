@@ -247,12 +247,12 @@ async fn a_letter_whose_target_is_damaged_can_be_redriven_when_it_is_mended() {
     flip(&disk);
     let worker = store.process_manager::<Mended>().unwrap();
     let redriven = worker.redrive_all().await.unwrap();
-    assert_eq!((redriven.executed, redriven.failed), (0, 1));
+    assert_eq!((redriven.done, redriven.failed), (0, 1));
     let letters = worker.dead_letters().await.unwrap();
     let kinds: Vec<_> = letters[0].attempts.iter().map(|one| &*one.kind).collect();
     assert_eq!(kinds, ["rejected", "storage"]);
     flip(&disk);
-    assert_eq!(worker.redrive_all().await.unwrap().executed, 1);
+    assert_eq!(worker.redrive_all().await.unwrap().done, 1);
     assert_eq!(log_of(&store, "a").await, ["one", "this"]);
     drop(worker);
     store.close().await.unwrap();

@@ -32,7 +32,7 @@ async fn an_event_that_was_skipped_is_skipped_for_good() {
             store.run_process_managers().await.unwrap();
             assert!(solo.status().await.unwrap().parked.is_some());
             notes.note("skipping");
-            assert!(solo.skip().await.unwrap());
+            assert_eq!(solo.skip().await.unwrap().done, 1);
             notes.note("skipped");
             store.run_process_managers().await.unwrap();
             close(store).await;
@@ -50,7 +50,7 @@ async fn an_event_that_was_skipped_is_skipped_for_good() {
             if is_parked {
                 assert_eq!(log, skipped[..1]);
                 // A retry without a mended program changes nothing.
-                assert!(solo.retry().await.unwrap());
+                assert_eq!(solo.retry().await.unwrap().done, 1);
                 store.run_process_managers().await.unwrap();
                 assert!(solo.status().await.unwrap().parked.is_some());
                 assert_eq!(log_of(&store, "solo").await, skipped[..1]);
@@ -62,11 +62,12 @@ async fn an_event_that_was_skipped_is_skipped_for_good() {
                     assert_eq!(log_of(&store, "solo").await, all);
                     return verified(store).await;
                 }
-                assert!(solo.skip().await.unwrap());
+                assert_eq!(solo.skip().await.unwrap().done, 1);
                 store.run_process_managers().await.unwrap();
             }
             assert_eq!(log_of(&store, "solo").await, skipped);
-            assert!(!solo.skip().await.unwrap_or_default(), "nothing is parked");
+            let again = solo.skip().await.unwrap();
+            assert_eq!(again.done, 0, "nothing is parked");
             close(store).await;
             // The mended program does not come back to it.
             let store = opened::<MendedSolo>(&disk, RunMode::OnDemand).await;
@@ -103,7 +104,7 @@ async fn a_deadline_that_was_skipped_is_skipped_for_good() {
     assert!(parked.reason.contains("the alarm is poison"), "{parked:?}");
     say(&store, "a", "two").await;
     assert_eq!(log_of(&store, "solo").await, ["one of 2"]);
-    assert!(solo.skip().await.unwrap());
+    assert_eq!(solo.skip().await.unwrap().done, 1);
     store.run_process_managers().await.unwrap();
     let status = solo.status().await.unwrap();
     assert_eq!((status.parked, status.deadlines), (None, 0));

@@ -219,7 +219,7 @@ async fn scenario_20_a_key_that_does_not_decode_is_refused_loudly_and_nothing_is
         .open()
         .await?;
     let keyed = store.process_manager::<ByText>()?;
-    assert_eq!(keyed.release("no-7").await?, 1);
+    assert_eq!(keyed.release("no-7").await?.done, 1);
     assert_eq!(log_of(&store, "no-7").await, ["one", "rung"]);
     drop(keyed);
     store.close().await?;

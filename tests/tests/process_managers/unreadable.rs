@@ -111,7 +111,7 @@ async fn it_is_parked_and_kept<PM: ProcessManager>(why: &str) {
         "the others react"
     );
     let listener = handle::<PM>(&store);
-    assert!(listener.retry().await.unwrap());
+    assert_eq!(listener.retry().await.unwrap().done, 1);
     store.run_process_managers().await.unwrap();
     let refusals = [
         listener.skip().await.map(drop),
@@ -191,7 +191,7 @@ async fn it_goes_on_when_it_is_made_again<PM: ProcessManager>(counts: [usize; 3]
             assert_eq!(log, expected);
             let open = store.send("listener", LogCommand::Open, CommandContext::default());
             open.await.unwrap();
-            assert_eq!(listener.redrive_all().await.unwrap().executed, 1);
+            assert_eq!(listener.redrive_all().await.unwrap().done, 1);
             assert!(store.verify().await.unwrap().differences.is_empty());
             drop(listener);
             store.close().await.unwrap();

@@ -90,11 +90,11 @@ async fn neither_a_release_nor_a_discard_loses_what_cannot_be_read() {
         let store = with::<Retyped>(disk.builder(), &time, RunMode::Inline);
         let store = store.open().await.unwrap();
         let reader = handle::<Retyped>(&store);
-        assert_eq!(reader.discard_parked("a").await.unwrap(), 0);
+        assert_eq!(reader.discard_parked("a").await.unwrap().done, 0);
         assert_eq!(reader.parked().await.unwrap()[0].held, 2);
         // By itself, when its time has come, or because somebody asks for it.
         match poison {
-            "poison" => assert_eq!(reader.release("a").await.unwrap(), 0),
+            "poison" => assert_eq!(reader.release("a").await.unwrap().done, 0),
             _ => {
                 time.advance(TIME);
                 store.run_process_managers().await.unwrap();
@@ -103,8 +103,8 @@ async fn neither_a_release_nor_a_discard_loses_what_cannot_be_read() {
         stays(&store, 2).await;
         say(&store, "a", "three").await;
         stays(&store, 3).await;
-        assert_eq!(reader.discard_parked("a").await.unwrap(), 0);
-        assert_eq!(reader.release("a").await.unwrap(), 0);
+        assert_eq!(reader.discard_parked("a").await.unwrap().done, 0);
+        assert_eq!(reader.release("a").await.unwrap().done, 0);
         stays(&store, 3).await;
         // Others go on.
         say(&store, "b", "one").await;
@@ -114,7 +114,7 @@ async fn neither_a_release_nor_a_discard_loses_what_cannot_be_read() {
 
         let store = with::<Mended>(disk.builder(), &time, RunMode::Inline);
         let store = store.open().await.unwrap();
-        assert_eq!(handle::<Mended>(&store).release("a").await.unwrap(), 3);
+        assert_eq!(handle::<Mended>(&store).release("a").await.unwrap().done, 3);
         let cured = format!("{poison}: 2");
         assert_eq!(
             log_of(&store, "a").await,

@@ -74,11 +74,18 @@ impl Source {
     }
 }
 
-/// What became of commands that were executed because an operator asked for it.
+/// What became of what an operator has asked for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Report {
-    pub(super) executed: usize,
-    pub(super) failed: usize,
+pub(crate) struct Report {
+    pub(crate) done: usize,
+    pub(crate) failed: usize,
+}
+
+impl Report {
+    /// This much was done, and nothing failed.
+    pub(super) fn done(done: usize) -> Self {
+        Self { done, failed: 0 }
+    }
 }
 
 impl Draft {

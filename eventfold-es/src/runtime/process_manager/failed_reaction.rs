@@ -187,10 +187,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     ..ParkedRow::new(shown, reason)
                 };
                 self.park_as(key, position, parked);
-                if let Input::Event(_, event) = input {
-                    let outcome = self.outcome_of_held(key);
-                    self.dirty.set_back(event.position, outcome);
-                }
+                let position = match input {
+                    Input::Event(_, event) => Some(event.position),
+                    Input::Deadline(_) => None,
+                };
+                let outcome = self.outcome_of_held(key);
+                self.dirty.set_back(position, outcome);
                 Ok(())
             }
         }
@@ -268,7 +270,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(put(rows::stream_key(stream), &parked), at);
         let held = rows::stream_held_key(stream, position);
         self.dirty.push(put(held, &HeldRow::Event(position)), at);
-        self.dirty.set_back(position, outcome);
+        self.dirty.set_back(Some(position), outcome);
         self.held_streams.insert(stream.clone(), outcome);
     }
 

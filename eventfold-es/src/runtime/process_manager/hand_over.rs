@@ -150,8 +150,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         for (key, reason) in &attempt.parks {
             self.park_instance(key, draft.position, reason.clone());
         }
-        if let (Some(outcome), Source::Event(event)) = (attempt.setback, &draft.source) {
-            self.dirty.set_back(event.1.position, outcome);
+        if let Some(outcome) = attempt.setback {
+            let position = match &draft.source {
+                Source::Event(event) => Some(event.1.position),
+                Source::Known(_) | Source::Nothing => None,
+            };
+            self.dirty.set_back(position, outcome);
         }
         let Dirty {
             mut rows,
@@ -172,6 +176,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let hub = Arc::clone(&self.context.runtime.reactions);
         let settled_hub = Arc::clone(&hub);
         let member = self.context.member;
+        let operator = self.operator;
         let source = progress.position;
         let dead_lettered = dead_letters.len();
         let dispatched = attempt.dispatched;
@@ -191,6 +196,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 on_durable: Some(Box::new(move |receipt| {
                     hub.reacted(&DurableReaction {
                         member,
+                        operator,
                         source,
                         receipt: receipt.clone(),
                         aggregate_types: &aggregate_types,
@@ -213,7 +219,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         });
         self.next_commit += 1;
         HandOver::Done(Report {
-            executed: dispatched,
+            done: dispatched,
             failed: attempt.failed,
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::origin::Cause;
 use super::super::reactions::Reactions;
-use super::draft::{Draft, Source};
+use super::draft::{Draft, Report, Source};
 use super::failed_reaction::Unclaimed;
 use super::react::Input;
 use super::rows::{
@@ -82,14 +82,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Releases a parked instance: it is shown what it holds, in order. How much of it was done; less than there is if it parks
-    /// again.
-    pub(super) async fn release(&mut self, key: &str) -> Result<usize, Halt> {
+    /// Releases a parked instance: it is shown what it holds, in order. How much of it was done; it has failed if it parks again.
+    pub(super) async fn release(&mut self, key: &str) -> Result<Report, Halt> {
         self.learn(vec![key.to_owned()]).await?;
         let position = self.position;
         self.end_wait_of(key);
         let Some(instance) = self.instances.get(key).filter(|found| found.holds()) else {
-            return Ok(0);
+            return Ok(Report::default());
         };
         if let Err(reason) = instance.restore() {
             tracing::error!(
@@ -102,8 +101,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let row = instance.row(key);
             self.instances.changed(key, self.next_commit);
             self.dirty.push(row, position);
+            self.dirty.set_back(None, Reactions::Parked);
             self.settle_all().await?;
-            return Ok(0);
+            return Ok(Report { done: 0, failed: 1 });
         }
         instance.release(Status::Releasing);
         let row = instance.row(key);
@@ -115,7 +115,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Shows an instance, which is in memory, what it holds, until there is nothing left or it is parked again.
-    async fn show_held(&mut self, key: &str) -> Result<usize, Halt> {
+    async fn show_held(&mut self, key: &str) -> Result<Report, Halt> {
         let mut done = 0;
         'held: while self.status_of(key) != Some(Status::Parked) {
             self.settle_all().await?;
@@ -128,6 +128,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 if !self.begins(|| format!("held {}", row.key)).await? {
                     let reason = self.starts.cause().to_string();
                     self.park_instance(key, self.position, reason);
+                    self.dirty.set_back(None, Reactions::Parked);
                     break 'held;
                 }
                 self.do_held(key, row).await?;
@@ -150,7 +151,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.push(row, position);
         }
         self.settle_all().await?;
-        Ok(done)
+        let is_parked = self.status_of(key) == Some(Status::Parked);
+        Ok(Report {
+            done,
+            failed: usize::from(is_parked),
+        })
     }
 
     /// Removes when an instance would be released by itself, since it is now, or never will be.
@@ -295,9 +300,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Lets a held stream go on: its events are correlated again, in order.
-    pub(super) async fn release_stream(&mut self, stream: &StreamId) -> Result<usize, Halt> {
+    pub(super) async fn release_stream(&mut self, stream: &StreamId) -> Result<Report, Halt> {
         if !self.held_streams.contains_key(stream) {
-            return Ok(0);
+            return Ok(Report::default());
         }
         let mut before = self.end_wait_of_stream(stream).await?;
         let marker = put(rows::releasing_stream_key(stream), &Marker {});
@@ -332,7 +337,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.push(remove(rows::stream_key(stream)), position);
         }
         self.settle_all().await?;
-        Ok(done)
+        Ok(Report {
+            done,
+            failed: usize::from(!is_readable),
+        })
     }
 
     /// Lets a stream wait until somebody releases it, since what it holds first ends the process.
@@ -341,6 +349,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let parked = ParkedRow::new(position, self.starts.cause().to_string());
         let row = put(rows::stream_key(stream), &parked);
         self.dirty.push(row, self.position);
+        self.dirty.set_back(Some(position), Reactions::Parked);
         self.held_streams.insert(stream.clone(), Reactions::Parked);
     }
 
@@ -392,7 +401,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Drops what a parked instance holds, and lets it go on with what comes.
-    pub(super) async fn discard(&mut self, key: &str) -> Result<usize, Halt> {
+    pub(super) async fn discard(&mut self, key: &str) -> Result<Report, Halt> {
         self.learn(vec![key.to_owned()]).await?;
         self.settle_all().await?;
         let mut held = Vec::new();
@@ -406,15 +415,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         .await?;
         let (count, position) = (held.len(), self.position);
         let Some(instance) = self.instances.get(key).filter(|found| found.holds()) else {
-            return Ok(0);
+            return Ok(Report::default());
         };
         if instance.restore().is_err() {
             // What cannot be read does not go on.
-            return Ok(0);
+            return Ok(Report { done: 0, failed: 1 });
         }
         self.end_wait_of(key);
         let Some(instance) = self.instances.get(key) else {
-            return Ok(0);
+            return Ok(Report::default());
         };
         match instance.has_reacted_to_nothing() {
             true => instance.end(),
@@ -441,13 +450,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty
             .push(remove(format!("{}{key}", rows::RELEASING).into()), position);
         self.settle_all().await?;
-        Ok(count)
+        Ok(Report::done(count))
     }
 
     /// Drops what a held stream holds, and lets it go on with what comes.
-    pub(super) async fn discard_stream(&mut self, stream: &StreamId) -> Result<usize, Halt> {
+    pub(super) async fn discard_stream(&mut self, stream: &StreamId) -> Result<Report, Halt> {
         if !self.held_streams.contains_key(stream) {
-            return Ok(0);
+            return Ok(Report::default());
         }
         self.end_wait_of_stream(stream).await?;
         self.settle_all().await?;
@@ -468,6 +477,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(marker, position);
         self.held_streams.remove(stream);
         self.settle_all().await?;
-        Ok(count)
+        Ok(Report::done(count))
     }
 }

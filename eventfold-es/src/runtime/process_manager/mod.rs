@@ -17,6 +17,7 @@ mod rebuild;
 mod requests;
 pub(crate) mod rows;
 mod starts;
+mod stays;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Runtime;
 use super::end::End;
+use super::guarded::guard_task;
 use super::reactions::{Reactions, Setback, Stay};
 use crate::clock::{Clock, millis_since_1970};
 use crate::disk::SealedFile;
@@ -34,10 +36,11 @@ use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
 use crate::process_manager::{FailureCause, ProcessManager};
 
 use agenda::Agenda;
+pub(crate) use draft::Report;
 use in_flight::InFlight;
 use instances::Instances;
 pub(crate) use rebuild::Rebuilt;
-pub(crate) use requests::{Parked, Request};
+pub(crate) use requests::{Asked, Parked, Request};
 use rows::RetryRow;
 use starts::Starts;
 
@@ -112,7 +115,9 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     /// An event that an operator has discarded.
     skipped: Option<u64>,
     /// Who is told when that is durable.
-    skip_answer: Option<requests::Answer<usize>>,
+    skip_answer: Option<requests::Asked>,
+    /// The wait of the operator for whom it works now.
+    operator: Option<u64>,
     /// The row of the deadline or the command that is being worked on.
     due: Option<Box<str>>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
@@ -159,8 +164,8 @@ impl Dirty {
         self.rows.push(row);
     }
 
-    /// Notes that the reaction to an event is not done.
-    fn set_back(&mut self, position: u64, outcome: Reactions) {
+    /// Notes that the reaction to an event, or something else, is not done.
+    fn set_back(&mut self, position: Option<u64>, outcome: Reactions) {
         self.setbacks.push(Setback { position, outcome });
     }
 
@@ -238,6 +243,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             durable_commit: 0,
             skipped: None,
             skip_answer: None,
+            operator: None,
             due: None,
             cautious: None,
             tries_now: false,
@@ -275,8 +281,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Reacts until the store closes.
     pub(crate) async fn run(mut self) {
         let end = End::new(&self.context.runtime.reactions, self.context.member);
-        self.react().await;
-        end.orderly();
+        let what = || format!("the process manager `{}`", PM::NAME);
+        end.of_task(guard_task(what, self.react()).await);
     }
 
     async fn react(&mut self) {
@@ -439,6 +445,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             self.settle()?;
             self.answer_skip().await?;
+            self.has_gone_on().await?;
             self.forget_start().await?;
             let first = self
                 .in_flight

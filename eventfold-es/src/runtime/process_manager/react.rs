@@ -195,7 +195,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some(outcome) = self.held_streams.get(stream).copied() {
             let key = rows::stream_held_key(stream, position);
             self.dirty.push(put(key, &HeldRow::Event(position)), at);
-            self.dirty.set_back(position, outcome);
+            self.dirty.set_back(Some(position), outcome);
             return Ok(());
         }
         let joins = match correlation {
@@ -252,7 +252,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
                 let outcome = self.outcome_of_held(key);
-                self.dirty.set_back(event.position, outcome);
+                self.dirty.set_back(Some(event.position), outcome);
                 self.store_parked(key, draft.position);
                 return Ok(());
             }

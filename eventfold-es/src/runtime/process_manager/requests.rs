@@ -1,24 +1,32 @@
 //! What an operator asks of a process manager: done by its own task, between reactions, so that nothing else changes meanwhile.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
 use super::super::origin::Cause;
-use super::super::reactions::Stay;
 use super::draft::{Draft, Report, Source};
 use super::react::Input;
-use super::rows::{
-    self, AttemptRow, CommandRow, ControlRow, DeadRow, HeldRow, ParkedRow, ReactionRow, RetryRow,
-    TimerRow, put, remove,
-};
-use super::{Halt, ProcessManagerRunner, RETRY, Rebuilt, Shown};
+use super::rows::{self, AttemptRow, ControlRow, DeadRow, HeldRow, ReactionRow, put, remove};
+use super::{Halt, ProcessManagerRunner, Rebuilt, Shown};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
 /// Where the answer goes; nobody may be there to hear it.
 pub(crate) type Answer<T> = oneshot::Sender<T>;
+
+/// Somebody who asks for something that may cause reactions.
+pub(crate) struct Asked {
+    /// His wait for them, if he waits.
+    pub(crate) wait: Option<u64>,
+    pub(crate) answer: Answer<Report>,
+}
+
+impl Asked {
+    pub(super) fn tell(self, report: Report) {
+        let _ = self.answer.send(report);
+    }
+}
 
 /// What is parked.
 #[derive(Debug, Clone)]
@@ -36,22 +44,33 @@ pub(crate) enum Request {
     /// Makes durable what was reacted to.
     Settle(Answer<()>),
     Pause(bool, Answer<()>),
-    Release(Parked, Answer<usize>),
-    Discard(Parked, Answer<usize>),
-    /// Executes one dead letter, or all; how many were executed, and how many failed again.
-    Redrive(Option<String>, Answer<(usize, usize)>),
+    Release(Parked, Asked),
+    Discard(Parked, Asked),
+    /// Executes one dead letter, or all.
+    Redrive(Option<String>, Asked),
     /// Removes one dead letter, or all.
-    Forget(Option<String>, Answer<usize>),
+    Forget(Option<String>, Asked),
     /// Makes the states again; the reason if they stay as they are.
     Rebuild(Answer<Result<Rebuilt, String>>),
 }
 
 impl Request {
     /// Whether it can be done by a process manager whose state cannot be read.
-    fn needs_no_state(&self) -> bool {
+    pub(super) fn needs_no_state(&self) -> bool {
         match self {
             Self::Settle(_) | Self::Pause(..) | Self::Forget(..) | Self::Rebuild(_) => true,
             Self::Fire(_) | Self::Release(..) | Self::Discard(..) | Self::Redrive(..) => false,
+        }
+    }
+
+    /// The wait of the operator who asks.
+    fn operator(&self) -> Option<u64> {
+        match self {
+            Self::Fire(_) | Self::Settle(_) | Self::Pause(..) | Self::Rebuild(_) => None,
+            Self::Release(_, asked)
+            | Self::Discard(_, asked)
+            | Self::Redrive(_, asked)
+            | Self::Forget(_, asked) => asked.wait,
         }
     }
 }
@@ -66,6 +85,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     pub(super) async fn serve(&mut self, request: Request) -> Result<(), Halt> {
+        let operator = request.operator();
+        if operator.is_some() {
+            // What was reacted to before is nothing that he has asked for.
+            self.flush().await?;
+        }
+        let before = std::mem::replace(&mut self.operator, operator);
+        let served = self.serve_now(request).await;
+        self.operator = before;
+        served
+    }
+
+    async fn serve_now(&mut self, request: Request) -> Result<(), Halt> {
         match request {
             Request::Fire(answer) => {
                 let fired = match self.is_paused {
@@ -91,7 +122,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.announce_pause();
                 let _ = answer.send(());
             }
-            Request::Release(parked, answer) => {
+            Request::Release(parked, asked) => {
                 let done = match &parked {
                     Parked::Instance(key) => {
                         self.starts.forgive();
@@ -101,23 +132,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         self.starts.forgive();
                         self.release_stream(stream).await?
                     }
-                    Parked::All => 0,
+                    Parked::All => Report::default(),
                 };
-                let _ = answer.send(done);
+                asked.tell(done);
             }
-            Request::Discard(parked, answer) => {
+            Request::Discard(parked, asked) => {
                 let done = match &parked {
                     Parked::Instance(key) => self.discard(key).await?,
                     Parked::Stream(stream) => self.discard_stream(stream).await?,
-                    Parked::All => 0,
+                    Parked::All => Report::default(),
                 };
-                let _ = answer.send(done);
+                asked.tell(done);
             }
-            Request::Redrive(id, answer) => {
+            Request::Redrive(id, asked) => {
                 let done = self.redrive(id).await?;
-                let _ = answer.send((done.executed, done.failed));
+                asked.tell(done);
             }
-            Request::Forget(id, answer) => {
+            Request::Forget(id, asked) => {
                 let letters = self.dead_letters(id).await?;
                 for (key, value) in &letters {
                     self.dirty.push(remove(key.clone()), self.position);
@@ -130,7 +161,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     }
                 }
                 self.settle_all().await?;
-                let _ = answer.send(letters.len());
+                asked.tell(Report::done(letters.len()));
             }
             Request::Rebuild(answer) => {
                 let done = self.rebuild().await?;
@@ -202,7 +233,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.react_for_operator(key, *letter).await?
                 }
             };
-            total.executed += report.executed;
+            total.done += report.done;
             total.failed += report.failed;
         }
         self.settle_all().await?;
@@ -217,14 +248,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> Result<Report, Halt> {
         let position = self.position;
         let done = |has_failed| match has_failed {
-            true => Report {
-                executed: 0,
-                failed: 1,
-            },
-            false => Report {
-                executed: 1,
-                failed: 0,
-            },
+            true => Report { done: 0, failed: 1 },
+            false => Report::done(1),
         };
         let mut draft = match &letter.reaction {
             HeldRow::Event(at) | HeldRow::Failed(at) => {
@@ -301,184 +326,5 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.cautious = Some(position);
         }
         Ok(())
-    }
-
-    /// Tells whoever has skipped an event, when it is behind what is durable.
-    pub(super) async fn answer_skip(&mut self) -> Result<(), Halt> {
-        let is_behind = self.skipped.is_some_and(|skipped| skipped <= self.position);
-        if is_behind && let Some(answer) = self.skip_answer.take() {
-            self.settle_all().await?;
-            let _ = answer.send(1);
-        }
-        Ok(())
-    }
-
-    /// Passes a deadline, or a command that would be tried again, that an operator has discarded.
-    async fn skip_due(&mut self, due: &str) -> Result<(), Halt> {
-        let position = self.position;
-        let row = self.read_rows(vec![due.into()]).await?;
-        if self.stays_at.take().is_some() {
-            let control = put(rows::CONTROL.into(), &self.control());
-            self.dirty.push(control, position);
-        }
-        let Some(row) = row.into_iter().flatten().next() else {
-            return self.settle_all().await;
-        };
-        let source = match rows::read::<TimerRow>(due, &row) {
-            Ok(TimerRow { key, deadline, .. }) => {
-                if let Some(instance) = self.instances.get(&key) {
-                    instance.timers.remove(&deadline.name);
-                    let row = instance.row(&key);
-                    self.dirty.push(row, position);
-                }
-                Some(deadline.source)
-            }
-            Err(_) => rows::read::<CommandRow>(due, &row)
-                .ok()
-                .map(|row| row.source),
-        };
-        let removed = remove(due.into());
-        self.notice(&removed);
-        self.dirty.push(removed, position);
-        let skipped = put(format!("{}{due}", rows::PASSED).into(), &source);
-        self.dirty.push(skipped, position);
-        self.end_retry(position);
-        self.settle_all().await
-    }
-
-    /// Stores where it stays, if that is at no event, and what is tried again, without `key`: so that a restart knows what comes
-    /// first, and how often it has failed.
-    async fn store_stay(
-        &mut self,
-        at: Option<&str>,
-        waiting: Option<ParkedRow>,
-    ) -> Result<(), Halt> {
-        if at.is_some() && at != self.stays_at.as_deref() {
-            self.stays_at = at.map(Into::into);
-            let control = put(rows::CONTROL.into(), &self.control());
-            self.dirty.push(control, self.position);
-        }
-        if let Some(waiting) = waiting
-            && let Some(instance) = self.instances.get("")
-            && !instance
-                .parked
-                .as_ref()
-                .is_some_and(|parked| parked.waits_as(&waiting))
-        {
-            instance.parked = Some(waiting);
-            let row = instance.row("");
-            self.dirty.push(row, self.position);
-        }
-        match self.dirty.is_empty() {
-            true => Ok(()),
-            false => self.settle_all().await,
-        }
-    }
-
-    /// Waits, parked as a whole, for somebody to let it go on, or for the time of the next attempt; `false` when the store closes.
-    pub(super) async fn stay_parked(&mut self, stay: Stay, retry: Option<Box<RetryRow>>) -> bool {
-        let until = retry.as_ref().map(|retry| retry.due);
-        let waiting = retry.map(|retry| ParkedRow {
-            retry: Some(retry),
-            ..ParkedRow::new(stay.position, stay.reason.clone())
-        });
-        let mut closing = self.context.closing.clone();
-        let due = self.due.take();
-        // Whoever has asked is told that it came to nothing.
-        if self.skip_answer.take().is_some() {
-            self.skipped = None;
-        }
-        // What was not committed is not to be saved.
-        let can_serve = self.go_back().is_ok() && self.load_rows().await.is_ok();
-        if can_serve && self.store_stay(due.as_deref(), waiting).await.is_err() {
-            // It is shown again, and fails again.
-            let _ = tokio::time::timeout(RETRY.0, closing.wait_for(|closing| *closing)).await;
-            return !*closing.borrow();
-        }
-        let parked_at = Some(stay.position);
-        // What comes after somebody has been told comes behind it, also after a crash.
-        let hub = &self.context.runtime.reactions;
-        hub.stays(self.context.member, stay);
-        loop {
-            let clock = Arc::clone(&self.context.clock);
-            let fires = self.context.fires;
-            let due_time = until
-                .filter(|_| fires && !self.is_paused)
-                .and_then(|until| UNIX_EPOCH.checked_add(Duration::from_millis(until)));
-            let time_has_come = async {
-                match due_time {
-                    Some(time) => clock.sleep_until(time).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let request = tokio::select! {
-                _ = closing.wait_for(|closing| *closing) => return false,
-                request = self.context.requests.recv() => request,
-                () = time_has_come => {
-                    self.tries_now = true;
-                    self.context.runtime.reactions.unparked(self.context.member);
-                    return true;
-                }
-            };
-            match request {
-                None => return false,
-                Some(Request::Fire(answer)) => {
-                    let is_due = until.is_some_and(|until| until <= self.now_ms());
-                    if is_due && !self.is_paused {
-                        self.tries_now = true;
-                        self.context.runtime.reactions.unparked(self.context.member);
-                        let _ = answer.send(1);
-                        return true;
-                    }
-                    let _ = answer.send(0);
-                }
-                Some(Request::Release(Parked::All, answer)) => {
-                    self.tries_now = true;
-                    self.starts.forgive();
-                    let hub = &self.context.runtime.reactions;
-                    hub.unparked(self.context.member);
-                    let _ = answer.send(1);
-                    return true;
-                }
-                Some(Request::Discard(Parked::All, answer)) if !PM::IS_KEYED => {
-                    match &due {
-                        None => {
-                            self.skipped = parked_at;
-                            self.skip_answer = Some(answer);
-                            // What waits for its next attempt is passed now.
-                            self.tries_now = true;
-                        }
-                        Some(due) if can_serve && self.skip_due(due).await.is_ok() => {
-                            let _ = answer.send(1);
-                        }
-                        Some(_) => {
-                            if self.go_back().is_err() || self.load_rows().await.is_err() {
-                                return false;
-                            }
-                            continue;
-                        }
-                    }
-                    let hub = &self.context.runtime.reactions;
-                    hub.unparked(self.context.member);
-                    return true;
-                }
-                Some(request)
-                    if can_serve && (self.unreadable.is_none() || request.needs_no_state()) =>
-                {
-                    let was_unreadable = self.unreadable.is_some();
-                    if self.serve(request).await.is_err()
-                        && (self.go_back().is_err() || self.load_rows().await.is_err())
-                    {
-                        return false;
-                    }
-                    if was_unreadable && self.unreadable.is_none() {
-                        self.context.runtime.reactions.unparked(self.context.member);
-                        return true;
-                    }
-                }
-                // Its answer tells that it was not done.
-                Some(_) => {}
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What became of the reactions to the events of a command.
+/// What became of the reactions to the events of a command, or of what an operator has asked for.
 ///
 /// Where several process managers, instances or commands fare differently, it is the one of them that comes last in this list. Whatever
 /// it is, the command itself is done; and whatever is not done yet is done later, once.
@@ -18,7 +18,7 @@ use serde::Serialize;
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Reactions {
-    /// Nobody waited for them: the command caused no events, no process manager subscribes to them, or the run mode is not
+    /// Nobody waited for them: there were no events, no process manager subscribes to them, or the run mode is not
     /// [`RunMode::Inline`](crate::RunMode::Inline).
     NotAwaited,
     /// All reactions to its events, and to theirs, are durable. Commands that were rejected are dead letters, or what else their
@@ -56,11 +56,11 @@ impl Reactions {
     }
 }
 
-/// What keeps the reaction to one event from being done.
+/// What keeps one reaction from being done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setback {
-    /// The position of the event.
-    pub(crate) position: u64,
+    /// The position of the event; none if it is a deadline or a command, for which only an operator waits.
+    pub(crate) position: Option<u64>,
     pub(crate) outcome: Reactions,
 }
 

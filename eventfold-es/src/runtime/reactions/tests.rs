@@ -16,8 +16,14 @@ fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
 
 /// A reaction to the event at `source` whose only event has the next position.
 fn react(hub: &ReactionHub, source: u64) {
+    reacted(hub, source, None);
+}
+
+/// The same, for an operator.
+fn reacted(hub: &ReactionHub, source: u64, operator: Option<u64>) {
     hub.reacted(&DurableReaction {
         member: 0,
+        operator,
         ignored: 0,
         skipped: 0,
         source,
@@ -70,6 +76,54 @@ fn a_wait_stays_small_however_many_reactions_it_covers() {
     assert!(!is_done(&mut wait));
     hub.processed(1, 1000);
     assert!(is_done(&mut wait));
+}
+
+/// An operator waits for what was committed for him, and for what that caused, but not for what others cause meanwhile.
+#[test]
+fn the_wait_of_an_operator_covers_what_is_done_for_him() {
+    let hub = hub(&["first", "second"]);
+    let (mut operator, mut idle) = (hub.wait(), hub.wait());
+    reacted(&hub, 1, Some(operator.id()));
+    reacted(&hub, 5, None);
+    for wait in [&operator, &idle] {
+        wait.begin();
+    }
+    assert_eq!(idle.done.try_recv(), Ok(Reactions::NotAwaited));
+    hub.processed(0, 2);
+    assert!(!is_done(&mut operator));
+    // What the first one did about it.
+    react(&hub, 2);
+    hub.processed(1, 2);
+    assert!(!is_done(&mut operator));
+    for member in [0, 1] {
+        hub.processed(member, 3);
+    }
+    assert_eq!(operator.done.try_recv(), Ok(Reactions::Done));
+    drop((operator, idle));
+    assert!(hub.state().waits.is_empty());
+}
+
+/// A member that an operator has let go on has to say when it has done what there was to do.
+#[test]
+fn an_operator_waits_until_a_member_has_gone_on_or_stays_again() {
+    let hub = hub(&["first"]);
+    let mut waits = [hub.wait(), hub.wait(), hub.wait()];
+    for wait in &waits {
+        hub.goes_on(wait.id(), 0);
+        wait.begin();
+    }
+    let [first, second, third] = &mut waits;
+    hub.processed(0, 9);
+    assert!(!is_done(first));
+    hub.has_gone_on(first.id());
+    assert_eq!(first.done.try_recv(), Ok(Reactions::Done));
+    hub.paused(0, true);
+    assert_eq!(second.done.try_recv(), Ok(Reactions::Paused));
+    assert_eq!(third.done.try_recv(), Ok(Reactions::Paused));
+    let mut late = hub.wait();
+    hub.goes_on(late.id(), 0);
+    late.begin();
+    assert_eq!(late.done.try_recv(), Ok(Reactions::Paused));
 }
 
 #[test]

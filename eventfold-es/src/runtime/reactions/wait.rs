@@ -9,6 +9,8 @@ pub(super) struct Wait {
     pub(super) covered: Vec<(u64, u64)>,
     /// Members and the positions that they have to reach, one each.
     pub(super) owed: Vec<(usize, u64)>,
+    /// A member that an operator has let go on, until it has done what there was to do.
+    pub(super) going_on: Option<usize>,
     pub(super) has_begun: bool,
     pub(super) outcome: Reactions,
     pub(super) done: Option<oneshot::Sender<Reactions>>,
@@ -39,10 +41,12 @@ impl Wait {
             None => self.covered.push((first, last)),
         }
         for (index, member) in members.iter().enumerate() {
-            if member.processed >= last || !member.subscribes_to_any(aggregate_types.clone()) {
+            if !member.subscribes_to_any(aggregate_types.clone()) {
                 continue;
             }
+            self.came_to(Reactions::Done);
             match member.absence() {
+                _ if member.processed >= last => {}
                 None => self.owe(index, last),
                 Some(outcome) => self.came_to(outcome),
             }
@@ -65,7 +69,8 @@ impl Wait {
     pub(super) fn give_up_on(&mut self, member: usize, outcome: Reactions) {
         let owed = self.owed.len();
         self.owed.retain(|(owing, _)| *owing != member);
-        if self.owed.len() < owed {
+        let was_going_on = self.going_on.take_if(|going_on| *going_on == member);
+        if self.owed.len() < owed || was_going_on.is_some() {
             self.came_to(outcome);
         }
         self.finish_if_done();
@@ -74,6 +79,7 @@ impl Wait {
     pub(super) fn finish_if_done(&mut self) {
         if self.has_begun
             && self.owed.is_empty()
+            && self.going_on.is_none()
             && let Some(done) = self.done.take()
         {
             // Nobody listens if the caller is gone.

@@ -256,9 +256,10 @@ mod tests {
             let last = letters.last().unwrap();
             assert_eq!((last.error(), last.attempts.len()), ("it was closed", 1));
             if round == 0 {
-                assert!(handle.discard(&letters.first().unwrap().id).await.unwrap());
+                let first = &letters.first().unwrap().id;
+                assert_eq!(handle.discard(first).await.unwrap().done, 1);
                 let done = handle.redrive(&letters.get(1).unwrap().id).await.unwrap();
-                assert_eq!((done.executed, done.failed), (1, 0));
+                assert_eq!((done.done, done.failed), (1, 0));
                 let events = store.read_events("note", "b").await.unwrap();
                 assert_eq!(events.len(), 1);
                 assert!(store.read_events("note", "a").await.is_err());

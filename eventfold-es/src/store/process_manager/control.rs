@@ -1,6 +1,6 @@
 //! How a process manager goes on: paused, resumed, or let past an event that it stays at.
 
-use super::ProcessManagerHandle;
+use super::{OperatorReport, ProcessManagerHandle};
 use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Parked, Request};
@@ -49,8 +49,10 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         self.ask(Request::Settle).await
     }
 
-    /// Shows a process manager that is parked as a whole the event that it stays at, once more, and lets it go on. Whether it was
-    /// parked.
+    /// Shows a process manager that is parked as a whole the event that it stays at, once more, and lets it go on. `done` is 1 if it
+    /// was parked; if it parks again, `reactions` says so.
+    ///
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting behind that event.
     ///
     /// # Errors
     ///
@@ -59,15 +61,15 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves it done or not.
-    pub async fn retry(&self) -> Result<bool, StoreError> {
-        let done = self
-            .ask(|answer| Request::Release(Parked::All, answer))
-            .await?;
-        Ok(done > 0)
+    pub async fn retry(&self) -> Result<OperatorReport, StoreError> {
+        self.operate(|asked| Request::Release(Parked::All, asked))
+            .await
     }
 
     /// Lets a process manager without `key` that is parked as a whole pass the event, the deadline or the command that it stays at,
-    /// which a row remembers. It is durable when this returns. Whether it was parked.
+    /// which a row remembers. It is durable when this returns. `done` is 1 if it was parked.
+    ///
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting behind it.
     ///
     /// # Errors
     ///
@@ -76,10 +78,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves it done or not.
-    pub async fn skip(&self) -> Result<bool, StoreError> {
-        let done = self
-            .ask(|answer| Request::Discard(Parked::All, answer))
-            .await?;
-        Ok(done > 0)
+    pub async fn skip(&self) -> Result<OperatorReport, StoreError> {
+        self.operate(|asked| Request::Discard(Parked::All, asked))
+            .await
     }
 }

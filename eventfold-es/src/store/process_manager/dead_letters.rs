@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ProcessManagerHandle, rows};
+use super::{OperatorReport, ProcessManagerHandle, rows};
 use crate::envelope::CommandEnvelope;
 use crate::error::StoreError;
 use crate::journal::RowRange;
@@ -71,22 +71,6 @@ pub struct FailedAttempt {
     pub ts: u64,
 }
 
-/// What became of dead letters that were redriven.
-///
-/// # JSON
-///
-/// ```json
-/// {"executed":1,"failed":2}
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Redriven {
-    /// How many were executed, and are no dead letters any more.
-    pub executed: usize,
-    /// How many failed again, and stay with their new error.
-    pub failed: usize,
-}
-
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// The commands that were not executed and that nobody has redriven or discarded, in the order of what they were sent for.
     ///
@@ -133,8 +117,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok(letters)
     }
 
-    /// Executes a dead letter again, once. If its target accepts it, it is a dead letter no more, in the same commit; else it stays,
-    /// with the new error.
+    /// Executes a dead letter again, once. If its target accepts it, it is a dead letter no more, in the same commit (`done` is 1);
+    /// else it stays, with the new error (`failed` is 1).
     ///
     /// An event or a deadline is reacted to again, as if it came now: an event begins an instance or goes on with one as its
     /// correlation says, and one that belongs to a parked instance is held by that, in its place among the events: before those that
@@ -148,9 +132,10 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves it done or not.
-    pub async fn redrive(&self, id: &str) -> Result<Redriven, StoreError> {
+    pub async fn redrive(&self, id: &str) -> Result<OperatorReport, StoreError> {
         let id = id.to_owned();
-        self.redrive_some(Some(id)).await
+        self.operate(|asked| Request::Redrive(Some(id), asked))
+            .await
     }
 
     /// [`redrive`](Self::redrive), of all that there are now, in their order, each in a commit of its own.
@@ -162,17 +147,11 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Redriving goes on without the caller. A crash leaves the rest as they were.
-    pub async fn redrive_all(&self) -> Result<Redriven, StoreError> {
-        self.redrive_some(None).await
+    pub async fn redrive_all(&self) -> Result<OperatorReport, StoreError> {
+        self.operate(|asked| Request::Redrive(None, asked)).await
     }
 
-    async fn redrive_some(&self, id: Option<String>) -> Result<Redriven, StoreError> {
-        let done = self.ask(|answer| Request::Redrive(id, answer)).await?;
-        let (executed, failed) = done;
-        Ok(Redriven { executed, failed })
-    }
-
-    /// Removes a dead letter; the readable file keeps its line. Whether there was one.
+    /// Removes a dead letter; the readable file keeps its line. `done` is 1 if there was one.
     ///
     /// # Errors
     ///
@@ -181,13 +160,12 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves it done or not.
-    pub async fn discard(&self, id: &str) -> Result<bool, StoreError> {
+    pub async fn discard(&self, id: &str) -> Result<OperatorReport, StoreError> {
         let id = id.to_owned();
-        let done = self.ask(|answer| Request::Forget(Some(id), answer)).await?;
-        Ok(done > 0)
+        self.operate(|asked| Request::Forget(Some(id), asked)).await
     }
 
-    /// Removes all dead letters that there are now; how many.
+    /// Removes all dead letters that there are now; `done` is how many.
     ///
     /// # Errors
     ///
@@ -196,8 +174,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves it done or not.
-    pub async fn discard_all(&self) -> Result<usize, StoreError> {
-        self.ask(|answer| Request::Forget(None, answer)).await
+    pub async fn discard_all(&self) -> Result<OperatorReport, StoreError> {
+        self.operate(|asked| Request::Forget(None, asked)).await
     }
 }
 

@@ -11,16 +11,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{AggregateStore, ParkedAt};
+use super::{AggregateStore, ParkedAt, RunMode};
 use crate::error::{Damage, StoreError};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 use crate::runtime::process_manager_rows::{self as rows, ControlRow, InstanceTable};
-use crate::runtime::{Request, blocking};
+use crate::runtime::{Asked, Reactions, Report, Request, WaitGuard, blocking};
 
-pub use dead_letters::{DeadLetterEntry, FailedAttempt, Redriven};
+pub use dead_letters::{DeadLetterEntry, FailedAttempt};
 pub use instances::{InstanceInfo, InstanceStatus};
 pub use overview::{InstanceCounts, ProcessManagerOverview};
 pub use parked::ParkedWork;
@@ -65,17 +66,43 @@ const ROWS: usize = 1024;
 /// for letter in echo.dead_letters().await? {
 ///     println!("{}: {} ({} attempts)", letter.id, letter.error(), letter.attempts.len());
 /// }
-/// echo.redrive_all().await?;
+/// let redriven = echo.redrive_all().await?;
+/// println!("{} executed, {} failed again: {:?}", redriven.done, redriven.failed, redriven.reactions);
 /// echo.pause().await?;
 /// assert!(echo.status().await?.is_paused);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Calls that may cause reactions wait for them in [`RunMode::Inline`], as a command does; see [`OperatorReport`].
 pub struct ProcessManagerHandle<PM> {
     store: AggregateStore,
     member: usize,
     name: &'static str,
     process_manager: PhantomData<fn() -> PM>,
+}
+
+/// What a call of an operator has done, and what became of the reactions.
+///
+/// # Examples
+///
+/// A letter whose command the target accepts now has `done: 1`, and the process managers that react to its events have done so; one
+/// that is rejected again has `failed: 1`; an id without a letter has neither.
+///
+/// # JSON
+///
+/// ```json
+/// {"done":1,"failed":0,"reactions":"done"}
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OperatorReport {
+    /// How much was done, of what each method says; 0 if there was nothing to do.
+    pub done: usize,
+    /// How much failed again, and stays with its new error.
+    pub failed: usize,
+    /// What became of the reactions to the events that it caused, and to theirs. What is done stays done, whatever this is.
+    pub reactions: Reactions,
 }
 
 impl<PM> Clone for ProcessManagerHandle<PM> {
@@ -117,6 +144,27 @@ impl AggregateStore {
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
+    /// Asks the task of the process manager for something that may cause reactions, and waits for them as a command does.
+    async fn operate(
+        &self,
+        request: impl FnOnce(Asked) -> Request,
+    ) -> Result<OperatorReport, StoreError> {
+        let shared = &self.store.shared;
+        let is_awaited = shared.run_mode == RunMode::Inline;
+        let wait = is_awaited.then(|| shared.runtime.reactions.wait());
+        let id = wait.as_ref().map(WaitGuard::id);
+        let asked = self.ask(|answer| request(Asked { wait: id, answer }));
+        let Report { done, failed } = asked.await?;
+        if let Some(wait) = &wait {
+            wait.begin();
+        }
+        Ok(OperatorReport {
+            done,
+            failed,
+            reactions: shared.reactions(wait).await,
+        })
+    }
+
     /// Asks the task of the process manager for something.
     async fn ask<T>(
         &self,
@@ -131,32 +179,28 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         let requests = shared.requests.get(self.member);
         let sent = requests.map(|requests| requests.send(request(answer)));
         if !matches!(sent, Some(Ok(()))) {
-            return Err(self.ended());
+            return Err(self.ended().unwrap_or(StoreError::Closed));
         }
-        answered
-            .await
-            .map_err(|_| match shared.runtime.journal.poisoned() {
-                Some(reason) => StoreError::Poisoned { reason },
-                None => StoreError::Refused {
-                    reason: format!(
-                        "`{}` has stopped before it was done; look at its status, and try again",
-                        self.name
-                    )
-                    .into(),
-                },
+        answered.await.map_err(|_| {
+            self.ended().unwrap_or_else(|| StoreError::Refused {
+                reason: format!(
+                    "`{}` has stopped before it was done; look at its status, and try again",
+                    self.name
+                )
+                .into(),
             })
+        })
     }
 
-    fn ended(&self) -> StoreError {
+    /// What has ended the task of the process manager.
+    fn ended(&self) -> Option<StoreError> {
         let shared = &self.store.shared;
         if let Some(reason) = shared.runtime.journal.poisoned() {
-            return StoreError::Poisoned { reason };
+            return Some(StoreError::Poisoned { reason });
         }
         let members = shared.runtime.reactions.members();
         let member = members.into_iter().nth(self.member);
-        member
-            .and_then(|member| member.ended)
-            .unwrap_or(StoreError::Closed)
+        member.and_then(|member| member.ended)
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, row: &Row) -> Result<T, StoreError> {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::{ParkedAt, ProcessManagerHandle, rows};
+use super::{OperatorReport, ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
@@ -97,8 +97,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok(parked)
     }
 
-    /// Releases a parked instance: it is shown what it holds, in order, and then takes part again. How much of it was done; if it
-    /// fails again, it stays parked with the rest.
+    /// Releases a parked instance: it is shown what it holds, in order, and then takes part again. `done` is how much of it was done. If
+    /// something fails again (`failed` is 1), the instance stays parked with that and the rest.
     ///
     /// # Errors
     ///
@@ -107,13 +107,13 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Releasing goes on without the caller, and after a crash.
-    pub async fn release(&self, key: impl fmt::Display) -> Result<usize, StoreError> {
+    pub async fn release(&self, key: impl fmt::Display) -> Result<OperatorReport, StoreError> {
         let key = key.to_string();
-        self.ask(|answer| Request::Release(Parked::Instance(key), answer))
+        self.operate(|asked| Request::Release(Parked::Instance(key), asked))
             .await
     }
 
-    /// Releases a stream that could not be read.
+    /// Releases a stream that could not be read, as [`release`](Self::release) does an instance.
     ///
     /// # Errors
     ///
@@ -126,14 +126,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         &self,
         aggregate_type: &str,
         stream_id: &str,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<OperatorReport, StoreError> {
         let stream = StreamId::new(aggregate_type, stream_id);
-        self.ask(|answer| Request::Release(Parked::Stream(stream), answer))
+        self.operate(|asked| Request::Release(Parked::Stream(stream), asked))
             .await
     }
 
     /// Drops what a parked instance holds, and lets it take part again with the state that it has; one that was parked at the event
-    /// that begins it is over. How much it held.
+    /// that begins it is over. `done` is how much it held; if its state cannot be read, it stays parked (`failed` is 1).
     ///
     /// # Errors
     ///
@@ -142,13 +142,16 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// Dropping the future leaves it done or not.
-    pub async fn discard_parked(&self, key: impl fmt::Display) -> Result<usize, StoreError> {
+    pub async fn discard_parked(
+        &self,
+        key: impl fmt::Display,
+    ) -> Result<OperatorReport, StoreError> {
         let key = key.to_string();
-        self.ask(|answer| Request::Discard(Parked::Instance(key), answer))
+        self.operate(|asked| Request::Discard(Parked::Instance(key), asked))
             .await
     }
 
-    /// Drops what a stream holds that could not be read, and goes on behind it. How much it held.
+    /// Drops what a stream holds that could not be read, and goes on behind it. `done` is how much it held.
     ///
     /// # Errors
     ///
@@ -161,9 +164,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         &self,
         aggregate_type: &str,
         stream_id: &str,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<OperatorReport, StoreError> {
         let stream = StreamId::new(aggregate_type, stream_id);
-        self.ask(|answer| Request::Discard(Parked::Stream(stream), answer))
+        self.operate(|asked| Request::Discard(Parked::Stream(stream), asked))
             .await
     }
 }
