@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use eventfold_es::{AggregateStore, OpenError};
-use eventfold_es_tests::crash::{Fixture, scratch};
+use eventfold_es_tests::crash::{Client, Fixture, scratch};
 use eventfold_es_tests::gate::GatedDisk;
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -34,8 +34,11 @@ async fn the_next_one_waits_until_the_directory_is_released() {
         let opens = Opens(&gate);
         let builder = AggregateStore::builder(fixture.store()).disk(Arc::new(gate.clone()));
         let mut abandoned = Box::pin(builder.open());
-        assert!(poll(abandoned.as_mut()).is_pending());
-        gate.wait_for_sync();
+        let waiting = gate.clone();
+        tokio::select! {
+            _ = &mut abandoned => panic!("it did not wait"),
+            waited = tokio::task::spawn_blocking(move || waiting.wait_for_sync()) => waited.unwrap(),
+        }
         drop(abandoned);
         let mut next = Box::pin(AggregateStore::open(fixture.store()));
         let mut repair = Box::pin(AggregateStore::builder(fixture.store()).repair());
@@ -49,6 +52,37 @@ async fn the_next_one_waits_until_the_directory_is_released() {
         assert!(matches!(repair.await, Err(OpenError::InUse { .. })));
         store.close().await.unwrap();
     }
+}
+
+/// Under another spelling of its path it was told that the store is in use: by the one that had just been dropped.
+#[cfg(unix)]
+#[tokio::test]
+async fn another_spelling_of_the_path_waits_as_well() {
+    let place = scratch();
+    let path = place.path().join("store");
+    std::fs::create_dir(place.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink(place.path(), place.path().join("link")).unwrap();
+    let spellings = ["link/store", "sub/../store", "./link/link/sub/../store"];
+    for (turn, spelling) in (1..).zip(spellings.into_iter().cycle().take(30)) {
+        let store = AggregateStore::open(&path).await.unwrap();
+        Client::new(&store, |_| ()).put("a", turn, 1).await.unwrap();
+        drop(store);
+        let other = AggregateStore::open(place.path().join(spelling)).await;
+        drop(other.unwrap_or_else(|error| panic!("{spelling}: {error}")));
+    }
+    std::fs::remove_dir_all(&path).unwrap();
+    // Before there is a directory, too.
+    let (one, other) = tokio::join!(
+        AggregateStore::open(&path),
+        AggregateStore::open(place.path().join("link/store"))
+    );
+    assert_eq!(
+        [one.is_ok(), other.is_ok()]
+            .iter()
+            .filter(|one| **one)
+            .count(),
+        1
+    );
 }
 
 /// Whenever it is abandoned.

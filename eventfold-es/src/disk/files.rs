@@ -1,5 +1,5 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
@@ -108,6 +108,27 @@ impl Files {
 
     pub(crate) fn exists(&self, path: &Path) -> Result<bool, FileError> {
         retried(|| self.disk.exists(path)).map_err(|error| FileError::new(LOOK_FOR, path, error))
+    }
+
+    /// The one name under which a directory is known, whether it exists or not: as far as it exists, without links.
+    pub(crate) fn canonical(&self, path: &Path) -> PathBuf {
+        let mut missing = Vec::new();
+        let mut existing = Some(path);
+        while let Some(at) = existing {
+            if let Ok(mut found) = retried(|| self.disk.canonical(at)) {
+                for component in missing.into_iter().rev() {
+                    match component {
+                        // What does not exist is no link.
+                        Component::ParentDir => drop(found.pop()),
+                        component => found.push(component),
+                    }
+                }
+                return found;
+            }
+            missing.extend(at.components().next_back());
+            existing = at.parent();
+        }
+        path.to_owned()
     }
 
     /// What a directory holds, by name; nothing if there is no such directory.

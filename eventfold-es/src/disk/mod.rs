@@ -10,7 +10,7 @@ mod system;
 mod testing;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use atomic::{replace_file, replace_file_without_sync};
 pub use files::FileError;
@@ -89,6 +89,16 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// Those of the file system.
     fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// The path of what exists at `path`, without links and `..`: two paths that lead to one directory give the same. By default it
+    /// is `path` itself, for disks that have no links.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, `NotFound` among them.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
 
     /// What a directory holds, in any order; names that are not UTF-8 are left out, since the store makes none.
     ///

@@ -13,11 +13,12 @@ use crate::disk::Files;
 use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
 use crate::journal::local::{JournalOptions, LocalJournal, RecoveryError, RecoveryReport};
+use crate::runtime::blocking;
 
 /// How long closing waits for process managers to finish what they have handed over.
 const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The directories that this process is about to open or to release; a receiver turns true, or loses its sender, when that is
+/// The directories that this process is about to open or to release, without links; a receiver turns true, or loses its sender, when that is
 /// over.
 static CHANGING: Mutex<Vec<(PathBuf, watch::Receiver<bool>)>> = Mutex::new(Vec::new());
 
@@ -64,7 +65,8 @@ impl Claim {
 /// A journal that belongs to nobody yet: it is closed again when it is dropped, and whoever wants to open the directory next
 /// waits for that.
 pub(super) struct OpenedJournal {
-    path: PathBuf,
+    /// Where the directory is, without links.
+    place: PathBuf,
     journal: Arc<LocalJournal>,
     is_kept: bool,
     /// While its future may have been dropped without anybody knowing.
@@ -81,12 +83,16 @@ impl OpenedJournal {
         options: JournalOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        let claim = Claim::to(base).await;
+        let path = base.to_owned();
+        let looking = files.clone();
+        let what = || format!("looking for {}", base.display());
+        let place = blocking(what, move || Ok(looking.canonical(&path))).await?;
+        let claim = Claim::to(&place).await;
         let path = base.to_owned();
         let opening = tokio::task::spawn_blocking(move || {
             let (journal, report) = LocalJournal::open(files, &path, &options, clock)?;
             let opened = Self {
-                path,
+                place,
                 journal: Arc::new(journal),
                 is_kept: false,
                 claim: Some(claim),
@@ -98,10 +104,10 @@ impl OpenedJournal {
         Ok((opened, report))
     }
 
-    /// The journal, which the caller closes.
-    pub(super) fn keep(mut self) -> Arc<LocalJournal> {
+    /// The journal, which the caller closes, and where its directory is.
+    pub(super) fn keep(mut self) -> (Arc<LocalJournal>, PathBuf) {
         self.is_kept = true;
-        Arc::clone(&self.journal)
+        (Arc::clone(&self.journal), self.place.clone())
     }
 
     pub(super) fn journal(&self) -> &Arc<LocalJournal> {
@@ -121,7 +127,7 @@ impl Drop for OpenedJournal {
     fn drop(&mut self) {
         if !self.is_kept {
             // Before the claim is given up.
-            announce(self.path.clone(), self.journal.closed());
+            announce(self.place.clone(), self.journal.closed());
             self.journal.close();
         }
     }
@@ -137,7 +143,8 @@ pub(super) struct Shutdown {
 }
 
 pub(super) struct Steps {
-    pub(super) path: PathBuf,
+    /// Where the directory is, without links.
+    pub(super) place: PathBuf,
     pub(super) journal: Arc<dyn Journal>,
     /// Tells the tasks to end.
     pub(super) closing: watch::Sender<bool>,
@@ -170,7 +177,7 @@ impl Shutdown {
         let Some(steps) = self.steps.take() else {
             return;
         };
-        announce(steps.path.clone(), self.released.clone());
+        announce(steps.place.clone(), self.released.clone());
         let journal = Arc::clone(&steps.journal);
         let spawned = std::thread::Builder::new()
             .name("eventfold-es-close".to_owned())

@@ -161,6 +161,10 @@ impl Disk for FaultyDisk {
         self.inner.exists(path)
     }
 
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.inner.canonical(path)
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         self.call(Operation::List, path)?;
         self.inner.list(path)

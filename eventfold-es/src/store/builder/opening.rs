@@ -56,13 +56,13 @@ impl AggregateStoreBuilder {
         let (opened, recovery) =
             OpenedJournal::open(files, &base, self.journal, Arc::clone(&self.clock)).await?;
         // From here to `Shutdown`, which closes it, nothing waits.
-        let journal = opened.keep();
+        let (journal, place) = opened.keep();
         let files = journal.files().clone();
         let journal: Arc<dyn Journal> = journal;
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = std::sync::mpsc::channel();
         let mut shutdown = Shutdown::new(Steps {
-            path: base.clone(),
+            place,
             journal: Arc::clone(&journal),
             closing,
             runners,

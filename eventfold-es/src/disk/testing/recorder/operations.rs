@@ -110,6 +110,10 @@ impl Disk for RecordingDisk {
         self.inner.exists(path)
     }
 
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.inner.canonical(path)
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         self.inner.list(path)
     }
