@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 pub use crate::disk::FileError;
 use crate::event::EventError;
+use crate::format::Newer;
 pub use crate::journal::Damage;
 use crate::journal::local::RecoveryError;
 use crate::journal::{CommitError, JournalError};
@@ -44,12 +45,25 @@ pub enum OpenError {
         /// What is wrong with its checkpoint.
         damage: Damage,
     },
+    /// A newer version of eventfold-es wrote it, in a format that this one does not know. Nothing was changed.
+    #[error(
+        "{} has format {found}, but this version of eventfold-es reads formats up to {supported}. Nothing was changed: open the store \
+         with the version that wrote it, or a later one", path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The number of its format.
+        found: u64,
+        /// The highest number that this version reads.
+        supported: u64,
+    },
     /// Stored bytes are not what was written. Recovery never guesses.
     #[error("the store cannot be opened: {0}")]
     Damaged(#[from] Damage),
     /// A file operation failed.
     #[error("the store cannot be opened: {0}")]
-    File(#[from] FileError),
+    File(FileError),
     /// A registered type has a name that cannot be stored.
     #[error(
         "`{name}`, the name of {type_name}, cannot be stored: a name is 1 to 100 bytes of [A-Za-z0-9._-], does not begin with `.` \
@@ -87,7 +101,37 @@ pub enum OpenError {
     },
     /// The first commit of a process manager could not be written, or the store that is to be repaired is read-only.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<FileError> for OpenError {
+    fn from(error: FileError) -> Self {
+        match Newer::of(&error) {
+            Some((path, Newer { found, supported })) => Self::NewerFormat {
+                path,
+                found,
+                supported,
+            },
+            None => Self::File(error),
+        }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        let newer = match &error {
+            StoreError::File(error) => Newer::of(error),
+            _ => None,
+        };
+        match newer {
+            Some((path, Newer { found, supported })) => Self::NewerFormat {
+                path,
+                found,
+                supported,
+            },
+            None => Self::Store(error),
+        }
+    }
 }
 
 impl From<RecoveryError> for OpenError {
@@ -95,7 +139,7 @@ impl From<RecoveryError> for OpenError {
         match error {
             RecoveryError::InUse { path, holder } => Self::InUse { path, holder },
             RecoveryError::NoJournal { path } => Self::NoJournal { path },
-            RecoveryError::Journal(JournalError::File(error)) => Self::File(error),
+            RecoveryError::Journal(JournalError::File(error)) => error.into(),
             RecoveryError::Journal(JournalError::Damage(error)) => Self::Damaged(error),
         }
     }

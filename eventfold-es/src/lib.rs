@@ -156,6 +156,7 @@ pub mod error;
 pub mod event;
 pub mod evolution;
 mod finite;
+mod format;
 mod journal;
 pub mod names;
 mod nesting;

@@ -1,5 +1,9 @@
 //! Verifying finds every difference between the journal and what is derived from it, and repairing restores it.
 
+#[path = "common/snapshot_file.rs"]
+#[allow(dead_code, reason = "only what seals a file")]
+mod snapshot_file;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -385,9 +389,7 @@ async fn a_snapshot_that_is_not_believed_or_not_right_is_found_and_discarded() {
     let content = &text[start..text.len() - 2];
     let content = content.replace("\"entries\":6", "\"entries\":12345");
     assert!(content.contains("12345"), "{content}");
-    let checksum = eventfold::line_hash(content.as_bytes());
-    let forged = format!("{{\"checksum\":\"{checksum}\",\"content\":{content}}}\n");
-    fs::write(&snapshot, forged).unwrap();
+    fs::write(&snapshot, snapshot_file::seal(&content)).unwrap();
     let store = open().await.unwrap();
     // The type is known once it was used.
     store.get::<Ledger>("elsewhere").await.unwrap();

@@ -7,18 +7,33 @@ use serde_json::value::RawValue;
 
 use super::{FileError, Files, replace_file, replace_file_without_sync};
 use crate::finite;
+use crate::format;
 use crate::sabotage::{Bug, planted};
 
 /// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
 ///
-/// The file is `{"checksum":"…","content":…}` and a newline; the checksum is eventfold's line hash (xxh64, hexadecimal) of
-/// the bytes of the content as they stand in the file.
-#[derive(Serialize, Deserialize)]
+/// The file is `{"checksum":"…","format":1,"content":…}` and a newline; the checksum is eventfold's line hash (xxh64,
+/// hexadecimal) of everything that stands behind it in the file, from `"format"` to the last brace.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Sealed<'a> {
-    checksum: String,
+    #[serde(rename = "checksum")]
+    _checksum: &'a str,
+    #[serde(rename = "format")]
+    _format: u64,
     #[serde(borrow)]
     content: &'a RawValue,
 }
+
+/// What every format has.
+#[derive(Deserialize)]
+struct Head {
+    format: u64,
+}
+
+const CHECKSUM_LABEL: &str = "{\"checksum\":\"";
+const CHECKSUM_DIGITS: usize = 16;
+const CHECKSUM_END: &str = "\",";
 
 /// Why a sealed document cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +44,15 @@ pub(crate) enum SealError {
     Malformed(#[from] serde_json::Error),
     #[error("its checksum is {stored}, but its content has {actual}")]
     Checksum { stored: String, actual: String },
+    #[error(transparent)]
+    Newer(#[from] format::Newer),
 }
 
 pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     let content = finite::to_raw_value_around(content)?;
-    let mut bytes = serde_json::to_vec(&Sealed {
-        checksum: line_hash(content.get().as_bytes()),
-        content: &content,
-    })?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    let sealed = format!("\"format\":{},\"content\":{content}}}", format::SEALED);
+    let checksum = line_hash(sealed.as_bytes());
+    Ok(format!("{CHECKSUM_LABEL}{checksum}{CHECKSUM_END}{sealed}\n").into_bytes())
 }
 
 pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
@@ -46,15 +60,30 @@ pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> 
     if !bytes.ends_with(b"\n") || bytes.contains(&0) {
         return Err(SealError::Torn);
     }
-    let sealed: Sealed<'_> = serde_json::from_slice(bytes)?;
-    let actual = line_hash(sealed.content.get().as_bytes());
-    if actual != sealed.checksum && !planted(Bug::ChecksumNotCompared) {
+    let Some((stored, sealed)) = split_checksum(bytes) else {
+        // Says what it is instead.
+        serde_json::from_slice::<Sealed<'_>>(bytes)?;
+        return Err(SealError::Torn);
+    };
+    let actual = line_hash(sealed);
+    if actual.as_bytes() != stored && !planted(Bug::ChecksumNotCompared) {
         return Err(SealError::Checksum {
-            stored: sealed.checksum,
+            stored: String::from_utf8_lossy(stored).into_owned(),
             actual,
         });
     }
+    let Head { format } = serde_json::from_slice(bytes)?;
+    format::refuse_newer(format, format::SEALED)?;
+    let sealed: Sealed<'_> = serde_json::from_slice(bytes)?;
     Ok(serde_json::from_str(sealed.content.get())?)
+}
+
+/// The checksum, and the bytes that it covers.
+fn split_checksum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = bytes.strip_suffix(b"\n")?;
+    let rest = rest.strip_prefix(CHECKSUM_LABEL.as_bytes())?;
+    let (checksum, rest) = rest.split_at_checked(CHECKSUM_DIGITS)?;
+    Some((checksum, rest.strip_prefix(CHECKSUM_END.as_bytes())?))
 }
 
 /// A sealed document at its place.
@@ -72,11 +101,15 @@ impl SealedFile {
         &self.path
     }
 
-    /// The content; the reason if there is one that cannot be used. Blocks.
+    /// The content; the reason if there is one that cannot be used. One of a newer format is an error, so that nobody takes it
+    /// for damage and derives it again. Blocks.
     pub(crate) fn load<T: DeserializeOwned>(
         &self,
     ) -> Result<Option<Result<T, SealError>>, FileError> {
-        Ok(self.files.read(&self.path)?.map(|bytes| unseal(&bytes)))
+        match self.files.read(&self.path)?.map(|bytes| unseal(&bytes)) {
+            Some(Err(SealError::Newer(newer))) => Err(newer.in_file(&self.path)),
+            read => Ok(read),
+        }
     }
 
     /// Replaces the content as a whole, durably, and creates the directory if need be. Blocks.
@@ -129,6 +162,27 @@ mod tests {
         assert!(matches!(
             unseal::<String>(&changed),
             Err(SealError::Checksum { .. })
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() -> Result<(), Box<dyn std::error::Error>> {
+        let place = tempfile::tempdir()?;
+        let path = place.path().join("a.json");
+        let sealed = "\"format\":2,\"other\":[],\"content\":7}";
+        let checksum = line_hash(sealed.as_bytes());
+        let text = format!("{{\"checksum\":\"{checksum}\",{sealed}\n");
+        let found = |text: &str| -> Result<_, Box<dyn std::error::Error>> {
+            std::fs::write(&path, text)?;
+            let files = Files::new(std::sync::Arc::new(crate::disk::SystemDisk));
+            Ok(SealedFile::new(files, path.clone()).load::<u64>())
+        };
+        let newer = found(&text)?.err().ok_or("it was read")?;
+        assert!(newer.to_string().contains("it has format 2"), "{newer}");
+        assert!(matches!(
+            found(&text.replace("format\":2", "format\":3"))?,
+            Ok(Some(Err(SealError::Checksum { .. })))
         ));
         Ok(())
     }

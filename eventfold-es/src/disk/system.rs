@@ -190,6 +190,13 @@ impl DiskFile for File {
 
 struct SystemLock(File);
 
+impl Drop for SystemLock {
+    // A child that another thread is about to start has a copy of the descriptor for a moment, and would keep the lock.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
 impl DiskLock for SystemLock {
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         leads_to(path, &self.0)

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use eventfold::line_hash;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// Where the snapshot of an instance is whose directory has its name.
 pub fn place(base: &Path, aggregate_type: &str, id: &str) -> PathBuf {
@@ -17,19 +16,21 @@ pub fn place(base: &Path, aggregate_type: &str, id: &str) -> PathBuf {
 
 /// The content, if the file is whole.
 pub fn content(path: &Path) -> Option<Value> {
-    #[derive(serde::Deserialize)]
-    struct Sealed {
-        checksum: String,
-        content: Box<RawValue>,
-    }
-    let sealed: Sealed = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    assert_eq!(
-        sealed.checksum,
-        line_hash(sealed.content.get().as_bytes()),
-        "{}",
-        path.display()
-    );
-    serde_json::from_str(sealed.content.get()).ok()
+    let text = std::fs::read_to_string(path).ok()?;
+    let sealed = text.strip_prefix("{\"checksum\":\"")?.strip_suffix('\n')?;
+    let (checksum, sealed) = sealed.split_once("\",")?;
+    assert_eq!(checksum, line_hash(sealed.as_bytes()), "{}", path.display());
+    let content = sealed
+        .strip_prefix("\"format\":1,\"content\":")?
+        .strip_suffix('}')?;
+    serde_json::from_str(content).ok()
+}
+
+/// A content as it is stored.
+pub fn seal(content: &str) -> String {
+    let sealed = format!("\"format\":1,\"content\":{content}}}");
+    let checksum = line_hash(sealed.as_bytes());
+    format!("{{\"checksum\":\"{checksum}\",{sealed}\n")
 }
 
 /// How many events the state has seen; 0 without a snapshot.
@@ -41,10 +42,7 @@ pub fn version(path: &Path) -> u64 {
 pub fn forge(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut content = content(path).expect("a snapshot");
     change(&mut content);
-    let content = content.to_string();
-    let checksum = line_hash(content.as_bytes());
-    let sealed = format!("{{\"checksum\":\"{checksum}\",\"content\":{content}}}\n");
-    std::fs::write(path, sealed).expect("the file is written");
+    std::fs::write(path, seal(&content.to_string())).expect("the file is written");
 }
 
 /// Waits until the snapshot has seen so many events.

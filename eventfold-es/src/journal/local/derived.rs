@@ -466,15 +466,17 @@ pub(super) fn require_in_place(
     log: &JournalLog,
     queue: &Queue,
 ) -> Result<(), FileError> {
-    let gone = if !base.is_in_place()? {
-        base.gone()
-    } else if !log.parts().is_in_place()? {
-        log.parts().gone()
-    } else {
-        return Ok(());
+    let gone = match base.is_in_place()? {
+        false => Some(base.gone()),
+        true => log.gone()?,
     };
-    queue.poison_with(&gone.to_string());
-    Err(gone)
+    match gone {
+        None => Ok(()),
+        Some(gone) => {
+            queue.poison_with(&gone.to_string());
+            Err(gone)
+        }
+    }
 }
 
 fn open_stream(files: &Files, layout: &Layout, slot: &StreamSlot) -> Result<FileHandle, FileError> {

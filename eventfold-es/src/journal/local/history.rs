@@ -167,7 +167,7 @@ impl History {
             for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
                 let line = text.get(consumed..end).unwrap_or_default();
                 let at = offset + consumed as u64;
-                let commit = line::parse_text(line).map_err(|reason| file.damage(at, reason))?;
+                let commit = line::parse_text(line).map_err(|error| file.unreadable(at, error))?;
                 consumed = end + 1;
                 if commit.data.event_count() == 0 {
                     continue;
@@ -224,7 +224,7 @@ impl History {
             for line_end in memchr::memchr_iter(b'\n', &bytes) {
                 let line = bytes.get(consumed..line_end).unwrap_or_default();
                 let at = past.offset + consumed as u64;
-                let commit = line::parse(line).map_err(|reason| file.damage(at, reason))?;
+                let commit = line::parse(line).map_err(|error| file.unreadable(at, error))?;
                 consumed = line_end + 1;
                 let reactions = commit.data.process_managers.iter();
                 for reaction in reactions.filter(|found| *found.name == *past.process_manager) {

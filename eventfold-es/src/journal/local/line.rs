@@ -1,7 +1,7 @@
 //! One commit as one line of text: how it is written and what is checked when it is read.
 //!
 //! ```text
-//! {"type":"commit","data":{"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,"time":M,
+//! {"type":"commit","data":{"format":1,"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,"time":M,
 //!  "streams":[{"type":T,"id":I,"dir":D,"version":V,"offset":O,"lengths":[L,..],"lines":[EVENT,..]},..],
 //!  "process_managers":[{"name":M,"position":P,"dispatched":D,"state_length":L,"state":S,
 //!   "rows":[{"key":K,"length":L,"value":V},..],"dead_letters":{"offset":O,"lengths":[L,..],"lines":[LETTER,..]}},..]},
@@ -24,7 +24,7 @@ use eventfold::line_hash;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-pub(super) use super::line_read::{CommitData, CommitLine, parse, parse_text, read};
+pub(super) use super::line_read::{CommitData, CommitLine, LineError, parse, parse_text, read};
 use crate::journal::RowChange;
 use crate::sabotage::{Bug, planted};
 
@@ -41,7 +41,10 @@ const LENGTH_BYTES: usize = 8;
 const LINE_BYTES: usize = 256;
 /// About what the text of one process manager needs beside what [`ProposedReaction`](crate::journal::ProposedReaction) counts.
 const PROCESS_MANAGER_BYTES: usize = 192;
-pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"length\":";
+/// What a line begins with in every format.
+pub(super) const FORMAT_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"format\":";
+/// The same with [`format::JOURNAL`](crate::format::JOURNAL).
+pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"format\":1,\"length\":";
 
 /// The place of a commit in the chain.
 #[derive(Debug, Clone, Copy)]
@@ -279,15 +282,24 @@ fn decimal_digits(number: usize) -> usize {
         .map_or(1, |digits| digits as usize + 1)
 }
 
+/// The format of the line that begins with these bytes, as far as it says so.
+pub(super) fn format_of(beginning: &[u8]) -> Option<u64> {
+    let rest = beginning.strip_prefix(FORMAT_LABEL.as_bytes())?;
+    let (number, rest) = digits(rest);
+    rest.first()?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let count = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    bytes.split_at(count)
+}
+
 /// The number of the commit whose line begins with these bytes.
 pub(super) fn commit_number(beginning: &[u8]) -> Option<u64> {
-    fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
-        let count = bytes
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        bytes.split_at(count)
-    }
     let rest = beginning.strip_prefix(LENGTH_LABEL.as_bytes())?;
     let (_, rest) = digits(rest);
     let (number, rest) = digits(rest.strip_prefix(b",\"commit\":")?);

@@ -9,18 +9,31 @@ use smallvec::SmallVec;
 use super::line_read::{
     CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
 };
+use crate::format;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line<'a> {
     #[serde(rename = "type", borrow)]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
     data: Data<'a>,
     ts: u64,
+    #[serde(rename = "meta", borrow)]
+    _meta: Meta<'a>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Meta<'a> {
+    #[serde(rename = "checksum")]
+    _checksum: &'a str,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Data<'a> {
+    format: u64,
     length: u64,
     commit: u64,
     batch: u64,
@@ -40,6 +53,7 @@ struct Data<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Stream<'a> {
     #[serde(rename = "type", borrow)]
     aggregate_type: Cow<'a, str>,
@@ -55,10 +69,13 @@ struct Stream<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ProcessManager<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
     position: u64,
+    #[serde(rename = "dispatched")]
+    _dispatched: u64,
     state_length: usize,
     #[serde(borrow)]
     state: &'a RawValue,
@@ -69,6 +86,7 @@ struct ProcessManager<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Row<'a> {
     #[serde(borrow)]
     key: Cow<'a, str>,
@@ -78,6 +96,7 @@ struct Row<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DeadLetters<'a> {
     offset: u64,
     lengths: Vec<usize>,
@@ -96,6 +115,9 @@ pub(super) fn read(text: &str) -> Result<CommitLine<'_>, String> {
         ));
     }
     let data = line.data;
+    if data.format != format::JOURNAL {
+        return Err(format!("the line has the format {}", data.format));
+    }
     let streams = data.streams.into_iter().map(stream);
     let process_managers = data.process_managers.into_iter().map(process_manager);
     Ok(CommitLine {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
-use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL};
+use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL, format_of};
 use super::{line_canonical, line_json};
+use crate::format;
 use crate::journal::RowChange;
 
 /// A line that was read back and whose checksum holds.
@@ -96,27 +97,47 @@ impl CommitData<'_> {
     }
 }
 
+/// Why a line is not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    /// Its checksum holds.
+    #[error(transparent)]
+    Newer(#[from] format::Newer),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<String> for LineError {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
 /// Reads a line (without its newline) whose checksum and length hold; the reason otherwise.
-pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, String> {
+pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, LineError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("the commit is not UTF-8 text: {error}"))?;
     parse_text(text)
 }
 
 /// [`parse`], of what is known to be text.
-pub(super) fn parse_text(text: &str) -> Result<CommitLine<'_>, String> {
-    let (body, checksum) = split_checksum(text).ok_or("the line is too short to be a commit")?;
+pub(super) fn parse_text(text: &str) -> Result<CommitLine<'_>, LineError> {
+    let damaged = |reason: &str| LineError::Damaged(reason.to_owned());
+    let (body, checksum) =
+        split_checksum(text).ok_or_else(|| damaged("the line is too short to be a commit"))?;
     let stored = checksum
         .strip_prefix(CHECKSUM_LABEL)
         .and_then(|rest| rest.strip_suffix(CHECKSUM_END))
-        .ok_or("the line does not end in the checksum of a commit")?;
+        .ok_or_else(|| damaged("the line does not end in the checksum of a commit"))?;
     let actual = xxh64(body.as_bytes(), 0);
     if !is_written_as(stored, actual) {
-        return Err(format!(
-            "the commit's checksum is {stored}, but its bytes have {actual:016x}"
-        ));
+        let reason = format!("the commit's checksum is {stored}, but its bytes have {actual:016x}");
+        return Err(reason.into());
     }
-    read(text)
+    if let Some(found) = format_of(text.as_bytes()) {
+        format::refuse_newer(found, format::JOURNAL)?;
+    }
+    Ok(read(text)?)
 }
 
 /// Reads a line that [`parse`] has already accepted, without computing its checksum again.
@@ -238,7 +259,6 @@ mod tests {
         let line = full()?;
         for (canonical, other) in [
             ("\"end\":false", "\"end\": false"),
-            ("\"commit\":12", "\"commit\":12,\"new\":[1]"),
             ("\"lengths\":[", "\"lengths\":[ "),
             (
                 "\"version\":7,\"offset\":700",
@@ -251,6 +271,41 @@ mod tests {
             let (read, expected) = (line_json::read(&other)?, line_json::read(&line)?);
             assert_eq!(read.data, expected.data);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_field_that_this_format_does_not_have_is_refused() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let line = full()?;
+        for place in [
+            "\"commit\":12",
+            "\"version\":7",
+            "\"dispatched\":2",
+            "\"offset\":11",
+            "\"ts\":5",
+        ] {
+            let other = line.replacen(place, &format!("{place},\"new\":[1]"), 1);
+            assert_ne!(other, line, "{place}");
+            let reason = line_json::read(&other).err().ok_or("it was read")?;
+            assert!(reason.contains("unknown field `new`"), "{place}: {reason}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_newer_format_is_told_from_damage() -> Result<(), Box<dyn std::error::Error>> {
+        assert_eq!(format_of(full()?.as_bytes()), Some(format::JOURNAL));
+        let line = full()?.replacen("\"format\":1", "\"format\":2,\"new\":3", 1);
+        assert!(matches!(parse(line.as_bytes()), Err(LineError::Damaged(_))));
+        let (body, _) = split_checksum(&line).ok_or("short")?;
+        let checksum = line_hash(body.as_bytes());
+        let line = format!("{body}{CHECKSUM_LABEL}{checksum}{CHECKSUM_END}");
+        let newer = format::Newer {
+            found: 2,
+            supported: format::JOURNAL,
+        };
+        assert!(matches!(parse(line.as_bytes()), Err(LineError::Newer(found)) if found == newer));
         Ok(())
     }
 
@@ -333,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_reads_back_at_every_length() -> Result<(), String> {
+    fn a_line_reads_back_at_every_length() -> Result<(), Box<dyn std::error::Error>> {
         for payload in (0..20).chain(9_600..9_700).chain([99_700, 99_730, 99_760]) {
             let line = sample(payload);
             let commit = parse(line.as_bytes())?;

@@ -4,6 +4,7 @@
 //! whose number tells where it belongs: an archive that was written without the active file being replaced afterwards has
 //! simply not happened.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::archive::{Frames, damage_at};
 use super::checkpoint::Checkpoint;
 use super::layout::Layout;
-use super::line;
+use super::line::{self, LineError};
 use super::streams::lock;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::{Damage, JournalError};
@@ -35,6 +36,8 @@ pub(super) struct JournalLog {
     files: Files,
     layout: Layout,
     parts: Mutex<Arc<Parts>>,
+    /// Held while the active file is replaced: meanwhile its path leads to one that is not among the parts.
+    replacing: Mutex<()>,
 }
 
 /// The parts of the journal as they are until the active file is replaced; whoever holds them keeps the file.
@@ -75,6 +78,9 @@ impl JournalLog {
             Err(error) => return Err(error.into()),
         };
         let first_commit = line::commit_number(&active.read_range(0, HEADER_BYTES)?);
+        if first_commit.is_none() {
+            refuse_newer(&active)?;
+        }
         let (start, frames) = match &archive {
             None => (0, Frames::default()),
             Some(archive) => find_start(&active, archive, first_commit, checkpoint)?,
@@ -101,11 +107,20 @@ impl JournalLog {
             files: files.clone(),
             layout: layout.clone(),
             parts: Mutex::new(Arc::new(parts)),
+            replacing: Mutex::default(),
         })
     }
 
     pub(super) fn parts(&self) -> Arc<Parts> {
         Arc::clone(&lock(&self.parts))
+    }
+
+    /// The error of going on, if the active file is not the one at its path. Blocks.
+    pub(super) fn gone(&self) -> Result<Option<FileError>, FileError> {
+        let _replacing = lock(&self.replacing);
+        let parts = self.parts();
+        let is_in_place = parts.active.is_in_place()?;
+        Ok((!is_in_place).then(|| parts.active.gone()))
     }
 
     /// Copies the part of the active file before `start`, where the commit `first_commit` begins, durably to the archive. The
@@ -122,7 +137,8 @@ impl JournalLog {
             let mut start = 0;
             for end in memchr::memchr_iter(b'\n', text) {
                 let line = text.get(start..end).unwrap_or_default();
-                line::parse(line).map_err(|reason| Damage::new(active.path(), at, reason))?;
+                line::parse(line)
+                    .map_err(|error| Damage::new(active.path(), at, error.to_string()))?;
                 at += (end + 1 - start) as u64;
                 start = end + 1;
             }
@@ -165,8 +181,9 @@ impl JournalLog {
             .files
             .open(&self.layout.journal_archive(), OpenMode::Read)
             .map_err(unchanged)?;
-        if !parts.is_in_place().map_err(unchanged)? {
-            return Err(SwapError::Unknown(parts.gone()));
+        let _replacing = lock(&self.replacing);
+        if !parts.active.is_in_place().map_err(unchanged)? {
+            return Err(SwapError::Unknown(parts.active.gone()));
         }
         self.files
             .rename(&fresh, &path)
@@ -184,6 +201,23 @@ impl JournalLog {
             frames,
         });
         Ok(())
+    }
+}
+
+fn unreadable(path: &Path, offset: u64, error: LineError) -> JournalError {
+    match error {
+        LineError::Newer(newer) => newer.in_file(path).into(),
+        LineError::Damaged(reason) => Damage::new(path, offset, reason).into(),
+    }
+}
+
+/// Refuses a file whose first line is of a newer format.
+fn refuse_newer(active: &FileHandle) -> Result<(), JournalError> {
+    let bytes = active.read_range(0, active.len()?)?;
+    let line = bytes.split(|byte| *byte == b'\n').next();
+    match line.map(line::parse) {
+        Some(Err(LineError::Newer(newer))) => Err(newer.in_file(active.path()).into()),
+        _ => Ok(()),
     }
 }
 
@@ -298,16 +332,6 @@ impl Parts {
         self.active.set_len(length - self.start)
     }
 
-    /// Whether the active file is still the one at its path.
-    pub(super) fn is_in_place(&self) -> Result<bool, FileError> {
-        self.active.is_in_place()
-    }
-
-    /// What to say when it is not.
-    pub(super) fn gone(&self) -> FileError {
-        self.active.gone()
-    }
-
     pub(super) fn sync_data(&self) -> Result<(), FileError> {
         self.active.sync_data()
     }
@@ -315,6 +339,12 @@ impl Parts {
     /// The place in the active file.
     pub(super) fn active_offset(&self, offset: u64) -> u64 {
         offset.saturating_sub(self.start)
+    }
+
+    /// The error of a line at an offset that was not read.
+    pub(super) fn unreadable(&self, offset: u64, error: LineError) -> JournalError {
+        let Damage { path, offset, .. } = self.damage(offset, "");
+        unreadable(&path, offset, error)
     }
 
     /// Damage at an offset.

@@ -80,8 +80,8 @@ pub(crate) struct JournalOptions {
 pub(crate) struct LocalJournal {
     files: Files,
     layout: Layout,
-    /// Gone when the directory is released.
-    base: Weak<LockHandle>,
+    /// Gone when the directory is released, which waits for who looks at it.
+    base: Arc<Mutex<Weak<LockHandle>>>,
     queue: Arc<Queue>,
     table: Arc<StreamTable>,
     history: Arc<History>,
@@ -215,7 +215,8 @@ impl LocalJournal {
             queue: Arc::clone(&queue),
             backlog: Arc::clone(&backlog),
         };
-        let base = Arc::downgrade(&lock);
+        let base = Arc::new(Mutex::new(Arc::downgrade(&lock)));
+        let last_base = Arc::clone(&base);
         let last_jobs = jobs.clone();
         let last_backlog = Arc::clone(&backlog);
         let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
@@ -235,6 +236,7 @@ impl LocalJournal {
                 tracing::error!("the thread that writes the stream files panicked");
             }
             drop(snapshots);
+            *streams::lock(&last_base) = Weak::new();
             drop((guard, lock));
             closed_sender.send_replace(true);
         })?;
@@ -439,7 +441,8 @@ impl Journal for LocalJournal {
     }
 
     fn prepare_to_save(&self) -> Result<(), JournalError> {
-        if let Some(base) = self.base.upgrade() {
+        let base = lock(&self.base);
+        if let Some(base) = base.upgrade() {
             require_in_place(&base, &self.log, &self.queue)?;
         }
         if self.durability == Durability::Sync {

@@ -147,24 +147,27 @@ pub(super) fn recover(
         _ => None,
     };
     let is_rebuild = base.is_none();
-    if is_rebuild {
-        // What it says of archives is not true any more once streams are written anew.
-        files.remove(&layout.checkpoint())?;
-        rows.clear()?;
-        files.sync_dir(&layout.meta())?;
-    }
+    let base = match base {
+        Some(base) => base,
+        None => {
+            let tail = scan(&parts, Tip::default(), None, |_, _| Ok(()))?;
+            rows.clear()?;
+            // What it says of archives is not true any more once streams are written anew.
+            files.remove(&layout.checkpoint())?;
+            files.sync_dir(&layout.meta())?;
+            Base::empty(files, layout, &table, tail)?
+        }
+    };
     let Base {
         start,
+        tail,
         line_start,
         mut registry,
         extents,
         mut states,
         mut index,
         mut adoption,
-    } = match base {
-        Some(base) => base,
-        None => Base::empty(files, layout, &table)?,
-    };
+    } = base;
     let redo_start = start.offset;
     let mut line_start = line_start;
     let mut report = RecoveryReport::default();
@@ -179,9 +182,8 @@ pub(super) fn recover(
     );
 
     // The journal's tail is made certain before anything is derived from it.
-    let first_pass = scan(&parts, start.clone(), None, |_, _| Ok(()))?;
-    report.incomplete_batch = make_certain(files, layout, &parts, &first_pass)?;
-    let tip = first_pass.tip;
+    report.incomplete_batch = make_certain(files, layout, &parts, &tail)?;
+    let tip = tail.tip;
     let mut damaged = Vec::new();
     let mut archived = Vec::new();
     if !is_rebuild {
@@ -277,6 +279,8 @@ fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), Recovery
 /// What the checkpoint vouches for, to which the tail of the journal is applied.
 struct Base {
     start: Tip,
+    /// What the journal has behind it. It is read before anything is changed: what a newer version wrote is left as it is.
+    tail: Scan,
     line_start: u64,
     registry: Registry,
     extents: StreamExtents,
@@ -287,12 +291,18 @@ struct Base {
 
 impl Base {
     /// Nothing: everything is derived from the whole journal.
-    fn empty(files: &Files, layout: &Layout, table: &StreamTable) -> Result<Self, RecoveryError> {
+    fn empty(
+        files: &Files,
+        layout: &Layout,
+        table: &StreamTable,
+        tail: Scan,
+    ) -> Result<Self, RecoveryError> {
         let registry = Registry::load(files, layout, Extent::default(), table)?
             .ok_or_else(|| Damage::new(layout.registry(), 0, "an empty registry cannot be written"))
             .map_err(JournalError::from)?;
         Ok(Self {
             start: Tip::default(),
+            tail,
             line_start: 0,
             registry,
             extents: StreamExtents::new(files, layout),
@@ -312,12 +322,13 @@ fn derived_base(
     rows: &RowTables,
 ) -> Result<Option<Base>, RecoveryError> {
     checkpoint.verify(journal)?;
-    if !are_tables_of(rows, &checkpoint, journal)? {
-        return Ok(None);
-    }
     let Some(states) = checkpoint.process_managers(files, layout)? else {
         return Ok(None);
     };
+    let tail = scan(journal, checkpoint.tip(), None, |_, _| Ok(()))?;
+    if !are_tables_of(rows, &checkpoint, journal)? {
+        return Ok(None);
+    }
     let restored = StreamTable::default();
     let Some(registry) = Registry::load(files, layout, checkpoint.registry, &restored)? else {
         return Ok(None);
@@ -333,6 +344,7 @@ fn derived_base(
     *table = restored;
     Ok(Some(Base {
         start: checkpoint.tip(),
+        tail,
         line_start: checkpoint.line_start(),
         registry,
         extents,

@@ -2,9 +2,9 @@
 
 use eventfold::line_hash;
 
-use super::line::{self, CommitLine, NO_HASH};
+use super::line::{self, CommitLine, LineError, NO_HASH};
 use super::log::Parts;
-use crate::journal::{Damage, JournalError};
+use crate::journal::JournalError;
 use crate::sabotage::{Bug, planted};
 
 /// The unit that a disk writes as a whole.
@@ -163,12 +163,15 @@ fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Opti
 ///
 /// What is missing is the end of the file, zeros up to its end, or whole sectors of zeros. Bytes that are there must be those
 /// of the one batch that was being written; everything else is damage.
-fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, Damage> {
+fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, JournalError> {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Ok(None);
     };
     let batch = tip.batch + 1;
-    let damage = |at: usize, reason: String| file.damage(tip.offset + at as u64, reason);
+    let damage = |at: usize, reason| -> JournalError {
+        let error = LineError::Damaged(reason);
+        file.unreadable(tip.offset + at as u64, error)
+    };
     let mut at = 0;
     // Its number, until something is missing.
     let mut next_commit = Some(tip.commit + 1);
@@ -189,10 +192,16 @@ fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, D
                 return Err(damage(at, reason));
             }
             Ok(commit) => next_commit = Some(commit.data.commit + 1),
-            Err(reason) if behind_hole => drop(reason),
-            Err(reason) if terminator == Some(b'\n') => return Err(damage(at, reason)),
-            Err(_) if line::can_begin(fragment, next_commit.map(|commit| (commit, batch))) => {}
-            Err(reason) => return Err(damage(at, reason)),
+            Err(error @ LineError::Newer(_)) => {
+                return Err(file.unreadable(tip.offset + at as u64, error));
+            }
+            Err(LineError::Damaged(_)) if behind_hole => {}
+            Err(LineError::Damaged(reason)) if terminator == Some(b'\n') => {
+                return Err(damage(at, reason));
+            }
+            Err(LineError::Damaged(_))
+                if line::can_begin(fragment, next_commit.map(|commit| (commit, batch))) => {}
+            Err(LineError::Damaged(reason)) => return Err(damage(at, reason)),
         }
         at += end;
         match terminator {
@@ -236,8 +245,12 @@ fn was_waited_for(rest: &[u8], tip: &Tip) -> bool {
     line::begins_what_was_waited_for(rest, (tip.commit + 1, tip.batch + 1))
         || rest
             .split(|byte| matches!(byte, b'\n' | 0))
-            .filter_map(|fragment| line::parse(fragment).ok())
-            .any(|commit| !commit.data.flush)
+            .any(|fragment| match line::parse(fragment) {
+                Ok(commit) => !commit.data.flush,
+                // Nobody knows, and it is not to be dropped.
+                Err(LineError::Newer(_)) => true,
+                Err(LineError::Damaged(_)) => false,
+            })
 }
 
 /// What stands behind a batch that was written without waiting: batches behind it may be there in parts, nobody knows which.

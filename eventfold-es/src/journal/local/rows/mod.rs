@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +29,7 @@ use super::layout::Layout;
 use super::scan::Tip;
 use super::streams::lock;
 use crate::disk::{FileError, Files};
+use crate::format::Newer;
 use crate::journal::{JournalError, Row, RowChange, RowRange};
 use crate::sabotage::{Bug, planted};
 
@@ -90,6 +91,7 @@ impl RowTables {
             let path = self.layout.row_table(&name);
             let Some(saved) = saved.get(&name) else {
                 // It was begun after the checkpoint: the journal has all of it.
+                self.refuse_newer(&path)?;
                 self.files.remove(&path)?;
                 continue;
             };
@@ -125,10 +127,22 @@ impl RowTables {
     /// Removes all tables, to derive them from the whole journal.
     pub(super) fn clear(&self) -> Result<(), FileError> {
         lock(&self.tables).clear();
-        for name in self.stored()? {
-            self.files.remove(&self.layout.row_table(&name))?;
+        let stored = self.stored()?;
+        for name in &stored {
+            self.refuse_newer(&self.layout.row_table(name))?;
+        }
+        for name in &stored {
+            self.files.remove(&self.layout.row_table(name))?;
         }
         Ok(())
+    }
+
+    /// Refuses to remove a table of a newer format; any other can be derived again.
+    fn refuse_newer(&self, path: &Path) -> Result<(), FileError> {
+        match Table::open(&self.files, path).and_then(|table| table.tip()) {
+            Err(JournalError::File(error)) if Newer::of(&error).is_some() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The process managers that have a table.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use redb::{Database, ReadableDatabase, TableDefinition};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
@@ -13,6 +14,7 @@ use super::super::scan::Tip;
 use super::super::streams::lock;
 use super::backend::TableFile;
 use crate::disk::{FileError, Files, OpenMode};
+use crate::format;
 use crate::journal::{Damage, JournalError, Row, RowChange, RowRange};
 
 const ROWS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("rows");
@@ -38,6 +40,20 @@ impl TableTip {
             hash: tip.hash.clone(),
         }
     }
+}
+
+/// What stands under the key that no row has.
+#[derive(Serialize, Deserialize)]
+struct StoredTip {
+    format: u64,
+    #[serde(flatten)]
+    tip: TableTip,
+}
+
+/// The part of it that every format has.
+#[derive(Deserialize)]
+struct StoredFormat {
+    format: u64,
 }
 
 /// A table that is open.
@@ -78,14 +94,25 @@ impl Table {
         let Some(stored) = stored else {
             return Ok(None);
         };
-        serde_json::from_str(&stored)
-            .map(Some)
+        let StoredFormat { format } = self.parse(&stored)?;
+        format::refuse_newer(format, format::ROWS).map_err(|newer| newer.in_file(&self.path))?;
+        let StoredTip { tip, .. } = self.parse(&stored)?;
+        Ok(Some(tip))
+    }
+
+    /// Of what stands under the key that no row has.
+    fn parse<T: DeserializeOwned>(&self, stored: &str) -> Result<T, JournalError> {
+        serde_json::from_str(stored)
             .map_err(|error| self.damage(format!("up to where it is true does not read: {error}")))
     }
 
     /// Makes the changes, and the commit that they are true up to, durable together.
     pub(super) fn save(&self, changes: &[RowChange], tip: &TableTip) -> Result<(), JournalError> {
-        let tip = serde_json::to_string(tip)
+        let stored = StoredTip {
+            format: format::ROWS,
+            tip: tip.clone(),
+        };
+        let tip = serde_json::to_string(&stored)
             .map_err(|error| self.damage(format!("its tip does not serialize: {error}")))?;
         self.run(|| {
             let mut transaction = self.database.begin_write()?;
@@ -223,4 +250,44 @@ fn unsealed(key: &str, bytes: &[u8]) -> Option<Box<str>> {
 
 fn hash(key: &str, value: &[u8]) -> u64 {
     xxh64(value, xxh64(key.as_bytes(), 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SystemDisk;
+
+    #[test]
+    fn a_table_of_a_newer_format_is_refused() -> Result<(), Box<dyn std::error::Error>> {
+        let place = tempfile::tempdir()?;
+        let path = place.path().join("instances.redb");
+        let files = Files::new(Arc::new(SystemDisk));
+        let table = Table::open(&files, &path)?;
+        let tip = TableTip {
+            commit: 3,
+            hash: "00ff00ff00ff00ff".to_owned(),
+        };
+        table.save(&[], &tip)?;
+        assert_eq!(table.tip()?, Some(tip));
+        let write = |text: &str| -> Result<(), redb::Error> {
+            let transaction = table.database.begin_write()?;
+            let mut rows = transaction.open_table(ROWS)?;
+            rows.insert(TIP, &*sealed(TIP, text))?;
+            drop(rows);
+            Ok(transaction.commit()?)
+        };
+        write("{\"format\":2,\"until\":[3]}")?;
+        let refused = table.tip().err().ok_or("it was read")?;
+        let JournalError::File(error) = refused else {
+            return Err("it counts as damage".into());
+        };
+        let (found, newer) = format::Newer::of(&error).ok_or("another error")?;
+        assert_eq!(
+            (found, newer.found, newer.supported),
+            (path, 2, format::ROWS)
+        );
+        write("{\"commit\":3}")?;
+        assert!(matches!(table.tip(), Err(JournalError::Damage(_))));
+        Ok(())
+    }
 }

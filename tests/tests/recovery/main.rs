@@ -1,6 +1,8 @@
 //! Opening a directory never guesses: it drops an incomplete last batch, which nobody was told about, rebuilds what can be
 //! rebuilt, and reports anything else with its file and place.
 
+mod newer;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
