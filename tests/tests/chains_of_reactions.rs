@@ -510,7 +510,7 @@ async fn the_events_of_a_reaction_stand_in_the_order_of_its_commands() -> TestRe
         .open()
         .await?;
     store.send("fan", CounterCommand::Add(1), context()).await?;
-    let seen = store.projection::<Order>().await?.streams;
-    assert_eq!(seen, ["fan", "z", "z", "m", "a", "q"]);
+    let seen = store.projection::<Order>().await?;
+    assert_eq!(seen.streams, ["fan", "z", "z", "m", "a", "q"]);
     Ok(())
 }

@@ -163,9 +163,9 @@ async fn every_storable_id_is_kept_inside_and_found_by_every_reader() -> TestRes
         assert_eq!(counter.state().await?.sum, number * 10_001, "{id:?}");
         assert_eq!(store.read_events("counter", id).await?.len(), 2, "{id:?}");
     }
-    let Seen(seen) = store.projection::<Seen>().await?;
+    let Seen(seen) = &*store.projection::<Seen>().await?;
     let twice: Vec<_> = ids.iter().flat_map(|id| [id.clone(), id.clone()]).collect();
-    assert_eq!(seen, twice);
+    assert_eq!(*seen, twice);
     Ok(())
 }
 

@@ -82,7 +82,7 @@ async fn an_event_that_cannot_be_folded_is_named_and_folded_after_the_fix() -> T
         let open = || with(base.path()).projection::<Picky>().open();
         let store = open().await?;
         add(&store, "c", 1).await?;
-        assert_eq!(store.projection::<Picky>().await?, Picky(vec![1]));
+        assert_eq!(*store.projection::<Picky>().await?, Picky(vec![1]));
         add(&store, "c", 2).await?;
         add(&store, "d", bad).await?;
         add(&store, "d", 4).await?;
@@ -109,7 +109,7 @@ async fn an_event_that_cannot_be_folded_is_named_and_folded_after_the_fix() -> T
 
         let store = with(base.path()).projection::<Patient>().open().await?;
         let folded = store.projection::<Patient>().await?;
-        assert_eq!(folded, Patient(vec![1, 2, bad, 4]), "each once");
+        assert_eq!(*folded, Patient(vec![1, 2, bad, 4]), "each once");
     }
     Ok(())
 }

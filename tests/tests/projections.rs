@@ -5,7 +5,7 @@ mod common;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
 use common::counter::{Counter, CounterCommand, CounterEvent};
@@ -89,7 +89,7 @@ async fn add(store: &AggregateStore, id: &str, by: i64) -> TestResult {
 async fn a_projection_reads_your_writes() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with(base.path()).open().await?;
-    assert_eq!(store.projection::<Total>().await?, Total::default());
+    assert_eq!(*store.projection::<Total>().await?, Total::default());
     for number in 1..=300 {
         add(&store, &format!("c-{}", number % 7), 1).await?;
         assert_eq!(store.projection::<Total>().await?.sum, number);
@@ -352,5 +352,84 @@ async fn a_projection_that_is_not_registered_says_how_to() -> TestResult {
         .unwrap_err()
         .to_string();
     assert_eq!(rebuilt, read);
+    Ok(())
+}
+
+/// Counts how often it is cloned, and panics meanwhile if it is told to.
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Watched {
+    sum: i64,
+}
+
+static CLONES: AtomicU64 = AtomicU64::new(0);
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        CLONES.fetch_add(1, Ordering::SeqCst);
+        assert!(!PANICS.load(Ordering::SeqCst), "it was told to");
+        Self { sum: self.sum }
+    }
+}
+
+impl Project<Counter> for Watched {
+    fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+        if let CounterEvent::Added(by) = event {
+            self.sum += by;
+        }
+    }
+}
+
+/// A handler of a service asks thousands of times a second; the view may have thousands of rows.
+#[tokio::test]
+async fn reading_clones_nothing_but_what_a_held_copy_needs() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let builder = AggregateStore::builder(base.path());
+    let store = builder.projection::<Watched>().open().await?;
+    let clones = || CLONES.load(Ordering::SeqCst);
+    for number in 1..=100 {
+        add(&store, "c", 1).await?;
+        assert_eq!(store.projection::<Watched>().await?.sum, number);
+        let sum = store.with_projection::<Watched, _>(|watched| watched.sum);
+        assert_eq!(sum.await?, number);
+    }
+    store.rebuild_projection::<Watched>().await?;
+    assert_eq!(clones(), 0);
+
+    let held = store.projection::<Watched>().await?;
+    let again = store.projection::<Watched>().await?;
+    for number in 101..=300 {
+        add(&store, "c", 1).await?;
+        let sum = store.with_projection::<Watched, _>(|watched| watched.sum);
+        assert_eq!(sum.await?, number);
+    }
+    assert_eq!((held.sum, again.sum), (100, 100));
+    assert_eq!(clones(), 1, "once for all copies of one state");
+
+    // The clone is code of the user: the state is made again from its checkpoint, and no reader is told.
+    let held = store.projection::<Watched>().await?;
+    PANICS.store(true, Ordering::SeqCst);
+    add(&store, "c", 1).await?;
+    assert_eq!(store.projection::<Watched>().await?.sum, 301);
+    assert_eq!((held.sum, clones()), (300, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reader_that_panics_harms_nobody_else() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = with(base.path()).open().await?;
+    add(&store, "c", 7).await?;
+    let read = store.with_projection::<Total, ()>(|total| panic!("at {}", total.sum));
+    let error = read.await.unwrap_err().to_string();
+    assert_eq!(error, "reading the projection `total` panicked: at 7");
+    let sum = store.with_projection::<Total, _>(|total| total.sum);
+    assert_eq!(sum.await?, 7);
+    add(&store, "c", 1).await?;
+    assert_eq!(store.projection::<Total>().await?.sum, 8);
+    let missing = store.with_projection::<TotalWithOrders, _>(|total| total.sum);
+    let error = missing.await.unwrap_err().to_string();
+    assert!(error.contains("is not registered"), "{error}");
     Ok(())
 }

@@ -92,6 +92,7 @@ fn every_future_can_be_spawned<
     send_and_sync(store.list_streams(None));
     send_and_sync(store.read_events("counter", "c"));
     send_and_sync(store.projection::<P>());
+    send_and_sync(store.with_projection::<P, _>(|_| ()));
     send_and_sync(store.rebuild_projection::<P>());
     send_and_sync(store.run_process_managers());
     send_and_sync(store.inject_event::<A>("c", event, InjectOptions::default()));

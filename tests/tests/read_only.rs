@@ -50,7 +50,7 @@ async fn picture(store: &AggregateStore, base: &Path) -> Picture {
     let recovery = store.recovery();
     Picture {
         streams,
-        tally: store.projection::<Tally>().await.unwrap(),
+        tally: Tally::clone(&*store.projection::<Tally>().await.unwrap()),
         dead_letters: store.dead_letters::<Fanout>().await.unwrap(),
         progress: store
             .process_managers()
@@ -93,7 +93,7 @@ async fn assert_same(fixture: &Path) -> Picture {
     let seen = picture(&store, &path).await;
     assert_eq!(seen, expected);
     store.rebuild_projection::<Tally>().await.unwrap();
-    assert_eq!(store.projection::<Tally>().await.unwrap(), expected.tally);
+    assert_eq!(*store.projection::<Tally>().await.unwrap(), expected.tally);
     store.close().await.unwrap();
     let after = CrashImage::read(fixture).unwrap();
     assert_eq!(after.first_difference(&before), None);

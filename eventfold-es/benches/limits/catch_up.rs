@@ -90,7 +90,7 @@ fn projection(path: &Path) -> Result<(Duration, Duration), Failure> {
         let start = Instant::now();
         store.rebuild_projection::<Sums>().await?;
         let rebuilding = start.elapsed();
-        check(&store.projection::<Sums>().await?)?;
+        check(&*store.projection::<Sums>().await?)?;
         store.close().await?;
         Ok((catching_up, rebuilding))
     })

@@ -37,7 +37,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 14] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -77,6 +77,10 @@ const SECTIONS: [Section; 13] = [
     Section {
         names: projections::NAMES,
         measure: projections::measure,
+    },
+    Section {
+        names: projections::LOOK_UPS,
+        measure: projections::measure_look_ups,
     },
     Section {
         names: creating::NAMES,

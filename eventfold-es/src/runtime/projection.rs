@@ -29,7 +29,8 @@ pub(crate) struct ProjectionRunner<P: Projection> {
     journal: Arc<dyn Journal>,
     checkpoint: SealedFile,
     subscriptions: &'static [&'static str],
-    state: P,
+    /// Shared with those who read a copy: while one is held, the next event is folded into a clone.
+    state: Arc<P>,
     /// What the state saw when eventfold-es 0.2.0 kept it, until it is past all of it.
     seen_before: Option<SeenBefore>,
     /// The events that it went on without, the first of each kind.
@@ -50,7 +51,7 @@ impl<P: Projection> ProjectionRunner<P> {
             journal,
             checkpoint,
             subscriptions: P::default().subscriptions(),
-            state: P::default(),
+            state: Arc::default(),
             seen_before: None,
             skipped: Vec::new(),
             cursor: Cursor::default(),
@@ -85,7 +86,7 @@ impl<P: Projection> ProjectionRunner<P> {
                 "it went on without events that this program knows, or would stop at".to_owned()
             }
             Some(Ok(saved)) => {
-                self.state = saved.state;
+                self.state = Arc::new(saved.state);
                 self.skipped = saved.skipped;
                 self.seen_before = saved.seen_before;
                 self.cursor = Cursor::after(saved.position);
@@ -147,7 +148,7 @@ impl<P: Projection> ProjectionRunner<P> {
 
     /// Goes to the beginning.
     pub(crate) fn reset(&mut self) {
-        self.state = P::default();
+        self.state = Arc::default();
         self.skipped = Vec::new();
         self.seen_before = None;
         self.cursor = Cursor::default();
@@ -155,7 +156,7 @@ impl<P: Projection> ProjectionRunner<P> {
         self.is_broken = false;
     }
 
-    pub(crate) fn state(&self) -> &P {
+    pub(crate) fn state(&self) -> &Arc<P> {
         &self.state
     }
 
@@ -224,7 +225,7 @@ impl<P: Projection> ProjectionRunner<P> {
         };
         let encoded = guard(
             || format!("the encoding of the state of `{}`", P::NAME),
-            || finite::to_raw_value(&self.state),
+            || finite::to_raw_value(&*self.state),
         );
         let encoded = encoded.and_then(|encoded| {
             encoded.map_err(|error| StoreError::Refused {
@@ -319,7 +320,8 @@ impl<P: Projection> ProjectionRunner<P> {
         let state = &mut self.state;
         let applied = guard(
             || format!("the projection `{}`, at position {position},", P::NAME),
-            || state.apply(aggregate_type, stream_id, &event),
+            // The clone of a copy that is held is code of the user, too.
+            || Arc::make_mut(state).apply(aggregate_type, stream_id, &event),
         )?;
         match applied {
             Err(error) if is_skipped::<P>(&error) => {

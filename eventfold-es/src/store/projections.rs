@@ -3,13 +3,86 @@
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
 
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
 use super::AggregateStore;
 use crate::error::StoreError;
 use crate::projection::Projection;
-use crate::runtime::{ProjectionRunner, blocking};
+use crate::runtime::{ProjectionRunner, blocking, guard};
 
 impl AggregateStore {
-    /// The state of a projection, with everything that is durable when this is called.
+    /// Reads a projection where it is, with everything that is durable when this is called: what `read` makes of it. Nothing is
+    /// copied, however large the projection is.
+    ///
+    /// Other readers of this projection wait while `read` runs, and `read` must not wait for the store. For more than a look-up, take a
+    /// [copy](Self::projection).
+    ///
+    /// # Errors
+    ///
+    /// As [`projection`](Self::projection); [`StoreError::Panicked`] also if `read` panics.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; catching up goes on without the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use eventfold_es::prelude::*;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum StockCommand { Receive(u32) }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum StockEvent { Received(u32) }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Stock;
+    /// # impl Decider for Stock {
+    /// #     fn decide(&self, command: StockCommand) -> Result<Vec<StockEvent>, std::convert::Infallible> {
+    /// #         let StockCommand::Receive(qty) = command;
+    /// #         Ok(vec![StockEvent::Received(qty)])
+    /// #     }
+    /// #     fn evolve(&mut self, _: &StockEvent) {}
+    /// # }
+    /// #[projection(subscribes = [Stock])]
+    /// #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// pub struct Shelves { qty: BTreeMap<String, u32> }
+    ///
+    /// impl Project<Stock> for Shelves {
+    ///     fn project(&mut self, event: &StockEvent, cx: &EventContext<'_>) {
+    ///         let StockEvent::Received(qty) = event;
+    ///         *self.qty.entry(cx.stream_id().to_owned()).or_default() += qty;
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let store = AggregateStore::builder(directory.path()).projection::<Shelves>().open().await?;
+    /// store.send("tea", StockCommand::Receive(5), ()).await?;
+    ///
+    /// let tea = store.with_projection::<Shelves, _>(|shelves| shelves.qty.get("tea").copied()).await?;
+    /// assert_eq!(tea, Some(5));
+    ///
+    /// let shelves = store.projection::<Shelves>().await?;
+    /// assert_eq!(shelves.qty.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn with_projection<P: Projection, R>(
+        &self,
+        read: impl FnOnce(&P) -> R,
+    ) -> Result<R, StoreError> {
+        let runner = self.caught_up::<P>(false).await?;
+        let what = || format!("reading the projection `{}`", P::NAME);
+        guard(what, || read(runner.state()))
+    }
+
+    /// A projection as it is when this is called, with everything that is durable then. What happens later does not change it.
+    ///
+    /// It costs the caller no more than an `Arc`. The next event that is folded clones the projection once if the copy is still
+    /// held then: a copy that is dropped soon costs nothing, and one that is kept costs its memory.
     ///
     /// # Errors
     ///
@@ -20,8 +93,9 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Cancel safe; catching up goes on without the caller.
-    pub async fn projection<P: Projection>(&self) -> Result<P, StoreError> {
-        self.caught_up::<P>(false).await
+    pub async fn projection<P: Projection>(&self) -> Result<Arc<P>, StoreError> {
+        let runner = self.caught_up::<P>(false).await?;
+        Ok(Arc::clone(runner.state()))
     }
 
     /// Builds a projection anew from the first event, and returns when it has everything that was durable at the call.
@@ -37,7 +111,11 @@ impl AggregateStore {
         self.caught_up::<P>(true).await.map(drop)
     }
 
-    async fn caught_up<P: Projection>(&self, is_rebuild: bool) -> Result<P, StoreError> {
+    /// The projection, locked, with everything that is durable.
+    async fn caught_up<P: Projection>(
+        &self,
+        is_rebuild: bool,
+    ) -> Result<OwnedMutexGuard<ProjectionRunner<P>>, StoreError> {
         let not_registered = || StoreError::NotRegistered {
             type_name: type_name::<P>(),
             method: "projection",
@@ -47,13 +125,13 @@ impl AggregateStore {
             .projections
             .get(&TypeId::of::<P>())
             .ok_or_else(not_registered)?;
-        let runner: Arc<tokio::sync::Mutex<ProjectionRunner<P>>> = Arc::clone(runner)
+        let runner: Arc<Mutex<ProjectionRunner<P>>> = Arc::clone(runner)
             .downcast()
             .map_err(|_| not_registered())?;
         let position = *self.shared.runtime.journal.durable().borrow();
         let mut runner = runner.lock_owned().await;
         if !is_rebuild && runner.catch_up_in_memory(position) {
-            return Ok(runner.state().clone());
+            return Ok(runner);
         }
         let what = || format!("catching up the projection `{}`", P::NAME);
         blocking(what, move || {
@@ -64,7 +142,7 @@ impl AggregateStore {
             if is_rebuild {
                 runner.save_or_warn();
             }
-            Ok(runner.state().clone())
+            Ok(runner)
         })
         .await
     }

@@ -133,7 +133,7 @@ pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), 
     same("what the store read", &streams, &audited.streams)?;
     check_ledgers(&audited.streams, &expected)?;
     check_reactions(store, &audited, &letters, how)?;
-    same("the projection", &tally, &model(&audited)?)?;
+    same("the projection", &*tally, &model(&audited)?)?;
     for (id, state) in states {
         let events = audited.streams.get(&("ledger".to_owned(), id.clone()));
         let mut folded = Ledger::default();

@@ -50,7 +50,7 @@ async fn scenario_45_a_projection_goes_on_where_its_checkpoint_stands() {
     store.rebuild_projection::<Deposits>().await.unwrap();
     let rebuilt = store.projection::<Deposits>().await.unwrap();
     assert_eq!(rebuilt.sum, 21);
-    assert_eq!(sorted(rebuilt.seen), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(sorted(rebuilt.seen.clone()), [1, 2, 3, 4, 5, 6]);
     store.close().await.unwrap();
 }
 
@@ -71,7 +71,7 @@ async fn its_cursors_survive_until_it_is_past_them() {
     let store = open(base).await;
     let deposits = store.projection::<Deposits>().await.unwrap();
     assert_eq!(deposits.seen[..3], folded.seen);
-    assert_eq!(sorted(deposits.seen), [1, 2, 3, 4, 5]);
+    assert_eq!(sorted(deposits.seen.clone()), [1, 2, 3, 4, 5]);
     store.close().await.unwrap();
 }
 
@@ -91,7 +91,7 @@ async fn one_that_cannot_go_on_is_built_anew() {
         let store = open(base).await;
         let deposits = store.projection::<Deposits>().await.unwrap();
         assert_eq!(deposits.sum, 15, "{damage}");
-        assert_eq!(sorted(deposits.seen), [1, 2, 3, 4, 5]);
+        assert_eq!(sorted(deposits.seen.clone()), [1, 2, 3, 4, 5]);
         store.close().await.unwrap();
     }
 }

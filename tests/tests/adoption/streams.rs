@@ -189,7 +189,7 @@ async fn the_order_is_that_of_the_times() {
         }
     }
     let store = open(base).await;
-    let seen = store.projection::<Deposits>().await.unwrap().seen;
+    let seen = store.projection::<Deposits>().await.unwrap().seen.clone();
     assert_eq!(seen, [1, 4, 5, 6, 2, 3]);
     store.close().await.unwrap();
 }

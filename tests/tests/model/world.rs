@@ -194,7 +194,8 @@ impl World {
 
     /// Shows the model what the store has by now.
     async fn observe(&mut self) -> Result<BTreeMap<u64, Range<usize>>, String> {
-        let log = self.store.projection::<Log>().await.map_err(text)?.seen;
+        let log = self.store.projection::<Log>().await.map_err(text)?;
+        let log = &log.seen;
         self.disk.mark(log.len().to_string());
         let known = self.shadow.log.len();
         if let Some(first) = (0..known).find(|index| log.get(*index) != self.shadow.log.get(*index))

@@ -17,7 +17,7 @@ pub struct Everything {
     streams: BTreeMap<(String, String), Vec<Event>>,
     states: Vec<String>,
     letters: [Vec<DeadLetter>; 2],
-    projection: Tally,
+    projection: std::sync::Arc<Tally>,
 }
 
 /// What came of damaging a file.

@@ -47,7 +47,8 @@ impl World {
         self.store = open(&disk, &self.root, setup).await?;
         (self.disk, self.setup) = (disk, setup);
         std::fs::remove_dir_all(old).map_err(text)?;
-        let log = self.store.projection::<Log>().await.map_err(text)?.seen;
+        let log = self.store.projection::<Log>().await.map_err(text)?;
+        let log = &log.seen;
         let known = &self.shadow.log;
         let survived = log
             .iter()
