@@ -87,13 +87,15 @@ pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
         ..
     } = model;
     let supertraits = quote!(::std::default::Default + ::std::clone::Clone);
-    let header = Stub {
+    let stub = Stub {
         ident,
         generics,
         krate,
         supertraits,
-    }
-    .header(&quote!(#krate::Aggregate));
+    };
+    let header = stub.header(&quote!(#krate::Aggregate));
+    // `context` may be in what was not understood.
+    let with_context = stub.header(&quote!(#krate::DecidesWithContext));
     // With parameters it would not be known which aggregate the command belongs to.
     let command_impl = generics.params.is_empty().then(|| {
         quote! {
@@ -118,6 +120,8 @@ pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
                 ::std::unreachable!()
             }
         }
+
+        #with_context {}
 
         #command_impl
     }

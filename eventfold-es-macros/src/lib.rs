@@ -28,7 +28,7 @@ mod stored_shape;
 
 use proc_macro::TokenStream;
 
-/// Declares an aggregate: implements `Aggregate` by delegating to your `Decider`, and `DecidedBy` for its command type, which makes
+/// Declares an aggregate: implements `Aggregate` by delegating to your `Decider` (or `ContextDecider`), and `DecidedBy` for its command type, which makes
 /// it a `Command`.
 ///
 /// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
@@ -45,6 +45,7 @@ use proc_macro::TokenStream;
 /// | `event` | type | `OrderEvent` | what happened to it; derives `DomainEvent` |
 /// | `error` | type | `OrderError` | why a command is rejected; an `std::error::Error` |
 /// | `snapshot_version` | whole number, or path of a `u32` constant | `0` | raise it when the fold or the meaning of the state changes: states that were saved before are then not used |
+/// | `context` | no value | not given | it decides with its id, its version, the time and the actor: in an `impl ContextDecider` instead of an `impl Decider` |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///
 /// The name is persisted. A type that is renamed keeps its data only if the old name is pinned with `name = ".."`.

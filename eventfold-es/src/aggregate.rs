@@ -1,7 +1,11 @@
 //! Aggregates: the types that decide commands and fold events.
 
+mod deciding;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+pub use deciding::{ContextDecider, DecidesWithContext, Deciding};
 
 use crate::__private::Yields;
 use crate::event::DomainEvent;
@@ -98,6 +102,21 @@ pub trait Aggregate:
     /// The aggregate's own rejection; nothing is stored then.
     fn handle(&self, command: Self::Command) -> Result<Vec<Self::DomainEvent>, Self::Error>;
 
+    /// [`handle`](Aggregate::handle), with what is known besides the state and the command: the store calls this one. Default: what
+    /// `handle` says, which knows nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle`](Aggregate::handle).
+    fn handle_with(
+        &self,
+        command: Self::Command,
+        cx: &Deciding<'_>,
+    ) -> Result<Vec<Self::DomainEvent>, Self::Error> {
+        let _ = cx;
+        self.handle(command)
+    }
+
     /// Folds one event into the state.
     fn apply(self, event: &Self::DomainEvent) -> Self;
 }
@@ -138,6 +157,8 @@ impl<A: Aggregate> DeclaredAggregate for A {
 /// What the user of `#[aggregate]` writes: the decision and the fold.
 ///
 /// Signatures may name the concrete types: `fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, OrderError>`.
+///
+/// A decision that needs the id, the version, the time or the actor is that of a [`ContextDecider`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is declared with `#[aggregate]` but does not decide its commands",
     label = "`impl Decider for {Self}` is missing",

@@ -31,7 +31,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// What tells process managers the time, for their deadlines and for commands that are tried again.
+/// What tells a store the time: for decisions, for deadlines, and for commands that are tried again.
 pub trait Clock: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> SystemTime;

@@ -4,7 +4,7 @@
 //! one store in a local directory runs them, durably, on tokio.
 //!
 //! - [`#[aggregate]`](macro@aggregate): a type that decides commands ([`Decider::decide`]) and folds events
-//!   ([`Decider::evolve`]). Its events are an enum with [`#[derive(DomainEvent)]`](macro@DomainEvent).
+//!   ([`Decider::evolve`]), with the time and the actor if it needs them ([`ContextDecider`]). Its events are an enum with [`#[derive(DomainEvent)]`](macro@DomainEvent).
 //! - [`#[process_manager]`](macro@process_manager): a workflow that reacts to events ([`React`]) by sending commands to other
 //!   aggregates, exactly once per event, through crashes at any point.
 //! - [`#[projection]`](macro@projection): a read model folded from the events of many streams ([`Project`]).
@@ -180,7 +180,9 @@ pub mod topology;
 #[doc(hidden)]
 pub mod __private;
 
-pub use aggregate::{Aggregate, Decider, DeclaredAggregate, Subscribed};
+pub use aggregate::{
+    Aggregate, ContextDecider, Decider, DecidesWithContext, Deciding, DeclaredAggregate, Subscribed,
+};
 pub use command::{Command, CommandContext, DecidedBy};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;

@@ -10,7 +10,7 @@ pub use eventfold_es_macros::{
 };
 pub use serde::{Deserialize, Serialize};
 
-pub use crate::aggregate::{Aggregate, Decider};
+pub use crate::aggregate::{Aggregate, ContextDecider, Decider, Deciding};
 pub use crate::command::{Command, CommandContext};
 pub use crate::envelope::{CommandEnvelope, Envelope};
 pub use crate::error::ExecuteError;

@@ -46,6 +46,8 @@ mod bare {
     pub trait Debug {}
     pub trait Aggregate {}
     pub trait Decider {}
+    pub trait ContextDecider {}
+    pub struct Deciding;
     pub trait Envelope {}
     pub mod eventfold_es {}
     pub mod core {}
@@ -113,6 +115,25 @@ mod bare {
         fn evolve(&mut self, _: &LampEvent) {
             self.on = !self.on;
         }
+    }
+
+    #[derive(::std::fmt::Debug, ::std::clone::Clone, Serialize, Deserialize)]
+    pub struct Burn;
+
+    #[aggregate(context, command = Burn, event = LampEvent, error = ::std::convert::Infallible)]
+    #[derive(::std::clone::Clone, ::std::default::Default, Serialize, Deserialize)]
+    pub struct Candle;
+
+    impl ::eventfold_es::ContextDecider for Candle {
+        fn decide(
+            &self,
+            _: Burn,
+            _: &::eventfold_es::Deciding<'_>,
+        ) -> ::std::result::Result<::std::vec::Vec<LampEvent>, ::std::convert::Infallible> {
+            ::std::result::Result::Ok(::std::vec![LampEvent::Switched])
+        }
+
+        fn evolve(&mut self, _: &LampEvent) {}
     }
 
     #[process_manager(subscribes = [Lamp], dispatches = [Lamp])]

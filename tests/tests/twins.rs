@@ -22,6 +22,14 @@ mod aggregates_command_of_another_crate;
 mod aggregates_command_of_two_aggregates;
 #[path = "../ui/aggregates/command_type_missing.pass.rs"]
 mod aggregates_command_type_missing;
+#[path = "../ui/aggregates/context_decider_missing.pass.rs"]
+mod aggregates_context_decider_missing;
+#[path = "../ui/aggregates/context_not_declared.pass.rs"]
+mod aggregates_context_not_declared;
+#[path = "../ui/aggregates/context_not_taken.pass.rs"]
+mod aggregates_context_not_taken;
+#[path = "../ui/aggregates/context_taken_by_decider.pass.rs"]
+mod aggregates_context_taken_by_decider;
 #[path = "../ui/aggregates/decide_missing.pass.rs"]
 mod aggregates_decide_missing;
 #[path = "../ui/aggregates/decider_missing.pass.rs"]
@@ -30,6 +38,8 @@ mod aggregates_decider_missing;
 mod aggregates_decides_another_command;
 #[path = "../ui/aggregates/decides_asynchronously.pass.rs"]
 mod aggregates_decides_asynchronously;
+#[path = "../ui/aggregates/decides_both_ways.pass.rs"]
+mod aggregates_decides_both_ways;
 #[path = "../ui/aggregates/decides_commands.pass.rs"]
 mod aggregates_decides_commands;
 #[path = "../ui/aggregates/error_not_an_error.pass.rs"]
@@ -60,6 +70,8 @@ mod arguments_comma_missing;
 mod arguments_command_by_reference;
 #[path = "../ui/arguments/command_list.pass.rs"]
 mod arguments_command_list;
+#[path = "../ui/arguments/context_with_value.pass.rs"]
+mod arguments_context_with_value;
 #[path = "../ui/arguments/crate_not_a_path.pass.rs"]
 mod arguments_crate_not_a_path;
 #[path = "../ui/arguments/deadlines_collide.pass.rs"]
@@ -92,6 +104,8 @@ mod arguments_guessed_aggregate_type;
 mod arguments_guessed_command_enum;
 #[path = "../ui/arguments/guessed_commands.pass.rs"]
 mod arguments_guessed_commands;
+#[path = "../ui/arguments/guessed_context.pass.rs"]
+mod arguments_guessed_context;
 #[path = "../ui/arguments/guessed_error.pass.rs"]
 mod arguments_guessed_error;
 #[path = "../ui/arguments/guessed_event_type.pass.rs"]

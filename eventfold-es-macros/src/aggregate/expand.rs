@@ -1,10 +1,11 @@
 //! What `#[aggregate]` generates.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
 use super::model::Model;
+use crate::path::CratePath;
 use crate::{names, path};
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -28,6 +29,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         event,
         error,
         snapshot_version,
+        context,
         state,
         krate,
         ..
@@ -39,8 +41,25 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         .map(|version| quote!(const SNAPSHOT_VERSION: u32 = #version;));
     // The bound `Self: Decider` arises here, so a missing `impl Decider` is reported at the type's name.
     let at = Span::call_site().located_at(ident.span());
-    let decider = krate.at(at);
-    let decider = quote_spanned!(at=> <Self as #decider::Decider>);
+    let krate_at = krate.at(at);
+    let result = quote!(::std::result::Result<::std::vec::Vec<#event>, #error>);
+    let (decider, handle, handle_with, marker) = if *context {
+        let decider = quote_spanned!(at=> <Self as #krate_at::ContextDecider>);
+        (
+            decider.clone(),
+            quote!(#decider::decide(self, command, &#krate::Deciding::new(""))),
+            Some(quote! {
+                fn handle_with(&self, command: #command, cx: &#krate::Deciding<'_>) -> #result {
+                    #decider::decide(self, command, cx)
+                }
+            }),
+            Some(decides_with_context(ident, krate)),
+        )
+    } else {
+        let decider = quote_spanned!(at=> <Self as #krate_at::Decider>);
+        let handle = quote!(#decider::decide(self, command));
+        (decider, handle, None, None)
+    };
     quote! {
         #[automatically_derived]
         impl #krate::Aggregate for #ident {
@@ -52,15 +71,26 @@ fn impl_aggregate(model: &Model) -> TokenStream {
             type DomainEvent = #event;
             type Error = #error;
 
-            fn handle(&self, command: #command) -> ::std::result::Result<::std::vec::Vec<#event>, #error> {
-                #decider::decide(self, command)
+            fn handle(&self, command: #command) -> #result {
+                #handle
             }
+
+            #handle_with
 
             fn apply(mut self, event: &#event) -> Self {
                 #decider::evolve(&mut self, event);
                 self
             }
         }
+
+        #marker
+    }
+}
+
+fn decides_with_context(ident: &Ident, krate: &CratePath) -> TokenStream {
+    quote! {
+        #[automatically_derived]
+        impl #krate::DecidesWithContext for #ident {}
     }
 }
 

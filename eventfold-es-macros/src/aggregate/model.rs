@@ -19,6 +19,7 @@ const GRAMMAR: Grammar = Grammar {
         Key::Event,
         Key::Error,
         Key::SnapshotVersion,
+        Key::Context,
         Key::Crate,
     ],
     guesses: &[
@@ -63,6 +64,18 @@ const GRAMMAR: Grammar = Grammar {
             answer: "the version of saved states is given as `snapshot_version = 2`",
         },
         Guess {
+            words: &[
+                "cx",
+                "ctx",
+                "deciding",
+                "decide_with",
+                "with_context",
+                "clock",
+            ],
+            key: Some(Key::Context),
+            answer: "what is decided with its id, its version, the time and the actor says `context`",
+        },
+        Guess {
             words: &["state", "state_type", "fields"],
             key: None,
             answer: "the state is the type under the attribute itself: remove the argument",
@@ -89,6 +102,8 @@ pub(crate) struct Model {
     pub(crate) event: Type,
     pub(crate) error: Type,
     pub(crate) snapshot_version: Option<Expr>,
+    /// Whether it decides with the context of a command.
+    pub(crate) context: bool,
     /// What its state looks like.
     pub(crate) state: Shape,
     pub(crate) krate: CratePath,
@@ -124,6 +139,7 @@ impl Model {
             event: arguments.event.unwrap_or_else(|| named_after("Event")),
             error: arguments.error.unwrap_or_else(|| named_after("Error")),
             snapshot_version: arguments.snapshot_version,
+            context: arguments.context,
             state: Shape::of_item(&item),
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,

@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
     pub(crate) event: Option<Type>,
     pub(crate) error: Option<Type>,
     pub(crate) snapshot_version: Option<Expr>,
+    /// Whether commands are decided with their context.
+    pub(crate) context: bool,
     pub(crate) subscribes: Option<List>,
     pub(crate) dispatches: Option<List>,
     pub(crate) envelope: Option<Ident>,
@@ -144,12 +146,25 @@ impl Arguments {
             return Err(Reported);
         }
         self.seen.push(key);
-        if key == Key::OnFailure {
-            self.on_failure = Some(ident.span());
+        let decided_in = match key {
+            Key::OnFailure => {
+                self.on_failure = Some(ident.span());
+                Some("HandleFailure")
+            }
+            Key::Context => {
+                self.context = true;
+                Some("ContextDecider")
+            }
+            _ => None,
+        };
+        if let Some(decided_in) = decided_in {
             if input.peek(Token![=]) || input.peek(token::Paren) {
                 diagnostics.error(
                     &ident,
-                    "`on_failure` takes no value: write `on_failure`, and decide in `impl HandleFailure`",
+                    format!(
+                        "`{0}` takes no value: write `{0}`, and decide in `impl {decided_in}`",
+                        key.name()
+                    ),
                 );
                 return Err(Reported);
             }
@@ -193,8 +208,8 @@ impl Arguments {
             Key::Keyed => self.key = Some(parse_type(key, input, diagnostics)?),
             Key::Deadlines => self.deadlines = Some(parse_list(key, input, diagnostics)?),
             Key::Start => self.start = Some(parse_start(input, diagnostics)?),
-            // It has no value.
-            Key::OnFailure => {}
+            // They have no value.
+            Key::OnFailure | Key::Context => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
             Key::Aggregates => self.aggregates = Some(parse_list(key, input, diagnostics)?),

@@ -17,13 +17,26 @@ impl my::es::Aggregate for Order {
         &self,
         command: Order,
     ) -> ::std::result::Result<::std::vec::Vec<events::Happened>, Box<OrderError>> {
-        <Self as my::es::Decider>::decide(self, command)
+        <Self as my::es::ContextDecider>::decide(
+            self,
+            command,
+            &::std::default::Default::default(),
+        )
+    }
+    fn handle_with(
+        &self,
+        command: Order,
+        cx: &my::es::Deciding<'_>,
+    ) -> ::std::result::Result<::std::vec::Vec<events::Happened>, Box<OrderError>> {
+        <Self as my::es::ContextDecider>::decide(self, command, cx)
     }
     fn apply(mut self, event: &events::Happened) -> Self {
-        <Self as my::es::Decider>::evolve(&mut self, event);
+        <Self as my::es::ContextDecider>::evolve(&mut self, event);
         self
     }
 }
+#[automatically_derived]
+impl my::es::DecidesWithContext for Order {}
 #[automatically_derived]
 impl my::es::DecidedBy for Order {
     type Aggregate = Order;

@@ -3,7 +3,7 @@ pub struct Order {
     pub qty: u32,
 }
 ::core::compile_error! {
-    "unknown argument `colour`: `#[aggregate]` takes `name`, `command`, `event`, `error`, `snapshot_version`, `crate`"
+    "unknown argument `colour`: `#[aggregate]` takes `name`, `command`, `event`, `error`, `snapshot_version`, `context`, `crate`"
 }
 #[automatically_derived]
 impl ::eventfold_es::Aggregate for Order {
@@ -21,6 +21,8 @@ impl ::eventfold_es::Aggregate for Order {
         ::std::unreachable!()
     }
 }
+#[automatically_derived]
+impl ::eventfold_es::DecidesWithContext for Order {}
 #[automatically_derived]
 impl ::eventfold_es::DecidedBy for OrderCommand {
     type Aggregate = Order;

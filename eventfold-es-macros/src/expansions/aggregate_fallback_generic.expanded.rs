@@ -24,3 +24,9 @@ where
         ::std::unreachable!()
     }
 }
+#[automatically_derived]
+impl<T> ::eventfold_es::DecidesWithContext for Order<T>
+where
+    Self: ::std::default::Default + ::std::clone::Clone
+        + ::eventfold_es::__private::Stored,
+{}

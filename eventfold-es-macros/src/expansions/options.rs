@@ -16,6 +16,7 @@ fn aggregate_with_one_argument() {
             "aggregate_snapshot_version_constant",
             quote!(snapshot_version = versions::ORDER),
         ),
+        ("aggregate_context", quote!(context)),
         ("aggregate_crate", quote!(crate = my::es)),
     ] {
         check(name, aggregate(arguments, order()));

@@ -13,7 +13,7 @@ use super::encode::EncodedEvent;
 use super::guarded::guard;
 use super::origin::Origin;
 use super::snapshots::{CellSnapshots, Save};
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Deciding};
 use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
@@ -353,10 +353,18 @@ impl<A: Aggregate> LockedCell<'_, A> {
         {
             return Err(ExecuteError::Conflict { expected, actual });
         }
+        let stream = self.stream;
         let state = self.speculative()?;
         let decided = guard(
             || format!("the decision of `{}`", A::AGGREGATE_TYPE),
-            || state.handle(command),
+            || {
+                let cx = Deciding::new(&stream.instance_id)
+                    .with_version(actual)
+                    .with_now(clock.now())
+                    .with_context(context)
+                    .or_correlation_id(origin.map(|origin| &*origin.cause.correlation_id));
+                state.handle_with(command, &cx)
+            },
         )?;
         let events = decided.map_err(ExecuteError::Domain)?;
         let encoded = events

@@ -1,10 +1,12 @@
 //! Given events, when a command, then events or an error.
 
 use std::any::type_name;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::diff::assert_same;
 use super::print::{printed_events, printed_value, recorded};
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Deciding};
+use crate::command::CommandContext;
 
 /// A test of the aggregate `A`: [`given`](AggregateTest::given) events, [`when`](AggregateTest::when) a command, then events or
 /// an error.
@@ -56,9 +58,56 @@ use crate::aggregate::Aggregate;
 ///     .when(DoorCommand::Open)
 ///     .then_error(DoorError);
 /// ```
+///
+/// A [`ContextDecider`](crate::ContextDecider) is given what the test says, and the same each time: [`id`](AggregateTest::id),
+/// [`at`](AggregateTest::at), [`context`](AggregateTest::context), and as its version the number of given events.
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use eventfold_es::prelude::*;
+/// use eventfold_es::testing;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum OfferCommand { Accept }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OfferEvent { Made { until: SystemTime }, Accepted { by: String } }
+/// # #[derive(Debug, PartialEq, thiserror::Error)]
+/// # #[error("expired")]
+/// # pub struct Expired;
+/// # #[aggregate(context, error = Expired)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Offer { until: Option<SystemTime> }
+/// # impl ContextDecider for Offer {
+/// #     fn decide(&self, _: OfferCommand, cx: &Deciding<'_>) -> Result<Vec<OfferEvent>, Expired> {
+/// #         if self.until.is_none_or(|until| cx.now() > until) { return Err(Expired) }
+/// #         Ok(vec![OfferEvent::Accepted { by: cx.actor().unwrap_or_default().to_owned() }])
+/// #     }
+/// #     fn evolve(&mut self, event: &OfferEvent) {
+/// #         if let OfferEvent::Made { until } = event { self.until = Some(*until) }
+/// #     }
+/// # }
+///
+/// let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3600);
+/// let offer = || testing::aggregate::<Offer>().given([OfferEvent::Made { until: noon }]);
+///
+/// offer()
+///     .at(noon)
+///     .context(CommandContext::default().with_actor("alice"))
+///     .when(OfferCommand::Accept)
+///     .then([OfferEvent::Accepted { by: "alice".into() }]);
+///
+/// offer()
+///     .at(noon + Duration::from_secs(1))
+///     .when(OfferCommand::Accept)
+///     .then_error(Expired);
+/// ```
 #[derive(Debug)]
 pub struct AggregateTest<A: Aggregate> {
     state: A,
+    id: String,
+    version: u64,
+    now: SystemTime,
+    context: CommandContext,
 }
 
 /// What became of a command.
@@ -73,6 +122,10 @@ pub struct Decided<A: Aggregate> {
 pub fn aggregate<A: Aggregate>() -> AggregateTest<A> {
     AggregateTest {
         state: A::default(),
+        id: String::new(),
+        version: 0,
+        now: UNIX_EPOCH,
+        context: CommandContext::default(),
     }
 }
 
@@ -85,14 +138,41 @@ impl<A: Aggregate> AggregateTest<A> {
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn given(mut self, events: impl IntoIterator<Item = A::DomainEvent>) -> Self {
-        self.state = fold(self.state, &stored(events));
+        let events = stored(events);
+        self.version += events.len() as u64;
+        self.state = fold(self.state, &events);
+        self
+    }
+
+    /// It is the instance `id`. Default: empty.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// The command is executed at this time. Default: the beginning of 1970.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    pub fn at(mut self, now: SystemTime) -> Self {
+        self.now = now;
+        self
+    }
+
+    /// The command comes with this context, which says who sends it. Default: none.
+    #[must_use = "a test says what it expects with `then(..)`"]
+    pub fn context(mut self, context: impl Into<CommandContext>) -> Self {
+        self.context = context.into();
         self
     }
 
     /// The command is executed.
     #[must_use = "a test says what it expects with `then(..)`"]
     pub fn when(self, command: A::Command) -> Decided<A> {
-        let result = self.state.handle(command);
+        let cx = Deciding::new(&self.id)
+            .with_version(self.version)
+            .with_now(self.now)
+            .with_context(&self.context);
+        let result = self.state.handle_with(command, &cx);
         Decided {
             state: self.state,
             result,

@@ -42,6 +42,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         "rustc compares each function of an impl with its trait, whether or not the type may have the impl at all",
         &[
             "aggregates/attribute_missing",
+            "aggregates/context_taken_by_decider",
             "process_managers/attribute_missing",
             "process_managers/correlation_without_key",
         ],

@@ -2,5 +2,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod context;
 mod expected_version;
 mod transactions;

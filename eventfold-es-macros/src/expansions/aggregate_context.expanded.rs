@@ -1,0 +1,42 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Order {
+    pub qty: u32,
+}
+#[automatically_derived]
+impl ::eventfold_es::Aggregate for Order {
+    const AGGREGATE_TYPE: &'static str = "order";
+    const STATE: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[::eventfold_es::schema::Field::new("qty", "u32")],
+    );
+    const COMMAND_TYPE: &'static str = "OrderCommand";
+    type Command = OrderCommand;
+    type DomainEvent = OrderEvent;
+    type Error = OrderError;
+    fn handle(
+        &self,
+        command: OrderCommand,
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+        <Self as ::eventfold_es::ContextDecider>::decide(
+            self,
+            command,
+            &::std::default::Default::default(),
+        )
+    }
+    fn handle_with(
+        &self,
+        command: OrderCommand,
+        cx: &::eventfold_es::Deciding<'_>,
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+        <Self as ::eventfold_es::ContextDecider>::decide(self, command, cx)
+    }
+    fn apply(mut self, event: &OrderEvent) -> Self {
+        <Self as ::eventfold_es::ContextDecider>::evolve(&mut self, event);
+        self
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::DecidesWithContext for Order {}
+#[automatically_derived]
+impl ::eventfold_es::DecidedBy for OrderCommand {
+    type Aggregate = Order;
+}

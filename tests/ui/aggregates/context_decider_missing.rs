@@ -1,0 +1,22 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum LampCommand {
+    Switch,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum LampEvent {
+    Switched,
+}
+
+#[aggregate(context, error = Infallible)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lamp {
+    on: bool,
+}
+
+fn main() {}
