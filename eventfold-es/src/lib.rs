@@ -217,10 +217,11 @@ pub use projection::{
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, Committed, CommittedCommand,
-    DeadLetterEntry, Executed, FailedAttempt, InjectOptions, InstanceCounts, InstanceInfo,
-    InstanceStatus, Loaded, OperatorReport, ParkedAt, ParkedWork, ProcessManagerHandle,
-    ProcessManagerOverview, ProcessManagerReport, ProcessManagerStatus, RebuiltState, RepairReport,
-    RunMode, Transaction, VerifyReport,
+    DeadLetterEntry, Executed, FailedAttempt, Health, HealthStatus, InjectOptions, InstanceCounts,
+    InstanceInfo, InstanceStatus, JournalHealth, Loaded, OperatorReport, ParkedAt, ParkedWork,
+    ProcessManagerHandle, ProcessManagerHealth, ProcessManagerOverview, ProcessManagerReport,
+    ProcessManagerStatus, ProjectionHealth, RebuiltState, RepairReport, RunMode, Transaction,
+    VerifyReport,
 };
 
 /// The programs in the README run as tests.

@@ -127,6 +127,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The reason why nothing can be written any more, if so.
     fn poisoned(&self) -> Option<Arc<str>>;
 
+    /// How large it is, and when it was written to the disk last.
+    fn vitals(&self) -> Vitals;
+
     /// Takes no more commits; finishes, in the background, what was handed over.
     fn close(&self);
 
@@ -324,6 +327,17 @@ pub(crate) struct Verified {
     pub(crate) streams: u64,
     pub(crate) snapshots: u64,
     pub(crate) differences: Vec<Damage>,
+}
+
+/// How large the journal is, and when it was written to the disk last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vitals {
+    /// What it takes on the disk.
+    pub(crate) bytes: u64,
+    /// In milliseconds since 1970, if that was since it was opened.
+    pub(crate) last_sync: Option<u64>,
+    /// The same.
+    pub(crate) last_checkpoint: Option<u64>,
 }
 
 /// A journal that cannot be read.

@@ -354,3 +354,45 @@ fn times_are_in_utc_to_the_millisecond() {
         "1969-12-31T23:59:59.999Z"
     );
 }
+
+#[test]
+fn health() {
+    assert_json(&HealthStatus::Healthy, r#""healthy""#);
+    assert_json(&HealthStatus::Unusable, r#""unusable""#);
+    let journal = JournalHealth {
+        bytes: 524_288,
+        last_sync: Some(due()),
+        last_checkpoint: None,
+    };
+    let process_manager = ProcessManagerHealth {
+        name: "saga".into(),
+        position: 6,
+        lag: 1,
+        lag_seconds: Some(12),
+        is_paused: false,
+        parked_at: Some(parked_at()),
+        parked: 2,
+        retrying: 3,
+        dead_letters: 4,
+        ended: None,
+    };
+    let projection = ProjectionHealth {
+        name: "sales".into(),
+        position: 7,
+        lag: 0,
+        lag_seconds: None,
+        failure: Some("it panicked".into()),
+    };
+    let health = Health {
+        status: HealthStatus::Degraded,
+        reasons: vec!["`saga` is paused".into()],
+        position: 7,
+        journal,
+        process_managers: vec![process_manager],
+        projections: vec![projection],
+    };
+    let expected = format!(
+        r#"{{"status":"degraded","reasons":["`saga` is paused"],"position":7,"journal":{{"bytes":524288,"last_sync":"2023-11-14T22:13:20.250Z","last_checkpoint":null}},"process_managers":[{{"name":"saga","position":6,"lag":1,"lag_seconds":12,"is_paused":false,"parked_at":{PARKED_AT},"parked":2,"retrying":3,"dead_letters":4,"ended":null}}],"projections":[{{"name":"sales","position":7,"lag":0,"lag_seconds":null,"failure":"it panicked"}}]}}"#
+    );
+    assert_json(&health, &expected);
+}

@@ -45,16 +45,19 @@ mod tests {
     use super::*;
 
     fn hub() -> Arc<ReactionHub> {
-        Arc::new(ReactionHub::new(vec![Member {
-            name: "saga",
-            subscriptions: &["counter"],
-            processed: 3,
-            stays: None,
-            is_paused: false,
-            ignored: 0,
-            skipped: 0,
-            ended: None,
-        }]))
+        Arc::new(ReactionHub::new(
+            vec![Member {
+                name: "saga",
+                subscriptions: &["counter"],
+                processed: 3,
+                stays: None,
+                is_paused: false,
+                ignored: 0,
+                skipped: 0,
+                ended: None,
+            }],
+            Vec::new(),
+        ))
     }
 
     fn reason(hub: &Arc<ReactionHub>) -> String {

@@ -39,7 +39,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     what: impl FnOnce() -> String,
     run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::task::spawn_blocking(run).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(run)).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(payload) => Err(StoreError::Panicked {

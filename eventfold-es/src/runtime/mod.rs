@@ -30,10 +30,10 @@ pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::{blocking, guard};
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
-    Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext,
+    Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,
     rows as process_manager_rows,
 };
-pub(crate) use projection::ProjectionRunner;
+pub(crate) use projection::{ProjectionGauge, ProjectionRunner};
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub, Stay, WaitGuard};
 pub(crate) use recall::recall;

@@ -1,6 +1,7 @@
 //! One projection: its state, how far it is, and its checkpoint.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::guarded::guard;
@@ -25,8 +26,37 @@ const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// How many events are folded on the caller's thread; more go to the blocking pool.
 const FEW_EVENTS: u64 = 64;
 
+/// How far a projection is, for those who do not wait until it has caught up.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectionGauge {
+    position: AtomicU64,
+    /// Why it does not get further.
+    failure: Mutex<Option<String>>,
+}
+
+impl ProjectionGauge {
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        let failure = self.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_at(&self, position: u64) {
+        self.position.store(position, Ordering::Release);
+    }
+
+    fn fails(&self, failure: Option<&StoreError>) {
+        let failure = failure.map(ToString::to_string);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+}
+
 pub(crate) struct ProjectionRunner<P: Projection> {
     journal: Arc<dyn Journal>,
+    gauge: Arc<ProjectionGauge>,
     checkpoint: SealedFile,
     subscriptions: &'static [&'static str],
     /// Shared with those who read a copy: while one is held, the next event is folded into a clone.
@@ -49,6 +79,7 @@ impl<P: Projection> ProjectionRunner<P> {
     ) -> Result<Self, StoreError> {
         let mut runner = Self {
             journal,
+            gauge: Arc::default(),
             checkpoint,
             subscriptions: P::default().subscriptions(),
             state: Arc::default(),
@@ -90,6 +121,7 @@ impl<P: Projection> ProjectionRunner<P> {
                 self.skipped = saved.skipped;
                 self.seen_before = saved.seen_before;
                 self.cursor = Cursor::after(saved.position);
+                self.gauge.is_at(saved.position);
                 self.saved = saved.position;
                 return Ok(());
             }
@@ -152,12 +184,17 @@ impl<P: Projection> ProjectionRunner<P> {
         self.skipped = Vec::new();
         self.seen_before = None;
         self.cursor = Cursor::default();
+        self.gauge.is_at(0);
         self.saved = 0;
         self.is_broken = false;
     }
 
     pub(crate) fn state(&self) -> &Arc<P> {
         &self.state
+    }
+
+    pub(crate) fn gauge(&self) -> Arc<ProjectionGauge> {
+        Arc::clone(&self.gauge)
     }
 
     /// Folds what is new, if that is little, still in memory and without trouble; whether the state is at `position` now.
@@ -168,6 +205,10 @@ impl<P: Projection> ProjectionRunner<P> {
         if !is_little {
             return !self.is_broken && self.cursor.position >= position;
         }
+        if self.cursor.position >= position {
+            return true;
+        }
+        let _span = self.span(position).entered();
         while self.cursor.position < position {
             let mut cursor = self.cursor;
             let Some(commits) = self.journal.read_recent(&mut cursor) else {
@@ -182,6 +223,22 @@ impl<P: Projection> ProjectionRunner<P> {
 
     /// Folds everything up to `position`. Blocks.
     pub(crate) fn catch_up(&mut self, position: u64) -> Result<(), StoreError> {
+        let _span = self.span(position).entered();
+        let done = self.fold_up_to(position);
+        self.gauge.fails(done.as_ref().err());
+        done
+    }
+
+    fn span(&self, to: u64) -> tracing::Span {
+        tracing::debug_span!(
+            "project",
+            projection = P::NAME,
+            from = self.cursor.position,
+            to
+        )
+    }
+
+    fn fold_up_to(&mut self, position: u64) -> Result<(), StoreError> {
         if self.is_broken {
             self.restore()?;
         }
@@ -287,6 +344,7 @@ impl<P: Projection> ProjectionRunner<P> {
             }
         }
         self.cursor = cursor;
+        self.gauge.is_at(cursor.position);
         self.seen_before
             .take_if(|seen| seen.ends_at(cursor.position));
         Ok(())

@@ -19,6 +19,7 @@ pub use outcome::Reactions;
 pub(crate) use outcome::{Setback, Stay};
 use wait::Wait;
 
+use super::process_manager::{Tallied, Tally, TallyChange};
 use crate::error::StoreError;
 use crate::journal::Receipt;
 
@@ -75,6 +76,8 @@ pub(crate) struct DurableReaction<'a> {
     pub(crate) skipped: u64,
     /// What it did not do, among that what others have found before.
     pub(crate) setbacks: &'a [Setback],
+    /// What it makes of the work that waits for somebody.
+    pub(crate) tally: &'a [TallyChange],
 }
 
 /// See the [module](self).
@@ -87,6 +90,8 @@ pub(crate) struct ReactionHub {
 #[derive(Default)]
 struct HubState {
     members: Vec<Member>,
+    /// The work of each that waits for somebody.
+    tallies: Vec<Tally>,
     waits: HashMap<u64, Wait>,
     next_wait: u64,
     dispatched: usize,
@@ -96,10 +101,11 @@ struct HubState {
 }
 
 impl ReactionHub {
-    pub(crate) fn new(members: Vec<Member>) -> Self {
+    pub(crate) fn new(members: Vec<Member>, tallies: Vec<Tally>) -> Self {
         Self {
             state: Mutex::new(HubState {
                 members,
+                tallies,
                 ..HubState::default()
             }),
             demand: watch::Sender::new(0),
@@ -108,6 +114,11 @@ impl ReactionHub {
 
     pub(crate) fn members(&self) -> Vec<Member> {
         self.state().members.clone()
+    }
+
+    /// How much of the work of each member waits for somebody.
+    pub(crate) fn tallied(&self) -> Vec<Tallied> {
+        self.state().tallies.iter().map(Tally::counts).collect()
     }
 
     /// Whether any process manager subscribes to the aggregate type.
@@ -225,6 +236,12 @@ impl ReactionHub {
             member.ignored += reaction.ignored;
             member.skipped += reaction.skipped;
         }
+        if let Some(tally) = state.tallies.get_mut(reaction.member) {
+            reaction
+                .tally
+                .iter()
+                .for_each(|change| tally.apply(*change));
+        }
         for Setback { position, outcome } in reaction.setbacks {
             for (id, wait) in &mut state.waits {
                 let is_covered = position.is_some_and(|position| wait.covers(position));
@@ -296,16 +313,16 @@ impl ReactionHub {
 
     /// Notes that a member stays where it is.
     pub(crate) fn stays(&self, member: usize, stay: Stay) {
+        tracing::error!(
+            process_manager = self.name_of(member),
+            position = stay.position,
+            reason = stay.reason,
+            "a process manager is parked"
+        );
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
         let outcome = stay.outcome;
         if let Some(member) = members.get_mut(member) {
-            tracing::error!(
-                process_manager = member.name,
-                position = stay.position,
-                reason = stay.reason,
-                "a process manager is parked"
-            );
             member.stays = Some(stay);
         }
         for wait in waits.values_mut() {
@@ -318,18 +335,36 @@ impl ReactionHub {
         if let Some(member) = self.state().members.get_mut(member) {
             member.stays = None;
         }
+        tracing::info!(
+            process_manager = self.name_of(member),
+            "a parked process manager goes on"
+        );
+    }
+
+    /// Nobody logs under the lock: a subscriber is code of the user.
+    fn name_of(&self, member: usize) -> &'static str {
+        let state = self.state();
+        let member = state.members.get(member);
+        member.map_or("", |member| member.name)
     }
 
     /// Notes whether a member reacts to nothing; nobody waits for it then.
     pub(crate) fn paused(&self, member: usize, is_paused: bool) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
-        if let Some(member) = members.get_mut(member) {
-            member.is_paused = is_paused;
-        }
+        let found = members.get_mut(member);
+        let was_paused = found.map(|found| std::mem::replace(&mut found.is_paused, is_paused));
         if is_paused {
             for wait in waits.values_mut() {
                 wait.give_up_on(member, Reactions::Paused);
+            }
+        }
+        drop(state);
+        if was_paused != Some(is_paused) {
+            let process_manager = self.name_of(member);
+            match is_paused {
+                true => tracing::info!(process_manager, "a process manager is paused"),
+                false => tracing::info!(process_manager, "a process manager is resumed"),
             }
         }
     }

@@ -154,10 +154,11 @@ impl AggregateStoreBuilder {
             type_name: type_name::<P>(),
             load: |journal, checkpoint| {
                 let runner = ProjectionRunner::<P>::load(journal, checkpoint)?;
+                let gauge = runner.gauge();
                 let runner = Arc::new(tokio::sync::Mutex::new(runner));
                 let saved = Arc::clone(&runner);
                 let saver = Box::new(move || saved.blocking_lock().save_or_warn());
-                Ok((runner as Arc<dyn Any + Send + Sync>, saver))
+                Ok((runner as Arc<dyn Any + Send + Sync>, saver, gauge))
             },
         });
         self

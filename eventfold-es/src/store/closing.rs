@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -89,7 +89,9 @@ impl OpenedJournal {
         let place = blocking(what, move || Ok(looking.canonical(&path))).await?;
         let claim = Claim::to(&place).await;
         let path = base.to_owned();
+        let span = tracing::Span::current();
         let opening = tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
             let (journal, report) = LocalJournal::open(files, &path, &options, clock)?;
             let opened = Self {
                 place,
@@ -167,6 +169,11 @@ impl Shutdown {
         }
     }
 
+    /// Whether it has begun to close.
+    pub(super) fn has_begun(&self) -> bool {
+        self.steps.is_none()
+    }
+
     /// Turns true when the directory is released.
     pub(super) fn released(&self) -> watch::Receiver<bool> {
         self.released.clone()
@@ -198,6 +205,7 @@ impl Drop for Shutdown {
 
 impl Steps {
     fn run(self) {
+        let begun = Instant::now();
         self.closing.send_replace(true);
         // Nothing is ever sent: this returns when the last runner has ended, or patience has.
         let _ = self.runners.recv_timeout(RUNNER_PATIENCE);
@@ -213,5 +221,16 @@ impl Steps {
             std::thread::sleep(Duration::from_millis(1));
         }
         changing().retain(|(_, other)| !other.same_channel(&released));
+        tracing::info!(
+            path = %self.place.display(),
+            position = *self.journal.durable().borrow(),
+            ms = millis(begun.elapsed()),
+            "the store is closed"
+        );
     }
+}
+
+/// Whole milliseconds, for the log.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,8 @@ use std::fmt;
 use std::iter::once;
 use std::sync::Arc;
 
+use tracing::Instrument as _;
+
 use serde::Serialize;
 
 use super::{RunMode, Shared};
@@ -152,6 +154,23 @@ impl<A: Aggregate> AggregateHandle<A> {
 
     /// [`execute`](Self::execute), once for all types that become a context.
     pub(super) async fn execute_with(
+        &self,
+        command: A::Command,
+        context: CommandContext,
+    ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
+        let span = tracing::debug_span!(
+            "execute",
+            aggregate = A::AGGREGATE_TYPE,
+            instance = &*self.id,
+            position = tracing::field::Empty
+        );
+        let executing = self.execute_in_span(command, context);
+        let executed = executing.instrument(span.clone()).await?;
+        span.record("position", executed.position);
+        Ok(executed)
+    }
+
+    async fn execute_in_span(
         &self,
         command: A::Command,
         context: CommandContext,

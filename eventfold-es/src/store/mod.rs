@@ -3,6 +3,7 @@
 mod builder;
 mod closing;
 mod handle;
+mod health;
 mod inject;
 mod process_manager;
 mod projections;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use builder::AggregateStoreBuilder;
 pub use handle::{AggregateHandle, Executed, Loaded};
+pub use health::{Health, HealthStatus, JournalHealth, ProcessManagerHealth, ProjectionHealth};
 pub use inject::InjectOptions;
 pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, OperatorReport,
@@ -35,7 +37,7 @@ use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
 use crate::error::{ExecuteError, OpenError, StoreError};
 use crate::journal::local::RecoveryReport;
-use crate::runtime::{Reactions, Request, Runtime, WaitGuard, check_id};
+use crate::runtime::{ProjectionGauge, Reactions, Request, Runtime, WaitGuard, check_id};
 
 /// An event store in a directory, with the process managers and projections that it was opened with.
 ///
@@ -82,6 +84,8 @@ struct Shared {
     recovery: RecoveryReport,
     /// A `tokio::sync::Mutex<ProjectionRunner<P>>` for each `P`.
     projections: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// The stored name of each, and how far it is, in the order in which they were registered.
+    gauges: Vec<(&'static str, Arc<ProjectionGauge>)>,
     /// The index and the stored name of each.
     process_managers: HashMap<TypeId, (usize, &'static str)>,
     /// What is asked of each process manager.

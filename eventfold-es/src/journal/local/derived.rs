@@ -14,6 +14,7 @@ use super::extents::{StreamExtents, StreamPlace};
 use super::history::History;
 use super::layout::Layout;
 use super::log::{JournalLog, SwapError};
+use super::pulse::Pulse;
 use super::queue::Queue;
 use super::registry::Registry;
 use super::rows::RowTables;
@@ -80,6 +81,7 @@ pub(super) struct DurableReaction {
 pub(super) struct DerivedWriter {
     /// Poisoned by a sync that fails.
     pub(super) queue: Arc<Queue>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) files: Files,
     /// The base directory, held since before anything was written.
     pub(super) base: Arc<LockHandle>,
@@ -278,9 +280,12 @@ impl DerivedWriter {
     }
 
     fn take_checkpoint(&mut self, is_closing: bool) {
+        let (commit, position) = (self.tip.commit, self.tip.position);
+        let _span = tracing::debug_span!("checkpoint", commit, position).entered();
         let archiving = self.to_be_archived();
         match self.save_checkpoint(&archiving) {
             Ok(()) => {
+                self.pulse.took_checkpoint(self.queue.clock());
                 let unfinished = self.archive_streams(&archiving);
                 self.rotate_journal(is_closing);
                 if is_closing && !archiving.is_empty() && self.queue.poison().is_none() {

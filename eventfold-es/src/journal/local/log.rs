@@ -295,6 +295,11 @@ fn find_start(
 }
 
 impl Parts {
+    /// What the journal takes on the disk if its text ends at `end`, in bytes.
+    pub(super) fn bytes_up_to(&self, end: u64) -> u64 {
+        self.frames.bytes + end.saturating_sub(self.start)
+    }
+
     /// Where the active file begins.
     pub(super) fn start(&self) -> u64 {
         self.start

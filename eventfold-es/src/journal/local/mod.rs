@@ -16,6 +16,7 @@ mod line_canonical;
 mod line_json;
 mod line_read;
 mod log;
+mod pulse;
 mod queue;
 mod read_only;
 mod recovery;
@@ -45,6 +46,7 @@ pub(crate) use foreign::ForeignLines;
 use history::History;
 pub(crate) use layout::Layout;
 use log::JournalLog;
+use pulse::Pulse;
 use queue::Queue;
 use read_only::{Opened, recover_where_possible};
 use recovery::Recovered;
@@ -59,7 +61,7 @@ use writer::Writer;
 use super::{
     AdoptedProcessManager, CheckState, Cursor, Damage, Durability, Extent, Journal, JournalError,
     Outcome, PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, Row, RowRange,
-    Snapshot, StoredLines, StreamId, StreamTail, Verified,
+    Snapshot, StoredLines, StreamId, StreamTail, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
@@ -91,6 +93,7 @@ pub(crate) struct LocalJournal {
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
     log: Arc<JournalLog>,
+    pulse: Arc<Pulse>,
     rows: Arc<RowTables>,
     durability: Durability,
     /// What stood behind streams when everything was derived again.
@@ -161,8 +164,10 @@ impl LocalJournal {
             .map(|(name, state)| (name.clone(), state.dead_letters))
             .collect();
         let dead_letters = Arc::new(Mutex::new(dead_letters));
+        let pulse = Arc::new(Pulse::default());
         let writer = Writer {
             log: Arc::clone(&log),
+            pulse: Arc::clone(&pulse),
             durability: options.durability,
             queue: Arc::clone(&queue),
             table: Arc::clone(&table),
@@ -181,6 +186,7 @@ impl LocalJournal {
         let lock = Arc::new(lock);
         let derived = DerivedWriter {
             queue: Arc::clone(&queue),
+            pulse: Arc::clone(&pulse),
             files: files.clone(),
             base: Arc::clone(&lock),
             layout: layout.clone(),
@@ -252,6 +258,7 @@ impl LocalJournal {
             jobs,
             progress: Mutex::new(progress),
             log,
+            pulse,
             rows,
             durability: options.durability,
             foreign,
@@ -468,6 +475,14 @@ impl Journal for LocalJournal {
 
     fn poisoned(&self) -> Option<Arc<str>> {
         self.queue.poison()
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals {
+            bytes: self.log.parts().bytes_up_to(self.history.end()),
+            last_sync: self.pulse.last_sync(),
+            last_checkpoint: self.pulse.last_checkpoint(),
+        }
     }
 
     fn close(&self) {

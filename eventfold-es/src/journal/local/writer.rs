@@ -9,6 +9,7 @@ use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
 use super::log::Archived;
 use super::log::{JournalLog, SwapError};
+use super::pulse::Pulse;
 use super::queue::{Pledge, Queue, Work};
 use super::rows::RowTables;
 use super::scan::Tip;
@@ -22,6 +23,7 @@ const FILL_BYTES: u64 = 256 << 10;
 
 pub(super) struct Writer {
     pub(super) log: Arc<JournalLog>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) durability: Durability,
     pub(super) queue: Arc<Queue>,
     pub(super) table: Arc<StreamTable>,
@@ -173,7 +175,10 @@ impl Writer {
             return Written::Durable;
         }
         match self.log.parts().sync_data() {
-            Ok(()) => Written::Durable,
+            Ok(()) => {
+                self.pulse.synced(self.queue.clock());
+                Written::Durable
+            }
             Err(error) => Written::Unknown(error),
         }
     }

@@ -12,6 +12,7 @@ use super::super::reactions::{DurableReaction, Reactions};
 use super::super::staging::{Letter, Targets, cause_of, cause_of_refusal};
 use super::draft::{Draft, Planned, Report, Source};
 use super::in_flight::InFlight;
+use super::tally::TallyChange;
 use super::{Dirty, ProcessManagerRunner};
 use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange};
 use crate::process_manager::{FailureCause, ProcessManager};
@@ -169,6 +170,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.notice(row);
         }
         rows.append(&mut attempt.rows);
+        let tally: Vec<_> = rows.iter().filter_map(TallyChange::of).collect();
         let progress = Progress {
             position: draft.position,
             state: self.progress_state(),
@@ -205,6 +207,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         ignored: counts.ignored,
                         skipped,
                         setbacks: &setbacks,
+                        tally: &tally,
                     });
                 })),
                 // Everything before it is in commits before it. Whoever waits is told at once, not by this task.

@@ -149,6 +149,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let row = instance.row(key);
             self.instances.changed(key, self.next_commit);
             self.dirty.push(row, position);
+            tracing::info!(
+                process_manager = PM::NAME,
+                instance = key,
+                "a parked instance goes on"
+            );
         }
         self.settle_all().await?;
         let is_parked = self.status_of(key) == Some(Status::Parked);
@@ -333,6 +338,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let marker = remove(rows::releasing_stream_key(stream));
         self.dirty.push(marker, position);
         if is_readable {
+            log_stream_goes_on(PM::NAME, stream);
             self.held_streams.remove(stream);
             self.dirty.push(remove(rows::stream_key(stream)), position);
         }
@@ -450,6 +456,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty
             .push(remove(format!("{}{key}", rows::RELEASING).into()), position);
         self.settle_all().await?;
+        tracing::info!(
+            process_manager = PM::NAME,
+            instance = key,
+            dropped = count,
+            "a parked instance goes on without what it held"
+        );
         Ok(Report::done(count))
     }
 
@@ -477,6 +489,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.dirty.push(marker, position);
         self.held_streams.remove(stream);
         self.settle_all().await?;
+        log_stream_goes_on(PM::NAME, stream);
         Ok(Report::done(count))
     }
+}
+
+fn log_stream_goes_on(process_manager: &str, stream: &StreamId) {
+    tracing::info!(
+        process_manager,
+        aggregate_type = %stream.aggregate_type,
+        stream = %stream.instance_id,
+        "a held stream goes on"
+    );
 }

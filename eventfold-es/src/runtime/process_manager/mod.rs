@@ -18,6 +18,7 @@ mod requests;
 pub(crate) mod rows;
 mod starts;
 mod stays;
+mod tally;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(crate) use rebuild::Rebuilt;
 pub(crate) use requests::{Asked, Parked, Request};
 use rows::RetryRow;
 use starts::Starts;
+pub(crate) use tally::{Tallied, Tally, TallyChange};
 
 /// How many reactions may be handed over and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;

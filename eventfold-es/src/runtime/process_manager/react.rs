@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::{Span, debug_span};
+
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
@@ -36,6 +38,28 @@ impl Input<'_> {
                 SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
             }
             Self::Deadline(timer) => timer.deadline.source.clone(),
+        }
+    }
+
+    /// The span of a reaction to it.
+    fn span(&self, process_manager: &str, instance: &str) -> Span {
+        match self {
+            Self::Event(stream, event) => debug_span!(
+                "react",
+                process_manager,
+                instance,
+                position = event.position,
+                event = event.event_type,
+                aggregate = &*stream.aggregate_type,
+                stream = &*stream.instance_id
+            ),
+            Self::Deadline(timer) => debug_span!(
+                "react",
+                process_manager,
+                instance,
+                position = timer.deadline.source.position,
+                deadline = timer.deadline.name
+            ),
         }
     }
 
@@ -294,6 +318,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some(cause) = self.given_up.take() {
             return self.reaction_failed(key, input, &cause, draft);
         }
+        let span = input.span(PM::NAME, key);
+        let _entered = span.enter();
         let reacted = guard(
             || format!("the reaction of `{}`", PM::NAME),
             || {

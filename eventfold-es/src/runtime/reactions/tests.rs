@@ -11,7 +11,8 @@ fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
         skipped: 0,
         ended: None,
     };
-    Arc::new(ReactionHub::new(names.iter().map(member).collect()))
+    let members = names.iter().map(member).collect();
+    Arc::new(ReactionHub::new(members, Vec::new()))
 }
 
 /// A reaction to the event at `source` whose only event has the next position.
@@ -36,6 +37,7 @@ fn reacted(hub: &ReactionHub, source: u64, operator: Option<u64>) {
         dispatched: 1,
         dead_lettered: 0,
         setbacks: &[],
+        tally: &[],
     });
 }
 

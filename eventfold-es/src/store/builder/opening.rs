@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
 use super::old_dead_letters::give_rows;
@@ -14,10 +15,10 @@ use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
 use crate::journal::local::Layout;
 use crate::runtime::{
-    AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, WaitingSnapshots,
-    blocking,
+    AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, Tally,
+    WaitingSnapshots, blocking,
 };
-use crate::store::closing::{OpenedJournal, Shutdown, Steps};
+use crate::store::closing::{OpenedJournal, Shutdown, Steps, millis};
 use crate::store::{AggregateStore, RunMode, Shared};
 
 impl AggregateStoreBuilder {
@@ -47,6 +48,35 @@ impl AggregateStoreBuilder {
     /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended; whoever opens it
     /// next in this process waits for that.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
+        let span = tracing::info_span!("open", path = %self.base.display());
+        let begun = Instant::now();
+        let store = self.open_in_span().instrument(span.clone()).await?;
+        let _entered = span.enter();
+        let Shared {
+            recovery,
+            process_managers,
+            projections,
+            runtime,
+            ..
+        } = &*store.shared;
+        if recovery.redone_commits > 0 {
+            tracing::info!(
+                commits = recovery.redone_commits,
+                "commits redone, since the last program did not close the store"
+            );
+        }
+        tracing::info!(
+            position = *runtime.journal.durable().borrow(),
+            process_managers = process_managers.len(),
+            projections = projections.len(),
+            read_only = recovery.read_only,
+            ms = millis(begun.elapsed()),
+            "the store is open"
+        );
+        Ok(store)
+    }
+
+    async fn open_in_span(self) -> Result<AggregateStore, OpenError> {
         // Panics without a timer; the first command that waits would otherwise, when it is already stored.
         drop(tokio::time::sleep(Duration::ZERO));
         self.check_names()?;
@@ -71,13 +101,16 @@ impl AggregateStoreBuilder {
 
         let layout = Layout::new(&base);
         let mut projections = HashMap::new();
+        let mut gauges = Vec::new();
         for part in self.projections {
             let checkpoint =
                 SealedFile::new(files.clone(), layout.projection_checkpoint(part.name));
             let journal = Arc::clone(&journal);
             let what = || format!("loading the projection `{}`", part.name);
-            let (runner, saver) = blocking(what, move || (part.load)(journal, checkpoint)).await?;
+            let (runner, saver, gauge) =
+                blocking(what, move || (part.load)(journal, checkpoint)).await?;
             shutdown.add_saver(saver);
+            gauges.push((part.name, gauge));
             projections.insert(part.type_id, runner);
         }
 
@@ -88,6 +121,14 @@ impl AggregateStoreBuilder {
         if read_only.is_none() {
             give_rows(&journal, &self.process_managers, &progress).await?;
         }
+        let names: Vec<_> = self.process_managers.iter().map(|part| part.name).collect();
+        let counted = Arc::clone(&journal);
+        let what = || "counting dead letters and parked work".to_owned();
+        let tallies = blocking(what, move || {
+            let tallies = names.iter().map(|name| Tally::read(&*counted, name));
+            Ok(tallies.collect::<Result<Vec<_>, _>>()?)
+        });
+        let tallies = tallies.await?;
         let members = self.process_managers.iter().zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
             members
@@ -104,6 +145,7 @@ impl AggregateStoreBuilder {
                         .map(|reason| StoreError::ReadOnly { reason }),
                 })
                 .collect(),
+            tallies,
         ));
         let (snapshots, waiting) = SnapshotPolicy::new(self.snapshot_every);
         let types = AggregateTypes::new(Arc::clone(&journal), snapshots);
@@ -173,6 +215,7 @@ impl AggregateStoreBuilder {
                 reaction_timeout: self.reaction_timeout,
                 recovery,
                 projections,
+                gauges,
                 process_managers: self
                     .process_managers
                     .iter()

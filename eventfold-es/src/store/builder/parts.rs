@@ -15,7 +15,7 @@ use crate::error::{OpenError, StoreError};
 use crate::journal::{Journal, Progress};
 use crate::names;
 use crate::runtime::process_manager_rows::VersionRow;
-use crate::runtime::{Routes, RunnerContext};
+use crate::runtime::{ProjectionGauge, Routes, RunnerContext};
 use crate::store::closing::Saver;
 
 pub(super) type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -32,8 +32,8 @@ pub(super) struct ProcessManagerPart {
     pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
 }
 
-/// A projection runner behind a lock, and what saves it when the store closes.
-pub(super) type LoadedProjection = (Arc<dyn Any + Send + Sync>, Saver);
+/// A projection runner behind a lock, what saves it when the store closes, and how far it is.
+pub(super) type LoadedProjection = (Arc<dyn Any + Send + Sync>, Saver, Arc<ProjectionGauge>);
 
 pub(super) struct ProjectionPart {
     pub(super) name: &'static str,

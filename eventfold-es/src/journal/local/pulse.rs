@@ -1,0 +1,30 @@
+//! When the journal was written to the disk last.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::StoreClock;
+
+/// The times of what the threads of the journal did last, for whoever asks; in milliseconds since 1970, 0 for never.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    sync: AtomicU64,
+    checkpoint: AtomicU64,
+}
+
+impl Pulse {
+    pub(super) fn synced(&self, clock: &StoreClock) {
+        self.sync.store(clock.now_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn took_checkpoint(&self, clock: &StoreClock) {
+        self.checkpoint.store(clock.now_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn last_sync(&self) -> Option<u64> {
+        Some(self.sync.load(Ordering::Relaxed)).filter(|time| *time > 0)
+    }
+
+    pub(super) fn last_checkpoint(&self) -> Option<u64> {
+        Some(self.checkpoint.load(Ordering::Relaxed)).filter(|time| *time > 0)
+    }
+}

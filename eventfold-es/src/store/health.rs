@@ -1,0 +1,396 @@
+//! Whether a store is well, for a probe.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::{AggregateStore, ParkedAt};
+use crate::error::StoreError;
+use crate::journal::{Cursor, Journal};
+use crate::report_json;
+use crate::runtime::{Member, Reactions, Stay, Tallied, blocking};
+
+/// Whether a store is well, and the figures that say so.
+///
+/// # JSON
+///
+/// ```json
+/// {
+///   "status": "degraded",
+///   "reasons": ["`fulfillment` is paused; `resume()` on its handle lets it react again"],
+///   "position": 1204,
+///   "journal": {"bytes": 524288, "last_sync": "2026-11-26T22:00:49.120Z", "last_checkpoint": null},
+///   "process_managers": [{
+///     "name": "fulfillment", "position": 1200, "lag": 4, "lag_seconds": 12, "is_paused": true, "parked_at": null,
+///     "parked": 0, "retrying": 1, "dead_letters": 38, "ended": null
+///   }],
+///   "projections": [{"name": "sales", "position": 1204, "lag": 0, "lag_seconds": 0, "failure": null}]
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// What to do with the store.
+    pub status: HealthStatus,
+    /// Why it is not [`HealthStatus::Healthy`], each with the remedy; empty if it is.
+    pub reasons: Vec<String>,
+    /// The position of the last durable event; 0 in an empty store.
+    pub position: u64,
+    /// The journal.
+    pub journal: JournalHealth,
+    /// Every process manager, in the order in which they were registered.
+    pub process_managers: Vec<ProcessManagerHealth>,
+    /// Every projection, in the order in which they were registered.
+    pub projections: Vec<ProjectionHealth>,
+}
+
+/// What to do with a store.
+///
+/// # JSON
+///
+/// `"healthy"`, `"degraded"` or `"unusable"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// Nothing.
+    Healthy,
+    /// It serves, but some work stands still until somebody acts: a process manager is parked or paused, an instance is parked,
+    /// a projection fails, or the file system is read-only. Starting the program again does not help.
+    Degraded,
+    /// It executes no command in this process any more: it is poisoned or closed, or its tokio runtime has ended. Open it again.
+    Unusable,
+}
+
+/// The journal of a store.
+///
+/// # JSON
+///
+/// ```json
+/// {"bytes":524288,"last_sync":"2026-11-26T22:00:49.120Z","last_checkpoint":null}
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct JournalHealth {
+    /// What the journal takes on the disk, its archive included, in bytes.
+    pub bytes: u64,
+    /// When commits were synced last; none if that was before the store was opened.
+    #[serde(serialize_with = "report_json::time")]
+    pub last_sync: Option<SystemTime>,
+    /// When a checkpoint was taken last; none if that was before the store was opened. A checkpoint is due after 16 MiB of the
+    /// journal, so that a quiet store takes none.
+    #[serde(serialize_with = "report_json::time")]
+    pub last_checkpoint: Option<SystemTime>,
+}
+
+/// One process manager of a store.
+///
+/// # JSON
+///
+/// ```json
+/// {
+///   "name": "fulfillment", "position": 1200, "lag": 4, "lag_seconds": 12, "is_paused": false,
+///   "parked_at": {"position": 1201, "reason": "it panicked"},
+///   "parked": 0, "retrying": 1, "dead_letters": 38, "ended": null
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ProcessManagerHealth {
+    /// Its stored name.
+    pub name: String,
+    /// The position up to which all its reactions are durable.
+    pub position: u64,
+    /// How many positions there are behind it.
+    pub lag: u64,
+    /// For how many seconds the first of them has been stored; 0 without lag, and none if the journal cannot be read.
+    pub lag_seconds: Option<u64>,
+    /// Whether an operator has [paused](crate::ProcessManagerHandle::pause) it.
+    pub is_paused: bool,
+    /// The event at which it stays as a whole until somebody lets it go on.
+    pub parked_at: Option<ParkedAt>,
+    /// How many instances and streams hold what comes for them until somebody [releases](crate::ProcessManagerHandle::release) them.
+    pub parked: u64,
+    /// How many commands, instances and streams wait for the time of their next attempt; without `key`, the process manager itself.
+    pub retrying: u64,
+    /// How many dead letters can be redriven or discarded. They do not make a store [`HealthStatus::Degraded`], since a
+    /// rejection may be what the business wants: compare the number with what you expect.
+    pub dead_letters: u64,
+    /// Why it reacts no more in this process, if that is so.
+    pub ended: Option<String>,
+}
+
+/// One projection of a store.
+///
+/// # JSON
+///
+/// ```json
+/// {"name":"sales","position":1204,"lag":0,"lag_seconds":0,"failure":null}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ProjectionHealth {
+    /// Its stored name.
+    pub name: String,
+    /// The position of the last event that it has seen.
+    pub position: u64,
+    /// How many positions there are behind it. It catches up when it is asked for, so that a projection that nobody asks has some.
+    pub lag: u64,
+    /// For how many seconds the first of them has been stored; 0 without lag, and none if the journal cannot be read.
+    pub lag_seconds: Option<u64>,
+    /// Why it does not catch up, since it was asked for last.
+    pub failure: Option<String>,
+}
+
+impl AggregateStore {
+    /// Whether the store is well. It answers on a closed, poisoned or read-only store, too.
+    ///
+    /// It is cheap enough for a probe each second: it reads counters, and one event of the journal for each distinct position at
+    /// which a process manager or projection lags, from memory if that is among the last 8 MiB. It scans no rows and waits for no
+    /// reaction. The counters are brought along when the store is opened, from the rows of dead letters and of what is parked or
+    /// tried again.
+    ///
+    /// Lag makes no store [`HealthStatus::Degraded`]: how much is too much is for you to say. `docs/operations.md` has a route
+    /// that does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use eventfold_es::{AggregateStore, HealthStatus};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let store = AggregateStore::open(directory.path()).await?;
+    /// let health = store.health().await;
+    /// assert_eq!(health.status, HealthStatus::Healthy);
+    /// println!("{}", serde_json::to_string(&health).unwrap());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    pub async fn health(&self) -> Health {
+        let shared = &self.shared;
+        let journal = &shared.runtime.journal;
+        // The progress of a member may pass this meanwhile, and is cut to it.
+        let position = *journal.durable().borrow();
+        let members = shared.runtime.reactions.members();
+        let tallied = shared.runtime.reactions.tallied();
+        let is_closed = {
+            let shutdown = shared.shutdown.lock();
+            shutdown.unwrap_or_else(PoisonError::into_inner).has_begun()
+        };
+        let projected = shared.gauges.iter().map(|(_, gauge)| gauge.position());
+        let progress = members.iter().map(|member| member.processed);
+        let behind = progress.chain(projected).filter(|at| *at < position);
+        let ages = match is_closed {
+            // The directory may belong to somebody else.
+            true => HashMap::new(),
+            false => self.ages(behind.collect()).await,
+        };
+        let age = |at: u64| match at < position {
+            true => ages.get(&at).copied(),
+            false => Some(0),
+        };
+        let process_managers: Vec<_> = members
+            .into_iter()
+            .zip(tallied)
+            .map(|(member, tallied)| ProcessManagerHealth {
+                lag: position.saturating_sub(member.processed),
+                lag_seconds: age(member.processed),
+                ..ProcessManagerHealth::of(member, tallied)
+            })
+            .collect();
+        let projections: Vec<_> = shared
+            .gauges
+            .iter()
+            .map(|(name, gauge)| {
+                let at = gauge.position();
+                ProjectionHealth {
+                    name: (*name).to_owned(),
+                    position: at,
+                    lag: position.saturating_sub(at),
+                    lag_seconds: age(at),
+                    failure: gauge.failure(),
+                }
+            })
+            .collect();
+        let vitals = journal.vitals();
+        let (status, reasons) = match self.unusable(is_closed) {
+            Some(reason) => (HealthStatus::Unusable, vec![reason]),
+            None => {
+                let read_only = journal.read_only().map(|reason| {
+                    format!("nothing can be written: {reason}. What is stored can be read")
+                });
+                let reasons: Vec<_> = read_only
+                    .into_iter()
+                    .chain(process_managers.iter().flat_map(|one| {
+                        // All of them have ended, for the reason above.
+                        let is_running = journal.read_only().is_none();
+                        one.reasons().filter(move |_| is_running)
+                    }))
+                    .chain(projections.iter().filter_map(ProjectionHealth::reason))
+                    .collect();
+                match reasons.is_empty() {
+                    true => (HealthStatus::Healthy, reasons),
+                    false => (HealthStatus::Degraded, reasons),
+                }
+            }
+        };
+        Health {
+            status,
+            reasons,
+            position,
+            journal: JournalHealth {
+                bytes: vitals.bytes,
+                last_sync: vitals.last_sync.and_then(time_of),
+                last_checkpoint: vitals.last_checkpoint.and_then(time_of),
+            },
+            process_managers,
+            projections,
+        }
+    }
+
+    /// Why no command is executed any more, and what to do.
+    fn unusable(&self, is_closed: bool) -> Option<String> {
+        if let Some(reason) = self.shared.runtime.journal.poisoned() {
+            return Some(format!(
+                "nothing can be written any more: {reason}; start the program again, or open the store again"
+            ));
+        }
+        if is_closed {
+            return Some("the store is closed; open it again".to_owned());
+        }
+        match self.shared.runtime.reactions.ended_because() {
+            Some(StoreError::RuntimeGone) => Some(
+                "the tokio runtime that the store was opened on has shut down; open the store again, on one that lives as long \
+                 as the store"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// For how many seconds the first event behind each of these positions has been stored, as far as that can be read.
+    async fn ages(&self, behind: Vec<u64>) -> HashMap<u64, u64> {
+        let journal = &self.shared.runtime.journal;
+        let now = journal.clock().now_ms() / 1000;
+        let mut ages = HashMap::new();
+        let mut unread = Vec::new();
+        for at in behind {
+            let mut cursor = Cursor::for_commit_at(at + 1);
+            match journal.read_recent(&mut cursor) {
+                Some(commits) => {
+                    let stored = stored_at(&commits, at + 1);
+                    ages.extend(stored.map(|ts| (at, now.saturating_sub(ts))));
+                }
+                None => unread.push(at),
+            }
+        }
+        if unread.is_empty() {
+            return ages;
+        }
+        let journal = Arc::clone(journal);
+        let what = || "reading how old an event is".to_owned();
+        let read = blocking(what, move || {
+            let read = unread.into_iter().filter_map(|at| {
+                let stored = read_time(&*journal, at + 1)?;
+                Some((at, now.saturating_sub(stored)))
+            });
+            Ok(read.collect::<Vec<_>>())
+        });
+        ages.extend(read.await.unwrap_or_default());
+        ages
+    }
+}
+
+/// When the event at a position was stored, in seconds since 1970; none if it cannot be read, which whoever needs it reports.
+/// Blocks.
+fn read_time(journal: &dyn Journal, position: u64) -> Option<u64> {
+    let commits = journal.read_on(&mut Cursor::for_commit_at(position));
+    stored_at(&commits.ok()?, position)
+}
+
+fn stored_at(commits: &[Arc<crate::journal::RecordedCommit>], position: u64) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Stored {
+        ts: u64,
+    }
+    let commit = commits.first()?;
+    let lines = commit.appends.iter().flat_map(|append| append.lines.iter());
+    let mut placed = (commit.first_position..).zip(lines);
+    let (_, line) = placed.find(|(place, _)| *place == position)?;
+    serde_json::from_str::<Stored>(line)
+        .ok()
+        .map(|stored| stored.ts)
+}
+
+fn time_of(ms: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(ms))
+}
+
+impl ProcessManagerHealth {
+    /// Without its lag.
+    fn of(member: Member, tallied: Tallied) -> Self {
+        let (waits, stays) = match member.stays {
+            Some(stay) if stay.outcome == Reactions::Retrying => (1, None),
+            stays => (0, stays),
+        };
+        Self {
+            name: member.name.to_owned(),
+            position: member.processed,
+            lag: 0,
+            lag_seconds: None,
+            is_paused: member.is_paused,
+            parked_at: stays.map(
+                |Stay {
+                     position, reason, ..
+                 }| ParkedAt { position, reason },
+            ),
+            parked: tallied.parked,
+            retrying: tallied.retrying + waits,
+            dead_letters: tallied.dead_letters,
+            ended: member.ended.map(|ended| ended.to_string()),
+        }
+    }
+
+    /// Why somebody has to look at it.
+    fn reasons(&self) -> impl Iterator<Item = String> + '_ {
+        let name = &self.name;
+        let ended = self
+            .ended
+            .as_ref()
+            .map(|ended| format!("`{name}` reacts no more: {ended}; open the store again"));
+        let stays = self.parked_at.as_ref().map(|parked| {
+            let ParkedAt { position, reason } = parked;
+            format!(
+                "`{name}` is parked at position {position}: {reason}. Mend the cause, and call `retry()` or `skip()` on its handle"
+            )
+        });
+        let paused = self
+            .is_paused
+            .then(|| format!("`{name}` is paused; `resume()` on its handle lets it react again"));
+        let parked = (self.parked > 0).then(|| {
+            format!(
+                "{} parked in `{name}` (instances or streams); `parked()` on its handle lists them, and `release(..)` lets \
+                 them go on",
+                self.parked
+            )
+        });
+        [ended, stays, paused, parked].into_iter().flatten()
+    }
+}
+
+impl ProjectionHealth {
+    fn reason(&self) -> Option<String> {
+        let failure = self.failure.as_ref()?;
+        Some(format!(
+            "the projection `{}` does not get past position {}: {failure}",
+            self.name, self.position
+        ))
+    }
+}
