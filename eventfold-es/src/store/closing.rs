@@ -6,14 +6,13 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::clock::Clock;
-use crate::disk::Files;
+use crate::disk::{FileError, Files};
 use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
 use crate::journal::local::{JournalOptions, LocalJournal, RecoveryError, RecoveryReport};
-use crate::runtime::blocking;
 
 /// How long closing waits for process managers to finish what they have handed over.
 const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
@@ -62,6 +61,21 @@ impl Claim {
     }
 }
 
+/// Runs code that blocks on a thread of its own. Without room for one it is an error, where the pool of tokio panics.
+async fn on_a_thread<T: Send + 'static>(
+    directory: &Path,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OpenError> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("eventfold-es-open".to_owned())
+        // Nobody may wait for it any more: what it has opened is closed then.
+        .spawn(move || drop(done.send(run())))
+        .map_err(|error| FileError::new("start a thread for", directory, error))?;
+    // Its code does not panic, unless a disk of a test does.
+    Ok(result.await.map_err(|_| StoreError::RuntimeGone)?)
+}
+
 /// A journal that belongs to nobody yet: it is closed again when it is dropped, and whoever wants to open the directory next
 /// waits for that.
 pub(super) struct OpenedJournal {
@@ -74,7 +88,7 @@ pub(super) struct OpenedJournal {
 }
 
 impl OpenedJournal {
-    /// Opens the journal of a directory on the blocking pool.
+    /// Opens the journal of a directory on a thread of its own.
     ///
     /// Cancel safe: what is opened after the future was dropped is closed again.
     pub(super) async fn open(
@@ -85,12 +99,11 @@ impl OpenedJournal {
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let path = base.to_owned();
         let looking = files.clone();
-        let what = || format!("looking for {}", base.display());
-        let place = blocking(what, move || Ok(looking.canonical(&path))).await?;
+        let place = on_a_thread(base, move || looking.canonical(&path)).await?;
         let claim = Claim::to(&place).await;
         let path = base.to_owned();
         let span = tracing::Span::current();
-        let opening = tokio::task::spawn_blocking(move || {
+        let opening = on_a_thread(base, move || {
             let _entered = span.enter();
             let (journal, report) = LocalJournal::open(files, &path, &options, clock)?;
             let opened = Self {
@@ -101,7 +114,7 @@ impl OpenedJournal {
             };
             Ok::<_, RecoveryError>((opened, report))
         });
-        let (mut opened, report) = opening.await.map_err(|_| StoreError::RuntimeGone)??;
+        let (mut opened, report) = opening.await??;
         opened.claim = None;
         Ok((opened, report))
     }

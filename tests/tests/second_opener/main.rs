@@ -2,6 +2,7 @@
 //! process, and in another one, which this test starts as itself.
 
 mod replaced;
+mod threads;
 
 use std::env;
 use std::fs;
