@@ -31,7 +31,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// What tells a store the time: for decisions, for deadlines, and for commands that are tried again.
+/// What tells a store the time: when something is stored or decided, when deadlines are due, and when something is tried again.
 pub trait Clock: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> SystemTime;

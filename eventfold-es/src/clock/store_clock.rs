@@ -21,7 +21,8 @@ impl StoreClock {
     pub(crate) fn behind(last_commit: u64, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            shown: AtomicU64::new(last_commit),
+            // The time of a commit may be a millisecond ahead of the clock: see `Journal::pass`.
+            shown: AtomicU64::new(last_commit.saturating_sub(1)),
         }
     }
 
@@ -65,7 +66,7 @@ mod tests {
         }
         below.set(UNIX_EPOCH - Duration::from_secs(1));
         assert_eq!((clock.now_ms(), clock.seconds_shown()), (71, 0));
-        let reopened = StoreClock::behind(100, Arc::new(below));
+        let reopened = StoreClock::behind(101, Arc::new(below));
         assert_eq!(reopened.now_ms(), 100);
     }
 }

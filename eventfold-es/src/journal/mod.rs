@@ -49,6 +49,10 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The time of the store: commits get theirs from it when they are handed over.
     fn clock(&self) -> &StoreClock;
 
+    /// Lets every commit that is handed over from now on count as stored later than `time`, in milliseconds since 1970, even if
+    /// the clock stands; the last one that was handed over before, if it is not settled: with it, all of them are.
+    fn pass(&self, time: u64) -> Option<Arc<Outcome>>;
+
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
 
@@ -242,6 +246,8 @@ pub enum Durability {
 #[derive(Debug)]
 pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
+    /// When it was stored, in milliseconds since 1970: never less than that of the commit before.
+    pub(crate) time: u64,
     /// The process manager whose reaction it was, and the position of what that reacted to.
     pub(crate) reaction: Option<(Arc<str>, u64)>,
     /// Most commits add to one stream.

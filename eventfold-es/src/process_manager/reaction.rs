@@ -134,6 +134,10 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     /// Arms the deadline `name`: once it is reached, [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) is called with
     /// `message`, exactly once, unless it is cancelled or the instance completes before.
     ///
+    /// It comes after every event that was stored when it was due or before, and before every event that was stored later, however late
+    /// either is handled: as if the process manager had never been away. If it is due at 12:00, a payment that was stored at 12:00 is
+    /// seen before it, and one of 12:01 after it.
+    ///
     /// A name belongs to the instance, and has 1 to 512 bytes and no control characters. A deadline of the same name is
     /// replaced. It compiles only if the message is in the `deadlines` list.
     ///

@@ -269,8 +269,8 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// Lets the store go by this clock: the deadlines of process managers, their waits before a command is tried again, and
-    /// [`Deciding::now`](crate::Deciding::now). Default: [`SystemClock`](crate::clock::SystemClock).
+    /// Lets the store go by this clock: the times of commits and events, the deadlines of process managers, their waits before
+    /// something is tried again, and [`Deciding::now`](crate::Deciding::now). Default: [`SystemClock`](crate::clock::SystemClock).
     ///
     /// In a test it is a `ManualClock` (feature `testing`), of which a clone is kept to move it.
     pub fn clock(mut self, clock: impl Clock) -> Self {

@@ -170,21 +170,21 @@ async fn a_held_deadline_is_cancelled_by_what_was_held_before_it() {
     }
 }
 
-/// The same where it is replaced by one for the same time: what counts is the last one.
+/// One whose time is past when it is armed comes before what was stored later, also where another one of its name is armed then.
 #[tokio::test]
-async fn a_held_deadline_is_replaced_by_one_for_the_same_time() {
+async fn a_deadline_whose_time_is_past_is_not_replaced_by_what_comes_later() {
     let disk = MemoryDisk::new();
     let store = opened::<Broken>(&disk, RunMode::OnDemand).await;
     for words in ["past one", "poison", "past two"] {
         say(&store, "a", words).await;
     }
     store.run_process_managers().await.unwrap();
-    assert_eq!(held::<Broken>(&store).await, [("a".to_owned(), 3)]);
+    assert_eq!(held::<Broken>(&store).await, [("a".to_owned(), 2)]);
     close(store).await;
     let store = opened::<Mended>(&disk, RunMode::OnDemand).await;
     handle::<Mended>(&store).release("a").await.unwrap();
     store.run_process_managers().await.unwrap();
-    assert_eq!(log_of(&store, "a").await, ["cured", "two"]);
+    assert_eq!(log_of(&store, "a").await, ["one", "cured", "two"]);
     let status = handle::<Mended>(&store).status().await.unwrap();
     assert_eq!((status.deadlines, status.instances.parked), (0, 0));
     verified(store).await;

@@ -15,7 +15,7 @@
 //! parked instances hold (`held`, `held_deadlines`, `released`, and `letters` that are redriven meanwhile), where all stay (`staying`),
 //! which instances are there (`beginnings`), `starting_points` (`start = "now"`), `migrations` (`state_version`), `unreadable` (states
 //! that no program reads, and `unreadable_instances`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose
-//! target cannot be read) and `causes` (`meta` of what is sent late).
+//! target cannot be read), `order_of_time` (deadlines among events) and `causes` (`meta` of what is sent late).
 
 mod answers;
 mod beginnings;
@@ -33,6 +33,7 @@ mod interrupted;
 mod letters;
 mod migrations;
 mod operator;
+mod order_of_time;
 mod parked_work;
 mod paused;
 mod rebuilt;

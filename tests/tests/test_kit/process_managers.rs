@@ -349,3 +349,74 @@ fn a_deadline_that_is_armed_for_ever_fails_the_test() {
         &["`restless` never comes to an end", "its deadline `again`"],
     );
 }
+
+/// | kilos | what is done |
+/// |---|---|
+/// | 0 | arms `far`, due in two hours, and `near`, in one |
+/// | below 0 | arms `past`, which was due long ago |
+/// | more | asks for a payment of it |
+#[process_manager(subscribes = [Order], dispatches = [Payment], key = String, deadlines = [Again])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Punctual;
+
+impl Correlate<Order> for Punctual {
+    fn correlate(_event: &OrderEvent, cx: &EventContext<'_>) -> Correlation<String> {
+        Correlation::starts_or_continues(cx.stream_id().to_owned())
+    }
+}
+
+impl React<Order> for Punctual {
+    fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
+        match event {
+            OrderEvent::Weighed { kilos } if *kilos < 0.0 => {
+                cx.schedule("past", Deadline::at(std::time::UNIX_EPOCH), Again);
+            }
+            OrderEvent::Weighed { kilos } if *kilos > 0.0 => {
+                cx.send("cash", request(&kilos.to_string()));
+            }
+            _ => {
+                cx.schedule("far", Deadline::after(2 * HOUR), Again);
+                cx.schedule("near", Deadline::after(HOUR), Again);
+            }
+        }
+    }
+}
+
+impl OnDeadline<Again> for Punctual {
+    fn on_deadline(&mut self, _again: Again, cx: &mut Reaction<'_, Self>) {
+        cx.send("cash", request("deadline"));
+    }
+}
+
+/// Deadlines and events come in the order of time, as in a store.
+#[test]
+fn a_deadline_that_was_due_before_is_handled_before() {
+    let weighed = |kilos| OrderEvent::Weighed { kilos };
+    let test = || testing::process_manager::<Punctual>();
+    test()
+        .given::<Order>("a", weighed(-1.0))
+        .when::<Order>("a", weighed(7.0))
+        .then(|expected| {
+            let expected = expected.instance("a").send("cash", request("deadline"));
+            expected.instance("a").send("cash", request("7"))
+        })
+        .when_time_passes(HOUR)
+        .then_nothing();
+    let twice = |expected: testing::Expected<Punctual>| {
+        let expected = expected.instance("a").send("cash", request("deadline"));
+        expected.instance("a").send("cash", request("deadline"))
+    };
+    test()
+        .given::<Order>("a", weighed(0.0))
+        .when_deadline("far")
+        .then(twice)
+        .when_time_passes(HOUR)
+        .then_nothing();
+    // Nothing is due before now.
+    test()
+        .given::<Order>("a", weighed(0.0))
+        .when::<Order>("a", weighed(7.0))
+        .then(|expected| expected.send("cash", request("7")))
+        .when_deadline("near")
+        .then(|expected| expected.send("cash", request("deadline")));
+}

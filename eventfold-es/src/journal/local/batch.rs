@@ -297,6 +297,7 @@ fn draft(
     let reaction = commit.reaction.as_ref();
     let recorded = RecordedCommit {
         first_position,
+        time,
         reaction: reaction.map(|reaction| {
             let name = Arc::clone(&reaction.process_manager);
             (name, reaction.progress.position)

@@ -309,6 +309,7 @@ fn recorded(
     let reaction = data.process_managers.first();
     RecordedCommit {
         first_position: data.position,
+        time: data.time,
         reaction: reaction.map(|reaction| (shared(&reaction.name, types), reaction.position)),
         appends: data
             .streams

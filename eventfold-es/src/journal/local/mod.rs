@@ -329,6 +329,10 @@ impl Journal for LocalJournal {
         self.queue.clock()
     }
 
+    fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
+        self.queue.pass(time)
+    }
+
     fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
         self.read_stream_behind(stream, Extent::default())
             .map(|tail| tail.lines)

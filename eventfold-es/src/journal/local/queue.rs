@@ -1,7 +1,7 @@
 //! The commits that wait for the writer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -88,6 +88,8 @@ struct QueueState {
     waiting: VecDeque<Queued>,
     /// No commit that comes gets an earlier time.
     time: u64,
+    /// What becomes of the last one that was handed over.
+    last: Weak<Outcome>,
     archived: Option<Archived>,
     /// Whether the active file is to be replaced, or is being replaced.
     is_replacing: bool,
@@ -124,6 +126,14 @@ impl Queue {
         &self.clock
     }
 
+    /// See [`Journal::pass`](crate::journal::Journal::pass).
+    pub(super) fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
+        let mut state = lock(&self.state);
+        state.time = state.time.max(time.saturating_add(1));
+        let last = state.last.upgrade();
+        last.filter(|last| last.get().is_none())
+    }
+
     pub(super) fn read_only(&self) -> Option<Arc<str>> {
         self.read_only.clone()
     }
@@ -151,6 +161,7 @@ impl Queue {
             Some(error) => outcome.settle(Err(error)),
             None => {
                 state.time = state.time.max(now);
+                state.last = Arc::downgrade(&outcome);
                 let time = state.time;
                 state.waiting.push_back(Queued {
                     commit,

@@ -13,6 +13,8 @@ pub(super) struct Agenda {
     rows: BTreeMap<Box<str>, Box<str>>,
     /// Whether there are no others behind them.
     is_complete: bool,
+    /// When the first one is due: it is looked at with every event. 0 if that has to be read, and the end of time if there is none.
+    first_due: u64,
 }
 
 impl Agenda {
@@ -21,6 +23,7 @@ impl Agenda {
         Self {
             rows: BTreeMap::new(),
             is_complete: false,
+            first_due: 0,
         }
     }
 
@@ -31,6 +34,7 @@ impl Agenda {
     pub(super) fn read(&mut self, rows: Vec<Row>) {
         self.is_complete = rows.len() < Self::LIMIT;
         self.rows = rows.into_iter().map(|row| (row.key, row.value)).collect();
+        self.note_first();
     }
 
     /// Whether rows have to be read before it is known what is due first.
@@ -54,15 +58,36 @@ impl Agenda {
                 self.rows.pop_last();
             }
         }
+        self.note_first();
     }
 
     pub(super) fn remove(&mut self, key: &str) {
         self.rows.remove(key);
+        self.note_first();
+    }
+
+    fn note_first(&mut self) {
+        self.first_due = match self.rows.first_key_value() {
+            Some((key, _)) => due_of(key).unwrap_or(u64::MAX),
+            None if self.is_complete => u64::MAX,
+            None => 0,
+        };
+    }
+
+    /// Whether one is due before `time`, in milliseconds since 1970, or that has to be read.
+    pub(super) fn is_due_before(&self, time: u64) -> bool {
+        self.first_due < time
     }
 
     /// When the first one is due, in milliseconds since 1970.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.rows.first_key_value().and_then(|(key, _)| due_of(key))
+    }
+
+    /// The first one, if its key comes before `limit`.
+    pub(super) fn before(&self, limit: &str) -> Option<(&str, &str)> {
+        let (key, value) = self.rows.first_key_value()?;
+        (**key < *limit).then_some((key, value))
     }
 
     /// The first one, if it is due at `now`.
@@ -112,5 +137,8 @@ mod tests {
         assert_eq!(agenda.next_due(), Some(10));
         assert!(agenda.due(9).is_none());
         assert!(agenda.due(10).is_some());
+        assert!(!agenda.is_due_before(10) && agenda.is_due_before(11));
+        agenda.remove(&timer_key(10, "a", "10"));
+        assert!(!agenda.is_due_before(u64::MAX));
     }
 }

@@ -7,8 +7,26 @@ use crate::journal::{Cursor, JournalError, RecordedCommit, StreamId};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+    /// Reacts to everything up to the position `until`.
+    pub(super) async fn react_until(&mut self, until: u64) -> Result<(), Halt> {
+        while self.position < until {
+            self.react_to_more(until).await?;
+        }
+        Ok(())
+    }
+
+    /// Reacts to the next commits that can be read, up to the position `until`, and hands over what comes of it.
+    pub(super) async fn react_to_more(&mut self, until: u64) -> Result<(), Halt> {
+        self.note_start().await?;
+        self.go_on_where_it_stays().await?;
+        self.react_to_next(until).await?;
+        self.flush().await?;
+        self.settle()?;
+        self.answer_skip().await
+    }
+
     /// Reacts to the next commits that can be read, up to the position `until`.
-    pub(super) async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
+    async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let commits = match journal.read_recent(&mut self.cursor) {
             Some(commits) => Ok(commits),
@@ -60,6 +78,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
                 if position > self.position {
                     if is_subscribed && !self.has_seen(&append.stream, version, position) {
+                        if self.timers.is_due_before(commit.time) {
+                            self.fire_before(commit.time).await?;
+                        }
                         self.react_to(&append.stream, version, position, line)
                             .await?;
                     }
@@ -92,7 +113,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                             if !self.begins(|| format!("correlation {position}")).await? {
                                 self.given_up = Some(self.starts.cause());
                             }
-                            chunk.push(self.show(&append.stream, version, position, line));
+                            let shown = self.show(&append.stream, version, position, line);
+                            chunk.push((commit.time, shown));
                             self.given_up = None;
                         }
                         if self.starts.is_careful() {

@@ -67,9 +67,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Commits the changes of rows that wait for a reaction.
     pub(super) async fn flush(&mut self) -> Result<(), Halt> {
-        if self.dirty.is_empty() {
-            return Ok(());
+        match self.dirty.is_empty() {
+            true => Ok(()),
+            false => self.commit_progress().await,
         }
+    }
+
+    /// Commits where the process manager is, with the changes of rows that wait.
+    pub(super) async fn commit_progress(&mut self) -> Result<(), Halt> {
         let cause = Cause::none();
         let draft = Draft::new(self.position, self.position, cause, Source::Nothing);
         self.commit(draft).await.map(drop)

@@ -1,5 +1,10 @@
 //! What is due: deadlines that fire, and commands that are tried again.
+//!
+//! A deadline comes after every event that was stored when it was due or before, and before every event that was stored later,
+//! however late either is handled. So [`fire_before`](ProcessManagerRunner::fire_before) looks before each event, and
+//! [`fire_due`](ProcessManagerRunner::fire_due) behind the last one, once no other can be stored before it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::agenda::Agenda;
@@ -7,8 +12,8 @@ use super::draft::Report;
 use super::draft::{Draft, Source};
 use super::react::Input;
 use super::rows::{
-    self, AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, RetriedRow, Status, TimerRow, held_key,
-    put, remove,
+    self, AttemptRow, BEHIND_EVENT, CommandRow, HeldRow, RetriedRow, Status, TimerRow,
+    held_deadline_key, held_key, put, remove,
 };
 use super::{Halt, ProcessManagerRunner};
 use crate::clock::millis_since_1970;
@@ -19,7 +24,12 @@ use crate::process_manager::ProcessManager;
 const MAX_FIRED: usize = 1024;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Milliseconds since 1970.
+    /// The time of the store, which commits have theirs from, in milliseconds since 1970.
+    pub(super) fn stored_now(&self) -> u64 {
+        self.context.runtime.journal.clock().now_ms()
+    }
+
+    /// What the clock shows, by which something is tried again, in milliseconds since 1970.
     pub(super) fn now_ms(&self) -> u64 {
         millis_since_1970(self.context.clock.now())
     }
@@ -30,6 +40,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return None;
         }
         if self.timers.is_exhausted() || self.pending.is_exhausted() {
+            return Some(UNIX_EPOCH);
+        }
+        if self
+            .timers
+            .is_due_before(self.stored_now().saturating_add(1))
+        {
+            // The clock below may be behind that of the store.
             return Some(UNIX_EPOCH);
         }
         let due = [self.timers.next_due(), self.pending.next_due()];
@@ -67,38 +84,114 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Fires what is due now, and tries the commands again whose time has come; how many there were.
+    /// Fires what is due now, and tries again what waits for that; how much there was.
     pub(super) async fn fire_due(&mut self) -> Result<usize, Halt> {
-        let mut fired = usize::from(self.go_on_where_it_stays().await?);
-        let now = self.now_ms();
+        let stayed = usize::from(self.go_on_where_it_stays().await?);
+        let now = self.stored_now();
+        let limit = rows::timers_until(now.saturating_add(1));
+        let mut fired = 0;
         // Those that are armed again and again are no reason to do nothing else.
-        for _ in 0..MAX_FIRED {
-            if self.timers.is_exhausted() || self.pending.is_exhausted() {
+        while fired < MAX_FIRED && self.first_before(&limit).await?.is_some() {
+            self.come_up_to(now).await?;
+            // It may be cancelled by now.
+            let Some((key, value)) = self.first_before(&limit).await? else {
+                break;
+            };
+            self.fire_in_order(key, &value, None).await?;
+            fired += 1;
+        }
+        Ok(stayed + fired + self.try_due_again().await?)
+    }
+
+    /// Handles the deadlines that were due before `time`, when the event that comes next was stored.
+    pub(super) async fn fire_before(&mut self, time: u64) -> Result<(), Halt> {
+        let limit = rows::timers_until(time);
+        self.fire_until(&limit, None).await
+    }
+
+    /// Handles the deadlines whose keys come before `limit`. `released` is the instance that is shown next what it held, and behind
+    /// which position a deadline would be held that comes before that.
+    pub(super) async fn fire_until(
+        &mut self,
+        limit: &str,
+        released: Option<(&str, u64)>,
+    ) -> Result<(), Halt> {
+        let mut fired = 0;
+        while let Some((key, value)) = self.first_before(limit).await? {
+            let timer = rows::read::<TimerRow>(&key, &value);
+            // Those that deadlines arm again and again for a time that is past are no reason to show nothing else.
+            fired += usize::from(timer.is_ok_and(|timer| timer.armed_by.is_some()));
+            self.fire_in_order(key, &value, released).await?;
+            let parks = released.and_then(|(key, _)| self.status_of(key)) == Some(Status::Parked);
+            if parks || fired == MAX_FIRED {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The deadline that is due first, if its key comes before `limit`.
+    async fn first_before(&mut self, limit: &str) -> Result<Option<(Box<str>, Box<str>)>, Halt> {
+        if self.timers.is_exhausted() {
+            self.flush().await?;
+            self.finish_in_flight().await?;
+            self.read_agendas().await?;
+        }
+        let first = self.timers.before(limit);
+        Ok(first.map(|(key, value)| (key.into(), value.into())))
+    }
+
+    async fn fire_in_order(
+        &mut self,
+        row_key: Box<str>,
+        value: &str,
+        released: Option<(&str, u64)>,
+    ) -> Result<(), Halt> {
+        self.note_start().await?;
+        // It may have to be tried again: what came before it is not to come behind it then.
+        let last = self.in_flight.back();
+        let stored = last.map_or(self.committed.position, |last| last.progress.position);
+        if self.position > stored || !self.dirty.is_empty() {
+            self.commit_progress().await?;
+        }
+        self.fire(row_key, value, released).await?;
+        self.due = None;
+        Ok(())
+    }
+
+    /// Reacts to everything that was stored at `time` or before. What comes from now on counts as stored later.
+    async fn come_up_to(&mut self, time: u64) -> Result<(), Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        if self.passed.0 < time {
+            let last = journal.pass(time);
+            if let Some(last) = last {
+                drop(last.wait().await);
+            }
+            let durable = *journal.durable().borrow();
+            self.passed = (time, durable);
+        }
+        self.react_until(self.passed.1).await
+    }
+
+    /// Tries again what was to be tried again at this time or before; how much there was.
+    pub(super) async fn try_due_again(&mut self) -> Result<usize, Halt> {
+        let now = self.now_ms();
+        for tried in 0..MAX_FIRED {
+            if self.pending.is_exhausted() {
                 self.flush().await?;
                 self.finish_in_flight().await?;
                 self.read_agendas().await?;
             }
             self.note_start().await?;
-            let timer = self.timers.due(now);
-            if let Some((key, value)) = timer.map(|(key, value)| (key.to_owned(), value.to_owned()))
-            {
-                self.fire(key.into(), &value).await?;
-                self.due = None;
-                fired += 1;
-                continue;
-            }
-            let pending = self.pending.due(now);
-            if let Some((key, value)) =
-                pending.map(|(key, value)| (key.to_owned(), value.to_owned()))
-            {
-                self.try_again(key.into(), &value).await?;
-                self.due = None;
-                fired += 1;
-                continue;
-            }
-            return Ok(fired);
+            let first = self.pending.due(now);
+            let Some((key, value)) = first.map(|(key, value)| (key.to_owned(), value.to_owned()))
+            else {
+                return Ok(tried);
+            };
+            self.try_again(key.into(), &value).await?;
+            self.due = None;
         }
-        Ok(fired)
+        Ok(MAX_FIRED)
     }
 
     /// Comes back to the deadline or the command at which the process manager stays as a whole, if there is one, before anything
@@ -115,7 +208,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if let Some(value) = row.into_iter().flatten().next() {
             self.note_this_start(Some(at.clone())).await?;
             match at.starts_with(rows::TIMERS) {
-                true => self.fire(at, &value).await?,
+                true => self.fire(at, &value, None).await?,
                 false => self.try_again(at, &value).await?,
             }
             self.due = None;
@@ -131,7 +224,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    async fn fire(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+    async fn fire(
+        &mut self,
+        row_key: Box<str>,
+        value: &str,
+        released: Option<(&str, u64)>,
+    ) -> Result<(), Halt> {
         self.due = Some(row_key.clone());
         let timer: TimerRow =
             rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
@@ -140,11 +238,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let removed = remove(row_key);
         self.notice(&removed);
         self.dirty.push(removed, position);
-        if self.is_armed(&timer) && self.is_held(&timer.key) {
+        let deadline = &timer.deadline;
+        // What is held behind it is shown next.
+        let held = released.filter(|(key, _)| *key == timer.key);
+        let held =
+            held.map(|(key, at)| held_deadline_key(key, at, deadline.due_ms, &deadline.name));
+        if held.is_none() && self.is_armed(&timer) && self.is_held(&timer.key) {
             self.hold(&timer.key, Input::Deadline(&timer), None, position);
             return Ok(());
         }
-        let deadline = &timer.deadline;
         let name = || {
             format!(
                 "deadline {} of {}: {}",
@@ -154,7 +256,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if !self.begins(name).await? {
             self.given_up = Some(self.starts.cause());
         }
-        let done = self.react_to_deadline(&timer, None).await;
+        let done = self.react_to_deadline(&timer, held).await;
         self.given_up = None;
         done
     }

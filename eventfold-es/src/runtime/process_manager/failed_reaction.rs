@@ -443,7 +443,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let now = self.now_ms();
         let fires = self.context.fires && !self.is_paused;
-        let is_deadline = self.retries_deadline();
+        let is_deadline = self.retried_deadline().is_some();
         let parked = self
             .instances
             .get("")
@@ -477,14 +477,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Without `key`: whether it is a deadline that is tried again.
-    pub(super) fn retries_deadline(&mut self) -> bool {
+    /// Without `key`: the row of the deadline that is tried again, if it is one.
+    pub(super) fn retried_deadline(&mut self) -> Option<Box<str>> {
         let parked = self
             .instances
             .get("")
             .and_then(|found| found.parked.as_ref());
         let retry = parked.and_then(|parked| parked.retry.as_ref());
-        !PM::IS_KEYED && retry.is_some_and(|retry| retry.what.starts_with(rows::TIMERS))
+        let retry = retry.filter(|retry| !PM::IS_KEYED && retry.what.starts_with(rows::TIMERS));
+        retry.map(|retry| retry.what.clone())
     }
 
     /// Without `key`: forgets what was tried again, since it is passed over.

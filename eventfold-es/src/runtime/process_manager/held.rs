@@ -11,7 +11,7 @@ use super::rows::{
     self, HeldRow, Marker, ParkedRow, RetriedRow, RetryRow, Status, TimerRow, put, remove,
 };
 use super::{Halt, ProcessManagerRunner, Shown};
-use crate::journal::{Cursor, Row, RowRange, StreamId};
+use crate::journal::{Cursor, RecordedCommit, Row, RowRange, StreamId};
 use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
 
 /// How many held rows are read at a time.
@@ -131,6 +131,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.dirty.set_back(None, Reactions::Parked);
                     break 'held;
                 }
+                if self
+                    .timers
+                    .is_due_before(self.stored_now().saturating_add(1))
+                    && let Some((limit, place)) = self.place_of_held(&row).await?
+                {
+                    self.fire_until(&limit, Some((key, place))).await?;
+                    if self.status_of(key) == Some(Status::Parked) {
+                        break 'held;
+                    }
+                }
                 self.do_held(key, row).await?;
                 if self.status_of(key) == Some(Status::Parked) {
                     break 'held;
@@ -186,7 +196,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(retry.map(|retry| *retry))
     }
 
-    fn status_of(&mut self, key: &str) -> Option<Status> {
+    pub(super) fn status_of(&mut self, key: &str) -> Option<Status> {
         self.instances.get(key).map(|found| found.status)
     }
 
@@ -281,16 +291,37 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(found.into_iter().flatten().next().is_some())
     }
 
+    /// Up to which key deadlines come before what is held, and the position behind which they would be held; none for a command.
+    async fn place_of_held(&mut self, row: &Row) -> Result<Option<(Box<str>, u64)>, Halt> {
+        match rows::read(&row.key, &row.value) {
+            Ok(HeldRow::Event(at) | HeldRow::Failed(at)) => {
+                let commit = self.commit_at(at).await?;
+                Ok(commit.map(|commit| (rows::timers_until(commit.time), at.saturating_sub(1))))
+            }
+            Ok(HeldRow::Deadline(timer)) => {
+                let deadline = &timer.deadline;
+                let limit = rows::timer_key(deadline.due_ms, &timer.key, &deadline.name);
+                Ok(rows::held_of(&row.key).map(|(_, at)| (limit, at)))
+            }
+            Ok(HeldRow::Command(_)) | Err(_) => Ok(None),
+        }
+    }
+
+    /// The commit with the event at a position.
+    async fn commit_at(&mut self, at: u64) -> Result<Option<Arc<RecordedCommit>>, Halt> {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let read = move || journal.read_on(&mut Cursor::for_commit_at(at));
+        let read = tokio::task::spawn_blocking(read).await;
+        let commits = self.read(read.map_err(|_| Halt::Ended)?)?;
+        Ok(commits.into_iter().next())
+    }
+
     /// The event at a position.
     pub(super) async fn event_at(
         &mut self,
         at: u64,
     ) -> Result<Option<(StreamId, u64, String)>, Halt> {
-        let journal = Arc::clone(&self.context.runtime.journal);
-        let read = move || journal.read_on(&mut Cursor::for_commit_at(at));
-        let read = tokio::task::spawn_blocking(read).await;
-        let commits = self.read(read.map_err(|_| Halt::Ended)?)?;
-        for commit in commits {
+        if let Some(commit) = self.commit_at(at).await? {
             let mut position = commit.first_position;
             for append in &commit.appends {
                 for (version, line) in (append.first_version..).zip(append.lines.iter()) {
@@ -371,6 +402,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             position: position + 1,
             reason,
         })?;
+        if self.timers.is_due_before(self.stored_now())
+            && let Some((limit, _)) = self.place_of_held(&row).await?
+        {
+            self.fire_until(&limit, None).await?;
+        }
         let event = match event {
             HeldRow::Event(at) => self.event_at(at).await?.map(|found| (at, found)),
             HeldRow::Failed(_) | HeldRow::Deadline(_) | HeldRow::Command(_) => None,

@@ -135,6 +135,8 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     unreadable: Option<String>,
     /// Whether there may be releases that were interrupted.
     owes_releases: bool,
+    /// No commit that is still to come is stored at this time or before, in milliseconds since 1970; and the last event that was.
+    passed: (u64, u64),
     /// The last event that was counted as ignored, and for which of those that it belongs to.
     ignored_to: (u64, usize),
 }
@@ -253,6 +255,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             given_up: None,
             stays_at: None,
             owes_releases: false,
+            passed: (0, 0),
             ignored_to: (0, 0),
         };
         if let Err(error) = runner.restore_state() {
@@ -411,10 +414,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             });
         }
         self.wait_for_retry()?;
-        if self.retries_deadline() {
+        if let Some(deadline) = self.retried_deadline() {
             // What comes behind it waits.
-            self.fire_due().await?;
-            self.flush().await?;
+            self.stays_at.get_or_insert(deadline);
+            self.go_on_where_it_stays().await?;
         }
         let mut target = self.context.target.clone();
         let mut closing = self.context.closing.clone();
@@ -427,15 +430,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             let until = *target.borrow_and_update();
             while self.position < until && !self.is_paused {
-                self.note_start().await?;
-                self.go_on_where_it_stays().await?;
-                self.react_to_next(until).await?;
+                self.react_to_more(until).await?;
                 if self.context.fires {
-                    self.fire_due().await?;
+                    self.try_due_again().await?;
+                    self.flush().await?;
                 }
-                self.flush().await?;
-                self.settle()?;
-                self.answer_skip().await?;
                 if *closing.borrow() {
                     return Ok(());
                 }

@@ -170,15 +170,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Shows events to the instances that they belong to.
-    pub(super) async fn react_to_chunk(&mut self, chunk: Vec<Shown>) -> Result<(), Halt> {
+    /// Shows events, each with the time at which it was stored, to the instances that they belong to.
+    pub(super) async fn react_to_chunk(&mut self, chunk: Vec<(u64, Shown)>) -> Result<(), Halt> {
         let joins = chunk
             .iter()
-            .flat_map(|shown| shown.correlation.iter().flatten());
+            .flat_map(|(_, shown)| shown.correlation.iter().flatten());
         self.learn(joins.map(|join| join.key.clone()).collect())
             .await?;
-        for shown in chunk {
+        for (time, shown) in chunk {
             let position = shown.event.1.position;
+            if self.timers.is_due_before(time) {
+                self.fire_before(time).await?;
+            }
             self.settle()?;
             self.react_to_shown(shown, position).await?;
             self.position = position;

@@ -39,7 +39,7 @@ pub(crate) enum Parked {
 
 /// See the [module](self).
 pub(crate) enum Request {
-    /// Fires what is due; how many there were.
+    /// Fires what is due, behind everything that was stored before; how many there were.
     Fire(Answer<usize>),
     /// Makes durable what was reacted to.
     Settle(Answer<()>),

@@ -40,6 +40,7 @@ use crate::runtime::origin::{Cause, command_id};
 pub(super) use keys::{
     BEHIND_EVENT, dead_letter_key, due_of, held_deadline_key, held_key, held_of, passed_key,
     passed_of, pending_key, releasing_stream_key, stream_held_at, stream_held_key, timer_key,
+    timers_until,
 };
 pub(crate) use keys::{held_prefix, stream_held_prefix, stream_key, stream_of};
 

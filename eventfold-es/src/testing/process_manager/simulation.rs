@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::ProcessManagerTest;
+use super::{MAX_AT_ONCE, ProcessManagerTest};
 use crate::aggregate::Aggregate;
+use crate::clock::millis_since_1970;
 use crate::envelope::CommandEnvelope;
 use crate::event::RecordedEvent;
 use crate::process_manager::{
@@ -26,6 +27,8 @@ pub(super) struct Instance {
 pub(super) struct Last {
     pub(super) parts: Vec<Part>,
     pub(super) failed: Vec<String>,
+    /// How many deadlines were reached while time stood still.
+    pub(super) at_once: u32,
     /// The last command that was sent.
     pub(super) sent: Option<Sent>,
 }
@@ -91,6 +94,13 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
             PM::NAME,
             A::AGGREGATE_TYPE
         );
+        let mut last = Last::default();
+        // What was due at the time of the event comes behind it.
+        let time = millis_since_1970(self.now);
+        let is_before = |due: &SystemTime| millis_since_1970(*due) < time;
+        while let Some((due, key, name)) = self.next_due().filter(|(due, ..)| is_before(due)) {
+            self.reach(due, &key, &name, &mut last);
+        }
         self.position += 1;
         let stream = (A::AGGREGATE_TYPE, stream_id.to_owned());
         let version = self.versions.entry(stream).or_default();
@@ -100,7 +110,6 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         let since_1970 = self.now.duration_since(UNIX_EPOCH);
         event.event.ts = since_1970.unwrap_or_default().as_secs();
 
-        let mut last = Last::default();
         let correlation = match PM::correlate(A::AGGREGATE_TYPE, stream_id, &event) {
             Ok(correlation) => correlation,
             Err(error) => {
@@ -123,8 +132,21 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         last
     }
 
+    /// Reaches a deadline, at its time or now.
     #[track_caller]
-    pub(super) fn fire(&mut self, key: &str, name: &str, last: &mut Last) {
+    pub(super) fn reach(&mut self, due: SystemTime, key: &str, name: &str, last: &mut Last) {
+        last.at_once = if due > self.now { 1 } else { last.at_once + 1 };
+        assert!(
+            last.at_once <= MAX_AT_ONCE,
+            "`{}` never comes to an end: its deadline `{name}` is armed again and again for a time that has come",
+            PM::NAME
+        );
+        self.now = self.now.max(due);
+        self.fire(key, name, last);
+    }
+
+    #[track_caller]
+    fn fire(&mut self, key: &str, name: &str, last: &mut Last) {
         let instance = self.instances.get_mut(key);
         let deadline = instance.and_then(|instance| instance.deadlines.remove(name));
         if let Some(deadline) = deadline {

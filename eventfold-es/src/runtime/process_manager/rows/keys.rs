@@ -18,6 +18,11 @@ pub(in crate::runtime::process_manager) fn timer_key(due: u64, key: &str, name: 
     format!("{TIMERS}{due:016x}{:04x}{key}{name}", key.len()).into()
 }
 
+/// Before the keys of all deadlines that are due at `time` or later, and behind those of all others.
+pub(in crate::runtime::process_manager) fn timers_until(time: u64) -> Box<str> {
+    format!("{TIMERS}{time:016x}").into()
+}
+
 pub(in crate::runtime::process_manager) fn pending_key(due: u64, command_id: &str) -> Box<str> {
     format!("{PENDING}{due:016x}{command_id}").into()
 }
