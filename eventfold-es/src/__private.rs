@@ -11,6 +11,8 @@ use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};
 use crate::process_manager::{Correlation, Keyed, ReactError};
 
+pub use crate::__fingerprint as fingerprint;
+pub use crate::fingerprint::{Comparing, NotComparable};
 pub use crate::topology::listed::{
     Commands, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, OfNobody,
 };

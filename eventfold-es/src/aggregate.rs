@@ -119,6 +119,16 @@ pub trait Aggregate:
 
     /// Folds one event into the state.
     fn apply(self, event: &Self::DomainEvent) -> Self;
+
+    /// Tells one command from another: an [idempotency key](crate::CommandContext::with_idempotency_key) that is used for two
+    /// different ones is refused. Default: `None`, and commands are not compared.
+    ///
+    /// `#[aggregate]` implements it where the command type is `Serialize`. By hand it is
+    /// [`fingerprint(command)`](crate::fingerprint()), or the fingerprint of a part that does not change when a command is sent again.
+    fn fingerprint(command: &Self::Command) -> Option<u64> {
+        let _ = command;
+        None
+    }
 }
 
 /// `A`, as one of the aggregates in `subscribes = [..]`: what generated code calls it where it calls its handler.

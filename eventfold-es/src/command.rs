@@ -141,7 +141,10 @@ impl CommandContext {
     /// Sets the key under which the aggregate executes the command at most once: a retry with the same key answers as the first
     /// one did, with the same events, version and position, and does nothing.
     ///
-    /// - What counts is the key, not the command: a retry does not look at the command at all.
+    /// - Another command under the key is refused with [`ExecuteError::KeyReused`](crate::ExecuteError::KeyReused), if the command
+    ///   type is `Serialize` and `#[aggregate]` declares the aggregate. Commands are compared by their JSON, without regard to the order
+    ///   of fields and lists. Where they cannot be compared, what counts is the key alone: a command type that is not `Serialize`, an
+    ///   aggregate by hand without [`fingerprint`](crate::Aggregate::fingerprint), and events that were stored by either.
     /// - A key belongs to one aggregate. Under the same key, another aggregate executes a command of its own.
     /// - It is stored with the events, and counts for ever: after a restart, an eviction, or a crash.
     /// - Only commands that stored events are remembered. One that was rejected, or had nothing to do, or could not be stored,

@@ -167,6 +167,15 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The idempotency key of another command; nothing was stored.
+    #[error(
+        "the idempotency key {key:?} was used for another command: give each command a key of its own, and send the same command \
+         when it is repeated"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// Metadata of a command with an entry that only the store makes; nothing was written.
     #[error(
         "the metadata of the command has the entry `{name}`, which only the store makes: give it another name, or set it with \
@@ -338,6 +347,16 @@ pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
         /// The version of the stream.
         actual: u64,
     },
+    /// The aggregate has executed another command under this
+    /// [idempotency key](crate::CommandContext::with_idempotency_key); nothing was stored.
+    #[error(
+        "the idempotency key {key:?} was used for another command: give each command a key of its own, and send the same command \
+         when it is repeated"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
     #[error("it is unknown whether the command was stored: {reason}")]
     OutcomeUnknown {
@@ -353,6 +372,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<StoreError> for ExecuteE
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict { expected, actual } => Self::Conflict { expected, actual },
+            StoreError::KeyReused { key } => Self::KeyReused { key },
             StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
             other => Self::Store(other),
         }
@@ -409,6 +429,16 @@ pub enum TransactionError {
         /// The version of the stream, with the commands of the transaction before this one.
         actual: u64,
     },
+    /// The [idempotency key](crate::CommandContext::with_idempotency_key) was used for a transaction with other commands; nothing
+    /// was stored.
+    #[error(
+        "the idempotency key {key:?} was used for other commands: give each transaction a key of its own, and send the same commands \
+         when it is repeated"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
     /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
     #[error("it is unknown whether the transaction was stored: {reason}")]
     OutcomeUnknown {
@@ -434,6 +464,7 @@ impl TransactionError {
 impl From<StoreError> for TransactionError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::KeyReused { key } => Self::KeyReused { key },
             StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
             other => Self::Store(other),
         }

@@ -155,6 +155,7 @@ pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod evolution;
+mod fingerprint;
 mod finite;
 mod format;
 mod journal;
@@ -200,6 +201,7 @@ pub use eventfold_es_macros::{
     event_store, process_manager, projection,
 };
 pub use evolution::{Upcast, Upcaster};
+pub use fingerprint::fingerprint;
 pub use journal::Durability;
 pub use journal::local::{
     AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,

@@ -81,6 +81,10 @@ fn impl_aggregate(model: &Model) -> TokenStream {
                 #decider::evolve(&mut self, event);
                 self
             }
+
+            fn fingerprint(command: &#command) -> ::std::option::Option<u64> {
+                #krate::__private::fingerprint!(command)
+            }
         }
 
         #marker

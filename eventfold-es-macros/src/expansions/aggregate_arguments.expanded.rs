@@ -34,6 +34,9 @@ impl my::es::Aggregate for Order {
         <Self as my::es::ContextDecider>::evolve(&mut self, event);
         self
     }
+    fn fingerprint(command: &Order) -> ::std::option::Option<u64> {
+        my::es::__private::fingerprint!(command)
+    }
 }
 #[automatically_derived]
 impl my::es::DecidesWithContext for Order {}

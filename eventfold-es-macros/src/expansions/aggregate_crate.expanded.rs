@@ -22,6 +22,9 @@ impl my::es::Aggregate for Order {
         <Self as my::es::Decider>::evolve(&mut self, event);
         self
     }
+    fn fingerprint(command: &OrderCommand) -> ::std::option::Option<u64> {
+        my::es::__private::fingerprint!(command)
+    }
 }
 #[automatically_derived]
 impl my::es::DecidedBy for OrderCommand {

@@ -1,5 +1,5 @@
-//! Events that were caused by a command with an idempotency key, as they are stored: their lines end in the key and in their
-//! position, so that the stream alone tells how such a command was answered.
+//! Events that were caused by a command with an idempotency key, as they are stored: their lines end in a digest of the command, the
+//! key, and their position, so that the stream alone tells how such a command was answered.
 
 use std::sync::Arc;
 
@@ -9,21 +9,25 @@ use serde::Deserialize;
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedLines {
     pub(crate) key: Arc<str>,
+    /// What tells the command from others, if it can be compared.
+    pub(crate) digest: Option<u64>,
     /// How many lines of the append stand before them.
     pub(crate) before: usize,
     pub(crate) count: usize,
 }
 
 /// What a line says beside the event.
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct KeyedEvent {
-    #[serde(rename = "idempotency_key")]
     pub(crate) key: Box<str>,
+    pub(crate) digest: Option<u64>,
     pub(crate) position: u64,
 }
 
 /// The most that [`complete`] adds to a line beside the key.
-const FIELDS_BYTES: usize = r#","idempotency_key":"","position":18446744073709551615"#.len();
+const FIELDS_BYTES: usize =
+    r#","command_digest":"0123456789abcdef","idempotency_key":"","position":18446744073709551615"#
+        .len();
 
 impl KeyedLines {
     /// About what [`complete`] adds to the lines.
@@ -40,11 +44,15 @@ pub(crate) fn complete(
 ) -> Vec<Box<str>> {
     for group in keyed {
         let key = serde_json::Value::from(&*group.key).to_string();
+        let digest = group.digest.map_or_else(String::new, |digest| {
+            format!(",\"command_digest\":\"{digest:016x}\"")
+        });
         let positions = position + group.before as u64..;
         let lines = lines.iter_mut().skip(group.before).take(group.count);
         for (line, position) in lines.zip(positions) {
             let open = line.strip_suffix('}').unwrap_or(line);
-            *line = format!("{open},\"idempotency_key\":{key},\"position\":{position}}}").into();
+            *line = format!("{open}{digest},\"idempotency_key\":{key},\"position\":{position}}}")
+                .into();
         }
     }
     lines
@@ -58,6 +66,7 @@ pub(crate) fn complete(
 pub(crate) fn read(line: &str) -> Result<Option<KeyedEvent>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Fields {
+        command_digest: Option<Box<str>>,
         idempotency_key: Option<Box<str>>,
         position: Option<u64>,
     }
@@ -66,10 +75,18 @@ pub(crate) fn read(line: &str) -> Result<Option<KeyedEvent>, serde_json::Error> 
         return Ok(None);
     }
     let fields: Fields = serde_json::from_str(line)?;
-    Ok(fields
-        .idempotency_key
-        .zip(fields.position)
-        .map(|(key, position)| KeyedEvent { key, position }))
+    let Fields {
+        command_digest,
+        idempotency_key,
+        position,
+    } = fields;
+    Ok(idempotency_key
+        .zip(position)
+        .map(|(key, position)| KeyedEvent {
+            key,
+            digest: command_digest.and_then(|digest| u64::from_str_radix(&digest, 16).ok()),
+            position,
+        }))
 }
 
 #[cfg(test)]
@@ -85,6 +102,8 @@ mod tests {
     fn group(key: &str, before: usize, count: usize) -> KeyedLines {
         KeyedLines {
             key: key.into(),
+            // Of those of `a` it is not known.
+            digest: (key != "a").then_some(0xab),
             before,
             count,
         }
@@ -99,6 +118,7 @@ mod tests {
         let found = |key: &str, position| {
             Some(KeyedEvent {
                 key: key.into(),
+                digest: (key != "a").then_some(0xab),
                 position,
             })
         };

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use known::{Answer, Found, Needs, Place, Repeated};
+pub(crate) use known::{Answer, Found, Key, Needs, Place, Repeated};
 use known::{Known, Marks};
 
 use super::encode::EncodedEvent;
@@ -332,9 +332,9 @@ impl<A: Aggregate> LockedCell<'_, A> {
         &mut self,
         command: A::Command,
         context: &CommandContext,
+        key: Option<Key<'_>>,
         clock: &StoreClock,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
-        let key = context.idempotency_key.as_deref();
         self.decide_for(command, context, key, None, clock)
     }
 
@@ -343,7 +343,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         &mut self,
         command: A::Command,
         context: &CommandContext,
-        key: Option<&str>,
+        key: Option<Key<'_>>,
         origin: Option<Origin<'_>>,
         clock: &StoreClock,
     ) -> Result<Decided<A::DomainEvent>, ExecuteError<A::Error>> {
@@ -376,7 +376,8 @@ impl<A: Aggregate> LockedCell<'_, A> {
         let decided = self.stage(encoded)?;
         if let Some(key) = key.filter(|_| count > 0) {
             self.staged_keys.push(KeyedLines {
-                key: key.into(),
+                key: key.text.into(),
+                digest: key.digest,
                 before,
                 count,
             });

@@ -24,7 +24,7 @@ mod types;
 
 use std::sync::Arc;
 
-pub(crate) use cell::{Cell, Decided, LockedCell, Needs, PartOfCommit, Place, Repeated};
+pub(crate) use cell::{Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::{blocking, guard};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::cell::{Cell, LockedCell, Needs, PartOfCommit, Repeated};
+use super::cell::{Cell, Key, LockedCell, Needs, PartOfCommit, Repeated};
 use super::cells::AggregateCells;
 use super::origin::Origin;
 use super::types::{AggregateTypes, check_context, check_id};
@@ -61,6 +61,9 @@ pub(super) trait StagedCommand: Send {
 
     fn context(&self) -> &CommandContext;
 
+    /// Its idempotency key.
+    fn key(&self) -> Option<Key<'_>>;
+
     /// The stored form, for the dead-letter log.
     fn erase(&self) -> CommandEnvelope;
 }
@@ -111,12 +114,13 @@ pub(super) trait LockedTarget {
     /// What the command with this key came to, unless it is staged only.
     fn repeated(&self, key: &str) -> Option<Repeated<()>>;
 
-    /// Decides a command and stages its events, which have this key; `None` if that was done before under the key.
+    /// Decides a command and stages its events, which have this key; `None` if that was done before under the key, by the same
+    /// command as far as they can be compared.
     fn decide(
         &mut self,
         command: Box<dyn Any>,
         context: &CommandContext,
-        key: Option<&str>,
+        key: Option<Key<'_>>,
         origin: Option<Origin<'_>>,
         clock: &StoreClock,
     ) -> Result<Option<StagedEvents>, Refusal>;
@@ -218,6 +222,10 @@ impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
         &self.envelope.context
     }
 
+    fn key(&self) -> Option<Key<'_>> {
+        Key::of::<A>(&self.envelope.context, &self.envelope.command)
+    }
+
     fn erase(&self) -> CommandEnvelope {
         erase(&self.envelope)
     }
@@ -264,7 +272,7 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
         &mut self,
         command: Box<dyn Any>,
         context: &CommandContext,
-        key: Option<&str>,
+        key: Option<Key<'_>>,
         origin: Option<Origin<'_>>,
         clock: &StoreClock,
     ) -> Result<Option<StagedEvents>, Refusal> {
@@ -275,8 +283,13 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
                 reason: "the command has another type than its target decides".to_owned(),
             }));
         };
-        if key.is_some_and(|key| self.find_answer(key).is_some()) {
-            return Ok(None);
+        if let Some(key) = key
+            && let Some(before) = self.decided_before(key.text)
+        {
+            return match key.is_reused(before) {
+                false => Ok(None),
+                true => Err(key.reused().into()),
+            };
         }
         let decided = self.decide_for(*command, context, key, origin, clock);
         let decided = decided.map_err(|error| match error {
@@ -284,6 +297,7 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
             ExecuteError::Conflict { expected, actual } => {
                 ExecuteError::Conflict { expected, actual }
             }
+            ExecuteError::KeyReused { key } => ExecuteError::KeyReused { key },
             ExecuteError::OutcomeUnknown { reason } => ExecuteError::OutcomeUnknown { reason },
             ExecuteError::Store(error) => ExecuteError::Store(error),
         })?;
@@ -314,6 +328,9 @@ pub(super) fn cause_of_refusal(refusal: Refusal) -> FailureCause {
         ExecuteError::Domain(Rejection(error)) => FailureCause::Rejected { error },
         ExecuteError::Conflict { expected, actual } => FailureCause::Rejected {
             error: Arc::new(StoreError::Conflict { expected, actual }),
+        },
+        ExecuteError::KeyReused { key } => FailureCause::Rejected {
+            error: Arc::new(StoreError::KeyReused { key }),
         },
         ExecuteError::OutcomeUnknown { reason } => FailureCause::Storage {
             reason: reason.to_string(),

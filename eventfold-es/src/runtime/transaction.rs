@@ -5,8 +5,9 @@ use std::mem::take;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
+use xxhash_rust::xxh3::Xxh3;
 
-use super::cell::{Needs, Repeated};
+use super::cell::{Key, Needs, Repeated};
 use super::locked_targets::{LockedTargets, forget_evicted};
 use super::staging::{
     Address, AddressOf, Refusal, Rejection, StagedEvents, Targets, Wanted, find_targets, look_up,
@@ -24,6 +25,8 @@ pub(crate) struct TransactionCommand {
     address: Box<dyn Address>,
     command: Box<dyn Any + Send>,
     context: CommandContext,
+    /// See [`Key::digest`].
+    digest: Option<u64>,
 }
 
 impl TransactionCommand {
@@ -39,6 +42,7 @@ impl TransactionCommand {
         check_context(&context)?;
         Ok(Self {
             address: Box::new(AddressOf::<A>::new(types, id)?),
+            digest: Key::of::<A>(&context, &command).and_then(|key| key.digest),
             command: Box::new(command),
             context,
         })
@@ -139,6 +143,7 @@ fn decide_locked(
     room: OwnedSemaphorePermit,
 ) -> Result<Decision, TransactionError> {
     locked.settle();
+    let digest = digest(&commands);
     let mut repeated = Vec::with_capacity(commands.len());
     for (index, command) in commands.iter().enumerate() {
         let target = match locked.peek(command.stream()) {
@@ -149,12 +154,28 @@ fn decide_locked(
         let key = command.key(index);
         repeated.push(key.and_then(|key| target.repeated(&key)));
     }
-    if repeated.iter().any(Option::is_some) {
-        return Ok(Decision::Repeated(repeated));
+    if let Some(first) = repeated.iter().flatten().next() {
+        let mut contexts = commands.iter().map(|command| &command.context);
+        let key = contexts.find_map(|context| context.idempotency_key.as_deref());
+        let key = Key {
+            text: key.unwrap_or_default(),
+            digest: Some(digest),
+        };
+        return Ok(match key.is_reused(first.digest()) {
+            false => Decision::Repeated(repeated),
+            true => Decision::Answer {
+                pending: first.pending().into_iter().collect(),
+                answer: Err(key.reused().into()),
+            },
+        });
     }
     let mut staged: Vec<(StreamId, Option<StagedEvents>)> = Vec::with_capacity(commands.len());
     for (index, command) in commands.into_iter().enumerate() {
-        let key = command.key(index);
+        let text = command.key(index);
+        let key = text.as_deref().map(|text| Key {
+            text,
+            digest: Some(digest),
+        });
         let stream = command.stream().clone();
         let Some(Ok(target)) = locked.target(&stream) else {
             return Err(StoreError::Closed.into());
@@ -162,7 +183,7 @@ fn decide_locked(
         let decided = target.decide(
             command.command,
             &command.context,
-            key.as_deref(),
+            key,
             None,
             journal.clock(),
         );
@@ -215,6 +236,21 @@ fn decide_locked(
     Ok(Decision::Committed { outcome, commands })
 }
 
+/// What tells a transaction from others: its targets, and its commands as far as they can be compared.
+fn digest(commands: &[TransactionCommand]) -> u64 {
+    let mut hash = Xxh3::new();
+    for command in commands {
+        let stream = command.stream();
+        for text in [&stream.aggregate_type, &stream.instance_id] {
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(&[u8::from(command.digest.is_some())]);
+        hash.update(&command.digest.unwrap_or_default().to_le_bytes());
+    }
+    hash.digest()
+}
+
 /// The error of a transaction whose command at `index` was not executed.
 fn refused(index: usize, stream: &StreamId, refusal: Refusal) -> TransactionError {
     let at = || TransactionCommandAt {
@@ -229,6 +265,7 @@ fn refused(index: usize, stream: &StreamId, refusal: Refusal) -> TransactionErro
             expected,
             actual,
         },
+        ExecuteError::KeyReused { key } => TransactionError::KeyReused { key },
         ExecuteError::OutcomeUnknown { reason } => TransactionError::OutcomeUnknown { reason },
         ExecuteError::Store(error) => TransactionError::Store(error),
     }

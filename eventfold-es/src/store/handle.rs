@@ -12,8 +12,8 @@ use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
-    AggregateCells, Cell, Decided, LockedCell, Needs, PartOfCommit, Reactions, Repeated, WaitGuard,
-    check_context, recall, refuse_inside_reaction,
+    AggregateCells, Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Reactions, Repeated,
+    WaitGuard, check_context, recall, refuse_inside_reaction,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -137,7 +137,8 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// # Errors
     ///
     /// [`ExecuteError::Domain`] if the aggregate rejects the command, [`ExecuteError::Conflict`] if the stream has another version
-    /// than the context [expects](CommandContext::with_expected_version), and [`ExecuteError::Store`] if it could not be decided or
+    /// than the context [expects](CommandContext::with_expected_version), [`ExecuteError::KeyReused`] if its idempotency key is that
+    /// of another command, and [`ExecuteError::Store`] if it could not be decided or
     /// written, or if its idempotency key or its metadata cannot be used, or inside a
     /// reaction of a process manager: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
     ///
@@ -258,12 +259,21 @@ impl<A: Aggregate> AggregateHandle<A> {
             .acquire_owned()
             .await
             .map_err(|_| StoreError::Closed)?;
-        let key = context.idempotency_key.as_deref();
-        self.with_cell(Needs::of_command(key), |cell, locked| {
-            if let Some(repeated) = key.and_then(|key| locked.repeated(key)) {
-                return Ok(Decision::Repeated(repeated));
+        let key = Key::of::<A>(context, &command);
+        let needs = Needs::of_command(context.idempotency_key.as_deref());
+        self.with_cell(needs, |cell, locked| {
+            if let Some(key) = key
+                && let Some(repeated) = locked.repeated(key.text)
+            {
+                return Ok(match key.is_reused(repeated.digest()) {
+                    false => Decision::Repeated(repeated),
+                    true => Decision::Answer {
+                        pending: repeated.pending(),
+                        answer: Err(key.reused().into()),
+                    },
+                });
             }
-            let decided = match locked.decide(command, context, journal.clock()) {
+            let decided = match locked.decide(command, context, key, journal.clock()) {
                 Ok(decided) if !decided.events.is_empty() => decided,
                 answer => {
                     return Ok(Decision::Answer {

@@ -58,7 +58,7 @@ impl AggregateStore {
         let outcome = handle
             .with_cell(needs, |_, locked| {
                 match id.and_then(|id| locked.find_event(id)) {
-                    Some(Place::Durable | Place::Staged) => Ok::<_, StoreError>(None),
+                    Some(Place::Durable) => Ok::<_, StoreError>(None),
                     Some(Place::Pending(outcome)) => Ok(Some(outcome)),
                     None => {
                         locked.stage(vec![encoded])?;

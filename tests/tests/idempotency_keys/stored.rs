@@ -1,5 +1,6 @@
 //! How keys are stored, and how they are found again.
 
+use eventfold_es::fingerprint;
 use eventfold_es::prelude::*;
 use eventfold_es_tests::TestResult;
 use serde_json::{Value, json};
@@ -32,7 +33,9 @@ async fn ten_thousand_keys_on_one_stream() -> TestResult {
     let store = AggregateStore::open(base.path()).await?;
     for key in (0..KEYS).step_by(97).chain([KEYS - 1]) {
         assert_eq!(
-            ones(&store, "c", 1, &format!("k-{key}")).await?,
+            store
+                .send("c", CounterCommand::Add(1), keyed(&format!("k-{key}")))
+                .await?,
             answers[key]
         );
     }
@@ -120,8 +123,8 @@ async fn strange_keys_and_events_that_look_like_keys() -> TestResult {
     store.close().await?;
 
     let store = AggregateStore::open(base.path()).await?;
-    for (key, answer) in keys.iter().zip(&answers) {
-        let command = NoteCommand::Write(NoteEvent::Quoted("else".to_owned()));
+    for ((key, answer), event) in keys.iter().zip(&answers).zip(events.iter().cycle()) {
+        let command = NoteCommand::Write(event.clone());
         assert_eq!(
             store.send("n", command, keyed(key)).await?,
             *answer,
@@ -150,11 +153,14 @@ async fn lines_carry_key_and_position_behind_the_event_and_eventfold_reads_them(
     let directory = base.path().join("streams/counter/c");
     let text = std::fs::read_to_string(directory.join("app.jsonl"))?;
     let lines: Vec<_> = text.lines().collect();
+    let digest = fingerprint(&CounterCommand::AddOnes(2)).ok_or("it serializes")?;
     assert_eq!(lines[0], serde_json::to_string(&events[0])?);
     for (line, (event, position)) in lines[1..].iter().zip(events[1..].iter().zip(2..)) {
         let plain = serde_json::to_string(event)?;
         let plain = plain.strip_suffix('}').unwrap();
-        let end = format!(r#","idempotency_key":"k","position":{position}}}"#);
+        let end = format!(
+            r#","command_digest":"{digest:016x}","idempotency_key":"k","position":{position}}}"#
+        );
         assert_eq!(*line, format!("{plain}{end}"));
     }
     let reader = eventfold::EventReader::new(&directory);

@@ -33,7 +33,7 @@ pub struct Request {
 }
 
 /// What is asked of a store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Asked {
     Account(String, AccountCommand),
     Till(String, TillCommand),
@@ -261,7 +261,7 @@ struct Block {
 
 #[derive(Debug, Clone)]
 enum Origin {
-    Client { key: Option<String> },
+    Client { request: Option<Request> },
     Clerk { cause: usize },
     Auditor { cause: usize },
 }
@@ -274,8 +274,8 @@ pub struct Shadow {
     clerk: Manager<Clerk>,
     auditor: Manager<Auditor>,
     blocks: Vec<Block>,
-    /// The entries of the log that each idempotency key of a stream stands for.
-    answers: BTreeMap<(Stream, String), Range<usize>>,
+    /// The entries of the log that each idempotency key of a stream stands for, and what was asked.
+    answers: BTreeMap<(Stream, String), (Range<usize>, Asked)>,
 }
 
 impl Shadow {
@@ -303,8 +303,8 @@ impl Shadow {
                 self.auditor.done(due);
                 at += count;
             } else if let Some((number, count)) = self.client(rest, open) {
-                let key = open.remove(&number).and_then(|request| request.key);
-                self.push(&rest[..count], Origin::Client { key })?;
+                let request = open.remove(&number);
+                self.push(&rest[..count], Origin::Client { request })?;
                 found.insert(number, start..start + count);
                 at += count;
             } else {
@@ -336,9 +336,17 @@ impl Shadow {
 
     fn push(&mut self, seen: &[Seen], origin: Origin) -> Result<(), String> {
         let range = self.log.len()..self.log.len() + seen.len();
-        if let (Origin::Client { key: Some(key) }, Some(first)) = (&origin, seen.first()) {
+        if let (
+            Origin::Client {
+                request: Some(request),
+            },
+            Some(first),
+        ) = (&origin, seen.first())
+            && let Some(key) = &request.key
+        {
             let key = (first.stream(), key.clone());
-            self.answers.insert(key, range.clone());
+            let answer = (range.clone(), request.asked.clone());
+            self.answers.insert(key, answer);
         }
         for seen in seen {
             let stream = seen.stream();
@@ -432,7 +440,15 @@ impl Shadow {
     /// The entries of the log that answer the request, because its key was used before.
     pub fn answer(&self, request: &Request) -> Option<&Range<usize>> {
         let key = request.key.clone()?;
-        self.answers.get(&(request.stream(), key))
+        let (entries, _) = self.answers.get(&(request.stream(), key))?;
+        Some(entries)
+    }
+
+    /// Whether its key was used for the same before.
+    pub fn is_answer_to(&self, request: &Request) -> bool {
+        let key = request.key.clone().map(|key| (request.stream(), key));
+        let answer = key.and_then(|key| self.answers.get(&key));
+        answer.is_some_and(|(_, asked)| *asked == request.asked)
     }
 
     /// The dead letters of the clerk and of the auditor.

@@ -11,8 +11,10 @@ use serde::Deserialize;
 
 use super::{Cell, CellBody, LockedCell, Pending};
 use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
 use crate::error::{Damage, StoreError};
 use crate::journal::{KeyedLines, Outcome, Receipt, StoredLines, keyed};
+use crate::runtime::guarded::guard;
 use crate::sabotage::{Bug, planted};
 
 /// What has to be known of a stream before something can be decided on it.
@@ -33,12 +35,52 @@ impl Needs {
     }
 }
 
+/// The idempotency key of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key<'a> {
+    pub(crate) text: &'a str,
+    /// What tells the command from others, if it can be compared.
+    pub(crate) digest: Option<u64>,
+}
+
+impl<'a> Key<'a> {
+    /// The key of a command, if its context has one.
+    pub(crate) fn of<A: Aggregate>(
+        context: &'a CommandContext,
+        command: &A::Command,
+    ) -> Option<Self> {
+        let text = context.idempotency_key.as_deref()?;
+        let digest = fingerprint::<A>(command);
+        Some(Self { text, digest })
+    }
+
+    /// Whether the command that had this key before is known to be another one.
+    pub(crate) fn is_reused(&self, before: Option<u64>) -> bool {
+        matches!((self.digest, before), (Some(own), Some(before)) if own != before)
+    }
+
+    /// The error if it is.
+    pub(crate) fn reused(&self) -> StoreError {
+        StoreError::KeyReused {
+            key: self.text.to_owned(),
+        }
+    }
+}
+
+/// [`Aggregate::fingerprint`]; a command whose code panics cannot be compared.
+fn fingerprint<A: Aggregate>(command: &A::Command) -> Option<u64> {
+    let what = || format!("the fingerprint of a command of `{}`", A::AGGREGATE_TYPE);
+    guard(what, || A::fingerprint(command)).ok().flatten()
+}
+
 /// Where the events of a command stand that was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) last_version: u64,
     pub(crate) last_position: u64,
     pub(crate) event_count: u64,
+    /// See [`Key::digest`].
+    pub(crate) digest: Option<u64>,
 }
 
 impl Answer {
@@ -101,6 +143,7 @@ impl Found {
             last_version: version,
             last_position: event.position,
             event_count: 1,
+            digest: event.digest,
         };
         match self.answers.get_mut(&*event.key) {
             Some(begun) if begun.last_version + 1 == version => {
@@ -204,6 +247,7 @@ fn answer(group: &KeyedLines, before: u64, receipt: &Receipt, first_version: u64
         last_version: first_version + end - 1,
         last_position: receipt.first_position + before + end - 1,
         event_count: group.count as u64,
+        digest: group.digest,
     }
 }
 
@@ -212,8 +256,6 @@ pub(crate) enum Place {
     Durable,
     /// In a commit on its way.
     Pending(Arc<Outcome>),
-    /// Staged, and not handed over.
-    Staged,
 }
 
 /// A command that was decided before, under the same key.
@@ -223,6 +265,22 @@ pub(crate) enum Repeated<E> {
 }
 
 impl<E> Repeated<E> {
+    /// See [`Key::digest`].
+    pub(crate) fn digest(&self) -> Option<u64> {
+        match self {
+            Self::Durable(answer) => answer.digest,
+            Self::Pending(pending) => pending.group.digest,
+        }
+    }
+
+    /// The commit that it is in, if that is on its way.
+    pub(crate) fn pending(&self) -> Option<Arc<Outcome>> {
+        match self {
+            Self::Durable(_) => None,
+            Self::Pending(pending) => Some(Arc::clone(&pending.outcome)),
+        }
+    }
+
     /// The same, for those who do not know the events.
     pub(crate) fn without_events(self) -> Repeated<()> {
         match self {
@@ -298,15 +356,13 @@ impl<A: Aggregate> LockedCell<'_, A> {
         pending.map(|pending| Place::Pending(Arc::clone(&pending.outcome)))
     }
 
-    /// Where the events of the command with this key are.
-    pub(crate) fn find_answer(&self, key: &str) -> Option<Place> {
-        if self.staged_keys.iter().any(|group| &*group.key == key) {
-            return Some(Place::Staged);
+    /// The digest of the command that had this key before, staged or not, if there was one.
+    pub(crate) fn decided_before(&self, key: &str) -> Option<Option<u64>> {
+        let staged = self.staged_keys.iter().find(|group| &*group.key == key);
+        match staged {
+            Some(group) => Some(group.digest),
+            None => Some(self.repeated(key)?.digest()),
         }
-        Some(match self.repeated(key)? {
-            Repeated::Durable(_) => Place::Durable,
-            Repeated::Pending(pending) => Place::Pending(pending.outcome),
-        })
     }
 
     /// What the command with this key came to, unless it is staged only.

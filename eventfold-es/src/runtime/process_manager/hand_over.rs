@@ -99,19 +99,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         cause,
                     };
                     match locked.target(staged.address().stream()) {
-                        Some(Ok(target)) => {
-                            let key = context.idempotency_key.as_deref();
-                            target
-                                .decide(
-                                    staged.command(),
-                                    context,
-                                    key,
-                                    Some(origin),
-                                    journal.clock(),
-                                )
-                                .err()
-                                .map(cause_of_refusal)
-                        }
+                        Some(Ok(target)) => target
+                            .decide(
+                                staged.command(),
+                                context,
+                                staged.key(),
+                                Some(origin),
+                                journal.clock(),
+                            )
+                            .err()
+                            .map(cause_of_refusal),
                         Some(Err(error)) => Some(cause_of(error)),
                         None => {
                             // A compensation: it is decided when its target is loaded.

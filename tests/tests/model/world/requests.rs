@@ -24,31 +24,43 @@ pub(super) enum Answer {
         reactions: Reactions,
     },
     Rejected(String),
+    KeyReused,
     Injected,
 }
 
 impl World {
     pub(super) fn request(&self, action: &Action) -> (Request, InjectOptions) {
-        let tag = self.next;
+        // Every other key is used again for the same command; the others are used for another one.
+        let tag = |key: &Option<u8>, place: usize| match key {
+            Some(key) if key % 2 == 0 => 1_000_000 + place as u64 * 10 + u64::from(*key),
+            _ => self.next,
+        };
+        let coins = |key: &Option<u8>, coins: u32| match key {
+            Some(key) if key % 2 == 0 => 1 + u32::from(*key),
+            _ => coins,
+        };
         let mut options = InjectOptions::default();
         let (asked, key) = match action {
             Action::Deposit {
                 account,
-                coins,
+                coins: paid,
                 key,
             } => {
-                let command = AccountCommand::Deposit { tag, coins: *coins };
+                let (tag, coins) = (tag(key, *account), coins(key, *paid));
+                let command = AccountCommand::Deposit { tag, coins };
                 (Asked::Account(ACCOUNTS[*account].to_owned(), command), *key)
             }
             Action::Withdraw {
                 account,
-                coins,
+                coins: paid,
                 key,
             } => {
-                let command = AccountCommand::Withdraw { tag, coins: *coins };
+                let (tag, coins) = (tag(key, 10 + *account), coins(key, *paid));
+                let command = AccountCommand::Withdraw { tag, coins };
                 (Asked::Account(ACCOUNTS[*account].to_owned(), command), *key)
             }
             Action::Empty { till, key } => {
+                let tag = tag(key, 20 + *till);
                 let command = TillCommand::Empty { tag };
                 (Asked::Till(TILLS[*till].to_owned(), command), *key)
             }
@@ -58,7 +70,10 @@ impl World {
                 runs_process_managers,
             } => {
                 options.run_process_managers = *runs_process_managers;
-                let event = AccountEvent::Deposited { tag, coin: 0 };
+                let event = AccountEvent::Deposited {
+                    tag: self.next,
+                    coin: 0,
+                };
                 let mut event = event.to_event().expect("plain values");
                 event.id = id.map(|id| format!("injected-{id}"));
                 event.ts = 1_234_567_890;
@@ -81,8 +96,10 @@ impl World {
         let length = self.shadow.length(&request.stream());
         // What was decided while others wrote was decided on some state in between.
         // Once there is an answer to its key, it is not decided any more.
-        let answered = self.shadow.answer(request).filter(|_| found.is_none());
-        let first = answered.map(|entries| self.shadow.log[entries.start].version as usize);
+        let answer_to_key = self.shadow.answer(request).filter(|_| found.is_none());
+        let is_same = self.shadow.is_answer_to(request);
+        let answered = answer_to_key.filter(|_| is_same);
+        let first = answer_to_key.map(|entries| self.shadow.log[entries.start].version as usize);
         let decided = (before..=length)
             .take_while(|length| first.is_none_or(|first| *length < first))
             .map(|length| self.shadow.decide_request(request, length));
@@ -139,6 +156,7 @@ impl World {
                 }
                 Ok(())
             }
+            (Answer::KeyReused, None) if answer_to_key.is_some() && !is_same => Ok(()),
             (Answer::Injected, Some(_)) => Ok(()),
             (Answer::Injected, None) => same(
                 "what else it does",
@@ -183,6 +201,7 @@ fn answered<E: DomainEvent, R: std::error::Error + Send + Sync + 'static>(
             position: done.position,
             reactions: done.reactions,
         }),
+        Err(ExecuteError::KeyReused { .. }) => Ok(Answer::KeyReused),
         Err(ExecuteError::Domain(error)) => Ok(Answer::Rejected(error.to_string())),
         Err(error) => Err(text(error)),
     }

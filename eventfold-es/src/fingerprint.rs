@@ -1,0 +1,138 @@
+//! Telling one command from another, so that a key that is used for two is noticed.
+
+use serde::Serialize;
+use serde_json::Value;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+/// A digest of a command by its JSON; `None` if it does not serialize.
+///
+/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of it. Two
+/// commands that differ in nothing else have one digest.
+///
+/// `#[aggregate]` calls it for commands that are `Serialize`. An aggregate that is written by hand calls it in
+/// [`Aggregate::fingerprint`](crate::Aggregate::fingerprint).
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::fingerprint;
+///
+/// assert_eq!(fingerprint(&("deposit", 10)), fingerprint(&("deposit", 10)));
+/// assert_ne!(fingerprint(&("deposit", 10)), fingerprint(&("deposit", 11)));
+/// ```
+#[must_use]
+pub fn fingerprint<C: Serialize + ?Sized>(command: &C) -> Option<u64> {
+    serde_json::to_value(command)
+        .ok()
+        .map(|value| digest(&value))
+}
+
+fn digest(value: &Value) -> u64 {
+    match value {
+        Value::Array(entries) => of_parts(b'a', entries.iter().map(digest).collect()),
+        Value::Object(entries) => {
+            let entries = entries.iter().map(|(name, value)| {
+                let mut hash = Xxh3::new();
+                hash.update(&xxh3_64(name.as_bytes()).to_le_bytes());
+                hash.update(&digest(value).to_le_bytes());
+                hash.digest()
+            });
+            of_parts(b'o', entries.collect())
+        }
+        // A text has quotes, so that it is no number.
+        plain => xxh3_64(plain.to_string().as_bytes()),
+    }
+}
+
+fn of_parts(kind: u8, mut parts: Vec<u64>) -> u64 {
+    parts.sort_unstable();
+    let mut hash = Xxh3::new();
+    hash.update(&[kind]);
+    for part in parts {
+        hash.update(&part.to_le_bytes());
+    }
+    hash.digest()
+}
+
+/// What generated code asks about a command of which it does not know whether it is `Serialize`.
+pub struct Comparing<'a, C>(pub &'a C);
+
+impl<C: Serialize> Comparing<'_, C> {
+    /// [`fingerprint`] of a command that is `Serialize`: an inherent method goes before that of a trait.
+    #[must_use]
+    pub fn fingerprint_if_serialize(self) -> Option<u64> {
+        fingerprint(self.0)
+    }
+}
+
+/// What is known of a command that is not `Serialize`.
+pub trait NotComparable: Sized {
+    /// Nothing.
+    #[must_use]
+    fn fingerprint_if_serialize(self) -> Option<u64> {
+        None
+    }
+}
+
+impl<C> NotComparable for Comparing<'_, C> {}
+
+/// The fingerprint of a command, if its type is `Serialize`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fingerprint {
+    ($command:expr) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::NotComparable as _;
+        $crate::__private::Comparing($command).fingerprint_if_serialize()
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn commands_that_are_equal_have_one_fingerprint_in_whatever_order_they_are_stored() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        for _ in 0..20 {
+            let map: HashMap<_, _> = names.iter().zip(1..).collect();
+            let sorted: BTreeMap<_, _> = names.iter().zip(1..).collect();
+            assert_eq!(fingerprint(&map), fingerprint(&sorted));
+            let set: HashSet<_> = names.iter().collect();
+            assert_eq!(fingerprint(&set), fingerprint(&names));
+        }
+    }
+
+    #[test]
+    fn commands_that_differ_have_others() {
+        let values = [
+            serde_json::json!(null),
+            serde_json::json!(1),
+            serde_json::json!("1"),
+            serde_json::json!([]),
+            serde_json::json!({}),
+            serde_json::json!([1]),
+            serde_json::json!([1, 1]),
+            serde_json::json!([[1], 1]),
+            serde_json::json!({ "a": 1 }),
+            serde_json::json!({ "a": 2 }),
+            serde_json::json!({ "b": 1 }),
+            serde_json::json!({ "a": 1, "b": 2 }),
+            serde_json::json!({ "a": 2, "b": 1 }),
+            serde_json::json!("a"),
+        ];
+        let found: HashSet<_> = values.iter().map(fingerprint).collect();
+        assert_eq!(found.len(), values.len());
+    }
+
+    #[test]
+    fn what_does_not_serialize_has_none() {
+        struct Plain;
+        assert_eq!(__fingerprint!(&Plain), None);
+        assert_eq!(__fingerprint!(&7), fingerprint(&7));
+        let map = HashMap::from([((1, 2), 3)]);
+        assert_eq!(__fingerprint!(&map), None);
+    }
+}
