@@ -23,30 +23,50 @@ struct Stub<'a> {
     supertraits: TokenStream,
 }
 
+/// Of which types with parameters a stub holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    /// Of those that have the supertraits.
+    WhereStored,
+    /// Of all.
+    Always,
+}
+
 impl Stub<'_> {
     /// `impl<…> Trait for Type<…> where Self: …`
     fn header(&self, implemented: &TokenStream) -> TokenStream {
-        self.header_with(None, implemented)
+        self.header_with(None, implemented, Holds::WhereStored)
+    }
+
+    /// `impl<…> Trait for Type<…>`, of a trait without supertraits.
+    fn header_always(&self, implemented: &TokenStream) -> TokenStream {
+        self.header_with(None, implemented, Holds::Always)
     }
 
     /// `impl<…, A: Aggregate> Trait<A> for Type<…> where Self: …`
-    fn header_for_any(&self, implemented: &TokenStream) -> TokenStream {
+    fn header_for_any(&self, implemented: &TokenStream, holds: Holds) -> TokenStream {
         let krate = self.krate;
         self.header_with(
             Some(parse_quote!(A: #krate::Aggregate)),
             &quote!(#implemented<A>),
+            holds,
         )
     }
 
     /// `impl<…, M> Trait<M> for Type<…> where Self: …`
     fn header_for_any_message(&self, implemented: &TokenStream) -> TokenStream {
-        self.header_with(Some(parse_quote!(M)), &quote!(#implemented<M>))
+        self.header_with(
+            Some(parse_quote!(M)),
+            &quote!(#implemented<M>),
+            Holds::WhereStored,
+        )
     }
 
     fn header_with(
         &self,
         parameter: Option<GenericParam>,
         implemented: &TokenStream,
+        holds: Holds,
     ) -> TokenStream {
         let Self {
             ident,
@@ -55,7 +75,7 @@ impl Stub<'_> {
             supertraits,
         } = self;
         let mut bounded = (*generics).clone();
-        if !generics.params.is_empty() {
+        if !generics.params.is_empty() && holds == Holds::WhereStored {
             let bounds: WherePredicate =
                 parse_quote!(Self: #supertraits + #krate::__private::Stored);
             bounded.make_where_clause().predicates.push(bounds);
@@ -93,18 +113,23 @@ pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
         krate,
         supertraits,
     };
+    if !generics.params.is_empty() {
+        // What the deciders ask for, which is all that can be said of a type whose parameters have no bounds.
+        let header = stub.header_always(&quote!(#krate::DeclaredAggregate));
+        let with_context = stub.header_always(&quote!(#krate::DecidesWithContext));
+        return quote! {
+            #header {
+                type Command = #command;
+                type DomainEvent = #event;
+                type Error = #error;
+            }
+
+            #with_context {}
+        };
+    }
     let header = stub.header(&quote!(#krate::Aggregate));
     // `context` may be in what was not understood.
     let with_context = stub.header(&quote!(#krate::DecidesWithContext));
-    // With parameters it would not be known which aggregate the command belongs to.
-    let command_impl = generics.params.is_empty().then(|| {
-        quote! {
-            #[automatically_derived]
-            impl #krate::DecidedBy for #command {
-                type Aggregate = #ident;
-            }
-        }
-    });
     quote! {
         #header {
             const AGGREGATE_TYPE: &'static str = "";
@@ -123,7 +148,10 @@ pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
 
         #with_context {}
 
-        #command_impl
+        #[automatically_derived]
+        impl #krate::DecidedBy for #command {
+            type Aggregate = #ident;
+        }
     }
 }
 
@@ -156,8 +184,8 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
     let versioned = stub.header(&quote!(#krate::StateVersioned));
     let messages = mention(deadlines.iter().map(|(entry, _)| entry));
     let process_manager = stub.header(&quote!(#krate::ProcessManager));
-    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
-    let dispatches_to = stub.header_for_any(&quote!(#krate::DispatchesTo));
+    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo), Holds::WhereStored);
+    let dispatches_to = stub.header_for_any(&quote!(#krate::DispatchesTo), Holds::WhereStored);
     let mentioned = mention(subscribes);
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
@@ -170,11 +198,6 @@ pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
            #process_manager {
                const NAME: &'static str = "";
                type Envelope = #envelope;
-
-               fn subscriptions(&self) -> &'static [&'static str] {
-                   &[]
-               }
-
                fn react(
                    &mut self,
                    _: &str,
@@ -247,8 +270,8 @@ pub(crate) fn projection(model: &projection::Model) -> TokenStream {
         supertraits,
     };
     let projection = stub.header(&quote!(#krate::Projection));
-    let declared = stub.header(&quote!(#krate::DeclaredProjection));
-    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo));
+    let declared = stub.header_always(&quote!(#krate::DeclaredProjection));
+    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo), Holds::Always);
     let mentioned = mention(subscribes);
     quote! {
         #mentioned
@@ -259,11 +282,6 @@ pub(crate) fn projection(model: &projection::Model) -> TokenStream {
 
         #projection {
             const NAME: &'static str = "";
-
-            fn subscriptions(&self) -> &'static [&'static str] {
-                &[]
-            }
-
             fn apply(
                 &mut self,
                 _: &str,

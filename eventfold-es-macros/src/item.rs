@@ -18,17 +18,22 @@ pub(crate) fn parse(
     let parsed = match syn::parse2::<DeriveInput>(item.clone()) {
         Ok(parsed) => parsed,
         Err(error) => {
-            match Kind::of(item) {
+            let meant = match Kind::of(item) {
                 Some(kind) => {
                     diagnostics.error(&kind.keyword, kind.objection(macro_name));
-                    // The stubs are then for the type that was meant.
-                    return kind
-                        .implementor
-                        .map(|implementor| parse_quote!(struct #implementor;));
+                    kind.implementor
                 }
-                None => diagnostics.push(syn::Error::new(error.span(), goes_on(macro_name))),
-            }
-            return None;
+                None => {
+                    let name = name_of(item);
+                    // Of a struct that is not finished, rustc says the same.
+                    let message = name.as_ref().map(|_| error.to_string());
+                    let message = message.unwrap_or_else(|| goes_on(macro_name));
+                    diagnostics.push(syn::Error::new(error.span(), message));
+                    name
+                }
+            };
+            // The stubs are then for the type that was meant.
+            return meant.map(|meant| parse_quote!(struct #meant;));
         }
     };
     if let Data::Union(data) = &parsed.data {
@@ -62,6 +67,23 @@ pub(crate) fn parse(
     }
     reject_generics(&parsed, &format!("`#[{macro_name}]`"), diagnostics);
     Some(parsed)
+}
+
+pub(crate) fn is_impl(item: &TokenStream) -> bool {
+    syn::parse2::<DeriveInput>(item.clone()).is_err()
+        && Kind::of(item).is_some_and(|kind| kind.name == "an impl")
+}
+
+/// The name of a struct or an enum, however its rest is written: what the stubs of one that does not parse are for.
+pub(crate) fn name_of(item: &TokenStream) -> Option<Ident> {
+    let mut tokens = item.clone().into_iter();
+    tokens.find(
+        |token| matches!(token, TokenTree::Ident(word) if word == "struct" || word == "enum"),
+    )?;
+    match tokens.next()? {
+        TokenTree::Ident(name) => Some(name),
+        _ => None,
+    }
 }
 
 /// The type whose events `item` are, if it is an enum that derives `DomainEvent` and is called after that type.

@@ -143,7 +143,7 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|---|
 /// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it reacts to |
 /// | `dispatches` | `[Inventory, ..]` | `[]` | the aggregates it may send commands to |
-/// | `key` | type | none: one instance | what tells its instances apart, each with a state of its own |
+/// | `key` | type with `Display`, `FromStr` and `Eq` | none: one instance | what tells its instances apart, each with a state of its own |
 /// | `deadlines` | `[PaymentDue, ..]` | `[]` | the messages that it schedules for itself |
 /// | `on_failure` | no value | not given | it decides on failures itself, in an `impl HandleFailure` |
 /// | `state_version` | whole number from 1 on, or path of a `u32` constant | `1` | raise it when stored states no longer decode or mean something else, and migrate them in an `impl MigrateState` |
@@ -158,8 +158,8 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # What it asks for
 ///
 /// - `impl React<A>` for each aggregate `A` in `subscribes`;
-/// - with `key`, `impl Correlate<A>` for each of them, which tells the instances that an event belongs to. A key is written
-///   with `Display` and read with `FromStr`, and its text is persisted;
+/// - with `key`, `impl Correlate<A>` for each of them, which tells the instances that an event belongs to. A key has
+///   `Display`, a `FromStr` that reads what that writes, and `Eq`; its text is persisted;
 /// - `impl OnDeadline<M>` for each message `M` in `deadlines`. A message is stored under the kebab-case of the last segment of
 ///   its path: a type that is renamed keeps its deadlines if it is imported under the old name, with `use … as …`;
 /// - with `on_failure`, `impl HandleFailure`;
@@ -279,7 +279,7 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// impl OnDeadline<PaymentDue> for PaymentSaga {
 ///     fn on_deadline(&mut self, _message: PaymentDue, cx: &mut Reaction<'_, Self>) {
-///         cx.send(cx.key().clone(), OrderCommand::Cancel);
+///         cx.send(cx.key(), OrderCommand::Cancel);
 ///         cx.complete();
 ///     }
 /// }

@@ -1,6 +1,6 @@
 //! The lists of aggregates in `subscribes` and `dispatches`: their checks, and what both macros generate from them.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
 
 use crate::attributes::{Arguments, Key, List};
@@ -191,7 +191,7 @@ pub(crate) fn markers(
         .collect()
 }
 
-/// Assertions that no two entries of a list have one stored name; a pair that `asserted` has too is left to it.
+/// Assertions that no entry has the stored name of one before it; entries that are all among the `asserted` are left to them.
 pub(crate) fn assert_distinct(
     key: Key,
     entries: &[Entry],
@@ -199,24 +199,25 @@ pub(crate) fn assert_distinct(
     krate: &CratePath,
 ) -> TokenStream {
     let is_asserted = |entry: &Entry| asserted.iter().any(|other| other.text() == entry.text());
-    let mut assertions = TokenStream::new();
-    for (index, entry) in entries.iter().enumerate() {
-        for earlier in entries.iter().take(index) {
-            if is_asserted(earlier) && is_asserted(entry) {
-                continue;
-            }
-            let message = format!(
-                "`{}` and `{}` in `{}` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`",
-                earlier.text(),
-                entry.text(),
-                key.name()
-            );
-            let (left, right) = (stored_name(earlier, krate), stored_name(entry, krate));
-            let at = entry.span();
-            assertions.extend(quote_spanned! {at=>
-                const _: () = ::std::assert!(!#krate::names::equal(#left, #right), #message);
-            });
-        }
+    if entries.len() < 2 || entries.iter().all(is_asserted) {
+        return TokenStream::new();
     }
-    assertions
+    let assertions = entries.iter().enumerate().skip(1).map(|(index, entry)| {
+        let (text, key) = (entry.text(), key.name());
+        let message = format!(
+            "`{text}` in `{key}` has the stored name of an entry before it: keep one, or give this one a name of its own with \
+             `#[aggregate(name = \"..\")]`"
+        );
+        let index = Literal::usize_unsuffixed(index);
+        let at = entry.span();
+        let krate = krate.at(at);
+        quote_spanned!(at=> ::std::assert!(!#krate::names::is_repeated(&names, #index), #message);)
+    });
+    let stored_names = stored_names(entries, krate);
+    quote! {
+        const _: () = {
+            let names = #stored_names;
+            #(#assertions)*
+        };
+    }
 }

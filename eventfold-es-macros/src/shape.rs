@@ -13,9 +13,14 @@ use crate::path::CratePath;
 pub(crate) enum Shape {
     Unit,
     Tuple(Vec<Field>),
-    Struct { fields: Vec<Field>, is_strict: bool },
+    Struct {
+        fields: Vec<Field>,
+        is_strict: bool,
+    },
     Enum(Vec<Variant>),
     Custom(String),
+    /// What is stored is another type, or what a function makes of it.
+    Converted(String),
 }
 
 /// A variant of an enum.
@@ -49,18 +54,14 @@ pub(crate) struct Rules<'a> {
     pub(crate) is_strict: bool,
 }
 
-/// serde's attributes of a whole type that give it another form.
-const REPRESENTATIONS: [&str; 9] = [
-    "tag",
-    "content",
-    "untagged",
-    "transparent",
-    "from",
-    "try_from",
-    "into",
-    "remote",
-    "bound",
-];
+/// serde's attributes of an enum that say where the names of its variants are stored.
+const REPRESENTATIONS: [&str; 3] = ["tag", "content", "untagged"];
+
+/// serde's attributes of a whole type that put another in its place.
+const CONVERSIONS: [&str; 4] = ["from", "try_from", "into", "remote"];
+
+/// serde's attributes of a variant that leave its form to a function.
+const FUNCTIONS: [&str; 3] = ["with", "serialize_with", "deserialize_with"];
 
 /// serde's attributes of a field that give it another form than that of its type.
 const FORMS: [&str; 5] = [
@@ -75,17 +76,9 @@ impl Shape {
     /// The shape of a state.
     pub(crate) fn of_item(item: &DeriveInput) -> Self {
         let container = serde::entries(&item.attrs);
-        let representation: Vec<String> = REPRESENTATIONS
-            .iter()
-            .filter(|key| **key != "bound")
-            .filter_map(|key| serde::find(&container, key))
-            .map(tokens_text)
-            .collect();
-        let is_converted = ["transparent", "from", "try_from", "into", "remote"]
-            .iter()
-            .any(|key| serde::find(&container, key).is_some());
-        if is_converted {
-            return Self::Custom(representation.join(", "));
+        let conversion = given(&CONVERSIONS, &container);
+        if !conversion.is_empty() {
+            return Self::Converted(conversion);
         }
         let rename_all = TwoWay::of(&container, "rename_all");
         let rules = Rules {
@@ -94,6 +87,9 @@ impl Shape {
             is_strict: serde::find(&container, "deny_unknown_fields").is_some(),
         };
         match &item.data {
+            Data::Struct(data) if serde::find(&container, "transparent").is_some() => {
+                Self::of_transparent(&data.fields)
+            }
             Data::Struct(data) => Self::of_fields(&data.fields, rules),
             Data::Enum(data) => {
                 let rename_all_fields = TwoWay::of(&container, "rename_all_fields");
@@ -114,8 +110,9 @@ impl Shape {
                             |name| name.value(),
                         ),
                         aliases: serde::aliases(&entries).iter().map(LitStr::value).collect(),
-                        shape: Self::of_fields(
-                            &variant.fields,
+                        shape: Self::of_variant(
+                            variant,
+                            &entries,
                             Rules {
                                 rename_all: rename,
                                 is_default: false,
@@ -125,25 +122,46 @@ impl Shape {
                         cfgs: cfgs(&variant.attrs),
                     })
                 });
-                let variants = variants.collect();
+                let variants = Self::Enum(variants.collect());
+                let representation = given(&REPRESENTATIONS, &container);
                 if representation.is_empty() {
-                    Self::Enum(variants)
+                    variants
                 } else {
-                    Self::represented(&representation, variants)
+                    // Not tagged from outside: its variants are one text, which changes with any of them.
+                    Self::Custom(format!("{representation}: {}", variants.text()))
                 }
             }
             Data::Union(_) => Self::Unit,
         }
     }
 
-    /// An enum that is not tagged from outside: its variants are one text, which changes with any of them.
-    fn represented(representation: &[String], variants: Vec<Variant>) -> Self {
-        let tokens = Self::Enum(variants).text();
-        Self::Custom(format!("{}: {tokens}", representation.join(", ")))
+    /// The shape of a type that is stored as the one field it holds: a single value stands for itself.
+    fn of_transparent(fields: &Fields) -> Self {
+        let is_held = |field: &&syn::Field| !is_phantom(&field.ty);
+        let held = fields.iter().filter(is_held).filter_map(|field| {
+            let held = Field::new(0, field, Rules::default())?;
+            Some(Field {
+                name: "0".to_owned(),
+                aliases: Vec::new(),
+                is_optional: false,
+                ..held
+            })
+        });
+        Self::Tuple(held.collect())
+    }
+
+    /// The shape of a variant with these attributes.
+    pub(crate) fn of_variant(variant: &syn::Variant, entries: &[Meta], rules: Rules<'_>) -> Self {
+        let conversion = given(&FUNCTIONS, entries);
+        if conversion.is_empty() {
+            Self::of_fields(&variant.fields, rules)
+        } else {
+            Self::Converted(conversion)
+        }
     }
 
     /// The shape of a struct or a variant.
-    pub(crate) fn of_fields(fields: &Fields, rules: Rules<'_>) -> Self {
+    fn of_fields(fields: &Fields, rules: Rules<'_>) -> Self {
         let stored = |(index, field): (usize, &syn::Field)| Field::new(index, field, rules);
         match fields {
             Fields::Unit => Self::Unit,
@@ -185,7 +203,7 @@ impl Shape {
                     .collect();
                 variants.join(" | ")
             }
-            Self::Custom(text) => text.clone(),
+            Self::Custom(text) | Self::Converted(text) => text.clone(),
         }
     }
 
@@ -202,7 +220,7 @@ impl Shape {
     /// Leaves out the types that tell nothing where the shape is declared.
     pub(crate) fn retain_types(&mut self, tells: &impl Fn(&Type) -> bool) {
         match self {
-            Self::Unit | Self::Custom(_) => {}
+            Self::Unit | Self::Custom(_) | Self::Converted(_) => {}
             Self::Tuple(fields) | Self::Struct { fields, .. } => {
                 for field in fields {
                     field.types.retain(tells);
@@ -219,7 +237,7 @@ impl Shape {
     /// Whether types are named that may tell what they look like.
     pub(crate) fn names_types(&self) -> bool {
         match self {
-            Self::Unit | Self::Custom(_) => false,
+            Self::Unit | Self::Custom(_) | Self::Converted(_) => false,
             Self::Tuple(fields) | Self::Struct { fields, .. } => {
                 fields.iter().any(|field| !field.types.is_empty())
             }
@@ -266,6 +284,7 @@ impl Shape {
                 quote!(#krate::schema::Shape::Enum(&[#(#variants),*]))
             }
             Self::Custom(text) => quote!(#krate::schema::Shape::Custom(#text)),
+            Self::Converted(text) => quote!(#krate::schema::Shape::Converted(#text)),
         }
     }
 }
@@ -285,13 +304,9 @@ impl Field {
                 .serialize
                 .map_or_else(|| renamed(ident, rules.rename_all), |name| name.value()),
         };
-        let forms: Vec<String> = FORMS
-            .iter()
-            .filter_map(|key| serde::find(&entries, key))
-            .map(tokens_text)
-            .collect();
+        let form = given(&FORMS, &entries);
         // Under another form, the type says nothing about what is stored.
-        let types = if forms.is_empty() || serde::find(&entries, "flatten").is_some() {
+        let types = if form.is_empty() || serde::find(&entries, "flatten").is_some() {
             let types = named_types::in_type(&field.ty).into_iter();
             types.map(Type::Path).collect()
         } else {
@@ -305,7 +320,7 @@ impl Field {
             aliases: serde::aliases(&entries).iter().map(LitStr::value).collect(),
             type_name: type_text(&field.ty),
             is_optional,
-            form: forms.join(", "),
+            form,
             types,
             cfgs: cfgs(&field.attrs),
         })
@@ -335,6 +350,21 @@ impl Field {
         }
         quote!(#(#cfgs)* #value)
     }
+}
+
+/// Those of `keys` that are among the attributes, as they are written.
+fn given(keys: &[&str], entries: &[Meta]) -> String {
+    let given = keys.iter().filter_map(|key| serde::find(entries, key));
+    given.map(tokens_text).collect::<Vec<_>>().join(", ")
+}
+
+/// What serde passes over when it looks for the field of a transparent type.
+fn is_phantom(ty: &Type) -> bool {
+    let Type::Path(path) = ty else {
+        return false;
+    };
+    let last = path.path.segments.last();
+    last.is_some_and(|last| last.ident == "PhantomData")
 }
 
 fn also_named(value: TokenStream, aliases: &[String]) -> TokenStream {
@@ -509,5 +539,63 @@ mod tests {
             Shape::of_item(&item).text(),
             "tag = \"kind\": Open () | Shipped { at: u64 }"
         );
+    }
+
+    #[test]
+    fn a_transparent_type_is_what_it_holds() {
+        let items: [DeriveInput; 3] = [
+            parse_quote!(
+                struct Id(String);
+            ),
+            parse_quote! {
+                #[serde(transparent)]
+                struct Id(String);
+            },
+            parse_quote! {
+                #[serde(transparent)]
+                struct Id<T> {
+                    of: PhantomData<T>,
+                    #[serde(skip)]
+                    cache: Cache,
+                    text: String,
+                }
+            },
+        ];
+        for item in items {
+            assert_eq!(Shape::of_item(&item).text(), "(0: String)");
+        }
+    }
+
+    #[test]
+    fn what_is_converted_says_so() {
+        let items: [(DeriveInput, &str); 3] = [
+            (
+                parse_quote! {
+                    #[serde(try_from = "Raw", into = "Raw")]
+                    struct Id(String);
+                },
+                "try_from = \"Raw\", into = \"Raw\"",
+            ),
+            (
+                parse_quote! {
+                    #[serde(remote = "Duration")]
+                    struct DurationDef { secs: u64 }
+                },
+                "remote = \"Duration\"",
+            ),
+            (
+                parse_quote!(
+                    enum Status {
+                        Open,
+                        #[serde(with = "m")]
+                        Shipped(u8),
+                    }
+                ),
+                "Open () | Shipped with = \"m\"",
+            ),
+        ];
+        for (item, expected) in items {
+            assert_eq!(Shape::of_item(&item).text(), expected);
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! Everything that generated code names, and nothing else. Not part of the public API.
 
-use std::fmt;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use serde::{Deserializer, Serializer};
@@ -9,7 +7,7 @@ pub use serde_json::value::RawValue;
 
 use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};
-use crate::process_manager::{Correlation, Keyed, ReactError};
+use crate::process_manager::{Correlation, InstanceKey, Keyed, ReactError};
 
 pub use crate::__fingerprint as fingerprint;
 pub use crate::fingerprint::{Comparing, NotComparable};
@@ -42,6 +40,15 @@ pub fn erase<PM: Keyed>(correlation: Correlation<PM::Key>) -> Result<Correlation
     correlation.erase()
 }
 
+/// The key of `PM` that is stored as `text`; as in [`erase`], the key is asked to be one where it is declared.
+///
+/// # Errors
+///
+/// As [`InstanceKey::from_text`].
+pub fn own_key<PM: Keyed>(text: &str) -> Result<PM::Key, ReactError> {
+    PM::Key::from_text(text)
+}
+
 /// How generated code uses the envelope of an entry of `dispatches`: in one form only, `<Envelope<Inventory> as Addressed>::…`.
 ///
 /// rustc prints errors that agree in words and place once. The type alone says whether its target is an aggregate, in the
@@ -55,17 +62,6 @@ pub trait Addressed: Sized {
 
     /// Hands the command over.
     fn route<R: Router>(self, router: R) -> R::Routed;
-
-    /// `Clone` of a variant.
-    #[must_use]
-    fn clone(&self) -> Self;
-
-    /// `Debug` of a variant.
-    ///
-    /// # Errors
-    ///
-    /// Those of the formatter.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl<A> Addressed for Envelope<A>
@@ -81,14 +77,6 @@ where
 
     fn route<R: Router>(self, router: R) -> R::Routed {
         router.typed(self)
-    }
-
-    fn clone(&self) -> Self {
-        Clone::clone(self)
-    }
-
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
     }
 }
 

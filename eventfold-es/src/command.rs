@@ -1,5 +1,7 @@
 //! Commands and the context that travels with them.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +14,8 @@ use crate::aggregate::Aggregate;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the command of any aggregate",
     label = "not a command",
-    note = "a command is the type named by `#[aggregate(command = ..)]`"
+    note = "a command is the type named by `#[aggregate(command = ..)]`",
+    note = "a store takes the id, the command and its context, as in `store.send(\"ord-1\", OrderCommand::Cancel, ())`"
 )]
 pub trait Command: Send + Sized + 'static {
     /// The aggregate that decides this command.
@@ -35,6 +38,37 @@ where
     <C as DecidedBy>::Aggregate: Aggregate<Command = C>,
 {
     type Aggregate = <C as DecidedBy>::Aggregate;
+}
+
+/// The id of an instance of an aggregate, in the place of [`Reaction::send`](crate::Reaction::send) where it stands: whatever displays as
+/// that id.
+///
+/// Implemented for every type with `Display`: `&str`, `String`, the numbers, and an id type of your own.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::InstanceId;
+///
+/// assert_eq!("ord-1".into_id(), "ord-1");
+/// assert_eq!((&7_u64).into_id(), "7");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the id of an instance",
+    label = "not an id",
+    note = "the id comes first, and then the command, as in `cx.send(\"ord-1\", OrderCommand::Cancel)`",
+    note = "an id is whatever has `Display`: a `String`, a `&str`, a number, or `cx.key()`"
+)]
+pub trait InstanceId {
+    /// The id as text.
+    fn into_id(self) -> String;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Display> InstanceId for T {
+    fn into_id(self) -> String {
+        self.to_string()
+    }
 }
 
 /// The entries of the `meta` of events that only the store makes.

@@ -70,7 +70,10 @@ impl<A: DispatchTarget> Envelope<A> {
     }
 }
 
-impl<A: DispatchTarget> Clone for Envelope<A> {
+impl<A: Aggregate> Clone for Envelope<A>
+where
+    A::Command: Clone,
+{
     fn clone(&self) -> Self {
         Self {
             instance_id: self.instance_id.clone(),
@@ -80,7 +83,10 @@ impl<A: DispatchTarget> Clone for Envelope<A> {
     }
 }
 
-impl<A: DispatchTarget> fmt::Debug for Envelope<A> {
+impl<A: Aggregate> fmt::Debug for Envelope<A>
+where
+    A::Command: Serialize,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let command = serde_json::to_string(&self.command);
         f.debug_struct("Envelope")

@@ -334,7 +334,7 @@ impl From<FileError> for StoreError {
 /// `E` is the aggregate's own error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
-pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
+pub enum ExecuteError<E> {
     /// The aggregate rejected the command; nothing was stored.
     #[error(transparent)]
     Domain(E),
@@ -368,7 +368,7 @@ pub enum ExecuteError<E: std::error::Error + Send + Sync + 'static> {
     Store(StoreError),
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<StoreError> for ExecuteError<E> {
+impl<E> From<StoreError> for ExecuteError<E> {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict { expected, actual } => Self::Conflict { expected, actual },

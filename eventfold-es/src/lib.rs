@@ -184,7 +184,7 @@ pub mod __private;
 pub use aggregate::{
     Aggregate, ContextDecider, Decider, DecidesWithContext, Deciding, DeclaredAggregate, Subscribed,
 };
-pub use command::{Command, CommandContext, DecidedBy};
+pub use command::{Command, CommandContext, DecidedBy, InstanceId};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
@@ -207,11 +207,12 @@ pub use journal::local::{
     AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
 };
 pub use process_manager::{
-    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DeclaredProcessManager,
-    DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause, FailurePolicy,
-    HandleFailure, InstanceKey, Join, JoinKind, Keyed, MigrateState, MigrationError, OnDeadline,
-    ProcessManager, React, ReactError, Reaction, ScheduledDeadline, Schedules, SentBy, SourceEvent,
-    StartFrom, StateVersioned, StoredDeadline, StoredState, SubscribesTo, TargetOf, TimerChange,
+    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineName, DeadlineOf,
+    DeclaredProcessManager, DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause,
+    FailurePolicy, HandleFailure, InstanceKey, Join, JoinKind, KeyOf, Keyed, MigrateState,
+    MigrationError, OnDeadline, ProcessManager, React, ReactError, Reaction, ScheduledDeadline,
+    Schedules, SentBy, SourceEvent, StartFrom, StateVersioned, StoredDeadline, StoredState,
+    SubscribesTo, TargetOf, TimerChange,
 };
 pub use projection::{
     DeclaredProjection, EventContext, Project, ProjectError, Projection, UnknownEvents,

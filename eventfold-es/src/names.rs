@@ -93,6 +93,22 @@ pub const fn equal(left: &str, right: &str) -> bool {
     true
 }
 
+/// Whether the name at `index` of `names` stands there before, too; usable in constant expressions.
+#[must_use]
+pub const fn is_repeated(names: &[&str], index: usize) -> bool {
+    let Some((before, [name, ..])) = names.split_at_checked(index) else {
+        return false;
+    };
+    let mut before = before;
+    while let [earlier, tail @ ..] = before {
+        if equal(earlier, name) {
+            return true;
+        }
+        before = tail;
+    }
+    false
+}
+
 /// Whether two names are one directory on a file system that does not tell upper from lower case.
 pub(crate) const fn is_same_directory(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right)
@@ -117,6 +133,13 @@ mod tests {
         }
         assert!(is_storable(&"a".repeat(MAX_NAME_BYTES)));
         assert!(!is_storable(&"a".repeat(MAX_NAME_BYTES + 1)));
+    }
+
+    #[test]
+    fn repeated_names() {
+        let names = ["a", "b", "a", "c"];
+        let repeated: Vec<bool> = (0..5).map(|index| is_repeated(&names, index)).collect();
+        assert_eq!(repeated, [false, false, true, false, false]);
     }
 
     #[test]

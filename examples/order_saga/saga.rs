@@ -86,14 +86,14 @@ impl Correlate<Stock> for OrderSaga {
 
 impl React<Stock> for OrderSaga {
     fn react(&mut self, _event: &StockEvent, cx: &mut Reaction<'_, Self>) {
-        cx.send(cx.key().clone(), OrderCommand::Ship);
+        cx.send(cx.key(), OrderCommand::Ship);
     }
 }
 
 impl OnDeadline<PaymentDue> for OrderSaga {
     fn on_deadline(&mut self, _message: PaymentDue, cx: &mut Reaction<'_, Self>) {
         let reason = "it was not paid in time".to_owned();
-        cx.send(cx.key().clone(), OrderCommand::Cancel { reason });
+        cx.send(cx.key(), OrderCommand::Cancel { reason });
     }
 }
 

@@ -112,7 +112,7 @@ impl React<Order> for PaymentSaga {
     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
         match event {
             OrderEvent::Placed => {
-                cx.send(cx.key().clone(), PaymentCommand::Request);
+                cx.send(cx.key(), PaymentCommand::Request);
                 cx.schedule("payment", Deadline::after(DAY), PaymentDue);
             }
             OrderEvent::Cancelled => cx.complete(),
@@ -130,7 +130,7 @@ impl React<Payment> for PaymentSaga {
 
 impl OnDeadline<PaymentDue> for PaymentSaga {
     fn on_deadline(&mut self, _message: PaymentDue, cx: &mut Reaction<'_, Self>) {
-        cx.send(cx.key().clone(), OrderCommand::Cancel);
+        cx.send(cx.key(), OrderCommand::Cancel);
     }
 }
 

@@ -41,7 +41,7 @@ impl Decider for Order {
 }
 
 /// Written as `ord-7`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct OrderId(u32);
 
 impl Display for OrderId {
@@ -105,8 +105,7 @@ impl React<Order> for PaymentSaga {
     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
         match event {
             OrderEvent::Placed => {
-                let due = Deadline::after(Duration::from_secs(60));
-                cx.schedule("payment", due, PaymentDue { days: 14 });
+                cx.schedule("payment", Duration::from_secs(60), PaymentDue { days: 14 });
             }
             OrderEvent::Paid => {
                 cx.cancel("payment");
@@ -120,14 +119,14 @@ impl React<Order> for PaymentSaga {
 impl OnDeadline<PaymentDue> for PaymentSaga {
     fn on_deadline(&mut self, message: PaymentDue, cx: &mut Reaction<'_, Self>) {
         self.reminders += message.days;
-        cx.schedule("payment", Deadline::at(SystemTime::UNIX_EPOCH), GiveUp);
+        cx.schedule("payment", SystemTime::UNIX_EPOCH, GiveUp);
     }
 }
 
 impl OnDeadline<GiveUp> for PaymentSaga {
     fn on_deadline(&mut self, _message: GiveUp, cx: &mut Reaction<'_, Self>) {
         let reason = format!("{} is not paid", cx.key());
-        cx.send(cx.key().to_string(), OrderCommand::Cancel { reason });
+        cx.send(cx.key(), OrderCommand::Cancel { reason });
         cx.complete();
     }
 }
@@ -221,6 +220,10 @@ fn deadlines_go_to_the_handler_of_their_message() {
     let placed = recorded(&OrderEvent::Placed);
     let effects = saga.react_in("ord-7", "order", "ord-7", &placed).unwrap();
     let due = scheduled(&effects);
+    let [TimerChange::Schedule(asked)] = effects.timers.as_slice() else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(asked.when, Deadline::after(Duration::from_secs(60)));
     assert_eq!(
         (due.name.as_str(), due.message_type.as_str()),
         ("payment", "payment-due")
@@ -240,6 +243,7 @@ fn deadlines_go_to_the_handler_of_their_message() {
     };
     let reason = "ord-7 is not paid".to_owned();
     assert_eq!(envelope.command, OrderCommand::Cancel { reason });
+    assert_eq!(envelope.instance_id, "ord-7");
     assert!(effects.is_complete);
 
     let mut removed = due.clone();

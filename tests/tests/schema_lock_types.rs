@@ -431,6 +431,166 @@ fn what_types_tell_is_told() {
     );
 }
 
+/// Amounts that are stored as text.
+mod cents {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    pub fn serialize<S: Serializer>(cents: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&cents.to_string())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A program with an `Id` and an `Amount`, and with an address that is stored as another type.
+macro_rules! parcels {
+    ($name:ident { $($types:tt)* }) => {
+        mod $name {
+            use super::*;
+
+            $($types)*
+
+            #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+            #[serde(from = "String", into = "String")]
+            pub struct Address {
+                city: String,
+            }
+
+            impl From<String> for Address {
+                fn from(city: String) -> Self {
+                    Self { city }
+                }
+            }
+
+            impl From<Address> for String {
+                fn from(address: Address) -> Self {
+                    address.city
+                }
+            }
+
+            #[derive(Debug, Clone, Serialize, Deserialize)]
+            pub enum ParcelCommand {}
+
+            #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+            #[serde(tag = "type", content = "data")]
+            pub enum ParcelEvent {
+                Sent { id: Id, to: Address, amount: Amount },
+            }
+
+            #[aggregate(error = Infallible)]
+            #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+            pub struct Parcel;
+
+            impl Decider for Parcel {
+                fn decide(&self, command: ParcelCommand) -> Result<Vec<ParcelEvent>, Infallible> {
+                    match command {}
+                }
+
+                fn evolve(&mut self, _event: &ParcelEvent) {}
+            }
+
+            pub fn schema() -> Schema {
+                Schema::new("Post").aggregate::<Parcel>()
+            }
+        }
+    };
+}
+
+parcels!(text_ids {
+    #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+    #[serde(transparent)]
+    pub struct Id {
+        text: String,
+    }
+
+    #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+    pub struct Amount {
+        #[serde(with = "cents")]
+        cents: u64,
+    }
+});
+
+parcels!(plain_ids {
+    #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+    pub struct Id(String);
+
+    #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+    pub struct Amount {
+        cents: u64,
+    }
+});
+
+parcels!(number_ids {
+    #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+    #[serde(transparent)]
+    pub struct Id(u64);
+
+    #[derive(Debug, Clone, Serialize, Deserialize, StoredShape)]
+    #[serde(from = "u64", into = "u64")]
+    pub struct Amount {
+        cents: u64,
+    }
+
+    impl From<u64> for Amount {
+        fn from(cents: u64) -> Self {
+            Self { cents }
+        }
+    }
+
+    impl From<Amount> for u64 {
+        fn from(amount: Amount) -> Self {
+            amount.cents
+        }
+    }
+});
+
+/// `Id(String)` that became `Id(u64)` under `#[serde(transparent)]` passed as unchanged.
+#[test]
+fn a_transparent_type_is_seen_through_and_what_is_converted_is_not_checked() {
+    let lock = text_ids::schema().to_lock();
+    let expected = "
+    type Address
+      converted from = \"String\", into = \"String\" | not checked
+    type Amount
+      struct
+        cents: u64 | form with = \"cents\" | not checked
+    type Id
+      tuple
+        0: String
+";
+    assert!(lock.contains(expected), "{lock}");
+    assert_told(&text_ids::schema(), &text_ids::schema(), &[]);
+    assert_told(
+        &text_ids::schema(),
+        &plain_ids::schema(),
+        &[(
+            Breaking,
+            "changed from `with = \"cents\"` (not checked) to none",
+            "if both read the same, write the lock anew",
+        )],
+    );
+    assert_told(
+        &plain_ids::schema(),
+        &number_ids::schema(),
+        &[
+            (
+                Breaking,
+                "type `Amount`: a struct with named fields has become what `from = \"u64\", into = \"u64\"` makes of it (not checked)",
+                "if both are stored alike, write the lock anew; otherwise raise its version",
+            ),
+            (
+                Breaking,
+                "type `Id`: the type of `0` has changed from `String` to `u64`",
+                "raise its version",
+            ),
+        ],
+    );
+}
+
 /// Generic types, types of modules of one name, and types that a form hides.
 #[test]
 fn types_are_found_where_they_stand() {
@@ -570,7 +730,7 @@ fn each_kind_of_change_has_its_verdict() {
         (
             ("at: u64", "at: u64 | form with = \"seconds\""),
             Breaking,
-            "the form of `at` has changed from `with = \"seconds\"` to none",
+            "the form of `at` has changed from `with = \"seconds\"` (not checked) to none",
             "raise its version",
         ),
         (

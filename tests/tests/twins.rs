@@ -12,6 +12,8 @@
 
 #[path = "../ui/aggregates/attribute_missing.pass.rs"]
 mod aggregates_attribute_missing;
+#[path = "../ui/aggregates/attribute_misspelt.pass.rs"]
+mod aggregates_attribute_misspelt;
 #[path = "../ui/aggregates/attribute_twice.pass.rs"]
 mod aggregates_attribute_twice;
 #[path = "../ui/aggregates/command_of_another_aggregate.pass.rs"]
@@ -22,6 +24,8 @@ mod aggregates_command_of_another_crate;
 mod aggregates_command_of_two_aggregates;
 #[path = "../ui/aggregates/command_type_missing.pass.rs"]
 mod aggregates_command_type_missing;
+#[path = "../ui/aggregates/command_with_a_lifetime.pass.rs"]
+mod aggregates_command_with_a_lifetime;
 #[path = "../ui/aggregates/context_decider_missing.pass.rs"]
 mod aggregates_context_decider_missing;
 #[path = "../ui/aggregates/context_not_declared.pass.rs"]
@@ -48,6 +52,8 @@ mod aggregates_error_not_an_error;
 mod aggregates_error_of_another_type;
 #[path = "../ui/aggregates/error_type_missing.pass.rs"]
 mod aggregates_error_type_missing;
+#[path = "../ui/aggregates/error_without_the_trait.pass.rs"]
+mod aggregates_error_without_the_trait;
 #[path = "../ui/aggregates/event_is_the_command.pass.rs"]
 mod aggregates_event_is_the_command;
 #[path = "../ui/aggregates/event_not_a_domain_event.pass.rs"]
@@ -90,6 +96,8 @@ mod arguments_envelope_with_a_path;
 mod arguments_error_boxed;
 #[path = "../ui/arguments/event_in_a_vec.pass.rs"]
 mod arguments_event_in_a_vec;
+#[path = "../ui/arguments/event_is_the_aggregate.pass.rs"]
+mod arguments_event_is_the_aggregate;
 #[path = "../ui/arguments/event_store_equals.pass.rs"]
 mod arguments_event_store_equals;
 #[path = "../ui/arguments/event_store_string_alone.pass.rs"]
@@ -210,6 +218,10 @@ mod arguments_unknown;
 mod arguments_unknown_events_not_a_value;
 #[path = "../ui/arguments/value_missing.pass.rs"]
 mod arguments_value_missing;
+#[path = "../ui/arguments/variant_in_dispatches.pass.rs"]
+mod arguments_variant_in_dispatches;
+#[path = "../ui/arguments/variant_in_subscribes.pass.rs"]
+mod arguments_variant_in_subscribes;
 #[path = "../ui/arguments/variants_collide.pass.rs"]
 mod arguments_variants_collide;
 #[path = "../ui/derives/aggregate_derived.pass.rs"]
@@ -326,6 +338,8 @@ mod events_field_not_readable;
 mod events_field_renamed_in_one_direction;
 #[path = "../ui/events/field_skipped.pass.rs"]
 mod events_field_skipped;
+#[path = "../ui/events/field_unfinished.pass.rs"]
+mod events_field_unfinished;
 #[path = "../ui/events/fields_collide.pass.rs"]
 mod events_fields_collide;
 #[path = "../ui/events/fields_collide_by_rule.pass.rs"]
@@ -484,6 +498,8 @@ mod items_function_as_store;
 mod items_generic;
 #[path = "../ui/items/generic_aggregate.pass.rs"]
 mod items_generic_aggregate;
+#[path = "../ui/items/generic_decided.pass.rs"]
+mod items_generic_decided;
 #[path = "../ui/items/generic_handled.pass.rs"]
 mod items_generic_handled;
 #[path = "../ui/items/impl.pass.rs"]
@@ -496,6 +512,8 @@ mod items_import;
 mod items_lifetime;
 #[path = "../ui/items/lifetime_handled.pass.rs"]
 mod items_lifetime_handled;
+#[path = "../ui/items/lifetime_of_projection.pass.rs"]
+mod items_lifetime_of_projection;
 #[path = "../ui/items/macro.pass.rs"]
 mod items_macro;
 #[path = "../ui/items/module.pass.rs"]
@@ -508,6 +526,10 @@ mod items_static;
 mod items_trait;
 #[path = "../ui/items/type_alias.pass.rs"]
 mod items_type_alias;
+#[path = "../ui/items/type_and_impl.pass.rs"]
+mod items_type_and_impl;
+#[path = "../ui/items/type_and_impl_of_projection.pass.rs"]
+mod items_type_and_impl_of_projection;
 #[path = "../ui/items/union.pass.rs"]
 mod items_union;
 #[path = "../ui/names/constant_not_storable.pass.rs"]
@@ -546,10 +568,14 @@ mod names_too_long;
 mod names_with_a_space;
 #[path = "../ui/process_managers/attribute_missing.pass.rs"]
 mod process_managers_attribute_missing;
+#[path = "../ui/process_managers/command_before_id.pass.rs"]
+mod process_managers_command_before_id;
 #[path = "../ui/process_managers/command_not_readable.pass.rs"]
 mod process_managers_command_not_readable;
 #[path = "../ui/process_managers/command_not_storable.pass.rs"]
 mod process_managers_command_not_storable;
+#[path = "../ui/process_managers/command_sent_without_id.pass.rs"]
+mod process_managers_command_sent_without_id;
 #[path = "../ui/process_managers/compensation_undeclared.pass.rs"]
 mod process_managers_compensation_undeclared;
 #[path = "../ui/process_managers/completed_without_key.pass.rs"]
@@ -562,6 +588,8 @@ mod process_managers_correlation_not_subscribed;
 mod process_managers_correlation_of_another_key;
 #[path = "../ui/process_managers/correlation_without_key.pass.rs"]
 mod process_managers_correlation_without_key;
+#[path = "../ui/process_managers/deadline_handled_as_event.pass.rs"]
+mod process_managers_deadline_handled_as_event;
 #[path = "../ui/process_managers/deadline_handler_missing.pass.rs"]
 mod process_managers_deadline_handler_missing;
 #[path = "../ui/process_managers/deadline_handler_undeclared.pass.rs"]
@@ -572,6 +600,8 @@ mod process_managers_deadline_not_storable;
 mod process_managers_deadline_undeclared;
 #[path = "../ui/process_managers/deadline_undeclared_beside_another.pass.rs"]
 mod process_managers_deadline_undeclared_beside_another;
+#[path = "../ui/process_managers/deadline_without_name.pass.rs"]
+mod process_managers_deadline_without_name;
 #[path = "../ui/process_managers/dispatched_not_an_aggregate.pass.rs"]
 mod process_managers_dispatched_not_an_aggregate;
 #[path = "../ui/process_managers/dispatched_unknown_type.pass.rs"]
@@ -622,6 +652,8 @@ mod process_managers_target_undeclared_by_none;
 mod projections_attribute_missing;
 #[path = "../ui/projections/command_sent.pass.rs"]
 mod projections_command_sent;
+#[path = "../ui/projections/event_subscribed.pass.rs"]
+mod projections_event_subscribed;
 #[path = "../ui/projections/handler_missing.pass.rs"]
 mod projections_handler_missing;
 #[path = "../ui/projections/handler_not_subscribed.pass.rs"]
@@ -642,6 +674,8 @@ mod projections_unknown_events_misspelt;
 mod stores_aggregate_as_process_manager;
 #[path = "../ui/stores/command_of_another_aggregate.pass.rs"]
 mod stores_command_of_another_aggregate;
+#[path = "../ui/stores/command_sent_without_id.pass.rs"]
+mod stores_command_sent_without_id;
 #[path = "../ui/stores/event_sent.pass.rs"]
 mod stores_event_sent;
 #[path = "../ui/stores/not_an_aggregate.pass.rs"]

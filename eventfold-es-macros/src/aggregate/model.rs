@@ -129,6 +129,21 @@ impl Model {
             // The stubs are then for the type that was meant.
             item = parse_quote!(struct #meant;);
         }
+        let is_itself = |event: &Type| {
+            let is_itself = matches!(event, Type::Path(path) if path.path.is_ident(&item.ident));
+            if is_itself {
+                diagnostics.error(
+                    event,
+                    format!(
+                        "`event` takes the enum of events, and `{0}` is the aggregate itself: write `event = {0}Event`, or nothing, \
+                         since that is the default",
+                        item.ident.unraw()
+                    ),
+                );
+            }
+            is_itself
+        };
+        let event = arguments.event.filter(|event| !is_itself(event));
         let named_after = |suffix: &str| -> Type {
             let ident = format_ident!("{}{suffix}", item.ident.unraw(), span = item.ident.span());
             parse_quote!(#ident)
@@ -136,7 +151,7 @@ impl Model {
         Some(Self {
             name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
             command: arguments.command.unwrap_or_else(|| named_after("Command")),
-            event: arguments.event.unwrap_or_else(|| named_after("Event")),
+            event: event.unwrap_or_else(|| named_after("Event")),
             error: arguments.error.unwrap_or_else(|| named_after("Error")),
             snapshot_version: arguments.snapshot_version,
             context: arguments.context,

@@ -1,8 +1,9 @@
 //! The values that are lists of types.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+use syn::ext::IdentExt;
 use syn::parse::ParseStream;
-use syn::{Lit, Token, Type, token};
+use syn::{Lit, Token, Type, TypePath, token};
 
 use super::grammar::Key;
 use super::values::parse_as;
@@ -110,5 +111,29 @@ fn parse_entry(
             return Err(Reported);
         }
     };
+    if let Some(event) = variant_of(&path) {
+        let aggregate = event.strip_suffix("Event").filter(|left| !left.is_empty());
+        let (entry, aggregate) = (text(&path), aggregate.unwrap_or("Order"));
+        let remedy = match key {
+            Key::Subscribes => format!(
+                "`subscribes` takes aggregates, and not single events: list `{aggregate}`, and match on `{entry}` in its handler"
+            ),
+            _ => format!(
+                "`{}` takes the types of {}, and `{entry}` is a variant: write `{}`",
+                key.name(),
+                key.listed(),
+                key.example()
+            ),
+        };
+        diagnostics.error(&path, remedy);
+        return Err(Reported);
+    }
     Entry::new(path).ok_or(Reported)
+}
+
+/// The enum that `path` is a variant of: modules are not written with a capital.
+fn variant_of(path: &TypePath) -> Option<String> {
+    let mut segments = path.path.segments.iter().rev().skip(1);
+    let parent = segments.next()?.ident.unraw().to_string();
+    (parent != "Self" && parent.starts_with(char::is_uppercase)).then_some(parent)
 }

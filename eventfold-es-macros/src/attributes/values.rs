@@ -3,6 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 use syn::parse::ParseStream;
+use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, GenericArgument, Lit, LitStr, Path, PathArguments, Type};
 
 use super::grammar::Key;
@@ -58,12 +59,29 @@ pub(super) fn parse_name(
             lit: Lit::Str(literal),
             ..
         }) => Ok(StoredName::Literal(literal)),
+        Expr::Path(path) if is_word(&path.path) => {
+            let literal = LitStr::new(&text(&path), path.span());
+            diagnostics.error(
+                &path,
+                format!(
+                    "`name` takes a string: write `name = \"{}\"`",
+                    literal.value()
+                ),
+            );
+            Ok(StoredName::Literal(literal))
+        }
         Expr::Path(_) | Expr::Macro(_) => Ok(StoredName::Constant(value)),
         other => {
             diagnostics.error(other, "`name` takes a string, or the path of a `&'static str` constant: write `name = \"order\"`");
             Err(Reported)
         }
     }
+}
+
+/// Whether this is a name without its quotes: constants are written in capitals.
+fn is_word(path: &Path) -> bool {
+    let word = path.get_ident().map(ToString::to_string);
+    word.is_some_and(|word| !word.contains(|character: char| character.is_uppercase()))
 }
 
 /// A number from `least` on, or a constant, which the compiler checks.
@@ -175,9 +193,14 @@ pub(super) fn parse_type(
     }
     if let Some(objection) = objection(key, &ty) {
         diagnostics.error(&ty, objection);
-        // A reference is what the stubs take as well.
+        // A reference is what the stubs take as well, and a text is what `decide` returns.
         let is_whole = matches!(&ty, Type::Reference(reference) if reference.lifetime.is_some());
-        if !is_whole || key != Key::Command {
+        let is_taken = match key {
+            Key::Command => is_whole,
+            Key::Error => is_text(&ty),
+            _ => false,
+        };
+        if !is_taken {
             return Err(Reported);
         }
     }
@@ -187,6 +210,13 @@ pub(super) fn parse_type(
 /// Why a type is none of those that `key` takes, as far as its tokens tell.
 fn objection(key: Key, ty: &Type) -> Option<String> {
     let name = key.name();
+    if key == Key::Error && is_text(ty) {
+        return Some(format!(
+            "`error` takes a type that is an `std::error::Error`, which a text is not: write an enum of the reasons with \
+             `#[derive(Debug, thiserror::Error)]`, as in `{}`",
+            key.example()
+        ));
+    }
     match ty {
         Type::Reference(reference) if key != Key::Error => Some(format!(
             "`{name}` takes a type that owns what it holds: write `{name} = {}`",
@@ -217,6 +247,19 @@ fn objection(key: Key, ty: &Type) -> Option<String> {
             })
         }
         _ => None,
+    }
+}
+
+/// Whether `ty` is text, or nothing at all.
+fn is_text(ty: &Type) -> bool {
+    match ty {
+        Type::Reference(reference) => is_text(&reference.elem),
+        Type::Tuple(tuple) => tuple.elems.is_empty(),
+        Type::Path(path) => {
+            let last = path.path.segments.last();
+            last.is_some_and(|last| last.ident == "String" || last.ident == "str")
+        }
+        _ => false,
     }
 }
 

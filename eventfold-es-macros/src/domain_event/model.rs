@@ -8,7 +8,7 @@ use super::serde_attributes::{self as serde, Level, TwoWay};
 use super::stored_types::{self, Verdict};
 use crate::diagnostics::Diagnostics;
 use crate::item;
-use crate::path::{CratePath, text};
+use crate::path::CratePath;
 use crate::shape::{self, Rules, Shape, reads_as_none};
 
 const REPRESENTATION: &str = "#[serde(tag = \"type\", content = \"data\")]";
@@ -55,9 +55,20 @@ pub(crate) struct Event {
 
 impl Model {
     pub(crate) fn new(item: TokenStream, diagnostics: &Diagnostics) -> Option<Self> {
-        let item: DeriveInput = syn::parse2(item)
-            .map_err(|error| diagnostics.push(error))
-            .ok()?;
+        let item: DeriveInput = match syn::parse2(item.clone()) {
+            Ok(item) => item,
+            Err(error) => {
+                diagnostics.push(error);
+                return Some(Self {
+                    ident: item::name_of(&item)?,
+                    generics: Generics::default(),
+                    variants: Vec::new(),
+                    krate: CratePath::new(None),
+                    // serde's derives do not parse it either.
+                    serde: Serde::Refused,
+                });
+            }
+        };
         let krate = CratePath::of_derive("domain_event", &item.attrs, diagnostics);
         let enum_ = match item.data {
             Data::Enum(ref enum_) => enum_,
@@ -236,13 +247,7 @@ impl Event {
             is_strict: of.is_strict,
         };
         check_field_collisions(&variant.fields, rules.rename_all, diagnostics);
-        let shape = if serde::find(&entries, "with").is_some()
-            || serde::find(&entries, "serialize_with").is_some()
-        {
-            Shape::Custom(text(&variant.fields))
-        } else {
-            Shape::of_fields(&variant.fields, rules)
-        };
+        let shape = Shape::of_variant(variant, &entries, rules);
         Self {
             ident: variant.ident.clone(),
             stored,

@@ -20,7 +20,7 @@ impl my::es::Aggregate for Order {
         <Self as my::es::ContextDecider>::decide(
             self,
             command,
-            &::std::default::Default::default(),
+            &my::es::Deciding::new(""),
         )
     }
     fn handle_with(

@@ -19,7 +19,7 @@ impl ::eventfold_es::Aggregate for Order {
         <Self as ::eventfold_es::ContextDecider>::decide(
             self,
             command,
-            &::std::default::Default::default(),
+            &::eventfold_es::Deciding::new(""),
         )
     }
     fn handle_with(

@@ -9,6 +9,7 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
+#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {
     /// A command for an instance of the aggregate `stock::Inventory`.
     Inventory(::eventfold_es::Envelope<stock::Inventory>),
@@ -38,12 +39,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         ],
     );
     type Envelope = ReservationSagaEnvelope;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[
-            <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
-            <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
-        ]
-    }
     fn react(
         &mut self,
         aggregate_type: &str,
@@ -109,45 +104,6 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     }
 }
 #[automatically_derived]
-impl ::std::clone::Clone for ReservationSagaEnvelope {
-    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn clone(&self) -> Self {
-        match self {
-            Self::Inventory(envelope) => {
-                Self::Inventory(
-                    <::eventfold_es::Envelope<
-                        stock::Inventory,
-                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
-                )
-            }
-            Self::Order(envelope) => {
-                Self::Order(
-                    <::eventfold_es::Envelope<
-                        Order,
-                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
-                )
-            }
-        }
-    }
-}
-#[automatically_derived]
-impl ::std::fmt::Debug for ReservationSagaEnvelope {
-    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        match self {
-            Self::Inventory(envelope) => {
-                <::eventfold_es::Envelope<
-                    stock::Inventory,
-                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
-            }
-            Self::Order(envelope) => {
-                <::eventfold_es::Envelope<
-                    Order,
-                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
-            }
-        }
-    }
-}
-#[automatically_derived]
 impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(
@@ -163,9 +119,13 @@ impl ::eventfold_es::DispatchesTo<Order> for ReservationSaga {
         ReservationSagaEnvelope::Order(envelope)
     }
 }
-const _: () = ::std::assert!(
-    ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
-    ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
-    ::AGGREGATE_TYPE),
-    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
-);
+const _: () = {
+    let names = [
+        <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+        <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+    ];
+    ::std::assert!(
+        ! ::eventfold_es::names::is_repeated(& names, 1),
+        "`stock::Inventory` in `subscribes` has the stored name of an entry before it: keep one, or give this one a name of its own with `#[aggregate(name = \"..\")]`"
+    );
+};

@@ -9,6 +9,7 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
+#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationCommand {
     /// A command for an instance of the aggregate `Inventory`.
     Inventory(my::es::Envelope<Inventory>),
@@ -31,9 +32,6 @@ impl my::es::ProcessManager for ReservationSaga {
         ],
     );
     type Envelope = ReservationCommand;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn react(
         &mut self,
         aggregate_type: &str,
@@ -79,45 +77,6 @@ impl my::es::Dispatch for ReservationCommand {
     }
 }
 #[automatically_derived]
-impl ::std::clone::Clone for ReservationCommand {
-    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn clone(&self) -> Self {
-        match self {
-            Self::Inventory(envelope) => {
-                Self::Inventory(
-                    <my::es::Envelope<
-                        Inventory,
-                    > as my::es::__private::Addressed>::clone(envelope),
-                )
-            }
-            Self::Shipment(envelope) => {
-                Self::Shipment(
-                    <my::es::Envelope<
-                        Shipment,
-                    > as my::es::__private::Addressed>::clone(envelope),
-                )
-            }
-        }
-    }
-}
-#[automatically_derived]
-impl ::std::fmt::Debug for ReservationCommand {
-    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        match self {
-            Self::Inventory(envelope) => {
-                <my::es::Envelope<
-                    Inventory,
-                > as my::es::__private::Addressed>::fmt(envelope, f)
-            }
-            Self::Shipment(envelope) => {
-                <my::es::Envelope<
-                    Shipment,
-                > as my::es::__private::Addressed>::fmt(envelope, f)
-            }
-        }
-    }
-}
-#[automatically_derived]
 impl my::es::DispatchesTo<Inventory> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: my::es::Envelope<Inventory>) -> ReservationCommand {
@@ -131,8 +90,13 @@ impl my::es::DispatchesTo<Shipment> for ReservationSaga {
         ReservationCommand::Shipment(envelope)
     }
 }
-const _: () = ::std::assert!(
-    ! my::es::names::equal(< Inventory as my::es::Aggregate > ::AGGREGATE_TYPE, <
-    Shipment as my::es::Aggregate > ::AGGREGATE_TYPE),
-    "`Inventory` and `Shipment` in `dispatches` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
-);
+const _: () = {
+    let names = [
+        <Inventory as my::es::Aggregate>::AGGREGATE_TYPE,
+        <Shipment as my::es::Aggregate>::AGGREGATE_TYPE,
+    ];
+    ::std::assert!(
+        ! my::es::names::is_repeated(& names, 1),
+        "`Shipment` in `dispatches` has the stored name of an entry before it: keep one, or give this one a name of its own with `#[aggregate(name = \"..\")]`"
+    );
+};

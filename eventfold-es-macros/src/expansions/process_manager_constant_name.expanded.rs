@@ -7,6 +7,7 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
+#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
@@ -21,9 +22,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         &[],
     );
     type Envelope = ReservationSagaEnvelope;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn react(
         &mut self,
         aggregate_type: &str,
@@ -58,18 +56,6 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}
     fn route<R: ::eventfold_es::Router>(self, _: R) -> R::Routed {
         match self {}
-    }
-}
-#[automatically_derived]
-impl ::std::clone::Clone for ReservationSagaEnvelope {
-    fn clone(&self) -> Self {
-        match *self {}
-    }
-}
-#[automatically_derived]
-impl ::std::fmt::Debug for ReservationSagaEnvelope {
-    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        match *self {}
     }
 }
 const _: () = ::std::assert!(

@@ -9,6 +9,7 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
+#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {
     /// A command for an instance of the aggregate `Inventory`.
     Inventory(::eventfold_es::Envelope<Inventory>),
@@ -30,9 +31,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         ],
     );
     type Envelope = ReservationSagaEnvelope;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn react(
         &mut self,
         aggregate_type: &str,
@@ -76,33 +74,6 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
                 <::eventfold_es::Envelope<
                     Inventory,
                 > as ::eventfold_es::__private::Addressed>::route(envelope, router)
-            }
-        }
-    }
-}
-#[automatically_derived]
-impl ::std::clone::Clone for ReservationSagaEnvelope {
-    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn clone(&self) -> Self {
-        match self {
-            Self::Inventory(envelope) => {
-                Self::Inventory(
-                    <::eventfold_es::Envelope<
-                        Inventory,
-                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
-                )
-            }
-        }
-    }
-}
-#[automatically_derived]
-impl ::std::fmt::Debug for ReservationSagaEnvelope {
-    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        match self {
-            Self::Inventory(envelope) => {
-                <::eventfold_es::Envelope<
-                    Inventory,
-                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
             }
         }
     }

@@ -8,9 +8,6 @@ const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "";
     type Envelope = ReservationSagaEnvelope;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[]
-    }
     fn react(
         &mut self,
         _: &str,

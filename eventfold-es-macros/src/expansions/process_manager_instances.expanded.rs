@@ -9,6 +9,7 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
+#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {
     /// A command for an instance of the aggregate `stock::Inventory`.
     Inventory(::eventfold_es::Envelope<stock::Inventory>),
@@ -55,12 +56,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     };
     const START: ::eventfold_es::StartFrom = ::eventfold_es::StartFrom::Now;
     type Envelope = ReservationSagaEnvelope;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[
-            <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
-            <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
-        ]
-    }
     fn react(
         &mut self,
         _: &str,
@@ -118,8 +113,11 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         ::eventfold_es::Effects<ReservationSagaEnvelope>,
         ::eventfold_es::ReactError,
     > {
-        let reaction = ::eventfold_es::Reaction::new(aggregate_type, stream_id, event);
-        let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
+        let own_key = ::eventfold_es::__private::own_key::<Self>(key)?;
+        let mut reaction = ::eventfold_es::Reaction::with_key(
+            ::eventfold_es::Reaction::new(aggregate_type, stream_id, event),
+            &own_key,
+        );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
             <Self as ::eventfold_es::React<
@@ -148,8 +146,11 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         ::eventfold_es::ReactError,
     > {
         let event = ::eventfold_es::StoredDeadline::as_event(deadline);
-        let reaction = ::eventfold_es::Reaction::to_deadline(deadline, &event);
-        let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
+        let own_key = ::eventfold_es::__private::own_key::<Self>(key)?;
+        let mut reaction = ::eventfold_es::Reaction::with_key(
+            ::eventfold_es::Reaction::to_deadline(deadline, &event),
+            &own_key,
+        );
         if deadline.message_type == "payment-due" {
             let message = <PaymentDue as ::eventfold_es::DeadlineMessage>::from_deadline(
                 deadline,
@@ -238,33 +239,6 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     }
 }
 #[automatically_derived]
-impl ::std::clone::Clone for ReservationSagaEnvelope {
-    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn clone(&self) -> Self {
-        match self {
-            Self::Inventory(envelope) => {
-                Self::Inventory(
-                    <::eventfold_es::Envelope<
-                        stock::Inventory,
-                    > as ::eventfold_es::__private::Addressed>::clone(envelope),
-                )
-            }
-        }
-    }
-}
-#[automatically_derived]
-impl ::std::fmt::Debug for ReservationSagaEnvelope {
-    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        match self {
-            Self::Inventory(envelope) => {
-                <::eventfold_es::Envelope<
-                    stock::Inventory,
-                > as ::eventfold_es::__private::Addressed>::fmt(envelope, f)
-            }
-        }
-    }
-}
-#[automatically_derived]
 impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(
@@ -273,9 +247,13 @@ impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
         ReservationSagaEnvelope::Inventory(envelope)
     }
 }
-const _: () = ::std::assert!(
-    ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
-    ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
-    ::AGGREGATE_TYPE),
-    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
-);
+const _: () = {
+    let names = [
+        <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+        <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+    ];
+    ::std::assert!(
+        ! ::eventfold_es::names::is_repeated(& names, 1),
+        "`stock::Inventory` in `subscribes` has the stored name of an entry before it: keep one, or give this one a name of its own with `#[aggregate(name = \"..\")]`"
+    );
+};

@@ -7,6 +7,7 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
+#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
@@ -23,9 +24,6 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     const IS_KEYED: bool = true;
     const KEY_TYPE: &'static str = "OrderId";
     type Envelope = ReservationSagaEnvelope;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn react(
         &mut self,
         _: &str,
@@ -72,8 +70,11 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         ::eventfold_es::Effects<ReservationSagaEnvelope>,
         ::eventfold_es::ReactError,
     > {
-        let reaction = ::eventfold_es::Reaction::new(aggregate_type, stream_id, event);
-        let mut reaction = ::eventfold_es::Reaction::with_stored_key(reaction, key)?;
+        let own_key = ::eventfold_es::__private::own_key::<Self>(key)?;
+        let mut reaction = ::eventfold_es::Reaction::with_key(
+            ::eventfold_es::Reaction::new(aggregate_type, stream_id, event),
+            &own_key,
+        );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::DomainEvent::from_event(event)?;
             <Self as ::eventfold_es::React<
@@ -98,17 +99,5 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}
     fn route<R: ::eventfold_es::Router>(self, _: R) -> R::Routed {
         match self {}
-    }
-}
-#[automatically_derived]
-impl ::std::clone::Clone for ReservationSagaEnvelope {
-    fn clone(&self) -> Self {
-        match *self {}
-    }
-}
-#[automatically_derived]
-impl ::std::fmt::Debug for ReservationSagaEnvelope {
-    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-        match *self {}
     }
 }

@@ -11,12 +11,6 @@ impl ::eventfold_es::Projection for Sales {
             <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
         ],
     );
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[
-            <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
-            <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
-        ]
-    }
     fn apply(
         &mut self,
         aggregate_type: &str,
@@ -56,9 +50,13 @@ impl ::eventfold_es::DeclaredProjection for Sales {
 impl ::eventfold_es::SubscribesTo<Order> for Sales {}
 #[automatically_derived]
 impl ::eventfold_es::SubscribesTo<stock::Inventory> for Sales {}
-const _: () = ::std::assert!(
-    ! ::eventfold_es::names::equal(< Order as ::eventfold_es::Aggregate >
-    ::AGGREGATE_TYPE, < stock::Inventory as ::eventfold_es::Aggregate >
-    ::AGGREGATE_TYPE),
-    "`Order` and `stock::Inventory` in `subscribes` have one stored name: keep one, or give the other a name of its own with `#[aggregate(name = \"..\")]`"
-);
+const _: () = {
+    let names = [
+        <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+        <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+    ];
+    ::std::assert!(
+        ! ::eventfold_es::names::is_repeated(& names, 1),
+        "`stock::Inventory` in `subscribes` has the stored name of an entry before it: keep one, or give this one a name of its own with `#[aggregate(name = \"..\")]`"
+    );
+};

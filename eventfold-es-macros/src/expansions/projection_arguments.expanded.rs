@@ -9,9 +9,6 @@ impl my::es::Projection for Sales {
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE],
     );
     const UNKNOWN_EVENTS: my::es::UnknownEvents = my::es::UnknownEvents::Skip;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn apply(
         &mut self,
         aggregate_type: &str,

@@ -8,9 +8,6 @@ impl my::es::Projection for Sales {
     const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(
         &[<Order as my::es::Aggregate>::AGGREGATE_TYPE],
     );
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as my::es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn apply(
         &mut self,
         aggregate_type: &str,

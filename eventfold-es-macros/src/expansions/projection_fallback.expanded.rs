@@ -13,9 +13,6 @@ impl ::eventfold_es::DeclaredProjection for Sales {
 #[automatically_derived]
 impl ::eventfold_es::Projection for Sales {
     const NAME: &'static str = "";
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[]
-    }
     fn apply(
         &mut self,
         _: &str,

@@ -9,9 +9,6 @@ impl ::eventfold_es::Projection for Sales {
         &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
     );
     const UNKNOWN_EVENTS: ::eventfold_es::UnknownEvents = ::eventfold_es::UnknownEvents::Skip;
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE]
-    }
     fn apply(
         &mut self,
         aggregate_type: &str,

@@ -56,7 +56,6 @@ fn impl_process_manager(model: &Model) -> TokenStream {
         ..
     } = model;
     let state = state.expand_alone(krate);
-    let stored_names = lists::stored_names(subscribes, krate);
     let subscriptions = lists::const_subscriptions(subscribes, krate);
     let targets = dispatches.iter().map(|entry| {
         let at = entry.exact_span();
@@ -100,9 +99,6 @@ fn impl_process_manager(model: &Model) -> TokenStream {
             #start
             type Envelope = #envelope;
 
-            fn subscriptions(&self) -> &'static [&'static str] {
-                &#stored_names
-            }
 
             fn react(
                 &mut self,
@@ -159,6 +155,7 @@ fn envelope_enum(model: &Model) -> TokenStream {
         #[doc = #about]
         #origin
         #private
+        #[derive(::std::clone::Clone, ::std::fmt::Debug)]
         #vis enum #envelope {
             #(#variants)*
         }
@@ -179,24 +176,10 @@ fn impl_dispatch(model: &Model) -> TokenStream {
         let route = call(entry, "route", &quote!(#envelope, router), krate);
         quote!(#variant => #route,)
     });
-    let clone = each_variant(model, |variant, envelope, entry| {
-        let clone = call(entry, "clone", &quote!(#envelope), krate);
-        let clone = variant_of(entry, clone);
-        quote!(#variant => #clone,)
-    });
-    let fmt = each_variant(model, |variant, envelope, entry| {
-        let fmt = call(entry, "fmt", &quote!(#envelope, f), krate);
-        quote!(#variant => #fmt,)
-    });
     let is_empty = dispatches.is_empty();
     let named = |name: &str| Ident::new(if is_empty { "_" } else { name }, Span::call_site());
     let unreachable = (!is_empty).then(allow_unreachable);
-    let this = if is_empty {
-        quote!(*self)
-    } else {
-        quote!(self)
-    };
-    let (targets, router, f) = (named("targets"), named("router"), named("f"));
+    let (targets, router) = (named("targets"), named("router"));
     quote! {
         #[automatically_derived]
         impl #krate::Dispatch for #envelope {
@@ -207,21 +190,6 @@ fn impl_dispatch(model: &Model) -> TokenStream {
             #unreachable
             fn route<R: #krate::Router>(self, #router: R) -> R::Routed {
                 match self { #route }
-            }
-        }
-
-        #[automatically_derived]
-        impl ::std::clone::Clone for #envelope {
-            #unreachable
-            fn clone(&self) -> Self {
-                match #this { #clone }
-            }
-        }
-
-        #[automatically_derived]
-        impl ::std::fmt::Debug for #envelope {
-            fn fmt(&self, #f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                match #this { #fmt }
             }
         }
     }

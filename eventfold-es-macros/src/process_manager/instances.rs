@@ -186,8 +186,8 @@ fn begin(model: &Model, new: &TokenStream) -> (Ident, TokenStream) {
     }
     let key = Ident::new("key", Span::call_site());
     let reaction = quote! {
-        let reaction = #new;
-        let mut reaction = #krate::Reaction::with_stored_key(reaction, #key)?;
+        let own_key = #krate::__private::own_key::<Self>(#key)?;
+        let mut reaction = #krate::Reaction::with_key(#new, &own_key);
     };
     (key, reaction)
 }

@@ -199,6 +199,11 @@ impl Model {
         item: &TokenStream,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
+        if arguments.is_empty() && item::is_impl(item) {
+            // The arguments are on the type itself, which has the stubs.
+            item::parse(item, GRAMMAR.macro_name, diagnostics);
+            return None;
+        }
         let arguments = attributes::parse(arguments, &GRAMMAR, diagnostics);
         let subscribes = lists::required(
             Key::Subscribes,

@@ -13,7 +13,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model { ident, krate, .. } = model;
     let stored = quote!(<#ident as #krate::Projection>::NAME);
     let storable = names::assert_storable(&model.name, &stored, krate);
-    let distinct = lists::assert_distinct(Key::Subscribes, &model.subscribes, &[], &model.krate);
+    let distinct = lists::assert_distinct(Key::Subscribes, &model.subscribes, &[], krate);
     quote! {
         #projection
         #[automatically_derived]
@@ -34,7 +34,6 @@ fn impl_projection(model: &Model) -> TokenStream {
         krate,
         ..
     } = model;
-    let stored_names = lists::stored_names(subscribes, krate);
     let subscriptions = lists::const_subscriptions(subscribes, krate);
     let unknown_events = model.skips_unknown_events.then(
         || quote!(const UNKNOWN_EVENTS: #krate::UnknownEvents = #krate::UnknownEvents::Skip;),
@@ -53,9 +52,6 @@ fn impl_projection(model: &Model) -> TokenStream {
             #subscriptions
             #unknown_events
 
-            fn subscriptions(&self) -> &'static [&'static str] {
-                &#stored_names
-            }
 
             fn apply(
                 &mut self,

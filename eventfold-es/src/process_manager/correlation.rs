@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::hash::Hash;
 use std::str::FromStr;
 
 use super::{DeclaredProcessManager, ReactError, SubscribesTo};
@@ -12,13 +11,46 @@ use crate::runtime::check_text;
 
 /// What tells the instances of a process manager apart: an order number, a customer's id.
 ///
-/// Implemented for every type that is written with `Display` and read back with `FromStr`, `String` and the numbers among
-/// them. The text is what is stored: it has 1 to 512 bytes and no control characters, and reads back as the same key. To
+/// Implemented for every type with `Display`, a `FromStr` that reads what that writes, and `Eq`: `String`, the numbers, and a type of
+/// your own. It is also `Send`, `Sync` and `'static`, and the error of `FromStr` has `Display`.
+///
+/// The text is what is stored: it has 1 to 512 bytes and no control characters, and reads back as the same key, which `Eq` tells. To
 /// change how a key is written is a data change.
+///
+/// # Examples
+///
+/// ```
+/// use std::fmt;
+/// use std::str::FromStr;
+///
+/// use eventfold_es::InstanceKey;
+///
+/// #[derive(PartialEq, Eq)]
+/// struct OrderId(u32);
+///
+/// impl fmt::Display for OrderId {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         write!(f, "ord-{}", self.0)
+///     }
+/// }
+///
+/// impl FromStr for OrderId {
+///     type Err = String;
+///
+///     fn from_str(text: &str) -> Result<Self, String> {
+///         let number = text.strip_prefix("ord-").and_then(|number| number.parse().ok());
+///         number.map(Self).ok_or_else(|| format!("`{text}` is no order"))
+///     }
+/// }
+///
+/// assert_eq!(OrderId(7).to_text()?, "ord-7");
+/// assert!(OrderId::from_text("ord-7")? == OrderId(7));
+/// # Ok::<(), eventfold_es::ReactError>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the key of a process manager",
     label = "not a key",
-    note = "a key is stored as text: it needs `Display` and a `FromStr` that reads it back, and `#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]`"
+    note = "a key is stored as text: it needs `Display`, a `FromStr` that reads it back, and `#[derive(PartialEq, Eq)]`"
 )]
 pub trait InstanceKey: Send + Sync + Sized + 'static {
     /// The text under which its instance is stored.
@@ -40,7 +72,7 @@ pub trait InstanceKey: Send + Sync + Sized + 'static {
 #[diagnostic::do_not_recommend]
 impl<K> InstanceKey for K
 where
-    K: Display + FromStr<Err: Display> + Clone + Eq + Hash + Ord + Send + Sync + 'static,
+    K: Display + FromStr<Err: Display> + Eq + Send + Sync + 'static,
 {
     fn to_text(&self) -> Result<String, ReactError> {
         let text = self.to_string();
@@ -117,13 +149,18 @@ pub trait Keyed: DeclaredProcessManager {
     label = "`impl Correlate<{A}> for {Self}` is missing",
     note = "write `impl Correlate<{A}> for {Self} {{ fn correlate(event: &.., cx: &EventContext<'_>) -> Correlation<..> {{ .. }} }}`, or remove `{A}` from `subscribes`"
 )]
-pub trait Correlate<A: Aggregate>: Keyed<Declared: SubscribesTo<A>> {
+pub trait Correlate<A: Aggregate>:
+    DeclaredProcessManager<Declared: SubscribesTo<A> + Keyed>
+{
     /// Tells which instances `event` belongs to.
     fn correlate(
         event: &<A as Aggregate>::DomainEvent,
         cx: &EventContext<'_>,
-    ) -> Correlation<<Self as Keyed>::Key>;
+    ) -> Correlation<KeyOf<Self>>;
 }
+
+/// The key of a process manager that is [`Keyed`].
+pub type KeyOf<PM> = <<PM as DeclaredProcessManager>::Declared as Keyed>::Key;
 
 /// Which instances of a process manager an event belongs to, and whether it may start them.
 ///
@@ -340,7 +377,7 @@ mod tests {
     }
 
     /// Writes itself so that it reads back as another, or not at all.
-    #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[derive(PartialEq, Eq)]
     struct Rounded(u32);
 
     impl Display for Rounded {

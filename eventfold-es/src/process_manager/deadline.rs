@@ -63,6 +63,38 @@ impl Deadline {
     }
 }
 
+/// [`Deadline::after`].
+impl From<Duration> for Deadline {
+    fn from(duration: Duration) -> Self {
+        Self::after(duration)
+    }
+}
+
+/// [`Deadline::at`].
+impl From<SystemTime> for Deadline {
+    fn from(time: SystemTime) -> Self {
+        Self::at(time)
+    }
+}
+
+/// The name of a deadline, in the place of [`Reaction::schedule`] where it stands. Implemented for every type that becomes a `String`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the name of a deadline",
+    label = "not a name",
+    note = "the name comes first, then when, then the message, as in `cx.schedule(\"payment\", Duration::from_secs(60), PaymentDue)`"
+)]
+pub trait DeadlineName {
+    /// The name as text.
+    fn into_name(self) -> String;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Into<String>> DeadlineName for T {
+    fn into_name(self) -> String {
+        self.into()
+    }
+}
+
 /// Where an event happened: what caused a reaction, armed a deadline, or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceEvent {

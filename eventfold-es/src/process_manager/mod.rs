@@ -15,10 +15,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use backoff::{Backoff, Exhausted};
-pub use correlation::{Correlate, Correlation, InstanceKey, Join, JoinKind, Keyed};
+pub use correlation::{Correlate, Correlation, InstanceKey, Join, JoinKind, KeyOf, Keyed};
 pub use deadline::{
-    Deadline, DeadlineMessage, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules, SourceEvent,
-    StoredDeadline,
+    Deadline, DeadlineMessage, DeadlineName, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules,
+    SourceEvent, StoredDeadline,
 };
 pub use effects::{Effects, TimerChange};
 pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure};
@@ -26,7 +26,7 @@ pub use reaction::Reaction;
 pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 
 use crate::__private::Yields;
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, Subscribed};
 use crate::command::Command;
 use crate::envelope::{Dispatch, Envelope};
 use crate::event::{EventError, RecordedEvent};
@@ -123,8 +123,11 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// What it sends: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
     type Envelope: Dispatch;
 
-    /// The stored names of the aggregate types it reacts to.
-    fn subscriptions(&self) -> &'static [&'static str];
+    /// The stored names of the aggregate types it reacts to. Default: what
+    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says; a type that is written by hand has one of the two.
+    fn subscriptions(&self) -> &'static [&'static str] {
+        Self::SUBSCRIPTIONS.unwrap_or_default()
+    }
 
     /// Reacts to one event of a subscribed stream.
     ///
@@ -246,7 +249,9 @@ pub enum StartFrom {
     label = "`impl React<{A}> for {Self}` is missing",
     note = "write `impl React<{A}> for {Self} {{ fn react(&mut self, event: &.., cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{A}` from `subscribes`"
 )]
-pub trait React<A: Aggregate>: DeclaredProcessManager<Declared: SubscribesTo<A>> {
+pub trait React<A: Aggregate>:
+    DeclaredProcessManager<Declared: SubscribesTo<Subscribed<A>>>
+{
     /// Reacts to one event: changes the process manager's own state and sends commands through `cx`.
     fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>);
 }

@@ -4,10 +4,10 @@ use std::fmt;
 use super::deadline::check_name;
 use super::effects::Collected;
 use super::{
-    Deadline, DeadlineOf, DeclaredProcessManager, Effects, InstanceKey, Keyed, ProcessManager,
+    Deadline, DeadlineName, DeadlineOf, DeclaredProcessManager, Effects, Keyed, ProcessManager,
     ReactError, ScheduledDeadline, SentBy, StoredDeadline, TimerChange,
 };
-use crate::command::CommandContext;
+use crate::command::{CommandContext, InstanceId};
 use crate::envelope::Envelope;
 use crate::event::RecordedEvent;
 
@@ -59,7 +59,7 @@ pub struct Reaction<'a, PM: DeclaredProcessManager> {
     stream_id: &'a str,
     event: &'a RecordedEvent,
     /// The key of its instance, as its own type.
-    own_key: Option<Box<dyn Any + Send + Sync>>,
+    own_key: Option<&'a (dyn Any + Send + Sync)>,
     collected: Collected<<PM as DeclaredProcessManager>::Envelope>,
 }
 
@@ -84,32 +84,25 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     }
 
     /// The reaction of the instance `key`.
+    ///
+    /// [`InstanceKey::from_text`](super::InstanceKey::from_text) reads a key that is stored.
     #[must_use]
-    pub fn with_key(mut self, key: <PM as Keyed>::Key) -> Self
+    pub fn with_key(mut self, key: &'a <PM as Keyed>::Key) -> Self
     where
         PM: Keyed,
     {
-        self.own_key = Some(Box::new(key));
+        self.own_key = Some(key);
         self
-    }
-
-    /// The reaction of the instance whose key is stored as `text`.
-    ///
-    /// # Errors
-    ///
-    /// [`ReactError::Key`] if the key does not read back.
-    pub fn with_stored_key(self, text: &str) -> Result<Self, ReactError>
-    where
-        PM: Keyed,
-    {
-        Ok(self.with_key(PM::Key::from_text(text)?))
     }
 
     /// Sends `command` to the instance `instance_id` of its aggregate, in the correlation of the event.
     ///
+    /// The id is whatever [displays](InstanceId) as one: a `String`, a `&str`, a number, or [the key](Self::key) of this instance, as in
+    /// `cx.send(cx.key(), OrderCommand::Cancel)`.
+    ///
     /// It compiles only if the command's aggregate is in the `dispatches` list. A command that the aggregate rejects becomes
     /// a dead letter.
-    pub fn send<C: SentBy<PM>>(&mut self, instance_id: impl Into<String>, command: C) {
+    pub fn send<C: SentBy<PM>>(&mut self, instance_id: impl InstanceId, command: C) {
         let context = CommandContext {
             correlation_id: self.correlation_id().map(str::to_owned),
             ..CommandContext::default()
@@ -120,11 +113,11 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     /// Sends `command` with a context of its own; nothing is added to it.
     pub fn send_with<C: SentBy<PM>>(
         &mut self,
-        instance_id: impl Into<String>,
+        instance_id: impl InstanceId,
         command: C,
         context: impl Into<CommandContext>,
     ) {
-        let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
+        let envelope = Envelope::<C::Aggregate>::new(instance_id.into_id(), command, context);
         self.collected
             .effects
             .envelopes
@@ -141,18 +134,21 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     /// A name belongs to the instance, and has 1 to 512 bytes and no control characters. A deadline of the same name is
     /// replaced. It compiles only if the message is in the `deadlines` list.
     ///
+    /// `when` is a [`Deadline`], a `Duration` (as [`Deadline::after`]), or a `SystemTime` (as [`Deadline::at`]).
+    ///
     /// A name or a message that cannot be stored fails the reaction.
     ///
     /// See [`#[process_manager]`](macro@crate::process_manager) for an example.
     pub fn schedule<M: DeadlineOf<PM>>(
         &mut self,
-        name: impl Into<String>,
-        when: Deadline,
+        name: impl DeadlineName,
+        when: impl Into<Deadline>,
         message: M,
     ) {
         let message_type = <M as DeadlineOf<PM>>::MESSAGE_TYPE;
         let encoded = <M as DeadlineOf<PM>>::encode(&message);
-        let scheduled = ScheduledDeadline::new(name.into(), when, message_type, encoded);
+        let scheduled =
+            ScheduledDeadline::new(name.into_name(), when.into(), message_type, encoded);
         self.collected.timer(scheduled.map(TimerChange::Schedule));
     }
 
@@ -175,19 +171,18 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.collected.effects.is_complete = true;
     }
 
-    /// The key of this instance.
+    /// The key of this instance. It does not borrow the reaction, so that it can be passed to [`send`](Self::send).
     ///
     /// # Panics
     ///
     /// In a reaction that a test has built by hand without [`with_key`](Self::with_key).
     #[must_use]
     #[track_caller]
-    pub fn key(&self) -> &<PM as Keyed>::Key
+    pub fn key(&self) -> &'a <PM as Keyed>::Key
     where
         PM: Keyed,
     {
-        let key = self.own_key.as_ref().and_then(|key| key.downcast_ref());
-        match key {
+        match self.own_key.and_then(<dyn Any + Send + Sync>::downcast_ref) {
             Some(key) => key,
             None => panic!(
                 "this reaction of `{}` has no key: build it with `Reaction::new(..).with_key(..)`",

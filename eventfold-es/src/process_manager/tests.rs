@@ -51,7 +51,8 @@ impl ProcessManager for Payments {
         event: &RecordedEvent,
     ) -> Result<Effects<CommandEnvelope>, ReactError> {
         let reaction = Reaction::<Self>::new(aggregate_type, stream_id, event);
-        let mut cx = reaction.with_stored_key(key)?;
+        let key = InstanceKey::from_text(key)?;
+        let mut cx = reaction.with_key(&key);
         let name = format!("remind-{}", cx.key());
         match event.event_type.as_str() {
             "Paid" => {
@@ -73,7 +74,8 @@ impl ProcessManager for Payments {
         deadline: &StoredDeadline,
     ) -> Result<Effects<CommandEnvelope>, ReactError> {
         let event = deadline.as_event();
-        let mut cx = Reaction::to_deadline(deadline, &event).with_stored_key(key)?;
+        let key = InstanceKey::from_text(key)?;
+        let mut cx = Reaction::to_deadline(deadline, &event).with_key(&key);
         let message = Remind::from_deadline(deadline)?;
         OnDeadline::<Remind>::on_deadline(self, message, &mut cx);
         cx.into_effects()
@@ -186,7 +188,7 @@ fn a_reaction_without_key_says_how_to_build_one() {
 #[test]
 fn cancelling_a_name_that_no_deadline_can_have_does_nothing() {
     let event = event("Placed");
-    let mut reaction = Reaction::<Payments>::new("order", "7", &event).with_key(7);
+    let mut reaction = Reaction::<Payments>::new("order", "7", &event).with_key(&7);
     reaction.cancel("");
     reaction.cancel("x".repeat(600));
     let printed = format!("{reaction:?}");

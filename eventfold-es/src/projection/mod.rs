@@ -61,8 +61,11 @@ pub trait Projection:
     /// [`UnknownEvents::Stop`].
     const UNKNOWN_EVENTS: UnknownEvents = UnknownEvents::Stop;
 
-    /// The stored names of the aggregate types whose events it folds.
-    fn subscriptions(&self) -> &'static [&'static str];
+    /// The stored names of the aggregate types whose events it folds. Default: what
+    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says; a type that is written by hand has one of the two.
+    fn subscriptions(&self) -> &'static [&'static str] {
+        Self::SUBSCRIPTIONS.unwrap_or_default()
+    }
 
     /// Folds one event of a subscribed stream.
     ///

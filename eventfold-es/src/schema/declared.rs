@@ -110,6 +110,7 @@ pub(super) enum Data {
     Struct { fields: Vec<Value>, is_strict: bool },
     Enum(Vec<Case>),
     Custom(String),
+    Converted(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +128,13 @@ pub(super) struct Value {
     pub(super) type_name: String,
     pub(super) is_optional: bool,
     pub(super) form: String,
+}
+
+impl Value {
+    /// Whether what is stored is that of its type: a function may store anything.
+    pub(super) fn is_checked(&self) -> bool {
+        matches!(self.form.as_str(), "" | "flatten")
+    }
 }
 
 impl Schema {
@@ -256,7 +264,7 @@ fn types_in(shape: &Shape) -> Vec<TypeShape> {
 
 fn named_in(shape: &Shape) -> Vec<NamedType> {
     match shape {
-        Shape::Unknown | Shape::Unit | Shape::Custom(_) => Vec::new(),
+        Shape::Unknown | Shape::Unit | Shape::Custom(_) | Shape::Converted(_) => Vec::new(),
         Shape::Tuple(fields) | Shape::Struct(fields) | Shape::StrictStruct(fields) => fields
             .iter()
             .flat_map(|field| field.types)
@@ -312,6 +320,7 @@ impl From<&Shape> for Data {
                     .collect(),
             ),
             Shape::Custom(text) => Self::Custom((*text).to_owned()),
+            Shape::Converted(text) => Self::Converted((*text).to_owned()),
         }
     }
 }

@@ -73,8 +73,11 @@ pub enum Shape {
     StrictStruct(&'static [Field]),
     /// One of several.
     Enum(&'static [Variant]),
-    /// What serde's attributes of the whole type make of it: a conversion into another type, say.
+    /// An enum whose variants are not told apart by a name in front of them, as one text: serde's attributes, and the variants.
     Custom(&'static str),
+    /// Another type in its place, or what a function makes of it, by the attributes of serde's that say so: `from`, `into`, `remote`,
+    /// `with` and their kind. What is stored then cannot be seen, and is not checked.
+    Converted(&'static str),
 }
 
 /// A variant of a [`Shape::Enum`].

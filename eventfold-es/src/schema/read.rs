@@ -5,7 +5,7 @@ use super::declared::{
     AggregateShapes, Case, Data, EventShape, Parts, ProcessManagerShapes, StateShape, TypeShape,
     Value,
 };
-use super::text::FORMAT;
+use super::text::{FORMAT, NOT_CHECKED};
 
 /// A line that cannot be understood; the first one is 1.
 pub(super) struct Malformed {
@@ -294,13 +294,20 @@ fn data(nodes: &[Node<'_>], line: usize) -> Result<Data, Malformed> {
             });
             Ok(Data::Enum(cases.collect::<Result<_, _>>()?))
         }
-        other => match other.strip_prefix("custom ") {
-            Some(form) => Ok(Data::Custom(form.to_owned())),
-            None => Err(malformed(
-                node.line,
-                "expected `struct`, `tuple`, `enum`, `custom` or `unknown`",
-            )),
-        },
+        other => {
+            let converted = || {
+                let form = other.strip_prefix("converted ")?;
+                form.strip_suffix(NOT_CHECKED)?.strip_suffix(" | ")
+            };
+            match (other.strip_prefix("custom "), converted()) {
+                (Some(form), _) => Ok(Data::Custom(form.to_owned())),
+                (None, Some(form)) => Ok(Data::Converted(form.to_owned())),
+                (None, None) => Err(malformed(
+                    node.line,
+                    "expected `struct`, `tuple`, `enum`, `custom ..`, `converted .. | not checked` or `unknown`",
+                )),
+            }
+        }
     }
 }
 
@@ -326,8 +333,10 @@ fn value(node: &Node<'_>) -> Result<Value, Malformed> {
             value.aliases = split(aliases).ok_or_else(|| wrong("expected names behind `also`"))?;
         } else if let Some(form) = note.strip_prefix("form ") {
             value.form = form.to_owned();
-        } else {
-            return Err(wrong("expected `optional`, `also NAME ..` or `form ..`"));
+        } else if note != NOT_CHECKED || value.is_checked() {
+            return Err(wrong(
+                "expected `optional`, `also NAME ..` or `form ..`, and `not checked` behind a form that a function makes",
+            ));
         }
     }
     Ok(value)

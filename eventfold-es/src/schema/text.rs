@@ -6,6 +6,7 @@
 //!     struct
 //!       sku: String
 //!       lines: Vec<Line> | optional | also positions
+//!       amount: Money | form with = "cents" | not checked
 //!     type Line
 //!       struct
 //!         sku: String
@@ -23,6 +24,9 @@ use super::declared::{
 };
 
 pub(super) const FORMAT: &str = "format 1";
+
+/// Stands behind what the lock cannot see into.
+pub(super) const NOT_CHECKED: &str = "not checked";
 
 impl Schema {
     /// The text of the file that [`check`](Self::check) compares with.
@@ -103,6 +107,9 @@ fn write_data(text: &mut String, depth: usize, data: &Data) {
             if !value.form.is_empty() {
                 let _ = write!(described, " | form {}", value.form);
             }
+            if !value.is_checked() {
+                let _ = write!(described, " | {NOT_CHECKED}");
+            }
             line(text, depth + 1, &described);
         }
     };
@@ -134,6 +141,9 @@ fn write_data(text: &mut String, depth: usize, data: &Data) {
             }
         }
         Data::Custom(form) => line(text, depth, &format!("custom {form}")),
+        Data::Converted(form) => {
+            line(text, depth, &format!("converted {form} | {NOT_CHECKED}"));
+        }
     }
 }
 

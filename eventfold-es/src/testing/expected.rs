@@ -88,7 +88,7 @@ impl<PM: ProcessManager> Expected<PM> {
     pub fn schedule<M: DeadlineOf<PM>>(
         mut self,
         name: impl Into<String>,
-        when: Deadline,
+        when: impl Into<Deadline>,
         message: M,
     ) -> Self {
         let message_type = <M as DeadlineOf<PM>>::MESSAGE_TYPE;
@@ -96,7 +96,7 @@ impl<PM: ProcessManager> Expected<PM> {
             Ok(message) => message,
             Err(reason) => panic!("{reason}"),
         };
-        let due = when.due(self.now);
+        let due = when.into().due(self.now);
         let printed = printed_timer(&name.into(), due, self.now, message_type, message.get());
         self.part().timers.push(printed);
         self

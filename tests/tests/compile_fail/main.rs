@@ -43,18 +43,45 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         &[
             "aggregates/attribute_missing",
             "aggregates/context_taken_by_decider",
+            "aggregates/attribute_misspelt",
             "process_managers/attribute_missing",
             "process_managers/correlation_without_key",
+            "process_managers/deadline_handled_as_event",
         ],
     ),
     (
         "the second follows from the first, in words of rustc's that no macro can prevent",
         &[
+            "aggregates/command_with_a_lifetime",
             "evolution/step_to_another_type",
             "names/shared_by_another_path",
-            "process_managers/dispatched_not_an_aggregate",
             "process_managers/envelope_exists",
+            "projections/event_subscribed",
         ],
+    ),
+    (
+        "the derives of the envelope enum ask for their own traits",
+        &[
+            "process_managers/command_not_storable",
+            "process_managers/dispatched_not_an_aggregate",
+        ],
+    ),
+    (
+        "rustc says which trait of std is missing, and the macro what to write",
+        &["aggregates/error_not_an_error"],
+    ),
+    (
+        "rustc counts the arguments of a call, and checks each in the place where it stands",
+        &[
+            "process_managers/command_before_id",
+            "process_managers/command_sent_without_id",
+            "process_managers/deadline_without_name",
+            "stores/command_sent_without_id",
+        ],
+    ),
+    (
+        "rustc's parser and that of the derives say it",
+        &["events/field_unfinished"],
     ),
     (
         "the future of an `async fn` has the bounds of the function, and is asked for them too",

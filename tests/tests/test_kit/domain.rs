@@ -165,7 +165,7 @@ impl OnDeadline<Remind> for PaymentSaga {
 impl OnDeadline<GiveUp> for PaymentSaga {
     fn on_deadline(&mut self, _message: GiveUp, cx: &mut Reaction<'_, Self>) {
         let reason = format!("{} is not paid", cx.key());
-        cx.send(cx.key().clone(), OrderCommand::Cancel { reason });
+        cx.send(cx.key(), OrderCommand::Cancel { reason });
     }
 }
 

@@ -63,6 +63,14 @@ pub(super) fn data(
         }
         (Data::Tuple(old), Data::Tuple(new)) => values(place, old, new, remedies, changes),
         (Data::Enum(old), Data::Enum(new)) => cases(place, old, new, remedies, changes),
+        (old @ Data::Converted(_), new) | (old, new @ Data::Converted(_)) => changes.breaking(
+            place,
+            format!("{} has become {}", kind(old), kind(new)),
+            format!(
+                "if both are stored alike, write the lock anew; otherwise {}",
+                remedies.all()
+            ),
+        ),
         (old, new) => changes.breaking(
             place,
             format!("{} has become {}", kind(old), kind(new)),
@@ -82,6 +90,7 @@ fn kind(data: &Data) -> String {
         Data::Struct { .. } => "a struct with named fields".to_owned(),
         Data::Enum(_) => "an enum".to_owned(),
         Data::Custom(form) => format!("what `{form}` makes of it"),
+        Data::Converted(form) => format!("what `{form}` makes of it (not checked)"),
     }
 }
 
@@ -216,7 +225,8 @@ fn same_value(
     if old.form != new.form {
         let form = |value: &Value| match value.form.as_str() {
             "" => "none".to_owned(),
-            form => format!("`{form}`"),
+            form if value.is_checked() => format!("`{form}`"),
+            form => format!("`{form}` (not checked)"),
         };
         changes.breaking(
             place,
@@ -233,8 +243,14 @@ fn same_value(
     }
     if old.type_name != new.type_name {
         let described = format!(
-            "the type of `{name}` has changed from `{}` to `{}`",
-            old.type_name, new.type_name
+            "the type of `{name}` has changed from `{}` to `{}`{}",
+            old.type_name,
+            new.type_name,
+            if new.is_checked() {
+                String::new()
+            } else {
+                format!(", under `{}` (not checked)", new.form)
+            }
         );
         if old.form.is_empty() && new.form.is_empty() && reads(&old.type_name, &new.type_name) {
             changes.compatible(

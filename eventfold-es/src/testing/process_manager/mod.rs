@@ -72,7 +72,7 @@ const MAX_AT_ONCE: u32 = 10_000;
 ///     fn react(&mut self, event: &OrderEvent, cx: &mut Reaction<'_, Self>) {
 ///         match event {
 ///             OrderEvent::Placed => {
-///                 cx.schedule("payment", Deadline::after(Duration::from_secs(3600)), PaymentDue);
+///                 cx.schedule("payment", Duration::from_secs(3600), PaymentDue);
 ///             }
 ///             OrderEvent::Paid => cx.complete(),
 ///         }
@@ -81,7 +81,7 @@ const MAX_AT_ONCE: u32 = 10_000;
 ///
 /// impl OnDeadline<PaymentDue> for PaymentSaga {
 ///     fn on_deadline(&mut self, _message: PaymentDue, cx: &mut Reaction<'_, Self>) {
-///         cx.send(cx.key().clone(), OrderCommand::Cancel);
+///         cx.send(cx.key(), OrderCommand::Cancel);
 ///         cx.complete();
 ///     }
 /// }
@@ -89,7 +89,7 @@ const MAX_AT_ONCE: u32 = 10_000;
 /// let hour = Duration::from_secs(3600);
 /// testing::process_manager::<PaymentSaga>()
 ///     .when::<Order>("ord-1", OrderEvent::Placed)
-///     .then(|expected| expected.schedule("payment", Deadline::after(hour), PaymentDue))
+///     .then(|expected| expected.schedule("payment", hour, PaymentDue))
 ///     .when_time_passes(hour)
 ///     .then(|expected| expected.send("ord-1", OrderCommand::Cancel).complete());
 ///

@@ -1,0 +1,32 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum LampCommand<'a> {
+    Switch(&'a str),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+#[serde(tag = "type", content = "data")]
+pub enum LampEvent {
+    Switched,
+}
+
+#[aggregate(error = Infallible)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Lamp {
+    on: bool,
+}
+
+impl Decider for Lamp {
+    fn decide(&self, _command: LampCommand<'_>) -> Result<Vec<LampEvent>, Infallible> {
+        Ok(vec![LampEvent::Switched])
+    }
+
+    fn evolve(&mut self, _event: &LampEvent) {
+        self.on = !self.on;
+    }
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+fn execute(store: &AggregateStore) {
+    let place = OrderCommand::Place { qty: 1 };
+    drop(store.send("ord-1", place, CommandContext::default()));
+}
+
+fn main() {}
