@@ -161,7 +161,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let store = store.clone();
             tokio::spawn(async move {
                 // The same address in any case.
-                let email = ["ada@example.com", "Ada@Example.com"][number % 2];
+                let email = match number % 2 {
+                    0 => "ada@example.com",
+                    _ => "Ada@Example.com",
+                };
                 register(&store, &format!("user-{number}"), email).await
             })
         })
