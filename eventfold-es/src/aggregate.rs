@@ -26,7 +26,8 @@ use crate::schema::Shape;
 ///   saved, and its stream is folded from the first event each time.
 /// - Whoever changes `apply` raises [`SNAPSHOT_VERSION`](Aggregate::SNAPSHOT_VERSION).
 ///
-/// A panic in either fails that command only; the store discards the state it was computing and goes on.
+/// A panic in either, or in the `Serialize`, `Deserialize`, `Clone` or `Default` of a type, fails that command only; the store
+/// discards the state it was computing and goes on. A panic in a `Drop` is told in the log.
 ///
 /// # Examples
 ///

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::runtime::{Kept, guard, guard_task};
 use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
 
 pub(crate) use store_clock::{StoreClock, millis_since_1970};
@@ -66,6 +67,41 @@ impl Clock for SystemClock {
         let left = time.duration_since(now()).unwrap_or_default();
         Box::pin(tokio::time::sleep(left.min(LONGEST_SLEEP)))
     }
+}
+
+/// A clock of the user, which may panic: the clock of the system is looked at then.
+pub(crate) struct GuardedClock(Kept<Box<dyn Clock>>);
+
+impl GuardedClock {
+    pub(crate) fn new(clock: impl Clock) -> Self {
+        Self(Kept::new(Box::new(clock)))
+    }
+}
+
+impl Clock for GuardedClock {
+    fn now(&self) -> SystemTime {
+        guard(clock_of_the_user, || self.0.now()).unwrap_or_else(|error| {
+            tracing::error!(%error, "a clock cannot be asked");
+            now()
+        })
+    }
+
+    fn sleep_until(&self, time: SystemTime) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let slept = match guard(clock_of_the_user, || self.0.sleep_until(time)) {
+                Ok(sleep) => guard_task(clock_of_the_user, sleep).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = slept {
+                tracing::error!(%error, "a clock cannot be waited for");
+                SystemClock.sleep_until(time).await;
+            }
+        })
+    }
+}
+
+fn clock_of_the_user() -> String {
+    "the clock of the store".to_owned()
 }
 
 /// A clock that stands until it is moved.

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{DispatchError, ExecuteError};
+use crate::runtime::Kept;
 use crate::store::AggregateStore;
 
 type Dispatched<'a> = Pin<Box<dyn Future<Output = Result<(), DispatchError>> + Send + 'a>>;
@@ -83,6 +84,7 @@ impl CommandBus {
         context: impl Into<CommandContext>,
     ) -> Result<(), DispatchError> {
         let context = context.into();
+        let command = Kept::new(command);
         match self.routes.get(&TypeId::of::<C>()) {
             Some(route) => route(&self.store, instance_id, Box::new(command), context).await,
             None => Err(DispatchError::UnknownCommand(type_name::<C>())),
@@ -98,14 +100,17 @@ fn route<'a, A: Aggregate>(
 ) -> Dispatched<'a> {
     Box::pin(async move {
         let command = command
-            .downcast::<A::Command>()
+            .downcast::<Kept<A::Command>>()
             .map_err(|_| DispatchError::UnknownCommand(type_name::<A::Command>()))?;
         let failed = |error: ExecuteError<A::Error>| DispatchError::Execution(Box::new(error));
         let handle = store
             .get::<A>(instance_id)
             .await
             .map_err(|error| failed(error.into()))?;
-        handle.execute(*command, context).await.map_err(failed)?;
+        handle
+            .execute(command.into_inner(), context)
+            .await
+            .map_err(failed)?;
         Ok(())
     })
 }

@@ -306,18 +306,18 @@ impl React<Counter> for Lighter {
     }
 }
 
-/// The clone of a command is code of the user as well: its panic hangs nobody.
+/// The clone of a command is code of the user as well: its panic fails the command, and hangs nobody.
 #[tokio::test]
-async fn a_panic_in_the_clone_of_a_command_parks() -> TestResult {
+async fn a_panic_in_the_clone_of_a_command_is_a_dead_letter() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with::<Lighter>(base.path(), RunMode::Inline).open().await?;
-    assert_eq!(add(&store, "a-1", 666).await?, Reactions::Parked);
+    assert_eq!(add(&store, "a-1", 666).await?, Reactions::Done);
     assert_eq!(sum(&store, "c-1").await?, 666);
-    assert_eq!(store.run_process_managers().await?, report(1));
-    let status = store.process_managers();
-    let parked = status[0].parked.as_ref().unwrap();
-    assert_eq!(parked.position, 1);
-    assert!(parked.reason.contains("panicked"), "{}", parked.reason);
+    let letters = store.dead_letters::<Lighter>().await?;
+    assert_eq!(letters.len(), 1);
+    let error = &letters[0].error;
+    assert!(error.contains("the clone of a command of"), "{error}");
+    assert_eq!(store.process_managers()[0].parked, None);
     store.close().await?;
     Ok(())
 }

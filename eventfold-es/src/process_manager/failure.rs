@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Backoff, DeclaredProcessManager, ProcessManager, SentBy, SourceEvent};
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Envelope};
+use crate::runtime::guard;
 
 /// One failure of a process manager: a command that was not executed, or an event or deadline that it could not react to.
 #[derive(Debug, Clone)]
@@ -131,10 +132,26 @@ impl FailureCause {
     }
 }
 
+impl FailureCause {
+    /// What was wrong, for those who are told that it failed. A panic says itself that it is one.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Panicked { message } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rejected { error } => error.fmt(f),
+            // The error is code of the user.
+            Self::Rejected { error } => {
+                match guard(|| "the text of the error".to_owned(), || error.to_string()) {
+                    Ok(text) => f.write_str(&text),
+                    Err(error) => error.fmt(f),
+                }
+            }
             Self::Undecodable { reason } | Self::Storage { reason } => f.write_str(reason),
             Self::Panicked { message } => write!(f, "it panicked: {message}"),
             Self::Aborted { starts } => write!(

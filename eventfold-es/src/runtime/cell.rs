@@ -10,7 +10,7 @@ pub(crate) use known::{Answer, Found, Key, Needs, Place, Repeated};
 use known::{Known, Marks};
 
 use super::encode::EncodedEvent;
-use super::guarded::guard;
+use super::guarded::{Kept, guard};
 use super::origin::Origin;
 use super::snapshots::{CellSnapshots, Save};
 use crate::aggregate::{Aggregate, Deciding};
@@ -32,11 +32,11 @@ pub(crate) struct Cell<A: Aggregate> {
 struct CellBody<A: Aggregate> {
     /// Set under the lock when the cell leaves the map: whoever waited for the lock looks the aggregate up again.
     is_evicted: bool,
-    durable: A,
+    durable: Kept<A>,
     /// What of the stream the durable state has seen.
     durable_extent: Extent,
     /// The durable state with the pending events; rebuilt from them when missing.
-    speculative: Option<A>,
+    speculative: Option<Kept<A>>,
     /// The version of the speculative state.
     version: u64,
     /// The commits that were handed over and not seen durable yet, oldest first.
@@ -50,7 +50,7 @@ struct Pending<A: Aggregate> {
     outcome: Arc<Outcome>,
     /// Which append of the commit it is.
     append: usize,
-    events: Vec<A::DomainEvent>,
+    events: Vec<Kept<A::DomainEvent>>,
     marks: Marks,
 }
 
@@ -85,15 +85,31 @@ pub(super) enum Idle {
 /// What a command came to.
 pub(crate) struct Decided<E> {
     /// As they read back.
-    pub(crate) events: Vec<E>,
+    pub(crate) events: Vec<Kept<E>>,
     /// The version of the stream with them.
     pub(crate) version: u64,
 }
 
+impl<E> Decided<E> {
+    /// Its events, for the caller of the store.
+    pub(crate) fn into_events(self) -> Vec<E> {
+        self.events.into_iter().map(Kept::into_inner).collect()
+    }
+}
+
 impl<A: Aggregate> Cell<A> {
     /// The cell of a stream without events.
-    pub(super) fn new(stream: StreamId, snapshots: CellSnapshots) -> Self {
-        Self::with_state(stream, A::default(), Extent::default(), snapshots)
+    pub(super) fn new(stream: StreamId, snapshots: CellSnapshots) -> Result<Self, StoreError> {
+        let state = guard(
+            || format!("the default of `{}`", A::AGGREGATE_TYPE),
+            A::default,
+        )?;
+        Ok(Self::with_state(
+            stream,
+            state,
+            Extent::default(),
+            snapshots,
+        ))
     }
 
     /// Folds the events of a stream behind those that the state has seen.
@@ -127,7 +143,7 @@ impl<A: Aggregate> Cell<A> {
             snapshots,
             body: Mutex::new(CellBody {
                 is_evicted: false,
-                durable,
+                durable: Kept::new(durable),
                 durable_extent,
                 speculative: None,
                 version: durable_extent.lines,
@@ -214,8 +230,19 @@ impl<A: Aggregate> Cell<A> {
             return None;
         }
         self.snapshots
-            .begin(&self.stream, &body.durable, body.durable_extent)
+            .begin::<A>(&self.stream, &body.durable, body.durable_extent)
     }
+}
+
+/// Copies of events of `aggregate_type`.
+fn clones<'e, E: Clone + 'e>(
+    aggregate_type: &str,
+    events: impl Iterator<Item = &'e E>,
+) -> Result<Vec<Kept<E>>, StoreError> {
+    guard(
+        || format!("the clone of an event of `{aggregate_type}`"),
+        || events.map(|event| Kept::new(event.clone())).collect(),
+    )
 }
 
 /// How long an aggregate keeps the second copy of its state after its last command.
@@ -264,19 +291,18 @@ impl<A: Aggregate> LockedCell<'_, A> {
         while let Some(end) = body.pending.front().and_then(Pending::end)
             && let Some(pending) = body.pending.pop_front()
         {
-            let durable = std::mem::take(&mut body.durable);
+            let durable = &mut body.durable;
             let folded = guard(
                 || format!("the fold of `{}`", A::AGGREGATE_TYPE),
                 || {
-                    pending
-                        .events
-                        .iter()
-                        .fold(durable, |state, event| state.apply(event))
+                    let durable = std::mem::take(durable).into_inner();
+                    let events = pending.events.iter();
+                    events.fold(durable, |state, event| state.apply(event))
                 },
             );
             match folded {
                 Ok(durable) => {
-                    body.durable = durable;
+                    body.durable = Kept::new(durable);
                     if let (Some(known), Some(Ok(receipt))) =
                         (&mut body.known, pending.outcome.get())
                     {
@@ -316,7 +342,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         }
         if !body.is_evicted {
             self.snapshots
-                .save_if_due(self.stream, &body.durable, body.durable_extent);
+                .save_if_due::<A>(self.stream, &body.durable, body.durable_extent);
         }
         Ok(())
     }
@@ -330,7 +356,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
     /// Decides a command on the state with everything pending and stages its events.
     pub(crate) fn decide(
         &mut self,
-        command: A::Command,
+        command: Kept<A::Command>,
         context: &CommandContext,
         key: Option<Key<'_>>,
         clock: &StoreClock,
@@ -341,7 +367,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
     /// [`decide`](Self::decide), of a command of a process manager or a transaction, whose events have this key.
     pub(super) fn decide_for(
         &mut self,
-        command: A::Command,
+        command: Kept<A::Command>,
         context: &CommandContext,
         key: Option<Key<'_>>,
         origin: Option<Origin<'_>>,
@@ -363,15 +389,14 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     .with_now(clock.now())
                     .with_context(context)
                     .or_correlation_id(origin.map(|origin| &*origin.cause.correlation_id));
-                state.handle_with(command, &cx)
+                state.handle_with(command.into_inner(), &cx)
             },
         )?;
-        let events = decided.map_err(ExecuteError::Domain)?;
+        let events: Vec<_> = Kept::each(decided.map_err(ExecuteError::Domain)?);
         let encoded = events
             .iter()
-            .map(|event| EncodedEvent::new(event, context, origin, clock))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StoreError::Unstorable)?;
+            .map(|event| EncodedEvent::new::<A>(event, context, origin, clock))
+            .collect::<Result<Vec<_>, _>>()?;
         let (before, count) = (self.staged.len(), encoded.len());
         let decided = self.stage(encoded)?;
         if let Some(key) = key.filter(|_| count > 0) {
@@ -390,25 +415,26 @@ impl<A: Aggregate> LockedCell<'_, A> {
         &mut self,
         encoded: Vec<EncodedEvent<A::DomainEvent>>,
     ) -> Result<Decided<A::DomainEvent>, StoreError> {
+        // Whatever panics leaves the version and what is staged as they are.
+        let events = clones(
+            A::AGGREGATE_TYPE,
+            encoded.iter().map(|encoded| &*encoded.event),
+        )?;
         if !encoded.is_empty() {
             self.speculative()?;
             if let Some(state) = self.body.speculative.take() {
                 let folded = guard(
                     || format!("the fold of `{}`", A::AGGREGATE_TYPE),
                     || {
-                        encoded
-                            .iter()
-                            .fold(state, |state, encoded| state.apply(&encoded.event))
+                        encoded.iter().fold(state.into_inner(), |state, encoded| {
+                            state.apply(&encoded.event)
+                        })
                     },
                 )?;
-                self.body.speculative = Some(folded);
+                self.body.speculative = Some(Kept::new(folded));
             }
         }
         self.body.version += encoded.len() as u64;
-        let events = encoded
-            .iter()
-            .map(|encoded| encoded.event.clone())
-            .collect();
         self.staged.extend(encoded);
         Ok(Decided {
             events,
@@ -424,7 +450,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         if body.speculative.is_none() && !is_current {
             let events = body.pending.iter().flat_map(|pending| &pending.events);
             let staged = self.staged.iter().map(|staged| &staged.event);
-            let durable = &body.durable;
+            let durable: &A = &body.durable;
             let rebuilt = guard(
                 || format!("the fold of `{}`", A::AGGREGATE_TYPE),
                 || {
@@ -433,15 +459,15 @@ impl<A: Aggregate> LockedCell<'_, A> {
                         .fold(durable.clone(), |state, event| state.apply(event))
                 },
             )?;
-            body.speculative = Some(rebuilt);
+            body.speculative = Some(Kept::new(rebuilt));
         }
         if body.speculative.is_none() {
-            let durable = &body.durable;
+            let durable: &A = &body.durable;
             let copy = guard(
                 || format!("the clone of `{}`", A::AGGREGATE_TYPE),
                 || durable.clone(),
             )?;
-            body.speculative = Some(copy);
+            body.speculative = Some(Kept::new(copy));
         }
         Ok(body.speculative.as_ref().unwrap_or(&body.durable))
     }

@@ -79,7 +79,7 @@ impl<A: Aggregate> AggregateCells<A> {
 
     /// The cell of an aggregate, loaded if it is not live. Cancel safe.
     pub(crate) async fn cell(&self, id: &Arc<str>) -> Result<Arc<Cell<A>>, StoreError> {
-        if let Some(cell) = self.live_or_new(id) {
+        if let Some(cell) = self.live_or_new(id)? {
             return Ok(cell);
         }
         let snapshots = Arc::clone(&self.snapshots);
@@ -101,19 +101,22 @@ impl<A: Aggregate> AggregateCells<A> {
     }
 
     /// The cell of an aggregate that is live, or has no events.
-    pub(super) fn live_or_new(&self, id: &Arc<str>) -> Option<Arc<Cell<A>>> {
-        let mut cells = self.live.shard(id)?.cells();
+    pub(super) fn live_or_new(&self, id: &Arc<str>) -> Result<Option<Arc<Cell<A>>>, StoreError> {
+        let Some(shard) = self.live.shard(id) else {
+            return Ok(None);
+        };
+        let mut cells = shard.cells();
         if let Some(cell) = cells.get(id) {
-            return Some(Arc::clone(cell));
+            return Ok(Some(Arc::clone(cell)));
         }
         // Under the lock: a first event has its cell here until it is durable, and so known to the journal.
         let stream = self.stream(id);
         if self.journal.has_stream(&stream) {
-            return None;
+            return Ok(None);
         }
-        let cell = Arc::new(Cell::new(stream, self.snapshots.of_cell(0)));
+        let cell = Arc::new(Cell::new(stream, self.snapshots.of_cell(0))?);
         cells.insert(Arc::clone(id), Arc::clone(&cell));
-        Some(cell)
+        Ok(Some(cell))
     }
 
     /// Lets a cell know what is needed of its stream, which is read for it once. Cancel safe.

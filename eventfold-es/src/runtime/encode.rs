@@ -1,10 +1,13 @@
 use eventfold::Event;
 use serde_json::{Map, Value};
 
+use super::guarded::{Kept, guard};
 use super::origin::Origin;
 use super::read_back::reads_back;
+use crate::aggregate::Aggregate;
 use crate::clock::{StoreClock, event_id};
 use crate::command::CommandContext;
+use crate::error::StoreError;
 use crate::event::{DomainEvent, EventError};
 use crate::evolution::SCHEMA_VERSION;
 use crate::nesting;
@@ -13,7 +16,7 @@ use crate::nesting;
 pub(crate) struct EncodedEvent<E> {
     pub(crate) line: Box<str>,
     /// What the line decodes to: states fold this, so that a state after a restart is the state before.
-    pub(crate) event: E,
+    pub(crate) event: Kept<E>,
     pub(crate) id: Option<String>,
 }
 
@@ -22,27 +25,31 @@ impl<E: DomainEvent> EncodedEvent<E> {
     ///
     /// # Errors
     ///
-    /// [`EventError::Unstorable`] if it would not read back as it was written.
-    pub(crate) fn new(
+    /// [`StoreError::Unstorable`] if it would not read back as it was written; [`StoreError::Panicked`].
+    pub(crate) fn new<A: Aggregate<DomainEvent = E>>(
         event: &E,
         context: &CommandContext,
         origin: Option<Origin<'_>>,
         clock: &StoreClock,
-    ) -> Result<Self, EventError> {
-        let mut stored = event.to_event()?;
+    ) -> Result<Self, StoreError> {
+        let encoded = guard(
+            || format!("the encoding of an event of `{}`", A::AGGREGATE_TYPE),
+            || event.to_event(),
+        )?;
+        let mut stored = encoded.map_err(StoreError::Unstorable)?;
         stored.ts = clock.seconds_shown();
         stored.id = Some(event_id().to_string());
         stored.actor.clone_from(&context.actor);
         if let Some(Value::Object(entries)) = &context.metadata
             && entries.contains_key(SCHEMA_VERSION)
         {
-            return Err(EventError::Unstorable {
+            return Err(StoreError::Unstorable(EventError::Unstorable {
                 event_type: stored.event_type,
                 reason: format!(
                     "the metadata of the command has an entry `{SCHEMA_VERSION}`, which tells the version of a stored event: give \
                      it another name"
                 ),
-            });
+            }));
         }
         let version = stored
             .meta
@@ -50,7 +57,7 @@ impl<E: DomainEvent> EncodedEvent<E> {
             .and_then(|meta| meta.get_mut(SCHEMA_VERSION));
         let version = version.map(Value::take);
         stored.meta = meta(context, origin.is_some(), version);
-        let mut encoded = Self::from_stored(&stored)?;
+        let mut encoded = Self::from_stored::<A>(&stored)?;
         if let Some(origin) = origin {
             let mut line = String::from(encoded.line);
             origin.add_to(&mut line, stored.meta.is_some(), context);
@@ -64,10 +71,14 @@ impl<E: DomainEvent> EncodedEvent<E> {
     /// # Errors
     ///
     /// As [`new`](Self::new), or what decoding says.
-    pub(crate) fn from_stored(stored: &Event) -> Result<Self, EventError> {
-        let unstorable = |reason: String| EventError::Unstorable {
-            event_type: stored.event_type.clone(),
-            reason,
+    pub(crate) fn from_stored<A: Aggregate<DomainEvent = E>>(
+        stored: &Event,
+    ) -> Result<Self, StoreError> {
+        let unstorable = |reason: String| {
+            StoreError::Unstorable(EventError::Unstorable {
+                event_type: stored.event_type.clone(),
+                reason,
+            })
         };
         let line = serde_json::to_string(stored).map_err(|error| unstorable(error.to_string()))?;
         // The event itself is a level.
@@ -79,7 +90,12 @@ impl<E: DomainEvent> EncodedEvent<E> {
         {
             return Err(unstorable("it reads back with other values".to_owned()));
         }
-        let event = E::from_event(stored)
+        let decoded = guard(
+            || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),
+            || E::from_event(stored),
+        )?;
+        let event = decoded
+            .map(Kept::new)
             .map_err(|error| unstorable(format!("it does not read back: {error}")))?;
         Ok(Self {
             line: line.into(),

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub(crate) use cell::{Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
-pub(crate) use guarded::{blocking, guard};
+pub(crate) use guarded::{Kept, blocking, guard, guard_task};
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
     Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,

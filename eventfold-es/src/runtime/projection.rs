@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::guarded::guard;
+use super::guarded::{Kept, guard};
 use super::read_ahead::read_ahead;
 use crate::disk::SealedFile;
 use crate::error::StoreError;
@@ -60,7 +60,7 @@ pub(crate) struct ProjectionRunner<P: Projection> {
     checkpoint: SealedFile,
     subscriptions: &'static [&'static str],
     /// Shared with those who read a copy: while one is held, the next event is folded into a clone.
-    state: Arc<P>,
+    state: Kept<Arc<P>>,
     /// What the state saw when eventfold-es 0.2.0 kept it, until it is past all of it.
     seen_before: Option<SeenBefore>,
     /// The events that it went on without, the first of each kind.
@@ -77,12 +77,13 @@ impl<P: Projection> ProjectionRunner<P> {
         journal: Arc<dyn Journal>,
         checkpoint: SealedFile,
     ) -> Result<Self, StoreError> {
+        let state = Kept::<Arc<P>>::default();
         let mut runner = Self {
             journal,
             gauge: Arc::default(),
             checkpoint,
-            subscriptions: P::default().subscriptions(),
-            state: Arc::default(),
+            subscriptions: state.subscriptions(),
+            state,
             seen_before: None,
             skipped: Vec::new(),
             cursor: Cursor::default(),
@@ -97,9 +98,17 @@ impl<P: Projection> ProjectionRunner<P> {
     fn restore(&mut self) -> Result<(), StoreError> {
         self.reset();
         let durable = *self.journal.durable().borrow();
-        let reason = match self.checkpoint.load::<SavedProjection<P>>()? {
+        let loaded = guard(
+            || format!("the decoding of the state of `{}`", P::NAME),
+            || self.checkpoint.load::<SavedProjection<Kept<P>>>(),
+        );
+        let loaded = match loaded {
+            Ok(loaded) => loaded?.map(|loaded| loaded.map_err(|error| error.to_string())),
+            Err(error) => Some(Err(error.to_string())),
+        };
+        let reason = match loaded {
             None => return Ok(()),
-            Some(Err(error)) => error.to_string(),
+            Some(Err(reason)) => reason,
             Some(Ok(saved)) if !saved.fits(self.subscriptions) => {
                 "its subscriptions have changed".to_owned()
             }
@@ -117,7 +126,7 @@ impl<P: Projection> ProjectionRunner<P> {
                 "it went on without events that this program knows, or would stop at".to_owned()
             }
             Some(Ok(saved)) => {
-                self.state = Arc::new(saved.state);
+                self.state = Kept::new(Arc::new(saved.state.into_inner()));
                 self.skipped = saved.skipped;
                 self.seen_before = saved.seen_before;
                 self.cursor = Cursor::after(saved.position);
@@ -147,9 +156,9 @@ impl<P: Projection> ProjectionRunner<P> {
             let Some((stream, event)) = found else {
                 return true;
             };
-            let mut state = P::default();
             let what = || format!("the projection `{}`", P::NAME);
             let applied = guard(what, || {
+                let mut state = Kept::<P>::default();
                 state.apply(&stream.aggregate_type, &stream.instance_id, &event)
             });
             !matches!(applied, Ok(Err(error)) if is_skipped::<P>(&error))
@@ -180,7 +189,7 @@ impl<P: Projection> ProjectionRunner<P> {
 
     /// Goes to the beginning.
     pub(crate) fn reset(&mut self) {
-        self.state = Arc::default();
+        self.state = Kept::default();
         self.skipped = Vec::new();
         self.seen_before = None;
         self.cursor = Cursor::default();
@@ -282,7 +291,7 @@ impl<P: Projection> ProjectionRunner<P> {
         };
         let encoded = guard(
             || format!("the encoding of the state of `{}`", P::NAME),
-            || finite::to_raw_value(&*self.state),
+            || finite::to_raw_value(&**self.state),
         );
         let encoded = encoded.and_then(|encoded| {
             encoded.map_err(|error| StoreError::Refused {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::guarded::guard;
 use super::staging::{Staged, Undeliverable, stage};
 use super::types::AggregateTypes;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope, Router};
@@ -41,7 +42,15 @@ fn route<A: DispatchTarget>(
     types: &AggregateTypes,
     envelope: CommandEnvelope,
 ) -> Result<Staged, Box<Undeliverable>> {
-    match serde_json::from_value(envelope.command.clone()) {
+    let decoded = guard(
+        || format!("the decoding of a command of `{}`", A::AGGREGATE_TYPE),
+        || serde_json::from_value(envelope.command.clone()),
+    );
+    let decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => return Err(Undeliverable::panicked(envelope, &error)),
+    };
+    match decoded {
         Ok(command) => {
             let envelope = Envelope::<A>::new(envelope.instance_id, command, envelope.context);
             stage(types, envelope)

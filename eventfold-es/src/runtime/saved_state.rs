@@ -3,26 +3,47 @@
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::guarded::guard;
+use super::guarded::{Kept, guard};
 use crate::finite;
 use crate::journal::Progress;
-use crate::process_manager::{ProcessManager, StoredState};
+use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
 /// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening, and one
 /// that reads back as another would go unnoticed.
-pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValue>, String> {
+pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValue>, FailureCause> {
     let encoded = guard(
         || format!("the encoding of the state of `{}`", PM::NAME),
         || {
             let encoded = one_line(state)
                 .map_err(|error| format!("the state does not serialize: {error}"))?;
-            match serde_json::from_str::<PM>(encoded.get()) {
+            match serde_json::from_str::<Kept<PM>>(encoded.get()) {
                 Ok(_) => Ok(encoded),
                 Err(error) => Err(format!("the state does not read back: {error}")),
             }
         },
     );
-    encoded.map_err(|error| error.to_string())?
+    match encoded {
+        Ok(encoded) => encoded.map_err(|reason| FailureCause::Undecodable { reason }),
+        Err(error) => Err(FailureCause::Panicked {
+            message: error.to_string(),
+        }),
+    }
+}
+
+/// Decodes a state that this version of the program has stored.
+pub(super) fn decode_state<PM: ProcessManager>(state: &str) -> Result<PM, String> {
+    let decoded = guard(
+        || format!("the decoding of the state of `{}`", PM::NAME),
+        || serde_json::from_str(state),
+    );
+    let decoded = decoded.map_err(|error| error.to_string())?;
+    decoded.map_err(|error| error.to_string())
+}
+
+/// The state that one begins with.
+pub(super) fn default_state<PM: ProcessManager>() -> Result<Kept<PM>, String> {
+    let state = guard(|| format!("the default of `{}`", PM::NAME), Kept::default);
+    state.map_err(|error| error.to_string())
 }
 
 /// Encodes a value without a line break: a commit is one line, and raw JSON inside the value may have several.
@@ -49,21 +70,21 @@ pub(crate) fn migrated<PM: ProcessManager>(
         || StoredState::new(version, state).into_current::<PM>(),
     );
     let state = migrated.map_err(|error| error.to_string())?;
-    encode_state(&state.map_err(|error| error.to_string())?)
+    let state = Kept::new(state.map_err(|error| error.to_string())?);
+    encode_state::<PM>(&state).map_err(|cause| cause.reason())
 }
 
 /// The progress of a process manager that has seen nothing.
 ///
 /// # Errors
 ///
-/// What serde says if the default state does not serialize or does not read back.
-pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, serde_json::Error> {
+/// What is wrong if the default state does not serialize or does not read back.
+pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, String> {
     if PM::IS_KEYED {
         // Each instance has a state of its own.
         let state = RawValue::NULL.to_owned();
         return Ok(Progress { position: 0, state });
     }
-    let state = one_line(&PM::default())?;
-    let _: PM = serde_json::from_str(state.get())?;
+    let state = encode_state::<PM>(&*default_state()?).map_err(|cause| cause.reason())?;
     Ok(Progress { position: 0, state })
 }

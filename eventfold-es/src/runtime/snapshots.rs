@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::cell::Cell;
-use super::guarded::{blocking, guard};
+use super::guarded::{Kept, blocking, guard};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::finite;
@@ -240,7 +240,7 @@ impl CellSnapshots {
         self.covered.store(extent.lines, Ordering::Relaxed);
         let what = || format!("the clone of `{}`", A::AGGREGATE_TYPE);
         let state = match guard(what, || state.clone()) {
-            Ok(state) => state,
+            Ok(state) => Kept::new(state),
             Err(error) => {
                 tracing::warn!(%error, instance = %stream.instance_id, "a snapshot was not taken");
                 return None;
@@ -250,7 +250,7 @@ impl CellSnapshots {
         let saving = Saving(Arc::clone(&self.is_saving));
         let (of_type, stream) = (Arc::clone(&self.of_type), stream.clone());
         Some(Box::new(move || {
-            of_type.save(&stream, extent, &state);
+            of_type.save::<A>(&stream, extent, &state);
             drop(saving);
         }))
     }
@@ -278,6 +278,16 @@ pub(super) fn check_state<A: Aggregate>(
     if snapshot.snapshot_version != A::SNAPSHOT_VERSION {
         return None;
     }
+    let what = || format!("the comparison of a state of `{}`", A::AGGREGATE_TYPE);
+    guard(what, || check_state_of::<A>(stream, snapshot, text))
+        .unwrap_or_else(|error| Some(error.to_string()))
+}
+
+fn check_state_of<A: Aggregate>(
+    stream: &StreamId,
+    snapshot: &Snapshot,
+    text: &str,
+) -> Option<String> {
     let count = usize::try_from(snapshot.extent.lines).unwrap_or(usize::MAX);
     let mut state = A::default();
     for (version, line) in (1..).zip(text.lines().take(count)) {

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::cell::{Cell, Key, LockedCell, Needs, PartOfCommit, Repeated};
 use super::cells::AggregateCells;
+use super::guarded::{Kept, guard};
 use super::origin::Origin;
 use super::types::{AggregateTypes, check_context, check_id};
 use crate::aggregate::Aggregate;
@@ -25,14 +26,22 @@ use crate::process_manager::FailureCause;
 pub(super) type Staged = Box<dyn StagedCommand>;
 
 /// A command that cannot be executed, with the reason that is stored beside it.
+#[derive(Clone)]
 pub(super) struct Undeliverable {
     pub(super) envelope: CommandEnvelope,
-    pub(super) reason: String,
+    pub(super) cause: FailureCause,
 }
 
 impl Undeliverable {
     pub(super) fn new(envelope: CommandEnvelope, reason: String) -> Box<Self> {
-        Box::new(Self { envelope, reason })
+        let cause = FailureCause::Undecodable { reason };
+        Box::new(Self { envelope, cause })
+    }
+
+    /// One whose own code panicked.
+    pub(super) fn panicked(envelope: CommandEnvelope, error: &StoreError) -> Box<Self> {
+        let cause = cause_of(error);
+        Box::new(Self { envelope, cause })
     }
 }
 
@@ -57,7 +66,7 @@ pub(super) trait StagedCommand: Send {
     fn address(&self) -> &dyn Address;
 
     /// A copy of the command, for the target's decision.
-    fn command(&self) -> Box<dyn Any>;
+    fn command(&self) -> Result<Box<dyn Any>, StoreError>;
 
     fn context(&self) -> &CommandContext;
 
@@ -138,18 +147,33 @@ pub(super) fn stage<A: DispatchTarget>(
     let found = check_context(&envelope.context)
         .and_then(|()| AddressOf::<A>::new(types, &envelope.instance_id));
     match found {
-        Ok(address) => Ok(Box::new(TypedCommand { address, envelope })),
-        Err(error) => Err(Undeliverable::new(erase(&envelope), error.to_string())),
+        Ok(address) => Ok(Box::new(TypedCommand {
+            address,
+            envelope: Kept::new(envelope),
+        })),
+        Err(error) => {
+            let envelope = Kept::new(envelope);
+            Err(Undeliverable::new(erase(&envelope), error.to_string()))
+        }
     }
 }
 
 fn erase<A: DispatchTarget>(envelope: &Envelope<A>) -> CommandEnvelope {
-    envelope.erase().unwrap_or_else(|error| CommandEnvelope {
+    let erased = guard(
+        || format!("the encoding of a command of `{}`", A::AGGREGATE_TYPE),
+        || envelope.erase(),
+    );
+    let reason = match erased {
+        Ok(Ok(erased)) => return erased,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    CommandEnvelope {
         aggregate_type: A::AGGREGATE_TYPE.to_owned(),
         instance_id: envelope.instance_id.clone(),
-        command: serde_json::Value::String(format!("the command does not serialize: {error}")),
+        command: serde_json::Value::String(format!("the command does not serialize: {reason}")),
         context: envelope.context.clone(),
-    })
+    }
 }
 
 /// The address of one aggregate.
@@ -179,7 +203,8 @@ impl<A: Aggregate> Address for AddressOf<A> {
 
     fn live(&self, needs: Needs) -> Option<Arc<dyn Target>> {
         let id = &self.stream.instance_id;
-        let cell = self.cells.live_or_new(id)?;
+        // What panics here does so again where it can be told.
+        let cell = self.cells.live_or_new(id).ok()??;
         let is_enough = cell.lock().knows(needs);
         is_enough.then(|| {
             Arc::new(TypedTarget {
@@ -206,7 +231,7 @@ impl<A: Aggregate> Address for AddressOf<A> {
 
 struct TypedCommand<A: DispatchTarget> {
     address: AddressOf<A>,
-    envelope: Envelope<A>,
+    envelope: Kept<Envelope<A>>,
 }
 
 impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
@@ -214,8 +239,12 @@ impl<A: DispatchTarget> StagedCommand for TypedCommand<A> {
         &self.address
     }
 
-    fn command(&self) -> Box<dyn Any> {
-        Box::new(self.envelope.command.clone())
+    fn command(&self) -> Result<Box<dyn Any>, StoreError> {
+        let copy = guard(
+            || format!("the clone of a command of `{}`", A::AGGREGATE_TYPE),
+            || self.envelope.command.clone(),
+        )?;
+        Ok(Box::new(Kept::new(copy)))
     }
 
     fn context(&self) -> &CommandContext {
@@ -265,7 +294,7 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
     }
 
     fn repeated(&self, key: &str) -> Option<Repeated<()>> {
-        LockedCell::repeated(self, key).map(Repeated::without_events)
+        self.repeated_without_events(key)
     }
 
     fn decide(
@@ -276,7 +305,7 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
         origin: Option<Origin<'_>>,
         clock: &StoreClock,
     ) -> Result<Option<StagedEvents>, Refusal> {
-        let Ok(command) = command.downcast::<A::Command>() else {
+        let Ok(command) = command.downcast::<Kept<A::Command>>() else {
             return Err(ExecuteError::Store(StoreError::InvalidName {
                 name: A::AGGREGATE_TYPE.to_owned(),
                 type_name: type_name::<A>(),
@@ -325,7 +354,16 @@ pub(super) enum Letter {
 /// The cause of a command's failure, if its target refused it like this.
 pub(super) fn cause_of_refusal(refusal: Refusal) -> FailureCause {
     match refusal {
-        ExecuteError::Domain(Rejection(error)) => FailureCause::Rejected { error },
+        // Its text is told in many places: an error that cannot be told is none.
+        ExecuteError::Domain(Rejection(error)) => {
+            match guard(|| "the text of the error".to_owned(), || error.to_string()) {
+                Ok(_) => FailureCause::Rejected { error },
+                Err(panicked) => {
+                    drop(Kept::new(error));
+                    cause_of(&panicked)
+                }
+            }
+        }
         ExecuteError::Conflict { expected, actual } => FailureCause::Rejected {
             error: Arc::new(StoreError::Conflict { expected, actual }),
         },

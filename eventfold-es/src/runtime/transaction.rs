@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::cell::{Key, Needs, Repeated};
+use super::guarded::Kept;
 use super::locked_targets::{LockedTargets, forget_evicted};
 use super::staging::{
     Address, AddressOf, Refusal, Rejection, StagedEvents, Targets, Wanted, find_targets, look_up,
@@ -39,6 +40,7 @@ impl TransactionCommand {
         command: A::Command,
         context: CommandContext,
     ) -> Result<Self, StoreError> {
+        let command = Kept::new(command);
         check_context(&context)?;
         Ok(Self {
             address: Box::new(AddressOf::<A>::new(types, id)?),

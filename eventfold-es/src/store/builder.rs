@@ -13,7 +13,7 @@ use std::time::Duration;
 use parts::{ProcessManagerPart, ProjectionPart, Targets};
 
 use super::RunMode;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, GuardedClock, SystemClock};
 use crate::disk::{Disk, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::journal::Durability;
@@ -21,7 +21,9 @@ use crate::journal::local::JournalOptions;
 use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::Projection;
 use crate::runtime::process_manager_rows::VersionRow;
-use crate::runtime::{ProcessManagerRunner, ProjectionRunner, initial_progress, migrated};
+use crate::runtime::{
+    Kept, ProcessManagerRunner, ProjectionRunner, guard, initial_progress, migrated,
+};
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
@@ -123,7 +125,12 @@ impl AggregateStoreBuilder {
             name: PM::NAME,
             type_id: TypeId::of::<PM>(),
             type_name: type_name::<PM>(),
-            subscriptions: PM::default().subscriptions(),
+            subscriptions: || {
+                guard(
+                    || format!("the default of `{}`", PM::NAME),
+                    || Kept::<PM>::default().subscriptions(),
+                )
+            },
             version: VersionRow {
                 state_version: PM::STATE_VERSION,
                 is_keyed: PM::IS_KEYED,
@@ -274,7 +281,7 @@ impl AggregateStoreBuilder {
     ///
     /// In a test it is a `ManualClock` (feature `testing`), of which a clone is kept to move it.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Arc::new(GuardedClock::new(clock));
         self
     }
 

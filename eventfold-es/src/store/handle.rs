@@ -12,8 +12,8 @@ use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
-    AggregateCells, Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Reactions, Repeated,
-    WaitGuard, check_context, recall, refuse_inside_reaction,
+    AggregateCells, Cell, Decided, Kept, Key, LockedCell, Needs, PartOfCommit, Reactions, Repeated,
+    WaitGuard, check_context, guard, recall, refuse_inside_reaction,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -97,6 +97,9 @@ pub struct Loaded<A> {
     pub exists: bool,
 }
 
+type Answer<A> =
+    Result<Decided<<A as Aggregate>::DomainEvent>, ExecuteError<<A as Aggregate>::Error>>;
+
 /// What deciding a command under the lock of its cell came to.
 enum Decision<A: Aggregate> {
     /// A commit is on its way.
@@ -108,7 +111,7 @@ enum Decision<A: Aggregate> {
     /// There is nothing to commit; the answer holds once the commits before it are durable.
     Answer {
         pending: Option<Arc<Outcome>>,
-        answer: Result<Decided<A::DomainEvent>, ExecuteError<A::Error>>,
+        answer: Kept<Answer<A>>,
     },
     /// It was decided before, under the same key.
     Repeated(Repeated<A::DomainEvent>),
@@ -165,7 +168,7 @@ impl<A: Aggregate> AggregateHandle<A> {
             instance = &*self.id,
             position = tracing::field::Empty
         );
-        let executing = self.execute_in_span(command, context);
+        let executing = self.execute_in_span(Kept::new(command), context);
         let executed = executing.instrument(span.clone()).await?;
         span.record("position", executed.position);
         Ok(executed)
@@ -173,7 +176,7 @@ impl<A: Aggregate> AggregateHandle<A> {
 
     async fn execute_in_span(
         &self,
-        command: A::Command,
+        command: Kept<A::Command>,
         context: CommandContext,
     ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
         refuse_inside_reaction()?;
@@ -197,10 +200,10 @@ impl<A: Aggregate> AggregateHandle<A> {
                 if let Some(pending) = pending {
                     pending.wait().await.map_err(StoreError::from)?;
                 }
-                let decided = answer?;
+                let decided = answer.into_inner()?;
                 return Ok(Executed {
-                    events: decided.events,
                     version: decided.version,
+                    events: decided.into_events(),
                     position: None,
                     reactions: Reactions::NotAwaited,
                 });
@@ -209,11 +212,12 @@ impl<A: Aggregate> AggregateHandle<A> {
         };
         let receipt = outcome.wait().await.map_err(StoreError::from)?;
         cell.settle_if_free();
+        let reactions = self.shared.reactions(wait).await;
         Ok(Executed {
-            events: decided.events,
             version: decided.version,
+            events: decided.into_events(),
             position: Some(receipt.last_position()),
-            reactions: self.shared.reactions(wait).await,
+            reactions,
         })
     }
 
@@ -231,7 +235,8 @@ impl<A: Aggregate> AggregateHandle<A> {
             }
             Repeated::Durable(answer) => {
                 let stream = self.cells.stream(&self.id);
-                (answer, recall::<A>(journal, stream, answer).await?)
+                let events = recall::<A>(journal, stream, answer).await?;
+                (answer, Kept::each(events))
             }
         };
         if let Some(wait) = &wait {
@@ -239,17 +244,18 @@ impl<A: Aggregate> AggregateHandle<A> {
             let durable = *journal.durable().borrow();
             wait.begin_again(positions, once(A::AGGREGATE_TYPE), durable);
         }
+        let reactions = self.shared.reactions(wait).await;
         Ok(Executed {
-            events,
+            events: events.into_iter().map(Kept::into_inner).collect(),
             version: answer.last_version,
             position: Some(answer.last_position),
-            reactions: self.shared.reactions(wait).await,
+            reactions,
         })
     }
 
     async fn decide(
         &self,
-        command: A::Command,
+        command: Kept<A::Command>,
         context: &CommandContext,
         on_durable: Option<OnDurable>,
     ) -> Result<Decision<A>, ExecuteError<A::Error>> {
@@ -263,13 +269,13 @@ impl<A: Aggregate> AggregateHandle<A> {
         let needs = Needs::of_command(context.idempotency_key.as_deref());
         self.with_cell(needs, |cell, locked| {
             if let Some(key) = key
-                && let Some(repeated) = locked.repeated(key.text)
+                && let Some(repeated) = locked.repeated(key.text)?
             {
                 return Ok(match key.is_reused(repeated.digest()) {
                     false => Decision::Repeated(repeated),
                     true => Decision::Answer {
                         pending: repeated.pending(),
-                        answer: Err(key.reused().into()),
+                        answer: Kept::new(Err(key.reused().into())),
                     },
                 });
             }
@@ -280,7 +286,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                         pending: locked
                             .last_pending()
                             .filter(|_| !planted(Bug::EarlyRejection)),
-                        answer,
+                        answer: Kept::new(answer),
                     });
                 }
             };
@@ -357,8 +363,12 @@ impl<A: Aggregate> AggregateHandle<A> {
     pub async fn load(&self) -> Result<Loaded<A>, StateError> {
         self.with_cell(Needs::State, |_, locked| {
             let (state, version) = locked.durable();
+            let copy = guard(
+                || format!("the clone of `{}`", A::AGGREGATE_TYPE),
+                || state.clone(),
+            )?;
             Ok(Loaded {
-                state: state.clone(),
+                state: copy,
                 version,
                 exists: version > 0,
             })

@@ -46,8 +46,7 @@ impl AggregateStore {
     ) -> Result<(), StoreError> {
         refuse_inside_reaction()?;
         let handle = self.get::<A>(instance_id).await?;
-        let encoded =
-            EncodedEvent::<A::DomainEvent>::from_stored(&event).map_err(StoreError::Unstorable)?;
+        let encoded = EncodedEvent::<A::DomainEvent>::from_stored::<A>(&event)?;
         let journal = &self.shared.runtime.journal;
         let room = Arc::clone(journal.room())
             .acquire_owned()

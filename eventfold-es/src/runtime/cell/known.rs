@@ -5,16 +5,17 @@
 //! in here: what is pending or staged is looked up where it is, and leaves nothing behind when it fails.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Cell, CellBody, LockedCell, Pending};
+use super::{Cell, LockedCell, Pending, clones};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{Damage, StoreError};
 use crate::journal::{KeyedLines, Outcome, Receipt, StoredLines, keyed};
-use crate::runtime::guarded::guard;
+use crate::runtime::guarded::{Kept, guard};
 use crate::sabotage::{Bug, planted};
 
 /// What has to be known of a stream before something can be decided on it.
@@ -280,26 +281,12 @@ impl<E> Repeated<E> {
             Self::Pending(pending) => Some(Arc::clone(&pending.outcome)),
         }
     }
-
-    /// The same, for those who do not know the events.
-    pub(crate) fn without_events(self) -> Repeated<()> {
-        match self {
-            Self::Durable(answer) => Repeated::Durable(answer),
-            Self::Pending(pending) => Repeated::Pending(PendingAnswer {
-                outcome: pending.outcome,
-                events: Vec::new(),
-                group: pending.group,
-                before: pending.before,
-                first_version: pending.first_version,
-            }),
-        }
-    }
 }
 
 /// An answer that counts as soon as its commit is durable.
 pub(crate) struct PendingAnswer<E> {
     pub(crate) outcome: Arc<Outcome>,
-    pub(crate) events: Vec<E>,
+    pub(crate) events: Vec<Kept<E>>,
     group: KeyedLines,
     before: u64,
     first_version: u64,
@@ -361,35 +348,65 @@ impl<A: Aggregate> LockedCell<'_, A> {
         let staged = self.staged_keys.iter().find(|group| &*group.key == key);
         match staged {
             Some(group) => Some(group.digest),
-            None => Some(self.repeated(key)?.digest()),
+            None => Some(self.repeated_without_events(key)?.digest()),
         }
     }
 
     /// What the command with this key came to, unless it is staged only.
-    pub(crate) fn repeated(&self, key: &str) -> Option<Repeated<A::DomainEvent>> {
-        if let Some(answer) = self.known_answers().and_then(|answers| answers.get(key)) {
-            return Some(Repeated::Durable(*answer));
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Panicked`].
+    pub(crate) fn repeated(
+        &self,
+        key: &str,
+    ) -> Result<Option<Repeated<A::DomainEvent>>, StoreError> {
+        self.repeated_with(key, |events| {
+            clones(A::AGGREGATE_TYPE, events.iter().map(|event| &**event))
+        })
+    }
+
+    /// The same, for those who do not know the events.
+    pub(in crate::runtime) fn repeated_without_events(&self, key: &str) -> Option<Repeated<()>> {
+        let repeated = self.repeated_with(key, |_| Ok::<_, Infallible>(Vec::new()));
+        repeated.unwrap_or_else(|never| match never {})
+    }
+
+    fn repeated_with<E, F>(
+        &self,
+        key: &str,
+        copy: impl FnOnce(&[Kept<A::DomainEvent>]) -> Result<Vec<Kept<E>>, F>,
+    ) -> Result<Option<Repeated<E>>, F> {
+        if let Some(answer) = self.durable_answer(key) {
+            return Ok(Some(Repeated::Durable(answer)));
         }
-        let CellBody {
-            pending,
-            durable_extent,
-            ..
-        } = &*self.body;
+        let Some((pending, group, first_version)) = self.pending_answer(key) else {
+            return Ok(None);
+        };
+        let events = pending.events.get(group.before..group.before + group.count);
+        Ok(Some(Repeated::Pending(PendingAnswer {
+            outcome: Arc::clone(&pending.outcome),
+            events: copy(events.unwrap_or_default())?,
+            group: group.clone(),
+            before: pending.marks.before,
+            first_version,
+        })))
+    }
+
+    fn durable_answer(&self, key: &str) -> Option<Answer> {
+        self.known_answers()?.get(key).copied()
+    }
+
+    /// The commit on its way that has the events of the command with this key, which of them they are, and the version of its first.
+    fn pending_answer(&self, key: &str) -> Option<(&Pending<A>, &KeyedLines, u64)> {
         if planted(Bug::KeyNotClaimed) {
             return None;
         }
-        let mut first_version = durable_extent.lines + 1;
-        for pending in pending {
+        let mut first_version = self.body.durable_extent.lines + 1;
+        for pending in &self.body.pending {
             let group = pending.marks.keyed.iter().find(|group| &*group.key == key);
             if let Some(group) = group {
-                let events = pending.events.iter().skip(group.before).take(group.count);
-                return Some(Repeated::Pending(PendingAnswer {
-                    outcome: Arc::clone(&pending.outcome),
-                    events: events.cloned().collect(),
-                    group: group.clone(),
-                    before: pending.marks.before,
-                    first_version,
-                }));
+                return Some((pending, group, first_version));
             }
             first_version += pending.events.len() as u64;
         }

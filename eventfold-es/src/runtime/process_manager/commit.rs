@@ -21,7 +21,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             && let Some(instance) = self.instances.get("")
         {
             let encoded = instance.encode();
-            encoded.map_err(|reason| Halt::Parked { position, reason })?;
+            encoded.map_err(|cause| Halt::Parked {
+                position,
+                reason: cause.reason(),
+            })?;
         }
         if draft.cause.depth > self.context.max_depth && !draft.planned.is_empty() {
             let reason = self.too_long(draft.source_position()).await?;

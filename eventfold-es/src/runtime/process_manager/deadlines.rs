@@ -293,7 +293,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         {
             // Deadlines are few: the state before is kept for each.
             let encoded = instance.encode();
-            encoded.map_err(|reason| self.unreadable(reason))?;
+            encoded.map_err(|cause| self.unreadable(cause.reason()))?;
             self.cautious = Some(self.position);
         }
         let mut draft = Draft::of_deadline(self.position, timer);

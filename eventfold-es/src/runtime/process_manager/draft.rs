@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::super::guarded::{Kept, guard};
 use super::super::origin::{Cause, command_id};
 use super::super::routes::Stage;
 use super::super::staging::{Letter, Undeliverable};
 use super::ProcessManagerRunner;
 use super::rows::{BEHIND_EVENT, CommandRow, ReactionRow, TimerRow, held_key};
-use crate::envelope::Dispatch;
+use crate::command::CommandContext;
+use crate::envelope::{CommandEnvelope, Dispatch};
 use crate::journal::StreamId;
 use crate::process_manager::{ProcessManager, SourceEvent};
 
@@ -147,7 +149,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         draft: &mut Draft,
         key: &Arc<str>,
         generation: u64,
-        envelopes: Vec<PM::Envelope>,
+        envelopes: Vec<Kept<PM::Envelope>>,
     ) {
         // No key has a line break. One that was armed again for the same time is another deadline.
         let instance = match &draft.deadline {
@@ -173,7 +175,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         key: &Arc<str>,
         generation: u64,
         attempt: usize,
-        envelopes: Vec<PM::Envelope>,
+        envelopes: Vec<Kept<PM::Envelope>>,
     ) {
         // The reaction itself may be made later, with commands of its own.
         let instance = match &draft.deadline {
@@ -213,10 +215,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Stage { types, routes }
     }
 
-    pub(super) fn route(&self, envelope: PM::Envelope) -> Letter {
-        match envelope.route(self.stage()) {
-            Ok(staged) => Letter::Staged(staged),
-            Err(undeliverable) => Letter::Dead(undeliverable),
+    pub(super) fn route(&self, envelope: Kept<PM::Envelope>) -> Letter {
+        // It is code of the user where it is no code of the macros.
+        let routed = guard(
+            || format!("the routing of a command of `{}`", PM::NAME),
+            || envelope.into_inner().route(self.stage()),
+        );
+        match routed {
+            Ok(Ok(staged)) => Letter::Staged(staged),
+            Ok(Err(undeliverable)) => Letter::Dead(undeliverable),
+            Err(error) => {
+                let lost = CommandEnvelope {
+                    aggregate_type: String::new(),
+                    instance_id: String::new(),
+                    command: serde_json::Value::Null,
+                    context: CommandContext::default(),
+                };
+                Letter::Dead(Undeliverable::panicked(lost, &error))
+            }
         }
     }
 }
@@ -232,10 +248,7 @@ impl Planned {
                 Ok(staged) => Letter::Staged(staged),
                 Err(dead) => Letter::Dead(dead),
             },
-            Letter::Dead(dead) => Letter::Dead(Box::new(Undeliverable {
-                envelope: dead.envelope.clone(),
-                reason: dead.reason.clone(),
-            })),
+            Letter::Dead(dead) => Letter::Dead(dead.clone()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::guarded::guard;
+use super::super::guarded::{Kept, guard};
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::command_id;
 use super::super::reactions::Reactions;
@@ -109,6 +109,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     is_compensation: true,
                     before: None,
                 };
+                let envelopes: Vec<_> = Kept::each(envelopes);
                 return envelopes.into_iter().enumerate().map(again).collect();
             }
             // What was sent for no instance has none that could be parked.
@@ -144,21 +145,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// What the process manager says about a failure.
     pub(super) fn policy(&mut self, key: &str, failure: &Failure<'_>) -> FailureAction<PM> {
-        let default;
-        let state = match self
-            .instances
-            .get(key)
-            .and_then(|found| found.state.as_ref())
-        {
-            Some(state) => state,
-            None => {
-                default = PM::default();
-                &default
-            }
-        };
+        let found = self.instances.get(key);
+        let state = found.and_then(|found| found.state.as_deref());
         let asked = guard(
             || format!("the failure policy of `{}`", PM::NAME),
-            || inside_reaction(PM::NAME, || state.on_failure(failure)),
+            || {
+                inside_reaction(PM::NAME, || match state {
+                    Some(state) => state.on_failure(failure),
+                    None => Kept::new(PM::default()).on_failure(failure),
+                })
+            },
         );
         asked.unwrap_or_else(|error| {
             tracing::error!(process_manager = PM::NAME, %error, "a failure policy cannot be asked");

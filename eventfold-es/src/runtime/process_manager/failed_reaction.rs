@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::guarded::Kept;
 use super::super::origin::{Cause, command_id};
 use super::super::reactions::Reactions;
 use super::draft::{Draft, Source};
@@ -104,7 +105,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         cause: &FailureCause,
         draft: &mut Draft,
     ) -> Result<(), Halt> {
-        let reason = reason_of(cause);
+        let reason = cause.reason();
         let position = draft.position;
         if !PM::IS_KEYED && self.cautious != Some(position) {
             // The state before it is not kept for each event: it is made again.
@@ -163,6 +164,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.pass(key, input, begins, position);
                 self.keep(key, input, begins, position);
                 let attempt = verdict.count as usize;
+                let envelopes = Kept::each(envelopes);
                 self.plan_compensation(draft, &key.into(), generation, attempt, envelopes);
                 Ok(())
             }
@@ -211,7 +213,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let source = SourceEvent::of(&stream.aggregate_type, &stream.instance_id, recorded);
         let what = rows::stream_held_key(stream, position);
         let verdict = self.judge("", cause, &source, &what, before);
-        let reason = reason_of(cause);
+        let reason = cause.reason();
         match verdict.action {
             FailureAction::Skip => {
                 self.dirty.counts.skipped += 1;
@@ -237,6 +239,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let source = Source::Event(Arc::clone(event));
                 let mut draft = Draft::new(at, position, cause, source);
                 let attempt = verdict.count as usize;
+                let envelopes = Kept::each(envelopes);
                 self.plan_compensation(&mut draft, &"".into(), 0, attempt, envelopes);
                 Ok(Unclaimed::Passed(Some(Box::new(draft))))
             }
@@ -338,12 +341,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return false;
         };
         let begins = is_event && instance.has_reacted_to_nothing();
-        if begins && let Err(reason) = instance.encode() {
+        if begins && let Err(cause) = instance.encode() {
             // As little can be stored of whatever it reacts to.
             tracing::warn!(
                 process_manager = PM::NAME,
                 instance = key,
-                reason,
+                reason = cause.reason(),
                 "the state of a new instance cannot be stored"
             );
         }
@@ -496,12 +499,5 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let row = instance.row("");
             self.dirty.push(row, position);
         }
-    }
-}
-
-fn reason_of(cause: &FailureCause) -> String {
-    match cause {
-        FailureCause::Panicked { message } => message.clone(),
-        other => other.to_string(),
     }
 }

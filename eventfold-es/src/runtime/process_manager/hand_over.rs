@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::guarded::Kept;
 use super::super::locked_targets::LockedTargets;
 use super::super::origin::Origin;
 use super::super::reactions::{DurableReaction, Reactions};
@@ -14,8 +15,9 @@ use super::draft::{Draft, Planned, Report, Source};
 use super::in_flight::InFlight;
 use super::tally::TallyChange;
 use super::{Dirty, ProcessManagerRunner};
+use crate::error::ExecuteError;
 use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange};
-use crate::process_manager::{FailureCause, ProcessManager};
+use crate::process_manager::ProcessManager;
 
 /// What became of the attempt to hand a commit over.
 pub(super) enum HandOver {
@@ -85,9 +87,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 },
             };
             let failure = match &planned.letter {
-                Letter::Dead(dead) => Some(FailureCause::Undecodable {
-                    reason: dead.reason.clone(),
-                }),
+                Letter::Dead(dead) => Some(dead.cause.clone()),
                 Letter::Staged(staged) => {
                     let context = staged.context();
                     let cause = planned
@@ -99,16 +99,22 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         cause,
                     };
                     match locked.target(staged.address().stream()) {
-                        Some(Ok(target)) => target
-                            .decide(
-                                staged.command(),
-                                context,
-                                staged.key(),
-                                Some(origin),
-                                journal.clock(),
-                            )
-                            .err()
-                            .map(cause_of_refusal),
+                        Some(Ok(target)) => {
+                            let clock = journal.clock();
+                            let command = staged.command().map_err(ExecuteError::Store);
+                            command
+                                .and_then(|command| {
+                                    target.decide(
+                                        command,
+                                        context,
+                                        staged.key(),
+                                        Some(origin),
+                                        clock,
+                                    )
+                                })
+                                .err()
+                                .map(cause_of_refusal)
+                        }
                         Some(Err(error)) => Some(cause_of(error)),
                         None => {
                             // A compensation: it is decided when its target is loaded.
@@ -123,6 +129,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             match failure {
                 None => attempt.dispatched += 1,
                 Some(cause) => {
+                    // It may be the last that has the error of the aggregate.
+                    let cause = Kept::new(cause);
                     attempt.failed += 1;
                     let follow = self.after_failure(draft, planned, &cause, index, &mut attempt);
                     compensations.extend(follow);

@@ -103,7 +103,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .get("")
             .and_then(|found| found.state.as_ref())
         {
-            Some(state) if !PM::IS_KEYED => encode_state(state),
+            Some(state) if !PM::IS_KEYED => encode_state::<PM>(state),
             _ => Ok(RawValue::NULL.to_owned()),
         };
         if let Ok(state) = state {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::value::RawValue;
 
-use super::super::guarded::guard;
-use super::super::saved_state::encode_state;
+use super::super::guarded::{Kept, guard};
+use super::super::saved_state::{default_state, encode_state};
 use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
 use crate::journal::RowChange;
-use crate::process_manager::{ProcessManager, StoredState};
+use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
 /// How many instances stay in memory although nothing of them is on its way.
 const IDLE_INSTANCES: usize = 4096;
@@ -17,8 +17,8 @@ const IDLE_INSTANCES: usize = 4096;
 pub(super) struct Instance<PM> {
     pub(super) generation: u64,
     pub(super) status: Status,
-    /// None when it is completed, or when the stored one does not decode.
-    pub(super) state: Option<PM>,
+    /// None when it is completed, or when the stored one does not decode; and as long as nothing is stored, before it is [used](Self::current).
+    pub(super) state: Option<Kept<PM>>,
     /// The state as it is stored, or will be.
     pub(super) encoded: Option<Box<RawValue>>,
     /// The version of the encoded state.
@@ -43,7 +43,7 @@ impl<PM: ProcessManager> Instance<PM> {
         Self {
             generation,
             status: Status::Open,
-            state: Some(PM::default()),
+            state: None,
             encoded: None,
             version: PM::STATE_VERSION,
             timers: BTreeMap::new(),
@@ -82,15 +82,14 @@ impl<PM: ProcessManager> Instance<PM> {
     /// Makes the state what is stored, after what was done to it has failed.
     pub(super) fn restore(&mut self) -> Result<(), String> {
         let Some(encoded) = &self.encoded else {
-            let has_state = self.status != Status::Completed && !self.is_complete;
-            self.state = has_state.then(PM::default);
+            self.state = None;
             return Ok(());
         };
         let stored = StoredState::new(self.version, encoded.get());
         // Migrations are code of the user.
         let current = guard(
             || format!("reading a state of `{}`", PM::NAME),
-            || stored.into_current::<PM>(),
+            || stored.into_current::<PM>().map(Kept::new),
         );
         let current = match current {
             Ok(current) => current.map_err(|error| error.to_string()),
@@ -108,10 +107,25 @@ impl<PM: ProcessManager> Instance<PM> {
         }
     }
 
+    /// The state, which is the default one when it is used first; none if it is completed or cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// [`FailureCause::Panicked`] if there is no default.
+    pub(super) fn current(&mut self) -> Result<Option<&mut PM>, FailureCause> {
+        let is_over = self.status == Status::Completed || self.is_complete;
+        if self.state.is_none() && self.encoded.is_none() && !is_over {
+            let state = default_state().map_err(|message| FailureCause::Panicked { message })?;
+            self.state = Some(state);
+        }
+        Ok(self.state.as_deref_mut())
+    }
+
     /// Encodes the state; whether it is another one than before.
-    pub(super) fn encode(&mut self) -> Result<bool, String> {
+    pub(super) fn encode(&mut self) -> Result<bool, FailureCause> {
+        let current = self.current()?;
         // One that cannot be read stays as it is.
-        let Some(state) = &self.state else {
+        let Some(state) = current else {
             return Ok(false);
         };
         let encoded = encode_state(state)?;

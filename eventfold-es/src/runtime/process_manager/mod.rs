@@ -28,8 +28,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Runtime;
 use super::end::End;
-use super::guarded::guard_task;
+use super::guarded::{Kept, guard_task};
 use super::reactions::{Reactions, Setback, Stay};
+use super::saved_state::decode_state;
 use crate::clock::{Clock, millis_since_1970};
 use crate::disk::SealedFile;
 use crate::event::RecordedEvent;
@@ -60,6 +61,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// What a runner needs beside its process manager.
 pub(crate) struct RunnerContext {
     pub(crate) runtime: Arc<Runtime>,
+    /// What it subscribes to.
+    pub(crate) subscriptions: &'static [&'static str],
     /// Its index among the process managers of the store.
     pub(crate) member: usize,
     /// How many reactions a chain may have.
@@ -209,11 +212,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ///
     /// # Errors
     ///
-    /// What serde says if the stored state does not decode, and it is not to be parked then.
-    pub(crate) fn new(
-        mut context: RunnerContext,
-        progress: Progress,
-    ) -> Result<Self, serde_json::Error> {
+    /// The reason if the stored state does not decode, and it is not to be parked then.
+    pub(crate) fn new(mut context: RunnerContext, progress: Progress) -> Result<Self, String> {
         let adopted = context.runtime.journal.adopted(PM::NAME);
         let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
         let head = *context.runtime.journal.durable().borrow();
@@ -227,9 +227,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut runner = Self {
             unreadable: context.unreadable.take(),
             seen_before,
+            subscriptions: context.subscriptions,
             context,
             name: PM::NAME.into(),
-            subscriptions: PM::default().subscriptions(),
             instances: Instances::new(),
             dirty: Dirty::default(),
             held_streams: HashMap::new(),
@@ -270,7 +270,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Without `key`, makes the state that of the last durable progress. One that cannot be used stays stored as it is.
-    fn restore_state(&mut self) -> Result<(), serde_json::Error> {
+    fn restore_state(&mut self) -> Result<(), String> {
         if PM::IS_KEYED {
             return Ok(());
         }
@@ -278,7 +278,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         instance.state = None;
         instance.encoded = Some(self.committed.state.clone());
         if self.unreadable.is_none() {
-            instance.state = Some(serde_json::from_str(self.committed.state.get())?);
+            let state = decode_state(self.committed.state.get())?;
+            instance.state = Some(Kept::new(state));
         }
         Ok(())
     }
@@ -292,62 +293,82 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     async fn react(&mut self) {
         let mut retry = RETRY.0;
+        let mut panicked = None;
         loop {
-            let before = self.committed.position;
-            match self.react_until_closing().await {
-                Ok(()) => break,
-                // The state may have seen an event that it has not reacted to: it is not to be saved.
-                Err(Halt::Ended) => return self.park_if_poisoned(),
-                Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
-                    if !self.stay(position, reason, Reactions::Parked, None).await {
-                        return;
-                    }
-                }
-                Err(Halt::Stopped { position, reason })
-                    if self.finish_in_flight().await.is_ok() =>
-                {
-                    if !self.stay(position, reason, Reactions::Stopped, None).await {
-                        return;
-                    }
-                }
-                Err(Halt::Waiting {
-                    position,
-                    reason,
-                    retry,
-                }) if self.finish_in_flight().await.is_ok() => {
-                    let retry = Some(retry);
-                    if !self
-                        .stay(position, reason, Reactions::Retrying, retry)
-                        .await
-                    {
-                        return;
-                    }
-                }
-                Err(Halt::Back) if self.finish_in_flight().await.is_ok() => {
-                    if !self.go_back_or_park().await {
-                        return;
-                    }
-                }
-                // Before the event that it would be parked at, there are reactions to be tried again.
-                Err(
-                    Halt::Parked { .. }
-                    | Halt::Stopped { .. }
-                    | Halt::Waiting { .. }
-                    | Halt::Retry
-                    | Halt::Back,
-                ) => {
-                    if self.committed.position > before {
-                        retry = RETRY.0;
-                    }
-                    let mut closing = self.context.closing.clone();
-                    let _ = tokio::time::timeout(retry, closing.wait_for(|closing| *closing)).await;
-                    retry = (retry * 2).min(RETRY.1);
-                    if !self.go_back_or_park().await {
-                        return;
-                    }
+            let what = || format!("the code of `{}`", PM::NAME);
+            let step = self.step(&mut retry, panicked.take());
+            match guard_task(what, step).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                // All code of the user is guarded where it is called, and fails its instance only. What gets past that fails
+                // the process manager, and not its task: an operator is heard.
+                Err(error) => {
+                    tokio::time::sleep(RETRY.0).await;
+                    panicked = Some(Halt::Parked {
+                        position: self.committed.position + 1,
+                        reason: format!("{error}, at this event or a later one"),
+                    });
                 }
             }
         }
+    }
+
+    /// Reacts until something keeps it from that, and deals with it; whether it goes on then.
+    async fn step(&mut self, retry: &mut Duration, panicked: Option<Halt>) -> bool {
+        let before = self.committed.position;
+        let reacted = match panicked {
+            Some(halt) => Err(halt),
+            None => self.react_until_closing().await,
+        };
+        match reacted {
+            Ok(()) => {
+                self.finish().await;
+                false
+            }
+            // The state may have seen an event that it has not reacted to: it is not to be saved.
+            Err(Halt::Ended) => {
+                self.park_if_poisoned();
+                false
+            }
+            Err(Halt::Parked { position, reason }) if self.finish_in_flight().await.is_ok() => {
+                self.stay(position, reason, Reactions::Parked, None).await
+            }
+            Err(Halt::Stopped { position, reason }) if self.finish_in_flight().await.is_ok() => {
+                self.stay(position, reason, Reactions::Stopped, None).await
+            }
+            Err(Halt::Waiting {
+                position,
+                reason,
+                retry,
+            }) if self.finish_in_flight().await.is_ok() => {
+                let retry = Some(retry);
+                self.stay(position, reason, Reactions::Retrying, retry)
+                    .await
+            }
+            Err(Halt::Back) if self.finish_in_flight().await.is_ok() => {
+                self.go_back_or_park().await
+            }
+            // Before the event that it would be parked at, there are reactions to be tried again.
+            Err(
+                Halt::Parked { .. }
+                | Halt::Stopped { .. }
+                | Halt::Waiting { .. }
+                | Halt::Retry
+                | Halt::Back,
+            ) => {
+                if self.committed.position > before {
+                    *retry = RETRY.0;
+                }
+                let mut closing = self.context.closing.clone();
+                let _ = tokio::time::timeout(*retry, closing.wait_for(|closing| *closing)).await;
+                *retry = (*retry * 2).min(RETRY.1);
+                self.go_back_or_park().await
+            }
+        }
+    }
+
+    /// Makes durable what was reacted to, since the store closes.
+    async fn finish(&mut self) {
         let is_finished = self.flush().await.is_ok() && self.finish_in_flight().await.is_ok();
         if is_finished {
             // Whatever was begun has ended.
@@ -377,17 +398,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Whether it can go on from its last durable commit.
     async fn go_back_or_park(&mut self) -> bool {
-        match self.go_back() {
-            Err(Halt::Parked { position, reason }) => {
-                let stay = Stay {
-                    position,
-                    reason,
-                    outcome: Reactions::Parked,
-                };
-                self.stay_parked(stay, None).await && self.go_back().is_ok()
+        loop {
+            match self.go_back() {
+                Err(Halt::Parked { position, reason }) => {
+                    let stay = Stay {
+                        position,
+                        reason,
+                        outcome: Reactions::Parked,
+                    };
+                    if !self.stay_parked(stay, None).await {
+                        return false;
+                    }
+                }
+                Err(_) => return false,
+                Ok(()) => return true,
             }
-            Err(_) => false,
-            Ok(()) => true,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{Span, debug_span};
 
-use super::super::guarded::guard;
+use super::super::guarded::{Kept, guard};
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
 use super::draft::{Draft, Source};
@@ -95,7 +95,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.cautious == Some(position)
             && let Some(instance) = self.instances.get("")
         {
-            instance.encode().map_err(parked)?;
+            instance.encode().map_err(|cause| parked(cause.reason()))?;
         }
         let source = Source::Event(Arc::clone(&event));
         let mut draft = Draft::new(position, position, Cause::of(&event.1), source);
@@ -312,17 +312,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         input: Input<'_>,
         draft: &mut Draft,
     ) -> Result<(), Halt> {
-        let Some(instance) = self.instances.get(key) else {
-            return Ok(());
-        };
-        let Some(state) = &mut instance.state else {
-            return Ok(());
-        };
         if let Some(cause) = self.given_up.take() {
             return self.reaction_failed(key, input, &cause, draft);
         }
         let span = input.span(PM::NAME, key);
         let _entered = span.enter();
+        let Some(instance) = self.instances.get(key) else {
+            return Ok(());
+        };
+        let state = match instance.current() {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(()),
+            Err(cause) => return self.reaction_failed(key, input, &cause, draft),
+        };
         let reacted = guard(
             || format!("the reaction of `{}`", PM::NAME),
             || {
@@ -337,7 +339,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let cause = match reacted {
             Ok(Ok(effects)) => match self.take_effects(key, input, effects, draft) {
                 Ok(()) => return Ok(()),
-                Err(reason) => FailureCause::Undecodable { reason },
+                Err(cause) => cause,
             },
             Ok(Err(error)) => FailureCause::Undecodable {
                 reason: error.to_string(),
@@ -347,20 +349,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.reaction_failed(key, input, &cause, draft)
     }
 
-    /// Plans what an instance asks for; the reason if its state cannot be stored.
+    /// Plans what an instance asks for; the cause if its state cannot be stored.
     fn take_effects(
         &mut self,
         key: &str,
         input: Input<'_>,
         effects: Effects<PM::Envelope>,
         draft: &mut Draft,
-    ) -> Result<(), String> {
+    ) -> Result<(), FailureCause> {
         let Effects {
             envelopes,
             timers,
             is_complete,
             ..
         } = effects;
+        let envelopes = Kept::each(envelopes);
         let position = draft.position;
         let now = self.context.runtime.journal.clock().now();
         let new_chain = millis_since_1970(now).saturating_add(NEW_CHAIN_MS);
@@ -374,7 +377,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             is_changed |= instance.encode()?;
         }
         if !PM::IS_KEYED && is_complete {
-            return Err("without `key` there is no instance that could complete".to_owned());
+            let reason = "without `key` there is no instance that could complete".to_owned();
+            return Err(FailureCause::Undecodable { reason });
         }
         // What was tried again without `key` is done.
         is_changed |= !PM::IS_KEYED

@@ -322,7 +322,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             && let Some(instance) = self.instances.get("")
         {
             let encoded = instance.encode();
-            encoded.map_err(|reason| Halt::Parked { position, reason })?;
+            encoded.map_err(|cause| Halt::Parked {
+                position,
+                reason: cause.reason(),
+            })?;
             self.cautious = Some(position);
         }
         Ok(())

@@ -114,6 +114,9 @@ impl AggregateStoreBuilder {
             projections.insert(part.type_id, runner);
         }
 
+        let subscriptions = self.process_managers.iter();
+        let subscriptions = subscriptions.map(|part| (part.subscriptions)());
+        let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
         let parks_unreadable = self.parks_unreadable;
         let points = starting_points(&journal, &self.process_managers, parks_unreadable).await?;
         let (progress, unreadable): (Vec<_>, Vec<_>) = points.into_iter().unzip();
@@ -129,12 +132,13 @@ impl AggregateStoreBuilder {
             Ok(tallies.collect::<Result<Vec<_>, _>>()?)
         });
         let tallies = tallies.await?;
-        let members = self.process_managers.iter().zip(&progress);
+        let parts = self.process_managers.iter().zip(&subscriptions);
+        let members = parts.zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
             members
-                .map(|(part, progress)| Member {
+                .map(|((part, subscriptions), progress)| Member {
                     name: part.name,
-                    subscriptions: part.subscriptions,
+                    subscriptions,
                     processed: progress.position,
                     stays: None,
                     is_paused: false,
@@ -172,6 +176,7 @@ impl AggregateStoreBuilder {
         for (member, ((part, (progress, unreadable)), requests)) in running.enumerate() {
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
+                subscriptions: subscriptions.get(member).copied().unwrap_or_default(),
                 member,
                 max_depth: self.max_reaction_depth,
                 max_starts: self.max_starts,
@@ -191,10 +196,10 @@ impl AggregateStoreBuilder {
                 closing: closing_receiver.clone(),
                 _alive: alive.clone(),
             };
-            let task = (part.start)(context, progress).map_err(|error| {
+            let task = (part.start)(context, progress).map_err(|reason| {
                 OpenError::ProcessManagerState {
                     name: part.name.to_owned(),
-                    reason: error.to_string(),
+                    reason,
                 }
             })?;
             tasks.push(task);

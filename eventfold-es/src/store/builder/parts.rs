@@ -24,12 +24,12 @@ pub(super) struct ProcessManagerPart {
     pub(super) name: &'static str,
     pub(super) type_id: TypeId,
     pub(super) type_name: &'static str,
-    pub(super) subscriptions: &'static [&'static str],
+    pub(super) subscriptions: fn() -> Result<&'static [&'static str], StoreError>,
     pub(super) version: VersionRow,
     pub(super) starts_now: bool,
     pub(super) migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
-    pub(super) initial: fn() -> Result<Progress, serde_json::Error>,
-    pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, serde_json::Error>,
+    pub(super) initial: fn() -> Result<Progress, String>,
+    pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, String>,
 }
 
 /// A projection runner behind a lock, what saves it when the store closes, and how far it is.

@@ -58,7 +58,7 @@ pub(super) async fn starting_points(
                         damage,
                     });
                 }
-                let initial = (part.initial)().map_err(|error| refused(error.to_string()))?;
+                let initial = (part.initial)().map_err(refused)?;
                 // One that 0.2.0 has run is known, and goes on where that stands.
                 let position = match part.starts_now && adopted.is_none() {
                     true => *journal.durable().borrow(),

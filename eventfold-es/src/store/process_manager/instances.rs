@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::{ParkedAt, ProcessManagerHandle, rows};
+use super::{ParkedAt, ProcessManagerHandle, rows, text_of};
 use crate::error::StoreError;
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
@@ -70,7 +70,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         &self,
         key: impl fmt::Display,
     ) -> Result<Option<InstanceInfo>, StoreError> {
-        let key = key.to_string();
+        let key = text_of(key)?;
         let row = self.of_instances(|table| self.row(table.key(&key)));
         row.await?.map(|row| self.info(&row)).transpose()
     }

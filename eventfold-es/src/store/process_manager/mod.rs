@@ -19,7 +19,7 @@ use crate::error::{Damage, StoreError};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 use crate::runtime::process_manager_rows::{self as rows, ControlRow, InstanceTable};
-use crate::runtime::{Asked, Reactions, Report, Request, WaitGuard, blocking};
+use crate::runtime::{Asked, Kept, Reactions, Report, Request, WaitGuard, blocking, guard};
 
 pub use dead_letters::{DeadLetterEntry, FailedAttempt};
 pub use instances::{InstanceInfo, InstanceStatus};
@@ -280,6 +280,12 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         let (journal, name) = (Arc::clone(&self.store.shared.runtime.journal), self.name);
         blocking(reading, move || Ok(journal.row_range(name, &range, limit)?)).await
     }
+}
+
+/// The text of a key.
+fn text_of(key: impl fmt::Display) -> Result<String, StoreError> {
+    let key = Kept::new(key);
+    guard(|| "the text of a key".to_owned(), || key.to_string())
 }
 
 fn reading() -> String {

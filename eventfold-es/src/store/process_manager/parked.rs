@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::{OperatorReport, ParkedAt, ProcessManagerHandle, rows};
+use super::{OperatorReport, ParkedAt, ProcessManagerHandle, rows, text_of};
 use crate::error::StoreError;
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
@@ -108,7 +108,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Releasing goes on without the caller, and after a crash.
     pub async fn release(&self, key: impl fmt::Display) -> Result<OperatorReport, StoreError> {
-        let key = key.to_string();
+        let key = text_of(key)?;
         self.operate(|asked| Request::Release(Parked::Instance(key), asked))
             .await
     }
@@ -146,7 +146,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         &self,
         key: impl fmt::Display,
     ) -> Result<OperatorReport, StoreError> {
-        let key = key.to_string();
+        let key = text_of(key)?;
         self.operate(|asked| Request::Discard(Parked::Instance(key), asked))
             .await
     }

@@ -12,7 +12,7 @@ use super::{Halt, ProcessManagerRunner};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 use crate::runtime::origin::Cause;
-use crate::runtime::saved_state::encode_state;
+use crate::runtime::saved_state::{default_state, encode_state};
 
 use past::Owed;
 use replay::Replay;
@@ -75,8 +75,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         rebuilt.instances = 1;
         let state = known.into_values().next().and_then(|remade| remade.state);
-        let state = state.unwrap_or_default();
-        let encoded = encode_state(&state).map_err(Failed::Refused)?;
+        let state = match state {
+            Some(state) => state,
+            None => default_state().map_err(Failed::Refused)?,
+        };
+        let encoded = encode_state::<PM>(&state);
+        let encoded = encoded.map_err(|cause| Failed::Refused(cause.reason()))?;
         if let Some(instance) = self.instances.get("") {
             instance.state = Some(state);
             instance.encoded = Some(encoded);

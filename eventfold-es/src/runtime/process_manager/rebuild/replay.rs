@@ -9,9 +9,9 @@ use super::past::Owed;
 use super::{Failed, ROWS, Rebuilt};
 use crate::journal::{Cursor, RecordedCommit};
 use crate::process_manager::{Effects, Join, JoinKind, ProcessManager, ReactError};
-use crate::runtime::guarded::guard;
+use crate::runtime::guarded::{Kept, guard};
 use crate::runtime::inside_reaction::inside_reaction;
-use crate::runtime::saved_state::encode_state;
+use crate::runtime::saved_state::{decode_state, default_state, encode_state};
 
 /// How many instances are in memory at most, before they are stored and forgotten.
 const INSTANCES: usize = 8192;
@@ -21,7 +21,7 @@ pub(super) struct Remade<PM> {
     /// 0 if there never was one.
     generation: u64,
     /// None when there is none, or it is complete.
-    pub(super) state: Option<PM>,
+    pub(super) state: Option<Kept<PM>>,
 }
 
 /// Everything that is made again.
@@ -75,10 +75,13 @@ impl<PM: ProcessManager> Replay<PM> {
             if remade.state.is_none() {
                 remade.generation += 1;
             }
-            let state = remade.state.get_or_insert_default();
-            if is_owed {
-                continue;
+            if remade.state.is_none() {
+                let state = default_state();
+                remade.state = Some(state.map_err(|reason| refused(position, &reason))?);
             }
+            let Some(state) = remade.state.as_deref_mut().filter(|_| !is_owed) else {
+                continue;
+            };
             let reacted = || {
                 let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
                 state.react_in(key, aggregate_type, id, event)
@@ -233,10 +236,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 continue;
             };
             let row: InstanceRow = rows::read(&instance, &row).map_err(Failed::Refused)?;
-            let state = row.state.map(|state| serde_json::from_str(state.get()));
-            let state = state
-                .transpose()
-                .map_err(|error| Failed::Refused(error.to_string()))?;
+            let state = row.state.map(|state| decode_state(state.get()));
+            let state = state.transpose().map_err(Failed::Refused)?.map(Kept::new);
             let remade = Remade {
                 generation: row.generation,
                 state,
@@ -256,8 +257,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             if remade.generation == 0 {
                 continue;
             }
-            let state = remade.state.as_ref().map(encode_state).transpose();
-            let state = state.map_err(|reason| {
+            let state = remade.state.as_deref().map(encode_state).transpose();
+            let state = state.map_err(|cause| {
+                let reason = cause.reason();
                 Failed::Refused(format!("the state of `{key}` cannot be stored: {reason}"))
             })?;
             let row = InstanceRow {

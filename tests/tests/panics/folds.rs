@@ -1,17 +1,13 @@
-//! Panics in the code of an aggregate: they fail what was asked, and nothing else.
-
-mod common;
+//! Panics in the decision and in the fold of an aggregate, with commands in flight before and behind.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use common::counter::{Counter, CounterCommand};
+use crate::common::counter::{Counter, CounterCommand};
 use eventfold_es::prelude::*;
 use eventfold_es_tests::TestResult;
 
-fn context() -> CommandContext {
-    CommandContext::default()
-}
+use crate::context;
 
 #[tokio::test]
 async fn a_panic_fails_its_command_only() -> TestResult {
