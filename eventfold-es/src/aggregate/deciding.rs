@@ -91,7 +91,8 @@ impl<'a> Deciding<'a> {
         self.version
     }
 
-    /// The time of the store's [clock](crate::AggregateStoreBuilder::clock), which never goes back.
+    /// The time of the store's [clock](crate::AggregateStoreBuilder::clock), which never goes back while the store is
+    /// open. Over a restart with a clock that was set back, it goes on within a millisecond of the last commit.
     #[must_use]
     pub const fn now(&self) -> SystemTime {
         self.now

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Clock;
 
-/// The clock of a store: the one that it was built with, except that it never goes back, also not over a restart.
+/// The clock of a store: the one that it was built with, except that it never goes back. Over a restart
+/// it goes on within a millisecond of the last commit.
 ///
 /// Commits get their times from it, and so do deadlines that are armed `after` a while. When the clock below jumps back, this one
 /// stands until that has caught up.

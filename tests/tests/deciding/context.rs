@@ -100,7 +100,7 @@ async fn a_decision_is_told_id_version_time_and_who_asks() -> TestResult {
         .with_correlation_id("req-7")
         .with_metadata(json!({ "tenant": "north" }));
     store.send("m-1", MemoCommand::Note, context).await?;
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_millis(60_500));
     store.send("m-1", MemoCommand::Note, ()).await?;
     let panicked = store.send("m-1", MemoCommand::Panic, ()).await;
     let error = panicked.unwrap_err().to_string();
@@ -110,7 +110,7 @@ async fn a_decision_is_told_id_version_time_and_who_asks() -> TestResult {
     );
     store.close().await?;
 
-    // As ever after a restart, also by a clock that is behind.
+    // As ever after a restart, also by a clock that is behind: the time is that of the last commit, less a millisecond.
     clock.set(at(5));
     let store = open().await?;
     store.send("m-1", MemoCommand::Note, ()).await?;

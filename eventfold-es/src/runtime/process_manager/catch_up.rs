@@ -7,12 +7,15 @@ use crate::journal::{Cursor, JournalError, RecordedCommit, StreamId};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Reacts to everything up to the position `until`.
-    pub(super) async fn react_until(&mut self, until: u64) -> Result<(), Halt> {
+    /// Reacts to everything up to the position `until`; `false` if the store closes before.
+    pub(super) async fn react_until(&mut self, until: u64) -> Result<bool, Halt> {
         while self.position < until {
+            if *self.context.closing.borrow() {
+                return Ok(false);
+            }
             self.react_to_more(until).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reacts to the next commits that can be read, up to the position `until`, and hands over what comes of it.

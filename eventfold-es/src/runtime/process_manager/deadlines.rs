@@ -4,6 +4,7 @@
 //! however late either is handled. So [`fire_before`](ProcessManagerRunner::fire_before) looks before each event, and
 //! [`fire_due`](ProcessManagerRunner::fire_due) behind the last one, once no other can be stored before it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,7 +93,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut fired = 0;
         // Those that are armed again and again are no reason to do nothing else.
         while fired < MAX_FIRED && self.first_before(&limit).await?.is_some() {
-            self.come_up_to(now).await?;
+            if !self.come_up_to(now).await? {
+                break;
+            }
             // It may be cancelled by now.
             let Some((key, value)) = self.first_before(&limit).await? else {
                 break;
@@ -116,14 +119,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         limit: &str,
         released: Option<(&str, u64)>,
     ) -> Result<(), Halt> {
-        let mut fired = 0;
+        // The latest time that was reached, which deadlines were due then, and how many were armed here for that time or before.
+        let (mut latest, mut reached, mut late) = (0, HashSet::new(), 0);
         while let Some((key, value)) = self.first_before(limit).await? {
-            let timer = rows::read::<TimerRow>(&key, &value);
-            // Those that deadlines arm again and again for a time that is past are no reason to show nothing else.
-            fired += usize::from(timer.is_ok_and(|timer| timer.armed_by.is_some()));
+            if let Ok(timer) = rows::read::<TimerRow>(&key, &value) {
+                let due = timer.deadline.due_ms;
+                if due > latest {
+                    latest = due;
+                    reached.clear();
+                }
+                let by = timer.armed_by.as_ref();
+                late += usize::from(due < latest || by.is_some_and(|by| reached.contains(by)));
+                reached.insert(timer.id(PM::NAME));
+            }
             self.fire_in_order(key, &value, released).await?;
             let parks = released.and_then(|(key, _)| self.status_of(key)) == Some(Status::Parked);
-            if parks || fired == MAX_FIRED {
+            // Those that deadlines arm again and again for a time that is past are no reason to show nothing else.
+            if parks || late == MAX_FIRED {
                 break;
             }
         }
@@ -159,8 +171,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Reacts to everything that was stored at `time` or before. What comes from now on counts as stored later.
-    async fn come_up_to(&mut self, time: u64) -> Result<(), Halt> {
+    /// Reacts to everything that was stored at `time` or before. What comes from now on counts as stored later. `false` if the store
+    /// closes before.
+    async fn come_up_to(&mut self, time: u64) -> Result<bool, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         if self.passed.0 < time {
             let last = journal.pass(time);

@@ -90,7 +90,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             // What was reacted to before is nothing that he has asked for.
             self.flush().await?;
         }
-        let before = std::mem::replace(&mut self.operator, operator);
+        // What it goes on with meanwhile is still done for whoever has let it go on.
+        let before = self.operator;
+        self.operator = operator.or(before);
         let served = self.serve_now(request).await;
         self.operator = before;
         served

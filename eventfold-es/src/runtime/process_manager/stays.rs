@@ -14,9 +14,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Tells whoever has skipped an event, when it is behind what is durable.
     pub(super) async fn answer_skip(&mut self) -> Result<(), Halt> {
         let is_behind = self.skipped.is_some_and(|skipped| skipped <= self.position);
-        if is_behind && let Some(asked) = self.skip_answer.take() {
+        if is_behind && self.skip_answer.is_some() {
             self.settle_all().await?;
-            asked.tell(Report::done(1));
+            if let Some(asked) = self.skip_answer.take() {
+                asked.tell(Report::done(1));
+            }
         }
         Ok(())
     }

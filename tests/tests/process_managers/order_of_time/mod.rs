@@ -305,6 +305,28 @@ async fn what_is_released_arms_a_deadline_in_its_place() -> TestResult {
     Ok(())
 }
 
+/// Many that earlier deadlines have armed, all due before one event: none of them is left for after it.
+#[tokio::test]
+async fn however_many_were_armed_again_come_before_the_event() -> TestResult {
+    const CLERKS: usize = 1100;
+    let (base, time) = (tempfile::tempdir()?, clock());
+    let store = open::<Clerk>(base.path(), &time, Some(RunMode::OnDemand)).await;
+    for clerk in 0..CLERKS {
+        say(&store, &clerk.to_string(), "at 10 first>20").await;
+    }
+    for seconds in [15, 30] {
+        time.set(beginning() + Duration::from_secs(seconds));
+        if seconds == 30 {
+            say(&store, "0", "late").await;
+        }
+        store.run_process_managers().await?;
+    }
+    let log = log_of(&store, ALL).await;
+    assert_eq!(log.len(), 2 * CLERKS + 1);
+    assert_eq!(log.last().map(String::as_str), Some("0 late 3"));
+    Ok(())
+}
+
 /// A clock that jumps back delays deadlines, and breaks nothing.
 #[tokio::test]
 async fn a_clock_that_jumps_back_delays_deadlines() -> TestResult {
