@@ -1,7 +1,8 @@
 //! Commands for several aggregates that are decided together and handed over as one commit.
 
 use std::any::Any;
-use std::mem::take;
+use std::collections::HashMap;
+use std::mem::{replace, take};
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -53,12 +54,19 @@ impl TransactionCommand {
     pub(crate) fn stream(&self) -> &StreamId {
         self.address.stream()
     }
+}
 
-    /// Under which key the command at this place of its transaction is known. No key of a user has a line break.
-    fn key(&self, index: usize) -> Option<String> {
-        let key = self.context.idempotency_key.as_deref()?;
-        Some(format!("{key}\n{index}"))
-    }
+/// Under which keys the commands are known: that of their transaction, and how many of them go to the same target before. So
+/// each is found there whatever the order of the targets is. No key of a user has a line break.
+fn keys(commands: &[TransactionCommand]) -> Vec<Option<String>> {
+    let mut counts: HashMap<&StreamId, usize> = HashMap::new();
+    let keys = commands.iter().map(|command| {
+        let key = command.context.idempotency_key.as_deref()?;
+        let count = counts.entry(command.stream()).or_default();
+        let before = replace(count, *count + 1);
+        Some(format!("{key}\n{before}"))
+    });
+    keys.collect()
 }
 
 /// The events of one command in the commit of its transaction.
@@ -146,15 +154,15 @@ fn decide_locked(
 ) -> Result<Decision, TransactionError> {
     locked.settle();
     let digest = digest(&commands);
+    let keys = keys(&commands);
     let mut repeated = Vec::with_capacity(commands.len());
-    for (index, command) in commands.iter().enumerate() {
+    for (command, key) in commands.iter().zip(&keys) {
         let target = match locked.peek(command.stream()) {
             Some(Ok(target)) => target,
             Some(Err(error)) => return Err(error.clone().into()),
             None => return Err(StoreError::Closed.into()),
         };
-        let key = command.key(index);
-        repeated.push(key.and_then(|key| target.repeated(&key)));
+        repeated.push(key.as_deref().and_then(|key| target.repeated(key)));
     }
     if let Some(first) = repeated.iter().flatten().next() {
         let mut contexts = commands.iter().map(|command| &command.context);
@@ -172,8 +180,7 @@ fn decide_locked(
         });
     }
     let mut staged: Vec<(StreamId, Option<StagedEvents>)> = Vec::with_capacity(commands.len());
-    for (index, command) in commands.into_iter().enumerate() {
-        let text = command.key(index);
+    for (index, (command, text)) in commands.into_iter().zip(keys).enumerate() {
         let key = text.as_deref().map(|text| Key {
             text,
             digest: Some(digest),

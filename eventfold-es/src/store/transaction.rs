@@ -77,7 +77,8 @@ impl AggregateStore {
     ///   [`send_expecting`](Transaction::send_expecting) gives one command a version of its own.
     /// - An [idempotency key](CommandContext::with_idempotency_key) in it is that of the whole transaction: a repeat with the same
     ///   commands answers as the first one did, and does nothing, also after a restart. It is kept apart from the keys of single
-    ///   commands.
+    ///   commands. Other commands under the key, and the same ones in another order, are refused where an aggregate of theirs knows
+    ///   the key. So send commands that come out of a `HashMap` in an order of your own.
     /// - The events of one aggregate stand together, and the aggregates in the order in which they were sent to first.
     /// - All its aggregates are loaded, and locked while it is decided. So a transaction is for what must be decided together. For
     ///   everything else there are process managers.
@@ -190,7 +191,8 @@ impl Transaction {
     /// # Errors
     ///
     /// [`TransactionError::Rejected`] if an aggregate rejects its command, and [`TransactionError::Conflict`] if a stream has
-    /// another version than its command expects: both say which command it was. [`TransactionError::Store`] if a command could not
+    /// another version than its command expects: both say which command it was. [`TransactionError::KeyReused`] if its idempotency
+    /// key is that of another transaction. [`TransactionError::Store`] if a command could not
     /// be decided or written, if an id, the key or the metadata cannot be used, or inside a reaction of a process manager. Nothing
     /// is stored then. [`TransactionError::OutcomeUnknown`] if the disk failed to say whether it is stored.
     ///

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Committed, TransactionError};
+use eventfold_es::{Committed, Transaction, TransactionError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
 
@@ -90,6 +90,39 @@ async fn a_repeat_with_expected_versions_answers_as_before() -> TestResult {
     let first = send().await?;
     store.send("a", CounterCommand::Add(1), keyed("x")).await?;
     assert_eq!(send().await?, first);
+    Ok(())
+}
+
+/// Commands that come out of a map have another order each time: a repeat of them is refused, and not executed once more.
+#[tokio::test]
+async fn a_repeat_in_another_order_is_refused() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let mut store = AggregateStore::open(base.path()).await?;
+    let send = |store: &AggregateStore, ids: &[&str]| {
+        let transaction = store.transaction(keyed("k"));
+        let add =
+            |transaction: Transaction, id: &&str| transaction.send(id, CounterCommand::Add(1));
+        ids.iter().fold(transaction, add).commit()
+    };
+    let first = send(&store, &["a", "b", "b"]).await?;
+    for _ in 0..2 {
+        for other in [
+            &["b", "a", "b"][..],
+            &["b", "b", "a"],
+            &["c", "a"],
+            &["c", "c", "a", "b"],
+        ] {
+            let done = send(&store, other).await;
+            assert!(
+                matches!(&done, Err(TransactionError::KeyReused { key }) if key == "k"),
+                "{other:?}: {done:?}"
+            );
+        }
+        assert_eq!(send(&store, &["a", "b", "b"]).await?, first);
+        assert_eq!(events(&store).await?, 3);
+        store.close().await?;
+        store = AggregateStore::open(base.path()).await?;
+    }
     Ok(())
 }
 
