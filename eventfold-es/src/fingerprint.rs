@@ -6,8 +6,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// A digest of a command by its JSON; `None` if it does not serialize.
 ///
-/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of it. Two
-/// commands that differ in nothing else have one digest.
+/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of it. Nor
+/// does a field that is `None`: a later version of the program may have added it. Two commands that differ in nothing else have one
+/// digest.
 ///
 /// `#[aggregate]` calls it for commands that are `Serialize`. An aggregate that is written by hand calls it in
 /// [`Aggregate::fingerprint`](crate::Aggregate::fingerprint).
@@ -31,7 +32,9 @@ fn digest(value: &Value) -> u64 {
     match value {
         Value::Array(entries) => of_parts(b'a', entries.iter().map(digest).collect()),
         Value::Object(entries) => {
-            let entries = entries.iter().map(|(name, value)| {
+            // A field that a later version adds is `null` in what an earlier one has sent.
+            let entries = entries.iter().filter(|(_, value)| !value.is_null());
+            let entries = entries.map(|(name, value)| {
                 let mut hash = Xxh3::new();
                 hash.update(&xxh3_64(name.as_bytes()).to_le_bytes());
                 hash.update(&digest(value).to_le_bytes());
@@ -103,6 +106,13 @@ mod tests {
             let set: HashSet<_> = names.iter().collect();
             assert_eq!(fingerprint(&set), fingerprint(&names));
         }
+    }
+
+    #[test]
+    fn a_field_that_is_none_may_be_missing() {
+        let before = serde_json::json!({ "Deposit": { "amount": 1 } });
+        let after = serde_json::json!({ "Deposit": { "amount": 1, "note": null } });
+        assert_eq!(fingerprint(&before), fingerprint(&after));
     }
 
     #[test]

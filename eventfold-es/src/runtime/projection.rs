@@ -227,6 +227,7 @@ impl<P: Projection> ProjectionRunner<P> {
                 return false;
             }
         }
+        self.gauge.fails(None);
         true
     }
 

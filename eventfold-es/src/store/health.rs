@@ -1,6 +1,6 @@
 //! Whether a store is well, for a probe.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -276,7 +276,7 @@ impl AggregateStore {
     }
 
     /// For how many seconds the first event behind each of these positions has been stored, as far as that can be read.
-    async fn ages(&self, behind: Vec<u64>) -> HashMap<u64, u64> {
+    async fn ages(&self, behind: BTreeSet<u64>) -> HashMap<u64, u64> {
         let journal = &self.shared.runtime.journal;
         let now = journal.clock().now_ms() / 1000;
         let mut ages = HashMap::new();
