@@ -74,7 +74,8 @@ async fn a_panic_anywhere_fails_its_command_only() -> TestResult {
             mine.execute(command(true), context()),
             mine.execute(MineCommand::walk(""), context()),
         );
-        (before?, behind?);
+        before?;
+        behind?;
         expected += 2;
         other.execute(MineCommand::walk(""), context()).await?;
         for done in [alone, among] {
