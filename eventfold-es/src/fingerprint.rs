@@ -84,7 +84,10 @@ impl<C> NotComparable for Comparing<'_, C> {}
 #[macro_export]
 macro_rules! __fingerprint {
     ($command:expr) => {{
-        #[allow(unused_imports)]
+        #[allow(
+            unused_imports,
+            reason = "a command that is `Serialize` does not need it"
+        )]
         use $crate::__private::NotComparable as _;
         $crate::__private::Comparing($command).fingerprint_if_serialize()
     }};
