@@ -300,7 +300,8 @@ async fn whoever_asks_is_told_what_keeps_the_chain_from_being_done() {
     close(store).await;
 }
 
-#[tokio::test]
+/// The gate blocks the thread on which `Last` reacts, which must not be the one of the test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_waits_in_other_modes() {
     let _alone = alone().await;
     for mode in [RunMode::Background, RunMode::OnDemand] {
