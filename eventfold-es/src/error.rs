@@ -87,6 +87,18 @@ pub enum OpenError {
         /// The other one.
         second: &'static str,
     },
+    /// A registered process manager or projection was written by hand without a list of the aggregates whose events it gets, so that it
+    /// would get none.
+    #[error(
+        "{type_name} subscribes to nothing: implement `fn subscriptions(&self)`, or set `const SUBSCRIPTIONS` to \
+         `Some(&[Order::AGGREGATE_TYPE])`; a type that is meant to get no events says `Some(&[])`"
+    )]
+    NoSubscriptions {
+        /// Its stored name.
+        name: &'static str,
+        /// The Rust type.
+        type_name: &'static str,
+    },
     /// The stored state of a process manager does not decode into the type that is registered under its name.
     #[error(
         "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \

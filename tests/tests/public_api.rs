@@ -334,6 +334,75 @@ impl Projection for Unnameable {
     }
 }
 
+/// Subscribes to the list, if there is one.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Listener<const HAS_LIST: bool>;
+
+impl<const HAS_LIST: bool> Listener<HAS_LIST> {
+    const LIST: Option<&'static [&'static str]> = match HAS_LIST {
+        true => Some(&[]),
+        false => None,
+    };
+}
+
+impl<const HAS_LIST: bool> Projection for Listener<HAS_LIST> {
+    const NAME: &'static str = "listener";
+    const SUBSCRIPTIONS: Option<&'static [&'static str]> = Self::LIST;
+
+    fn apply(&mut self, _: &str, _: &str, _: &RecordedEvent) -> Result<(), ProjectError> {
+        Ok(())
+    }
+}
+
+impl<const HAS_LIST: bool> ProcessManager for Listener<HAS_LIST> {
+    const NAME: &'static str = "listener";
+    const SUBSCRIPTIONS: Option<&'static [&'static str]> = Self::LIST;
+    type Envelope = CommandEnvelope;
+
+    fn react(
+        &mut self,
+        _: &str,
+        _: &str,
+        _: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, ReactError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn whoever_forgets_to_subscribe_is_told() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let builder = || AggregateStore::builder(base.path().join("store"));
+    for builder in [
+        builder().projection::<Listener<false>>(),
+        builder().process_manager::<Listener<false>>(),
+    ] {
+        let error = builder.open().await.unwrap_err();
+        assert!(matches!(
+            error,
+            OpenError::NoSubscriptions {
+                name: "listener",
+                ..
+            }
+        ));
+        assert_says(
+            &error,
+            &[
+                "Listener<false> subscribes to nothing",
+                "implement `fn subscriptions(&self)`",
+                "`Some(&[Order::AGGREGATE_TYPE])`",
+                "`Some(&[])`",
+            ],
+        );
+        assert!(!base.path().join("store").exists());
+    }
+    // One that says so is believed.
+    let builder = builder().projection::<Listener<true>>();
+    let store = builder.process_manager::<Listener<true>>().open().await?;
+    store.close().await?;
+    Ok(())
+}
+
 /// Scenario 20, and names.
 #[tokio::test]
 async fn what_cannot_be_opened_says_what_to_do_and_changes_nothing() -> TestResult {

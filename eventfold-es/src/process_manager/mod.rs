@@ -124,7 +124,9 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     type Envelope: Dispatch;
 
     /// The stored names of the aggregate types it reacts to. Default: what
-    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says; a type that is written by hand has one of the two.
+    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says. A type that is written by hand has one of the two: without either, or if it gives
+    /// an empty list here, [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening.
+    /// One that only handles deadlines which it has armed before says `SUBSCRIPTIONS = Some(&[])`.
     fn subscriptions(&self) -> &'static [&'static str] {
         Self::SUBSCRIPTIONS.unwrap_or_default()
     }

@@ -62,7 +62,9 @@ pub trait Projection:
     const UNKNOWN_EVENTS: UnknownEvents = UnknownEvents::Stop;
 
     /// The stored names of the aggregate types whose events it folds. Default: what
-    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says; a type that is written by hand has one of the two.
+    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says. A type that is written by hand has one of the two: without either, or if it gives
+    /// an empty list here, [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening.
+    /// One that is meant to stay empty says `SUBSCRIPTIONS = Some(&[])`.
     fn subscriptions(&self) -> &'static [&'static str] {
         Self::SUBSCRIPTIONS.unwrap_or_default()
     }

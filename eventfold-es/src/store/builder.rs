@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parts::{ProcessManagerPart, ProjectionPart, Targets};
+use parts::{ProcessManagerPart, ProjectionPart, Targets, given};
 
 use super::RunMode;
 use crate::clock::{Clock, GuardedClock, SystemClock};
@@ -126,10 +126,11 @@ impl AggregateStoreBuilder {
             type_id: TypeId::of::<PM>(),
             type_name: type_name::<PM>(),
             subscriptions: || {
-                guard(
+                let subscriptions = guard(
                     || format!("the default of `{}`", PM::NAME),
                     || Kept::<PM>::default().subscriptions(),
-                )
+                );
+                given::<PM>(PM::NAME, PM::SUBSCRIPTIONS, subscriptions?)
             },
             version: VersionRow {
                 state_version: PM::STATE_VERSION,
@@ -159,6 +160,13 @@ impl AggregateStoreBuilder {
             name: P::NAME,
             type_id: TypeId::of::<P>(),
             type_name: type_name::<P>(),
+            check_subscriptions: || {
+                let subscriptions = guard(
+                    || format!("the default of `{}`", P::NAME),
+                    || Kept::<P>::default().subscriptions(),
+                );
+                given::<P>(P::NAME, P::SUBSCRIPTIONS, subscriptions?).map(drop)
+            },
             load: |journal, checkpoint| {
                 let runner = ProjectionRunner::<P>::load(journal, checkpoint)?;
                 let gauge = runner.gauge();

@@ -80,6 +80,12 @@ impl AggregateStoreBuilder {
         // Panics without a timer; the first command that waits would otherwise, when it is already stored.
         drop(tokio::time::sleep(Duration::ZERO));
         self.check_names()?;
+        let subscriptions = self.process_managers.iter();
+        let subscriptions = subscriptions.map(|part| (part.subscriptions)());
+        let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
+        for projection in &self.projections {
+            (projection.check_subscriptions)()?;
+        }
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
         let files = Files::new(Arc::clone(&self.disk));
@@ -114,9 +120,6 @@ impl AggregateStoreBuilder {
             projections.insert(part.type_id, runner);
         }
 
-        let subscriptions = self.process_managers.iter();
-        let subscriptions = subscriptions.map(|part| (part.subscriptions)());
-        let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
         let parks_unreadable = self.parks_unreadable;
         let points = starting_points(&journal, &self.process_managers, parks_unreadable).await?;
         let (progress, unreadable): (Vec<_>, Vec<_>) = points.into_iter().unzip();

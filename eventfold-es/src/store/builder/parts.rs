@@ -24,7 +24,7 @@ pub(super) struct ProcessManagerPart {
     pub(super) name: &'static str,
     pub(super) type_id: TypeId,
     pub(super) type_name: &'static str,
-    pub(super) subscriptions: fn() -> Result<&'static [&'static str], StoreError>,
+    pub(super) subscriptions: fn() -> Result<&'static [&'static str], OpenError>,
     pub(super) version: VersionRow,
     pub(super) starts_now: bool,
     pub(super) migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
@@ -39,6 +39,7 @@ pub(super) struct ProjectionPart {
     pub(super) name: &'static str,
     pub(super) type_id: TypeId,
     pub(super) type_name: &'static str,
+    pub(super) check_subscriptions: fn() -> Result<(), OpenError>,
     pub(super) load: fn(Arc<dyn Journal>, SealedFile) -> Result<LoadedProjection, StoreError>,
 }
 
@@ -85,6 +86,21 @@ impl AggregateStoreBuilder {
         check_kind(projections)?;
         check_kind(targets)
     }
+}
+
+/// The subscriptions of `T`, unless it has left them out: the methods by default give none, which nobody would notice.
+pub(super) fn given<T>(
+    name: &'static str,
+    declared: Option<&'static [&'static str]>,
+    subscriptions: &'static [&'static str],
+) -> Result<&'static [&'static str], OpenError> {
+    if subscriptions.is_empty() && declared.is_none() {
+        return Err(OpenError::NoSubscriptions {
+            name,
+            type_name: type_name::<T>(),
+        });
+    }
+    Ok(subscriptions)
 }
 
 fn check_kind(
