@@ -45,6 +45,7 @@ use proc_macro::TokenStream;
 /// | `event` | type | `OrderEvent` | what happened to it; derives `DomainEvent` |
 /// | `error` | type | `OrderError` | why a command is rejected; an `std::error::Error` |
 /// | `snapshot_version` | whole number, or path of a `u32` constant | `0` | raise it when the fold or the meaning of the state changes: states that were saved before are then not used |
+/// | `fingerprint` | path of a function `fn(&OrderCommand) -> impl Serialize` | the whole command | what of a command is compared with the first one under its idempotency key |
 /// | `context` | no value | not given | it decides with its id, its version, the time and the actor: in an `impl ContextDecider` instead of an `impl Decider` |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///

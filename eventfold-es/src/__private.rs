@@ -10,7 +10,7 @@ use crate::envelope::{Envelope, Router, TargetVisitor};
 use crate::process_manager::{Correlation, InstanceKey, Keyed, ReactError};
 
 pub use crate::__fingerprint as fingerprint;
-pub use crate::fingerprint::{Comparing, NotComparable};
+pub use crate::fingerprint::{Comparing, NotComparable, TellsIntent, fingerprint_by};
 pub use crate::topology::listed::{
     Commands, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, OfNobody,
 };

@@ -125,7 +125,8 @@ pub trait Aggregate:
     /// Tells one command from another: an [idempotency key](crate::CommandContext::with_idempotency_key) that is used for two
     /// different ones is refused. Default: `None`, and commands are not compared.
     ///
-    /// `#[aggregate]` implements it where the command type is `Serialize`. By hand it is
+    /// `#[aggregate]` implements it where the command type is `Serialize`, and `#[aggregate(fingerprint = ..)]` by what a function says of
+    /// the command. By hand it is
     /// [`fingerprint(command)`](crate::fingerprint()), or the fingerprint of a part that does not change when a command is sent again.
     fn fingerprint(command: &Self::Command) -> Option<u64> {
         let _ = command;

@@ -180,7 +180,8 @@ impl CommandContext {
     ///   of fields and lists. Where they cannot be compared, what counts is the key alone: a command type that is not `Serialize`, an
     ///   aggregate by hand without [`fingerprint`](crate::Aggregate::fingerprint), and events that were stored by either.
     /// - A retry sends the same command. Whatever is new each time it is built makes it another command: a time, a random id, a text
-    ///   that is encrypted with a new nonce. Keep such a command with its key, or let the aggregate make these values.
+    ///   that is encrypted with a new nonce. Keep such a command with its key, let the aggregate make these values, or say what is
+    ///   compared: `#[aggregate(fingerprint = OrderCommand::intent)]` names a `fn(&OrderCommand) -> impl Serialize`.
     /// - A key belongs to one aggregate. Under the same key, another aggregate executes a command of its own.
     /// - It is stored with the events, and counts for ever: after a restart, an eviction, or a crash.
     /// - Only commands that stored events are remembered. One that was rejected, or had nothing to do, or could not be stored,

@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// does a field that is `None`: a later version of the program may have added it. Two commands that differ in nothing else have one
 /// digest.
 ///
-/// `#[aggregate]` calls it for commands that are `Serialize`. An aggregate that is written by hand calls it in
+/// `#[aggregate]` calls it for commands that are `Serialize`, and `#[aggregate(fingerprint = ..)]` for the value that the function
+/// returns. An aggregate that is written by hand calls it in
 /// [`Aggregate::fingerprint`](crate::Aggregate::fingerprint).
 ///
 /// # Examples
@@ -55,6 +56,29 @@ fn of_parts(kind: u8, mut parts: Vec<u64>) -> u64 {
         hash.update(&part.to_le_bytes());
     }
     hash.digest()
+}
+
+/// A function that says what of a command `C` is compared: what `#[aggregate(fingerprint = ..)]` takes.
+#[diagnostic::on_unimplemented(
+    message = "`fingerprint` takes a function from a reference to a command to a `Serialize` value",
+    label = "not such a function of `{C}`",
+    note = "write `fn intent(command: &{C}) -> impl Serialize {{ .. }}`"
+)]
+pub trait TellsIntent<'a, C> {
+    /// The fingerprint of what it says.
+    fn fingerprint(self, command: &'a C) -> Option<u64>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, C: 'a, F: FnOnce(&'a C) -> R, R: Serialize> TellsIntent<'a, C> for F {
+    fn fingerprint(self, command: &'a C) -> Option<u64> {
+        fingerprint(&self(command))
+    }
+}
+
+/// The fingerprint of what `tells` says of a command.
+pub fn fingerprint_by<'a, C>(tells: impl TellsIntent<'a, C>, command: &'a C) -> Option<u64> {
+    tells.fingerprint(command)
 }
 
 /// What generated code asks about a command of which it does not know whether it is `Serialize`.

@@ -102,6 +102,14 @@ mod arguments_event_is_the_aggregate;
 mod arguments_event_store_equals;
 #[path = "../ui/arguments/event_store_string_alone.pass.rs"]
 mod arguments_event_store_string_alone;
+#[path = "../ui/arguments/fingerprint_by_value.pass.rs"]
+mod arguments_fingerprint_by_value;
+#[path = "../ui/arguments/fingerprint_called.pass.rs"]
+mod arguments_fingerprint_called;
+#[path = "../ui/arguments/fingerprint_closure.pass.rs"]
+mod arguments_fingerprint_closure;
+#[path = "../ui/arguments/fingerprint_not_serializable.pass.rs"]
+mod arguments_fingerprint_not_serializable;
 #[path = "../ui/arguments/given_twice.pass.rs"]
 mod arguments_given_twice;
 #[path = "../ui/arguments/guessed.pass.rs"]
@@ -118,6 +126,8 @@ mod arguments_guessed_context;
 mod arguments_guessed_error;
 #[path = "../ui/arguments/guessed_event_type.pass.rs"]
 mod arguments_guessed_event_type;
+#[path = "../ui/arguments/guessed_fingerprint.pass.rs"]
+mod arguments_guessed_fingerprint;
 #[path = "../ui/arguments/guessed_id.pass.rs"]
 mod arguments_guessed_id;
 #[path = "../ui/arguments/guessed_instances.pass.rs"]

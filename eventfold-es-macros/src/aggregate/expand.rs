@@ -29,6 +29,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         event,
         error,
         snapshot_version,
+        fingerprint,
         context,
         state,
         krate,
@@ -39,6 +40,15 @@ fn impl_aggregate(model: &Model) -> TokenStream {
     let snapshot_version = snapshot_version
         .as_ref()
         .map(|version| quote!(const SNAPSHOT_VERSION: u32 = #version;));
+    let fingerprint = match fingerprint {
+        None => quote!(#krate::__private::fingerprint!(command)),
+        // A function with another argument, or with a value that is not `Serialize`, is reported at its path.
+        Some(path) => {
+            let at = Span::call_site().located_at(path.span());
+            let krate = krate.at(at);
+            quote_spanned!(at=> #krate::__private::fingerprint_by(#path, command))
+        }
+    };
     // The bound `Self: Decider` arises here, so a missing `impl Decider` is reported at the type's name.
     let at = Span::call_site().located_at(ident.span());
     let krate_at = krate.at(at);
@@ -83,7 +93,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
             }
 
             fn fingerprint(command: &#command) -> ::std::option::Option<u64> {
-                #krate::__private::fingerprint!(command)
+                #fingerprint
             }
         }
 

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
-use syn::{Expr, Generics, Type, parse_quote};
+use syn::{Expr, ExprPath, Generics, Type, parse_quote};
 
 use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
@@ -19,6 +19,7 @@ const GRAMMAR: Grammar = Grammar {
         Key::Event,
         Key::Error,
         Key::SnapshotVersion,
+        Key::Fingerprint,
         Key::Context,
         Key::Crate,
     ],
@@ -65,6 +66,20 @@ const GRAMMAR: Grammar = Grammar {
         },
         Guess {
             words: &[
+                "digest",
+                "command_digest",
+                "hash",
+                "compare",
+                "compared_by",
+                "idempotency",
+                "idempotency_key",
+            ],
+            key: Some(Key::Fingerprint),
+            answer: "what of a command is compared when its idempotency key is used again is told by a function, given as \
+                     `fingerprint = OrderCommand::intent`",
+        },
+        Guess {
+            words: &[
                 "cx",
                 "ctx",
                 "deciding",
@@ -102,6 +117,8 @@ pub(crate) struct Model {
     pub(crate) event: Type,
     pub(crate) error: Type,
     pub(crate) snapshot_version: Option<Expr>,
+    /// What of a command is compared, if it is not all of it.
+    pub(crate) fingerprint: Option<ExprPath>,
     /// Whether it decides with the context of a command.
     pub(crate) context: bool,
     /// What its state looks like.
@@ -154,6 +171,7 @@ impl Model {
             event: event.unwrap_or_else(|| named_after("Event")),
             error: arguments.error.unwrap_or_else(|| named_after("Error")),
             snapshot_version: arguments.snapshot_version,
+            fingerprint: arguments.fingerprint,
             context: arguments.context,
             state: Shape::of_item(&item),
             krate: CratePath::new(arguments.crate_path.as_ref()),

@@ -8,7 +8,7 @@ mod values;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, LitStr, Path, Token, Type, token};
+use syn::{Expr, ExprPath, LitStr, Path, Token, Type, token};
 
 pub(crate) use grammar::{Grammar, Guess, Key};
 pub(crate) use list::List;
@@ -19,8 +19,8 @@ use crate::path::text;
 use grammar::{is_type, listed};
 use list::parse_list;
 use values::{
-    parse_envelope, parse_name, parse_start, parse_type, parse_unknown_events, parse_version,
-    parse_with,
+    parse_envelope, parse_function, parse_name, parse_start, parse_type, parse_unknown_events,
+    parse_version, parse_with,
 };
 
 /// The arguments that were given, as far as they could be understood.
@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
     pub(crate) event: Option<Type>,
     pub(crate) error: Option<Type>,
     pub(crate) snapshot_version: Option<Expr>,
+    /// The function that says what of a command is compared.
+    pub(crate) fingerprint: Option<ExprPath>,
     /// Whether commands are decided with their context.
     pub(crate) context: bool,
     pub(crate) subscribes: Option<List>,
@@ -201,6 +203,9 @@ impl Arguments {
             Key::Error => self.error = Some(parse_type(key, input, diagnostics)?),
             Key::SnapshotVersion => {
                 self.snapshot_version = Some(parse_version(key, 0, input, diagnostics)?);
+            }
+            Key::Fingerprint => {
+                self.fingerprint = Some(parse_function(key, input, diagnostics)?);
             }
             Key::StateVersion => {
                 self.state_version = Some(parse_version(key, 1, input, diagnostics)?);

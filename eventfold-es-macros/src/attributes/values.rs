@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, GenericArgument, Lit, LitStr, Path, PathArguments, Type};
+use syn::{Expr, ExprLit, ExprPath, GenericArgument, Lit, LitStr, Path, PathArguments, Type};
 
 use super::grammar::Key;
 use super::{Reported, report};
@@ -115,6 +115,30 @@ pub(super) fn parse_version(
         format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `u32` constant: write `{example}`"),
     );
     Err(Reported)
+}
+
+pub(super) fn parse_function(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<ExprPath, Reported> {
+    let what = "the path of a function";
+    let (name, example) = (key.name(), key.example());
+    match parse_expression(key, what, input, diagnostics)? {
+        Expr::Path(path) => Ok(path),
+        Expr::Call(call) if matches!(&*call.func, Expr::Path(_)) => {
+            let message = format!(
+                "`{name}` takes {what}, without arguments: write `{name} = {}`",
+                text(&call.func)
+            );
+            diagnostics.error(call, message);
+            Err(Reported)
+        }
+        other => {
+            diagnostics.error(other, format!("`{name}` takes {what}: write `{example}`"));
+            Err(Reported)
+        }
+    }
 }
 
 pub(super) fn parse_unknown_events(

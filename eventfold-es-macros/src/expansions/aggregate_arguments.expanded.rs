@@ -35,7 +35,7 @@ impl my::es::Aggregate for Order {
         self
     }
     fn fingerprint(command: &Order) -> ::std::option::Option<u64> {
-        my::es::__private::fingerprint!(command)
+        my::es::__private::fingerprint_by(events::intent, command)
     }
 }
 #[automatically_derived]

@@ -3,7 +3,7 @@ pub struct Order {
     pub qty: u32,
 }
 ::core::compile_error! {
-    "unknown argument `colour`: `#[aggregate]` takes `name`, `command`, `event`, `error`, `snapshot_version`, `context`, `crate`"
+    "unknown argument `colour`: `#[aggregate]` takes `name`, `command`, `event`, `error`, `snapshot_version`, `fingerprint`, `context`, `crate`"
 }
 #[automatically_derived]
 impl ::eventfold_es::Aggregate for Order {

@@ -88,7 +88,7 @@ fn aggregate_by_default() {
 
 #[test]
 fn aggregate_with_every_argument() {
-    let arguments = quote!(name = "sales.order", command = Order, event = events::Happened, error = Box<OrderError>, snapshot_version = 2, context, crate = my::es);
+    let arguments = quote!(name = "sales.order", command = Order, event = events::Happened, error = Box<OrderError>, snapshot_version = 2, fingerprint = events::intent, context, crate = my::es);
     check("aggregate_arguments", aggregate(arguments, order()));
 }
 

@@ -16,6 +16,10 @@ fn aggregate_with_one_argument() {
             "aggregate_snapshot_version_constant",
             quote!(snapshot_version = versions::ORDER),
         ),
+        (
+            "aggregate_fingerprint",
+            quote!(fingerprint = OrderCommand::intent),
+        ),
         ("aggregate_context", quote!(context)),
         ("aggregate_crate", quote!(crate = my::es)),
     ] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use eventfold_es::prelude::*;
 use eventfold_es::{
-    CommandBus, ExecuteError, FailureCause, ReactError, StoreError, TransactionError,
+    CommandBus, ExecuteError, FailureCause, ReactError, StoreError, TransactionError, fingerprint,
 };
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
@@ -332,6 +332,71 @@ async fn commands_that_cannot_be_compared_answer_as_the_first_one() -> TestResul
     assert!(
         matches!(other, Err(ExecuteError::KeyReused { .. })),
         "{other:?}"
+    );
+    Ok(())
+}
+
+/// A command with a part that each attempt has for itself, which cannot even be serialized.
+#[derive(Debug)]
+pub struct Transfer {
+    cents: u64,
+    asked_at: std::time::Instant,
+}
+
+impl Transfer {
+    fn new(cents: u64) -> Self {
+        Self {
+            cents,
+            asked_at: std::time::Instant::now(),
+        }
+    }
+
+    fn intent(&self) -> impl Serialize {
+        [Some(self.cents), None]
+    }
+}
+
+#[aggregate(
+    name = "compared", command = Transfer, event = PlainEvent, error = std::convert::Infallible, fingerprint = Transfer::intent
+)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Account {
+    sum: u64,
+}
+
+impl Decider for Account {
+    fn decide(&self, command: Transfer) -> Result<Vec<PlainEvent>, std::convert::Infallible> {
+        assert!(command.asked_at <= std::time::Instant::now());
+        Ok(vec![PlainEvent::Done(command.cents)])
+    }
+
+    fn evolve(&mut self, event: &PlainEvent) {
+        let PlainEvent::Done(by) = event;
+        self.sum += by;
+    }
+}
+
+#[tokio::test]
+async fn commands_are_compared_by_what_the_aggregate_says() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let mut store = AggregateStore::open(base.path()).await?;
+    let first = store.send("a", Transfer::new(5), keyed("k")).await?;
+    for _ in 0..2 {
+        assert_eq!(store.send("a", Transfer::new(5), keyed("k")).await?, first);
+        let other = store.send("a", Transfer::new(6), keyed("k")).await;
+        assert!(
+            matches!(other, Err(ExecuteError::KeyReused { .. })),
+            "{other:?}"
+        );
+        store.close().await?;
+        store = AggregateStore::open(base.path()).await?;
+    }
+    // It is the digest of what the function returns, whichever program computes it.
+    let stream = std::fs::read_to_string(base.path().join("streams/compared/a/app.jsonl"))?;
+    let digest = fingerprint(&[Some(5), None]).ok_or("it serializes")?;
+    assert!(
+        stream.contains(&format!("\"command_digest\":\"{digest:016x}\"")),
+        "{stream}"
     );
     Ok(())
 }

@@ -1,0 +1,32 @@
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Order {
+    pub qty: u32,
+}
+#[automatically_derived]
+impl ::eventfold_es::Aggregate for Order {
+    const AGGREGATE_TYPE: &'static str = "order";
+    const STATE: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[::eventfold_es::schema::Field::new("qty", "u32")],
+    );
+    const COMMAND_TYPE: &'static str = "OrderCommand";
+    type Command = OrderCommand;
+    type DomainEvent = OrderEvent;
+    type Error = OrderError;
+    fn handle(
+        &self,
+        command: OrderCommand,
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+        <Self as ::eventfold_es::Decider>::decide(self, command)
+    }
+    fn apply(mut self, event: &OrderEvent) -> Self {
+        <Self as ::eventfold_es::Decider>::evolve(&mut self, event);
+        self
+    }
+    fn fingerprint(command: &OrderCommand) -> ::std::option::Option<u64> {
+        ::eventfold_es::__private::fingerprint_by(OrderCommand::intent, command)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::DecidedBy for OrderCommand {
+    type Aggregate = Order;
+}
