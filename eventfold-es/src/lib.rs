@@ -176,6 +176,7 @@ pub mod schema;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod threads;
 pub mod topology;
 
 #[doc(hidden)]
@@ -226,6 +227,7 @@ pub use store::{
     ProcessManagerStatus, ProjectionHealth, RebuiltState, RepairReport, RunMode, Transaction,
     VerifyReport,
 };
+pub use threads::StoreRuntime;
 
 /// The programs in the README run as tests.
 #[cfg(doctest)]

@@ -23,6 +23,7 @@ struct Gate {
 #[derive(Debug, Default)]
 struct GateState {
     is_closed: bool,
+    is_mined: bool,
     waiting: usize,
 }
 
@@ -38,7 +39,13 @@ impl Gate {
     }
 
     fn pass(&self) {
-        self.state().waiting += 1;
+        let mut state = self.state();
+        if state.is_mined {
+            drop(state);
+            std::panic::resume_unwind(Box::new("the disk panics"));
+        }
+        state.waiting += 1;
+        drop(state);
         self.changed.notify_all();
         self.wait_while(|state| state.is_closed).waiting -= 1;
     }
@@ -59,15 +66,28 @@ impl GatedDisk {
         self.gate.state().is_closed = true;
     }
 
+    /// Lets whatever comes panic.
+    pub fn mine(&self) {
+        self.gate.state().is_mined = true;
+    }
+
     /// Lets everything pass.
     pub fn open(&self) {
-        self.gate.state().is_closed = false;
+        let mut state = self.gate.state();
+        state.is_closed = false;
+        state.is_mined = false;
+        drop(state);
         self.gate.changed.notify_all();
     }
 
     /// Blocks until something waits.
     pub fn wait_for_sync(&self) {
-        drop(self.gate.wait_while(|state| state.waiting == 0));
+        self.wait_for(1);
+    }
+
+    /// Blocks until so many wait.
+    pub fn wait_for(&self, number: usize) {
+        drop(self.gate.wait_while(|state| state.waiting < number));
     }
 }
 

@@ -14,7 +14,7 @@ use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
     EventError, ExecuteError, Executed, FileError, InjectOptions, Loaded, OpenError,
     ProcessManagerHandle, ProcessManagerReport, ProcessManagerStatus, ProjectError, ReactError,
-    Reactions, RecoveryReport, RunMode, StateError, StoreError, TransactionError,
+    Reactions, RecoveryReport, RunMode, StateError, StoreError, StoreRuntime, TransactionError,
 };
 use eventfold_es_tests::TestResult;
 
@@ -42,6 +42,7 @@ fn everything_that_is_held_or_returned_can_cross_threads_and_be_printed() {
     shared::<RecoveryReport>();
     shared::<RunMode>();
     shared::<InjectOptions>();
+    shared::<StoreRuntime>();
 }
 
 #[test]

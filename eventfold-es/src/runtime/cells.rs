@@ -12,6 +12,7 @@ use super::snapshots::{SnapshotPolicy, Snapshots};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::{Journal, StreamId};
+use crate::threads::StoreRuntime;
 
 const SHARDS: usize = 64;
 
@@ -42,7 +43,11 @@ impl<A: Aggregate> Shard<A> {
 }
 
 impl<A: Aggregate> AggregateCells<A> {
-    pub(super) fn new(journal: Arc<dyn Journal>, policy: SnapshotPolicy) -> Self {
+    pub(super) fn new(
+        journal: Arc<dyn Journal>,
+        policy: SnapshotPolicy,
+        threads: StoreRuntime,
+    ) -> Self {
         Self {
             snapshots: Snapshots::new(Arc::clone(&journal), policy),
             journal,
@@ -56,7 +61,7 @@ impl<A: Aggregate> AggregateCells<A> {
                     })
                     .collect(),
             }),
-            loader: Arc::default(),
+            loader: Arc::new(Loader::new(threads)),
         }
     }
 

@@ -7,13 +7,15 @@ use tokio::sync::oneshot;
 
 use super::guarded::guard;
 use crate::error::StoreError;
+use crate::threads::StoreRuntime;
 
 /// How many threads load at once: more than there are processors, since they wait for the disk.
 const MAX_WORKERS: usize = 8;
 
 /// Loads things by their ids: each is loaded once, however many wait for it, and whoever loads goes on with the next one
-/// instead of handing over to another thread.
+/// instead of handing over to another thread, unless somebody else waits for that one.
 pub(super) struct Loader<T> {
+    threads: StoreRuntime,
     state: Mutex<LoaderState<T>>,
 }
 
@@ -25,9 +27,10 @@ struct LoaderState<T> {
     workers: usize,
 }
 
-impl<T> Default for Loader<T> {
-    fn default() -> Self {
+impl<T> Loader<T> {
+    pub(super) fn new(threads: StoreRuntime) -> Self {
         Self {
+            threads,
             state: Mutex::new(LoaderState {
                 waiting: HashMap::new(),
                 queue: VecDeque::new(),
@@ -71,9 +74,9 @@ impl<T: Clone + Send + 'static> Loader<T> {
             (receiver, worker)
         };
         if let Some(worker) = worker {
-            drop(tokio::task::spawn_blocking(move || worker.run(&load)));
+            worker.begin(load);
         }
-        // Without a runtime nobody answers.
+        // Without a thread nobody answers.
         loaded.await.unwrap_or(Err(StoreError::RuntimeGone))
     }
 }
@@ -101,27 +104,34 @@ struct Worker<T> {
     has_ended: bool,
 }
 
-impl<T: Clone> Worker<T> {
-    fn run(mut self, load: &impl Fn(&Arc<str>) -> Result<T, StoreError>) {
-        let mut next = self.loader.state().next();
-        while let Some(id) = next {
-            let loaded = guard(|| format!("loading `{id}`"), || load(&id)).flatten();
-            let waiting = {
-                let mut state = self.loader.state();
-                next = state.next();
-                state.waiting.remove(&id).unwrap_or_default()
+impl<T: Clone + Send + 'static> Worker<T> {
+    fn begin(self, load: impl Fn(&Arc<str>) -> Result<T, StoreError> + Send + 'static) {
+        let threads = self.loader.threads.clone();
+        // An open store has a thread.
+        let _ = threads.submit(move || self.run(load));
+    }
+
+    fn run(mut self, load: impl Fn(&Arc<str>) -> Result<T, StoreError> + Send + 'static) {
+        loop {
+            let Some(id) = self.loader.state().next() else {
+                self.has_ended = true;
+                return;
             };
-            for waiting in waiting {
+            let loaded = guard(|| format!("loading `{id}`"), || load(&id)).flatten();
+            let waiting = self.loader.state().waiting.remove(&id);
+            for waiting in waiting.unwrap_or_default() {
                 // Whoever has gone needs nothing.
                 let _ = waiting.send(loaded.clone());
             }
+            if self.loader.threads.has_waiting() {
+                return self.begin(load);
+            }
         }
-        self.has_ended = true;
     }
 }
 
 impl<T> Drop for Worker<T> {
-    /// When the runtime ends before it began, whoever waits is told, since nobody else may come.
+    /// When it cannot load, whoever waits is told, since nobody else may come.
     fn drop(&mut self) {
         if self.has_ended {
             return;
@@ -164,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_many_wait_for_is_loaded_once() -> Result<(), StoreError> {
-        let loader = Arc::new(Loader::default());
+        let loader = Arc::new(Loader::new(StoreRuntime::new()));
         let count = Arc::default();
         let loaded = Arc::new(Mutex::new(HashMap::new()));
         // At once, and when they are loaded.
@@ -197,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_fails_one_and_stops_no_other() {
-        let loader = Arc::new(Loader::default());
+        let loader = Arc::new(Loader::new(StoreRuntime::new()));
         let load = length(&Arc::default());
         for id in ["panic", "other", "panic"] {
             let loaded = loader.load(&id.into(), || None, load.clone()).await;
@@ -211,29 +221,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn who_waits_is_told_that_the_runtime_has_ended() -> Result<(), std::io::Error> {
-        let loader = Arc::new(Loader::default());
-        let load = length(&Arc::default());
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        let entered = runtime.enter();
-        let id = "late".into();
-        let mut waiting = Box::pin(loader.load(&id, || None, load));
-        drop(entered);
-        runtime.shutdown_background();
-        let other = tokio::runtime::Builder::new_current_thread().build()?;
-        let handle = other.handle().clone();
-        drop(other);
-        // Begun where nothing runs any more.
-        let entered = handle.enter();
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let polled = waiting.as_mut().poll(&mut context);
-        assert!(
-            matches!(polled, std::task::Poll::Ready(Err(StoreError::RuntimeGone))),
-            "{polled:?}"
-        );
-        drop(entered);
+    #[tokio::test]
+    async fn who_waits_is_told_that_nobody_can_load() {
+        let loader = Arc::new(Loader::<usize>::new(StoreRuntime::new()));
+        let (sender, waiting) = oneshot::channel();
+        {
+            let mut state = loader.state();
+            state.waiting.insert("late".into(), vec![sender]);
+            state.queue.push_back("late".into());
+            state.workers = 1;
+        }
+        drop(Worker {
+            loader: Arc::clone(&loader),
+            has_ended: false,
+        });
+        assert!(waiting.await.is_err());
         assert_eq!(loader.state().workers, 0);
-        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use crate::command::{CommandContext, RESERVED_METADATA};
 use crate::error::StoreError;
 use crate::journal::{Journal, Snapshot, StreamId};
 use crate::names;
+use crate::threads::StoreRuntime;
 
 /// The longest instance id, and the longest idempotency key, in bytes.
 const MAX_BYTES: usize = 512;
@@ -65,6 +66,7 @@ pub(crate) fn check_text(text: &str) -> Result<(), &'static str> {
 pub(crate) struct AggregateTypes {
     journal: Arc<dyn Journal>,
     snapshots: SnapshotPolicy,
+    threads: StoreRuntime,
     known: Mutex<HashMap<&'static str, Known>>,
 }
 
@@ -77,10 +79,15 @@ struct Known {
 }
 
 impl AggregateTypes {
-    pub(crate) fn new(journal: Arc<dyn Journal>, snapshots: SnapshotPolicy) -> Self {
+    pub(crate) fn new(
+        journal: Arc<dyn Journal>,
+        snapshots: SnapshotPolicy,
+        threads: StoreRuntime,
+    ) -> Self {
         Self {
             journal,
             snapshots,
+            threads,
             known: Mutex::default(),
         }
     }
@@ -113,6 +120,7 @@ impl AggregateTypes {
                 let cells = Arc::new(AggregateCells::<A>::new(
                     Arc::clone(&self.journal),
                     self.snapshots.clone(),
+                    self.threads.clone(),
                 ));
                 entry.insert(Known {
                     type_id: TypeId::of::<A>(),

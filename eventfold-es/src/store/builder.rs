@@ -24,6 +24,7 @@ use crate::runtime::process_manager_rows::VersionRow;
 use crate::runtime::{
     Kept, ProcessManagerRunner, ProjectionRunner, guard, initial_progress, migrated,
 };
+use crate::threads::StoreRuntime;
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
@@ -66,6 +67,7 @@ pub struct AggregateStoreBuilder {
     parks_unreadable: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
+    pub(super) threads: StoreRuntime,
 }
 
 impl std::fmt::Debug for AggregateStoreBuilder {
@@ -105,6 +107,7 @@ impl AggregateStoreBuilder {
                 write_behind: DEFAULT_WRITE_BEHIND,
                 rebuild: false,
             },
+            threads: StoreRuntime::new(),
         }
     }
 
@@ -172,7 +175,7 @@ impl AggregateStoreBuilder {
                 let gauge = runner.gauge();
                 let runner = Arc::new(tokio::sync::Mutex::new(runner));
                 let saved = Arc::clone(&runner);
-                let saver = Box::new(move || saved.blocking_lock().save_or_warn());
+                let saver = Box::pin(async move { saved.lock_owned().await.save_or_warn() });
                 Ok((runner as Arc<dyn Any + Send + Sync>, saver, gauge))
             },
         });
@@ -290,6 +293,15 @@ impl AggregateStoreBuilder {
     /// In a test it is a `ManualClock` (feature `testing`), of which a clone is kept to move it.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(GuardedClock::new(clock));
+        self
+    }
+
+    /// Lets the store share the threads of this runtime with the other stores that are opened with it. Default: a runtime of its
+    /// own, which takes two threads while the store is idle.
+    ///
+    /// It is for programs with many stores; see [`StoreRuntime`] for an example, the bounds and their fairness.
+    pub fn runtime(mut self, runtime: &StoreRuntime) -> Self {
+        self.threads = runtime.clone();
         self
     }
 

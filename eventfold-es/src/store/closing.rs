@@ -2,17 +2,19 @@
 //! state is saved, and the directory is released.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::disk::{FileError, Files};
+use crate::disk::Files;
 use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
 use crate::journal::local::{JournalOptions, LocalJournal, RecoveryError, RecoveryReport};
+use crate::threads::{Next, StoreRuntime, Turn, Turns, Worker};
 
 /// How long closing waits for process managers to finish what they have handed over.
 const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
@@ -61,17 +63,13 @@ impl Claim {
     }
 }
 
-/// Runs code that blocks on a thread of its own. Without room for one it is an error, where the pool of tokio panics.
-async fn on_a_thread<T: Send + 'static>(
+/// Runs code that blocks.
+async fn run<T: Send + 'static>(
+    threads: &StoreRuntime,
     directory: &Path,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, OpenError> {
-    let (done, result) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("eventfold-es-open".to_owned())
-        // Nobody may wait for it any more: what it has opened is closed then.
-        .spawn(move || drop(done.send(run())))
-        .map_err(|error| FileError::new("start a thread for", directory, error))?;
+    let result = threads.run(directory, run)?;
     // Its code does not panic, unless a disk of a test does.
     Ok(result.await.map_err(|_| StoreError::RuntimeGone)?)
 }
@@ -88,7 +86,7 @@ pub(super) struct OpenedJournal {
 }
 
 impl OpenedJournal {
-    /// Opens the journal of a directory on a thread of its own.
+    /// Opens the journal of a directory.
     ///
     /// Cancel safe: what is opened after the future was dropped is closed again.
     pub(super) async fn open(
@@ -96,16 +94,18 @@ impl OpenedJournal {
         base: &Path,
         options: JournalOptions,
         clock: Arc<dyn Clock>,
+        threads: &StoreRuntime,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let path = base.to_owned();
         let looking = files.clone();
-        let place = on_a_thread(base, move || looking.canonical(&path)).await?;
+        let place = run(threads, base, move || looking.canonical(&path)).await?;
         let claim = Claim::to(&place).await;
         let path = base.to_owned();
         let span = tracing::Span::current();
-        let opening = on_a_thread(base, move || {
+        let shared = threads.clone();
+        let opening = run(threads, base, move || {
             let _entered = span.enter();
-            let (journal, report) = LocalJournal::open(files, &path, &options, clock)?;
+            let (journal, report) = LocalJournal::open(files, &path, &options, clock, &shared)?;
             let opened = Self {
                 place,
                 journal: Arc::new(journal),
@@ -148,8 +148,8 @@ impl Drop for OpenedJournal {
     }
 }
 
-/// Saves derived state; blocks.
-pub(super) type Saver = Box<dyn FnOnce() + Send>;
+/// Saves derived state when nobody changes it any more; blocks.
+pub(super) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Ends a store when it is dropped.
 pub(super) struct Shutdown {
@@ -164,8 +164,10 @@ pub(super) struct Steps {
     /// Tells the tasks to end.
     pub(super) closing: watch::Sender<bool>,
     /// Disconnected when all process managers have ended.
-    pub(super) runners: Receiver<()>,
+    pub(super) runners: mpsc::Receiver<()>,
     pub(super) savers: Vec<Saver>,
+    /// Who takes the steps.
+    pub(super) closer: Worker,
 }
 
 impl Shutdown {
@@ -198,15 +200,15 @@ impl Shutdown {
             return;
         };
         announce(steps.place.clone(), self.released.clone());
+        steps.closing.send_replace(true);
+        let begun = Instant::now();
         let journal = Arc::clone(&steps.journal);
-        let spawned = std::thread::Builder::new()
-            .name("eventfold-es-close".to_owned())
-            .spawn(move || steps.run());
-        if let Err(error) = spawned {
-            // Nothing is lost: derived state is found again in the journal.
-            tracing::warn!(%error, "no thread could be started to close the store in order");
-            journal.close();
-        }
+        steps.closer.begin(Closing {
+            begun,
+            journal: steps.journal,
+            runners: Some(steps.runners),
+            rest: Box::pin(close(begun, steps.place, journal, steps.savers)),
+        });
     }
 }
 
@@ -216,31 +218,55 @@ impl Drop for Shutdown {
     }
 }
 
-impl Steps {
-    fn run(self) {
-        let begun = Instant::now();
-        self.closing.send_replace(true);
-        // Nothing is ever sent: this returns when the last runner has ended, or patience has.
-        let _ = self.runners.recv_timeout(RUNNER_PATIENCE);
-        for save in self.savers {
-            save();
-        }
-        self.journal.close();
-        let mut released = self.journal.closed();
-        while !*released.borrow_and_update() {
-            if released.has_changed().is_err() {
-                break;
+/// A store that closes. It waits for others without a thread, since they may need that.
+struct Closing {
+    begun: Instant,
+    journal: Arc<dyn Journal>,
+    /// Those that are waited for.
+    runners: Option<mpsc::Receiver<()>>,
+    rest: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Turns for Closing {
+    fn turn(&mut self, turn: &Turn<'_>) -> Next {
+        let waker = turn.waker();
+        let mut context = Context::from_waker(&waker);
+        if let Some(runners) = &mut self.runners {
+            let patience = RUNNER_PATIENCE.saturating_sub(self.begun.elapsed());
+            // Nothing is ever sent: this is over when the last runner has ended, or patience has.
+            if runners.poll_recv(&mut context).is_pending() && !patience.is_zero() {
+                return Next::Later(patience);
             }
-            std::thread::sleep(Duration::from_millis(1));
+            self.runners = None;
         }
-        changing().retain(|(_, other)| !other.same_channel(&released));
-        tracing::info!(
-            path = %self.place.display(),
-            position = *self.journal.durable().borrow(),
-            ms = millis(begun.elapsed()),
-            "the store is closed"
-        );
+        match self.rest.as_mut().poll(&mut context) {
+            Poll::Pending => Next::Idle,
+            Poll::Ready(()) => Next::Ended,
+        }
     }
+
+    fn panicked(&mut self) {
+        // Nothing is lost: derived state is found again in the journal.
+        self.journal.close();
+    }
+}
+
+/// Closes a store whose process managers have ended.
+async fn close(begun: Instant, place: PathBuf, journal: Arc<dyn Journal>, savers: Vec<Saver>) {
+    for saver in savers {
+        saver.await;
+    }
+    journal.close();
+    let mut released = journal.closed();
+    // An error means that the sender is gone.
+    let _ = released.wait_for(|released| *released).await;
+    changing().retain(|(_, other)| !other.same_channel(&released));
+    tracing::info!(
+        path = %place.display(),
+        position = *journal.durable().borrow(),
+        ms = millis(begun.elapsed()),
+        "the store is closed"
+    );
 }
 
 /// Whole milliseconds, for the log.

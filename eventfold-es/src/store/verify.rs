@@ -128,7 +128,8 @@ impl AggregateStoreBuilder {
                 rebuild,
                 ..self.journal
             };
-            OpenedJournal::open(files.clone(), &base, options, Arc::clone(&self.clock))
+            let clock = Arc::clone(&self.clock);
+            OpenedJournal::open(files.clone(), &base, options, clock, &self.threads)
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;

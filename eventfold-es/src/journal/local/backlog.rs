@@ -1,9 +1,10 @@
 //! How much of what is durable has not reached the files derived from the journal.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::streams::lock;
+use crate::threads::Worker;
 
 /// How many bytes of the journal may wait; while more do and files cannot be written, commits are refused.
 const MAX_BYTES: usize = 64 << 20;
@@ -20,8 +21,10 @@ pub(super) struct Backlog {
     gathered_bytes: usize,
     state: Mutex<BacklogState>,
     changed: Condvar,
-    /// Notified when what has gathered is to be written now.
-    urgent: Condvar,
+    /// Woken when there is room again, if it has found none.
+    writer: Worker,
+    /// Woken when what has gathered is to be written now.
+    derived: Worker,
 }
 
 #[derive(Default)]
@@ -33,12 +36,19 @@ struct BacklogState {
     failure: Option<Arc<str>>,
     /// How many wait for what is written.
     waiting: usize,
+    /// Whether the writer waits for room.
+    is_writer_waiting: bool,
     is_closing: bool,
 }
 
 impl Backlog {
     /// Of a store whose files are archived from `max_log_size` bytes on; 0 for never.
-    pub(super) fn new(gathering: Duration, max_log_size: u64) -> Self {
+    pub(super) fn new(
+        gathering: Duration,
+        max_log_size: u64,
+        writer: Worker,
+        derived: Worker,
+    ) -> Self {
         // Files that are archived early are not to grow far beyond that meanwhile.
         let gathered_bytes = match max_log_size {
             0 => GATHERED_BYTES,
@@ -49,7 +59,8 @@ impl Backlog {
             gathered_bytes: usize::try_from(gathered_bytes).unwrap_or(usize::MAX),
             state: Mutex::default(),
             changed: Condvar::new(),
-            urgent: Condvar::new(),
+            writer,
+            derived,
         }
     }
 
@@ -62,19 +73,19 @@ impl Backlog {
         let was_urgent = self.is_urgent(&state);
         state.bytes += bytes;
         state.handed_over += 1;
-        if self.is_urgent(&state) && !was_urgent {
-            self.urgent.notify_all();
+        let is_urgent = self.is_urgent(&state) && !was_urgent;
+        drop(state);
+        if is_urgent {
+            self.derived.wake();
         }
     }
 
-    /// Lets more gather for a while, unless somebody waits for it or it is much.
-    pub(super) fn gather(&self) {
-        let state = lock(&self.state);
-        drop(
-            self.urgent
-                .wait_timeout_while(state, self.gathering, |state| !self.is_urgent(state))
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+    /// How much longer more is to gather that began to at `since`; not at all if somebody waits for it or it is much, of which
+    /// the worker is told.
+    pub(super) fn gathers_for(&self, since: Instant) -> Option<Duration> {
+        let is_urgent = self.is_urgent(&lock(&self.state));
+        let left = self.gathering.checked_sub(since.elapsed());
+        left.filter(|left| !is_urgent && !left.is_zero())
     }
 
     pub(super) fn done(&self, bytes: usize, jobs: u64) {
@@ -82,44 +93,62 @@ impl Backlog {
         state.bytes = state.bytes.saturating_sub(bytes);
         state.done += jobs;
         state.failure = None;
-        self.changed.notify_all();
+        self.tell(state);
     }
 
     pub(super) fn failed(&self, reason: &str) {
-        lock(&self.state).failure = Some(reason.into());
+        let mut state = lock(&self.state);
+        state.failure = Some(reason.into());
+        self.tell(state);
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, BacklogState>) {
         self.changed.notify_all();
+        let is_writer_waiting = std::mem::take(&mut state.is_writer_waiting);
+        drop(state);
+        if is_writer_waiting {
+            self.writer.wake();
+        }
     }
 
     /// Nothing more is added: what cannot be written now is left to the next opening.
     pub(super) fn close(&self) {
         lock(&self.state).is_closing = true;
-        self.urgent.notify_all();
+        self.derived.wake();
     }
 
     pub(super) fn is_closing(&self) -> bool {
         lock(&self.state).is_closing
     }
 
-    /// Waits until there is room; the reason if there is none and files cannot be written.
-    pub(super) fn wait_for_room(&self) -> Result<(), Arc<str>> {
-        self.wait_until(|state| state.bytes <= MAX_BYTES)
-    }
-
-    /// Waits until everything that was handed over before this call is written; the reason if files cannot be written.
-    pub(super) fn wait_until_written(&self) -> Result<(), Arc<str>> {
-        let target = lock(&self.state).handed_over;
-        self.wait_until(|state| state.done >= target)
-    }
-
-    fn wait_until(&self, reached: impl Fn(&BacklogState) -> bool) -> Result<(), Arc<str>> {
+    /// Whether there is room; if not, the writer is woken when that may have changed. The reason if files cannot be written.
+    ///
+    /// The writer does not wait for it on its thread: those for journals would all wait for the others, and the stores behind
+    /// them with them.
+    pub(super) fn has_room(&self) -> Result<bool, Arc<str>> {
         let mut state = lock(&self.state);
-        if reached(&state) {
+        if state.bytes <= MAX_BYTES {
+            return Ok(true);
+        }
+        if let Some(reason) = &state.failure {
+            return Err(Arc::clone(reason));
+        }
+        state.is_writer_waiting = true;
+        Ok(false)
+    }
+
+    /// Waits until everything that was handed over before this call is written; the reason if files cannot be written. Not on a
+    /// thread that is needed for it.
+    pub(super) fn wait_until_written(&self) -> Result<(), Arc<str>> {
+        let mut state = lock(&self.state);
+        let target = state.handed_over;
+        if state.done >= target {
             return Ok(());
         }
         state.waiting += 1;
-        self.urgent.notify_all();
+        self.derived.wake();
         let mut result = Ok(());
-        while !reached(&state) {
+        while state.done < target {
             if let Some(reason) = &state.failure {
                 result = Err(Arc::clone(reason));
                 break;
@@ -131,5 +160,53 @@ impl Backlog {
         }
         state.waiting -= 1;
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::{self, Sender};
+
+    use super::*;
+    use crate::disk::FileError;
+    use crate::threads::{Next, StoreRuntime, Turn, Turns};
+
+    /// Tells of its turns.
+    struct Telling(Sender<()>);
+
+    impl Turns for Telling {
+        fn turn(&mut self, _turn: &Turn<'_>) -> Next {
+            let _ = self.0.send(());
+            Next::Idle
+        }
+
+        fn panicked(&mut self) {}
+    }
+
+    #[test]
+    fn a_writer_that_finds_no_room_is_woken_when_there_is_some_or_will_be_none()
+    -> Result<(), FileError> {
+        const LONG: Duration = Duration::from_secs(60);
+        let runtime = StoreRuntime::new();
+        let writer = runtime.journal_worker(Path::new("here"))?;
+        let derived = runtime.upkeep_worker(Path::new("here"))?;
+        let backlog = Backlog::new(LONG, 0, writer.clone(), derived);
+        let (sender, turns) = mpsc::channel();
+        writer.begin(Telling(sender));
+        assert!(turns.recv_timeout(LONG).is_ok(), "it begins");
+        assert_eq!(backlog.has_room(), Ok(true));
+        backlog.add(2 * MAX_BYTES);
+        assert_eq!(backlog.has_room(), Ok(false));
+        backlog.failed("the disk is full");
+        assert!(turns.recv_timeout(LONG).is_ok());
+        assert_eq!(backlog.has_room(), Err("the disk is full".into()));
+        backlog.done(MAX_BYTES / 2, 1);
+        assert_eq!(backlog.has_room(), Ok(false));
+        backlog.done(MAX_BYTES, 0);
+        assert!(turns.recv_timeout(LONG).is_ok());
+        assert_eq!(backlog.has_room(), Ok(true));
+        assert!(turns.try_recv().is_err(), "it is woken for nothing");
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use eventfold::line_hash;
 use smallvec::SmallVec;
 
 use super::checkpoint::ProcessManagerState;
-use super::derived::DurableReaction;
+use super::jobs::DurableReaction;
 use super::line::{Body, Heading, LinePlaces};
 use super::queue::{Pledge, Queued};
 use super::scan::Tip;

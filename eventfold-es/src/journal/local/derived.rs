@@ -1,81 +1,36 @@
-//! The thread that brings what is durable into the files derived from the journal, and takes checkpoints of them.
+//! Bringing what is durable into the files derived from the journal, and taking checkpoints of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::adoption::Adoption;
 use super::backlog::Backlog;
-use super::checkpoint::{
-    Checkpoint, Covered, ProcessManagerState, ProcessManagerStates, save_progress,
-};
+use super::checkpoint::{Checkpoint, Covered, ProcessManagerStates, save_progress};
 use super::extents::{StreamExtents, StreamPlace};
 use super::history::History;
+use super::jobs::{DurableBatch, Jobs};
 use super::layout::Layout;
 use super::log::{JournalLog, SwapError};
 use super::pulse::Pulse;
 use super::queue::Queue;
 use super::registry::Registry;
+use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;
 use super::stream_archive::{ArchiveError, Archiving, archive_stream};
 use super::streams::{StreamSlot, StreamTable, lock};
+use super::under_way::{Brought, UnderWay};
 use crate::disk::{FileError, FileHandle, Files, LockHandle, OpenMode};
-use crate::journal::{Durability, Extent, JournalError, Progress, RowChange};
+use crate::journal::{Durability, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
-/// How long to wait before a file that could not be written is tried again.
-const RETRY: Duration = Duration::from_millis(50);
-
-/// Something to bring into the derived files.
-pub(super) enum Job {
-    Batch(DurableBatch),
-    /// Progress that needed no commit.
-    Progress {
-        process_manager: String,
-        progress: Progress,
-    },
-    /// The last job.
-    Close {
-        take_checkpoint: bool,
-    },
-}
-
-/// A batch that is durable in the journal.
-pub(super) struct DurableBatch {
-    pub(super) streams: Vec<TouchedStream>,
-    pub(super) reactions: Vec<DurableReaction>,
-    pub(super) tip: Tip,
-    /// Where the line of its last commit starts.
-    pub(super) line_start: u64,
-    /// How many bytes of events it has.
-    pub(super) bytes: usize,
-}
-
-pub(super) struct TouchedStream {
-    pub(super) slot: Arc<StreamSlot>,
-    /// When its first event was committed, if that was in this batch.
-    pub(super) began: Option<u64>,
-    /// Where it ends after it.
-    pub(super) extent: Extent,
-}
 
 /// A stream that has grown.
 pub(super) struct Grown {
     pub(super) slot: Arc<StreamSlot>,
     pub(super) extent: Extent,
-}
-
-pub(super) struct DurableReaction {
-    pub(super) process_manager: Arc<str>,
-    pub(super) state: ProcessManagerState,
-    /// Taken away when they are known.
-    pub(super) rows: Vec<RowChange>,
-    /// Newline-terminated lines that end at `state.dead_letters`.
-    pub(super) dead_letters: String,
 }
 
 pub(super) struct DerivedWriter {
@@ -109,65 +64,34 @@ pub(super) struct DerivedWriter {
     pub(super) grown: BTreeMap<u64, Grown>,
     /// Whether something was left to the next opening, so that no checkpoint may pass it.
     pub(super) has_given_up: bool,
+    pub(super) jobs: Arc<Jobs>,
+    pub(super) under_way: UnderWay,
+    /// Dropped last.
+    pub(super) _release: Arc<Release>,
+}
+
+impl Drop for DerivedWriter {
+    fn drop(&mut self) {
+        self.jobs.end();
+    }
 }
 
 impl DerivedWriter {
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            self.backlog.gather();
-            let mut batches = Vec::new();
-            let mut is_closing = false;
-            let mut may_take_checkpoint = true;
-            let mut next = Some(first);
-            while let Some(job) = next.take() {
-                match job {
-                    Job::Batch(batch) => batches.push(batch),
-                    Job::Progress {
-                        process_manager,
-                        progress,
-                    } => {
-                        // The batches before it are written first: it is true up to the last of them.
-                        self.write(&batches);
-                        batches.clear();
-                        self.note(process_manager, progress);
-                    }
-                    Job::Close { take_checkpoint } => {
-                        is_closing = true;
-                        may_take_checkpoint = take_checkpoint;
-                    }
-                }
-                next = jobs.try_recv().ok();
-            }
-            let is_written = self.write(&batches);
-            let is_due = self.is_checkpoint_due();
-            if is_written
-                && may_take_checkpoint
-                && (is_due || is_closing)
-                && self.queue.poison().is_none()
-            {
-                self.take_checkpoint(is_closing);
-            }
-            if is_closing {
-                self.rows.close();
-                return;
-            }
-        }
-    }
-
-    fn note(&mut self, process_manager: String, progress: Progress) {
+    /// Notes progress that is true up to what was written last.
+    pub(super) fn note(&mut self, process_manager: String, progress: Progress) {
         if let Some(state) = self.states.get_mut(&process_manager) {
             state.commit = self.tip.commit;
             state.progress = progress;
         }
     }
 
-    /// Writes the batches, however often it takes; gives up only while closing, since opening writes them again.
-    fn write(&mut self, batches: &[DurableBatch]) -> bool {
+    /// Writes the batches; gives up only while closing, since opening writes them again.
+    pub(super) fn write(&mut self, batches: &[DurableBatch]) -> Brought {
         if self.has_given_up {
-            return false;
+            return Brought::GivenUp;
         }
         let Some(last) = batches.last() else {
-            return true;
+            return Brought::Done;
         };
         // Nothing that is derived may be on the disk before what it is derived from.
         if self.durability == Durability::Flush
@@ -175,31 +99,27 @@ impl DerivedWriter {
             && let Err(error) = self.log.parts().sync_data()
         {
             self.queue.poison_with(&error.to_string());
-            self.backlog.failed(&error.to_string());
-            self.has_given_up = true;
-            return false;
+            return self.give_up(&error);
         }
-        for touched in batches.iter().flat_map(|batch| &batch.streams) {
-            if let Some(ts) = touched.began {
-                self.registry.add(&touched.slot, ts);
+        if !std::mem::replace(&mut self.under_way.is_registered, true) {
+            for touched in batches.iter().flat_map(|batch| &batch.streams) {
+                if let Some(ts) = touched.began {
+                    self.registry.add(&touched.slot, ts);
+                }
             }
         }
-        while let Err(error) = self.write_in_place(batches) {
+        if let Err(error) = self.write_in_place(batches) {
             if self.queue.poison().is_some() {
-                self.backlog.failed(&error.to_string());
-                self.has_given_up = true;
-                return false;
+                return self.give_up(&error);
             }
             tracing::warn!(%error, "what is durable in the journal cannot be written to its own file yet");
-            self.backlog.failed(&error.to_string());
-            if self.backlog.is_closing() {
-                if planted(Bug::CheckpointPassesALaggingStream) {
-                    break;
-                }
-                self.has_given_up = true;
-                return false;
+            if !self.backlog.is_closing() {
+                self.backlog.failed(&error.to_string());
+                return Brought::NotYet;
             }
-            std::thread::sleep(RETRY);
+            if !planted(Bug::CheckpointPassesALaggingStream) {
+                return self.give_up(&error);
+            }
         }
         self.note_last_reactions(batches);
         for touched in batches.iter().flat_map(|batch| &batch.streams) {
@@ -213,7 +133,13 @@ impl DerivedWriter {
         self.line_start = last.line_start;
         let bytes = batches.iter().map(|batch| batch.bytes).sum();
         self.backlog.done(bytes, batches.len() as u64);
-        true
+        Brought::Done
+    }
+
+    fn give_up(&mut self, error: &FileError) -> Brought {
+        self.backlog.failed(&error.to_string());
+        self.has_given_up = true;
+        Brought::GivenUp
     }
 
     /// Notes the states of the process managers: the last one of each counts.
@@ -270,7 +196,7 @@ impl DerivedWriter {
         self.registry.flush()
     }
 
-    fn is_checkpoint_due(&self) -> bool {
+    pub(super) fn is_checkpoint_due(&self) -> bool {
         let step = match self.max_log_size {
             0 => CHECKPOINT_BYTES,
             max => CHECKPOINT_BYTES.min(max),
@@ -279,7 +205,7 @@ impl DerivedWriter {
         self.tip.offset >= self.checkpoint_end + step && !self.queue.is_replacing()
     }
 
-    fn take_checkpoint(&mut self, is_closing: bool) {
+    pub(super) fn take_checkpoint(&mut self, is_closing: bool) {
         let (commit, position) = (self.tip.commit, self.tip.position);
         let _span = tracing::debug_span!("checkpoint", commit, position).entered();
         let archiving = self.to_be_archived();

@@ -55,7 +55,8 @@ pub(super) struct StreamExtents {
     layout: Layout,
     /// What the last checkpoint vouches for.
     saved: SavedExtents,
-    /// The file that was written to last, and which of the two it is: after a checkpoint that failed it may be the other one.
+    /// The file that was written to for a checkpoint that is not saved yet, and which of the two it is: after one that failed it
+    /// may be the other one.
     open: Option<(u64, FileHandle)>,
 }
 
@@ -172,6 +173,7 @@ impl StreamExtents {
     /// Notes that a checkpoint vouches for what was written.
     pub(super) fn saved(&mut self, saved: SavedExtents) {
         self.saved = saved;
+        self.open = None;
     }
 }
 

@@ -4,7 +4,7 @@
 //! whose number tells where it belongs: an archive that was written without the active file being replaced afterwards has
 //! simply not happened.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,20 @@ pub(super) struct Parts {
     active: FileHandle,
     start: u64,
     first_commit: u64,
-    archive: Option<FileHandle>,
+    archive: Option<Archive>,
     frames: Frames,
+}
+
+/// The archive. It is opened for each part that is read, since an open store seldom reads it.
+struct Archive {
+    files: Files,
+    path: PathBuf,
+}
+
+impl Archive {
+    fn read(&self, frames: &Frames, offset: u64) -> Result<Vec<u8>, JournalError> {
+        frames.read(&self.files.open(&self.path, OpenMode::Read)?, offset)
+    }
 }
 
 /// A part of the journal that was archived, so that the active file can begin behind it.
@@ -100,7 +112,10 @@ impl JournalLog {
             active,
             start,
             first_commit: first_commit.unwrap_or(1),
-            archive: archive.filter(|_| !frames.list.is_empty()),
+            archive: (!frames.list.is_empty()).then(|| Archive {
+                files: files.clone(),
+                path: layout.journal_archive(),
+            }),
             frames,
         };
         Ok(Self {
@@ -177,10 +192,6 @@ impl JournalLog {
             .map_err(unchanged)?;
         active.write_all_at(&kept, 0).map_err(unchanged)?;
         active.sync_data().map_err(unchanged)?;
-        let archive = self
-            .files
-            .open(&self.layout.journal_archive(), OpenMode::Read)
-            .map_err(unchanged)?;
         let _replacing = lock(&self.replacing);
         if !parts.active.is_in_place().map_err(unchanged)? {
             return Err(SwapError::Unknown(parts.active.gone()));
@@ -197,7 +208,10 @@ impl JournalLog {
             active: active.renamed(&path),
             start,
             first_commit,
-            archive: Some(archive),
+            archive: Some(Archive {
+                files: self.files.clone(),
+                path: self.layout.journal_archive(),
+            }),
             frames,
         });
         Ok(())
@@ -323,7 +337,7 @@ impl Parts {
     pub(super) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         match (offset.checked_sub(self.start), &self.archive) {
             (Some(offset), _) => Ok(self.active.read_range(offset, length)?),
-            (None, Some(archive)) => self.frames.read(archive, offset),
+            (None, Some(archive)) => archive.read(&self.frames, offset),
             (None, None) => Ok(Vec::new()),
         }
     }
@@ -355,7 +369,7 @@ impl Parts {
     /// Damage at an offset.
     pub(super) fn damage(&self, offset: u64, reason: impl Into<String>) -> Damage {
         match (offset.checked_sub(self.start), &self.archive) {
-            (None, Some(archive)) => damage_at(&self.frames, archive.path(), offset, reason),
+            (None, Some(archive)) => damage_at(&self.frames, &archive.path, offset, reason),
             _ => Damage::new(self.active.path(), self.active_offset(offset), reason),
         }
     }

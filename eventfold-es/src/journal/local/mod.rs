@@ -10,6 +10,7 @@ mod directories;
 mod extents;
 mod foreign;
 mod history;
+mod jobs;
 mod layout;
 mod line;
 mod line_canonical;
@@ -22,18 +23,19 @@ mod read_only;
 mod recovery;
 mod redo;
 mod registry;
+mod release;
 mod rows;
 mod scan;
 mod snapshots;
 mod stream_archive;
 mod stream_reader;
 mod streams;
+mod under_way;
 mod verify;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -41,9 +43,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use backlog::Backlog;
-use derived::{DerivedWriter, Job, require_in_place};
+use derived::{DerivedWriter, require_in_place};
 pub(crate) use foreign::ForeignLines;
 use history::History;
+use jobs::{Job, Jobs};
 pub(crate) use layout::Layout;
 use log::JournalLog;
 use pulse::Pulse;
@@ -52,10 +55,12 @@ use read_only::{Opened, recover_where_possible};
 use recovery::Recovered;
 pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
+use release::Release;
 use rows::RowTables;
-use snapshots::{ClosesSnapshots, SnapshotFiles};
+use snapshots::SnapshotFiles;
 use stream_reader::read_stream;
 use streams::{StreamSlot, StreamTable, lock};
+use under_way::UnderWay;
 use writer::Writer;
 
 use super::{
@@ -65,6 +70,7 @@ use super::{
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
+use crate::threads::StoreRuntime;
 
 /// How a journal on local files works.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +84,7 @@ pub(crate) struct JournalOptions {
     pub(crate) rebuild: bool,
 }
 
-/// The journal on local files: one thread that makes commits durable, one that writes the files derived from them.
+/// The journal on local files: one worker that makes commits durable, one that writes the files derived from them.
 pub(crate) struct LocalJournal {
     files: Files,
     layout: Layout,
@@ -89,7 +95,7 @@ pub(crate) struct LocalJournal {
     history: Arc<History>,
     backlog: Arc<Backlog>,
     snapshots: Arc<SnapshotFiles>,
-    jobs: Sender<Job>,
+    jobs: Arc<Jobs>,
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
     log: Arc<JournalLog>,
@@ -113,8 +119,11 @@ impl LocalJournal {
         base: &Path,
         options: &JournalOptions,
         clock: Arc<dyn Clock>,
+        runtime: &StoreRuntime,
     ) -> Result<(Self, RecoveryReport), RecoveryError> {
         let layout = Layout::new(base);
+        let writer_worker = runtime.journal_worker(base)?;
+        let derived_worker = runtime.upkeep_worker(base)?;
         let Opened {
             files,
             recovered,
@@ -143,9 +152,16 @@ impl LocalJournal {
         };
         let filled = journal.parts().len()?;
         let log = Arc::new(journal);
-        let queue = Arc::new(Queue::new(tip.time, clock, read_only));
+        let queue = Queue::new(tip.time, clock, read_only, writer_worker.clone());
+        let queue = Arc::new(queue);
         let table = Arc::new(table);
-        let backlog = Arc::new(Backlog::new(options.write_behind, options.max_log_size));
+        let backlog = Arc::new(Backlog::new(
+            options.write_behind,
+            options.max_log_size,
+            writer_worker.clone(),
+            derived_worker.clone(),
+        ));
+        let jobs = Arc::new(Jobs::new(derived_worker.clone()));
         let rows = Arc::new(rows);
         let history = Arc::new(History::new(
             Arc::clone(&log),
@@ -153,7 +169,6 @@ impl LocalJournal {
             tip.offset,
             tip.position,
         ));
-        let (jobs, received) = mpsc::channel();
         let (closed_sender, closed) = watch::channel(false);
         let progress = states
             .iter()
@@ -165,6 +180,16 @@ impl LocalJournal {
             .collect();
         let dead_letters = Arc::new(Mutex::new(dead_letters));
         let pulse = Arc::new(Pulse::default());
+        let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
+        let lock = Arc::new(lock);
+        let base = Arc::new(Mutex::new(Arc::downgrade(&lock)));
+        let release = Arc::new(Release {
+            directory: Some(Arc::clone(&lock)),
+            base: Arc::clone(&base),
+            rows: Arc::clone(&rows),
+            snapshots: Arc::clone(&snapshots),
+            closed: closed_sender,
+        });
         let writer = Writer {
             log: Arc::clone(&log),
             pulse: Arc::clone(&pulse),
@@ -174,21 +199,21 @@ impl LocalJournal {
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
             rows: Arc::clone(&rows),
-            jobs: jobs.clone(),
+            jobs: Arc::clone(&jobs),
             tip: tip.clone(),
             filled,
             dead_letters: states
                 .iter()
                 .map(|(name, state)| (name.as_str().into(), state.dead_letters))
                 .collect(),
+            held: None,
+            _release: Arc::clone(&release),
         };
-        // Held by both threads: nobody else opens the directory while one of them may write to it.
-        let lock = Arc::new(lock);
         let derived = DerivedWriter {
             queue: Arc::clone(&queue),
             pulse: Arc::clone(&pulse),
             files: files.clone(),
-            base: Arc::clone(&lock),
+            base: lock,
             layout: layout.clone(),
             log: Arc::clone(&log),
             durability: options.durability,
@@ -207,45 +232,12 @@ impl LocalJournal {
             checkpoint_end: redo_start,
             grown,
             has_given_up: false,
+            jobs: Arc::clone(&jobs),
+            under_way: UnderWay::default(),
+            _release: release,
         };
-        let guard = PoisonGuard {
-            queue: Arc::clone(&queue),
-            backlog: Arc::clone(&backlog),
-        };
-        let derived_thread = spawn("eventfold-es-streams", &layout, move || {
-            let guard = guard;
-            derived.run(&received);
-            drop(guard);
-        })?;
-        let guard = PoisonGuard {
-            queue: Arc::clone(&queue),
-            backlog: Arc::clone(&backlog),
-        };
-        let base = Arc::new(Mutex::new(Arc::downgrade(&lock)));
-        let last_base = Arc::clone(&base);
-        let last_jobs = jobs.clone();
-        let last_backlog = Arc::clone(&backlog);
-        let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
-        let last_snapshots = ClosesSnapshots(Arc::clone(&snapshots));
-        spawn("eventfold-es-journal", &layout, move || {
-            let (guard, lock) = (guard, lock);
-            // The first to be dropped, also when the thread panics.
-            let snapshots = last_snapshots;
-            writer.run();
-            last_backlog.close();
-            // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
-            let close = Job::Close {
-                take_checkpoint: guard.queue.poison().is_none()
-                    && guard.queue.read_only().is_none(),
-            };
-            if last_jobs.send(close).is_ok() && derived_thread.join().is_err() {
-                tracing::error!("the thread that writes the stream files panicked");
-            }
-            drop(snapshots);
-            *streams::lock(&last_base) = Weak::new();
-            drop((guard, lock));
-            closed_sender.send_replace(true);
-        })?;
+        derived_worker.begin(derived);
+        writer_worker.begin(writer);
         let journal = Self {
             files,
             layout,
@@ -267,33 +259,6 @@ impl LocalJournal {
             closed,
         };
         Ok((journal, report))
-    }
-}
-
-fn spawn(
-    name: &str,
-    layout: &Layout,
-    run: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, FileError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .map_err(|error| FileError::new("start a thread for", layout.base(), error))
-}
-
-/// Poisons the store if the thread that holds it panics, and wakes up who waits for that thread.
-struct PoisonGuard {
-    queue: Arc<Queue>,
-    backlog: Arc<Backlog>,
-}
-
-impl Drop for PoisonGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let reason = "a thread of the journal panicked; open the store again";
-            self.queue.poison_with(reason);
-            self.backlog.failed(reason);
-        }
     }
 }
 
@@ -397,8 +362,8 @@ impl Journal for LocalJournal {
             process_manager: process_manager.to_owned(),
             progress,
         };
-        // Without the thread there is no checkpoint that it could be saved with.
-        let _ = self.jobs.send(job);
+        // If nobody does it, there is no checkpoint that it could be saved with.
+        self.jobs.hand_over(job);
     }
 
     fn rows(

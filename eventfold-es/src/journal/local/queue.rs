@@ -1,7 +1,7 @@
 //! The commits that wait for the writer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,6 +12,7 @@ use crate::journal::{
     CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Spent,
 };
 use crate::sabotage::{Bug, planted};
+use crate::threads::Worker;
 
 /// How many commits may wait.
 const CAPACITY: usize = 8192;
@@ -19,6 +20,9 @@ const CAPACITY: usize = 8192;
 const BATCH_COMMITS: usize = 1024;
 /// How many bytes of events one batch may hold, unless a single commit is larger.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Why a store is poisoned whose code, or whose disk, panicked.
+pub(super) const PANICKED: &str = "a thread of the journal panicked; open the store again";
 
 /// A commit on its way to the writer.
 pub(super) struct Queued {
@@ -46,9 +50,8 @@ impl Pledge {
 impl Drop for Pledge {
     fn drop(&mut self) {
         if self.0.get().is_none() {
-            let reason = "a thread of the journal panicked; open the store again";
             self.0
-                .settle(Err(CommitError::OutcomeUnknown(reason.into())));
+                .settle(Err(CommitError::OutcomeUnknown(PANICKED.into())));
         }
     }
 }
@@ -68,6 +71,8 @@ pub(super) enum Work {
     Commits(Vec<Queued>),
     /// To let the active file of the journal begin behind what was archived.
     ReplaceActive(Archived),
+    /// To be woken when there is something.
+    Nothing,
     /// The queue is closed and empty.
     Ended,
 }
@@ -75,7 +80,7 @@ pub(super) enum Work {
 pub(super) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
-    ready: Condvar,
+    writer: Worker,
     /// Set under the lock of the state, and asked for with every event that is reacted to.
     poison: OnceLock<Arc<str>>,
     /// Why every commit is refused, if the file system is read-only.
@@ -94,7 +99,7 @@ struct QueueState {
     /// Whether the active file is to be replaced, or is being replaced.
     is_replacing: bool,
     is_closed: bool,
-    /// Whether the writer waits for something to do: to wake somebody who does not is a system call for nothing.
+    /// Whether the writer has found nothing to do, so that it has to be woken.
     is_idle: bool,
 }
 
@@ -104,6 +109,7 @@ impl Queue {
         last_commit: u64,
         clock: Arc<dyn Clock>,
         read_only: Option<Arc<str>>,
+        writer: Worker,
     ) -> Self {
         Self {
             read_only,
@@ -113,7 +119,7 @@ impl Queue {
                 time: last_commit,
                 ..QueueState::default()
             }),
-            ready: Condvar::new(),
+            writer,
             poison: OnceLock::new(),
         }
     }
@@ -157,8 +163,11 @@ impl Queue {
             )),
             (None, None) => None,
         };
-        match refusal {
-            Some(error) => outcome.settle(Err(error)),
+        let is_idle = match refusal {
+            Some(error) => {
+                outcome.settle(Err(error));
+                false
+            }
             None => {
                 state.time = state.time.max(now);
                 state.last = Arc::downgrade(&outcome);
@@ -169,10 +178,12 @@ impl Queue {
                     pledge: Pledge(Arc::clone(&outcome)),
                     _room: room,
                 });
-                if std::mem::take(&mut state.is_idle) {
-                    self.ready.notify_one();
-                }
+                std::mem::take(&mut state.is_idle)
             }
+        };
+        drop(state);
+        if is_idle {
+            self.writer.wake();
         }
         outcome
     }
@@ -182,7 +193,11 @@ impl Queue {
         let mut state = lock(&self.state);
         state.archived = Some(archived);
         state.is_replacing = true;
-        self.ready.notify_one();
+        let is_idle = std::mem::take(&mut state.is_idle);
+        drop(state);
+        if is_idle {
+            self.writer.wake();
+        }
     }
 
     /// Notes that the active file was replaced, or was not and will not be.
@@ -194,24 +209,18 @@ impl Queue {
         lock(&self.state).is_replacing
     }
 
-    /// Waits for something to do, and takes as many commits as fit into a batch.
+    /// Takes something to do; as many commits as fit into a batch.
     pub(super) fn take(&self) -> Work {
         let mut state = lock(&self.state);
-        while state.waiting.is_empty() {
-            if let Some(archived) = state.archived.take() {
-                return Work::ReplaceActive(archived);
-            }
+        if let Some(archived) = state.archived.take() {
+            return Work::ReplaceActive(archived);
+        }
+        if state.waiting.is_empty() {
             if state.is_closed {
                 return Work::Ended;
             }
             state.is_idle = true;
-            state = self
-                .ready
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        if let Some(archived) = state.archived.take() {
-            return Work::ReplaceActive(archived);
+            return Work::Nothing;
         }
         let mut bytes = 0;
         let mut batch = Vec::with_capacity(state.waiting.len().min(BATCH_COMMITS));
@@ -263,6 +272,6 @@ impl Queue {
 
     pub(super) fn close(&self) {
         lock(&self.state).is_closed = true;
-        self.ready.notify_all();
+        self.writer.wake();
     }
 }

@@ -2,6 +2,7 @@
 //! directory is not named like the id.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +23,10 @@ struct Entry<'a> {
     dir: Option<Cow<'a, str>>,
 }
 
-/// The registry file, open to be extended.
+/// The registry file, to be extended. It is open only while it is written to.
 pub(super) struct Registry {
-    file: FileHandle,
+    files: Files,
+    path: PathBuf,
     extent: Extent,
     /// Lines that are not yet in the file.
     pending: String,
@@ -48,7 +50,8 @@ impl Registry {
         }
         file.set_len(extent.bytes)?;
         Ok(Some(Self {
-            file,
+            files: files.clone(),
+            path,
             extent,
             pending: String::new(),
         }))
@@ -77,7 +80,7 @@ impl Registry {
         if self.pending.is_empty() {
             return Ok(());
         }
-        self.file
+        self.open()?
             .write_all_at(self.pending.as_bytes(), self.extent.bytes)?;
         self.extent.push_text(&self.pending);
         self.pending.clear();
@@ -85,7 +88,11 @@ impl Registry {
     }
 
     pub(super) fn sync(&self) -> Result<(), FileError> {
-        self.file.sync_data()
+        self.open()?.sync_data()
+    }
+
+    fn open(&self) -> Result<FileHandle, FileError> {
+        self.files.open(&self.path, OpenMode::Write)
     }
 
     pub(super) fn extent(&self) -> Extent {

@@ -57,20 +57,16 @@ impl SnapshotFiles {
         Ok(())
     }
 
+    /// Writes no more, before the directory is released: another process may open it then. Waits for the snapshot that is being
+    /// written.
+    pub(super) fn close(&self) {
+        *lock(&self.is_open) = false;
+    }
+
     fn file(&self, slot: &StreamSlot) -> SealedFile {
         let path = self
             .layout
             .snapshot(&slot.stream.aggregate_type, slot.directory());
         SealedFile::new(self.files.clone(), path)
-    }
-}
-
-/// Ends the writing of snapshots when it is dropped, before the directory is released: another process may open it then.
-pub(super) struct ClosesSnapshots(pub(super) Arc<SnapshotFiles>);
-
-impl Drop for ClosesSnapshots {
-    fn drop(&mut self) {
-        // Waits for the one that is being written.
-        *lock(&self.0.is_open) = false;
     }
 }

@@ -1,22 +1,23 @@
-//! The thread that makes commits durable: everything that waits goes into one write and one sync.
+//! Making commits durable: everything that waits goes into one write and one sync.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use super::backlog::Backlog;
 use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Planned, Prepared, assemble};
-use super::derived::{DurableBatch, Job, TouchedStream};
 use super::history::History;
+use super::jobs::{DurableBatch, Job, Jobs, TouchedStream};
 use super::log::Archived;
 use super::log::{JournalLog, SwapError};
 use super::pulse::Pulse;
-use super::queue::{Pledge, Queue, Work};
+use super::queue::{PANICKED, Pledge, Queue, Queued, Work};
+use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;
 use super::streams::{StreamTable, Unwritten};
 use crate::disk::FileError;
 use crate::journal::{CommitError, Durability};
 use crate::sabotage::{Bug, planted};
+use crate::threads::{Next, Turn, Turns};
 
 /// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
 const FILL_BYTES: u64 = 256 << 10;
@@ -30,12 +31,16 @@ pub(super) struct Writer {
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) rows: Arc<RowTables>,
-    pub(super) jobs: Sender<Job>,
+    pub(super) jobs: Arc<Jobs>,
     /// The end of what is durable.
     pub(super) tip: Tip,
     /// The length of the file, zeros included.
     pub(super) filled: u64,
     pub(super) dead_letters: DeadLetterExtents,
+    /// Commits for which there is no room behind the journal yet.
+    pub(super) held: Option<Vec<Queued>>,
+    /// Dropped last.
+    pub(super) _release: Arc<Release>,
 }
 
 /// What became of the attempt to put a batch on disk.
@@ -47,41 +52,79 @@ enum Written {
     Unknown(FileError),
 }
 
-impl Writer {
-    /// Writes until the queue is closed and empty; then the file is cut to what was written.
-    pub(super) fn run(mut self) {
+impl Turns for Writer {
+    /// Writes until nothing waits, or other stores do.
+    fn turn(&mut self, turn: &Turn<'_>) -> Next {
         loop {
-            let queued = match self.queue.take() {
+            let taken = self.held.take().map(Work::Commits);
+            let queued = match taken.unwrap_or_else(|| self.queue.take()) {
                 Work::Commits(queued) => queued,
                 Work::ReplaceActive(archived) => {
                     self.replace_active(archived);
                     continue;
                 }
-                Work::Ended => break,
+                Work::Nothing => return Next::Idle,
+                Work::Ended => {
+                    self.cut_zeros();
+                    return Next::Ended;
+                }
             };
-            if let Err(reason) = self.backlog.wait_for_room() {
-                let reason =
-                    format!("too much waits for stream files that cannot be written: {reason}");
-                let error = CommitError::Refused(reason.into());
-                let failed = queued.into_iter().map(|queued| queued.pledge);
-                self.queue.undo(failed, &error);
-                continue;
+            match self.backlog.has_room() {
+                Ok(true) => self.write_batch(queued),
+                Ok(false) => {
+                    self.held = Some(queued);
+                    return Next::Idle;
+                }
+                Err(reason) => {
+                    let reason =
+                        format!("too much waits for stream files that cannot be written: {reason}");
+                    let error = CommitError::Refused(reason.into());
+                    let failed = queued.into_iter().map(|queued| queued.pledge);
+                    self.queue.undo(failed, &error);
+                }
             }
-            let batch = assemble(
-                queued,
-                &self.tip,
-                &self.table,
-                &self.dead_letters,
-                self.durability,
-            );
-            if batch.has_conflict {
-                self.queue
-                    .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
-            }
-            if !batch.commits.is_empty() {
-                self.commit(batch);
+            if turn.others_wait() {
+                return Next::Again;
             }
         }
+    }
+
+    fn panicked(&mut self) {
+        self.queue.poison_with(PANICKED);
+        self.backlog.failed(PANICKED);
+    }
+}
+
+impl Drop for Writer {
+    /// Nothing is written to the journal any more; what is derived from it is finished.
+    fn drop(&mut self) {
+        self.backlog.close();
+        // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
+        let take_checkpoint = self.queue.poison().is_none() && self.queue.read_only().is_none();
+        self.jobs.hand_over(Job::Close { take_checkpoint });
+    }
+}
+
+impl Writer {
+    fn write_batch(&mut self, queued: Vec<Queued>) {
+        let batch = assemble(
+            queued,
+            &self.tip,
+            &self.table,
+            &self.dead_letters,
+            self.durability,
+        );
+        if batch.has_conflict {
+            self.queue
+                .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
+        }
+        if !batch.commits.is_empty() {
+            self.commit(batch);
+        }
+    }
+
+    /// Cuts the file to what was written.
+    fn cut_zeros(&mut self) {
         if self.queue.poison().is_none()
             && let Err(error) = self.cut_back()
         {
@@ -271,10 +314,9 @@ impl Writer {
             line_start,
             bytes,
         });
-        if self.jobs.send(job).is_err() {
-            self.queue.poison_with(
-                "the thread that writes the stream files has ended; open the store again",
-            );
+        if !self.jobs.hand_over(job) {
+            // It ends before the writer only by a panic.
+            self.queue.poison_with(PANICKED);
         }
         self.history.publish(self.tip.offset, self.tip.position);
         for (pledge, receipt) in pledges {

@@ -84,7 +84,7 @@ pub(crate) struct RunnerContext {
     /// Turns true when the store closes.
     pub(crate) closing: watch::Receiver<bool>,
     /// Dropped when the runner has ended.
-    pub(crate) _alive: std::sync::mpsc::Sender<()>,
+    pub(crate) _alive: mpsc::Sender<()>,
 }
 
 pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {

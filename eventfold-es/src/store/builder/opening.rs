@@ -89,20 +89,25 @@ impl AggregateStoreBuilder {
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
         let files = Files::new(Arc::clone(&self.disk));
+        let threads = self.threads;
+        // Before there is something to close.
+        let closer = threads.upkeep_worker(&base)?;
+        let clock = Arc::clone(&self.clock);
         let (opened, recovery) =
-            OpenedJournal::open(files, &base, self.journal, Arc::clone(&self.clock)).await?;
+            OpenedJournal::open(files, &base, self.journal, clock, &threads).await?;
         // From here to `Shutdown`, which closes it, nothing waits.
         let (journal, place) = opened.keep();
         let files = journal.files().clone();
         let journal: Arc<dyn Journal> = journal;
         let (closing, closing_receiver) = watch::channel(false);
-        let (alive, runners) = std::sync::mpsc::channel();
+        let (alive, runners) = mpsc::channel(1);
         let mut shutdown = Shutdown::new(Steps {
             place,
             journal: Arc::clone(&journal),
             closing,
             runners,
             savers: Vec::new(),
+            closer,
         });
 
         let layout = Layout::new(&base);
@@ -155,7 +160,7 @@ impl AggregateStoreBuilder {
             tallies,
         ));
         let (snapshots, waiting) = SnapshotPolicy::new(self.snapshot_every);
-        let types = AggregateTypes::new(Arc::clone(&journal), snapshots);
+        let types = AggregateTypes::new(Arc::clone(&journal), snapshots, threads);
         self.targets.routes.claim_names(&types)?;
         let runtime = Arc::new(Runtime {
             types,

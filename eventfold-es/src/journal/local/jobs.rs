@@ -1,0 +1,110 @@
+//! What is handed over to be brought into the files derived from the journal.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use super::checkpoint::ProcessManagerState;
+use super::scan::Tip;
+use super::streams::{StreamSlot, lock};
+use crate::journal::{Extent, Progress, RowChange};
+use crate::threads::Worker;
+
+/// Something to bring into the derived files.
+pub(super) enum Job {
+    Batch(DurableBatch),
+    /// Progress that needed no commit.
+    Progress {
+        process_manager: String,
+        progress: Progress,
+    },
+    /// The last job.
+    Close {
+        take_checkpoint: bool,
+    },
+}
+
+/// A batch that is durable in the journal.
+pub(super) struct DurableBatch {
+    pub(super) streams: Vec<TouchedStream>,
+    pub(super) reactions: Vec<DurableReaction>,
+    pub(super) tip: Tip,
+    /// Where the line of its last commit starts.
+    pub(super) line_start: u64,
+    /// How many bytes of events it has.
+    pub(super) bytes: usize,
+}
+
+pub(super) struct TouchedStream {
+    pub(super) slot: Arc<StreamSlot>,
+    /// When its first event was committed, if that was in this batch.
+    pub(super) began: Option<u64>,
+    /// Where it ends after it.
+    pub(super) extent: Extent,
+}
+
+pub(super) struct DurableReaction {
+    pub(super) process_manager: Arc<str>,
+    pub(super) state: ProcessManagerState,
+    /// Taken away when they are known.
+    pub(super) rows: Vec<RowChange>,
+    /// Newline-terminated lines that end at `state.dead_letters`.
+    pub(super) dead_letters: String,
+}
+
+/// The jobs that wait.
+pub(super) struct Jobs {
+    state: Mutex<JobsState>,
+    /// Who does them.
+    derived: Worker,
+}
+
+#[derive(Default)]
+struct JobsState {
+    waiting: VecDeque<Job>,
+    /// Whether the worker has found nothing to do, so that it has to be woken.
+    is_idle: bool,
+    has_ended: bool,
+}
+
+impl Jobs {
+    pub(super) fn new(derived: Worker) -> Self {
+        Self {
+            state: Mutex::default(),
+            derived,
+        }
+    }
+
+    /// Hands a job over; `false` if nobody does it any more.
+    pub(super) fn hand_over(&self, job: Job) -> bool {
+        let mut state = lock(&self.state);
+        if state.has_ended {
+            return false;
+        }
+        state.waiting.push_back(job);
+        let is_idle = std::mem::take(&mut state.is_idle);
+        drop(state);
+        if is_idle {
+            self.derived.wake();
+        }
+        true
+    }
+
+    /// Whether a job waits; if none does, the next one wakes the worker.
+    pub(super) fn is_there_one(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.is_idle = state.waiting.is_empty();
+        !state.is_idle
+    }
+
+    /// Moves all that wait.
+    pub(super) fn take(&self, taken: &mut VecDeque<Job>) {
+        taken.append(&mut lock(&self.state).waiting);
+    }
+
+    /// Takes no more.
+    pub(super) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.has_ended = true;
+        state.waiting.clear();
+    }
+}

@@ -1,0 +1,31 @@
+//! Releasing the directory when nobody writes to it any more.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use tokio::sync::watch;
+
+use super::rows::RowTables;
+use super::snapshots::SnapshotFiles;
+use super::streams::lock;
+use crate::disk::LockHandle;
+
+/// What both workers of the journal hold until they have ended: nobody else opens the directory before. It is released when this
+/// is dropped.
+pub(super) struct Release {
+    pub(super) directory: Option<Arc<LockHandle>>,
+    /// For those who look at the directory; none does any more when it is released.
+    pub(super) base: Arc<Mutex<Weak<LockHandle>>>,
+    pub(super) rows: Arc<RowTables>,
+    pub(super) snapshots: Arc<SnapshotFiles>,
+    pub(super) closed: watch::Sender<bool>,
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.rows.close();
+        self.snapshots.close();
+        *lock(&self.base) = Weak::new();
+        self.directory = None;
+        self.closed.send_replace(true);
+    }
+}

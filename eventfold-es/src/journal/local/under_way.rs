@@ -1,0 +1,128 @@
+//! The turns of the worker that writes the derived files: what it takes of the jobs, and what of it is to be tried again.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::derived::DerivedWriter;
+use super::jobs::{DurableBatch, Job};
+use super::queue::PANICKED;
+use crate::threads::{Next, Turn, Turns};
+
+/// How long to wait before a file that could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// What was taken of the jobs and is not done.
+#[derive(Default)]
+pub(super) struct UnderWay {
+    /// When the first of the jobs came that gather.
+    gathers_since: Option<Instant>,
+    jobs: VecDeque<Job>,
+    /// Those before the jobs, which are written together.
+    batches: Vec<DurableBatch>,
+    /// Whether the registry has their streams.
+    pub(super) is_registered: bool,
+    /// When it is the end: whether a checkpoint may be taken.
+    closing: Option<bool>,
+}
+
+/// What became of the batches.
+pub(super) enum Brought {
+    /// They are in their files.
+    Done,
+    /// They are left to the next opening.
+    GivenUp,
+    /// They are to be tried again.
+    NotYet,
+}
+
+impl Turns for DerivedWriter {
+    fn turn(&mut self, turn: &Turn<'_>) -> Next {
+        loop {
+            let is_new = self.under_way.jobs.is_empty() && self.under_way.batches.is_empty();
+            if is_new {
+                if !self.jobs.is_there_one() {
+                    return Next::Idle;
+                }
+                let since = *self
+                    .under_way
+                    .gathers_since
+                    .get_or_insert_with(Instant::now);
+                if let Some(left) = self.backlog.gathers_for(since) {
+                    return Next::Later(left);
+                }
+                self.under_way.gathers_since = None;
+            }
+            self.jobs.take(&mut self.under_way.jobs);
+            if !self.work_off() {
+                return Next::Later(RETRY);
+            }
+            if self.under_way.closing.is_some() {
+                return Next::Ended;
+            }
+            if turn.others_wait() {
+                return Next::Again;
+            }
+        }
+    }
+
+    fn panicked(&mut self) {
+        self.queue.poison_with(PANICKED);
+        self.backlog.failed(PANICKED);
+    }
+}
+
+impl DerivedWriter {
+    /// Does what was taken; `false` if it cannot be done yet.
+    fn work_off(&mut self) -> bool {
+        while let Some(job) = self.under_way.jobs.pop_front() {
+            match job {
+                Job::Batch(batch) => self.under_way.batches.push(batch),
+                Job::Close { take_checkpoint } => self.under_way.closing = Some(take_checkpoint),
+                Job::Progress {
+                    process_manager,
+                    progress,
+                } => {
+                    // The batches before it are written first: it is true up to the last of them.
+                    if matches!(self.bring(), Brought::NotYet) {
+                        let job = Job::Progress {
+                            process_manager,
+                            progress,
+                        };
+                        self.under_way.jobs.push_front(job);
+                        return false;
+                    }
+                    self.note(process_manager, progress);
+                }
+            }
+        }
+        let is_written = match self.bring() {
+            Brought::Done => true,
+            Brought::GivenUp => false,
+            Brought::NotYet => return false,
+        };
+        let closing = self.under_way.closing;
+        if is_written
+            && closing.unwrap_or(true)
+            && (self.is_checkpoint_due() || closing.is_some())
+            && self.queue.poison().is_none()
+        {
+            self.take_checkpoint(closing.is_some());
+        }
+        true
+    }
+
+    /// Writes the batches that were taken.
+    fn bring(&mut self) -> Brought {
+        let mut batches = std::mem::take(&mut self.under_way.batches);
+        let brought = self.write(&batches);
+        match brought {
+            Brought::NotYet => self.under_way.batches = batches,
+            Brought::Done | Brought::GivenUp => {
+                batches.clear();
+                self.under_way.batches = batches;
+                self.under_way.is_registered = false;
+            }
+        }
+        brought
+    }
+}

@@ -1,0 +1,198 @@
+//! The threads of stores: a few for all that share them.
+//!
+//! There are two lanes. On the one the journals are written, and nothing else happens there; on the other happens everything
+//! that may take long. A turn on the first never waits for one on the second, so that whatever is slow there, every store
+//! commits. Nothing on either waits for something else on the same: it is woken instead.
+
+mod lane;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::disk::FileError;
+use lane::{Lane, Run};
+pub(crate) use worker::{Next, Turn, Turns, Worker};
+
+/// How many threads write journals: more than there are processors, since they wait for the disk.
+const JOURNAL_THREADS: usize = 16;
+/// How many threads do everything else.
+const UPKEEP_THREADS: usize = 16;
+/// How long a thread without work waits for some before it ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The threads on which stores write, load aggregates, save, open and close.
+///
+/// A program with one store needs none: each store has a runtime of its own by default. A program with many stores, one for each
+/// tenant for instance, opens all of them with one runtime, so that they share its threads:
+///
+/// ```
+/// # use eventfold_es::prelude::*;
+/// use std::collections::HashMap;
+///
+/// use eventfold_es::StoreRuntime;
+/// # #[derive(Debug, Clone, Serialize, Deserialize)]
+/// # pub enum LampCommand { Switch }
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum LampEvent { Switched }
+/// # #[aggregate(error = std::convert::Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Lamp { on: bool }
+/// # impl Decider for Lamp {
+/// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![LampEvent::Switched]) }
+/// #     fn evolve(&mut self, _: &LampEvent) { self.on = !self.on }
+/// # }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), eventfold_es::Error> {
+/// # let base = tempfile::tempdir().unwrap();
+/// # let base = base.path();
+///
+/// let threads = StoreRuntime::new();
+/// let mut tenants = HashMap::new();
+/// for tenant in ["ada", "grace", "barbara"] {
+///     let builder = AggregateStore::builder(base.join(tenant)).runtime(&threads);
+///     tenants.insert(tenant.to_owned(), builder.open().await?);
+/// }
+///
+/// let done = tenants["ada"].send("hall", LampCommand::Switch, ()).await?;
+/// assert_eq!(done.events, [LampEvent::Switched]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A clone is the same runtime.
+///
+/// # Threads
+///
+/// A runtime has at most 16 threads that write journals, and at most 16 for everything else. They start when there is work for
+/// them, and end after ten idle seconds. One of each kind stays while a store is open, so that a command on an idle store starts
+/// no thread. 1,000 idle stores take two threads together.
+///
+/// Work that finds all threads of its kind busy waits, first come first served. A store with more to do gives way after one batch
+/// of commits or one loaded aggregate, if others wait. Nothing that is slow elsewhere keeps a journal waiting: commits have
+/// threads of their own, and each store takes one of them at most. So a store whose disk does not answer takes one of the 16. It
+/// may take more of the others, one for each thing that it is doing: up to 8 for each aggregate type that is being loaded. While all of
+/// them hang, the other stores commit, but load nothing, save no checkpoint, and neither open nor close.
+///
+/// The reading of history, by projections and process managers, is not done here, but on the blocking pool of the tokio runtime.
+///
+/// # Lifetime
+///
+/// The runtime lives as long as a handle or a store uses it: it may be dropped when the stores are open. Its threads end with the
+/// last store, at once when nobody has a handle, and otherwise when they have been idle for ten seconds.
+///
+/// # Errors
+///
+/// Where no thread can be started, [`open`](crate::AggregateStoreBuilder::open) is an error, unless the runtime has one of each
+/// kind. From then on the work of the stores waits for the threads that there are.
+#[derive(Clone)]
+pub struct StoreRuntime {
+    lanes: Arc<Lanes>,
+}
+
+struct Lanes {
+    journal: Arc<Lane>,
+    upkeep: Arc<Lane>,
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.journal.end();
+        self.upkeep.end();
+    }
+}
+
+impl Default for StoreRuntime {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for StoreRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreRuntime")
+            .field("journal_threads", &self.lanes.journal.threads())
+            .field("upkeep_threads", &self.lanes.upkeep.threads())
+            .finish()
+    }
+}
+
+impl StoreRuntime {
+    /// A runtime without threads: they start when a store needs them.
+    #[must_use]
+    pub fn new() -> Self {
+        let lanes = Lanes {
+            journal: Lane::new("eventfold-es-journal", JOURNAL_THREADS, PATIENCE),
+            upkeep: Lane::new("eventfold-es-upkeep", UPKEEP_THREADS, PATIENCE),
+        };
+        Self {
+            lanes: Arc::new(lanes),
+        }
+    }
+
+    /// A worker for the journal of the store in `base`.
+    pub(crate) fn journal_worker(&self, base: &Path) -> Result<Worker, FileError> {
+        self.worker(&self.lanes.journal, base)
+    }
+
+    /// A worker for anything else.
+    pub(crate) fn upkeep_worker(&self, base: &Path) -> Result<Worker, FileError> {
+        self.worker(&self.lanes.upkeep, base)
+    }
+
+    fn worker(&self, lane: &Arc<Lane>, base: &Path) -> Result<Worker, FileError> {
+        Worker::new(self.clone(), Arc::clone(lane)).map_err(|error| no_thread(base, error))
+    }
+
+    /// Runs code that blocks, for the store in `base`. The receiver learns nothing if it panics.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread for it, and none can be started; not while a store is open.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        base: &Path,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, FileError> {
+        let (done, result) = oneshot::channel();
+        // Nobody may wait for it any more.
+        self.submit(move || drop(done.send(run())))
+            .map_err(|error| no_thread(base, error))?;
+        Ok(result)
+    }
+
+    /// The same for code that tells of its end itself. It is dropped, if it cannot run.
+    pub(crate) fn submit(&self, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let once = Once(Mutex::new(Some(Box::new(run))));
+        self.lanes.upkeep.push(Arc::new(once))
+    }
+
+    /// Whether something waits for a thread that is used for anything but journals.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.lanes.upkeep.has_waiting()
+    }
+}
+
+fn no_thread(base: &Path, error: io::Error) -> FileError {
+    FileError::new("start a thread for", base, error)
+}
+
+/// Something that runs once.
+struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl Run for Once {
+    fn run(self: Arc<Self>) {
+        let run = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(run) = run {
+            run();
+        }
+    }
+}
