@@ -24,6 +24,7 @@ mod path;
 mod process_manager;
 mod projection;
 mod shape;
+mod skipped;
 mod stored_shape;
 
 use proc_macro::TokenStream;

@@ -10,7 +10,9 @@ use crate::envelope::{Envelope, Router, TargetVisitor};
 use crate::process_manager::{Correlation, InstanceKey, Keyed, ReactError};
 
 pub use crate::__fingerprint as fingerprint;
-pub use crate::fingerprint::{Comparing, NotComparable, TellsIntent, fingerprint_by};
+pub use crate::__is_same as is_same;
+pub use crate::comparing::{Comparing, NotComparable, NotEquatable};
+pub use crate::fingerprint::{TellsIntent, fingerprint_by};
 pub use crate::topology::listed::{
     Commands, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, OfNobody,
 };

@@ -21,9 +21,10 @@ use crate::schema::Shape;
 /// - [`handle`](Aggregate::handle) decides: it reads the state, changes nothing, does no I/O, and returns the events that
 ///   the command causes (none is a valid answer) or a rejection.
 /// - [`apply`](Aggregate::apply) is total and deterministic: the same events give the same state on every machine.
-/// - The state survives serde: what `Deserialize` makes of what `Serialize` wrote is the same state. A field under
-///   `#[serde(skip)]` is its default again after a snapshot; a state that does not serialize or does not read back is not
-///   saved, and its stream is folded from the first event each time.
+/// - The state survives serde: what `Deserialize` makes of what `Serialize` wrote is the same state. Where it is not, streams are folded
+///   from the first event each time: if [fields are left out](Aggregate::NOT_SAVED), if a state does not serialize or does not read
+///   back, and once the store has [noticed](crate::store::AggregateStoreBuilder::snapshot_every) that a state which was read back goes on
+///   differently.
 /// - Whoever changes `apply` raises [`SNAPSHOT_VERSION`](Aggregate::SNAPSHOT_VERSION).
 ///
 /// A panic in either, or in the `Serialize`, `Deserialize`, `Clone` or `Default` of a type, fails that command only; the store
@@ -81,6 +82,13 @@ pub trait Aggregate:
     /// longer deserializes is not used either, whatever its version.
     const SNAPSHOT_VERSION: u32 = 0;
 
+    /// The fields that a saved state leaves out. Default: none.
+    ///
+    /// An aggregate with such fields has no [snapshots](crate::store::AggregateStoreBuilder::snapshot_every): each load folds all events of
+    /// a stream, so that these fields have their values. `#[aggregate]` lists the fields under `#[serde(skip)]`, `skip_serializing` and
+    /// `skip_deserializing`.
+    const NOT_SAVED: &'static [&'static str] = &[];
+
     /// What its saved states look like. Default: not known.
     const STATE: Shape = Shape::Unknown;
 
@@ -121,6 +129,15 @@ pub trait Aggregate:
 
     /// Folds one event into the state.
     fn apply(self, event: &Self::DomainEvent) -> Self;
+
+    /// Whether two states are equal; `None` if they cannot be compared. Default: `None`.
+    ///
+    /// The store compares a state with the copy that it has read back, before it believes the snapshots of this type. `#[aggregate]`
+    /// implements it where the type is `PartialEq`. By hand it is `Some(self == other)`.
+    fn is_same(&self, other: &Self) -> Option<bool> {
+        let _ = other;
+        None
+    }
 
     /// Tells one command from another: an [idempotency key](crate::CommandContext::with_idempotency_key) that is used for two
     /// different ones is refused. Default: `None`, and commands are not compared.

@@ -81,42 +81,6 @@ pub fn fingerprint_by<'a, C>(tells: impl TellsIntent<'a, C>, command: &'a C) -> 
     tells.fingerprint(command)
 }
 
-/// What generated code asks about a command of which it does not know whether it is `Serialize`.
-pub struct Comparing<'a, C>(pub &'a C);
-
-impl<C: Serialize> Comparing<'_, C> {
-    /// [`fingerprint`] of a command that is `Serialize`: an inherent method goes before that of a trait.
-    #[must_use]
-    pub fn fingerprint_if_serialize(self) -> Option<u64> {
-        fingerprint(self.0)
-    }
-}
-
-/// What is known of a command that is not `Serialize`.
-pub trait NotComparable: Sized {
-    /// Nothing.
-    #[must_use]
-    fn fingerprint_if_serialize(self) -> Option<u64> {
-        None
-    }
-}
-
-impl<C> NotComparable for Comparing<'_, C> {}
-
-/// The fingerprint of a command, if its type is `Serialize`.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __fingerprint {
-    ($command:expr) => {{
-        #[allow(
-            unused_imports,
-            reason = "a command that is `Serialize` does not need it"
-        )]
-        use $crate::__private::NotComparable as _;
-        $crate::__private::Comparing($command).fingerprint_if_serialize()
-    }};
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, HashMap, HashSet};
@@ -162,14 +126,5 @@ mod tests {
         ];
         let found: HashSet<_> = values.iter().map(fingerprint).collect();
         assert_eq!(found.len(), values.len());
-    }
-
-    #[test]
-    fn what_does_not_serialize_has_none() {
-        struct Plain;
-        assert_eq!(__fingerprint!(&Plain), None);
-        assert_eq!(__fingerprint!(&7), fingerprint(&7));
-        let map = HashMap::from([((1, 2), 3)]);
-        assert_eq!(__fingerprint!(&map), None);
     }
 }

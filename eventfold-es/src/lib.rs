@@ -145,6 +145,7 @@ pub mod aggregate;
 pub mod clock;
 pub mod command;
 mod command_bus;
+mod comparing;
 mod dead_letter;
 #[cfg(feature = "testing")]
 pub mod disk;

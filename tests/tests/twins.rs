@@ -624,6 +624,8 @@ mod process_managers_event_sent;
 mod process_managers_failure_policy_missing;
 #[path = "../ui/process_managers/failure_policy_undeclared.pass.rs"]
 mod process_managers_failure_policy_undeclared;
+#[path = "../ui/process_managers/field_skipped.pass.rs"]
+mod process_managers_field_skipped;
 #[path = "../ui/process_managers/handler_is_asynchronous.pass.rs"]
 mod process_managers_handler_is_asynchronous;
 #[path = "../ui/process_managers/handler_missing.pass.rs"]
@@ -664,6 +666,8 @@ mod projections_attribute_missing;
 mod projections_command_sent;
 #[path = "../ui/projections/event_subscribed.pass.rs"]
 mod projections_event_subscribed;
+#[path = "../ui/projections/field_skipped.pass.rs"]
+mod projections_field_skipped;
 #[path = "../ui/projections/handler_missing.pass.rs"]
 mod projections_handler_missing;
 #[path = "../ui/projections/handler_not_subscribed.pass.rs"]

@@ -6,6 +6,7 @@ use syn::spanned::Spanned;
 
 use super::model::Model;
 use crate::path::CratePath;
+use crate::skipped::Skipped;
 use crate::{names, path};
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
@@ -32,6 +33,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         fingerprint,
         context,
         state,
+        not_saved,
         krate,
         ..
     } = model;
@@ -40,6 +42,12 @@ fn impl_aggregate(model: &Model) -> TokenStream {
     let snapshot_version = snapshot_version
         .as_ref()
         .map(|version| quote!(const SNAPSHOT_VERSION: u32 = #version;));
+    let not_saved = (!not_saved.is_empty()).then(|| {
+        let fields = not_saved
+            .iter()
+            .map(|Skipped { name, cfgs, .. }| quote!(#(#cfgs)* #name));
+        quote!(const NOT_SAVED: &'static [&'static str] = &[#(#fields),*];)
+    });
     let fingerprint = match fingerprint {
         None => quote!(#krate::__private::fingerprint!(command)),
         // A function with another argument, or with a value that is not `Serialize`, is reported at its path.
@@ -75,6 +83,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
         impl #krate::Aggregate for #ident {
             const AGGREGATE_TYPE: &'static str = #name;
             #snapshot_version
+            #not_saved
             const STATE: #krate::schema::Shape = #state;
             const COMMAND_TYPE: &'static str = #command_type;
             type Command = #command;
@@ -90,6 +99,10 @@ fn impl_aggregate(model: &Model) -> TokenStream {
             fn apply(mut self, event: &#event) -> Self {
                 #decider::evolve(&mut self, event);
                 self
+            }
+
+            fn is_same(&self, other: &Self) -> ::std::option::Option<bool> {
+                #krate::__private::is_same!(self, other)
             }
 
             fn fingerprint(command: &#command) -> ::std::option::Option<u64> {

@@ -9,6 +9,7 @@ use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::CratePath;
 use crate::shape::Shape;
+use crate::skipped::{Skipped, skipped};
 use crate::{item, names};
 
 const GRAMMAR: Grammar = Grammar {
@@ -123,6 +124,8 @@ pub(crate) struct Model {
     pub(crate) context: bool,
     /// What its state looks like.
     pub(crate) state: Shape,
+    /// The fields that a saved state leaves out.
+    pub(crate) not_saved: Vec<Skipped>,
     pub(crate) krate: CratePath,
 }
 
@@ -174,6 +177,7 @@ impl Model {
             fingerprint: arguments.fingerprint,
             context: arguments.context,
             state: Shape::of_item(&item),
+            not_saved: skipped(&item),
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,
             generics: item.generics,

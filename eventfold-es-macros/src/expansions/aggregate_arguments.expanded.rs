@@ -34,6 +34,9 @@ impl my::es::Aggregate for Order {
         <Self as my::es::ContextDecider>::evolve(&mut self, event);
         self
     }
+    fn is_same(&self, other: &Self) -> ::std::option::Option<bool> {
+        my::es::__private::is_same!(self, other)
+    }
     fn fingerprint(command: &Order) -> ::std::option::Option<u64> {
         my::es::__private::fingerprint_by(events::intent, command)
     }

@@ -22,6 +22,9 @@ impl my::es::Aggregate for Order {
         <Self as my::es::Decider>::evolve(&mut self, event);
         self
     }
+    fn is_same(&self, other: &Self) -> ::std::option::Option<bool> {
+        my::es::__private::is_same!(self, other)
+    }
     fn fingerprint(command: &OrderCommand) -> ::std::option::Option<u64> {
         my::es::__private::fingerprint!(command)
     }

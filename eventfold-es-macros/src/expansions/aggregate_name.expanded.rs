@@ -22,6 +22,9 @@ impl ::eventfold_es::Aggregate for Order {
         <Self as ::eventfold_es::Decider>::evolve(&mut self, event);
         self
     }
+    fn is_same(&self, other: &Self) -> ::std::option::Option<bool> {
+        ::eventfold_es::__private::is_same!(self, other)
+    }
     fn fingerprint(command: &OrderCommand) -> ::std::option::Option<u64> {
         ::eventfold_es::__private::fingerprint!(command)
     }

@@ -27,6 +27,46 @@ fn aggregate_with_one_argument() {
     }
 }
 
+/// Fields that are not saved, and such that only look like it.
+#[test]
+fn aggregate_with_fields_that_are_skipped() {
+    let item = quote! {
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub enum Order {
+            #[default]
+            Open,
+            Placed {
+                qty: u32,
+                #[serde(skip)]
+                seen: u32,
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                by: Option<String>,
+            },
+            #[cfg(feature = "returns")]
+            Returned(u32, #[serde(default, skip_serializing)] u32),
+            Shipped {
+                #[cfg_attr(feature = "small", serde(skip_deserializing, default))]
+                route: Vec<String>,
+                #[serde(skip)]
+                marker: std::marker::PhantomData<u8>,
+                #[serde(skip)]
+                nothing: (),
+            },
+        }
+    };
+    check("aggregate_skipped", aggregate(quote!(), item));
+    let converted = quote! {
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        #[serde(from = "SavedOrder", into = "SavedOrder")]
+        pub struct Order {
+            #[serde(skip)]
+            seen: u32,
+        }
+    };
+    let expanded = aggregate(quote!(), converted).to_string();
+    assert!(!expanded.contains("NOT_SAVED"), "{expanded}");
+}
+
 #[test]
 fn process_manager_with_one_argument() {
     for (name, argument) in [

@@ -9,7 +9,7 @@ use crate::attributes::{self, Grammar, Guess, Key, Start, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
 use crate::shape::Shape;
-use crate::{item, lists, names};
+use crate::{item, lists, names, skipped};
 
 const GRAMMAR: Grammar = Grammar {
     macro_name: "process_manager",
@@ -225,6 +225,12 @@ impl Model {
         let deadlines = lists::without_duplicates(Key::Deadlines, deadlines, diagnostics);
         let deadlines = lists::with_distinct_names(deadlines, diagnostics);
         let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        skipped::reject(
+            &item,
+            "a process manager goes on from what is saved of its state, so that the field is its default again at each event; remove the \
+             attribute, or the field",
+            diagnostics,
+        );
         let is_its_own = |envelope: &Ident| {
             let is_its_own = *envelope == item.ident;
             if is_its_own {

@@ -6,7 +6,7 @@ use syn::Generics;
 use crate::attributes::{self, Grammar, Guess, Key, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
-use crate::{item, lists, names};
+use crate::{item, lists, names, skipped};
 
 const GRAMMAR: Grammar = Grammar {
     macro_name: "projection",
@@ -106,6 +106,12 @@ impl Model {
             diagnostics,
         );
         let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
+        skipped::reject(
+            &item,
+            "a projection goes on from what is saved of its state, so that the field is its default again when the store is opened; remove \
+             the attribute, or make the field from the others where the state is read, with `#[serde(from = \"..\", into = \"..\")]`",
+            diagnostics,
+        );
         Some(Self {
             name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
             subscribes,

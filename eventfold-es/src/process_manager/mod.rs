@@ -42,6 +42,8 @@ use crate::schema::{NamedType, Shape};
 /// - [`react`](ProcessManager::react) is deterministic and does no I/O: its effects are the commands it returns and the
 ///   change of its own state. Both are stored in one commit with the events that the commands produced and with the
 ///   position that was reached, so that each event is reacted to exactly once.
+/// - It begins with the state as it was saved, also without a restart in between: what `Serialize` leaves out of a state is lost with the
+///   reaction.
 /// - An event that produced no command needs no commit: after a crash it may be shown again, to a state that has not seen it.
 ///
 /// # Examples

@@ -14,7 +14,9 @@ use crate::process_manager::SubscribesTo;
 ///
 /// # Contract
 ///
-/// [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild gives the same state.
+/// - [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild gives the same state.
+/// - The state survives serde: the projection goes on from its saved state when the store is opened. What `Serialize` leaves out has its
+///   default then.
 ///
 /// # Examples
 ///

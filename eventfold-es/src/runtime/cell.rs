@@ -157,7 +157,10 @@ impl<A: Aggregate> Cell<A> {
     /// Locks the cell; never held across an await.
     pub(crate) fn lock(&self) -> LockedCell<'_, A> {
         // A poisoned lock is fine: user code runs under `guard`, and what it was changing is discarded.
-        self.locked(self.body.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever finds it looks it up again, and folds it from its first event.
+        body.is_evicted |= self.snapshots.are_refuted() && body.pending.is_empty();
+        self.locked(body)
     }
 
     fn locked<'a>(&'a self, body: MutexGuard<'a, CellBody<A>>) -> LockedCell<'a, A> {

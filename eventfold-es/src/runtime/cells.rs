@@ -49,7 +49,7 @@ impl<A: Aggregate> AggregateCells<A> {
         threads: StoreRuntime,
     ) -> Self {
         Self {
-            snapshots: Snapshots::new(Arc::clone(&journal), policy),
+            snapshots: Snapshots::new::<A>(Arc::clone(&journal), policy),
             journal,
             aggregate_type: A::AGGREGATE_TYPE.into(),
             live: Arc::new(LiveCells {

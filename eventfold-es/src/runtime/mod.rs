@@ -14,6 +14,7 @@ mod projection;
 mod reactions;
 mod read_ahead;
 mod read_back;
+mod read_back_states;
 mod recall;
 mod routes;
 mod saved_state;

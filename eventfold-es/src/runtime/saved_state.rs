@@ -8,16 +8,23 @@ use crate::finite;
 use crate::journal::Progress;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
-/// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening, and one
-/// that reads back as another would go unnoticed.
+/// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening.
 pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValue>, FailureCause> {
+    round_trip(state).map(|(encoded, _)| encoded)
+}
+
+/// [`encode_state`], and the state as it reads back. Whoever goes on with that does the same before a restart and after it, also if it is
+/// another one.
+pub(super) fn round_trip<PM: ProcessManager>(
+    state: &PM,
+) -> Result<(Box<RawValue>, Kept<PM>), FailureCause> {
     let encoded = guard(
         || format!("the encoding of the state of `{}`", PM::NAME),
         || {
             let encoded = one_line(state)
                 .map_err(|error| format!("the state does not serialize: {error}"))?;
             match serde_json::from_str::<Kept<PM>>(encoded.get()) {
-                Ok(_) => Ok(encoded),
+                Ok(read) => Ok((encoded, read)),
                 Err(error) => Err(format!("the state does not read back: {error}")),
             }
         },

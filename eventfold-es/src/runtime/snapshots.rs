@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::cell::Cell;
 use super::guarded::{Kept, blocking, guard};
+use super::read_back_states::{difference, difference_of_json};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::finite;
@@ -20,6 +21,9 @@ const MAX_WAITING: usize = 16;
 /// How many events an aggregate folds again when it is loaded rather than have them saved when it leaves memory: reading so many
 /// costs about as much as reading a snapshot.
 const NOT_WORTH_SAVING: u64 = 16;
+
+/// The longest stream, in events, that is read to see whether the states of an aggregate survive being saved.
+const MAX_COMPARED: u64 = 100_000;
 
 /// A copy of a state on its way into its snapshot; blocks.
 pub(super) type Save = Box<dyn FnOnce() + Send>;
@@ -40,11 +44,6 @@ impl SnapshotPolicy {
         let (waiting, received) = mpsc::channel(MAX_WAITING);
         let every = NonZeroU64::new(every);
         (Self { every, waiting }, WaitingSnapshots(received))
-    }
-
-    /// How many events a snapshot covers at least, if there are any.
-    fn worth_saving(&self) -> Option<u64> {
-        self.every.map(|every| every.get().min(NOT_WORTH_SAVING))
     }
 }
 
@@ -74,15 +73,46 @@ pub(super) struct Snapshots {
     journal: Arc<dyn Journal>,
     policy: SnapshotPolicy,
     has_warned: AtomicBool,
+    /// Whether a saved state is known to be another one than the state itself: none is saved or used.
+    is_off: AtomicBool,
+    /// How many were about to be saved. At each power of two, the next one is compared before.
+    tried: AtomicU64,
 }
 
 impl Snapshots {
-    pub(super) fn new(journal: Arc<dyn Journal>, policy: SnapshotPolicy) -> Arc<Self> {
+    pub(super) fn new<A: Aggregate>(
+        journal: Arc<dyn Journal>,
+        policy: SnapshotPolicy,
+    ) -> Arc<Self> {
+        let is_off = !A::NOT_SAVED.is_empty();
+        if is_off && policy.every.is_some() {
+            tracing::info!(
+                aggregate = A::AGGREGATE_TYPE, not_saved = ?A::NOT_SAVED,
+                "an aggregate has no snapshots, since fields of its state are not saved; each load folds all events of a stream"
+            );
+        }
         Arc::new(Self {
             journal,
             policy,
             has_warned: AtomicBool::new(false),
+            is_off: AtomicBool::new(is_off),
+            tried: AtomicU64::new(0),
         })
+    }
+
+    fn is_off(&self) -> bool {
+        self.is_off.load(Ordering::Relaxed)
+    }
+
+    /// After how many events the next snapshot is due, if there are any.
+    fn every(&self) -> Option<u64> {
+        let every = self.policy.every.filter(|_| !self.is_off());
+        every.map(NonZeroU64::get)
+    }
+
+    /// How many events a snapshot covers at least, if there are any.
+    fn worth_saving(&self) -> Option<u64> {
+        self.every().map(|every| every.min(NOT_WORTH_SAVING))
     }
 
     /// Loads an aggregate, from its snapshot if that can be used. Blocks.
@@ -90,7 +120,7 @@ impl Snapshots {
         self: &Arc<Self>,
         stream: &StreamId,
     ) -> Result<Cell<A>, StoreError> {
-        if let Some(worth_saving) = self.policy.worth_saving()
+        if let Some(worth_saving) = self.worth_saving()
             && let Some(snapshot) = self.journal.load_snapshot(stream, worth_saving)
         {
             if snapshot.snapshot_version == A::SNAPSHOT_VERSION {
@@ -140,6 +170,7 @@ impl Snapshots {
     pub(super) fn of_cell(self: &Arc<Self>, covered: u64) -> CellSnapshots {
         CellSnapshots {
             of_type: Arc::clone(self),
+            is_from_snapshot: covered > 0,
             covered: AtomicU64::new(covered),
             is_saving: Arc::default(),
         }
@@ -147,7 +178,8 @@ impl Snapshots {
 
     fn save<A: Aggregate>(&self, stream: &StreamId, extent: Extent, state: &A) {
         // Nothing is known of a disk that failed to sync; what it has is told when the store is opened again.
-        if self.journal.poisoned().is_some() || self.journal.read_only().is_some() {
+        if self.journal.poisoned().is_some() || self.journal.read_only().is_some() || self.is_off()
+        {
             return;
         }
         let state = match encode(state) {
@@ -164,6 +196,16 @@ impl Snapshots {
                 return;
             }
         };
+        if let Some(difference) = self.difference::<A>(stream, extent) {
+            self.is_off.store(true, Ordering::Relaxed);
+            tracing::warn!(
+                aggregate = A::AGGREGATE_TYPE, instance = %stream.instance_id, difference,
+                "states of this aggregate are not the same once they were saved, so that they are neither saved nor read any more; each \
+                 load folds all events of a stream. Let `Serialize` and `Deserialize` keep all that `decide` and `evolve` read, and \
+                 raise `snapshot_version`"
+            );
+            return;
+        }
         let snapshot = Snapshot {
             extent,
             snapshot_version: A::SNAPSHOT_VERSION,
@@ -171,6 +213,26 @@ impl Snapshots {
         };
         if let Err(error) = self.journal.save_snapshot(stream, &snapshot) {
             tracing::warn!(%error, "a snapshot was not saved; it will be tried again after further events");
+        }
+    }
+}
+
+impl Snapshots {
+    /// Where a state of this aggregate differs from its copy, at the first, second, fourth, eighth .. snapshot of the type. Blocks.
+    fn difference<A: Aggregate>(&self, stream: &StreamId, extent: Extent) -> Option<String> {
+        if extent.lines > MAX_COMPARED {
+            return None;
+        }
+        let tried = self.tried.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if !tried.is_power_of_two() {
+            return None;
+        }
+        match self.journal.read_stream(stream) {
+            Ok(stored) => difference::<A>(stream, &stored.text, extent.lines),
+            Err(error) => {
+                tracing::debug!(%error, "the states of a stream that cannot be read are not compared");
+                None
+            }
         }
     }
 }
@@ -195,6 +257,7 @@ fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
 /// The snapshots of one cell.
 pub(super) struct CellSnapshots {
     of_type: Arc<Snapshots>,
+    is_from_snapshot: bool,
     /// How many events are in a snapshot, or in one that was tried: after a failure the next is due as late as after a
     /// success.
     covered: AtomicU64,
@@ -202,9 +265,14 @@ pub(super) struct CellSnapshots {
 }
 
 impl CellSnapshots {
+    /// Whether the state of the cell comes from a snapshot, and those are not believed any more.
+    pub(super) fn are_refuted(&self) -> bool {
+        self.is_from_snapshot && self.of_type.is_off()
+    }
+
     /// Whether a cell with so many events is to be saved before it goes.
     pub(super) fn is_unsaved(&self, version: u64) -> bool {
-        let Some(worth_saving) = self.of_type.policy.worth_saving() else {
+        let Some(worth_saving) = self.of_type.worth_saving() else {
             return false;
         };
         let unsaved = version.saturating_sub(self.covered());
@@ -213,10 +281,10 @@ impl CellSnapshots {
 
     /// Has a copy of the state saved in the background if it is due. Called under the lock of the cell.
     pub(super) fn save_if_due<A: Aggregate>(&self, stream: &StreamId, state: &A, extent: Extent) {
-        let Some(every) = self.of_type.policy.every else {
+        let Some(every) = self.of_type.every() else {
             return;
         };
-        if extent.lines.saturating_sub(self.covered()) < every.get() {
+        if extent.lines.saturating_sub(self.covered()) < every {
             return;
         }
         // The place first: a copy that nobody takes would be made with every command.
@@ -302,9 +370,11 @@ fn check_state_of<A: Aggregate>(
             Err(error) => return Some(error.to_string()),
         }
     }
-    let expected = serde_json::to_value(&state).ok()?;
-    let found: serde_json::Value = serde_json::from_str(snapshot.state.get()).ok()?;
-    (found != expected).then(|| {
+    // As text, since a number may have other digits in a value.
+    let expected = finite::to_raw_value(&state).ok()?;
+    let [found, expected] =
+        [&snapshot.state, &expected].map(|json| serde_json::from_str(json.get()));
+    difference_of_json(&found.ok()?, &expected.ok()?).map(|_| {
         "the snapshot holds another state than the events lead to; if the fold was changed, raise `snapshot_version`, otherwise \
          delete the file"
             .to_owned()

@@ -206,6 +206,10 @@ impl AggregateStoreBuilder {
     /// are derived: one that does not fit its stream is ignored, and all of them may be deleted while the store is closed. See
     /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION) for what to do when the fold changes.
     ///
+    /// Before the first, second, fourth, eighth .. snapshot of a type, the store folds the events of the stream into a state and into a copy
+    /// that is written and read back on the way. If they differ, the type has no snapshots until the store is closed, and a warning
+    /// says where they differ. A type with fields that are [not saved](crate::Aggregate::NOT_SAVED) has none at all.
+    ///
     /// A small number costs a copy and a write of the whole state that often, a large one that many events to fold when it is
     /// loaded after a crash.
     pub fn snapshot_every(mut self, events: u64) -> Self {

@@ -225,3 +225,37 @@ async fn scenario_20_a_key_that_does_not_decode_is_refused_loudly_and_nothing_is
     store.close().await?;
     Ok(())
 }
+
+/// What is saved of it is nothing.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Unsaved {
+    #[serde(skip)]
+    seen: u64,
+}
+
+counter!(
+    Forgetful {
+        all: u64,
+        unsaved: Unsaved
+    },
+    |state| {
+        state.all += 1;
+        state.unsaved.seen += 1;
+        10 * state.all + state.unsaved.seen
+    }
+);
+
+/// A field that is lost is lost at once: what a reaction sees does not depend on whether the program was started again.
+#[tokio::test]
+async fn a_reaction_sees_what_was_saved_and_nothing_else() -> TestResult {
+    let disk = MemoryDisk::new();
+    for _ in 0..2 {
+        let store = disk.builder().process_manager::<Forgetful>().open().await?;
+        tell(&store, started("a")).await;
+        tell(&store, continued("a", "x")).await;
+        store.close().await?;
+    }
+    let store = disk.builder().open().await?;
+    assert_eq!(log_of(&store, "a").await, ["11", "21", "31", "41"]);
+    Ok(())
+}

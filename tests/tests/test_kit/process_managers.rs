@@ -223,11 +223,16 @@ fn wrong_states_deadlines_and_outcomes_say_what_there_is() {
     assert_says(&said, &["nothing was done yet"]);
 }
 
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Forgotten {
+    #[serde(skip)]
+    weighed: u32,
+}
+
 #[process_manager(subscribes = [Order], dispatches = [Payment])]
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Careless {
-    #[serde(skip)]
-    forgotten: u32,
+    forgotten: Forgotten,
     kilos: f64,
 }
 
@@ -241,11 +246,11 @@ impl React<Order> for Careless {
                 cx.send("cash", request(&call.to_string()));
             }
             OrderEvent::Weighed { kilos } => {
-                self.forgotten += 1;
+                self.forgotten.weighed += 1;
                 self.kilos = kilos / 0.0;
             }
             OrderEvent::Cancelled { .. } => {
-                cx.send("cash", request(&self.forgotten.to_string()));
+                cx.send("cash", request(&self.forgotten.weighed.to_string()));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::value::RawValue;
 
 use super::super::guarded::{Kept, guard};
-use super::super::saved_state::{default_state, encode_state};
+use super::super::saved_state::{default_state, round_trip};
 use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
 use crate::journal::RowChange;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
@@ -128,7 +128,7 @@ impl<PM: ProcessManager> Instance<PM> {
         let Some(state) = current else {
             return Ok(false);
         };
-        let encoded = encode_state(state)?;
+        let (encoded, read) = round_trip(state)?;
         // What was written by another version means something else, even if it reads the same.
         let is_new = self.version != PM::STATE_VERSION
             || self
@@ -136,6 +136,7 @@ impl<PM: ProcessManager> Instance<PM> {
                 .as_ref()
                 .is_none_or(|old| old.get() != encoded.get());
         self.encoded = Some(encoded);
+        self.state = Some(read);
         self.version = PM::STATE_VERSION;
         Ok(is_new)
     }
