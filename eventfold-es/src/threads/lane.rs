@@ -66,6 +66,12 @@ impl Lane {
         self.state().threads
     }
 
+    /// How many of them wait for work.
+    #[cfg(test)]
+    pub(super) fn parked(&self) -> usize {
+        self.state().parked.len()
+    }
+
     /// Whether something is ready that no thread has taken yet.
     pub(super) fn has_waiting(&self) -> bool {
         self.ready.load(Ordering::Relaxed) > 0

@@ -193,11 +193,10 @@ fn one_thread_stays_for_an_idle_worker_and_none_without_one() -> io::Result<()> 
         })?);
     }
     all.wait();
-    wait_until(|| lane.threads() == 1);
-    let (last, _) = workers.swap_remove(0);
+    wait_until(|| (lane.threads(), lane.parked()) == (1, 1));
+    let last = workers.pop();
     drop(workers);
-    last.wake();
-    assert_eq!(lane.threads(), 1);
+    assert_eq!((lane.threads(), lane.parked()), (1, 1));
     drop(last);
     wait_until(|| lane.threads() == 0);
     Ok(())
