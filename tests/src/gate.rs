@@ -4,8 +4,12 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use eventfold_es::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
+
+/// More than any wait of a test takes.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The file system, with a gate before each sync of the journal's file, or before each renaming to one name.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +91,13 @@ impl GatedDisk {
 
     /// Blocks until so many wait.
     pub fn wait_for(&self, number: usize) {
-        drop(self.gate.wait_while(|state| state.waiting < number));
+        let changed = &self.gate.changed;
+        let waited =
+            changed.wait_timeout_while(self.gate.state(), LONG, |state| state.waiting < number);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waiting = state.waiting;
+        drop(state);
+        assert!(!waited.timed_out(), "{waiting} wait, not {number}");
     }
 }
 
