@@ -400,3 +400,54 @@ async fn commands_are_compared_by_what_the_aggregate_says() -> TestResult {
     );
     Ok(())
 }
+
+/// Versions of one program, the later of which has a command with one field more.
+macro_rules! version {
+    ($aggregate:ident, $command:ident { $($field:ident : $ty:ty),* }) => {
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub struct $command {
+            $($field: $ty),*
+        }
+
+        #[aggregate(name = "grown", command = $command, event = PlainEvent, error = std::convert::Infallible)]
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub struct $aggregate {
+            sum: u64,
+        }
+
+        impl Decider for $aggregate {
+            fn decide(&self, command: $command) -> Result<Vec<PlainEvent>, std::convert::Infallible> {
+                Ok(vec![PlainEvent::Done(command.cents)])
+            }
+
+            fn evolve(&mut self, event: &PlainEvent) {
+                let PlainEvent::Done(by) = event;
+                self.sum += by;
+            }
+        }
+    };
+}
+
+version!(Before, PayBefore { cents: u64 });
+version!(Since, PaySince { note: Option<String>, cents: u64 });
+
+#[tokio::test]
+async fn a_field_that_a_later_version_has_added_makes_no_other_command_while_it_is_none()
+-> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    let first = store.send("p", PayBefore { cents: 5 }, keyed("k")).await?;
+    store.close().await?;
+    let store = AggregateStore::open(base.path()).await?;
+    let pay = |note: Option<&str>| PaySince {
+        note: note.map(str::to_owned),
+        cents: 5,
+    };
+    assert_eq!(store.send("p", pay(None), keyed("k")).await?, first);
+    let other = store.send("p", pay(Some("tip")), keyed("k")).await;
+    assert!(
+        matches!(other, Err(ExecuteError::KeyReused { .. })),
+        "{other:?}"
+    );
+    Ok(())
+}
