@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::runtime::{Kept, guard, guard_task};
+use crate::guarded::{Kept, guard, guard_task};
 use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
 
 pub(crate) use store_clock::{StoreClock, millis_since_1970};

@@ -159,6 +159,7 @@ pub mod evolution;
 mod fingerprint;
 mod finite;
 mod format;
+mod guarded;
 mod journal;
 pub mod names;
 mod nesting;

@@ -1,7 +1,7 @@
 //! The time of one store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Clock;
@@ -15,7 +15,12 @@ pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
     /// The latest time that it has shown, in milliseconds since 1970.
     shown: AtomicU64,
+    /// Whether somebody was told that the clock below is far behind.
+    is_told: AtomicBool,
 }
+
+/// How far the clock below may be behind before somebody is told, in milliseconds.
+const FAR: u64 = 60_000;
 
 impl StoreClock {
     /// The clock of a store whose last commit has this time, in milliseconds since 1970.
@@ -24,6 +29,7 @@ impl StoreClock {
             clock,
             // The time of a commit may be a millisecond ahead of the clock: see `Journal::pass`.
             shown: AtomicU64::new(last_commit.saturating_sub(1)),
+            is_told: AtomicBool::new(false),
         }
     }
 
@@ -37,6 +43,28 @@ impl StoreClock {
     pub(crate) fn now_ms(&self) -> u64 {
         let now = millis_since_1970(self.clock.now());
         self.shown.fetch_max(now, Ordering::AcqRel).max(now)
+    }
+
+    /// How far the clock below is behind what was shown, if that is so far that it was wrong then or is wrong now: until it has caught
+    /// up, this clock stands.
+    pub(crate) fn stands_for(&self) -> Option<Duration> {
+        let now = millis_since_1970(self.clock.now());
+        let behind = self.shown.load(Ordering::Acquire).saturating_sub(now);
+        (behind >= FAR).then(|| Duration::from_millis(behind))
+    }
+
+    /// Says so, once each time. Nobody holds a lock meanwhile.
+    pub(crate) fn warn_if_it_stands(&self) {
+        let stands = self.stands_for();
+        let was_told = self.is_told.swap(stands.is_some(), Ordering::AcqRel);
+        if let Some(behind) = stands
+            && !was_told
+        {
+            tracing::warn!(
+                seconds = behind.as_secs(),
+                "the clock is behind the last commit: the time of the store stands until it has caught up"
+            );
+        }
     }
 
     /// What the clock below shows, which may jump: seconds since 1970, as they stand in events.
@@ -69,5 +97,17 @@ mod tests {
         assert_eq!((clock.now_ms(), clock.seconds_shown()), (71, 0));
         let reopened = StoreClock::behind(101, Arc::new(below));
         assert_eq!(reopened.now_ms(), 100);
+    }
+
+    #[test]
+    fn it_tells_for_how_long_it_stands() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let below = ManualClock::new(at(1000));
+        let clock = StoreClock::behind(0, Arc::new(below.clone()));
+        clock.now();
+        for (shown, expected) in [(1000, None), (941, None), (900, Some(100)), (1000, None)] {
+            below.set(at(shown));
+            assert_eq!(clock.stands_for(), expected.map(Duration::from_secs));
+        }
     }
 }

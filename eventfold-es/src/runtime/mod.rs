@@ -4,7 +4,6 @@ mod cell;
 mod cells;
 mod encode;
 mod end;
-mod guarded;
 mod inside_reaction;
 mod loader;
 mod locked_targets;
@@ -25,10 +24,11 @@ mod types;
 
 use std::sync::Arc;
 
+use crate::guarded;
 pub(crate) use cell::{Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
-pub(crate) use guarded::{Kept, blocking, guard, guard_task};
+pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
     Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,

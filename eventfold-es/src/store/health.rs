@@ -57,7 +57,7 @@ pub enum HealthStatus {
     /// Nothing.
     Healthy,
     /// It serves, but some work stands still until somebody acts: a process manager is parked or paused, an instance is parked,
-    /// a projection fails, or the file system is read-only. Starting the program again does not help.
+    /// a projection fails, the clock is at least a minute behind the last commit, or the file system is read-only. Starting the program again does not help.
     Degraded,
     /// It executes no command in this process any more: it is poisoned or closed, or its tokio runtime has ended. Open it again.
     Unusable,
@@ -226,8 +226,17 @@ impl AggregateStore {
                 let read_only = journal.read_only().map(|reason| {
                     format!("nothing can be written: {reason}. What is stored can be read")
                 });
+                let stands = journal.clock().stands_for().map(|behind| {
+                    format!(
+                        "the clock is {} seconds behind the last commit, which was stored when it was ahead, or it is wrong now. Until it \
+                         has caught up, the time of the store stands: what is stored gets the time of that commit, and deadlines \
+                         wait. Set it right",
+                        behind.as_secs()
+                    )
+                });
                 let reasons: Vec<_> = read_only
                     .into_iter()
+                    .chain(stands)
                     .chain(process_managers.iter().flat_map(|one| {
                         // All of them have ended, for the reason above.
                         let is_running = journal.read_only().is_none();

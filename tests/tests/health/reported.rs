@@ -8,6 +8,7 @@ use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::{Health, HealthStatus, ProcessManagerHealth, RunMode};
 use eventfold_es_tests::{ReadOnlyDisk, TestResult};
 
+use super::collector::Collector;
 use super::{Courier, How, Sent, builder, send};
 use eventfold_es::prelude::*;
 
@@ -145,6 +146,43 @@ async fn lag_is_told_in_events_and_in_seconds() -> TestResult {
     store.run_process_managers().await?;
     // What the doors said is for nobody, and has no age yet.
     assert_eq!(lag(&store.health().await).1, Some(0));
+    Ok(())
+}
+
+/// A commit was stored when the clock was ahead: the time of the store stands, and that is told until the clock has caught up.
+#[tokio::test]
+async fn a_clock_that_is_behind_the_last_commit_is_a_reason() -> TestResult {
+    let collector = Collector::global();
+    let base = tempfile::tempdir()?;
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let ahead = Duration::from_secs(86_411);
+    let clock = ManualClock::new(now + ahead);
+    let opened = || builder(base.path()).clock(clock.clone());
+    let told = || {
+        collector
+            .lines("the clock is behind the last commit")
+            .iter()
+            .filter(|line| line.text.contains("seconds=8641"))
+            .count()
+    };
+    let store = opened().open().await?;
+    send(&store, "a", How::Well).await;
+    assert_eq!(store.health().await.status, HealthStatus::Healthy);
+    clock.set(now);
+    send(&store, "a", How::Well).await;
+    let health = store.health().await;
+    assert_only_reason(
+        &health,
+        HealthStatus::Degraded,
+        "the clock is 86411 seconds behind the last commit",
+    );
+    assert_eq!(told(), 1);
+    store.close().await?;
+    let store = opened().open().await?;
+    assert_eq!(store.health().await.status, HealthStatus::Degraded);
+    assert_eq!(told(), 2);
+    clock.set(now + ahead);
+    assert_eq!(store.health().await.status, HealthStatus::Healthy);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Pulse {
 impl Pulse {
     pub(super) fn synced(&self, clock: &StoreClock) {
         self.sync.store(clock.now_ms(), Ordering::Relaxed);
+        clock.warn_if_it_stands();
     }
 
     pub(super) fn took_checkpoint(&self, clock: &StoreClock) {

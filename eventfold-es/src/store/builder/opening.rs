@@ -99,6 +99,7 @@ impl AggregateStoreBuilder {
         let (journal, place) = opened.keep();
         let files = journal.files().clone();
         let journal: Arc<dyn Journal> = journal;
+        journal.clock().warn_if_it_stands();
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = mpsc::channel(1);
         let mut shutdown = Shutdown::new(Steps {
