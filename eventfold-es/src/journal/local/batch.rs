@@ -30,8 +30,9 @@ pub(super) struct Batch {
     pub(super) dead_letters: DeadLetterExtents,
     /// What it holds, in bytes.
     pub(super) bytes: usize,
-    /// Whether a commit did not continue its streams, so that everything behind it is undone.
-    pub(super) has_conflict: bool,
+    /// The first commit that does not continue its streams, and everything behind it, with what they are told: once the others are
+    /// durable, so that whoever waits for the last one has waited for all.
+    pub(super) refused: Vec<(Pledge, CommitError)>,
     /// The end of the journal once it is durable.
     pub(super) tip: Tip,
 }
@@ -100,7 +101,7 @@ pub(super) fn assemble(
         streams: Vec::new(),
         dead_letters: HashMap::new(),
         bytes: 0,
-        has_conflict: false,
+        refused: Vec::new(),
         tip: Tip {
             batch: tip.batch + 1,
             flush: durability == Durability::Flush,
@@ -115,9 +116,10 @@ pub(super) fn assemble(
             pledge,
             ..
         } = queued;
-        if batch.has_conflict {
+        if !batch.refused.is_empty() {
             // It may have been decided on what the conflicting commit would have changed.
-            pledge.settle(Err(CommitError::Refused(BEHIND_CONFLICT.into())));
+            let error = CommitError::Refused(BEHIND_CONFLICT.into());
+            batch.refused.push((pledge, error));
             continue;
         }
         match plan(&mut streams, &commit, table, time / 1000) {
@@ -130,10 +132,7 @@ pub(super) fn assemble(
                 pledge,
                 dead_letters,
             )),
-            Err(error) => {
-                pledge.settle(Err(error));
-                batch.has_conflict = true;
-            }
+            Err(error) => batch.refused.push((pledge, error)),
         }
     }
     let count = drafts.len();
@@ -354,5 +353,55 @@ fn draft(
             on_settled: commit.on_settled,
             pledge,
         },
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::path::Path;
+
+    use super::super::queue::{Queue, Work};
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::journal::ProposedAppend;
+    use crate::threads::StoreRuntime;
+
+    fn commit(expected_version: u64) -> ProposedCommit {
+        let append = ProposedAppend {
+            stream: StreamId::new("counter", "c-1"),
+            expected_version,
+            lines: vec![r#"{"type":"Added","data":1,"ts":1}"#.into()],
+            keyed: Vec::new(),
+        };
+        ProposedCommit {
+            appends: [append].into_iter().collect(),
+            ..ProposedCommit::default()
+        }
+    }
+
+    /// Whoever waits for what was handed over before a time waits for those before a conflict as well.
+    #[test]
+    fn nothing_is_passed_before_what_is_stored_before_a_conflict() {
+        // Nobody takes turns: what is pushed stays until it is taken.
+        let writer = StoreRuntime::default()
+            .journal_worker(Path::new("a"))
+            .unwrap();
+        let queue = Queue::new(0, Arc::new(SystemClock), None, writer);
+        let pushed = [0, 7, 0].map(|version| {
+            let room = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+            queue.push(room, commit(version))
+        });
+        let Work::Commits(queued) = queue.take() else {
+            panic!("there are commits");
+        };
+        let table = StreamTable::default();
+        let (tip, letters) = (Tip::default(), DeadLetterExtents::new());
+        let batch = assemble(queued, &tip, &table, &letters, Durability::Flush);
+        assert_eq!((batch.commits.len(), batch.refused.len()), (1, 2));
+        for outcome in &pushed {
+            assert!(outcome.get().is_none(), "the first one is not stored yet");
+        }
+        assert!(queue.pass(0).is_some());
     }
 }

@@ -107,19 +107,23 @@ impl Drop for Writer {
 
 impl Writer {
     fn write_batch(&mut self, queued: Vec<Queued>) {
-        let batch = assemble(
+        let mut batch = assemble(
             queued,
             &self.tip,
             &self.table,
             &self.dead_letters,
             self.durability,
         );
-        if batch.has_conflict {
-            self.queue
-                .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
-        }
+        let refused = std::mem::take(&mut batch.refused);
         if !batch.commits.is_empty() {
             self.commit(batch);
+        }
+        if !refused.is_empty() {
+            for (pledge, error) in refused {
+                pledge.settle(Err(error));
+            }
+            self.queue
+                .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
         }
     }
 
