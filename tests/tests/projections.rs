@@ -48,6 +48,49 @@ impl Project<Counter> for Total {
     }
 }
 
+/// The last thread on which a [`Heavy`] was cloned.
+static CLONED_ON: std::sync::Mutex<Option<std::thread::ThreadId>> = std::sync::Mutex::new(None);
+
+/// Tells where it is cloned.
+#[projection(subscribes = [Counter])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Heavy {
+    seen: u64,
+}
+
+impl Clone for Heavy {
+    fn clone(&self) -> Self {
+        *CLONED_ON.lock().unwrap() = Some(std::thread::current().id());
+        Self { seen: self.seen }
+    }
+}
+
+impl Project<Counter> for Heavy {
+    fn project(&mut self, _: &CounterEvent, _: &EventContext<'_>) {
+        self.seen += 1;
+    }
+}
+
+/// Where somebody holds the state, the next one is a clone, which may take long: it is made where that holds up nobody.
+#[tokio::test]
+async fn a_state_that_is_held_is_not_cloned_on_a_thread_of_the_runtime() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let builder = AggregateStore::builder(base.path());
+    let store = builder.projection::<Heavy>().open().await?;
+    let add = async || {
+        let added = store.send("c-1", CounterCommand::Add(1), CommandContext::default());
+        added.await.map(drop)
+    };
+    add().await?;
+    let held = store.projection::<Heavy>().await?;
+    add().await?;
+    let next = store.projection::<Heavy>().await?;
+    assert_eq!((held.seen, next.seen), (1, 2));
+    let cloned_on = CLONED_ON.lock().unwrap().expect("it was cloned");
+    assert_ne!(cloned_on, std::thread::current().id());
+    Ok(())
+}
+
 /// [`Total`] in a later version of the program, which counts orders as well.
 #[projection(subscribes = [Counter, Order], name = "total")]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -207,7 +207,8 @@ impl<P: Projection> ProjectionRunner<P> {
     }
 
     /// Folds what is new, if that is little, still in memory and without trouble; whether the state is at `position` now.
-    pub(crate) fn catch_up_in_memory(&mut self, position: u64) -> bool {
+    /// `may_clone` says whether there is time to clone the state, which may be large, where somebody holds it.
+    pub(crate) fn catch_up_in_memory(&mut self, position: u64, may_clone: bool) -> bool {
         let is_little = position <= self.cursor.position + FEW_EVENTS
             && position < self.saved + SAVE_EVENTS
             && !self.is_broken;
@@ -216,6 +217,9 @@ impl<P: Projection> ProjectionRunner<P> {
         }
         if self.cursor.position >= position {
             return true;
+        }
+        if !may_clone && Arc::strong_count(&self.state) > 1 {
+            return false;
         }
         let _span = self.span(position).entered();
         while self.cursor.position < position {

@@ -130,13 +130,15 @@ impl AggregateStore {
             .map_err(|_| not_registered())?;
         let position = *self.shared.runtime.journal.durable().borrow();
         let mut runner = runner.lock_owned().await;
-        if !is_rebuild && runner.catch_up_in_memory(position) {
+        if !is_rebuild && runner.catch_up_in_memory(position, false) {
             return Ok(runner);
         }
         let what = || format!("catching up the projection `{}`", P::NAME);
         blocking(what, move || {
             if is_rebuild {
                 runner.reset();
+            } else if runner.catch_up_in_memory(position, true) {
+                return Ok(runner);
             }
             runner.catch_up(position)?;
             if is_rebuild {
