@@ -130,6 +130,19 @@ impl SourceEvent {
             correlation_id: event.correlation_id().map(str::to_owned),
         }
     }
+
+    /// The place of what is known to come from no event, or not known.
+    pub(crate) fn none() -> Self {
+        Self {
+            aggregate_type: String::new(),
+            stream_id: String::new(),
+            position: 0,
+            version: 0,
+            event_type: String::new(),
+            event_id: None,
+            correlation_id: None,
+        }
+    }
 }
 
 /// A deadline as a reaction asked for it.

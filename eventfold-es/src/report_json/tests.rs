@@ -179,8 +179,12 @@ fn where_process_managers_stand() {
         events: 1,
         deadlines: 2,
         instances: 3,
+        reactions: Reactions::Done,
     };
-    assert_json(&rebuilt, r#"{"events":1,"deadlines":2,"instances":3}"#);
+    assert_json(
+        &rebuilt,
+        r#"{"events":1,"deadlines":2,"instances":3,"reactions":"done"}"#,
+    );
 }
 
 #[test]
@@ -260,9 +264,13 @@ fn dead_letters() {
     let report = OperatorReport {
         done: 1,
         failed: 2,
+        unreadable: vec!["7-0".into()],
         reactions: Reactions::Done,
     };
-    assert_json(&report, r#"{"done":1,"failed":2,"reactions":"done"}"#);
+    assert_json(
+        &report,
+        r#"{"done":1,"failed":2,"unreadable":["7-0"],"reactions":"done"}"#,
+    );
 }
 
 #[test]

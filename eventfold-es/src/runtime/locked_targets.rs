@@ -28,17 +28,28 @@ pub(super) struct LockedTargets<'a> {
 }
 
 impl<'a> LockedTargets<'a> {
-    /// Locks them in their order, which is one everywhere; `None` if one was evicted meanwhile.
+    /// Locks them in their order, which is one everywhere, and takes what became durable into their states: one that cannot be folded
+    /// cannot be read. `None` if one has to be loaded again.
     pub(super) fn lock(targets: &'a Targets) -> Option<Self> {
         let mut locked: SmallVec<[LockedOne<'_>; 1]> = SmallVec::with_capacity(targets.len());
         for FoundTarget { stream, target } in targets {
-            let target = target.as_ref().map(|target| target.lock());
+            let mut target = target
+                .as_ref()
+                .map(|target| target.lock())
+                .map_err(Clone::clone);
             if target.as_ref().is_ok_and(|target| target.is_evicted()) {
                 return None;
             }
+            if let Ok(settling) = &mut target {
+                match settling.settle() {
+                    Ok(()) if settling.is_evicted() => return None,
+                    Ok(()) => {}
+                    Err(error) => target = Err(error),
+                }
+            }
             locked.push(LockedOne {
                 stream,
-                target: target.map_err(Clone::clone),
+                target,
                 is_touched: false,
                 part: PartOfCommit::default(),
             });
@@ -47,17 +58,6 @@ impl<'a> LockedTargets<'a> {
             locked,
             touched: SmallVec::new(),
         })
-    }
-
-    /// Takes what became durable into their states; one that cannot be folded cannot be read.
-    pub(super) fn settle(&mut self) {
-        for one in &mut self.locked {
-            if let Ok(target) = &mut one.target
-                && let Err(error) = target.settle()
-            {
-                one.target = Err(error);
-            }
-        }
     }
 
     fn index(&self, stream: &StreamId) -> Option<usize> {

@@ -3,7 +3,8 @@
 //! A wait covers positions: those of a command's own events, or everything up to the position at which
 //! `run_process_managers` was called. It owes each subscribed process manager those positions. When a reaction to a covered
 //! event commits, its own events are covered too, so that a wait ends when everything that was caused is done, and only that.
-//! The wait of an operator covers what the process manager commits for him.
+//! The wait of an operator covers what the process manager commits for him: what he asks for, or, once he has let it go on, all that it
+//! does until nothing is left.
 
 mod outcome;
 #[cfg(test)]
@@ -61,7 +62,7 @@ impl Member {
 /// A reaction that became durable.
 pub(crate) struct DurableReaction<'a> {
     pub(crate) member: usize,
-    /// The wait of the operator for whom it was done.
+    /// The wait of the operator whose request it serves.
     pub(crate) operator: Option<u64>,
     /// The position of the event that was reacted to.
     pub(crate) source: u64,
@@ -78,6 +79,13 @@ pub(crate) struct DurableReaction<'a> {
     pub(crate) setbacks: &'a [Setback],
     /// What it makes of the work that waits for somebody.
     pub(crate) tally: &'a [TallyChange],
+}
+
+impl DurableReaction<'_> {
+    /// Whether it was done for the operator who waits.
+    fn is_for(&self, id: u64, wait: &Wait) -> bool {
+        self.operator == Some(id) || wait.going_on == Some(self.member)
+    }
 }
 
 /// See the [module](self).
@@ -245,7 +253,7 @@ impl ReactionHub {
         for Setback { position, outcome } in reaction.setbacks {
             for (id, wait) in &mut state.waits {
                 let is_covered = position.is_some_and(|position| wait.covers(position));
-                if is_covered || reaction.operator == Some(*id) {
+                if is_covered || reaction.is_for(*id, wait) {
                     wait.came_to(*outcome);
                 }
             }
@@ -262,7 +270,7 @@ impl ReactionHub {
         let types = reaction.aggregate_types.iter().map(|name| &**name);
         let mut is_awaited = false;
         for (id, wait) in waits {
-            if wait.covers(reaction.source) || reaction.operator == Some(*id) {
+            if wait.covers(reaction.source) || reaction.is_for(*id, wait) {
                 wait.cover(members, first, last, types.clone());
                 is_awaited = true;
             }
@@ -273,15 +281,15 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that a member goes on for the operator who waits, until [`has_gone_on`](Self::has_gone_on).
+    /// Notes that a member goes on for the operator who waits, until [`has_gone_on`](Self::has_gone_on); if it does.
     pub(crate) fn goes_on(&self, wait: u64, member: usize) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
-        let is_paused = members.get(member).is_some_and(|member| member.is_paused);
+        let absence = members.get(member).and_then(Member::absence);
         if let Some(wait) = waits.get_mut(&wait) {
-            match is_paused {
-                true => wait.came_to(Reactions::Paused),
-                false => {
+            match absence {
+                Some(outcome) => wait.came_to(outcome),
+                None => {
                     wait.came_to(Reactions::Done);
                     wait.going_on = Some(member);
                 }
@@ -289,10 +297,10 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that it has done what there was to do.
-    pub(crate) fn has_gone_on(&self, wait: u64) {
-        if let Some(wait) = self.state().waits.get_mut(&wait) {
-            wait.going_on = None;
+    /// Notes that a member has done what there was to do.
+    pub(crate) fn has_gone_on(&self, member: usize) {
+        for wait in self.state().waits.values_mut() {
+            wait.going_on.take_if(|going_on| *going_on == member);
             wait.finish_if_done();
         }
     }

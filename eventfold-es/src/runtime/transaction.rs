@@ -152,7 +152,6 @@ fn decide_locked(
     journal: &dyn Journal,
     room: OwnedSemaphorePermit,
 ) -> Result<Decision, TransactionError> {
-    locked.settle();
     let digest = digest(&commands);
     let keys = keys(&commands);
     let mut repeated = Vec::with_capacity(commands.len());

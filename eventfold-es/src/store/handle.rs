@@ -407,7 +407,8 @@ impl<A: Aggregate> AggregateHandle<A> {
                 let mut locked = cell.lock();
                 if !locked.is_evicted() {
                     locked.settle()?;
-                    if locked.knows(needs) {
+                    // What is settled may show that the stream has to be read again.
+                    if !locked.is_evicted() && locked.knows(needs) {
                         return action(&cell, &mut locked);
                     }
                 }
@@ -419,5 +420,80 @@ impl<A: Aggregate> AggregateHandle<A> {
                 self.cells.learn(&self.id, &cell, needs).await?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+    use crate::event::{DomainEvent, EventError};
+    use crate::journal::CommitError;
+    use crate::runtime::{EncodedEvent, PartOfCommit};
+    use crate::store::AggregateStore;
+
+    #[derive(Debug, Clone, Default, Serialize, serde::Deserialize)]
+    struct Note(u64);
+
+    #[derive(Debug, Clone, Serialize, serde::Deserialize)]
+    struct Noted;
+
+    impl DomainEvent for Noted {
+        const EVENT_TYPES: &'static [&'static str] = &["Noted"];
+
+        fn event_type(&self) -> &'static str {
+            "Noted"
+        }
+
+        fn to_event(&self) -> Result<eventfold::Event, EventError> {
+            Ok(eventfold::Event::new("Noted", serde_json::Value::Null))
+        }
+
+        fn from_event(_: &eventfold::Event) -> Result<Self, EventError> {
+            Ok(Self)
+        }
+    }
+
+    impl Aggregate for Note {
+        const AGGREGATE_TYPE: &'static str = "note";
+        type Command = ();
+        type DomainEvent = Noted;
+        type Error = std::convert::Infallible;
+
+        fn handle(&self, (): ()) -> Result<Vec<Noted>, Self::Error> {
+            Ok(vec![Noted])
+        }
+
+        fn apply(self, _: &Noted) -> Self {
+            Self(self.0 + 1)
+        }
+    }
+
+    /// Once a commit was in conflict with the stream, nothing is decided before that is read again.
+    #[tokio::test]
+    async fn nothing_is_decided_on_a_state_that_the_stream_contradicts() {
+        let base = tempfile::tempdir().unwrap();
+        let store = AggregateStore::builder(base.path());
+        let store = store.aggregate_type::<Note>().open().await.unwrap();
+        let note = store.get::<Note>("a").await.unwrap();
+        note.execute((), CommandContext::default()).await.unwrap();
+        let clock = store.shared.runtime.journal.clock();
+        let conflicting = |_: &Arc<Cell<Note>>, locked: &mut LockedCell<'_, Note>| {
+            let context = CommandContext::default();
+            let event = EncodedEvent::new::<Note>(&Noted, &context, None, clock)?;
+            locked.stage(vec![event])?;
+            let outcome = Arc::new(Outcome::default());
+            let (expected, actual) = (1, 2);
+            outcome.settle(Err(CommitError::Conflict { expected, actual }));
+            locked.handed_over(&outcome, PartOfCommit::default());
+            Ok::<_, StoreError>(())
+        };
+        note.with_cell(Needs::State, conflicting).await.unwrap();
+        let decided = note.with_cell(Needs::State, |_, locked| {
+            Ok::<_, StoreError>((locked.is_evicted(), locked.durable().1))
+        });
+        assert_eq!(decided.await.unwrap(), (false, 1));
+        drop(note);
+        store.close().await.unwrap();
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use tracing::Instrument as _;
 
 use super::{AggregateStore, RunMode, Shared};
 use crate::aggregate::Aggregate;
@@ -78,7 +79,10 @@ impl AggregateStore {
     /// - An [idempotency key](CommandContext::with_idempotency_key) in it is that of the whole transaction: a repeat with the same
     ///   commands answers as the first one did, and does nothing, also after a restart. It is kept apart from the keys of single
     ///   commands. Other commands under the key, and the same ones in another order, are refused where an aggregate of theirs knows
-    ///   the key. So send commands that come out of a `HashMap` in an order of your own.
+    ///   the key. So send commands that come out of a `HashMap` in an order of your own. Nothing is stored of commands that have nothing to
+    ///   do: an aggregate knows the key from its events, and of each how many commands to it came before in the transaction. So a
+    ///   transaction that leaves out such a command before others to the same aggregate may be taken for a new one, and one in which no
+    ///   command had anything to do is decided again.
     /// - The events of one aggregate stand together, and the aggregates in the order in which they were sent to first.
     /// - All its aggregates are loaded, and locked while it is decided. So a transaction is for what must be decided together. For
     ///   everything else there are process managers.
@@ -200,6 +204,17 @@ impl Transaction {
     ///
     /// Dropping the future leaves either nothing or the whole transaction, and in that case its reactions happen too.
     pub async fn commit(self) -> Result<Committed, TransactionError> {
+        let span = tracing::debug_span!(
+            "transaction",
+            commands = self.commands.as_ref().map_or(0, Vec::len),
+            position = tracing::field::Empty
+        );
+        let committed = self.commit_in_span().instrument(span.clone()).await?;
+        span.record("position", committed.position);
+        Ok(committed)
+    }
+
+    async fn commit_in_span(self) -> Result<Committed, TransactionError> {
         let Self {
             shared,
             context,

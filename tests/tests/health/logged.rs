@@ -6,7 +6,7 @@ use eventfold_es_tests::TestResult;
 use tracing::Level;
 
 use super::collector::{Collector, Told};
-use super::{Courier, How, Sent, builder, send};
+use super::{Courier, How, ParcelCommand, Sent, builder, send};
 
 /// Waits for a thread of the store to say something.
 async fn eventually(with: &[&str]) -> Told {
@@ -78,6 +78,26 @@ fn copy_all(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()>
             false => drop(std::fs::copy(entry.path(), to.join(entry.file_name()))?),
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_is_a_span() -> TestResult {
+    let collector = Collector::global();
+    let base = tempfile::tempdir()?;
+    let store = builder(base.path()).open().await?;
+    let parcel = |to: &str| {
+        let (to, how) = (to.to_owned(), How::Well);
+        ParcelCommand::Send { to, how }
+    };
+    let transaction = store.transaction(());
+    let transaction = (0..17).fold(transaction, |transaction, number| {
+        transaction.send(format!("together-{number}"), parcel("a"))
+    });
+    transaction.commit().await?;
+    let committed = collector.spans("transaction commands=17 position=17");
+    assert_eq!(committed.len(), 1, "{committed:?}");
+    assert_eq!(committed[0].level, Level::DEBUG);
     Ok(())
 }
 

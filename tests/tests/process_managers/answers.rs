@@ -8,6 +8,8 @@ use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{AggregateStoreBuilder, OperatorReport, Reactions, RunMode};
+use serde::Serializer;
+use serde::ser::Error as _;
 use tokio::sync::MutexGuard;
 
 use crate::domain::{Log, LogCommand, LogEvent, log_of};
@@ -76,6 +78,35 @@ impl OnDeadline<Alarm> for Fussy {
     fn on_deadline(&mut self, Alarm { text }: Alarm, cx: &mut Reaction<'_, Self>) {
         assert!(!IS_BROKEN.load(SeqCst), "the alarm is poison");
         cx.send("a", append(&text));
+    }
+}
+
+/// Without `key`, cannot be stored once it has seen poison. Everything becomes a letter as long as it is broken.
+#[process_manager(subscribes = [Post], dispatches = [Log], on_failure)]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Brittle {
+    #[serde(serialize_with = "unless_it_is_spoilt")]
+    is_spoilt: bool,
+}
+
+impl React<Post> for Brittle {
+    fn react(&mut self, PostEvent::Said(said): &PostEvent, cx: &mut Reaction<'_, Self>) {
+        assert!(!IS_BROKEN.load(SeqCst), "it is broken");
+        self.is_spoilt = said == "poison";
+        cx.send("a", append(said));
+    }
+}
+
+impl HandleFailure for Brittle {
+    fn on_failure(&self, _: &Failure<'_>) -> FailureAction<Self> {
+        FailureAction::DeadLetter
+    }
+}
+
+fn unless_it_is_spoilt<S: Serializer>(is_spoilt: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    match is_spoilt {
+        true => Err(S::Error::custom("it is spoilt")),
+        false => serializer.serialize_bool(false),
     }
 }
 
@@ -253,6 +284,95 @@ async fn whoever_lets_all_go_on_is_told_when_the_whole_chain_is_done() {
             close(store).await;
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_resumes_is_told_when_the_whole_chain_is_done() {
+    let _alone = alone().await;
+    let store = opened::<Mended>(&MemoryDisk::new(), &clock()).await;
+    let worker = handle::<Mended>(&store);
+    worker.pause().await.unwrap();
+    for words in ["one", "two"] {
+        say(&store, "a", words).await;
+    }
+    assert_eq!(log_of(&store, "last").await, [""; 0]);
+    let resumed = worker.resume().await.unwrap();
+    assert_eq!(log_of(&store, "last").await, ["one", "two"]);
+    assert_eq!(told(&resumed), (1, 0, Reactions::Done));
+    let nothing = worker.resume().await.unwrap();
+    assert_eq!(told(&nothing), (0, 0, Reactions::NotAwaited));
+    // What keeps the chain from being done, he is told as well.
+    worker.pause().await.unwrap();
+    for words in ["bad", "refuse retry"] {
+        say(&store, "b", words).await;
+    }
+    let resumed = worker.resume().await.unwrap();
+    assert_eq!(told(&resumed), (1, 0, Reactions::Parked));
+    drop(worker);
+    close(store).await;
+}
+
+/// What an operator discards is passed at once; the rest waits until it is resumed.
+#[tokio::test]
+async fn a_process_manager_passes_what_it_stays_at_while_it_is_paused() {
+    let _alone = alone().await;
+    let (disk, time) = (MemoryDisk::new(), clock());
+    let mut store = opened::<Fussy>(&disk, &time).await;
+    for words in ["before", "poison", "one"] {
+        say(&store, "a", words).await;
+    }
+    let fussy = handle::<Fussy>(&store);
+    fussy.pause().await.unwrap();
+    let skipping = tokio::time::timeout(Duration::from_secs(5), fussy.skip());
+    let skipped = skipping.await.unwrap().unwrap();
+    assert_eq!(told(&skipped), (1, 0, Reactions::Paused));
+    drop(fussy);
+    close(store).await;
+    store = opened::<Fussy>(&disk, &time).await;
+    assert_eq!(log_of(&store, "last").await, ["before"]);
+    let fussy = handle::<Fussy>(&store);
+    let resumed = fussy.resume().await.unwrap();
+    assert_eq!(log_of(&store, "last").await, ["before", "one"]);
+    assert_eq!(told(&resumed), (1, 0, Reactions::Done));
+    drop(fussy);
+    close(store).await;
+}
+
+#[tokio::test]
+async fn one_that_is_parked_as_a_whole_stays_so_when_it_is_resumed() {
+    let _alone = alone().await;
+    let store = opened::<Fussy>(&MemoryDisk::new(), &clock()).await;
+    say(&store, "a", "poison").await;
+    let fussy = handle::<Fussy>(&store);
+    fussy.pause().await.unwrap();
+    let resumed = fussy.resume().await.unwrap();
+    assert_eq!(told(&resumed), (1, 0, Reactions::Parked));
+    assert!(fussy.status().await.unwrap().parked.is_some());
+    let rebuilt = fussy.rebuild_state().await.unwrap();
+    assert_eq!(rebuilt.reactions, Reactions::Parked);
+    drop(fussy);
+    close(store).await;
+}
+
+#[tokio::test]
+async fn whoever_redrives_all_is_told_how_far_that_came() {
+    let _alone = alone().await;
+    let store = opened::<Brittle>(&MemoryDisk::new(), &clock()).await;
+    for words in ["one", "two", "poison", "three"] {
+        say(&store, "a", words).await;
+    }
+    let brittle = handle::<Brittle>(&store);
+    assert_eq!(brittle.dead_letters().await.unwrap().len(), 4);
+    IS_BROKEN.store(false, SeqCst);
+    let refused = brittle.redrive_all().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("2 were done and 0 failed again"),
+        "{refused}"
+    );
+    assert_eq!(log_of(&store, "a").await, ["one", "two"]);
+    assert_eq!(brittle.dead_letters().await.unwrap().len(), 2);
+    drop(brittle);
+    close(store).await;
 }
 
 /// Nothing is caused by it, and there is nothing to wait for.

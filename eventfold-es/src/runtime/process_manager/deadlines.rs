@@ -4,7 +4,7 @@
 //! however late either is handled. So [`fire_before`](ProcessManagerRunner::fire_before) looks before each event, and
 //! [`fire_due`](ProcessManagerRunner::fire_due) behind the last one, once no other can be stored before it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,8 @@ use crate::clock::millis_since_1970;
 use crate::journal::{RowChange, RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
-/// How many are fired before anything else is done.
+/// How many are fired before anything else is done; and how many may arm each other, one after the other, for a time that is past,
+/// before an event that was stored later comes in between.
 const MAX_FIRED: usize = 1024;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -119,23 +120,25 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         limit: &str,
         released: Option<(&str, u64)>,
     ) -> Result<(), Halt> {
-        // The latest time that was reached, which deadlines were due then, and how many were armed here for that time or before.
-        let (mut latest, mut reached, mut late) = (0, HashSet::new(), 0);
+        // The latest time that was reached; and how many deadlines led to each since then, one arming the next for that time or before.
+        let (mut latest, mut led_to) = (0, HashMap::new());
         while let Some((key, value)) = self.first_before(limit).await? {
+            let mut chain = 0;
             if let Ok(timer) = rows::read::<TimerRow>(&key, &value) {
                 let due = timer.deadline.due_ms;
                 if due > latest {
                     latest = due;
-                    reached.clear();
+                    led_to.clear();
                 }
-                let by = timer.armed_by.as_ref();
-                late += usize::from(due < latest || by.is_some_and(|by| reached.contains(by)));
-                reached.insert(timer.id(PM::NAME));
+                let by = timer.armed_by.as_ref().and_then(|by| led_to.get(by));
+                chain = by.map_or(0, |before| before + 1);
+                led_to.insert(timer.id(PM::NAME), chain);
             }
             self.fire_in_order(key, &value, released).await?;
             let parks = released.and_then(|(key, _)| self.status_of(key)) == Some(Status::Parked);
-            // Those that deadlines arm again and again for a time that is past are no reason to show nothing else.
-            if parks || late == MAX_FIRED {
+            // However many there are side by side, all come before the event. Those that arm each other for ever are no reason to show
+            // nothing else.
+            if parks || chain == MAX_FIRED {
                 break;
             }
         }
@@ -175,15 +178,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// closes before.
     async fn come_up_to(&mut self, time: u64) -> Result<bool, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
-        if self.passed.0 < time {
-            let last = journal.pass(time);
-            if let Some(last) = last {
-                drop(last.wait().await);
+        let passed = self.passed.filter(|(passed, _)| *passed >= time);
+        let last = match passed {
+            Some((_, last)) => last,
+            None => {
+                if let Some(last) = journal.pass(time) {
+                    drop(last.wait().await);
+                }
+                let durable = *journal.durable().borrow();
+                self.passed = Some((time, durable));
+                durable
             }
-            let durable = *journal.durable().borrow();
-            self.passed = (time, durable);
-        }
-        self.react_until(self.passed.1).await
+        };
+        self.react_until(last).await
     }
 
     /// Tries again what was to be tried again at this time or before; how much there was.
@@ -248,16 +255,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             rows::read(&row_key, value).map_err(|reason| self.unreadable(reason))?;
         let position = self.position;
         self.learn(vec![timer.key.clone()]).await?;
-        let removed = remove(row_key);
-        self.notice(&removed);
-        self.dirty.push(removed, position);
         let deadline = &timer.deadline;
         // What is held behind it is shown next.
         let held = released.filter(|(key, _)| *key == timer.key);
         let held =
             held.map(|(key, at)| held_deadline_key(key, at, deadline.due_ms, &deadline.name));
-        if held.is_none() && self.is_armed(&timer) && self.is_held(&timer.key) {
-            self.hold(&timer.key, Input::Deadline(&timer), None, position);
+        let is_held = held.is_none() && self.is_armed(&timer) && self.is_held(&timer.key);
+        let place = match is_held {
+            true => Some(self.place_among_held(&timer).await?),
+            false => None,
+        };
+        let removed = remove(row_key);
+        self.notice(&removed);
+        self.dirty.push(removed, position);
+        if let Some(place) = place {
+            self.hold(&timer.key, Input::Deadline(&timer), Some(&place), position);
             return Ok(());
         }
         let name = || {

@@ -63,30 +63,34 @@ impl Source {
                 SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
             }
             Self::Known(source) => (**source).clone(),
-            Self::Nothing => SourceEvent {
-                aggregate_type: String::new(),
-                stream_id: String::new(),
-                position: 0,
-                version: 0,
-                event_type: String::new(),
-                event_id: None,
-                correlation_id: None,
-            },
+            Self::Nothing => SourceEvent::none(),
         }
     }
 }
 
 /// What became of what an operator has asked for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     pub(crate) done: usize,
     pub(crate) failed: usize,
+    /// The dead letters among those that failed whose rows cannot be read.
+    pub(crate) unreadable: Vec<String>,
+    /// Whether there is more that it did not come to.
+    pub(crate) is_interrupted: bool,
 }
 
 impl Report {
+    pub(super) fn new(done: usize, failed: usize) -> Self {
+        Self {
+            done,
+            failed,
+            ..Self::default()
+        }
+    }
+
     /// This much was done, and nothing failed.
     pub(super) fn done(done: usize) -> Self {
-        Self { done, failed: 0 }
+        Self::new(done, 0)
     }
 }
 

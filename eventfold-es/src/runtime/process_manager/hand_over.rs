@@ -69,7 +69,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.has_failed() {
             return HandOver::Again;
         }
-        locked.settle();
         let mut attempt = Attempt::default();
         let mut compensations: VecDeque<Planned> = VecDeque::new();
         let mut index = 0;
@@ -226,9 +225,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             number: self.next_commit,
         });
         self.next_commit += 1;
-        HandOver::Done(Report {
-            done: dispatched,
-            failed: attempt.failed,
-        })
+        HandOver::Done(Report::new(dispatched, attempt.failed))
     }
 }

@@ -1,5 +1,6 @@
 //! What is parked, and how it goes on: held work is done first, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::origin::Cause;
@@ -11,7 +12,7 @@ use super::rows::{
     self, HeldRow, Marker, ParkedRow, RetriedRow, RetryRow, Status, TimerRow, put, remove,
 };
 use super::{Halt, ProcessManagerRunner, Shown};
-use crate::journal::{Cursor, RecordedCommit, Row, RowRange, StreamId};
+use crate::journal::{Cursor, RecordedCommit, Row, RowChange, RowRange, StreamId};
 use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
 
 /// How many held rows are read at a time.
@@ -103,7 +104,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.push(row, position);
             self.dirty.set_back(None, Reactions::Parked);
             self.settle_all().await?;
-            return Ok(Report { done: 0, failed: 1 });
+            return Ok(Report::new(0, 1));
         }
         instance.release(Status::Releasing);
         let row = instance.row(key);
@@ -167,10 +168,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.settle_all().await?;
         let is_parked = self.status_of(key) == Some(Status::Parked);
-        Ok(Report {
-            done,
-            failed: usize::from(is_parked),
-        })
+        Ok(Report::new(done, usize::from(is_parked)))
     }
 
     /// Removes when an instance would be released by itself, since it is now, or never will be.
@@ -307,6 +305,68 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
+    /// Where a deadline is held whose instance is parked: before the first that it holds and that comes later. It may have been armed
+    /// long after it was due.
+    pub(super) async fn place_among_held(&mut self, timer: &TimerRow) -> Result<Box<str>, Halt> {
+        let (key, deadline) = (&timer.key, &timer.deadline);
+        let prefix = rows::held_prefix(key);
+        self.finish_in_flight().await?;
+        let mut held = BTreeMap::new();
+        self.each_row(RowRange::numbered(&prefix), |row| {
+            held.insert(row.key.clone(), row.value.clone());
+        })
+        .await?;
+        let changes = self.dirty.rows.iter();
+        for RowChange { key, value } in changes.filter(|row| row.key.starts_with(&prefix)) {
+            match value {
+                Some(value) => held.insert(key.clone(), value.clone()),
+                None => held.remove(key),
+            };
+        }
+        let own = rows::timer_key(deadline.due_ms, key, &deadline.name);
+        let mut at = self.position;
+        let mut events = Vec::new();
+        for (row_key, value) in &held {
+            match rows::read(row_key, value) {
+                Ok(HeldRow::Event(position) | HeldRow::Failed(position)) => events.push(position),
+                Ok(HeldRow::Deadline(other)) => {
+                    let (due, name) = (other.deadline.due_ms, &other.deadline.name);
+                    if rows::timer_key(due, key, name) > own {
+                        let place = rows::held_of(row_key).map(|(_, place)| place);
+                        at = at.min(place.unwrap_or(at));
+                    }
+                }
+                Ok(HeldRow::Command(_)) | Err(_) => {}
+            }
+        }
+        if let Some(later) = self.first_stored_later(&events, deadline.due_ms).await? {
+            at = at.min(later.saturating_sub(1));
+        }
+        Ok(rows::held_deadline_key(
+            key,
+            at,
+            deadline.due_ms,
+            &deadline.name,
+        ))
+    }
+
+    /// The first of these events, which are in order, that was stored later than `time`.
+    async fn first_stored_later(&mut self, events: &[u64], time: u64) -> Result<Option<u64>, Halt> {
+        let mut left = events;
+        let mut later = None;
+        while let Some(middle) = left.get(left.len() / 2) {
+            let (before, behind) = left.split_at(left.len() / 2);
+            let commit = self.commit_at(*middle).await?;
+            if commit.is_some_and(|commit| commit.time > time) {
+                later = Some(*middle);
+                left = before;
+            } else {
+                left = behind.get(1..).unwrap_or_default();
+            }
+        }
+        Ok(later)
+    }
+
     /// The commit with the event at a position.
     async fn commit_at(&mut self, at: u64) -> Result<Option<Arc<RecordedCommit>>, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
@@ -374,10 +434,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.dirty.push(remove(rows::stream_key(stream)), position);
         }
         self.settle_all().await?;
-        Ok(Report {
-            done,
-            failed: usize::from(!is_readable),
-        })
+        Ok(Report::new(done, usize::from(!is_readable)))
     }
 
     /// Lets a stream wait until somebody releases it, since what it holds first ends the process.
@@ -461,7 +518,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         if instance.restore().is_err() {
             // What cannot be read does not go on.
-            return Ok(Report { done: 0, failed: 1 });
+            return Ok(Report::new(0, 1));
         }
         self.end_wait_of(key);
         let Some(instance) = self.instances.get(key) else {

@@ -121,8 +121,10 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     skipped: Option<u64>,
     /// Who is told when that is durable.
     skip_answer: Option<requests::Asked>,
-    /// The wait of the operator for whom it works now.
+    /// The wait of the operator whose request is served now.
     operator: Option<u64>,
+    /// Whether operators wait until it has done what there is to do.
+    is_going_on: bool,
     /// The row of the deadline or the command that is being worked on.
     due: Option<Box<str>>,
     /// An event that could not be reacted to: before it is shown again, the state is kept.
@@ -139,7 +141,7 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     /// Whether there may be releases that were interrupted.
     owes_releases: bool,
     /// No commit that is still to come is stored at this time or before, in milliseconds since 1970; and the last event that was.
-    passed: (u64, u64),
+    passed: Option<(u64, u64)>,
     /// The last event that was counted as ignored, and for which of those that it belongs to.
     ignored_to: (u64, usize),
 }
@@ -248,6 +250,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             skipped: None,
             skip_answer: None,
             operator: None,
+            is_going_on: false,
             due: None,
             cautious: None,
             tries_now: false,
@@ -255,7 +258,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             given_up: None,
             stays_at: None,
             owes_releases: false,
-            passed: (0, 0),
+            passed: None,
             ignored_to: (0, 0),
         };
         if let Err(error) = runner.restore_state() {
@@ -428,6 +431,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
+    /// While it is paused, it goes no further than an event that an operator has discarded.
+    fn may_go_to(&self, until: u64) -> u64 {
+        match self.is_paused {
+            true => self.skipped.map_or(0, |skipped| skipped.min(until)),
+            false => until,
+        }
+    }
+
     async fn react_until_closing(&mut self) -> Result<(), Halt> {
         self.load().await?;
         if let Some(reason) = &self.unreadable {
@@ -454,9 +465,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.resume_releases().await?;
             }
             let until = *target.borrow_and_update();
-            while self.position < until && !self.is_paused {
-                self.react_to_more(until).await?;
-                if self.context.fires {
+            while self.position < self.may_go_to(until) {
+                self.react_to_more(self.may_go_to(until)).await?;
+                if self.context.fires && !self.is_paused {
                     self.try_due_again().await?;
                     self.flush().await?;
                 }

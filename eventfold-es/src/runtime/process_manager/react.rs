@@ -365,8 +365,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         } = effects;
         let envelopes = Kept::each(envelopes);
         let position = draft.position;
-        let now = self.context.runtime.journal.clock().now();
-        let new_chain = millis_since_1970(now).saturating_add(NEW_CHAIN_MS);
+        let clock = self.context.runtime.journal.clock();
+        // Most arm nothing: nobody asks what time it is then.
+        let mut now = None;
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
@@ -403,6 +404,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 changes.push(remove(timer_key(due, key, &name)));
             }
             if let TimerChange::Schedule(scheduled) = timer {
+                let now = *now.get_or_insert_with(|| clock.now());
+                let new_chain = millis_since_1970(now).saturating_add(NEW_CHAIN_MS);
                 let deadline = scheduled.store(now, input.source());
                 let due = deadline.due_ms;
                 let row = TimerRow {

@@ -16,14 +16,14 @@ use crate::process_manager::ProcessManager;
 pub(crate) type Answer<T> = oneshot::Sender<T>;
 
 /// Somebody who asks for something that may cause reactions.
-pub(crate) struct Asked {
+pub(crate) struct Asked<T = Report> {
     /// His wait for them, if he waits.
     pub(crate) wait: Option<u64>,
-    pub(crate) answer: Answer<Report>,
+    pub(crate) answer: Answer<T>,
 }
 
-impl Asked {
-    pub(super) fn tell(self, report: Report) {
+impl<T> Asked<T> {
+    pub(super) fn tell(self, report: T) {
         let _ = self.answer.send(report);
     }
 }
@@ -43,7 +43,8 @@ pub(crate) enum Request {
     Fire(Answer<usize>),
     /// Makes durable what was reacted to.
     Settle(Answer<()>),
-    Pause(bool, Answer<()>),
+    Pause(Answer<()>),
+    Resume(Asked),
     Release(Parked, Asked),
     Discard(Parked, Asked),
     /// Executes one dead letter, or all.
@@ -51,22 +52,30 @@ pub(crate) enum Request {
     /// Removes one dead letter, or all.
     Forget(Option<String>, Asked),
     /// Makes the states again; the reason if they stay as they are.
-    Rebuild(Answer<Result<Rebuilt, String>>),
+    Rebuild(Asked<Result<Rebuilt, String>>),
 }
 
 impl Request {
     /// Whether it can be done by a process manager whose state cannot be read.
     pub(super) fn needs_no_state(&self) -> bool {
         match self {
-            Self::Settle(_) | Self::Pause(..) | Self::Forget(..) | Self::Rebuild(_) => true,
+            Self::Settle(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Forget(..)
+            | Self::Rebuild(_) => true,
             Self::Fire(_) | Self::Release(..) | Self::Discard(..) | Self::Redrive(..) => false,
         }
     }
 
-    /// The wait of the operator who asks.
+    /// The wait of the operator who asks for what is done at once.
     fn operator(&self) -> Option<u64> {
         match self {
-            Self::Fire(_) | Self::Settle(_) | Self::Pause(..) | Self::Rebuild(_) => None,
+            Self::Fire(_)
+            | Self::Settle(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::Rebuild(_) => None,
             Self::Release(_, asked)
             | Self::Discard(_, asked)
             | Self::Redrive(_, asked)
@@ -85,16 +94,20 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     pub(super) async fn serve(&mut self, request: Request) -> Result<(), Halt> {
+        let request = match request {
+            // For these it works until there is nothing left to do.
+            Request::Resume(asked) => return self.resume(asked).await,
+            Request::Rebuild(asked) => return self.rebuild_and_go_on(asked).await,
+            request => request,
+        };
         let operator = request.operator();
         if operator.is_some() {
             // What was reacted to before is nothing that he has asked for.
             self.flush().await?;
         }
-        // What it goes on with meanwhile is still done for whoever has let it go on.
-        let before = self.operator;
-        self.operator = operator.or(before);
+        self.operator = operator;
         let served = self.serve_now(request).await;
-        self.operator = before;
+        self.operator = None;
         served
     }
 
@@ -112,18 +125,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.settle_all().await?;
                 let _ = answer.send(());
             }
-            Request::Pause(is_paused, answer) => {
-                let control = ControlRow {
-                    is_paused,
-                    ..self.control()
-                };
-                let row = put(rows::CONTROL.into(), &control);
-                self.dirty.push(row, self.position);
-                self.settle_all().await?;
-                self.is_paused = is_paused;
-                self.announce_pause();
+            Request::Pause(answer) => {
+                self.set_paused(true).await?;
                 let _ = answer.send(());
             }
+            // See `serve`.
+            Request::Resume(_) | Request::Rebuild(_) => {}
             Request::Release(parked, asked) => {
                 let done = match &parked {
                     Parked::Instance(key) => {
@@ -147,8 +154,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 asked.tell(done);
             }
             Request::Redrive(id, asked) => {
-                let done = self.redrive(id).await?;
-                asked.tell(done);
+                let mut done = Vec::new();
+                let redriven = self.redrive(id, &mut done).await;
+                if redriven.is_err() {
+                    // Those that were handed over may be durable all the same.
+                    let _ = self.finish_in_flight().await;
+                }
+                let mut total = Report {
+                    is_interrupted: redriven.is_err(),
+                    ..Report::default()
+                };
+                done.retain(|(commit, _)| *commit <= self.durable_commit);
+                for (_, report) in done {
+                    total.done += report.done;
+                    total.failed += report.failed;
+                    total.unreadable.extend(report.unreadable);
+                }
+                asked.tell(total);
+                redriven?;
             }
             Request::Forget(id, asked) => {
                 let letters = self.dead_letters(id).await?;
@@ -165,11 +188,47 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.settle_all().await?;
                 asked.tell(Report::done(letters.len()));
             }
-            Request::Rebuild(answer) => {
-                let done = self.rebuild().await?;
-                let _ = answer.send(done);
-            }
         }
+        Ok(())
+    }
+
+    async fn set_paused(&mut self, is_paused: bool) -> Result<(), Halt> {
+        let control = ControlRow {
+            is_paused,
+            ..self.control()
+        };
+        let row = put(rows::CONTROL.into(), &control);
+        self.dirty.push(row, self.position);
+        self.settle_all().await?;
+        self.is_paused = is_paused;
+        self.announce_pause();
+        Ok(())
+    }
+
+    async fn resume(&mut self, asked: Asked) -> Result<(), Halt> {
+        let was_paused = self.is_paused;
+        if was_paused {
+            self.set_paused(false).await?;
+            self.goes_on_for(asked.wait);
+        }
+        asked.tell(Report::done(usize::from(was_paused)));
+        Ok(())
+    }
+
+    async fn rebuild_and_go_on(
+        &mut self,
+        asked: Asked<Result<Rebuilt, String>>,
+    ) -> Result<(), Halt> {
+        let was_unreadable = self.unreadable.is_some();
+        let rebuilt = self.rebuild().await?;
+        if was_unreadable && self.unreadable.is_none() {
+            let hub = &self.context.runtime.reactions;
+            hub.unparked(self.context.member);
+        }
+        if rebuilt.is_ok() {
+            self.goes_on_for(asked.wait);
+        }
+        asked.tell(rebuilt);
         Ok(())
     }
 
@@ -214,32 +273,42 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(letters)
     }
 
-    /// Executes dead letters again, in their order, each in a commit of its own; one that fails again stays, with its new error.
-    async fn redrive(&mut self, id: Option<String>) -> Result<Report, Halt> {
-        let letters = self.dead_letters(id).await?;
-        let mut total = Report::default();
-        for (key, value) in letters {
-            let row = DeadRow::read(&key, &value).map_err(|reason| Halt::Parked {
-                position: self.position + 1,
-                reason,
-            })?;
-            let report = match row {
-                DeadRow::Command(row) => {
+    /// Executes dead letters again, in their order, each in a commit of its own; one that fails again stays, with its new error. Notes
+    /// what becomes of each, and the number of its commit.
+    async fn redrive(
+        &mut self,
+        id: Option<String>,
+        done: &mut Vec<(u64, Report)>,
+    ) -> Result<(), Halt> {
+        for (key, value) in self.dead_letters(id).await? {
+            let report = match DeadRow::read(&key, &value) {
+                Ok(DeadRow::Command(row)) => {
                     self.learn(vec![row.key.clone()]).await?;
                     self.dirty.push(remove(key), self.position);
                     self.settle()?;
                     self.execute_for_operator(*row).await?
                 }
-                DeadRow::Reaction(letter) => {
+                Ok(DeadRow::Reaction(letter)) => {
                     self.settle()?;
                     self.react_for_operator(key, *letter).await?
                 }
+                Err(reason) => {
+                    let id = key.get(1..).unwrap_or_default().to_owned();
+                    tracing::error!(
+                        process_manager = PM::NAME,
+                        id,
+                        reason,
+                        "a dead letter cannot be read"
+                    );
+                    Report {
+                        unreadable: vec![id],
+                        ..Report::new(0, 1)
+                    }
+                }
             };
-            total.done += report.done;
-            total.failed += report.failed;
+            done.push((self.next_commit.saturating_sub(1), report));
         }
-        self.settle_all().await?;
-        Ok(total)
+        self.settle_all().await
     }
 
     /// Reacts again to what became a dead letter, in a commit that removes it; if it fails again, it stays with its new error.
@@ -250,7 +319,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> Result<Report, Halt> {
         let position = self.position;
         let done = |has_failed| match has_failed {
-            true => Report { done: 0, failed: 1 },
+            true => Report::new(0, 1),
             false => Report::done(1),
         };
         let mut draft = match &letter.reaction {

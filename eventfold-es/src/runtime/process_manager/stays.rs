@@ -23,22 +23,29 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Goes on because somebody has asked for it: until it has done what there is to do, it does that for him.
-    fn goes_on_for(&mut self, asked: &Asked) {
-        let hub = &self.context.runtime.reactions;
-        hub.unparked(self.context.member);
-        self.operator = asked.wait;
-        if let Some(wait) = asked.wait {
+    /// Goes on because somebody has asked for it: until it has done what there is to do, it does that for him too.
+    pub(super) fn goes_on_for(&mut self, wait: Option<u64>) {
+        if let Some(wait) = wait {
+            self.is_going_on = true;
+            let hub = &self.context.runtime.reactions;
             hub.goes_on(wait, self.context.member);
         }
     }
 
-    /// Tells whoever has let it go on, when it has done what there was to do.
+    /// Leaves where it stays because somebody has asked for it.
+    fn leaves_for(&mut self, asked: &Asked) {
+        let hub = &self.context.runtime.reactions;
+        hub.unparked(self.context.member);
+        self.goes_on_for(asked.wait);
+    }
+
+    /// Tells those who have let it go on, when it has done what there was to do.
     pub(super) async fn has_gone_on(&mut self) -> Result<(), Halt> {
-        if let Some(wait) = self.operator {
+        if self.is_going_on {
             self.settle_all().await?;
-            self.operator = None;
-            self.context.runtime.reactions.has_gone_on(wait);
+            self.is_going_on = false;
+            let hub = &self.context.runtime.reactions;
+            hub.has_gone_on(self.context.member);
         }
         Ok(())
     }
@@ -129,7 +136,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         // What comes after somebody has been told comes behind it, also after a crash.
         let hub = &self.context.runtime.reactions;
         hub.stays(self.context.member, stay);
-        self.operator = None;
+        self.is_going_on = false;
         loop {
             let clock = Arc::clone(&self.context.clock);
             let fires = self.context.fires;
@@ -166,7 +173,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Some(Request::Release(Parked::All, asked)) => {
                     self.tries_now = true;
                     self.starts.forgive();
-                    self.goes_on_for(&asked);
+                    self.leaves_for(&asked);
                     asked.tell(Report::done(1));
                     return true;
                 }
@@ -174,13 +181,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     match &due {
                         None => {
                             self.skipped = parked_at;
-                            self.goes_on_for(&asked);
+                            self.leaves_for(&asked);
                             self.skip_answer = Some(asked);
                             // What waits for its next attempt is passed now.
                             self.tries_now = true;
                         }
                         Some(due) if can_serve && self.skip_due(due).await.is_ok() => {
-                            self.goes_on_for(&asked);
+                            self.leaves_for(&asked);
                             asked.tell(Report::done(1));
                         }
                         Some(_) => {
@@ -202,7 +209,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         return false;
                     }
                     if was_unreadable && self.unreadable.is_none() {
-                        self.context.runtime.reactions.unparked(self.context.member);
                         return true;
                     }
                 }

@@ -105,27 +105,47 @@ fn the_wait_of_an_operator_covers_what_is_done_for_him() {
     assert!(hub.state().waits.is_empty());
 }
 
-/// A member that an operator has let go on has to say when it has done what there was to do.
+/// A member that operators have let go on has to say when it has done what there was to do.
 #[test]
 fn an_operator_waits_until_a_member_has_gone_on_or_stays_again() {
-    let hub = hub(&["first"]);
-    let mut waits = [hub.wait(), hub.wait(), hub.wait()];
-    for wait in &waits {
-        hub.goes_on(wait.id(), 0);
+    let hub = hub(&["first", "second"]);
+    let going_on = |member| {
+        let wait = hub.wait();
+        hub.goes_on(wait.id(), member);
         wait.begin();
+        wait
+    };
+    let (mut first, mut again, mut other) = (going_on(0), going_on(0), going_on(1));
+    react(&hub, 1);
+    for member in [0, 1] {
+        hub.processed(member, 1);
     }
-    let [first, second, third] = &mut waits;
-    hub.processed(0, 9);
-    assert!(!is_done(first));
-    hub.has_gone_on(first.id());
-    assert_eq!(first.done.try_recv(), Ok(Reactions::Done));
-    hub.paused(0, true);
-    assert_eq!(second.done.try_recv(), Ok(Reactions::Paused));
-    assert_eq!(third.done.try_recv(), Ok(Reactions::Paused));
-    let mut late = hub.wait();
-    hub.goes_on(late.id(), 0);
-    late.begin();
+    hub.has_gone_on(0);
+    // What it did meanwhile was for both, and has to be reacted to.
+    for wait in [&mut first, &mut again, &mut other] {
+        assert!(!is_done(wait));
+    }
+    for member in [0, 1] {
+        hub.processed(member, 2);
+    }
+    for wait in [&mut first, &mut again] {
+        assert_eq!(wait.done.try_recv(), Ok(Reactions::Done));
+    }
+    assert!(!is_done(&mut other));
+    hub.paused(1, true);
+    assert_eq!(other.done.try_recv(), Ok(Reactions::Paused));
+    let mut late = going_on(1);
     assert_eq!(late.done.try_recv(), Ok(Reactions::Paused));
+    hub.stays(
+        0,
+        Stay {
+            position: 3,
+            reason: String::new(),
+            outcome: Reactions::Parked,
+        },
+    );
+    let mut parked = going_on(0);
+    assert_eq!(parked.done.try_recv(), Ok(Reactions::Parked));
 }
 
 #[test]

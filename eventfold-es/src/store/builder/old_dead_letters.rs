@@ -130,11 +130,12 @@ fn event_at(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
+    use super::rows;
     use crate::aggregate::Aggregate;
     use crate::command::CommandContext;
     use crate::envelope::CommandEnvelope;
     use crate::event::{DomainEvent, EventError, RecordedEvent};
-    use crate::journal::{Progress, ProposedCommit, ProposedReaction};
+    use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange};
     use crate::process_manager::{ProcessManager, ReactError};
     use crate::store::AggregateStore;
     use serde::{Deserialize, Serialize};
@@ -201,14 +202,18 @@ mod tests {
 
     /// A commit of an earlier version: dead letters, and no rows.
     async fn commit_letters(store: &AggregateStore, letters: &[&str]) {
-        let journal = &store.shared.runtime.journal;
-        let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
         let letter = |id: &&str| {
             format!(
                 r#"{{"envelope":{{"aggregate_type":"note","instance_id":"{id}","command":7,"context":{{}}}},"error":"it was closed","ts":5}}"#
             )
             .into()
         };
+        commit(store, letters.iter().map(letter).collect(), Vec::new()).await;
+    }
+
+    async fn commit(store: &AggregateStore, dead_letters: Vec<Box<str>>, rows: Vec<RowChange>) {
+        let journal = &store.shared.runtime.journal;
+        let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
         let commit = ProposedCommit {
             reaction: Some(ProposedReaction {
                 process_manager: "old".into(),
@@ -217,8 +222,8 @@ mod tests {
                     state: RawValue::NULL.to_owned(),
                 },
                 dispatched: 0,
-                rows: Vec::new(),
-                dead_letters: letters.iter().map(letter).collect(),
+                rows,
+                dead_letters,
             }),
             ..ProposedCommit::default()
         };
@@ -268,5 +273,47 @@ mod tests {
             drop(handle);
             store.close().await.unwrap();
         }
+    }
+
+    /// Others are executed, and it stays until somebody discards it.
+    #[tokio::test]
+    async fn a_letter_that_cannot_be_read_fails_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let store = open(base.path()).await;
+        let source = store.get::<Note>("source").await.unwrap();
+        source.execute(1, CommandContext::default()).await.unwrap();
+        store.run_process_managers().await.unwrap();
+        commit_letters(&store, &["a"]).await;
+        drop(source);
+        store.close().await.unwrap();
+        let store = open(base.path()).await;
+        let damaged = "00000000000000000000000damaged";
+        commit(
+            &store,
+            Vec::new(),
+            vec![rows::put(
+                format!("{}{damaged}", rows::DEAD_LETTERS).into(),
+                &7,
+            )],
+        )
+        .await;
+        let handle = store.process_manager::<Old>().unwrap();
+        let letters = handle.dead_letters().await.unwrap();
+        let [first, other] = &*letters else {
+            panic!("{letters:?}");
+        };
+        let kinds: Vec<_> = first.attempts.iter().map(|last| &*last.kind).collect();
+        assert_eq!((&*first.id, &*kinds), (damaged, &["unreadable"][..]));
+        assert_eq!(other.error(), "it was closed");
+        let redriven = handle.redrive_all().await.unwrap();
+        assert_eq!((redriven.done, redriven.failed), (1, 1));
+        assert_eq!(redriven.unreadable, [damaged]);
+        assert_eq!(handle.status().await.unwrap().parked, None);
+        let redriven = handle.redrive(damaged).await.unwrap();
+        assert_eq!((redriven.done, redriven.failed), (0, 1));
+        assert_eq!(handle.discard(damaged).await.unwrap().done, 1);
+        assert_eq!(handle.dead_letters().await.unwrap(), []);
+        drop(handle);
+        store.close().await.unwrap();
     }
 }

@@ -20,10 +20,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Dropping the future leaves it done or not.
     pub async fn pause(&self) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Pause(true, answer)).await
+        self.ask(Request::Pause).await
     }
 
-    /// Lets it react again.
+    /// Lets it react again. `done` is 1 if it was paused.
+    ///
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting meanwhile, and `reactions` says
+    /// what became of that. One that is parked as a whole stays parked: `reactions` is [`Parked`](crate::Reactions::Parked) then, and
+    /// [`retry`](Self::retry) or [`skip`](Self::skip) lets it go on.
     ///
     /// # Errors
     ///
@@ -32,8 +36,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// # Cancel safety
     ///
     /// As [`pause`](Self::pause).
-    pub async fn resume(&self) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Pause(false, answer)).await
+    pub async fn resume(&self) -> Result<OperatorReport, StoreError> {
+        self.operate(Request::Resume).await
     }
 
     /// Makes the effects of everything durable that it has reacted to so far, so that they can be seen here.
@@ -69,7 +73,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Lets a process manager without `key` that is parked as a whole pass the event, the deadline or the command that it stays at,
     /// which a row remembers. It is durable when this returns. `done` is 1 if it was parked.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting behind it.
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting behind it. While it is
+    /// [paused](Self::pause), it passes what it stays at and does nothing of that: `reactions` is
+    /// [`Paused`](crate::Reactions::Paused).
     ///
     /// # Errors
     ///

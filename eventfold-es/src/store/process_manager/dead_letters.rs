@@ -63,11 +63,11 @@ impl DeadLetterEntry {
 #[non_exhaustive]
 pub struct FailedAttempt {
     /// What kind of failure it was: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`; `unknown` for the letters of
-    /// versions that did not store it.
+    /// versions that did not store it; and `unreadable` if the letter itself is damaged, so that only its id is known.
     pub kind: String,
     /// What was said.
     pub error: String,
-    /// When, in seconds since 1970.
+    /// When, in seconds since 1970; 0 if the letter is damaged.
     pub ts: u64,
 }
 
@@ -87,9 +87,21 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         let mut letters = Vec::new();
         self.each(RowRange::of_kind(rows::DEAD_LETTERS), |row| {
             let id = row.key.get(1..).unwrap_or_default().to_owned();
-            let read = DeadRow::read(&row.key, &row.value);
-            letters.push(match read.map_err(|reason| self.damaged(reason))? {
-                DeadRow::Command(row) => DeadLetterEntry {
+            letters.push(match DeadRow::read(&row.key, &row.value) {
+                Err(reason) => DeadLetterEntry {
+                    id,
+                    envelope: None,
+                    command_id: String::new(),
+                    instance: String::new(),
+                    source: SourceEvent::none(),
+                    deadline: None,
+                    attempts: vec![FailedAttempt {
+                        kind: "unreadable".to_owned(),
+                        error: reason,
+                        ts: 0,
+                    }],
+                },
+                Ok(DeadRow::Command(row)) => DeadLetterEntry {
                     id,
                     envelope: Some(row.envelope),
                     command_id: row.command_id,
@@ -98,7 +110,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
                     deadline: None,
                     attempts: attempts(row.attempts),
                 },
-                DeadRow::Reaction(row) => DeadLetterEntry {
+                Ok(DeadRow::Reaction(row)) => DeadLetterEntry {
                     id,
                     envelope: None,
                     command_id: String::new(),
@@ -118,7 +130,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     }
 
     /// Executes a dead letter again, once. If its target accepts it, it is a dead letter no more, in the same commit (`done` is 1);
-    /// else it stays, with the new error (`failed` is 1).
+    /// else it stays, with the new error (`failed` is 1). One that is damaged fails, and stays until it is
+    /// [discarded](Self::discard).
     ///
     /// An event or a deadline is reacted to again, as if it came now: an event begins an instance or goes on with one as its
     /// correlation says, and one that belongs to a parked instance is held by that, in its place among the events: before those that
@@ -142,7 +155,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// # Errors
     ///
-    /// As [`pause`](Self::pause).
+    /// As [`pause`](Self::pause). If something stops it, [`StoreError::Refused`] says how many were done and how many failed again
+    /// before; those that it did not come to are as they were.
     ///
     /// # Cancel safety
     ///

@@ -92,15 +92,17 @@ pub struct ProcessManagerHandle<PM> {
 /// # JSON
 ///
 /// ```json
-/// {"done":1,"failed":0,"reactions":"done"}
+/// {"done":1,"failed":0,"unreadable":[],"reactions":"done"}
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OperatorReport {
     /// How much was done, of what each method says; 0 if there was nothing to do.
     pub done: usize,
     /// How much failed again, and stays with its new error.
     pub failed: usize,
+    /// The ids of the dead letters among those that failed which are damaged, so that nobody can execute them.
+    pub unreadable: Vec<String>,
     /// What became of the reactions to the events that it caused, and to theirs. What is done stays done, whatever this is.
     pub reactions: Reactions,
 }
@@ -149,20 +151,46 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         &self,
         request: impl FnOnce(Asked) -> Request,
     ) -> Result<OperatorReport, StoreError> {
+        let (report, reactions) = self.operate_on(request).await?;
+        let Report {
+            done,
+            failed,
+            unreadable,
+            is_interrupted,
+        } = report;
+        if is_interrupted {
+            return Err(StoreError::Refused {
+                reason: format!(
+                    "`{}` has stopped before it came to all of them: {done} were done and {failed} failed again. Look at its status, \
+                     and try again",
+                    self.name
+                )
+                .into(),
+            });
+        }
+        Ok(OperatorReport {
+            done,
+            failed,
+            unreadable,
+            reactions,
+        })
+    }
+
+    /// The same with another answer.
+    async fn operate_on<T>(
+        &self,
+        request: impl FnOnce(Asked<T>) -> Request,
+    ) -> Result<(T, Reactions), StoreError> {
         let shared = &self.store.shared;
         let is_awaited = shared.run_mode == RunMode::Inline;
         let wait = is_awaited.then(|| shared.runtime.reactions.wait());
         let id = wait.as_ref().map(WaitGuard::id);
         let asked = self.ask(|answer| request(Asked { wait: id, answer }));
-        let Report { done, failed } = asked.await?;
+        let answer = asked.await?;
         if let Some(wait) = &wait {
             wait.begin();
         }
-        Ok(OperatorReport {
-            done,
-            failed,
-            reactions: shared.reactions(wait).await,
-        })
+        Ok((answer, shared.reactions(wait).await))
     }
 
     /// Asks the task of the process manager for something.

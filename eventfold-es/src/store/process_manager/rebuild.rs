@@ -5,16 +5,16 @@ use serde::Serialize;
 use super::ProcessManagerHandle;
 use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
-use crate::runtime::{Rebuilt, Request};
+use crate::runtime::{Reactions, Rebuilt, Request};
 
 /// What [`ProcessManagerHandle::rebuild_state`] has made states from.
 ///
 /// # JSON
 ///
 /// ```json
-/// {"events":1,"deadlines":2,"instances":3}
+/// {"events":1,"deadlines":2,"instances":3,"reactions":"done"}
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RebuiltState {
     /// How many events were shown again.
@@ -23,6 +23,8 @@ pub struct RebuiltState {
     pub deadlines: u64,
     /// How many instances there are, complete ones among them; 1 without `key`.
     pub instances: u64,
+    /// What became of the reactions to what came meanwhile, and of those to what was waiting if its state could not be used.
+    pub reactions: Reactions,
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
@@ -48,6 +50,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// so do commands in [`RunMode::Inline`](crate::RunMode::Inline), up to their limit; other process managers go on. It takes
     /// about as long as reading the journal twice and reacting to everything.
     ///
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it then waits until the process manager has done what came meanwhile; if it was
+    /// parked because its state could not be used, that is everything that was waiting since.
+    ///
     /// # Errors
     ///
     /// [`StoreError::Refused`] if an event or a deadline cannot be reacted to any more, or a state not be stored: it names which,
@@ -57,7 +62,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Rebuilding goes on without the caller.
     pub async fn rebuild_state(&self) -> Result<RebuiltState, StoreError> {
-        let done = self.ask(Request::Rebuild).await?;
+        let (done, reactions) = self.operate_on(Request::Rebuild).await?;
         let rebuilt = done.map_err(|reason| StoreError::Refused {
             reason: format!("the states of `{}` stay as they are: {reason}", self.name).into(),
         })?;
@@ -70,6 +75,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             events,
             deadlines,
             instances,
+            reactions,
         })
     }
 }

@@ -154,7 +154,7 @@ async fn live<PM: ProcessManager>(seed: u64) {
                 time.set(beginning() + Duration::from_secs(now));
             }
             (4, Some(handle)) => handle.pause().await.unwrap(),
-            (5, Some(handle)) => handle.resume().await.unwrap(),
+            (5, Some(handle)) => drop(handle.resume().await.unwrap()),
             (6, _) => {
                 store.close().await.unwrap();
                 mode = [None, Some(MODES[random.below(3)])][random.below(2)];

@@ -6,14 +6,14 @@ mod histories;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
 use eventfold_es::{Durability, RunMode};
 use eventfold_es_tests::TestResult;
 
-use crate::domain::{Log, LogCommand, Refusal, log_of};
+use crate::domain::{Log, LogCommand, LogEvent, Refusal, log_of};
 use crate::worker::{Post, PostEvent, append, beginning, clock, refuse, say, words};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -305,16 +305,117 @@ async fn what_is_released_arms_a_deadline_in_its_place() -> TestResult {
     Ok(())
 }
 
-/// Many that earlier deadlines have armed, all due before one event: none of them is left for after it.
+/// Where what is released parks again, the deadline that it has armed is held before what was stored after it was due.
+#[tokio::test]
+async fn what_parks_again_holds_a_deadline_in_its_place() -> TestResult {
+    for mode in MODES {
+        let (base, time) = (tempfile::tempdir()?, clock());
+        let store = open::<Clerk>(base.path(), &time, Some(mode)).await;
+        let id = format!("parks-again-{mode:?}");
+        for (seconds, said) in [
+            (1, format!("poison {id} at 30 due")),
+            (2, "at 31 other".to_owned()),
+            (20, "refuse parked".to_owned()),
+            (30, "two".to_owned()),
+            (31, "three".to_owned()),
+            (32, "four".to_owned()),
+        ] {
+            time.set(beginning() + Duration::from_secs(seconds));
+            say(&store, "a", &said).await;
+            store.run_process_managers().await?;
+        }
+        time.advance(Duration::from_secs(60));
+        mended().insert(id);
+        release::<Clerk>(&store, &["a"]).await;
+        store.run_process_managers().await?;
+        let parked = store.process_manager::<Clerk>()?.parked().await?;
+        let held: Vec<_> = parked.iter().map(|parked| parked.held).collect();
+        assert_eq!(
+            held,
+            [6],
+            "{mode:?}: the command, three events, two deadlines"
+        );
+        let open = store.send("a", LogCommand::Open, CommandContext::default());
+        open.await?;
+        release::<Clerk>(&store, &["a"]).await;
+        store.run_process_managers().await?;
+        let log = log_of(&store, "a").await.into_iter();
+        let tags: Vec<_> = log.map(|tag| words(&tag).0.to_owned()).collect();
+        let expected = ["two", "due", "three", "other", "four"];
+        assert_eq!(
+            tags.into_iter()
+                .filter(|tag| tag != "parked")
+                .collect::<Vec<_>>(),
+            expected,
+            "{mode:?}"
+        );
+    }
+    Ok(())
+}
+
+/// What was stored at the beginning of time comes before what was due then.
+#[process_manager(subscribes = [Log], dispatches = [Log], deadlines = [Bell])]
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct First;
+
+impl React<Log> for First {
+    fn react(&mut self, event: &LogEvent, cx: &mut Reaction<'_, Self>) {
+        let LogEvent::Appended { tag } = event else {
+            return;
+        };
+        match &**tag {
+            "arm" => {
+                let text = "due".to_owned();
+                cx.schedule("bell", Deadline::at(SystemTime::UNIX_EPOCH), Bell { text });
+                cx.send("a", append("tie"));
+            }
+            "tie" if cx.stream_id() == "a" => cx.send("b", append("tie")),
+            _ => {}
+        }
+    }
+}
+
+impl OnDeadline<Bell> for First {
+    fn on_deadline(&mut self, Bell { text }: Bell, cx: &mut Reaction<'_, Self>) {
+        cx.send("b", append(&text));
+    }
+}
+
+#[tokio::test]
+async fn the_beginning_of_time_is_a_time_like_others() -> TestResult {
+    for (seconds, expected) in [(0, ["tie", "due"]), (1, ["due", "tie"])] {
+        let time = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let base = tempfile::tempdir()?;
+        let store = open::<First>(base.path(), &time, Some(RunMode::Inline)).await;
+        store
+            .send("a", append("arm"), CommandContext::default())
+            .await?;
+        store.run_process_managers().await?;
+        assert_eq!(log_of(&store, "b").await, expected, "{seconds}");
+    }
+    Ok(())
+}
+
+/// Many that earlier deadlines have armed, all due before one event, later or at once: none of them is left for after it.
 #[tokio::test]
 async fn however_many_were_armed_again_come_before_the_event() -> TestResult {
+    for again in ["at 10 first>20", "at 10 first>10"] {
+        however_many_were_armed(again).await?;
+    }
+    Ok(())
+}
+
+async fn however_many_were_armed(again: &str) -> TestResult {
     const CLERKS: usize = 1100;
     let (base, time) = (tempfile::tempdir()?, clock());
     let store = open::<Clerk>(base.path(), &time, Some(RunMode::OnDemand)).await;
     for clerk in 0..CLERKS {
-        say(&store, &clerk.to_string(), "at 10 first>20").await;
+        say(&store, &clerk.to_string(), again).await;
     }
     for seconds in [15, 30] {
+        if seconds == 15 && again.ends_with(">10") {
+            continue;
+        }
         time.set(beginning() + Duration::from_secs(seconds));
         if seconds == 30 {
             say(&store, "0", "late").await;
