@@ -10,6 +10,9 @@ pub(crate) const JOURNAL: u64 = 1;
 /// The format of a table of rows, in what stands under its empty key.
 pub(crate) const ROWS: u64 = 1;
 
+/// The format of what a segment of the journal says of itself.
+pub(crate) const SEGMENTS: u64 = 1;
+
 /// The format of checkpoints and snapshots: `{"checksum":"..","format":1,..`. Files that a checkpoint vouches for and that have no
 /// number of their own (the stream registry, the extents, the dead letters) are of this format, too.
 pub(crate) const SEALED: u64 = 1;

@@ -143,7 +143,7 @@ async fn a_rotation_that_was_interrupted_is_finished_in_memory() {
     }
     let recording = disk.recording();
     let archives = |op: &DiskOp| {
-        let is_archive = |path: &Path| path.ends_with("archive.jsonl.zst");
+        let is_archive = |path: &Path| path.extension().is_some_and(|extension| extension == "zst");
         let is_log = |path: &Path| path.ends_with("app.jsonl");
         match op {
             DiskOp::Rename { to, .. } => is_log(to),

@@ -4,6 +4,7 @@
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
 mod adopted;
+mod block_cache;
 mod extent;
 pub(crate) mod keyed;
 pub(crate) mod local;
@@ -12,7 +13,9 @@ mod past_reactions;
 mod recorded_lines;
 mod rows;
 mod saved_projection;
+pub(crate) mod segments;
 mod snapshot;
+mod varint;
 
 use std::path::PathBuf;
 use std::sync::Arc;

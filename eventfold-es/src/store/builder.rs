@@ -281,8 +281,9 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// From which size on, in bytes, the journal and the streams move what they hold to their archives
-    /// (`archive.jsonl.zst`, which eventfold's `read_full` reads); 0 for never. Default: 64 MiB.
+    /// From which size on, in bytes, the journal and the streams move what they hold to their archives; 0 for never. Default: 64 MiB.
+    /// A stream's is `archive.jsonl.zst`, which eventfold's `read_full` reads; the journal's are the files `meta/journal/*.zst`, each of
+    /// which is written once.
     ///
     /// It happens in the background, at checkpoints, so that a file may grow somewhat larger. Every reader sees the whole history
     /// across it.

@@ -83,7 +83,11 @@ impl Fixture {
                 .file("streams/ledger/old/archive.jsonl.zst")
                 .exists()
         );
-        assert!(fixture.file("meta/journal/archive.jsonl.zst").exists());
+        assert!(
+            fixture
+                .file("meta/journal/000000000000000.jsonl.zst")
+                .exists()
+        );
         fixture
     }
 

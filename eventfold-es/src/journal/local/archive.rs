@@ -1,8 +1,6 @@
 //! Eventfold's archive format, `archive.jsonl.zst`: zstd frames one behind another, which decompress to the lines that once
 //! stood in `app.jsonl`. Each of ours holds whole lines, about a megabyte of them, so that any place is found quickly.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{FileError, FileHandle};
@@ -197,21 +195,9 @@ fn decompress(frame: &[u8], length: u64) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Damage that an offset in the logical text stands for.
-pub(super) fn damage_at(
-    frames: &Frames,
-    archive: &Path,
-    offset: u64,
-    reason: impl Into<String>,
-) -> Damage {
-    let place = frames
-        .find(offset)
-        .map_or(frames.bytes, |(frame, _)| frame.offset);
-    Damage::new(archive, place, reason)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::line;
 use super::line_read::RowLine;
-use super::log::JournalLog;
+use super::log::{JournalLog, Parts};
 use super::streams::lock;
 use crate::journal::{
     Cursor, JournalError, PastReaction, PastReactions, RecordedAppend, RecordedCommit,
@@ -76,8 +76,12 @@ impl History {
         self.end.load(Ordering::Acquire)
     }
 
+    /// The entries of the active file; segments have their own.
     pub(super) fn index(&self) -> Vec<IndexEntry> {
-        lock(&self.index).clone()
+        let start = self.log.parts().start();
+        let mut index = lock(&self.index);
+        index.retain(|entry| entry.offset >= start);
+        index.clone()
     }
 
     /// Adds a durable commit whose line starts at `offset` and has so many bytes; not yet announced.
@@ -150,7 +154,7 @@ impl History {
         let end = self.end.load(Ordering::Acquire);
         let file = self.log.parts();
         let mut offset = match cursor.hint {
-            0 => self.offset_of(cursor.position + 1),
+            0 => self.offset_of(cursor.position + 1, &file)?,
             hint => hint,
         };
         let mut read = Vec::new();
@@ -160,7 +164,11 @@ impl History {
             false => READ_BYTES,
         };
         while offset < end && read.is_empty() {
-            let bytes = file.read_range(offset, window.min(end - offset))?;
+            let length = window.min(end - offset);
+            let bytes = match cursor.is_for_one {
+                true => file.read_cached(offset, length)?,
+                false => file.read_range(offset, length)?,
+            };
             let (text, not_text) = text_of(bytes);
             let text = Arc::new(text);
             let mut consumed = 0;
@@ -260,12 +268,18 @@ impl History {
         Ok(found)
     }
 
-    fn offset_of(&self, position: u64) -> u64 {
-        let index = lock(&self.index);
-        let next = index.partition_point(|entry| entry.position <= position);
-        next.checked_sub(1)
-            .and_then(|found| index.get(found))
-            .map_or(0, |entry| entry.offset)
+    /// Where to begin to read in order to find the event at a position.
+    fn offset_of(&self, position: u64, file: &Parts) -> Result<u64, JournalError> {
+        let found = {
+            let index = lock(&self.index);
+            let next = index.partition_point(|entry| entry.position <= position);
+            next.checked_sub(1)
+                .and_then(|found| index.get(found).copied())
+        };
+        match found {
+            Some(entry) => Ok(entry.offset),
+            None => file.find(position),
+        }
     }
 }
 

@@ -47,10 +47,6 @@ impl Layout {
         self.base.join("meta/journal/app.jsonl")
     }
 
-    pub(crate) fn journal_archive(&self) -> PathBuf {
-        self.base.join("meta/journal/archive.jsonl.zst")
-    }
-
     /// Where the journal of a directory of 0.2.0 is built.
     pub(crate) fn adopting_journal(&self) -> PathBuf {
         self.base.join("meta/journal/adopting.jsonl")

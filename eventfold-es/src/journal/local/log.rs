@@ -1,25 +1,28 @@
-//! The journal's lines as one text: the older ones in the archive, the others in the active file.
+//! The journal's lines as one text: the older ones in segments, the others in the active file.
 //!
-//! Offsets count from the beginning of the whole text. The active file always begins with a commit that is not in the archive,
-//! whose number tells where it belongs: an archive that was written without the active file being replaced afterwards has
-//! simply not happened.
+//! Offsets count from the beginning of the whole text. The active file always begins with a commit that is not in a segment,
+//! whose number tells where it belongs: a segment that was written without the active file being replaced afterwards is
+//! removed and written again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use super::archive::{Frames, damage_at};
 use super::checkpoint::Checkpoint;
 use super::layout::Layout;
 use super::line::{self, LineError};
 use super::streams::lock;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::journal::block_cache::BlockCache;
+use crate::journal::segments::{Segments, Span};
 use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 
 /// How much of a file shows the number of its first commit.
 const HEADER_BYTES: u64 = 128;
+/// How much of the active file is read at once to be archived.
+const ARCHIVE_BYTES: u64 = 1 << 20;
 
 /// What a checkpoint knows of the parts of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +31,6 @@ pub(super) struct SavedParts {
     pub(super) start: u64,
     /// The number of its first commit.
     pub(super) first_commit: u64,
-    pub(super) frames: Frames,
 }
 
 /// The journal, whose active file is now and then replaced by one that begins later.
@@ -45,27 +47,13 @@ pub(super) struct Parts {
     active: FileHandle,
     start: u64,
     first_commit: u64,
-    archive: Option<Archive>,
-    frames: Frames,
-}
-
-/// The archive. It is opened for each part that is read, since an open store seldom reads it.
-struct Archive {
-    files: Files,
-    path: PathBuf,
-}
-
-impl Archive {
-    fn read(&self, frames: &Frames, offset: u64) -> Result<Vec<u8>, JournalError> {
-        frames.read(&self.files.open(&self.path, OpenMode::Read)?, offset)
-    }
+    segments: Arc<Segments>,
 }
 
 /// A part of the journal that was archived, so that the active file can begin behind it.
 pub(super) struct Archived {
-    start: u64,
     first_commit: u64,
-    frames: Frames,
+    span: Span,
 }
 
 /// An active file that was not replaced.
@@ -81,42 +69,23 @@ impl JournalLog {
     pub(super) fn open(
         files: &Files,
         layout: &Layout,
+        cache: &Arc<BlockCache>,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, JournalError> {
         let active = files.open(&layout.journal_file(), OpenMode::Write)?;
-        let archive = match files.open(&layout.journal_archive(), OpenMode::Read) {
-            Ok(archive) => Some(archive),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error.into()),
-        };
         let first_commit = line::commit_number(&active.read_range(0, HEADER_BYTES)?);
         if first_commit.is_none() {
             refuse_newer(&active)?;
         }
-        let (start, frames) = match &archive {
-            None => (0, Frames::default()),
-            Some(archive) => find_start(&active, archive, first_commit, checkpoint)?,
+        let start = match checkpoint {
+            Some(checkpoint) => expected_start(&active, first_commit, checkpoint)?,
+            None => found_start(files, layout, &active, first_commit)?,
         };
-        if let Some(archive) = &archive
-            && (archive.len()? > frames.bytes || frames.bytes == 0)
-        {
-            // Left by an interrupted rotation: other programs would read the commits of the active file twice.
-            if frames.bytes == 0 {
-                files.remove(archive.path())?;
-            } else {
-                let archive = files.open(archive.path(), OpenMode::Write)?;
-                archive.set_len(frames.bytes)?;
-            }
-        }
         let parts = Parts {
             active,
             start,
             first_commit: first_commit.unwrap_or(1),
-            archive: (!frames.list.is_empty()).then(|| Archive {
-                files: files.clone(),
-                path: layout.journal_archive(),
-            }),
-            frames,
+            segments: Arc::new(Segments::open(files, &layout.journal(), cache, start)?),
         };
         Ok(Self {
             files: files.clone(),
@@ -138,35 +107,40 @@ impl JournalLog {
         Ok((!is_in_place).then(|| parts.active.gone()))
     }
 
-    /// Copies the part of the active file before `start`, where the commit `first_commit` begins, durably to the archive. The
+    /// Copies the part of the active file before `start`, where the commit `first_commit` begins, durably to a segment. The
     /// active file stays as it is. Blocks.
     pub(super) fn archive(&self, start: u64, first_commit: u64) -> Result<Archived, JournalError> {
         let parts = self.parts();
-        let mut frames = parts.frames.clone();
-        let archive = self
-            .files
-            .open(&self.layout.journal_archive(), OpenMode::Write)?;
-        let mut at = 0;
         let active = &parts.active;
-        frames.append(&archive, active, 0, start - parts.start, |text| {
-            let mut start = 0;
-            for end in memchr::memchr_iter(b'\n', text) {
-                let line = text.get(start..end).unwrap_or_default();
-                line::parse(line)
-                    .map_err(|error| Damage::new(active.path(), at, error.to_string()))?;
-                at += (end + 1 - start) as u64;
-                start = end + 1;
+        let mut segment = parts.segments.begin(parts.start, parts.first_commit)?;
+        let mut window = ARCHIVE_BYTES;
+        while segment.end() < start {
+            let offset = parts.active_offset(segment.end());
+            let text = active.read_range(offset, window.min(start - segment.end()))?;
+            let mut begin = 0;
+            for end in memchr::memchr_iter(b'\n', &text) {
+                let line = text.get(begin..=end).unwrap_or_default();
+                let at = offset + begin as u64;
+                let commit = line::parse(line.strip_suffix(b"\n").unwrap_or(line))
+                    .map_err(|error| unreadable(active.path(), at, error))?;
+                if commit.data.event_count() > 0 {
+                    segment.begin_commit(commit.data.position);
+                }
+                segment.push(line)?;
+                begin = end + 1;
             }
-            Ok(())
-        })?;
-        if !planted(Bug::JournalArchiveNotSynced) {
-            archive.sync_data()?;
-            self.files.sync_dir(&self.layout.journal())?;
+            if begin > 0 {
+                window = ARCHIVE_BYTES;
+            } else if window < start - segment.end() {
+                window *= 2;
+            } else {
+                let reason = "the text to be archived does not end in a newline";
+                return Err(Damage::new(active.path(), offset, reason).into());
+            }
         }
         Ok(Archived {
-            start,
             first_commit,
-            frames,
+            span: segment.finish()?,
         })
     }
 
@@ -174,11 +148,8 @@ impl JournalLog {
     /// journal meanwhile. Blocks.
     pub(super) fn replace_active(&self, archived: Archived, end: u64) -> Result<(), SwapError> {
         let unchanged = SwapError::Unchanged;
-        let Archived {
-            start,
-            first_commit,
-            frames,
-        } = archived;
+        let Archived { first_commit, span } = archived;
+        let start = span.end;
         let parts = self.parts();
         let path = self.layout.journal_file();
         let fresh = path.with_extension("jsonl.new");
@@ -204,15 +175,12 @@ impl JournalLog {
                 .sync_dir(&self.layout.journal())
                 .map_err(SwapError::Unknown)?;
         }
+        parts.segments.add(span);
         *lock(&self.parts) = Arc::new(Parts {
             active: active.renamed(&path),
             start,
             first_commit,
-            archive: Some(Archive {
-                files: self.files.clone(),
-                path: self.layout.journal_archive(),
-            }),
-            frames,
+            segments: Arc::clone(&parts.segments),
         });
         Ok(())
     }
@@ -235,83 +203,60 @@ fn refuse_newer(active: &FileHandle) -> Result<(), JournalError> {
     }
 }
 
-/// Where the active file begins, and the frames of the archive before it.
-fn find_start(
+/// Where the active file begins, which a checkpoint knows: where it began then, or with the last commit that the checkpoint covers,
+/// if it was replaced afterwards.
+fn expected_start(
     active: &FileHandle,
-    archive: &FileHandle,
     first_commit: Option<u64>,
-    checkpoint: Option<&Checkpoint>,
-) -> Result<(u64, Frames), JournalError> {
-    if let Some(checkpoint) = checkpoint {
-        let saved = &checkpoint.journal;
-        if saved.frames.list.is_empty() && first_commit.is_none_or(|commit| commit == 1) {
-            return Ok((0, Frames::default()));
-        }
-        if first_commit == Some(saved.first_commit) {
-            return Ok((saved.start, saved.frames.clone()));
-        }
-        let start = checkpoint.line_start();
-        if first_commit == Some(checkpoint.commit()) {
-            // It was replaced after the checkpoint.
-            let mut frames = saved.frames.clone();
-            frames.walk(archive)?;
-            if frames.end < start {
-                let reason = format!(
-                    "the archive of the journal ends at byte {} of its text, but the active file begins at {start}",
-                    frames.end
-                );
-                return Err(Damage::new(archive.path(), frames.bytes, reason).into());
-            }
-            frames.cut(start);
-            return Ok((start, frames));
-        }
-        let found = match first_commit {
-            None => "no commit".to_owned(),
-            Some(commit) => format!("commit {commit}"),
-        };
-        let reason = format!(
-            "the file begins with {found}, where `meta/checkpoint.json` expects commit {} or {}. The journal was cut, replaced or \
-             overwritten; restore it from a copy that is at least as new as the checkpoint",
-            saved.first_commit,
-            checkpoint.commit()
-        );
-        return Err(Damage::new(active.path(), 0, reason).into());
+    checkpoint: &Checkpoint,
+) -> Result<u64, JournalError> {
+    let saved = &checkpoint.journal;
+    match first_commit {
+        None if saved.start == 0 => return Ok(0),
+        Some(commit) if commit == saved.first_commit => return Ok(saved.start),
+        Some(commit) if commit == checkpoint.commit() => return Ok(checkpoint.line_start()),
+        _ => {}
     }
-    let mut frames = Frames::default();
-    frames.walk(archive)?;
-    let Some(first_commit) = first_commit else {
-        if frames.list.is_empty() {
-            return Ok((0, frames));
-        }
-        let reason = "the file has no commit, but its archive does; restore it from a copy";
-        return Err(Damage::new(active.path(), 0, reason).into());
+    let found = match first_commit {
+        None => "no commit".to_owned(),
+        Some(commit) => format!("commit {commit}"),
     };
-    // An interrupted rotation leaves the commits of the active file in the archive too.
-    let mut low = 0;
-    let mut high = frames.list.len();
-    while low < high {
-        let middle = low.midpoint(high);
-        let start = frames.list.get(middle).map_or(0, |frame| frame.start);
-        let text = frames.read(archive, start)?;
-        let Some(commit) = line::commit_number(&text) else {
-            let reason = "the frame of the archive does not begin with a commit";
-            return Err(damage_at(&frames, archive.path(), start, reason).into());
-        };
-        if commit < first_commit {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    let start = frames.list.get(low).map_or(frames.end, |frame| frame.start);
-    frames.cut(start);
-    Ok((start, frames))
+    let reason = format!(
+        "the file begins with {found}, where `meta/checkpoint.json` expects commit {} or {}. The journal was cut, replaced or \
+         overwritten; restore it from a copy that is at least as new as the checkpoint",
+        saved.first_commit,
+        checkpoint.commit()
+    );
+    Err(Damage::new(active.path(), 0, reason).into())
+}
+
+/// The same without a checkpoint: where the last segment ends, or where it begins, if the active file still has all of it.
+fn found_start(
+    files: &Files,
+    layout: &Layout,
+    active: &FileHandle,
+    first_commit: Option<u64>,
+) -> Result<u64, JournalError> {
+    let Some(last) = Segments::last(files, &layout.journal())? else {
+        return Ok(0);
+    };
+    let reason = match first_commit {
+        None => "the file has no commit, but older ones were archived; restore it from a copy"
+            .to_owned(),
+        Some(commit) if commit == last.first_commit => return Ok(last.span.start),
+        Some(commit) if commit > last.first_commit => return Ok(last.span.end),
+        Some(commit) => format!(
+            "the file begins with commit {commit}, but what was archived last begins with commit {}; restore both from one copy",
+            last.first_commit
+        ),
+    };
+    Err(Damage::new(active.path(), 0, reason).into())
 }
 
 impl Parts {
     /// What the journal takes on the disk if its text ends at `end`, in bytes.
     pub(super) fn bytes_up_to(&self, end: u64) -> u64 {
-        self.frames.bytes + end.saturating_sub(self.start)
+        self.segments.bytes() + end.saturating_sub(self.start)
     }
 
     /// Where the active file begins.
@@ -323,7 +268,6 @@ impl Parts {
         SavedParts {
             start: self.start,
             first_commit: self.first_commit,
-            frames: self.frames.clone(),
         }
     }
 
@@ -332,14 +276,25 @@ impl Parts {
         Ok(self.start + self.active.len()?)
     }
 
-    /// Reads up to `length` bytes from `offset`: fewer at the end, and of the archived text at the ends of frames, where lines end
-    /// too.
+    /// Reads up to `length` bytes from `offset`: fewer at the end, and at the ends of segments, where lines end too.
     pub(super) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
-        match (offset.checked_sub(self.start), &self.archive) {
-            (Some(offset), _) => Ok(self.active.read_range(offset, length)?),
-            (None, Some(archive)) => archive.read(&self.frames, offset),
-            (None, None) => Ok(Vec::new()),
+        match offset.checked_sub(self.start) {
+            Some(offset) => Ok(self.active.read_range(offset, length)?),
+            None => self.segments.read_through(offset, length),
         }
+    }
+
+    /// The same for a reader that may come back to it.
+    pub(super) fn read_cached(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
+        match offset.checked_sub(self.start) {
+            Some(offset) => Ok(self.active.read_range(offset, length)?),
+            None => self.segments.read(offset, length),
+        }
+    }
+
+    /// Where to begin to read in order to find the event at a position, if that is in a segment: the start of a line.
+    pub(super) fn find(&self, position: u64) -> Result<u64, JournalError> {
+        self.segments.find(position)
     }
 
     /// Writes to the active file.
@@ -368,9 +323,9 @@ impl Parts {
 
     /// Damage at an offset.
     pub(super) fn damage(&self, offset: u64, reason: impl Into<String>) -> Damage {
-        match (offset.checked_sub(self.start), &self.archive) {
-            (None, Some(archive)) => damage_at(&self.frames, &archive.path, offset, reason),
-            _ => Damage::new(self.active.path(), self.active_offset(offset), reason),
+        match offset < self.start {
+            true => self.segments.damage(offset, reason),
+            false => Damage::new(self.active.path(), self.active_offset(offset), reason),
         }
     }
 }

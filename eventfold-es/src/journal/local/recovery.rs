@@ -22,8 +22,13 @@ use super::scan::{Incomplete, Scan, Tip, scan};
 use super::stream_archive::{Archiving, finish_archiving};
 use super::streams::StreamTable;
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
+use crate::journal::block_cache::BlockCache;
+use crate::journal::segments::Segments;
 use crate::journal::{Damage, Extent, JournalError};
 use crate::sabotage::{Bug, planted};
+
+/// How much of what was read of the journal's segments stays in memory.
+const CACHE_BYTES: u64 = 64 << 20;
 
 /// What opening a store found and did.
 ///
@@ -125,7 +130,8 @@ pub(super) fn recover(
         adoption::adopt(files, layout)?;
     }
     let checkpoint = Checkpoint::load(files, layout)?;
-    let journal = JournalLog::open(files, layout, checkpoint.as_ref())?;
+    let cache = BlockCache::new(CACHE_BYTES);
+    let journal = JournalLog::open(files, layout, &cache, checkpoint.as_ref())?;
     let parts = journal.parts();
     // Also when the file is not new: the program may have stopped after creating it and before this.
     for directory in [layout.journal(), layout.meta(), layout.base().to_owned()] {
@@ -265,7 +271,8 @@ pub(super) fn recover(
 /// Refuses, before anything is created, a directory that once had a journal.
 fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
     if !files.exists(&layout.journal_file())?
-        && (files.exists(&layout.checkpoint())? || files.exists(&layout.journal_archive())?)
+        && (files.exists(&layout.checkpoint())?
+            || Segments::last(files, &layout.journal())?.is_some())
     {
         let reason = "the journal is missing, but its checkpoint or its archive is there; restore the whole directory from a copy";
         return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());

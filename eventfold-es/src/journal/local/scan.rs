@@ -328,6 +328,7 @@ mod tests {
     use super::*;
     use crate::disk::{Files, SystemDisk};
     use crate::journal::StreamId;
+    use crate::journal::block_cache::BlockCache;
 
     /// Batches of the given numbers of commits, as the writer would write them; the text and the tip after each batch.
     fn batches(sizes: &[usize]) -> (Vec<u8>, Vec<Tip>) {
@@ -375,7 +376,7 @@ mod tests {
         std::fs::create_dir_all(layout.journal())?;
         std::fs::write(layout.journal_file(), bytes)?;
         let files = Files::new(Arc::new(SystemDisk));
-        let file = JournalLog::open(&files, &layout, None)?.parts();
+        let file = JournalLog::open(&files, &layout, &BlockCache::new(1 << 20), None)?.parts();
         let mut visited = 0;
         let scan = scan(&file, Tip::default(), None, |_, _| {
             visited += 1;

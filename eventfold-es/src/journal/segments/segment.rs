@@ -1,0 +1,174 @@
+//! A segment that is read.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::Span;
+use super::table::{CommitPlace, FRAME_BYTES, Table, TableError};
+use crate::disk::{Files, OpenMode};
+use crate::journal::block_cache::{BlockCache, FileKey};
+use crate::journal::{Damage, JournalError};
+
+/// How much of the end of a file is read to find its table: most fit.
+const TAIL_BYTES: u64 = 16 << 10;
+
+/// Its file is opened for each read, since an open store seldom reads it.
+pub(super) struct Segment {
+    files: Files,
+    path: PathBuf,
+    bytes: u64,
+    table: Table,
+    key: OnceLock<FileKey>,
+}
+
+impl Segment {
+    /// Blocks.
+    pub(super) fn open(files: &Files, path: &Path) -> Result<Self, JournalError> {
+        let file = files.open(path, OpenMode::Read)?;
+        let length = file.len()?;
+        let incomplete = || {
+            let reason = "the segment of the journal does not end as it was written; restore the file from a copy";
+            Damage::new(path, length, reason)
+        };
+        let tail = length.min(TAIL_BYTES);
+        let mut tail = file.read_range(length - tail, tail)?;
+        let content = Table::length(&tail)
+            .filter(|content| *content <= length)
+            .ok_or_else(incomplete)?;
+        if content > tail.len() as u64 {
+            tail = file.read_range(length - content, content)?;
+        }
+        let content = usize::try_from(content)
+            .ok()
+            .and_then(|content| tail.len().checked_sub(content));
+        let content = content
+            .and_then(|start| tail.get(start..))
+            .ok_or_else(incomplete)?;
+        let table = match Table::decode(content) {
+            Ok(table) => table,
+            Err(TableError::Incomplete) => return Err(incomplete().into()),
+            Err(TableError::Newer(newer)) => return Err(newer.in_file(path).into()),
+        };
+        Ok(Self {
+            files: files.clone(),
+            path: path.to_owned(),
+            bytes: length,
+            table,
+            key: OnceLock::new(),
+        })
+    }
+
+    /// Gives it a place among those that are cached.
+    pub(super) fn cached_in(&self, cache: &BlockCache) {
+        self.key.get_or_init(|| cache.add_file());
+    }
+
+    pub(super) fn span(&self) -> Span {
+        Span {
+            start: self.table.start,
+            end: self.table.start + self.table.text,
+            bytes: self.bytes,
+        }
+    }
+
+    pub(super) fn first_commit(&self) -> u64 {
+        self.table.first_commit
+    }
+
+    /// The position of the first event; the highest possible one if there is none.
+    pub(super) fn first_position(&self) -> u64 {
+        self.table
+            .commits
+            .first()
+            .map_or(u64::MAX, |place| place.position)
+    }
+
+    /// Where in the text to look for the event at a position.
+    pub(super) fn find(&self, position: u64) -> u64 {
+        let commits = &self.table.commits;
+        let next = commits.partition_point(|place| place.position <= position);
+        let place = next.checked_sub(1).and_then(|index| commits.get(index));
+        self.table.start + place.map_or(0, |CommitPlace { offset, .. }| *offset)
+    }
+
+    /// Where in the file the frame with a place in the text begins.
+    pub(super) fn place_of(&self, offset: u64) -> u64 {
+        let frame = offset.saturating_sub(self.table.start) / FRAME_BYTES;
+        let frame = usize::try_from(frame)
+            .ok()
+            .and_then(|frame| self.table.frames.get(frame));
+        frame.copied().unwrap_or_default().into()
+    }
+
+    /// Up to `length` bytes of the text from `offset` on, fewer at its end. Blocks.
+    pub(super) fn read(
+        &self,
+        offset: u64,
+        length: u64,
+        cache: Option<&BlockCache>,
+    ) -> Result<Vec<u8>, JournalError> {
+        let from = offset.saturating_sub(self.table.start);
+        let to = from.saturating_add(length).min(self.table.text);
+        let (first, last) = (from / FRAME_BYTES, to.div_ceil(FRAME_BYTES));
+        let mut text = Vec::with_capacity(
+            usize::try_from((last.saturating_sub(first)) * FRAME_BYTES).unwrap_or(0),
+        );
+        match cache.zip(self.key.get()) {
+            Some((cache, key)) => {
+                for frame in first..last {
+                    let read = || self.read_frames(frame, frame + 1).map(Arc::from);
+                    text.extend_from_slice(&cache.get(*key, frame, read)?);
+                }
+            }
+            None => text = self.read_frames(first, last)?,
+        }
+        let skipped = usize::try_from(from - first * FRAME_BYTES).unwrap_or(usize::MAX);
+        text.truncate(usize::try_from(to - first * FRAME_BYTES).unwrap_or(usize::MAX));
+        text.drain(..skipped.min(text.len()));
+        Ok(text)
+    }
+
+    /// The text of frames that stand one behind the other.
+    fn read_frames(&self, first: u64, last: u64) -> Result<Vec<u8>, JournalError> {
+        let bound = |frame: u64| {
+            let place = usize::try_from(frame)
+                .ok()
+                .and_then(|frame| self.table.frames.get(frame));
+            place.copied().map_or(0, u64::from)
+        };
+        let start = bound(first);
+        let bytes = self
+            .files
+            .open(&self.path, OpenMode::Read)?
+            .read_range(start, bound(last).saturating_sub(start))?;
+        let mut text = vec![0; usize::try_from((last - first) * FRAME_BYTES).unwrap_or(0)];
+        let mut filled = 0;
+        let mut decompressor = zstd::bulk::Decompressor::new()
+            .map_err(|error| self.damaged(start, &error.to_string()))?;
+        for frame in first..last {
+            let (from, to) = (bound(frame), bound(frame + 1));
+            let expected = FRAME_BYTES.min(self.table.text.saturating_sub(frame * FRAME_BYTES));
+            let place = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
+            let compressed = bytes.get(place(from)..place(to)).unwrap_or_default();
+            let room = text.get_mut(filled..).unwrap_or_default();
+            match decompressor.decompress_to_buffer(compressed, room) {
+                Ok(length) if length as u64 == expected => filled += length,
+                Ok(length) => {
+                    let reason =
+                        format!("it holds {length} bytes of text where {expected} were written");
+                    return Err(self.damaged(from, &reason).into());
+                }
+                Err(error) => return Err(self.damaged(from, &error.to_string()).into()),
+            }
+        }
+        text.truncate(filled);
+        Ok(text)
+    }
+
+    fn damaged(&self, offset: u64, reason: &str) -> Damage {
+        let reason = format!(
+            "a frame of the journal cannot be decompressed ({reason}); restore the file from a copy"
+        );
+        Damage::new(&self.path, offset, reason)
+    }
+}

@@ -1,0 +1,125 @@
+//! A segment that is written, a piece of the journal's text at a time.
+
+use std::path::{Path, PathBuf};
+
+use super::Span;
+use super::table::{CommitPlace, FRAME_BYTES, Table};
+use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::sabotage::{Bug, planted};
+
+/// Fast: a store compresses all the time.
+const LEVEL: i32 = -1;
+/// How far apart the commits are whose places are noted.
+const COMMIT_DISTANCE: u64 = 64 << 10;
+
+/// Written under another name until it is complete.
+pub(crate) struct SegmentWriter {
+    files: Files,
+    file: FileHandle,
+    path: PathBuf,
+    start: u64,
+    first_commit: u64,
+    /// How much text was given.
+    text: u64,
+    /// What of it is no whole frame yet.
+    pending: Vec<u8>,
+    commits: Vec<CommitPlace>,
+    frames: Vec<u32>,
+    written: u64,
+}
+
+impl SegmentWriter {
+    /// Blocks.
+    pub(super) fn create(
+        files: &Files,
+        path: &Path,
+        start: u64,
+        first_commit: u64,
+    ) -> Result<Self, FileError> {
+        let file = files.open(&path.with_extension("zst.new"), OpenMode::Truncate)?;
+        Ok(Self {
+            files: files.clone(),
+            file,
+            path: path.to_owned(),
+            start,
+            first_commit,
+            text: 0,
+            pending: Vec::new(),
+            commits: Vec::new(),
+            frames: vec![0],
+            written: 0,
+        })
+    }
+
+    /// Notes that the text that is added next begins with a commit whose first event has this position.
+    pub(crate) fn begin_commit(&mut self, position: u64) {
+        let last = self.commits.last().map(|place| place.offset);
+        if last.is_none_or(|last| self.text >= last + COMMIT_DISTANCE) {
+            self.commits.push(CommitPlace {
+                position,
+                offset: self.text,
+            });
+        }
+    }
+
+    /// Where the text ends that was added.
+    pub(crate) fn end(&self) -> u64 {
+        self.start + self.text
+    }
+
+    /// Adds text. Blocks.
+    pub(crate) fn push(&mut self, text: &[u8]) -> Result<(), FileError> {
+        self.pending.extend_from_slice(text);
+        self.text += text.len() as u64;
+        let whole = self.pending.len() as u64 / FRAME_BYTES * FRAME_BYTES;
+        self.write_frames(usize::try_from(whole).unwrap_or(0))
+    }
+
+    fn write_frames(&mut self, length: usize) -> Result<(), FileError> {
+        let pending = std::mem::take(&mut self.pending);
+        let (whole, rest) = pending.split_at_checked(length).unwrap_or((&[], &pending));
+        let failed = |error| FileError::new("compress", &self.path, error);
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(failed)?;
+        let mut frames = Vec::with_capacity(length / 2);
+        for text in whole.chunks(usize::try_from(FRAME_BYTES).unwrap_or(usize::MAX)) {
+            frames.extend_from_slice(&compressor.compress(text).map_err(failed)?);
+            let end = u32::try_from(self.written + frames.len() as u64);
+            self.frames.push(end.map_err(|_| {
+                let reason = std::io::Error::other("a segment of the journal takes at most 4 GiB");
+                FileError::new("write", &self.path, reason)
+            })?);
+        }
+        self.pending = rest.to_vec();
+        self.file.write_all_at(&frames, self.written)?;
+        self.written += frames.len() as u64;
+        Ok(())
+    }
+
+    /// Ends it, and gives it its name, both durably. Blocks.
+    pub(crate) fn finish(mut self) -> Result<Span, FileError> {
+        self.write_frames(self.pending.len())?;
+        let table = Table {
+            start: self.start,
+            text: self.text,
+            first_commit: self.first_commit,
+            commits: self.commits,
+            frames: self.frames.into(),
+        };
+        let table = table.encode();
+        self.file.write_all_at(&table, self.written)?;
+        if !planted(Bug::JournalArchiveNotSynced) {
+            self.file.sync_data()?;
+        }
+        self.files.rename(self.file.path(), &self.path)?;
+        if let Some(directory) = self.path.parent()
+            && !planted(Bug::JournalArchiveNotSynced)
+        {
+            self.files.sync_dir(directory)?;
+        }
+        Ok(Span {
+            start: self.start,
+            end: self.start + self.text,
+            bytes: self.written + table.len() as u64,
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! Numbers in as few bytes as they need: seven bits each, the lowest first, the highest bit set where more follow (LEB128).
+
+/// Appends a number.
+pub(super) fn push(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Takes a number off the front; `None` if there is no whole number of 64 bits.
+pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let digit = u64::from(byte & 0x7f);
+        if digit << shift >> shift != digit {
+            return None;
+        }
+        number |= digit << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_read_back() {
+        let powers = (0..64).map(|shift| 1_u64 << shift);
+        for number in powers.flat_map(|power| [power - 1, power, power + 1, u64::MAX - power]) {
+            let mut bytes = Vec::new();
+            push(&mut bytes, number);
+            let mut rest = &bytes[..];
+            assert_eq!((take(&mut rest), rest), (Some(number), &[][..]));
+            bytes.pop();
+            assert_eq!(take(&mut &bytes[..]), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn more_than_64_bits_are_no_number() {
+        for bytes in [
+            &[0xff; 10][..],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+        ] {
+            assert_eq!(take(&mut &bytes[..]), None);
+        }
+    }
+}
