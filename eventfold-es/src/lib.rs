@@ -205,10 +205,10 @@ pub use eventfold_es_macros::{
 };
 pub use evolution::{Upcast, Upcaster};
 pub use fingerprint::fingerprint;
-pub use journal::Durability;
 pub use journal::local::{
     AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
 };
+pub use journal::{BackupError, BackupReport, Durability};
 pub use process_manager::{
     Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineName, DeadlineOf,
     DeclaredProcessManager, DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause,

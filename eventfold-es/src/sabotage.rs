@@ -81,6 +81,10 @@ bugs! {
     StreamArchiveNotSynced = "stream-archive-not-synced",
     /// The archive of the journal is not synced before its active file is replaced.
     JournalArchiveNotSynced = "journal-archive-not-synced",
+    /// A backup's files get their names before they are synced.
+    BackupNotSynced = "backup-not-synced",
+    /// Nothing says that a backup has segments which its active file does not need yet.
+    BackupWithoutItsMark = "backup-without-its-mark",
     /// The new name of the journal's active file is not made durable before more is written to it.
     JournalSwapNotSynced = "journal-swap-not-synced",
     /// What opening archived is not in the next checkpoint.

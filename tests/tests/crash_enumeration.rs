@@ -13,7 +13,7 @@
 use std::env;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -21,11 +21,13 @@ use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::instances::{Heavy, PARKS, Watcher, release};
-use eventfold_es_tests::crash::{Campaign, Check, Client, Members, builder, open_on, scratch};
+use eventfold_es_tests::crash::{
+    Campaign, Check, Client, Members, Note, builder, open_on, scratch,
+};
 use eventfold_es_tests::no_syncfs::NoSyncfs;
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 12] = [
+const ROUND: [(Workload, usize, (usize, usize)); 13] = [
     (Workload::Commands, 400, (6, 25)),
     (Workload::HotAggregate, 300, (6, 25)),
     (Workload::ProcessManagers, 600, (8, 25)),
@@ -38,6 +40,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 12] = [
     (Workload::Instances, 500, (8, 25)),
     (Workload::Rebuilt, 300, (8, 25)),
     (Workload::WithoutSyncfs, 300, (6, 25)),
+    (Workload::Backup, 300, (6, 25)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +71,8 @@ enum Workload {
     Rebuilt,
     /// Archives on a disk that does not sync file systems, but files.
     WithoutSyncfs,
+    /// A second backup to the directory of the first, which is what is opened.
+    Backup,
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -129,7 +134,8 @@ impl Workload {
             | Self::Transactions
             | Self::Archive
             | Self::Snapshots
-            | Self::WithoutSyncfs => Check::PROCESS_MANAGERS,
+            | Self::WithoutSyncfs
+            | Self::Backup => Check::PROCESS_MANAGERS,
             Self::Commands | Self::HotAggregate | Self::OddIds | Self::Keyed => Check::AGGREGATES,
         }
     }
@@ -160,6 +166,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
             let disk = disk.clone().over(Arc::new(NoSyncfs));
             runtime.block_on(archive(&disk, &store, random));
         }
+        Workload::Backup => return runtime.block_on(backup(place.path(), random)),
     }
     disk.check().expect("everything goes through the disk");
     disk.recording()
@@ -262,6 +269,56 @@ async fn archive(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
         drop(client);
         store.close().await.expect("the disk works");
     }
+}
+
+/// The crashes are in the second of two backups: what was acknowledged before the first is there, and the rest when the second is done.
+async fn backup(root: &Path, random: &mut SplitMix64) -> Recording {
+    let (source, to) = (root.join("source"), root.join("store"));
+    let mut disk = RecordingDisk::new(root).expect("an empty directory");
+    let mut tag = 0;
+    for round in 0..2 {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let store = builder(&source, Arc::new(disk.clone()), true)
+            .max_log_size(1_500)
+            .open()
+            .await
+            .expect("the store opens");
+        let client = Client::new(&store, {
+            let notes = Arc::clone(&notes);
+            move |note| notes.lock().expect("no panic").push(note.clone())
+        });
+        for _ in 0..6 {
+            tag += 1;
+            let id = ["a", "b"][random.below(2)];
+            let parts = 1 + random.below(3) as u32;
+            client.put(id, tag, parts).await.expect("the disk works");
+        }
+        drop(client);
+        let notes = std::mem::take(&mut *notes.lock().expect("no panic"));
+        let (tried, done): (Vec<_>, Vec<_>) = notes
+            .into_iter()
+            .partition(|note| matches!(note, Note::Tried { .. }));
+        for note in tried {
+            disk.mark(note.label());
+        }
+        if round == 1 {
+            // The store is opened and written before; what is enumerated begins here.
+            store.close().await.expect("the disk works");
+            disk = RecordingDisk::continue_from(disk.recording(), root).expect("the same files");
+            let store = builder(&source, Arc::new(disk.clone()), true).open().await;
+            let store = store.expect("the store opens");
+            let report = store.backup(&to).await.expect("the disk works");
+            assert!(report.copied_bytes < report.bytes, "{report:?}");
+            store.close().await.expect("the disk works");
+        } else {
+            store.backup(&to).await.expect("the disk works");
+            store.close().await.expect("the disk works");
+        }
+        for note in done {
+            disk.mark(note.label());
+        }
+    }
+    disk.recording()
 }
 
 async fn instances(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {

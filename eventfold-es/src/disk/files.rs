@@ -91,6 +91,11 @@ impl Files {
         retried(|| self.disk.rename(from, to)).map_err(|error| FileError::new("replace", to, error))
     }
 
+    /// Gives a file a second name; `false` if that cannot be had: not every file system has them, and none across devices.
+    pub(crate) fn hard_link(&self, from: &Path, to: &Path) -> bool {
+        retried(|| self.disk.hard_link(from, to)).is_ok()
+    }
+
     /// Removes a file, if it is there.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), FileError> {
         match retried(|| self.disk.remove_file(path)) {

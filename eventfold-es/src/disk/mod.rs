@@ -69,6 +69,17 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives the file at `from` a second name, `to`, which must not exist; not durable before the directory is synced. By default it
+    /// is not supported, and the file is copied.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, `CrossesDevices` and `Unsupported` among them.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Removes a file; not durable before the directory is synced.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
 mod adopted;
+mod backup;
 mod block_cache;
 mod extent;
 pub(crate) mod keyed;
@@ -17,8 +18,9 @@ pub(crate) mod segments;
 mod snapshot;
 mod varint;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,6 +28,7 @@ use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
+pub use backup::{BackupError, BackupReport};
 pub(crate) use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt, Spent};
@@ -125,6 +128,15 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Reads everything back and compares it; what a snapshot holds is told by `check_state`. Blocks.
     fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError>;
+
+    /// Copies everything that is durable now to another directory, which is a store of its own then; `None` if it was stopped before
+    /// that. Blocks.
+    fn backup(
+        &self,
+        to: &Path,
+        is_stopped: &AtomicBool,
+    ) -> Result<Option<BackupReport>, BackupError>;
+
     /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
     fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
 

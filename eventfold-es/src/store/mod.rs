@@ -1,5 +1,6 @@
 //! The store: everything that a program does with its aggregates, process managers and projections.
 
+mod backup;
 mod builder;
 mod closing;
 mod handle;

@@ -96,6 +96,26 @@ async fn scenario_45_a_process_manager_goes_on_where_its_checkpoint_stands() {
     assert!(saved.contains(r#""state":{"deposits":8,"large":340282366920938463463374607431768211455,"text":"{ \"a\" :\n 1 }"}"#), "{saved}");
 }
 
+/// Nothing of what 0.2.0 has reacted to is reacted to again where there is only a backup.
+#[tokio::test]
+async fn a_backup_knows_where_it_stands() {
+    let place = scratch();
+    let backups = scratch();
+    half_caught_up(place.path()).await;
+    let store = open(place.path()).await;
+    let (before, after) = (backups.path().join("before"), backups.path().join("after"));
+    store.backup(&before).await.unwrap();
+    let report = store.run_process_managers().await.unwrap();
+    store.backup(&after).await.unwrap();
+    store.close().await.unwrap();
+    for (backup, expected) in [(before, report), (after, ProcessManagerReport::default())] {
+        let store = open(&backup).await;
+        assert_eq!(store.run_process_managers().await.unwrap(), expected);
+        assert_noted_once(&store).await;
+        store.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn it_goes_on_by_itself_in_the_other_run_modes() {
     for mode in [RunMode::Inline, RunMode::Background] {

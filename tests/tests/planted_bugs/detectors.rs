@@ -183,6 +183,7 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
         | Bug::JournalArchiveNotSynced
         | Bug::JournalSwapNotSynced
         | Bug::FinishedArchiveForgotten => vec![crash("Archive")],
+        Bug::BackupNotSynced | Bug::BackupWithoutItsMark => vec![crash("Backup")],
         Bug::IncompleteArchiveBelieved => vec![
             crash("Archive"),
             test(

@@ -47,6 +47,11 @@ impl Layout {
         self.base.join("meta/journal/app.jsonl")
     }
 
+    /// Is there while a backup is being made in the directory: segments may be there that the active file does not need yet.
+    pub(crate) fn unfinished_backup(&self) -> PathBuf {
+        self.base.join("meta/journal/unfinished-backup")
+    }
+
     /// Where the journal of a directory of 0.2.0 is built.
     pub(crate) fn adopting_journal(&self) -> PathBuf {
         self.base.join("meta/journal/adopting.jsonl")

@@ -4,7 +4,7 @@
 //! whose number tells where it belongs: a segment that was written without the active file being replaced afterwards is
 //! removed and written again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,7 @@ impl JournalLog {
             first_commit: first_commit.unwrap_or(1),
             segments: Arc::new(Segments::open(files, &layout.journal(), cache, start)?),
         };
+        files.remove(&layout.unfinished_backup())?;
         Ok(Self {
             files: files.clone(),
             layout: layout.clone(),
@@ -237,26 +238,30 @@ fn found_start(
     active: &FileHandle,
     first_commit: Option<u64>,
 ) -> Result<u64, JournalError> {
-    let Some(last) = Segments::last(files, &layout.journal())? else {
-        return Ok(0);
-    };
-    let reason = match first_commit {
-        None => "the file has no commit, but older ones were archived; restore it from a copy"
-            .to_owned(),
-        Some(commit) if commit == last.first_commit => return Ok(last.span.start),
-        Some(commit) if commit > last.first_commit => return Ok(last.span.end),
-        Some(commit) => format!(
-            "the file begins with commit {commit}, but what was archived last begins with commit {}; restore both from one copy",
-            last.first_commit
-        ),
-    };
-    Err(Damage::new(active.path(), 0, reason).into())
+    let is_backup = files.exists(&layout.unfinished_backup())?;
+    let start = Segments::start_of(files, &layout.journal(), first_commit, is_backup)?;
+    if first_commit.is_none() && start > 0 {
+        let reason = "the file has no commit, but older ones were archived; restore it from a copy";
+        return Err(Damage::new(active.path(), 0, reason).into());
+    }
+    Ok(start)
 }
 
 impl Parts {
     /// What the journal takes on the disk if its text ends at `end`, in bytes.
     pub(super) fn bytes_up_to(&self, end: u64) -> u64 {
         self.segments.bytes() + end.saturating_sub(self.start)
+    }
+
+    /// The segments up to where the active file begins.
+    pub(super) fn segments_before_active(&self) -> Vec<Span> {
+        let spans = self.segments.spans();
+        let before = spans.iter().filter(|span| span.start < self.start);
+        before.copied().collect()
+    }
+
+    pub(super) fn segment_path(&self, span: Span) -> PathBuf {
+        self.segments.path(span)
     }
 
     /// Where the active file begins.

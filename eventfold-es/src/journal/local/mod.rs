@@ -3,6 +3,7 @@
 mod adoption;
 mod archive;
 mod backlog;
+mod backup;
 mod batch;
 mod checkpoint;
 mod derived;
@@ -36,6 +37,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -48,7 +50,7 @@ pub(crate) use foreign::ForeignLines;
 use history::History;
 use jobs::{Job, Jobs};
 pub(crate) use layout::Layout;
-use log::JournalLog;
+use log::{JournalLog, Parts};
 use pulse::Pulse;
 use queue::Queue;
 use read_only::{Opened, recover_where_possible};
@@ -64,9 +66,9 @@ use under_way::UnderWay;
 use writer::Writer;
 
 use super::{
-    AdoptedProcessManager, CheckState, Cursor, Damage, Durability, Extent, Journal, JournalError,
-    Outcome, PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, Row, RowRange,
-    Snapshot, StoredLines, StreamId, StreamTail, Verified, Vitals,
+    AdoptedProcessManager, BackupError, BackupReport, CheckState, Cursor, Damage, Durability,
+    Extent, Journal, JournalError, Outcome, PastReaction, PastReactions, Progress, ProposedCommit,
+    RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamId, StreamTail, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
@@ -87,6 +89,8 @@ pub(crate) struct JournalOptions {
 /// The journal on local files: one worker that makes commits durable, one that writes the files derived from them.
 pub(crate) struct LocalJournal {
     files: Files,
+    /// The disk itself, also where `files` are in memory.
+    disk: Files,
     layout: Layout,
     /// Gone when the directory is released, which waits for who looks at it.
     base: Arc<Mutex<Weak<LockHandle>>>,
@@ -124,6 +128,7 @@ impl LocalJournal {
         let layout = Layout::new(base);
         let writer_worker = runtime.journal_worker(base)?;
         let derived_worker = runtime.upkeep_worker(base)?;
+        let disk = files.clone();
         let Opened {
             files,
             recovered,
@@ -240,6 +245,7 @@ impl LocalJournal {
         writer_worker.begin(writer);
         let journal = Self {
             files,
+            disk,
             layout,
             base,
             queue,
@@ -266,6 +272,18 @@ impl LocalJournal {
     /// The files as the journal sees them.
     pub(crate) fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// The parts of the journal, and where its durable text ends in them; at least there.
+    fn parts_with_end(&self, at_least: u64) -> (u64, Arc<Parts>) {
+        loop {
+            let end = self.history.end().max(at_least);
+            let parts = self.log.parts();
+            // Of what is archived more than that would be read.
+            if parts.start() <= end {
+                return (end, parts);
+            }
+        }
     }
 
     /// The slot of a stream with at least one durable event.
@@ -428,6 +446,14 @@ impl Journal for LocalJournal {
             self.queue.poison_with(&error.to_string());
             error.into()
         })
+    }
+
+    fn backup(
+        &self,
+        to: &Path,
+        is_stopped: &AtomicBool,
+    ) -> Result<Option<BackupReport>, BackupError> {
+        self.back_up(to, is_stopped)
     }
 
     fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError> {

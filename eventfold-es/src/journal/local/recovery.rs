@@ -272,9 +272,14 @@ pub(super) fn recover(
 fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
     if !files.exists(&layout.journal_file())?
         && (files.exists(&layout.checkpoint())?
-            || Segments::last(files, &layout.journal())?.is_some())
+            || Segments::start_of(files, &layout.journal(), None, false)? > 0)
     {
-        let reason = "the journal is missing, but its checkpoint or its archive is there; restore the whole directory from a copy";
+        let reason = match files.exists(&layout.unfinished_backup())? {
+            true => "the backup was not finished; make it again, to this directory",
+            false => {
+                "the journal is missing, but its checkpoint or its archive is there; restore the whole directory from a copy"
+            }
+        };
         return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
     }
     if adoption::is_due(files, layout)? {
@@ -393,7 +398,7 @@ fn are_tables_of(
 
 /// Creates the base directory and those above it, one level at a time, each durable before the next: whatever a crash leaves, only the deepest one
 /// that exists may not be durable yet, and that one is synced first.
-fn create_base(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+pub(super) fn create_base(files: &Files, layout: &Layout) -> Result<(), FileError> {
     let mut missing = Vec::new();
     for directory in layout.base().ancestors() {
         if files.exists(directory)? {

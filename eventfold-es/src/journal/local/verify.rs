@@ -44,15 +44,8 @@ impl LocalJournal {
         let followed = checkpoint
             .as_ref()
             .map_or(0, |checkpoint| checkpoint.tip().offset);
-        let (end, parts) = loop {
-            // What a checkpoint follows is durable a moment before it is announced.
-            let end = self.history.end().max(followed);
-            let parts = self.log.parts();
-            // Of what is archived more than that would be read.
-            if parts.start() <= end {
-                break (end, parts);
-            }
-        };
+        // What a checkpoint follows is durable a moment before it is announced.
+        let (end, parts) = self.parts_with_end(followed);
         if let Err(reason) = self.backlog.wait_until_written() {
             let source = std::io::Error::other(&*reason);
             return Err(FileError::new("verify", self.layout.base(), source).into());

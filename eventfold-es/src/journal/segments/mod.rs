@@ -7,6 +7,7 @@ mod segment;
 mod segment_writer;
 mod table;
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +23,8 @@ use crate::journal::{Damage, JournalError};
 /// Of how many segments the tables stay in memory.
 const TABLES: usize = 8;
 const SUFFIX: &str = ".jsonl.zst";
+/// What the name of a file ends in that is not written to its end.
+pub(crate) const UNFINISHED: &str = ".new";
 /// How many digits a name has: enough for a petabyte.
 const DIGITS: usize = 15;
 
@@ -81,19 +84,33 @@ impl Segments {
         }
     }
 
-    /// What the last segment in a directory says of itself; `None` if there is none. Blocks.
-    pub(crate) fn last(
+    /// Where in the text an active file begins whose first commit is `first`: where the segments before it end. Segments that begin with
+    /// that commit do not count, nor those behind it; of these there are only some where a backup was being made. Blocks.
+    pub(crate) fn start_of(
         files: &Files,
         directory: &Path,
-    ) -> Result<Option<LastSegment>, JournalError> {
-        let Some(start) = starts(files, directory)?.last().copied() else {
-            return Ok(None);
-        };
-        let segment = Segment::open(files, &path(directory, start))?;
-        Ok(Some(LastSegment {
-            span: segment.span(),
-            first_commit: segment.first_commit(),
-        }))
+        first: Option<u64>,
+        is_backup: bool,
+    ) -> Result<u64, JournalError> {
+        for start in starts(files, directory)?.into_iter().rev() {
+            let path = path(directory, start);
+            let segment = Segment::open(files, &path)?;
+            match first.map(|first| segment.first_commit().cmp(&first)) {
+                None | Some(Less) => return Ok(segment.span().end),
+                Some(Equal) => return Ok(start),
+                Some(Greater) if is_backup => {}
+                Some(Greater) => {
+                    let reason = format!(
+                        "the segment begins with commit {}, which the active file, from commit {} on, should have; restore both from \
+                         one copy",
+                        segment.first_commit(),
+                        first.unwrap_or_default()
+                    );
+                    return Err(Damage::new(path, 0, reason).into());
+                }
+            }
+        }
+        Ok(0)
     }
 
     /// Begins to write one that comes behind all others. Blocks.
@@ -119,11 +136,11 @@ impl Segments {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spans(&self) -> Arc<Vec<Span>> {
+    pub(crate) fn spans(&self) -> Arc<Vec<Span>> {
         Arc::clone(&self.list())
     }
 
-    fn path(&self, span: Span) -> PathBuf {
+    pub(crate) fn path(&self, span: Span) -> PathBuf {
         path(&self.directory, span.start)
     }
 
@@ -225,24 +242,31 @@ impl Segments {
     }
 }
 
-/// What the last segment of a directory says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LastSegment {
-    pub(crate) span: Span,
-    pub(crate) first_commit: u64,
-}
-
 /// Where the segments of a directory begin, in order.
 fn starts(files: &Files, directory: &Path) -> Result<Vec<u64>, FileError> {
     let mut starts = Vec::new();
     for entry in files.list(directory)? {
-        let digits = entry.name.strip_suffix(SUFFIX);
-        let digits = digits.filter(|digits| {
-            digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit())
-        });
-        starts.extend(digits.and_then(|digits| digits.parse::<u64>().ok()));
+        starts.extend(start(&entry.name));
     }
     Ok(starts)
+}
+
+/// Where the segment with this name begins.
+fn start(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let is_name = digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_name)
+}
+
+/// Whether a segment can have this name.
+pub(crate) fn is_segment(name: &str) -> bool {
+    start(name).is_some()
+}
+
+/// What a segment holds, and the number of its first commit. Blocks.
+pub(crate) fn span_of(files: &Files, path: &Path) -> Result<(Span, u64), JournalError> {
+    let segment = Segment::open(files, path)?;
+    Ok((segment.span(), segment.first_commit()))
 }
 
 fn path(directory: &Path, start: u64) -> PathBuf {

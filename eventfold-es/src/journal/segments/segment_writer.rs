@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Span;
 use super::table::{CommitPlace, FRAME_BYTES, Table};
+use super::{Span, UNFINISHED};
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::sabotage::{Bug, planted};
 
@@ -36,7 +36,10 @@ impl SegmentWriter {
         start: u64,
         first_commit: u64,
     ) -> Result<Self, FileError> {
-        let file = files.open(&path.with_extension("zst.new"), OpenMode::Truncate)?;
+        let file = files.open(
+            &path.with_extension(format!("zst{UNFINISHED}")),
+            OpenMode::Truncate,
+        )?;
         Ok(Self {
             files: files.clone(),
             file,

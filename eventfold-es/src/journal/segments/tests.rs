@@ -131,14 +131,21 @@ fn what_a_rotation_has_left_is_removed() -> TestResult {
     let directory = tempfile::tempdir()?;
     let (segments, text) = written(directory.path())?;
     let last = *segments.spans().last().ok_or("none")?;
-    let said = Segments::last(&files(), directory.path())?;
+    let start_of = |first, is_backup| {
+        Segments::start_of(&files(), directory.path(), Some(first), is_backup).ok()
+    };
+    assert_eq!(start_of(5_002, false), Some(last.end));
+    assert_eq!(start_of(3_002, false), Some(last.start));
     assert_eq!(
-        said,
-        Some(LastSegment {
-            span: last,
-            first_commit: 3_002
-        })
+        start_of(3_001, false),
+        None,
+        "what comes behind is not given up"
     );
+    assert_eq!(
+        start_of(3_001, true),
+        segments.spans().get(1).map(|span| span.start)
+    );
+    assert_eq!(start_of(1, true), Some(0));
     let again = Segments::open(&files(), directory.path(), &cache(), last.start)?;
     assert!(!segments.path(last).exists());
     assert!(

@@ -1,0 +1,74 @@
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::JournalError;
+use crate::disk::FileError;
+use crate::error::StoreError;
+
+/// What [`AggregateStore::backup`](crate::AggregateStore::backup) has copied.
+///
+/// # JSON
+///
+/// ```json
+/// {"position":1204,"commits":1100,"bytes":524288,"linked_bytes":0,"copied_bytes":524288}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The position of the last event in the backup; 0 if there is none.
+    pub position: u64,
+    /// How many commits it has.
+    pub commits: u64,
+    /// How large it is, in bytes.
+    pub bytes: u64,
+    /// How many of these bytes are in files that the store and the backup share.
+    pub linked_bytes: u64,
+    /// How many bytes were copied. The rest was there from the backup before.
+    pub copied_bytes: u64,
+}
+
+/// Why there is no backup, or still the one from before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The directory is the store's, or inside it, or contains it.
+    #[error("{} and the store are inside each other; a backup needs a directory of its own", path.display())]
+    Overlapping {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Another backup is being made there, or it was opened as a store.
+    #[error("{} is in use: another backup is made there, or it was opened as a store", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds something that a backup does not have. That is also so once a backup was opened as a store.
+    #[error("{} is no part of a backup; choose an empty directory, or one that holds a backup of this store and nothing else", path.display())]
+    Occupied {
+        /// The first such file or directory.
+        path: PathBuf,
+    },
+    /// The directory holds a backup of another store, or of this one when it was further: it would be lost.
+    #[error("{} has other events than the store; choose an empty directory", path.display())]
+    OtherStore {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store cannot be read, the directory cannot be written, or what was copied is damaged: the error names the file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<JournalError> for BackupError {
+    fn from(error: JournalError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<FileError> for BackupError {
+    fn from(error: FileError) -> Self {
+        JournalError::from(error).into()
+    }
+}

@@ -1,0 +1,310 @@
+//! Copying the journal of a store that is used to another directory.
+//!
+//! Segments never change: they are linked or copied once. Then comes the active file, up to what is durable, under its own name in one
+//! step. Until then a mark in the other directory says that it may have segments which its active file does not need yet. Whenever a
+//! backup is interrupted, the directory holds the one from before, or the new one, or, of the first, none that would open.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventfold::line_hash;
+
+use super::LocalJournal;
+use super::layout::Layout;
+use super::line::{self, LineError};
+use super::log::Parts;
+use super::recovery::create_base;
+use crate::disk::{FileError, FileHandle, Files, LockHandle, OpenMode};
+use crate::journal::block_cache::BlockCache;
+use crate::journal::segments::{Segments, UNFINISHED, is_segment, span_of};
+use crate::journal::{BackupError, BackupReport, Damage, JournalError};
+use crate::sabotage::{Bug, planted};
+
+/// How much is copied or read at once.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// The directory that is to hold the backup.
+struct Target<'a> {
+    files: &'a Files,
+    layout: Layout,
+    /// Held so that nobody opens it meanwhile, and no other backup is made there.
+    _lock: LockHandle,
+}
+
+impl LocalJournal {
+    /// Copies everything that is durable now; `None` if it was stopped. Blocks.
+    pub(super) fn back_up(
+        &self,
+        to: &Path,
+        is_stopped: &AtomicBool,
+    ) -> Result<Option<BackupReport>, BackupError> {
+        if let Some(damage) = self
+            .adopted
+            .values()
+            .find_map(|adopted| adopted.problem.as_ref())
+        {
+            // A file that the backup does not have keeps this process manager from starting at the first event.
+            return Err(JournalError::from(damage.clone()).into());
+        }
+        let (end, parts) = self.parts_with_end(0);
+        let target = Target::open(&self.disk, self.layout.base(), to)?;
+        let verified = target.require_earlier(&parts, end)?;
+        if !planted(Bug::BackupWithoutItsMark) {
+            let mark = target.layout.unfinished_backup();
+            target.files.open(&mark, OpenMode::Write)?;
+            target.files.sync_dir(&target.layout.journal())?;
+        }
+        let mut report = BackupReport::default();
+        for span in parts.segments_before_active() {
+            if is_stopped.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let source = parts.segment_path(span);
+            let place = target
+                .layout
+                .journal()
+                .join(source.file_name().unwrap_or_default());
+            report.bytes += span.bytes;
+            if target.files.exists(&place)? {
+                continue;
+            }
+            if target.files.hard_link(&source, &place) {
+                report.linked_bytes += span.bytes;
+                continue;
+            }
+            let source = self.disk.open(&source, OpenMode::Read)?;
+            let read = |offset, length| Ok(source.read_range(offset, length)?);
+            let Some(copy) = target.copy(&place, span.bytes, is_stopped, read)? else {
+                return Ok(None);
+            };
+            target.name(copy, &place)?;
+            report.copied_bytes += span.bytes;
+        }
+        // The names of the segments, before the file that needs them.
+        target.files.sync_dir(&target.layout.journal())?;
+        let (start, place) = (parts.start(), target.layout.journal_file());
+        let read = |offset, length| parts.read_range(start + offset, length);
+        let Some(active) = target.copy(&place, end - start, is_stopped, read)? else {
+            return Ok(None);
+        };
+        report.copied_bytes += end - start;
+        report.bytes += end - start;
+        let copied = Copied::open(&target, &active, start)?;
+        if !copied.check(verified, end, &mut report, is_stopped)? {
+            return Ok(None);
+        }
+        target.name(active, &place)?;
+        target.files.remove(&target.layout.unfinished_backup())?;
+        Ok(Some(report))
+    }
+}
+
+impl<'a> Target<'a> {
+    /// Creates the directory if it is missing, and locks it. It must be empty, or hold a backup and nothing else.
+    fn open(files: &'a Files, base: &Path, to: &Path) -> Result<Self, BackupError> {
+        let (base, place) = (files.canonical(base), files.canonical(to));
+        if place.starts_with(&base) || base.starts_with(&place) {
+            return Err(BackupError::Overlapping {
+                path: to.to_owned(),
+            });
+        }
+        let layout = Layout::new(to);
+        create_base(files, &layout)?;
+        let Some(lock) = files.try_lock(to)? else {
+            return Err(BackupError::InUse {
+                path: to.to_owned(),
+            });
+        };
+        let target = Self {
+            files,
+            layout,
+            _lock: lock,
+        };
+        let (meta, journal) = (target.layout.meta(), target.layout.journal());
+        let active = target.layout.journal_file();
+        let active_copy = active.with_extension(format!("jsonl{UNFINISHED}"));
+        let mark = target.layout.unfinished_backup();
+        for directory in [target.layout.base(), &meta, &journal] {
+            for entry in files.list(directory)? {
+                let path = directory.join(&entry.name);
+                let is_ours = [&meta, &journal, &active, &active_copy, &mark].contains(&&path)
+                    || directory == journal && is_segment(entry.name.strip_suffix(UNFINISHED).unwrap_or(&entry.name))
+                    // What is locked where directories cannot be.
+                    || entry.name == ".lock";
+                if !is_ours {
+                    return Err(BackupError::Occupied { path });
+                }
+            }
+        }
+        files.create_dir_all(&journal)?;
+        for directory in [&meta, &target.layout.base().to_owned()] {
+            files.sync_dir(directory)?;
+        }
+        Ok(target)
+    }
+
+    /// Checks that the directory holds nothing but an earlier part of this journal; up to where that is known to be whole.
+    fn require_earlier(&self, parts: &Parts, end: u64) -> Result<u64, BackupError> {
+        let other = |path: PathBuf| BackupError::OtherStore { path };
+        let directory = self.layout.journal();
+        for entry in self.files.list(&directory)? {
+            if !is_segment(&entry.name) {
+                continue;
+            }
+            let path = directory.join(&entry.name);
+            let (span, first_commit) = span_of(self.files, &path)?;
+            if !parts.segments_before_active().contains(&span)
+                || span_of(self.files, &parts.segment_path(span))? != (span, first_commit)
+            {
+                return Err(other(path));
+            }
+        }
+        let path = self.layout.journal_file();
+        let text = self.files.read(&path)?.unwrap_or_default();
+        let Some(first_commit) = line::commit_number(&text) else {
+            return match text.is_empty() {
+                true => Ok(0),
+                false => Err(other(path)),
+            };
+        };
+        // Segments from there on came when the next backup was interrupted.
+        let start = Segments::start_of(self.files, &directory, Some(first_commit), true)?;
+        // Each line contains the hash of the one before: where the last one is the same, all are.
+        let lines = text.strip_suffix(b"\n").unwrap_or(&text);
+        let last = memchr::memrchr(b'\n', lines).map_or(0, |newline| newline + 1);
+        let last = text.get(last..).unwrap_or_default();
+        let at = start + (text.len() - last.len()) as u64;
+        let is_ours = at + last.len() as u64 <= end && read_whole(parts, at, last.len())? == last;
+        match is_ours {
+            true => Ok(start),
+            false => Err(other(path)),
+        }
+    }
+
+    /// Copies a file, under another name for now; `None` if it was stopped.
+    fn copy(
+        &self,
+        place: &Path,
+        length: u64,
+        is_stopped: &AtomicBool,
+        read: impl Fn(u64, u64) -> Result<Vec<u8>, JournalError>,
+    ) -> Result<Option<FileHandle>, BackupError> {
+        let mut unfinished = place.as_os_str().to_owned();
+        unfinished.push(UNFINISHED);
+        let copy = self
+            .files
+            .open(Path::new(&unfinished), OpenMode::Truncate)?;
+        let mut at = 0;
+        while at < length {
+            if is_stopped.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let piece = read(at, PIECE_BYTES.min(length - at))?;
+            if piece.is_empty() {
+                let reason = "the file became shorter while it was copied";
+                return Err(JournalError::from(Damage::new(place, at, reason)).into());
+            }
+            copy.write_all_at(&piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(Some(copy))
+    }
+
+    /// Gives a copy its name, both durably.
+    fn name(&self, copy: FileHandle, place: &Path) -> Result<(), FileError> {
+        if !planted(Bug::BackupNotSynced) {
+            copy.sync_data()?;
+        }
+        self.files.rename(copy.path(), place)?;
+        self.files.sync_dir(&self.layout.journal())
+    }
+}
+
+/// The text of a backup whose active file has no name yet.
+struct Copied<'a> {
+    segments: Segments,
+    active: &'a FileHandle,
+    /// Where the active file begins.
+    start: u64,
+}
+
+impl<'a> Copied<'a> {
+    fn open(target: &Target<'_>, active: &'a FileHandle, start: u64) -> Result<Self, JournalError> {
+        let cache = BlockCache::new(PIECE_BYTES);
+        Ok(Self {
+            segments: Segments::open(target.files, &target.layout.journal(), &cache, start)?,
+            active,
+            start,
+        })
+    }
+
+    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
+        match offset.checked_sub(self.start) {
+            Some(offset) => Ok(self.active.read_range(offset, length)?),
+            None => self.segments.read_through(offset, length),
+        }
+    }
+
+    fn damage(&self, offset: u64, reason: &str) -> JournalError {
+        let damage = match offset.checked_sub(self.start) {
+            Some(offset) => Damage::new(self.active.path(), offset, reason),
+            None => self.segments.damage(offset, reason),
+        };
+        damage.into()
+    }
+
+    /// Reads the text from `from` on, where a line begins, and checks each line; `false` if it was stopped.
+    fn check(
+        &self,
+        from: u64,
+        end: u64,
+        report: &mut BackupReport,
+        is_stopped: &AtomicBool,
+    ) -> Result<bool, JournalError> {
+        let mut at = from;
+        let mut window = PIECE_BYTES;
+        let mut previous: Option<String> = None;
+        while at < end {
+            if is_stopped.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let text = self.read(at, window.min(end - at))?;
+            let mut begin = 0;
+            for newline in memchr::memchr_iter(b'\n', &text) {
+                let line = text.get(begin..newline).unwrap_or_default();
+                let offset = at + begin as u64;
+                let commit = line::parse(line).map_err(|error| match error {
+                    LineError::Newer(newer) => newer.in_file(self.active.path()).into(),
+                    LineError::Damaged(reason) => self.damage(offset, &reason),
+                })?;
+                let data = &commit.data;
+                if previous.is_some_and(|previous| previous != *data.previous) {
+                    return Err(self.damage(offset, "the commit does not follow the one before"));
+                }
+                previous = Some(line_hash(line));
+                report.commits = data.commit;
+                report.position = (data.position + data.event_count()).saturating_sub(1);
+                begin = newline + 1;
+            }
+            if begin == 0 && window >= end - at {
+                return Err(self.damage(at, "the last commit has no end"));
+            }
+            window = if begin == 0 { window * 2 } else { PIECE_BYTES };
+            at += begin as u64;
+        }
+        Ok(true)
+    }
+}
+
+/// So many bytes of the text from `offset` on, or fewer where it ends.
+fn read_whole(parts: &Parts, offset: u64, length: usize) -> Result<Vec<u8>, JournalError> {
+    let mut text = Vec::new();
+    while text.len() < length {
+        let piece = parts.read_range(offset + text.len() as u64, (length - text.len()) as u64)?;
+        if piece.is_empty() {
+            break;
+        }
+        text.extend(piece);
+    }
+    Ok(text)
+}

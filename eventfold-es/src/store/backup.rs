@@ -1,0 +1,82 @@
+//! A second directory with everything that is durable.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::Instrument;
+
+use super::AggregateStore;
+use crate::error::StoreError;
+use crate::journal::{BackupError, BackupReport};
+use crate::runtime::blocking;
+
+/// Stops a backup when nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl AggregateStore {
+    /// Copies the store, as it is now, to another directory, while commands go on. The backup is a store itself: open it, or
+    /// a copy of it, to use it.
+    ///
+    /// The backup holds the journal and nothing else: `open` makes the rest from it, once, which takes about as long as it takes to read the
+    /// journal. Every event up to [`BackupReport::position`] is in it, with the progress and the dead letters of the process
+    /// managers at that place: opened, it reacts to nothing a second time.
+    ///
+    /// Call it again with the same directory, and it copies what is new. Archived parts of the journal (see
+    /// [`max_log_size`](crate::AggregateStoreBuilder::max_log_size)) never change: where the file system allows it they are
+    /// linked, not copied, and take no room. A link protects from a lost directory, not from a damaged disk; for that, let the
+    /// directory be on another disk, where everything is copied. Each new line is read back and its checksum compared before the
+    /// backup counts.
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (shop, backups) = (directory.path().join("shop"), directory.path().join("backups"));
+    /// let store = AggregateStore::open(&shop).await?;
+    /// let report = store.backup(backups.join("shop")).await?;
+    /// assert_eq!(report.position, 0, "there are no events yet");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::Overlapping`], [`BackupError::InUse`], [`BackupError::Occupied`] and [`BackupError::OtherStore`] if the directory
+    /// is not one for a backup of this store; nothing was changed then. [`BackupError::Store`] if a file cannot be read or
+    /// written, or is damaged. The backup from before, if there was one, is still there after every error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the backup from before stays as it was, and the next call goes on with the archived parts that were copied.
+    pub async fn backup(&self, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {
+        let to = std::path::absolute(to.as_ref())
+            .map_err(|error| crate::disk::FileError::new("find", to.as_ref(), error))?;
+        let span = tracing::info_span!("backup", to = %to.display());
+        let stop = StopOnDrop(Arc::default());
+        let is_stopped = Arc::clone(&stop.0);
+        let runtime = Arc::clone(&self.shared.runtime);
+        let what = || "backing the store up".to_owned();
+        let copying = blocking(what, move || Ok(runtime.journal.backup(&to, &is_stopped)));
+        let report = copying.instrument(span.clone()).await??;
+        // It is stopped by nobody else.
+        let report = report.ok_or(StoreError::RuntimeGone)?;
+        span.in_scope(|| {
+            tracing::info!(
+                position = report.position,
+                bytes = report.bytes,
+                linked_bytes = report.linked_bytes,
+                copied_bytes = report.copied_bytes,
+                "backed up"
+            );
+        });
+        Ok(report)
+    }
+}
