@@ -1,11 +1,10 @@
 //! What is generated for a declaration that has errors: enough that nothing but the mistake itself is reported.
 //!
-//! A generic type is such a mistake, so these are the only impls with parameters; they hold for those uses of the type
-//! that have the supertraits.
+//! A generic type is such a mistake; see [`generic`](crate::generic).
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use syn::{GenericParam, Generics, WherePredicate, parse_quote};
+use syn::{Generics, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
 use crate::domain_event::model::{self as domain_event, Serde};
@@ -13,81 +12,30 @@ use crate::event_store::model as event_store;
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
+use crate::{generic, item};
 
-/// A type that may be generic.
-struct Stub<'a> {
-    ident: &'a Ident,
-    generics: &'a Generics,
-    krate: &'a CratePath,
-    /// The supertraits of what is implemented, besides those that all have.
-    supertraits: TokenStream,
-}
-
-/// Of which types with parameters a stub holds.
-#[derive(Clone, Copy, PartialEq)]
-enum Holds {
-    /// Of those that have the supertraits.
-    WhereStored,
-    /// Of all.
-    Always,
-}
-
-impl Stub<'_> {
-    /// `impl<…> Trait for Type<…> where Self: …`
-    fn header(&self, implemented: &TokenStream) -> TokenStream {
-        self.header_with(None, implemented, Holds::WhereStored)
-    }
-
-    /// `impl<…> Trait for Type<…>`, of a trait without supertraits.
-    fn header_always(&self, implemented: &TokenStream) -> TokenStream {
-        self.header_with(None, implemented, Holds::Always)
-    }
-
-    /// `impl<…, A: Aggregate> Trait<A> for Type<…> where Self: …`
-    fn header_for_any(&self, implemented: &TokenStream, holds: Holds) -> TokenStream {
-        let krate = self.krate;
-        self.header_with(
-            Some(parse_quote!(A: #krate::Aggregate)),
-            &quote!(#implemented<A>),
-            holds,
-        )
-    }
-
-    /// `impl<…, M> Trait<M> for Type<…> where Self: …`
-    fn header_for_any_message(&self, implemented: &TokenStream) -> TokenStream {
-        self.header_with(
-            Some(parse_quote!(M)),
-            &quote!(#implemented<M>),
-            Holds::WhereStored,
-        )
-    }
-
-    fn header_with(
-        &self,
-        parameter: Option<GenericParam>,
-        implemented: &TokenStream,
-        holds: Holds,
-    ) -> TokenStream {
-        let Self {
-            ident,
-            generics,
-            krate,
-            supertraits,
-        } = self;
-        let mut bounded = (*generics).clone();
-        if !generics.params.is_empty() && holds == Holds::WhereStored {
-            let bounds: WherePredicate =
-                parse_quote!(Self: #supertraits + #krate::__private::Stored);
-            bounded.make_where_clause().predicates.push(bounds);
-        }
-        bounded.params.extend(parameter);
-        let (parameters, _, conditions) = bounded.split_for_impl();
-        let (_, arguments, _) = generics.split_for_impl();
-        quote! {
-            #[automatically_derived]
-            impl #parameters #implemented for #ident #arguments #conditions
-        }
-    }
+/// The item with its errors and its stubs.
+pub(crate) fn declaration(
+    item: TokenStream,
+    errors: Option<TokenStream>,
+    generics: &Generics,
+    krate: &CratePath,
+    stubs: impl FnOnce(Option<TokenStream>) -> TokenStream,
+) -> TokenStream {
+    // Serde's derives give up on a struct or an enum that is not finished.
+    let unfinished = (!item::is_whole(&item))
+        .then(|| item::name_of(&item))
+        .flatten();
+    let serde = unfinished.map(|ident| unreachable_serde(&ident, krate));
+    let erring = (!generics.params.is_empty())
+        .then(|| generic::erring(&item, errors.as_ref(), krate))
+        .flatten();
+    let (item, errors) = match erring {
+        Some(erring) => (erring, None),
+        None => (item, errors),
+    };
+    let stubs = stubs(errors);
+    quote!(#item #stubs #serde)
 }
 
 /// Names the listed aggregates, so that their imports do not count as unused.
@@ -96,165 +44,166 @@ fn mention<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> TokenStream {
     quote!(const _: ::std::marker::PhantomData<(#(#entries,)*)> = ::std::marker::PhantomData;)
 }
 
-pub(crate) fn aggregate(model: &aggregate::Model) -> TokenStream {
+/// The errors are in the error type, which may be what is wrong: it is then no type at all, so that nothing more is said of it.
+pub(crate) fn aggregate(model: &aggregate::Model, errors: Option<TokenStream>) -> TokenStream {
     let aggregate::Model {
         ident,
         generics,
         command,
         event,
-        error,
         krate,
         ..
     } = model;
-    let supertraits = quote!(::std::default::Default + ::std::clone::Clone);
-    let stub = Stub {
-        ident,
-        generics,
-        krate,
-        supertraits,
+    let is_generic = !generics.params.is_empty();
+    let named = if is_generic {
+        generic::named(ident, generics)
+    } else {
+        quote!(#ident)
     };
-    if !generics.params.is_empty() {
-        // What the deciders ask for, which is all that can be said of a type whose parameters have no bounds.
-        let header = stub.header_always(&quote!(#krate::DeclaredAggregate));
-        let with_context = stub.header_always(&quote!(#krate::DecidesWithContext));
-        return quote! {
-            #header {
+    let aggregate = (!is_generic).then(|| {
+        // `context` may be in what was not understood.
+        quote! {
+            #[automatically_derived]
+            impl #krate::Aggregate for #ident {
+                const AGGREGATE_TYPE: &'static str = "";
                 type Command = #command;
                 type DomainEvent = #event;
-                type Error = #error;
+                type Error = #krate::__private::Checked<(), { #errors true }>;
+
+                fn handle(&self, _: #command) -> ::std::result::Result<::std::vec::Vec<#event>, ()> {
+                    ::std::unreachable!()
+                }
+
+                fn apply(self, _: &#event) -> Self {
+                    ::std::unreachable!()
+                }
             }
 
-            #with_context {}
-        };
-    }
-    let header = stub.header(&quote!(#krate::Aggregate));
-    // `context` may be in what was not understood.
-    let with_context = stub.header(&quote!(#krate::DecidesWithContext));
-    quote! {
-        #header {
-            const AGGREGATE_TYPE: &'static str = "";
-            type Command = #command;
-            type DomainEvent = #event;
-            type Error = #error;
-
-            fn handle(&self, _: #command) -> ::std::result::Result<::std::vec::Vec<#event>, #error> {
-                ::std::unreachable!()
-            }
-
-            fn apply(self, _: &#event) -> Self {
-                ::std::unreachable!()
-            }
+            #[automatically_derived]
+            impl #krate::DecidesWithContext for #ident {}
         }
-
-        #with_context {}
+    });
+    quote! {
+        #aggregate
 
         #[automatically_derived]
         impl #krate::DecidedBy for #command {
-            type Aggregate = #ident;
+            type Aggregate = #named;
         }
     }
 }
 
-pub(crate) fn process_manager(model: &process_manager::Model) -> TokenStream {
+pub(crate) fn process_manager(
+    model: &process_manager::Model,
+    errors: Option<TokenStream>,
+) -> TokenStream {
     let process_manager::Model {
-        ident,
         generics,
         vis,
         envelope,
         subscribes,
         dispatches,
-        key,
         deadlines,
         krate,
         ..
     } = model;
-    let stub = Stub {
-        ident,
-        generics,
-        krate,
-        supertraits: quote!(::std::default::Default),
-    };
-    let keyed = stub.header(&quote!(#krate::Keyed));
-    let key = key.as_ref().map_or_else(
-        || quote!(::std::string::String),
-        quote::ToTokens::to_token_stream,
-    );
-    let schedules = stub.header_for_any_message(&quote!(#krate::Schedules));
-    let policy = stub.header(&quote!(#krate::FailurePolicy));
-    let versioned = stub.header(&quote!(#krate::StateVersioned));
-    let messages = mention(deadlines.iter().map(|(entry, _)| entry));
-    let process_manager = stub.header(&quote!(#krate::ProcessManager));
-    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo), Holds::WhereStored);
-    let dispatches_to = stub.header_for_any(&quote!(#krate::DispatchesTo), Holds::WhereStored);
     let mentioned = mention(subscribes);
+    let messages = mention(deadlines.iter().map(|(entry, _)| entry));
+    let implemented = generics
+        .params
+        .is_empty()
+        .then(|| implemented_process_manager(model));
     let variants = dispatches.iter().map(|entry| {
         let variant = entry.last();
         quote!(#variant(#krate::Envelope<#entry>),)
     });
     quote! {
-           #mentioned
-           #messages
+        #errors
+        #mentioned
+        #messages
+        #implemented
 
-           #process_manager {
-               const NAME: &'static str = "";
-               type Envelope = #envelope;
-               fn react(
-                   &mut self,
-                   _: &str,
-                   _: &str,
-                   _: &#krate::RecordedEvent,
-               ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
-                   ::std::unreachable!()
-               }
-           }
+        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
+        #vis enum #envelope {
+            #(#variants)*
+        }
 
-           #subscribes_to {}
+        #[automatically_derived]
+        impl #krate::Dispatch for #envelope {
+            fn targets(_: &mut impl #krate::TargetVisitor) {}
 
-           #dispatches_to {
-               fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope
-    {
-                   ::std::unreachable!()
-               }
-           }
-
-           #keyed {
-               type Key = #key;
-           }
-
-           #schedules {
-               const MESSAGE_TYPE: &'static str = "";
-
-               fn encode(
-                   _: &M,
-               ) -> ::std::result::Result<
-                   ::std::boxed::Box<#krate::__private::RawValue>,
-                   ::std::string::String,
-               > {
-                   ::std::unreachable!()
-               }
-           }
-
-           #policy {}
-
-           #versioned {}
-
-           #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
-           #vis enum #envelope {
-               #(#variants)*
-           }
-
-           #[automatically_derived]
-           impl #krate::Dispatch for #envelope {
-               fn targets(_: &mut impl #krate::TargetVisitor) {}
-
-               fn route<R: #krate::Router>(self, _: R) -> R::Routed {
-                   ::std::unreachable!()
-               }
-           }
-       }
+            fn route<R: #krate::Router>(self, _: R) -> R::Routed {
+                ::std::unreachable!()
+            }
+        }
+    }
 }
 
-pub(crate) fn projection(model: &projection::Model) -> TokenStream {
+fn implemented_process_manager(model: &process_manager::Model) -> TokenStream {
+    let process_manager::Model {
+        ident,
+        envelope,
+        key,
+        krate,
+        ..
+    } = model;
+    let key = key.as_ref().map_or_else(
+        || quote!(::std::string::String),
+        quote::ToTokens::to_token_stream,
+    );
+    quote! {
+        #[automatically_derived]
+        impl #krate::ProcessManager for #ident {
+            const NAME: &'static str = "";
+            type Envelope = #envelope;
+            fn react(
+                &mut self,
+                _: &str,
+                _: &str,
+                _: &#krate::RecordedEvent,
+            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl<A: #krate::Aggregate> #krate::__private::Subscribes<A> for #ident {}
+
+        #[automatically_derived]
+        impl<A: #krate::Aggregate> #krate::DispatchesTo<A> for #ident {
+            fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl #krate::Keyed for #ident {
+            type Key = #key;
+        }
+
+        #[automatically_derived]
+        impl<M> #krate::Schedules<M> for #ident {
+            const MESSAGE_TYPE: &'static str = "";
+
+            fn encode(
+                _: &M,
+            ) -> ::std::result::Result<
+                ::std::boxed::Box<#krate::__private::RawValue>,
+                ::std::string::String,
+            > {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl #krate::FailurePolicy for #ident {}
+
+        #[automatically_derived]
+        impl #krate::StateVersioned for #ident {}
+    }
+}
+
+pub(crate) fn projection(model: &projection::Model, errors: Option<TokenStream>) -> TokenStream {
     let projection::Model {
         ident,
         generics,
@@ -262,38 +211,32 @@ pub(crate) fn projection(model: &projection::Model) -> TokenStream {
         krate,
         ..
     } = model;
-    let supertraits = quote!(::std::default::Default + ::std::clone::Clone);
-    let stub = Stub {
-        ident,
-        generics,
-        krate,
-        supertraits,
-    };
-    let projection = stub.header(&quote!(#krate::Projection));
-    let declared = stub.header_always(&quote!(#krate::DeclaredProjection));
-    let subscribes_to = stub.header_for_any(&quote!(#krate::SubscribesTo), Holds::Always);
     let mentioned = mention(subscribes);
-    quote! {
-        #mentioned
-
-        #declared {
-            type Declared = Self;
-        }
-
-        #projection {
-            const NAME: &'static str = "";
-            fn apply(
-                &mut self,
-                _: &str,
-                _: &str,
-                _: &#krate::RecordedEvent,
-            ) -> ::std::result::Result<(), #krate::ProjectError> {
-                ::std::unreachable!()
+    let implemented = generics.params.is_empty().then(|| {
+        quote! {
+            #[automatically_derived]
+            impl #krate::DeclaredProjection for #ident {
+                type Declared = Self;
             }
-        }
 
-        #subscribes_to {}
-    }
+            #[automatically_derived]
+            impl #krate::Projection for #ident {
+                const NAME: &'static str = "";
+                fn apply(
+                    &mut self,
+                    _: &str,
+                    _: &str,
+                    _: &#krate::RecordedEvent,
+                ) -> ::std::result::Result<(), #krate::ProjectError> {
+                    ::std::unreachable!()
+                }
+            }
+
+            #[automatically_derived]
+            impl<A: #krate::Aggregate> #krate::__private::Subscribes<A> for #ident {}
+        }
+    });
+    quote!(#errors #mentioned #implemented)
 }
 
 pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
@@ -313,17 +256,18 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
         // rustc would say so in other words.
         Serde::NotOwned => return TokenStream::new(),
     };
-    let stub = Stub {
-        ident,
-        generics,
-        krate,
-        supertraits: quote!(::std::clone::Clone),
-    };
-    let domain_event = stub.header(&quote!(#krate::DomainEvent));
+    let mut bounded = generics.clone();
+    if !generics.params.is_empty() {
+        let bounds: WherePredicate =
+            parse_quote!(Self: ::std::clone::Clone + #krate::__private::Stored);
+        bounded.make_where_clause().predicates.push(bounds);
+    }
+    let (parameters, arguments, conditions) = bounded.split_for_impl();
     quote! {
         #refused
 
-        #domain_event {
+        #[automatically_derived]
+        impl #parameters #krate::DomainEvent for #ident #arguments #conditions {
             const EVENT_TYPES: &'static [&'static str] = &[];
 
             fn event_type(&self) -> &'static str {

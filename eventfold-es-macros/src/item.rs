@@ -69,9 +69,13 @@ pub(crate) fn parse(
     Some(parsed)
 }
 
+/// Whether it can be read.
+pub(crate) fn is_whole(item: &TokenStream) -> bool {
+    syn::parse2::<DeriveInput>(item.clone()).is_ok()
+}
+
 pub(crate) fn is_impl(item: &TokenStream) -> bool {
-    syn::parse2::<DeriveInput>(item.clone()).is_err()
-        && Kind::of(item).is_some_and(|kind| kind.name == "an impl")
+    !is_whole(item) && Kind::of(item).is_some_and(|kind| kind.name == "an impl")
 }
 
 /// The name of a struct or an enum, however its rest is written: what the stubs of one that does not parse are for.

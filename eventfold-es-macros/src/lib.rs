@@ -9,12 +9,14 @@ mod aggregate;
 mod attributes;
 #[cfg(test)]
 mod cost;
+mod declared;
 mod diagnostics;
 mod domain_event;
 mod event_store;
 #[cfg(test)]
 mod expansions;
 mod fallback;
+mod generic;
 mod item;
 mod lists;
 mod named_types;
@@ -175,7 +177,7 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// - `enum ReservationSagaEnvelope`, as visible as the type, with one variant per entry of `dispatches`, named like the
 ///   last segment of its path (two that agree are told apart with `use … as …`), and `impl Dispatch`, `Clone` and
 ///   `Debug` for it;
-/// - `impl SubscribesTo<Order>` and `impl DispatchesTo<Inventory>` for the type, so that a handler or a command that was
+/// - markers, from which `SubscribesTo<Order>` follows, and `impl DispatchesTo<Inventory>` for the type, so that a handler or a command that was
 ///   not declared does not compile; likewise `Keyed`, `Schedules<PaymentDue>`, `FailurePolicy` and `StateVersioned` for what
 ///   is declared with `key`, `deadlines`, `on_failure` and `state_version`;
 /// - assertions that no two entries of a list have one stored name.
@@ -315,7 +317,7 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 ///
 /// The name is persisted: under another name the projection is built anew.
 ///
-/// It generates `impl Projection`, `impl SubscribesTo<Order>`, so that a handler that was not declared does not compile,
+/// It generates `impl Projection`, a marker from which `SubscribesTo<Order>` follows, so that a handler that was not declared does not compile,
 /// and assertions that no two entries have one stored name.
 ///
 /// # Examples

@@ -121,17 +121,11 @@ pub(crate) fn stored_name(entry: &Entry, krate: &CratePath) -> TokenStream {
     quote_spanned!(at=> <#entry as #krate::Aggregate>::AGGREGATE_TYPE)
 }
 
-/// `[<Order as Aggregate>::AGGREGATE_TYPE, …]`
-pub(crate) fn stored_names(entries: &[Entry], krate: &CratePath) -> TokenStream {
-    let stored_names = entries.iter().map(|entry| stored_name(entry, krate));
-    quote!([#(#stored_names),*])
-}
-
 /// What an `#[event_store]` knows of the `subscribes` list.
 pub(crate) fn const_subscriptions(entries: &[Entry], krate: &CratePath) -> TokenStream {
-    let stored_names = stored_names(entries, krate);
+    let stored_names = entries.iter().map(|entry| stored_name(entry, krate));
     quote! {
-        const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(&#stored_names);
+        const SUBSCRIPTIONS: ::std::option::Option<&'static [&'static str]> = ::std::option::Option::Some(&[#(#stored_names),*]);
     }
 }
 
@@ -152,13 +146,14 @@ pub(crate) fn handlers(
         );
         let spanned = krate.exactly_at(at);
         let handle = quote_spanned!(at=> <Self as #spanned::#handler<#spanned::Subscribed<#entry>>>::#method);
+        let decode = decode(entry, krate);
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(self, #decoded_ref, #context), at);
         let stored_name = stored_name(entry, krate);
         quote! {
             if aggregate_type == #stored_name {
-                let #decoded = #krate::DomainEvent::from_event(event)?;
+                let #decoded = #decode(event)?;
                 #handle #arguments;
             } else
         }
@@ -172,23 +167,40 @@ pub(crate) fn handlers(
     }
 }
 
+/// `decode::<Subscribed<Order>>`
+pub(crate) fn decode(entry: &Entry, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let krate = krate.exactly_at(at);
+    quote_spanned!(at=> #krate::__private::decode::<#krate::Subscribed<#entry>>)
+}
+
 /// The markers that make a handler for an aggregate that is not subscribed an error.
+///
+/// The last one says that all entries are aggregates. If one is none, rustc takes it for a marker of any type, so that nothing but the
+/// entry is reported.
 pub(crate) fn markers(
     implementor: &syn::Ident,
     entries: &[Entry],
     krate: &CratePath,
 ) -> TokenStream {
-    entries
-        .iter()
-        .map(|entry| {
-            let at = entry.span();
-            let krate = krate.at(at);
-            quote_spanned! {at=>
-                #[automatically_derived]
-                impl #krate::SubscribesTo<#entry> for #implementor {}
-            }
-        })
-        .collect()
+    let markers = entries.iter().map(|entry| {
+        let at = entry.span();
+        let krate = krate.at(at);
+        quote_spanned! {at=>
+            #[automatically_derived]
+            impl #krate::__private::Subscribes<#entry> for #implementor {}
+        }
+    });
+    let stored_names = entries.iter().map(|entry| stored_name(entry, krate));
+    quote! {
+        #(#markers)*
+
+        #[automatically_derived]
+        #[doc(hidden)]
+        impl #krate::__private::Subscribes<
+            #krate::__private::Checked<&'static #implementor, { #krate::__private::are_known(&[#(#stored_names),*]) }>,
+        > for #implementor {}
+    }
 }
 
 /// Assertions that no entry has the stored name of one before it; entries that are all among the `asserted` are left to them.
@@ -196,6 +208,7 @@ pub(crate) fn assert_distinct(
     key: Key,
     entries: &[Entry],
     asserted: &[Entry],
+    stored_name: fn(&Entry, &CratePath) -> TokenStream,
     krate: &CratePath,
 ) -> TokenStream {
     let is_asserted = |entry: &Entry| asserted.iter().any(|other| other.text() == entry.text());
@@ -213,10 +226,10 @@ pub(crate) fn assert_distinct(
         let krate = krate.at(at);
         quote_spanned!(at=> ::std::assert!(!#krate::names::is_repeated(&names, #index), #message);)
     });
-    let stored_names = stored_names(entries, krate);
+    let stored_names = entries.iter().map(|entry| stored_name(entry, krate));
     quote! {
         const _: () = {
-            let names = #stored_names;
+            let names = [#(#stored_names),*];
             #(#assertions)*
         };
     }

@@ -15,9 +15,10 @@ use crate::{fallback, item};
 
 /// `#[derive(Aggregate)]`.
 pub(crate) fn aggregate(item: TokenStream) -> TokenStream {
-    report(&item, "Aggregate", "aggregate", "", |muted| {
+    report(&item, "Aggregate", "aggregate", "", |muted, errors| {
         let model = AggregateModel::new(TokenStream::new(), &item, muted);
-        model.as_ref().map(fallback::aggregate)
+        let model = model.filter(|model| model.generics.params.is_empty())?;
+        Some(fallback::aggregate(&model, errors))
     })
 }
 
@@ -29,9 +30,10 @@ pub(crate) fn process_manager(item: TokenStream) -> TokenStream {
         "ProcessManager",
         "process_manager",
         arguments,
-        |muted| {
+        |muted, errors| {
             let model = ProcessManagerModel::new(TokenStream::new(), &item, muted);
-            model.as_ref().map(fallback::process_manager)
+            let model = model.filter(|model| model.generics.params.is_empty())?;
+            Some(fallback::process_manager(&model, errors))
         },
     )
 }
@@ -43,9 +45,10 @@ pub(crate) fn projection(item: TokenStream) -> TokenStream {
         "Projection",
         "projection",
         "(subscribes = [Order])",
-        |muted| {
+        |muted, errors| {
             let model = ProjectionModel::new(TokenStream::new(), &item, muted);
-            model.as_ref().map(fallback::projection)
+            let model = model.filter(|model| model.generics.params.is_empty())?;
+            Some(fallback::projection(&model, errors))
         },
     )
 }
@@ -65,7 +68,7 @@ fn report(
     derive: &str,
     attribute: &str,
     arguments: &str,
-    stubs: impl FnOnce(&Diagnostics) -> Option<TokenStream>,
+    stubs: impl FnOnce(&Diagnostics, Option<TokenStream>) -> Option<TokenStream>,
 ) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let parsed = syn::parse2::<DeriveInput>(item.clone());
@@ -83,14 +86,15 @@ fn report(
     diagnostics.error_at_call(format!(
         "`{derive}` is not derived: remove it here, {remedy}"
     ));
-    let mut output = diagnostics.finish().unwrap_or_default();
-    if !is_declared {
-        // What else is wrong is reported once the attribute is there.
-        let muted = Diagnostics::new();
-        output.extend(stubs(&muted));
-        drop(muted.finish());
+    let errors = diagnostics.finish();
+    if is_declared {
+        return errors.unwrap_or_default();
     }
-    output
+    // What else is wrong is reported once the attribute is there.
+    let muted = Diagnostics::new();
+    let stubs = stubs(&muted, errors.clone());
+    drop(muted.finish());
+    stubs.or(errors).unwrap_or_default()
 }
 
 /// `item` without the derive that would only say what its attribute says here; it would not see the attribute above it.

@@ -1,5 +1,7 @@
 //! Everything that generated code names, and nothing else. Not part of the public API.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use serde::{Deserializer, Serializer};
@@ -7,6 +9,7 @@ pub use serde_json::value::RawValue;
 
 use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};
+use crate::event::{DomainEvent, EventError, RecordedEvent};
 use crate::process_manager::{Correlation, InstanceKey, Keyed, ReactError};
 
 pub use crate::__fingerprint as fingerprint;
@@ -32,6 +35,56 @@ pub trait Yields<T> {
 impl<Known: ?Sized, T> Yields<T> for Known {
     type Type = T;
 }
+
+/// `<Order as If<{ CONDITION }>>::Type` is `Order`, whatever that is. Where the condition is a constant that cannot be evaluated it is no
+/// type at all: rustc reports the constant, and is silent about whatever is said of such a type.
+pub trait If<const CONDITION: bool> {
+    /// The type itself.
+    type Type;
+}
+
+impl<T> If<true> for T {
+    type Type = T;
+}
+
+/// `T`, if the condition can be evaluated.
+pub type Checked<T, const CONDITION: bool> = <T as If<CONDITION>>::Type;
+
+/// Holds for all names that there are: the condition of `subscribes`, which cannot be evaluated if an entry is no aggregate.
+#[must_use]
+pub const fn are_known(_stored_names: &[&'static str]) -> bool {
+    true
+}
+
+/// Marks the entries of `subscribes`: [`SubscribesTo`](crate::SubscribesTo) follows from it, so that rustc lists none of these impls.
+pub trait Subscribes<A> {}
+
+/// The event of a subscribed aggregate. That it is a [`DomainEvent`] is asked where the aggregate is declared, and not here once more.
+///
+/// # Errors
+///
+/// As [`DomainEvent::from_event`].
+pub fn decode<A: Aggregate>(event: &RecordedEvent) -> Result<A::DomainEvent, EventError> {
+    A::DomainEvent::from_event(event)
+}
+
+/// Holds for the error of an aggregate.
+#[must_use]
+pub const fn is_rejection<E: Rejection>() -> bool {
+    true
+}
+
+/// The error of an aggregate, where `#[aggregate]` asks for one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of an aggregate",
+    label = "no `std::error::Error` that is `Send`, `Sync` and `'static`",
+    note = "put `#[derive(Debug, thiserror::Error)]` on `{Self}` and `#[error(\"..\")]` on each reason, or write `impl std::error::Error for {Self}`",
+    note = "what it holds goes from thread to thread: an `Arc` and no `Rc`, a `String` and no `&str`"
+)]
+pub trait Rejection: std::error::Error + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: std::error::Error + Send + Sync + 'static> Rejection for E {}
 
 /// [`Correlation::erase`] for the key of `PM`, which is asked to be one where it is declared, and not here once more.
 ///
@@ -64,6 +117,17 @@ pub trait Addressed: Sized {
 
     /// Hands the command over.
     fn route<R: Router>(self, router: R) -> R::Routed;
+
+    /// A clone.
+    #[must_use]
+    fn cloned(&self) -> Self;
+
+    /// Prints the variant of an envelope enum, as a derived `Debug` does.
+    ///
+    /// # Errors
+    ///
+    /// As [`fmt::Debug::fmt`].
+    fn print(&self, variant: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl<A> Addressed for Envelope<A>
@@ -79,6 +143,14 @@ where
 
     fn route<R: Router>(self, router: R) -> R::Routed {
         router.typed(self)
+    }
+
+    fn cloned(&self) -> Self {
+        self.clone()
+    }
+
+    fn print(&self, variant: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(variant).field(self).finish()
     }
 }
 

@@ -64,7 +64,7 @@ use crate::schema::Shape;
     label = "not an aggregate",
     note = "put `#[aggregate]` on `{Self}` and implement `Decider` for it, or implement `Aggregate` by hand",
     note = "where an aggregate is asked for, its own type is meant (`Order`), not its command or its event",
-    note = "in `subscribes`, list the aggregate (`Order`), and match on its events in the handler; a deadline is handled by `impl OnDeadline<..>`"
+    note = "in `subscribes`, list the aggregate (`Order`, and not `OrderEvent`), and match on its events in the handler; a deadline is handled by `impl OnDeadline<..>`"
 )]
 pub trait Aggregate:
     Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static

@@ -46,24 +46,34 @@ mod aggregates_decides_asynchronously;
 mod aggregates_decides_both_ways;
 #[path = "../ui/aggregates/decides_commands.pass.rs"]
 mod aggregates_decides_commands;
+#[path = "../ui/aggregates/error_is_a_text.pass.rs"]
+mod aggregates_error_is_a_text;
 #[path = "../ui/aggregates/error_not_an_error.pass.rs"]
 mod aggregates_error_not_an_error;
 #[path = "../ui/aggregates/error_of_another_type.pass.rs"]
 mod aggregates_error_of_another_type;
+#[path = "../ui/aggregates/error_of_one_thread.pass.rs"]
+mod aggregates_error_of_one_thread;
 #[path = "../ui/aggregates/error_type_missing.pass.rs"]
 mod aggregates_error_type_missing;
 #[path = "../ui/aggregates/error_without_the_trait.pass.rs"]
 mod aggregates_error_without_the_trait;
+#[path = "../ui/aggregates/error_without_the_trait_used.pass.rs"]
+mod aggregates_error_without_the_trait_used;
 #[path = "../ui/aggregates/event_is_the_command.pass.rs"]
 mod aggregates_event_is_the_command;
 #[path = "../ui/aggregates/event_not_a_domain_event.pass.rs"]
 mod aggregates_event_not_a_domain_event;
+#[path = "../ui/aggregates/event_not_a_domain_event_subscribed.pass.rs"]
+mod aggregates_event_not_a_domain_event_subscribed;
 #[path = "../ui/aggregates/evolve_missing.pass.rs"]
 mod aggregates_evolve_missing;
 #[path = "../ui/aggregates/evolves_by_value.pass.rs"]
 mod aggregates_evolves_by_value;
 #[path = "../ui/aggregates/implemented_twice.pass.rs"]
 mod aggregates_implemented_twice;
+#[path = "../ui/aggregates/state_unfinished.pass.rs"]
+mod aggregates_state_unfinished;
 #[path = "../ui/arguments/aggregate_equals.pass.rs"]
 mod arguments_aggregate_equals;
 #[path = "../ui/arguments/aggregate_subscribes.pass.rs"]
@@ -496,6 +506,8 @@ mod evolution_version_zero;
 mod items_commands;
 #[path = "../ui/items/constant.pass.rs"]
 mod items_constant;
+#[path = "../ui/items/constant_parameter.pass.rs"]
+mod items_constant_parameter;
 #[path = "../ui/items/events.pass.rs"]
 mod items_events;
 #[path = "../ui/items/extern_block.pass.rs"]
@@ -508,10 +520,14 @@ mod items_function_as_store;
 mod items_generic;
 #[path = "../ui/items/generic_aggregate.pass.rs"]
 mod items_generic_aggregate;
+#[path = "../ui/items/generic_aggregate_used.pass.rs"]
+mod items_generic_aggregate_used;
 #[path = "../ui/items/generic_decided.pass.rs"]
 mod items_generic_decided;
 #[path = "../ui/items/generic_handled.pass.rs"]
 mod items_generic_handled;
+#[path = "../ui/items/generic_process_manager.pass.rs"]
+mod items_generic_process_manager;
 #[path = "../ui/items/impl.pass.rs"]
 mod items_impl;
 #[path = "../ui/items/impl_of_projection.pass.rs"]
@@ -522,8 +538,14 @@ mod items_import;
 mod items_lifetime;
 #[path = "../ui/items/lifetime_handled.pass.rs"]
 mod items_lifetime_handled;
+#[path = "../ui/items/lifetime_of_aggregate.pass.rs"]
+mod items_lifetime_of_aggregate;
+#[path = "../ui/items/lifetime_of_process_manager.pass.rs"]
+mod items_lifetime_of_process_manager;
 #[path = "../ui/items/lifetime_of_projection.pass.rs"]
 mod items_lifetime_of_projection;
+#[path = "../ui/items/lifetime_of_projection_read.pass.rs"]
+mod items_lifetime_of_projection_read;
 #[path = "../ui/items/macro.pass.rs"]
 mod items_macro;
 #[path = "../ui/items/module.pass.rs"]
@@ -538,8 +560,12 @@ mod items_trait;
 mod items_type_alias;
 #[path = "../ui/items/type_and_impl.pass.rs"]
 mod items_type_and_impl;
+#[path = "../ui/items/type_and_impl_of_aggregate.pass.rs"]
+mod items_type_and_impl_of_aggregate;
 #[path = "../ui/items/type_and_impl_of_projection.pass.rs"]
 mod items_type_and_impl_of_projection;
+#[path = "../ui/items/type_and_impl_with_arguments.pass.rs"]
+mod items_type_and_impl_with_arguments;
 #[path = "../ui/items/union.pass.rs"]
 mod items_union;
 #[path = "../ui/names/constant_not_storable.pass.rs"]
@@ -620,6 +646,8 @@ mod process_managers_dispatched_unknown_type;
 mod process_managers_envelope_exists;
 #[path = "../ui/process_managers/event_sent.pass.rs"]
 mod process_managers_event_sent;
+#[path = "../ui/process_managers/event_subscribed.pass.rs"]
+mod process_managers_event_subscribed;
 #[path = "../ui/process_managers/failure_policy_missing.pass.rs"]
 mod process_managers_failure_policy_missing;
 #[path = "../ui/process_managers/failure_policy_undeclared.pass.rs"]

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Type;
 use syn::spanned::Spanned;
 
 use super::model::Model;
@@ -60,6 +61,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
     // The bound `Self: Decider` arises here, so a missing `impl Decider` is reported at the type's name.
     let at = Span::call_site().located_at(ident.span());
     let krate_at = krate.at(at);
+    let checked_error = checked_error(error, krate);
     let result = quote!(::std::result::Result<::std::vec::Vec<#event>, #error>);
     let (decider, handle, handle_with, marker) = if *context {
         let decider = quote_spanned!(at=> <Self as #krate_at::ContextDecider>);
@@ -88,7 +90,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
             const COMMAND_TYPE: &'static str = #command_type;
             type Command = #command;
             type DomainEvent = #event;
-            type Error = #error;
+            type Error = #checked_error;
 
             fn handle(&self, command: #command) -> #result {
                 #handle
@@ -112,6 +114,12 @@ fn impl_aggregate(model: &Model) -> TokenStream {
 
         #marker
     }
+}
+
+/// The error type, of which rustc says nothing more once it has reported that it is no error.
+fn checked_error(error: &Type, krate: &CratePath) -> TokenStream {
+    let krate = krate.at(Span::call_site().located_at(error.span()));
+    quote!(#krate::__private::Checked<#error, { #krate::__private::is_rejection::<#error>() }>)
 }
 
 fn decides_with_context(ident: &Ident, krate: &CratePath) -> TokenStream {

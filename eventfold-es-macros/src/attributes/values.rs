@@ -217,14 +217,9 @@ pub(super) fn parse_type(
     }
     if let Some(objection) = objection(key, &ty) {
         diagnostics.error(&ty, objection);
-        // A reference is what the stubs take as well, and a text is what `decide` returns.
+        // A reference is what the stubs take as well.
         let is_whole = matches!(&ty, Type::Reference(reference) if reference.lifetime.is_some());
-        let is_taken = match key {
-            Key::Command => is_whole,
-            Key::Error => is_text(&ty),
-            _ => false,
-        };
-        if !is_taken {
+        if key != Key::Command || !is_whole {
             return Err(Reported);
         }
     }

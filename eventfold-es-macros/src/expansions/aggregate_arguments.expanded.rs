@@ -12,7 +12,10 @@ impl my::es::Aggregate for Order {
     const COMMAND_TYPE: &'static str = "Order";
     type Command = Order;
     type DomainEvent = events::Happened;
-    type Error = Box<OrderError>;
+    type Error = my::es::__private::Checked<
+        Box<OrderError>,
+        { my::es::__private::is_rejection::<Box<OrderError>>() },
+    >;
     fn handle(
         &self,
         command: Order,

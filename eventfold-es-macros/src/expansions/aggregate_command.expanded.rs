@@ -11,7 +11,10 @@ impl ::eventfold_es::Aggregate for Order {
     const COMMAND_TYPE: &'static str = "Change";
     type Command = Change;
     type DomainEvent = OrderEvent;
-    type Error = OrderError;
+    type Error = ::eventfold_es::__private::Checked<
+        OrderError,
+        { ::eventfold_es::__private::is_rejection::<OrderError>() },
+    >;
     fn handle(
         &self,
         command: Change,

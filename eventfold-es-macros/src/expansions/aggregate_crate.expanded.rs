@@ -11,7 +11,10 @@ impl my::es::Aggregate for Order {
     const COMMAND_TYPE: &'static str = "OrderCommand";
     type Command = OrderCommand;
     type DomainEvent = OrderEvent;
-    type Error = OrderError;
+    type Error = my::es::__private::Checked<
+        OrderError,
+        { my::es::__private::is_rejection::<OrderError>() },
+    >;
     fn handle(
         &self,
         command: OrderCommand,

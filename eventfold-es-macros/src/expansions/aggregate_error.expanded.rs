@@ -11,7 +11,10 @@ impl ::eventfold_es::Aggregate for Order {
     const COMMAND_TYPE: &'static str = "OrderCommand";
     type Command = OrderCommand;
     type DomainEvent = OrderEvent;
-    type Error = std::convert::Infallible;
+    type Error = ::eventfold_es::__private::Checked<
+        std::convert::Infallible,
+        { ::eventfold_es::__private::is_rejection::<std::convert::Infallible>() },
+    >;
     fn handle(
         &self,
         command: OrderCommand,

@@ -2,19 +2,24 @@
 pub struct Order {
     pub qty: u32,
 }
-::core::compile_error! {
-    "unknown argument `colour`: `#[aggregate]` takes `name`, `command`, `event`, `error`, `snapshot_version`, `fingerprint`, `context`, `crate`"
-}
 #[automatically_derived]
 impl ::eventfold_es::Aggregate for Order {
     const AGGREGATE_TYPE: &'static str = "";
     type Command = OrderCommand;
     type DomainEvent = OrderEvent;
-    type Error = OrderError;
+    type Error = ::eventfold_es::__private::Checked<
+        (),
+        {
+            ::core::compile_error! {
+                "unknown argument `colour`: `#[aggregate]` takes `name`, `command`, `event`, `error`, `snapshot_version`, `fingerprint`, `context`, `crate`"
+            }
+            true
+        },
+    >;
     fn handle(
         &self,
         _: OrderCommand,
-    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, OrderError> {
+    ) -> ::std::result::Result<::std::vec::Vec<OrderEvent>, ()> {
         ::std::unreachable!()
     }
     fn apply(self, _: &OrderEvent) -> Self {

@@ -1,14 +1,17 @@
-pub struct Order<T> {
+#[allow(non_upper_case_globals, reason = "it stands in until the mistake is mended")]
+const __Order_is_declared: bool = {
+    ::core::compile_error! {
+        "`#[aggregate]` does not go on a generic type: its stored name cannot mean several types; remove the parameters, and declare one type for each use"
+    }
+    true
+};
+pub struct Order<
+    T = <() as ::eventfold_es::__private::If<__Order_is_declared>>::Type,
+    const IS_DECLARED: bool = __Order_is_declared,
+> {
     qty: T,
 }
-::core::compile_error! {
-    "`#[aggregate]` does not go on a generic type: its stored name cannot mean several types; remove the parameters, and declare one type for each use"
-}
 #[automatically_derived]
-impl<T> ::eventfold_es::DeclaredAggregate for Order<T> {
-    type Command = OrderCommand;
-    type DomainEvent = OrderEvent;
-    type Error = OrderError;
+impl ::eventfold_es::DecidedBy for OrderCommand {
+    type Aggregate = Order;
 }
-#[automatically_derived]
-impl<T> ::eventfold_es::DecidesWithContext for Order<T> {}

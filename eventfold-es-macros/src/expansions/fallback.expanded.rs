@@ -24,7 +24,8 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl<A: ::eventfold_es::Aggregate> ::eventfold_es::SubscribesTo<A> for ReservationSaga {}
+impl<A: ::eventfold_es::Aggregate> ::eventfold_es::__private::Subscribes<A>
+for ReservationSaga {}
 #[automatically_derived]
 impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for ReservationSaga {
     fn envelope(

@@ -9,12 +9,55 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
-#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {
     /// A command for an instance of the aggregate `stock::Inventory`.
     Inventory(::eventfold_es::Envelope<stock::Inventory>),
     /// A command for an instance of the aggregate `Order`.
     Order(::eventfold_es::Envelope<Order>),
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inventory(envelope) => {
+                Self::Inventory(
+                    <::eventfold_es::Envelope<
+                        stock::Inventory,
+                    > as ::eventfold_es::__private::Addressed>::cloned(envelope),
+                )
+            }
+            Self::Order(envelope) => {
+                Self::Order(
+                    <::eventfold_es::Envelope<
+                        Order,
+                    > as ::eventfold_es::__private::Addressed>::cloned(envelope),
+                )
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match self {
+            Self::Inventory(envelope) => {
+                <::eventfold_es::Envelope<
+                    stock::Inventory,
+                > as ::eventfold_es::__private::Addressed>::print(
+                    envelope,
+                    "Inventory",
+                    f,
+                )
+            }
+            Self::Order(envelope) => {
+                <::eventfold_es::Envelope<
+                    Order,
+                > as ::eventfold_es::__private::Addressed>::print(envelope, "Order", f)
+            }
+        }
+    }
 }
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
@@ -54,14 +97,18 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             event,
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
-            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            let event = ::eventfold_es::__private::decode::<
+                ::eventfold_es::Subscribed<Order>,
+            >(event)?;
             <Self as ::eventfold_es::React<
                 ::eventfold_es::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else if aggregate_type
             == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
         {
-            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            let event = ::eventfold_es::__private::decode::<
+                ::eventfold_es::Subscribed<stock::Inventory>,
+            >(event)?;
             <Self as ::eventfold_es::React<
                 ::eventfold_es::Subscribed<stock::Inventory>,
             >>::react(self, &event, &mut reaction);
@@ -74,9 +121,24 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
+impl ::eventfold_es::__private::Subscribes<Order> for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::SubscribesTo<stock::Inventory> for ReservationSaga {}
+impl ::eventfold_es::__private::Subscribes<stock::Inventory> for ReservationSaga {}
+#[automatically_derived]
+#[doc(hidden)]
+impl ::eventfold_es::__private::Subscribes<
+    ::eventfold_es::__private::Checked<
+        &'static ReservationSaga,
+        {
+            ::eventfold_es::__private::are_known(
+                &[
+                    <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+                    <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE,
+                ],
+            )
+        },
+    >,
+> for ReservationSaga {}
 #[automatically_derived]
 impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {

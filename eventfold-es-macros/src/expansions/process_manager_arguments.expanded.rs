@@ -9,12 +9,51 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
-#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationCommand {
     /// A command for an instance of the aggregate `Inventory`.
     Inventory(my::es::Envelope<Inventory>),
     /// A command for an instance of the aggregate `Shipment`.
     Shipment(my::es::Envelope<Shipment>),
+}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationCommand {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inventory(envelope) => {
+                Self::Inventory(
+                    <my::es::Envelope<
+                        Inventory,
+                    > as my::es::__private::Addressed>::cloned(envelope),
+                )
+            }
+            Self::Shipment(envelope) => {
+                Self::Shipment(
+                    <my::es::Envelope<
+                        Shipment,
+                    > as my::es::__private::Addressed>::cloned(envelope),
+                )
+            }
+        }
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationCommand {
+    #[allow(unreachable_code, reason = "a command may be an enum without variants")]
+    fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match self {
+            Self::Inventory(envelope) => {
+                <my::es::Envelope<
+                    Inventory,
+                > as my::es::__private::Addressed>::print(envelope, "Inventory", f)
+            }
+            Self::Shipment(envelope) => {
+                <my::es::Envelope<
+                    Shipment,
+                > as my::es::__private::Addressed>::print(envelope, "Shipment", f)
+            }
+        }
+    }
 }
 #[automatically_derived]
 impl my::es::ProcessManager for ReservationSaga {
@@ -40,7 +79,7 @@ impl my::es::ProcessManager for ReservationSaga {
     ) -> ::std::result::Result<::std::vec::Vec<ReservationCommand>, my::es::ReactError> {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::DomainEvent::from_event(event)?;
+            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
             <Self as my::es::React<
                 my::es::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
@@ -53,7 +92,15 @@ impl my::es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl my::es::SubscribesTo<Order> for ReservationSaga {}
+impl my::es::__private::Subscribes<Order> for ReservationSaga {}
+#[automatically_derived]
+#[doc(hidden)]
+impl my::es::__private::Subscribes<
+    my::es::__private::Checked<
+        &'static ReservationSaga,
+        { my::es::__private::are_known(&[<Order as my::es::Aggregate>::AGGREGATE_TYPE]) },
+    >,
+> for ReservationSaga {}
 #[automatically_derived]
 impl my::es::Dispatch for ReservationCommand {
     fn targets(targets: &mut impl my::es::TargetVisitor) {
@@ -92,8 +139,8 @@ impl my::es::DispatchesTo<Shipment> for ReservationSaga {
 }
 const _: () = {
     let names = [
-        <Inventory as my::es::Aggregate>::AGGREGATE_TYPE,
-        <Shipment as my::es::Aggregate>::AGGREGATE_TYPE,
+        <my::es::Envelope<Inventory> as my::es::__private::Addressed>::TARGET,
+        <my::es::Envelope<Shipment> as my::es::__private::Addressed>::TARGET,
     ];
     ::std::assert!(
         ! my::es::names::is_repeated(& names, 1),

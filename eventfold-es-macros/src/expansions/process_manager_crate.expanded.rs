@@ -7,8 +7,19 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
-#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    fn clone(&self) -> Self {
+        match *self {}
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match *self {}
+    }
+}
 #[automatically_derived]
 impl my::es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
@@ -33,7 +44,7 @@ impl my::es::ProcessManager for ReservationSaga {
     > {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::DomainEvent::from_event(event)?;
+            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
             <Self as my::es::React<
                 my::es::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
@@ -46,7 +57,15 @@ impl my::es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl my::es::SubscribesTo<Order> for ReservationSaga {}
+impl my::es::__private::Subscribes<Order> for ReservationSaga {}
+#[automatically_derived]
+#[doc(hidden)]
+impl my::es::__private::Subscribes<
+    my::es::__private::Checked<
+        &'static ReservationSaga,
+        { my::es::__private::are_known(&[<Order as my::es::Aggregate>::AGGREGATE_TYPE]) },
+    >,
+> for ReservationSaga {}
 #[automatically_derived]
 impl my::es::Dispatch for ReservationSagaEnvelope {
     fn targets(_: &mut impl my::es::TargetVisitor) {}

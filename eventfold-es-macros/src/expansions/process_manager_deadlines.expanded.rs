@@ -7,8 +7,19 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
-#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    fn clone(&self) -> Self {
+        match *self {}
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match *self {}
+    }
+}
 #[automatically_derived]
 impl my::es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservation-saga";
@@ -62,7 +73,7 @@ impl my::es::ProcessManager for ReservationSaga {
     > {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::DomainEvent::from_event(event)?;
+            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
             <Self as my::es::React<
                 my::es::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
@@ -115,7 +126,15 @@ impl my::es::Schedules<Due> for ReservationSaga {
 impl my::es::StateVersioned for ReservationSaga {}
 const _: () = ::std::assert!(VERSION >= 1, "`state_version` counts from 1");
 #[automatically_derived]
-impl my::es::SubscribesTo<Order> for ReservationSaga {}
+impl my::es::__private::Subscribes<Order> for ReservationSaga {}
+#[automatically_derived]
+#[doc(hidden)]
+impl my::es::__private::Subscribes<
+    my::es::__private::Checked<
+        &'static ReservationSaga,
+        { my::es::__private::are_known(&[<Order as my::es::Aggregate>::AGGREGATE_TYPE]) },
+    >,
+> for ReservationSaga {}
 #[automatically_derived]
 impl my::es::Dispatch for ReservationSagaEnvelope {
     fn targets(_: &mut impl my::es::TargetVisitor) {}

@@ -7,8 +7,19 @@ pub(crate) struct ReservationSaga {
     private_interfaces,
     reason = "a target may be more private than what sends to it"
 )]
-#[derive(::std::clone::Clone, ::std::fmt::Debug)]
 pub(crate) enum ReservationSagaEnvelope {}
+#[automatically_derived]
+impl ::std::clone::Clone for ReservationSagaEnvelope {
+    fn clone(&self) -> Self {
+        match *self {}
+    }
+}
+#[automatically_derived]
+impl ::std::fmt::Debug for ReservationSagaEnvelope {
+    fn fmt(&self, _: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+        match *self {}
+    }
+}
 #[automatically_derived]
 impl ::eventfold_es::ProcessManager for ReservationSaga {
     const NAME: &'static str = "reservations";
@@ -37,7 +48,9 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             event,
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
-            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            let event = ::eventfold_es::__private::decode::<
+                ::eventfold_es::Subscribed<Order>,
+            >(event)?;
             <Self as ::eventfold_es::React<
                 ::eventfold_es::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
@@ -50,7 +63,19 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::SubscribesTo<Order> for ReservationSaga {}
+impl ::eventfold_es::__private::Subscribes<Order> for ReservationSaga {}
+#[automatically_derived]
+#[doc(hidden)]
+impl ::eventfold_es::__private::Subscribes<
+    ::eventfold_es::__private::Checked<
+        &'static ReservationSaga,
+        {
+            ::eventfold_es::__private::are_known(
+                &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
+            )
+        },
+    >,
+> for ReservationSaga {}
 #[automatically_derived]
 impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}

@@ -20,7 +20,9 @@ impl ::eventfold_es::Projection for Sales {
             event,
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
-            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            let event = ::eventfold_es::__private::decode::<
+                ::eventfold_es::Subscribed<Order>,
+            >(event)?;
             <Self as ::eventfold_es::Project<
                 ::eventfold_es::Subscribed<Order>,
             >>::project(self, &event, &context);
@@ -37,7 +39,19 @@ impl ::eventfold_es::DeclaredProjection for Sales {
     type Declared = Self;
 }
 #[automatically_derived]
-impl ::eventfold_es::SubscribesTo<Order> for Sales {}
+impl ::eventfold_es::__private::Subscribes<Order> for Sales {}
+#[automatically_derived]
+#[doc(hidden)]
+impl ::eventfold_es::__private::Subscribes<
+    ::eventfold_es::__private::Checked<
+        &'static Sales,
+        {
+            ::eventfold_es::__private::are_known(
+                &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
+            )
+        },
+    >,
+> for Sales {}
 const _: () = ::std::assert!(
     ::eventfold_es::names::is_storable(< Sales as ::eventfold_es::Projection > ::NAME),
     "this name cannot be stored: a stored name is 1 to 100 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows"

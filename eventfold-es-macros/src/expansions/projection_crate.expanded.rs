@@ -16,7 +16,7 @@ impl my::es::Projection for Sales {
     ) -> ::std::result::Result<(), my::es::ProjectError> {
         let context = my::es::EventContext::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::DomainEvent::from_event(event)?;
+            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
             <Self as my::es::Project<
                 my::es::Subscribed<Order>,
             >>::project(self, &event, &context);
@@ -33,4 +33,12 @@ impl my::es::DeclaredProjection for Sales {
     type Declared = Self;
 }
 #[automatically_derived]
-impl my::es::SubscribesTo<Order> for Sales {}
+impl my::es::__private::Subscribes<Order> for Sales {}
+#[automatically_derived]
+#[doc(hidden)]
+impl my::es::__private::Subscribes<
+    my::es::__private::Checked<
+        &'static Sales,
+        { my::es::__private::are_known(&[<Order as my::es::Aggregate>::AGGREGATE_TYPE]) },
+    >,
+> for Sales {}

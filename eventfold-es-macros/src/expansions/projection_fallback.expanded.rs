@@ -23,4 +23,4 @@ impl ::eventfold_es::Projection for Sales {
     }
 }
 #[automatically_derived]
-impl<A: ::eventfold_es::Aggregate> ::eventfold_es::SubscribesTo<A> for Sales {}
+impl<A: ::eventfold_es::Aggregate> ::eventfold_es::__private::Subscribes<A> for Sales {}

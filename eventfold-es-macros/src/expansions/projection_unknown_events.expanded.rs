@@ -21,7 +21,9 @@ impl ::eventfold_es::Projection for Sales {
             event,
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
-            let event = ::eventfold_es::DomainEvent::from_event(event)?;
+            let event = ::eventfold_es::__private::decode::<
+                ::eventfold_es::Subscribed<Order>,
+            >(event)?;
             <Self as ::eventfold_es::Project<
                 ::eventfold_es::Subscribed<Order>,
             >>::project(self, &event, &context);
@@ -38,4 +40,16 @@ impl ::eventfold_es::DeclaredProjection for Sales {
     type Declared = Self;
 }
 #[automatically_derived]
-impl ::eventfold_es::SubscribesTo<Order> for Sales {}
+impl ::eventfold_es::__private::Subscribes<Order> for Sales {}
+#[automatically_derived]
+#[doc(hidden)]
+impl ::eventfold_es::__private::Subscribes<
+    ::eventfold_es::__private::Checked<
+        &'static Sales,
+        {
+            ::eventfold_es::__private::are_known(
+                &[<Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE],
+            )
+        },
+    >,
+> for Sales {}

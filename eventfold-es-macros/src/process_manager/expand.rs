@@ -3,6 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Visibility;
+use syn::ext::IdentExt;
 
 use super::instances;
 use super::model::Model;
@@ -22,6 +23,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let instances = instances::markers(model);
     let subscriptions = lists::markers(ident, subscribes, krate);
     let envelope = envelope_enum(model);
+    let clone_and_debug = impl_clone_and_debug(model);
     let dispatch = impl_dispatch(model);
     let targets: TokenStream = dispatches
         .iter()
@@ -29,10 +31,12 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         .collect();
     let stored = quote!(<#ident as #krate::ProcessManager>::NAME);
     let storable = names::assert_storable(&model.name, &stored, krate);
-    let subscribed = lists::assert_distinct(Key::Subscribes, subscribes, &[], krate);
-    let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, krate);
+    let subscribed =
+        lists::assert_distinct(Key::Subscribes, subscribes, &[], lists::stored_name, krate);
+    let dispatched = lists::assert_distinct(Key::Dispatches, dispatches, subscribes, target, krate);
     quote! {
         #envelope
+        #clone_and_debug
         #process_manager
         #instances
         #subscriptions
@@ -57,11 +61,7 @@ fn impl_process_manager(model: &Model) -> TokenStream {
     } = model;
     let state = state.expand_alone(krate);
     let subscriptions = lists::const_subscriptions(subscribes, krate);
-    let targets = dispatches.iter().map(|entry| {
-        let at = entry.exact_span();
-        let (envelope, krate) = (envelope_of(entry, krate), krate.exactly_at(at));
-        quote_spanned!(at=> <#envelope as #krate::__private::Addressed>::TARGET)
-    });
+    let targets = dispatches.iter().map(|entry| target(entry, krate));
     let handlers = lists::handlers(
         subscribes,
         "React",
@@ -155,9 +155,51 @@ fn envelope_enum(model: &Model) -> TokenStream {
         #[doc = #about]
         #origin
         #private
-        #[derive(::std::clone::Clone, ::std::fmt::Debug)]
         #vis enum #envelope {
             #(#variants)*
+        }
+    }
+}
+
+/// What a derive would say, in the one form in which an entry is used as a target.
+fn impl_clone_and_debug(model: &Model) -> TokenStream {
+    let Model {
+        envelope,
+        dispatches,
+        krate,
+        ..
+    } = model;
+    let is_empty = dispatches.is_empty();
+    let cloned = each_variant(model, |variant, content, entry| {
+        let copy = variant_of(entry, call(entry, "cloned", &quote!(#content), krate));
+        quote!(#variant => #copy,)
+    });
+    let printed = each_variant(model, |variant, content, entry| {
+        let name = entry.last().unraw().to_string();
+        let printed = call(entry, "print", &quote!(#content, #name, f), krate);
+        quote!(#variant => #printed,)
+    });
+    let (matched, f) = if is_empty {
+        (quote!(*self), Ident::new("_", Span::call_site()))
+    } else {
+        (quote!(self), Ident::new("f", Span::call_site()))
+    };
+    let unreachable = (!is_empty).then(allow_unreachable);
+    quote! {
+        #[automatically_derived]
+        impl ::std::clone::Clone for #envelope {
+            #unreachable
+            fn clone(&self) -> Self {
+                match #matched { #cloned }
+            }
+        }
+
+        #[automatically_derived]
+        impl ::std::fmt::Debug for #envelope {
+            #unreachable
+            fn fmt(&self, #f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                match #matched { #printed }
+            }
         }
     }
 }
@@ -229,6 +271,13 @@ fn envelope_of(entry: &Entry, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);
     quote_spanned!(at=> #krate::Envelope<#entry>)
+}
+
+/// `<Envelope<Inventory> as Addressed>::TARGET`
+fn target(entry: &Entry, krate: &CratePath) -> TokenStream {
+    let at = entry.exact_span();
+    let (envelope, krate) = (envelope_of(entry, krate), krate.exactly_at(at));
+    quote_spanned!(at=> <#envelope as #krate::__private::Addressed>::TARGET)
 }
 
 fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {

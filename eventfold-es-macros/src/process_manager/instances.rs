@@ -84,6 +84,7 @@ fn correlate(model: &Model) -> TokenStream {
         // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
         let at = entry.exact_span();
         let spanned = krate.exactly_at(at);
+        let decode = lists::decode(entry, krate);
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(#decoded_ref, &context), at);
@@ -92,7 +93,7 @@ fn correlate(model: &Model) -> TokenStream {
         let stored_name = lists::stored_name(entry, krate);
         quote! {
             if aggregate_type == #stored_name {
-                let #decoded = #krate::DomainEvent::from_event(event)?;
+                let #decoded = #decode(event)?;
                 #krate::__private::erase::<Self>(#correlated)
             } else
         }

@@ -13,7 +13,13 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model { ident, krate, .. } = model;
     let stored = quote!(<#ident as #krate::Projection>::NAME);
     let storable = names::assert_storable(&model.name, &stored, krate);
-    let distinct = lists::assert_distinct(Key::Subscribes, &model.subscribes, &[], krate);
+    let distinct = lists::assert_distinct(
+        Key::Subscribes,
+        &model.subscribes,
+        &[],
+        lists::stored_name,
+        krate,
+    );
     quote! {
         #projection
         #[automatically_derived]

@@ -25,7 +25,7 @@ pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFai
 pub use reaction::Reaction;
 pub use state::{MigrateState, MigrationError, StateVersioned, StoredState};
 
-use crate::__private::Yields;
+use crate::__private::{Subscribes, Yields};
 use crate::aggregate::{Aggregate, Subscribed};
 use crate::command::Command;
 use crate::envelope::{Dispatch, Envelope};
@@ -260,13 +260,16 @@ pub trait React<A: Aggregate>:
     fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>);
 }
 
-/// Marks the aggregates in the `subscribes` list of a process manager or projection; generated.
+/// The aggregates in the `subscribes` list of a process manager or projection; it follows from what is generated.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not subscribe to `{A}`",
     label = "handles the events of `{A}`, which is not in `subscribes`",
     note = "add `{A}` to `subscribes = [..]` of `{Self}`, or remove this impl"
 )]
 pub trait SubscribesTo<A> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Subscribes<A>, A> SubscribesTo<A> for T {}
 
 /// Wraps a command for one of the `dispatches` targets of a process manager; generated.
 pub trait DispatchesTo<A> {

@@ -56,19 +56,11 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
             "evolution/step_to_another_type",
             "names/shared_by_another_path",
             "process_managers/envelope_exists",
-            "projections/event_subscribed",
         ],
     ),
     (
-        "the derives of the envelope enum ask for their own traits",
-        &[
-            "process_managers/command_not_storable",
-            "process_managers/dispatched_not_an_aggregate",
-        ],
-    ),
-    (
-        "rustc says which trait of std is missing, and the macro what to write",
-        &["aggregates/error_not_an_error"],
+        "rustc asks how much room the envelope enum takes, and reports that at the attribute",
+        &["process_managers/dispatched_not_an_aggregate"],
     ),
     (
         "rustc counts the arguments of a call, and checks each in the place where it stands",
@@ -81,7 +73,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
     ),
     (
         "rustc's parser and that of the derives say it",
-        &["events/field_unfinished"],
+        &["aggregates/state_unfinished", "events/field_unfinished"],
     ),
     (
         "the future of an `async fn` has the bounds of the function, and is asked for them too",
