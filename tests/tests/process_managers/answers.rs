@@ -48,8 +48,8 @@ impl React<Log> for Last {
             assert!(!tag.contains("bad"), "it is bad");
             let gate = GATE.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(gate) = gate {
-                // It is opened, or dropped.
-                let _ = gate.recv();
+                // It is opened, or dropped. Meanwhile the task that this thread was to run next goes to another one.
+                let _ = tokio::task::block_in_place(|| gate.recv());
             }
             cx.send("last", append(tag));
         }
