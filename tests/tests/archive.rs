@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventfold::EventReader;
+use eventfold_es::disk::{DiskOp, RecordingDisk};
 use eventfold_es::prelude::*;
 
 mod common;
@@ -261,6 +262,82 @@ async fn nothing_is_archived_when_the_size_is_0() {
     fill(&store, 0..120).await;
     store.close().await.unwrap();
     assert!(archives(directory.path()).is_empty());
+}
+
+/// What is done to the files of a store whose journal is archived again and again.
+async fn archiving() -> Vec<DiskOp> {
+    let place = tempfile::tempdir().unwrap();
+    let disk = RecordingDisk::new(place.path()).unwrap();
+    let store = AggregateStore::builder(place.path().join("store"))
+        .disk(Arc::new(disk.clone()))
+        .max_log_size(MAX_LOG_SIZE)
+        .open()
+        .await
+        .unwrap();
+    fill(&store, 0..90).await;
+    store.close().await.unwrap();
+    disk.ops()
+}
+
+fn is_sync_of_journal(op: &DiskOp) -> bool {
+    matches!(op, DiskOp::SyncDir { path } if path.ends_with("meta/journal"))
+}
+
+fn is_swap(op: &DiskOp) -> bool {
+    matches!(op, DiskOp::Rename { to, .. } if to.ends_with("journal/app.jsonl"))
+}
+
+/// Rule 12: a commit that goes to the new file is not to be lost with the name of that file.
+#[tokio::test]
+async fn rule_12_the_new_name_is_durable_before_more_is_written() {
+    let ops = archiving().await;
+    let is_write = |op: &DiskOp| match op {
+        DiskOp::Write { path, .. } | DiskOp::SetLen { path, .. } => {
+            path.ends_with("journal/app.jsonl") || path.ends_with("journal/app.jsonl.new")
+        }
+        _ => false,
+    };
+    let swaps: Vec<_> = ops
+        .iter()
+        .enumerate()
+        .filter(|(_, op)| is_swap(op))
+        .collect();
+    assert!(swaps.len() > 2);
+    for (at, _) in swaps {
+        let mut behind = ops.iter().skip(at + 1);
+        let next = behind.find(|op| is_write(op) || is_sync_of_journal(op));
+        assert!(next.is_none_or(is_sync_of_journal), "{next:?}");
+    }
+}
+
+/// Rule 12: what the new file does not have is in a segment then, whose content and name are durable.
+#[tokio::test]
+async fn rule_12_a_segment_is_durable_before_the_active_file_is_replaced() {
+    let ops = archiving().await;
+    let mut segments = 0;
+    for (at, op) in ops.iter().enumerate() {
+        let DiskOp::Rename { from, to } = op else {
+            continue;
+        };
+        if !to.starts_with("store/meta")
+            || to.extension().is_none_or(|extension| extension != "zst")
+        {
+            continue;
+        }
+        segments += 1;
+        let before = ops.iter().take(at).rev();
+        let last = before
+            .filter_map(|op| op.path().filter(|path| path == from).map(|_| op))
+            .next();
+        assert!(
+            matches!(last, Some(DiskOp::SyncData { .. })),
+            "{to:?}: {last:?}"
+        );
+        let mut behind = ops.iter().skip(at + 1);
+        let next = behind.find(|op| is_swap(op) || is_sync_of_journal(op));
+        assert!(next.is_some_and(is_sync_of_journal), "{to:?}: {next:?}");
+    }
+    assert!(segments > 2);
 }
 
 /// Rule 12: a file takes the place of `app.jsonl`, which is never cut: whoever reads the old one reads it to its end.

@@ -179,10 +179,21 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             "streams_that_changed",
             "every_flipped_bit_in_a_stream_is_noticed",
         )],
-        Bug::StreamArchiveNotSynced
-        | Bug::JournalArchiveNotSynced
-        | Bug::JournalSwapNotSynced
-        | Bug::FinishedArchiveForgotten => vec![crash("Archive")],
+        Bug::JournalSwapNotSynced => vec![
+            test(
+                "archive",
+                "rule_12_the_new_name_is_durable_before_more_is_written",
+            ),
+            crash("Archive"),
+        ],
+        Bug::JournalArchiveNotSynced => vec![
+            test(
+                "archive",
+                "rule_12_a_segment_is_durable_before_the_active_file_is_replaced",
+            ),
+            crash("Archive"),
+        ],
+        Bug::StreamArchiveNotSynced | Bug::FinishedArchiveForgotten => vec![crash("Archive")],
         Bug::BackupNotSynced | Bug::BackupWithoutItsMark => vec![crash("Backup")],
         Bug::IncompleteArchiveBelieved => vec![
             crash("Archive"),
