@@ -127,8 +127,6 @@ impl Client {
     ///
     /// What the store answers.
     pub async fn put_together(&self, puts: &[(u64, String, u32)]) -> Result<(), TransactionError> {
-        let tags = puts.iter().map(|(tag, ..)| *tag).collect();
-        (self.tell)(&Note::Together { tags });
         for (tag, id, parts) in puts {
             (self.tell)(&Note::Tried {
                 tag: *tag,
@@ -136,6 +134,10 @@ impl Client {
                 parts: *parts,
             });
         }
+        // A crash point can lie between two notes: the transaction is known when all of its commands are. A check that knew it
+        // earlier would take a tag of it for its own next command.
+        let tags = puts.iter().map(|(tag, ..)| *tag).collect();
+        (self.tell)(&Note::Together { tags });
         let done = put_together(&self.store, puts).await;
         for (index, (tag, ..)) in puts.iter().enumerate() {
             let tag = *tag;
