@@ -6,7 +6,7 @@ use super::JournalError;
 use crate::disk::FileError;
 use crate::error::StoreError;
 
-/// What [`AggregateStore::backup`](crate::AggregateStore::backup) has copied.
+/// The result of [`AggregateStore::backup`](crate::AggregateStore::backup).
 ///
 /// # JSON
 ///
@@ -18,17 +18,17 @@ use crate::error::StoreError;
 pub struct BackupReport {
     /// The position of the last event in the backup; 0 if there is none.
     pub position: u64,
-    /// How many commits it has.
+    /// The number of commits in the backup.
     pub commits: u64,
-    /// How large it is, in bytes.
+    /// The size of the backup in bytes.
     pub bytes: u64,
-    /// How many of these bytes are in files that the store and the backup share.
+    /// The bytes of it in files that the store and the backup share.
     pub linked_bytes: u64,
-    /// How many bytes were copied. The rest was there from the backup before.
+    /// The bytes that this call copied. The rest was there from the previous backup.
     pub copied_bytes: u64,
 }
 
-/// Why there is no backup, or still the one from before.
+/// The reason why a backup failed. The directory still holds the previous backup, or none.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
@@ -44,13 +44,13 @@ pub enum BackupError {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory holds something that a backup does not have. That is also so once a backup was opened as a store.
+    /// The directory holds a file that no backup has. A backup that was opened as a store has such files too.
     #[error("{} is no part of a backup; choose an empty directory, or one that holds a backup of this store and nothing else", path.display())]
     Occupied {
         /// The first such file or directory.
         path: PathBuf,
     },
-    /// The directory holds a backup of another store, or of this one when it was further: it would be lost.
+    /// The directory holds a backup of another store, or of a later state of this store. The call does not overwrite it.
     #[error("{} has other events than the store; choose an empty directory", path.display())]
     OtherStore {
         /// The file.

@@ -1,4 +1,4 @@
-//! Blocks in memory, so many bytes of them: those that were asked for again stay.
+//! Blocks in memory, up to a number of bytes. Blocks that are read again stay longest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-/// About what a block takes beside its bytes.
+/// The approximate overhead of a block.
 const ENTRY_BYTES: u64 = 64;
-/// About how large a block is.
+/// The approximate size of a block.
 const BLOCK_BYTES: u64 = 4 << 10;
 
 /// Blocks of files that never change, by file and offset.
@@ -31,7 +31,7 @@ impl Weighter<(FileKey, u64), Arc<[u8]>> for Weight {
 }
 
 impl BlockCache {
-    /// One that keeps about so many bytes.
+    /// A cache that keeps about this number of bytes.
     pub(crate) fn new(bytes: u64) -> Arc<Self> {
         let blocks = usize::try_from(bytes / BLOCK_BYTES).unwrap_or(usize::MAX);
         Arc::new(Self {
@@ -44,7 +44,7 @@ impl BlockCache {
         FileKey(self.files.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The block, if need be as `read` gives it. Several readers that miss it at the same time each read it.
+    /// The block, from the cache or from `read`. Several readers that miss it at the same time each read it.
     pub(crate) fn get<E>(
         &self,
         file: FileKey,

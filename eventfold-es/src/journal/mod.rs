@@ -129,7 +129,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Reads everything back and compares it; what a snapshot holds is told by `check_state`. Blocks.
     fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError>;
 
-    /// Copies everything that is durable now to another directory, which is a store of its own then; `None` if it was stopped before
+    /// Copies everything that is durable now to another directory, which then holds a store of its own; `None` if it was stopped before
     /// that. Blocks.
     fn backup(
         &self,

@@ -20,7 +20,7 @@ use crate::journal::segments::{Segments, UNFINISHED, is_segment, span_of};
 use crate::journal::{BackupError, BackupReport, Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 
-/// How much is copied or read at once.
+/// The number of bytes that are copied or read at once.
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// The directory that is to hold the backup.
@@ -129,7 +129,7 @@ impl<'a> Target<'a> {
                 let path = directory.join(&entry.name);
                 let is_ours = [&meta, &journal, &active, &active_copy, &mark].contains(&&path)
                     || directory == journal && is_segment(entry.name.strip_suffix(UNFINISHED).unwrap_or(&entry.name))
-                    // What is locked where directories cannot be.
+                    // The lock of a platform that cannot lock directories.
                     || entry.name == ".lock";
                 if !is_ours {
                     return Err(BackupError::Occupied { path });
@@ -143,7 +143,7 @@ impl<'a> Target<'a> {
         Ok(target)
     }
 
-    /// Checks that the directory holds nothing but an earlier part of this journal; up to where that is known to be whole.
+    /// Checks that the directory holds nothing but an earlier part of this journal. The result is the end of its verified part.
     fn require_earlier(&self, parts: &Parts, end: u64) -> Result<u64, BackupError> {
         let other = |path: PathBuf| BackupError::OtherStore { path };
         let directory = self.layout.journal();
@@ -181,7 +181,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Copies a file, under another name for now; `None` if it was stopped.
+    /// Copies a file, under a temporary name; `None` if it was stopped.
     fn copy(
         &self,
         place: &Path,
@@ -296,7 +296,7 @@ impl<'a> Copied<'a> {
     }
 }
 
-/// So many bytes of the text from `offset` on, or fewer where it ends.
+/// `length` bytes of the text from `offset` on, or fewer at its end.
 fn read_whole(parts: &Parts, offset: u64, length: usize) -> Result<Vec<u8>, JournalError> {
     let mut text = Vec::new();
     while text.len() < length {

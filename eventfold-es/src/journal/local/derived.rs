@@ -1,4 +1,4 @@
-//! Bringing what is durable into the files derived from the journal, and taking checkpoints of them.
+//! Writing durable commits to the files derived from the journal, and taking checkpoints of these files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What is handed over to be brought into the files derived from the journal.
+//! The jobs of the worker that writes the files derived from the journal.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use super::streams::{StreamSlot, lock};
 use crate::journal::{Extent, Progress, RowChange};
 use crate::threads::Worker;
 
-/// Something to bring into the derived files.
+/// A change to the derived files.
 pub(super) enum Job {
     Batch(DurableBatch),
     /// Progress that needed no commit.
@@ -30,7 +30,7 @@ pub(super) struct DurableBatch {
     pub(super) tip: Tip,
     /// Where the line of its last commit starts.
     pub(super) line_start: u64,
-    /// How many bytes of events it has.
+    /// The size of its events in bytes.
     pub(super) bytes: usize,
 }
 
@@ -38,14 +38,14 @@ pub(super) struct TouchedStream {
     pub(super) slot: Arc<StreamSlot>,
     /// When its first event was committed, if that was in this batch.
     pub(super) began: Option<u64>,
-    /// Where it ends after it.
+    /// The end of the stream after the batch.
     pub(super) extent: Extent,
 }
 
 pub(super) struct DurableReaction {
     pub(super) process_manager: Arc<str>,
     pub(super) state: ProcessManagerState,
-    /// Taken away when they are known.
+    /// Empty from the time on at which the row tables have them.
     pub(super) rows: Vec<RowChange>,
     /// Newline-terminated lines that end at `state.dead_letters`.
     pub(super) dead_letters: String,
@@ -54,7 +54,7 @@ pub(super) struct DurableReaction {
 /// The jobs that wait.
 pub(super) struct Jobs {
     state: Mutex<JobsState>,
-    /// Who does them.
+    /// The worker that does the jobs.
     derived: Worker,
 }
 
@@ -96,12 +96,12 @@ impl Jobs {
         !state.is_idle
     }
 
-    /// Moves all that wait.
+    /// Moves all waiting jobs to `taken`.
     pub(super) fn take(&self, taken: &mut VecDeque<Job>) {
         taken.append(&mut lock(&self.state).waiting);
     }
 
-    /// Takes no more.
+    /// Refuses every job from now on.
     pub(super) fn end(&self) {
         let mut state = lock(&self.state);
         state.has_ended = true;

@@ -9,7 +9,7 @@ use super::snapshots::SnapshotFiles;
 use super::streams::lock;
 use crate::disk::LockHandle;
 
-/// What both workers of the journal hold until they have ended: nobody else opens the directory before. It is released when this
+/// Both workers of the journal hold it until they have ended: nobody else opens the directory before. The directory is free when it
 /// is dropped.
 pub(super) struct Release {
     pub(super) directory: Option<Arc<LockHandle>>,

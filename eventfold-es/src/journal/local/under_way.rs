@@ -1,4 +1,4 @@
-//! The turns of the worker that writes the derived files: what it takes of the jobs, and what of it is to be tried again.
+//! The turns of the worker that writes the derived files: it takes jobs, and retries a batch that could not be written.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,27 +11,27 @@ use crate::threads::{Next, Turn, Turns};
 /// How long to wait before a file that could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// What was taken of the jobs and is not done.
+/// The jobs that the worker has taken and not finished.
 #[derive(Default)]
 pub(super) struct UnderWay {
-    /// When the first of the jobs came that gather.
+    /// The time at which the first waiting job came.
     gathers_since: Option<Instant>,
     jobs: VecDeque<Job>,
-    /// Those before the jobs, which are written together.
+    /// The batches before these jobs, which are written together.
     batches: Vec<DurableBatch>,
     /// Whether the registry has their streams.
     pub(super) is_registered: bool,
-    /// When it is the end: whether a checkpoint may be taken.
+    /// Set by the last job: whether a checkpoint may be taken.
     closing: Option<bool>,
 }
 
-/// What became of the batches.
+/// The outcome of an attempt to write the batches.
 pub(super) enum Brought {
     /// They are in their files.
     Done,
     /// They are left to the next opening.
     GivenUp,
-    /// They are to be tried again.
+    /// They are retried.
     NotYet,
 }
 
@@ -72,7 +72,7 @@ impl Turns for DerivedWriter {
 }
 
 impl DerivedWriter {
-    /// Does what was taken; `false` if it cannot be done yet.
+    /// Does the jobs that were taken; `false` if they must be retried.
     fn work_off(&mut self) -> bool {
         while let Some(job) = self.under_way.jobs.pop_front() {
             match job {

@@ -20,12 +20,12 @@ use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::block_cache::BlockCache;
 use crate::journal::{Damage, JournalError};
 
-/// Of how many segments the tables stay in memory.
+/// The number of segments whose tables stay in memory.
 const TABLES: usize = 8;
 const SUFFIX: &str = ".jsonl.zst";
-/// What the name of a file ends in that is not written to its end.
+/// The suffix of a file that is not complete yet.
 pub(crate) const UNFINISHED: &str = ".new";
-/// How many digits a name has: enough for a petabyte.
+/// The number of digits of a name: enough for a petabyte.
 const DIGITS: usize = 15;
 
 /// The segments of a journal.
@@ -42,7 +42,7 @@ pub(crate) struct Segments {
 pub(crate) struct Span {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// How many bytes the file has.
+    /// The size of the file.
     pub(crate) bytes: u64,
 }
 
@@ -113,7 +113,7 @@ impl Segments {
         Ok(0)
     }
 
-    /// Begins to write one that comes behind all others. Blocks.
+    /// Begins to write a segment that follows all others. Blocks.
     pub(crate) fn begin(&self, start: u64, first_commit: u64) -> Result<SegmentWriter, FileError> {
         SegmentWriter::create(
             &self.files,
@@ -123,7 +123,7 @@ impl Segments {
         )
     }
 
-    /// Counts a finished one among the others. Blocks.
+    /// Adds a finished segment to the others. Blocks.
     pub(crate) fn add(&self, span: Span) {
         let mut list = self.list();
         let mut spans = Vec::clone(&list);
@@ -177,13 +177,13 @@ impl Segments {
         Ok(segment)
     }
 
-    /// Up to `length` bytes of the text from `offset` on: fewer at the end of a segment, and none behind the last. What is read
-    /// stays in memory for a while. Blocks.
+    /// Up to `length` bytes of the text from `offset` on: fewer at the end of a segment, and none behind the last. The bytes
+    /// stay in memory for a while. Blocks.
     pub(crate) fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         self.read_with(offset, length, Some(&*self.cache))
     }
 
-    /// The same for a reader that goes through, and comes back to nothing. Blocks.
+    /// The same for a reader that reads everything once. Blocks.
     pub(crate) fn read_through(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         self.read_with(offset, length, None)
     }
@@ -263,7 +263,7 @@ pub(crate) fn is_segment(name: &str) -> bool {
     start(name).is_some()
 }
 
-/// What a segment holds, and the number of its first commit. Blocks.
+/// The span of a segment, and the number of its first commit. Blocks.
 pub(crate) fn span_of(files: &Files, path: &Path) -> Result<(Span, u64), JournalError> {
     let segment = Segment::open(files, path)?;
     Ok((segment.span(), segment.first_commit()))

@@ -9,7 +9,7 @@ use crate::disk::{Files, OpenMode};
 use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
-/// How much of the end of a file is read to find its table: most fit.
+/// The number of bytes at the end of a file that are read to find its table: most tables fit.
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// Its file is opened for each read, since an open store seldom reads it.
@@ -128,7 +128,7 @@ impl Segment {
         Ok(text)
     }
 
-    /// The text of frames that stand one behind the other.
+    /// The text of consecutive frames.
     fn read_frames(&self, first: u64, last: u64) -> Result<Vec<u8>, JournalError> {
         let bound = |frame: u64| {
             let place = usize::try_from(frame)

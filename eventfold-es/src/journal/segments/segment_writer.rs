@@ -7,9 +7,9 @@ use super::{Span, UNFINISHED};
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::sabotage::{Bug, planted};
 
-/// Fast: a store compresses all the time.
+/// The fast level: a store compresses all the time.
 const LEVEL: i32 = -1;
-/// How far apart the commits are whose places are noted.
+/// The distance between commits whose places are noted.
 const COMMIT_DISTANCE: u64 = 64 << 10;
 
 /// Written under another name until it is complete.
@@ -19,9 +19,9 @@ pub(crate) struct SegmentWriter {
     path: PathBuf,
     start: u64,
     first_commit: u64,
-    /// How much text was given.
+    /// The length of the text so far.
     text: u64,
-    /// What of it is no whole frame yet.
+    /// The end of the text, which does not fill a frame yet.
     pending: Vec<u8>,
     commits: Vec<CommitPlace>,
     frames: Vec<u32>,
@@ -65,7 +65,7 @@ impl SegmentWriter {
         }
     }
 
-    /// Where the text ends that was added.
+    /// The end of the text so far.
     pub(crate) fn end(&self) -> u64 {
         self.start + self.text
     }

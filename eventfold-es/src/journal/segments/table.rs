@@ -1,4 +1,4 @@
-//! What a segment says of itself, behind its text, in a frame that zstd skips.
+//! The table of a segment: it describes the text before it, in a frame that zstd skips.
 //!
 //! ```text
 //! 4 bytes   0x184D2A5E, by which zstd knows a frame to skip, little endian, as all numbers here
@@ -27,7 +27,7 @@ use crate::journal::varint;
 const SKIPPED: u32 = 0x184D_2A5E;
 const CHECKSUM_BYTES: usize = 8;
 const LENGTH_BYTES: usize = 4;
-/// How much text a frame holds.
+/// The number of bytes of text in a frame.
 pub(super) const FRAME_BYTES: u64 = 4 << 10;
 
 /// The place of a commit.
@@ -93,7 +93,7 @@ impl Table {
         frame
     }
 
-    /// How long the content is, from the last bytes of a file.
+    /// The length of the content, from the last bytes of a file.
     pub(super) fn length(last: &[u8]) -> Option<u64> {
         let digits = last.get(last.len().checked_sub(LENGTH_BYTES)?..)?;
         Some(u32::from_le_bytes(digits.try_into().ok()?).into())
