@@ -15,11 +15,11 @@ const LOSING: [&str; 3] = ["skip", "skip_serializing", "skip_deserializing"];
 
 /// A field that is not saved.
 pub(crate) struct Skipped {
-    /// What says so.
+    /// The attribute of serde that leaves the field out.
     pub(crate) attribute: Meta,
-    /// As it is called in the log.
+    /// The name of the field in the log.
     pub(crate) name: String,
-    /// Under which conditions it is there, and not saved.
+    /// The conditions under which the field exists and is not saved.
     pub(crate) cfgs: Vec<Attribute>,
 }
 

@@ -1,12 +1,12 @@
-//! What generated code asks about a value of which it does not know whether it is `Serialize`, or `PartialEq`.
+//! The fingerprint and the equality of values whose type may lack `Serialize` or `PartialEq`, for generated code.
 //!
-//! An inherent method goes before that of a trait, and is there only where its bound holds.
+//! Rust prefers an inherent method to that of a trait, and finds it only where its bound holds.
 
 use serde::Serialize;
 
 use crate::fingerprint::fingerprint;
 
-/// A value that is asked.
+/// A value to fingerprint or to compare.
 pub struct Comparing<'a, C>(pub &'a C);
 
 impl<C: Serialize> Comparing<'_, C> {
@@ -17,9 +17,9 @@ impl<C: Serialize> Comparing<'_, C> {
     }
 }
 
-/// What is known of a command that is not `Serialize`.
+/// The answer for a command that is not `Serialize`: it has no fingerprint.
 pub trait NotComparable: Sized {
-    /// Nothing.
+    /// `None`.
     #[must_use]
     fn fingerprint_if_serialize(self) -> Option<u64> {
         None
@@ -36,9 +36,9 @@ impl<C: PartialEq> Comparing<'_, C> {
     }
 }
 
-/// What is known of values that are not `PartialEq`.
+/// The answer for values that are not `PartialEq`: they cannot be compared.
 pub trait NotEquatable<C>: Sized {
-    /// Nothing.
+    /// `None`.
     #[must_use]
     fn same_if_partial_eq(self, other: &C) -> Option<bool> {
         let _ = other;
@@ -64,10 +64,7 @@ macro_rules! __is_same {
 #[macro_export]
 macro_rules! __fingerprint {
     ($command:expr) => {{
-        #[allow(
-            unused_imports,
-            reason = "a command that is `Serialize` does not need it"
-        )]
+        #[allow(unused_imports, reason = "a type that is `Serialize` does not need it")]
         use $crate::__private::NotComparable as _;
         $crate::__private::Comparing($command).fingerprint_if_serialize()
     }};
@@ -80,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_serialize_has_none() {
+    fn a_value_that_does_not_serialize_has_no_fingerprint() {
         struct Plain;
         assert_eq!(__fingerprint!(&Plain), None);
         assert_eq!(__fingerprint!(&7), fingerprint(&7));
@@ -89,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_partial_eq_is_not_compared() {
+    fn values_that_are_not_partial_eq_are_not_compared() {
         struct Plain;
         assert_eq!(__is_same!(&Plain, &Plain), None);
         assert_eq!(__is_same!(&7, &7), Some(true));

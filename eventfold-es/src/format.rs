@@ -10,7 +10,7 @@ pub(crate) const JOURNAL: u64 = 1;
 /// The format of a table of rows, in what stands under its empty key.
 pub(crate) const ROWS: u64 = 1;
 
-/// The format of what a segment of the journal says of itself.
+/// The format of the table of a journal segment.
 pub(crate) const SEGMENTS: u64 = 1;
 
 /// The format of checkpoints and snapshots: `{"checksum":"..","format":1,..`. Files that a checkpoint vouches for and that have no

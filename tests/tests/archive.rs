@@ -264,7 +264,7 @@ async fn nothing_is_archived_when_the_size_is_0() {
     assert!(archives(directory.path()).is_empty());
 }
 
-/// What is done to the files of a store whose journal is archived again and again.
+/// The operations on the files of a store whose journal is archived again and again.
 async fn archiving() -> Vec<DiskOp> {
     let place = tempfile::tempdir().unwrap();
     let disk = RecordingDisk::new(place.path()).unwrap();

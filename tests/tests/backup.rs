@@ -87,7 +87,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What is in a directory, by name.
+/// The contents of the files in a directory, by name.
 fn content(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut content = Vec::new();
     let mut directories = vec![directory.to_owned()];
@@ -166,7 +166,7 @@ async fn the_next_backup_copies_what_is_new() {
     store.close().await.unwrap();
 }
 
-/// What is acknowledged before is in it, whatever goes on meanwhile; and of each command everything or nothing.
+/// A backup has every event that was acknowledged before it, whatever goes on meanwhile, and each command as a whole or not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn commands_go_on_meanwhile() {
     let place = Place::new();

@@ -19,7 +19,7 @@ use eventfold_es_tests::crash::scratch;
 use eventfold_es_tests::gate::GatedDisk;
 
 const IS_COUNTED: &str = "EVENTFOLD_STORES_ARE_COUNTED";
-/// What the process has beside its stores: the test's two threads, those of tokio, and some room.
+/// The descriptors of the process beside its stores: for the test's two threads, those of tokio, and some room.
 const OTHERS: usize = 24;
 /// More than anything here takes.
 const LONG: Duration = Duration::from_secs(60);

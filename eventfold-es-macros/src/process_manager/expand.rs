@@ -161,7 +161,7 @@ fn envelope_enum(model: &Model) -> TokenStream {
     }
 }
 
-/// What a derive would say, in the one form in which an entry is used as a target.
+/// The output of a derive, in the only form in which an entry is used as a target.
 fn impl_clone_and_debug(model: &Model) -> TokenStream {
     let Model {
         envelope,

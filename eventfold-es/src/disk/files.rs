@@ -91,7 +91,7 @@ impl Files {
         retried(|| self.disk.rename(from, to)).map_err(|error| FileError::new("replace", to, error))
     }
 
-    /// Gives a file a second name; `false` if that cannot be had: not every file system has them, and none across devices.
+    /// Gives a file a second name; `false` if that is impossible. Some file systems have no links, and none has them across devices.
     pub(crate) fn hard_link(&self, from: &Path, to: &Path) -> bool {
         retried(|| self.disk.hard_link(from, to)).is_ok()
     }

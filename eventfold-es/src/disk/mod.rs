@@ -131,10 +131,6 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file.
-#[allow(
-    clippy::len_without_is_empty,
-    reason = "nobody asks a file whether it is empty"
-)]
 pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
     ///

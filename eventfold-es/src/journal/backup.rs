@@ -22,9 +22,9 @@ pub struct BackupReport {
     pub commits: u64,
     /// The size of the backup in bytes.
     pub bytes: u64,
-    /// The bytes of it in files that the store and the backup share.
+    /// The bytes that this call linked: the store and the backup share these files.
     pub linked_bytes: u64,
-    /// The bytes that this call copied. The rest was there from the previous backup.
+    /// The bytes that this call copied. Bytes that it neither linked nor copied were there from the previous backup.
     pub copied_bytes: u64,
 }
 

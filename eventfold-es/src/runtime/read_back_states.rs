@@ -14,13 +14,14 @@ use crate::fingerprint::fingerprint;
 use crate::finite;
 use crate::journal::StreamId;
 
-/// How often the copy is read back.
+/// The number of times that the copy is read back.
 const PLACES: u64 = 16;
 
-/// How often the events are folded once more before a difference is believed.
+/// The number of further folds that must agree before a difference is believed.
 const FOLDS: u32 = 4;
 
-/// Where the state that the first `count` lines of `text` lead to differs from its copy; `None` also if it cannot be said. Blocks.
+/// The place at which the fold of the first `count` lines of `text` differs from its copy. `None` also if no comparison is possible.
+/// Blocks.
 pub(super) fn difference<A: Aggregate>(
     stream: &StreamId,
     text: &str,
@@ -100,7 +101,7 @@ fn read_back<A: Aggregate>(state: &A) -> Result<Option<Kept<A>>, StoreError> {
     )
 }
 
-/// What tells two states apart.
+/// The difference between two states, in words.
 fn differ<A: Aggregate>(kept: &A, copy: &A) -> Result<Option<String>, StoreError> {
     let what = || format!("the comparison of two states of `{}`", A::AGGREGATE_TYPE);
     guard(what, || {

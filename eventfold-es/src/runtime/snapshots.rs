@@ -75,7 +75,7 @@ pub(super) struct Snapshots {
     has_warned: AtomicBool,
     /// Whether a saved state is known to be another one than the state itself: none is saved or used.
     is_off: AtomicBool,
-    /// How many were about to be saved. At each power of two, the next one is compared before.
+    /// The number of snapshots that were due. At each power of two, the state is compared before it is saved.
     tried: AtomicU64,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Lane {
     /// How long a thread without work waits for some before it ends.
     patience: Duration,
     state: Mutex<LaneState>,
-    /// How many are ready, for threads that ask without the lock.
+    /// The length of the queue, for threads that ask without the lock.
     ready: AtomicUsize,
 }
 
@@ -36,11 +36,11 @@ struct LaneState {
     later: BTreeMap<Timer, Arc<dyn Run>>,
     next_timer: u64,
     threads: usize,
-    /// How many of them run something.
+    /// The number of threads that run something.
     busy: usize,
     /// The threads without work; the last one is woken first, so that those that are not needed end.
     parked: Vec<Thread>,
-    /// How many workers there are: as long as there is one, so is a thread.
+    /// The number of workers. A thread stays as long as there is a worker.
     workers: usize,
     /// Nothing can come any more but what is ready.
     is_ending: bool,
@@ -61,12 +61,12 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many threads there are.
+    /// The number of threads.
     pub(super) fn threads(&self) -> usize {
         self.state().threads
     }
 
-    /// How many of them wait for work.
+    /// The number of threads that wait for work.
     #[cfg(test)]
     pub(super) fn parked(&self) -> usize {
         self.state().parked.len()
@@ -91,7 +91,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Takes a worker back.
+    /// Ends the count of a worker.
     pub(super) fn leave(&self) {
         let mut state = self.state();
         state.workers -= 1;
@@ -174,7 +174,7 @@ impl Lane {
         Ok(())
     }
 
-    /// What each thread does.
+    /// The loop of each thread.
     fn serve(self: Arc<Self>) {
         let mut idle_since = Instant::now();
         let mut state = self.state();

@@ -1,8 +1,8 @@
 //! The threads of stores: a few for all that share them.
 //!
-//! There are two lanes. On the one the journals are written, and nothing else happens there; on the other happens everything
-//! that may take long. A turn on the first never waits for one on the second, so that whatever is slow there, every store
-//! commits. Nothing on either waits for something else on the same: it is woken instead.
+//! There are two lanes. The journal lane writes journals and does nothing else; the upkeep lane does everything that may take long.
+//! A turn of the journal lane never waits for the upkeep lane, so every store commits however slow that is. A turn never waits for
+//! another turn of its own lane: it ends, and its worker is woken later.
 
 mod lane;
 #[cfg(test)]
@@ -21,9 +21,9 @@ use crate::disk::FileError;
 use lane::{Lane, Run};
 pub(crate) use worker::{Next, Turn, Turns, Worker};
 
-/// How many threads write journals: more than there are processors, since they wait for the disk.
+/// The number of threads that write journals. It exceeds the number of processors, since these threads wait for the disk.
 const JOURNAL_THREADS: usize = 16;
-/// How many threads do everything else.
+/// The number of threads for everything else.
 const UPKEEP_THREADS: usize = 16;
 /// How long a thread without work waits for some before it ends.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use super::StoreRuntime;
 use super::lane::{Lane, Run, Timer};
 use crate::runtime::guard;
 
-/// What is to happen after a turn.
+/// The next step after a turn.
 pub(crate) enum Next {
     /// Another turn, behind the others that wait.
     Again,
@@ -17,14 +17,13 @@ pub(crate) enum Next {
     Later(Duration),
     /// A turn when the worker is woken.
     Idle,
-    /// No turn any more; what does the work is dropped.
+    /// No further turn; the [`Turns`] are dropped.
     Ended,
 }
 
-/// What a worker does in its turns.
+/// The work of a worker, done in turns.
 ///
-/// A turn blocks for I/O only. What another worker has to do first it leaves to be woken for, since that one may be waiting for
-/// the thread.
+/// A turn blocks for I/O only. It never waits for another worker, which may need this very thread: it ends, and is woken later.
 pub(crate) trait Turns: Send + 'static {
     fn turn(&mut self, turn: &Turn<'_>) -> Next;
 
@@ -32,7 +31,7 @@ pub(crate) trait Turns: Send + 'static {
     fn panicked(&mut self);
 }
 
-/// What a turn knows of its surroundings.
+/// The surroundings of a turn.
 pub(crate) struct Turn<'a>(&'a Arc<Inner>);
 
 impl Turn<'_> {

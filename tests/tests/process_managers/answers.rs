@@ -312,7 +312,7 @@ async fn whoever_resumes_is_told_when_the_whole_chain_is_done() {
     close(store).await;
 }
 
-/// What an operator discards is passed at once; the rest waits until it is resumed.
+/// A process manager that is paused passes a discarded event at once; the rest waits until it is resumed.
 #[tokio::test]
 async fn a_process_manager_passes_what_it_stays_at_while_it_is_paused() {
     let _alone = alone().await;

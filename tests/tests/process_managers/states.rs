@@ -226,7 +226,7 @@ async fn scenario_20_a_key_that_does_not_decode_is_refused_loudly_and_nothing_is
     Ok(())
 }
 
-/// What is saved of it is nothing.
+/// Saves nothing of its state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Unsaved {
     #[serde(skip)]

@@ -23,7 +23,7 @@ pub struct RebuiltState {
     pub deadlines: u64,
     /// How many instances there are, complete ones among them; 1 without `key`.
     pub instances: u64,
-    /// What became of the reactions to what came meanwhile, and of those to what was waiting if its state could not be used.
+    /// The outcome of the reactions to events that came meanwhile, and to those that waited for a usable state.
     pub reactions: Reactions,
 }
 

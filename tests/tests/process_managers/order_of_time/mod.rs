@@ -353,7 +353,7 @@ async fn what_parks_again_holds_a_deadline_in_its_place() -> TestResult {
     Ok(())
 }
 
-/// What was stored at the beginning of time comes before what was due then.
+/// An event that was stored at the beginning of time comes before a deadline that was due then.
 #[process_manager(subscribes = [Log], dispatches = [Log], deadlines = [Bell])]
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct First;
