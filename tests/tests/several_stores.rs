@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
+use eventfold_es::disk::{CrashImage, RecordingDisk, Survival};
 use eventfold_es::prelude::*;
+use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{AggregateStoreBuilder, ExecuteError, RunMode, StoreError, StoreRuntime};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::crash::scratch;
@@ -210,9 +212,14 @@ async fn what_is_acknowledged_is_durable_in_each_and_closing_one_leaves_the_othe
     let place = scratch();
     let threads = StoreRuntime::new();
     let path = |tenant: usize| place.path().join(tenant.to_string());
-    let mut tenants = Vec::new();
+    let (mut tenants, mut disks) = (Vec::new(), Vec::new());
     for tenant in 0..20 {
-        tenants.push(plain(&path(tenant)).runtime(&threads).open().await?);
+        let path = path(tenant);
+        fs::create_dir(&path)?;
+        let disk = RecordingDisk::new(&path)?;
+        let builder = plain(&path).disk(Arc::new(disk.clone()));
+        tenants.push(builder.runtime(&threads).open().await?);
+        disks.push(disk);
     }
     // Dropped here, it lives on in the stores.
     drop(threads);
@@ -226,6 +233,13 @@ async fn what_is_acknowledged_is_durable_in_each_and_closing_one_leaves_the_othe
     });
     for sent in sending.collect::<Vec<_>>() {
         sent.await?;
+    }
+    for disk in &disks {
+        // A power loss now keeps what was synced and nothing else.
+        let image = CrashImage::power_loss(&disk.recording(), &Survival::Nothing)?;
+        let store = MemoryDisk::holding(&image)?.builder().open().await?;
+        assert_eq!(switched(&store).await?, 10);
+        store.close().await?;
     }
     for (tenant, store) in tenants
         .iter()

@@ -426,7 +426,10 @@ impl<A: Aggregate> AggregateHandle<A> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+    use crate::command::DecidedBy;
     use crate::event::{DomainEvent, EventError};
     use crate::journal::CommitError;
     use crate::runtime::{EncodedEvent, PartOfCommit};
@@ -436,7 +439,19 @@ mod tests {
     struct Note(u64);
 
     #[derive(Debug, Clone, Serialize, serde::Deserialize)]
+    struct Write;
+
+    impl DecidedBy for Write {
+        type Aggregate = Note;
+    }
+
+    #[derive(Debug, Clone, Serialize, serde::Deserialize)]
     struct Noted;
+
+    thread_local! {
+        /// The states on which this thread has decided.
+        static DECIDED_ON: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
 
     impl DomainEvent for Noted {
         const EVENT_TYPES: &'static [&'static str] = &["Noted"];
@@ -456,11 +471,12 @@ mod tests {
 
     impl Aggregate for Note {
         const AGGREGATE_TYPE: &'static str = "note";
-        type Command = ();
+        type Command = Write;
         type DomainEvent = Noted;
         type Error = std::convert::Infallible;
 
-        fn handle(&self, (): ()) -> Result<Vec<Noted>, Self::Error> {
+        fn handle(&self, _: Write) -> Result<Vec<Noted>, Self::Error> {
+            DECIDED_ON.with_borrow_mut(|states| states.push(self.0));
             Ok(vec![Noted])
         }
 
@@ -476,7 +492,9 @@ mod tests {
         let store = AggregateStore::builder(base.path());
         let store = store.aggregate_type::<Note>().open().await.unwrap();
         let note = store.get::<Note>("a").await.unwrap();
-        note.execute((), CommandContext::default()).await.unwrap();
+        note.execute(Write, CommandContext::default())
+            .await
+            .unwrap();
         let clock = store.shared.runtime.journal.clock();
         let conflicting = |_: &Arc<Cell<Note>>, locked: &mut LockedCell<'_, Note>| {
             let context = CommandContext::default();
@@ -493,6 +511,16 @@ mod tests {
             Ok::<_, StoreError>((locked.is_evicted(), locked.durable().1))
         });
         assert_eq!(decided.await.unwrap(), (false, 1));
+        // Neither does a transaction decide on it.
+        note.with_cell(Needs::State, conflicting).await.unwrap();
+        DECIDED_ON.take();
+        store
+            .transaction(())
+            .send("a", Write)
+            .commit()
+            .await
+            .unwrap();
+        assert_eq!(DECIDED_ON.take(), [1]);
         drop(note);
         store.close().await.unwrap();
     }

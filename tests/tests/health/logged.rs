@@ -92,12 +92,15 @@ async fn a_transaction_is_a_span() -> TestResult {
     };
     let transaction = store.transaction(());
     let transaction = (0..17).fold(transaction, |transaction, number| {
-        transaction.send(format!("together-{number}"), parcel("a"))
+        transaction.send(format!("together-{number}"), parcel("door-of-transactions"))
     });
     transaction.commit().await?;
     let committed = collector.spans("transaction commands=17 position=17");
     assert_eq!(committed.len(), 1, "{committed:?}");
     assert_eq!(committed[0].level, Level::DEBUG);
+    let packed = collector.lines("a parcel is packed to=\"door-of-transactions\"");
+    let is_within = packed.iter().all(|line| line.within == ["transaction"]);
+    assert!(is_within && packed.len() == 17, "{packed:?}");
     Ok(())
 }
 

@@ -42,6 +42,7 @@ pub struct Parcel;
 impl Decider for Parcel {
     fn decide(&self, command: ParcelCommand) -> Result<Vec<ParcelEvent>, Infallible> {
         let ParcelCommand::Send { to, how } = command;
+        tracing::debug!(to, "a parcel is packed");
         Ok(vec![ParcelEvent::Sent { to, how }])
     }
 
