@@ -131,6 +131,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file.
+#[allow(clippy::len_without_is_empty, reason = "a file is no collection")]
 pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
     ///
