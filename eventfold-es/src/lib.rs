@@ -241,6 +241,11 @@ struct Readme;
 #[doc = include_str!("../../docs/personal-data.md")]
 struct PersonalDataPage;
 
+/// So do those on the page for operators, but for the route of a web framework.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/operations.md")]
+struct OperationsPage;
+
 /// So do those on the pages of the macros.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/macros/README.md")]
