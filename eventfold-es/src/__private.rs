@@ -104,6 +104,32 @@ pub fn own_key<PM: Keyed>(text: &str) -> Result<PM::Key, ReactError> {
     PM::Key::from_text(text)
 }
 
+/// What an argument is, asked of the type of another one: of its aggregate or its message.
+///
+/// rustc reports a bound on an argument also where the number of arguments is wrong already, but not as long as `Self` is unknown.
+pub trait Given<T, To> {
+    /// What the argument stands for.
+    fn convert(argument: T) -> To;
+}
+
+impl<Known, T: Into<To>, To> Given<T, To> for Known {
+    fn convert(argument: T) -> To {
+        argument.into()
+    }
+}
+
+/// As [`Given`], for what is text because it displays as that.
+pub trait Shows<T> {
+    /// The text.
+    fn text(argument: T) -> String;
+}
+
+impl<Known, T: fmt::Display> Shows<T> for Known {
+    fn text(argument: T) -> String {
+        argument.to_string()
+    }
+}
+
 /// How generated code uses the envelope of an entry of `dispatches`: in one form only, `<Envelope<Inventory> as Addressed>::…`.
 ///
 /// rustc prints errors that agree in words and place once. The type alone says whether its target is an aggregate, in the

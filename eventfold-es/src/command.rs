@@ -1,10 +1,9 @@
 //! Commands and the context that travels with them.
 
-use std::fmt::Display;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::__private::Shows;
 use crate::aggregate::Aggregate;
 
 /// The command type of exactly one aggregate, so that a command routes itself.
@@ -40,34 +39,26 @@ where
     type Aggregate = <C as DecidedBy>::Aggregate;
 }
 
-/// The id of an instance of an aggregate, in the place of [`Reaction::send`](crate::Reaction::send) where it stands: whatever displays as
-/// that id.
+/// The id of an instance of the aggregate `A`, as [`Reaction::send`](crate::Reaction::send) takes it: whatever displays as that id.
 ///
 /// Implemented for every type with `Display`: `&str`, `String`, the numbers, and an id type of your own.
 ///
-/// # Examples
-///
-/// ```
-/// use eventfold_es::InstanceId;
-///
-/// assert_eq!("ord-1".into_id(), "ord-1");
-/// assert_eq!((&7_u64).into_id(), "7");
-/// ```
+/// It follows from `A`, so that rustc says nothing of an id beside a command that is missing or none.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the id of an instance",
     label = "not an id",
     note = "the id comes first, and then the command, as in `cx.send(\"ord-1\", OrderCommand::Cancel)`",
     note = "an id is whatever has `Display`: a `String`, a `&str`, a number, or `cx.key()`"
 )]
-pub trait InstanceId {
+pub trait IdOf<A> {
     /// The id as text.
     fn into_id(self) -> String;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Display> InstanceId for T {
+impl<T, A: Shows<T>> IdOf<A> for T {
     fn into_id(self) -> String {
-        self.to_string()
+        A::text(self)
     }
 }
 

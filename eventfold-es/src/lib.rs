@@ -187,7 +187,7 @@ pub mod __private;
 pub use aggregate::{
     Aggregate, ContextDecider, Decider, DecidesWithContext, Deciding, DeclaredAggregate, Subscribed,
 };
-pub use command::{Command, CommandContext, DecidedBy, InstanceId};
+pub use command::{Command, CommandContext, DecidedBy, IdOf};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
@@ -210,12 +210,12 @@ pub use journal::local::{
 };
 pub use journal::{BackupError, BackupReport, Durability};
 pub use process_manager::{
-    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineName, DeadlineOf,
-    DeclaredProcessManager, DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause,
-    FailurePolicy, HandleFailure, InstanceKey, Join, JoinKind, KeyOf, Keyed, MigrateState,
-    MigrationError, OnDeadline, ProcessManager, React, ReactError, Reaction, ScheduledDeadline,
-    Schedules, SentBy, SourceEvent, StartFrom, StateVersioned, StoredDeadline, StoredState,
-    SubscribesTo, TargetOf, TimerChange,
+    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DeclaredProcessManager,
+    DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause, FailurePolicy,
+    HandleFailure, InstanceKey, Join, JoinKind, KeyOf, Keyed, MigrateState, MigrationError, NameOf,
+    OnDeadline, ProcessManager, React, ReactError, Reaction, ScheduledDeadline, Schedules, SentBy,
+    SourceEvent, StartFrom, StateVersioned, StoredDeadline, StoredState, SubscribesTo, TargetOf,
+    TimeOf, TimerChange,
 };
 pub use projection::{
     DeclaredProjection, EventContext, Project, ProjectError, Projection, UnknownEvents,

@@ -604,6 +604,8 @@ mod names_too_long;
 mod names_with_a_space;
 #[path = "../ui/process_managers/attribute_missing.pass.rs"]
 mod process_managers_attribute_missing;
+#[path = "../ui/process_managers/attribute_missing_below_handlers.pass.rs"]
+mod process_managers_attribute_missing_below_handlers;
 #[path = "../ui/process_managers/command_before_id.pass.rs"]
 mod process_managers_command_before_id;
 #[path = "../ui/process_managers/command_not_readable.pass.rs"]
@@ -630,8 +632,12 @@ mod process_managers_deadline_handled_as_event;
 mod process_managers_deadline_handler_missing;
 #[path = "../ui/process_managers/deadline_handler_undeclared.pass.rs"]
 mod process_managers_deadline_handler_undeclared;
+#[path = "../ui/process_managers/deadline_name_not_a_text.pass.rs"]
+mod process_managers_deadline_name_not_a_text;
 #[path = "../ui/process_managers/deadline_not_storable.pass.rs"]
 mod process_managers_deadline_not_storable;
+#[path = "../ui/process_managers/deadline_time_not_a_time.pass.rs"]
+mod process_managers_deadline_time_not_a_time;
 #[path = "../ui/process_managers/deadline_undeclared.pass.rs"]
 mod process_managers_deadline_undeclared;
 #[path = "../ui/process_managers/deadline_undeclared_beside_another.pass.rs"]
@@ -670,6 +676,8 @@ mod process_managers_handler_returns;
 mod process_managers_handler_twice;
 #[path = "../ui/process_managers/handler_with_another_context.pass.rs"]
 mod process_managers_handler_with_another_context;
+#[path = "../ui/process_managers/id_not_displayed.pass.rs"]
+mod process_managers_id_not_displayed;
 #[path = "../ui/process_managers/key_not_readable.pass.rs"]
 mod process_managers_key_not_readable;
 #[path = "../ui/process_managers/migration_missing.pass.rs"]

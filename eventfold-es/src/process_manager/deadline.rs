@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{DeclaredProcessManager, ProcessManager, ReactError, Reaction};
+use crate::__private::Given;
 use crate::event::RecordedEvent;
 use crate::finite;
 use crate::runtime::check_text;
@@ -77,21 +78,44 @@ impl From<SystemTime> for Deadline {
     }
 }
 
-/// The name of a deadline, in the place of [`Reaction::schedule`] where it stands. Implemented for every type that becomes a `String`.
+/// The name of a deadline with the message `M`, as [`Reaction::schedule`] takes it. Every type that becomes a `String` is one.
+///
+/// It follows from `M`, so that rustc says nothing of a name where the message is missing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the name of a deadline",
     label = "not a name",
     note = "the name comes first, then when, then the message, as in `cx.schedule(\"payment\", Duration::from_secs(60), PaymentDue)`"
 )]
-pub trait DeadlineName {
+pub trait NameOf<M> {
     /// The name as text.
     fn into_name(self) -> String;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Into<String>> DeadlineName for T {
+impl<T, M: Given<T, String>> NameOf<M> for T {
     fn into_name(self) -> String {
-        self.into()
+        M::convert(self)
+    }
+}
+
+/// The time of a deadline with the message `M`, as [`Reaction::schedule`] takes it: a [`Deadline`], a `Duration` or a `SystemTime`.
+///
+/// It follows from `M`, so that rustc says nothing of a time where the message is missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the time of a deadline",
+    label = "not a time",
+    note = "a time is a `Duration` from now, a `SystemTime` or a `Deadline`",
+    note = "the name comes first, then when, then the message, as in `cx.schedule(\"payment\", Duration::from_secs(60), PaymentDue)`"
+)]
+pub trait TimeOf<M> {
+    /// When the deadline is due.
+    fn into_deadline(self) -> Deadline;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, M: Given<T, Deadline>> TimeOf<M> for T {
+    fn into_deadline(self) -> Deadline {
+        M::convert(self)
     }
 }
 
@@ -263,7 +287,10 @@ pub trait OnDeadline<M>: DeclaredProcessManager<Declared: Schedules<M>> {
     /// Reacts to a deadline that was reached and not cancelled before.
     ///
     /// `cx` is where the event happened whose reaction armed it, and [`Reaction::event`] is the deadline itself.
-    fn on_deadline(&mut self, message: M, cx: &mut Reaction<'_, Self>);
+    // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
+    fn on_deadline(&mut self, message: M, cx: &mut Reaction<'_, Self>)
+    where
+        Self: DeclaredProcessManager;
 }
 
 /// What a deadline brings: a value that is stored until it is reached.

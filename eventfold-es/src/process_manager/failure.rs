@@ -244,7 +244,10 @@ pub trait HandleFailure: DeclaredProcessManager<Declared: FailurePolicy> {
     /// Decides on one failure. `self` is the state before the reaction that failed.
     ///
     /// [`FailureAction::default_for`] is the answer to what it has no answer of its own for.
-    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self>;
+    // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
+    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self>
+    where
+        Self: DeclaredProcessManager;
 }
 
 /// Marks a process manager that is declared with `on_failure`; generated.

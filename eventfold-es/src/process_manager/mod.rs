@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 pub use backoff::{Backoff, Exhausted};
 pub use correlation::{Correlate, Correlation, InstanceKey, Join, JoinKind, KeyOf, Keyed};
 pub use deadline::{
-    Deadline, DeadlineMessage, DeadlineName, DeadlineOf, OnDeadline, ScheduledDeadline, Schedules,
-    SourceEvent, StoredDeadline,
+    Deadline, DeadlineMessage, DeadlineOf, NameOf, OnDeadline, ScheduledDeadline, Schedules,
+    SourceEvent, StoredDeadline, TimeOf,
 };
 pub use effects::{Effects, TimerChange};
 pub use failure::{Failure, FailureAction, FailureCause, FailurePolicy, HandleFailure};
@@ -257,7 +257,10 @@ pub trait React<A: Aggregate>:
     DeclaredProcessManager<Declared: SubscribesTo<Subscribed<A>>>
 {
     /// Reacts to one event: changes the process manager's own state and sends commands through `cx`.
-    fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>);
+    // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
+    fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>)
+    where
+        Self: DeclaredProcessManager;
 }
 
 /// The aggregates in the `subscribes` list of a process manager or projection; it follows from what is generated.
@@ -303,7 +306,8 @@ impl<PM: ProcessManager + DispatchesTo<A>, A: Aggregate> TargetOf<PM> for A {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the command of any aggregate",
     label = "not a command",
-    note = "a command is the type named by `#[aggregate(command = ..)]`"
+    note = "a command is the type named by `#[aggregate(command = ..)]`",
+    note = "the id comes first, and then the command, as in `cx.send(\"ord-1\", OrderCommand::Cancel)`"
 )]
 pub trait SentBy<PM: ProcessManager>: Command {
     /// The envelope that holds it.

@@ -4,10 +4,11 @@ use std::fmt;
 use super::deadline::check_name;
 use super::effects::Collected;
 use super::{
-    Deadline, DeadlineName, DeadlineOf, DeclaredProcessManager, Effects, Keyed, ProcessManager,
-    ReactError, ScheduledDeadline, SentBy, StoredDeadline, TimerChange,
+    DeadlineOf, DeclaredProcessManager, Effects, Keyed, NameOf, ProcessManager, ReactError,
+    ScheduledDeadline, SentBy, StoredDeadline, TimeOf, TimerChange,
 };
-use crate::command::{CommandContext, InstanceId};
+use crate::aggregate::Aggregate;
+use crate::command::{CommandContext, IdOf};
 use crate::envelope::Envelope;
 use crate::event::RecordedEvent;
 
@@ -97,12 +98,16 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
 
     /// Sends `command` to the instance `instance_id` of its aggregate, in the correlation of the event.
     ///
-    /// The id is whatever [displays](InstanceId) as one: a `String`, a `&str`, a number, or [the key](Self::key) of this instance, as in
+    /// The id is whatever [displays](IdOf) as one: a `String`, a `&str`, a number, or [the key](Self::key) of this instance, as in
     /// `cx.send(cx.key(), OrderCommand::Cancel)`.
     ///
     /// It compiles only if the command's aggregate is in the `dispatches` list. A command that the aggregate rejects becomes
     /// a dead letter.
-    pub fn send<C: SentBy<PM>>(&mut self, instance_id: impl InstanceId, command: C) {
+    pub fn send<C, A>(&mut self, instance_id: impl IdOf<A>, command: C)
+    where
+        C: SentBy<PM, Aggregate = A>,
+        A: Aggregate<Command = C>,
+    {
         let context = CommandContext {
             correlation_id: self.correlation_id().map(str::to_owned),
             ..CommandContext::default()
@@ -111,13 +116,16 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     }
 
     /// Sends `command` with a context of its own; nothing is added to it.
-    pub fn send_with<C: SentBy<PM>>(
+    pub fn send_with<C, A>(
         &mut self,
-        instance_id: impl InstanceId,
+        instance_id: impl IdOf<A>,
         command: C,
         context: impl Into<CommandContext>,
-    ) {
-        let envelope = Envelope::<C::Aggregate>::new(instance_id.into_id(), command, context);
+    ) where
+        C: SentBy<PM, Aggregate = A>,
+        A: Aggregate<Command = C>,
+    {
+        let envelope = Envelope::<A>::new(instance_id.into_id(), command, context);
         self.collected
             .effects
             .envelopes
@@ -136,19 +144,23 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     ///
     /// `when` is a [`Deadline`], a `Duration` (as [`Deadline::after`]), or a `SystemTime` (as [`Deadline::at`]).
     ///
+    /// [`Deadline`]: super::Deadline
+    /// [`Deadline::after`]: super::Deadline::after
+    /// [`Deadline::at`]: super::Deadline::at
+    ///
     /// A name or a message that cannot be stored fails the reaction.
     ///
     /// See [`#[process_manager]`](macro@crate::process_manager) for an example.
-    pub fn schedule<M: DeadlineOf<PM>>(
-        &mut self,
-        name: impl DeadlineName,
-        when: impl Into<Deadline>,
-        message: M,
-    ) {
+    pub fn schedule<M, N, W>(&mut self, name: N, when: W, message: M)
+    where
+        M: DeadlineOf<PM>,
+        N: NameOf<M>,
+        W: TimeOf<M>,
+    {
         let message_type = <M as DeadlineOf<PM>>::MESSAGE_TYPE;
         let encoded = <M as DeadlineOf<PM>>::encode(&message);
-        let scheduled =
-            ScheduledDeadline::new(name.into_name(), when.into(), message_type, encoded);
+        let (name, when) = (name.into_name(), when.into_deadline());
+        let scheduled = ScheduledDeadline::new(name, when, message_type, encoded);
         self.collected.timer(scheduled.map(TimerChange::Schedule));
     }
 

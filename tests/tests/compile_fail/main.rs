@@ -39,12 +39,18 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         &["derives/state_of_one_thread"],
     ),
     (
+        "without its attribute no macro can tell rustc to be silent about the lines that name the type",
+        &[
+            "process_managers/attribute_missing",
+            "process_managers/attribute_missing_below_handlers",
+        ],
+    ),
+    (
         "rustc compares each function of an impl with its trait, whether or not the type may have the impl at all",
         &[
             "aggregates/attribute_missing",
             "aggregates/context_taken_by_decider",
             "aggregates/attribute_misspelt",
-            "process_managers/attribute_missing",
             "process_managers/correlation_without_key",
             "process_managers/deadline_handled_as_event",
         ],
@@ -64,12 +70,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
     ),
     (
         "rustc counts the arguments of a call, and checks each in the place where it stands",
-        &[
-            "process_managers/command_before_id",
-            "process_managers/command_sent_without_id",
-            "process_managers/deadline_without_name",
-            "stores/command_sent_without_id",
-        ],
+        &["stores/command_sent_without_id"],
     ),
     (
         "rustc's parser and that of the derives say it",
