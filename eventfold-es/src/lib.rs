@@ -223,8 +223,9 @@ pub use projection::{
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, Committed, CommittedCommand,
-    DeadLetterEntry, Executed, FailedAttempt, Health, HealthStatus, InjectOptions, InstanceCounts,
-    InstanceInfo, InstanceStatus, JournalHealth, Loaded, OperatorReport, ParkedAt, ParkedWork,
+    DeadLetterEntry, Executed, ExportError, ExportReport, FailedAttempt, Health, HealthStatus,
+    ImportError, ImportOptions, ImportReport, InjectOptions, InstanceCounts, InstanceInfo,
+    InstanceStatus, JournalHealth, Loaded, OperatorReport, ParkedAt, ParkedWork,
     ProcessManagerHandle, ProcessManagerHealth, ProcessManagerOverview, ProcessManagerReport,
     ProcessManagerStatus, ProjectionHealth, RebuiltState, RepairReport, RunMode, Transaction,
     VerifyReport,

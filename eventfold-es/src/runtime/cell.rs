@@ -173,6 +173,13 @@ impl<A: Aggregate> Cell<A> {
         }
     }
 
+    /// Marks the cell as evicted since its stream has got events that did not come from here. Whatever was decided without them
+    /// fails, or was durable before them.
+    pub(super) fn evict_as_stale(&self) {
+        let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        body.is_evicted = true;
+    }
+
     /// Takes what became durable into the durable state, unless somebody is at it who will, so that nothing of what is done
     /// stays with an aggregate that is not used again.
     pub(crate) fn settle_if_free(&self) {

@@ -1,7 +1,9 @@
 //! The live aggregates of one type.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -182,6 +184,9 @@ pub(super) trait Sweep: Send + Sync {
 
     /// Saves an aggregate that was idle for `timeout`, and evicts it if that is still so. Blocks.
     fn save_and_evict(&self, id: &Arc<str>, timeout: Duration);
+
+    /// Lets go of an aggregate whose stream has got durable events that did not come from its cell, so that it is read again.
+    fn let_go<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
 impl<A: Aggregate> Sweep for AggregateCells<A> {
@@ -216,6 +221,19 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
         if idle == Some(Idle::Evicted) {
             cells.remove(id);
         }
+    }
+
+    fn let_go<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            // Whoever began to read the stream before may have missed the new events.
+            self.loader.settled(id).await;
+            if let Some(shard) = self.live.shard(id) {
+                let mut cells = shard.cells();
+                if let Some(cell) = cells.remove(id) {
+                    cell.evict_as_stale();
+                }
+            }
+        })
     }
 }
 

@@ -82,6 +82,19 @@ impl<T: Clone + Send + 'static> Loader<T> {
 }
 
 impl<T> Loader<T> {
+    /// Completes when nobody is loading the one with this id, if somebody is now.
+    pub(super) async fn settled(&self, id: &str) {
+        let loading = self.state().waiting.get_mut(id).map(|waiting| {
+            let (sender, receiver) = oneshot::channel();
+            waiting.push(sender);
+            receiver
+        });
+        if let Some(loading) = loading {
+            // Without an answer nobody loads it any more, either.
+            let _ = loading.await;
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, LoaderState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,6 +4,7 @@ mod cell;
 mod cells;
 mod encode;
 mod end;
+mod imported;
 mod inside_reaction;
 mod loader;
 mod locked_targets;
@@ -29,6 +30,7 @@ pub(crate) use cell::{Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Place
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::{Kept, blocking, guard};
+pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use process_manager::{
     Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::cells::{AggregateCells, Sweep};
-use super::guarded::blocking;
+use super::guarded::{Kept, blocking, guard};
 use super::snapshots::{SnapshotPolicy, check_state};
 use crate::aggregate::Aggregate;
 use crate::command::{CommandContext, RESERVED_METADATA};
 use crate::error::StoreError;
+use crate::event::DomainEvent as _;
 use crate::journal::{Journal, Snapshot, StreamId};
 use crate::names;
 use crate::threads::StoreRuntime;
@@ -76,6 +77,20 @@ struct Known {
     cells: Arc<dyn Any + Send + Sync>,
     sweep: Arc<dyn Sweep>,
     check_state: fn(&StreamId, &Snapshot, &str) -> Option<String>,
+    check_event: fn(&eventfold::Event) -> Option<String>,
+}
+
+/// Says why an event is none of `A`.
+fn check_event<A: Aggregate>(event: &eventfold::Event) -> Option<String> {
+    let decoded = guard(
+        || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),
+        || A::DomainEvent::from_event(event).map(Kept::new),
+    );
+    match decoded {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 impl AggregateTypes {
@@ -127,6 +142,7 @@ impl AggregateTypes {
                     type_name: type_name::<A>(),
                     sweep: Arc::clone(&cells) as Arc<dyn Sweep>,
                     check_state: check_state::<A>,
+                    check_event: check_event::<A>,
                     cells,
                 })
             }
@@ -152,6 +168,30 @@ impl AggregateTypes {
             .get(&*stream.aggregate_type)
             .map(|known| known.check_state)?;
         check(stream, snapshot, text)
+    }
+
+    /// Says why an event is none of its aggregate type; nothing is known of types that this program has not used.
+    pub(crate) fn check_event(
+        &self,
+        aggregate_type: &str,
+        event: &eventfold::Event,
+    ) -> Option<String> {
+        let check = self
+            .known()
+            .get(aggregate_type)
+            .map(|known| known.check_event)?;
+        check(event)
+    }
+
+    /// Lets go of the aggregate of a stream that has got durable events by another way than its commands.
+    pub(crate) async fn let_go(&self, stream: &StreamId) {
+        let sweep = self
+            .known()
+            .get(&*stream.aggregate_type)
+            .map(|known| Arc::clone(&known.sweep));
+        if let Some(sweep) = sweep {
+            sweep.let_go(&stream.instance_id).await;
+        }
     }
 
     /// Evicts the aggregates that were idle for `timeout`, those that are to be saved before one after the other.

@@ -2,23 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Instrument;
 
 use super::AggregateStore;
+use super::stop_on_drop::StopOnDrop;
 use crate::error::StoreError;
 use crate::journal::{BackupError, BackupReport};
 use crate::runtime::blocking;
-
-/// Stops a backup when nobody waits for it any more.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 impl AggregateStore {
     /// Copies the store, as it is now, to another directory, while commands go on. The backup is a store itself: open it, or
@@ -60,8 +51,8 @@ impl AggregateStore {
         let to = std::path::absolute(to.as_ref())
             .map_err(|error| crate::disk::FileError::new("find", to.as_ref(), error))?;
         let span = tracing::info_span!("backup", to = %to.display());
-        let stop = StopOnDrop(Arc::default());
-        let is_stopped = Arc::clone(&stop.0);
+        let stop = StopOnDrop::default();
+        let is_stopped = stop.flag();
         let runtime = Arc::clone(&self.shared.runtime);
         let what = || "backing the store up".to_owned();
         let copying = blocking(what, move || Ok(runtime.journal.backup(&to, &is_stopped)));

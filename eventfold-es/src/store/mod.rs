@@ -3,12 +3,15 @@
 mod backup;
 mod builder;
 mod closing;
+mod export;
 mod handle;
 mod health;
+mod import;
 mod inject;
 mod process_manager;
 mod projections;
 mod running;
+mod stop_on_drop;
 mod streams;
 mod transaction;
 mod verify;
@@ -16,13 +19,15 @@ mod verify;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use builder::AggregateStoreBuilder;
+pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};
 pub use health::{Health, HealthStatus, JournalHealth, ProcessManagerHealth, ProjectionHealth};
+pub use import::{ImportError, ImportOptions, ImportReport};
 pub use inject::InjectOptions;
 pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, OperatorReport,
@@ -36,6 +41,7 @@ use tokio::sync::mpsc;
 
 use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
+use crate::disk::Files;
 use crate::error::{ExecuteError, OpenError, StoreError};
 use crate::journal::local::RecoveryReport;
 use crate::runtime::{ProjectionGauge, Reactions, Request, Runtime, WaitGuard, check_id};
@@ -80,6 +86,9 @@ pub struct AggregateStore {
 
 struct Shared {
     runtime: Arc<Runtime>,
+    /// The disk, also below what recovery holds in memory only.
+    files: Files,
+    base: PathBuf,
     run_mode: RunMode,
     reaction_timeout: Duration,
     recovery: RecoveryReport,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::imported::is_imported;
 use super::{CHUNK_EVENTS, Halt, NOTE_EVENTS, ProcessManagerRunner};
 use crate::journal::{Cursor, JournalError, RecordedCommit, StreamId};
 use crate::process_manager::ProcessManager;
@@ -80,7 +81,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     return Ok(());
                 }
                 if position > self.position {
-                    if is_subscribed && !self.has_seen(&append.stream, version, position) {
+                    let is_shown = is_subscribed
+                        && !self.has_seen(&append.stream, version, position)
+                        && !is_imported(line);
+                    if is_shown {
                         if self.timers.is_due_before(commit.time) {
                             self.fire_before(commit.time).await?;
                         }
@@ -112,7 +116,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     let is_new = position > self.position && position <= until;
                     if is_new {
                         reached = position;
-                        if is_subscribed && !self.has_seen(&append.stream, version, position) {
+                        let is_shown = is_subscribed
+                            && !self.has_seen(&append.stream, version, position)
+                            && !is_imported(line);
+                        if is_shown {
                             if !self.begins(|| format!("correlation {position}")).await? {
                                 self.given_up = Some(self.starts.cause());
                             }

@@ -89,6 +89,7 @@ impl AggregateStoreBuilder {
         let base = std::path::absolute(&self.base)
             .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
         let files = Files::new(Arc::clone(&self.disk));
+        let disk = files.clone();
         let threads = self.threads;
         // Before there is something to close.
         let closer = threads.upkeep_worker(&base)?;
@@ -225,6 +226,8 @@ impl AggregateStoreBuilder {
         Ok(AggregateStore {
             shared: Arc::new(Shared {
                 runtime,
+                files: disk,
+                base,
                 run_mode: self.run_mode,
                 reaction_timeout: self.reaction_timeout,
                 recovery,

@@ -10,6 +10,7 @@ use super::{Failed, ROWS, Rebuilt};
 use crate::journal::{Cursor, RecordedCommit};
 use crate::process_manager::{Effects, Join, JoinKind, ProcessManager, ReactError};
 use crate::runtime::guarded::{Kept, guard};
+use crate::runtime::imported::is_imported;
 use crate::runtime::inside_reaction::inside_reaction;
 use crate::runtime::saved_state::{decode_state, default_state, encode_state};
 
@@ -206,7 +207,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
                 for (version, line) in (append.first_version..).zip(append.lines.iter()) {
                     let is_past = position > start && position <= until;
-                    if is_subscribed && is_past && !owed.holds_for_all(position) {
+                    let is_shown = is_subscribed && is_past && !is_imported(line);
+                    if is_shown && !owed.holds_for_all(position) {
                         shown.push(self.show(&append.stream, version, position, line));
                     }
                     position += 1;

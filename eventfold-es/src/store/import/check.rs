@@ -1,0 +1,277 @@
+//! Comparing logs with the store: which of their events are new, before the first one is imported.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use eventfold::Event;
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::line::order;
+use super::reader::{At, Line, Reader, damage};
+use super::survey::{Log, survey};
+use super::{ImportError, ImportOptions, ImportReport};
+use crate::disk::Files;
+use crate::nesting;
+use crate::runtime::Runtime;
+
+/// How many bytes of a log are read at once.
+const READ_BYTES: u64 = 1 << 20;
+
+/// A log with events that the store does not have.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) log: Log,
+    /// Where the first new event stands.
+    pub(super) at: At,
+    /// The order of that event.
+    pub(super) order: u128,
+    /// The version of the stream before it.
+    pub(super) version: u64,
+    /// The number of new events.
+    pub(super) events: u64,
+    /// The lines from there on that repeat an event, counted from 0.
+    pub(super) repeated: Vec<u64>,
+}
+
+/// All that is new, and what else there is.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) plans: Vec<Plan>,
+    pub(super) report: ImportReport,
+}
+
+/// Reads every log below `from`; `None` if it was stopped. Blocks.
+pub(super) fn check(
+    files: &Files,
+    runtime: &Runtime,
+    store: &Path,
+    from: &Path,
+    options: &ImportOptions,
+    is_stopped: &AtomicBool,
+) -> Result<Option<Checked>, ImportError> {
+    options.declare(&runtime.types)?;
+    let mut checked = Checked::default();
+    let logs = survey(files, store, from)?;
+    let count = logs.len();
+    for (number, log) in logs.into_iter().enumerate() {
+        if is_stopped.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        if !options.accepts(&log.stream.aggregate_type) {
+            return Err(ImportError::Undeclared {
+                aggregate_type: log.stream.aggregate_type.to_string(),
+                path: log.log(),
+            });
+        }
+        let Some(plan) = check_log(files, runtime, log, &mut checked.report, is_stopped)? else {
+            continue;
+        };
+        checked.report.events += plan.events;
+        checked.report.streams += 1;
+        checked.plans.push(plan);
+        if number % 10_000 == 9_999 {
+            tracing::debug!(streams = number + 1, of = count, "comparing");
+        }
+    }
+    Ok(Some(checked))
+}
+
+/// The new events of a log, if there are any.
+fn check_log(
+    files: &Files,
+    runtime: &Runtime,
+    log: Log,
+    report: &mut ImportReport,
+    is_stopped: &AtomicBool,
+) -> Result<Option<Plan>, ImportError> {
+    let stream = &log.stream;
+    let stored = match runtime.journal.has_stream(stream) {
+        true => runtime.journal.read_stream(stream)?,
+        false => Default::default(),
+    };
+    let stored = Stored::new(&stored.text);
+    let mut known = Known::default();
+    let mut reader = Reader::default();
+    let mut plan: Option<Plan> = None;
+    let mut index = 0;
+    while let Some(line) = reader.next(files, &log, READ_BYTES)? {
+        if is_stopped.load(Ordering::Relaxed) {
+            break;
+        }
+        let event = match serde_json::from_str::<Event>(&line.text) {
+            Ok(event) => event,
+            Err(_) if line.is_open => {
+                // It was not written to its end, so nobody was told that it is there.
+                report.torn += 1;
+                tracing::warn!(path = %log.log().display(), offset = line.at.offset, "the last line of the log is no whole event");
+                break;
+            }
+            Err(error) => {
+                return Err(damage(
+                    &log,
+                    line.at,
+                    format!("the line is no event: {error}"),
+                ));
+            }
+        };
+        let verdict = known
+            .see(&stored, &event, plan.is_some())
+            .map_err(|reason| diverged(&log, &line, reason))?;
+        match (verdict, &mut plan) {
+            (Verdict::Stored, _) => report.skipped += 1,
+            (Verdict::Repeated, None) => report.skipped += 1,
+            (Verdict::Repeated, Some(plan)) => {
+                report.skipped += 1;
+                plan.repeated.push(index);
+                index += 1;
+            }
+            (Verdict::New, plan) => {
+                check_event(runtime, &log, &line, &event)?;
+                let plan = plan.get_or_insert_with(|| Plan {
+                    log: log.clone(),
+                    at: line.at,
+                    order: order(&event),
+                    version: stored.lines.len() as u64,
+                    events: 0,
+                    repeated: Vec::new(),
+                });
+                plan.events += 1;
+                index += 1;
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// Refuses an event that nobody could read or decode again.
+fn check_event(
+    runtime: &Runtime,
+    log: &Log,
+    line: &Line,
+    event: &Event,
+) -> Result<(), ImportError> {
+    let unusable = |reason: String| ImportError::Unusable {
+        path: if line.at.in_log {
+            log.log()
+        } else {
+            log.archive()
+        },
+        offset: line.at.offset,
+        reason,
+    };
+    // The event itself is a level.
+    if nesting::is_deeper(&line.text, nesting::MAX_DEPTH + 1) {
+        return Err(unusable(nesting::TOO_DEEP.to_owned()));
+    }
+    match runtime.types.check_event(&log.stream.aggregate_type, event) {
+        None => Ok(()),
+        Some(reason) => Err(unusable(reason)),
+    }
+}
+
+fn diverged(log: &Log, line: &Line, reason: &str) -> ImportError {
+    ImportError::Diverged {
+        aggregate_type: log.stream.aggregate_type.to_string(),
+        instance_id: log.stream.instance_id.to_string(),
+        path: if line.at.in_log {
+            log.log()
+        } else {
+            log.archive()
+        },
+        offset: line.at.offset,
+        reason: reason.to_owned(),
+    }
+}
+
+/// The events that the store has of a stream.
+struct Stored<'a> {
+    lines: Vec<&'a str>,
+    /// Where those with an id are.
+    by_id: HashMap<u128, usize>,
+}
+
+impl<'a> Stored<'a> {
+    fn new(text: &'a str) -> Self {
+        #[derive(Deserialize)]
+        struct WithId {
+            id: Option<String>,
+        }
+        let lines: Vec<_> = text.lines().collect();
+        let ids = lines.iter().enumerate().filter_map(|(index, line)| {
+            let read: WithId = serde_json::from_str(line).ok()?;
+            Some((xxh3_128(read.id?.as_bytes()), index))
+        });
+        Self {
+            by_id: ids.collect(),
+            lines,
+        }
+    }
+
+    /// Whether the event at `index` is this one.
+    fn is(&self, index: usize, event: &Event) -> bool {
+        let stored = self.lines.get(index);
+        stored.is_some_and(|line| {
+            serde_json::from_str::<Event>(line).is_ok_and(|stored| stored == *event)
+        })
+    }
+}
+
+/// What is known of an event of a log.
+enum Verdict {
+    /// The store has it.
+    Stored,
+    /// The log has it before.
+    Repeated,
+    New,
+}
+
+/// How far a log is compared.
+#[derive(Default)]
+struct Known {
+    /// The ids of the log so far.
+    seen: HashSet<u128>,
+    /// Behind the last event of the store that the log has, too.
+    next: usize,
+}
+
+impl Known {
+    /// Compares the next event of the log; the reason if the log does not continue the stream.
+    fn see(
+        &mut self,
+        stored: &Stored<'_>,
+        event: &Event,
+        has_new: bool,
+    ) -> Result<Verdict, &'static str> {
+        let id = event.id.as_ref().map(|id| xxh3_128(id.as_bytes()));
+        if id.is_some_and(|id| !self.seen.insert(id)) {
+            return Ok(Verdict::Repeated);
+        }
+        if has_new {
+            let is_stored = id.is_some_and(|id| stored.by_id.contains_key(&id));
+            return match is_stored {
+                true => Err("the store has this event, but not the one before it"),
+                false => Ok(Verdict::New),
+            };
+        }
+        let index = match id {
+            Some(id) => stored.by_id.get(&id).copied(),
+            // It is the same if it stands at the same place.
+            None => Some(self.next).filter(|next| *next < stored.lines.len()),
+        };
+        match index {
+            // A log may begin behind the beginning of the stream.
+            Some(index) if index == self.next || self.next == 0 => {
+                if !stored.is(index, event) {
+                    return Err("the store has another event in its place");
+                }
+                self.next = index + 1;
+                Ok(Verdict::Stored)
+            }
+            Some(_) => Err("the store has the events in another order, or has others between them"),
+            None if self.next == stored.lines.len() => Ok(Verdict::New),
+            None => Err("the store has other events behind the last one that both have"),
+        }
+    }
+}

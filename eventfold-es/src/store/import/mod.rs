@@ -1,0 +1,348 @@
+//! Events of a tree of eventfold logs, from another store or another program.
+
+mod check;
+mod feed;
+mod line;
+mod reader;
+mod survey;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use tracing::Instrument as _;
+
+use self::check::{Checked, check};
+use self::feed::Feed;
+use super::AggregateStore;
+use super::stop_on_drop::StopOnDrop;
+use crate::aggregate::Aggregate;
+use crate::disk::FileError;
+use crate::error::{Damage, StoreError};
+use crate::journal::JournalError;
+use crate::runtime::{AggregateTypes, blocking, refuse_inside_reaction};
+
+/// How [`AggregateStore::import_streams`] imports. By default nothing reacts, every aggregate type is accepted, and new events
+/// are stored.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::ImportOptions;
+///
+/// let options = ImportOptions::default().dry_run();
+/// assert!(!options.reacts());
+/// assert!(options.with_reactions().reacts());
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct ImportOptions {
+    reacts: bool,
+    is_dry_run: bool,
+    declared: Vec<Declared>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Declared {
+    name: &'static str,
+    declare: fn(&AggregateTypes) -> Result<(), StoreError>,
+}
+
+impl ImportOptions {
+    /// Lets process managers react to the imported events as to any others, when their run mode says so. They send
+    /// commands again that the other store has already sent, so this is for events to which nobody has reacted yet.
+    #[must_use]
+    pub fn with_reactions(mut self) -> Self {
+        self.reacts = true;
+        self
+    }
+
+    /// Compares and counts, and stores nothing. An import of the same directory right after it succeeds where this does.
+    #[must_use]
+    pub fn dry_run(mut self) -> Self {
+        self.is_dry_run = true;
+        self
+    }
+
+    /// Expects streams of `A`. Each event is decoded before anything is stored, and streams of a type that is not expected are
+    /// refused. Without a call of this method every type is accepted, and only events of types that the program has used since it opened the
+    /// store are decoded.
+    #[must_use]
+    pub fn with_aggregate<A: Aggregate>(mut self) -> Self {
+        self.declared.push(Declared {
+            name: A::AGGREGATE_TYPE,
+            declare: |types| types.cells::<A>().map(drop),
+        });
+        self
+    }
+
+    /// Whether process managers react to the imported events.
+    #[must_use]
+    pub fn reacts(&self) -> bool {
+        self.reacts
+    }
+
+    fn declare(&self, types: &AggregateTypes) -> Result<(), StoreError> {
+        let mut declared = self.declared.iter();
+        declared.try_for_each(|declared| (declared.declare)(types))
+    }
+
+    fn accepts(&self, aggregate_type: &str) -> bool {
+        let mut declared = self.declared.iter();
+        self.declared.is_empty() || declared.any(|declared| declared.name == aggregate_type)
+    }
+}
+
+/// What [`AggregateStore::import_streams`] has imported.
+///
+/// # JSON
+///
+/// ```json
+/// {"streams":310,"events":1204,"skipped":0,"torn":0,"position":1204}
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ImportReport {
+    /// The number of streams that got events.
+    pub streams: u64,
+    /// The number of events that were imported.
+    pub events: u64,
+    /// The number of events that the store has already, or that a log has twice.
+    pub skipped: u64,
+    /// The number of logs whose last line is no whole event and was passed over. A program that was killed while it wrote leaves one.
+    pub torn: u64,
+    /// The position of the last imported event; `None` if there is none, and after a dry run.
+    pub position: Option<u64>,
+}
+
+/// An import that was not made, or not finished. Where a variant says nothing else, nothing was imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The directory is the store's, or inside it, or contains it.
+    #[error("{} and the store are inside each other; import from a directory of its own", path.display())]
+    Overlapping {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory has no tree of logs.
+    #[error("{} has no directory `streams`; import from the directory that holds `streams/<aggregate type>/<id>/app.jsonl`", path.display())]
+    NoStreams {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds an export that was interrupted.
+    #[error("{} holds an export that was interrupted; export again to another directory", path.display())]
+    Unfinished {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory is a store of this version, whose events are in its journal.
+    #[error("{} is a store; open it, and import from what `export_streams` writes", path.display())]
+    IsStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory stands for no stream that a store can have, or for one that another directory stands for.
+    #[error("{} is no log of a stream: {reason}", path.display())]
+    InvalidStream {
+        /// The directory of the log, or the file that names it.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A stream of an aggregate type that the [options](ImportOptions::with_aggregate) do not name.
+    #[error("{} is of the aggregate type `{aggregate_type}`, which is not expected: add `.with_aggregate::<..>()` for it", path.display())]
+    Undeclared {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+        /// The log.
+        path: PathBuf,
+    },
+    /// A line of a log is no event, or an archive cannot be decompressed.
+    #[error(transparent)]
+    Damaged(Damage),
+    /// An event that its aggregate type does not decode, or that nests too deeply.
+    #[error("the event at byte {offset} of {} cannot be imported: {reason}", path.display())]
+    Unusable {
+        /// The log, or its archive.
+        path: PathBuf,
+        /// Where the event begins there; in an archive, in the decompressed text.
+        offset: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A log does not continue the stream that the store has. Nothing of this stream was imported, and nothing of any other, unless a command
+    /// was executed on the stream while it was imported.
+    #[error(
+        "{} does not continue the stream `{instance_id}` of `{aggregate_type}`: at byte {offset}, {reason}",
+        path.display()
+    )]
+    Diverged {
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+        /// The instance.
+        instance_id: String,
+        /// The log, or its archive.
+        path: PathBuf,
+        /// Where the event begins there that does not fit; in an archive, in the decompressed text.
+        offset: u64,
+        /// What the store has instead.
+        reason: String,
+    },
+    /// A file cannot be read, or the store could not write. A part may have been imported in the latter case; import again to go on.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<FileError> for ImportError {
+    fn from(error: FileError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<JournalError> for ImportError {
+    fn from(error: JournalError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl AggregateStore {
+    /// Imports the events of a tree of [eventfold](https://docs.rs/eventfold/0.2) logs: an [export](Self::export_streams) of
+    /// another store, a directory of eventfold-es 0.2.0, or what another program has written in this form.
+    ///
+    /// ```text
+    /// <directory>/streams/<aggregate type>/<id>/app.jsonl           one event per line: {"type":..,"data":..,"ts":..,"id":..}
+    /// <directory>/streams/<aggregate type>/<id>/archive.jsonl.zst   the events before those, if eventfold has archived some
+    /// <directory>/meta/streams.jsonl                                {"type","id","dir"} for each directory that is not the id
+    /// ```
+    ///
+    /// - **All logs are compared with the store first**, and after an error nothing is imported. Then the events are stored in the order
+    ///   of their times (`ts`; within a second in the order of the ids, if these are UUIDs of version 7), and each log in its own order.
+    /// - **Events that the store has are skipped**, so an import can be repeated, and an interrupted one is finished by calling this again.
+    ///   An event with an `id` is the same if the stream has an event with that id. An event without one is the same if the
+    ///   stream has an equal event at the same place.
+    /// - **A log has to continue its stream**: no new event may stand before one that the store has. Otherwise it is [`ImportError::Diverged`].
+    /// - **Process managers pass the imported events**, for ever: also those that are registered later, and
+    ///   [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored lines say `"imported":true`. With
+    ///   [`with_reactions`](ImportOptions::with_reactions) they are events like any others. Projections get all events.
+    /// - Idempotency keys come along: a command that the other store has executed is answered as it was there.
+    ///
+    /// Each event keeps its bytes. Types and ids need no declaration, but an event that its aggregate cannot
+    /// decode can never be removed: name the aggregates with
+    /// [`with_aggregate`](ImportOptions::with_aggregate) to have each event decoded before.
+    ///
+    /// Use no stream while it is imported: a command on it may fail with [`StoreError::Conflict`], or end the import. Memory holds about 64 MiB of
+    /// events, the events of one stream while it is compared, and some bytes per stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`], which names the file.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the import behind some event. Call it again to go on.
+    ///
+    /// # Examples
+    ///
+    /// Moving the data of another program:
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum LampCommand { Switch }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum LampEvent { Switched }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Lamp { on: bool }
+    /// # impl Decider for Lamp {
+    /// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![LampEvent::Switched]) }
+    /// #     fn evolve(&mut self, _: &LampEvent) { self.on = !self.on }
+    /// # }
+    /// use eventfold_es::ImportOptions;
+    /// use eventfold_es::eventfold::{Event, EventWriter};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (house, tree) = (directory.path().join("house"), directory.path().join("tree"));
+    /// let mut log = EventWriter::open(tree.join("streams/lamp/hall"))?;
+    /// log.append(&Event::new("Switched", serde_json::Value::Null).with_id("lamp-log-1"))?;
+    /// drop(log);
+    ///
+    /// let store = AggregateStore::open(&house).await?;
+    /// let options = ImportOptions::default().with_aggregate::<Lamp>();
+    /// let report = store.import_streams(&tree, options.clone()).await?;
+    /// assert_eq!((report.events, report.skipped), (1, 0));
+    /// assert!(store.get::<Lamp>("hall").await?.state().await?.on);
+    ///
+    /// let again = store.import_streams(&tree, options).await?;
+    /// assert_eq!((again.events, again.skipped), (0, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn import_streams(
+        &self,
+        from: impl AsRef<Path>,
+        options: ImportOptions,
+    ) -> Result<ImportReport, ImportError> {
+        let from = std::path::absolute(from.as_ref())
+            .map_err(|error| FileError::new("find", from.as_ref(), error))?;
+        let span = tracing::info_span!("import_streams", from = %from.display());
+        let importing = self.import_in_span(from, options);
+        let report = importing.instrument(span.clone()).await?;
+        span.in_scope(|| {
+            tracing::info!(
+                streams = report.streams,
+                events = report.events,
+                skipped = report.skipped,
+                torn = report.torn,
+                position = report.position,
+                "imported"
+            );
+        });
+        Ok(report)
+    }
+
+    async fn import_in_span(
+        &self,
+        from: PathBuf,
+        options: ImportOptions,
+    ) -> Result<ImportReport, ImportError> {
+        refuse_inside_reaction()?;
+        let runtime = Arc::clone(&self.shared.runtime);
+        if let Some(reason) = runtime.journal.read_only() {
+            return Err(StoreError::ReadOnly { reason }.into());
+        }
+        let stop = StopOnDrop::default();
+        let (is_dry_run, is_marked) = (options.is_dry_run, !options.reacts);
+        let what = || "comparing logs with the store".to_owned();
+        let (shared, is_stopped) = (Arc::clone(&self.shared), stop.flag());
+        let checked = blocking(what, move || {
+            let (files, base) = (&shared.files, &shared.base);
+            Ok(check(
+                files,
+                &shared.runtime,
+                base,
+                &from,
+                &options,
+                &is_stopped,
+            ))
+        });
+        // Nobody else stops it.
+        let checked = checked.await??.ok_or(StoreError::RuntimeGone)?;
+        let Checked { plans, mut report } = checked;
+        if is_dry_run || plans.is_empty() {
+            return Ok(report);
+        }
+        let feed = Feed::new(self.shared.files.clone(), plans, is_marked);
+        // It goes on without the caller until what was handed over is durable, and its aggregates are read again.
+        let feeding = feed
+            .run(runtime, report.events, stop.flag())
+            .in_current_span();
+        let fed = tokio::spawn(feeding).await;
+        report.position = fed.map_err(|_| StoreError::RuntimeGone)??;
+        Ok(report)
+    }
+}
