@@ -147,6 +147,7 @@ pub mod command;
 mod command_bus;
 mod comparing;
 mod dead_letter;
+mod directories;
 #[cfg(feature = "testing")]
 pub mod disk;
 #[cfg(not(feature = "testing"))]

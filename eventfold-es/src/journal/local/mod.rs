@@ -7,7 +7,6 @@ mod backup;
 mod batch;
 mod checkpoint;
 mod derived;
-mod directories;
 mod extents;
 mod foreign;
 mod history;

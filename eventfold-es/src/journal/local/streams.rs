@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::directories::Directories;
 use super::stream_archive::StreamArchive;
+use crate::directories::Directories;
 use crate::journal::{Damage, Extent, RecordedCommit, StreamId};
 
 /// One stream that has at least one event, or gets its first in the batch that is being written.

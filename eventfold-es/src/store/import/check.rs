@@ -153,11 +153,7 @@ fn check_event(
     event: &Event,
 ) -> Result<(), ImportError> {
     let unusable = |reason: String| ImportError::Unusable {
-        path: if line.at.in_log {
-            log.log()
-        } else {
-            log.archive()
-        },
+        path: line.at.file(log),
         offset: line.at.offset,
         reason,
     };
@@ -175,11 +171,7 @@ fn diverged(log: &Log, line: &Line, reason: &str) -> ImportError {
     ImportError::Diverged {
         aggregate_type: log.stream.aggregate_type.to_string(),
         instance_id: log.stream.instance_id.to_string(),
-        path: if line.at.in_log {
-            log.log()
-        } else {
-            log.archive()
-        },
+        path: line.at.file(log),
         offset: line.at.offset,
         reason: reason.to_owned(),
     }
@@ -218,7 +210,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// What is known of an event of a log.
+/// How an event of a log compares with the store.
 enum Verdict {
     /// The store has it.
     Stored,

@@ -12,7 +12,7 @@ use crate::runtime::{IMPORTED, mark};
 /// The fields that a store adds to the event of a command with an idempotency key; the writer adds them again.
 const KEYED: [&str; 3] = ["command_digest", "idempotency_key", "position"];
 
-/// What becomes of a line.
+/// A line of a log as it is stored.
 pub(super) struct Imported {
     pub(super) line: Box<str>,
     /// The idempotency key of its command, if it had one.
@@ -23,7 +23,7 @@ pub(super) struct Imported {
 ///
 /// # Errors
 ///
-/// What serde says if the line is no object.
+/// The error of serde, if the line is no object.
 pub(super) fn imported(text: &str, is_marked: bool) -> Result<Imported, serde_json::Error> {
     let keyed = keyed::read(text)?;
     let line = if keyed.is_some() || text.contains("\"imported\"") {

@@ -147,7 +147,7 @@ pub enum ImportError {
     InvalidStream {
         /// The directory of the log, or the file that names it.
         path: PathBuf,
-        /// What is wrong.
+        /// The mistake.
         reason: String,
     },
     /// A stream of an aggregate type that the [options](ImportOptions::with_aggregate) do not name.
@@ -222,9 +222,9 @@ impl AggregateStore {
     ///   An event with an `id` is the same if the stream has an event with that id. An event without one is the same if the
     ///   stream has an equal event at the same place.
     /// - **A log has to continue its stream**: no new event may stand before one that the store has. Otherwise it is [`ImportError::Diverged`].
-    /// - **Process managers pass the imported events**, for ever: also those that are registered later, and
-    ///   [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored lines say `"imported":true`. With
-    ///   [`with_reactions`](ImportOptions::with_reactions) they are events like any others. Projections get all events.
+    /// - **No process manager reacts to an imported event**, now or later. This also holds for one that is registered afterwards, and for
+    ///   [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored line says `"imported":true`. With
+    ///   [`with_reactions`](ImportOptions::with_reactions), process managers react as to any other event. Projections get all events.
     /// - Idempotency keys come along: a command that the other store has executed is answered as it was there.
     ///
     /// Each event keeps its bytes. Types and ids need no declaration, but an event that its aggregate cannot

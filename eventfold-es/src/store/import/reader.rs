@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use super::ImportError;
 use super::survey::Log;
@@ -18,6 +19,15 @@ pub(super) struct At {
     pub(super) in_log: bool,
     /// In the log, or in the decompressed text of the archive.
     pub(super) offset: u64,
+}
+
+impl At {
+    pub(super) fn file(self, log: &Log) -> PathBuf {
+        match self.in_log {
+            true => log.log(),
+            false => log.archive(),
+        }
+    }
 }
 
 /// A line, without white space around it.

@@ -1,11 +1,12 @@
 //! Which logs a tree has, and whose they are.
 
 use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::ImportError;
+use crate::directories::inside;
 use crate::disk::{DirectoryEntry, Files};
 use crate::journal::StreamId;
 use crate::names;
@@ -173,17 +174,4 @@ impl Ids {
     fn of(&self, place: &str) -> Option<&str> {
         self.0.get(place).map(String::as_str)
     }
-}
-
-/// The path that a name stands for, if it stays below the directory that it is in.
-fn inside(name: &str) -> Option<String> {
-    let mut levels = Vec::new();
-    for component in Path::new(name).components() {
-        match component {
-            Component::Normal(level) => levels.push(level.to_str()?),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    (!levels.is_empty()).then(|| levels.join("/"))
 }

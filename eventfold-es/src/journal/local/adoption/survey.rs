@@ -4,12 +4,12 @@
 //! directory within another one, and two ids may have one directory.
 
 use std::collections::HashMap;
-use std::path::{Component, Path};
 
 use serde::Deserialize;
 
 use super::record::Quarantined;
 use super::source::Source;
+use crate::directories::inside;
 use crate::disk::{DirectoryEntry, FileError, Files};
 use crate::journal::StreamId;
 use crate::journal::local::layout::Layout;
@@ -210,38 +210,4 @@ fn has_file(entries: &[DirectoryEntry], name: &str) -> bool {
     entries
         .iter()
         .any(|entry| entry.name == name && !entry.is_directory)
-}
-
-/// The path that a name stands for, if it stays below the directory that it is in.
-fn inside(name: &str) -> Option<String> {
-    let mut levels = Vec::new();
-    for component in Path::new(name).components() {
-        match component {
-            Component::Normal(level) => levels.push(level.to_str()?),
-            Component::CurDir => {}
-            _ => return None,
-        }
-    }
-    (!levels.is_empty()).then(|| levels.join("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_that_stay_inside() {
-        for (id, directory) in [
-            ("a", "a"),
-            ("a/b", "a/b"),
-            ("a//b/", "a/b"),
-            ("./a", "a"),
-            ("a b", "a b"),
-        ] {
-            assert_eq!(inside(id).as_deref(), Some(directory), "{id}");
-        }
-        for id in ["", ".", "..", "../a", "a/../b", "/etc", "/"] {
-            assert_eq!(inside(id), None, "{id}");
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::path::{Component, Path};
 
 use eventfold::line_hash;
 use xxhash_rust::xxh64::xxh64;
@@ -13,32 +14,28 @@ const MAX_DIRECTORY_BYTES: usize = 200;
 
 /// The directories that are taken.
 #[derive(Debug, Default)]
-pub(super) struct Directories {
+pub(crate) struct Directories {
     /// Their hashes: where two had the same one, the second would only get a less readable name.
     taken: HashSet<u64>,
 }
 
 impl Directories {
     /// Makes room for so many more.
-    pub(super) fn reserve(&mut self, count: usize) {
+    pub(crate) fn reserve(&mut self, count: usize) {
         self.taken.reserve(count);
     }
 
-    pub(super) fn take(&mut self, aggregate_type: &str, directory: &str) {
+    pub(crate) fn take(&mut self, aggregate_type: &str, directory: &str) {
         self.taken.insert(hash(aggregate_type, directory));
     }
 
-    pub(super) fn give_back(&mut self, aggregate_type: &str, directory: &str) {
+    pub(crate) fn give_back(&mut self, aggregate_type: &str, directory: &str) {
         self.taken.remove(&hash(aggregate_type, directory));
     }
 
     /// Chooses and takes the directory of a new stream.
-    pub(super) fn choose(&mut self, aggregate_type: &str, id: &str) -> String {
-        let mut candidate = if keeps_its_name(id) {
-            id.to_owned()
-        } else {
-            percent_encode(id, false)
-        };
+    pub(crate) fn choose(&mut self, aggregate_type: &str, id: &str) -> String {
+        let mut candidate = first_choice(id);
         if self.is_taken(aggregate_type, &candidate) {
             candidate = percent_encode(id, true);
         }
@@ -54,6 +51,27 @@ impl Directories {
     fn is_taken(&self, aggregate_type: &str, directory: &str) -> bool {
         self.taken.contains(&hash(aggregate_type, directory))
     }
+}
+
+/// The directory of an id if no other id has one that is too similar.
+pub(crate) fn first_choice(id: &str) -> String {
+    match keeps_its_name(id) {
+        true => id.to_owned(),
+        false => percent_encode(id, false),
+    }
+}
+
+/// The path that a name stands for, if it stays below the directory that it is in.
+pub(crate) fn inside(name: &str) -> Option<String> {
+    let mut levels = Vec::new();
+    for component in Path::new(name).components() {
+        match component {
+            Component::Normal(level) => levels.push(level.to_str()?),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    (!levels.is_empty()).then(|| levels.join("/"))
 }
 
 /// The same for directories that some file system takes for the same.
@@ -163,6 +181,22 @@ mod tests {
             let directory = directories.choose("order", &format!("{}{end}", "é".repeat(250)));
             assert!(directory.len() <= 255);
             assert!(seen.insert(directory.to_ascii_lowercase()));
+        }
+    }
+
+    #[test]
+    fn ids_that_stay_inside() {
+        for (id, directory) in [
+            ("a", "a"),
+            ("a/b", "a/b"),
+            ("a//b/", "a/b"),
+            ("./a", "a"),
+            ("a b", "a b"),
+        ] {
+            assert_eq!(inside(id).as_deref(), Some(directory), "{id}");
+        }
+        for id in ["", ".", "..", "../a", "a/../b", "/etc", "/"] {
+            assert_eq!(inside(id), None, "{id}");
         }
     }
 }
