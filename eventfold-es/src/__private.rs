@@ -104,11 +104,11 @@ pub fn own_key<PM: Keyed>(text: &str) -> Result<PM::Key, ReactError> {
     PM::Key::from_text(text)
 }
 
-/// What an argument is, asked of the type of another one: of its aggregate or its message.
+/// The kind of an argument, asked of the type of another one: of its aggregate or its message.
 ///
 /// rustc reports a bound on an argument also where the number of arguments is wrong already, but not as long as `Self` is unknown.
 pub trait Given<T, To> {
-    /// What the argument stands for.
+    /// The thing that the argument stands for.
     fn convert(argument: T) -> To;
 }
 

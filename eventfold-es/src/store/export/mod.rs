@@ -17,7 +17,7 @@ use crate::journal::JournalError;
 use crate::runtime::blocking;
 pub(super) use tree::{ARCHIVE, LOG, META, REGISTRY, STREAMS, UNFINISHED};
 
-/// What [`AggregateStore::export_streams`] has written.
+/// The result of [`AggregateStore::export_streams`].
 ///
 /// # JSON
 ///

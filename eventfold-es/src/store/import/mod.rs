@@ -92,7 +92,7 @@ impl ImportOptions {
     }
 }
 
-/// What [`AggregateStore::import_streams`] has imported.
+/// The result of [`AggregateStore::import_streams`].
 ///
 /// # JSON
 ///
@@ -186,7 +186,7 @@ pub enum ImportError {
         path: PathBuf,
         /// Where the event begins there that does not fit; in an archive, in the decompressed text.
         offset: u64,
-        /// What the store has instead.
+        /// The difference from the store.
         reason: String,
     },
     /// A file cannot be read, or the store could not write. A part may have been imported in the latter case; import again to go on.
