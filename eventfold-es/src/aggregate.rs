@@ -69,7 +69,7 @@ use crate::schema::Shape;
 pub trait Aggregate:
     Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// The stored name of this aggregate type, and the directory of its streams.
+    /// The stored name of this aggregate type, which an export also takes for the directory of its streams.
     ///
     /// It is persisted: changing it is a data change. See [`crate::names`] for what can be stored.
     const AGGREGATE_TYPE: &'static str;

@@ -58,8 +58,11 @@ pub enum OpenError {
         /// The highest number that this version reads.
         supported: u64,
     },
-    /// Stored bytes are not what was written. Recovery never guesses.
-    #[error("the store cannot be opened: {0}")]
+    /// Stored bytes are not what was written, or the files of a copy are of different moments. Recovery never guesses.
+    #[error(
+        "the store cannot be opened: {0}. What is damaged has to come from a backup; a copy that was made while the store was open \
+         has to be made again, with `AggregateStore::backup`"
+    )]
     Damaged(#[from] Damage),
     /// A file operation failed.
     #[error("the store cannot be opened: {0}")]
@@ -131,17 +134,17 @@ impl From<FileError> for OpenError {
 
 impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
-        let newer = match &error {
-            StoreError::File(error) => Newer::of(error),
-            _ => None,
-        };
-        match newer {
-            Some((path, Newer { found, supported })) => Self::NewerFormat {
-                path,
-                found,
-                supported,
+        match error {
+            StoreError::File(error) => match Newer::of(&error) {
+                Some((path, Newer { found, supported })) => Self::NewerFormat {
+                    path,
+                    found,
+                    supported,
+                },
+                None => Self::Store(StoreError::File(error)),
             },
-            None => Self::Store(error),
+            StoreError::Damaged(damage) => Self::Damaged(Damage::clone(&damage)),
+            error => Self::Store(error),
         }
     }
 }

@@ -10,11 +10,14 @@ pub(crate) const JOURNAL: u64 = 1;
 /// The format of a table of rows, in what stands under its empty key.
 pub(crate) const ROWS: u64 = 1;
 
+/// The format of a run, of the index or of snapshots.
+pub(crate) const RUNS: u64 = 1;
+
 /// The format of the table of a journal segment.
 pub(crate) const SEGMENTS: u64 = 1;
 
-/// The format of checkpoints and snapshots: `{"checksum":"..","format":1,..`. Files that a checkpoint vouches for and that have no
-/// number of their own (the stream registry, the extents, the dead letters) are of this format, too.
+/// The format of checkpoints: `{"checksum":"..","format":1,..`. The dead letters, which a checkpoint vouches for and which have no
+/// number of their own, are of this format, too.
 pub(crate) const SEALED: u64 = 1;
 
 /// Something that a newer version of eventfold-es has written.

@@ -122,9 +122,9 @@
 //! # Limits
 //!
 //! - An instance id has up to 512 bytes and no control characters; a [stored name](names) up to 100 bytes.
-//! - Every event is on disk twice: in the journal, which is the truth, and in its stream, which is readable on its own.
-//! - A process manager's state is stored whole with each commit of its reactions; the list of streams is held in memory.
-//! - Nothing is ever deleted: what is old is compressed, in archives that eventfold reads.
+//! - Every event is on disk once, in the journal. What is damaged there comes from a [copy](AggregateStore::backup).
+//! - A projection is one value in memory. The state of a process manager without `key` is stored whole with each commit of its reactions.
+//! - Nothing is ever deleted: what is old is compressed, in archives that `zstdcat` reads.
 //!
 //! # Reports as JSON
 //!
@@ -147,7 +147,6 @@ pub mod command;
 mod command_bus;
 mod comparing;
 mod dead_letter;
-mod directories;
 #[cfg(feature = "testing")]
 pub mod disk;
 #[cfg(not(feature = "testing"))]

@@ -1,8 +1,10 @@
 //! The names under which types are stored, and what can be one.
 //!
-//! A stored name is the directory of an aggregate type's streams, of a projection or of a process manager. It is 1 to 100
+//! A stored name is the directory of a projection or of a process manager, and in an export that of an aggregate type's streams. It is 1 to 100
 //! bytes of `[A-Za-z0-9._-]`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows
 //! (`con`, `nul`, `com1`, … with or without an extension), so that a store can be copied to any file system.
+
+use std::path::{Component, Path};
 
 /// The longest stored name, in bytes.
 pub const MAX_NAME_BYTES: usize = 100;
@@ -114,9 +116,38 @@ pub(crate) const fn is_same_directory(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right)
 }
 
+/// The path that a name stands for, if it stays below the directory that it is in.
+pub(crate) fn inside(name: &str) -> Option<String> {
+    let mut levels = Vec::new();
+    for component in Path::new(name).components() {
+        match component {
+            Component::Normal(level) => levels.push(level.to_str()?),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    (!levels.is_empty()).then(|| levels.join("/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_stay_inside() {
+        for (name, path) in [
+            ("a", "a"),
+            ("a/b", "a/b"),
+            ("a//b/", "a/b"),
+            ("./a", "a"),
+            ("a b", "a b"),
+        ] {
+            assert_eq!(inside(name).as_deref(), Some(path), "{name}");
+        }
+        for name in ["", ".", "..", "../a", "a/../b", "/etc", "/"] {
+            assert_eq!(inside(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn names_that_can_be_stored() {

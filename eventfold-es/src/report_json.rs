@@ -1,7 +1,7 @@
 //! How the fields of reports look as JSON where serde's own form does not read well.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::ser::{Serialize, Serializer};
@@ -10,11 +10,6 @@ use serde_json::value::RawValue;
 /// A path as text. serde refuses one that is not UTF-8; a report is worth more than the bytes that cannot be shown.
 pub(crate) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     path.to_string_lossy().serialize(serializer)
-}
-
-/// Paths as a list of texts.
-pub(crate) fn paths<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// A time as RFC 3339 text, or `null`.

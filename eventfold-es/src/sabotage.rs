@@ -51,8 +51,6 @@ bugs! {
     UndoLeavesTheQueue = "undo-leaves-the-queue",
     /// A commit that was decided on a failed one is not refused.
     UndoNotTransitive = "undo-not-transitive",
-    /// A stream whose first commit fails counts as begun.
-    FailedStreamStays = "failed-stream-stays",
     /// An incomplete last batch is left where it is.
     SkipTailRepair = "skip-tail-repair",
     /// Opening believes what it read of the last batch, and does not write it again.
@@ -61,24 +59,14 @@ bugs! {
     JournalNameNotSynced = "journal-name-not-synced",
     /// A commit that does not follow the one before it by its hash is believed.
     HashChainNotChecked = "hash-chain-not-checked",
-    /// Redo does not write what seems to be there.
-    RedoComparesAndSkips = "redo-compares-and-skips",
-    /// Redo leaves out streams that are new since the checkpoint.
-    RedoSkipsAStream = "redo-skips-a-stream",
-    /// Two lines of the registry for each stream.
-    RegistryLineTwice = "registry-line-twice",
     /// The files derived from the journal are written before it is synced.
     DerivedBeforeTheJournal = "derived-before-the-journal",
     /// A checkpoint is saved before what it vouches for is synced.
     CheckpointBeforeTheSync = "checkpoint-before-the-sync",
-    /// A checkpoint vouches for a stream that could not be written.
+    /// A checkpoint vouches for dead letters that could not be written.
     CheckpointPassesALaggingStream = "checkpoint-passes-a-lagging-stream",
     /// A checksum is not compared.
     ChecksumNotCompared = "checksum-not-compared",
-    /// What a stream holds is not compared with what the journal wrote.
-    ExtentsNotCompared = "extents-not-compared",
-    /// The archive of a stream is not synced before the stream's file is replaced.
-    StreamArchiveNotSynced = "stream-archive-not-synced",
     /// The archive of the journal is not synced before its active file is replaced.
     JournalArchiveNotSynced = "journal-archive-not-synced",
     /// A backup's files get their names before they are synced.
@@ -87,10 +75,28 @@ bugs! {
     BackupWithoutItsMark = "backup-without-its-mark",
     /// The new name of the journal's active file is not made durable before more is written to it.
     JournalSwapNotSynced = "journal-swap-not-synced",
-    /// What opening archived is not in the next checkpoint.
-    FinishedArchiveForgotten = "finished-archive-forgotten",
-    /// Opening takes any archive for the one that the checkpoint announced.
-    IncompleteArchiveBelieved = "incomplete-archive-believed",
+    /// A run of the index is listed by a checkpoint before it is synced.
+    RunNotSynced = "run-not-synced",
+    /// The name of a run is not made durable.
+    RunNameNotSynced = "run-name-not-synced",
+    /// Where several runs have a key, the entry of the oldest counts.
+    MergeKeepsTheOldest = "merge-keeps-the-oldest",
+    /// Runs that were merged are removed while a checkpoint lists them.
+    MergedRunsRemovedEarly = "merged-runs-removed-early",
+    /// A checkpoint drops appends from memory that its run does not have yet.
+    SealNotAwaited = "seal-not-awaited",
+    /// The filter of a run knows none of its keys.
+    EmptyFilter = "empty-filter",
+    /// Another run of the same name is taken for the one that the checkpoint lists.
+    OtherRunsBelieved = "other-runs-believed",
+    /// A checkpoint lists runs which are known to be damaged.
+    DamagedIndexListed = "damaged-index-listed",
+    /// What redo has found comes into no run.
+    RedoneNotIndexed = "redone-not-indexed",
+    /// A snapshot is used wherever its stream ended when it was taken.
+    SnapshotPlaceNotChecked = "snapshot-place-not-checked",
+    /// The state that is saved has seen events which are not durable.
+    SpeculativeSnapshot = "speculative-snapshot",
     /// The progress of a process manager is not in the commit of its reaction.
     CursorOutsideTheCommit = "cursor-outside-the-commit",
     /// Dead letters are not in the commit of their reaction.
@@ -107,8 +113,6 @@ bugs! {
     EarlyRejection = "early-rejection",
     /// An aggregate is evicted while commits of it are on their way.
     EvictionWithPendingCommits = "eviction-with-pending-commits",
-    /// A snapshot is used if its stream has enough lines and bytes, whatever they are.
-    SnapshotWithoutItsHash = "snapshot-without-its-hash",
     /// The key of a command is forgotten with the memory.
     KeyForgotten = "key-forgotten",
     /// The key of a command is not looked for among the commits on their way.

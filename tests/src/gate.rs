@@ -29,6 +29,8 @@ struct GateState {
     is_closed: bool,
     is_mined: bool,
     waiting: usize,
+    /// So many of those that wait may pass.
+    passes: usize,
 }
 
 impl Gate {
@@ -51,7 +53,9 @@ impl Gate {
         state.waiting += 1;
         drop(state);
         self.changed.notify_all();
-        self.wait_while(|state| state.is_closed).waiting -= 1;
+        let mut state = self.wait_while(|state| state.is_closed && state.passes == 0);
+        state.waiting -= 1;
+        state.passes = state.passes.saturating_sub(1);
     }
 }
 
@@ -81,6 +85,12 @@ impl GatedDisk {
         state.is_closed = false;
         state.is_mined = false;
         drop(state);
+        self.gate.changed.notify_all();
+    }
+
+    /// Lets one of those that wait pass.
+    pub fn let_one_pass(&self) {
+        self.gate.state().passes += 1;
         self.gate.changed.notify_all();
     }
 

@@ -2,8 +2,9 @@
 
 pub mod crash;
 pub mod gate;
-pub mod no_syncfs;
+pub mod journal_file;
 mod read_only_disk;
+pub mod reads;
 
 pub use read_only_disk::ReadOnlyDisk;
 

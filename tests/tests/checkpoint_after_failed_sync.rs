@@ -1,6 +1,6 @@
-//! A sync of the stream files failed while a checkpoint was taken; the next checkpoint synced again, was told that all is
-//! well, and was believed. But a failed sync marks pages clean that were never written: after a power loss the checkpoint
-//! vouched for stream files that had lost their content.
+//! A sync of files that are derived from the journal failed while a checkpoint was taken; the next checkpoint synced again, was told
+//! that all is well, and was believed. But a failed sync marks pages clean that were never written: after a power loss the checkpoint
+//! vouched for files that had lost their content.
 
 use std::sync::Arc;
 
@@ -45,7 +45,6 @@ async fn checkpoint_after_failed_sync() {
     let disk = RecordingDisk::new(place.path()).unwrap();
     let disk = disk.over(Arc::new(faults.clone()));
     let path = place.path().join("store");
-    // The stream registry is synced as well, and whole from here on.
     let open = || {
         AggregateStore::builder(&path)
             .disk(Arc::new(disk.clone()))
@@ -58,7 +57,7 @@ async fn checkpoint_after_failed_sync() {
         .unwrap();
     store.close().await.unwrap();
     let store = open().await.unwrap();
-    faults.inject(Fault::once(0, Failure::EIO).on(&[Operation::SyncFileSystem]));
+    faults.inject(Fault::once(0, Failure::EIO).on(&[Operation::SyncDir]));
     let mut acknowledged = 1;
     // Enough for a checkpoint, which fails, and for another one.
     for _ in 0..7 {

@@ -12,7 +12,7 @@ use eventfold_es_tests::crash::{builder, scratch};
 
 const COMMANDS: u64 = 40;
 
-/// So small that journal and streams are archived all the time.
+/// So small that the journal is archived all the time.
 const SMALL: u64 = 700;
 
 async fn open(path: &Path, disk: &RecordingDisk, max_log_size: u64) -> AggregateStore {
@@ -42,7 +42,7 @@ async fn record(place: &Path, max_log_size: u64) -> Recording {
         put(&store, tag).await;
         disk.mark(tag.to_string());
         if tag.is_multiple_of(4) {
-            // What has gathered goes to its files before these are read.
+            // Dead letters are in their file before it is read.
             store.dead_letters::<Fanout>().await.unwrap();
         }
     }
@@ -186,7 +186,7 @@ fn rule_14_the_journal_is_synced_before_anything_derived_is_written() {
     let place = scratch();
     let recording = runtime.block_on(record(place.path(), 0));
     let (mut synced, mut pending) = (String::new(), String::new());
-    let mut checked = 0;
+    let mut checked = 0_u64;
     for op in recording.ops() {
         let is_journal = op
             .path()
@@ -196,7 +196,7 @@ fn rule_14_the_journal_is_synced_before_anything_derived_is_written() {
                 pending.push_str(&String::from_utf8_lossy(bytes));
             }
             DiskOp::SyncData { .. } if is_journal => synced.push_str(&std::mem::take(&mut pending)),
-            DiskOp::Write { path, bytes, .. } if path.ends_with("app.jsonl") => {
+            DiskOp::Write { path, bytes, .. } if path.ends_with("dead_letters.jsonl") => {
                 for line in String::from_utf8_lossy(bytes).lines() {
                     assert!(synced.contains(line), "{} is ahead: {line}", path.display());
                     checked += 1;
@@ -205,5 +205,5 @@ fn rule_14_the_journal_is_synced_before_anything_derived_is_written() {
             _ => {}
         }
     }
-    assert!(checked as u64 >= 2 * COMMANDS, "{checked}");
+    assert!(checked >= 10, "{checked}");
 }

@@ -203,9 +203,10 @@ fn context() -> CommandContext {
 }
 
 fn lines(directory: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(directory.join("streams/order/ord-1/app.jsonl")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
+    let lines = eventfold_es_tests::journal_file::event_lines(directory, "order", "ord-1");
+    let lines = lines.unwrap().into_iter();
+    lines
+        .map(|line| serde_json::from_str(&line).unwrap())
         .collect()
 }
 

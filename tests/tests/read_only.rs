@@ -42,7 +42,8 @@ struct Picture {
 async fn picture(store: &AggregateStore, base: &Path) -> Picture {
     let relative = |text: String| text.replace(&base.display().to_string(), "");
     let mut streams = BTreeMap::new();
-    for (aggregate_type, id) in store.list_streams(None).await.unwrap() {
+    let listed = store.list_streams(None).await.unwrap_or_default();
+    for (aggregate_type, id) in listed {
         let events = store.read_events(&aggregate_type, &id).await;
         let events = events.map_err(|error| relative(error.to_string()));
         streams.insert((aggregate_type, id), events);
@@ -67,9 +68,6 @@ async fn picture(store: &AggregateStore, base: &Path) -> Picture {
             recovery.read_only = false;
             if let Some(batch) = &mut recovery.incomplete_batch {
                 batch.saved_to = Default::default();
-            }
-            for damage in &mut recovery.damaged_streams {
-                damage.path = damage.path.strip_prefix(base).unwrap().to_owned();
             }
             recovery
         },
@@ -119,9 +117,8 @@ async fn everything_is_derived_in_memory_where_the_checkpoint_cannot_be_used() {
     let fixture = Fixture::killed().await;
     fs::remove_file(fixture.file("meta/checkpoint.json")).unwrap();
     assert_same(&place(&fixture)).await;
-    fs::remove_file(fixture.file("meta/streams.jsonl")).unwrap();
     fs::remove_file(fixture.file("meta/lock")).unwrap();
-    fs::remove_dir_all(fixture.file("streams")).unwrap();
+    fs::remove_dir_all(fixture.file("meta/index")).unwrap();
     assert_same(&place(&fixture)).await;
 }
 
@@ -155,7 +152,12 @@ async fn a_rotation_that_was_interrupted_is_finished_in_memory() {
     let renamed = interrupted
         .iter()
         .filter(|(_, op)| matches!(op, DiskOp::Rename { to, .. } if to.starts_with("store/meta")));
-    assert!(renamed.count() > 0 && interrupted.len() > 8);
+    let renamed = renamed.count();
+    assert!(
+        renamed > 0 && interrupted.len() > 4,
+        "{renamed} of {}",
+        interrupted.len()
+    );
     for (at, op) in interrupted.into_iter().rev().take(24) {
         let torn = op.tears().into_iter().max().unwrap_or_default() / 2;
         for torn in [0, torn] {
@@ -169,15 +171,21 @@ async fn a_rotation_that_was_interrupted_is_finished_in_memory() {
 
 #[tokio::test]
 async fn damage_is_reported_as_ever() {
-    for stream in ["old", "both", "new"] {
-        let fixture = Fixture::killed().await;
-        let file = fixture.file(format!("streams/ledger/{stream}/app.jsonl"));
+    for file in [
+        "meta/index/000001.run",
+        "process_managers/fanout/dead_letters.jsonl",
+    ] {
+        let fixture = Fixture::closed().await;
+        let file = fixture.file(file);
         let mut bytes = fs::read(&file).unwrap();
-        bytes[40] ^= 1;
-        bytes.extend(b"foreign\n");
+        bytes[60] ^= 1;
         fs::write(&file, bytes).unwrap();
         let seen = assert_same(&place(&fixture)).await;
-        assert!(!seen.differences.is_empty(), "{stream}");
+        assert!(
+            !seen.differences.is_empty() || seen.recovery.redone_commits > 0,
+            "{}",
+            file.display()
+        );
 
         let disk = Arc::new(ReadOnlyDisk::default());
         let repaired = builder(&fixture.store(), disk, true).repair().await;

@@ -2,7 +2,7 @@
 //! threads, and each of them is as alone as before.
 //!
 //! The stores that are counted are in a process of their own, as which this test starts itself. `EVENTFOLD_STORES=1000` counts
-//! as many, which takes 4,000 descriptors.
+//! as many, which takes 5,000 descriptors.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -118,7 +118,7 @@ fn threads_of_stores() -> usize {
 }
 
 /// Opens stores, uses them, and says how many threads and descriptors there were at most; twice, so that each store is found as
-/// it is left.
+/// it is left, with one run of its index.
 async fn count_stores(
     base: &Path,
     number: usize,
@@ -138,7 +138,7 @@ async fn count_stores(
             tenants.insert(tenant, store);
             most_threads = most_threads.max(entries("/proc/self/task"));
         }
-        // What is written behind is on its way until then.
+        // Files are opened in the background until then.
         let begun = Instant::now();
         loop {
             descriptors = entries("/proc/self/fd") - before;
@@ -190,8 +190,8 @@ fn many_idle_stores_have_few_threads_and_descriptors() -> TestResult {
         .build()?;
     let place = scratch();
     for (kind, builder, each) in [
-        ("plain", plain as fn(&Path) -> _, 2),
-        ("with a process manager", with_a_process_manager, 3),
+        ("plain", plain as fn(&Path) -> _, 3),
+        ("with a process manager", with_a_process_manager, 4),
     ] {
         let base = place.path().join(kind);
         let max_descriptors = each * number + OTHERS;

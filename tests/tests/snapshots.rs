@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,16 +10,14 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use common::counter::{Counter, CounterCommand};
-use common::snapshot_file::{content, forge, place, version, wait_for_version};
+use common::saved::{Place, content, forge, place, version, wait_for_version};
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::{AggregateHandle, ExecuteError, InjectOptions};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::crash::scratch;
 use eventfold_es_tests::gate::GatedDisk;
 
-const NAME: &str = "views/state.snapshot.json";
 const NEVER: u64 = u64::MAX;
 
 fn context() -> CommandContext {
@@ -29,13 +28,9 @@ fn builder(base: &Path, every: u64) -> AggregateStoreBuilder {
     AggregateStore::builder(base).snapshot_every(every)
 }
 
-fn is_snapshot(path: &Path) -> bool {
-    path.ends_with(NAME)
-}
-
 /// Waits until the snapshot has seen so many events, and uses the aggregate meanwhile: one that is due while another is saved is
 /// taken at the next use.
-async fn settle_until(counter: &AggregateHandle<Counter>, file: &Path, wanted: u64) -> TestResult {
+async fn settle_until(counter: &AggregateHandle<Counter>, file: &Place, wanted: u64) -> TestResult {
     let begun = Instant::now();
     while version(file) != wanted {
         assert!(begun.elapsed() < Duration::from_secs(20));
@@ -64,16 +59,17 @@ async fn every_so_many_events_and_not_with_every_command() -> TestResult {
         .open()
         .await?;
     let renamed = disk.calls_of(&[Operation::Rename]);
-    let file = place(base.path(), "counter", "c");
+    let file = place(&store, "counter", "c");
+    let mut taken = BTreeSet::new();
     let counter = store.get::<Counter>("c").await?;
     for done in 1..=45 {
         counter.execute(CounterCommand::Add(1), context()).await?;
         assert_eq!(counter.state().await?.sum, done);
         let wanted = done as u64 / 10 * 10;
         wait_for_version(&file, wanted).await;
+        taken.insert(version(&file));
     }
-    let taken = || disk.calls_of(&[Operation::Rename]) - renamed;
-    assert_eq!(taken(), 4);
+    assert_eq!(Vec::from_iter(taken), [0, 10, 20, 30, 40]);
 
     // A command with many events is one occasion.
     counter
@@ -81,7 +77,28 @@ async fn every_so_many_events_and_not_with_every_command() -> TestResult {
         .await?;
     assert_eq!(counter.state().await?.sum, 80);
     wait_for_version(&file, 80).await;
-    assert_eq!(taken(), 5);
+    // The disk has them from the next checkpoint on: none of it was written for a snapshot.
+    assert_eq!(disk.calls_of(&[Operation::Rename]), renamed);
+    store.close().await?;
+    let store = builder(base.path(), 10).open().await?;
+    assert_eq!(version(&place(&store, "counter", "c")), 80);
+    Ok(())
+}
+
+#[tokio::test]
+async fn by_default_every_hundred_events() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let store = AggregateStore::open(base.path()).await?;
+    let file = place(&store, "counter", "c");
+    let counter = store.get::<Counter>("c").await?;
+    let mut taken = BTreeSet::new();
+    for done in 1..=205_u64 {
+        counter.execute(CounterCommand::Add(1), context()).await?;
+        counter.state().await?;
+        wait_for_version(&file, done / 100 * 100).await;
+        taken.insert(version(&file));
+    }
+    assert_eq!(Vec::from_iter(taken), [0, 100, 200]);
     Ok(())
 }
 
@@ -93,7 +110,7 @@ async fn at_eviction() -> TestResult {
         .idle_timeout(Duration::from_millis(5))
         .open()
         .await?;
-    let file = place(base.path(), "counter", "c");
+    let file = place(&store, "counter", "c");
     let counter = store.get::<Counter>("c").await?;
     counter
         .execute(CounterCommand::AddOnes(20), context())
@@ -108,16 +125,17 @@ async fn at_eviction() -> TestResult {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Without new events there is nothing to save.
-    let before = std::fs::metadata(&file)?.modified()?;
+    forge(&file, |content| content["state"]["folded"] = 7.into());
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(std::fs::metadata(&file)?.modified()?, before);
+    assert_eq!(content(&file).unwrap()["state"]["folded"], 7);
+    forge(&file, |content| content["state"]["folded"] = 20.into());
     // A few are not worth it.
     for version in 21..36 {
         let done = counter.execute(CounterCommand::Add(1), context()).await?;
         assert_eq!(done.version, version);
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(std::fs::metadata(&file)?.modified()?, before);
+    assert_eq!(version(&file), 20);
     assert_eq!(counter.state().await?.sum, 1015);
     let done = counter.execute(CounterCommand::Add(1), context()).await?;
     assert_eq!(done.version, 36);
@@ -125,7 +143,7 @@ async fn at_eviction() -> TestResult {
     Ok(())
 }
 
-/// Thousands of aggregates with an event or two do not leave thousands of files.
+/// Thousands of aggregates with an event or two do not leave thousands of snapshots.
 #[tokio::test]
 async fn small_aggregates_are_evicted_without_a_snapshot() -> TestResult {
     let base = tempfile::tempdir()?;
@@ -146,10 +164,8 @@ async fn small_aggregates_are_evicted_without_a_snapshot() -> TestResult {
             assert_eq!(counter.state().await?.folded, version);
         }
     }
+    assert_eq!(version(&place(&store, "counter", "c")), 0);
     store.close().await?;
-    let stream = base.path().join("streams/counter/c");
-    let files: Vec<_> = std::fs::read_dir(stream)?.collect();
-    assert_eq!(files.len(), 1, "{files:?}");
     Ok(())
 }
 
@@ -193,17 +209,16 @@ async fn loading_reads_the_events_behind_the_snapshot_only() -> TestResult {
             .execute(CounterCommand::AddOnes(1000), context())
             .await?;
     }
-    let file = place(base.path(), "counter", "c");
-    settle_until(&counter, &file, 100_000).await?;
+    settle_until(&counter, &place(&store, "counter", "c"), 100_000).await?;
     counter
         .execute(CounterCommand::AddOnes(7), context())
         .await?;
     store.close().await?;
 
-    let stream = base.path().join("streams/counter/c/app.jsonl");
-    let mut bytes = std::fs::read(&stream)?;
-    bytes[40] ^= 1;
-    std::fs::write(&stream, bytes)?;
+    let journal = base.path().join("meta/journal/app.jsonl");
+    let mut bytes = std::fs::read(&journal)?;
+    bytes[440] ^= 1;
+    std::fs::write(&journal, bytes)?;
     let store = builder(base.path(), 1000).open().await?;
     let counter = store.get::<Counter>("c").await?;
     let state = counter.state().await?;
@@ -226,7 +241,6 @@ async fn loading_reads_the_events_behind_the_snapshot_only() -> TestResult {
 #[tokio::test]
 async fn zero_means_none_is_taken_and_none_is_used() -> TestResult {
     let base = tempfile::tempdir()?;
-    let file = place(base.path(), "counter", "c");
     let open = |every| {
         builder(base.path(), every)
             .idle_timeout(Duration::from_millis(2))
@@ -239,15 +253,16 @@ async fn zero_means_none_is_taken_and_none_is_used() -> TestResult {
         add.await?;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(version(&file), 0);
+    assert_eq!(version(&place(&store, "counter", "c")), 0);
     store.close().await?;
 
     let store = open(NEVER).await?;
     let counter = store.get::<Counter>("c").await?;
     counter.state().await?;
+    let file = place(&store, "counter", "c");
     wait_for_version(&file, 20).await;
-    store.close().await?;
     forge(&file, |content| content["state"]["sum"] = 1000.into());
+    store.close().await?;
 
     let store = open(0).await?;
     let counter = store.get::<Counter>("c").await?;
@@ -260,9 +275,9 @@ async fn zero_means_none_is_taken_and_none_is_used() -> TestResult {
 }
 
 /// The snapshot has one of these sums, and is that of as many events.
-fn assert_saved(file: &Path, sums: &[u64]) {
+fn assert_saved(file: &Place, sums: &[u64]) {
     let content = content(file).unwrap();
-    assert_eq!(content["state"]["sum"], content["extent"]["lines"]);
+    assert_eq!(content["state"]["sum"], content["version"]);
     assert!(sums.contains(&version(file)), "{content}");
 }
 
@@ -273,23 +288,26 @@ async fn only_what_is_durable_is_saved() -> TestResult {
     let gate = GatedDisk::default();
     let disk = Arc::new(FaultyDisk::new(Arc::new(gate.clone())));
     let store = builder(base.path(), 1).disk(disk.clone()).open().await?;
-    let file = place(base.path(), "counter", "c");
+    let file = place(&store, "counter", "c");
     let counter = store.get::<Counter>("c").await?;
     counter.execute(CounterCommand::Add(1), context()).await?;
     counter.execute(CounterCommand::Add(1), context()).await?;
     settle_until(&counter, &file, 2).await?;
 
     gate.close();
-    let mut pending = pin!(counter.execute(CounterCommand::AddOnes(5), context()));
-    let polled = pending
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()));
-    assert!(polled.is_pending());
+    let mut waker = Context::from_waker(Waker::noop());
+    let mut first = pin!(counter.execute(CounterCommand::Add(1), context()));
+    assert!(first.as_mut().poll(&mut waker).is_pending());
+    wait_at(&gate).await;
+    let mut pending = pin!(counter.execute(CounterCommand::AddOnes(4), context()));
+    assert!(pending.as_mut().poll(&mut waker).is_pending());
+    gate.let_one_pass();
+    first.await?;
     wait_at(&gate).await;
     for _ in 0..10 {
-        assert_eq!(counter.state().await?.sum, 2);
+        assert_eq!(counter.state().await?.sum, 3);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_saved(&file, &[2]);
+        assert_saved(&file, &[2, 3]);
     }
     // Nor is what a failure undid.
     let is_journal = |path: &Path| path.ends_with("journal/app.jsonl");
@@ -310,70 +328,60 @@ async fn only_what_is_durable_is_saved() -> TestResult {
     for _ in 0..10 {
         assert_eq!(counter.state().await?.sum, 7);
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_saved(&file, &[2, 7]);
+        assert_saved(&file, &[2, 3, 7]);
     }
     Ok(())
 }
 
+/// What waits for a checkpoint that fails is saved by the next one.
 #[tokio::test]
 async fn a_snapshot_that_cannot_be_written_is_tried_again_later() -> TestResult {
     let base = tempfile::tempdir()?;
     let disk = counting_disk();
+    let is_of_snapshots = |path: &Path| {
+        path.parent()
+            .is_some_and(|path| path.ends_with("snapshots"))
+    };
     let store = builder(base.path(), 5)
         .disk(Arc::new(disk.clone()))
+        .max_log_size(2_000)
         .open()
         .await?;
-    let file = place(base.path(), "counter", "c");
+    let file = place(&store, "counter", "c");
     let counter = store.get::<Counter>("c").await?;
     disk.inject(
         Fault::starting(0, Failure::ENOSPC)
-            .on(&[Operation::Rename])
-            .at(is_snapshot),
+            .on(&[Operation::Write])
+            .at(is_of_snapshots),
     );
-    for done in 1..=9 {
+    for done in 1..=20 {
         counter.execute(CounterCommand::Add(1), context()).await?;
         assert_eq!(counter.state().await?.sum, done);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(disk.hits().len(), 1, "once in five events");
+    assert!(!disk.hits().is_empty());
+    wait_for_version(&file, 20).await;
     disk.clear();
-    counter.execute(CounterCommand::Add(1), context()).await?;
-    counter.state().await?;
-    wait_for_version(&file, 10).await;
+    store.close().await?;
+    let store = builder(base.path(), 5).open().await?;
+    assert_eq!(version(&place(&store, "counter", "c")), 20);
     Ok(())
 }
 
-/// The directory is not released while a snapshot is written, and none is written afterwards.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_waits_for_the_one_that_is_written() -> TestResult {
-    // In memory, where syncing is fast: the time tells whether closing waits.
-    let base = scratch();
-    let gate = GatedDisk::at_name(NAME);
-    let store = builder(base.path(), 1)
-        .disk(Arc::new(gate.clone()))
-        .open()
-        .await?;
-    let file = place(base.path(), "counter", "c");
-    gate.close();
-    for id in ["c", "d", "e"] {
-        let counter = store.get::<Counter>(id).await?;
+/// Also where each is in a run of its own, and when those were merged.
+#[tokio::test]
+async fn the_newest_counts() -> TestResult {
+    let base = tempfile::tempdir()?;
+    for round in 1..=20 {
+        let store = builder(base.path(), 1).open().await?;
+        let file = place(&store, "counter", "c");
+        assert_eq!(version(&file), round - 1);
+        let counter = store.get::<Counter>("c").await?;
         counter.execute(CounterCommand::Add(1), context()).await?;
-        counter.state().await?;
-    }
-    wait_at(&gate).await;
-    let mut closing = tokio::spawn(store.close());
-    let closed = tokio::time::timeout(Duration::from_millis(200), &mut closing).await;
-    // Opening waits for a store of this process that closes.
-    let second = AggregateStore::open(base.path());
-    let second = tokio::time::timeout(Duration::from_millis(200), second).await;
-    // Before anything can fail: the runtime waits for what stands at the gate.
-    gate.open();
-    assert!(closed.is_err(), "it is closed");
-    assert!(second.is_err(), "it is open again");
-    closing.await??;
-    assert_eq!(version(&file), 1);
-    for id in ["d", "e"] {
-        assert_eq!(version(&place(base.path(), "counter", id)), 0, "it waited");
+        settle_until(&counter, &file, round).await?;
+        // Long enough for a merge, now and then.
+        tokio::time::sleep(Duration::from_millis(10 * (round % 5))).await;
+        store.close().await?;
     }
     Ok(())
 }
@@ -382,7 +390,6 @@ async fn closing_waits_for_the_one_that_is_written() -> TestResult {
 #[tokio::test]
 async fn an_injected_event_is_known_behind_a_snapshot() -> TestResult {
     let base = tempfile::tempdir()?;
-    let file = place(base.path(), "counter", "c");
     let event = |id: &str| eventfold::Event::new("Added", 1.into()).with_id(id.to_owned());
     let store = builder(base.path(), 1).open().await?;
     for id in ["one", "two"] {
@@ -390,7 +397,7 @@ async fn an_injected_event_is_known_behind_a_snapshot() -> TestResult {
         injected.await?;
     }
     let counter = store.get::<Counter>("c").await?;
-    settle_until(&counter, &file, 2).await?;
+    settle_until(&counter, &place(&store, "counter", "c"), 2).await?;
     store.close().await?;
     let store = builder(base.path(), 1).open().await?;
     let injected = store.inject_event::<Counter>("c", event("one"), InjectOptions::default());

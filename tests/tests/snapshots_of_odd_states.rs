@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::snapshot_file::{place, version, wait_for_version};
+use common::saved::{content, is_empty, place, version, wait_for_version};
 use eventfold_es::ExecuteError;
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
@@ -75,8 +75,8 @@ impl Decider for Touchy {
 #[tokio::test]
 async fn copies_are_few_and_a_panic_costs_one_snapshot() -> TestResult {
     let base = tempfile::tempdir()?;
-    let file = place(base.path(), "touchy", "t");
     let store = builder(base.path(), 50).open().await?;
+    let file = place(&store, "touchy", "t");
     let handle = store.get::<Touchy>("t").await?;
     let touch = async |times| {
         for _ in 0..times {
@@ -151,8 +151,7 @@ async fn a_state_that_does_not_serialize_works_without() -> TestResult {
         assert_eq!(plan.state().await?.marks[&(1, 2)], round as u8);
         tokio::time::sleep(Duration::from_millis(6)).await;
     }
-    let file = place(base.path(), "plan", "p");
-    assert!(!file.exists());
+    assert!(is_empty(&place(&store, "plan", "p")));
     Ok(())
 }
 
@@ -192,8 +191,8 @@ impl Decider for Page {
 async fn a_state_of_several_lines_is_saved() -> TestResult {
     let base = tempfile::tempdir()?;
     let text = "{\n  \"a\": [1,\r\n 2]\n}";
-    let file = place(base.path(), "page", "p");
     let store = builder(base.path(), 1).open().await?;
+    let file = place(&store, "page", "p");
     let page = store.get::<Page>("p").await?;
     let write = PageCommand::Write(text.to_owned());
     page.execute(write, context()).await?;
@@ -201,13 +200,15 @@ async fn a_state_of_several_lines_is_saved() -> TestResult {
     wait_for_version(&file, 1).await;
     store.close().await?;
 
-    let stream = base.path().join("streams/page/p/app.jsonl");
-    let mut bytes = std::fs::read(&stream)?;
-    bytes[2] ^= 1;
-    std::fs::write(&stream, bytes)?;
     let store = builder(base.path(), 1).open().await?;
+    let file = place(&store, "page", "p");
+    let saved = content(&file).expect("a snapshot");
+    assert_eq!(
+        saved["state"]["text"],
+        serde_json::from_str::<serde_json::Value>(text)?
+    );
     let page = store.get::<Page>("p").await?;
-    let read = page.state().await?.text.expect("the state of the snapshot");
+    let read = page.state().await?.text.expect("the state");
     assert_eq!(read.get(), text);
     Ok(())
 }

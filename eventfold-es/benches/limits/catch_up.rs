@@ -22,7 +22,7 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
     let store = scratch.join("catch-up");
     fill(&store, STREAMS, EVENTS / STREAMS)?;
     let one_stream = scratch.join("one-stream");
-    gather(&store, &one_stream)?;
+    runtime()?.block_on(gather(&store, &scratch.join("exported"), &one_stream))?;
 
     let mut catch_up = (Vec::new(), Vec::new());
     let mut rebuild = (Vec::new(), Vec::new());
@@ -51,15 +51,18 @@ fn per_second(elapsed: Duration) -> f64 {
     EVENTS as f64 / elapsed.as_secs_f64()
 }
 
-/// Puts the lines of all streams of the store into one stream.
-fn gather(store: &Path, one_stream: &Path) -> io::Result<()> {
+/// Exports the streams of the store, and puts the lines of all of them into one.
+async fn gather(store: &Path, exported: &Path, one_stream: &Path) -> Result<(), Failure> {
+    let store = AggregateStore::open(store).await?;
+    store.export_streams(exported).await?;
+    store.close().await?;
     fs::create_dir_all(one_stream)?;
     let mut all = File::create(one_stream.join("app.jsonl"))?;
-    for entry in fs::read_dir(store.join("streams").join(Counter::AGGREGATE_TYPE))? {
+    for entry in fs::read_dir(exported.join("streams").join(Counter::AGGREGATE_TYPE))? {
         let mut stream = File::open(entry?.path().join("app.jsonl"))?;
         io::copy(&mut stream, &mut all)?;
     }
-    all.sync_all()
+    Ok(all.sync_all()?)
 }
 
 fn bare_loop(one_stream: &Path) -> Result<Duration, Failure> {

@@ -93,6 +93,41 @@ pub(crate) async fn run_for(
     })
 }
 
+/// Creates streams for a while, numbered on from `next`.
+pub(crate) async fn create_for(
+    store: &AggregateStore,
+    clients: usize,
+    next: &Arc<AtomicUsize>,
+    during: Duration,
+) -> Result<Reached, Failure> {
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..clients)
+        .map(|_| {
+            let (store, next) = (store.clone(), Arc::clone(next));
+            tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                loop {
+                    let begin = Instant::now();
+                    if begin.duration_since(start) >= during {
+                        return Ok::<_, Failure>(latencies);
+                    }
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    execute(&store.get(&id(number)).await?).await?;
+                    latencies.push(begin.elapsed());
+                }
+            })
+        })
+        .collect();
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await??);
+    }
+    Ok(Reached {
+        elapsed: start.elapsed(),
+        latencies,
+    })
+}
+
 /// Sends so many commands, going round the aggregates.
 pub(crate) async fn run_commands(
     store: &AggregateStore,

@@ -8,8 +8,10 @@ mod counter;
 mod creating;
 mod document;
 mod instances;
+mod loading;
 mod memory;
 mod opening;
+mod pauses;
 mod process;
 mod projections;
 mod raw;
@@ -17,6 +19,7 @@ mod reactions;
 mod redo;
 mod report;
 mod scratch;
+mod space;
 mod states;
 
 use std::time::{Duration, Instant};
@@ -37,7 +40,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 22] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -94,6 +97,38 @@ const SECTIONS: [Section; 14] = [
         names: opening::NAMES,
         measure: opening::measure,
     },
+    Section {
+        names: opening::CLOSING,
+        measure: opening::measure_closing,
+    },
+    Section {
+        names: creating::RATES,
+        measure: creating::measure_rates,
+    },
+    Section {
+        names: space::NAMES,
+        measure: space::measure,
+    },
+    Section {
+        names: pauses::NAMES,
+        measure: pauses::measure,
+    },
+    Section {
+        names: loading::OF_SNAPSHOTS,
+        measure: loading::measure_snapshots,
+    },
+    Section {
+        names: opening::A_MILLION,
+        measure: opening::measure_a_million,
+    },
+    Section {
+        names: memory::A_MILLION,
+        measure: memory::measure_a_million,
+    },
+    Section {
+        names: loading::NAMES,
+        measure: loading::measure,
+    },
 ];
 
 fn main() -> Result<(), Failure> {
@@ -101,6 +136,7 @@ fn main() -> Result<(), Failure> {
         return match child.task.as_str() {
             redo::CHILD => redo::work_until_killed(&child.store),
             memory::CHILD => memory::work(&child.store),
+            memory::CHILD_OF_A_MILLION => memory::open(&child.store),
             task @ (instances::FILL | instances::FILL_AND_KILL | instances::RESTART) => {
                 instances::work(task, &child.store)
             }

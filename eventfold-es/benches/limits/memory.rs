@@ -1,4 +1,4 @@
-//! What 100,000 streams take of memory, threads and descriptors, in a process that does nothing else.
+//! What 100,000 streams and 1,000,000 take of memory, threads and descriptors, in a process that does nothing else.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +17,8 @@ pub(crate) const NAMES: &[&str] = &[
     "used_100k_bytes_each",
 ];
 pub(crate) const CHILD: &str = "memory";
+pub(crate) const A_MILLION: &[&str] = &["known_1m_resident_mib"];
+pub(crate) const CHILD_OF_A_MILLION: &str = "memory-of-a-million";
 
 const STREAMS: usize = 100_000;
 const CLIENTS: usize = 256;
@@ -25,11 +27,7 @@ const SETTLING: Duration = Duration::from_secs(12);
 
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
     let path = scratch.store_of(STREAMS)?;
-    let output = child(CHILD, &path)?.output()?;
-    if !output.status.success() {
-        return Err(format!("measuring memory failed: {}", output.status).into());
-    }
-    for line in String::from_utf8(output.stdout)?.lines() {
+    for line in ask(CHILD, &path)?.lines() {
         let (name, value) = line.split_once(' ').ok_or("a line of the child is empty")?;
         let limit = match name {
             "live_100k_bytes_each" | "used_100k_bytes_each" => Limit::Under(1024.0),
@@ -39,6 +37,31 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
         report.value(name, value.parse()?, limit);
     }
     Ok(())
+}
+
+pub(crate) fn measure_a_million(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
+    let resident = ask(CHILD_OF_A_MILLION, &scratch.store_of_a_million()?)?;
+    let resident = resident.trim().parse()?;
+    report.value("known_1m_resident_mib", resident, Limit::Under(40.0));
+    Ok(())
+}
+
+fn ask(task: &str, path: &Path) -> Result<String, Failure> {
+    let output = child(task, path)?.output()?;
+    if !output.status.success() {
+        return Err(format!("measuring memory failed: {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// What the child of a million does.
+pub(crate) fn open(path: &Path) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let store = AggregateStore::open(path).await?;
+        println!("{}", Usage::read()?.resident_mib());
+        store.close().await?;
+        Ok(())
+    })
 }
 
 /// What the child does.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::Failure;
 
@@ -66,4 +67,24 @@ impl Usage {
     pub(crate) fn resident_mib(&self) -> f64 {
         self.resident_bytes as f64 / (1 << 20) as f64
     }
+}
+
+/// The processor time of the threads that this process has now.
+pub(crate) fn processor_time() -> Result<Duration, Failure> {
+    let mut nanos = 0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        // A thread may end meanwhile.
+        if let Ok(times) = fs::read_to_string(thread?.path().join("schedstat")) {
+            let running = times.split_whitespace().next();
+            nanos += running.ok_or("`schedstat` is empty")?.parse::<u64>()?;
+        }
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// How many system calls this process has made to read.
+pub(crate) fn read_calls() -> Result<u64, Failure> {
+    let io = fs::read_to_string("/proc/self/io")?;
+    let calls = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+    Ok(calls.ok_or("/proc/self/io has no `syscr`")?.parse()?)
 }

@@ -63,6 +63,14 @@ impl Report {
         }
     }
 
+    /// Prints the 99.9th percentile of single operations, in microseconds.
+    pub(crate) fn p999(&mut self, name: &str, mut latencies: Vec<Duration>, limit: Limit) {
+        latencies.sort_unstable();
+        if let Some(latency) = latencies.get(latencies.len() * 999 / 1000) {
+            self.value(name, micros(*latency), limit);
+        }
+    }
+
     /// Says what was missed.
     pub(crate) fn finish(&self) {
         for missed in &self.missed {

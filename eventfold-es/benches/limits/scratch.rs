@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use eventfold_es::AggregateStore;
+use eventfold_es::{AggregateStore, Durability};
 use tempfile::TempDir;
 
 use crate::clients::run_commands;
@@ -12,6 +12,10 @@ use crate::{Failure, runtime};
 
 /// How many clients fill a store.
 const FILLING_CLIENTS: usize = 256;
+
+/// The counters of the store with the most streams, and the events of each.
+pub(crate) const MILLION: usize = 1_000_000;
+pub(crate) const EVENTS_OF_A_MILLION: usize = 3;
 
 /// A directory that is removed at the end.
 pub(crate) struct Scratch {
@@ -46,12 +50,37 @@ impl Scratch {
         }
         Ok(path)
     }
+
+    /// A closed store in which each of [`MILLION`] counters has [`EVENTS_OF_A_MILLION`] events, far from each other; made when
+    /// it is first asked for.
+    pub(crate) fn store_of_a_million(&self) -> Result<PathBuf, Failure> {
+        let path = self.join("store-of-a-million");
+        if !path.exists() {
+            fill_fast(&path, MILLION, EVENTS_OF_A_MILLION)?;
+        }
+        Ok(path)
+    }
 }
 
 /// Gives each of `streams` counters `events` more events, one in each command, and closes the store.
 pub(crate) fn fill(path: &Path, streams: usize, events: usize) -> Result<(), Failure> {
+    fill_with(path, Durability::Sync, streams, events)
+}
+
+/// The same without waiting for the disk with each batch.
+pub(crate) fn fill_fast(path: &Path, streams: usize, events: usize) -> Result<(), Failure> {
+    fill_with(path, Durability::Flush, streams, events)
+}
+
+fn fill_with(
+    path: &Path,
+    durability: Durability,
+    streams: usize,
+    events: usize,
+) -> Result<(), Failure> {
     runtime()?.block_on(async {
-        let store = AggregateStore::open(path).await?;
+        let builder = AggregateStore::builder(path).durability(durability);
+        let store = builder.open().await?;
         run_commands(&store, FILLING_CLIENTS, streams, streams * events).await?;
         store.close().await?;
         Ok(())

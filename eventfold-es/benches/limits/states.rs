@@ -1,6 +1,5 @@
 //! Reading the state of an aggregate, and what a large one costs.
 
-use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use eventfold_es::{AggregateHandle, AggregateStore};
 use crate::clients::execute;
 use crate::counter::Counter;
 use crate::document::{Document, DocumentCommand};
+use crate::process::read_calls;
 use crate::report::{Limit, Report};
 use crate::scratch::Scratch;
 use crate::{Failure, ROUNDS, runtime};
@@ -47,13 +47,6 @@ pub(crate) fn measure_reads(scratch: &Scratch, report: &mut Report) -> Result<()
         "the process made {read_calls} read calls meanwhile, those that count them included"
     ));
     Ok(())
-}
-
-/// How many system calls this process has made to read.
-fn read_calls() -> Result<u64, Failure> {
-    let io = fs::read_to_string("/proc/self/io")?;
-    let calls = io.lines().find_map(|line| line.strip_prefix("syscr: "));
-    Ok(calls.ok_or("/proc/self/io has no `syscr`")?.parse()?)
 }
 
 pub(crate) fn measure_big(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {

@@ -16,18 +16,6 @@ pub(crate) fn replace_file(files: &Files, path: &Path, content: &[u8]) -> Result
     }
 }
 
-/// Replaces the file at `path` as a whole for everybody who reads it, but syncs nothing: after a power loss it may be old,
-/// missing, empty or a part.
-pub(crate) fn replace_file_without_sync(
-    files: &Files,
-    path: &Path,
-    content: &[u8],
-) -> Result<(), FileError> {
-    let (file, temporary) = write_aside(files, path, content)?;
-    drop(file);
-    files.rename(&temporary, path)
-}
-
 fn write_aside(
     files: &Files,
     path: &Path,

@@ -18,8 +18,9 @@ pub struct FileError {
 
 const SYNC: &str = "sync";
 const SYNC_DIRECTORY: &str = "sync the directory";
-const SYNC_FILE_SYSTEM: &str = "sync the file system of";
 const LOOK_FOR: &str = "look for";
+/// A read of no more than that takes the length it is told.
+const UNCHECKED_BYTES: u64 = 1 << 20;
 
 impl FileError {
     pub(crate) fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -33,7 +34,7 @@ impl FileError {
     /// Whether the operation was to make something durable: what is on disk is unknown then, and another try that succeeds
     /// says nothing about it.
     pub(crate) fn is_failed_sync(&self) -> bool {
-        matches!(self.action, SYNC | SYNC_DIRECTORY | SYNC_FILE_SYSTEM)
+        matches!(self.action, SYNC | SYNC_DIRECTORY)
     }
 
     /// Whether nobody can write there, whatever they may.
@@ -85,6 +86,35 @@ impl Files {
     pub(crate) fn create_dir_all(&self, path: &Path) -> Result<(), FileError> {
         retried(|| self.disk.create_dir_all(path))
             .map_err(|error| FileError::new("create the directory", path, error))
+    }
+
+    /// Creates a directory and those above it, one level at a time, each durable before the next: whatever a crash leaves, only the
+    /// deepest one that exists may not be durable yet, and that one is synced first.
+    pub(crate) fn create_dir_durably(&self, path: &Path) -> Result<(), FileError> {
+        let mut missing = Vec::new();
+        for directory in path.ancestors() {
+            if self.exists(directory)? {
+                self.sync_name(directory)?;
+                break;
+            }
+            missing.push(directory);
+        }
+        for directory in missing.into_iter().rev() {
+            self.create_dir_all(directory)?;
+            self.sync_name(directory)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the name of a directory durable. A parent that may not be read cannot be synced, and was not changed by us.
+    fn sync_name(&self, directory: &Path) -> Result<(), FileError> {
+        let Some(parent) = directory.parent() else {
+            return Ok(());
+        };
+        match self.sync_dir(parent) {
+            Err(error) if error.source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
@@ -198,12 +228,6 @@ impl LockHandle {
     pub(crate) fn gone(&self) -> FileError {
         gone(&self.path)
     }
-
-    /// Syncs the file system as a whole; `false` where the platform cannot.
-    pub(crate) fn sync_file_system(&self) -> Result<bool, FileError> {
-        retried(|| self.lock.sync_file_system())
-            .map_err(|error| FileError::new(SYNC_FILE_SYSTEM, &self.path, error))
-    }
 }
 
 /// An open file that knows its path.
@@ -231,6 +255,11 @@ impl FileHandle {
 
     /// Reads `length` bytes from `offset`, or fewer if the file ends before.
     pub(crate) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, FileError> {
+        // A length from a damaged place may be more than there is memory for.
+        let length = match length > UNCHECKED_BYTES {
+            true => length.min(self.len()?.saturating_sub(offset)),
+            false => length,
+        };
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {

@@ -12,7 +12,7 @@ mod testing;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use atomic::{replace_file, replace_file_without_sync};
+use atomic::replace_file;
 pub use files::FileError;
 pub(crate) use files::{FileHandle, Files, LockHandle};
 pub(crate) use overlay::OverlayDisk;
@@ -186,13 +186,4 @@ pub trait DiskLock: Send + Sync {
     ///
     /// Those of the file system.
     fn is_at(&self, path: &Path) -> io::Result<bool>;
-
-    /// Makes everything durable that was written to the file system of what is locked; `false` where the platform cannot.
-    ///
-    /// A failed write-back is reported to the handles that were open when it happened; the lock is held from the beginning.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file system; a write-back that failed since the lock was taken among them.
-    fn sync_file_system(&self) -> io::Result<bool>;
 }

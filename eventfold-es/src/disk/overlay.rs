@@ -276,8 +276,4 @@ impl DiskLock for InMemory {
     fn is_at(&self, _path: &Path) -> io::Result<bool> {
         Ok(true)
     }
-
-    fn sync_file_system(&self) -> io::Result<bool> {
-        Ok(true)
-    }
 }

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{FileError, Files, replace_file, replace_file_without_sync};
+use super::{FileError, Files, replace_file};
 use crate::finite;
 use crate::format;
 use crate::sabotage::{Bug, planted};
@@ -116,12 +116,6 @@ impl SealedFile {
     pub(crate) fn save(&self, content: &impl Serialize) -> Result<(), FileError> {
         let bytes = self.prepare(content)?;
         replace_file(&self.files, &self.path, &bytes)
-    }
-
-    /// As [`save`](Self::save), but without syncing: for what may be lost, since its checksum tells when a part is. Blocks.
-    pub(crate) fn save_without_sync(&self, content: &impl Serialize) -> Result<(), FileError> {
-        let bytes = self.prepare(content)?;
-        replace_file_without_sync(&self.files, &self.path, &bytes)
     }
 
     /// Removes it, if it is there. Nothing is synced.

@@ -205,15 +205,4 @@ impl DiskLock for SystemLock {
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         leads_to(path, &self.0)
     }
-
-    #[cfg(target_os = "linux")]
-    fn sync_file_system(&self) -> io::Result<bool> {
-        rustix::fs::syncfs(&self.0)?;
-        Ok(true)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn sync_file_system(&self) -> io::Result<bool> {
-        Ok(false)
-    }
 }

@@ -32,10 +32,10 @@ pub struct BackupReport {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// The directory is the store's, or inside it, or contains it.
+    /// The directory is the store's, or inside it, or contains it; or a link in it leads there.
     #[error("{} and the store are inside each other; a backup needs a directory of its own", path.display())]
     Overlapping {
-        /// The directory.
+        /// The directory, or the link.
         path: PathBuf,
     },
     /// Another backup is being made there, or it was opened as a store.

@@ -59,6 +59,11 @@ impl BlockCache {
         Ok(block)
     }
 
+    /// The block, if it is in memory.
+    pub(crate) fn find(&self, file: FileKey, offset: u64) -> Option<Arc<[u8]>> {
+        self.blocks.get(&(file, offset))
+    }
+
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.blocks.weight()

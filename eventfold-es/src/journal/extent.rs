@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-/// How much of a log there is, and what: any change of a line, and any line more or less, gives another extent.
+/// How much of a file of dead letters there is, and what: any change of a line, and any line more or less, gives another extent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
-    /// The number of lines; of a stream, its version.
+    /// The number of lines.
     pub(crate) lines: u64,
     /// The length in bytes, newlines included.
     pub(super) bytes: u64,
@@ -19,19 +19,6 @@ impl Extent {
         self.lines += 1;
         self.bytes += line.len() as u64 + 1;
         self.hash = xxh64(line.as_bytes(), self.hash);
-    }
-
-    /// Compares a text with what was saved of it; the reason if it is another one.
-    pub(super) fn check(&self, text: &str) -> Result<(), String> {
-        let mut actual = Self::default();
-        actual.push_text(text);
-        if actual == *self {
-            return Ok(());
-        }
-        Err(format!(
-            "it holds {} lines and {} bytes, or other ones, where {} lines and {} bytes were saved",
-            actual.lines, actual.bytes, self.lines, self.bytes
-        ))
     }
 
     /// Whether a text begins with exactly these lines.

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::index::Address;
+use super::{Answer, CommitPlace};
+use crate::sabotage::{Bug, planted};
+
 /// The lines of an append that one command with an idempotency key caused.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedLines {
@@ -34,6 +38,26 @@ impl KeyedLines {
     pub(crate) fn byte_count(&self) -> usize {
         self.count * (self.key.len() + FIELDS_BYTES)
     }
+
+    /// The answer, when it is known where the append stands: the version and the position of its first event, and the line.
+    pub(crate) fn answer(
+        &self,
+        first_version: u64,
+        first_position: u64,
+        line: CommitPlace,
+    ) -> Answer {
+        let before = self.before as u64;
+        Answer {
+            first_version: first_version + before,
+            first_position: first_position + before,
+            digest: self.digest,
+            address: Address {
+                offset: line.offset,
+                length: line.length,
+                count: self.count as u64,
+            },
+        }
+    }
 }
 
 /// Adds to the keyed ones of these lines their fields, when it is known that the first of the lines is at `position`.
@@ -58,6 +82,42 @@ pub(crate) fn complete(
     lines
 }
 
+/// The answers that the lines of an append hold, of which the first has this version, with their keys. The address is that of the append.
+pub(crate) fn answers<'a>(
+    lines: impl IntoIterator<Item = &'a str>,
+    first_version: u64,
+    append: Address,
+) -> Vec<KeyedAnswer> {
+    let mut answers: Vec<KeyedAnswer> = Vec::new();
+    for (version, line) in (first_version..).zip(lines) {
+        // An event that does not read cannot be folded: nothing is decided behind it, under whatever key.
+        let Some(event) = read(line).ok().flatten() else {
+            continue;
+        };
+        match answers.last_mut() {
+            Some((key, last)) if **key == *event.key && last.last_version() + 1 == version => {
+                last.address.count += 1;
+            }
+            _ => answers.push((
+                event.key.into(),
+                Answer {
+                    first_version: version,
+                    first_position: event.position,
+                    digest: event.digest,
+                    address: Address { count: 1, ..append },
+                },
+            )),
+        }
+    }
+    if planted(Bug::KeyForgotten) {
+        answers.clear();
+    }
+    answers
+}
+
+/// An answer with its key.
+pub(crate) type KeyedAnswer = (Arc<str>, Answer);
+
 /// The fields of a stored line, if it has them.
 ///
 /// # Errors
@@ -71,7 +131,7 @@ pub(crate) fn read(line: &str) -> Result<Option<KeyedEvent>, serde_json::Error> 
         position: Option<u64>,
     }
     // Most lines have none, and this is cheaper than reading them as JSON. Where it stands inside the event, reading tells.
-    if !line.contains("\"idempotency_key\":") {
+    if memchr::memmem::find(line.as_bytes(), b"\"idempotency_key\":").is_none() {
         return Ok(None);
     }
     let fields: Fields = serde_json::from_str(line)?;

@@ -4,9 +4,11 @@
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
 mod adopted;
+mod answer;
 mod backup;
 mod block_cache;
 mod extent;
+pub(crate) mod index;
 pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
@@ -16,6 +18,7 @@ mod rows;
 mod saved_projection;
 pub(crate) mod segments;
 mod snapshot;
+mod stream_end;
 mod varint;
 
 use std::path::{Path, PathBuf};
@@ -28,8 +31,9 @@ use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
+pub(crate) use answer::{Answer, KeyLookup};
 pub use backup::{BackupError, BackupReport};
-pub(crate) use extent::Extent;
+use extent::Extent;
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt, Spent};
 pub(crate) use past_reactions::{PastReaction, PastReactions};
@@ -37,9 +41,11 @@ pub(crate) use recorded_lines::RecordedLines;
 pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
 pub(crate) use snapshot::Snapshot;
+pub(crate) use stream_end::{CommitPlace, StreamEnd};
 
 use crate::clock::StoreClock;
 use crate::disk::FileError;
+use crate::event::RecordedEvent;
 
 /// The log under the runtime.
 ///
@@ -60,23 +66,48 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn pass(&self, time: u64) -> Option<Arc<Outcome>>;
 
     /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
-    fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError>;
+    fn read_stream(&self, stream: &StreamId) -> Result<String, JournalError>;
 
-    /// The durable events of a stream behind its beginning `start`, oldest first, and where it ends; an error also if it does
-    /// not begin like that. Blocks.
+    /// The durable events of a stream behind a place where it ended once, oldest first, and where it ends; an error also if it did
+    /// not end there. Blocks.
     fn read_stream_behind(
         &self,
         stream: &StreamId,
-        start: Extent,
+        start: StreamEnd,
     ) -> Result<StreamTail, JournalError>;
 
-    /// The snapshot of a stream that was saved last, if there is one that can be read and the stream has at least so many
-    /// events. Blocks.
-    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot>;
+    /// Hands each durable event of a stream to `take`, oldest first, with one commit in memory at a time. A reason that `take` returns is
+    /// damage of that commit. Blocks.
+    fn each_event(
+        &self,
+        stream: &StreamId,
+        take: &mut dyn FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), JournalError>;
 
-    /// Replaces the snapshot of a stream; nothing is written any more when [`closed`](Self::closed) completes. It may be lost
-    /// again. Blocks.
-    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError>;
+    /// What is durable of the command with this key to a stream, as far as it is known without I/O: a key may be known to be free since
+    /// it was [looked for](Self::find_answer) `before`.
+    fn known_answer(
+        &self,
+        stream: &StreamId,
+        key: &str,
+        before: Option<KeyLookup>,
+    ) -> Option<KeyLookup>;
+
+    /// What is durable of the command with this key to a stream. Blocks.
+    fn find_answer(&self, stream: &StreamId, key: &str) -> Result<KeyLookup, JournalError>;
+
+    /// The events of an answer, one line each. Blocks.
+    fn read_answer(
+        &self,
+        stream: &StreamId,
+        answer: &Answer,
+    ) -> Result<Vec<Box<str>>, JournalError>;
+
+    /// The snapshot of a stream that was saved last, if there is one that can be read. Blocks.
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot>;
+
+    /// Replaces the snapshot of a stream. The next checkpoint saves it; until then it may be lost again.
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot);
 
     /// The next commits with events behind the cursor, up to about a megabyte, and moves the cursor behind them; empty when
     /// all that is durable was read. Blocks only if the commits are no longer in memory.
@@ -88,11 +119,14 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The position of the last durable event, as it moves on; 0 in an empty store.
     fn durable(&self) -> watch::Receiver<u64>;
 
-    /// The streams with at least one event, of one aggregate type or of all, in the order of type and id.
-    fn streams(&self, aggregate_type: Option<&str>) -> Vec<StreamId>;
+    /// The streams with at least one event, of one aggregate type or of all, in the order of type and id. Blocks.
+    fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError>;
 
-    /// Whether the stream has at least one event, or cannot be read.
-    fn has_stream(&self, stream: &StreamId) -> bool;
+    /// Whether the stream has at least one event, or cannot be read. Blocks.
+    fn has_stream(&self, stream: &StreamId) -> Result<bool, JournalError>;
+
+    /// How many events the stream has, if that is known without I/O.
+    fn known_version(&self, stream: &StreamId) -> Option<u64>;
 
     /// The last known progress of a process manager.
     fn progress(&self, process_manager: &str) -> Option<Progress>;
@@ -281,6 +315,56 @@ impl RecordedCommit {
     pub(crate) fn last_position(&self) -> u64 {
         (self.first_position + self.event_count()).saturating_sub(1)
     }
+
+    /// Its events, in their order.
+    pub(crate) fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> {
+        let events = self.appends.iter().flat_map(|append| {
+            let lines = (append.first_version..).zip(append.lines.iter());
+            lines.map(|(version, line)| (&append.stream, version, line))
+        });
+        let placed = (self.first_position..).zip(events);
+        placed.map(|(position, (stream, version, line))| CommittedEvent {
+            position,
+            stream,
+            version,
+            line,
+        })
+    }
+
+    /// The event at a position, if it is one of these.
+    pub(crate) fn event_at(&self, position: u64) -> Option<CommittedEvent<'_>> {
+        self.events().find(|event| event.position == position)
+    }
+}
+
+/// An event in a durable commit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommittedEvent<'a> {
+    pub(crate) position: u64,
+    pub(crate) stream: &'a StreamId,
+    /// The version of the stream with it.
+    pub(crate) version: u64,
+    /// One eventfold event, as JSON without a newline.
+    pub(crate) line: &'a str,
+}
+
+impl CommittedEvent<'_> {
+    pub(crate) fn read(&self) -> Result<RecordedEvent, serde_json::Error> {
+        let event = serde_json::from_str(self.line)?;
+        Ok(RecordedEvent::new(self.position, self.version, event))
+    }
+}
+
+impl dyn Journal {
+    /// The commit that has the event at a position, if there is one. Blocks.
+    pub(crate) fn commit_at(
+        &self,
+        position: u64,
+    ) -> Result<Option<Arc<RecordedCommit>>, JournalError> {
+        let commits = self.read_on(&mut Cursor::for_commit_at(position))?;
+        let has_it = |commit: &Arc<RecordedCommit>| commit.first_position <= position;
+        Ok(commits.into_iter().next().filter(has_it))
+    }
 }
 
 /// The events that a durable commit added to one stream.
@@ -292,7 +376,7 @@ pub(crate) struct RecordedAppend {
     pub(crate) lines: RecordedLines,
 }
 
-/// The events of one stream, or the dead letters of one process manager, as they are stored.
+/// The dead letters of one process manager, as they are stored.
 #[derive(Debug, Default)]
 pub(crate) struct StoredLines {
     /// Newline-terminated lines, one JSON object each.
@@ -304,9 +388,10 @@ pub(crate) struct StoredLines {
 /// The last events of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct StreamTail {
-    pub(crate) lines: StoredLines,
-    /// The whole stream, up to the last of these lines.
-    pub(crate) end: Extent,
+    /// Newline-terminated lines, one JSON object each.
+    pub(crate) text: String,
+    /// Where the stream ends with the last of these lines.
+    pub(crate) end: StreamEnd,
 }
 
 /// A place in the order of events, behind which to read on.

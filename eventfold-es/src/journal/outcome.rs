@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::{Extent, RecordedLines};
+use super::{RecordedLines, StreamEnd};
 
 /// Where a durable commit stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) struct Receipt {
     pub(crate) first_position: u64,
     pub(crate) event_count: u64,
     /// Where each of its streams ends after it, in the order of its appends.
-    pub(crate) ends: Arc<[Extent]>,
+    pub(crate) ends: Arc<[StreamEnd]>,
 }
 
 impl Receipt {

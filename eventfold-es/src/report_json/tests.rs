@@ -1,6 +1,5 @@
 //! The JSON of every report, status and dead letter, byte by byte: dashboards and scripts depend on it.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -73,14 +72,43 @@ fn what_verify_and_repair_found() {
     assert_json(&verified, &expected);
     let repaired = RepairReport {
         found: vec![damage()],
-        imported_events: 4,
-        set_aside: vec![PathBuf::from("shop/foreign-96.jsonl")],
         remaining: vec![],
     };
-    let expected = format!(
-        r#"{{"found":[{DAMAGE}],"imported_events":4,"set_aside":["shop/foreign-96.jsonl"],"remaining":[]}}"#
-    );
+    let expected = format!(r#"{{"found":[{DAMAGE}],"remaining":[]}}"#);
     assert_json(&repaired, &expected);
+}
+
+#[test]
+fn what_was_copied() {
+    let backed_up = BackupReport {
+        position: 4,
+        commits: 3,
+        bytes: 900,
+        linked_bytes: 500,
+        copied_bytes: 400,
+    };
+    let expected =
+        r#"{"position":4,"commits":3,"bytes":900,"linked_bytes":500,"copied_bytes":400}"#;
+    assert_json(&backed_up, expected);
+    let exported = ExportReport {
+        position: 4,
+        streams: 2,
+        events: 4,
+        bytes: 700,
+    };
+    let expected = r#"{"position":4,"streams":2,"events":4,"bytes":700}"#;
+    assert_json(&exported, expected);
+    let imported = ImportReport {
+        streams: 2,
+        events: 3,
+        skipped: 1,
+        torn: 1,
+        position: Some(7),
+    };
+    let expected = r#"{"streams":2,"events":3,"skipped":1,"torn":1,"position":7}"#;
+    assert_json(&imported, expected);
+    let expected = r#"{"streams":0,"events":0,"skipped":0,"torn":0,"position":null}"#;
+    assert_json(&ImportReport::default(), expected);
 }
 
 #[test]
@@ -114,12 +142,12 @@ fn what_opening_found() {
     };
     let report = RecoveryReport {
         redone_commits: 1,
+        reindexed_commits: 2,
         incomplete_batch: Some(IncompleteBatch {
             batch: 9,
             bytes: 100,
             saved_to: "shop/incomplete-9.jsonl".into(),
         }),
-        damaged_streams: vec![damage()],
         adoption: Some(adoption),
         read_only: false,
     };
@@ -127,12 +155,12 @@ fn what_opening_found() {
         r#"{{"streams":1,"events":2,"empty_streams":3,"unreadable_registry_lines":4,"unreadable_dead_letters":5,"quarantined":[{{"aggregate_type":"order","instance_id":"ord-1","damage":{DAMAGE}}}],"torn_tails":[{{"aggregate_type":"order","instance_id":"ord-2","kept_in":"shop/app-0.2.0.jsonl","offset":96,"bytes":12}}],"process_managers":[{{"name":"saga","problem":"it is torn"}}],"projections":[{{"name":"totals","problem":null}}]}}"#
     );
     let expected = format!(
-        r#"{{"redone_commits":1,"incomplete_batch":{{"batch":9,"bytes":100,"saved_to":"shop/incomplete-9.jsonl"}},"damaged_streams":[{DAMAGE}],"adoption":{adoption},"read_only":false}}"#
+        r#"{{"redone_commits":1,"reindexed_commits":2,"incomplete_batch":{{"batch":9,"bytes":100,"saved_to":"shop/incomplete-9.jsonl"}},"adoption":{adoption},"read_only":false}}"#
     );
     assert_json(&report, &expected);
     assert_json(
         &RecoveryReport::default(),
-        r#"{"redone_commits":0,"incomplete_batch":null,"damaged_streams":[],"adoption":null,"read_only":false}"#,
+        r#"{"redone_commits":0,"reindexed_commits":0,"incomplete_batch":null,"adoption":null,"read_only":false}"#,
     );
 }
 

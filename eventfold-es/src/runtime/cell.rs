@@ -1,13 +1,20 @@
 //! The cell of one live aggregate: its durable state, the state that commands are decided on, and what lies between.
 
-mod known;
+mod answers;
+mod event_ids;
+mod keys;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use known::{Answer, Found, Key, Needs, Place, Repeated};
-use known::{Known, Marks};
+use answers::Marks;
+pub(crate) use answers::Repeated;
+use event_ids::EventIds;
+pub(crate) use event_ids::Place;
+pub(super) use event_ids::read_event_ids;
+use keys::KnownKeys;
+pub(crate) use keys::{Key, Keys};
 
 use super::encode::EncodedEvent;
 use super::guarded::{Kept, guard};
@@ -18,7 +25,7 @@ use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
 use crate::journal::{
-    CommitError, Extent, KeyedLines, Outcome, ProposedAppend, StreamId, StreamTail,
+    CommitError, KeyedLines, Outcome, ProposedAppend, StreamEnd, StreamId, StreamTail,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -33,16 +40,16 @@ struct CellBody<A: Aggregate> {
     /// Set under the lock when the cell leaves the map: whoever waited for the lock looks the aggregate up again.
     is_evicted: bool,
     durable: Kept<A>,
-    /// What of the stream the durable state has seen.
-    durable_extent: Extent,
+    /// Where the stream ends that the durable state has seen.
+    durable_end: StreamEnd,
     /// The durable state with the pending events; rebuilt from them when missing.
     speculative: Option<Kept<A>>,
     /// The version of the speculative state.
     version: u64,
     /// The commits that were handed over and not seen durable yet, oldest first.
     pending: VecDeque<Pending<A>>,
-    /// What was asked about the stream; most are never asked.
-    known: Option<Box<Known>>,
+    /// If they were asked for; most are never asked.
+    event_ids: Option<Box<EventIds>>,
     last_used: Instant,
 }
 
@@ -56,7 +63,7 @@ struct Pending<A: Aggregate> {
 
 impl<A: Aggregate> Pending<A> {
     /// Where the stream ends with it, once it is durable.
-    fn end(&self) -> Option<Extent> {
+    fn end(&self) -> Option<StreamEnd> {
         let receipt = self.outcome.get()?.as_ref().ok()?;
         receipt.ends.get(self.append).copied()
     }
@@ -107,7 +114,7 @@ impl<A: Aggregate> Cell<A> {
         Ok(Self::with_state(
             stream,
             state,
-            Extent::default(),
+            StreamEnd::default(),
             snapshots,
         ))
     }
@@ -116,12 +123,12 @@ impl<A: Aggregate> Cell<A> {
     pub(super) fn load(
         stream: StreamId,
         mut state: A,
-        seen: Extent,
+        seen: StreamEnd,
         tail: &StreamTail,
         snapshots: CellSnapshots,
     ) -> Result<Self, StoreError> {
-        let mut version = seen.lines;
-        for line in tail.lines.text.lines() {
+        let mut version = seen.version;
+        for line in tail.text.lines() {
             version += 1;
             let event = decode::<A>(&stream, version, line)?;
             state = guard(
@@ -135,7 +142,7 @@ impl<A: Aggregate> Cell<A> {
     fn with_state(
         stream: StreamId,
         durable: A,
-        durable_extent: Extent,
+        durable_end: StreamEnd,
         snapshots: CellSnapshots,
     ) -> Self {
         Self {
@@ -144,14 +151,19 @@ impl<A: Aggregate> Cell<A> {
             body: Mutex::new(CellBody {
                 is_evicted: false,
                 durable: Kept::new(durable),
-                durable_extent,
+                durable_end,
                 speculative: None,
-                version: durable_extent.lines,
+                version: durable_end.version,
                 pending: VecDeque::new(),
-                known: None,
+                event_ids: None,
                 last_used: Instant::now(),
             }),
         }
+    }
+
+    /// Whether it has no event, durable or not.
+    pub(super) fn is_new(&self) -> bool {
+        self.lock().body.version == 0
     }
 
     /// Locks the cell; never held across an await.
@@ -170,6 +182,7 @@ impl<A: Aggregate> Cell<A> {
             body,
             staged: Vec::new(),
             staged_keys: Vec::new(),
+            known_keys: KnownKeys::new(),
         }
     }
 
@@ -240,7 +253,7 @@ impl<A: Aggregate> Cell<A> {
             return None;
         }
         self.snapshots
-            .begin::<A>(&self.stream, &body.durable, body.durable_extent)
+            .begin::<A>(&self.stream, &body.durable, body.durable_end)
     }
 }
 
@@ -288,6 +301,8 @@ pub(crate) struct LockedCell<'a, A: Aggregate> {
     staged: Vec<EncodedEvent<A::DomainEvent>>,
     /// Which of the staged events commands with an idempotency key caused.
     staged_keys: Vec<KeyedLines>,
+    /// What is durable of the commands that are to be decided and have keys.
+    known_keys: KnownKeys,
 }
 
 impl<A: Aggregate> LockedCell<'_, A> {
@@ -313,12 +328,10 @@ impl<A: Aggregate> LockedCell<'_, A> {
             match folded {
                 Ok(durable) => {
                     body.durable = Kept::new(durable);
-                    if let (Some(known), Some(Ok(receipt))) =
-                        (&mut body.known, pending.outcome.get())
-                    {
-                        known.add(pending.marks, receipt, body.durable_extent.lines + 1);
+                    if let Some(known) = &mut body.event_ids {
+                        known.add(pending.marks.event_ids);
                     }
-                    body.durable_extent = end;
+                    body.durable_end = end;
                 }
                 Err(error) => {
                     // The durable copy is lost; the stream is not.
@@ -343,7 +356,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
             // What the stream holds is to be read again then.
             body.is_evicted |= is_stale;
             body.speculative = None;
-            body.version = body.durable_extent.lines
+            body.version = body.durable_end.version
                 + body
                     .pending
                     .iter()
@@ -351,8 +364,12 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     .sum::<u64>();
         }
         if !body.is_evicted {
+            let state = match &body.speculative {
+                Some(state) if planted(Bug::SpeculativeSnapshot) => state,
+                _ => &body.durable,
+            };
             self.snapshots
-                .save_if_due::<A>(self.stream, &body.durable, body.durable_extent);
+                .save_if_due::<A>(self.stream, state, body.durable_end);
         }
         Ok(())
     }
@@ -360,7 +377,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
     /// The durable state, and its version.
     pub(crate) fn durable(&mut self) -> (&A, u64) {
         self.body.last_used = Instant::now();
-        (&self.body.durable, self.body.durable_extent.lines)
+        (&self.body.durable, self.body.durable_end.version)
     }
 
     /// Decides a command on the state with everything pending and stages its events.

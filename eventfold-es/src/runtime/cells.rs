@@ -1,13 +1,13 @@
 //! The live aggregates of one type.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cell::{Cell, Found, Idle, Needs};
+use super::cell::{Cell, Idle, Keys, read_event_ids};
 use super::guarded::blocking;
 use super::loader::Loader;
 use super::snapshots::{SnapshotPolicy, Snapshots};
@@ -17,6 +17,8 @@ use crate::journal::{Journal, StreamId};
 use crate::threads::StoreRuntime;
 
 const SHARDS: usize = 64;
+/// How often a new aggregate is loaded again since it may have got events meanwhile.
+const MAX_LOADS: u32 = 4;
 
 /// The live aggregates of one type; those that are not live are loaded when they are asked for.
 pub(crate) struct AggregateCells<A: Aggregate> {
@@ -34,7 +36,7 @@ struct LiveCells<A: Aggregate> {
 
 struct Shard<A: Aggregate> {
     cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
-    /// Held while a cell learns, so that no stream is read twice.
+    /// Held while a cell learns the ids of its events, so that no stream is read twice.
     learning: tokio::sync::Mutex<()>,
 }
 
@@ -74,9 +76,15 @@ impl<A: Aggregate> AggregateCells<A> {
         }
     }
 
-    /// Whether the aggregate has a durable event.
-    pub(crate) fn exists(&self, id: &Arc<str>) -> bool {
-        self.journal.has_stream(&self.stream(id))
+    /// Whether the aggregate has a durable event. Cancel safe.
+    pub(crate) async fn exists(&self, id: &Arc<str>) -> Result<bool, StoreError> {
+        let stream = self.stream(id);
+        if let Some(version) = self.journal.known_version(&stream) {
+            return Ok(version > 0);
+        }
+        let journal = Arc::clone(&self.journal);
+        let what = || format!("looking for `{id}` of `{}`", A::AGGREGATE_TYPE);
+        blocking(what, move || Ok(journal.has_stream(&stream)?)).await
     }
 
     /// The cell of an aggregate that is live.
@@ -91,23 +99,38 @@ impl<A: Aggregate> AggregateCells<A> {
         }
         let snapshots = Arc::clone(&self.snapshots);
         let live = Arc::clone(&self.live);
+        let journal = Arc::clone(&self.journal);
         let aggregate_type = Arc::clone(&self.aggregate_type);
         let load = move |id: &Arc<str>| {
             let stream = StreamId {
                 aggregate_type: Arc::clone(&aggregate_type),
                 instance_id: Arc::clone(id),
             };
-            let cell = Arc::new(snapshots.load(&stream)?);
-            // Nobody else puts one in: one that has events is loaded here only, and once at a time.
-            if let Some(shard) = live.shard(id) {
-                shard.cells().insert(Arc::clone(id), Arc::clone(&cell));
+            let mut attempts = 1..MAX_LOADS;
+            loop {
+                let cell = Arc::new(snapshots.load(&stream)?);
+                let Some(shard) = live.shard(id) else {
+                    return Ok(cell);
+                };
+                let mut cells = shard.cells();
+                // One that has events is loaded here only, and once at a time; one that has none may have got some meanwhile.
+                let is_stale = cell.is_new()
+                    && journal.known_version(&stream) != Some(0)
+                    && attempts.next().is_some();
+                match cells.get(id) {
+                    Some(cell) => return Ok(Arc::clone(cell)),
+                    None if is_stale => {}
+                    None => {
+                        cells.insert(Arc::clone(id), Arc::clone(&cell));
+                        return Ok(cell);
+                    }
+                }
             }
-            Ok(cell)
         };
         self.loader.load(id, || self.live(id), load).await
     }
 
-    /// The cell of an aggregate that is live, or has no events.
+    /// The cell of an aggregate that is live, or is known to have no events.
     pub(super) fn live_or_new(&self, id: &Arc<str>) -> Result<Option<Arc<Cell<A>>>, StoreError> {
         let Some(shard) = self.live.shard(id) else {
             return Ok(None);
@@ -118,7 +141,7 @@ impl<A: Aggregate> AggregateCells<A> {
         }
         // Under the lock: a first event has its cell here until it is durable, and so known to the journal.
         let stream = self.stream(id);
-        if self.journal.has_stream(&stream) {
+        if self.journal.known_version(&stream) != Some(0) {
             return Ok(None);
         }
         let cell = Arc::new(Cell::new(stream, self.snapshots.of_cell(0))?);
@@ -126,37 +149,41 @@ impl<A: Aggregate> AggregateCells<A> {
         Ok(Some(cell))
     }
 
-    /// Lets a cell know what is needed of its stream, which is read for it once. Cancel safe.
-    pub(crate) async fn learn(
+    /// Lets a cell know the ids of the events of its stream, which is read for it once. Cancel safe.
+    pub(crate) async fn learn_event_ids(
         &self,
         id: &Arc<str>,
         cell: &Arc<Cell<A>>,
-        needs: Needs,
     ) -> Result<(), StoreError> {
-        if cell.lock().knows(needs) {
-            return Ok(());
-        }
         let Some(shard) = self.live.shard(id) else {
             return Err(StoreError::Closed);
         };
         // Of many that need it at once, one reads.
         let _learning = shard.learning.lock().await;
-        if !cell.begin_to_learn(needs) {
+        if !cell.begin_to_learn() {
             return Ok(());
         }
         let stream = self.stream(id);
-        let found = if self.journal.has_stream(&stream) {
+        let found = if self.journal.known_version(&stream) != Some(0) {
             let journal = Arc::clone(&self.journal);
             let what = || format!("reading the stream `{id}` of `{}`", A::AGGREGATE_TYPE);
-            blocking(what, move || {
-                Found::in_stream(&journal.read_stream(&stream)?, needs)
-            })
-            .await?
+            let read = move || Ok(read_event_ids(&*journal, &stream)?);
+            blocking(what, read).await?
         } else {
-            Found::default()
+            HashSet::new()
         };
-        cell.learn(needs, found);
+        cell.learn(found);
         Ok(())
+    }
+
+    /// Looks for keys of commands to an aggregate. Cancel safe.
+    pub(crate) async fn look_for(&self, id: &Arc<str>, keys: &mut Keys) -> Result<(), StoreError> {
+        keys.look_for(&self.journal, &self.stream(id)).await
+    }
+
+    /// Whether all that is durable of commands with these keys is known without I/O.
+    pub(super) fn knows(&self, id: &Arc<str>, keys: &Keys) -> bool {
+        keys.are_known(&*self.journal, &self.stream(id))
     }
 
     /// Removes a cell that marked itself as evicted.

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::cell::PartOfCommit;
+use super::cell::{Keys, PartOfCommit};
 use super::staging::{FoundTarget, LockedTarget, Targets};
 use crate::error::StoreError;
-use crate::journal::{Outcome, ProposedAppend, StreamId};
+use crate::journal::{Journal, Outcome, ProposedAppend, StreamId};
 
 /// A target, or the reason why it cannot be read.
 pub(super) type Locked<'a> = Result<Box<dyn LockedTarget + 'a>, StoreError>;
 
 struct LockedOne<'a> {
     stream: &'a StreamId,
+    keys: &'a Keys,
     target: Locked<'a>,
     /// Whether a command was sent to it.
     is_touched: bool,
@@ -22,6 +23,7 @@ struct LockedOne<'a> {
 
 /// See the [module](self). What is staged and not handed over never happened.
 pub(super) struct LockedTargets<'a> {
+    journal: &'a dyn Journal,
     locked: SmallVec<[LockedOne<'a>; 1]>,
     /// In the order in which commands were sent to them, which is that of their events in the commit.
     touched: SmallVec<[usize; 1]>,
@@ -29,10 +31,15 @@ pub(super) struct LockedTargets<'a> {
 
 impl<'a> LockedTargets<'a> {
     /// Locks them in their order, which is one everywhere, and takes what became durable into their states: one that cannot be folded
-    /// cannot be read. `None` if one has to be loaded again.
-    pub(super) fn lock(targets: &'a Targets) -> Option<Self> {
+    /// cannot be read. `None` if one has to be loaded again, or keys are to be looked for again.
+    pub(super) fn lock(targets: &'a Targets, journal: &'a dyn Journal) -> Option<Self> {
         let mut locked: SmallVec<[LockedOne<'_>; 1]> = SmallVec::with_capacity(targets.len());
-        for FoundTarget { stream, target } in targets {
+        for FoundTarget {
+            stream,
+            target,
+            keys,
+        } in targets
+        {
             let mut target = target
                 .as_ref()
                 .map(|target| target.lock())
@@ -43,18 +50,21 @@ impl<'a> LockedTargets<'a> {
             if let Ok(settling) = &mut target {
                 match settling.settle() {
                     Ok(()) if settling.is_evicted() => return None,
+                    Ok(()) if !settling.learn_answers(keys, journal) => return None,
                     Ok(()) => {}
                     Err(error) => target = Err(error),
                 }
             }
             locked.push(LockedOne {
                 stream,
+                keys,
                 target,
                 is_touched: false,
                 part: PartOfCommit::default(),
             });
         }
         Some(Self {
+            journal,
             locked,
             touched: SmallVec::new(),
         })
@@ -72,10 +82,21 @@ impl<'a> LockedTargets<'a> {
         Some(&one.target)
     }
 
-    /// The target of the next command.
-    pub(super) fn target(&mut self, stream: &StreamId) -> Option<&mut Locked<'a>> {
+    /// The target of the next command, if that was looked for, and it is known what is durable of a command with this key.
+    pub(super) fn target(
+        &mut self,
+        stream: &StreamId,
+        key: Option<&str>,
+    ) -> Option<&mut Locked<'a>> {
         let index = self.index(stream)?;
         let one = self.locked.get_mut(index)?;
+        // Compensations have keys that nobody has looked for.
+        if let (Some(key), Ok(target)) = (key, &mut one.target)
+            && !one.keys.has(key)
+            && !target.learn_answers(&Keys::of(Some(key)), self.journal)
+        {
+            return None;
+        }
         if !std::mem::replace(&mut one.is_touched, true) {
             self.touched.push(index);
         }

@@ -26,7 +26,7 @@ mod types;
 use std::sync::Arc;
 
 use crate::guarded;
-pub(crate) use cell::{Cell, Decided, Key, LockedCell, Needs, PartOfCommit, Place, Repeated};
+pub(crate) use cell::{Cell, Decided, Key, Keys, LockedCell, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::{Kept, blocking, guard};

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::command::CommandContext;
 use crate::event::RecordedEvent;
-use crate::journal::{Cursor, Journal, JournalError};
+use crate::journal::{Journal, JournalError};
 use crate::process_manager::StoredDeadline;
 
 /// How many names of process managers a report of a chain has at most.
@@ -193,17 +193,13 @@ struct Link {
 impl Link {
     /// The event at a position, if it can be read.
     fn at(journal: &Arc<dyn Journal>, position: u64) -> Result<Option<Self>, JournalError> {
-        let commits = journal.read_on(&mut Cursor::for_commit_at(position))?;
-        let Some(commit) = commits.first() else {
+        let Some(commit) = journal.commit_at(position)? else {
             return Ok(None);
         };
-        let mut lines = commit.appends.iter().flat_map(|append| append.lines.iter());
-        let index = position.checked_sub(commit.first_position);
-        let index = index.and_then(|index| usize::try_from(index).ok());
-        let line = index.and_then(|index| lines.nth(index));
-        let event = line.and_then(|line| serde_json::from_str::<eventfold::Event>(line).ok());
+        let event = commit
+            .event_at(position)
+            .and_then(|event| event.read().ok());
         Ok(event.map(|event| {
-            let event = RecordedEvent::new(position, 0, event);
             let meta = event.meta.as_ref();
             let causation_id = meta.and_then(|meta| meta.get("causation_id")?.as_str());
             Self {

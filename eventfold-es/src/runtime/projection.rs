@@ -12,8 +12,8 @@ use crate::event::{EventError, RecordedEvent};
 use crate::evolution::stored_version;
 use crate::finite;
 use crate::journal::{
-    Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore, SkippedEvent,
-    StreamId,
+    CommittedEvent, Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore,
+    SkippedEvent, StreamId,
 };
 use crate::projection::{ProjectError, Projection, UnknownEvents};
 use crate::sabotage::{Bug, planted};
@@ -152,8 +152,13 @@ impl<P: Projection> ProjectionRunner<P> {
     fn knows_any(&self, skipped: &[SkippedEvent]) -> bool {
         skipped.iter().any(|skipped| {
             // What cannot be read now is found by who reads all of it.
-            let found = recorded_at(&*self.journal, skipped.position).ok().flatten();
-            let Some((stream, event)) = found else {
+            let commit = self.journal.commit_at(skipped.position).ok().flatten();
+            let found = commit
+                .as_ref()
+                .and_then(|commit| commit.event_at(skipped.position));
+            let Some((stream, event)) =
+                found.and_then(|found| Some((found.stream, found.read().ok()?)))
+            else {
                 return true;
             };
             let what = || format!("the projection `{}`", P::NAME);
@@ -329,31 +334,17 @@ impl<P: Projection> ProjectionRunner<P> {
 
     fn fold(&mut self, commits: &[Arc<RecordedCommit>], cursor: Cursor) -> Result<(), StoreError> {
         for commit in commits {
-            let mut position = commit.first_position;
-            for append in &commit.appends {
-                let aggregate_type = &*append.stream.aggregate_type;
-                if !self.subscriptions.contains(&aggregate_type) {
-                    position += append.lines.len() as u64;
+            for event in commit.events() {
+                let aggregate_type = &*event.stream.aggregate_type;
+                if !self.subscriptions.contains(&aggregate_type)
+                    || self.has_seen(event.stream, event.version, event.position)
+                {
                     continue;
                 }
-                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                    if self.has_seen(&append.stream, version, position) {
-                        position += 1;
-                        continue;
-                    }
-                    let folded = self.fold_event(
-                        aggregate_type,
-                        &append.stream.instance_id,
-                        position,
-                        version,
-                        line,
-                    );
-                    if let Err(error) = folded {
-                        // The state may have seen half of the event.
-                        self.is_broken = true;
-                        return Err(error);
-                    }
-                    position += 1;
+                if let Err(error) = self.fold_event(event) {
+                    // The state may have seen half of the event.
+                    self.is_broken = true;
+                    return Err(error);
                 }
             }
         }
@@ -369,26 +360,22 @@ impl<P: Projection> ProjectionRunner<P> {
         seen_before.is_some_and(|seen| seen.covers(stream, version, position))
     }
 
-    fn fold_event(
-        &mut self,
-        aggregate_type: &str,
-        stream_id: &str,
-        position: u64,
-        version: u64,
-        line: &str,
-    ) -> Result<(), StoreError> {
+    fn fold_event(&mut self, event: CommittedEvent<'_>) -> Result<(), StoreError> {
+        let CommittedEvent {
+            position, stream, ..
+        } = event;
+        let (aggregate_type, stream_id) = (&*stream.aggregate_type, &*stream.instance_id);
         let failed = |source: ProjectError| StoreError::Projection {
             name: P::NAME.to_owned(),
             position,
             source,
         };
-        let event = serde_json::from_str(line).map_err(|error| {
+        let event = event.read().map_err(|error| {
             failed(ProjectError::Event(EventError::Malformed {
                 event_type: "?".to_owned(),
                 reason: error.to_string(),
             }))
         })?;
-        let event = RecordedEvent::new(position, version, event);
         let state = &mut self.state;
         let applied = guard(
             || format!("the projection `{}`, at position {position},", P::NAME),
@@ -414,43 +401,9 @@ fn is_skipped<P: Projection>(error: &ProjectError) -> bool {
     is_unknown && P::UNKNOWN_EVENTS == UnknownEvents::Skip
 }
 
-/// The event at a position, with its stream. Blocks.
-fn recorded_at(
-    journal: &dyn Journal,
-    position: u64,
-) -> Result<Option<(StreamId, RecordedEvent)>, JournalError> {
-    let mut cursor = Cursor::for_commit_at(position);
-    let commits = journal.read_on(&mut cursor)?;
-    let Some(commit) = commits.first() else {
-        return Ok(None);
-    };
-    let mut place = commit.first_position;
-    for append in &commit.appends {
-        for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-            if place == position {
-                let event = serde_json::from_str(line).ok();
-                return Ok(event.map(|event| {
-                    (
-                        append.stream.clone(),
-                        RecordedEvent::new(position, version, event),
-                    )
-                }));
-            }
-            place += 1;
-        }
-    }
-    Ok(None)
-}
-
 /// The line hash of the event at a position. Blocks.
 fn hash_at(journal: &dyn Journal, position: u64) -> Result<Option<String>, JournalError> {
-    let mut cursor = Cursor::for_commit_at(position);
-    let commits = journal.read_on(&mut cursor)?;
-    let Some(commit) = commits.first() else {
-        return Ok(None);
-    };
-    let lines = commit.appends.iter().flat_map(|append| append.lines.iter());
-    let mut placed = (commit.first_position..).zip(lines);
-    let found = placed.find(|(place, _)| *place == position);
-    Ok(found.map(|(_, line)| eventfold::line_hash(line.as_bytes())))
+    let commit = journal.commit_at(position)?;
+    let event = commit.as_ref().and_then(|commit| commit.event_at(position));
+    Ok(event.map(|event| eventfold::line_hash(event.line.as_bytes())))
 }

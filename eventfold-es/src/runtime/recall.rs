@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::cell::{Answer, decode};
+use super::cell::decode;
 use super::guarded::{blocking, guard};
 use crate::aggregate::Aggregate;
-use crate::error::{Damage, StoreError};
-use crate::journal::{Cursor, Journal, RecordedCommit, StreamId};
+use crate::error::StoreError;
+use crate::journal::{Answer, CommittedEvent, Cursor, Journal, RecordedCommit, StreamId};
 
-/// Reads the events of an answer. They are looked up by position, since a stream may be long.
+/// Reads the events of an answer.
 ///
 /// # Errors
 ///
@@ -18,7 +18,7 @@ pub(crate) async fn recall<A: Aggregate>(
     stream: StreamId,
     answer: Answer,
 ) -> Result<Vec<A::DomainEvent>, StoreError> {
-    let cursor = Cursor::for_commit_at(answer.first_position());
+    let cursor = Cursor::for_commit_at(answer.first_position);
     let recent = journal.read_recent(&mut { cursor });
     if let Some(lines) = recent
         .as_deref()
@@ -26,17 +26,14 @@ pub(crate) async fn recall<A: Aggregate>(
     {
         return guard(
             || format!("the decoding of `{}`", A::AGGREGATE_TYPE),
-            || decoded::<A>(&stream, answer, lines),
+            || decoded::<A>(&stream, answer, lines.into_iter()),
         )?;
     }
     let journal = Arc::clone(journal);
     let what = || format!("reading an answer of `{}` again", A::AGGREGATE_TYPE);
     blocking(what, move || {
-        let commits = journal.read_on(&mut { cursor })?;
-        match lines(&commits, &stream, answer) {
-            Some(lines) => decoded::<A>(&stream, answer, lines),
-            None => Err(misplaced(&*journal, &stream, answer)),
-        }
+        let lines = journal.read_answer(&stream, &answer)?;
+        decoded::<A>(&stream, answer, lines.iter().map(|line| &**line))
     })
     .await
 }
@@ -48,49 +45,24 @@ fn lines<'a>(
     answer: Answer,
 ) -> Option<Vec<&'a str>> {
     let commit = commits.first()?;
-    let index = commit
-        .appends
-        .iter()
-        .position(|append| append.stream == *stream)?;
-    let before = commit
-        .appends
-        .iter()
-        .take(index)
-        .map(|append| append.lines.len() as u64);
-    let append = commit.appends.get(index)?;
-    let skipped = answer.first_version().checked_sub(append.first_version)?;
-    let position = commit.first_position + before.sum::<u64>() + skipped;
-    let skipped = usize::try_from(skipped).ok()?;
-    let count = usize::try_from(answer.event_count).ok()?;
-    let lines: Vec<_> = append.lines.iter().skip(skipped).take(count).collect();
-    (position == answer.first_position() && lines.len() == count).then_some(lines)
+    let is_of_answer = |event: &CommittedEvent<'_>| {
+        let index = event.position.checked_sub(answer.first_position);
+        event.stream == stream
+            && index == event.version.checked_sub(answer.first_version)
+            && index.is_some_and(|index| index < answer.event_count())
+    };
+    let events = commit.events().filter(is_of_answer);
+    let lines: Vec<_> = events.map(|event| event.line).collect();
+    (lines.len() as u64 == answer.event_count()).then_some(lines)
 }
 
-fn decoded<A: Aggregate>(
+fn decoded<'a, A: Aggregate>(
     stream: &StreamId,
     answer: Answer,
-    lines: Vec<&str>,
+    lines: impl Iterator<Item = &'a str>,
 ) -> Result<Vec<A::DomainEvent>, StoreError> {
-    (answer.first_version()..)
+    (answer.first_version..)
         .zip(lines)
         .map(|(version, line)| decode::<A>(stream, version, line))
         .collect()
-}
-
-fn misplaced(journal: &dyn Journal, stream: &StreamId, answer: Answer) -> StoreError {
-    let stored = match journal.read_stream(stream) {
-        Ok(stored) => stored,
-        Err(error) => return error.into(),
-    };
-    let before = answer.first_version().saturating_sub(1);
-    let before = stored
-        .text
-        .lines()
-        .zip(0..before)
-        .map(|(line, _)| line.len() as u64 + 1);
-    let reason = format!(
-        "the event says that its position is {}, where the journal has another one",
-        answer.first_position()
-    );
-    StoreError::Damaged(Arc::new(Damage::new(&stored.path, before.sum(), reason)))
 }

@@ -13,7 +13,7 @@ use super::read_back_states::{difference, difference_of_json};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::finite;
-use crate::journal::{Extent, Journal, Snapshot, StreamId};
+use crate::journal::{Journal, Snapshot, StreamEnd, StreamId};
 
 /// How many snapshots may wait to be saved. Each holds a copy of a state; those beyond are taken later.
 const MAX_WAITING: usize = 16;
@@ -120,8 +120,8 @@ impl Snapshots {
         self: &Arc<Self>,
         stream: &StreamId,
     ) -> Result<Cell<A>, StoreError> {
-        if let Some(worth_saving) = self.worth_saving()
-            && let Some(snapshot) = self.journal.load_snapshot(stream, worth_saving)
+        if self.every().is_some()
+            && let Some(snapshot) = self.journal.load_snapshot(stream)
         {
             if snapshot.snapshot_version == A::SNAPSHOT_VERSION {
                 match self.load_behind(stream, &snapshot) {
@@ -135,7 +135,7 @@ impl Snapshots {
                 );
             }
         }
-        self.fold(stream, A::default(), Extent::default())
+        self.fold(stream, A::default(), StreamEnd::default())
     }
 
     fn load_behind<A: Aggregate>(
@@ -144,7 +144,7 @@ impl Snapshots {
         snapshot: &Snapshot,
     ) -> Result<Cell<A>, String> {
         let state = decode(&snapshot.state)?;
-        self.fold(stream, state, snapshot.extent)
+        self.fold(stream, state, snapshot.seen)
             .map_err(|error| error.to_string())
     }
 
@@ -153,10 +153,16 @@ impl Snapshots {
         self: &Arc<Self>,
         stream: &StreamId,
         state: A,
-        seen: Extent,
+        seen: StreamEnd,
     ) -> Result<Cell<A>, StoreError> {
         let tail = self.journal.read_stream_behind(stream, seen)?;
-        Cell::load(stream.clone(), state, seen, &tail, self.of_cell(seen.lines))
+        Cell::load(
+            stream.clone(),
+            state,
+            seen,
+            &tail,
+            self.of_cell(seen.version),
+        )
     }
 
     fn ignored(&self, stream: &StreamId, reason: &str) {
@@ -176,7 +182,7 @@ impl Snapshots {
         }
     }
 
-    fn save<A: Aggregate>(&self, stream: &StreamId, extent: Extent, state: &A) {
+    fn save<A: Aggregate>(&self, stream: &StreamId, end: StreamEnd, state: &A) {
         // Nothing is known of a disk that failed to sync; what it has is told when the store is opened again.
         if self.journal.poisoned().is_some() || self.journal.read_only().is_some() || self.is_off()
         {
@@ -196,7 +202,7 @@ impl Snapshots {
                 return;
             }
         };
-        if let Some(difference) = self.difference::<A>(stream, extent) {
+        if let Some(difference) = self.difference::<A>(stream, end) {
             self.is_off.store(true, Ordering::Relaxed);
             tracing::warn!(
                 aggregate = A::AGGREGATE_TYPE, instance = %stream.instance_id, difference,
@@ -207,20 +213,18 @@ impl Snapshots {
             return;
         }
         let snapshot = Snapshot {
-            extent,
+            seen: end,
             snapshot_version: A::SNAPSHOT_VERSION,
             state,
         };
-        if let Err(error) = self.journal.save_snapshot(stream, &snapshot) {
-            tracing::warn!(%error, "a snapshot was not saved; it will be tried again after further events");
-        }
+        self.journal.save_snapshot(stream, &snapshot);
     }
 }
 
 impl Snapshots {
     /// Where a state of this aggregate differs from its copy, at the first, second, fourth, eighth .. snapshot of the type. Blocks.
-    fn difference<A: Aggregate>(&self, stream: &StreamId, extent: Extent) -> Option<String> {
-        if extent.lines > MAX_COMPARED {
+    fn difference<A: Aggregate>(&self, stream: &StreamId, end: StreamEnd) -> Option<String> {
+        if end.version > MAX_COMPARED {
             return None;
         }
         let tried = self.tried.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -228,7 +232,7 @@ impl Snapshots {
             return None;
         }
         match self.journal.read_stream(stream) {
-            Ok(stored) => difference::<A>(stream, &stored.text, extent.lines),
+            Ok(text) => difference::<A>(stream, &text, end.version),
             Err(error) => {
                 tracing::debug!(%error, "the states of a stream that cannot be read are not compared");
                 None
@@ -280,16 +284,16 @@ impl CellSnapshots {
     }
 
     /// Has a copy of the state saved in the background if it is due. Called under the lock of the cell.
-    pub(super) fn save_if_due<A: Aggregate>(&self, stream: &StreamId, state: &A, extent: Extent) {
+    pub(super) fn save_if_due<A: Aggregate>(&self, stream: &StreamId, state: &A, end: StreamEnd) {
         let Some(every) = self.of_type.every() else {
             return;
         };
-        if extent.lines.saturating_sub(self.covered()) < every {
+        if end.version.saturating_sub(self.covered()) < every {
             return;
         }
         // The place first: a copy that nobody takes would be made with every command.
         if let Ok(place) = self.of_type.policy.waiting.try_reserve()
-            && let Some(save) = self.begin(stream, state, extent)
+            && let Some(save) = self.begin(stream, state, end)
         {
             place.send(save);
         }
@@ -300,12 +304,12 @@ impl CellSnapshots {
         &self,
         stream: &StreamId,
         state: &A,
-        extent: Extent,
+        end: StreamEnd,
     ) -> Option<Save> {
         if self.is_saving.load(Ordering::Acquire) {
             return None;
         }
-        self.covered.store(extent.lines, Ordering::Relaxed);
+        self.covered.store(end.version, Ordering::Relaxed);
         let what = || format!("the clone of `{}`", A::AGGREGATE_TYPE);
         let state = match guard(what, || state.clone()) {
             Ok(state) => Kept::new(state),
@@ -318,7 +322,7 @@ impl CellSnapshots {
         let saving = Saving(Arc::clone(&self.is_saving));
         let (of_type, stream) = (Arc::clone(&self.of_type), stream.clone());
         Some(Box::new(move || {
-            of_type.save::<A>(&stream, extent, &state);
+            of_type.save::<A>(&stream, end, &state);
             drop(saving);
         }))
     }
@@ -356,7 +360,7 @@ fn check_state_of<A: Aggregate>(
     snapshot: &Snapshot,
     text: &str,
 ) -> Option<String> {
-    let count = usize::try_from(snapshot.extent.lines).unwrap_or(usize::MAX);
+    let count = usize::try_from(snapshot.seen.version).unwrap_or(usize::MAX);
     let mut state = A::default();
     for (version, line) in (1..).zip(text.lines().take(count)) {
         let folded = super::cell::decode::<A>(stream, version, line).and_then(|event| {
@@ -376,7 +380,7 @@ fn check_state_of<A: Aggregate>(
         [&snapshot.state, &expected].map(|json| serde_json::from_str(json.get()));
     difference_of_json(&found.ok()?, &expected.ok()?).map(|_| {
         "the snapshot holds another state than the events lead to; if the fold was changed, raise `snapshot_version`, otherwise \
-         delete the file"
+         `repair` discards all snapshots"
             .to_owned()
     })
 }

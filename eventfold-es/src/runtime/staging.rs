@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::cell::{Cell, Key, LockedCell, Needs, PartOfCommit, Repeated};
+use super::cell::{Cell, Key, Keys, LockedCell, PartOfCommit, Repeated};
 use super::cells::AggregateCells;
 use super::guarded::{Kept, guard};
 use super::origin::Origin;
@@ -19,7 +19,7 @@ use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{Outcome, ProposedAppend, StreamId};
+use crate::journal::{Journal, Outcome, ProposedAppend, StreamId};
 use crate::process_manager::FailureCause;
 
 /// A command whose target is known.
@@ -45,20 +45,20 @@ impl Undeliverable {
     }
 }
 
-type Loaded = Pin<Box<dyn Future<Output = Result<Arc<dyn Target>, StoreError>> + Send>>;
+type Loaded = Pin<Box<dyn Future<Output = Result<(Arc<dyn Target>, Keys), StoreError>> + Send>>;
 
-/// Finds the cell of a target, as often as it is called.
+/// Finds the cell of a target and looks for the keys of its commands, as often as it is called.
 pub(super) type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 
 /// One aggregate of any type, whose cell is found as often as it is asked for.
 pub(super) trait Address: Send + Sync {
     fn stream(&self) -> &StreamId;
 
-    /// The cell of the target, if it is live and knows what is needed.
-    fn live(&self, needs: Needs) -> Option<Arc<dyn Target>>;
+    /// The cell of the target, if it is live and these keys of commands to it can be looked for without I/O.
+    fn live(&self, keys: &Keys) -> Option<Arc<dyn Target>>;
 
-    /// Finds the cell of the target, loading it if need be, and lets it learn what is needed.
-    fn load(&self, needs: Needs) -> Loading;
+    /// Finds the cell of the target, loading it if need be, and looks for the keys.
+    fn load(&self, keys: Keys) -> Loading;
 }
 
 /// A command of a process manager, for any aggregate.
@@ -116,6 +116,9 @@ pub(super) trait LockedTarget {
     fn is_evicted(&self) -> bool;
 
     fn settle(&mut self) -> Result<(), StoreError>;
+
+    /// See [`LockedCell::learn_answers`].
+    fn learn_answers(&mut self, keys: &Keys, journal: &dyn Journal) -> bool;
 
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
@@ -201,12 +204,11 @@ impl<A: Aggregate> Address for AddressOf<A> {
         &self.stream
     }
 
-    fn live(&self, needs: Needs) -> Option<Arc<dyn Target>> {
+    fn live(&self, keys: &Keys) -> Option<Arc<dyn Target>> {
         let id = &self.stream.instance_id;
         // What panics here does so again where it can be told.
         let cell = self.cells.live_or_new(id).ok()??;
-        let is_enough = cell.lock().knows(needs);
-        is_enough.then(|| {
+        self.cells.knows(id, keys).then(|| {
             Arc::new(TypedTarget {
                 cells: Arc::clone(&self.cells),
                 cell,
@@ -215,15 +217,16 @@ impl<A: Aggregate> Address for AddressOf<A> {
         })
     }
 
-    fn load(&self, needs: Needs) -> Loading {
+    fn load(&self, keys: Keys) -> Loading {
         let cells = Arc::clone(&self.cells);
         let id = Arc::clone(&self.stream.instance_id);
         Box::new(move || {
-            let (cells, id) = (Arc::clone(&cells), Arc::clone(&id));
+            let (cells, id, mut keys) = (Arc::clone(&cells), Arc::clone(&id), keys.clone());
             Box::pin(async move {
                 let cell = cells.cell(&id).await?;
-                cells.learn(&id, &cell, needs).await?;
-                Ok(Arc::new(TypedTarget { cells, cell, id }) as Arc<dyn Target>)
+                cells.look_for(&id, &mut keys).await?;
+                let target = TypedTarget { cells, cell, id };
+                Ok((Arc::new(target) as Arc<dyn Target>, keys))
             })
         })
     }
@@ -287,6 +290,10 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         LockedCell::settle(self)
+    }
+
+    fn learn_answers(&mut self, keys: &Keys, journal: &dyn Journal) -> bool {
+        LockedCell::learn_answers(self, keys, journal)
     }
 
     fn last_pending(&self) -> Option<Arc<Outcome>> {
@@ -403,28 +410,29 @@ pub(super) fn cause_of(error: &StoreError) -> FailureCause {
 }
 
 impl Letter {
-    /// The target, and what has to be known of it; `None` if the letter is dead.
+    /// The target, and the key of the command; `None` if the letter is dead.
     pub(super) fn wanted(&self) -> Option<Wanted<'_>> {
         match self {
             Self::Staged(staged) => Some(Wanted {
                 address: staged.address(),
-                needs: Needs::of_command(staged.context().idempotency_key.as_deref()),
+                keys: Keys::of(staged.context().idempotency_key.as_deref()),
             }),
             Self::Dead(_) => None,
         }
     }
 }
 
-/// A target that is looked for, and what has to be known of it.
+/// A target that is looked for, and the keys of commands to it.
 pub(super) struct Wanted<'a> {
     pub(super) address: &'a dyn Address,
-    pub(super) needs: Needs,
+    pub(super) keys: Keys,
 }
 
-/// The target of commands, or the reason why it cannot be read.
+/// The target of commands, or the reason why it cannot be read, and the keys of the commands.
 pub(super) struct FoundTarget {
     pub(super) stream: StreamId,
     pub(super) target: Result<Arc<dyn Target>, StoreError>,
+    pub(super) keys: Keys,
 }
 
 /// The targets of one commit, each once, in the order in which they are locked; most commits have one.
@@ -436,28 +444,28 @@ pub(super) enum Lookup {
     Load(Loading),
 }
 
+/// The stream of a target, the keys of the commands to it, and the target.
+pub(super) type Lookups = SmallVec<[(StreamId, Keys, Lookup); 1]>;
+
 /// Looks for the targets of commands, each once, in the order in which they are locked.
-pub(super) fn look_up<'a>(
-    wanted: impl Iterator<Item = Wanted<'a>>,
-) -> SmallVec<[(StreamId, Lookup); 1]> {
+pub(super) fn look_up<'a>(wanted: impl Iterator<Item = Wanted<'a>>) -> Lookups {
     let mut wanted: SmallVec<[Wanted<'a>; 1]> = wanted.collect();
-    // Of several commands to one target, the first is one that needs most.
-    wanted.sort_by(|one, other| {
-        let is_least = |needs: Needs| needs == Needs::State;
-        let streams = one.address.stream().cmp(other.address.stream());
-        streams.then_with(|| is_least(one.needs).cmp(&is_least(other.needs)))
+    wanted.sort_by(|one, other| one.address.stream().cmp(other.address.stream()));
+    wanted.dedup_by(|later, first| {
+        let is_same = later.address.stream() == first.address.stream();
+        if is_same {
+            first.keys.append(std::mem::take(&mut later.keys));
+        }
+        is_same
     });
-    wanted.dedup_by(|later, first| later.address.stream() == first.address.stream());
-    wanted
-        .into_iter()
-        .map(|Wanted { address, needs }| {
-            let lookup = match address.live(needs) {
-                Some(target) => Lookup::Live(target),
-                None => Lookup::Load(address.load(needs)),
-            };
-            (address.stream().clone(), lookup)
-        })
-        .collect()
+    let lookups = wanted.into_iter().map(|Wanted { address, keys }| {
+        let lookup = match address.live(&keys) {
+            Some(target) => Lookup::Live(target),
+            None => Lookup::Load(address.load(keys.clone())),
+        };
+        (address.stream().clone(), keys, lookup)
+    });
+    lookups.collect()
 }
 
 /// Finds the cells of all targets.
@@ -465,30 +473,36 @@ pub(super) fn look_up<'a>(
 /// # Errors
 ///
 /// [`StoreError::RuntimeGone`] or [`StoreError::Closed`]: nothing is known of the targets then, and nothing may be said of them.
-pub(super) async fn find_targets(
-    lookups: SmallVec<[(StreamId, Lookup); 1]>,
-) -> Result<Targets, StoreError> {
+pub(super) async fn find_targets(lookups: Lookups) -> Result<Targets, StoreError> {
     let mut targets = Targets::with_capacity(lookups.len());
-    for (stream, lookup) in lookups {
-        let target = match lookup {
-            Lookup::Live(target) => Ok(target),
+    for (stream, keys, lookup) in lookups {
+        let found = match lookup {
+            Lookup::Live(target) => Ok((target, keys.clone())),
             Lookup::Load(load) => match load().await {
                 Err(error) => load_again(&load, error).await,
                 loaded => loaded,
             },
         };
-        let target = match target {
+        let (target, keys) = match found {
+            Ok((target, keys)) => (Ok(target), keys),
             Err(error @ (StoreError::RuntimeGone | StoreError::Closed)) => return Err(error),
-            found => found,
+            Err(error) => (Err(error), keys),
         };
-        targets.push(FoundTarget { stream, target });
+        targets.push(FoundTarget {
+            stream,
+            target,
+            keys,
+        });
     }
     Ok(targets)
 }
 
 /// Looks once more for a target that could not be read, since the reason may have been one of a moment. It waits for nothing: what lasts
 /// longer is a matter of the policy, and nobody else is to wait for that.
-async fn load_again(load: &Loading, error: StoreError) -> Result<Arc<dyn Target>, StoreError> {
+async fn load_again(
+    load: &Loading,
+    error: StoreError,
+) -> Result<(Arc<dyn Target>, Keys), StoreError> {
     match &error {
         StoreError::File(file) if !file.is_not_found() => load().await,
         _ => Err(error),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::cell::{Key, Needs, Repeated};
+use super::cell::{Key, Keys, Repeated};
 use super::guarded::Kept;
 use super::locked_targets::{LockedTargets, forget_evicted};
 use super::staging::{
@@ -125,17 +125,19 @@ pub(crate) async fn decide_together(
     waiting: Waiting,
 ) -> Result<DecidedTogether, TransactionError> {
     loop {
-        let wanted = commands.iter().map(|command| Wanted {
+        let keys = keys(&commands);
+        let wanted = commands.iter().zip(&keys).map(|(command, key)| Wanted {
             address: &*command.address,
-            needs: Needs::of_command(command.context.idempotency_key.as_deref()),
+            keys: Keys::of(key.as_deref()),
         });
         let lookups = look_up(wanted);
         let targets = find_targets(lookups).await?;
         let room = Arc::clone(runtime.journal.room());
         let room = room.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let decided = LockedTargets::lock(&targets).map(|locked| {
-            let journal = &*runtime.journal;
-            decide_locked(locked, take(&mut commands), waiting.clone(), journal, room)
+        let journal = &*runtime.journal;
+        let decided = LockedTargets::lock(&targets, journal).map(|locked| {
+            let commands = take(&mut commands);
+            decide_locked(locked, commands, keys, waiting.clone(), journal, room)
         });
         if let Some(decision) = decided {
             let decision = decision?;
@@ -148,12 +150,12 @@ pub(crate) async fn decide_together(
 fn decide_locked(
     mut locked: LockedTargets<'_>,
     commands: Vec<TransactionCommand>,
+    keys: Vec<Option<String>>,
     waiting: Waiting,
     journal: &dyn Journal,
     room: OwnedSemaphorePermit,
 ) -> Result<Decision, TransactionError> {
     let digest = digest(&commands);
-    let keys = keys(&commands);
     let mut repeated = Vec::with_capacity(commands.len());
     for (command, key) in commands.iter().zip(&keys) {
         let target = match locked.peek(command.stream()) {
@@ -185,7 +187,7 @@ fn decide_locked(
             digest: Some(digest),
         });
         let stream = command.stream().clone();
-        let Some(Ok(target)) = locked.target(&stream) else {
+        let Some(Ok(target)) = locked.target(&stream, text.as_deref()) else {
             return Err(StoreError::Closed.into());
         };
         let decided = target.decide(

@@ -28,8 +28,7 @@ use crate::threads::StoreRuntime;
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
-const DEFAULT_WRITE_BEHIND: Duration = Duration::from_millis(500);
-const DEFAULT_SNAPSHOT_EVERY: u64 = 1000;
+const DEFAULT_SNAPSHOT_EVERY: u64 = 100;
 const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
 const DEFAULT_MAX_STARTS: u32 = 5;
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -104,7 +103,6 @@ impl AggregateStoreBuilder {
             journal: JournalOptions {
                 max_log_size: DEFAULT_MAX_LOG_SIZE,
                 durability: Durability::default(),
-                write_behind: DEFAULT_WRITE_BEHIND,
                 rebuild: false,
             },
             threads: StoreRuntime::new(),
@@ -198,7 +196,7 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// After how many events of a stream the state of its aggregate is saved, in the background. Default: 1,000; 0 means that
+    /// After how many events of a stream the state of its aggregate is saved, in the background. Default: 100; 0 means that
     /// no state is saved, and none that was saved is used.
     ///
     /// It is saved when an aggregate leaves memory, too, if 16 events or more (or `events`, if that is less) are not saved yet.
@@ -210,8 +208,8 @@ impl AggregateStoreBuilder {
     /// that is written and read back on the way. If they differ, the type has no snapshots until the store is closed, and a warning
     /// says where they differ. A type with fields that are [not saved](crate::Aggregate::NOT_SAVED) has none at all.
     ///
-    /// A small number costs a copy and a write of the whole state that often, a large one that many events to fold when it is
-    /// loaded after a crash.
+    /// A small number costs a copy and a write of the whole state that often. A large one lets a load read that many events, most of
+    /// them from different places of the journal.
     pub fn snapshot_every(mut self, events: u64) -> Self {
         self.snapshot_every = events;
         self
@@ -271,21 +269,10 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// How long durable events gather, up to 16 MiB of the journal, before they are written to the files of their streams, so that
-    /// each file is opened and written once for many of them. Default: 500 ms.
+    /// From which size on, in bytes, the active file of the journal moves its older lines to an archive; 0 for never. Default: 64 MiB.
+    /// The archive is the files `meta/journal/*.zst`, each of which is written once.
     ///
-    /// They are in the journal already: nothing that is acknowledged depends on it, and every reader of the store has them at
-    /// once. Zero shows them sooner to other programs, which costs the rate of commands up to a third.
-    pub fn write_behind(mut self, time: Duration) -> Self {
-        self.journal.write_behind = time;
-        self
-    }
-
-    /// From which size on, in bytes, the journal and the streams move what they hold to their archives; 0 for never. Default: 64 MiB.
-    /// A stream's is `archive.jsonl.zst`, which eventfold's `read_full` reads; the journal's are the files `meta/journal/*.zst`, each of
-    /// which is written once.
-    ///
-    /// It happens in the background, at checkpoints, so that a file may grow somewhat larger. Every reader sees the whole history
+    /// It happens in the background, at checkpoints, so that the file may grow somewhat larger. Every reader sees the whole history
     /// across it.
     pub fn max_log_size(mut self, bytes: u64) -> Self {
         self.journal.max_log_size = bytes;

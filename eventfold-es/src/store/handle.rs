@@ -12,7 +12,7 @@ use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
-    AggregateCells, Cell, Decided, Kept, Key, LockedCell, Needs, PartOfCommit, Reactions, Repeated,
+    AggregateCells, Cell, Decided, Kept, Key, Keys, LockedCell, PartOfCommit, Reactions, Repeated,
     WaitGuard, check_context, guard, recall, refuse_inside_reaction,
 };
 use crate::sabotage::{Bug, planted};
@@ -99,6 +99,16 @@ pub struct Loaded<A> {
 
 type Answer<A> =
     Result<Decided<<A as Aggregate>::DomainEvent>, ExecuteError<<A as Aggregate>::Error>>;
+
+/// What has to be known of a stream before something can be decided on it.
+pub(super) enum Needs {
+    /// The state.
+    State,
+    /// And the ids of its events.
+    EventIds,
+    /// And the answers to commands with these keys.
+    Answers(Keys),
+}
 
 /// What deciding a command under the lock of its cell came to.
 enum Decision<A: Aggregate> {
@@ -240,15 +250,15 @@ impl<A: Aggregate> AggregateHandle<A> {
             }
         };
         if let Some(wait) = &wait {
-            let positions = (answer.first_position(), answer.last_position);
+            let positions = (answer.first_position, answer.last_position());
             let durable = *journal.durable().borrow();
             wait.begin_again(positions, once(A::AGGREGATE_TYPE), durable);
         }
         let reactions = self.shared.reactions(wait).await;
         Ok(Executed {
             events: events.into_iter().map(Kept::into_inner).collect(),
-            version: answer.last_version,
-            position: Some(answer.last_position),
+            version: answer.last_version(),
+            position: Some(answer.last_position()),
             reactions,
         })
     }
@@ -266,8 +276,8 @@ impl<A: Aggregate> AggregateHandle<A> {
             .await
             .map_err(|_| StoreError::Closed)?;
         let key = Key::of::<A>(context, &command);
-        let needs = Needs::of_command(context.idempotency_key.as_deref());
-        self.with_cell(needs, |cell, locked| {
+        let keys = Keys::of(context.idempotency_key.as_deref());
+        self.with_cell(Needs::Answers(keys), |cell, locked| {
             if let Some(key) = key
                 && let Some(repeated) = locked.repeated(key.text)?
             {
@@ -374,31 +384,35 @@ impl<A: Aggregate> AggregateHandle<A> {
             })
         })
         .await
-        .map_err(|source| StateError {
+        .map_err(|source| self.state_error(source))
+    }
+
+    fn state_error(&self, source: StoreError) -> StateError {
+        StateError {
             aggregate_type: A::AGGREGATE_TYPE.to_owned(),
             instance_id: self.id.to_string(),
             source,
-        })
+        }
     }
 
     /// Whether the aggregate has a durable event. Nothing is loaded, so that a stream that cannot be read exists as well.
     ///
     /// # Errors
     ///
-    /// None today.
+    /// [`StateError`] if the index cannot be read.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe; it changes nothing.
-    // Async and fallible like every way into the store: a journal on another machine has to be asked.
     pub async fn exists(&self) -> Result<bool, StateError> {
-        Ok(self.cells.exists(&self.id))
+        let exists = self.cells.exists(&self.id).await;
+        exists.map_err(|source| self.state_error(source))
     }
 
     /// Runs `action` under the lock of the settled cell, which knows what is needed.
     pub(super) async fn with_cell<T, E: From<StoreError>>(
         &self,
-        needs: Needs,
+        mut needs: Needs,
         action: impl FnOnce(&Arc<Cell<A>>, &mut LockedCell<'_, A>) -> Result<T, E>,
     ) -> Result<T, E> {
         loop {
@@ -408,7 +422,14 @@ impl<A: Aggregate> AggregateHandle<A> {
                 if !locked.is_evicted() {
                     locked.settle()?;
                     // What is settled may show that the stream has to be read again.
-                    if !locked.is_evicted() && locked.knows(needs) {
+                    let is_known = match &needs {
+                        Needs::State => true,
+                        Needs::EventIds => locked.knows_event_ids(),
+                        Needs::Answers(keys) => {
+                            locked.learn_answers(keys, &*self.shared.runtime.journal)
+                        }
+                    };
+                    if is_known && !locked.is_evicted() {
                         return action(&cell, &mut locked);
                     }
                 }
@@ -417,7 +438,11 @@ impl<A: Aggregate> AggregateHandle<A> {
             if is_evicted {
                 self.cells.forget(&self.id, &cell);
             } else {
-                self.cells.learn(&self.id, &cell, needs).await?;
+                match &mut needs {
+                    Needs::State => {}
+                    Needs::EventIds => self.cells.learn_event_ids(&self.id, &cell).await?,
+                    Needs::Answers(keys) => self.cells.look_for(&self.id, keys).await?,
+                }
             }
         }
     }

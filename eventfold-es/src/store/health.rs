@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AggregateStore, ParkedAt};
 use crate::error::StoreError;
-use crate::journal::{Cursor, Journal};
+use crate::journal::{Cursor, Journal, RecordedCommit};
 use crate::report_json;
 use crate::runtime::{Member, Reactions, Stay, Tallied, blocking};
 
@@ -294,7 +294,7 @@ impl AggregateStore {
             let mut cursor = Cursor::for_commit_at(at + 1);
             match journal.read_recent(&mut cursor) {
                 Some(commits) => {
-                    let stored = stored_at(&commits, at + 1);
+                    let stored = commits.first().and_then(|commit| stored_at(commit, at + 1));
                     ages.extend(stored.map(|ts| (at, now.saturating_sub(ts))));
                 }
                 None => unread.push(at),
@@ -320,20 +320,15 @@ impl AggregateStore {
 /// When the event at a position was stored, in seconds since 1970; none if it cannot be read, which whoever needs it reports.
 /// Blocks.
 fn read_time(journal: &dyn Journal, position: u64) -> Option<u64> {
-    let commits = journal.read_on(&mut Cursor::for_commit_at(position));
-    stored_at(&commits.ok()?, position)
+    stored_at(&*journal.commit_at(position).ok()??, position)
 }
 
-fn stored_at(commits: &[Arc<crate::journal::RecordedCommit>], position: u64) -> Option<u64> {
+fn stored_at(commit: &RecordedCommit, position: u64) -> Option<u64> {
     #[derive(Deserialize)]
     struct Stored {
         ts: u64,
     }
-    let commit = commits.first()?;
-    let lines = commit.appends.iter().flat_map(|append| append.lines.iter());
-    let mut placed = (commit.first_position..).zip(lines);
-    let (_, line) = placed.find(|(place, _)| *place == position)?;
-    serde_json::from_str::<Stored>(line)
+    serde_json::from_str::<Stored>(commit.event_at(position)?.line)
         .ok()
         .map(|stored| stored.ts)
 }

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use super::AggregateStore;
+use super::handle::Needs;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
-use crate::runtime::{EncodedEvent, Needs, PartOfCommit, Place, refuse_inside_reaction};
+use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction};
 
 /// What [`AggregateStore::inject_event`] does beside storing the event.
 ///

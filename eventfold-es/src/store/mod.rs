@@ -11,6 +11,8 @@ mod inject;
 mod process_manager;
 mod projections;
 mod running;
+#[cfg(feature = "testing")]
+mod saved_snapshots;
 mod stop_on_drop;
 mod streams;
 mod transaction;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::AggregateStore;
 use crate::aggregate::Aggregate;
-use crate::error::{Damage, StoreError};
+use crate::error::StoreError;
 use crate::journal::StreamId;
 use crate::runtime::blocking;
 
@@ -13,13 +13,13 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// None with the local journal.
+    /// [`StoreError::File`] or [`StoreError::Damaged`] if the index cannot be read.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe; it changes nothing.
     pub async fn list<A: Aggregate>(&self) -> Result<Vec<String>, StoreError> {
-        let streams = self.shared.runtime.journal.streams(Some(A::AGGREGATE_TYPE));
+        let streams = self.streams(Some(A::AGGREGATE_TYPE)).await?;
         Ok(streams
             .into_iter()
             .map(|stream| stream.instance_id.to_string())
@@ -30,7 +30,7 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// None with the local journal.
+    /// [`StoreError::File`] or [`StoreError::Damaged`] if the index cannot be read.
     ///
     /// # Cancel safety
     ///
@@ -39,7 +39,7 @@ impl AggregateStore {
         &self,
         aggregate_type: Option<&str>,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        let streams = self.shared.runtime.journal.streams(aggregate_type);
+        let streams = self.streams(aggregate_type).await?;
         Ok(streams
             .into_iter()
             .map(|stream| {
@@ -49,6 +49,17 @@ impl AggregateStore {
                 )
             })
             .collect())
+    }
+
+    async fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, StoreError> {
+        let journal = Arc::clone(&self.shared.runtime.journal);
+        let aggregate_type = aggregate_type.map(ToOwned::to_owned);
+        let what = || "listing the streams".to_owned();
+        blocking(
+            what,
+            move || Ok(journal.streams(aggregate_type.as_deref())?),
+        )
+        .await
     }
 
     /// All durable events of a stream, oldest first.
@@ -67,29 +78,19 @@ impl AggregateStore {
     ) -> Result<Vec<eventfold::Event>, StoreError> {
         let stream = StreamId::new(aggregate_type, instance_id);
         let journal = Arc::clone(&self.shared.runtime.journal);
-        if !journal.has_stream(&stream) {
-            return Err(StoreError::UnknownStream {
-                aggregate_type: aggregate_type.to_owned(),
-                instance_id: instance_id.to_owned(),
-            });
-        }
         let what = || "reading a stream".to_owned();
         blocking(what, move || {
-            let stored = journal.read_stream(&stream)?;
-            let mut offset = 0;
             let mut events = Vec::new();
-            for line in stored.text.lines() {
-                let event = serde_json::from_str(line)
-                    .map_err(|error| {
-                        Damage::new(
-                            &stored.path,
-                            offset,
-                            format!("the line is no event: {error}"),
-                        )
-                    })
-                    .map_err(|damage| StoreError::Damaged(Arc::new(damage)))?;
-                offset += line.len() as u64 + 1;
-                events.push(event);
+            journal.each_event(&stream, &mut |line| {
+                let event = serde_json::from_str(line);
+                events.push(event.map_err(|error| format!("the line is no event: {error}"))?);
+                Ok(())
+            })?;
+            if events.is_empty() {
+                return Err(StoreError::UnknownStream {
+                    aggregate_type: stream.aggregate_type.to_string(),
+                    instance_id: stream.instance_id.to_string(),
+                });
             }
             Ok(events)
         })

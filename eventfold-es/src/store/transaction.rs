@@ -286,15 +286,15 @@ async fn answer_again(
             }
         };
         if let Some(answer) = answer {
-            let (first, last) = (answer.first_position(), answer.last_position);
+            let (first, last) = (answer.first_position, answer.last_position());
             positions = Some(match positions {
                 None => (first, last),
                 Some((begin, end)) => (first.min(begin), last.max(end)),
             });
         }
         commands.push(CommittedCommand {
-            version: answer.map(|answer| answer.last_version),
-            position: answer.map(|answer| answer.last_position),
+            version: answer.map(|answer| answer.last_version()),
+            position: answer.map(|answer| answer.last_position()),
         });
     }
     if let (Some(wait), Some(positions)) = (&wait, positions) {

@@ -170,10 +170,6 @@ impl DiskLock for MemoryLock {
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         Ok(path == self.path)
     }
-
-    fn sync_file_system(&self) -> io::Result<bool> {
-        Ok(true)
-    }
 }
 
 impl Drop for MemoryLock {

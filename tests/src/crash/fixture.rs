@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eventfold_es::disk::{CrashImage, Recording, RecordingDisk};
 use tempfile::TempDir;
 
-use super::note::{Expected, Note};
+use super::note::Expected;
 use super::place::scratch;
 use super::workload::{Client, builder};
 
@@ -54,8 +54,7 @@ impl Fixture {
         Self::of(&recording.until(last, half))
     }
 
-    /// As [`closed`](Self::closed), but with streams that were cut, changed, removed and extended since, by an event among others,
-    /// and other derived files that are damaged. All of it can be repaired.
+    /// As [`closed`](Self::closed), but with files derived from the journal that were damaged since. All of it can be repaired.
     ///
     /// # Panics
     ///
@@ -65,7 +64,7 @@ impl Fixture {
         Self::of(&recording).damage()
     }
 
-    /// The same with archives, one of which is damaged, of the first half of the journal and of the streams.
+    /// The same with a journal whose first half is archived.
     ///
     /// # Panics
     ///
@@ -73,16 +72,6 @@ impl Fixture {
     pub async fn damaged_and_archived() -> Self {
         let recording = record(400).await;
         let fixture = Self::of(&recording).damage();
-        let archive = fixture.file("streams/ledger/both/archive.jsonl.zst");
-        change(&archive, |bytes| {
-            let place = bytes.len() / 2;
-            bytes[place] ^= 1;
-        });
-        assert!(
-            fixture
-                .file("streams/ledger/old/archive.jsonl.zst")
-                .exists()
-        );
         assert!(
             fixture
                 .file("meta/journal/000000000000000.jsonl.zst")
@@ -91,40 +80,25 @@ impl Fixture {
         fixture
     }
 
-    fn damage(mut self) -> Self {
-        let fixture = &mut self;
-        let file = |path| fixture.file(path);
-        change(&file("streams/ledger/both/app.jsonl"), |bytes| {
-            bytes.truncate(bytes.len() / 2);
-        });
-        change(&file("streams/journalist/desk/app.jsonl"), |bytes| {
-            let place = bytes.len() / 2;
-            bytes[place] ^= 1;
-        });
-        fs::remove_file(file("streams/ledger/new/app.jsonl")).expect("a stream");
-        let foreign = format!(
-            r#"{{"type":"Entry","data":{{"tag":{FOREIGN},"part":0,"of":1,"text":""}},"ts":1}}"#
-        );
-        change(&file("streams/ledger/old/app.jsonl"), |bytes| {
-            bytes.extend(format!("{foreign}\nno event\n").bytes());
-        });
-        for path in [
-            "process_managers/fanout/dead_letters.jsonl",
-            "meta/streams.jsonl",
-            "meta/stream-extents.0.jsonl",
-        ] {
-            change(&file(path), |bytes| {
-                let place = bytes.len() / 2;
-                bytes[place] ^= 1;
-            });
+    fn damage(self) -> Self {
+        // In the first block of each run.
+        for run in self.runs() {
+            change(&run, |bytes| bytes[60] ^= 1);
         }
-        fixture.expected.take(Note::Tried {
-            tag: FOREIGN,
-            id: "old".to_owned(),
-            parts: 1,
-        });
-        fixture.expected.take(Note::Acknowledged { tag: FOREIGN });
         self
+    }
+
+    /// The runs of the index.
+    ///
+    /// # Panics
+    ///
+    /// If there is no index.
+    #[must_use]
+    pub fn runs(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.file("meta/index")).expect("an index");
+        let mut runs: Vec<_> = entries.map(|entry| entry.expect("a run").path()).collect();
+        runs.sort();
+        runs
     }
 
     fn of(recording: &Recording) -> Self {
@@ -177,8 +151,6 @@ impl Fixture {
 }
 
 const KILLED: &str = "killed";
-/// The event that another program wrote.
-const FOREIGN: u64 = 5_001;
 
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).expect("the fixture");
@@ -200,7 +172,7 @@ async fn record(max_log_size: u64) -> Recording {
             tag += 2;
             client.put(id, tag, 2).await.expect("the disk works");
         }
-        // The stream files are written before dead letters are read.
+        // They are written before they are read.
         store
             .dead_letters::<super::domain::Fanout>()
             .await

@@ -59,6 +59,13 @@ pub enum Note {
         /// Its name.
         tag: u64,
     },
+    /// A file that must stay as it is.
+    Untouched {
+        /// Its path in the store.
+        name: String,
+        /// What it holds.
+        text: String,
+    },
 }
 
 impl Note {
@@ -97,6 +104,8 @@ pub struct Expected {
     pub injected: BTreeSet<u64>,
     /// The version and the position that commands with a key were answered with.
     pub answers: BTreeMap<u64, (u64, Option<u64>)>,
+    /// The files that must be as they were, by their paths in the store.
+    pub untouched: BTreeMap<String, String>,
 }
 
 impl Expected {
@@ -154,6 +163,9 @@ impl Expected {
             }
             Note::Reacted { tag } => {
                 self.reacted.insert(tag);
+            }
+            Note::Untouched { name, text } => {
+                self.untouched.insert(name, text);
             }
         }
     }

@@ -1,6 +1,5 @@
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventfold_es::disk::{Disk, RecordingDisk};
 use eventfold_es::prelude::*;
@@ -40,7 +39,6 @@ pub fn builder(
     let builder = AggregateStore::builder(store)
         .disk(disk)
         // Files of streams are written between the commands, not at the end only.
-        .write_behind(Duration::ZERO)
         .projection::<Tally>();
     match process_managers.into() {
         Members::None => builder,

@@ -193,10 +193,7 @@ impl Correlate<Post> for Scribe {
 }
 
 fn builder(base: &Path, kind: &str, mode: RunMode) -> AggregateStoreBuilder {
-    let builder = AggregateStore::builder(base)
-        .max_starts(MAX)
-        .write_behind(Duration::ZERO)
-        .run_mode(mode);
+    let builder = AggregateStore::builder(base).max_starts(MAX).run_mode(mode);
     match kind {
         "keyed" => builder.process_manager::<Scribe>(),
         _ => builder.process_manager::<Clerk>(),

@@ -5,6 +5,5 @@ mod interrupted;
 mod process_managers;
 mod projections;
 mod read_only;
-mod reader;
 mod streams;
 mod torn;

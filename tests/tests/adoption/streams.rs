@@ -31,7 +31,6 @@ async fn its_events_are_there_and_the_streams_go_on() {
         }
         let store = open(base).await;
         assert_eq!(store.recovery().adoption.as_ref(), Some(&adoption));
-        assert_eq!(store.recovery().damaged_streams, []);
         assert_eq!(amounts(&store, "a").await, [1, 3, 5, 6]);
         assert_eq!(amounts(&store, "b").await, [2, 4]);
         assert_eq!(amounts(&store, "new").await, [7]);
@@ -61,6 +60,7 @@ async fn odd_ids_keep_their_directories() {
     let deposits: Vec<_> = ids.iter().copied().zip(1..).collect();
     deposited(&base, &deposits).await;
     let files = logs(&base);
+    let texts: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     let store = open(&base).await;
     assert_eq!(store.recovery().adoption.clone().unwrap().quarantined, []);
     for (id, amount) in &deposits {
@@ -69,10 +69,12 @@ async fn odd_ids_keep_their_directories() {
     }
     store.close().await.unwrap();
     assert_eq!(logs(&base), files);
+    for (file, text) in files.iter().zip(texts) {
+        assert_eq!(fs::read(file).unwrap(), text, "{file:?}");
+    }
     let store = open(&base).await;
     for (id, amount) in &deposits {
         assert_eq!(amounts(&store, id).await, [*amount, amount + 100], "{id}");
-        assert_eq!(read(&base, &format!("account/{id}")).len(), 2);
     }
     // Those that projections of 0.2.0 never saw are seen.
     let seen = store.projection::<Deposits>().await.unwrap();
@@ -209,12 +211,7 @@ async fn blank_lines_and_white_space_are_no_events() {
     deposit(&store, "a", 4).await;
     assert_eq!(amounts(&store, "a").await, [1, 2, 4]);
     store.close().await.unwrap();
-    assert!(fs::read_to_string(&log).unwrap().starts_with(&text));
-    assert_eq!(
-        fs::read_to_string(log.with_file_name("app-0.2.0.jsonl")).unwrap(),
-        changed
-    );
-    assert!(!base.join("streams/account/b/app-0.2.0.jsonl").exists());
+    assert_eq!(fs::read_to_string(&log).unwrap(), changed);
 }
 
 /// An archive, and one that a rotation which was interrupted left behind a log with the same events.
@@ -271,11 +268,8 @@ async fn archived_events_come_first_and_once() {
     }
     deposit(&store, "a", 10).await;
     store.close().await.unwrap();
-    for (id, expected) in expected {
-        let count = expected.len() + usize::from(id == "a");
-        assert_eq!(read(base, &format!("account/{id}")).len(), count);
-        assert!(!directory(id).join("archive.jsonl.zst").exists());
-        assert!(directory(id).join("archive-0.2.0.jsonl.zst").exists());
+    for (id, _) in expected {
+        assert!(directory(id).join("archive.jsonl.zst").exists());
     }
     for file in ["meta/checkpoint.json", "meta/streams.jsonl"] {
         fs::remove_file(base.join(file)).unwrap();

@@ -5,5 +5,5 @@
 
 pub mod counter;
 pub mod sagas;
+pub mod saved;
 pub mod shop;
-pub mod snapshot_file;

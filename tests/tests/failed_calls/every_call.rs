@@ -108,10 +108,9 @@ async fn opened_in_two(
 
 /// Nothing but a call after which nobody knows what the disk has makes a store useless.
 fn poisoned_by_a_sync(disk: &FaultyDisk, is_poisoned: bool) -> Result<(), String> {
-    const UNKNOWN: [Operation; 5] = [
+    const UNKNOWN: [Operation; 4] = [
         Operation::SyncData,
         Operation::SyncDir,
-        Operation::SyncFileSystem,
         Operation::Rename,
         // Cutting back what was written in part.
         Operation::SetLen,

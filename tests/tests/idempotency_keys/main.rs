@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
+mod indexed;
 mod reactions;
 mod reused;
 mod stored;
@@ -78,13 +79,12 @@ async fn a_retry_after_a_restart_answers_as_the_first_one_did() -> TestResult {
     let first = ones(&store, "c", 3, "k").await?;
     store.send("c", CounterCommand::Add(1), context()).await?;
     store.close().await?;
-    for lost in [
-        None,
-        Some("meta/checkpoint.json"),
-        Some("meta/streams.jsonl"),
-    ] {
-        if let Some(lost) = lost {
-            std::fs::remove_file(base.path().join(lost))?;
+    for lost in ["", "meta/checkpoint.json", "meta/index"] {
+        let path = base.path().join(lost);
+        match lost {
+            "" => {}
+            "meta/index" => std::fs::remove_dir_all(path)?,
+            _ => std::fs::remove_file(path)?,
         }
         let store = AggregateStore::open(base.path()).await?;
         assert_eq!(ones(&store, "c", 3, "k").await?, first, "without {lost:?}");

@@ -1,7 +1,7 @@
 //! Keys on what process managers send, and retries of what they react to.
 
 use eventfold_es::prelude::*;
-use eventfold_es::{ProcessManagerReport, ReactError, Reactions, RunMode};
+use eventfold_es::{Failure, FailureAction, ProcessManagerReport, ReactError, Reactions, RunMode};
 use eventfold_es_tests::TestResult;
 use serde_json::json;
 
@@ -90,6 +90,65 @@ async fn envelopes_with_one_key_are_executed_once() -> TestResult {
     assert_eq!(letters.len(), 2);
     assert!(letters[0].error.contains("it is empty"), "{letters:?}");
     assert_eq!(letters[0].envelope.context, keyed(""));
+    Ok(())
+}
+
+/// Sends a command to `to` that it rejects, and then another one in its place, always under the same key.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Sorry;
+
+impl ProcessManager for Sorry {
+    const NAME: &'static str = "sorry";
+    type Envelope = CommandEnvelope;
+
+    fn subscriptions(&self) -> &'static [&'static str] {
+        &[Counter::AGGREGATE_TYPE]
+    }
+
+    fn react(
+        &mut self,
+        _aggregate_type: &str,
+        stream_id: &str,
+        _event: &RecordedEvent,
+    ) -> Result<Vec<CommandEnvelope>, ReactError> {
+        Ok(match stream_id {
+            "from" => vec![to(&CounterCommand::Reject, context())],
+            _ => Vec::new(),
+        })
+    }
+
+    fn on_failure(&self, _: &Failure<'_>) -> FailureAction<Self> {
+        FailureAction::Compensate(vec![to(&CounterCommand::Add(1), keyed("sorry"))])
+    }
+}
+
+fn to(command: &CounterCommand, context: CommandContext) -> CommandEnvelope {
+    CommandEnvelope {
+        aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
+        instance_id: "to".to_owned(),
+        command: json!(command),
+        context,
+    }
+}
+
+/// Its target is locked already, for the command that failed, when the key of the compensation becomes known.
+#[tokio::test]
+async fn a_compensation_with_a_key_is_executed_once() -> TestResult {
+    let base = tempfile::tempdir()?;
+    for round in 0..3 {
+        let store = AggregateStore::builder(base.path())
+            .process_manager::<Sorry>()
+            .aggregate_type::<Counter>();
+        let store = store.open().await?;
+        for _ in 0..2 {
+            let add = store.send("from", CounterCommand::Add(1), context());
+            add.await?;
+            store.run_process_managers().await?;
+            let expected = Counter { sum: 1, folded: 1 };
+            assert_eq!(counter(&store, "to").await?, expected, "{round}");
+        }
+        store.close().await?;
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use eventfold_es::{
 };
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
+use eventfold_es_tests::journal_file::event_lines;
 use serde_json::json;
 
 use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
@@ -317,7 +318,7 @@ async fn commands_that_cannot_be_compared_answer_as_the_first_one() -> TestResul
     let first = store.send("p", Plain(1), keyed("k")).await?;
     assert_eq!(store.send("p", Plain(2), keyed("k")).await?, first);
     store.close().await?;
-    let stream = std::fs::read_to_string(base.path().join("streams/plain/p/app.jsonl"))?;
+    let stream = event_lines(base.path(), "plain", "p")?.concat();
     assert!(!stream.contains("command_digest"), "{stream}");
     let store = AggregateStore::open(base.path()).await?;
     assert_eq!(store.send("p", Plain(2), keyed("k")).await?, first);
@@ -392,7 +393,7 @@ async fn commands_are_compared_by_what_the_aggregate_says() -> TestResult {
         store = AggregateStore::open(base.path()).await?;
     }
     // It is the digest of what the function returns, whichever program computes it.
-    let stream = std::fs::read_to_string(base.path().join("streams/compared/a/app.jsonl"))?;
+    let stream = event_lines(base.path(), "compared", "a")?.concat();
     let digest = fingerprint(&[Some(5), None]).ok_or("it serializes")?;
     assert!(
         stream.contains(&format!("\"command_digest\":\"{digest:016x}\"")),

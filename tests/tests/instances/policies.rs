@@ -6,6 +6,7 @@ use std::time::Duration;
 use eventfold_es::Reactions;
 use eventfold_es::RunMode;
 use eventfold_es_tests::TestResult;
+use eventfold_es_tests::journal_file::unreadable;
 
 use super::judge::*;
 use super::tracker::{arrived, clock};
@@ -174,11 +175,10 @@ async fn each_action_for_a_command_that_storage_fails() -> TestResult {
         let out = format!("out-{stream}");
         let store = open().await?;
         add(&store, &stream, &[FINE]).await;
+        // The last commit has to be readable.
+        add(&store, "other", &[FINE]).await;
         store.close().await?;
-        let file = base.path().join(format!("streams/counter/{out}/app.jsonl"));
-        let aside = base.path().join("aside");
-        std::fs::rename(&file, &aside)?;
-        std::fs::create_dir(&file)?;
+        let mend = unreadable(base.path(), "counter", &out)?;
         let store = open().await?;
         let said = add(&store, &stream, &[FINE]).await;
         let judge = handle::<Judge>(&store);
@@ -200,8 +200,7 @@ async fn each_action_for_a_command_that_storage_fails() -> TestResult {
         for letter in judge.dead_letters().await? {
             assert_eq!(letter.attempts[0].kind, "storage");
         }
-        std::fs::remove_dir(&file)?;
-        std::fs::rename(&aside, &file)?;
+        mend()?;
         match action {
             "retry" => clock.advance(Duration::from_secs(1)),
             "letter" => assert_eq!(judge.redrive_all().await?.done, 1),

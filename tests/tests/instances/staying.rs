@@ -1,11 +1,11 @@
 //! Where a process manager stays as a whole, or an instance waits for its next attempt: what comes first then, and what is counted.
 
-use std::path::Path;
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
 use eventfold_es::{Reactions, RunMode};
 use eventfold_es_tests::TestResult;
+use eventfold_es_tests::journal_file::unreadable;
 
 use super::judge::{
     FINE, Judge, MODES, PANIC, PANIC_LATER, Solo, UNDECODABLE_LATER, add, all_of, arrives, before,
@@ -111,18 +111,6 @@ async fn the_deadline_at_which_all_stay_waits_while_it_is_paused() -> TestResult
     Ok(())
 }
 
-/// Lets the stream of a counter be unreadable, until what this returns is called.
-fn unreadable(base: &Path, id: &str) -> std::io::Result<impl FnOnce() -> std::io::Result<()>> {
-    let file = base.join(format!("streams/counter/{id}/app.jsonl"));
-    let aside = base.join("aside");
-    std::fs::rename(&file, &aside)?;
-    std::fs::create_dir(&file)?;
-    Ok(move || {
-        std::fs::remove_dir(&file)?;
-        std::fs::rename(&aside, &file)
-    })
-}
-
 /// The same for a command that was tried again until its policy had enough.
 #[tokio::test]
 async fn the_command_at_which_all_stay_comes_before_what_came_meanwhile() -> TestResult {
@@ -133,8 +121,10 @@ async fn the_command_at_which_all_stay_comes_before_what_came_meanwhile() -> Tes
     let open = || builder::<Solo>(base.path(), RunMode::Inline, &clock).open();
     let store = open().await?;
     add(&store, "retrypark-disk", &[FINE]).await;
+    // The last commit has to be readable.
+    add(&store, "other", &[FINE]).await;
     store.close().await?;
-    let mend = unreadable(base.path(), "out-retrypark-disk")?;
+    let mend = unreadable(base.path(), "counter", "out-retrypark-disk")?;
     let store = open().await?;
     let said = add(&store, "retrypark-disk", &[FINE]).await;
     assert_eq!(said, Reactions::Retrying);
@@ -221,8 +211,10 @@ async fn what_is_tried_again_goes_on_being_so_when_a_command_parks_its_instance(
     let open = || builder::<Judge>(base.path(), RunMode::Inline, &clock).open();
     let store = open().await?;
     add(&store, "mixed-disk", &[FINE]).await;
+    // The last commit has to be readable.
+    add(&store, "other", &[FINE]).await;
     store.close().await?;
-    let mend = unreadable(base.path(), "out-mixed-disk")?;
+    let mend = unreadable(base.path(), "counter", "out-mixed-disk")?;
     let store = open().await?;
     add(&store, "mixed-disk", &[FINE, PANIC]).await;
     let judge = handle::<Judge>(&store);

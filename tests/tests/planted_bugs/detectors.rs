@@ -78,7 +78,7 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             crash("Commands"),
         ],
         Bug::AcknowledgeEarly | Bug::NoPoison => vec![FAILED_SYNC],
-        Bug::NoEndOfBatch | Bug::RegistryLineTwice => vec![KILLED],
+        Bug::NoEndOfBatch => vec![KILLED],
         Bug::NoCutBack => vec![
             test(
                 "crash_after_failed_call",
@@ -106,10 +106,6 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             ),
             EVERY_CALL,
         ],
-        Bug::FailedStreamStays => vec![test(
-            "failed_calls",
-            "a_stream_whose_first_commit_failed_begins_with_the_next",
-        )],
         Bug::SkipTailRepair => vec![
             test(
                 "recovery",
@@ -123,24 +119,6 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
         )],
         Bug::JournalNameNotSynced => vec![crash("Commands")],
         Bug::HashChainNotChecked => vec![test("recovery", "a_commit_of_another_history_is_damage")],
-        Bug::RedoComparesAndSkips => vec![
-            test(
-                "rules",
-                "opening::rule_02_redo_writes_at_the_recorded_offsets_what_is_already_there",
-            ),
-            test(
-                "checkpoint_after_failed_sync",
-                "checkpoint_after_failed_sync",
-            ),
-        ],
-        Bug::RedoSkipsAStream => vec![
-            test(
-                "rules",
-                "opening::rule_02_redo_writes_at_the_recorded_offsets_what_is_already_there",
-            ),
-            KILLED,
-            crash("Commands"),
-        ],
         Bug::DerivedBeforeTheJournal => vec![
             test(
                 "durability_flush",
@@ -161,23 +139,16 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
         Bug::CheckpointPassesALaggingStream => vec![
             test(
                 "rules",
-                "deriving::rule_07_no_checkpoint_passes_a_stream_file_that_lags",
+                "deriving::rule_07_no_checkpoint_passes_dead_letters_that_lag",
             ),
             test(
                 "failed_calls",
                 "closing_does_not_wait_for_files_that_cannot_be_written",
             ),
         ],
-        Bug::ChecksumNotCompared => vec![
-            test("snapshots_not_believed", "one_flipped_bit"),
-            test(
-                "recovery",
-                "what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped",
-            ),
-        ],
-        Bug::ExtentsNotCompared => vec![test(
-            "streams_that_changed",
-            "every_flipped_bit_in_a_stream_is_noticed",
+        Bug::ChecksumNotCompared => vec![test(
+            "recovery",
+            "what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped",
         )],
         Bug::JournalSwapNotSynced => vec![
             test(
@@ -193,15 +164,33 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             ),
             crash("Archive"),
         ],
-        Bug::StreamArchiveNotSynced | Bug::FinishedArchiveForgotten => vec![crash("Archive")],
         Bug::BackupNotSynced | Bug::BackupWithoutItsMark => vec![crash("Backup")],
-        Bug::IncompleteArchiveBelieved => vec![
-            crash("Archive"),
+        Bug::RunNotSynced | Bug::RunNameNotSynced => vec![
             test(
                 "archive",
-                "a_damaged_archive_is_reported_and_never_believed",
+                "rule_12_a_run_is_durable_before_a_checkpoint_lists_it",
             ),
+            crash("Archive"),
         ],
+        Bug::MergeKeepsTheOldest => vec![test("snapshots", "the_newest_counts")],
+        Bug::MergedRunsRemovedEarly => vec![test(
+            "index",
+            "merged_runs_stay_until_no_checkpoint_lists_them",
+        )],
+        Bug::SealNotAwaited => vec![test(
+            "index",
+            "nothing_is_missing_while_checkpoints_are_taken",
+        )],
+        Bug::EmptyFilter | Bug::RedoneNotIndexed => vec![KILLED],
+        Bug::OtherRunsBelieved => vec![test("index", "a_run_of_another_store_is_not_believed")],
+        Bug::DamagedIndexListed => vec![test(
+            "index",
+            "a_damaged_run_is_made_again_at_the_next_opening",
+        )],
+        Bug::SnapshotPlaceNotChecked => {
+            vec![test("snapshots_not_believed", "that_of_another_history")]
+        }
+        Bug::SpeculativeSnapshot => vec![test("snapshots", "only_what_is_durable_is_saved")],
         Bug::CursorOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
         Bug::DeadLettersOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
         Bug::RowsOutsideTheCommit => vec![
@@ -231,10 +220,6 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
             "rules",
             "deciding::rule_08_an_aggregate_with_pending_commits_stays",
         )],
-        Bug::SnapshotWithoutItsHash => vec![
-            test("snapshots_not_believed", "that_of_another_history"),
-            test("snapshots_not_believed", "that_of_another_stream"),
-        ],
         Bug::KeyForgotten => vec![test(
             "idempotency_keys",
             "a_retry_after_a_restart_answers_as_the_first_one_did",

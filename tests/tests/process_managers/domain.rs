@@ -377,7 +377,6 @@ pub fn with_saga(
         .process_manager::<Saga>()
         .projection::<Told>()
         // Files of streams are written between the crash points, not at the end only.
-        .write_behind(Duration::ZERO)
         .clock(clock.clone())
         .run_mode(mode)
 }

@@ -1,5 +1,6 @@
 //! A crash at each operation on the disk, of what a second program does to the store of a first one.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eventfold_es::disk::{CrashImage, Disk, Recording, RecordingDisk, SplitMix64, Survival};
@@ -9,16 +10,24 @@ use eventfold_es::testing::MemoryDisk;
 
 /// What was begun and what was acknowledged, in order.
 #[derive(Clone)]
-pub struct Notes(RecordingDisk);
+pub struct Notes {
+    disk: RecordingDisk,
+    base: PathBuf,
+}
 
 impl Notes {
     pub fn note(&self, what: &str) {
-        self.0.mark(what);
+        self.disk.mark(what);
     }
 
     /// The disk that is recorded.
     pub fn disk(&self) -> Arc<dyn Disk> {
-        Arc::new(self.0.clone())
+        Arc::new(self.disk.clone())
+    }
+
+    /// The base directory of the store on it.
+    pub fn base(&self) -> &Path {
+        &self.base
     }
 }
 
@@ -42,7 +51,11 @@ pub async fn interrupt(
     let root = memory.root().to_owned();
     let disk = RecordingDisk::on_image(Arc::new(memory), &root, &image).unwrap();
     let builder = AggregateStore::builder(&root).disk(Arc::new(disk.clone()));
-    operate(builder, Notes(disk.clone())).await;
+    let notes = Notes {
+        disk: disk.clone(),
+        base: root,
+    };
+    operate(builder, notes).await;
 
     let recording = disk.recording();
     let crashes = crashes(&recording);

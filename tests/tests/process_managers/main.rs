@@ -11,7 +11,7 @@
 //! | 16 | `../aborts`, in processes of their own |
 //!
 //! Beside them, what an operator asks for (`parked_work`, `dead_letters`, `skipped`, `paused`, with what they share in `operator`) and is
-//! told of the reactions (`answers`), what
+//! told of the reactions (`answers`) and of letters that were handed over (`redriven`), what
 //! parked instances hold (`held`, `held_deadlines`, `released`, and `letters` that are redriven meanwhile), where all stay (`staying`),
 //! which instances are there (`beginnings`), `starting_points` (`start = "now"`), `migrations` (`state_version`), `unreadable` (states
 //! that no program reads, and `unreadable_instances`), `rebuilt` (states that are made again meanwhile), `retries` (of commands whose
@@ -37,6 +37,7 @@ mod order_of_time;
 mod parked_work;
 mod paused;
 mod rebuilt;
+mod redriven;
 mod released;
 mod retries;
 mod skipped;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,20 +11,27 @@ use eventfold_es::disk::{Disk, Failure, Fault, FaultyDisk, OpenMode, Operation};
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{Reactions, RunMode};
+use eventfold_es_tests::journal_file::{JOURNAL, commits_of_stream};
 
 use crate::domain::{LogCommand, log_of};
 use crate::interrupted::{interrupt, is_noted};
 use crate::worker::{Mended, Say, TIME, clock, said, say, with};
 
-fn is_target(path: &Path) -> bool {
-    path.to_string_lossy().contains("streams/log/a/")
+/// The commits of the log `a` in the journal of a store in memory.
+fn commits(disk: &dyn Disk, base: &Path) -> Vec<Range<usize>> {
+    let journal = disk.open(&base.join(JOURNAL), OpenMode::Read).unwrap();
+    let mut bytes = vec![0; journal.len().unwrap() as usize];
+    let read = journal.read_at(&mut bytes, 0).unwrap();
+    assert_eq!(read, bytes.len());
+    commits_of_stream(&bytes, "log", "a")
 }
 
 /// Until it is told otherwise, the log `a` cannot be read.
-fn unreadable(disk: &FaultyDisk) {
-    for operation in [Operation::Open, Operation::Read] {
-        let fault = Fault::starting(0, Failure::EIO).on(&[operation]);
-        disk.inject(fault.at(is_target));
+fn unreadable(disk: &FaultyDisk, base: &Path) {
+    for commit in commits(disk, base) {
+        let fault = Fault::starting(0, Failure::EIO).on(&[Operation::Read]);
+        let fault = fault.at(|path| path.ends_with(JOURNAL));
+        disk.inject(fault.from_offset(commit.start as u64));
     }
 }
 
@@ -33,6 +41,8 @@ async fn prepared(builder: eventfold_es::store::AggregateStoreBuilder) {
         .await
         .unwrap();
     say(&store, "a", "one").await;
+    // Opening reads the last commit.
+    say(&store, "last", "one").await;
     store.close().await.unwrap();
 }
 
@@ -51,7 +61,7 @@ async fn a_command_whose_target_cannot_be_read_is_executed_once_when_it_can() {
         let memory = MemoryDisk::new();
         prepared(memory.builder()).await;
         let faulty = FaultyDisk::new(Arc::new(memory.clone()));
-        unreadable(&faulty);
+        unreadable(&faulty, memory.root());
         let time = clock();
         let builder = AggregateStore::builder(memory.root()).disk(Arc::new(faulty.clone()));
         let store = with::<Mended>(builder, &time, mode).open().await.unwrap();
@@ -89,7 +99,7 @@ async fn a_command_that_waits_for_its_target_survives_a_crash_and_is_executed_on
         prepared,
         async |builder, notes| {
             let faulty = FaultyDisk::new(notes.disk());
-            unreadable(&faulty);
+            unreadable(&faulty, notes.base());
             let time = clock();
             let builder = builder.disk(Arc::new(faulty.clone()));
             let store = with::<Mended>(builder, &time, RunMode::Inline)
@@ -142,7 +152,7 @@ async fn a_target_that_cannot_be_read_holds_up_nobody() {
     let memory = MemoryDisk::new();
     prepared(memory.builder()).await;
     let faulty = FaultyDisk::new(Arc::new(memory.clone()));
-    unreadable(&faulty);
+    unreadable(&faulty, memory.root());
     let time = clock();
     let builder = AggregateStore::builder(memory.root()).disk(Arc::new(faulty.clone()));
     let store = with::<Mended>(builder, &time, RunMode::OnDemand)
@@ -173,13 +183,16 @@ async fn a_target_that_cannot_be_read_holds_up_nobody() {
     store.close().await.unwrap();
 }
 
-/// Changes a bit in the file of the log `a`; the second time, it is as it was.
-fn flip(disk: &MemoryDisk) {
-    let path = disk.root().join("streams/log/a/app.jsonl");
+/// Changes a bit in these commits; the second time, they are as they were.
+fn flip(disk: &MemoryDisk, commits: &[Range<usize>]) {
+    let path = disk.root().join(JOURNAL);
     let file = disk.open(&path, OpenMode::Write).unwrap();
-    let mut byte = [0];
-    file.read_at(&mut byte, 12).unwrap();
-    file.write_at(&[byte[0] ^ 1], 12).unwrap();
+    for commit in commits {
+        let place = (commit.start + commit.end) as u64 / 2;
+        let mut byte = [0];
+        file.read_at(&mut byte, place).unwrap();
+        file.write_at(&[byte[0] ^ 1], place).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -190,7 +203,8 @@ async fn a_command_whose_target_is_damaged_is_executed_once_when_it_is_mended() 
         let time = clock();
         let store = with::<Mended>(disk.builder(), &time, mode).open().await;
         let store = store.unwrap();
-        flip(&disk);
+        let commits = commits(&disk, disk.root());
+        flip(&disk, &commits);
         say(&store, "a", "two").await;
         say(&store, "b", "beside").await;
         store.run_process_managers().await.unwrap();
@@ -201,7 +215,7 @@ async fn a_command_whose_target_is_damaged_is_executed_once_when_it_is_mended() 
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
         assert_eq!(worker.status().await.unwrap().pending, 1, "{mode:?}");
-        flip(&disk);
+        flip(&disk, &commits);
         time.advance(TIME);
         store.run_process_managers().await.unwrap();
         let status = worker.status().await.unwrap();
@@ -210,26 +224,6 @@ async fn a_command_whose_target_is_damaged_is_executed_once_when_it_is_mended() 
         drop(worker);
         store.close().await.unwrap();
     }
-}
-
-/// What `repair` restores is what the command was waiting for.
-#[tokio::test]
-async fn a_command_whose_target_is_damaged_is_executed_after_a_repair() {
-    let disk = MemoryDisk::new();
-    prepared(disk.builder()).await;
-    flip(&disk);
-    let time = clock();
-    let open = || with::<Mended>(disk.builder(), &time, RunMode::Inline).open();
-    let store = open().await.unwrap();
-    let told = store.send("a", Say("two".to_owned()), CommandContext::default());
-    assert_eq!(told.await.unwrap().reactions, Reactions::Retrying);
-    store.close().await.unwrap();
-    disk.builder().repair().await.unwrap();
-    time.advance(TIME);
-    let store = open().await.unwrap();
-    store.run_process_managers().await.unwrap();
-    assert_eq!(log_of(&store, "a").await, ["one", "two"]);
-    store.close().await.unwrap();
 }
 
 /// Whoever redrives a letter is told at once, and the letter stays.
@@ -244,14 +238,15 @@ async fn a_letter_whose_target_is_damaged_can_be_redriven_when_it_is_mended() {
     opening.await.unwrap();
     store.close().await.unwrap();
     let store = open().await.unwrap();
-    flip(&disk);
+    let commits = commits(&disk, disk.root());
+    flip(&disk, &commits);
     let worker = store.process_manager::<Mended>().unwrap();
     let redriven = worker.redrive_all().await.unwrap();
     assert_eq!((redriven.done, redriven.failed), (0, 1));
     let letters = worker.dead_letters().await.unwrap();
     let kinds: Vec<_> = letters[0].attempts.iter().map(|one| &*one.kind).collect();
     assert_eq!(kinds, ["rejected", "storage"]);
-    flip(&disk);
+    flip(&disk, &commits);
     assert_eq!(worker.redrive_all().await.unwrap().done, 1);
     assert_eq!(log_of(&store, "a").await, ["one", "this"]);
     drop(worker);

@@ -244,7 +244,6 @@ pub fn with<PM: ProcessManager>(
         .process_manager::<PM>()
         .aggregate_type::<Log>()
         .clock(clock.clone())
-        .write_behind(Duration::ZERO)
         .run_mode(mode)
 }
 

@@ -6,7 +6,6 @@ use std::fs;
 use eventfold::line_hash;
 use eventfold_es::{AggregateStore, OpenError};
 use eventfold_es_tests::crash::Fixture;
-use eventfold_es_tests::crash::domain::Ledger;
 
 use super::{CHECKPOINT, JOURNAL, assert_damaged, assert_whole, open};
 
@@ -113,34 +112,23 @@ async fn a_line_of_a_newer_format_is_refused() {
     }
 }
 
+/// A run with the head that a version with format 2 may write.
+fn make_run_newer(mut run: Vec<u8>) -> Vec<u8> {
+    run[16] = 2;
+    let checksum = u64::from_str_radix(&line_hash(&run[..20]), 16).unwrap();
+    run[20..28].copy_from_slice(&checksum.to_le_bytes());
+    run
+}
+
 #[tokio::test]
-async fn a_snapshot_of_a_newer_format_is_passed_over() {
+async fn a_run_of_a_newer_format_is_refused() {
     let fixture = Fixture::closed().await;
-    let path = fixture.file("streams/ledger/both/views/state.snapshot.json");
-    let open = || {
-        super::builder(
-            &fixture.store(),
-            std::sync::Arc::new(super::SystemDisk),
-            true,
-        )
-    };
-    let store = open().snapshot_every(1).open().await.unwrap();
-    let tags = |store: AggregateStore| async move {
-        let ledger = store.get::<Ledger>("both").await.unwrap();
-        let tags = ledger.state().await.unwrap().tags;
-        (tags, store)
-    };
-    let (expected, store) = tags(store).await;
-    for _ in 0..1000 {
-        if path.exists() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-    }
-    store.close().await.unwrap();
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, make_newer(&text)).unwrap();
-    let (found, store) = tags(open().open().await.unwrap()).await;
-    assert_eq!(found, expected);
-    store.close().await.unwrap();
+    let path = fixture.runs().pop().unwrap();
+    let run = fs::read(&path).unwrap();
+    fs::write(&path, make_run_newer(run.clone())).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert_refused(&fixture, &format!("meta/index/{name}")).await;
+    // The version that wrote it goes on.
+    fs::write(&path, run).unwrap();
+    assert_whole(&fixture).await;
 }

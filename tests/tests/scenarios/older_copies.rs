@@ -1,7 +1,7 @@
 //! Scenario 42: a file that somebody restored from an older copy is detected, or derived again.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eventfold_es::disk::CrashImage;
 use eventfold_es_tests::crash::domain::Tally;
@@ -9,8 +9,10 @@ use eventfold_es_tests::crash::{Client, Place, scratch};
 
 use super::everything::{Everything, Outcome, open};
 
-/// What came of restoring each chosen file from a copy of two runs before.
-async fn restore(is_chosen: impl Fn(&Path) -> bool) -> Vec<(String, Outcome)> {
+/// What came of restoring files from a copy of two runs before, one at a time: those that are chosen of the older and the newer store.
+async fn restore(
+    choose: impl Fn(&CrashImage, &CrashImage) -> Vec<(PathBuf, Vec<u8>)>,
+) -> Vec<(String, Outcome)> {
     let place = scratch();
     let path = place.path().join("store");
     let mut older = CrashImage::default();
@@ -34,13 +36,10 @@ async fn restore(is_chosen: impl Fn(&Path) -> bool) -> Vec<(String, Outcome)> {
     let newer = CrashImage::read(place.path()).unwrap();
     let mut copies = Place::default();
     let mut outcomes = Vec::new();
-    for (name, bytes) in older.files().filter(|(name, _)| is_chosen(name)) {
-        if newer.file(name) == Some(bytes) {
-            continue;
-        }
+    for (name, bytes) in choose(&older, &newer) {
         let root = copies.fresh();
         newer.materialise(&root).unwrap();
-        let file = root.join(name);
+        let file = root.join(&name);
         fs::write(&file, bytes).unwrap();
         let compared = everything.compare(&root.join("store"), &file).await;
         let outcome = compared.unwrap_or_else(|reason| panic!("{}: {reason}", name.display()));
@@ -49,17 +48,22 @@ async fn restore(is_chosen: impl Fn(&Path) -> bool) -> Vec<(String, Outcome)> {
     outcomes
 }
 
-fn is_stream(path: &Path) -> bool {
-    path.starts_with("store/streams")
+fn is_run(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "run")
 }
 
 #[tokio::test]
 async fn scenario_42_an_older_copy_of_the_journal_and_of_what_is_derived_beside_streams() {
-    let outcomes = restore(|path| !is_stream(path)).await;
+    let changed = |older: &CrashImage, newer: &CrashImage| {
+        let files = older.files().filter(|(path, _)| !is_run(path));
+        let changed = files.filter(|(path, bytes)| newer.file(path) != Some(*bytes));
+        let changed = changed.map(|(path, bytes)| (path.to_owned(), bytes.to_vec()));
+        changed.collect()
+    };
+    let outcomes = restore(changed).await;
     let of = |file: &str| outcomes.iter().find(|(name, _)| name.ends_with(file));
     assert_eq!(of("journal/app.jsonl").unwrap().1, Outcome::Detected);
     for file in [
-        "meta/streams.jsonl",
         "meta/checkpoint.json",
         "fanout/checkpoint.json",
         "fanout/dead_letters.jsonl",
@@ -70,9 +74,24 @@ async fn scenario_42_an_older_copy_of_the_journal_and_of_what_is_derived_beside_
 }
 
 #[tokio::test]
-async fn scenario_42_an_older_copy_of_a_stream() {
-    let outcomes = restore(is_stream).await;
-    assert!(outcomes.len() > 2, "{outcomes:?}");
+async fn scenario_42_an_older_run_in_the_place_of_a_newer_one() {
+    let others = |older: &CrashImage, newer: &CrashImage| {
+        let runs = |image: &CrashImage| {
+            let runs = image.files().filter(|(path, _)| is_run(path));
+            let runs = runs.map(|(path, bytes)| (path.to_owned(), bytes.to_vec()));
+            runs.collect::<Vec<_>>()
+        };
+        let (_, oldest) = runs(older).remove(0);
+        let others = runs(newer)
+            .into_iter()
+            .filter(|(_, bytes)| *bytes != oldest);
+        others.map(|(path, _)| (path, oldest.clone())).collect()
+    };
+    let outcomes = restore(others).await;
+    assert!(outcomes.len() > 1, "{outcomes:?}");
+    for (file, outcome) in outcomes {
+        assert_eq!(outcome, Outcome::Harmless, "{file}");
+    }
 }
 
 /// A checkpoint that saw as many events of another store is not believed.

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn open(path: &Path) -> Result<AggregateStore, OpenError> {
     let builder = builder(path, Arc::new(SystemDisk), true);
-    builder.write_behind(Duration::ZERO).open().await
+    builder.open().await
 }
 
 /// Executes commands until the store says that it is poisoned; how many it acknowledged before, and what it said.

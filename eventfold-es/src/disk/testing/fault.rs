@@ -14,8 +14,6 @@ pub enum Operation {
     Remove,
     /// [`Disk::sync_dir`](crate::disk::Disk::sync_dir).
     SyncDir,
-    /// [`DiskLock::sync_file_system`](crate::disk::DiskLock::sync_file_system).
-    SyncFileSystem,
     /// [`Disk::exists`](crate::disk::Disk::exists).
     Exists,
     /// [`Disk::list`](crate::disk::Disk::list).
@@ -69,6 +67,7 @@ pub struct Fault {
     always: bool,
     operations: Option<Vec<Operation>>,
     path: Option<PathFilter>,
+    offset: Option<u64>,
     seen: u64,
 }
 
@@ -82,6 +81,7 @@ impl Fault {
             always: false,
             operations: None,
             path: None,
+            offset: None,
             seen: 0,
         }
     }
@@ -109,9 +109,17 @@ impl Fault {
         self
     }
 
+    /// Applies to reads and writes that begin at this place of the file only.
+    #[must_use]
+    pub fn from_offset(mut self, offset: u64) -> Self {
+        self.offset = Some(offset);
+        self
+    }
+
     /// Counts the call if the fault applies to it, and says whether it fails.
-    pub(super) fn hits(&mut self, operation: Operation, path: &Path, length: usize) -> bool {
-        let applies = (self.failure != Failure::Short || length > 1)
+    pub(super) fn hits(&mut self, operation: Operation, path: &Path, part: Part) -> bool {
+        let applies = (self.failure != Failure::Short || part.length > 1)
+            && self.offset.is_none_or(|only| part.offset == Some(only))
             && self
                 .operations
                 .as_ref()
@@ -124,6 +132,13 @@ impl Fault {
         self.seen += 1;
         number == self.first || (self.always && number > self.first)
     }
+}
+
+/// The part of a file that a call is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Part {
+    pub(super) offset: Option<u64>,
+    pub(super) length: usize,
 }
 
 /// A call that was made to fail.

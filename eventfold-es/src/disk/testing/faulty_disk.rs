@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fault::{Failure, Fault, Hit, Operation};
+use super::fault::{Failure, Fault, Hit, Operation, Part};
 use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
 /// A disk on which chosen calls fail or come up short; the others go through to the disk below. A clone is the same disk.
@@ -89,7 +89,7 @@ impl FaultyDisk {
     }
 
     fn call(&self, operation: Operation, path: &Path) -> io::Result<()> {
-        call(&self.state, operation, path, 0).map(drop)
+        call(&self.state, operation, path, Part::default()).map(drop)
     }
 }
 
@@ -98,17 +98,13 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// Counts the call, and says how much of its `length` bytes it may do.
-fn call(
-    state: &Mutex<State>,
-    operation: Operation,
-    path: &Path,
-    length: usize,
-) -> io::Result<usize> {
+fn call(state: &Mutex<State>, operation: Operation, path: &Path, part: Part) -> io::Result<usize> {
+    let Part { length, .. } = part;
     let mut state = lock(state);
     *state.calls.entry(operation).or_default() += 1;
     let mut failure = None;
     for fault in &mut state.faults {
-        if fault.hits(operation, path, length) {
+        if fault.hits(operation, path, part) {
             failure = failure.or(Some(fault.failure));
         }
     }
@@ -190,41 +186,49 @@ struct FaultyFile {
 }
 
 impl FaultyFile {
-    fn call(&self, operation: Operation, length: usize) -> io::Result<usize> {
-        call(&self.state, operation, &self.path, length)
+    fn call(&self, operation: Operation) -> io::Result<()> {
+        call(&self.state, operation, &self.path, Part::default()).map(drop)
+    }
+
+    fn call_at(&self, operation: Operation, offset: u64, length: usize) -> io::Result<usize> {
+        let part = Part {
+            offset: Some(offset),
+            length,
+        };
+        call(&self.state, operation, &self.path, part)
     }
 }
 
 impl DiskFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
-        self.call(Operation::Len, 0)?;
+        self.call(Operation::Len)?;
         self.inner.len()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let allowed = self.call(Operation::Read, buffer.len())?;
+        let allowed = self.call_at(Operation::Read, offset, buffer.len())?;
         self.inner
             .read_at(buffer.get_mut(..allowed).unwrap_or_default(), offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let allowed = self.call(Operation::Write, bytes.len())?;
+        let allowed = self.call_at(Operation::Write, offset, bytes.len())?;
         self.inner
             .write_at(bytes.get(..allowed).unwrap_or_default(), offset)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.call(Operation::SetLen, 0)?;
+        self.call(Operation::SetLen)?;
         self.inner.set_len(length)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.call(Operation::SyncData, 0)?;
+        self.call(Operation::SyncData)?;
         self.inner.sync_data()
     }
 
     fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.call(Operation::IsAt, 0)?;
+        self.call(Operation::IsAt)?;
         self.inner.is_at(path)
     }
 }
@@ -237,13 +241,8 @@ struct FaultyLock {
 
 impl DiskLock for FaultyLock {
     fn is_at(&self, path: &Path) -> io::Result<bool> {
-        call(&self.state, Operation::IsAt, &self.path, 0)?;
+        call(&self.state, Operation::IsAt, &self.path, Part::default())?;
         self.inner.is_at(path)
-    }
-
-    fn sync_file_system(&self) -> io::Result<bool> {
-        call(&self.state, Operation::SyncFileSystem, &self.path, 0)?;
-        self.inner.sync_file_system()
     }
 }
 

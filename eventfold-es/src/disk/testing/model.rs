@@ -194,9 +194,6 @@ impl DiskModel {
                 self.namespace.sync_all();
                 self.files.values_mut().for_each(FilePages::sync);
             }
-            DiskOp::SyncFileSystemFailed => {
-                self.files.values_mut().for_each(FilePages::sync_failed);
-            }
         }
         Ok(())
     }
@@ -367,21 +364,6 @@ mod tests {
             length_too: true,
         };
         assert_eq!(synced.after_power_loss(&survival), synced.page_cache());
-        Ok(())
-    }
-
-    #[test]
-    fn a_failed_sync_of_the_file_system_leaves_names_to_the_next_one() -> TestResult {
-        let model = DiskModel::replay(&[
-            create("a", 0),
-            write(0, 0, b"x"),
-            DiskOp::SyncFileSystemFailed,
-            DiskOp::SyncFileSystem,
-        ])?;
-        let image = model.after_power_loss(&Survival::Nothing);
-        assert_eq!(image.file("a"), Some(&b"\0"[..]));
-        let image = model.after_power_loss(&Survival::All);
-        assert_eq!(image.file("a"), Some(&b"x"[..]));
         Ok(())
     }
 

@@ -81,10 +81,8 @@ pub enum DiskOp {
         /// The directory; empty for the recorded one.
         path: PathBuf,
     },
-    /// Everything was made durable.
+    /// Everything was durable, as where a recording begins with a directory that is there.
     SyncFileSystem,
-    /// A sync of the file system failed.
-    SyncFileSystemFailed,
 }
 
 impl DiskOp {
@@ -168,7 +166,7 @@ impl DiskOp {
             | Self::SyncData { path, .. }
             | Self::SyncDataFailed { path, .. }
             | Self::SyncDir { path } => Some(path),
-            Self::SyncFileSystem | Self::SyncFileSystemFailed => None,
+            Self::SyncFileSystem => None,
         }
     }
 }

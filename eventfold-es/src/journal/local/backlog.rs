@@ -1,29 +1,22 @@
 //! How much of what is durable has not reached the files derived from the journal.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::streams::lock;
+use super::appends::lock;
 use crate::threads::Worker;
 
 /// How many bytes of the journal may wait; while more do and files cannot be written, commits are refused.
 const MAX_BYTES: usize = 64 << 20;
 /// How often somebody who waits looks whether the files can be written again.
 const POLL: Duration = Duration::from_millis(100);
-/// From how many bytes on it does not wait for more, at most.
-const GATHERED_BYTES: u64 = 16 << 20;
 
 pub(super) struct Backlog {
-    /// How long what is durable gathers before it goes to its files, so that each of them is opened and written once for many
-    /// commits.
-    gathering: Duration,
-    /// From how many bytes on nothing more gathers.
-    gathered_bytes: usize,
     state: Mutex<BacklogState>,
     changed: Condvar,
     /// Woken when there is room again, if it has found none.
     writer: Worker,
-    /// Woken when what has gathered is to be written now.
+    /// Woken when somebody waits for what is to be tried again, or it is the last time.
     derived: Worker,
 }
 
@@ -34,29 +27,14 @@ struct BacklogState {
     done: u64,
     /// Why the files cannot be written now.
     failure: Option<Arc<str>>,
-    /// How many wait for what is written.
-    waiting: usize,
     /// Whether the writer waits for room.
     is_writer_waiting: bool,
     is_closing: bool,
 }
 
 impl Backlog {
-    /// Of a store whose files are archived from `max_log_size` bytes on; 0 for never.
-    pub(super) fn new(
-        gathering: Duration,
-        max_log_size: u64,
-        writer: Worker,
-        derived: Worker,
-    ) -> Self {
-        // Files that are archived early are not to grow far beyond that meanwhile.
-        let gathered_bytes = match max_log_size {
-            0 => GATHERED_BYTES,
-            max => GATHERED_BYTES.min(max / 4),
-        };
+    pub(super) fn new(writer: Worker, derived: Worker) -> Self {
         Self {
-            gathering,
-            gathered_bytes: usize::try_from(gathered_bytes).unwrap_or(usize::MAX),
             state: Mutex::default(),
             changed: Condvar::new(),
             writer,
@@ -64,28 +42,10 @@ impl Backlog {
         }
     }
 
-    fn is_urgent(&self, state: &BacklogState) -> bool {
-        state.bytes >= self.gathered_bytes || state.waiting > 0 || state.is_closing
-    }
-
     pub(super) fn add(&self, bytes: usize) {
         let mut state = lock(&self.state);
-        let was_urgent = self.is_urgent(&state);
         state.bytes += bytes;
         state.handed_over += 1;
-        let is_urgent = self.is_urgent(&state) && !was_urgent;
-        drop(state);
-        if is_urgent {
-            self.derived.wake();
-        }
-    }
-
-    /// How much longer more is to gather that began to at `since`; not at all if somebody waits for it or it is much, of which
-    /// the worker is told.
-    pub(super) fn gathers_for(&self, since: Instant) -> Option<Duration> {
-        let is_urgent = self.is_urgent(&lock(&self.state));
-        let left = self.gathering.checked_sub(since.elapsed());
-        left.filter(|left| !is_urgent && !left.is_zero())
     }
 
     pub(super) fn done(&self, bytes: usize, jobs: u64) {
@@ -145,7 +105,6 @@ impl Backlog {
         if state.done >= target {
             return Ok(());
         }
-        state.waiting += 1;
         self.derived.wake();
         let mut result = Ok(());
         while state.done < target {
@@ -158,7 +117,6 @@ impl Backlog {
                 .wait_timeout(state, POLL)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.waiting -= 1;
         result
     }
 }
@@ -191,7 +149,7 @@ mod tests {
         let runtime = StoreRuntime::new();
         let writer = runtime.journal_worker(Path::new("here"))?;
         let derived = runtime.upkeep_worker(Path::new("here"))?;
-        let backlog = Backlog::new(LONG, 0, writer.clone(), derived);
+        let backlog = Backlog::new(writer.clone(), derived);
         let (sender, turns) = mpsc::channel();
         writer.begin(Telling(sender));
         assert!(turns.recv_timeout(LONG).is_ok(), "it begins");

@@ -11,11 +11,9 @@ use eventfold::line_hash;
 
 use super::LocalJournal;
 use super::layout::Layout;
-use super::line::{self, LineError};
-use super::log::Parts;
-use super::recovery::create_base;
+use super::line;
+use super::log::{Parts, each_line};
 use crate::disk::{FileError, FileHandle, Files, LockHandle, OpenMode};
-use crate::journal::block_cache::BlockCache;
 use crate::journal::segments::{Segments, UNFINISHED, is_segment, span_of};
 use crate::journal::{BackupError, BackupReport, Damage, JournalError};
 use crate::sabotage::{Bug, planted};
@@ -89,11 +87,11 @@ impl LocalJournal {
         };
         report.copied_bytes += end - start;
         report.bytes += end - start;
-        let copied = Copied::open(&target, &active, start)?;
-        if !copied.check(verified, end, &mut report, is_stopped)? {
+        let copied = parts.copied(target.files, &target.layout.journal(), active)?;
+        if !check(&copied, verified, end, &mut report, is_stopped)? {
             return Ok(None);
         }
-        target.name(active, &place)?;
+        target.name(copied.into_active(), &place)?;
         target.files.remove(&target.layout.unfinished_backup())?;
         Ok(Some(report))
     }
@@ -109,7 +107,7 @@ impl<'a> Target<'a> {
             });
         }
         let layout = Layout::new(to);
-        create_base(files, &layout)?;
+        files.create_dir_durably(to)?;
         let Some(lock) = files.try_lock(to)? else {
             return Err(BackupError::InUse {
                 path: to.to_owned(),
@@ -133,6 +131,10 @@ impl<'a> Target<'a> {
                     || entry.name == ".lock";
                 if !is_ours {
                     return Err(BackupError::Occupied { path });
+                }
+                // A link.
+                if files.canonical(&path).starts_with(&base) {
+                    return Err(BackupError::Overlapping { path });
                 }
             }
         }
@@ -220,80 +222,36 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The text of a backup whose active file has no name yet.
-struct Copied<'a> {
-    segments: Segments,
-    active: &'a FileHandle,
-    /// Where the active file begins.
-    start: u64,
-}
-
-impl<'a> Copied<'a> {
-    fn open(target: &Target<'_>, active: &'a FileHandle, start: u64) -> Result<Self, JournalError> {
-        let cache = BlockCache::new(PIECE_BYTES);
-        Ok(Self {
-            segments: Segments::open(target.files, &target.layout.journal(), &cache, start)?,
-            active,
-            start,
-        })
-    }
-
-    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
-        match offset.checked_sub(self.start) {
-            Some(offset) => Ok(self.active.read_range(offset, length)?),
-            None => self.segments.read_through(offset, length),
+/// Reads the text of a backup from `from` on, where a line begins, and checks each line; `false` if it was stopped.
+fn check(
+    copied: &Parts,
+    from: u64,
+    end: u64,
+    report: &mut BackupReport,
+    is_stopped: &AtomicBool,
+) -> Result<bool, JournalError> {
+    let mut at = from;
+    let mut previous: Option<String> = None;
+    while at < end {
+        if is_stopped.load(Ordering::Relaxed) {
+            return Ok(false);
         }
-    }
-
-    fn damage(&self, offset: u64, reason: &str) -> JournalError {
-        let damage = match offset.checked_sub(self.start) {
-            Some(offset) => Damage::new(self.active.path(), offset, reason),
-            None => self.segments.damage(offset, reason),
-        };
-        damage.into()
-    }
-
-    /// Reads the text from `from` on, where a line begins, and checks each line; `false` if it was stopped.
-    fn check(
-        &self,
-        from: u64,
-        end: u64,
-        report: &mut BackupReport,
-        is_stopped: &AtomicBool,
-    ) -> Result<bool, JournalError> {
-        let mut at = from;
-        let mut window = PIECE_BYTES;
-        let mut previous: Option<String> = None;
-        while at < end {
-            if is_stopped.load(Ordering::Relaxed) {
-                return Ok(false);
+        let lines = copied.lines(at..end, PIECE_BYTES, Parts::read_range)?;
+        let lines = lines.ok_or_else(|| copied.endless(at))?;
+        for (offset, line) in each_line(&lines, at) {
+            let commit = line::parse(line).map_err(|error| copied.unreadable(offset, error))?;
+            let data = &commit.data;
+            if previous.is_some_and(|previous| previous != *data.previous) {
+                let reason = "the commit does not follow the one before";
+                return Err(copied.damage(offset, reason).into());
             }
-            let text = self.read(at, window.min(end - at))?;
-            let mut begin = 0;
-            for newline in memchr::memchr_iter(b'\n', &text) {
-                let line = text.get(begin..newline).unwrap_or_default();
-                let offset = at + begin as u64;
-                let commit = line::parse(line).map_err(|error| match error {
-                    LineError::Newer(newer) => newer.in_file(self.active.path()).into(),
-                    LineError::Damaged(reason) => self.damage(offset, &reason),
-                })?;
-                let data = &commit.data;
-                if previous.is_some_and(|previous| previous != *data.previous) {
-                    return Err(self.damage(offset, "the commit does not follow the one before"));
-                }
-                previous = Some(line_hash(line));
-                report.commits = data.commit;
-                report.position = (data.position + data.event_count()).saturating_sub(1);
-                begin = newline + 1;
-            }
-            if begin == 0 && window >= end - at {
-                return Err(self.damage(at, "the last commit has no end"));
-            }
-            window = if begin == 0 { window * 2 } else { PIECE_BYTES };
-            at += begin as u64;
+            previous = Some(line_hash(line));
+            report.commits = data.commit;
+            report.position = (data.position + data.event_count()).saturating_sub(1);
         }
-        Ok(true)
+        at += lines.len() as u64;
     }
+    Ok(true)
 }
 
 /// `length` bytes of the text from `offset` on, or fewer at its end.

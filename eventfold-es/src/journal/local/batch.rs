@@ -6,15 +6,18 @@ use std::sync::Arc;
 use eventfold::line_hash;
 use smallvec::SmallVec;
 
+use super::appends::Append;
 use super::checkpoint::ProcessManagerState;
 use super::jobs::DurableReaction;
 use super::line::{Body, Heading, LinePlaces};
 use super::queue::{Pledge, Queued};
 use super::scan::Tip;
-use super::streams::{StreamSlot, StreamTable};
+use super::streams::hash_from;
+use crate::journal::index::Address;
+use crate::journal::keyed::complete;
 use crate::journal::{
-    CommitError, Durability, Extent, OnDurable, ProposedCommit, Receipt, RecordedAppend,
-    RecordedCommit, RecordedLines, StreamId, keyed,
+    CommitError, CommitPlace, Durability, Extent, JournalError, KeyedLines, OnDurable,
+    ProposedCommit, Receipt, RecordedAppend, RecordedCommit, RecordedLines, StreamEnd, StreamId,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -26,10 +29,7 @@ pub(super) struct Batch {
     /// Its lines, each with a newline.
     pub(super) text: Arc<String>,
     pub(super) commits: Vec<Prepared>,
-    pub(super) streams: Vec<Planned>,
     pub(super) dead_letters: DeadLetterExtents,
-    /// What it holds, in bytes.
-    pub(super) bytes: usize,
     /// The first commit that does not continue its streams, and everything behind it, with what they are told: once the others are
     /// durable, so that whoever waits for the last one has waited for all.
     pub(super) refused: Vec<(Pledge, CommitError)>,
@@ -39,13 +39,10 @@ pub(super) struct Batch {
 
 /// One commit of a batch.
 pub(super) struct Prepared {
-    /// Where its line starts.
-    pub(super) offset: u64,
-    /// How long that is, newline included.
-    pub(super) bytes: usize,
+    pub(super) place: CommitPlace,
     pub(super) commit: RecordedCommit,
-    /// Where its appends go.
-    pub(super) places: Places,
+    /// Per append, the lines that commands with an idempotency key caused.
+    keyed: SmallVec<[Vec<KeyedLines>; 1]>,
     pub(super) receipt: Receipt,
     pub(super) reaction: Option<DurableReaction>,
     pub(super) on_durable: Option<OnDurable>,
@@ -53,25 +50,41 @@ pub(super) struct Prepared {
     pub(super) pledge: Pledge,
 }
 
-/// Where each of the appends of a commit goes; most commits have one.
-pub(super) type Places = SmallVec<[Place; 1]>;
+impl Prepared {
+    /// Notes where its line stands, and so where its streams end.
+    fn place(&mut self, place: CommitPlace) {
+        self.place = place;
+        let ends = self.commit.appends.iter().map(|append| StreamEnd {
+            version: append.first_version + append.lines.len() as u64 - 1,
+            commit: place,
+        });
+        self.receipt.ends = ends.collect();
+    }
 
-pub(super) struct Place {
-    /// Which of the streams of the batch it is.
-    pub(super) stream: usize,
-    /// Where in the stream it begins.
-    pub(super) offset: u64,
-}
-
-/// A stream that a batch adds to.
-pub(super) struct Planned {
-    pub(super) slot: Arc<StreamSlot>,
-    /// Whether a commit of the batch adds to it; otherwise one was meant to.
-    pub(super) is_touched: bool,
-    /// How long it is once the batch is durable.
-    pub(super) extent: Extent,
-    /// When its first event was committed, if that is in this batch.
-    pub(super) began: Option<u64>,
+    /// Its appends, as the index notes them.
+    pub(super) fn appends(&self) -> impl Iterator<Item = Append> {
+        let mut position = self.receipt.first_position;
+        let appends = self.commit.appends.iter().zip(&self.keyed);
+        appends.map(move |(append, keyed)| {
+            let (first_version, first_position) = (append.first_version, position);
+            let count = append.lines.len() as u64;
+            position += count;
+            let answers = keyed.iter().map(|group| {
+                let answer = group.answer(first_version, first_position, self.place);
+                (Arc::clone(&group.key), answer)
+            });
+            Append {
+                stream: append.stream.clone(),
+                version: first_version,
+                address: Address {
+                    offset: self.place.offset,
+                    length: self.place.length,
+                    count,
+                },
+                answers: answers.collect(),
+            }
+        })
+    }
 }
 
 /// A commit that fits, before the batch is closed.
@@ -82,25 +95,31 @@ struct Draft {
     time: u64,
 }
 
+/// How many events a stream has, which somebody expects to be so many.
+pub(super) type VersionOf<'a> = dyn Fn(&StreamId, u64) -> Result<u64, JournalError> + 'a;
+
 /// Why commits behind a conflict are refused.
 pub(super) const BEHIND_CONFLICT: &str =
     "an earlier commit was in conflict with what is stored; try again";
+
+/// Why a commit is refused that was decided on one that was not stored.
+pub(super) const BEHIND_FAILURE: &str =
+    "an earlier commit that this one was decided on could not be written; try again";
 
 /// Puts a batch together, up to the first commit that does not continue its streams.
 pub(super) fn assemble(
     queued: Vec<Queued>,
     tip: &Tip,
-    table: &StreamTable,
+    version: &VersionOf<'_>,
     dead_letters: &DeadLetterExtents,
     durability: Durability,
 ) -> Batch {
-    let mut streams = Streams::default();
+    // How long the streams are that the batch adds to.
+    let mut versions = HashMap::new();
     let mut batch = Batch {
         text: Arc::default(),
         commits: Vec::with_capacity(queued.len()),
-        streams: Vec::new(),
         dead_letters: HashMap::new(),
-        bytes: 0,
         refused: Vec::new(),
         tip: Tip {
             batch: tip.batch + 1,
@@ -116,23 +135,30 @@ pub(super) fn assemble(
             pledge,
             ..
         } = queued;
+        if commit.is_undone() && !planted(Bug::UndoNotTransitive) {
+            pledge.settle(Err(CommitError::Refused(BEHIND_FAILURE.into())));
+            continue;
+        }
         if !batch.refused.is_empty() {
             // It may have been decided on what the conflicting commit would have changed.
             let error = CommitError::Refused(BEHIND_CONFLICT.into());
             batch.refused.push((pledge, error));
             continue;
         }
-        match plan(&mut streams, &commit, table, time / 1000) {
-            Ok(places) => drafts.push(draft(
+        match plan(&mut versions, &commit, version) {
+            Ok(()) => drafts.push(draft(
                 &mut batch,
-                &mut streams.planned,
-                places,
+                &mut versions,
                 commit,
                 time,
                 pledge,
                 dead_letters,
             )),
-            Err(error) => batch.refused.push((pledge, error)),
+            Err(Unfit::Unknown(error)) => {
+                // Only those that were decided on it are refused with it.
+                pledge.settle(Err(CommitError::Refused(error.to_string().into())));
+            }
+            Err(Unfit::Conflict(error)) => batch.refused.push((pledge, error)),
         }
     }
     let count = drafts.len();
@@ -159,15 +185,17 @@ pub(super) fn assemble(
         );
         batch.tip.hash = line_hash(text.as_bytes().get(start..).unwrap_or_default());
         text.push('\n');
-        draft.prepared.offset = batch.tip.offset;
-        draft.prepared.bytes = text.len() - start;
-        batch.tip.offset += draft.prepared.bytes as u64;
+        let place = CommitPlace {
+            offset: batch.tip.offset,
+            length: (text.len() - start) as u64,
+            hash: hash_from(&batch.tip.hash),
+        };
+        batch.tip.offset += place.length;
+        draft.prepared.place(place);
         line_places.push(places);
         batch.commits.push(draft.prepared);
     }
     batch.text = Arc::new(text);
-    batch.bytes = batch.text.len();
-    batch.streams = streams.planned;
     for (prepared, places) in batch.commits.iter_mut().zip(line_places) {
         share(prepared, places, &batch.text);
     }
@@ -185,75 +213,41 @@ fn share(prepared: &mut Prepared, places: LinePlaces, text: &Arc<String>) {
     prepared.pledge.keep(spent.collect());
 }
 
-/// The streams of a batch, each once.
-#[derive(Default)]
-struct Streams {
-    found: HashMap<StreamId, usize>,
-    planned: Vec<Planned>,
+/// Why a commit is not stored.
+enum Unfit {
+    /// One of its streams ends elsewhere.
+    Conflict(CommitError),
+    /// It cannot be read where one of its streams ends.
+    Unknown(JournalError),
 }
 
-impl Streams {
-    fn add(&mut self, stream: &StreamId, slot: Arc<StreamSlot>, began: Option<u64>) -> usize {
-        let index = self.planned.len();
-        self.planned.push(Planned {
-            is_touched: false,
-            extent: slot.extent(),
-            slot,
-            began,
-        });
-        self.found.insert(stream.clone(), index);
-        index
-    }
-
-    fn version(&self, stream: usize) -> u64 {
-        let planned = self.planned.get(stream);
-        planned.map_or(0, |planned| planned.extent.lines)
-    }
-}
-
-/// Checks that the commit continues its streams where they end, before anything of it is noted; where its appends go.
+/// Checks that the commit continues its streams where they end, before anything of it is noted. Blocks where that is not known.
 fn plan(
-    streams: &mut Streams,
+    versions: &mut HashMap<StreamId, u64>,
     commit: &ProposedCommit,
-    table: &StreamTable,
-    ts: u64,
-) -> Result<Places, CommitError> {
-    let mut places = Places::with_capacity(commit.appends.len());
-    let mut has_new = false;
+    version: &VersionOf<'_>,
+) -> Result<(), Unfit> {
     for append in &commit.appends {
-        let found = streams.found.get(&append.stream).copied().or_else(|| {
-            let slot = table.slot(&append.stream)?;
-            // That it is planned says nothing yet.
-            Some(streams.add(&append.stream, slot, None))
-        });
-        has_new |= found.is_none();
-        let version = found.map_or(0, |stream| streams.version(stream));
-        if version != append.expected_version {
-            return Err(CommitError::Conflict {
-                expected: append.expected_version,
-                actual: version,
-            });
-        }
-        places.push(Place {
-            stream: found.unwrap_or(usize::MAX),
-            offset: 0,
-        });
-    }
-    if has_new {
-        for (append, place) in commit.appends.iter().zip(&mut places) {
-            place.stream = match streams.found.get(&append.stream) {
-                Some(found) => *found,
-                None => streams.add(&append.stream, table.create(&append.stream), Some(ts)),
-            };
+        let expected = append.expected_version;
+        let actual = match versions.get(&append.stream) {
+            Some(version) => *version,
+            None => {
+                let version = version(&append.stream, expected).map_err(Unfit::Unknown)?;
+                versions.insert(append.stream.clone(), version);
+                version
+            }
+        };
+        if actual != expected {
+            let conflict = CommitError::Conflict { expected, actual };
+            return Err(Unfit::Conflict(conflict));
         }
     }
-    Ok(places)
+    Ok(())
 }
 
 fn draft(
     batch: &mut Batch,
-    streams: &mut [Planned],
-    mut places: Places,
+    versions: &mut HashMap<StreamId, u64>,
     commit: ProposedCommit,
     time: u64,
     pledge: Pledge,
@@ -265,33 +259,21 @@ fn draft(
     let mut position = first_position;
     let mut body = Body::default();
     let mut appends = SmallVec::with_capacity(commit.appends.len());
-    let mut ends: SmallVec<[Extent; 1]> = SmallVec::with_capacity(commit.appends.len());
-    for (append, place) in commit.appends.into_iter().zip(&mut places) {
-        let Some(planned) = streams.get_mut(place.stream) else {
-            continue;
-        };
-        planned.is_touched = true;
-        let is_new = planned.extent == Extent::default();
-        let first_version = planned.extent.lines + 1;
-        let lines = keyed::complete(append.lines, &append.keyed, position);
+    let mut keyed = SmallVec::with_capacity(commit.appends.len());
+    for append in commit.appends {
+        let first_version = append.expected_version + 1;
+        let lines = complete(append.lines, &append.keyed, position);
         position += lines.len() as u64;
-        body.stream(
-            &append.stream,
-            is_new.then_some(planned.slot.directory()),
-            first_version,
-            planned.extent.bytes,
-            &lines,
-        );
-        place.offset = planned.extent.bytes;
-        for line in &lines {
-            planned.extent.push(line);
+        body.stream(&append.stream, first_version, &lines);
+        if let Some(version) = versions.get_mut(&append.stream) {
+            *version += lines.len() as u64;
         }
-        ends.push(planned.extent);
         appends.push(RecordedAppend {
             stream: append.stream,
             first_version,
             lines: lines.into(),
         });
+        keyed.push(append.keyed);
     }
     let reaction = commit.reaction.as_ref();
     let recorded = RecordedCommit {
@@ -306,7 +288,7 @@ fn draft(
     let receipt = Receipt {
         first_position,
         event_count: recorded.event_count(),
-        ends: Arc::from(&*ends),
+        ends: Arc::default(),
     };
     batch.tip.position += receipt.event_count;
     let reaction = commit.reaction.map(|reaction| {
@@ -343,10 +325,9 @@ fn draft(
         commit_number: batch.tip.commit,
         time,
         prepared: Prepared {
-            offset: 0,
-            bytes: 0,
+            place: CommitPlace::default(),
             commit: recorded,
-            places,
+            keyed,
             receipt,
             reaction,
             on_durable: commit.on_durable,
@@ -364,7 +345,7 @@ mod tests {
     use super::super::queue::{Queue, Work};
     use super::*;
     use crate::clock::SystemClock;
-    use crate::journal::ProposedAppend;
+    use crate::journal::{Damage, ProposedAppend};
     use crate::threads::StoreRuntime;
 
     fn commit(expected_version: u64) -> ProposedCommit {
@@ -378,6 +359,53 @@ mod tests {
             appends: [append].into_iter().collect(),
             ..ProposedCommit::default()
         }
+    }
+
+    /// Others than those that were decided on it are stored.
+    #[test]
+    fn a_stream_that_cannot_be_read_refuses_its_own_commits_only() {
+        let writer = StoreRuntime::default()
+            .journal_worker(Path::new("a"))
+            .unwrap();
+        let queue = Queue::new(0, Arc::new(SystemClock), None, writer);
+        let push = |commit| {
+            let room = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+            queue.push(room, commit)
+        };
+        let of = |id: &str, version| {
+            let mut commit = commit(version);
+            for append in &mut commit.appends {
+                append.stream = StreamId::new("counter", id);
+            }
+            commit
+        };
+        let unreadable = push(of("unreadable", 3));
+        let behind = push(ProposedCommit {
+            after: vec![Arc::clone(&unreadable)],
+            ..of("behind", 0)
+        });
+        let other = push(of("other", 0));
+        let Work::Commits(queued) = queue.take() else {
+            panic!("there are commits");
+        };
+        let version = |stream: &StreamId, _| match &*stream.instance_id {
+            "unreadable" => Err(Damage::new("a", 1, "a line is cut").into()),
+            _ => Ok(0),
+        };
+        let letters = DeadLetterExtents::new();
+        let batch = assemble(
+            queued,
+            &Tip::default(),
+            &version,
+            &letters,
+            Durability::Flush,
+        );
+        assert_eq!((batch.commits.len(), batch.refused.len()), (1, 0));
+        for (outcome, reason) in [(unreadable, "a line is cut"), (behind, "decided on")] {
+            let settled = outcome.get().unwrap().as_ref().unwrap_err().to_string();
+            assert!(settled.contains(reason), "{settled}");
+        }
+        assert!(other.get().is_none());
     }
 
     /// Whoever waits for what was handed over before a time waits for those before a conflict as well.
@@ -395,9 +423,8 @@ mod tests {
         let Work::Commits(queued) = queue.take() else {
             panic!("there are commits");
         };
-        let table = StreamTable::default();
         let (tip, letters) = (Tip::default(), DeadLetterExtents::new());
-        let batch = assemble(queued, &tip, &table, &letters, Durability::Flush);
+        let batch = assemble(queued, &tip, &|_, _| Ok(0), &letters, Durability::Flush);
         assert_eq!((batch.commits.len(), batch.refused.len()), (1, 2));
         for outcome in &pushed {
             assert!(outcome.get().is_none(), "the first one is not stored yet");

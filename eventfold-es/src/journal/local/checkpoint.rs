@@ -10,15 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::adoption::Adoption;
-use super::extents::SavedExtents;
 use super::history::IndexEntry;
 use super::layout::Layout;
 use super::line;
 use super::log::{Parts, SavedParts};
 use super::rows::TableTips;
 use super::scan::Tip;
-use super::stream_archive::Archiving;
 use crate::disk::{FileError, Files, SealError, SealedFile};
+use crate::journal::index::RunNote;
 use crate::journal::{Extent, JournalError, Progress};
 
 /// The content of `meta/checkpoint.json`.
@@ -36,11 +35,10 @@ pub(super) struct Checkpoint {
     flush: bool,
     /// The parts of the journal when it was taken.
     pub(super) journal: SavedParts,
-    pub(super) registry: Extent,
-    pub(super) stream_extents: SavedExtents,
-    /// The streams whose events are being archived.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) archiving: Vec<Archiving>,
+    /// The runs of the index, which cover everything up to here.
+    pub(super) runs: Vec<RunNote>,
+    /// Those of the snapshots.
+    pub(super) snapshots: Vec<RunNote>,
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,
     /// Up to where the tables of their rows are true.
@@ -77,9 +75,8 @@ pub(super) type ProcessManagerStates = BTreeMap<String, ProcessManagerState>;
 /// What a checkpoint vouches for.
 pub(super) struct Covered<'a> {
     pub(super) journal: SavedParts,
-    pub(super) registry: Extent,
-    pub(super) stream_extents: SavedExtents,
-    pub(super) archiving: Vec<Archiving>,
+    pub(super) runs: &'a [RunNote],
+    pub(super) snapshots: &'a [RunNote],
     pub(super) states: &'a ProcessManagerStates,
     pub(super) row_tables: TableTips,
     pub(super) index: Vec<IndexEntry>,
@@ -100,9 +97,8 @@ impl Checkpoint {
             hash: tip.hash.clone(),
             flush: tip.flush,
             journal: covered.journal,
-            registry: covered.registry,
-            stream_extents: covered.stream_extents,
-            archiving: covered.archiving,
+            runs: covered.runs.to_vec(),
+            snapshots: covered.snapshots.to_vec(),
             process_managers: states
                 .map(|(name, state)| (name.clone(), state.commit))
                 .collect(),

@@ -2,36 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::adoption::Adoption;
+use super::appends::{Append, lock};
 use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, Covered, ProcessManagerStates, save_progress};
-use super::extents::{StreamExtents, StreamPlace};
 use super::history::History;
 use super::jobs::{DurableBatch, Jobs};
 use super::layout::Layout;
 use super::log::{JournalLog, SwapError};
 use super::pulse::Pulse;
 use super::queue::Queue;
-use super::registry::Registry;
 use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;
-use super::stream_archive::{ArchiveError, Archiving, archive_stream};
-use super::streams::{StreamSlot, StreamTable, lock};
+use super::streams::{Streams, hash_from};
 use super::under_way::{Brought, UnderWay};
-use crate::disk::{FileError, FileHandle, Files, LockHandle, OpenMode};
+use crate::disk::{FileError, Files, LockHandle, OpenMode};
+use crate::journal::index::{Coverage, EntryKey, Merge, Runs};
 use crate::journal::{Durability, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
 /// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
-
-/// A stream that has grown.
-pub(super) struct Grown {
-    pub(super) slot: Arc<StreamSlot>,
-    pub(super) extent: Extent,
-}
+/// How much of a run is written in one step of a merge, and how long the next step waits: nothing that a user does waits for it.
+const MERGE_BYTES: u64 = 1 << 20;
+const MERGE_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct DerivedWriter {
     /// Poisoned by a sync that fails.
@@ -45,9 +42,7 @@ pub(super) struct DerivedWriter {
     pub(super) durability: Durability,
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(super) max_log_size: u64,
-    pub(super) table: Arc<StreamTable>,
-    pub(super) registry: Registry,
-    pub(super) extents: StreamExtents,
+    pub(super) streams: Arc<Streams>,
     pub(super) states: ProcessManagerStates,
     pub(super) rows: Arc<RowTables>,
     /// How much of each dead-letter file was written.
@@ -60,8 +55,16 @@ pub(super) struct DerivedWriter {
     pub(super) line_start: u64,
     /// Where the last checkpoint, taken or tried, ends in the journal.
     pub(super) checkpoint_end: u64,
-    /// The streams that have grown since the last checkpoint, by their numbers, and where each ends at `tip`.
-    pub(super) grown: BTreeMap<u64, Grown>,
+    /// The appends up to `tip` that no run of the index has.
+    pub(super) appended: Vec<Append>,
+    /// Where what was sealed for the next checkpoint ends, if it is due.
+    pub(super) sealed: Option<u64>,
+    /// The merges of runs that are under way.
+    pub(super) merging: Vec<Merging>,
+    /// When they go on.
+    pub(super) merge_next: Instant,
+    /// Whether one has failed since the last checkpoint.
+    pub(super) is_merging_paused: bool,
     /// Whether something was left to the next opening, so that no checkpoint may pass it.
     pub(super) has_given_up: bool,
     pub(super) jobs: Arc<Jobs>,
@@ -101,13 +104,6 @@ impl DerivedWriter {
             self.queue.poison_with(&error.to_string());
             return self.give_up(&error);
         }
-        if !std::mem::replace(&mut self.under_way.is_registered, true) {
-            for touched in batches.iter().flat_map(|batch| &batch.streams) {
-                if let Some(ts) = touched.began {
-                    self.registry.add(&touched.slot, ts);
-                }
-            }
-        }
         if let Err(error) = self.write_in_place(batches) {
             if self.queue.poison().is_some() {
                 return self.give_up(&error);
@@ -122,12 +118,8 @@ impl DerivedWriter {
             }
         }
         self.note_last_reactions(batches);
-        for touched in batches.iter().flat_map(|batch| &batch.streams) {
-            let grown = Grown {
-                slot: Arc::clone(&touched.slot),
-                extent: touched.extent,
-            };
-            self.grown.insert(touched.slot.number(), grown);
+        for batch in batches {
+            self.appended.extend_from_slice(&batch.appends);
         }
         self.tip = last.tip.clone();
         self.line_start = last.line_start;
@@ -167,18 +159,6 @@ impl DerivedWriter {
     }
 
     fn write_files(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
-        // The last batch first: it brings what the others have added to a stream along.
-        for touched in batches.iter().rev().flat_map(|batch| &batch.streams) {
-            let slot = &touched.slot;
-            // What was added since is in the journal, but the journal may not have been synced with it.
-            let Some(unwritten) = slot.unwritten(touched.extent.bytes) else {
-                continue;
-            };
-            let offset = unwritten.offset - slot.archive().extent.bytes;
-            let file = open_stream(&self.files, &self.layout, slot)?;
-            file.write_all_at(unwritten.text.as_bytes(), offset)?;
-            slot.written(unwritten.count);
-        }
         for reaction in batches.iter().flat_map(|batch| &batch.reactions) {
             if reaction.dead_letters.is_empty() {
                 continue;
@@ -193,33 +173,38 @@ impl DerivedWriter {
             let offset = end - reaction.dead_letters.len() as u64;
             file.write_all_at(reaction.dead_letters.as_bytes(), offset)?;
         }
-        self.registry.flush()
+        Ok(())
     }
 
-    pub(super) fn is_checkpoint_due(&self) -> bool {
+    /// Whether a checkpoint is to be taken now. When it is due, what there is of appends is sealed, and it is taken as soon as it covers them.
+    pub(super) fn is_checkpoint_due(&mut self) -> bool {
         let step = match self.max_log_size {
             0 => CHECKPOINT_BYTES,
             max => CHECKPOINT_BYTES.min(max),
         };
         // A checkpoint says where the active file of the journal begins.
-        self.tip.offset >= self.checkpoint_end + step && !self.queue.is_replacing()
+        let is_news = self.streams.index.is_news() || self.streams.snapshots.runs.is_news();
+        let is_enough = self.tip.offset >= self.checkpoint_end + step;
+        if !(is_enough || is_news) || self.queue.is_replacing() {
+            return false;
+        }
+        let sealed = *self
+            .sealed
+            .get_or_insert_with(|| self.streams.appends.seal());
+        self.tip.offset >= sealed || planted(Bug::SealNotAwaited)
     }
 
     pub(super) fn take_checkpoint(&mut self, is_closing: bool) {
         let (commit, position) = (self.tip.commit, self.tip.position);
         let _span = tracing::debug_span!("checkpoint", commit, position).entered();
-        let archiving = self.to_be_archived();
-        match self.save_checkpoint(&archiving) {
+        if self.sealed.take().is_none() {
+            self.streams.appends.seal();
+        }
+        match self.save_checkpoint() {
             Ok(()) => {
+                self.is_merging_paused = false;
                 self.pulse.took_checkpoint(self.queue.clock());
-                let unfinished = self.archive_streams(&archiving);
                 self.rotate_journal(is_closing);
-                if is_closing && !archiving.is_empty() && self.queue.poison().is_none() {
-                    // So that opening has nothing to finish but what failed.
-                    if let Err(error) = self.save_checkpoint(&unfinished) {
-                        tracing::warn!(%error, "the last checkpoint could not be taken");
-                    }
-                }
             }
             // A second sync would succeed without writing what this one did not; only redo writes it again.
             Err(error) if error.is_failed_sync() => self.queue.poison_with(&format!(
@@ -231,48 +216,6 @@ impl DerivedWriter {
         }
         // Also after a failure: the next one is tried when as much is new again.
         self.checkpoint_end = self.tip.offset;
-    }
-
-    /// The streams that have grown too large.
-    fn to_be_archived(&self) -> Vec<Archiving> {
-        if self.max_log_size == 0 {
-            return Vec::new();
-        }
-        let grown = self.grown.iter();
-        grown
-            .filter(|(_, Grown { slot, extent })| {
-                extent.bytes - slot.archive().extent.bytes >= self.max_log_size
-            })
-            .map(|(stream, Grown { extent, .. })| Archiving {
-                stream: *stream,
-                to: *extent,
-            })
-            .collect()
-    }
-
-    /// Archives what the checkpoint says, and tells what could not be archived; what has grown until the next one is only what
-    /// it says. What failed belongs to that, too: the next checkpoint tries it again.
-    fn archive_streams(&mut self, archiving: &[Archiving]) -> Vec<Archiving> {
-        let mut grown = std::mem::take(&mut self.grown);
-        let mut unfinished = Vec::new();
-        for planned in archiving {
-            let Some(archived) = grown.remove(&planned.stream) else {
-                continue;
-            };
-            match archive_stream(&self.files, &self.layout, &archived.slot, planned.to) {
-                Ok(()) => {}
-                Err(ArchiveError::Unchanged(error)) => {
-                    tracing::warn!(%error, "a stream could not be archived; it will be tried again");
-                    unfinished.push(*planned);
-                }
-                Err(ArchiveError::Unknown(error)) => {
-                    self.queue.poison_with(&error.to_string());
-                    return unfinished;
-                }
-            }
-            self.grown.insert(planned.stream, archived);
-        }
-        unfinished
     }
 
     /// Archives what the checkpoint covers of the journal, but for its last commit, if that is much.
@@ -305,74 +248,113 @@ impl DerivedWriter {
         }
     }
 
-    /// Makes everything durable that the checkpoint will vouch for.
-    fn sync(&mut self) -> Result<(), FileError> {
-        for name in self.states.keys() {
-            self.files
-                .create_dir_all(&self.layout.process_manager(name))?;
-        }
-        match self.base.sync_file_system()? {
-            true => Ok(()),
-            false => self.sync_files(),
-        }
-    }
-
-    fn save_checkpoint(&mut self, archiving: &[Archiving]) -> Result<(), FileError> {
+    fn save_checkpoint(&mut self) -> Result<(), FileError> {
         require_in_place(&self.base, &self.log, &self.queue)?;
-        let grown = self.grown.iter();
-        let places = grown.map(|(number, Grown { slot, extent })| {
-            let place = StreamPlace {
-                extent: *extent,
-                archive: slot.archive(),
-            };
-            (*number, place)
-        });
-        let extents = self.extents.write(&places.collect(), self.table.len())?;
-        let row_tables = self.rows.save(&self.tip).map_err(|error| match error {
-            JournalError::File(error) => error,
-            JournalError::Damage(damage) => {
-                let source = std::io::Error::other(damage.to_string());
-                FileError::new("save to", &damage.path, source)
-            }
-        })?;
+        let row_tables = self.rows.save(&self.tip).map_err(as_file_error)?;
+        self.write_runs().map_err(as_file_error)?;
         if !planted(Bug::CheckpointBeforeTheSync) {
-            self.sync()?;
+            self.sync_files()?;
         }
         for (name, state) in &self.states {
             save_progress(&self.files, &self.layout, name, state)?;
         }
+        let (runs, snapshots) = (
+            self.streams.index.notes(),
+            self.streams.snapshots.runs.notes(),
+        );
         let covered = Covered {
             journal: self.log.parts().saved(),
-            registry: self.registry.extent(),
-            stream_extents: extents,
-            archiving: archiving.to_vec(),
+            runs: &runs,
+            snapshots: &snapshots,
             states: &self.states,
             row_tables,
             index: self.history.index(),
             adoption: self.adoption.as_ref(),
         };
         Checkpoint::new(&self.tip, self.line_start, covered).save(&self.files, &self.layout)?;
-        self.extents.saved(extents);
+        self.streams.index.sweep(&runs);
+        self.streams.snapshots.runs.sweep(&snapshots);
         Ok(())
     }
 
-    /// Where the platform cannot sync the file system as a whole: each file and directory on its own.
-    fn sync_files(&mut self) -> Result<(), FileError> {
-        self.registry.sync()?;
-        self.extents.sync()?;
-        self.files.sync_dir(&self.layout.meta())?;
-        let mut directories = BTreeSet::from([self.layout.base().to_owned()]);
-        for Grown { slot, .. } in self.grown.values() {
-            let stream = &slot.stream;
-            open_stream(&self.files, &self.layout, slot)?.sync_data()?;
-            let directory = self.layout.stream(&stream.aggregate_type, slot.directory());
-            directories.extend(
-                directory
-                    .ancestors()
-                    .take_while(|ancestor| ancestor.starts_with(self.layout.streams()))
-                    .map(ToOwned::to_owned),
-            );
+    /// Writes what the index and the snapshots have to have at the tip.
+    fn write_runs(&mut self) -> Result<(), JournalError> {
+        let Streams {
+            appends,
+            index,
+            snapshots,
+            ..
+        } = &*self.streams;
+        add_run(index, &self.appended, &self.tip)?;
+        self.appended = Vec::new();
+        appends.drop_sealed();
+        let sealed = snapshots.seal();
+        if !sealed.is_empty() {
+            let rows = sealed.iter().map(|(key, value)| (&key[..], &value[..]));
+            snapshots
+                .runs
+                .add(rows, coverage(&snapshots.runs, &self.tip))?;
+            snapshots.drop_sealed();
         }
+        Ok(())
+    }
+
+    /// Goes on with the merges of runs that are due; when to come again, if there are some. Blocks.
+    pub(super) fn merge_on(&mut self) -> Option<Duration> {
+        if self.is_merging_paused
+            || self.queue.poison().is_some()
+            || self.queue.read_only().is_some()
+        {
+            return None;
+        }
+        let left = self.merge_next.saturating_duration_since(Instant::now());
+        if !left.is_zero() && !self.merging.is_empty() {
+            return Some(left);
+        }
+        match self.merge_step() {
+            Ok(false) => None,
+            Ok(true) => {
+                self.merge_next = Instant::now() + MERGE_PAUSE;
+                Some(MERGE_PAUSE)
+            }
+            Err(JournalError::File(error)) if error.is_failed_sync() => {
+                self.queue.poison_with(&error.to_string());
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%error, "runs of the index could not be merged; it will be tried again after the next checkpoint");
+                self.is_merging_paused = true;
+                None
+            }
+        }
+    }
+
+    /// Goes on with the merge of the lowest level, since those are due most often; whether there was one.
+    fn merge_step(&mut self) -> Result<bool, JournalError> {
+        let families = [&self.streams.index, &self.streams.snapshots.runs];
+        for (family, runs) in families.into_iter().enumerate() {
+            if let Some(merge) = runs.begin_merge()? {
+                self.merging.push(Merging { merge, family });
+            }
+        }
+        let levels = self.merging.iter().enumerate();
+        let lowest = levels.min_by_key(|(_, merging)| merging.merge.level);
+        let Some(index) = lowest.map(|(index, _)| index) else {
+            return Ok(false);
+        };
+        let Merging { merge, family } = self.merging.swap_remove(index);
+        let Some(runs) = families.get(family) else {
+            return Ok(false);
+        };
+        if let Some(merge) = runs.go_on(merge, MERGE_BYTES)? {
+            self.merging.push(Merging { merge, family });
+        }
+        Ok(true)
+    }
+
+    /// Makes the files of process managers durable.
+    fn sync_files(&mut self) -> Result<(), FileError> {
+        let mut directories = BTreeSet::from([self.layout.base().to_owned()]);
         for (name, state) in &self.states {
             let directory = self.layout.process_manager(name);
             self.files.create_dir_all(&directory)?;
@@ -387,6 +369,53 @@ impl DerivedWriter {
             self.files.sync_dir(&directory)?;
         }
         Ok(())
+    }
+}
+
+/// A merge of runs that is under way.
+pub(super) struct Merging {
+    merge: Merge,
+    /// 0 for the index, 1 for snapshots.
+    family: usize,
+}
+
+/// Writes a run of these appends, the last of which are before the tip; none if there are none.
+pub(super) fn add_run(index: &Runs, appends: &[Append], tip: &Tip) -> Result<(), JournalError> {
+    if appends.is_empty() {
+        return Ok(());
+    }
+    let entries = sorted(appends);
+    let entries = entries.iter();
+    index.add(
+        entries.map(|(key, address)| (key.as_bytes(), &address[..])),
+        coverage(index, tip),
+    )
+}
+
+/// The entries of the index for these appends, in the order of their keys.
+pub(super) fn sorted(appends: &[Append]) -> Vec<(EntryKey, Vec<u8>)> {
+    let entries = appends.iter().flat_map(Append::entries);
+    let entries = entries.map(|(key, address)| (key, address.encode()));
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_unstable();
+    entries
+}
+
+fn coverage(runs: &Runs, tip: &Tip) -> Coverage {
+    Coverage {
+        from: runs.covered(),
+        to: tip.offset,
+        hash: hash_from(&tip.hash),
+    }
+}
+
+fn as_file_error(error: JournalError) -> FileError {
+    match error {
+        JournalError::File(error) => error,
+        JournalError::Damage(damage) => {
+            let source = std::io::Error::other(damage.to_string());
+            FileError::new("save to", &damage.path, source)
+        }
     }
 }
 
@@ -407,17 +436,5 @@ pub(super) fn require_in_place(
             queue.poison_with(&gone.to_string());
             Err(gone)
         }
-    }
-}
-
-fn open_stream(files: &Files, layout: &Layout, slot: &StreamSlot) -> Result<FileHandle, FileError> {
-    let (aggregate_type, directory) = (&slot.stream.aggregate_type, slot.directory());
-    let path = layout.stream_file(aggregate_type, directory);
-    match files.open(&path, OpenMode::Write) {
-        Err(error) if error.is_not_found() => {
-            files.create_dir_all(&layout.stream(aggregate_type, directory))?;
-            files.open(&path, OpenMode::Write)
-        }
-        opened => opened,
     }
 }

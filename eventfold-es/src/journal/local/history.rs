@@ -1,16 +1,16 @@
 //! Reading what is durable, in order: the latest commits from memory, older ones from the journal's file.
 
 use std::collections::VecDeque;
-use std::str::Utf8Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::line;
+use super::appends::lock;
+use super::line::{self, LineError};
 use super::line_read::RowLine;
-use super::log::{JournalLog, Parts};
-use super::streams::lock;
+use super::log::{JournalLog, Parts, each_line};
+use super::scan::Tip;
 use crate::journal::{
     Cursor, JournalError, PastReaction, PastReactions, RecordedAppend, RecordedCommit,
     RecordedLines, StreamId,
@@ -85,13 +85,14 @@ impl History {
     }
 
     /// Adds a durable commit whose line starts at `offset` and has so many bytes; not yet announced.
-    pub(super) fn push(&self, commit: Arc<RecordedCommit>, offset: u64, bytes: usize) {
+    pub(super) fn push(&self, commit: Arc<RecordedCommit>, offset: u64, bytes: u64) {
         if commit.event_count() == 0 {
             return;
         }
         note(&mut lock(&self.index), commit.first_position, offset);
         let mut recent = lock(&self.recent);
-        recent.bytes += bytes;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        recent.bytes = recent.bytes.saturating_add(bytes);
         recent.commits.push_back((commit, bytes));
         while recent.bytes > RECENT_BYTES && recent.commits.len() > 1 {
             if let Some((_, bytes)) = recent.commits.pop_front() {
@@ -159,24 +160,35 @@ impl History {
         };
         let mut read = Vec::new();
         let mut types = Vec::new();
-        let mut window = match cursor.is_for_one {
-            true => 2 * INDEX_STEP,
-            false => READ_BYTES,
+        // The damage of lines that may be before what is wanted: the next one tells.
+        let mut passed = None;
+        let (window, of_parts): (_, fn(&Parts, u64, u64) -> _) = match cursor.is_for_one {
+            true => (2 * INDEX_STEP, Parts::read_cached),
+            false => (READ_BYTES, Parts::read_range),
         };
         while offset < end && read.is_empty() {
-            let length = window.min(end - offset);
-            let bytes = match cursor.is_for_one {
-                true => file.read_cached(offset, length)?,
-                false => file.read_range(offset, length)?,
-            };
-            let (text, not_text) = text_of(bytes);
-            let text = Arc::new(text);
-            let mut consumed = 0;
-            for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
-                let line = text.get(consumed..end).unwrap_or_default();
-                let at = offset + consumed as u64;
-                let commit = line::parse_text(line).map_err(|error| file.unreadable(at, error))?;
-                consumed = end + 1;
+            let lines = file.lines(offset..end, window, of_parts)?;
+            let text = Arc::new(text_of(lines.ok_or_else(|| file.endless(offset))?));
+            for line in text.split_terminator('\n') {
+                let at = offset;
+                offset += line.len() as u64 + 1;
+                let commit = match line::parse_text(line) {
+                    Ok(commit) => commit,
+                    Err(error @ LineError::Newer(_)) => return Err(file.unreadable(at, error)),
+                    Err(_) if !read.is_empty() => {
+                        offset = at;
+                        break;
+                    }
+                    Err(error) => {
+                        passed.get_or_insert_with(|| file.unreadable(at, error));
+                        continue;
+                    }
+                };
+                if let Some(error) = passed.take()
+                    && commit.data.position > cursor.position + 1
+                {
+                    return Err(error);
+                }
                 if commit.data.event_count() == 0 {
                     continue;
                 }
@@ -198,22 +210,12 @@ impl History {
                     break;
                 }
             }
-            if consumed == 0 {
-                if let Some(error) = not_text {
-                    let reason = format!("the commit is not UTF-8 text: {error}");
-                    return Err(file.damage(offset, reason).into());
-                }
-                if offset + window >= end {
-                    return Err(file.damage(offset, "the last commit has no end").into());
-                }
-                // One line is longer than the window.
-                window *= 2;
-                continue;
-            }
-            offset += consumed as u64;
             cursor.hint = offset;
         }
-        Ok(read)
+        match passed.filter(|_| read.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(read),
+        }
     }
 
     /// What reactions of a process manager have left behind, in the next part of the file.
@@ -224,47 +226,31 @@ impl History {
         // In this order, as in `read_file`.
         let end = self.end.load(Ordering::Acquire);
         let file = self.log.parts();
-        let mut window = READ_BYTES;
         let mut found = Vec::new();
-        while past.offset < end {
-            let bytes = file.read_range(past.offset, window.min(end - past.offset))?;
-            let mut consumed = 0;
-            for line_end in memchr::memchr_iter(b'\n', &bytes) {
-                let line = bytes.get(consumed..line_end).unwrap_or_default();
-                let at = past.offset + consumed as u64;
-                let commit = line::parse(line).map_err(|error| file.unreadable(at, error))?;
-                consumed = line_end + 1;
-                let reactions = commit.data.process_managers.iter();
-                for reaction in reactions.filter(|found| *found.name == *past.process_manager) {
-                    let rows = reaction.rows.iter().filter(|row| past.wants(&row.key));
-                    let reaction = PastReaction {
-                        position: reaction.position,
-                        rows: rows.map(RowLine::change).collect(),
-                        dead_letters: reaction
-                            .dead_letters
-                            .lines
-                            .iter()
-                            .map(|line| (*line).into())
-                            .collect(),
-                    };
-                    let is_first = !std::mem::replace(&mut past.has_begun, true);
-                    if is_first || !reaction.rows.is_empty() || !reaction.dead_letters.is_empty() {
-                        found.push(reaction);
-                    }
-                }
-            }
-            if consumed == 0 {
-                if past.offset + window >= end {
-                    let reason = "the last commit has no end";
-                    return Err(file.damage(past.offset, reason).into());
-                }
-                window *= 2;
-                continue;
-            }
-            past.offset += consumed as u64;
+        if past.offset >= end {
+            past.is_read = true;
             return Ok(found);
         }
-        past.is_read = true;
+        let lines = file.lines(past.offset..end, READ_BYTES, Parts::read_range)?;
+        let lines = lines.ok_or_else(|| file.endless(past.offset))?;
+        for (at, line) in each_line(&lines, past.offset) {
+            let commit = line::parse(line).map_err(|error| file.unreadable(at, error))?;
+            let reactions = commit.data.process_managers.iter();
+            for reaction in reactions.filter(|found| *found.name == *past.process_manager) {
+                let rows = reaction.rows.iter().filter(|row| past.wants(&row.key));
+                let dead_letters = reaction.dead_letters.lines.iter();
+                let reaction = PastReaction {
+                    position: reaction.position,
+                    rows: rows.map(RowLine::change).collect(),
+                    dead_letters: dead_letters.map(|line| (*line).into()).collect(),
+                };
+                let is_first = !std::mem::replace(&mut past.has_begun, true);
+                if is_first || !reaction.rows.is_empty() || !reaction.dead_letters.is_empty() {
+                    found.push(reaction);
+                }
+            }
+        }
+        past.offset += lines.len() as u64;
         Ok(found)
     }
 
@@ -280,6 +266,16 @@ impl History {
             Some(entry) => Ok(entry.offset),
             None => file.find(position),
         }
+    }
+}
+
+/// Adds the place behind the last commit.
+pub(super) fn note_end(index: &mut Vec<IndexEntry>, tip: &Tip) {
+    if index.last().is_none_or(|last| last.offset < tip.offset) {
+        index.push(IndexEntry {
+            position: tip.position + 1,
+            offset: tip.offset,
+        });
     }
 }
 
@@ -300,22 +296,24 @@ pub(super) fn note(index: &mut Vec<IndexEntry>, position: u64, offset: u64) {
     }
 }
 
-/// The text up to what is none, and what is wrong there; a character that is cut off at the end is not.
-fn text_of(bytes: Vec<u8>) -> (String, Option<Utf8Error>) {
-    match String::from_utf8(bytes) {
-        Ok(text) => (text, None),
-        Err(error) => {
-            let reason = error.utf8_error();
-            let mut bytes = error.into_bytes();
-            bytes.truncate(reason.valid_up_to());
-            let text = String::from_utf8(bytes).unwrap_or_default();
-            (text, reason.error_len().map(|_| reason))
+/// The text of bytes that were read. What is none becomes another text of the same length, which has not the checksum of its line.
+fn text_of(mut bytes: Vec<u8>) -> String {
+    loop {
+        match String::from_utf8(bytes) {
+            Ok(text) => return text,
+            Err(error) => {
+                let start = error.utf8_error().valid_up_to();
+                let length = error.utf8_error().error_len();
+                bytes = error.into_bytes();
+                let end = length.map_or(bytes.len(), |length| start + length);
+                bytes.get_mut(start..end).unwrap_or_default().fill(b'?');
+            }
         }
     }
 }
 
 /// The commit on a line of `text`; the names of aggregate types, which are few, are shared.
-fn recorded(
+pub(super) fn recorded(
     data: &line::CommitData<'_>,
     text: &Arc<String>,
     types: &mut Vec<Arc<str>>,

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use super::appends::{Append, lock};
 use super::checkpoint::ProcessManagerState;
 use super::scan::Tip;
-use super::streams::{StreamSlot, lock};
-use crate::journal::{Extent, Progress, RowChange};
+use crate::journal::{Progress, RowChange};
 use crate::threads::Worker;
 
 /// A change to the derived files.
@@ -25,21 +25,14 @@ pub(super) enum Job {
 
 /// A batch that is durable in the journal.
 pub(super) struct DurableBatch {
-    pub(super) streams: Vec<TouchedStream>,
+    /// Its appends to streams.
+    pub(super) appends: Vec<Append>,
     pub(super) reactions: Vec<DurableReaction>,
     pub(super) tip: Tip,
     /// Where the line of its last commit starts.
     pub(super) line_start: u64,
     /// The size of its events in bytes.
     pub(super) bytes: usize,
-}
-
-pub(super) struct TouchedStream {
-    pub(super) slot: Arc<StreamSlot>,
-    /// When its first event was committed, if that was in this batch.
-    pub(super) began: Option<u64>,
-    /// The end of the stream after the batch.
-    pub(super) extent: Extent,
 }
 
 pub(super) struct DurableReaction {

@@ -29,14 +29,14 @@ impl Layout {
         self.base.join("meta/checkpoint.json")
     }
 
-    pub(crate) fn registry(&self) -> PathBuf {
-        self.base.join("meta/streams.jsonl")
+    /// The runs that tell where the events of streams are.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.base.join("meta/index")
     }
 
-    /// One of the two files that hold the extents of all streams.
-    pub(crate) fn stream_extents(&self, generation: u64) -> PathBuf {
-        self.base
-            .join(format!("meta/stream-extents.{generation}.jsonl"))
+    /// The runs of snapshots.
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.base.join("meta/snapshots")
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -61,28 +61,6 @@ impl Layout {
     pub(crate) fn incomplete_batch(&self, batch: u64) -> PathBuf {
         self.journal()
             .join(format!("incomplete-batch-{batch}.jsonl"))
-    }
-
-    pub(crate) fn streams(&self) -> PathBuf {
-        self.base.join("streams")
-    }
-
-    pub(crate) fn stream(&self, aggregate_type: &str, directory: &str) -> PathBuf {
-        self.streams().join(aggregate_type).join(directory)
-    }
-
-    pub(crate) fn stream_file(&self, aggregate_type: &str, directory: &str) -> PathBuf {
-        self.stream(aggregate_type, directory).join("app.jsonl")
-    }
-
-    pub(crate) fn stream_archive(&self, aggregate_type: &str, directory: &str) -> PathBuf {
-        self.stream(aggregate_type, directory)
-            .join("archive.jsonl.zst")
-    }
-
-    pub(crate) fn snapshot(&self, aggregate_type: &str, directory: &str) -> PathBuf {
-        self.stream(aggregate_type, directory)
-            .join("views/state.snapshot.json")
     }
 
     pub(crate) fn process_managers(&self) -> PathBuf {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {"type":"commit","data":{"format":1,"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,"time":M,
-//!  "streams":[{"type":T,"id":I,"dir":D,"version":V,"offset":O,"lengths":[L,..],"lines":[EVENT,..]},..],
+//!  "streams":[{"type":T,"id":I,"version":V,"lengths":[L,..],"lines":[EVENT,..]},..],
 //!  "process_managers":[{"name":M,"position":P,"dispatched":D,"state_length":L,"state":S,
 //!   "rows":[{"key":K,"length":L,"value":V},..],"dead_letters":{"offset":O,"lengths":[L,..],"lines":[LETTER,..]}},..]},
 //!  "ts":T,"meta":{"checksum":"C"}}
@@ -86,9 +86,7 @@ impl Body {
     pub(super) fn stream(
         &mut self,
         stream: &crate::journal::StreamId,
-        directory: Option<&str>,
         version: u64,
-        offset: u64,
         lines: &[Box<str>],
     ) {
         let text = &mut self.streams;
@@ -99,12 +97,7 @@ impl Body {
         push_string(text, &stream.aggregate_type);
         text.push_str(",\"id\":");
         push_string(text, &stream.instance_id);
-        if let Some(directory) = directory {
-            text.push_str(",\"dir\":");
-            push_string(text, directory);
-        }
         push_number(text, ",\"version\":", version);
-        push_number(text, ",\"offset\":", offset);
         push_lines(text, lines, Some(&mut self.lines));
         text.push('}');
     }
@@ -354,9 +347,7 @@ pub(super) mod tests {
         let mut body = Body::default();
         body.stream(
             &StreamId::new("order", "a\"b"),
-            Some("a%22b"),
             1,
-            0,
             &[format!(
                 "{{\"type\":\"Placed\",\"data\":\"{}\",\"ts\":1}}",
                 "x".repeat(payload)

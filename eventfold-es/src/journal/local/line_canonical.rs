@@ -54,21 +54,13 @@ pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
 fn stream<'a>(rest: &mut Rest<'a>) -> Option<StreamLines<'a>> {
     let aggregate_type = rest.string("{\"type\":")?;
     let id = rest.string(",\"id\":")?;
-    let dir = if rest.0.starts_with(",\"dir\":") {
-        Some(rest.string(",\"dir\":")?)
-    } else {
-        None
-    };
     let version = rest.number(",\"version\":")?;
-    let offset = rest.number(",\"offset\":")?;
     let lines = rest.lines()?;
     rest.expect("}")?;
     Some(StreamLines {
         aggregate_type,
         id,
-        dir,
         version,
-        offset,
         lines,
     })
 }

@@ -59,10 +59,7 @@ struct Stream<'a> {
     aggregate_type: Cow<'a, str>,
     #[serde(borrow)]
     id: Cow<'a, str>,
-    #[serde(default, borrow)]
-    dir: Option<Cow<'a, str>>,
     version: u64,
-    offset: u64,
     lengths: Vec<usize>,
     #[serde(borrow)]
     lines: Vec<&'a RawValue>,
@@ -143,9 +140,7 @@ fn stream(stream: Stream<'_>) -> Result<StreamLines<'_>, String> {
     Ok(StreamLines {
         aggregate_type: stream.aggregate_type,
         id: stream.id,
-        dir: stream.dir,
         version: stream.version,
-        offset: stream.offset,
         lines: lines(&stream.lengths, &stream.lines)?,
     })
 }

@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 use xxhash_rust::xxh64::xxh64;
 
+use super::appends::Append;
 use super::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL, format_of};
 use super::{line_canonical, line_json};
 use crate::format;
-use crate::journal::RowChange;
+use crate::journal::index::Address;
+use crate::journal::{RowChange, StreamId, keyed};
 
 /// A line that was read back and whose checksum holds.
 #[derive(Debug, PartialEq)]
@@ -41,10 +43,26 @@ pub(super) struct CommitData<'a> {
 pub(super) struct StreamLines<'a> {
     pub(super) aggregate_type: Cow<'a, str>,
     pub(super) id: Cow<'a, str>,
-    pub(super) dir: Option<Cow<'a, str>>,
+    /// The version of the first of the lines.
     pub(super) version: u64,
-    pub(super) offset: u64,
     pub(super) lines: Lines<'a>,
+}
+
+impl StreamLines<'_> {
+    /// The append that it is, on the line of this length at this offset, its newline included.
+    pub(super) fn append(&self, offset: u64, length: u64) -> Append {
+        let address = Address {
+            offset,
+            length,
+            count: self.lines.len() as u64,
+        };
+        Append {
+            stream: StreamId::new(&self.aggregate_type, &self.id),
+            version: self.version,
+            address,
+            answers: keyed::answers(self.lines.iter().copied(), self.version, address),
+        }
+    }
 }
 
 pub(super) type Lines<'a> = SmallVec<[&'a str; 1]>;
@@ -186,16 +204,15 @@ mod tests {
     use super::super::line::tests::sample;
     use super::super::line::{Body, Heading, NO_HASH};
     use super::*;
-    use crate::journal::StreamId;
 
     /// A commit with everything that one can have.
     fn full() -> Result<String, serde_json::Error> {
         let mut body = Body::default();
         let event = "{\"type\":\"Named\",\"data\":\"],[\\\"Ünïcode\",\"ts\":1}";
         let plain = StreamId::new("order", "ö 1");
-        body.stream(&plain, None, 7, 700, &[event.into(), "{}".into()]);
+        body.stream(&plain, 7, &[event.into(), "{}".into()]);
         let escaped = StreamId::new("or\\der", "a\"b");
-        body.stream(&escaped, Some("a%22b"), 1, 0, &[event.into()]);
+        body.stream(&escaped, 1, &[event.into()]);
         let row = |key: &str, value: Option<&str>| RowChange {
             key: key.into(),
             value: value.map(Into::into),
@@ -261,8 +278,8 @@ mod tests {
             ("\"end\":false", "\"end\": false"),
             ("\"lengths\":[", "\"lengths\":[ "),
             (
-                "\"version\":7,\"offset\":700",
-                "\"offset\":700,\"version\":7",
+                "\"version\":7,\"lengths\":[47,2]",
+                "\"lengths\":[47,2],\"version\":7",
             ),
         ] {
             let other = line.replacen(canonical, other, 1);
@@ -394,10 +411,7 @@ mod tests {
             let commit = parse(line.as_bytes())?;
             assert_eq!(commit.data.event_count(), 1);
             let stream = commit.data.streams.first().ok_or("no stream")?;
-            assert_eq!(
-                (&*stream.id, stream.dir.as_deref()),
-                ("a\"b", Some("a%22b"))
-            );
+            assert_eq!(&*stream.id, "a\"b");
         }
         Ok(())
     }

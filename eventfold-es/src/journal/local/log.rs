@@ -4,15 +4,16 @@
 //! whose number tells where it belongs: a segment that was written without the active file being replaced afterwards is
 //! removed and written again.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use super::appends::lock;
 use super::checkpoint::Checkpoint;
 use super::layout::Layout;
 use super::line::{self, LineError};
-use super::streams::lock;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::block_cache::BlockCache;
 use crate::journal::segments::{Segments, Span};
@@ -78,8 +79,11 @@ impl JournalLog {
             refuse_newer(&active)?;
         }
         let start = match checkpoint {
-            Some(checkpoint) => expected_start(&active, first_commit, checkpoint)?,
-            None => found_start(files, layout, &active, first_commit)?,
+            Some(checkpoint) if first_commit.is_none_or(|first| first <= checkpoint.commit()) => {
+                expected_start(&active, first_commit, checkpoint)?
+            }
+            // A checkpoint from which the journal has gone on through several rotations is an older copy of it.
+            _ => found_start(files, layout, &active, first_commit)?,
         };
         let parts = Parts {
             active,
@@ -112,31 +116,18 @@ impl JournalLog {
     /// active file stays as it is. Blocks.
     pub(super) fn archive(&self, start: u64, first_commit: u64) -> Result<Archived, JournalError> {
         let parts = self.parts();
-        let active = &parts.active;
         let mut segment = parts.segments.begin(parts.start, parts.first_commit)?;
-        let mut window = ARCHIVE_BYTES;
         while segment.end() < start {
-            let offset = parts.active_offset(segment.end());
-            let text = active.read_range(offset, window.min(start - segment.end()))?;
-            let mut begin = 0;
-            for end in memchr::memchr_iter(b'\n', &text) {
-                let line = text.get(begin..=end).unwrap_or_default();
-                let at = offset + begin as u64;
+            let at = segment.end();
+            let text = parts.lines(at..start, ARCHIVE_BYTES, Parts::read_range)?;
+            let text = text.ok_or_else(|| parts.endless(at))?;
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
                 let commit = line::parse(line.strip_suffix(b"\n").unwrap_or(line))
-                    .map_err(|error| unreadable(active.path(), at, error))?;
+                    .map_err(|error| parts.unreadable(segment.end(), error))?;
                 if commit.data.event_count() > 0 {
                     segment.begin_commit(commit.data.position);
                 }
                 segment.push(line)?;
-                begin = end + 1;
-            }
-            if begin > 0 {
-                window = ARCHIVE_BYTES;
-            } else if window < start - segment.end() {
-                window *= 2;
-            } else {
-                let reason = "the text to be archived does not end in a newline";
-                return Err(Damage::new(active.path(), offset, reason).into());
             }
         }
         Ok(Archived {
@@ -187,11 +178,15 @@ impl JournalLog {
     }
 }
 
-fn unreadable(path: &Path, offset: u64, error: LineError) -> JournalError {
-    match error {
-        LineError::Newer(newer) => newer.in_file(path).into(),
-        LineError::Damaged(reason) => Damage::new(path, offset, reason).into(),
-    }
+/// The lines of a text, each without its newline, and where it begins in the journal if the text begins at `offset`.
+pub(super) fn each_line(text: &[u8], offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut begin = 0;
+    memchr::memchr_iter(b'\n', text).map(move |end| {
+        let line = text.get(begin..end).unwrap_or_default();
+        let at = offset + begin as u64;
+        begin = end + 1;
+        (at, line)
+    })
 }
 
 /// Refuses a file whose first line is of a newer format.
@@ -248,6 +243,26 @@ fn found_start(
 }
 
 impl Parts {
+    /// The same parts in another directory, which has the segments and this copy of the active file. Blocks.
+    pub(super) fn copied(
+        &self,
+        files: &Files,
+        directory: &Path,
+        active: FileHandle,
+    ) -> Result<Self, JournalError> {
+        let cache = BlockCache::new(0);
+        Ok(Self {
+            active,
+            start: self.start,
+            first_commit: self.first_commit,
+            segments: Arc::new(Segments::open(files, directory, &cache, self.start)?),
+        })
+    }
+
+    pub(super) fn into_active(self) -> FileHandle {
+        self.active
+    }
+
     /// What the journal takes on the disk if its text ends at `end`, in bytes.
     pub(super) fn bytes_up_to(&self, end: u64) -> u64 {
         self.segments.bytes() + end.saturating_sub(self.start)
@@ -297,6 +312,28 @@ impl Parts {
         }
     }
 
+    /// Whole lines, read by `read`, from the start of the range on, where one begins: about `window` bytes of them, or one that is
+    /// longer; none if no line ends in the range.
+    pub(super) fn lines(
+        &self,
+        range: Range<u64>,
+        mut window: u64,
+        read: impl Fn(&Self, u64, u64) -> Result<Vec<u8>, JournalError>,
+    ) -> Result<Option<Vec<u8>>, JournalError> {
+        let available = range.end.saturating_sub(range.start);
+        loop {
+            let mut text = read(self, range.start, window.min(available))?;
+            if let Some(newline) = memchr::memrchr(b'\n', &text) {
+                text.truncate(newline + 1);
+                return Ok(Some(text));
+            }
+            if window >= available {
+                return Ok(None);
+            }
+            window = window.saturating_mul(2);
+        }
+    }
+
     /// Where to begin to read in order to find the event at a position, if that is in a segment: the start of a line.
     pub(super) fn find(&self, position: u64) -> Result<u64, JournalError> {
         self.segments.find(position)
@@ -322,8 +359,15 @@ impl Parts {
 
     /// The error of a line at an offset that was not read.
     pub(super) fn unreadable(&self, offset: u64, error: LineError) -> JournalError {
-        let Damage { path, offset, .. } = self.damage(offset, "");
-        unreadable(&path, offset, error)
+        match error {
+            LineError::Newer(newer) => newer.in_file(&self.damage(offset, "").path).into(),
+            LineError::Damaged(reason) => self.damage(offset, reason).into(),
+        }
+    }
+
+    /// The damage of a line that does not end.
+    pub(super) fn endless(&self, offset: u64) -> Damage {
+        self.damage(offset, "the last commit has no end")
     }
 
     /// Damage at an offset.
@@ -332,5 +376,38 @@ impl Parts {
             true => self.segments.damage(offset, reason),
             false => Damage::new(self.active.path(), self.active_offset(offset), reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SystemDisk;
+
+    #[test]
+    fn lines_are_whole_however_small_the_window() -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        let layout = Layout::new(directory.path());
+        std::fs::create_dir_all(layout.journal())?;
+        let text = b"one\n\nthe longest of all\nzwei\nno end".as_slice();
+        std::fs::write(layout.journal_file(), text)?;
+        let files = Files::new(Arc::new(SystemDisk));
+        let cache = BlockCache::new(1 << 20);
+        let parts = JournalLog::open(&files, &layout, &cache, None)?.parts();
+        let expected: Vec<&[u8]> = vec![b"one", b"", b"the longest of all", b"zwei"];
+        for window in 1..text.len() as u64 + 1 {
+            let (mut at, mut found) = (0, Vec::new());
+            while let Some(lines) = parts.lines(at..text.len() as u64, window, Parts::read_range)? {
+                for (place, line) in each_line(&lines, at) {
+                    let place = usize::try_from(place)?;
+                    assert_eq!(text.get(place..place + line.len()), Some(line), "{window}");
+                    found.push(line.to_vec());
+                }
+                at += lines.len() as u64;
+            }
+            assert_eq!(found, expected, "{window}");
+            assert_eq!(parts.lines(0..3, window, Parts::read_range)?, None);
+        }
+        Ok(())
     }
 }

@@ -1,14 +1,13 @@
 //! The journal on local files.
 
 mod adoption;
-mod archive;
+mod answers;
+mod appends;
 mod backlog;
 mod backup;
 mod batch;
 mod checkpoint;
 mod derived;
-mod extents;
-mod foreign;
 mod history;
 mod jobs;
 mod layout;
@@ -22,13 +21,10 @@ mod queue;
 mod read_only;
 mod recovery;
 mod redo;
-mod registry;
 mod release;
 mod rows;
 mod scan;
 mod snapshots;
-mod stream_archive;
-mod stream_reader;
 mod streams;
 mod under_way;
 mod verify;
@@ -38,14 +34,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
+use appends::lock;
 use backlog::Backlog;
 use derived::{DerivedWriter, require_in_place};
-pub(crate) use foreign::ForeignLines;
 use history::History;
 use jobs::{Job, Jobs};
 pub(crate) use layout::Layout;
@@ -58,16 +54,15 @@ pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
 use release::Release;
 use rows::RowTables;
-use snapshots::SnapshotFiles;
-use stream_reader::read_stream;
-use streams::{StreamSlot, StreamTable, lock};
+use streams::Streams;
 use under_way::UnderWay;
 use writer::Writer;
 
 use super::{
-    AdoptedProcessManager, BackupError, BackupReport, CheckState, Cursor, Damage, Durability,
-    Extent, Journal, JournalError, Outcome, PastReaction, PastReactions, Progress, ProposedCommit,
-    RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamId, StreamTail, Verified, Vitals,
+    AdoptedProcessManager, Answer, BackupError, BackupReport, CheckState, Cursor, Damage,
+    Durability, Extent, Journal, JournalError, KeyLookup, Outcome, PastReaction, PastReactions,
+    Progress, ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamEnd,
+    StreamId, StreamTail, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
@@ -79,8 +74,6 @@ pub(crate) struct JournalOptions {
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(crate) max_log_size: u64,
     pub(crate) durability: Durability,
-    /// How long durable events gather before they are written to the files of their streams.
-    pub(crate) write_behind: Duration,
     /// Whether everything is derived from the whole journal again, whatever a checkpoint says.
     pub(crate) rebuild: bool,
 }
@@ -94,10 +87,9 @@ pub(crate) struct LocalJournal {
     /// Gone when the directory is released, which waits for who looks at it.
     base: Arc<Mutex<Weak<LockHandle>>>,
     queue: Arc<Queue>,
-    table: Arc<StreamTable>,
+    streams: Arc<Streams>,
     history: Arc<History>,
     backlog: Arc<Backlog>,
-    snapshots: Arc<SnapshotFiles>,
     jobs: Arc<Jobs>,
     /// The progress of each process manager when the journal was opened.
     progress: Mutex<BTreeMap<String, Progress>>,
@@ -105,8 +97,6 @@ pub(crate) struct LocalJournal {
     pulse: Arc<Pulse>,
     rows: Arc<RowTables>,
     durability: Durability,
-    /// What stood behind streams when everything was derived again.
-    foreign: Vec<ForeignLines>,
     /// How much of each dead-letter file was written.
     dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
     /// What was taken over from 0.2.0, by process manager.
@@ -138,16 +128,13 @@ impl LocalJournal {
             journal,
             tip,
             line_start,
-            table,
-            registry,
-            extents,
-            grown,
+            streams,
+            appended,
             states,
             rows,
             index,
             adoption,
             redo_start,
-            foreign,
             report,
         } = recovered;
         let adopted = match &adoption {
@@ -155,16 +142,11 @@ impl LocalJournal {
             None => Vec::new(),
         };
         let filled = journal.parts().len()?;
-        let log = Arc::new(journal);
+        let log = journal;
         let queue = Queue::new(tip.time, clock, read_only, writer_worker.clone());
         let queue = Arc::new(queue);
-        let table = Arc::new(table);
-        let backlog = Arc::new(Backlog::new(
-            options.write_behind,
-            options.max_log_size,
-            writer_worker.clone(),
-            derived_worker.clone(),
-        ));
+        let streams = Arc::new(streams);
+        let backlog = Arc::new(Backlog::new(writer_worker.clone(), derived_worker.clone()));
         let jobs = Arc::new(Jobs::new(derived_worker.clone()));
         let rows = Arc::new(rows);
         let history = Arc::new(History::new(
@@ -184,14 +166,12 @@ impl LocalJournal {
             .collect();
         let dead_letters = Arc::new(Mutex::new(dead_letters));
         let pulse = Arc::new(Pulse::default());
-        let snapshots = SnapshotFiles::new(files.clone(), layout.clone());
         let lock = Arc::new(lock);
         let base = Arc::new(Mutex::new(Arc::downgrade(&lock)));
         let release = Arc::new(Release {
             directory: Some(Arc::clone(&lock)),
             base: Arc::clone(&base),
             rows: Arc::clone(&rows),
-            snapshots: Arc::clone(&snapshots),
             closed: closed_sender,
         });
         let writer = Writer {
@@ -199,7 +179,7 @@ impl LocalJournal {
             pulse: Arc::clone(&pulse),
             durability: options.durability,
             queue: Arc::clone(&queue),
-            table: Arc::clone(&table),
+            streams: Arc::clone(&streams),
             history: Arc::clone(&history),
             backlog: Arc::clone(&backlog),
             rows: Arc::clone(&rows),
@@ -222,9 +202,7 @@ impl LocalJournal {
             log: Arc::clone(&log),
             durability: options.durability,
             max_log_size: options.max_log_size,
-            table: Arc::clone(&table),
-            registry,
-            extents,
+            streams: Arc::clone(&streams),
             states,
             rows: Arc::clone(&rows),
             dead_letters: Arc::clone(&dead_letters),
@@ -234,7 +212,11 @@ impl LocalJournal {
             tip,
             line_start,
             checkpoint_end: redo_start,
-            grown,
+            appended,
+            sealed: None,
+            merging: Vec::new(),
+            merge_next: Instant::now(),
+            is_merging_paused: false,
             has_given_up: false,
             jobs: Arc::clone(&jobs),
             under_way: UnderWay::default(),
@@ -248,17 +230,15 @@ impl LocalJournal {
             layout,
             base,
             queue,
-            table,
+            streams,
             history,
             backlog,
-            snapshots,
             jobs,
             progress: Mutex::new(progress),
             log,
             pulse,
             rows,
             durability: options.durability,
-            foreign,
             dead_letters,
             adopted: adopted.into_iter().collect(),
             closed,
@@ -283,12 +263,6 @@ impl LocalJournal {
                 return (end, parts);
             }
         }
-    }
-
-    /// The slot of a stream with at least one durable event.
-    fn listed(&self, stream: &StreamId) -> Option<Arc<StreamSlot>> {
-        let slot = self.table.slot(stream);
-        slot.filter(|_| self.table.contains(stream))
     }
 }
 
@@ -315,39 +289,80 @@ impl Journal for LocalJournal {
         self.queue.pass(time)
     }
 
-    fn read_stream(&self, stream: &StreamId) -> Result<StoredLines, JournalError> {
-        self.read_stream_behind(stream, Extent::default())
-            .map(|tail| tail.lines)
+    fn read_stream(&self, stream: &StreamId) -> Result<String, JournalError> {
+        self.read_stream_behind(stream, StreamEnd::default())
+            .map(|tail| tail.text)
     }
 
     fn read_stream_behind(
         &self,
         stream: &StreamId,
-        start: Extent,
+        start: StreamEnd,
     ) -> Result<StreamTail, JournalError> {
-        if let Some(damage) = self.table.quarantined(stream) {
-            return Err(damage.into());
+        let mut appends = self.streams.read(stream, start)?;
+        let mut text = String::new();
+        while let Some(append) = appends.next()? {
+            for line in append.lines.iter() {
+                text.push_str(line);
+                text.push('\n');
+            }
         }
-        match self.listed(stream) {
-            Some(slot) => read_stream(&self.files, &self.layout, &slot, start),
-            None => Ok(StreamTail::default()),
-        }
+        Ok(StreamTail {
+            text,
+            end: appends.end,
+        })
     }
 
-    fn load_snapshot(&self, stream: &StreamId, at_least: u64) -> Option<Snapshot> {
-        let slot = self.listed(stream)?;
-        match slot.extent().lines >= at_least {
-            true => self.snapshots.load(&slot),
-            false => None,
-        }
-    }
-
-    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<(), JournalError> {
-        if let Some(slot) = self.listed(stream) {
-            self.prepare_to_save()?;
-            self.snapshots.save(&slot, snapshot)?;
+    fn each_event(
+        &self,
+        stream: &StreamId,
+        take: &mut dyn FnMut(&str) -> Result<(), String>,
+    ) -> Result<(), JournalError> {
+        let mut appends = self.streams.read(stream, StreamEnd::default())?;
+        while let Some(append) = appends.next()? {
+            for line in append.lines.iter() {
+                take(line).map_err(|reason| {
+                    let offset = appends.end.commit.offset;
+                    self.log.parts().damage(offset, reason)
+                })?;
+            }
         }
         Ok(())
+    }
+
+    fn known_answer(
+        &self,
+        stream: &StreamId,
+        key: &str,
+        before: Option<KeyLookup>,
+    ) -> Option<KeyLookup> {
+        self.streams.known_answer(stream, key, before)
+    }
+
+    fn find_answer(&self, stream: &StreamId, key: &str) -> Result<KeyLookup, JournalError> {
+        self.streams.find_answer(stream, key)
+    }
+
+    fn read_answer(
+        &self,
+        stream: &StreamId,
+        answer: &Answer,
+    ) -> Result<Vec<Box<str>>, JournalError> {
+        self.streams.lines_of(stream, answer)
+    }
+
+    fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
+        match self.streams.snapshots.load(stream) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                tracing::warn!(%error, instance = %stream.instance_id, "a snapshot cannot be read; its stream is read from the beginning");
+                None
+            }
+        }
+    }
+
+    fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) {
+        self.streams.snapshots.save(stream, snapshot);
     }
 
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
@@ -362,12 +377,16 @@ impl Journal for LocalJournal {
         self.history.durable()
     }
 
-    fn streams(&self, aggregate_type: Option<&str>) -> Vec<StreamId> {
-        self.table.streams(aggregate_type)
+    fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError> {
+        self.streams.list(aggregate_type)
     }
 
-    fn has_stream(&self, stream: &StreamId) -> bool {
-        self.table.contains(stream) || self.table.quarantined(stream).is_some()
+    fn has_stream(&self, stream: &StreamId) -> Result<bool, JournalError> {
+        Ok(self.streams.appends.quarantined(stream).is_some() || self.streams.has(stream)?)
+    }
+
+    fn known_version(&self, stream: &StreamId) -> Option<u64> {
+        self.streams.known_version(stream)
     }
 
     fn progress(&self, process_manager: &str) -> Option<Progress> {

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::appends::lock;
+use super::batch::BEHIND_FAILURE;
 use super::log::Archived;
-use super::streams::lock;
 use crate::clock::{Clock, StoreClock};
 use crate::journal::{
     CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Spent,
@@ -157,10 +158,7 @@ impl Queue {
             (Some(reason), _) => Some(CommitError::Poisoned(Arc::clone(reason))),
             (None, _) if state.is_closed => Some(CommitError::Closed),
             (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
-            (None, None) if is_undone() => Some(CommitError::Refused(
-                "an earlier commit that this one was decided on could not be written; try again"
-                    .into(),
-            )),
+            (None, None) if is_undone() => Some(CommitError::Refused(BEHIND_FAILURE.into())),
             (None, None) => None,
         };
         let is_idle = match refusal {

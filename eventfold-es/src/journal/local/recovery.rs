@@ -1,30 +1,29 @@
 //! Opening a store directory: the lock, the incomplete last batch, the batch that may not have been synced, and redo.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use eventfold::line_hash;
 use serde::Serialize;
 
 use super::adoption::{self, Adoption, AdoptionReport};
+use super::appends::{Append, Appends};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
-use super::derived::Grown;
-use super::extents::StreamExtents;
-use super::foreign::{ForeignLines, read_foreign};
+use super::derived::sorted;
 use super::history::{self, IndexEntry};
 use super::layout::Layout;
 use super::log::{JournalLog, Parts};
-use super::redo::{Redo, Redone};
-use super::registry::Registry;
+use super::redo::{RUN_BYTES, Redo, appends_on};
 use super::rows::RowTables;
-use super::scan::{Incomplete, Scan, Tip, scan};
-use super::stream_archive::{Archiving, finish_archiving};
-use super::streams::StreamTable;
+use super::scan::{Incomplete, Scan, Tip, scan, tip_before};
+use super::snapshots::Snapshots;
+use super::streams::{Streams, hash_from};
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
 use crate::journal::block_cache::BlockCache;
+use crate::journal::index::{Coverage, RunNote, Runs};
 use crate::journal::segments::Segments;
-use crate::journal::{Damage, Extent, JournalError};
+use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 
 /// How much of what was read of the journal's segments stays in memory.
@@ -35,20 +34,19 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// # JSON
 ///
 /// ```json
-/// {"redone_commits":1,
+/// {"redone_commits":1,"reindexed_commits":0,
 ///  "incomplete_batch":{"batch":9,"bytes":100,"saved_to":"shop/meta/journal/incomplete-batch-9.jsonl"},
-///  "damaged_streams":[],"adoption":null,"read_only":false}
+///  "adoption":null,"read_only":false}
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecoveryReport {
     /// Commits that were read from the journal and applied again to the files derived from it.
     pub redone_commits: u64,
+    /// Commits that were read from the journal since a part of the index was lost or damaged.
+    pub reindexed_commits: u64,
     /// A batch that was being written when the program stopped. Nobody was told that its commits are stored; none is.
     pub incomplete_batch: Option<IncompleteBatch>,
-    /// Streams whose files are not what the journal wrote, as far as opening had to touch them. They cannot be read before they
-    /// are repaired; the others are not affected.
-    pub damaged_streams: Vec<Damage>,
     /// What became of the directory when this version took it over from eventfold-es 0.2.0; also when that was long ago.
     pub adoption: Option<AdoptionReport>,
     /// Whether the file system is read-only. What is reported here was done in memory then, and the files that it names were not
@@ -96,23 +94,19 @@ impl From<FileError> for RecoveryError {
 pub(super) struct Recovered {
     /// Held since the directory was looked at, before anything was written.
     pub(super) lock: LockHandle,
-    pub(super) journal: JournalLog,
+    pub(super) journal: Arc<JournalLog>,
     pub(super) tip: Tip,
     /// Where the line of the last commit starts.
     pub(super) line_start: u64,
-    pub(super) table: StreamTable,
-    pub(super) registry: Registry,
-    pub(super) extents: StreamExtents,
-    /// The streams that have grown since the checkpoint, by their numbers.
-    pub(super) grown: BTreeMap<u64, Grown>,
+    pub(super) streams: Streams,
+    /// The appends that no run of the index has.
+    pub(super) appended: Vec<Append>,
     pub(super) states: ProcessManagerStates,
     pub(super) rows: RowTables,
     pub(super) index: Vec<IndexEntry>,
     pub(super) adoption: Option<Adoption>,
     /// Where the tail behind the checkpoint starts.
     pub(super) redo_start: u64,
-    /// What stands behind streams, if everything was derived again in order to repair it.
-    pub(super) foreign: Vec<ForeignLines>,
     pub(super) report: RecoveryReport,
 }
 
@@ -122,7 +116,7 @@ pub(super) fn recover(
     rebuild: bool,
 ) -> Result<Recovered, RecoveryError> {
     refuse_missing_journal(files, layout)?;
-    create_base(files, layout)?;
+    files.create_dir_durably(layout.base())?;
     let lock = take_lock(files, layout)?;
     files.create_dir_all(&layout.journal())?;
     tell_holder(files, layout)?;
@@ -140,15 +134,10 @@ pub(super) fn recover(
         }
     }
 
-    let mut table = StreamTable::default();
     let rows = RowTables::new(files, layout);
-    let archiving = checkpoint
-        .as_ref()
-        .map(|checkpoint| checkpoint.archiving.clone())
-        .unwrap_or_default();
     let base = match checkpoint {
         Some(checkpoint) if !rebuild => {
-            derived_base(files, layout, checkpoint, &parts, &mut table, &rows)?
+            derived_base(files, layout, checkpoint, &parts, &cache, &rows)?
         }
         _ => None,
     };
@@ -158,30 +147,35 @@ pub(super) fn recover(
         None => {
             let tail = scan(&parts, Tip::default(), None, |_, _| Ok(()))?;
             rows.clear()?;
-            // What it says of archives is not true any more once streams are written anew.
+            // It lists runs that are written anew.
             files.remove(&layout.checkpoint())?;
             files.sync_dir(&layout.meta())?;
-            Base::empty(files, layout, &table, tail)?
+            Base::empty(files, layout, &cache, tail)?
         }
     };
     let Base {
         start,
         tail,
         line_start,
-        mut registry,
-        extents,
+        runs,
+        snapshots,
         mut states,
         mut index,
         mut adoption,
+        reindexed,
     } = base;
     let redo_start = start.offset;
     let mut line_start = line_start;
-    let mut report = RecoveryReport::default();
+    let mut report = RecoveryReport {
+        reindexed_commits: reindexed,
+        ..RecoveryReport::default()
+    };
+    let appends = Appends::default();
     let mut redo = Redo::new(
         files,
         layout,
-        &table,
-        &mut registry,
+        &appends,
+        &runs,
         &mut states,
         &rows,
         is_rebuild,
@@ -190,21 +184,6 @@ pub(super) fn recover(
     // The journal's tail is made certain before anything is derived from it.
     report.incomplete_batch = make_certain(files, layout, &parts, &tail)?;
     let tip = tail.tip;
-    let mut damaged = Vec::new();
-    let mut archived = Vec::new();
-    if !is_rebuild {
-        for Archiving { stream, to } in archiving {
-            let Some(slot) = table.numbered(stream) else {
-                continue;
-            };
-            match finish_archiving(files, layout, &slot, to) {
-                Ok(()) if planted(Bug::FinishedArchiveForgotten) => {}
-                Ok(()) => archived.push((stream, slot)),
-                Err(JournalError::Damage(damage)) => damaged.push(damage),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
     scan(&parts, start, None, |commit, offset| {
         if commit.data.event_count() > 0 {
             history::note(&mut index, commit.data.position, offset);
@@ -221,49 +200,32 @@ pub(super) fn recover(
         }
         redo.commit(commit, offset)
     })?;
-    let Redone {
-        mut grown,
-        extended,
-        damaged: redone,
-    } = redo.finish()?;
-    damaged.extend(redone);
-    if rebuild {
-        for Grown { slot, .. } in grown.values() {
-            let stream = &slot.stream;
-            files.remove(&layout.snapshot(&stream.aggregate_type, slot.directory()))?;
-        }
-    }
-    let foreign = if rebuild {
-        let read = extended.iter();
-        read.map(|slot| read_foreign(files, layout, slot))
-            .collect::<Result<_, _>>()?
-    } else {
-        Vec::new()
-    };
-    for (stream, slot) in archived {
-        let extent = slot.extent();
-        grown.entry(stream).or_insert(Grown { slot, extent });
-    }
-    report.damaged_streams = damaged;
+    let appended = redo.finish()?;
+    // Those who are up to date read none of what is older, whatever became of it.
+    history::note_end(&mut index, &tip);
     if let Some(adoption) = &adoption {
-        adoption.quarantine(layout, &table);
+        adoption.quarantine(layout, &appends);
         report.adoption = Some(adoption.report(layout));
     }
+    let journal = Arc::new(journal);
+    let streams = Streams::new(
+        Arc::clone(&journal),
+        appends,
+        runs,
+        Snapshots::new(snapshots),
+    );
     Ok(Recovered {
         lock,
         journal,
         tip,
         line_start,
-        table,
-        registry,
-        extents,
-        grown,
+        streams,
+        appended,
         states,
         rows,
         index,
         adoption,
         redo_start,
-        foreign,
         report,
     })
 }
@@ -283,7 +245,19 @@ fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), Recovery
         return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
     }
     if adoption::is_due(files, layout)? {
-        adoption::refuse_ours(files, layout)?;
+        return adoption::refuse_ours(files, layout);
+    }
+    if !files.exists(&layout.journal_file())? {
+        for derived in [
+            layout.index(),
+            layout.process_managers(),
+            layout.projections(),
+        ] {
+            if files.exists(&derived)? {
+                let path = layout.base().to_owned();
+                return Err(RecoveryError::NoJournal { path });
+            }
+        }
     }
     Ok(())
 }
@@ -294,11 +268,13 @@ struct Base {
     /// What the journal has behind it. It is read before anything is changed: what a newer version wrote is left as it is.
     tail: Scan,
     line_start: u64,
-    registry: Registry,
-    extents: StreamExtents,
+    runs: Runs,
+    snapshots: Runs,
     states: ProcessManagerStates,
     index: Vec<IndexEntry>,
     adoption: Option<Adoption>,
+    /// The commits that were read for lost parts of the index.
+    reindexed: u64,
 }
 
 impl Base {
@@ -306,21 +282,19 @@ impl Base {
     fn empty(
         files: &Files,
         layout: &Layout,
-        table: &StreamTable,
+        cache: &Arc<BlockCache>,
         tail: Scan,
     ) -> Result<Self, RecoveryError> {
-        let registry = Registry::load(files, layout, Extent::default(), table)?
-            .ok_or_else(|| Damage::new(layout.registry(), 0, "an empty registry cannot be written"))
-            .map_err(JournalError::from)?;
         Ok(Self {
             start: Tip::default(),
             tail,
             line_start: 0,
-            registry,
-            extents: StreamExtents::new(files, layout),
+            runs: Runs::open(files, &layout.index(), cache, &[])?.0,
+            snapshots: Runs::open(files, &layout.snapshots(), cache, &[])?.0,
             states: BTreeMap::new(),
             index: Vec::new(),
             adoption: None,
+            reindexed: 0,
         })
     }
 }
@@ -330,7 +304,7 @@ fn derived_base(
     layout: &Layout,
     checkpoint: Checkpoint,
     journal: &Parts,
-    table: &mut StreamTable,
+    cache: &Arc<BlockCache>,
     rows: &RowTables,
 ) -> Result<Option<Base>, RecoveryError> {
     checkpoint.verify(journal)?;
@@ -338,32 +312,65 @@ fn derived_base(
         return Ok(None);
     };
     let tail = scan(journal, checkpoint.tip(), None, |_, _| Ok(()))?;
+    if let Some((name, _)) = states
+        .iter()
+        .find(|(_, state)| state.commit > tail.tip.commit)
+    {
+        tracing::warn!(process_manager = %name, "its checkpoint is of a commit that the journal does not have; everything is derived from it again");
+        return Ok(None);
+    }
+    let (runs, lost) = Runs::open(files, &layout.index(), cache, &checkpoint.runs)?;
+    // Without a snapshot, a stream is read from the beginning.
+    let (snapshots, _) = Runs::open(files, &layout.snapshots(), cache, &checkpoint.snapshots)?;
     if !are_tables_of(rows, &checkpoint, journal)? {
         return Ok(None);
     }
-    let restored = StreamTable::default();
-    let Some(registry) = Registry::load(files, layout, checkpoint.registry, &restored)? else {
-        return Ok(None);
-    };
-    let extents = match StreamExtents::load(files, layout, checkpoint.stream_extents, &restored)? {
-        Ok(extents) => extents,
-        Err(reason) => {
-            let path = layout.stream_extents(0);
-            tracing::warn!(path = %path.display(), %reason, "the extents of the streams cannot be used; everything is derived from the journal again");
-            return Ok(None);
-        }
-    };
-    *table = restored;
+    let mut reindexed = 0;
+    for lost in lost {
+        reindexed += restore(&runs, journal, lost)?;
+    }
     Ok(Some(Base {
         start: checkpoint.tip(),
         tail,
         line_start: checkpoint.line_start(),
-        registry,
-        extents,
+        runs,
+        snapshots,
         states,
         index: checkpoint.index,
         adoption: checkpoint.adoption,
+        reindexed,
     }))
+}
+
+/// Writes a lost run of the index again, from the part of the journal that it covers, a slice at a time; how many commits that has.
+fn restore(runs: &Runs, journal: &Parts, lost: RunNote) -> Result<u64, JournalError> {
+    let Coverage { from, to, hash } = lost.coverage;
+    let mut restore = runs.restore(lost);
+    let mut appended = Vec::new();
+    let mut slice_end = from + RUN_BYTES;
+    let mut add = |appended: &[Append]| {
+        let entries = sorted(appended);
+        let entries = entries.iter();
+        restore.add(entries.map(|(key, address)| (key.as_bytes(), &address[..])))
+    };
+    let before = tip_before(journal, from)?;
+    let first = before.commit;
+    let scanned = scan(journal, before, Some(to), |commit, at| {
+        if at >= slice_end {
+            add(&appended)?;
+            appended.clear();
+            slice_end = at + RUN_BYTES;
+        }
+        appended.extend(appends_on(commit, at));
+        Ok(())
+    })?;
+    if (scanned.tip.offset, hash_from(&scanned.tip.hash)) != (to, hash) {
+        let reason = "the index, as `meta/checkpoint.json` lists it, covers the journal up to another commit than that which ends here";
+        return Err(journal.damage(scanned.tip.offset, reason).into());
+    }
+    add(&appended)?;
+    restore.finish()?;
+    Ok(scanned.tip.commit - first)
 }
 
 /// Whether the tables of rows are those of the checkpoint, or of a later commit of this journal.
@@ -394,35 +401,6 @@ fn are_tables_of(
         "rows of process managers are of commits that the journal does not have; everything is derived from it again"
     );
     Ok(false)
-}
-
-/// Creates the base directory and those above it, one level at a time, each durable before the next: whatever a crash leaves, only the deepest one
-/// that exists may not be durable yet, and that one is synced first.
-pub(super) fn create_base(files: &Files, layout: &Layout) -> Result<(), FileError> {
-    let mut missing = Vec::new();
-    for directory in layout.base().ancestors() {
-        if files.exists(directory)? {
-            sync_entry(files, directory)?;
-            break;
-        }
-        missing.push(directory);
-    }
-    for directory in missing.into_iter().rev() {
-        files.create_dir_all(directory)?;
-        sync_entry(files, directory)?;
-    }
-    Ok(())
-}
-
-/// Makes the name of a directory durable. A parent that may not be read cannot be synced, and was not changed by us.
-fn sync_entry(files: &Files, directory: &Path) -> Result<(), FileError> {
-    let Some(parent) = directory.parent() else {
-        return Ok(());
-    };
-    match files.sync_dir(parent) {
-        Err(error) if error.source.kind() == ErrorKind::PermissionDenied => Ok(()),
-        synced => synced,
-    }
 }
 
 /// Locks the base directory: whoever removes or replaces what is in it lets nobody else in.

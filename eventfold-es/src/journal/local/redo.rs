@@ -1,73 +1,41 @@
 //! Writing again, from the journal, what may not have reached the files derived from it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use eventfold::line_hash;
 
+use super::appends::{Append, Appends};
 use super::checkpoint::{ProcessManagerState, ProcessManagerStates};
-use super::derived::Grown;
+use super::derived::add_run;
 use super::layout::Layout;
 use super::line::CommitLine;
 use super::line_read::RowLine;
-use super::registry::Registry;
 use super::rows::RowTables;
-use super::stream_archive::unarchive;
-use super::stream_reader::foreign_bytes;
-use super::streams::{StreamSlot, StreamTable};
-use crate::disk::{FileHandle, Files, OpenMode};
-use crate::journal::{Damage, Extent, JournalError, Progress, StreamId};
+use super::scan::Tip;
+use crate::disk::{Files, OpenMode};
+use crate::journal::index::Runs;
+use crate::journal::{Damage, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
-/// How many bytes are collected before they are written.
-const PENDING_BYTES: usize = 32 << 20;
+/// How much of the journal is taken into memory until it is written to a run of the index, in bytes.
+pub(super) const RUN_BYTES: u64 = 16 << 20;
 
-/// Applies commits, in order, to the stream files, the registry, the progress of process managers and their dead letters.
+/// Applies commits, in order: notes their appends, and writes the progress of process managers and their dead letters.
 ///
 /// Bytes are always written at the recorded offsets, never skipped because equal ones seem to be there: what is read back
 /// may be in the page cache only.
 pub(super) struct Redo<'a> {
     files: &'a Files,
     layout: &'a Layout,
-    table: &'a StreamTable,
-    registry: &'a mut Registry,
+    appends: &'a Appends,
+    index: &'a Runs,
     states: &'a mut ProcessManagerStates,
     rows: &'a RowTables,
-    streams: HashMap<StreamId, Window>,
     dead_letters: BTreeMap<String, Letters>,
-    pending: usize,
-    damaged: Vec<Damage>,
-    /// Whether everything is derived anew, so that no archive of a stream counts.
+    /// Those that no run has.
+    appended: Vec<Append>,
+    /// Whether everything is derived anew.
     is_rebuild: bool,
-}
-
-/// What redo has done.
-pub(super) struct Redone {
-    /// The streams that have grown, by their numbers.
-    pub(super) grown: BTreeMap<u64, Grown>,
-    /// The streams with bytes behind them that the journal did not write.
-    pub(super) extended: Vec<Arc<StreamSlot>>,
-    /// The streams whose files are not what the journal wrote.
-    pub(super) damaged: Vec<Damage>,
-}
-
-/// The part of a stream that is written again.
-struct Window {
-    slot: Arc<StreamSlot>,
-    /// Where the stream ends with it.
-    extent: Extent,
-    text: Text,
-    file: StreamFile,
-}
-
-/// Whether the file of a stream is what the window continues.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StreamFile {
-    Unchecked,
-    Continued,
-    /// Something is missing before the window: nothing is written to it, and whoever reads it is told.
-    Damaged,
 }
 
 /// The part of the dead letters of a process manager that is written again.
@@ -102,12 +70,19 @@ impl Text {
     }
 }
 
+/// The appends of the commit on the line at `at` of the journal.
+pub(super) fn appends_on(commit: &CommitLine<'_>, at: u64) -> impl Iterator<Item = Append> {
+    let length = commit.text.len() as u64 + 1;
+    let streams = commit.data.streams.iter();
+    streams.map(move |stream| stream.append(at, length))
+}
+
 impl<'a> Redo<'a> {
     pub(super) fn new(
         files: &'a Files,
         layout: &'a Layout,
-        table: &'a StreamTable,
-        registry: &'a mut Registry,
+        appends: &'a Appends,
+        index: &'a Runs,
         states: &'a mut ProcessManagerStates,
         rows: &'a RowTables,
         is_rebuild: bool,
@@ -115,14 +90,12 @@ impl<'a> Redo<'a> {
         Self {
             files,
             layout,
-            table,
-            registry,
+            appends,
+            index,
             states,
             rows,
-            streams: HashMap::new(),
             dead_letters: BTreeMap::new(),
-            pending: 0,
-            damaged: Vec::new(),
+            appended: Vec::new(),
             is_rebuild,
         }
     }
@@ -130,59 +103,21 @@ impl<'a> Redo<'a> {
     /// Takes the commit on the line at `at` of the journal.
     pub(super) fn commit(&mut self, commit: &CommitLine<'_>, at: u64) -> Result<(), JournalError> {
         let data = &commit.data;
-        for stream in &data.streams {
-            let id = StreamId::new(&stream.aggregate_type, &stream.id);
-            let window = match self.streams.entry(id) {
-                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    let slot = match (self.table.slot(entry.key()), stream.dir.as_deref()) {
-                        (Some(slot), _) => slot,
-                        (None, Some(directory)) => {
-                            let slot =
-                                self.table
-                                    .restore(&stream.aggregate_type, &stream.id, directory);
-                            self.registry.add(&slot, commit.ts);
-                            slot
-                        }
-                        (None, None) => {
-                            let reason = format!(
-                                "commit {} continues the stream `{}` of `{}`, which the stream registry does not know",
-                                data.commit, stream.id, stream.aggregate_type
-                            );
-                            return Err(Damage::new(self.layout.journal_file(), at, reason).into());
-                        }
-                    };
-                    let extent = slot.extent();
-                    entry.insert(Window {
-                        slot,
-                        extent,
-                        text: Text {
-                            offset: extent.bytes,
-                            pending: String::new(),
-                        },
-                        file: StreamFile::Unchecked,
-                    })
-                }
+        let length = commit.text.len() as u64 + 1;
+        for append in appends_on(commit, at) {
+            self.require_continued(&append)?;
+            self.appends.note(&append);
+            if !planted(Bug::RedoneNotIndexed) {
+                self.appended.push(append);
+            }
+        }
+        if self.is_rebuild && at + length >= self.index.covered() + RUN_BYTES {
+            let tip = Tip {
+                offset: at + length,
+                hash: line_hash(commit.text.as_bytes()),
+                ..Tip::default()
             };
-            if window.extent.lines + 1 != stream.version || window.extent.bytes != stream.offset {
-                let reason = format!(
-                    "commit {} continues the stream `{}` of `{}` at version {} and byte {}, but it ends at version {} and byte {}",
-                    data.commit,
-                    stream.id,
-                    stream.aggregate_type,
-                    stream.version,
-                    stream.offset,
-                    window.extent.lines,
-                    window.extent.bytes
-                );
-                return Err(Damage::new(self.layout.journal_file(), at, reason).into());
-            }
-            for line in &stream.lines {
-                window.text.pending.push_str(line);
-                window.text.pending.push('\n');
-                window.extent.push(line);
-                self.pending += line.len() + 1;
-            }
+            self.write_run(&tip)?;
         }
         for process_manager in &data.process_managers {
             let name: &str = &process_manager.name;
@@ -230,35 +165,45 @@ impl<'a> Redo<'a> {
             self.rows
                 .relieve(data.commit, || line_hash(commit.text.as_bytes()))?;
         }
-        if self.pending > PENDING_BYTES {
-            self.write()?;
-        }
         Ok(())
     }
 
-    /// Writes everything that was taken.
-    pub(super) fn finish(mut self) -> Result<Redone, JournalError> {
-        self.write()?;
-        let mut grown = BTreeMap::new();
-        let mut extended = Vec::new();
-        for window in self.streams.into_values() {
-            let Window {
-                slot, extent, file, ..
-            } = window;
-            let path = self
-                .layout
-                .stream_file(&slot.stream.aggregate_type, slot.directory());
-            if file == StreamFile::Continued {
-                let length = self.files.open(&path, OpenMode::Write)?.len()?;
-                let expected = extent.bytes - slot.archive().extent.bytes;
-                if let Some(damage) = foreign_bytes(&path, length, expected) {
-                    self.damaged.push(damage);
-                    extended.push(Arc::clone(&slot));
-                }
+    /// Refuses an append that does not begin where its stream ends, as far as that is known without looking for it.
+    fn require_continued(&self, append: &Append) -> Result<(), JournalError> {
+        let Append {
+            stream, version, ..
+        } = append;
+        let known = self.appends.version(stream);
+        match known {
+            Some(known) if known + 1 != *version => {
+                let reason = format!(
+                    "the commit continues the stream `{}` of `{}` at version {version}, but it ends at version {known}",
+                    stream.instance_id, stream.aggregate_type
+                );
+                Err(Damage::new(self.layout.journal_file(), append.address.offset, reason).into())
             }
-            slot.set_extent(extent);
-            grown.insert(slot.number(), Grown { slot, extent });
+            _ => Ok(()),
         }
+    }
+
+    /// Writes a run of what was taken, and merges it with others if that is due.
+    fn write_run(&mut self, tip: &Tip) -> Result<(), JournalError> {
+        self.appends.seal();
+        add_run(self.index, &self.appended, tip)?;
+        self.appended = Vec::new();
+        self.appends.drop_sealed();
+        while let Some(merge) = self.index.begin_merge()? {
+            let mut left = Some(merge);
+            while let Some(merge) = left {
+                left = self.index.go_on(merge, u64::MAX)?;
+            }
+        }
+        self.index.sweep(&[]);
+        Ok(())
+    }
+
+    /// Writes everything that was taken; the appends that no run has.
+    pub(super) fn finish(self) -> Result<Vec<Append>, JournalError> {
         for (name, letters) in &self.dead_letters {
             self.files
                 .create_dir_all(&self.layout.process_manager(name))?;
@@ -269,73 +214,6 @@ impl<'a> Redo<'a> {
             file.write_all_at(text.pending.as_bytes(), text.offset)?;
             file.set_len(text.end())?;
         }
-        self.registry.flush()?;
-        Ok(Redone {
-            grown,
-            extended,
-            damaged: self.damaged,
-        })
+        Ok(self.appended)
     }
-
-    fn write(&mut self) -> Result<(), JournalError> {
-        for window in self.streams.values_mut() {
-            if window.text.pending.is_empty() {
-                continue;
-            }
-            let slot = &window.slot;
-            let (aggregate_type, directory) = (&slot.stream.aggregate_type, slot.directory());
-            let path = self.layout.stream_file(aggregate_type, directory);
-            self.files
-                .create_dir_all(&self.layout.stream(aggregate_type, directory))?;
-            if window.file == StreamFile::Unchecked && self.is_rebuild {
-                unarchive(self.files, self.layout, slot)?;
-            }
-            let file = self.files.open(&path, OpenMode::Write)?;
-            let offset = window.text.offset - slot.archive().extent.bytes;
-            if window.file == StreamFile::Unchecked {
-                window.file = StreamFile::Continued;
-                if let Some(damage) = missing_before(&path, &file, offset)? {
-                    tracing::warn!(%damage, "a stream is damaged; the others are not affected");
-                    self.damaged.push(damage);
-                    window.file = StreamFile::Damaged;
-                }
-            }
-            let text = window.text.pending.as_bytes();
-            let is_skipped = (planted(Bug::RedoSkipsAStream) && offset == 0)
-                || (planted(Bug::RedoComparesAndSkips)
-                    && file.read_range(offset, text.len() as u64)? == text);
-            if window.file == StreamFile::Continued && !is_skipped {
-                file.write_all_at(text, offset)?;
-            }
-            window.text.offset = window.text.end();
-            window.text.pending.clear();
-        }
-        self.pending = 0;
-        Ok(())
-    }
-}
-
-/// What stands before the window must be there and end in a newline; the damage if it is not so.
-fn missing_before(
-    path: &Path,
-    file: &FileHandle,
-    offset: u64,
-) -> Result<Option<Damage>, JournalError> {
-    let Some(last) = offset.checked_sub(1) else {
-        return Ok(None);
-    };
-    Ok(match file.read_range(last, 1)?.first() {
-        Some(b'\n') => None,
-        Some(_) => Some(Damage::new(
-            path,
-            last,
-            "an event should end here, but there is no newline; the journal can restore the stream",
-        )),
-        None => {
-            let reason = format!(
-                "the stream should have {offset} bytes before what the journal writes again; the journal can restore it"
-            );
-            Some(Damage::new(path, file.len()?, reason))
-        }
-    })
 }

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::watch;
 
+use super::appends::lock;
 use super::rows::RowTables;
-use super::snapshots::SnapshotFiles;
-use super::streams::lock;
 use crate::disk::LockHandle;
 
 /// Both workers of the journal hold it until they have ended: nobody else opens the directory before. The directory is free when it
@@ -16,14 +15,12 @@ pub(super) struct Release {
     /// For those who look at the directory; none does any more when it is released.
     pub(super) base: Arc<Mutex<Weak<LockHandle>>>,
     pub(super) rows: Arc<RowTables>,
-    pub(super) snapshots: Arc<SnapshotFiles>,
     pub(super) closed: watch::Sender<bool>,
 }
 
 impl Drop for Release {
     fn drop(&mut self) {
         self.rows.close();
-        self.snapshots.close();
         *lock(&self.base) = Weak::new();
         self.directory = None;
         self.closed.send_replace(true);

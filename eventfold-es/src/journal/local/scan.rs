@@ -3,7 +3,7 @@
 use eventfold::line_hash;
 
 use super::line::{self, CommitLine, LineError, NO_HASH};
-use super::log::Parts;
+use super::log::{Parts, each_line};
 use crate::journal::JournalError;
 use crate::sabotage::{Bug, planted};
 
@@ -76,49 +76,54 @@ pub(super) fn scan(
         Some(end) => end,
         None => file.len()?,
     };
-    let mut lines = Lines::new(file, start.offset, length);
     let mut tip = start;
     let mut last_batch = Vec::new();
     let mut open_batch: Vec<ScannedLine> = Vec::new();
     let mut open_tip = tip.clone();
-    while let Some((offset, text)) = lines.next_line()? {
-        let Ok(commit) = line::parse(text) else {
-            break;
-        };
-        let data = &commit.data;
-        if let Some(reason) = misplaced(data, &open_tip, open_batch.is_empty()) {
-            return Err(file.damage(offset, reason).into());
-        }
-        open_tip = Tip {
-            commit: data.commit,
-            batch: data.batch,
-            position: open_tip.position + data.event_count(),
-            time: data.time,
-            offset: offset + text.len() as u64 + 1,
-            hash: line_hash(text),
-            flush: data.flush,
-        };
-        if data.end {
-            for earlier in &open_batch {
-                let commit = line::read(&earlier.text)
-                    .map_err(|reason| file.damage(earlier.offset, reason))?;
-                visit(&commit, earlier.offset)?;
+    'read: while let Some(lines) =
+        file.lines(open_tip.offset..length, READ_BYTES, Parts::read_range)?
+    {
+        for (offset, text) in each_line(&lines, open_tip.offset) {
+            let Ok(commit) = line::parse(text) else {
+                break 'read;
+            };
+            let data = &commit.data;
+            if let Some(reason) = misplaced(data, &open_tip, open_batch.is_empty()) {
+                return Err(file.damage(offset, reason).into());
             }
-            visit(&commit, offset)?;
-        }
-        open_batch.push(ScannedLine {
-            offset,
-            text: commit.text.to_owned(),
-        });
-        if data.end {
-            if !tip.flush {
-                last_batch.clear();
+            open_tip = Tip {
+                commit: data.commit,
+                batch: data.batch,
+                position: open_tip.position + data.event_count(),
+                time: data.time,
+                offset: offset + text.len() as u64 + 1,
+                hash: line_hash(text),
+                flush: data.flush,
+            };
+            if data.end {
+                for earlier in &open_batch {
+                    let commit = line::read(&earlier.text)
+                        .map_err(|reason| file.damage(earlier.offset, reason))?;
+                    visit(&commit, earlier.offset)?;
+                }
+                visit(&commit, offset)?;
             }
-            last_batch.append(&mut open_batch);
-            tip = open_tip.clone();
+            open_batch.push(ScannedLine {
+                offset,
+                text: commit.text.to_owned(),
+            });
+            if data.end {
+                // What is before the end of a part, or archived, is durable.
+                let is_durable = !tip.flush || end.is_some() || offset < file.start();
+                if is_durable {
+                    last_batch.clear();
+                }
+                last_batch.append(&mut open_batch);
+                tip = open_tip.clone();
+            }
         }
     }
-    let rest = file.read_range(tip.offset, lines.length.saturating_sub(tip.offset))?;
+    let rest = file.read_range(tip.offset, length.saturating_sub(tip.offset))?;
     let incomplete = if tip.flush && !was_waited_for(&rest, &tip) {
         whatever_is_there(&rest, &tip)
     } else {
@@ -128,6 +133,24 @@ pub(super) fn scan(
         tip,
         incomplete,
         last_batch,
+    })
+}
+
+/// The tip of the journal before the batch whose first line begins at `offset`.
+pub(super) fn tip_before(file: &Parts, offset: u64) -> Result<Tip, JournalError> {
+    let lines = file.lines(offset..file.len()?, READ_BYTES, Parts::read_range)?;
+    let line = lines
+        .as_deref()
+        .and_then(|lines| each_line(lines, offset).next());
+    let (_, text) = line.ok_or_else(|| file.damage(offset, "a commit should stand here"))?;
+    let commit = line::parse(text).map_err(|error| file.unreadable(offset, error))?;
+    Ok(Tip {
+        commit: commit.data.commit.saturating_sub(1),
+        batch: commit.data.batch.saturating_sub(1),
+        position: commit.data.position.saturating_sub(1),
+        offset,
+        hash: commit.data.previous.to_string(),
+        ..Tip::default()
     })
 }
 
@@ -263,61 +286,6 @@ fn whatever_is_there(rest: &[u8], tip: &Tip) -> Option<Incomplete> {
     })
 }
 
-/// The newline-terminated lines of a file from an offset on, up to the first zero byte.
-struct Lines<'a> {
-    file: &'a Parts,
-    length: u64,
-    /// Where `buffer` starts in the file.
-    offset: u64,
-    buffer: Vec<u8>,
-    /// How much of the buffer was handed out.
-    consumed: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn new(file: &'a Parts, offset: u64, length: u64) -> Self {
-        Self {
-            file,
-            length,
-            offset,
-            buffer: Vec::new(),
-            consumed: 0,
-        }
-    }
-
-    /// The next line without its newline, and where it starts.
-    fn next_line(&mut self) -> Result<Option<(u64, &[u8])>, JournalError> {
-        let mut searched = 0;
-        let found = loop {
-            let pending = self.buffer.get(self.consumed..).unwrap_or_default();
-            let unknown = pending.get(searched..).unwrap_or_default();
-            if let Some(found) = memchr::memchr2(b'\n', 0, unknown) {
-                break searched + found;
-            }
-            searched = pending.len();
-            self.buffer.drain(..self.consumed);
-            self.offset += self.consumed as u64;
-            self.consumed = 0;
-            let next = self.offset + self.buffer.len() as u64;
-            let more = self
-                .file
-                .read_range(next, READ_BYTES.min(self.length.saturating_sub(next)))?;
-            if more.is_empty() {
-                return Ok(None);
-            }
-            self.buffer.extend_from_slice(&more);
-        };
-        let start = self.consumed;
-        let pending = self.buffer.get(start..).unwrap_or_default();
-        let (text, rest) = pending.split_at(found);
-        if rest.first() != Some(&b'\n') {
-            return Ok(None);
-        }
-        self.consumed += found + 1;
-        Ok(Some((self.offset + start as u64, text)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -342,7 +310,7 @@ mod tests {
                     "{{\"type\":\"Named\",\"data\":\"Ünïcode {index} {}\",\"ts\":1}}",
                     "x".repeat(300)
                 );
-                body.stream(&StreamId::new("thing", "a"), None, 1, 0, &[event.into()]);
+                body.stream(&StreamId::new("thing", "a"), 1, &[event.into()]);
                 let line = body.finish(&Heading {
                     commit: tip.commit + 1,
                     batch,

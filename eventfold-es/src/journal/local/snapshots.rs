@@ -1,72 +1,124 @@
-//! The files of snapshots.
+//! The snapshots of streams: a family of runs of their own, and those that no checkpoint has covered yet.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use super::layout::Layout;
-use super::streams::{StreamSlot, lock};
-use crate::disk::{FileError, Files, SealError, SealedFile};
-use crate::journal::Snapshot;
+use super::appends::lock;
+use crate::journal::index::{EntryKey, Merged, Runs};
+use crate::journal::{JournalError, Snapshot, StreamId};
 
-/// The snapshots of all streams, while the directory is held.
-pub(super) struct SnapshotFiles {
-    files: Files,
-    layout: Layout,
-    /// Locked while a snapshot is written: two for one stream would share the temporary name of the file.
-    is_open: Mutex<bool>,
+/// How many bytes of snapshots may wait for a checkpoint; those beyond are not saved.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The snapshots of all streams. The newest of a stream counts.
+pub(super) struct Snapshots {
+    pub(super) runs: Runs,
+    waiting: Mutex<Waiting>,
 }
 
-impl SnapshotFiles {
-    pub(super) fn new(files: Files, layout: Layout) -> Arc<Self> {
-        Arc::new(Self {
-            files,
-            layout,
-            is_open: Mutex::new(true),
-        })
-    }
+#[derive(Default)]
+struct Waiting {
+    /// By the keys of their entries.
+    new: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Those that are being written.
+    sealed: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
+    /// Of all of them.
+    bytes: usize,
+}
 
-    /// The snapshot, if there is one that can be read.
-    pub(super) fn load(&self, slot: &StreamSlot) -> Option<Snapshot> {
-        let file = self.file(slot);
-        let reason = match self.check(slot) {
-            Ok(None) => return None,
-            Ok(Some(Ok(snapshot))) => return Some(snapshot),
-            Ok(Some(Err(error))) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!(path = %file.path().display(), reason, "a snapshot cannot be read; its stream is read from the beginning");
-        None
-    }
-
-    /// The snapshot, if there is one, or why it cannot be read.
-    pub(super) fn check(
-        &self,
-        slot: &StreamSlot,
-    ) -> Result<Option<Result<Snapshot, SealError>>, FileError> {
-        self.file(slot).load()
-    }
-
-    /// Saves a snapshot, unless the directory is about to be released.
-    ///
-    /// Nothing is synced: a snapshot that a power loss tore is told by its checksum, and one that is older than the stream is
-    /// as good as any.
-    pub(super) fn save(&self, slot: &StreamSlot, snapshot: &Snapshot) -> Result<(), FileError> {
-        let is_open = lock(&self.is_open);
-        if *is_open {
-            self.file(slot).save_without_sync(snapshot)?;
+impl Snapshots {
+    pub(super) fn new(runs: Runs) -> Self {
+        Self {
+            runs,
+            waiting: Mutex::default(),
         }
-        Ok(())
     }
 
-    /// Writes no more, before the directory is released: another process may open it then. Waits for the snapshot that is being
-    /// written.
-    pub(super) fn close(&self) {
-        *lock(&self.is_open) = false;
+    /// The snapshot of a stream, if there is one. Blocks.
+    pub(super) fn load(&self, stream: &StreamId) -> Result<Option<Snapshot>, JournalError> {
+        let key = EntryKey::snapshot(stream);
+        {
+            let waiting = lock(&self.waiting);
+            let found = waiting.new.get(key.as_bytes());
+            if let Some(found) = found.or_else(|| waiting.sealed.get(key.as_bytes())) {
+                return Ok(Snapshot::decode(found));
+            }
+        }
+        let mut entries = self.runs.alike(key.as_bytes(), Vec::new())?;
+        let found = self.runs.noted(entries.next())?;
+        let found = found.filter(|(found, _)| *found == key.as_bytes());
+        match found.map(|(_, value)| Snapshot::decode(value)) {
+            None => Ok(None),
+            Some(Some(snapshot)) => Ok(Some(snapshot)),
+            Some(None) => Err(self.runs.malformed().into()),
+        }
     }
 
-    fn file(&self, slot: &StreamSlot) -> SealedFile {
-        let path = self
-            .layout
-            .snapshot(&slot.stream.aggregate_type, slot.directory());
-        SealedFile::new(self.files.clone(), path)
+    /// All that a checkpoint has saved, in the order of their streams. Blocks.
+    pub(super) fn all(&self) -> Result<AllSnapshots, JournalError> {
+        Ok(AllSnapshots(self.runs.from(&[], Vec::new())?))
+    }
+
+    /// Takes a snapshot, which the next checkpoint saves.
+    pub(super) fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
+        let (key, value) = (EntryKey::snapshot(stream).into_bytes(), snapshot.encode());
+        let mut waiting = lock(&self.waiting);
+        let replaced = waiting
+            .new
+            .get(&key)
+            .map_or(0, |value| key.len() + value.len());
+        let bytes = waiting.bytes - replaced + key.len() + value.len();
+        if bytes <= MAX_BYTES {
+            waiting.bytes = bytes;
+            waiting.new.insert(key, value);
+        }
+    }
+
+    /// What waits, for a run that is written next; the memory of it stays until that is done.
+    pub(super) fn seal(&self) -> Arc<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let mut waiting = lock(&self.waiting);
+        let mut new = std::mem::take(&mut waiting.new);
+        if !waiting.sealed.is_empty() {
+            // The last checkpoint failed.
+            let mut older = BTreeMap::clone(&waiting.sealed);
+            older.append(&mut new);
+            new = older;
+        }
+        waiting.bytes = bytes(&new);
+        waiting.sealed = Arc::new(new);
+        Arc::clone(&waiting.sealed)
+    }
+
+    /// Drops what was sealed, which a durable run has.
+    pub(super) fn drop_sealed(&self) {
+        let mut waiting = lock(&self.waiting);
+        let sealed = std::mem::take(&mut waiting.sealed);
+        waiting.bytes = bytes(&waiting.new);
+        drop(waiting);
+        drop(sealed);
+    }
+}
+
+fn bytes(snapshots: &BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
+    let snapshots = snapshots.iter();
+    snapshots.map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// Snapshots, one after the other.
+pub(super) struct AllSnapshots(Merged);
+
+impl AllSnapshots {
+    /// The next one. Blocks.
+    pub(super) fn next(
+        &mut self,
+        of: &Snapshots,
+    ) -> Result<Option<(StreamId, Snapshot)>, JournalError> {
+        let Some((key, value)) = of.runs.noted(self.0.next())? else {
+            return Ok(None);
+        };
+        match (EntryKey::read_snapshot(key), Snapshot::decode(value)) {
+            (Some(stream), Some(snapshot)) => Ok(Some((stream, snapshot))),
+            _ => Err(of.runs.malformed().into()),
+        }
     }
 }

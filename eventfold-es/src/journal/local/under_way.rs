@@ -1,7 +1,7 @@
 //! The turns of the worker that writes the derived files: it takes jobs, and retries a batch that could not be written.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::derived::DerivedWriter;
 use super::jobs::{DurableBatch, Job};
@@ -14,13 +14,9 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The jobs that the worker has taken and not finished.
 #[derive(Default)]
 pub(super) struct UnderWay {
-    /// The time at which the first waiting job came.
-    gathers_since: Option<Instant>,
     jobs: VecDeque<Job>,
     /// The batches before these jobs, which are written together.
     batches: Vec<DurableBatch>,
-    /// Whether the registry has their streams.
-    pub(super) is_registered: bool,
     /// Set by the last job: whether a checkpoint may be taken.
     closing: Option<bool>,
 }
@@ -39,18 +35,11 @@ impl Turns for DerivedWriter {
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
         loop {
             let is_new = self.under_way.jobs.is_empty() && self.under_way.batches.is_empty();
-            if is_new {
-                if !self.jobs.is_there_one() {
-                    return Next::Idle;
-                }
-                let since = *self
-                    .under_way
-                    .gathers_since
-                    .get_or_insert_with(Instant::now);
-                if let Some(left) = self.backlog.gathers_for(since) {
-                    return Next::Later(left);
-                }
-                self.under_way.gathers_since = None;
+            if is_new && !self.jobs.is_there_one() {
+                return match self.merge_on() {
+                    Some(left) => Next::Later(left),
+                    None => Next::Idle,
+                };
             }
             self.jobs.take(&mut self.under_way.jobs);
             if !self.work_off() {
@@ -59,6 +48,7 @@ impl Turns for DerivedWriter {
             if self.under_way.closing.is_some() {
                 return Next::Ended;
             }
+            self.merge_on();
             if turn.others_wait() {
                 return Next::Again;
             }
@@ -120,7 +110,6 @@ impl DerivedWriter {
             Brought::Done | Brought::GivenUp => {
                 batches.clear();
                 self.under_way.batches = batches;
-                self.under_way.is_registered = false;
             }
         }
         brought

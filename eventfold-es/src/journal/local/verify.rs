@@ -1,35 +1,31 @@
-//! Reading everything back and comparing it with the journal, from the first commit on.
+//! Reading everything back and comparing it with the journal, from the first commit on, in bounded memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::LocalJournal;
 use super::checkpoint::Checkpoint;
-use super::extents::{SavedExtents, read_extents};
 use super::line;
 use super::log::Parts;
-use super::registry::read_registry;
+use super::redo::appends_on;
 use super::rows::ExpectedRows;
 use super::scan::{Tip, scan};
-use super::stream_reader::read_stream;
-use super::streams::StreamSlot;
-use crate::disk::{FileError, SealError};
-use crate::journal::{CheckState, Damage, Extent, JournalError, Snapshot, StreamId, Verified};
+use crate::disk::FileError;
+use crate::journal::index::{Address, EntryKey};
+use crate::journal::{CheckState, Damage, Extent, Journal, JournalError, StreamId, Verified};
 
-/// What the journal says of everything that is derived from it.
+/// How many snapshots are compared with the folds of their streams, spread over all.
+const COMPARED_SNAPSHOTS: u64 = 1000;
+
+/// What the journal says of what is derived from it.
 #[derive(Default)]
 struct Expected {
-    streams: HashMap<StreamId, ExpectedStream>,
     /// The dead letters of each process manager.
     dead_letters: BTreeMap<String, Extent>,
     rows: ExpectedRows,
-    /// The extents of the streams at the commit of the checkpoint.
-    at_checkpoint: HashMap<StreamId, Extent>,
     events: u64,
-}
-
-struct ExpectedStream {
-    directory: String,
-    extent: Extent,
+    appends: u64,
+    /// How many commands with idempotency keys were answered.
+    answers: u64,
 }
 
 impl LocalJournal {
@@ -50,122 +46,177 @@ impl LocalJournal {
             let source = std::io::Error::other(&*reason);
             return Err(FileError::new("verify", self.layout.base(), source).into());
         }
-        let mut differences = Vec::new();
+        let mut verified = Verified::default();
+        let differences = &mut verified.differences;
         if checkpoint.is_none() && self.files.exists(&self.layout.checkpoint())? {
             let reason = "the checkpoint is damaged; opening the store derives everything from the journal again";
             differences.push(Damage::new(self.layout.checkpoint(), 0, reason));
         }
-        let (expected, tip) = read_journal(&parts, end, checkpoint.as_ref(), &mut differences)?;
-        let mut snapshots = 0;
+        if let Some(checkpoint) = &checkpoint
+            && let Err(JournalError::Damage(damage)) = checkpoint.verify(&parts)
+        {
+            differences.push(damage);
+        }
+        let (expected, tip) = self.read_journal(&parts, end, differences)?;
+        verified.commits = tip.commit;
+        verified.events = expected.events;
         // Behind damage nothing is known to compare with.
         if tip.offset == end {
-            snapshots = self.compare_streams(&expected, check_state, &mut differences)?;
-            self.compare_registry(&expected, &mut differences)?;
-            self.compare_dead_letters(&expected, &mut differences)?;
-            differences.extend(self.rows.compare(&expected.rows, row_changes)?);
-            if let Some(checkpoint) = &checkpoint {
-                self.compare_extents(checkpoint.stream_extents, &expected, &mut differences)?;
+            self.compare_dead_letters(&expected, &mut verified.differences)?;
+            let rows = self.rows.compare(&expected.rows, row_changes)?;
+            // Rows are changed a moment before their commit is announced.
+            if self.history.end() <= end {
+                verified.differences.extend(rows);
             }
+            let compared = self
+                .compare_index(end, &expected, &mut verified)
+                .and_then(|()| self.streams.index.check())
+                .and_then(|()| self.streams.snapshots.runs.check())
+                .and_then(|()| self.compare_snapshots(check_state, &mut verified));
+            note_damage(compared, &mut verified.differences)?;
         }
-        Ok(Verified {
-            commits: tip.commit,
-            events: expected.events,
-            streams: expected.streams.len() as u64,
-            snapshots,
-            differences,
-        })
+        Ok(verified)
     }
 
-    fn compare_streams(
+    /// Reads the journal, compares the index with each of its appends, and notes where they are damaged.
+    fn read_journal(
         &self,
-        expected: &Expected,
-        check_state: &CheckState<'_>,
+        parts: &Parts,
+        end: u64,
         differences: &mut Vec<Damage>,
-    ) -> Result<u64, JournalError> {
-        let mut snapshots = 0;
-        let mut streams: Vec<_> = expected.streams.iter().collect();
-        streams.sort_by_key(|(stream, _)| *stream);
-        for (stream, known) in streams {
-            let path = self
-                .layout
-                .stream_file(&stream.aggregate_type, &known.directory);
-            let slot = self.table.slot(stream);
-            let Some(slot) = slot.filter(|slot| slot.directory() == known.directory) else {
-                let reason = format!(
-                    "the stream `{}` of `{}` is unknown, or known in another directory",
-                    stream.instance_id, stream.aggregate_type
-                );
-                differences.push(Damage::new(path, 0, reason));
-                continue;
-            };
-            match read_stream(&self.files, &self.layout, &slot, Extent::default()) {
-                Ok(stored) => {
-                    let text = &stored.lines.text;
-                    // It may have grown since the journal was read.
-                    if first_lines(text, known.extent.lines) != known.extent {
-                        let reason =
-                            "the events of the stream are not those that the journal holds";
-                        differences.push(Damage::new(path, 0, reason));
-                        continue;
+    ) -> Result<(Expected, Tip), JournalError> {
+        let mut expected = Expected::default();
+        let mut last = Tip::default();
+        let mut of_index = Vec::new();
+        let scanned = scan(parts, Tip::default(), Some(end), |commit, offset| {
+            let length = commit.text.len() as u64 + 1;
+            expected.add(&commit.data);
+            for append in appends_on(commit, offset) {
+                expected.answers += append.answers.len() as u64;
+                match self.streams.has_entries(&append) {
+                    Ok(true) => {}
+                    Ok(false) if of_index.len() < MAX_DIFFERENCES => {
+                        let reason = format!(
+                            "it does not know event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
+                             `repair` makes it again",
+                            append.version, append.stream.instance_id, append.stream.aggregate_type
+                        );
+                        of_index.push(Damage::new(self.layout.index(), 0, reason));
                     }
-                    // It is never synced: that a power loss tears one is no damage, and nobody believes it.
-                    let snapshot = match self.snapshots.check(&slot)? {
-                        None | Some(Err(SealError::Torn)) => continue,
-                        Some(snapshot) => snapshot,
-                    };
-                    snapshots += 1;
-                    let reason = snapshot_problem(snapshot, &slot, text, check_state);
-                    let path = self
-                        .layout
-                        .snapshot(&stream.aggregate_type, &known.directory);
-                    differences.extend(reason.map(|reason| Damage::new(path, 0, reason)));
+                    Ok(false) => {}
+                    Err(JournalError::Damage(damage)) if of_index.contains(&damage) => {}
+                    Err(JournalError::Damage(damage)) => of_index.push(damage),
+                    Err(error) => return Err(error),
                 }
-                Err(JournalError::Damage(damage)) => differences.push(damage),
-                Err(error) => return Err(error),
             }
+            last.offset = offset + length;
+            last.commit = commit.data.commit;
+            Ok(())
+        });
+        match scanned {
+            Ok(scan) if scan.tip.offset == end => last = scan.tip,
+            Ok(scan) => {
+                let reason =
+                    "the commits from here on cannot be read; restore the journal from a copy";
+                differences.push(parts.damage(scan.tip.offset, reason));
+                last = scan.tip;
+            }
+            Err(JournalError::Damage(damage)) => differences.push(damage),
+            Err(error) => return Err(error),
         }
-        Ok(snapshots)
+        differences.extend(of_index);
+        Ok((expected, last))
     }
 
-    fn compare_registry(
+    /// Goes through the index: the versions of each stream are unbroken, and nothing is there that the journal does not have.
+    fn compare_index(
         &self,
+        end: u64,
         expected: &Expected,
-        differences: &mut Vec<Damage>,
+        verified: &mut Verified,
     ) -> Result<(), JournalError> {
-        let path = self.layout.registry();
-        let bytes = self.files.read(&path)?.unwrap_or_default();
-        let listed = match read_registry(&bytes) {
-            Ok(listed) => listed,
-            Err(reason) => {
-                differences.push(Damage::new(path, 0, reason));
-                return Ok(());
+        let mut entries = self.streams.all_entries()?;
+        let mut before: Option<(StreamId, u64)> = None;
+        let (mut appends, mut answers) = (0, 0);
+        while let Some((key, value)) = entries.next()? {
+            let address = Address::decode(value).ok_or_else(|| self.streams.index.malformed())?;
+            // More may have come since the journal was read.
+            if address.offset >= end {
+                continue;
             }
-        };
-        let mut found: HashMap<&StreamId, usize> = HashMap::new();
-        for (stream, directory) in &listed {
-            *found.entry(stream).or_default() += 1;
-            let is_expected = match expected.streams.get(stream) {
-                Some(known) => known.directory == *directory,
-                // It may have begun since the journal was read.
-                None => self.table.contains(stream),
+            if EntryKey::read_answer(key).is_some() {
+                answers += 1;
+                continue;
+            }
+            let Some((stream, version)) = EntryKey::read_append(key) else {
+                return Err(self.streams.index.malformed().into());
             };
-            if !is_expected {
+            appends += 1;
+            let due = match &before {
+                Some((last, next)) if *last == stream => *next,
+                _ => {
+                    verified.streams += 1;
+                    1
+                }
+            };
+            if version != due {
                 let reason = format!(
-                    "it lists the stream `{}` of `{}` in the directory `{directory}`, which the journal does not",
+                    "it has event {version} of `{}` of `{}` where event {due} should be; `repair` makes it again",
                     stream.instance_id, stream.aggregate_type
                 );
-                differences.push(Damage::new(&path, 0, reason));
+                let damage = Damage::new(self.layout.index(), 0, reason);
+                verified.differences.push(damage);
             }
+            before = Some((stream, version + address.count));
         }
-        for stream in expected.streams.keys() {
-            let times = found.get(stream).copied().unwrap_or_default();
-            if times != 1 {
+        if (appends, answers) != (expected.appends, expected.answers) {
+            let reason = format!(
+                "it has {appends} appends and {answers} idempotency keys, the journal {} and {}; `repair` makes it again",
+                expected.appends, expected.answers
+            );
+            let damage = Damage::new(self.layout.index(), 0, reason);
+            verified.differences.push(damage);
+        }
+        Ok(())
+    }
+
+    /// Compares snapshots with what they should be folds of; a part of them where there are many.
+    fn compare_snapshots(
+        &self,
+        check_state: &CheckState<'_>,
+        verified: &mut Verified,
+    ) -> Result<(), JournalError> {
+        let snapshots = &self.streams.snapshots;
+        let step = (snapshots.runs.entries() / COMPARED_SNAPSHOTS).max(1);
+        let mut number = 0;
+        let mut entries = snapshots.all()?;
+        while let Some((stream, snapshot)) = entries.next(snapshots)? {
+            verified.snapshots += 1;
+            number += 1;
+            if number % step != 0 {
+                continue;
+            }
+            let text = match self.read_stream(&stream) {
+                Ok(text) => text,
+                Err(error) => {
+                    note_damage(Err(error), &mut verified.differences)?;
+                    continue;
+                }
+            };
+            // What a power loss took of the journal, a snapshot may have seen; nobody believes it.
+            if self.streams.read(&stream, snapshot.seen).is_err() {
+                continue;
+            }
+            let reason = check_state(&stream, &snapshot, &text);
+            let path = self.layout.snapshots();
+            let damage = reason.map(|reason| {
                 let reason = format!(
-                    "it lists the stream `{}` of `{}` {times} times",
+                    "the snapshot of `{}` of `{}`: {reason}",
                     stream.instance_id, stream.aggregate_type
                 );
-                differences.push(Damage::new(&path, 0, reason));
-            }
+                Damage::new(path, 0, reason)
+            });
+            verified.differences.extend(damage);
         }
         Ok(())
     }
@@ -178,129 +229,37 @@ impl LocalJournal {
         for (name, extent) in &expected.dead_letters {
             let path = self.layout.dead_letters(name);
             let bytes = self.files.read(&path)?.unwrap_or_default();
-            let text = String::from_utf8_lossy(&bytes);
-            if first_lines(&text, extent.lines) != *extent {
+            if !extent.is_prefix_of(&bytes) {
                 let reason = "the dead letters are not those that the journal holds; opening the store with `repair` restores them";
                 differences.push(Damage::new(path, 0, reason));
             }
         }
         Ok(())
     }
-
-    fn compare_extents(
-        &self,
-        saved: SavedExtents,
-        expected: &Expected,
-        differences: &mut Vec<Damage>,
-    ) -> Result<(), JournalError> {
-        let now = Checkpoint::load(&self.files, &self.layout)?;
-        if now.is_none_or(|now| now.stream_extents != saved) {
-            // Another checkpoint was taken meanwhile.
-            return Ok(());
-        }
-        let path = self.layout.stream_extents(saved.generation());
-        let places = match read_extents(&self.files, &self.layout, saved)? {
-            Ok(places) => places,
-            Err(reason) => {
-                differences.push(Damage::new(path, 0, reason));
-                return Ok(());
-            }
-        };
-        for (number, place) in &places {
-            let slot = self.table.numbered(*number);
-            let known = slot.and_then(|slot| expected.at_checkpoint.get(&slot.stream).copied());
-            if known != Some(place.extent) {
-                let reason = format!(
-                    "the extent of stream {number} is not what the journal holds at the checkpoint"
-                );
-                differences.push(Damage::new(&path, 0, reason));
-            }
-        }
-        if places.len() != expected.at_checkpoint.len() {
-            let reason = format!(
-                "it knows {} streams, the journal {} at the checkpoint",
-                places.len(),
-                expected.at_checkpoint.len()
-            );
-            differences.push(Damage::new(&path, 0, reason));
-        }
-        Ok(())
-    }
 }
 
-/// Reads the journal, and notes where it is damaged.
-fn read_journal(
-    parts: &Parts,
-    end: u64,
-    checkpoint: Option<&Checkpoint>,
+/// How many differences of the index are told one by one.
+const MAX_DIFFERENCES: usize = 100;
+
+fn note_damage(
+    result: Result<(), JournalError>,
     differences: &mut Vec<Damage>,
-) -> Result<(Expected, Tip), JournalError> {
-    if let Some(checkpoint) = checkpoint
-        && let Err(JournalError::Damage(damage)) = checkpoint.verify(parts)
-    {
-        differences.push(damage);
-    }
-    let checkpoint = checkpoint.map(Checkpoint::commit);
-    let mut expected = Expected::default();
-    let mut last = Tip::default();
-    let scanned = scan(parts, Tip::default(), Some(end), |commit, offset| {
-        let damage = |reason: String| JournalError::from(parts.damage(offset, reason));
-        expected.add(&commit.data).map_err(damage)?;
-        last.offset = offset + commit.text.len() as u64 + 1;
-        last.commit = commit.data.commit;
-        if Some(last.commit) == checkpoint {
-            let streams = expected.streams.iter();
-            expected.at_checkpoint = streams
-                .map(|(stream, known)| (stream.clone(), known.extent))
-                .collect();
+) -> Result<(), JournalError> {
+    match result {
+        Err(JournalError::Damage(damage)) => {
+            if !differences.contains(&damage) {
+                differences.push(damage);
+            }
+            Ok(())
         }
-        Ok(())
-    });
-    match scanned {
-        Ok(scan) if scan.tip.offset == end => last = scan.tip,
-        Ok(scan) => {
-            let reason = "the commits from here on cannot be read; restore the journal from a copy";
-            differences.push(parts.damage(scan.tip.offset, reason));
-            last = scan.tip;
-        }
-        Err(JournalError::Damage(damage)) => differences.push(damage),
-        Err(error) => return Err(error),
+        other => other,
     }
-    Ok((expected, last))
 }
 
 impl Expected {
-    /// Adds a commit; the reason if it does not continue its streams.
-    fn add(&mut self, data: &line::CommitData<'_>) -> Result<(), String> {
+    fn add(&mut self, data: &line::CommitData<'_>) {
         self.events += data.event_count();
-        for stream in &data.streams {
-            let id = StreamId::new(&stream.aggregate_type, &stream.id);
-            let known = match (self.streams.entry(id), &stream.dir) {
-                (std::collections::hash_map::Entry::Occupied(entry), _) => entry.into_mut(),
-                (std::collections::hash_map::Entry::Vacant(entry), Some(directory)) => entry
-                    .insert(ExpectedStream {
-                        directory: directory.to_string(),
-                        extent: Extent::default(),
-                    }),
-                (_, None) => {
-                    return Err("the commit continues a stream that never began".to_owned());
-                }
-            };
-            if (known.extent.lines + 1, known.extent.bytes) != (stream.version, stream.offset) {
-                return Err(format!(
-                    "the commit continues the stream `{}` of `{}` at version {} and byte {}, but it ends at version {} and byte {}",
-                    stream.id,
-                    stream.aggregate_type,
-                    stream.version,
-                    stream.offset,
-                    known.extent.lines,
-                    known.extent.bytes
-                ));
-            }
-            for line in &stream.lines {
-                known.extent.push(line);
-            }
-        }
+        self.appends += data.streams.len() as u64;
         for process_manager in &data.process_managers {
             let name = process_manager.name.to_string();
             let extent = self.dead_letters.entry(name).or_default();
@@ -311,42 +270,5 @@ impl Expected {
                 self.rows.change(&process_manager.name, &row.change());
             }
         }
-        Ok(())
     }
-}
-
-/// Why the snapshot of a stream with this text is not believed, or should not be.
-fn snapshot_problem(
-    snapshot: Result<Snapshot, SealError>,
-    slot: &StreamSlot,
-    text: &str,
-    check_state: &CheckState<'_>,
-) -> Option<String> {
-    let snapshot = match snapshot {
-        Ok(snapshot) => snapshot,
-        Err(error) => return Some(format!("the snapshot is not believed: {error}")),
-    };
-    let seen = snapshot.extent;
-    let read = first_lines(text, seen.lines);
-    if read.lines < seen.lines && seen.lines <= slot.extent().lines {
-        // It came when the stream had grown behind what was read.
-        return None;
-    }
-    if seen.lines <= slot.extent().lines && read != seen {
-        return Some("the snapshot is not one of this stream".to_owned());
-    }
-    check_state(&slot.stream, &snapshot, text)
-}
-
-/// The extent of the first lines of a text.
-fn first_lines(text: &str, count: u64) -> Extent {
-    let mut extent = Extent::default();
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    for line in text.split_inclusive('\n').take(count) {
-        // A line without its end is not the one that was written.
-        if let Some(line) = line.strip_suffix('\n') {
-            extent.push(line);
-        }
-    }
-    extent
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::backlog::Backlog;
-use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Planned, Prepared, assemble};
+use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Prepared, assemble};
 use super::history::History;
-use super::jobs::{DurableBatch, Job, Jobs, TouchedStream};
+use super::jobs::{DurableBatch, Job, Jobs};
 use super::log::Archived;
 use super::log::{JournalLog, SwapError};
 use super::pulse::Pulse;
@@ -13,9 +13,9 @@ use super::queue::{PANICKED, Pledge, Queue, Queued, Work};
 use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;
-use super::streams::{StreamTable, Unwritten};
+use super::streams::Streams;
 use crate::disk::FileError;
-use crate::journal::{CommitError, Durability};
+use crate::journal::{CommitError, CommitPlace, Durability};
 use crate::sabotage::{Bug, planted};
 use crate::threads::{Next, Turn, Turns};
 
@@ -27,7 +27,7 @@ pub(super) struct Writer {
     pub(super) pulse: Arc<Pulse>,
     pub(super) durability: Durability,
     pub(super) queue: Arc<Queue>,
-    pub(super) table: Arc<StreamTable>,
+    pub(super) streams: Arc<Streams>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) rows: Arc<RowTables>,
@@ -77,7 +77,7 @@ impl Turns for Writer {
                 }
                 Err(reason) => {
                     let reason =
-                        format!("too much waits for stream files that cannot be written: {reason}");
+                        format!("too much waits for files that cannot be written: {reason}");
                     let error = CommitError::Refused(reason.into());
                     let failed = queued.into_iter().map(|queued| queued.pledge);
                     self.queue.undo(failed, &error);
@@ -110,7 +110,7 @@ impl Writer {
         let mut batch = assemble(
             queued,
             &self.tip,
-            &self.table,
+            &|stream, expected| self.streams.version(stream, expected),
             &self.dead_letters,
             self.durability,
         );
@@ -166,7 +166,7 @@ impl Writer {
                     "the journal could not be written ({error}); nothing of the commit is stored"
                 );
                 let error = CommitError::Refused(reason.into());
-                self.queue.undo(self.discard(batch), &error);
+                self.queue.undo(pledges(batch), &error);
             }
             Written::Unknown(error) => {
                 let reason = format!(
@@ -174,23 +174,12 @@ impl Writer {
                      nothing can be written"
                 );
                 let error = CommitError::OutcomeUnknown(reason.as_str().into());
-                for pledge in self.discard(batch) {
+                for pledge in pledges(batch) {
                     pledge.settle(Err(error.clone()));
                 }
                 self.queue.poison_with(&reason);
             }
         }
-    }
-
-    /// Forgets a batch that is not durable; what remains is to answer for its commits.
-    fn discard(&self, batch: Batch) -> Vec<Pledge> {
-        for planned in &batch.streams {
-            if planned.began.is_some() && !planted(Bug::FailedStreamStays) {
-                self.table.discard(&planned.slot);
-            }
-        }
-        let commits = batch.commits.into_iter();
-        commits.map(|prepared| prepared.pledge).collect()
     }
 
     fn write(&mut self, batch: &Batch) -> Written {
@@ -258,24 +247,18 @@ impl Writer {
         let mut pledges = Vec::with_capacity(batch.commits.len());
         let mut reactions = Vec::new();
         let mut on_settled = Vec::new();
-        let bytes = batch.bytes;
+        let bytes = batch.text.len();
+        let mut appends = Vec::with_capacity(batch.commits.len());
         let mut line_start = self.tip.offset;
         for prepared in batch.commits {
-            let commit = Arc::new(prepared.commit);
-            let ends = Arc::clone(&prepared.receipt.ends);
-            let places = prepared.places.into_iter().zip(ends.iter());
-            for (append, (place, extent)) in places.enumerate() {
-                let unwritten = Unwritten {
-                    offset: place.offset,
-                    commit: Arc::clone(&commit),
-                    append,
-                };
-                if let Some(planned) = batch.streams.get(place.stream) {
-                    planned.slot.append(unwritten, *extent);
-                }
+            for append in prepared.appends() {
+                self.streams.appends.note(&append);
+                appends.push(append);
             }
-            line_start = prepared.offset;
-            self.history.push(commit, prepared.offset, prepared.bytes);
+            let commit = Arc::new(prepared.commit);
+            let CommitPlace { offset, length, .. } = prepared.place;
+            line_start = offset;
+            self.history.push(commit, offset, length);
             if let Some(mut reaction) = prepared.reaction {
                 let rows = std::mem::take(&mut reaction.rows);
                 if !rows.is_empty() {
@@ -290,29 +273,11 @@ impl Writer {
             on_settled.extend(prepared.on_settled);
             pledges.push((prepared.pledge, prepared.receipt));
         }
-        let touched = batch.streams.into_iter().filter(|one| one.is_touched);
-        let streams = touched.map(|planned| {
-            let Planned {
-                slot,
-                extent,
-                began,
-                ..
-            } = planned;
-            if began.is_some() {
-                self.table.list(&slot);
-            }
-            TouchedStream {
-                slot,
-                began,
-                extent,
-            }
-        });
-        let streams = streams.collect();
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;
         self.backlog.add(bytes);
         let job = Job::Batch(DurableBatch {
-            streams,
+            appends,
             reactions,
             tip: self.tip.clone(),
             line_start,
@@ -330,4 +295,10 @@ impl Writer {
             on_settled();
         }
     }
+}
+
+/// What remains of a batch that is not durable: to answer for its commits.
+fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
+    let commits = batch.commits.into_iter();
+    commits.map(|prepared| prepared.pledge)
 }

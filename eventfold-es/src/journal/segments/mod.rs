@@ -17,11 +17,11 @@ pub(crate) use segment_writer::SegmentWriter;
 
 use self::segment::Segment;
 use crate::disk::{FileError, Files, OpenMode};
-use crate::journal::block_cache::BlockCache;
+use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
 /// The number of segments whose tables stay in memory.
-const TABLES: usize = 8;
+const TABLES: usize = 64;
 const SUFFIX: &str = ".jsonl.zst";
 /// The suffix of a file that is not complete yet.
 pub(crate) const UNFINISHED: &str = ".new";
@@ -32,7 +32,8 @@ const DIGITS: usize = 15;
 pub(crate) struct Segments {
     files: Files,
     directory: PathBuf,
-    cache: Arc<BlockCache>,
+    /// Frames are known by their places in the text, so that those of a segment stay when its table goes.
+    cache: (Arc<BlockCache>, FileKey),
     read: Cache<u64, Arc<Segment>>,
     list: Mutex<Arc<Vec<Span>>>,
 }
@@ -73,10 +74,17 @@ impl Segments {
         let segments = Self {
             files: files.clone(),
             directory: directory.to_owned(),
-            cache: Arc::clone(cache),
+            cache: (Arc::clone(cache), cache.add_file()),
             read: Cache::new(TABLES),
             list: Mutex::new(Arc::new(spans)),
         };
+        // Where one is missing in a copy that was made while the store was open, it is the last.
+        if let Some(span) = segments.spans().last()
+            && let Ok((found, _)) = span_of(files, &segments.path(*span))
+            && found != *span
+        {
+            return Err(segments.missing(found.end, span.end).into());
+        }
         match starts.first() {
             None if end > 0 => Err(segments.missing(0, end).into()),
             Some(first) if *first > 0 => Err(segments.missing(0, *first).into()),
@@ -172,7 +180,6 @@ impl Segments {
             );
             return Err(Damage::new(path, 0, reason).into());
         }
-        segment.cached_in(&self.cache);
         self.read.insert(span.start, Arc::clone(&segment));
         Ok(segment)
     }
@@ -180,7 +187,7 @@ impl Segments {
     /// Up to `length` bytes of the text from `offset` on: fewer at the end of a segment, and none behind the last. The bytes
     /// stay in memory for a while. Blocks.
     pub(crate) fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
-        self.read_with(offset, length, Some(&*self.cache))
+        self.read_with(offset, length, Some(&self.cache))
     }
 
     /// The same for a reader that reads everything once. Blocks.
@@ -192,7 +199,7 @@ impl Segments {
         &self,
         offset: u64,
         length: u64,
-        cache: Option<&BlockCache>,
+        cache: Option<&(Arc<BlockCache>, FileKey)>,
     ) -> Result<Vec<u8>, JournalError> {
         match self.span(offset) {
             Some(span) => self.segment(span)?.read(offset, length, cache),

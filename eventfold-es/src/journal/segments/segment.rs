@@ -1,7 +1,10 @@
 //! A segment that is read.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use zstd::bulk::Decompressor;
 
 use super::Span;
 use super::table::{CommitPlace, FRAME_BYTES, Table, TableError};
@@ -9,8 +12,13 @@ use crate::disk::{Files, OpenMode};
 use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
-/// The number of bytes at the end of a file that are read to find its table: most tables fit.
-const TAIL_BYTES: u64 = 16 << 10;
+/// The number of bytes at the end of a file that are read to find its table: that of 64 MiB of text has about 40 KiB.
+const TAIL_BYTES: u64 = 64 << 10;
+
+thread_local! {
+    /// The decompressor that the thread has used last: a new one takes longer to make than a frame to decompress.
+    static DECOMPRESSOR: Cell<Option<Decompressor<'static>>> = const { Cell::new(None) };
+}
 
 /// Its file is opened for each read, since an open store seldom reads it.
 pub(super) struct Segment {
@@ -18,7 +26,6 @@ pub(super) struct Segment {
     path: PathBuf,
     bytes: u64,
     table: Table,
-    key: OnceLock<FileKey>,
 }
 
 impl Segment {
@@ -54,13 +61,7 @@ impl Segment {
             path: path.to_owned(),
             bytes: length,
             table,
-            key: OnceLock::new(),
         })
-    }
-
-    /// Gives it a place among those that are cached.
-    pub(super) fn cached_in(&self, cache: &BlockCache) {
-        self.key.get_or_init(|| cache.add_file());
     }
 
     pub(super) fn span(&self) -> Span {
@@ -105,7 +106,7 @@ impl Segment {
         &self,
         offset: u64,
         length: u64,
-        cache: Option<&BlockCache>,
+        cache: Option<&(Arc<BlockCache>, FileKey)>,
     ) -> Result<Vec<u8>, JournalError> {
         let from = offset.saturating_sub(self.table.start);
         let to = from.saturating_add(length).min(self.table.text);
@@ -113,11 +114,12 @@ impl Segment {
         let mut text = Vec::with_capacity(
             usize::try_from((last.saturating_sub(first)) * FRAME_BYTES).unwrap_or(0),
         );
-        match cache.zip(self.key.get()) {
+        match cache {
             Some((cache, key)) => {
                 for frame in first..last {
+                    let place = self.table.start + frame * FRAME_BYTES;
                     let read = || self.read_frames(frame, frame + 1).map(Arc::from);
-                    text.extend_from_slice(&cache.get(*key, frame, read)?);
+                    text.extend_from_slice(&cache.get(*key, place, read)?);
                 }
             }
             None => text = self.read_frames(first, last)?,
@@ -143,8 +145,10 @@ impl Segment {
             .read_range(start, bound(last).saturating_sub(start))?;
         let mut text = vec![0; usize::try_from((last - first) * FRAME_BYTES).unwrap_or(0)];
         let mut filled = 0;
-        let mut decompressor = zstd::bulk::Decompressor::new()
-            .map_err(|error| self.damaged(start, &error.to_string()))?;
+        let mut decompressor = match DECOMPRESSOR.take() {
+            Some(used) => used,
+            None => Decompressor::new().map_err(|error| self.damaged(start, &error.to_string()))?,
+        };
         for frame in first..last {
             let (from, to) = (bound(frame), bound(frame + 1));
             let expected = FRAME_BYTES.min(self.table.text.saturating_sub(frame * FRAME_BYTES));
@@ -161,6 +165,7 @@ impl Segment {
                 Err(error) => return Err(self.damaged(from, &error.to_string()).into()),
             }
         }
+        DECOMPRESSOR.set(Some(decompressor));
         text.truncate(filled);
         Ok(text)
     }

@@ -11,6 +11,8 @@ use crate::sabotage::{Bug, planted};
 const LEVEL: i32 = -1;
 /// The distance between commits whose places are noted.
 const COMMIT_DISTANCE: u64 = 64 << 10;
+/// How much text is gathered before it is compressed and written.
+const WRITE_BYTES: usize = 256 << 10;
 
 /// Written under another name until it is complete.
 pub(crate) struct SegmentWriter {
@@ -74,6 +76,9 @@ impl SegmentWriter {
     pub(crate) fn push(&mut self, text: &[u8]) -> Result<(), FileError> {
         self.pending.extend_from_slice(text);
         self.text += text.len() as u64;
+        if self.pending.len() < WRITE_BYTES {
+            return Ok(());
+        }
         let whole = self.pending.len() as u64 / FRAME_BYTES * FRAME_BYTES;
         self.write_frames(usize::try_from(whole).unwrap_or(0))
     }

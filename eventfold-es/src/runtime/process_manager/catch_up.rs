@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::imported::is_imported;
 use super::{CHUNK_EVENTS, Halt, NOTE_EVENTS, ProcessManagerRunner};
-use crate::journal::{Cursor, JournalError, RecordedCommit, StreamId};
+use crate::journal::{CommittedEvent, Cursor, JournalError, RecordedCommit, StreamId};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -73,28 +73,20 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         commit: &RecordedCommit,
         until: u64,
     ) -> Result<(), Halt> {
-        let mut position = commit.first_position;
-        for append in &commit.appends {
-            let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
-            for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                if position > until {
-                    return Ok(());
-                }
-                if position > self.position {
-                    let is_shown = is_subscribed
-                        && !self.has_seen(&append.stream, version, position)
-                        && !is_imported(line);
-                    if is_shown {
-                        if self.timers.is_due_before(commit.time) {
-                            self.fire_before(commit.time).await?;
-                        }
-                        self.react_to(&append.stream, version, position, line)
-                            .await?;
-                    }
-                    self.position = position;
-                }
-                position += 1;
+        for event in commit.events() {
+            if event.position > until {
+                return Ok(());
             }
+            if event.position <= self.position {
+                continue;
+            }
+            if self.is_shown(event) {
+                if self.timers.is_due_before(commit.time) {
+                    self.fire_before(commit.time).await?;
+                }
+                self.react_to(event).await?;
+            }
+            self.position = event.position;
         }
         self.note_if_due();
         Ok(())
@@ -109,30 +101,22 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut chunk = Vec::new();
         let mut reached = self.position;
         for commit in commits {
-            let mut position = commit.first_position;
-            for append in &commit.appends {
-                let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
-                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                    let is_new = position > self.position && position <= until;
-                    if is_new {
-                        reached = position;
-                        let is_shown = is_subscribed
-                            && !self.has_seen(&append.stream, version, position)
-                            && !is_imported(line);
-                        if is_shown {
-                            if !self.begins(|| format!("correlation {position}")).await? {
-                                self.given_up = Some(self.starts.cause());
-                            }
-                            let shown = self.show(&append.stream, version, position, line);
-                            chunk.push((commit.time, shown));
-                            self.given_up = None;
-                        }
-                        if self.starts.is_careful() {
-                            // One after the other, so that it is known which it is.
-                            self.react_to_chunk(std::mem::take(&mut chunk)).await?;
-                        }
+            for event in commit.events() {
+                if event.position <= self.position || event.position > until {
+                    continue;
+                }
+                reached = event.position;
+                if self.is_shown(event) {
+                    let name = || format!("correlation {}", event.position);
+                    if !self.begins(name).await? {
+                        self.given_up = Some(self.starts.cause());
                     }
-                    position += 1;
+                    chunk.push((commit.time, self.show(event)));
+                    self.given_up = None;
+                }
+                if self.starts.is_careful() {
+                    // One after the other, so that it is known which it is.
+                    self.react_to_chunk(std::mem::take(&mut chunk)).await?;
                 }
             }
             if chunk.len() >= CHUNK_EVENTS {
@@ -144,6 +128,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.position = reached;
         self.note_if_due();
         Ok(())
+    }
+
+    /// Whether this process manager reacts to the event.
+    fn is_shown(&self, event: CommittedEvent<'_>) -> bool {
+        self.subscriptions.contains(&&*event.stream.aggregate_type)
+            && !self.has_seen(event.stream, event.version, event.position)
+            && !is_imported(event.line)
     }
 
     pub(super) fn note_if_due(&mut self) {

@@ -22,9 +22,9 @@ use crate::process_manager::ProcessManager;
 /// What became of the attempt to hand a commit over.
 pub(super) enum HandOver {
     Done(Report),
-    /// A target was evicted meanwhile, or an earlier commit failed.
+    /// A target was evicted meanwhile, a key has to be looked for again, or an earlier commit failed.
     Again,
-    /// Compensations go to targets that are not loaded.
+    /// Compensations go to targets that are not loaded, or have keys that were not looked for.
     More(Vec<Letter>),
     /// A policy says that nothing goes on from here.
     Stop(String, Reactions),
@@ -63,7 +63,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         room: OwnedSemaphorePermit,
     ) -> HandOver {
         let journal = Arc::clone(&self.context.runtime.journal);
-        let Some(mut locked) = LockedTargets::lock(targets) else {
+        let Some(mut locked) = LockedTargets::lock(targets, &*journal) else {
             return HandOver::Again;
         };
         if self.has_failed() {
@@ -97,7 +97,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         command_id: &planned.command_id,
                         cause,
                     };
-                    match locked.target(staged.address().stream()) {
+                    let key = context.idempotency_key.as_deref();
+                    match locked.target(staged.address().stream(), key) {
                         Some(Ok(target)) => {
                             let clock = journal.clock();
                             let command = staged.command().map_err(ExecuteError::Store);
@@ -116,7 +117,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         }
                         Some(Err(error)) => Some(cause_of(error)),
                         None => {
-                            // A compensation: it is decided when its target is loaded.
+                            // A compensation: it is decided when its target is loaded and its key was looked for.
                             if let Letter::Staged(staged) = planned.letter_again(self) {
                                 attempt.more.push(Letter::Staged(staged));
                             }

@@ -12,7 +12,7 @@ use super::rows::{
     self, HeldRow, Marker, ParkedRow, RetriedRow, RetryRow, Status, TimerRow, put, remove,
 };
 use super::{Halt, ProcessManagerRunner, Shown};
-use crate::journal::{Cursor, RecordedCommit, Row, RowChange, RowRange, StreamId};
+use crate::journal::{RecordedCommit, Row, RowChange, RowRange, StreamId};
 use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
 
 /// How many held rows are read at a time.
@@ -213,11 +213,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let has_failed = matches!(held, HeldRow::Failed(_));
         match held {
             HeldRow::Event(at) | HeldRow::Failed(at) => {
-                let Some((stream, version, line)) = self.event_at(at).await? else {
+                let Some(Shown { event, correlation }) = self.shown_at(at).await? else {
                     self.dirty.push(remove(row.key), position);
                     return Ok(());
                 };
-                let Shown { event, correlation } = self.show(&stream, version, at, &line);
                 let cause = Cause::of(&event.1);
                 let mut draft = Draft::new(position, at, cause, Source::Event(Arc::clone(&event)));
                 let is_start = correlation.as_ref().is_ok_and(|joins| {
@@ -227,20 +226,20 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let is_releasing = self.status_of(key) == Some(Status::Releasing);
                 // In the order of its stream.
                 let waits = !is_releasing
-                    && self.held_streams.contains_key(&stream)
-                    && (correlation.is_err() || self.is_held_before(&stream, at).await?);
+                    && self.held_streams.contains_key(&event.0)
+                    && (correlation.is_err() || self.is_held_before(&event.0, at).await?);
                 self.dirty.push(remove(row.key), position);
                 // The one that began it is what it could not react to.
                 if is_releasing && is_start && !has_failed {
                     return self.ignore(at, 0);
                 }
                 if is_releasing {
-                    self.show_to(key, Input::Event(&stream, &event.1), &mut draft)?;
+                    self.show_to(key, Input::Event(&event.0, &event.1), &mut draft)?;
                     return self.commit(draft).await.map(drop);
                 }
                 // It has ended with what it held before: the event is for whoever has the key now, if it is for anybody.
                 if waits {
-                    let held = rows::stream_held_key(&stream, at);
+                    let held = rows::stream_held_key(&event.0, at);
                     self.dirty.push(put(held, &HeldRow::Event(at)), position);
                     return Ok(());
                 }
@@ -370,29 +369,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// The commit with the event at a position.
     async fn commit_at(&mut self, at: u64) -> Result<Option<Arc<RecordedCommit>>, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
-        let read = move || journal.read_on(&mut Cursor::for_commit_at(at));
-        let read = tokio::task::spawn_blocking(read).await;
-        let commits = self.read(read.map_err(|_| Halt::Ended)?)?;
-        Ok(commits.into_iter().next())
+        let read = tokio::task::spawn_blocking(move || journal.commit_at(at)).await;
+        self.read(read.map_err(|_| Halt::Ended)?)
     }
 
-    /// The event at a position.
-    pub(super) async fn event_at(
-        &mut self,
-        at: u64,
-    ) -> Result<Option<(StreamId, u64, String)>, Halt> {
-        if let Some(commit) = self.commit_at(at).await? {
-            let mut position = commit.first_position;
-            for append in &commit.appends {
-                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                    if position == at {
-                        return Ok(Some((append.stream.clone(), version, line.to_owned())));
-                    }
-                    position += 1;
-                }
-            }
-        }
-        Ok(None)
+    /// The event at a position, and to whom it belongs.
+    pub(super) async fn shown_at(&mut self, at: u64) -> Result<Option<Shown>, Halt> {
+        let commit = self.commit_at(at).await?;
+        let event = commit.as_ref().and_then(|commit| commit.event_at(at));
+        Ok(event.map(|event| self.show(event)))
     }
 
     /// Lets a held stream go on: its events are correlated again, in order.
@@ -464,15 +449,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         {
             self.fire_until(&limit, None).await?;
         }
-        let event = match event {
-            HeldRow::Event(at) => self.event_at(at).await?.map(|found| (at, found)),
+        let shown = match event {
+            HeldRow::Event(at) => self.shown_at(at).await?,
             HeldRow::Failed(_) | HeldRow::Deadline(_) | HeldRow::Command(_) => None,
         };
-        let Some((at, (stream, version, line))) = event else {
+        let Some(shown) = shown else {
             self.dirty.push(remove(row.key), position);
             return Ok(true);
         };
-        let shown = self.show(&stream, version, at, &line);
         let before = before.take_if(|before| before.what == row.key);
         self.dirty.push(remove(row.key), position);
         let keys = match &shown.correlation {

@@ -15,7 +15,7 @@ use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
 use crate::clock::millis_since_1970;
 use crate::error::StoreError;
 use crate::event::RecordedEvent;
-use crate::journal::{RowChange, StreamId};
+use crate::journal::{CommittedEvent, RowChange, StreamId};
 use crate::process_manager::{
     Effects, FailureCause, Join, JoinKind, ProcessManager, SourceEvent, TimerChange,
 };
@@ -74,17 +74,15 @@ impl Input<'_> {
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Without `key`: shows the one instance an event.
-    pub(super) async fn react_to(
-        &mut self,
-        stream: &StreamId,
-        version: u64,
-        position: u64,
-        line: &str,
-    ) -> Result<(), Halt> {
+    pub(super) async fn react_to(&mut self, event: CommittedEvent<'_>) -> Result<(), Halt> {
+        let CommittedEvent {
+            position, stream, ..
+        } = event;
         let parked = |reason: String| Halt::Parked { position, reason };
-        let event = serde_json::from_str(line)
+        let event = event
+            .read()
             .map_err(|error| parked(format!("the stored event is no event: {error}")))?;
-        let event = Arc::new((stream.clone(), RecordedEvent::new(position, version, event)));
+        let event = Arc::new((stream.clone(), event));
         self.settle()?;
         if self.skipped == Some(position) {
             return self.skip(position, &event).await;
@@ -122,8 +120,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Reads an event, and to whom it belongs.
-    pub(super) fn show(&self, stream: &StreamId, version: u64, position: u64, line: &str) -> Shown {
-        let event = match serde_json::from_str(line) {
+    pub(super) fn show(&self, event: CommittedEvent<'_>) -> Shown {
+        let CommittedEvent {
+            position,
+            stream,
+            version,
+            ..
+        } = event;
+        let event = match event.read() {
             Ok(event) => event,
             Err(error) => {
                 let event = eventfold::Event {
@@ -143,7 +147,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 };
             }
         };
-        let event = RecordedEvent::new(position, version, event);
         if let Some(cause) = &self.given_up {
             return Shown {
                 event: Arc::new((stream.clone(), event)),

@@ -324,10 +324,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let mut draft = match &letter.reaction {
             HeldRow::Event(at) | HeldRow::Failed(at) => {
-                let Some((stream, version, line)) = self.event_at(*at).await? else {
+                let Some(Shown { event, correlation }) = self.shown_at(*at).await? else {
                     return Ok(Report::default());
                 };
-                let Shown { event, correlation } = self.show(&stream, version, *at, &line);
                 let (key, cause) = (letter.key.clone(), Cause::of(&event.1));
                 let mut joins = match correlation {
                     _ if !PM::IS_KEYED => Vec::new(),

@@ -6,8 +6,8 @@ use super::ProcessManagerPart;
 use crate::error::{OpenError, StoreError};
 use crate::event::RecordedEvent;
 use crate::journal::{
-    Cursor, Journal, JournalError, PastReactions, Progress, ProposedCommit, ProposedReaction,
-    RowChange, StreamId,
+    Journal, JournalError, PastReactions, Progress, ProposedCommit, ProposedReaction, RowChange,
+    StreamId,
 };
 use crate::runtime::blocking;
 use crate::runtime::process_manager_rows::{self as rows, CONTROL, ControlRow, DEAD_LETTERS, put};
@@ -107,24 +107,9 @@ fn event_at(
     journal: &dyn Journal,
     at: u64,
 ) -> Result<Option<(StreamId, RecordedEvent)>, JournalError> {
-    if at == 0 {
-        return Ok(None);
-    }
-    for commit in journal.read_on(&mut Cursor::for_commit_at(at))? {
-        let mut position = commit.first_position;
-        for append in &commit.appends {
-            for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                if position == at {
-                    let event = serde_json::from_str(line).ok();
-                    let stream = append.stream.clone();
-                    let event = event.map(|event| RecordedEvent::new(at, version, event));
-                    return Ok(event.map(|event| (stream, event)));
-                }
-                position += 1;
-            }
-        }
-    }
-    Ok(None)
+    let commit = journal.commit_at(at)?;
+    let event = commit.as_ref().and_then(|commit| commit.event_at(at));
+    Ok(event.and_then(|event| Some((event.stream.clone(), event.read().ok()?))))
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl AggregateStore {
     ///
     /// [`ExportError::Overlapping`], [`ExportError::Occupied`], [`ExportError::Unfinished`] and [`ExportError::InUse`] if the
     /// directory is not one for a new export; nothing was written then. [`ExportError::Store`] if a file cannot be read or
-    /// written; the export stays unfinished then.
+    /// written; the export stays unfinished then, unless only the removal of `unfinished-export` could not be made durable.
     ///
     /// # Cancel safety
     ///

@@ -73,9 +73,7 @@ pub(super) fn export(
 struct Tree<'a> {
     files: &'a Files,
     base: PathBuf,
-    lock: LockHandle,
-    /// Whether the file system is synced as a whole, at the end.
-    syncs_at_once: bool,
+    _lock: LockHandle,
     directories: Directories,
     registry: Registry,
     /// The lines that are not written yet, and the directory of each new log.
@@ -100,7 +98,7 @@ impl<'a> Tree<'a> {
             });
         }
         require_empty(files, to)?;
-        files.create_dir_all(to)?;
+        files.create_dir_durably(to)?;
         let lock = files.try_lock(to)?.ok_or_else(|| ExportError::InUse {
             path: to.to_owned(),
         })?;
@@ -113,10 +111,6 @@ impl<'a> Tree<'a> {
         )?;
         mark.sync_data()?;
         files.sync_dir(to)?;
-        if let Some(parent) = to.parent() {
-            files.sync_dir(parent)?;
-        }
-        let syncs_at_once = lock.sync_file_system()?;
         for directory in [STREAMS, META] {
             files.create_dir_all(&to.join(directory))?;
         }
@@ -129,8 +123,7 @@ impl<'a> Tree<'a> {
             },
             files,
             base: to.to_owned(),
-            lock,
-            syncs_at_once,
+            _lock: lock,
             directories: Directories::default(),
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
@@ -175,12 +168,10 @@ impl<'a> Tree<'a> {
             }
             let log = self.files.open(&directory.join(LOG), OpenMode::Write)?;
             log.write_all_at(&lines, log.len()?)?;
-            if !self.syncs_at_once {
-                log.sync_data()?;
-                if is_new {
-                    for created_in in [&directory, &above, &streams] {
-                        self.files.sync_dir(created_in)?;
-                    }
+            log.sync_data()?;
+            if is_new {
+                for created_in in [&directory, &above, &streams] {
+                    self.files.sync_dir(created_in)?;
                 }
             }
         }
@@ -194,13 +185,9 @@ impl<'a> Tree<'a> {
     /// Makes everything durable, then removes the mark.
     fn finish(mut self) -> Result<ExportReport, ExportError> {
         self.registry.write()?;
-        if self.syncs_at_once {
-            self.lock.sync_file_system()?;
-        } else {
-            self.registry.file.sync_data()?;
-            self.files.sync_dir(&self.base.join(META))?;
-            self.files.sync_dir(&self.base)?;
-        }
+        self.registry.file.sync_data()?;
+        self.files.sync_dir(&self.base.join(META))?;
+        self.files.sync_dir(&self.base)?;
         self.files.remove(&self.base.join(UNFINISHED))?;
         self.files.sync_dir(&self.base)?;
         Ok(self.report)

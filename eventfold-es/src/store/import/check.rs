@@ -87,11 +87,11 @@ fn check_log(
     is_stopped: &AtomicBool,
 ) -> Result<Option<Plan>, ImportError> {
     let stream = &log.stream;
-    let stored = match runtime.journal.has_stream(stream) {
+    let stored = match runtime.journal.has_stream(stream)? {
         true => runtime.journal.read_stream(stream)?,
         false => Default::default(),
     };
-    let stored = Stored::new(&stored.text);
+    let stored = Stored::new(&stored);
     let mut known = Known::default();
     let mut reader = Reader::default();
     let mut plan: Option<Plan> = None;

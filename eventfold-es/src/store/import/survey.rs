@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::ImportError;
-use crate::directories::inside;
 use crate::disk::{DirectoryEntry, Files};
 use crate::journal::StreamId;
 use crate::names;
+use crate::names::inside;
 use crate::runtime::check_text;
 use crate::store::export::{ARCHIVE, LOG, META, REGISTRY, STREAMS, UNFINISHED};
 

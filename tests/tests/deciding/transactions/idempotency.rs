@@ -55,13 +55,12 @@ async fn a_repeat_answers_as_the_first_one_did_also_after_a_restart() -> TestRes
         single
     );
     store.close().await?;
-    for lost in [
-        None,
-        Some("meta/checkpoint.json"),
-        Some("meta/streams.jsonl"),
-    ] {
-        if let Some(lost) = lost {
-            std::fs::remove_file(base.path().join(lost))?;
+    for lost in ["", "meta/checkpoint.json", "meta/index"] {
+        let path = base.path().join(lost);
+        match lost {
+            "" => {}
+            "meta/index" => std::fs::remove_dir_all(path)?,
+            _ => std::fs::remove_file(path)?,
         }
         let store = AggregateStore::open(base.path()).await?;
         assert_eq!(send(&store, "k").await?, first, "without {lost:?}");

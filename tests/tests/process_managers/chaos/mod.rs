@@ -49,7 +49,6 @@ fn builder(
         .process_manager::<Keeper>()
         .projection::<Told>()
         .clock(time.clone())
-        .write_behind(Duration::ZERO)
         .reaction_timeout(Duration::from_millis(20))
         .durability(Durability::Sync)
         .run_mode(mode)
@@ -71,7 +70,7 @@ fn fault(random: &mut SplitMix64) -> Option<Fault> {
         &[Operation::Read],
         &[Operation::Open],
         &[Operation::SyncData],
-        &[Operation::Rename, Operation::SyncFileSystem],
+        &[Operation::Rename, Operation::SyncDir],
     ];
     let fault = Fault::once(random.below(6) as u64, failure);
     Some(fault.on(operations[random.below(operations.len())]))

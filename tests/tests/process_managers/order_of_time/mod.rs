@@ -2,6 +2,7 @@
 //! every absence.
 
 mod histories;
+mod meanwhile;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -45,10 +45,6 @@ fn every_kind_of_call_is_counted_and_can_fail() -> TestResult {
             Operation::SyncDir,
             Box::new(|| disk.sync_dir(directory.path())),
         ),
-        (
-            Operation::SyncFileSystem,
-            Box::new(|| lock.sync_file_system().map(drop)),
-        ),
         (Operation::Exists, Box::new(|| disk.exists(&b).map(drop))),
         (
             Operation::List,

@@ -119,15 +119,8 @@ impl Disk for RecordingDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let lock = self.inner.try_lock(path)?;
-        let is_inside = self.shared.relative(path).is_some();
-        Ok(lock.map(|inner| {
-            Box::new(RecordingLock {
-                inner,
-                shared: Arc::clone(&self.shared),
-                is_inside,
-            }) as Box<dyn DiskLock>
-        }))
+        // Nothing is written through a lock.
+        self.inner.try_lock(path)
     }
 }
 
@@ -185,31 +178,5 @@ impl DiskFile for RecordingFile {
 
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         self.inner.is_at(path)
-    }
-}
-
-struct RecordingLock {
-    inner: Box<dyn DiskLock>,
-    shared: Arc<Shared>,
-    is_inside: bool,
-}
-
-impl DiskLock for RecordingLock {
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        self.inner.is_at(path)
-    }
-
-    fn sync_file_system(&self) -> io::Result<bool> {
-        let mut log = self.shared.log();
-        let synced = self.inner.sync_file_system();
-        match &synced {
-            Ok(true) if self.is_inside => {
-                log.namespace.sync_all();
-                log.push(DiskOp::SyncFileSystem);
-            }
-            Err(_) if self.is_inside => log.push(DiskOp::SyncFileSystemFailed),
-            _ => {}
-        }
-        synced
     }
 }

@@ -36,8 +36,6 @@ pub(super) enum Verdict {
 pub(super) struct Sound {
     pub(super) source: Source,
     pub(super) events: u64,
-    /// Whether the log already is what we would write.
-    pub(super) is_verbatim: bool,
     pub(super) torn: Vec<Torn>,
     /// For each cursor, the version of the event it stands behind, if there is such an event.
     pub(super) versions: Vec<Option<u64>>,
@@ -94,7 +92,6 @@ pub(super) fn examine(
     let mut sound = Sound {
         source: source.clone(),
         events: 0,
-        is_verbatim: !found.has_archive,
         torn: Vec::new(),
         versions: Vec::new(),
     };
@@ -109,7 +106,7 @@ pub(super) fn examine(
             });
         }
     }
-    if sound.events == 0 && sound.is_verbatim {
+    if sound.events == 0 && sound.torn.is_empty() && !found.has_archive {
         return Ok(Verdict::Empty);
     }
     let versions = sightings.into_iter().map(|sightings| sightings.version());
@@ -127,11 +124,9 @@ impl Sound {
         if !line.has_newline {
             return self.end_torn(line);
         }
-        let Some((text, _)) = event(&line.bytes)? else {
-            self.is_verbatim = false;
+        if event(&line.bytes)?.is_none() {
             return Ok(());
-        };
-        self.is_verbatim &= text.len() == line.bytes.len();
+        }
         self.events += 1;
         if sightings.is_empty() {
             return Ok(());
@@ -159,7 +154,6 @@ impl Sound {
         if let Some(piece) = self.source.pieces.get_mut(line.piece) {
             piece.end = line.start;
         }
-        self.is_verbatim = false;
         self.torn.push(Torn {
             is_archived,
             offset: line.start,

@@ -25,7 +25,6 @@ const READ_BYTES: u64 = 64 << 20;
 /// A stream whose events go into the journal.
 pub(super) struct Import {
     pub(super) stream: StreamId,
-    pub(super) directory: String,
     pub(super) source: Source,
 }
 
@@ -57,14 +56,7 @@ pub(super) fn write_journal(
     let mut queue = Queue::new(files, imports, chunk)?;
     while let Some(append) = queue.next(files)? {
         let mut body = Body::default();
-        let directory = (append.version == 1).then_some(append.directory);
-        body.stream(
-            append.stream,
-            directory,
-            append.version,
-            append.offset,
-            &append.lines,
-        );
+        body.stream(append.stream, append.version, &append.lines);
         // An event from the future would stop the clock of the store until then.
         let stored = append.until.min(now).saturating_mul(1000);
         writer.commit(body, append.lines.len() as u64, append.ts, stored)?;
@@ -140,17 +132,14 @@ struct Stream {
     next: Option<Box<str>>,
     /// The time of the next event.
     ts: u64,
-    /// The number and the bytes of the events before it.
+    /// The number of the events before it.
     version: u64,
-    offset: u64,
 }
 
 /// Consecutive events of one stream.
 struct Append<'a> {
     stream: &'a StreamId,
-    directory: &'a str,
     version: u64,
-    offset: u64,
     lines: Vec<Box<str>>,
     /// The times of the first and of the last of them, in seconds since 1970.
     ts: u64,
@@ -170,7 +159,6 @@ impl Queue {
                 next: None,
                 ts: 0,
                 version: 0,
-                offset: 0,
             };
             stream.advance(files)?;
             if stream.next.is_some() {
@@ -189,7 +177,7 @@ impl Queue {
         let Some(stream) = self.streams.get_mut(index) else {
             return Ok(None);
         };
-        let (version, offset) = (stream.version + 1, stream.offset);
+        let version = stream.version + 1;
         let mut lines = Vec::new();
         let (mut bytes, mut until) = (0, ts);
         while next.is_none_or(|next| (stream.ts, index) < next)
@@ -199,7 +187,6 @@ impl Queue {
             bytes += line.len();
             until = stream.ts;
             stream.version += 1;
-            stream.offset += line.len() as u64 + 1;
             lines.push(line);
             stream.advance(files)?;
         }
@@ -208,9 +195,7 @@ impl Queue {
         }
         let append = Append {
             stream: &stream.import.stream,
-            directory: &stream.import.directory,
             version,
-            offset,
             lines,
             ts,
             until,

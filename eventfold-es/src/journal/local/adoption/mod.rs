@@ -20,10 +20,10 @@ use consumers::Consumers;
 use examine::{Sound, Verdict, examine};
 use import::{Import, write_journal};
 pub(super) use record::Adoption;
-use record::{Quarantined, TornTailRecord, aside};
+use record::{Quarantined, TornTailRecord};
 pub use report::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use source::Source;
-use survey::{Found, survey};
+use survey::{Found, registry, streams, survey};
 
 use super::layout::Layout;
 use super::recovery::RecoveryError;
@@ -32,7 +32,7 @@ use crate::disk::{FileError, Files};
 /// Whether the directory has no journal, but something that 0.2.0 writes.
 pub(super) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> {
     Ok(!files.exists(&layout.journal_file())?
-        && (files.exists(&layout.registry())? || files.exists(&layout.streams())?))
+        && (files.exists(&registry(layout))? || files.exists(&streams(layout))?))
 }
 
 /// Refuses a directory that is not one of 0.2.0, but one of ours that has lost its journal.
@@ -130,20 +130,13 @@ impl Adoption {
     /// Notes a stream that can be taken over; what to import of it, if it has events.
     fn take(&mut self, layout: &Layout, found: Found, sound: Sound) -> Option<Import> {
         let Source { log, archive, .. } = &sound.source;
-        if !sound.is_verbatim {
-            for (is_there, file) in [(found.has_log, log), (found.has_archive, archive)] {
-                if is_there {
-                    self.set_aside(layout, file);
-                }
-            }
-        }
         for torn in &sound.torn {
             let file = if torn.is_archived { archive } else { log };
             tracing::warn!(path = %file.display(), offset = torn.offset, bytes = torn.bytes, "left out a last event that was not written to its end");
             self.torn_tails.push(TornTailRecord {
                 aggregate_type: found.stream.aggregate_type.to_string(),
                 id: found.stream.instance_id.to_string(),
-                file: aside(&below(layout, file)),
+                file: below(layout, file),
                 offset: torn.offset,
                 bytes: torn.bytes,
             });
@@ -156,7 +149,6 @@ impl Adoption {
         self.events += sound.events;
         Some(Import {
             stream: found.stream,
-            directory: found.directory,
             source: sound.source,
         })
     }

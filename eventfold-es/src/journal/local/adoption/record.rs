@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::report::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use crate::disk::{FileError, Files};
+use crate::journal::local::appends::Appends;
 use crate::journal::local::checkpoint::ProcessManagerStates;
 use crate::journal::local::layout::Layout;
-use crate::journal::local::streams::StreamTable;
 use crate::journal::{AdoptedProcessManager, Damage, SeenBefore, StreamId};
 
 /// Paths are relative to the base directory, so that a store can be moved.
@@ -105,13 +105,10 @@ impl Adoption {
     }
 
     /// Keeps the streams that were not adopted from being begun anew.
-    pub(in crate::journal::local) fn quarantine(&self, layout: &Layout, table: &StreamTable) {
+    pub(in crate::journal::local) fn quarantine(&self, layout: &Layout, appends: &Appends) {
         for stream in &self.quarantined {
-            table.quarantine(
-                &StreamId::new(&stream.aggregate_type, &stream.id),
-                stream.dir.as_deref(),
-                stream.damage(layout),
-            );
+            let id = StreamId::new(&stream.aggregate_type, &stream.id);
+            appends.quarantine(&id, stream.damage(layout));
         }
     }
 

@@ -4,15 +4,16 @@
 //! directory within another one, and two ids may have one directory.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::record::Quarantined;
 use super::source::Source;
-use crate::directories::inside;
 use crate::disk::{DirectoryEntry, FileError, Files};
 use crate::journal::StreamId;
 use crate::journal::local::layout::Layout;
+use crate::names::inside;
 
 const LOG: &str = "app.jsonl";
 const ARCHIVE: &str = "archive.jsonl.zst";
@@ -31,7 +32,8 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn source(&self, layout: &Layout) -> Source {
-        let directory = layout.stream(&self.stream.aggregate_type, &self.directory);
+        let above = streams(layout).join(&*self.stream.aggregate_type);
+        let directory = above.join(&self.directory);
         Source {
             log: directory.join(LOG),
             archive: directory.join(ARCHIVE),
@@ -69,7 +71,7 @@ pub(super) fn survey(files: &Files, layout: &Layout) -> Result<Survey, FileError
         folds_case: files.exists(&layout.base().join("STREAMS"))?,
         indexes: HashMap::new(),
     };
-    let registry = files.read(&layout.registry())?.unwrap_or_default();
+    let registry = files.read(&registry(layout))?.unwrap_or_default();
     for line in registry.split(|byte| *byte == b'\n') {
         if line.trim_ascii().is_empty() {
             continue;
@@ -80,7 +82,7 @@ pub(super) fn survey(files: &Files, layout: &Layout) -> Result<Survey, FileError
         }
     }
     let mut waiting: Vec<_> = files
-        .list(&layout.streams())?
+        .list(&streams(layout))?
         .into_iter()
         .rev()
         .filter(|entry| entry.is_directory)
@@ -174,7 +176,7 @@ impl Survey {
         place: &str,
         places: &mut Places,
     ) -> Result<Vec<String>, FileError> {
-        let entries = files.list(&layout.streams().join(place))?;
+        let entries = files.list(&streams(layout).join(place))?;
         let (has_log, has_archive) = (has_file(&entries, LOG), has_file(&entries, ARCHIVE));
         if let Some((aggregate_type, directory)) = place.split_once('/')
             && (has_log || has_archive)
@@ -201,8 +203,18 @@ impl Survey {
     }
 }
 
+/// The list of streams of 0.2.0.
+pub(super) fn registry(layout: &Layout) -> PathBuf {
+    layout.meta().join("streams.jsonl")
+}
+
+/// Where 0.2.0 has the streams themselves.
+pub(super) fn streams(layout: &Layout) -> PathBuf {
+    layout.base().join("streams")
+}
+
 fn files_in(files: &Files, layout: &Layout, place: &str) -> Result<(bool, bool), FileError> {
-    let entries = files.list(&layout.streams().join(place))?;
+    let entries = files.list(&streams(layout).join(place))?;
     Ok((has_file(&entries, LOG), has_file(&entries, ARCHIVE)))
 }
 

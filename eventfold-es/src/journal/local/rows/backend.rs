@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use redb::StorageBackend;
 
-use super::super::streams::lock;
+use super::super::appends::lock;
 use crate::disk::{FileError, FileHandle};
 
 /// The file of a table, as redb writes it; the store's own errors are kept beside what redb makes of them.

@@ -25,9 +25,9 @@ pub(super) use compare::ExpectedRows;
 use table::Table;
 pub(super) use table::TableTip;
 
+use super::appends::lock;
 use super::layout::Layout;
 use super::scan::Tip;
-use super::streams::lock;
 use crate::disk::{FileError, Files};
 use crate::format::Newer;
 use crate::journal::{JournalError, Row, RowChange, RowRange};

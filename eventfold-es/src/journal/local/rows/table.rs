@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
+use super::super::appends::lock;
 use super::super::scan::Tip;
-use super::super::streams::lock;
 use super::backend::TableFile;
 use crate::disk::{FileError, Files, OpenMode};
 use crate::format;

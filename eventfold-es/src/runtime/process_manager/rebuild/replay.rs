@@ -202,16 +202,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ) -> Vec<Shown> {
         let mut shown = Vec::new();
         for commit in commits {
-            let mut position = commit.first_position;
-            for append in &commit.appends {
-                let is_subscribed = self.subscriptions.contains(&&*append.stream.aggregate_type);
-                for (version, line) in (append.first_version..).zip(append.lines.iter()) {
-                    let is_past = position > start && position <= until;
-                    let is_shown = is_subscribed && is_past && !is_imported(line);
-                    if is_shown && !owed.holds_for_all(position) {
-                        shown.push(self.show(&append.stream, version, position, line));
-                    }
-                    position += 1;
+            for event in commit.events() {
+                let is_past = event.position > start && event.position <= until;
+                let is_shown = is_past
+                    && self.subscriptions.contains(&&*event.stream.aggregate_type)
+                    && !is_imported(event.line);
+                if is_shown && !owed.holds_for_all(event.position) {
+                    shown.push(self.show(event));
                 }
             }
         }

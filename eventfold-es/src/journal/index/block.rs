@@ -1,0 +1,276 @@
+//! Blocks: sorted entries, each key without the bytes that it shares with the key before.
+//!
+//! ```text
+//! height    1 byte    0: the values are those of the run; else they are the places of blocks one below
+//! entry     as often as there are entries:
+//!   shared    varint    how many bytes the key shares with the one before
+//!   key       varint    how many other bytes it has
+//!   value     varint    how many bytes its value has
+//!   ..                  those bytes of the key, and the value
+//! checksum  8 bytes   xxh64 of everything before it, seeded with the offset of the block in the file, little endian
+//! ```
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use xxhash_rust::xxh64::xxh64;
+
+use crate::journal::varint;
+
+/// From how many bytes on a block is full.
+const FULL_BYTES: usize = 4 << 10;
+/// How many entries a block has before it can be full: a tree of blocks with fewer would not become narrower.
+const FULL_ENTRIES: usize = 2;
+const CHECKSUM_BYTES: usize = 8;
+
+/// A block that is being filled.
+pub(super) struct BlockBuilder {
+    height: u8,
+    bytes: Vec<u8>,
+    last: Vec<u8>,
+    entries: usize,
+}
+
+impl BlockBuilder {
+    pub(super) fn new(height: u8) -> Self {
+        Self {
+            height,
+            bytes: vec![height],
+            last: Vec::new(),
+            entries: 0,
+        }
+    }
+
+    /// Adds an entry behind all others.
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+        let shared = self.last.iter().zip(key).take_while(|(a, b)| a == b);
+        let shared = shared.count();
+        let rest = key.get(shared..).unwrap_or_default();
+        varint::push(&mut self.bytes, shared as u64);
+        varint::push(&mut self.bytes, rest.len() as u64);
+        varint::push(&mut self.bytes, value.len() as u64);
+        self.bytes.extend_from_slice(rest);
+        self.bytes.extend_from_slice(value);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(rest);
+        self.entries += 1;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL_BYTES && self.entries >= FULL_ENTRIES
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The block as it stands at `offset` of a file, and its last key; the builder is empty then.
+    pub(super) fn finish(&mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
+        let Self { bytes, last, .. } = std::mem::replace(self, Self::new(self.height));
+        (seal(bytes, offset), last)
+    }
+}
+
+/// Appends the checksum of what stands at `offset`.
+pub(super) fn seal(mut bytes: Vec<u8>, offset: u64) -> Vec<u8> {
+    let checksum = xxh64(&bytes, offset);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// Takes off the checksum of what was read at `offset`; `None` if it is wrong.
+pub(super) fn unseal(mut bytes: Vec<u8>, offset: u64) -> Option<Vec<u8>> {
+    let length = bytes.len().checked_sub(CHECKSUM_BYTES)?;
+    let checksum = bytes.split_off(length);
+    (checksum == xxh64(&bytes, offset).to_le_bytes()).then_some(bytes)
+}
+
+/// Where a block stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BlockPlace {
+    pub(super) offset: u64,
+    /// Its checksum included.
+    pub(super) length: u64,
+}
+
+impl BlockPlace {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        varint::push(&mut bytes, self.offset);
+        varint::push(&mut bytes, self.length);
+        bytes
+    }
+
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let offset = varint::take(&mut bytes)?;
+        let length = varint::take(&mut bytes)?;
+        bytes.is_empty().then_some(Self { offset, length })
+    }
+}
+
+/// A place in a block: before its first entry, at an entry, or behind the last.
+pub(super) struct BlockCursor {
+    /// Without its checksum.
+    block: Arc<[u8]>,
+    /// Where the next entry begins.
+    next: usize,
+    key: Vec<u8>,
+    value: Range<usize>,
+}
+
+/// A block whose checksum is right and whose content is not.
+#[derive(Debug)]
+pub(super) struct Malformed;
+
+impl BlockCursor {
+    pub(super) fn new(block: Arc<[u8]>) -> Self {
+        Self {
+            block,
+            next: 1,
+            key: Vec::new(),
+            value: 0..0,
+        }
+    }
+
+    pub(super) fn height(&self) -> u8 {
+        self.block.first().copied().unwrap_or_default()
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    pub(super) fn value(&self) -> &[u8] {
+        self.block.get(self.value.clone()).unwrap_or_default()
+    }
+
+    /// Moves to the next entry; `false` if there is none.
+    pub(super) fn advance(&mut self) -> Result<bool, Malformed> {
+        let bytes = self.block.get(self.next..).unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let mut rest = bytes;
+        let mut length = || varint::take(&mut rest).and_then(|length| usize::try_from(length).ok());
+        let (shared, other, value) = length()
+            .zip(length())
+            .zip(length())
+            .map(|((shared, other), value)| (shared, other, value))
+            .ok_or(Malformed)?;
+        let (key, rest) = rest.split_at_checked(other).ok_or(Malformed)?;
+        if shared > self.key.len() || rest.len() < value {
+            return Err(Malformed);
+        }
+        self.key.truncate(shared);
+        self.key.extend_from_slice(key);
+        let start = self.block.len() - rest.len();
+        self.value = start..start + value;
+        self.next = self.value.end;
+        Ok(true)
+    }
+
+    /// Moves on to the first entry whose key is not less; `false` if there is none.
+    pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool, Malformed> {
+        while self.advance()? {
+            if self.key() >= key {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
+mod tests {
+    use super::*;
+
+    type Entry = (Vec<u8>, Vec<u8>);
+
+    fn entries() -> Vec<Entry> {
+        let keys = ["", "a", "aa", "ab", "abc\u{0}", "b", "bbbbbbbb", "bbbbbbbc"];
+        let values = (0..).map(|number| vec![b'v'; number * 7 % 30]);
+        keys.iter()
+            .map(|key| key.as_bytes().to_vec())
+            .zip(values)
+            .collect()
+    }
+
+    fn built(entries: &[Entry], offset: u64) -> Vec<u8> {
+        let mut builder = BlockBuilder::new(0);
+        for (key, value) in entries {
+            builder.push(key, value);
+        }
+        let (block, last) = builder.finish(offset);
+        assert_eq!(Some(&last), entries.last().map(|(key, _)| key));
+        assert_eq!(builder.entries(), 0);
+        block
+    }
+
+    fn cursor(block: Vec<u8>, offset: u64) -> Option<BlockCursor> {
+        unseal(block, offset).map(|block| BlockCursor::new(block.into()))
+    }
+
+    #[test]
+    fn entries_are_read_back_in_order() -> Result<(), Malformed> {
+        let entries = entries();
+        let mut cursor = cursor(built(&entries, 99), 99).ok_or(Malformed)?;
+        let mut read = Vec::new();
+        while cursor.advance()? {
+            read.push((cursor.key().to_vec(), cursor.value().to_vec()));
+        }
+        assert_eq!(read, entries);
+        Ok(())
+    }
+
+    #[test]
+    fn seeking_finds_the_first_that_is_not_less() -> Result<(), Malformed> {
+        let entries = entries();
+        for key in ["", "a", "a\u{0}", "abb", "b", "bbbbbbbbb", "bbbbbbbc", "c"] {
+            let mut cursor = cursor(built(&entries, 0), 0).ok_or(Malformed)?;
+            let found = cursor.seek(key.as_bytes())?.then(|| cursor.key().to_vec());
+            let mut keys = entries.iter().map(|(key, _)| key);
+            let expected = keys.find(|other| &other[..] >= key.as_bytes());
+            assert_eq!(found.as_ref(), expected, "{key:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_changed_byte_and_another_place_are_noticed() {
+        let block = built(&entries(), 5);
+        assert!(unseal(block.clone(), 6).is_none());
+        for index in 0..block.len() {
+            let mut changed = block.clone();
+            changed[index] ^= 0x20;
+            assert!(unseal(changed, 5).is_none(), "{index}");
+            assert!(unseal(block[..index].to_vec(), 5).is_none(), "{index}");
+        }
+    }
+
+    /// Whatever is sealed, reading ends without a panic.
+    #[test]
+    fn a_block_that_makes_no_sense_is_malformed() {
+        let block = built(&entries(), 0);
+        let block = unseal(block, 0).unwrap_or_default();
+        let mut malformed = 0;
+        for index in 1..block.len() {
+            for byte in [0x00, 0x7f, 0xff] {
+                let mut changed = block.clone();
+                changed[index] = byte;
+                let mut cursor = BlockCursor::new(changed.into());
+                loop {
+                    match cursor.advance() {
+                        Ok(true) => {}
+                        Ok(false) => break,
+                        Err(Malformed) => {
+                            malformed += 1;
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(malformed > 10);
+    }
+}

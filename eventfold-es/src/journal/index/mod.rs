@@ -1,0 +1,21 @@
+//! Sorted, immutable files that tell where in the journal something is: runs.
+//!
+//! A checkpoint writes one run of what came since the one before. Eight runs of one level are merged into one of the next. A run holds
+//! addresses and no events, so that it can be written again from the journal at any time.
+
+mod block;
+mod entry;
+mod filter;
+mod footer;
+mod merge;
+mod run;
+mod run_writer;
+mod runs;
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a panic is how a test fails")]
+mod tests;
+
+pub(crate) use entry::{Address, EntryKey, answer_hash};
+pub(crate) use footer::Coverage;
+pub(crate) use merge::{Entries, Merged};
+pub(crate) use runs::{Merge, RunNote, Runs};

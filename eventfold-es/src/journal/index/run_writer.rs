@@ -1,0 +1,301 @@
+//! A run that is written: blocks of entries, above them blocks of the places of blocks, up to one, and then the filter.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::block::{BlockBuilder, BlockPlace, seal};
+use super::entry::filtered;
+use super::filter::{self, PAGE_BYTES, Spot};
+use super::footer::{Coverage, FOOTER_BYTES, Footer, HEAD_BYTES, encode_head};
+use super::run::{Run, RunCursor, Tree};
+use crate::disk::{FileError, FileHandle, Files, OpenMode};
+use crate::format;
+use crate::journal::JournalError;
+use crate::journal::block_cache::BlockCache;
+use crate::sabotage::{Bug, planted};
+
+/// How much is written at once.
+const WRITE_BYTES: usize = 1 << 20;
+/// How much is written before it is synced, so that the last sync is not a long one.
+const SYNC_BYTES: u64 = 8 << 20;
+/// How many pages of a filter are filled at once: for a larger one the entries are read several times.
+const FILTER_PAGES: u64 = 16 << 10;
+/// About the size of an entry, by which the steps of a filter are measured.
+const ENTRY_BYTES: u64 = 32;
+
+/// A run to which entries are added in the order of their keys.
+pub(super) struct RunWriter {
+    output: Output,
+    /// The blocks that are being filled, by their heights.
+    builders: Vec<BlockBuilder>,
+    entries: u64,
+    filtered: u64,
+    last_filtered: Vec<u8>,
+}
+
+impl RunWriter {
+    /// Blocks.
+    pub(super) fn create(files: &Files, path: &Path) -> Result<Self, FileError> {
+        let head = encode_head(format::RUNS as u32);
+        debug_assert_eq!(head.len() as u64, HEAD_BYTES);
+        Ok(Self {
+            output: Output {
+                file: files.open(path, OpenMode::Truncate)?,
+                pending: head,
+                offset: 0,
+                unsynced: 0,
+            },
+            builders: vec![BlockBuilder::new(0)],
+            entries: 0,
+            filtered: 0,
+            last_filtered: Vec::new(),
+        })
+    }
+
+    /// Adds an entry whose key is greater than all others. Blocks.
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), FileError> {
+        self.entries += 1;
+        let known = filtered(key);
+        if self.last_filtered != known || self.entries == 1 {
+            self.filtered += 1;
+            self.last_filtered.clear();
+            self.last_filtered.extend_from_slice(known);
+        }
+        self.push_at(0, key, value)
+    }
+
+    fn push_at(&mut self, height: usize, key: &[u8], value: &[u8]) -> Result<(), FileError> {
+        if self.builders.len() == height {
+            self.builders
+                .push(BlockBuilder::new(u8::try_from(height).unwrap_or(u8::MAX)));
+        }
+        let Some(builder) = self.builders.get_mut(height) else {
+            return Ok(());
+        };
+        builder.push(key, value);
+        match builder.is_full() {
+            true => self.end_block(height),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the block at a height, and notes its place one above.
+    fn end_block(&mut self, height: usize) -> Result<(), FileError> {
+        let offset = self.end();
+        let Some(builder) = self.builders.get_mut(height) else {
+            return Ok(());
+        };
+        let (block, last) = builder.finish(offset);
+        let place = BlockPlace {
+            offset,
+            length: block.len() as u64,
+        };
+        self.output.append(&block)?;
+        self.push_at(height + 1, &last, &place.encode())
+    }
+
+    /// How long the file is with what is not written yet.
+    pub(super) fn end(&self) -> u64 {
+        self.output.end()
+    }
+
+    /// Ends the entries; the filter comes behind them. Blocks.
+    pub(super) fn end_entries(mut self) -> Result<FilterWriter, JournalError> {
+        let root = self.end_tree()?;
+        self.output.flush()?;
+        let Output {
+            file,
+            offset,
+            unsynced,
+            ..
+        } = self.output;
+        let tree = Tree::new(file, root);
+        Ok(FilterWriter {
+            cursor: RunCursor::seek(Arc::clone(&tree), None, &[])?,
+            tree,
+            start: offset,
+            end: offset,
+            unsynced,
+            pages: filter::page_count(self.filtered),
+            first: 0,
+            filled: Vec::new(),
+            written: 0,
+            last_filtered: Vec::new(),
+            entries: self.entries,
+            filtered: self.filtered,
+        })
+    }
+
+    /// Ends all blocks, the lowest first; where the one above all others is.
+    fn end_tree(&mut self) -> Result<BlockPlace, FileError> {
+        let mut height = 0;
+        loop {
+            let is_last = self.builders.len() == height + 1;
+            let offset = self.end();
+            let Some(builder) = self.builders.get_mut(height) else {
+                return Ok(BlockPlace { offset, length: 0 });
+            };
+            if is_last && (height == 0 || builder.entries() > 0) {
+                let (block, _) = builder.finish(offset);
+                self.output.append(&block)?;
+                return Ok(BlockPlace {
+                    offset,
+                    length: block.len() as u64,
+                });
+            }
+            if builder.entries() > 0 {
+                self.end_block(height)?;
+            }
+            height += 1;
+        }
+    }
+}
+
+/// What is written to a run.
+struct Output {
+    file: FileHandle,
+    /// What is not written yet.
+    pending: Vec<u8>,
+    /// Where in the file that belongs.
+    offset: u64,
+    /// How much was written since the last sync.
+    unsynced: u64,
+}
+
+impl Output {
+    fn end(&self) -> u64 {
+        self.offset + self.pending.len() as u64
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.pending.extend_from_slice(bytes);
+        match self.pending.len() >= WRITE_BYTES {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), FileError> {
+        self.file.write_all_at(&self.pending, self.offset)?;
+        self.offset += self.pending.len() as u64;
+        self.unsynced += self.pending.len() as u64;
+        self.pending.clear();
+        sync_some(&self.file, &mut self.unsynced)
+    }
+}
+
+fn sync_some(file: &FileHandle, unsynced: &mut u64) -> Result<(), FileError> {
+    if *unsynced >= SYNC_BYTES {
+        file.sync_data()?;
+        *unsynced = 0;
+    }
+    Ok(())
+}
+
+/// A run whose entries are written, and whose filter is being made by reading them.
+pub(super) struct FilterWriter {
+    tree: Arc<Tree>,
+    /// The next entry to be noted.
+    cursor: RunCursor,
+    /// Where the filter begins.
+    start: u64,
+    /// Where what is written ends.
+    end: u64,
+    unsynced: u64,
+    pages: u64,
+    /// The first of the pages that are being filled.
+    first: u64,
+    /// These pages; empty if none are.
+    filled: Vec<u8>,
+    /// How many bytes of them are written.
+    written: usize,
+    last_filtered: Vec<u8>,
+    entries: u64,
+    filtered: u64,
+}
+
+impl FilterWriter {
+    /// Goes on for about so many bytes; whether all is written. Blocks.
+    pub(super) fn step(&mut self, bytes: u64) -> Result<bool, JournalError> {
+        if self.first >= self.pages {
+            return Ok(true);
+        }
+        if self.filled.is_empty() {
+            let count = FILTER_PAGES.min(self.pages - self.first);
+            self.filled = vec![0; usize::try_from(count).unwrap_or(0) * PAGE_BYTES];
+            self.cursor = RunCursor::seek(Arc::clone(&self.tree), None, &[])?;
+            self.last_filtered.clear();
+        }
+        for _ in 0..bytes.div_ceil(ENTRY_BYTES) {
+            if !self.note_entry()? {
+                return self.write_pages(bytes);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes the next entry; `false` behind the last.
+    fn note_entry(&mut self) -> Result<bool, JournalError> {
+        let Some((key, _)) = self.cursor.entry() else {
+            return Ok(false);
+        };
+        let key = filtered(key);
+        if key != self.last_filtered {
+            self.last_filtered.clear();
+            self.last_filtered.extend_from_slice(key);
+            let spot = Spot::of(key, self.pages);
+            let page = spot.page.checked_sub(self.first);
+            if let Some(page) = page.and_then(|page| usize::try_from(page).ok())
+                && let Some(page) = self.filled.chunks_exact_mut(PAGE_BYTES).nth(page)
+                && !planted(Bug::EmptyFilter)
+            {
+                spot.set(page);
+            }
+        }
+        self.cursor.advance()?;
+        Ok(true)
+    }
+
+    /// Writes pages that are filled; whether they were the last of the filter.
+    fn write_pages(&mut self, bytes: u64) -> Result<bool, JournalError> {
+        let end = self.end.saturating_add(bytes);
+        let left = self.filled.get(self.written..).unwrap_or_default();
+        for page in left.chunks_exact(PAGE_BYTES) {
+            if self.end >= end {
+                return Ok(false);
+            }
+            let page = seal(page.to_vec(), self.end);
+            self.tree.file.write_all_at(&page, self.end)?;
+            self.end += page.len() as u64;
+            self.unsynced += page.len() as u64;
+            self.written += PAGE_BYTES;
+            sync_some(&self.tree.file, &mut self.unsynced)?;
+        }
+        self.first += (self.filled.len() / PAGE_BYTES) as u64;
+        self.filled.clear();
+        self.written = 0;
+        Ok(self.first >= self.pages)
+    }
+
+    /// Ends the file and syncs it; its name is not durable yet. Blocks.
+    pub(super) fn finish(
+        self,
+        coverage: Coverage,
+        cache: &Arc<BlockCache>,
+    ) -> Result<Run, JournalError> {
+        let footer = Footer {
+            root: self.tree.root,
+            filter: self.start,
+            pages: self.pages,
+            entries: self.entries,
+            filtered: self.filtered,
+            coverage,
+        };
+        let file = &self.tree.file;
+        file.write_all_at(&footer.encode(self.end), self.end)?;
+        if !planted(Bug::RunNotSynced) {
+            file.sync_data()?;
+        }
+        Run::written(self.tree, footer, self.end + FOOTER_BYTES, cache)
+    }
+}

@@ -1,0 +1,162 @@
+//! The answers to commands with idempotency keys.
+//!
+//! A key is looked for in three places: in the journal, among the commits on their way, and in what is staged. The writer notes a commit in
+//! the journal's table before it settles the outcome, and a cell takes a commit out of those on their way when its outcome is settled. So
+//! who settles the cell and then asks the journal, in this order and under the lock of the cell, finds a key that was used in one of
+//! the three: no command is handed over meanwhile. What fails leaves nothing behind.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use super::keys::Keys;
+use super::{LockedCell, Pending, clones};
+use crate::aggregate::Aggregate;
+use crate::error::StoreError;
+use crate::journal::{Answer, CommitPlace, Journal, KeyLookup, KeyedLines, Outcome, Receipt};
+use crate::runtime::guarded::Kept;
+use crate::sabotage::{Bug, planted};
+
+/// What a commit that is not durable yet will make known.
+pub(super) struct Marks {
+    /// How many events of the commit stand before those of this stream.
+    pub(super) before: u64,
+    pub(super) event_ids: Vec<String>,
+    pub(super) keyed: Vec<KeyedLines>,
+}
+
+/// A command that was decided before, under the same key.
+pub(crate) enum Repeated<E> {
+    Durable(Answer),
+    Pending(PendingAnswer<E>),
+}
+
+impl<E> Repeated<E> {
+    /// See [`Key::digest`].
+    pub(crate) fn digest(&self) -> Option<u64> {
+        match self {
+            Self::Durable(answer) => answer.digest,
+            Self::Pending(pending) => pending.group.digest,
+        }
+    }
+
+    /// The commit that it is in, if that is on its way.
+    pub(crate) fn pending(&self) -> Option<Arc<Outcome>> {
+        match self {
+            Self::Durable(_) => None,
+            Self::Pending(pending) => Some(Arc::clone(&pending.outcome)),
+        }
+    }
+}
+
+/// An answer that counts as soon as its commit is durable.
+pub(crate) struct PendingAnswer<E> {
+    pub(crate) outcome: Arc<Outcome>,
+    pub(crate) events: Vec<Kept<E>>,
+    group: KeyedLines,
+    /// Which append of the commit it is in, and how many events of it stand before that.
+    append: usize,
+    before: u64,
+    /// The version of the first event of the append.
+    first_version: u64,
+}
+
+impl<E> PendingAnswer<E> {
+    /// The answer, when the commit is durable.
+    pub(crate) fn with(&self, receipt: &Receipt) -> Answer {
+        let end = receipt.ends.get(self.append);
+        let line = end.map_or_else(CommitPlace::default, |end| end.commit);
+        self.group.answer(
+            self.first_version,
+            receipt.first_position + self.before,
+            line,
+        )
+    }
+}
+
+impl<A: Aggregate> LockedCell<'_, A> {
+    /// Lets it be known what is durable of commands with these keys, if that takes no I/O. To be asked when the cell is settled.
+    pub(crate) fn learn_answers(&mut self, keys: &Keys, journal: &dyn Journal) -> bool {
+        match keys.known(journal, self.stream) {
+            Some(known) => {
+                self.known_keys.extend(known);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The digest of the command that had this key before, staged or not, if there was one.
+    pub(crate) fn decided_before(&self, key: &str) -> Option<Option<u64>> {
+        let staged = self.staged_keys.iter().find(|group| &*group.key == key);
+        match staged {
+            Some(group) => Some(group.digest),
+            None => Some(self.repeated_without_events(key)?.digest()),
+        }
+    }
+
+    /// What the command with this key came to, unless it is staged only.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Panicked`].
+    pub(crate) fn repeated(
+        &self,
+        key: &str,
+    ) -> Result<Option<Repeated<A::DomainEvent>>, StoreError> {
+        self.repeated_with(key, |events| {
+            clones(A::AGGREGATE_TYPE, events.iter().map(|event| &**event))
+        })
+    }
+
+    /// The same, for those who do not know the events.
+    pub(in crate::runtime) fn repeated_without_events(&self, key: &str) -> Option<Repeated<()>> {
+        let repeated = self.repeated_with(key, |_| Ok::<_, Infallible>(Vec::new()));
+        repeated.unwrap_or_else(|never| match never {})
+    }
+
+    fn repeated_with<E, F>(
+        &self,
+        key: &str,
+        copy: impl FnOnce(&[Kept<A::DomainEvent>]) -> Result<Vec<Kept<E>>, F>,
+    ) -> Result<Option<Repeated<E>>, F> {
+        if let Some(answer) = self.durable_answer(key) {
+            return Ok(Some(Repeated::Durable(answer)));
+        }
+        let Some((pending, group, first_version)) = self.pending_answer(key) else {
+            return Ok(None);
+        };
+        let events = pending.events.get(group.before..group.before + group.count);
+        Ok(Some(Repeated::Pending(PendingAnswer {
+            outcome: Arc::clone(&pending.outcome),
+            append: pending.append,
+            events: copy(events.unwrap_or_default())?,
+            group: group.clone(),
+            before: pending.marks.before,
+            first_version,
+        })))
+    }
+
+    fn durable_answer(&self, key: &str) -> Option<Answer> {
+        let known = self.known_keys.iter().find(|(own, _)| **own == *key);
+        match known {
+            Some((_, KeyLookup::Answered(answer))) => Some(*answer),
+            _ => None,
+        }
+    }
+
+    /// The commit on its way that has the events of the command with this key, which of them they are, and the version of its first.
+    fn pending_answer(&self, key: &str) -> Option<(&Pending<A>, &KeyedLines, u64)> {
+        if planted(Bug::KeyNotClaimed) {
+            return None;
+        }
+        let mut first_version = self.body.durable_end.version + 1;
+        for pending in &self.body.pending {
+            let group = pending.marks.keyed.iter().find(|group| &*group.key == key);
+            if let Some(group) = group {
+                return Some((pending, group, first_version));
+            }
+            first_version += pending.events.len() as u64;
+        }
+        None
+    }
+}

@@ -1,0 +1,116 @@
+//! The idempotency keys of commands, and what the journal says of them before the commands are decided.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::aggregate::Aggregate;
+use crate::command::CommandContext;
+use crate::error::StoreError;
+use crate::journal::{Journal, KeyLookup, StreamId};
+use crate::runtime::guarded::{blocking, guard};
+
+/// The idempotency key of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key<'a> {
+    pub(crate) text: &'a str,
+    /// What tells the command from others, if it can be compared.
+    pub(crate) digest: Option<u64>,
+}
+
+impl<'a> Key<'a> {
+    /// The key of a command, if its context has one.
+    pub(crate) fn of<A: Aggregate>(
+        context: &'a CommandContext,
+        command: &A::Command,
+    ) -> Option<Self> {
+        let text = context.idempotency_key.as_deref()?;
+        let digest = fingerprint::<A>(command);
+        Some(Self { text, digest })
+    }
+
+    /// Whether the command that had this key before is known to be another one.
+    pub(crate) fn is_reused(&self, before: Option<u64>) -> bool {
+        matches!((self.digest, before), (Some(own), Some(before)) if own != before)
+    }
+
+    /// The error if it is.
+    pub(crate) fn reused(&self) -> StoreError {
+        StoreError::KeyReused {
+            key: self.text.to_owned(),
+        }
+    }
+}
+
+/// [`Aggregate::fingerprint`]; a command whose code panics cannot be compared.
+fn fingerprint<A: Aggregate>(command: &A::Command) -> Option<u64> {
+    let what = || format!("the fingerprint of a command of `{}`", A::AGGREGATE_TYPE);
+    guard(what, || A::fingerprint(command)).ok().flatten()
+}
+
+/// The keys of the commands to one aggregate, each with what was found when it was looked for; most commits have one or none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys(SmallVec<[(Arc<str>, Option<KeyLookup>); 1]>);
+
+impl Keys {
+    /// Nothing is known of this key yet, if there is one.
+    pub(crate) fn of(key: Option<&str>) -> Self {
+        Self(key.map(|key| (key.into(), None)).into_iter().collect())
+    }
+
+    pub(in crate::runtime) fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    pub(in crate::runtime) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(own, _)| **own == *key)
+    }
+
+    /// What is durable of each command now, as far as it is known without I/O; `None` if that is not so of one.
+    pub(super) fn known(&self, journal: &dyn Journal, stream: &StreamId) -> Option<KnownKeys> {
+        let known = self.0.iter().map(|(key, before)| {
+            let known = journal.known_answer(stream, key, *before)?;
+            Some((Arc::clone(key), known))
+        });
+        known.collect()
+    }
+
+    pub(in crate::runtime) fn are_known(&self, journal: &dyn Journal, stream: &StreamId) -> bool {
+        self.0.is_empty() || self.known(journal, stream).is_some()
+    }
+
+    /// Looks for those of which it is not known. Cancel safe.
+    pub(in crate::runtime) async fn look_for(
+        &mut self,
+        journal: &Arc<dyn Journal>,
+        stream: &StreamId,
+    ) -> Result<(), StoreError> {
+        if let Some(known) = self.known(&**journal, stream) {
+            self.0 = known
+                .into_iter()
+                .map(|(key, known)| (key, Some(known)))
+                .collect();
+            return Ok(());
+        }
+        let what = || {
+            let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
+            format!("looking for an idempotency key of `{id}` of `{aggregate_type}`")
+        };
+        let (keys, journal, stream) = (self.clone(), Arc::clone(journal), stream.clone());
+        *self = blocking(what, move || {
+            let found = keys.0.into_iter().map(|(key, before)| {
+                let found = match journal.known_answer(&stream, &key, before) {
+                    Some(known) => known,
+                    None => journal.find_answer(&stream, &key)?,
+                };
+                Ok((key, Some(found)))
+            });
+            found.collect::<Result<_, StoreError>>().map(Self)
+        })
+        .await?;
+        Ok(())
+    }
+}
+
+/// Keys, and what is durable of their commands while the lock on the cell is held.
+pub(super) type KnownKeys = SmallVec<[(Arc<str>, KeyLookup); 1]>;
