@@ -5,7 +5,7 @@ use super::index::Address;
 pub(crate) struct Answer {
     pub(crate) first_version: u64,
     pub(crate) first_position: u64,
-    /// What tells the command from others, if it can be compared.
+    /// The digest that tells the command from others, if it can be compared.
     pub(crate) digest: Option<u64>,
     /// Of the commit, and how many events of it they are.
     pub(crate) address: Address,
@@ -25,7 +25,7 @@ impl Answer {
     }
 }
 
-/// What is durable of a command with an idempotency key.
+/// The durable answer to a command with an idempotency key, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyLookup {
     Answered(Answer),

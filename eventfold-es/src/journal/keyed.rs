@@ -13,7 +13,7 @@ use crate::sabotage::{Bug, planted};
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedLines {
     pub(crate) key: Arc<str>,
-    /// What tells the command from others, if it can be compared.
+    /// The digest that tells the command from others, if it can be compared.
     pub(crate) digest: Option<u64>,
     /// How many lines of the append stand before them.
     pub(crate) before: usize,

@@ -84,7 +84,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
         take: &mut dyn FnMut(&str) -> Result<(), String>,
     ) -> Result<(), JournalError>;
 
-    /// What is durable of the command with this key to a stream, as far as it is known without I/O: a key may be known to be free since
+    /// The durable answer to the command with this key to a stream, as far as it is known without I/O: a key may be known to be free since
     /// it was [looked for](Self::find_answer) `before`.
     fn known_answer(
         &self,
@@ -93,7 +93,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
         before: Option<KeyLookup>,
     ) -> Option<KeyLookup>;
 
-    /// What is durable of the command with this key to a stream. Blocks.
+    /// The durable answer to the command with this key to a stream. Blocks.
     fn find_answer(&self, stream: &StreamId, key: &str) -> Result<KeyLookup, JournalError>;
 
     /// The events of an answer, one line each. Blocks.

@@ -301,7 +301,7 @@ pub(crate) struct LockedCell<'a, A: Aggregate> {
     staged: Vec<EncodedEvent<A::DomainEvent>>,
     /// Which of the staged events commands with an idempotency key caused.
     staged_keys: Vec<KeyedLines>,
-    /// What is durable of the commands that are to be decided and have keys.
+    /// The durable answers to the commands that are to be decided and have keys.
     known_keys: KnownKeys,
 }
 

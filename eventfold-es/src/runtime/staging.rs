@@ -123,7 +123,7 @@ pub(super) trait LockedTarget {
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
 
-    /// What the command with this key came to, unless it is staged only.
+    /// The outcome of the command with this key, unless that is staged only.
     fn repeated(&self, key: &str) -> Option<Repeated<()>>;
 
     /// Decides a command and stages its events, which have this key; `None` if that was done before under the key, by the same

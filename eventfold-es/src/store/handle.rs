@@ -100,7 +100,7 @@ pub struct Loaded<A> {
 type Answer<A> =
     Result<Decided<<A as Aggregate>::DomainEvent>, ExecuteError<<A as Aggregate>::Error>>;
 
-/// What has to be known of a stream before something can be decided on it.
+/// The knowledge of a stream that a decision on it needs.
 pub(super) enum Needs {
     /// The state.
     State,

@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    /// Whatever is sealed, reading ends without a panic.
+    /// Reading any sealed bytes ends without a panic.
     #[test]
     fn a_block_that_makes_no_sense_is_malformed() {
         let block = built(&entries(), 0);

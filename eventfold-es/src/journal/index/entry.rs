@@ -1,4 +1,4 @@
-//! What an entry of the index says: where in the journal the events of a stream are.
+//! Entries of the index, which say where in the journal the events of a stream are.
 //!
 //! ```text
 //! key    "n" type 0 id                the last snapshot of a stream; its value is another
@@ -169,7 +169,7 @@ pub(super) fn filtered(key: &[u8]) -> &[u8] {
     without_version().unwrap_or(key)
 }
 
-/// What stands before the first zero, and behind it.
+/// The bytes before the first zero, and those behind it.
 fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let zero = memchr::memchr(0, bytes)?;
     Some((bytes.get(..zero)?, bytes.get(zero + 1..)?))

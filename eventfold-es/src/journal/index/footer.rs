@@ -79,7 +79,7 @@ impl Footer {
         )
     }
 
-    /// What was read at `offset`, if it is whole.
+    /// The footer in bytes that were read at `offset`, if they are whole.
     pub(super) fn decode(bytes: Vec<u8>, offset: u64) -> Option<Self> {
         let bytes = unseal(bytes, offset)?;
         let mut numbers = bytes.chunks_exact(8).map(|digits| {

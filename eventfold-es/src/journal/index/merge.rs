@@ -10,7 +10,7 @@ pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
 /// Sorted entries, the current one first.
 pub(crate) enum Entries {
     Run(RunCursor),
-    /// Those that are in memory.
+    /// Entries in memory.
     Memory(std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Vec<u8>)>>),
 }
 

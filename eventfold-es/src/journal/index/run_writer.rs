@@ -99,7 +99,7 @@ impl RunWriter {
         self.output.end()
     }
 
-    /// Ends the entries; the filter comes behind them. Blocks.
+    /// Ends the part with the entries; the filter follows. Blocks.
     pub(super) fn end_entries(mut self) -> Result<FilterWriter, JournalError> {
         let root = self.end_tree()?;
         self.output.flush()?;
@@ -151,10 +151,10 @@ impl RunWriter {
     }
 }
 
-/// What is written to a run.
+/// The file of a run, with a buffer before it.
 struct Output {
     file: FileHandle,
-    /// What is not written yet.
+    /// The bytes that are not written yet.
     pending: Vec<u8>,
     /// Where in the file that belongs.
     offset: u64,

@@ -18,7 +18,7 @@ use crate::sabotage::{Bug, planted};
 /// How many runs of a level become one of the next.
 const FAN_IN: usize = 8;
 
-/// What a checkpoint says of a run.
+/// The line of a checkpoint about one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunNote {
     pub(crate) number: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Runs {
 struct State {
     /// The oldest first, and with them the highest levels.
     listed: Vec<Listed>,
-    /// Those that were merged, whose files may still be what a checkpoint lists.
+    /// The numbers of merged runs, whose files a checkpoint may still list.
     retired: Vec<u64>,
     next_number: u64,
 }
@@ -119,7 +119,7 @@ impl Runs {
         (number, path(&self.directory, number))
     }
 
-    /// What a checkpoint is to say, the oldest first.
+    /// The lines of the next checkpoint about the runs, the oldest run first.
     pub(crate) fn notes(&self) -> Vec<RunNote> {
         self.is_news.store(false, Ordering::Relaxed);
         self.listed()

@@ -9,7 +9,7 @@ use crate::journal::index::{Address, EntryKey};
 use crate::journal::{Answer, JournalError, KeyLookup, StreamId, keyed};
 
 impl Streams {
-    /// What is durable of the command with this key, as far as it is known without I/O.
+    /// The durable answer to the command with this key, as far as it is known without I/O.
     pub(super) fn known_answer(
         &self,
         stream: &StreamId,
@@ -32,7 +32,7 @@ impl Streams {
         is_free.then_some(KeyLookup::Free(drops))
     }
 
-    /// What is durable of the command with this key. Blocks.
+    /// The durable answer to the command with this key. Blocks.
     pub(super) fn find_answer(
         &self,
         stream: &StreamId,

@@ -19,7 +19,7 @@ pub(super) struct Append {
     /// The version of its first event.
     pub(super) version: u64,
     pub(super) address: Address,
-    /// Those of its events that commands with an idempotency key caused.
+    /// The answers to commands with an idempotency key among its events.
     pub(super) answers: Vec<KeyedAnswer>,
 }
 
@@ -46,12 +46,12 @@ pub(super) struct Appends {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Those since the seal.
+    /// The appends since the seal.
     new: HashMap<StreamId, Latest>,
     sealed: HashMap<StreamId, Latest>,
     new_answers: Answers,
     sealed_answers: Answers,
-    /// Those that were dropped last: only how long the streams are still counts.
+    /// The appends that were dropped last: only the versions of their streams still count.
     covered: HashMap<StreamId, Latest>,
     /// The end of the last one in the journal.
     end: u64,
@@ -81,7 +81,7 @@ impl Answers {
         alike.push((stream.clone(), Arc::clone(key), answer));
     }
 
-    /// Those to commands with a key, the first one first. The store gives no second one, but what is imported may have it.
+    /// The answers to commands with a key, the oldest first. The store gives no second answer, but an import may bring one.
     fn of<'a>(&'a self, stream: &'a StreamId, key: &'a str) -> impl Iterator<Item = &'a Answer> {
         let alike = self.0.get(&answer_hash(stream, key)).into_iter().flatten();
         let same = alike.filter(move |(of, own, _)| of == stream && **own == *key);

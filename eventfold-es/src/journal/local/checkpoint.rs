@@ -37,7 +37,7 @@ pub(super) struct Checkpoint {
     pub(super) journal: SavedParts,
     /// The runs of the index, which cover everything up to here.
     pub(super) runs: Vec<RunNote>,
-    /// Those of the snapshots.
+    /// The runs of snapshots.
     pub(super) snapshots: Vec<RunNote>,
     /// The commit up to which the saved progress of each process manager is true.
     process_managers: BTreeMap<String, u64>,

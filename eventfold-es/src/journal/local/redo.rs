@@ -32,7 +32,7 @@ pub(super) struct Redo<'a> {
     states: &'a mut ProcessManagerStates,
     rows: &'a RowTables,
     dead_letters: BTreeMap<String, Letters>,
-    /// Those that no run has.
+    /// The appends that no run has.
     appended: Vec<Append>,
     /// Whether everything is derived anew.
     is_rebuild: bool,

@@ -20,7 +20,7 @@ pub(super) struct Snapshots {
 struct Waiting {
     /// By the keys of their entries.
     new: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Those that are being written.
+    /// The snapshots that are being written.
     sealed: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
     /// Of all of them.
     bytes: usize,
@@ -74,7 +74,7 @@ impl Snapshots {
         }
     }
 
-    /// What waits, for a run that is written next; the memory of it stays until that is done.
+    /// Hands the waiting snapshots to the next run; they stay in memory until it is durable.
     pub(super) fn seal(&self) -> Arc<BTreeMap<Vec<u8>, Vec<u8>>> {
         let mut waiting = lock(&self.waiting);
         let mut new = std::mem::take(&mut waiting.new);

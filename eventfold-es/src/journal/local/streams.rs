@@ -178,7 +178,7 @@ impl Streams {
         Ok((recorded, hash_of(line)))
     }
 
-    /// What the commit at a place has added to a stream, and the place with the hash that was found. Blocks.
+    /// The events that the commit at a place has added to a stream, and the place with the hash that was found. Blocks.
     fn append_at(
         &self,
         stream: &StreamId,

@@ -16,7 +16,7 @@ use crate::journal::{CheckState, Damage, Extent, Journal, JournalError, StreamId
 /// How many snapshots are compared with the folds of their streams, spread over all.
 const COMPARED_SNAPSHOTS: u64 = 1000;
 
-/// What the journal says of what is derived from it.
+/// The content of the derived files, as the journal has it.
 #[derive(Default)]
 struct Expected {
     /// The dead letters of each process manager.

@@ -297,7 +297,7 @@ impl Writer {
     }
 }
 
-/// What remains of a batch that is not durable: to answer for its commits.
+/// The rest of a batch that is not durable: its commits have to be answered.
 fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
     let commits = batch.commits.into_iter();
     commits.map(|prepared| prepared.pledge)

@@ -16,7 +16,7 @@ use crate::journal::{Answer, CommitPlace, Journal, KeyLookup, KeyedLines, Outcom
 use crate::runtime::guarded::Kept;
 use crate::sabotage::{Bug, planted};
 
-/// What a commit that is not durable yet will make known.
+/// The ids and answers that a pending commit makes known when it is durable.
 pub(super) struct Marks {
     /// How many events of the commit stand before those of this stream.
     pub(super) before: u64,
@@ -94,7 +94,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         }
     }
 
-    /// What the command with this key came to, unless it is staged only.
+    /// The outcome of the command with this key, unless that is staged only.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What a cell knows of the ids of the events of its stream.
+//! The ids of the events of a stream, as far as its cell knows them.
 //!
 //! Most aggregates are never asked, so nothing is known until the first time; then the stream is read, once. What becomes
 //! durable meanwhile is collected, so that a stream that never rests becomes known as well. Only what is durable is in here: what is

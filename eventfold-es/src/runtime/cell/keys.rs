@@ -14,7 +14,7 @@ use crate::runtime::guarded::{blocking, guard};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
     pub(crate) text: &'a str,
-    /// What tells the command from others, if it can be compared.
+    /// The digest that tells the command from others, if it can be compared.
     pub(crate) digest: Option<u64>,
 }
 
@@ -66,7 +66,7 @@ impl Keys {
         self.0.iter().any(|(own, _)| **own == *key)
     }
 
-    /// What is durable of each command now, as far as it is known without I/O; `None` if that is not so of one.
+    /// The durable answer to each command now; `None` if one of them is not known without I/O.
     pub(super) fn known(&self, journal: &dyn Journal, stream: &StreamId) -> Option<KnownKeys> {
         let known = self.0.iter().map(|(key, before)| {
             let known = journal.known_answer(stream, key, *before)?;

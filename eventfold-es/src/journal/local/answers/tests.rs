@@ -48,7 +48,7 @@ async fn commit(journal: &LocalJournal, stream: &StreamId, version: u64, key: &s
     journal.submit(room, commit).wait().await.unwrap()
 }
 
-/// What was found before counts only as long as nothing went from memory to a run.
+/// An earlier look-up counts only as long as nothing went from memory to a run.
 #[tokio::test]
 async fn a_key_that_was_free_is_not_when_its_answer_went_from_memory_to_a_run() {
     let base = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ async fn an_entry_that_leads_to_another_line_is_damage() {
     assert!(matches!(late, Err(JournalError::Damage(_))), "{late:?}");
 }
 
-/// What was sealed for a checkpoint that failed stays until one has it.
+/// Appends that were sealed for a failed checkpoint stay until a checkpoint has them.
 #[test]
 fn an_answer_is_in_memory_until_a_run_has_it() {
     let appends = Appends::default();
