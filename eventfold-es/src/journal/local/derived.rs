@@ -24,11 +24,29 @@ use crate::journal::index::{Coverage, EntryKey, Merge, Runs};
 use crate::journal::{Durability, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
-/// How far the journal runs ahead of the last checkpoint, in bytes: what opening reads at most.
+/// The longest distance between two checkpoints in the journal, in bytes: what opening reads at most.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// How much of a run is written in one step of a merge, and how long the next step waits: nothing that a user does waits for it.
 const MERGE_BYTES: u64 = 1 << 20;
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// For how many bytes of events the worker is woken, which are little beside the distance of two checkpoints. Without
+/// [`Durability::Sync`] it syncs the journal, too, and is woken for each batch.
+pub(super) fn wake_bytes(durability: Durability, max_log_size: u64) -> usize {
+    let distance = checkpoint_distance(max_log_size);
+    match durability {
+        Durability::Sync => usize::try_from(distance / 64).unwrap_or(usize::MAX),
+        Durability::Flush => 0,
+    }
+}
+
+/// How far the journal runs ahead of the last checkpoint, in bytes.
+fn checkpoint_distance(max_log_size: u64) -> u64 {
+    match max_log_size {
+        0 => CHECKPOINT_BYTES,
+        max => CHECKPOINT_BYTES.min(max),
+    }
+}
 
 pub(super) struct DerivedWriter {
     /// Poisoned by a sync that fails.
@@ -178,10 +196,7 @@ impl DerivedWriter {
 
     /// Whether a checkpoint is to be taken now. When it is due, what there is of appends is sealed, and it is taken as soon as it covers them.
     pub(super) fn is_checkpoint_due(&mut self) -> bool {
-        let step = match self.max_log_size {
-            0 => CHECKPOINT_BYTES,
-            max => CHECKPOINT_BYTES.min(max),
-        };
+        let step = checkpoint_distance(self.max_log_size);
         // A checkpoint says where the active file of the journal begins.
         let is_news = self.streams.index.is_news() || self.streams.snapshots.runs.is_news();
         let is_enough = self.tip.offset >= self.checkpoint_end + step;

@@ -49,40 +49,64 @@ pub(super) struct Jobs {
     state: Mutex<JobsState>,
     /// The worker that does the jobs.
     derived: Worker,
+    /// The worker is woken for so many bytes of events.
+    wake_bytes: usize,
 }
 
 #[derive(Default)]
 struct JobsState {
     waiting: VecDeque<Job>,
+    /// The size of the events in the waiting batches, in bytes.
+    bytes: usize,
     /// Whether the worker has found nothing to do, so that it has to be woken.
     is_idle: bool,
     has_ended: bool,
 }
 
+impl JobsState {
+    /// Adds a job; whether the worker is to do the waiting ones now.
+    fn add(&mut self, job: Job, wake_bytes: usize) -> bool {
+        let is_due = match &job {
+            Job::Batch(batch) => {
+                self.bytes += batch.bytes;
+                let mut reactions = batch.reactions.iter();
+                self.bytes >= wake_bytes
+                    || reactions.any(|reaction| !reaction.dead_letters.is_empty())
+            }
+            Job::Progress { .. } => false,
+            Job::Close { .. } => true,
+        };
+        self.waiting.push_back(job);
+        is_due
+    }
+}
+
 impl Jobs {
-    pub(super) fn new(derived: Worker) -> Self {
+    pub(super) fn new(derived: Worker, wake_bytes: usize) -> Self {
         Self {
             state: Mutex::default(),
             derived,
+            wake_bytes,
         }
     }
 
-    /// Hands a job over; `false` if nobody does it any more.
+    /// Hands a job over; `false` if nobody does it any more. An idle worker is woken for the last job, for dead letters, and when enough
+    /// waits: the index needs no batch at once, and a wake-up for each would take a processor from the commands.
     pub(super) fn hand_over(&self, job: Job) -> bool {
         let mut state = lock(&self.state);
         if state.has_ended {
             return false;
         }
-        state.waiting.push_back(job);
-        let is_idle = std::mem::take(&mut state.is_idle);
+        let is_due = state.add(job, self.wake_bytes);
+        let is_woken = is_due && std::mem::take(&mut state.is_idle);
         drop(state);
-        if is_idle {
+        if is_woken {
             self.derived.wake();
         }
         true
     }
 
-    /// Whether a job waits; if none does, the next one wakes the worker.
+    /// Whether a job waits; if none does, the worker is woken when it is due.
     pub(super) fn is_there_one(&self) -> bool {
         let mut state = lock(&self.state);
         state.is_idle = state.waiting.is_empty();
@@ -91,7 +115,9 @@ impl Jobs {
 
     /// Moves all waiting jobs to `taken`.
     pub(super) fn take(&self, taken: &mut VecDeque<Job>) {
-        taken.append(&mut lock(&self.state).waiting);
+        let mut state = lock(&self.state);
+        state.bytes = 0;
+        taken.append(&mut state.waiting);
     }
 
     /// Refuses every job from now on.
@@ -99,5 +125,51 @@ impl Jobs {
         let mut state = lock(&self.state);
         state.has_ended = true;
         state.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::journal::Extent;
+
+    fn batch(bytes: usize, letters: &str) -> Job {
+        let reaction = DurableReaction {
+            process_manager: "saga".into(),
+            state: ProcessManagerState {
+                commit: 1,
+                progress: Progress {
+                    position: 1,
+                    state: RawValue::NULL.to_owned(),
+                },
+                dead_letters: Extent::default(),
+            },
+            rows: Vec::new(),
+            dead_letters: letters.to_owned(),
+        };
+        Job::Batch(DurableBatch {
+            appends: Vec::new(),
+            reactions: vec![reaction],
+            tip: Tip::default(),
+            line_start: 0,
+            bytes,
+        })
+    }
+
+    #[test]
+    fn batches_wait_until_there_are_enough_or_somebody_reads_their_files() {
+        let mut state = JobsState::default();
+        assert!(!state.add(batch(60, ""), 100));
+        assert!(state.add(batch(60, ""), 100));
+        assert_eq!(state.waiting.len(), 2);
+        let mut state = JobsState::default();
+        assert!(state.add(batch(1, "{}\n"), 100));
+        let mut state = JobsState::default();
+        let take_checkpoint = true;
+        assert!(state.add(Job::Close { take_checkpoint }, 100));
+        let mut state = JobsState::default();
+        assert!(state.add(batch(1, ""), 0));
     }
 }

@@ -41,7 +41,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use appends::lock;
 use backlog::Backlog;
-use derived::{DerivedWriter, require_in_place};
+use derived::{DerivedWriter, require_in_place, wake_bytes};
 use history::History;
 use jobs::{Job, Jobs};
 pub(crate) use layout::Layout;
@@ -147,7 +147,8 @@ impl LocalJournal {
         let queue = Arc::new(queue);
         let streams = Arc::new(streams);
         let backlog = Arc::new(Backlog::new(writer_worker.clone(), derived_worker.clone()));
-        let jobs = Arc::new(Jobs::new(derived_worker.clone()));
+        let wake_bytes = wake_bytes(options.durability, options.max_log_size);
+        let jobs = Arc::new(Jobs::new(derived_worker.clone(), wake_bytes));
         let rows = Arc::new(rows);
         let history = Arc::new(History::new(
             Arc::clone(&log),
