@@ -8,6 +8,7 @@ mod entry;
 mod filter;
 mod footer;
 mod merge;
+mod restore;
 mod run;
 mod run_writer;
 mod runs;

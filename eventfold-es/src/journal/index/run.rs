@@ -79,7 +79,8 @@ impl RunCursor {
             tree,
         };
         let mut place = cursor.tree.root;
-        while cursor.descend(place)? {
+        loop {
+            cursor.descend(place)?;
             let Some((at, last)) = cursor.path.last_mut() else {
                 break;
             };
@@ -98,15 +99,15 @@ impl RunCursor {
         Ok(cursor)
     }
 
-    /// Goes into a block; always `true`.
-    fn descend(&mut self, place: BlockPlace) -> Result<bool, JournalError> {
+    /// Goes into a block, to its first entry.
+    fn descend(&mut self, place: BlockPlace) -> Result<(), JournalError> {
         let block = BlockCursor::new(self.tree.block(place, self.cache.as_ref())?);
         let above = self.path.last().map(|(_, above)| above.height());
         if above.is_some_and(|above| u16::from(above) != u16::from(block.height()) + 1) {
             return Err(self.tree.damaged(place.offset).into());
         }
         self.path.push((place, block));
-        Ok(true)
+        Ok(())
     }
 
     fn child(cursor: &BlockCursor) -> Option<BlockPlace> {

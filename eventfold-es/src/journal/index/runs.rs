@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::footer::Coverage;
 use super::merge::{Entries, Merged};
+use super::restore::Restore;
 use super::run::Run;
 use super::run_writer::{FilterWriter, RunWriter};
 use crate::disk::Files;
@@ -192,7 +193,7 @@ impl Runs {
     }
 
     /// Writes a run that is not listed; its name is not durable. Blocks.
-    fn write<'a>(
+    pub(super) fn write<'a>(
         &self,
         entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
         coverage: Coverage,
@@ -224,13 +225,9 @@ impl Runs {
         }
     }
 
-    /// Begins to write again what a lost run held.
+    /// Begins to write a lost run again.
     pub(crate) fn restore(&self, lost: RunNote) -> Restore<'_> {
-        Restore {
-            runs: self,
-            lost,
-            slices: Vec::new(),
-        }
+        Restore::new(self, lost)
     }
 
     fn newest_first(&self) -> Vec<Arc<Run>> {
@@ -319,7 +316,7 @@ impl Runs {
     }
 
     /// A merge of these runs, the oldest first.
-    fn merge(
+    pub(super) fn merge(
         &self,
         inputs: Vec<(u64, Arc<Run>)>,
         level: u32,
@@ -446,36 +443,6 @@ pub(crate) struct Merge {
 enum Stage {
     Entries(Merged, RunWriter),
     Filter(FilterWriter),
-}
-
-/// A lost run that is being written again, from slices of its entries.
-pub(crate) struct Restore<'a> {
-    runs: &'a Runs,
-    lost: RunNote,
-    slices: Vec<(u64, Arc<Run>)>,
-}
-
-impl Restore<'_> {
-    /// Takes some of the entries, in the order of their keys. Blocks.
-    pub(crate) fn add<'a>(
-        &mut self,
-        entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Result<(), JournalError> {
-        let (number, run) = self.runs.write(entries, self.lost.coverage)?;
-        self.slices.push((number, Arc::new(run)));
-        Ok(())
-    }
-
-    /// Lists the run. Blocks.
-    pub(crate) fn finish(self) -> Result<(), JournalError> {
-        let Self { runs, lost, slices } = self;
-        let mut left = Some(runs.merge(slices, lost.level, lost.coverage)?);
-        while let Some(merge) = left {
-            left = runs.go_on(merge, u64::MAX)?;
-        }
-        runs.sweep(&[]);
-        Ok(())
-    }
 }
 
 /// A run that a checkpoint lists. Blocks.
