@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use eventfold_es::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, SystemDisk};
 
@@ -20,6 +22,24 @@ impl CountingDisk {
     pub fn take(&self) -> (u64, u64) {
         let taken = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
         (taken(&self.journal), taken(&self.index))
+    }
+
+    /// Waits until nobody reads of the index any more: an opened store goes on with the merges that are due.
+    ///
+    /// # Errors
+    ///
+    /// If that takes longer than ten seconds.
+    pub fn wait_until_quiet(&self) -> io::Result<()> {
+        // The store rests for 20 milliseconds between two steps of a merge.
+        let rest = Duration::from_millis(400);
+        for _ in 0..25 {
+            self.index.store(0, Ordering::Relaxed);
+            thread::sleep(rest);
+            if self.index.load(Ordering::Relaxed) == 0 {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("the index is read all the time"))
     }
 }
 

@@ -62,6 +62,7 @@ async fn a_retry_after_a_restart_reads_little_of_a_long_stream() -> TestResult {
         // Taking one reads the stream, to see whether the state survives.
         let store = builder(&disk).snapshot_every(1_000_000).open().await?;
         assert_eq!(counter(&store, "c").await?.folded, KEYS as u64);
+        disk.wait_until_quiet()?;
         let _ = disk.take();
         for key in [0, 17, 5_000, KEYS - 1] {
             let again = store.send("c", CounterCommand::Add(1), keyed(&format!("k-{key}")));
