@@ -135,6 +135,7 @@ pub(crate) fn handlers(
     handler: &str,
     context: &TokenStream,
     error: &TokenStream,
+    decode: &str,
     krate: &CratePath,
 ) -> TokenStream {
     let branches = entries.iter().map(|entry| {
@@ -146,7 +147,7 @@ pub(crate) fn handlers(
         );
         let spanned = krate.exactly_at(at);
         let handle = quote_spanned!(at=> <Self as #spanned::#handler<#spanned::Subscribed<#entry>>>::#method);
-        let decode = decode(entry, krate);
+        let decode = self::decode(entry, decode, krate);
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(self, #decoded_ref, #context), at);
@@ -168,10 +169,11 @@ pub(crate) fn handlers(
 }
 
 /// `decode::<Subscribed<Order>>`
-pub(crate) fn decode(entry: &Entry, krate: &CratePath) -> TokenStream {
+pub(crate) fn decode(entry: &Entry, decode: &str, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);
-    quote_spanned!(at=> #krate::__private::decode::<#krate::Subscribed<#entry>>)
+    let decode = Ident::new(decode, at);
+    quote_spanned!(at=> #krate::__private::#decode::<#krate::Subscribed<#entry>>)
 }
 
 /// The markers that make a handler for an aggregate that is not subscribed an error.

@@ -9,8 +9,10 @@ pub use serde_json::value::RawValue;
 
 use crate::aggregate::Aggregate;
 use crate::envelope::{Envelope, Router, TargetVisitor};
+pub use crate::event::StoredEvent;
 use crate::event::{DomainEvent, EventError, RecordedEvent};
 use crate::process_manager::{Correlation, InstanceKey, Keyed, ReactError};
+use crate::projection::ProjectError;
 
 pub use crate::__fingerprint as fingerprint;
 pub use crate::__is_same as is_same;
@@ -66,6 +68,30 @@ pub trait Subscribes<A> {}
 /// As [`DomainEvent::from_event`].
 pub fn decode<A: Aggregate>(event: &RecordedEvent) -> Result<A::DomainEvent, EventError> {
     A::DomainEvent::from_event(event)
+}
+
+/// [`decode`], straight from the line of the event where that is at hand.
+///
+/// # Errors
+///
+/// As [`DomainEvent::from_event`].
+pub fn decode_stored<A: Aggregate>(event: &StoredEvent<'_>) -> Result<A::DomainEvent, EventError> {
+    A::DomainEvent::from_stored(event)
+}
+
+/// The handlers of a declared projection. It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type only.
+pub trait Folds {
+    /// As [`Projection::apply`](crate::Projection::apply).
+    ///
+    /// # Errors
+    ///
+    /// As [`Projection::apply`](crate::Projection::apply).
+    fn fold(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &StoredEvent<'_>,
+    ) -> Result<(), ProjectError>;
 }
 
 /// Holds for the error of an aggregate.

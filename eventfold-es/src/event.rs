@@ -1,14 +1,18 @@
 //! Domain events, and how they become stored events and come back.
 
+mod stored;
+
 use eventfold::Event;
 use serde::Serialize;
 use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::evolution::{self, Upcaster};
 use crate::finite;
 use crate::schema::EventSchema;
+
+pub use stored::StoredEvent;
 
 /// The events of one aggregate: an enum stored by serde with `#[serde(tag = "type", content = "data")]`.
 ///
@@ -69,6 +73,16 @@ pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     /// [`EventError::Malformed`] if its data is not what the variant, or its older version, stores.
     fn from_event(event: &Event) -> Result<Self, EventError> {
         decode(event)
+    }
+
+    /// What [`from_event`](Self::from_event) says, straight from the line of the event where that is the same. Generated code has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_event`](Self::from_event).
+    #[doc(hidden)]
+    fn from_stored(event: &StoredEvent<'_>) -> Result<Self, EventError> {
+        Self::from_event(event.recorded()?)
     }
 }
 
@@ -235,22 +249,33 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
     if let Some(current) = evolution::upcast(event)? {
         return Ok(current);
     }
-    E::deserialize(Stored(event)).map_err(|error| EventError::Malformed {
+    deserialize(&event.event_type, &event.data).map_err(|error| EventError::Malformed {
         event_type: event.event_type.clone(),
         reason: error.to_string(),
     })
 }
 
-/// Presents a stored event to serde as the object `{type, data}`, without copying the data.
-struct Stored<'a>(&'a Event);
+fn deserialize<'de, E, D>(event_type: &'de str, data: D) -> Result<E, serde_json::Error>
+where
+    E: DomainEvent,
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    E::deserialize(Stored { event_type, data })
+}
 
-impl<'de> Deserializer<'de> for Stored<'de> {
+/// Presents a stored event to serde as the object `{type, data}`, without copying the data.
+struct Stored<'a, D> {
+    event_type: &'a str,
+    data: D,
+}
+
+impl<'de, D: Deserializer<'de, Error = serde_json::Error>> Deserializer<'de> for Stored<'de, D> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         visitor.visit_map(StoredFields {
-            event: self.0,
-            next: Field::Type,
+            event_type: Some(self.event_type),
+            data: Some(self.data),
         })
     }
 
@@ -260,28 +285,23 @@ impl<'de> Deserializer<'de> for Stored<'de> {
     }
 }
 
-enum Field {
-    Type,
-    Data,
-    End,
+/// The fields that are still to come.
+struct StoredFields<'a, D> {
+    event_type: Option<&'a str>,
+    data: Option<D>,
 }
 
-struct StoredFields<'a> {
-    event: &'a Event,
-    next: Field,
-}
-
-impl<'de> MapAccess<'de> for StoredFields<'de> {
+impl<'de, D: Deserializer<'de, Error = serde_json::Error>> MapAccess<'de> for StoredFields<'de, D> {
     type Error = serde_json::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, Self::Error> {
-        let key = match self.next {
-            Field::Type => "type",
-            Field::Data => "data",
-            Field::End => return Ok(None),
+        let key = match (&self.event_type, &self.data) {
+            (Some(_), _) => "type",
+            (None, Some(_)) => "data",
+            (None, None) => return Ok(None),
         };
         seed.deserialize(StrDeserializer::new(key)).map(Some)
     }
@@ -290,15 +310,12 @@ impl<'de> MapAccess<'de> for StoredFields<'de> {
         &mut self,
         seed: V,
     ) -> Result<V::Value, Self::Error> {
-        match self.next {
-            Field::Type => {
-                self.next = Field::Data;
-                seed.deserialize(StrDeserializer::new(&self.event.event_type))
-            }
-            Field::Data | Field::End => {
-                self.next = Field::End;
-                seed.deserialize(&self.event.data)
-            }
+        if let Some(event_type) = self.event_type.take() {
+            return seed.deserialize(StrDeserializer::new(event_type));
+        }
+        match self.data.take() {
+            Some(data) => seed.deserialize(data),
+            None => Err(serde_json::Error::custom("an event has two fields")),
         }
     }
 }

@@ -149,7 +149,7 @@ impl<E: DomainEvent> Versions<E> {
 }
 
 /// The current version of an event of `E`, whatever it is called.
-fn current_version<E: DomainEvent>(name: &str) -> u32 {
+pub(crate) fn current_version<E: DomainEvent>(name: &str) -> u32 {
     if !Versions::<E>::ARE_LOOKED_UP {
         return 1;
     }

@@ -44,6 +44,12 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             fn event_type(&self) -> &'static str {
                 #value
             }
+
+            fn from_stored(
+                event: &#krate::__private::StoredEvent<'_>,
+            ) -> ::std::result::Result<Self, #krate::EventError> {
+                #krate::__private::StoredEvent::decode(event)
+            }
         }
 
         #(#chains)*

@@ -31,4 +31,9 @@ impl my::es::DomainEvent for OrderEvent {
             Self::Rejected { .. } => "refused",
         }
     }
+    fn from_stored(
+        event: &my::es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<Self, my::es::EventError> {
+        my::es::__private::StoredEvent::decode(event)
+    }
 }

@@ -4,4 +4,9 @@ impl ::eventfold_es::DomainEvent for Never {
     fn event_type(&self) -> &'static str {
         match *self {}
     }
+    fn from_stored(
+        event: &::eventfold_es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<Self, ::eventfold_es::EventError> {
+        ::eventfold_es::__private::StoredEvent::decode(event)
+    }
 }

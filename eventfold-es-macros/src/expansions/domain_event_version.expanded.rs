@@ -50,6 +50,11 @@ impl ::eventfold_es::DomainEvent for OrderEvent {
             Self::Confirmed { .. } => "Confirmed",
         }
     }
+    fn from_stored(
+        event: &::eventfold_es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<Self, ::eventfold_es::EventError> {
+        ::eventfold_es::__private::StoredEvent::decode(event)
+    }
 }
 const _: () = {
     /// Implemented once for the shape of each version.

@@ -15,9 +15,31 @@ impl my::es::Projection for Sales {
         stream_id: &str,
         event: &my::es::RecordedEvent,
     ) -> ::std::result::Result<(), my::es::ProjectError> {
-        let context = my::es::EventContext::new(aggregate_type, stream_id, event);
+        let event = my::es::__private::StoredEvent::of(event);
+        my::es::__private::Folds::fold(self, aggregate_type, stream_id, &event)
+    }
+    fn apply_stored(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<(), my::es::ProjectError> {
+        my::es::__private::Folds::fold(self, aggregate_type, stream_id, event)
+    }
+}
+#[automatically_derived]
+impl my::es::__private::Folds for Sales {
+    fn fold(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &my::es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<(), my::es::ProjectError> {
+        let context = my::es::EventContext::of_stored(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
+            let event = my::es::__private::decode_stored::<
+                my::es::Subscribed<Order>,
+            >(event)?;
             <Self as my::es::Project<
                 my::es::Subscribed<Order>,
             >>::project(self, &event, &context);

@@ -14,13 +14,33 @@ impl ::eventfold_es::Projection for Sales {
         stream_id: &str,
         event: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
-        let context = ::eventfold_es::EventContext::new(
+        let event = ::eventfold_es::__private::StoredEvent::of(event);
+        ::eventfold_es::__private::Folds::fold(self, aggregate_type, stream_id, &event)
+    }
+    fn apply_stored(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+        ::eventfold_es::__private::Folds::fold(self, aggregate_type, stream_id, event)
+    }
+}
+#[automatically_derived]
+impl ::eventfold_es::__private::Folds for Sales {
+    fn fold(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &::eventfold_es::__private::StoredEvent<'_>,
+    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+        let context = ::eventfold_es::EventContext::of_stored(
             aggregate_type,
             stream_id,
             event,
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
-            let event = ::eventfold_es::__private::decode::<
+            let event = ::eventfold_es::__private::decode_stored::<
                 ::eventfold_es::Subscribed<Order>,
             >(event)?;
             <Self as ::eventfold_es::Project<

@@ -67,6 +67,7 @@ fn impl_process_manager(model: &Model) -> TokenStream {
         "React",
         &quote!(&mut reaction),
         &quote!(ReactError),
+        "decode",
         krate,
     );
     let start = (model.start == Start::Now)

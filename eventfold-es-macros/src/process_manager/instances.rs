@@ -84,7 +84,7 @@ fn correlate(model: &Model) -> TokenStream {
         // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
         let at = entry.exact_span();
         let spanned = krate.exactly_at(at);
-        let decode = lists::decode(entry, krate);
+        let decode = lists::decode(entry, "decode", krate);
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(#decoded_ref, &context), at);

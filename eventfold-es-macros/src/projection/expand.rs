@@ -49,6 +49,7 @@ fn impl_projection(model: &Model) -> TokenStream {
         "Project",
         &quote!(&context),
         &quote!(ProjectError),
+        "decode_stored",
         krate,
     );
     quote! {
@@ -58,14 +59,34 @@ fn impl_projection(model: &Model) -> TokenStream {
             #subscriptions
             #unknown_events
 
-
             fn apply(
                 &mut self,
                 aggregate_type: &str,
                 stream_id: &str,
                 event: &#krate::RecordedEvent,
             ) -> ::std::result::Result<(), #krate::ProjectError> {
-                let context = #krate::EventContext::new(aggregate_type, stream_id, event);
+                let event = #krate::__private::StoredEvent::of(event);
+                #krate::__private::Folds::fold(self, aggregate_type, stream_id, &event)
+            }
+
+            fn apply_stored(
+                &mut self,
+                aggregate_type: &str,
+                stream_id: &str,
+                event: &#krate::__private::StoredEvent<'_>,
+            ) -> ::std::result::Result<(), #krate::ProjectError> {
+                #krate::__private::Folds::fold(self, aggregate_type, stream_id, event)
+            }
+        }
+        #[automatically_derived]
+        impl #krate::__private::Folds for #ident {
+            fn fold(
+                &mut self,
+                aggregate_type: &str,
+                stream_id: &str,
+                event: &#krate::__private::StoredEvent<'_>,
+            ) -> ::std::result::Result<(), #krate::ProjectError> {
+                let context = #krate::EventContext::of_stored(aggregate_type, stream_id, event);
                 #handlers
                 ::std::result::Result::Ok(())
             }

@@ -3,8 +3,6 @@
 use std::convert::Infallible;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{ProjectError, RecordedEvent};
-use serde_json::Value;
 
 /// Fills the line of an [`CounterEvent::Added`] up to 200 bytes, like those of the raw appends.
 pub(crate) const NOTE: &str =
@@ -51,30 +49,18 @@ impl Decider for Counter {
     }
 }
 
-/// The trivial fold, the same for a projection and for the bare loop that it is compared with.
+/// A trivial fold.
+#[projection(subscribes = [Counter])]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sums {
     pub(crate) events: u64,
     pub(crate) amount: u64,
 }
 
-impl Sums {
-    pub(crate) fn fold(&mut self, event: &eventfold::Event) {
+impl Project<Counter> for Sums {
+    fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+        let CounterEvent::Added { amount, .. } = event;
         self.events += 1;
-        let amount = event.data.get("amount").and_then(Value::as_u64);
-        self.amount += amount.unwrap_or_default();
-    }
-}
-
-impl Projection for Sums {
-    const NAME: &'static str = "sums";
-
-    fn subscriptions(&self) -> &'static [&'static str] {
-        &[Counter::AGGREGATE_TYPE]
-    }
-
-    fn apply(&mut self, _: &str, _: &str, event: &RecordedEvent) -> Result<(), ProjectError> {
-        self.fold(event);
-        Ok(())
+        self.amount += amount;
     }
 }

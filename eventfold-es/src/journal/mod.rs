@@ -45,7 +45,7 @@ pub(crate) use stream_end::{CommitPlace, StreamEnd};
 
 use crate::clock::StoreClock;
 use crate::disk::FileError;
-use crate::event::RecordedEvent;
+use crate::event::{EventError, RecordedEvent, StoredEvent};
 
 /// The log under the runtime.
 ///
@@ -348,7 +348,11 @@ pub(crate) struct CommittedEvent<'a> {
     pub(crate) line: &'a str,
 }
 
-impl CommittedEvent<'_> {
+impl<'a> CommittedEvent<'a> {
+    pub(crate) fn stored(&self) -> Result<StoredEvent<'a>, EventError> {
+        StoredEvent::of_line(self.position, self.version, self.line)
+    }
+
     pub(crate) fn read(&self) -> Result<RecordedEvent, serde_json::Error> {
         let event = serde_json::from_str(self.line)?;
         Ok(RecordedEvent::new(self.position, self.version, event))

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aggregate::Aggregate;
-use crate::event::{EventError, RecordedEvent};
+use crate::event::{EventError, RecordedEvent, StoredEvent};
 use crate::process_manager::SubscribesTo;
 
 /// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order in which they happened.
@@ -82,6 +82,21 @@ pub trait Projection:
         stream_id: &str,
         event: &RecordedEvent,
     ) -> Result<(), ProjectError>;
+
+    /// What [`apply`](Self::apply) does, for an event that is still on its line. Generated code has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    #[doc(hidden)]
+    fn apply_stored(
+        &mut self,
+        aggregate_type: &str,
+        stream_id: &str,
+        event: &StoredEvent<'_>,
+    ) -> Result<(), ProjectError> {
+        self.apply(aggregate_type, stream_id, event.recorded()?)
+    }
 }
 
 /// What a projection does about an event that its program does not know: one of a type, or of a version, that a newer program
@@ -133,7 +148,13 @@ pub trait Project<A: Aggregate>: DeclaredProjection<Declared: SubscribesTo<A>> {
 pub struct EventContext<'a> {
     aggregate_type: &'a str,
     stream_id: &'a str,
-    event: &'a RecordedEvent,
+    event: Source<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source<'a> {
+    Recorded(&'a RecordedEvent),
+    Stored(&'a StoredEvent<'a>),
 }
 
 impl<'a> EventContext<'a> {
@@ -143,7 +164,22 @@ impl<'a> EventContext<'a> {
         Self {
             aggregate_type,
             stream_id,
-            event,
+            event: Source::Recorded(event),
+        }
+    }
+
+    /// The context of an event that is still on its line.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_stored(
+        aggregate_type: &'a str,
+        stream_id: &'a str,
+        event: &'a StoredEvent<'a>,
+    ) -> Self {
+        Self {
+            aggregate_type,
+            stream_id,
+            event: Source::Stored(event),
         }
     }
 
@@ -159,22 +195,31 @@ impl<'a> EventContext<'a> {
         self.stream_id
     }
 
-    /// The stored event, with its id, actor, time and metadata.
+    /// The stored event, with its id, actor, time and metadata. In a declared projection it is decoded when somebody asks for it first.
     #[must_use]
     pub fn event(&self) -> &'a RecordedEvent {
-        self.event
+        match self.event {
+            Source::Recorded(event) => event,
+            Source::Stored(event) => event.shown(),
+        }
     }
 
     /// The event's place in the total order over all streams, from 1.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.event.position
+        match self.event {
+            Source::Recorded(event) => event.position,
+            Source::Stored(event) => event.position(),
+        }
     }
 
     /// The event's place in its stream, from 1.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.event.version
+        match self.event {
+            Source::Recorded(event) => event.version,
+            Source::Stored(event) => event.version(),
+        }
     }
 }
 

@@ -276,14 +276,10 @@ pub(super) fn decode<A: Aggregate>(
     version: u64,
     line: &str,
 ) -> Result<A::DomainEvent, StoreError> {
-    use crate::event::{DomainEvent as _, EventError};
-    let stored: Result<eventfold::Event, _> = serde_json::from_str(line);
-    stored
-        .map_err(|error| EventError::Malformed {
-            event_type: "?".to_owned(),
-            reason: error.to_string(),
-        })
-        .and_then(|event| A::DomainEvent::from_event(&event))
+    use crate::event::{DomainEvent as _, StoredEvent};
+    // Where it stands in the store is nothing to its decoding.
+    StoredEvent::of_line(0, version, line)
+        .and_then(|event| A::DomainEvent::from_stored(&event))
         .map_err(|source| StoreError::Undecodable {
             aggregate_type: stream.aggregate_type.to_string(),
             instance_id: stream.instance_id.to_string(),

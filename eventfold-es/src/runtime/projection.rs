@@ -370,21 +370,16 @@ impl<P: Projection> ProjectionRunner<P> {
             position,
             source,
         };
-        let event = event.read().map_err(|error| {
-            failed(ProjectError::Event(EventError::Malformed {
-                event_type: "?".to_owned(),
-                reason: error.to_string(),
-            }))
-        })?;
+        let event = event.stored().map_err(|error| failed(error.into()))?;
         let state = &mut self.state;
         let applied = guard(
             || format!("the projection `{}`, at position {position},", P::NAME),
             // The clone of a copy that is held is code of the user, too.
-            || Arc::make_mut(state).apply(aggregate_type, stream_id, &event),
+            || Arc::make_mut(state).apply_stored(aggregate_type, stream_id, &event),
         )?;
         match applied {
             Err(error) if is_skipped::<P>(&error) => {
-                self.skip(aggregate_type, &event, &error);
+                self.skip(aggregate_type, event.shown(), &error);
                 Ok(())
             }
             applied => applied.map_err(failed),

@@ -1,0 +1,324 @@
+//! An event as its line has it: decoded straight into the user's enum, and into a [`RecordedEvent`] only for those who ask.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use eventfold::Event;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{DomainEvent, EventError, RecordedEvent, deserialize};
+use crate::evolution;
+
+/// A stored event: its line, or what was made of it already.
+#[derive(Debug)]
+pub struct StoredEvent<'a>(Content<'a>);
+
+#[derive(Debug)]
+enum Content<'a> {
+    Recorded(&'a RecordedEvent),
+    Line(Line<'a>),
+}
+
+#[derive(Debug)]
+struct Line<'a> {
+    position: u64,
+    version: u64,
+    text: &'a str,
+    fields: Fields<'a>,
+    recorded: OnceLock<Box<RecordedEvent>>,
+}
+
+/// The fields of an eventfold event that decoding needs.
+#[derive(Debug, Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, rename = "type")]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default)]
+    meta: Option<&'a RawValue>,
+}
+
+/// The entry of `meta` that decoding needs.
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(default)]
+    schema_version: Option<u64>,
+}
+
+impl<'a> StoredEvent<'a> {
+    /// An event that was read already.
+    #[must_use]
+    pub fn of(event: &'a RecordedEvent) -> Self {
+        Self(Content::Recorded(event))
+    }
+
+    /// The event on a line, which is JSON without a newline.
+    pub(crate) fn of_line(position: u64, version: u64, text: &'a str) -> Result<Self, EventError> {
+        let fields = serde_json::from_str(text).map_err(|error| malformed("?", error))?;
+        Ok(Self(Content::Line(Line {
+            position,
+            version,
+            text,
+            fields,
+            recorded: OnceLock::new(),
+        })))
+    }
+
+    /// Decodes an event of an enum that reads its data as serde does.
+    ///
+    /// # Errors
+    ///
+    /// As [`DomainEvent::from_event`].
+    pub fn decode<E: DomainEvent>(&self) -> Result<E, EventError> {
+        if let Content::Line(line) = &self.0
+            && let Some(event) = line.fields.decode()
+        {
+            return Ok(event);
+        }
+        // Older versions are values on their way, and errors are found by the slower way alone.
+        E::from_event(self.recorded()?)
+    }
+
+    /// The event with everything that was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::Malformed`] if the line is no eventfold event.
+    pub fn recorded(&self) -> Result<&RecordedEvent, EventError> {
+        let line = match &self.0 {
+            Content::Recorded(event) => return Ok(event),
+            Content::Line(line) => line,
+        };
+        if let Some(recorded) = line.recorded.get() {
+            return Ok(recorded);
+        }
+        let event = serde_json::from_str(line.text);
+        let event = event.map_err(|error| malformed(&line.fields.event_type, error))?;
+        let recorded = RecordedEvent::new(line.position, line.version, event);
+        Ok(line.recorded.get_or_init(|| Box::new(recorded)))
+    }
+
+    /// [`recorded`](Self::recorded), for those whose event was decoded already. An event that decodes and is no eventfold event all the
+    /// same, which no store has written, has its data as a text.
+    pub(crate) fn shown(&self) -> &RecordedEvent {
+        let line = match &self.0 {
+            Content::Recorded(event) => return event,
+            Content::Line(line) => line,
+        };
+        self.recorded().unwrap_or_else(|_| {
+            line.recorded.get_or_init(|| {
+                let event = Event {
+                    event_type: line.fields.event_type.to_string(),
+                    data: Value::from(line.fields.data.get()),
+                    ts: 0,
+                    id: None,
+                    actor: None,
+                    meta: None,
+                };
+                Box::new(RecordedEvent::new(line.position, line.version, event))
+            })
+        })
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        match &self.0 {
+            Content::Recorded(event) => event.position,
+            Content::Line(line) => line.position,
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        match &self.0 {
+            Content::Recorded(event) => event.version,
+            Content::Line(line) => line.version,
+        }
+    }
+}
+
+impl Fields<'_> {
+    /// The event, if it is of the current version and fits its variant.
+    fn decode<E: DomainEvent>(&self) -> Option<E> {
+        let event_type = &*self.event_type;
+        let version = match self.meta {
+            None => 1,
+            Some(meta) => {
+                let meta: Meta = serde_json::from_str(meta.get()).ok()?;
+                meta.schema_version.unwrap_or(1)
+            }
+        };
+        let is_current = version == u64::from(evolution::current_version::<E>(event_type));
+        if !is_current || !E::EVENT_TYPES.contains(&event_type) {
+            return None;
+        }
+        deserialize(event_type, self.data).ok()
+    }
+}
+
+fn malformed(event_type: &str, error: serde_json::Error) -> EventError {
+    EventError::Malformed {
+        event_type: event_type.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Serialize;
+    use serde_json::json;
+
+    use super::*;
+    use crate::evolution::Upcaster;
+    use crate::schema::{EventSchema, Shape};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type", content = "data")]
+    enum Mixed {
+        Unit,
+        Newtype(f64),
+        Tuple(i64, Option<String>),
+        Fields {
+            by_number: BTreeMap<u64, Vec<f32>>,
+            #[serde(default)]
+            nested: Option<Box<Mixed>>,
+        },
+        Grown {
+            text: String,
+        },
+    }
+
+    impl DomainEvent for Mixed {
+        const EVENT_TYPES: &'static [&'static str] =
+            &["Unit", "Newtype", "Tuple", "Fields", "Grown"];
+        const SCHEMAS: &'static [EventSchema] =
+            &[EventSchema::new("Grown", Shape::Unit).version(2)];
+        const UPCASTERS: &'static [Upcaster<Self>] = &[Upcaster::new(&["Grown"], 1, |data| {
+            let text = String::deserialize(data)?;
+            Ok(Self::Grown { text })
+        })];
+
+        fn event_type(&self) -> &'static str {
+            match self {
+                Self::Unit => "Unit",
+                Self::Newtype(_) => "Newtype",
+                Self::Tuple(..) => "Tuple",
+                Self::Fields { .. } => "Fields",
+                Self::Grown { .. } => "Grown",
+            }
+        }
+
+        fn from_stored(event: &StoredEvent<'_>) -> Result<Self, EventError> {
+            event.decode()
+        }
+    }
+
+    /// Lines of events that decode, and of such as do not.
+    fn lines() -> Vec<String> {
+        let data = [
+            ("Unit", json!(null)),
+            ("Unit", json!({})),
+            ("Unit", json!(1)),
+            ("Newtype", json!(-0.0)),
+            ("Newtype", json!(1e300)),
+            ("Newtype", json!(u64::MAX)),
+            ("Newtype", json!("1")),
+            ("Tuple", json!([i64::MIN, null])),
+            ("Tuple", json!([1, "ö\u{1F980}\"\\\n"])),
+            ("Tuple", json!([1])),
+            ("Tuple", json!([u64::MAX, null])),
+            ("Fields", json!({ "by_number": { "7": [0.1, 2] } })),
+            (
+                "Fields",
+                json!({ "by_number": {}, "nested": { "type": "Unit" }, "more": [{}] }),
+            ),
+            ("Fields", json!({ "by_number": { "x": [] } })),
+            ("Fields", json!({})),
+            ("Grown", json!({ "text": "new" })),
+            ("Grown", json!("old")),
+            ("Others", json!(null)),
+        ];
+        let metas = [
+            json!(null),
+            json!({}),
+            json!({ "correlation_id": "c", "schema_version": 1 }),
+            json!({ "schema_version": 2 }),
+            json!({ "schema_version": 3 }),
+            json!({ "schema_version": 0 }),
+            json!({ "schema_version": "2" }),
+            json!({ "schema_version": null }),
+            json!(["schema_version", 2]),
+        ];
+        let mut lines = Vec::new();
+        for (event_type, data) in &data {
+            for meta in &metas {
+                let event =
+                    json!({ "type": event_type, "data": data, "ts": 7, "id": "i", "meta": meta });
+                lines.push(event.to_string());
+            }
+        }
+        let odd = [
+            r#"{"ts":1,"data":2.5,"new":[],"type":"New\u0074ype"}"#,
+            r#"{"type":"Unit","ts":1}"#,
+            r#"{"type":"Unit","data":null}"#,
+            r#"{"type":"Newtype","data":1e999,"ts":1}"#,
+            r#"{"type":"Unit","data":null,"ts":1} 1"#,
+            "[]",
+            "",
+        ];
+        lines.extend(odd.map(str::to_owned));
+        lines
+    }
+
+    #[test]
+    fn both_ways_to_decode_agree() {
+        let mut decoded = 0;
+        for line in lines() {
+            let stored = StoredEvent::of_line(5, 3, &line);
+            let recorded = serde_json::from_str::<Event>(&line);
+            let expected = recorded.as_ref().ok().map(Mixed::from_event);
+            let found = stored.and_then(|stored| Mixed::from_stored(&stored));
+            match (expected, found) {
+                (Some(Ok(expected)), Ok(found)) => {
+                    decoded += 1;
+                    assert_eq!(found, expected, "{line}");
+                }
+                (Some(Err(expected)), Err(found)) => {
+                    assert_eq!(found.to_string(), expected.to_string(), "{line}");
+                }
+                // Time is not looked at by those who decode.
+                (None, Ok(Mixed::Unit)) if !line.contains("ts") => {}
+                (None, Err(EventError::Malformed { .. })) => {}
+                (expected, found) => panic!("{line}: {expected:?}, {found:?}"),
+            }
+        }
+        assert!(decoded > 50, "{decoded}");
+    }
+
+    #[test]
+    fn all_that_was_stored_is_there_for_those_who_ask() -> Result<(), EventError> {
+        for line in lines() {
+            let (Ok(stored), Ok(event)) = (
+                StoredEvent::of_line(5, 3, &line),
+                serde_json::from_str(&line),
+            ) else {
+                continue;
+            };
+            let expected = RecordedEvent::new(5, 3, event);
+            assert_eq!((stored.position(), stored.version()), (5, 3));
+            assert_eq!(stored.recorded()?, &expected, "{line}");
+            assert_eq!(stored.shown(), &expected, "{line}");
+            let again = StoredEvent::of(&expected);
+            assert_eq!((again.position(), again.version()), (5, 3));
+            assert_eq!(again.recorded()?, &expected);
+        }
+        let line = r#"{"type":"Newtype","data":1e999,"ts":1}"#;
+        let unreadable = StoredEvent::of_line(5, 3, line)?;
+        assert!(unreadable.recorded().is_err());
+        assert_eq!(unreadable.shown().data, json!("1e999"));
+        Ok(())
+    }
+}
