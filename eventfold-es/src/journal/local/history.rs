@@ -169,7 +169,10 @@ impl History {
         while offset < end && read.is_empty() {
             let lines = file.lines(offset..end, window, of_parts)?;
             let text = Arc::new(text_of(lines.ok_or_else(|| file.endless(offset))?));
-            for line in text.split_terminator('\n') {
+            let mut begin = 0;
+            for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
+                let line = text.get(begin..end).unwrap_or_default();
+                begin = end + 1;
                 let at = offset;
                 offset += line.len() as u64 + 1;
                 let commit = match line::parse_text(line) {

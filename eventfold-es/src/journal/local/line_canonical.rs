@@ -163,18 +163,18 @@ impl<'a> Rest<'a> {
     }
 
     #[inline(always)]
-    fn list<T>(
+    fn list<L: Default + Extend<T>, T>(
         &mut self,
         label: &str,
         mut element: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Option<SmallVec<[T; 1]>> {
+    ) -> Option<L> {
         self.expect(label)?;
-        let mut list = SmallVec::new();
+        let mut list = L::default();
         if self.accept("]") {
             return Some(list);
         }
         loop {
-            list.push(element(self)?);
+            list.extend([element(self)?]);
             if self.accept("]") {
                 return Some(list);
             }

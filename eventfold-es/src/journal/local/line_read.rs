@@ -34,7 +34,8 @@ pub(super) struct CommitData<'a> {
     pub(super) time: u64,
     /// Most commits add to one stream, and most of them one event.
     pub(super) streams: SmallVec<[StreamLines<'a>; 1]>,
-    pub(super) process_managers: SmallVec<[ProcessManagerLines<'a>; 1]>,
+    /// Most commits have none, and those that have one move less without it.
+    pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
     /// In the first commit of a directory that eventfold-es 0.2.0 wrote; JSON.
     pub(super) adoption: Option<&'a str>,
 }
