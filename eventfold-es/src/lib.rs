@@ -141,6 +141,7 @@
 //!
 //! The bytes on disk and what recovery does with them are described in `docs/storage.md`.
 
+mod adoption;
 pub mod aggregate;
 pub mod clock;
 pub mod command;
@@ -184,6 +185,7 @@ pub mod topology;
 #[doc(hidden)]
 pub mod __private;
 
+pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 pub use aggregate::{
     Aggregate, ContextDecider, Decider, DecidesWithContext, Deciding, DeclaredAggregate, Subscribed,
 };
@@ -205,9 +207,7 @@ pub use eventfold_es_macros::{
 };
 pub use evolution::{Upcast, Upcaster};
 pub use fingerprint::fingerprint;
-pub use journal::local::{
-    AdoptedCheckpoint, AdoptionReport, IncompleteBatch, QuarantinedStream, RecoveryReport, TornTail,
-};
+pub use journal::local::{IncompleteBatch, RecoveryReport};
 pub use journal::{BackupError, BackupReport, Durability};
 pub use process_manager::{
     Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DeclaredProcessManager,

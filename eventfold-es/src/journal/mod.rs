@@ -3,12 +3,12 @@
 //! [`Journal`] is all that the runtime knows of it: it proposes commits, learns what became of them, reads one stream, and
 //! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
 
-mod adopted;
 mod answer;
 mod backup;
 mod block_cache;
 mod extent;
 pub(crate) mod index;
+mod inherited;
 pub(crate) mod keyed;
 pub(crate) mod local;
 mod outcome;
@@ -30,10 +30,10 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub(crate) use adopted::{AdoptedProcessManager, SeenBefore};
 pub(crate) use answer::{Answer, KeyLookup};
 pub use backup::{BackupError, BackupReport};
 use extent::Extent;
+pub(crate) use inherited::{Inherited, SeenBefore};
 pub(crate) use keyed::KeyedLines;
 pub(crate) use outcome::{CommitError, Outcome, Receipt, Spent};
 pub(crate) use past_reactions::{PastReaction, PastReactions};
@@ -171,8 +171,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
         is_stopped: &AtomicBool,
     ) -> Result<Option<BackupReport>, BackupError>;
 
-    /// What was taken over for a process manager from eventfold-es 0.2.0, if that wrote the directory once.
-    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager>;
+    /// What an earlier version left of a process manager, if it ran it in this directory.
+    fn inherited(&self, process_manager: &str) -> Option<&Inherited>;
 
     /// Where and why nothing can be written at all, if the file system is read-only.
     fn read_only(&self) -> Option<Arc<str>>;

@@ -7,10 +7,10 @@ use super::SeenBefore;
 pub(crate) struct SavedProjection<S> {
     /// The position of the last event that the state has seen.
     pub(crate) position: u64,
-    /// The line hash of that event: another history has another one. 0.2.0 did not say.
+    /// The line hash of that event: another history has another one; an earlier version did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<String>,
-    /// The aggregate types that it saw events of; 0.2.0 did not say.
+    /// The aggregate types that it saw events of; an earlier version did not say.
     pub(crate) subscriptions: Option<Vec<String>>,
     /// What it had seen before that, until it is past all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

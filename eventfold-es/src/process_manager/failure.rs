@@ -261,29 +261,7 @@ pub trait FailurePolicy {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::RecordedEvent;
-    use crate::process_manager::ReactError;
-
-    #[derive(Default, serde::Serialize, serde::Deserialize)]
-    struct Plain;
-
-    impl ProcessManager for Plain {
-        const NAME: &'static str = "plain";
-        type Envelope = CommandEnvelope;
-
-        fn subscriptions(&self) -> &'static [&'static str] {
-            &[]
-        }
-
-        fn react(
-            &mut self,
-            _: &str,
-            _: &str,
-            _: &RecordedEvent,
-        ) -> Result<Vec<CommandEnvelope>, ReactError> {
-            Ok(Vec::new())
-        }
-    }
+    use crate::process_manager::tests::Plain;
 
     fn source() -> SourceEvent {
         SourceEvent {

@@ -198,7 +198,7 @@ fn cancelling_a_name_that_no_deadline_can_have_does_nothing() {
 
 /// A process manager written for an earlier version of this crate.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Plain;
+pub(crate) struct Plain;
 
 impl ProcessManager for Plain {
     const NAME: &'static str = "plain";

@@ -32,6 +32,7 @@ pub(crate) use encode::EncodedEvent;
 pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
+pub(crate) use origin::{Cause, command_id};
 pub(crate) use process_manager::{
     Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,
     rows as process_manager_rows,

@@ -61,7 +61,7 @@ pub(crate) struct ProjectionRunner<P: Projection> {
     subscriptions: &'static [&'static str],
     /// Shared with those who read a copy: while one is held, the next event is folded into a clone.
     state: Kept<Arc<P>>,
-    /// What the state saw when eventfold-es 0.2.0 kept it, until it is past all of it.
+    /// What the state saw when an earlier version kept it, until it is past all of it.
     seen_before: Option<SeenBefore>,
     /// The events that it went on without, the first of each kind.
     skipped: Vec<SkippedEvent>,

@@ -1,6 +1,5 @@
 //! What a store is opened with.
 
-mod old_dead_letters;
 mod opening;
 mod parts;
 mod starting_points;

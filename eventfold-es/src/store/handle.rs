@@ -450,7 +450,7 @@ impl<A: Aggregate> AggregateHandle<A> {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-mod tests {
+pub(super) mod tests {
     use std::cell::RefCell;
 
     use super::*;
@@ -461,17 +461,17 @@ mod tests {
     use crate::store::AggregateStore;
 
     #[derive(Debug, Clone, Default, Serialize, serde::Deserialize)]
-    struct Note(u64);
+    pub(in crate::store) struct Note(u64);
 
     #[derive(Debug, Clone, Serialize, serde::Deserialize)]
-    struct Write;
+    pub(in crate::store) struct Write;
 
     impl DecidedBy for Write {
         type Aggregate = Note;
     }
 
     #[derive(Debug, Clone, Serialize, serde::Deserialize)]
-    struct Noted;
+    pub(in crate::store) struct Noted;
 
     thread_local! {
         /// The states on which this thread has decided.

@@ -303,6 +303,12 @@ async fn one_that_never_saved_starts_from_the_first_event_and_keeps_its_dead_let
     );
     let store = open(base).await;
     assert_eq!(dead_letters(&store).await.len(), 3);
+    let auditor = store.process_manager::<Auditor>().unwrap();
+    let entries = auditor.dead_letters().await.unwrap();
+    assert_eq!(entries.len(), 3);
+    assert_eq!(auditor.discard(&entries[0].id).await.unwrap().done, 1);
+    assert_eq!(auditor.dead_letters().await.unwrap(), entries[1..]);
+    drop(auditor);
     store.close().await.unwrap();
 }
 

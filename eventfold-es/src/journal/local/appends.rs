@@ -57,7 +57,7 @@ struct State {
     end: u64,
     /// How often what was sealed was dropped.
     drops: u64,
-    /// The streams of 0.2.0 that were not adopted.
+    /// The streams of an adopted directory that cannot be read.
     quarantined: HashMap<StreamId, Damage>,
 }
 
@@ -259,7 +259,7 @@ impl Appends {
         drop((dropped, answers));
     }
 
-    /// Notes a stream that is in a directory of 0.2.0 but not in the journal, so that it is neither read nor begun.
+    /// Notes a stream that was in an adopted directory but is not in the journal, so that it is neither read nor begun.
     pub(super) fn quarantine(&self, stream: &StreamId, damage: Damage) {
         self.state().quarantined.insert(stream.clone(), damage);
     }

@@ -37,9 +37,9 @@ impl LocalJournal {
         is_stopped: &AtomicBool,
     ) -> Result<Option<BackupReport>, BackupError> {
         if let Some(damage) = self
-            .adopted
+            .inherited
             .values()
-            .find_map(|adopted| adopted.problem.as_ref())
+            .find_map(|inherited| inherited.problem.as_ref())
         {
             // A file that the backup does not have keeps this process manager from starting at the first event.
             return Err(JournalError::from(damage.clone()).into());

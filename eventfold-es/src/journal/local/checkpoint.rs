@@ -9,13 +9,13 @@ use eventfold::line_hash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::adoption::Adoption;
 use super::history::IndexEntry;
 use super::layout::Layout;
 use super::line;
 use super::log::{Parts, SavedParts};
 use super::rows::TableTips;
 use super::scan::Tip;
+use crate::adoption::Adoption;
 use crate::disk::{FileError, Files, SealError, SealedFile};
 use crate::journal::index::RunNote;
 use crate::journal::{Extent, JournalError, Progress};
@@ -45,7 +45,7 @@ pub(super) struct Checkpoint {
     #[serde(default, skip_serializing_if = "TableTips::is_empty")]
     pub(super) row_tables: TableTips,
     pub(super) index: Vec<IndexEntry>,
-    /// What became of the directory of eventfold-es 0.2.0 that this store was.
+    /// What became of the directory of an earlier version that this store was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) adoption: Option<Adoption>,
 }
@@ -86,7 +86,7 @@ pub(super) struct Covered<'a> {
 impl Checkpoint {
     /// One that follows the commit whose line starts at `line_start` and ends at the tip.
     pub(super) fn new(tip: &Tip, line_start: u64, covered: Covered<'_>) -> Self {
-        let states = covered.states.iter();
+        let states = covered.states;
         let index = covered.index.into_iter();
         Self {
             commit: tip.commit,
@@ -100,15 +100,16 @@ impl Checkpoint {
             runs: covered.runs.to_vec(),
             snapshots: covered.snapshots.to_vec(),
             process_managers: states
+                .iter()
                 .map(|(name, state)| (name.clone(), state.commit))
                 .collect(),
             row_tables: covered.row_tables,
             index: index
                 .take_while(|entry| entry.offset < tip.offset)
                 .collect(),
-            adoption: covered
-                .adoption
-                .map(|adoption| adoption.kept_beside(covered.states)),
+            adoption: covered.adoption.map(|adoption| {
+                adoption.kept_beside(|name| states.get(name).map(|state| &state.progress))
+            }),
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::adoption::Adoption;
 use super::appends::{Append, lock};
 use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, Covered, ProcessManagerStates, save_progress};
@@ -19,6 +18,7 @@ use super::rows::RowTables;
 use super::scan::Tip;
 use super::streams::{Streams, hash_from};
 use super::under_way::{Brought, UnderWay};
+use crate::adoption::Adoption;
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
 use crate::journal::index::{Coverage, EntryKey, Merge, Runs};
 use crate::journal::{Durability, Extent, JournalError, Progress};

@@ -240,15 +240,14 @@ impl History {
             let commit = line::parse(line).map_err(|error| file.unreadable(at, error))?;
             let reactions = commit.data.process_managers.iter();
             for reaction in reactions.filter(|found| *found.name == *past.process_manager) {
-                let rows = reaction.rows.iter().filter(|row| past.wants(&row.key));
-                let dead_letters = reaction.dead_letters.lines.iter();
+                let rows = reaction.rows.iter();
+                let rows = rows.filter(|row| row.key.starts_with(past.prefix));
                 let reaction = PastReaction {
                     position: reaction.position,
                     rows: rows.map(RowLine::change).collect(),
-                    dead_letters: dead_letters.map(|line| (*line).into()).collect(),
                 };
                 let is_first = !std::mem::replace(&mut past.has_begun, true);
-                if is_first || !reaction.rows.is_empty() || !reaction.dead_letters.is_empty() {
+                if is_first || !reaction.rows.is_empty() {
                     found.push(reaction);
                 }
             }

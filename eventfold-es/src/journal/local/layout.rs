@@ -52,11 +52,6 @@ impl Layout {
         self.base.join("meta/journal/unfinished-backup")
     }
 
-    /// Where the journal of a directory of 0.2.0 is built.
-    pub(crate) fn adopting_journal(&self) -> PathBuf {
-        self.base.join("meta/journal/adopting.jsonl")
-    }
-
     /// Where the bytes of an incomplete last batch are kept for inspection.
     pub(crate) fn incomplete_batch(&self, batch: u64) -> PathBuf {
         self.journal()
@@ -99,10 +94,5 @@ impl Layout {
 
     pub(crate) fn projection_checkpoint(&self, name: &str) -> PathBuf {
         self.projection(name).join("checkpoint.json")
-    }
-
-    /// What was taken over of a projection of 0.2.0, before it is its checkpoint.
-    pub(crate) fn adopted_projection(&self, name: &str) -> PathBuf {
-        self.projection(name).join("adopted.json")
     }
 }

@@ -78,7 +78,7 @@ pub(super) struct Body {
 pub(super) type LinePlaces = SmallVec<[Range<usize>; 1]>;
 
 impl Body {
-    /// What became of a directory of eventfold-es 0.2.0.
+    /// What became of an adopted directory.
     pub(super) fn adoption(&mut self, record: &RawValue) {
         self.adoption = format!(",\"adoption\":{record}");
     }

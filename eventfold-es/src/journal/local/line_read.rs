@@ -36,7 +36,7 @@ pub(super) struct CommitData<'a> {
     pub(super) streams: SmallVec<[StreamLines<'a>; 1]>,
     /// Most commits have none, and those that have one move less without it.
     pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
-    /// In the first commit of a directory that eventfold-es 0.2.0 wrote; JSON.
+    /// In the first commit of an adopted directory; JSON.
     pub(super) adoption: Option<&'a str>,
 }
 

@@ -1,6 +1,5 @@
 //! The journal on local files.
 
-mod adoption;
 mod answers;
 mod appends;
 mod backlog;
@@ -16,6 +15,7 @@ mod line_canonical;
 mod line_json;
 mod line_read;
 mod log;
+mod new_journal;
 mod pulse;
 mod queue;
 mod read_only;
@@ -38,7 +38,6 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use appends::lock;
 use backlog::Backlog;
 use derived::{DerivedWriter, require_in_place, wake_bytes};
@@ -46,6 +45,7 @@ use history::History;
 use jobs::{Job, Jobs};
 pub(crate) use layout::Layout;
 use log::{JournalLog, Parts};
+pub(crate) use new_journal::NewJournal;
 use pulse::Pulse;
 use queue::Queue;
 use read_only::{Opened, recover_where_possible};
@@ -59,10 +59,10 @@ use under_way::UnderWay;
 use writer::Writer;
 
 use super::{
-    AdoptedProcessManager, Answer, BackupError, BackupReport, CheckState, Cursor, Damage,
-    Durability, Extent, Journal, JournalError, KeyLookup, Outcome, PastReaction, PastReactions,
-    Progress, ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamEnd,
-    StreamId, StreamTail, Verified, Vitals,
+    Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Durability, Extent, Inherited,
+    Journal, JournalError, KeyLookup, Outcome, PastReaction, PastReactions, Progress,
+    ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamEnd, StreamId,
+    StreamTail, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
@@ -99,8 +99,8 @@ pub(crate) struct LocalJournal {
     durability: Durability,
     /// How much of each dead-letter file was written.
     dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
-    /// What was taken over from 0.2.0, by process manager.
-    adopted: BTreeMap<String, AdoptedProcessManager>,
+    /// By process manager.
+    inherited: BTreeMap<String, Inherited>,
     closed: watch::Receiver<bool>,
 }
 
@@ -137,9 +137,9 @@ impl LocalJournal {
             redo_start,
             report,
         } = recovered;
-        let adopted = match &adoption {
+        let inherited = match &adoption {
             Some(adoption) => adoption.process_managers(&files, &layout)?,
-            None => Vec::new(),
+            None => BTreeMap::new(),
         };
         let filled = journal.parts().len()?;
         let log = journal;
@@ -241,7 +241,7 @@ impl LocalJournal {
             rows,
             durability: options.durability,
             dead_letters,
-            adopted: adopted.into_iter().collect(),
+            inherited,
             closed,
         };
         Ok((journal, report))
@@ -430,11 +430,13 @@ impl Journal for LocalJournal {
             .wait_until_written()
             .map_err(|reason| FileError::new("read", &path, std::io::Error::other(&*reason)))?;
         let written = lock(&self.dead_letters).get(process_manager).copied();
-        if let (None, Some(_), Some(adopted)) =
-            (written, self.read_only(), self.adopted.get(process_manager))
-        {
+        if let (None, Some(_), Some(inherited)) = (
+            written,
+            self.read_only(),
+            self.inherited.get(process_manager),
+        ) {
             // What its first commit would bring.
-            let lines = adopted.dead_letters.iter();
+            let lines = inherited.dead_letters.iter();
             let text = lines.map(|line| format!("{line}\n")).collect();
             return Ok(StoredLines { text, path });
         }
@@ -479,8 +481,8 @@ impl Journal for LocalJournal {
         self.verify_all(check_state)
     }
 
-    fn adopted(&self, process_manager: &str) -> Option<&AdoptedProcessManager> {
-        self.adopted.get(process_manager)
+    fn inherited(&self, process_manager: &str) -> Option<&Inherited> {
+        self.inherited.get(process_manager)
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use super::adoption;
 use super::layout::Layout;
 use super::recovery::{Recovered, RecoveryError, recover};
+use crate::adoption;
 use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::JournalError;
 

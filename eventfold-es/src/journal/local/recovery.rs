@@ -7,7 +7,6 @@ use std::sync::Arc;
 use eventfold::line_hash;
 use serde::Serialize;
 
-use super::adoption::{self, Adoption, AdoptionReport};
 use super::appends::{Append, Appends};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
 use super::derived::sorted;
@@ -19,6 +18,7 @@ use super::rows::RowTables;
 use super::scan::{Incomplete, Scan, Tip, scan, tip_before};
 use super::snapshots::Snapshots;
 use super::streams::{Streams, hash_from};
+use crate::adoption::{self, Adoption, AdoptionReport};
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
 use crate::journal::block_cache::BlockCache;
 use crate::journal::index::{Coverage, RunNote, Runs};
@@ -204,7 +204,9 @@ pub(super) fn recover(
     // Those who are up to date read none of what is older, whatever became of it.
     history::note_end(&mut index, &tip);
     if let Some(adoption) = &adoption {
-        adoption.quarantine(layout, &appends);
+        for (stream, damage) in adoption.quarantined(layout) {
+            appends.quarantine(&stream, damage);
+        }
         report.adoption = Some(adoption.report(layout));
     }
     let journal = Arc::new(journal);

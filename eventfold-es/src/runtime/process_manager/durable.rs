@@ -28,7 +28,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })?;
         let control = control.unwrap_or_default();
         self.is_paused = control.is_paused;
-        self.has_all_letters = control.has_all_letters;
         self.stays_at = control.stays_at;
         self.owes_releases = true;
         self.instances.move_to(control.instances);

@@ -99,11 +99,9 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     timers: Agenda,
     pending: Agenda,
     is_paused: bool,
-    /// Whether each of its dead letters has a row.
-    has_all_letters: bool,
     /// Whether what is in rows was read.
     is_loaded: bool,
-    /// What the state saw when eventfold-es 0.2.0 ran it; none for the events behind those.
+    /// What the state saw when an earlier version ran it; none for the events behind those.
     seen_before: Option<Arc<SeenBefore>>,
     /// The last event that the state has seen.
     position: u64,
@@ -216,8 +214,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     ///
     /// The reason if the stored state does not decode, and it is not to be parked then.
     pub(crate) fn new(mut context: RunnerContext, progress: Progress) -> Result<Self, String> {
-        let adopted = context.runtime.journal.adopted(PM::NAME);
-        let seen_before = adopted.map(|adopted| Arc::clone(&adopted.seen));
+        let inherited = context.runtime.journal.inherited(PM::NAME);
+        let seen_before = inherited.map(|inherited| Arc::clone(&inherited.seen));
         let head = *context.runtime.journal.durable().borrow();
         let opened = millis_since_1970(context.clock.now());
         let starts = Starts::new(
@@ -238,7 +236,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             timers: Agenda::unread(),
             pending: Agenda::unread(),
             is_paused: false,
-            has_all_letters: false,
             is_loaded: false,
             position: progress.position,
             cursor: Cursor::after(progress.position),

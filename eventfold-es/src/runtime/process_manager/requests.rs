@@ -242,7 +242,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         ControlRow {
             is_paused: self.is_paused,
             instances: self.instances.table(),
-            has_all_letters: self.has_all_letters,
             stays_at: self.stays_at.clone(),
         }
     }

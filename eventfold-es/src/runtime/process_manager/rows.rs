@@ -30,19 +30,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::clock::seconds_since_1970;
-use crate::dead_letter::DeadLetter;
 use crate::envelope::CommandEnvelope;
-use crate::event::RecordedEvent;
 use crate::journal::{RowChange, StreamId};
 use crate::process_manager::{Backoff, FailureCause, SourceEvent, StoredDeadline};
 use crate::runtime::origin::{Cause, command_id};
 
 pub(super) use keys::{
-    BEHIND_EVENT, dead_letter_key, due_of, held_deadline_key, held_key, held_of, passed_key,
-    passed_of, pending_key, releasing_stream_key, stream_held_at, stream_held_key, timer_key,
-    timers_until,
+    BEHIND_EVENT, due_of, held_deadline_key, held_key, held_of, passed_key, passed_of, pending_key,
+    releasing_stream_key, stream_held_at, stream_held_key, timer_key, timers_until,
 };
-pub(crate) use keys::{held_prefix, stream_held_prefix, stream_key, stream_of};
+pub(crate) use keys::{dead_letter_key, held_prefix, stream_held_prefix, stream_key, stream_of};
 
 pub(crate) const TIMERS: &str = "t";
 pub(crate) const PENDING: &str = "p";
@@ -357,9 +354,6 @@ pub(crate) struct ControlRow {
     /// Where its instances are.
     #[serde(default, skip_serializing_if = "InstanceTable::is_first")]
     pub(crate) instances: InstanceTable,
-    /// Whether each of its dead letters has, or had, a row.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) has_all_letters: bool,
     /// The row of the deadline or the command at which it stays as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stays_at: Option<Box<str>>,
@@ -373,61 +367,6 @@ pub(super) struct PassedRow {
     /// Whether it began the instance all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) begins: bool,
-}
-
-/// The row of a dead letter that was written without one, the `number`th of those, in a commit up to `position`, in which the process
-/// manager reacted to `event`; `None` if the line is none.
-pub(crate) fn row_of_line(
-    process_manager: &str,
-    line: &str,
-    number: usize,
-    position: u64,
-    event: Option<&(StreamId, RecordedEvent)>,
-) -> Option<RowChange> {
-    let letter: DeadLetter = serde_json::from_str(line).ok()?;
-    let command_id = command_id(process_manager, "\n\nwithout a row", 0, position, number);
-    let cause = match event {
-        Some((_, event)) => Cause::of(event),
-        // Nobody knows: the command stands for what caused it.
-        None => Cause {
-            causation_id: command_id.as_str().into(),
-            correlation_id: command_id.as_str().into(),
-            depth: 1,
-        },
-    };
-    let source = match event {
-        Some((stream, event)) => {
-            SourceEvent::of(&stream.aggregate_type, &stream.instance_id, event)
-        }
-        None => SourceEvent {
-            aggregate_type: String::new(),
-            stream_id: String::new(),
-            position,
-            version: 0,
-            event_type: String::new(),
-            event_id: None,
-            correlation_id: None,
-        },
-    };
-    let key = dead_letter_key(position, number, &command_id);
-    let row = CommandRow {
-        envelope: letter.envelope,
-        command_id,
-        key: String::new(),
-        generation: 0,
-        cause,
-        source,
-        attempts: vec![AttemptRow {
-            kind: "unknown".to_owned(),
-            error: letter.error,
-            ts: letter.ts,
-        }],
-        backoff: None,
-        is_compensation: false,
-        index: number,
-        is_dead: true,
-    };
-    Some(put(key, &row))
 }
 
 /// The change that stores a value; rows hold nothing that does not serialize.

@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
-use super::old_dead_letters::give_rows;
 use super::starting_points::starting_points;
 use crate::disk::{Files, SealedFile};
 use crate::error::{OpenError, StoreError};
@@ -131,9 +130,6 @@ impl AggregateStoreBuilder {
         let points = starting_points(&journal, &self.process_managers, parks_unreadable).await?;
         let (progress, unreadable): (Vec<_>, Vec<_>) = points.into_iter().unzip();
         let read_only = journal.read_only();
-        if read_only.is_none() {
-            give_rows(&journal, &self.process_managers, &progress).await?;
-        }
         let names: Vec<_> = self.process_managers.iter().map(|part| part.name).collect();
         let counted = Arc::clone(&journal);
         let what = || "counting dead letters and parked work".to_owned();

@@ -49,9 +49,9 @@ pub(super) async fn starting_points(
                 }
             }
             None => {
-                let adopted = journal.adopted(part.name);
+                let inherited = journal.inherited(part.name);
                 if !is_read_only
-                    && let Some(damage) = adopted.and_then(|adopted| adopted.problem.clone())
+                    && let Some(damage) = inherited.and_then(|inherited| inherited.problem.clone())
                 {
                     return Err(OpenError::ProcessManagerCheckpoint {
                         name: part.name.to_owned(),
@@ -59,21 +59,22 @@ pub(super) async fn starting_points(
                     });
                 }
                 let initial = (part.initial)().map_err(refused)?;
-                // One that 0.2.0 has run is known, and goes on where that stands.
-                let position = match part.starts_now && adopted.is_none() {
+                // One that an earlier version has run is known, and goes on where that stands.
+                let position = match part.starts_now && inherited.is_none() {
                     true => *journal.durable().borrow(),
                     false => initial.position,
                 };
-                let dead_letters = adopted.map(|adopted| adopted.dead_letters.clone());
-                let rows = match part.version == VersionRow::default() {
-                    true => Vec::new(),
-                    false => version_row(part),
-                };
+                let letters = inherited.map(|inherited| inherited.dead_letters.clone());
+                let rows = inherited.map(|inherited| inherited.rows.clone());
+                let mut rows = rows.unwrap_or_default();
+                if part.version != VersionRow::default() {
+                    rows.extend(version_row(part));
+                }
                 let progress = Progress {
                     position,
                     ..initial
                 };
-                (progress, rows, dead_letters.unwrap_or_default())
+                (progress, rows, letters.unwrap_or_default())
             }
         };
         points.push((progress.clone(), None));

@@ -202,3 +202,105 @@ fn attempts(rows: Vec<AttemptRow>) -> Vec<FailedAttempt> {
     })
     .collect()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::value::RawValue;
+
+    use crate::command::CommandContext;
+    use crate::envelope::CommandEnvelope;
+    use crate::event::RecordedEvent;
+    use crate::journal::{Progress, ProposedCommit, ProposedReaction};
+    use crate::process_manager::SourceEvent;
+    use crate::process_manager::tests::Plain;
+    use crate::runtime::Cause;
+    use crate::runtime::process_manager_rows::{AttemptRow, CommandRow, dead_letter_key, put};
+    use crate::store::AggregateStore;
+    use crate::store::handle::tests::Note;
+
+    async fn open(base: &std::path::Path) -> AggregateStore {
+        let builder = AggregateStore::builder(base).process_manager::<Plain>();
+        builder.aggregate_type::<Note>().open().await.unwrap()
+    }
+
+    fn letter() -> CommandRow {
+        let event = eventfold::Event::new("Placed", serde_json::Value::Null);
+        let event = RecordedEvent::new(1, 1, event);
+        CommandRow {
+            envelope: CommandEnvelope {
+                aggregate_type: "note".to_owned(),
+                instance_id: "b".to_owned(),
+                command: serde_json::Value::Null,
+                context: CommandContext::default(),
+            },
+            command_id: "id".to_owned(),
+            key: String::new(),
+            generation: 0,
+            cause: Cause::of(&event),
+            source: SourceEvent::of("order", "7", &event),
+            attempts: vec![AttemptRow {
+                kind: "rejected".to_owned(),
+                error: "it was closed".to_owned(),
+                ts: 5,
+            }],
+            backoff: None,
+            is_compensation: false,
+            index: 0,
+            is_dead: true,
+        }
+    }
+
+    /// Others are executed, and it stays until somebody discards it.
+    #[tokio::test]
+    async fn one_that_cannot_be_read_fails_alone() {
+        let base = tempfile::tempdir().unwrap();
+        let store = open(base.path()).await;
+        let damaged = dead_letter_key(0, 0, "damaged");
+        let rows = vec![
+            put(damaged.clone(), &7),
+            put(dead_letter_key(1, 0, "id"), &letter()),
+        ];
+        let journal = &store.shared.runtime.journal;
+        let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+        let commit = ProposedCommit {
+            reaction: Some(ProposedReaction {
+                process_manager: "plain".into(),
+                progress: Progress {
+                    position: 0,
+                    state: RawValue::NULL.to_owned(),
+                },
+                dispatched: 0,
+                rows,
+                dead_letters: Vec::new(),
+            }),
+            ..ProposedCommit::default()
+        };
+        journal.submit(room, commit).wait().await.unwrap();
+        store.close().await.unwrap();
+
+        let store = open(base.path()).await;
+        let handle = store.process_manager::<Plain>().unwrap();
+        let letters = handle.dead_letters().await.unwrap();
+        let [first, other] = &*letters else {
+            panic!("{letters:?}");
+        };
+        let damaged = damaged.strip_prefix('d').unwrap();
+        let kinds: Vec<_> = first.attempts.iter().map(|last| &*last.kind).collect();
+        assert_eq!((&*first.id, &*kinds), (damaged, &["unreadable"][..]));
+        assert_eq!(other.error(), "it was closed");
+        let redriven = handle.redrive_all().await.unwrap();
+        assert_eq!((redriven.done, redriven.failed), (1, 1));
+        assert_eq!(redriven.unreadable, [damaged]);
+        assert_eq!(store.read_events("note", "b").await.unwrap().len(), 1);
+        assert_eq!(handle.status().await.unwrap().parked, None);
+        let redriven = handle.redrive(damaged).await.unwrap();
+        assert_eq!((redriven.done, redriven.failed), (0, 1));
+        assert_eq!(handle.discard(damaged).await.unwrap().done, 1);
+        assert_eq!(handle.dead_letters().await.unwrap(), []);
+        drop(handle);
+        store.close().await.unwrap();
+    }
+}

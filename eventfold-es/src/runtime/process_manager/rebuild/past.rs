@@ -96,12 +96,10 @@ impl Reached {
     }
 }
 
-const FIRED: &[char] = &['f'];
-
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Where this process manager began, and what is needed to find the deadlines that were reached since.
     pub(super) async fn reached(&mut self) -> Result<(u64, Reached), Failed> {
-        let mut past = PastReactions::new(PM::NAME, FIRED);
+        let mut past = PastReactions::new(PM::NAME, rows::FIRED);
         let mut start = None;
         let mut late: BTreeMap<u64, Vec<FiredRow>> = BTreeMap::new();
         while !past.is_read {
@@ -117,7 +115,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         }
         let reached = Reached {
-            past: PastReactions::new(PM::NAME, FIRED),
+            past: PastReactions::new(PM::NAME, rows::FIRED),
             next: VecDeque::new(),
             late,
         };
@@ -131,7 +129,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         position: u64,
     ) -> Result<Option<FiredRow>, Failed> {
         while reached.next.is_empty() && !reached.past.is_read {
-            let past = std::mem::replace(&mut reached.past, PastReactions::new(PM::NAME, FIRED));
+            let past =
+                std::mem::replace(&mut reached.past, PastReactions::new(PM::NAME, rows::FIRED));
             let (past, found) = self.read_past(past).await?;
             reached.past = past;
             for (fired, at) in fired_in(&found)? {

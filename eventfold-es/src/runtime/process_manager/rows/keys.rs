@@ -27,11 +27,7 @@ pub(in crate::runtime::process_manager) fn pending_key(due: u64, command_id: &st
     format!("{PENDING}{due:016x}{command_id}").into()
 }
 
-pub(in crate::runtime::process_manager) fn dead_letter_key(
-    position: u64,
-    index: usize,
-    command_id: &str,
-) -> Box<str> {
+pub(crate) fn dead_letter_key(position: u64, index: usize, command_id: &str) -> Box<str> {
     format!("{DEAD_LETTERS}{position:016x}{index:08x}{command_id}").into()
 }
 

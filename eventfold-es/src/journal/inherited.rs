@@ -1,15 +1,15 @@
-//! What a store took over from eventfold-es 0.2.0, as far as the runtime has to know it.
+//! What an earlier version left of a process manager, as far as the runtime has to know it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Damage, StreamId};
+use super::{Damage, RowChange, StreamId};
 
-/// What a process manager or a projection had seen, stream by stream, when 0.2.0 saved it.
+/// What a process manager or a projection had seen, stream by stream, when an earlier version saved it.
 ///
-/// 0.2.0 read each stream on its own, so what was seen is not one place in the order of all adopted events.
+/// That version read each stream on its own, so what was seen is not one place in the order of all adopted events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeenBefore {
     /// The position of the last adopted event: nothing behind it was seen.
@@ -53,12 +53,14 @@ impl SeenBefore {
     }
 }
 
-/// What was taken over for one process manager.
+/// What an earlier version left of a process manager.
 #[derive(Debug, Clone)]
-pub(crate) struct AdoptedProcessManager {
+pub(crate) struct Inherited {
     pub(crate) seen: Arc<SeenBefore>,
     /// Its dead letters, where they did not come with its progress: they belong into its first commit.
     pub(crate) dead_letters: Vec<Box<str>>,
-    /// Why it cannot go on where 0.2.0 left it, so that it would react to everything again.
+    /// Their rows, which belong there as well.
+    pub(crate) rows: Vec<RowChange>,
+    /// Why it cannot go on where that version left it, so that it would react to everything again.
     pub(crate) problem: Option<Damage>,
 }

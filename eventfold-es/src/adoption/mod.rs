@@ -3,10 +3,12 @@
 //! A complete journal is built beside the files of 0.2.0, which stay as they are, and takes its name as the last step: until
 //! then 0.2.0 can still open the directory, and an adoption that was interrupted begins anew. After it, the directory is a
 //! store whose files have yet to be derived from its journal, which opening does as ever. The first commit of that journal
-//! is the [`Adoption`]: what was found, and how far each process manager had come.
+//! is the [`Adoption`]: what was found, how far each process manager had come, and its dead letters with the rows by which they
+//! are redriven. Nothing else of the library knows the formats of 0.2.0.
 
 mod archive;
 mod consumers;
+mod dead_letters;
 mod examine;
 mod import;
 mod record;
@@ -14,34 +16,33 @@ mod report;
 mod source;
 mod survey;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use consumers::Consumers;
-use examine::{Sound, Verdict, examine};
+use examine::{Examined, Sound, examine};
 use import::{Import, write_journal};
-pub(super) use record::Adoption;
+pub(crate) use record::Adoption;
 use record::{Quarantined, TornTailRecord};
 pub use report::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
-use source::Source;
+use source::StreamSource;
 use survey::{Found, registry, streams, survey};
 
-use super::layout::Layout;
-use super::recovery::RecoveryError;
 use crate::disk::{FileError, Files};
+use crate::journal::local::{Layout, RecoveryError};
 
 /// Whether the directory has no journal, but something that 0.2.0 writes.
-pub(super) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> {
+pub(crate) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> {
     Ok(!files.exists(&layout.journal_file())?
         && (files.exists(&registry(layout))? || files.exists(&streams(layout))?))
 }
 
 /// Refuses a directory that is not one of 0.2.0, but one of ours that has lost its journal.
-pub(super) fn refuse_ours(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+pub(crate) fn refuse_ours(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
     Consumers::load(files, layout).map(drop)
 }
 
 /// Builds the journal and puts it into its place. The lock on the directory is held.
-pub(super) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+pub(crate) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
     let mut consumers = Consumers::load(files, layout)?;
     let survey = survey(files, layout)?;
     let mut record = Adoption {
@@ -57,13 +58,13 @@ pub(super) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError>
         }
         refuse_if_in_use(files, layout, &found)?;
         match examine(files, layout, &found, &consumers.cursors(&found))? {
-            Verdict::Empty => record.empty_streams += 1,
-            Verdict::Unsound {
+            Examined::Empty => record.empty_streams += 1,
+            Examined::Unsound {
                 is_archived,
                 offset,
                 reason,
             } => record.leave_out(layout, &found, is_archived, offset, reason),
-            Verdict::Sound(sound) => {
+            Examined::Sound(sound) => {
                 if sound.events > 0 {
                     consumers.resolve(&found, &sound.versions);
                 }
@@ -74,7 +75,7 @@ pub(super) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError>
     consumers.stage_projections(files, layout, record.events)?;
     let progress = consumers.record(layout, &mut record);
     write_journal(files, layout, &record, &progress, imports)?;
-    files.rename(&layout.adopting_journal(), &layout.journal_file())?;
+    files.rename(&journal_file(layout), &layout.journal_file())?;
     files.sync_dir(&layout.journal())?;
     tracing::info!(
         streams = record.streams,
@@ -129,7 +130,7 @@ impl Adoption {
 
     /// Notes a stream that can be taken over; what to import of it, if it has events.
     fn take(&mut self, layout: &Layout, found: Found, sound: Sound) -> Option<Import> {
-        let Source { log, archive, .. } = &sound.source;
+        let StreamSource { log, archive, .. } = &sound.source;
         for torn in &sound.torn {
             let file = if torn.is_archived { archive } else { log };
             tracing::warn!(path = %file.display(), offset = torn.offset, bytes = torn.bytes, "left out a last event that was not written to its end");
@@ -156,6 +157,11 @@ impl Adoption {
     fn set_aside(&mut self, layout: &Layout, file: &Path) {
         self.set_aside.push(below(layout, file));
     }
+}
+
+/// Where the journal is built.
+fn journal_file(layout: &Layout) -> PathBuf {
+    layout.journal().join("adopting.jsonl")
 }
 
 /// The path of a file of the store below its base directory.

@@ -1,23 +1,22 @@
 //! What became of a directory of 0.2.0: the part of its adoption that is kept, in the first commit of the journal and in
 //! every checkpoint.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::dead_letters::rows_of;
 use super::report::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 use crate::disk::{FileError, Files};
-use crate::journal::local::appends::Appends;
-use crate::journal::local::checkpoint::ProcessManagerStates;
-use crate::journal::local::layout::Layout;
-use crate::journal::{AdoptedProcessManager, Damage, SeenBefore, StreamId};
+use crate::journal::local::Layout;
+use crate::journal::{Damage, Inherited, Progress, SeenBefore, StreamId};
 
 /// Paths are relative to the base directory, so that a store can be moved.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(in crate::journal::local) struct Adoption {
+pub(crate) struct Adoption {
     pub(super) streams: u64,
     /// The number of adopted events, and so the position of the last of them.
     pub(super) events: u64,
@@ -75,11 +74,7 @@ pub(super) struct ProjectionRecord {
 impl Adoption {
     /// Brings the files of 0.2.0 out of the way of ours, durably: called when the journal is durable, before anything is
     /// derived from it, and again until that is done.
-    pub(in crate::journal::local) fn finish(
-        &self,
-        files: &Files,
-        layout: &Layout,
-    ) -> Result<(), FileError> {
+    pub(crate) fn finish(&self, files: &Files, layout: &Layout) -> Result<(), FileError> {
         let mut changed = BTreeSet::new();
         for path in &self.set_aside {
             let from = layout.base().join(path);
@@ -95,7 +90,7 @@ impl Adoption {
         // Of one that cannot go on, an adoption that was interrupted may have left something older.
         let taken_over = self.projections.iter().filter(|one| one.problem.is_none());
         for projection in taken_over {
-            let from = layout.adopted_projection(&projection.name);
+            let from = staged_projection(layout, &projection.name);
             if files.exists(&from)? {
                 files.rename(&from, &layout.projection_checkpoint(&projection.name))?;
                 changed.insert(layout.projection(&projection.name));
@@ -104,22 +99,22 @@ impl Adoption {
         sync_directories(files, &changed)
     }
 
-    /// Keeps the streams that were not adopted from being begun anew.
-    pub(in crate::journal::local) fn quarantine(&self, layout: &Layout, appends: &Appends) {
-        for stream in &self.quarantined {
+    /// The streams that were not adopted, and must not be begun anew.
+    pub(crate) fn quarantined(&self, layout: &Layout) -> impl Iterator<Item = (StreamId, Damage)> {
+        self.quarantined.iter().map(move |stream| {
             let id = StreamId::new(&stream.aggregate_type, &stream.id);
-            appends.quarantine(&id, stream.damage(layout));
-        }
+            (id, stream.damage(layout))
+        })
     }
 
-    /// What the next checkpoint has to keep of it.
-    pub(in crate::journal::local) fn kept_beside(&self, states: &ProcessManagerStates) -> Self {
+    /// What the next checkpoint has to keep of it, beside the progress of process managers.
+    pub(crate) fn kept_beside<'a>(&self, progress: impl Fn(&str) -> Option<&'a Progress>) -> Self {
         let mut kept = self.clone();
         kept.set_aside.clear();
         for process_manager in &mut kept.process_managers {
-            if let Some(state) = states.get(&process_manager.name) {
+            if let Some(progress) = progress(&process_manager.name) {
                 process_manager.dead_letters.clear();
-                if process_manager.seen.ends_at(state.progress.position) {
+                if process_manager.seen.ends_at(progress.position) {
                     process_manager.seen = SeenBefore::default();
                 }
             }
@@ -128,12 +123,12 @@ impl Adoption {
     }
 
     /// What the runtime has to know of each process manager. Blocks.
-    pub(in crate::journal::local) fn process_managers(
+    pub(crate) fn process_managers(
         &self,
         files: &Files,
         layout: &Layout,
-    ) -> Result<Vec<(String, AdoptedProcessManager)>, FileError> {
-        let mut adopted = Vec::new();
+    ) -> Result<BTreeMap<String, Inherited>, FileError> {
+        let mut inherited = BTreeMap::new();
         for record in &self.process_managers {
             let path = layout.process_manager_checkpoint(&record.name);
             // Whoever removes the file lets the process manager start from the first event.
@@ -142,17 +137,19 @@ impl Adoption {
                 _ => None,
             };
             let dead_letters = record.dead_letters.iter();
-            let process_manager = AdoptedProcessManager {
+            let dead_letters: Vec<Box<str>> = dead_letters.map(|line| line.get().into()).collect();
+            let process_manager = Inherited {
                 seen: Arc::new(record.seen.clone()),
-                dead_letters: dead_letters.map(|line| line.get().into()).collect(),
+                rows: rows_of(&record.name, &dead_letters),
+                dead_letters,
                 problem,
             };
-            adopted.push((record.name.clone(), process_manager));
+            inherited.insert(record.name.clone(), process_manager);
         }
-        Ok(adopted)
+        Ok(inherited)
     }
 
-    pub(in crate::journal::local) fn report(&self, layout: &Layout) -> AdoptionReport {
+    pub(crate) fn report(&self, layout: &Layout) -> AdoptionReport {
         let path = |file: &String| layout.base().join(file);
         let quarantined = self.quarantined.iter().map(|stream| QuarantinedStream {
             aggregate_type: stream.aggregate_type.clone(),
@@ -211,6 +208,11 @@ fn sync_directories(files: &Files, directories: &BTreeSet<PathBuf>) -> Result<()
     directories
         .iter()
         .try_for_each(|directory| files.sync_dir(directory))
+}
+
+/// What is taken over of a projection, before it is its checkpoint.
+pub(super) fn staged_projection(layout: &Layout, name: &str) -> PathBuf {
+    layout.projection(name).join("adopted.json")
 }
 
 /// The name under which a file of 0.2.0 is kept: `app-0.2.0.jsonl`.

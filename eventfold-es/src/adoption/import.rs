@@ -3,29 +3,23 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use eventfold::line_hash;
-
 use super::examine::event;
 use super::record::Adoption;
-use super::source::{LineReader, Source};
+use super::source::{LineReader, StreamSource};
 use crate::clock::seconds_since_1970;
-use crate::disk::{FileError, FileHandle, Files, OpenMode};
-use crate::journal::local::layout::Layout;
-use crate::journal::local::line::{Body, Heading};
-use crate::journal::local::scan::Tip;
+use crate::disk::{FileError, Files};
+use crate::journal::local::{Layout, NewJournal};
 use crate::journal::{ProposedReaction, StreamId};
 
 /// How many bytes of events one commit holds, unless a single event is larger.
 const COMMIT_BYTES: usize = 64 << 10;
-/// How many bytes are collected before they are written.
-const WRITE_BYTES: usize = 1 << 20;
 /// How much of all logs together is held in memory, more or less.
 const READ_BYTES: u64 = 64 << 20;
 
 /// A stream whose events go into the journal.
 pub(super) struct Import {
     pub(super) stream: StreamId,
-    pub(super) source: Source,
+    pub(super) source: StreamSource,
 }
 
 /// Writes the whole journal to `meta/journal/adopting.jsonl`, durably.
@@ -36,86 +30,27 @@ pub(super) fn write_journal(
     progress: &[ProposedReaction],
     imports: Vec<Import>,
 ) -> Result<(), FileError> {
-    let path = layout.adopting_journal();
-    let mut writer = JournalWriter {
-        file: files.open(&path, OpenMode::Truncate)?,
-        tip: Tip::default(),
-        pending: Vec::new(),
-    };
+    let path = super::journal_file(layout);
     let record = serde_json::value::to_raw_value(record)
         .map_err(|error| FileError::new("encode", &path, error.into()))?;
-    let mut body = Body::default();
-    body.adoption(&record);
-    for reaction in progress {
-        body.process_manager(reaction, 0);
-    }
     let now = seconds_since_1970();
-    writer.commit(body, 0, now, 0)?;
+    let mut journal = NewJournal::create(files, &path)?;
+    journal.begin(&record, progress, now)?;
     let count = imports.len().max(1) as u64;
     let chunk = (READ_BYTES / count).clamp(1 << 10, 256 << 10);
     let mut queue = Queue::new(files, imports, chunk)?;
     while let Some(append) = queue.next(files)? {
-        let mut body = Body::default();
-        body.stream(append.stream, append.version, &append.lines);
         // An event from the future would stop the clock of the store until then.
         let stored = append.until.min(now).saturating_mul(1000);
-        writer.commit(body, append.lines.len() as u64, append.ts, stored)?;
+        journal.append(
+            append.stream,
+            append.version,
+            &append.lines,
+            append.ts,
+            stored,
+        )?;
     }
-    writer.flush()?;
-    writer.file.sync_data()
-}
-
-/// Writes commits, each a batch of its own.
-struct JournalWriter {
-    file: FileHandle,
-    tip: Tip,
-    pending: Vec<u8>,
-}
-
-impl JournalWriter {
-    /// `ts` is in seconds, `time` in milliseconds.
-    fn commit(&mut self, body: Body, events: u64, ts: u64, time: u64) -> Result<(), FileError> {
-        let Tip {
-            commit,
-            batch,
-            position,
-            offset,
-            hash,
-            ..
-        } = &self.tip;
-        let line = body.finish(&Heading {
-            commit: commit + 1,
-            batch: batch + 1,
-            end: true,
-            flush: false,
-            previous: hash,
-            position: position + 1,
-            time,
-            ts,
-        });
-        self.tip = Tip {
-            commit: commit + 1,
-            batch: batch + 1,
-            position: position + events,
-            time,
-            offset: offset + line.len() as u64 + 1,
-            hash: line_hash(line.as_bytes()),
-            flush: false,
-        };
-        self.pending.extend_from_slice(line.as_bytes());
-        self.pending.push(b'\n');
-        if self.pending.len() >= WRITE_BYTES {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), FileError> {
-        let start = self.tip.offset - self.pending.len() as u64;
-        self.file.write_all_at(&self.pending, start)?;
-        self.pending.clear();
-        Ok(())
-    }
+    journal.finish()
 }
 
 /// The streams, in the order of the times of their next events. Within a stream, time does not go backwards: an event counts

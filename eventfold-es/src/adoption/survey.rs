@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::record::Quarantined;
-use super::source::Source;
+use super::source::StreamSource;
 use crate::disk::{DirectoryEntry, FileError, Files};
 use crate::journal::StreamId;
-use crate::journal::local::layout::Layout;
+use crate::journal::local::Layout;
 use crate::names::inside;
 
 const LOG: &str = "app.jsonl";
@@ -31,10 +31,10 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn source(&self, layout: &Layout) -> Source {
+    pub(super) fn source(&self, layout: &Layout) -> StreamSource {
         let above = streams(layout).join(&*self.stream.aggregate_type);
         let directory = above.join(&self.directory);
-        Source {
+        StreamSource {
             log: directory.join(LOG),
             archive: directory.join(ARCHIVE),
             pieces: Vec::new(),

@@ -22,7 +22,7 @@ pub(super) struct Piece {
 
 /// Where the events of a stream are.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct StreamSource {
     pub(super) log: PathBuf,
     pub(super) archive: PathBuf,
     pub(super) pieces: Vec<Piece>,
@@ -41,7 +41,7 @@ pub(super) struct RawLine {
 
 /// Reads a source from its beginning, some bytes at a time.
 pub(super) struct LineReader {
-    source: Source,
+    source: StreamSource,
     piece: usize,
     offset: u64,
     /// How much of the log is read at once.
@@ -58,7 +58,7 @@ struct Window {
 }
 
 impl LineReader {
-    pub(super) fn new(source: Source, chunk: u64) -> Self {
+    pub(super) fn new(source: StreamSource, chunk: u64) -> Self {
         Self {
             offset: source.pieces.first().map_or(0, |piece| piece.start),
             source,

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::dead_letters::rows_of;
 use super::examine::OldCursor;
-use super::record::{Adoption, ProcessManagerRecord, ProjectionRecord};
+use super::record::{Adoption, ProcessManagerRecord, ProjectionRecord, staged_projection};
 use super::survey::Found;
 use crate::dead_letter::DeadLetter;
 use crate::disk::{FileError, Files, SealedFile};
-use crate::journal::local::layout::Layout;
-use crate::journal::local::recovery::RecoveryError;
+use crate::journal::local::{Layout, RecoveryError};
 use crate::journal::{Progress, ProposedReaction, SavedProjection, SeenBefore};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,8 +126,8 @@ impl Consumers {
                     seen_before: Some(projection.seen.clone().up_to(boundary)),
                     state,
                 };
-                SealedFile::new(files.clone(), layout.adopted_projection(&projection.name))
-                    .save(&saved)?;
+                let staged = staged_projection(layout, &projection.name);
+                SealedFile::new(files.clone(), staged).save(&saved)?;
             }
         }
         Ok(())
@@ -168,7 +168,7 @@ impl Consumers {
                         process_manager: name.as_str().into(),
                         progress: Progress { position: 0, state },
                         dispatched: 0,
-                        rows: Vec::new(),
+                        rows: rows_of(&name, &consumer.dead_letters),
                         dead_letters: consumer.dead_letters,
                     });
                 }

@@ -4,10 +4,10 @@ use eventfold::line_hash;
 use serde::Deserialize;
 
 use super::archive::{self, Unreadable};
-use super::source::{LineReader, Piece, RawLine, Source};
+use super::source::{LineReader, Piece, RawLine, StreamSource};
 use super::survey::Found;
 use crate::disk::{FileError, Files, OpenMode};
-use crate::journal::local::layout::Layout;
+use crate::journal::local::Layout;
 
 const READ_BYTES: u64 = 1 << 20;
 
@@ -19,7 +19,7 @@ pub(super) struct OldCursor {
 }
 
 /// What was found in a stream.
-pub(super) enum Verdict {
+pub(super) enum Examined {
     /// Nothing at all.
     Empty,
     Sound(Sound),
@@ -34,7 +34,7 @@ pub(super) enum Verdict {
 
 /// A stream that can be adopted.
 pub(super) struct Sound {
-    pub(super) source: Source,
+    pub(super) source: StreamSource,
     pub(super) events: u64,
     pub(super) torn: Vec<Torn>,
     /// For each cursor, the version of the event it stands behind, if there is such an event.
@@ -67,14 +67,14 @@ pub(super) fn examine(
     layout: &Layout,
     found: &Found,
     cursors: &[&OldCursor],
-) -> Result<Verdict, FileError> {
+) -> Result<Examined, FileError> {
     let mut source = found.source(layout);
     let log = found.has_log.then_some(source.log.as_path());
     if found.has_archive {
         match archive::pieces(files, &source.archive, log)? {
             Ok(pieces) => source.pieces = pieces,
             Err(Unreadable { offset, reason }) => {
-                return Ok(Verdict::Unsound {
+                return Ok(Examined::Unsound {
                     is_archived: true,
                     offset,
                     reason,
@@ -99,7 +99,7 @@ pub(super) fn examine(
     let mut lines = LineReader::new(source, READ_BYTES);
     while let Some(line) = lines.next_line(files)? {
         if let Err(reason) = sound.take(&line, &mut sightings) {
-            return Ok(Verdict::Unsound {
+            return Ok(Examined::Unsound {
                 is_archived: sound.is_archived(&line),
                 offset: line.start,
                 reason,
@@ -107,11 +107,11 @@ pub(super) fn examine(
         }
     }
     if sound.events == 0 && sound.torn.is_empty() && !found.has_archive {
-        return Ok(Verdict::Empty);
+        return Ok(Examined::Empty);
     }
     let versions = sightings.into_iter().map(|sightings| sightings.version());
     sound.versions = versions.collect();
-    Ok(Verdict::Sound(sound))
+    Ok(Examined::Sound(sound))
 }
 
 impl Sound {
