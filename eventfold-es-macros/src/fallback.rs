@@ -14,14 +14,23 @@ use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
 use crate::{generic, item};
 
-/// The item with its errors and its stubs.
-pub(crate) fn declaration(
+/// The item with what its declaration generates, or with its errors and its stubs.
+pub(crate) fn declaration<M>(
     item: TokenStream,
     errors: Option<TokenStream>,
-    generics: &Generics,
-    krate: &CratePath,
-    stubs: impl FnOnce(Option<TokenStream>) -> TokenStream,
+    model: Option<M>,
+    parts: fn(&M) -> (&Generics, &CratePath),
+    expand: fn(&M) -> TokenStream,
+    stubs: fn(&M, Option<TokenStream>) -> TokenStream,
 ) -> TokenStream {
+    let Some(model) = model else {
+        return quote!(#item #errors);
+    };
+    if errors.is_none() {
+        let expanded = expand(&model);
+        return quote!(#item #expanded);
+    }
+    let (generics, krate) = parts(&model);
     // Serde's derives give up on a struct or an enum that is not finished.
     let unfinished = (!item::is_whole(&item))
         .then(|| item::name_of(&item))
@@ -34,7 +43,7 @@ pub(crate) fn declaration(
         Some(erring) => (erring, None),
         None => (item, errors),
     };
-    let stubs = stubs(errors);
+    let stubs = stubs(&model, errors);
     quote!(#item #stubs #serde)
 }
 

@@ -91,7 +91,7 @@ bugs! {
     OtherRunsBelieved = "other-runs-believed",
     /// A checkpoint lists runs which are known to be damaged.
     DamagedIndexListed = "damaged-index-listed",
-    /// Commits that redo has found come into no run.
+    /// The appends of commits that redo has found are not noted.
     RedoneNotIndexed = "redone-not-indexed",
     /// A snapshot is used wherever its stream ended when it was taken.
     SnapshotPlaceNotChecked = "snapshot-place-not-checked",

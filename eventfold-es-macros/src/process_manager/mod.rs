@@ -18,20 +18,13 @@ pub(crate) fn process_manager(arguments: TokenStream, item: TokenStream) -> Toke
     let model = Model::new(arguments, &item, &diagnostics);
     // An impl has no stubs if its type has them, or needs none.
     let model = model.filter(|model| declared::is_first("process_manager", &model.ident, &item));
-    match (diagnostics.finish(), model) {
-        (None, Some(model)) => {
-            let mut output = item;
-            output.extend(expand::expand(&model));
-            output
-        }
-        (errors, None) => {
-            let mut output = item;
-            output.extend(errors);
-            output
-        }
-        (errors, Some(model)) => {
-            let stubs = |errors| fallback::process_manager(&model, errors);
-            fallback::declaration(item, errors, &model.generics, &model.krate, stubs)
-        }
-    }
+    let errors = diagnostics.finish();
+    fallback::declaration(
+        item,
+        errors,
+        model,
+        |model| (&model.generics, &model.krate),
+        expand::expand,
+        fallback::process_manager,
+    )
 }

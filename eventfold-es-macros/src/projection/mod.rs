@@ -17,20 +17,13 @@ pub(crate) fn projection(arguments: TokenStream, item: TokenStream) -> TokenStre
     let model = Model::new(arguments, &item, &diagnostics);
     // An impl has no stubs if its type has them, or needs none.
     let model = model.filter(|model| declared::is_first("projection", &model.ident, &item));
-    match (diagnostics.finish(), model) {
-        (None, Some(model)) => {
-            let mut output = item;
-            output.extend(expand::expand(&model));
-            output
-        }
-        (errors, None) => {
-            let mut output = item;
-            output.extend(errors);
-            output
-        }
-        (errors, Some(model)) => {
-            let stubs = |errors| fallback::projection(&model, errors);
-            fallback::declaration(item, errors, &model.generics, &model.krate, stubs)
-        }
-    }
+    let errors = diagnostics.finish();
+    fallback::declaration(
+        item,
+        errors,
+        model,
+        |model| (&model.generics, &model.krate),
+        expand::expand,
+        fallback::projection,
+    )
 }

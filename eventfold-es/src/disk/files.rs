@@ -47,6 +47,11 @@ impl FileError {
     }
 }
 
+/// The path from the root of the file system.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, FileError> {
+    std::path::absolute(path).map_err(|error| FileError::new("find", path, error))
+}
+
 /// The disk, with errors that name the file.
 #[derive(Clone)]
 pub(crate) struct Files {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use atomic::replace_file;
 pub use files::FileError;
-pub(crate) use files::{FileHandle, Files, LockHandle};
+pub(crate) use files::{FileHandle, Files, LockHandle, absolute};
 pub(crate) use overlay::OverlayDisk;
 pub(crate) use sealed::{SealError, SealedFile};
 pub use system::SystemDisk;

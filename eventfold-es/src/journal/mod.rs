@@ -369,6 +369,17 @@ impl dyn Journal {
         let has_it = |commit: &Arc<RecordedCommit>| commit.first_position <= position;
         Ok(commits.into_iter().next().filter(has_it))
     }
+
+    /// What `read` makes of the event at a position, if there is one. Blocks.
+    pub(crate) fn event_at<T>(
+        &self,
+        position: u64,
+        read: impl FnOnce(CommittedEvent<'_>) -> Option<T>,
+    ) -> Result<Option<T>, JournalError> {
+        let commit = self.commit_at(position)?;
+        let event = commit.as_ref().and_then(|commit| commit.event_at(position));
+        Ok(event.and_then(read))
+    }
 }
 
 /// The events that a durable commit added to one stream.

@@ -47,7 +47,16 @@ pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
 pub(crate) use transaction::{Decision, TransactionCommand, decide_together};
 pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::error::StoreError;
 use crate::journal::Journal;
+
+/// Room for one commit, which is waited for; an error if the journal is closed.
+pub(crate) async fn room(journal: &dyn Journal) -> Result<OwnedSemaphorePermit, StoreError> {
+    let room = Arc::clone(journal.room()).acquire_owned().await;
+    room.map_err(|_| StoreError::Closed)
+}
 
 /// What the cells, the process managers and the projections of one store share.
 pub(crate) struct Runtime {

@@ -152,13 +152,10 @@ impl<P: Projection> ProjectionRunner<P> {
     fn knows_any(&self, skipped: &[SkippedEvent]) -> bool {
         skipped.iter().any(|skipped| {
             // What cannot be read now is found by who reads all of it.
-            let commit = self.journal.commit_at(skipped.position).ok().flatten();
-            let found = commit
-                .as_ref()
-                .and_then(|commit| commit.event_at(skipped.position));
-            let Some((stream, event)) =
-                found.and_then(|found| Some((found.stream, found.read().ok()?)))
-            else {
+            let found = self.journal.event_at(skipped.position, |found| {
+                Some((found.stream.clone(), found.read().ok()?))
+            });
+            let Ok(Some((stream, event))) = found else {
                 return true;
             };
             let what = || format!("the projection `{}`", P::NAME);
@@ -398,7 +395,7 @@ fn is_skipped<P: Projection>(error: &ProjectError) -> bool {
 
 /// The line hash of the event at a position. Blocks.
 fn hash_at(journal: &dyn Journal, position: u64) -> Result<Option<String>, JournalError> {
-    let commit = journal.commit_at(position)?;
-    let event = commit.as_ref().and_then(|commit| commit.event_at(position));
-    Ok(event.map(|event| eventfold::line_hash(event.line.as_bytes())))
+    journal.event_at(position, |event| {
+        Some(eventfold::line_hash(event.line.as_bytes()))
+    })
 }

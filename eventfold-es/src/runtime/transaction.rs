@@ -132,8 +132,7 @@ pub(crate) async fn decide_together(
         });
         let lookups = look_up(wanted);
         let targets = find_targets(lookups).await?;
-        let room = Arc::clone(runtime.journal.room());
-        let room = room.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let room = super::room(&*runtime.journal).await?;
         let journal = &*runtime.journal;
         let decided = LockedTargets::lock(&targets, journal).map(|locked| {
             let commands = take(&mut commands);

@@ -68,10 +68,10 @@ pub(crate) struct AggregateTypes {
     journal: Arc<dyn Journal>,
     snapshots: SnapshotPolicy,
     threads: StoreRuntime,
-    known: Mutex<HashMap<&'static str, Known>>,
+    known: Mutex<HashMap<&'static str, KnownType>>,
 }
 
-struct Known {
+struct KnownType {
     type_id: TypeId,
     type_name: &'static str,
     cells: Arc<dyn Any + Send + Sync>,
@@ -137,7 +137,7 @@ impl AggregateTypes {
                     self.snapshots.clone(),
                     self.threads.clone(),
                 ));
-                entry.insert(Known {
+                entry.insert(KnownType {
                     type_id: TypeId::of::<A>(),
                     type_name: type_name::<A>(),
                     sweep: Arc::clone(&cells) as Arc<dyn Sweep>,
@@ -216,7 +216,7 @@ impl AggregateTypes {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<&'static str, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<&'static str, KnownType>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

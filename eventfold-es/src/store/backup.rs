@@ -7,9 +7,8 @@ use tracing::Instrument;
 
 use super::AggregateStore;
 use super::stop_on_drop::StopOnDrop;
-use crate::error::StoreError;
+use crate::disk::absolute;
 use crate::journal::{BackupError, BackupReport};
-use crate::runtime::blocking;
 
 impl AggregateStore {
     /// Copies the store, as it is now, to another directory, while commands go on. The backup is a store itself: open it, or
@@ -48,17 +47,14 @@ impl AggregateStore {
     ///
     /// Cancel safe: the backup from before stays as it was, and the next call goes on with the archived parts that were copied.
     pub async fn backup(&self, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {
-        let to = std::path::absolute(to.as_ref())
-            .map_err(|error| crate::disk::FileError::new("find", to.as_ref(), error))?;
+        let to = absolute(to.as_ref())?;
         let span = tracing::info_span!("backup", to = %to.display());
         let stop = StopOnDrop::default();
-        let is_stopped = stop.flag();
         let runtime = Arc::clone(&self.shared.runtime);
-        let what = || "backing the store up".to_owned();
-        let copying = blocking(what, move || Ok(runtime.journal.backup(&to, &is_stopped)));
-        let report = copying.instrument(span.clone()).await??;
-        // It is stopped by nobody else.
-        let report = report.ok_or(StoreError::RuntimeGone)?;
+        let copying = stop.run("backing the store up", move |is_stopped| {
+            runtime.journal.backup(&to, is_stopped)
+        });
+        let report = copying.instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(
                 position = report.position,

@@ -13,7 +13,7 @@ use crate::error::{ExecuteError, StateError, StoreError};
 use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
     AggregateCells, Cell, Decided, Kept, Key, Keys, LockedCell, PartOfCommit, Reactions, Repeated,
-    WaitGuard, check_context, guard, recall, refuse_inside_reaction,
+    WaitGuard, check_context, guard, recall, refuse_inside_reaction, room,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -271,10 +271,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     ) -> Result<Decision<A>, ExecuteError<A::Error>> {
         let journal = &self.shared.runtime.journal;
         // Room first: from the lock to the hand-over nothing waits.
-        let room = Arc::clone(journal.room())
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        let room = room(&**journal).await?;
         let key = Key::of::<A>(context, &command);
         let keys = Keys::of(context.idempotency_key.as_deref());
         self.with_cell(Needs::Answers(keys), |cell, locked| {

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AggregateStore, ParkedAt};
 use crate::error::StoreError;
-use crate::journal::{Cursor, Journal, RecordedCommit};
+use crate::journal::{CommittedEvent, Cursor};
 use crate::report_json;
-use crate::runtime::{Member, Reactions, Stay, Tallied, blocking};
+use crate::runtime::{Member, Reactions, Tallied, blocking};
 
 /// Whether a store is well, and the figures that say so.
 ///
@@ -294,7 +294,8 @@ impl AggregateStore {
             let mut cursor = Cursor::for_commit_at(at + 1);
             match journal.read_recent(&mut cursor) {
                 Some(commits) => {
-                    let stored = commits.first().and_then(|commit| stored_at(commit, at + 1));
+                    let event = commits.first().and_then(|commit| commit.event_at(at + 1));
+                    let stored = event.and_then(stored_at);
                     ages.extend(stored.map(|ts| (at, now.saturating_sub(ts))));
                 }
                 None => unread.push(at),
@@ -307,7 +308,8 @@ impl AggregateStore {
         let what = || "reading how old an event is".to_owned();
         let read = blocking(what, move || {
             let read = unread.into_iter().filter_map(|at| {
-                let stored = read_time(&*journal, at + 1)?;
+                // Damage is reported by who needs the event.
+                let stored = journal.event_at(at + 1, stored_at).ok()??;
                 Some((at, now.saturating_sub(stored)))
             });
             Ok(read.collect::<Vec<_>>())
@@ -317,18 +319,13 @@ impl AggregateStore {
     }
 }
 
-/// When the event at a position was stored, in seconds since 1970; none if it cannot be read, which whoever needs it reports.
-/// Blocks.
-fn read_time(journal: &dyn Journal, position: u64) -> Option<u64> {
-    stored_at(&*journal.commit_at(position).ok()??, position)
-}
-
-fn stored_at(commit: &RecordedCommit, position: u64) -> Option<u64> {
+/// When an event was stored, in seconds since 1970; none if it cannot be read.
+fn stored_at(event: CommittedEvent<'_>) -> Option<u64> {
     #[derive(Deserialize)]
     struct Stored {
         ts: u64,
     }
-    serde_json::from_str::<Stored>(commit.event_at(position)?.line)
+    serde_json::from_str::<Stored>(event.line)
         .ok()
         .map(|stored| stored.ts)
 }
@@ -350,11 +347,7 @@ impl ProcessManagerHealth {
             lag: 0,
             lag_seconds: None,
             is_paused: member.is_paused,
-            parked_at: stays.map(
-                |Stay {
-                     position, reason, ..
-                 }| ParkedAt { position, reason },
-            ),
+            parked_at: stays.map(ParkedAt::from),
             parked: tallied.parked,
             retrying: tallied.retrying + waits,
             dead_letters: tallied.dead_letters,

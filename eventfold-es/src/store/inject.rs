@@ -1,11 +1,9 @@
-use std::sync::Arc;
-
 use super::AggregateStore;
 use super::handle::Needs;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
-use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction};
+use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction, room};
 
 /// What [`AggregateStore::inject_event`] does beside storing the event.
 ///
@@ -49,10 +47,7 @@ impl AggregateStore {
         let handle = self.get::<A>(instance_id).await?;
         let encoded = EncodedEvent::<A::DomainEvent>::from_stored::<A>(&event)?;
         let journal = &self.shared.runtime.journal;
-        let room = Arc::clone(journal.room())
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        let room = room(&**journal).await?;
         let id = event.id.as_deref();
         let needs = id.map_or(Needs::State, |_| Needs::EventIds);
         let outcome = handle

@@ -80,6 +80,16 @@ pub struct ParkedAt {
     pub reason: String,
 }
 
+impl From<Stay> for ParkedAt {
+    fn from(
+        Stay {
+            position, reason, ..
+        }: Stay,
+    ) -> Self {
+        Self { position, reason }
+    }
+}
+
 impl AggregateStore {
     /// Waits until all process managers have reacted to everything that was durable at the call, and to what that caused; in
     /// [`RunMode::OnDemand`] this is what makes them react.
@@ -157,11 +167,7 @@ impl AggregateStore {
                 position: member.processed,
                 lag: durable.saturating_sub(member.processed),
                 is_paused: member.is_paused,
-                parked: member.stays.map(
-                    |Stay {
-                         position, reason, ..
-                     }| ParkedAt { position, reason },
-                ),
+                parked: member.stays.map(ParkedAt::from),
             })
             .collect()
     }

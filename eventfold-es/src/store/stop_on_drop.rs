@@ -1,6 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::StoreError;
+use crate::runtime::blocking;
+
 /// Stops long work when nobody waits for it any more.
 #[derive(Default)]
 pub(super) struct StopOnDrop(Arc<AtomicBool>);
@@ -9,6 +12,22 @@ impl StopOnDrop {
     /// The flag for whoever works: `true` once nobody waits.
     pub(super) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
+    }
+
+    /// Does work that blocks, and that returns nothing only if it is stopped.
+    pub(super) async fn run<T, E>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&AtomicBool) -> Result<Option<T>, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let is_stopped = self.flag();
+        let done = blocking(|| what.to_owned(), move || Ok(work(&is_stopped)));
+        // Nobody else stops it.
+        done.await??.ok_or_else(|| StoreError::RuntimeGone.into())
     }
 }
 

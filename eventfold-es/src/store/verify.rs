@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::closing::OpenedJournal;
 use super::{AggregateStore, AggregateStoreBuilder};
-use crate::disk::Files;
+use crate::disk::{Files, absolute};
 use crate::error::{Damage, OpenError, StoreError};
 use crate::journal::Journal;
 use crate::journal::local::JournalOptions;
@@ -113,8 +113,7 @@ impl AggregateStoreBuilder {
     ///
     /// Interrupted at any point it has lost nothing, and can be begun again.
     pub async fn repair(self) -> Result<RepairReport, OpenError> {
-        let base = std::path::absolute(&self.base)
-            .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
+        let base = absolute(&self.base)?;
         let files = Files::new(Arc::clone(&self.disk));
         let open = |rebuild: bool| {
             let options = JournalOptions {

@@ -1,6 +1,7 @@
 //! The latest appends to streams, in memory: those that no run of the index covers, and the versions of the streams they went to.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -11,6 +12,8 @@ use crate::journal::{Answer, Damage, StreamId};
 
 /// How many streams may be known between two checkpoints before no more are learned.
 const MAX_LEARNED: usize = 100_000;
+/// The whole journal.
+pub(super) const ALL: Range<u64> = 0..u64::MAX;
 
 /// An append to a stream.
 #[derive(Debug, Clone)]
@@ -47,12 +50,10 @@ pub(super) struct Appends {
 #[derive(Debug, Default)]
 struct State {
     /// The appends since the seal.
-    new: HashMap<StreamId, Latest>,
-    sealed: HashMap<StreamId, Latest>,
-    new_answers: Answers,
-    sealed_answers: Answers,
+    new: Table,
+    sealed: Arc<Table>,
     /// The appends that were dropped last: only the versions of their streams still count.
-    covered: HashMap<StreamId, Latest>,
+    covered: Arc<Table>,
     /// The end of the last one in the journal.
     end: u64,
     /// How often what was sealed was dropped.
@@ -61,7 +62,82 @@ struct State {
     quarantined: HashMap<StreamId, Damage>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
+struct Table {
+    streams: HashMap<StreamId, Latest>,
+    answers: Answers,
+}
+
+impl Table {
+    fn add(&mut self, append: &Append) {
+        let Append {
+            stream,
+            version,
+            address,
+            answers,
+        } = append;
+        let latest = match self.streams.get_mut(stream) {
+            Some(latest) => latest,
+            None => self.streams.entry(stream.clone()).or_default(),
+        };
+        latest.version = version + address.count - 1;
+        latest.appends.push((*version, *address));
+        for (key, answer) in answers {
+            self.answers.add(stream, key, *answer);
+        }
+    }
+
+    /// Adds what came behind it.
+    fn extend(&mut self, newer: Self) {
+        for (stream, latest) in newer.streams {
+            let own = self.streams.entry(stream).or_default();
+            own.version = latest.version;
+            own.appends.extend(latest.appends);
+        }
+        for (stream, key, answer) in newer.answers.all() {
+            self.answers.add(stream, key, *answer);
+        }
+    }
+
+    fn holds(&self, append: &Append) -> bool {
+        let place = (append.version, append.address);
+        let latest = self.streams.get(&append.stream);
+        latest.is_some_and(|latest| latest.appends.contains(&place))
+            && append.answers.iter().all(|(key, answer)| {
+                let mut found = self.answers.of(&append.stream, key);
+                found.any(|found| found == answer)
+            })
+    }
+
+    /// The entries of the appends in a part of the journal to streams of one type or of all.
+    fn appends(
+        &self,
+        aggregate_type: Option<&str>,
+        part: &Range<u64>,
+    ) -> impl Iterator<Item = (EntryKey, Address)> {
+        let streams = self.streams.iter().filter(move |(stream, _)| {
+            aggregate_type.is_none_or(|wanted| *stream.aggregate_type == *wanted)
+        });
+        streams.flat_map(move |(stream, latest)| {
+            let appends = latest.appends.iter();
+            let appends = appends.filter(move |(_, address)| part.contains(&address.offset));
+            appends.map(move |(version, address)| (EntryKey::append(stream, *version), *address))
+        })
+    }
+
+    /// The entries of all appends and answers in a part of the journal.
+    fn entries(&self, part: &Range<u64>) -> impl Iterator<Item = (EntryKey, Address)> {
+        let answers = self.answers.all();
+        let answers = answers.filter(move |(.., answer)| part.contains(&answer.address.offset));
+        let answers = answers.map(|(stream, key, answer)| {
+            let key = EntryKey::answer(stream, key, answer.first_version);
+            (key, answer.address)
+        });
+        self.appends(None, part).chain(answers)
+    }
+}
+
+#[derive(Debug, Default, Clone)]
 struct Latest {
     /// Of the stream.
     version: u64,
@@ -69,7 +145,7 @@ struct Latest {
 }
 
 /// Answers to commands with idempotency keys, by the hashes of the keys of their entries.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Answers(HashMap<u64, SmallVec<[StreamAnswer; 1]>>);
 
 /// The answer on a stream to the command with a key.
@@ -100,29 +176,19 @@ impl Appends {
 
     /// Notes an append that is durable.
     pub(super) fn note(&self, append: &Append) {
-        let Append {
-            stream,
-            version,
-            address,
-            answers,
-        } = append;
         let mut state = self.state();
-        state.end = address.offset + address.length;
-        let latest = match state.new.get_mut(stream) {
-            Some(latest) => latest,
-            None => state.new.entry(stream.clone()).or_default(),
-        };
-        latest.version = version + address.count - 1;
-        latest.appends.push((*version, *address));
-        for (key, answer) in answers {
-            state.new_answers.add(stream, key, *answer);
-        }
+        state.end = append.address.offset + append.address.length;
+        state.new.add(append);
     }
 
     /// How many events the stream has, if that is known.
     pub(super) fn version(&self, stream: &StreamId) -> Option<u64> {
         let state = self.state();
-        let maps = [&state.new, &state.sealed, &state.covered];
+        let maps = [
+            &state.new.streams,
+            &state.sealed.streams,
+            &state.covered.streams,
+        ];
         let found = maps.into_iter().find_map(|map| map.get(stream));
         found.map(|latest| latest.version)
     }
@@ -130,7 +196,7 @@ impl Appends {
     /// The answer to the command with this key, if it is here, and how often was dropped until now.
     pub(super) fn answer(&self, stream: &StreamId, key: &str) -> (Option<Answer>, u64) {
         let state = self.state();
-        let answers = [&state.sealed_answers, &state.new_answers];
+        let answers = [&state.sealed.answers, &state.new.answers];
         let mut answers = answers
             .into_iter()
             .flat_map(|answers| answers.of(stream, key));
@@ -147,15 +213,20 @@ impl Appends {
     /// Lets the version of a stream be known that was read after so many drops, unless it may have grown since.
     pub(super) fn learn(&self, stream: &StreamId, version: u64, drops: u64) {
         let mut state = self.state();
-        let is_known = state.sealed.contains_key(stream) || state.covered.contains_key(stream);
+        let maps = [
+            &state.new.streams,
+            &state.sealed.streams,
+            &state.covered.streams,
+        ];
+        let is_known = maps.into_iter().any(|map| map.contains_key(stream));
         // What it has grown by may be no longer here.
-        let is_certain = state.drops == drops && state.new.len() < MAX_LEARNED;
-        if is_certain && !is_known && !state.new.contains_key(stream) {
+        let is_certain = state.drops == drops && state.new.streams.len() < MAX_LEARNED;
+        if is_certain && !is_known {
             let latest = Latest {
                 version,
                 ..Latest::default()
             };
-            state.new.insert(stream.clone(), latest);
+            state.new.streams.insert(stream.clone(), latest);
         }
     }
 
@@ -163,7 +234,7 @@ impl Appends {
     /// are: what is dropped meanwhile is there.
     pub(super) fn of_stream(&self, stream: &StreamId, version: u64) -> Vec<(u64, Address)> {
         let state = self.state();
-        let maps = [&state.sealed, &state.new];
+        let maps = [&state.sealed.streams, &state.new.streams];
         let latest = maps.into_iter().filter_map(|map| map.get(stream));
         let appends = latest.flat_map(|latest| &latest.appends);
         appends
@@ -175,74 +246,42 @@ impl Appends {
     /// Whether an append is not covered and is here as it should be.
     pub(super) fn holds(&self, append: &Append) -> bool {
         let state = self.state();
-        let maps = [
-            (&state.sealed, &state.sealed_answers),
-            (&state.new, &state.new_answers),
-        ];
-        let place = (append.version, append.address);
-        maps.into_iter().any(|(map, answers)| {
-            let latest = map.get(&append.stream);
-            latest.is_some_and(|latest| latest.appends.contains(&place))
-                && append.answers.iter().all(|(key, answer)| {
-                    let mut found = answers.of(&append.stream, key);
-                    found.any(|found| found == answer)
-                })
-        })
+        state.sealed.holds(append) || state.new.holds(append)
     }
 
     /// The appends to streams of one type or of all that are not covered, as entries of the index.
     pub(super) fn entries(&self, aggregate_type: Option<&str>) -> Vec<(Vec<u8>, Vec<u8>)> {
         let state = self.state();
-        let streams = state.sealed.iter().chain(&state.new);
-        let wanted = streams
-            .filter(|(stream, _)| aggregate_type.is_none_or(|one| *stream.aggregate_type == *one));
-        let mut entries: Vec<_> = wanted
-            .flat_map(|(stream, latest)| {
-                let appends = latest.appends.iter();
-                appends.map(|(version, address)| {
-                    let key = EntryKey::append(stream, *version);
-                    (key.into_bytes(), address.encode())
-                })
-            })
-            .collect();
+        let tables = [&*state.sealed, &state.new].into_iter();
+        let entries = tables.flat_map(|table| table.appends(aggregate_type, &ALL));
+        let entries = entries.map(|(key, address)| (key.into_bytes(), address.encode()));
+        let mut entries: Vec<_> = entries.collect();
         drop(state);
         entries.sort();
         entries
     }
 
-    /// The answers that are not covered, and behind them all appends, as entries of the index.
-    pub(super) fn all_entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// The entries of the appends and answers in a part of the journal that are not covered, in the order of their keys.
+    pub(super) fn entries_of(&self, part: &Range<u64>) -> Vec<(EntryKey, Vec<u8>)> {
         let state = self.state();
-        let answers = state.sealed_answers.all().chain(state.new_answers.all());
-        let answers = answers.map(|(stream, key, answer)| {
-            let key = EntryKey::answer(stream, key, answer.first_version);
-            (key.into_bytes(), answer.address.encode())
-        });
-        let mut entries: Vec<_> = answers.collect();
+        let mut entries: Vec<_> = state.new.entries(part).collect();
+        let sealed = Arc::clone(&state.sealed);
+        // What is sealed does not change, so nobody has to wait.
         drop(state);
-        entries.extend(self.entries(None));
-        entries.sort();
-        entries
+        entries.extend(sealed.entries(part));
+        drop(sealed);
+        encoded(entries)
     }
 
     /// Seals what there is; where the last of it ends.
     pub(super) fn seal(&self) -> u64 {
         let mut state = self.state();
         let new = std::mem::take(&mut state.new);
-        let answers = std::mem::take(&mut state.new_answers);
-        if state.sealed.is_empty() {
-            state.sealed = new;
-            state.sealed_answers = answers;
+        if state.sealed.streams.is_empty() {
+            state.sealed = Arc::new(new);
         } else {
             // The last checkpoint failed.
-            for (stream, latest) in new {
-                let sealed = state.sealed.entry(stream).or_default();
-                sealed.version = latest.version;
-                sealed.appends.extend(latest.appends);
-            }
-            for (stream, key, answer) in answers.all() {
-                state.sealed_answers.add(stream, key, *answer);
-            }
+            Arc::make_mut(&mut state.sealed).extend(new);
         }
         state.end
     }
@@ -253,10 +292,9 @@ impl Appends {
         state.drops += 1;
         let sealed = std::mem::take(&mut state.sealed);
         let dropped = std::mem::replace(&mut state.covered, sealed);
-        let answers = std::mem::take(&mut state.sealed_answers);
         // Its memory is given back while nobody waits.
         drop(state);
-        drop((dropped, answers));
+        drop(dropped);
     }
 
     /// Notes a stream that was in an adopted directory but is not in the journal, so that it is neither read nor begun.
@@ -268,6 +306,15 @@ impl Appends {
     pub(super) fn quarantined(&self, stream: &StreamId) -> Option<Damage> {
         self.state().quarantined.get(stream).cloned()
     }
+}
+
+/// Entries as the index holds them, in the order of their keys.
+pub(super) fn encoded(entries: Vec<(EntryKey, Address)>) -> Vec<(EntryKey, Vec<u8>)> {
+    let entries = entries.into_iter();
+    let entries = entries.map(|(key, address)| (key, address.encode()));
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_unstable();
+    entries
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

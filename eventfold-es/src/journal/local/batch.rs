@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::appends::Append;
 use super::checkpoint::ProcessManagerState;
-use super::jobs::DurableReaction;
+use super::jobs::ReactionToWrite;
 use super::line::{Body, Heading, LinePlaces};
 use super::queue::{Pledge, Queued};
 use super::scan::Tip;
@@ -44,7 +44,7 @@ pub(super) struct Prepared {
     /// Per append, the lines that commands with an idempotency key caused.
     keyed: SmallVec<[Vec<KeyedLines>; 1]>,
     pub(super) receipt: Receipt,
-    pub(super) reaction: Option<DurableReaction>,
+    pub(super) reaction: Option<ReactionToWrite>,
     pub(super) on_durable: Option<OnDurable>,
     pub(super) on_settled: Option<Box<dyn FnOnce() + Send>>,
     pub(super) pledge: Pledge,
@@ -88,7 +88,7 @@ impl Prepared {
 }
 
 /// A commit that fits, before the batch is closed.
-struct Draft {
+struct OpenCommit {
     body: Body,
     prepared: Prepared,
     commit_number: u64,
@@ -252,7 +252,7 @@ fn draft(
     time: u64,
     pledge: Pledge,
     dead_letters: &DeadLetterExtents,
-) -> Draft {
+) -> OpenCommit {
     batch.tip.commit += 1;
     batch.tip.time = time;
     let first_position = batch.tip.position + 1;
@@ -309,7 +309,7 @@ fn draft(
             extent.push(line);
         }
         batch.dead_letters.insert(Arc::clone(&name), extent);
-        DurableReaction {
+        ReactionToWrite {
             process_manager: name,
             state: ProcessManagerState {
                 commit: batch.tip.commit,
@@ -320,7 +320,7 @@ fn draft(
             dead_letters: letters,
         }
     });
-    Draft {
+    OpenCommit {
         body,
         commit_number: batch.tip.commit,
         time,

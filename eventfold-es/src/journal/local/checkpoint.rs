@@ -31,7 +31,6 @@ pub(super) struct Checkpoint {
     /// Where the line of the commit starts and ends in the journal, newline included.
     line: (u64, u64),
     hash: String,
-    #[serde(default)]
     flush: bool,
     /// The parts of the journal when it was taken.
     pub(super) journal: SavedParts,

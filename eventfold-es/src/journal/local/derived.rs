@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::appends::{Append, lock};
+use super::appends::{Appends, lock};
 use super::backlog::Backlog;
 use super::checkpoint::{Checkpoint, Covered, ProcessManagerStates, save_progress};
 use super::history::History;
@@ -20,7 +20,7 @@ use super::streams::{Streams, hash_from};
 use super::under_way::{Brought, UnderWay};
 use crate::adoption::Adoption;
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
-use crate::journal::index::{Coverage, EntryKey, Merge, Runs};
+use crate::journal::index::{Coverage, Merge, Runs};
 use crate::journal::{Durability, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
@@ -73,8 +73,6 @@ pub(super) struct DerivedWriter {
     pub(super) line_start: u64,
     /// Where the last checkpoint, taken or tried, ends in the journal.
     pub(super) checkpoint_end: u64,
-    /// The appends up to `tip` that no run of the index has.
-    pub(super) appended: Vec<Append>,
     /// Where what was sealed for the next checkpoint ends, if it is due.
     pub(super) sealed: Option<u64>,
     /// The merges of runs that are under way.
@@ -136,9 +134,6 @@ impl DerivedWriter {
             }
         }
         self.note_last_reactions(batches);
-        for batch in batches {
-            self.appended.extend_from_slice(&batch.appends);
-        }
         self.tip = last.tip.clone();
         self.line_start = last.line_start;
         let bytes = batches.iter().map(|batch| batch.bytes).sum();
@@ -300,8 +295,7 @@ impl DerivedWriter {
             snapshots,
             ..
         } = &*self.streams;
-        add_run(index, &self.appended, &self.tip)?;
-        self.appended = Vec::new();
+        add_run(index, appends, &self.tip)?;
         appends.drop_sealed();
         let sealed = snapshots.seal();
         if !sealed.is_empty() {
@@ -394,26 +388,16 @@ pub(super) struct Merging {
     family: usize,
 }
 
-/// Writes a run of these appends, the last of which are before the tip; none if there are none.
-pub(super) fn add_run(index: &Runs, appends: &[Append], tip: &Tip) -> Result<(), JournalError> {
-    if appends.is_empty() {
+/// Writes a run of the appends up to the tip that no run has; none if there are none.
+pub(super) fn add_run(index: &Runs, appends: &Appends, tip: &Tip) -> Result<(), JournalError> {
+    let coverage = coverage(index, tip);
+    let entries = appends.entries_of(&(coverage.from..coverage.to));
+    if entries.is_empty() {
         return Ok(());
     }
-    let entries = sorted(appends);
     let entries = entries.iter();
-    index.add(
-        entries.map(|(key, address)| (key.as_bytes(), &address[..])),
-        coverage(index, tip),
-    )
-}
-
-/// The entries of the index for these appends, in the order of their keys.
-pub(super) fn sorted(appends: &[Append]) -> Vec<(EntryKey, Vec<u8>)> {
-    let entries = appends.iter().flat_map(Append::entries);
-    let entries = entries.map(|(key, address)| (key, address.encode()));
-    let mut entries: Vec<_> = entries.collect();
-    entries.sort_unstable();
-    entries
+    let entries = entries.map(|(key, address)| (key.as_bytes(), &address[..]));
+    index.add(entries, coverage)
 }
 
 fn coverage(runs: &Runs, tip: &Tip) -> Coverage {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use super::appends::{Append, lock};
+use super::appends::lock;
 use super::checkpoint::ProcessManagerState;
 use super::scan::Tip;
 use crate::journal::{Progress, RowChange};
@@ -25,9 +25,7 @@ pub(super) enum Job {
 
 /// A batch that is durable in the journal.
 pub(super) struct DurableBatch {
-    /// Its appends to streams.
-    pub(super) appends: Vec<Append>,
-    pub(super) reactions: Vec<DurableReaction>,
+    pub(super) reactions: Vec<ReactionToWrite>,
     pub(super) tip: Tip,
     /// Where the line of its last commit starts.
     pub(super) line_start: u64,
@@ -35,7 +33,7 @@ pub(super) struct DurableBatch {
     pub(super) bytes: usize,
 }
 
-pub(super) struct DurableReaction {
+pub(super) struct ReactionToWrite {
     pub(super) process_manager: Arc<str>,
     pub(super) state: ProcessManagerState,
     /// Empty from the time on at which the row tables have them.
@@ -136,7 +134,7 @@ mod tests {
     use crate::journal::Extent;
 
     fn batch(bytes: usize, letters: &str) -> Job {
-        let reaction = DurableReaction {
+        let reaction = ReactionToWrite {
             process_manager: "saga".into(),
             state: ProcessManagerState {
                 commit: 1,
@@ -150,7 +148,6 @@ mod tests {
             dead_letters: letters.to_owned(),
         };
         Job::Batch(DurableBatch {
-            appends: Vec::new(),
             reactions: vec![reaction],
             tip: Tip::default(),
             line_start: 0,

@@ -32,8 +32,6 @@ pub(super) struct Redo<'a> {
     states: &'a mut ProcessManagerStates,
     rows: &'a RowTables,
     dead_letters: BTreeMap<String, Letters>,
-    /// The appends that no run has.
-    appended: Vec<Append>,
     /// Whether everything is derived anew.
     is_rebuild: bool,
 }
@@ -95,7 +93,6 @@ impl<'a> Redo<'a> {
             states,
             rows,
             dead_letters: BTreeMap::new(),
-            appended: Vec::new(),
             is_rebuild,
         }
     }
@@ -106,9 +103,8 @@ impl<'a> Redo<'a> {
         let length = commit.text.len() as u64 + 1;
         for append in appends_on(commit, at) {
             self.require_continued(&append)?;
-            self.appends.note(&append);
             if !planted(Bug::RedoneNotIndexed) {
-                self.appended.push(append);
+                self.appends.note(&append);
             }
         }
         if self.is_rebuild && at + length >= self.index.covered() + RUN_BYTES {
@@ -189,8 +185,7 @@ impl<'a> Redo<'a> {
     /// Writes a run of what was taken, and merges it with others if that is due.
     fn write_run(&mut self, tip: &Tip) -> Result<(), JournalError> {
         self.appends.seal();
-        add_run(self.index, &self.appended, tip)?;
-        self.appended = Vec::new();
+        add_run(self.index, self.appends, tip)?;
         self.appends.drop_sealed();
         while let Some(merge) = self.index.begin_merge()? {
             let mut left = Some(merge);
@@ -202,8 +197,8 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    /// Writes everything that was taken; the appends that no run has.
-    pub(super) fn finish(self) -> Result<Vec<Append>, JournalError> {
+    /// Writes everything that was taken.
+    pub(super) fn finish(self) -> Result<(), JournalError> {
         for (name, letters) in &self.dead_letters {
             self.files
                 .create_dir_all(&self.layout.process_manager(name))?;
@@ -214,6 +209,6 @@ impl<'a> Redo<'a> {
             file.write_all_at(text.pending.as_bytes(), text.offset)?;
             file.set_len(text.end())?;
         }
-        Ok(self.appended)
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eventfold::line_hash;
 
-use super::appends::{Append, Appends};
+use super::appends::{ALL, Append, Appends};
 use super::history::recorded;
 use super::line;
 use super::log::JournalLog;
@@ -215,11 +215,10 @@ impl Streams {
 
     /// The entries of all answers and then those of all appends, in the order of their keys. Blocks.
     pub(super) fn all_entries(&self) -> Result<Merged, JournalError> {
-        let newest = self.appends.all_entries();
-        self.index.from(
-            EntryKey::first().as_bytes(),
-            vec![Entries::in_memory(newest)],
-        )
+        let newest = self.appends.entries_of(&ALL).into_iter();
+        let newest = newest.map(|(key, address)| (key.into_bytes(), address));
+        let newest = vec![Entries::in_memory(newest.collect())];
+        self.index.from(EntryKey::first().as_bytes(), newest)
     }
 
     /// The streams with at least one event, of one type or of all, in the order of type and id. Blocks.

@@ -248,12 +248,10 @@ impl Writer {
         let mut reactions = Vec::new();
         let mut on_settled = Vec::new();
         let bytes = batch.text.len();
-        let mut appends = Vec::with_capacity(batch.commits.len());
         let mut line_start = self.tip.offset;
         for prepared in batch.commits {
             for append in prepared.appends() {
                 self.streams.appends.note(&append);
-                appends.push(append);
             }
             let commit = Arc::new(prepared.commit);
             let CommitPlace { offset, length, .. } = prepared.place;
@@ -277,7 +275,6 @@ impl Writer {
         self.tip = batch.tip;
         self.backlog.add(bytes);
         let job = Job::Batch(DurableBatch {
-            appends,
             reactions,
             tip: self.tip.clone(),
             line_start,

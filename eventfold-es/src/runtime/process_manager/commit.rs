@@ -14,9 +14,8 @@ use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Commits what was planned and the changes of rows that wait.
-    pub(super) async fn commit(&mut self, mut draft: Draft) -> Result<Report, Halt> {
-        let position = draft.position;
+    /// Without `key`: encodes the state; whether it is one.
+    pub(super) fn encode_unkeyed(&mut self, position: u64) -> Result<bool, Halt> {
         if !PM::IS_KEYED
             && let Some(instance) = self.instances.get("")
         {
@@ -25,7 +24,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 position,
                 reason: cause.reason(),
             })?;
+            return Ok(true);
         }
+        Ok(false)
+    }
+
+    /// Commits what was planned and the changes of rows that wait.
+    pub(super) async fn commit(&mut self, mut draft: Draft) -> Result<Report, Halt> {
+        let position = draft.position;
+        self.encode_unkeyed(position)?;
         if draft.cause.depth > self.context.max_depth && !draft.planned.is_empty() {
             let reason = self.too_long(draft.source_position()).await?;
             for planned in &mut draft.planned {

@@ -389,16 +389,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Executes a command again because an operator asks for it; what becomes of it he is told.
     pub(super) async fn execute_for_operator(&mut self, row: CommandRow) -> Result<Report, Halt> {
-        let source = Source::Known(Box::new(row.source.clone()));
-        let mut draft = Draft::new(
-            self.position,
-            row.source.position,
-            row.cause.clone(),
-            source,
-        );
-        draft.is_asked_for = true;
-        self.plan_again(&mut draft, row);
-        self.commit(draft).await
+        self.execute_again(row, |draft| draft.is_asked_for = true)
+            .await
     }
 
     /// Tries a command again, in a commit of its own; `held` is where it was held.
@@ -407,15 +399,20 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         row: CommandRow,
         held: Option<Box<str>>,
     ) -> Result<(), Halt> {
+        let executed = self.execute_again(row, |draft| draft.held = held);
+        executed.await.map(drop)
+    }
+
+    async fn execute_again(
+        &mut self,
+        row: CommandRow,
+        complete: impl FnOnce(&mut Draft),
+    ) -> Result<Report, Halt> {
         let source = Source::Known(Box::new(row.source.clone()));
-        let mut draft = Draft::new(
-            self.position,
-            row.source.position,
-            row.cause.clone(),
-            source,
-        );
-        draft.held = held;
+        let (about, cause) = (row.source.position, row.cause.clone());
+        let mut draft = Draft::new(self.position, about, cause, source);
+        complete(&mut draft);
         self.plan_again(&mut draft, row);
-        self.commit(draft).await.map(drop)
+        self.commit(draft).await
     }
 }

@@ -160,16 +160,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             None => String::from(&**key),
             Some(deadline) => format!("{key}\n{deadline}"),
         };
-        for (index, envelope) in envelopes.into_iter().enumerate() {
-            draft.planned.push(Planned {
-                letter: self.route(envelope),
-                command_id: command_id(PM::NAME, &instance, generation, draft.about, index),
-                key: Arc::clone(key),
-                generation,
-                is_compensation: false,
-                before: None,
-            });
-        }
+        self.plan_named(draft, &instance, key, generation, false, envelopes);
     }
 
     /// Plans the commands that are sent in the place of a reaction that failed for the `attempt`th time.
@@ -186,13 +177,26 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             None => format!("{key}\n\n{attempt}\n"),
             Some(deadline) => format!("{key}\n\n{attempt}\n{deadline}"),
         };
+        self.plan_named(draft, &instance, key, generation, true, envelopes);
+    }
+
+    /// Plans commands whose ids are made of the name `instance`.
+    fn plan_named(
+        &self,
+        draft: &mut Draft,
+        instance: &str,
+        key: &Arc<str>,
+        generation: u64,
+        is_compensation: bool,
+        envelopes: Vec<Kept<PM::Envelope>>,
+    ) {
         for (index, envelope) in envelopes.into_iter().enumerate() {
             draft.planned.push(Planned {
                 letter: self.route(envelope),
-                command_id: command_id(PM::NAME, &instance, generation, draft.about, index),
+                command_id: command_id(PM::NAME, instance, generation, draft.about, index),
                 key: Arc::clone(key),
                 generation,
-                is_compensation: true,
+                is_compensation,
                 before: None,
             });
         }

@@ -15,7 +15,7 @@ use super::rows::{AttemptRow, CommandRow, HeldRow, dead_letter_key, pending_key,
 use crate::clock::seconds_since_1970;
 use crate::dead_letter::{DeadLetterLine, readable};
 use crate::envelope::CommandEnvelope;
-use crate::process_manager::{Exhausted, Failure, FailureAction, FailureCause, ProcessManager};
+use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Does what the policy says about a command that failed; the compensations that it asks for.
@@ -78,15 +78,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     attempt.set_back(Reactions::Retrying);
                     return Vec::new();
                 }
-                None => (
-                    match backoff.exhausted() {
-                        Exhausted::Skip => FailureAction::Skip,
-                        Exhausted::Park => FailureAction::Park,
-                        Exhausted::Stop => FailureAction::Stop,
-                        _ => FailureAction::DeadLetter,
-                    },
-                    Some(backoff),
-                ),
+                None => (backoff.exhausted().action(), Some(backoff)),
             },
             action => (action, None),
         };

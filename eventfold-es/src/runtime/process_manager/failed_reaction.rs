@@ -16,15 +16,13 @@ use crate::clock::seconds_since_1970;
 use crate::dead_letter::UnreactedLine;
 use crate::event::RecordedEvent;
 use crate::journal::StreamId;
-use crate::process_manager::{
-    Exhausted, Failure, FailureAction, FailureCause, ProcessManager, SourceEvent,
-};
+use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager, SourceEvent};
 
 /// How many failed attempts are kept: the first, and the last ones.
 const ATTEMPTS: usize = 16;
 
 /// What is done about a failed reaction.
-struct Verdict<PM: ProcessManager> {
+struct Judgment<PM: ProcessManager> {
     /// Never a retry without its row.
     action: FailureAction<PM>,
     retry: Option<Box<RetryRow>>,
@@ -49,7 +47,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         source: &SourceEvent,
         what: &str,
         before: Option<RetryRow>,
-    ) -> Verdict<PM> {
+    ) -> Judgment<PM> {
         let (count, mut attempts) =
             before.map_or_else(Default::default, |before| (before.count, before.attempts));
         let count = count.saturating_add(1);
@@ -67,7 +65,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         };
         tracing::warn!(process_manager = PM::NAME, instance = key, position = source.position, %cause, attempt = count, ?action, "a reaction failed");
-        let mut verdict = Verdict {
+        let mut verdict = Judgment {
             action,
             retry: None,
             attempts,
@@ -84,14 +82,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         attempts: verdict.attempts.clone(),
                     }));
                 }
-                None => {
-                    verdict.action = match backoff.exhausted() {
-                        Exhausted::Skip => FailureAction::Skip,
-                        Exhausted::Park => FailureAction::Park,
-                        Exhausted::Stop => FailureAction::Stop,
-                        _ => FailureAction::DeadLetter,
-                    };
-                }
+                None => verdict.action = backoff.exhausted().action(),
             }
         }
         verdict

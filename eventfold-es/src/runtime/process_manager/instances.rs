@@ -59,21 +59,14 @@ impl<PM: ProcessManager> Instance<PM> {
 
     /// One that was stored; with the reason if its state cannot be used.
     fn stored(row: InstanceRow, table: InstanceTable) -> (Self, Option<String>) {
-        let version = row.version.unwrap_or(1);
         let mut instance = Self {
-            generation: row.generation,
             status: row.status,
-            state: None,
             encoded: row.state,
-            version,
+            version: row.version.unwrap_or(1),
             timers: row.timers,
             parked: row.parked,
             is_complete: row.is_complete,
-            is_unstored: false,
-            replaced: None,
-            table,
-            changed_in: 0,
-            last_used: 0,
+            ..Self::new(row.generation, table)
         };
         let problem = instance.restore().err();
         (instance, problem)

@@ -387,14 +387,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Without `key`: keeps the state as it is before what is shown next.
     fn keep_state_before(&mut self, position: u64) -> Result<(), Halt> {
-        if !PM::IS_KEYED
-            && let Some(instance) = self.instances.get("")
-        {
-            let encoded = instance.encode();
-            encoded.map_err(|cause| Halt::Parked {
-                position,
-                reason: cause.reason(),
-            })?;
+        if self.encode_unkeyed(position)? {
             self.cautious = Some(position);
         }
         Ok(())

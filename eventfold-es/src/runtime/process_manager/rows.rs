@@ -287,13 +287,10 @@ pub(crate) struct CommandRow {
     pub(crate) attempts: Vec<AttemptRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) backoff: Option<Backoff>,
-    #[serde(default)]
     pub(crate) is_compensation: bool,
     /// Which of the commands of its reaction it is.
-    #[serde(default)]
     pub(crate) index: usize,
     /// Whether it is, or was, a dead letter.
-    #[serde(default)]
     pub(crate) is_dead: bool,
 }
 
@@ -349,7 +346,6 @@ impl Default for VersionRow {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ControlRow {
     /// Whether it reacts to nothing until it is resumed.
-    #[serde(default)]
     pub(crate) is_paused: bool,
     /// Where its instances are.
     #[serde(default, skip_serializing_if = "InstanceTable::is_first")]

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
 use super::starting_points::starting_points;
-use crate::disk::{Files, SealedFile};
+use crate::disk::{Files, SealedFile, absolute};
 use crate::error::{OpenError, StoreError};
 use crate::journal::Journal;
 use crate::journal::local::Layout;
@@ -85,8 +85,7 @@ impl AggregateStoreBuilder {
         for projection in &self.projections {
             (projection.check_subscriptions)()?;
         }
-        let base = std::path::absolute(&self.base)
-            .map_err(|error| crate::disk::FileError::new("find", &self.base, error))?;
+        let base = absolute(&self.base)?;
         let files = Files::new(Arc::clone(&self.disk));
         let disk = files.clone();
         let threads = self.threads;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::ProcessManagerPart;
 use crate::error::{OpenError, StoreError};
 use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowChange};
-use crate::runtime::blocking;
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
+use crate::runtime::{blocking, room};
 
 /// What a process manager begins with, and why its state cannot be used, if that is so and it is parked because of it.
 type Point = (Progress, Option<String>);
@@ -81,10 +81,7 @@ pub(super) async fn starting_points(
         if is_read_only {
             continue;
         }
-        let room = Arc::clone(journal.room())
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
+        let room = room(&**journal).await?;
         commits.push(journal.submit(
             room,
             ProposedCommit {

@@ -11,10 +11,9 @@ use tracing::Instrument as _;
 
 use super::AggregateStore;
 use super::stop_on_drop::StopOnDrop;
-use crate::disk::FileError;
+use crate::disk::{FileError, absolute};
 use crate::error::StoreError;
 use crate::journal::JournalError;
-use crate::runtime::blocking;
 pub(super) use tree::{ARCHIVE, LOG, META, REGISTRY, STREAMS, UNFINISHED};
 
 /// The result of [`AggregateStore::export_streams`].
@@ -151,25 +150,20 @@ impl AggregateStore {
     /// # }
     /// ```
     pub async fn export_streams(&self, to: impl AsRef<Path>) -> Result<ExportReport, ExportError> {
-        let to = std::path::absolute(to.as_ref())
-            .map_err(|error| FileError::new("find", to.as_ref(), error))?;
+        let to = absolute(to.as_ref())?;
         let span = tracing::info_span!("export_streams", to = %to.display());
         let stop = StopOnDrop::default();
-        let is_stopped = stop.flag();
         let shared = Arc::clone(&self.shared);
-        let what = || "exporting the streams".to_owned();
-        let exporting = blocking(what, move || {
-            Ok(tree::export(
+        let exporting = stop.run("exporting the streams", move |is_stopped| {
+            tree::export(
                 &shared.files,
                 &shared.base,
                 &*shared.runtime.journal,
                 &to,
-                &is_stopped,
-            ))
+                is_stopped,
+            )
         });
-        let report = exporting.instrument(span.clone()).await??;
-        // Nobody else stops it.
-        let report = report.ok_or(StoreError::RuntimeGone)?;
+        let report = exporting.instrument(span.clone()).await?;
         span.in_scope(|| {
             tracing::info!(
                 position = report.position,

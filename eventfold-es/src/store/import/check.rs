@@ -92,7 +92,7 @@ fn check_log(
         false => Default::default(),
     };
     let stored = Stored::new(&stored);
-    let mut known = Known::default();
+    let mut known = Comparison::default();
     let mut reader = Reader::default();
     let mut plan: Option<Plan> = None;
     let mut index = 0;
@@ -120,14 +120,14 @@ fn check_log(
             .see(&stored, &event, plan.is_some())
             .map_err(|reason| diverged(&log, &line, reason))?;
         match (verdict, &mut plan) {
-            (Verdict::Stored, _) => report.skipped += 1,
-            (Verdict::Repeated, None) => report.skipped += 1,
-            (Verdict::Repeated, Some(plan)) => {
+            (Compared::Stored, _) => report.skipped += 1,
+            (Compared::Repeated, None) => report.skipped += 1,
+            (Compared::Repeated, Some(plan)) => {
                 report.skipped += 1;
                 plan.repeated.push(index);
                 index += 1;
             }
-            (Verdict::New, plan) => {
+            (Compared::New, plan) => {
                 check_event(runtime, &log, &line, &event)?;
                 let plan = plan.get_or_insert_with(|| Plan {
                     log: log.clone(),
@@ -211,7 +211,7 @@ impl<'a> Stored<'a> {
 }
 
 /// How an event of a log compares with the store.
-enum Verdict {
+enum Compared {
     /// The store has it.
     Stored,
     /// The log has it before.
@@ -221,30 +221,30 @@ enum Verdict {
 
 /// How far a log is compared.
 #[derive(Default)]
-struct Known {
+struct Comparison {
     /// The ids of the log so far.
     seen: HashSet<u128>,
     /// Behind the last event of the store that the log has, too.
     next: usize,
 }
 
-impl Known {
+impl Comparison {
     /// Compares the next event of the log; the reason if the log does not continue the stream.
     fn see(
         &mut self,
         stored: &Stored<'_>,
         event: &Event,
         has_new: bool,
-    ) -> Result<Verdict, &'static str> {
+    ) -> Result<Compared, &'static str> {
         let id = event.id.as_ref().map(|id| xxh3_128(id.as_bytes()));
         if id.is_some_and(|id| !self.seen.insert(id)) {
-            return Ok(Verdict::Repeated);
+            return Ok(Compared::Repeated);
         }
         if has_new {
             let is_stored = id.is_some_and(|id| stored.by_id.contains_key(&id));
             return match is_stored {
                 true => Err("the store has this event, but not the one before it"),
-                false => Ok(Verdict::New),
+                false => Ok(Compared::New),
             };
         }
         let index = match id {
@@ -259,10 +259,10 @@ impl Known {
                     return Err("the store has another event in its place");
                 }
                 self.next = index + 1;
-                Ok(Verdict::Stored)
+                Ok(Compared::Stored)
             }
             Some(_) => Err("the store has the events in another order, or has others between them"),
-            None if self.next == stored.lines.len() => Ok(Verdict::New),
+            None if self.next == stored.lines.len() => Ok(Compared::New),
             None => Err("the store has other events behind the last one that both have"),
         }
     }

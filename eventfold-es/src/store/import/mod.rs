@@ -17,10 +17,10 @@ use self::feed::Feed;
 use super::AggregateStore;
 use super::stop_on_drop::StopOnDrop;
 use crate::aggregate::Aggregate;
-use crate::disk::FileError;
+use crate::disk::{FileError, absolute};
 use crate::error::{Damage, StoreError};
 use crate::journal::JournalError;
-use crate::runtime::{AggregateTypes, blocking, refuse_inside_reaction};
+use crate::runtime::{AggregateTypes, refuse_inside_reaction};
 
 /// How [`AggregateStore::import_streams`] imports. By default nothing reacts, every aggregate type is accepted, and new events
 /// are stored.
@@ -287,8 +287,7 @@ impl AggregateStore {
         from: impl AsRef<Path>,
         options: ImportOptions,
     ) -> Result<ImportReport, ImportError> {
-        let from = std::path::absolute(from.as_ref())
-            .map_err(|error| FileError::new("find", from.as_ref(), error))?;
+        let from = absolute(from.as_ref())?;
         let span = tracing::info_span!("import_streams", from = %from.display());
         let importing = self.import_in_span(from, options);
         let report = importing.instrument(span.clone()).await?;
@@ -317,22 +316,12 @@ impl AggregateStore {
         }
         let stop = StopOnDrop::default();
         let (is_dry_run, is_marked) = (options.is_dry_run, !options.reacts);
-        let what = || "comparing logs with the store".to_owned();
-        let (shared, is_stopped) = (Arc::clone(&self.shared), stop.flag());
-        let checked = blocking(what, move || {
+        let shared = Arc::clone(&self.shared);
+        let checked = stop.run("comparing logs with the store", move |is_stopped| {
             let (files, base) = (&shared.files, &shared.base);
-            Ok(check(
-                files,
-                &shared.runtime,
-                base,
-                &from,
-                &options,
-                &is_stopped,
-            ))
+            check(files, &shared.runtime, base, &from, &options, is_stopped)
         });
-        // Nobody else stops it.
-        let checked = checked.await??.ok_or(StoreError::RuntimeGone)?;
-        let Checked { plans, mut report } = checked;
+        let Checked { plans, mut report } = checked.await?;
         if is_dry_run || plans.is_empty() {
             return Ok(report);
         }

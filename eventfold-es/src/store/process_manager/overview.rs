@@ -6,7 +6,6 @@ use super::{ParkedAt, ProcessManagerHandle, rows};
 use crate::error::StoreError;
 use crate::journal::RowRange;
 use crate::process_manager::ProcessManager;
-use crate::runtime::Stay;
 use rows::{InstanceRow, InstanceTable, Status};
 
 /// Where a process manager stands, with what it has in its rows.
@@ -93,11 +92,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             position: member.processed,
             lag: durable.saturating_sub(member.processed),
             is_paused: member.is_paused,
-            parked: member.stays.map(
-                |Stay {
-                     position, reason, ..
-                 }| ParkedAt { position, reason },
-            ),
+            parked: member.stays.map(ParkedAt::from),
             instances,
             held_streams: self.count(RowRange::of_kind(rows::STREAMS)).await?,
             deadlines: self.count(RowRange::of_kind(rows::TIMERS)).await?,

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::appends::{Append, Appends};
+use super::super::appends::{ALL, Append, Appends};
 use super::super::{JournalOptions, LocalJournal};
 use super::*;
 use crate::clock::SystemClock;
@@ -152,8 +152,10 @@ fn an_answer_is_in_memory_until_a_run_has_it() {
     assert_eq!((version("k"), version("l")), (Some(1), Some(2)));
     assert!(noted.iter().all(|append| appends.holds(append)));
     assert!(!appends.holds(&append(2, "k")) && !appends.holds(&append(4, "m")));
-    assert_eq!(appends.all_entries().len(), 6);
-    assert!(appends.all_entries().is_sorted());
+    let entries = appends.entries_of(&ALL);
+    assert_eq!(entries.len(), 6);
+    assert!(entries.is_sorted());
+    assert_eq!(appends.entries_of(&(200..300)).len(), 2);
     appends.drop_sealed();
     assert_eq!((version("k"), version("l")), (None, None));
 }
