@@ -97,6 +97,7 @@ pub(crate) const RESERVED_METADATA: [&str; 4] =
 /// assert_eq!(context.actor.as_deref(), Some("user-42"));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CommandContext {
     /// Who issued the command.
     pub actor: Option<String>,

@@ -489,6 +489,7 @@ impl From<StoreError> for TransactionError {
 /// A state that cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the state of `{instance_id}` of `{aggregate_type}` cannot be read: {source}")]
+#[non_exhaustive]
 pub struct StateError {
     /// The stored name of the aggregate type.
     pub aggregate_type: String,

@@ -154,6 +154,7 @@ pub enum EventError {
 ///
 /// [`eventfold::Event`]: https://docs.rs/eventfold/0.2/eventfold/struct.Event.html
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RecordedEvent {
     /// The place in the total order over all streams: 1 is the first event of the store, without gaps.
     pub position: u64,

@@ -85,7 +85,7 @@ async fn many_tasks_on_one_aggregate_leave_no_gap_and_lose_nothing() -> TestResu
                     let done = counter
                         .execute(CounterCommand::AddOnes(count), context())
                         .await?;
-                    assert_eq!(done.len(), count as usize);
+                    assert_eq!(done.events.len(), count as usize);
                     versions.push((done.version + 1 - u64::from(count), done.version));
                     let own = counter.state().await?.folded;
                     assert!(own >= done.version, "its own write is read: {own}");
@@ -271,7 +271,7 @@ async fn a_command_without_events_writes_nothing() -> TestResult {
     let store = AggregateStore::open(base.path()).await?;
     let counter = store.get::<Counter>("c").await?;
     let nothing = counter.execute(CounterCommand::Nothing, context()).await?;
-    assert!(nothing.is_empty());
+    assert!(nothing.events.is_empty());
     assert_eq!((nothing.version, nothing.position), (0, None));
     assert!(
         store.list::<Counter>().await?.is_empty(),

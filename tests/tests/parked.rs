@@ -103,10 +103,9 @@ async fn sum(store: &AggregateStore, id: &str) -> Result<i64, eventfold_es::Erro
 }
 
 fn report(dispatched: usize) -> ProcessManagerReport {
-    ProcessManagerReport {
-        dispatched,
-        dead_lettered: 0,
-    }
+    let mut report = ProcessManagerReport::default();
+    report.dispatched = dispatched;
+    report
 }
 
 /// The whole life of one that cannot react to the event that adds `bad`.

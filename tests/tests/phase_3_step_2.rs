@@ -20,10 +20,10 @@ fn on_demand(base: &Path) -> AggregateStoreBuilder {
 }
 
 fn report(dispatched: usize, dead_lettered: usize) -> ProcessManagerReport {
-    ProcessManagerReport {
-        dispatched,
-        dead_lettered,
-    }
+    let mut report = ProcessManagerReport::default();
+    report.dispatched = dispatched;
+    report.dead_lettered = dead_lettered;
+    report
 }
 
 /// Nothing reacts between two runs, so each report counts what one run did.

@@ -27,6 +27,7 @@ async fn run(store: &AggregateStore) -> Result<(usize, usize), eventfold_es::Sto
     let ProcessManagerReport {
         dispatched,
         dead_lettered,
+        ..
     } = store.run_process_managers().await?;
     Ok((dispatched, dead_lettered))
 }

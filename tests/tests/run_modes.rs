@@ -62,10 +62,9 @@ async fn add(
 }
 
 fn report(dispatched: usize) -> ProcessManagerReport {
-    ProcessManagerReport {
-        dispatched,
-        dead_lettered: 0,
-    }
+    let mut report = ProcessManagerReport::default();
+    report.dispatched = dispatched;
+    report
 }
 
 #[tokio::test]

@@ -147,10 +147,8 @@ impl ProcessManager for Transfer{index} {{
         stream_id: &str,
         event: &RecordedEvent,
     ) -> Result<Vec<Transfer{index}Envelope>, ReactError> {{
-        let context = CommandContext {{
-            correlation_id: event.correlation_id().map(str::to_owned),
-            ..CommandContext::default()
-        }};
+        let mut context = CommandContext::default();
+        context.correlation_id = event.correlation_id().map(str::to_owned);
         let mut sent = Vec::new();
         match aggregate_type {{
             "account{first}" => {{

@@ -7,6 +7,7 @@ use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
 /// A file operation that failed: what was done, where, and what the operating system said.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
+#[non_exhaustive]
 pub struct FileError {
     /// What was attempted, as a verb.
     pub action: &'static str,

@@ -281,6 +281,7 @@ pub(crate) struct Progress {
 
 /// When a command counts as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Durability {
     /// When it is on the disk: what was acknowledged survives a power loss.
     #[default]
@@ -479,6 +480,7 @@ pub(crate) enum JournalError {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{} is damaged at byte {offset}: {reason}", path.display())]
+#[non_exhaustive]
 pub struct Damage {
     /// The file.
     #[serde(serialize_with = "crate::report_json::path")]

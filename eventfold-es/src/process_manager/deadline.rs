@@ -121,6 +121,7 @@ impl<T, M: Given<T, Deadline>> TimeOf<M> for T {
 
 /// Where an event happened: what caused a reaction, armed a deadline, or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SourceEvent {
     /// The stored name of the aggregate type that the event belongs to.
     pub aggregate_type: String,

@@ -236,6 +236,7 @@ impl<PM: ProcessManager> DeclaredProcessManager for PM {
 
 /// Where a process manager starts in a store that has not seen it before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StartFrom {
     /// At the first event of the store.
     #[default]

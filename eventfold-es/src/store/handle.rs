@@ -48,8 +48,6 @@ impl<A: Aggregate> fmt::Debug for AggregateHandle<A> {
 
 /// What a command did.
 ///
-/// It derefs to the slice of its events.
-///
 /// # JSON
 ///
 /// ```json
@@ -66,14 +64,6 @@ pub struct Executed<E> {
     pub position: Option<u64>,
     /// What became of the reactions of process managers.
     pub reactions: Reactions,
-}
-
-impl<E> std::ops::Deref for Executed<E> {
-    type Target = [E];
-
-    fn deref(&self) -> &[E] {
-        &self.events
-    }
 }
 
 /// An aggregate as it was read: its durable state, and the version to expect when it is changed.

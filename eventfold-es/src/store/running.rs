@@ -17,6 +17,7 @@ const MAX_ROUNDS: usize = 16;
 
 /// When process managers react.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RunMode {
     /// At once; a command returns when every reaction to its events, and to theirs, is durable.
     #[default]
@@ -35,6 +36,7 @@ pub enum RunMode {
 /// {"dispatched":3,"dead_lettered":1}
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ProcessManagerReport {
     /// How many commands their targets have executed.
     pub dispatched: usize,

@@ -61,7 +61,7 @@ async fn a_command_is_executed_only_at_the_version_that_it_expects() -> TestResu
     let nothing = counter
         .execute(CounterCommand::Nothing, expecting(4))
         .await?;
-    assert_eq!((nothing.version, nothing.len()), (4, 0));
+    assert_eq!((nothing.version, nothing.events.len()), (4, 0));
 
     let loaded = counter.load().await?;
     assert_eq!((loaded.version, loaded.exists), (4, true));

@@ -128,7 +128,7 @@ async fn check(
     step: usize,
 ) -> TestResult {
     for ((id, key), answer) in answers.iter().step_by(step) {
-        let count = answer.len() as u32;
+        let count = answer.events.len() as u32;
         assert_eq!(ones(store, id, count, key).await?, *answer, "{key} of {id}");
     }
     let report = store.verify().await?;
@@ -156,12 +156,12 @@ async fn keys_are_found_wherever_they_are() -> TestResult {
             let count = 1 + random.below(3) as u32;
             let asked = (id.clone(), key.clone());
             let before = answers.get(&asked);
-            let count = before.map_or(count, |answer| answer.len() as u32);
+            let count = before.map_or(count, |answer| answer.events.len() as u32);
             let answer = ones(&store, &id, count, &key).await?;
             match before {
                 Some(before) => assert_eq!(answer, *before, "{key} of {id}"),
                 None => {
-                    events += answer.len() as u64;
+                    events += answer.events.len() as u64;
                     answers.insert(asked, answer);
                 }
             }

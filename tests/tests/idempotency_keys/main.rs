@@ -48,7 +48,7 @@ async fn a_retry_answers_as_the_first_one_did_and_does_nothing() -> TestResult {
         .await?;
     let first = ones(&store, "c", 3, "k").await?;
     assert_eq!(
-        (first.len(), first.version, first.position),
+        (first.events.len(), first.version, first.position),
         (3, 3, Some(4))
     );
     assert_eq!(ones(&store, "c", 3, "k").await?, first);

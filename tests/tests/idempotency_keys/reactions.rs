@@ -1,7 +1,7 @@
 //! Keys on what process managers send, and retries of what they react to.
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Failure, FailureAction, ProcessManagerReport, ReactError, Reactions, RunMode};
+use eventfold_es::{Failure, FailureAction, ReactError, Reactions, RunMode};
 use eventfold_es_tests::TestResult;
 use serde_json::json;
 
@@ -81,11 +81,8 @@ async fn envelopes_with_one_key_are_executed_once() -> TestResult {
     let add = store.send("to", CounterCommand::Add(1), keyed("own-1"));
     assert_eq!(add.await?, staged);
     let report = store.run_process_managers().await?;
-    let expected = ProcessManagerReport {
-        dispatched: 4,
-        dead_lettered: 1,
-    };
-    assert_eq!(report, expected, "a duplicate counts as dispatched");
+    let counts = (report.dispatched, report.dead_lettered);
+    assert_eq!(counts, (4, 1), "a duplicate counts as dispatched");
     let letters = store.dead_letters::<Twice>().await?;
     assert_eq!(letters.len(), 2);
     assert!(letters[0].error.contains("it is empty"), "{letters:?}");

@@ -20,6 +20,7 @@ use rows::{InstanceRow, Status};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum InstanceStatus {
     /// It reacts.
     Open,

@@ -193,6 +193,7 @@ fn answered<E: DomainEvent, R: std::error::Error + Send + Sync + 'static>(
     match executed {
         Ok(done) => Ok(Answer::Done {
             events: done
+                .events
                 .iter()
                 .map(DomainEvent::to_event)
                 .collect::<Result<_, _>>()
