@@ -1,6 +1,10 @@
 //! What users rely on without calling it: auto traits, error types and their texts, examples in the documentation.
 
 mod common;
+#[path = "public_api/declared.rs"]
+mod declared;
+#[path = "public_api/sources.rs"]
+mod sources;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -17,6 +21,28 @@ use eventfold_es::{
     Reactions, RecoveryReport, RunMode, StateError, StoreError, StoreRuntime, TransactionError,
 };
 use eventfold_es_tests::TestResult;
+
+/// Every change of the public items changes the list too, so that it is seen in review.
+#[test]
+fn the_public_items_are_those_of_the_list() -> TestResult {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../eventfold-es");
+    let items = declared::public_items(&library.join("src"), "eventfold_es");
+    let list = library.join("public_items.txt");
+    if std::env::var_os(eventfold_es::schema::BLESS).is_some() {
+        std::fs::write(&list, items)?;
+        return Ok(());
+    }
+    let listed = std::fs::read_to_string(&list)?;
+    let mut differing = items.lines().zip(listed.lines());
+    let first = differing.find(|(item, listed)| item != listed);
+    assert!(
+        items == listed,
+        "the public items differ from {}, first in {first:?}; `{}=1` writes them anew",
+        list.display(),
+        eventfold_es::schema::BLESS
+    );
+    Ok(())
+}
 
 fn shared<T: Send + Sync + Debug + 'static>() {}
 
