@@ -1,5 +1,8 @@
 //! The index, which tells where in the journal the events of streams are: it is small, and made again from the journal when it is lost.
 
+#[path = "index/long_streams.rs"]
+mod long_streams;
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ use crate::{Failure, ROUNDS, micros, runtime};
 
 pub(crate) const NAMES: &[&str] = &["load_3_us", "load_3_cold_us"];
 pub(crate) const OF_SNAPSHOTS: &[&str] = &["load_snapshot_us"];
+pub(crate) const SCATTERED: &[&str] = &["load_10k_ms", "load_10k_cold_ms"];
 
 const LOADS_IN_ROUND: usize = 2000;
 const COLD_LOADS_IN_ROUND: usize = 5;
@@ -26,6 +27,10 @@ const STRIDE: usize = 617_137;
 /// The aggregates with many events, among one another's.
 const LONG: usize = 10;
 const EVENTS_OF_LONG: usize = 100_000;
+
+/// Aggregates with scattered events and without a snapshot: between two events of one, each of the others gets one.
+const AMONG_OTHERS: usize = 100;
+const EVENTS_AMONG_OTHERS: usize = 10_000;
 
 /// Short aggregates, of which there are many.
 pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
@@ -99,6 +104,31 @@ pub(crate) fn measure_snapshots(scratch: &Scratch, report: &mut Report) -> Resul
         Ok::<_, Failure>(rounds)
     })?;
     report.median("load_snapshot_us", rounds, Limit::Under(1000.0));
+    Ok(())
+}
+
+/// Aggregates of which all events are folded.
+pub(crate) fn measure_scattered(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
+    let path = scratch.join("scattered");
+    fill_fast(&path, AMONG_OTHERS, EVENTS_AMONG_OTHERS)?;
+    let (warm, cold) = runtime()?.block_on(async {
+        let (mut warm, mut cold) = (Vec::new(), Vec::new());
+        for number in 0..ROUNDS {
+            for (is_cold, found) in [(true, &mut cold), (false, &mut warm)] {
+                let builder = AggregateStore::builder(&path).snapshot_every(0);
+                let store = builder.open().await?;
+                if is_cold {
+                    forget_pages(&path)?;
+                }
+                let took = load_one(&store, number, EVENTS_AMONG_OTHERS).await?;
+                found.push(micros(took) / 1000.0);
+                store.close().await?;
+            }
+        }
+        Ok::<_, Failure>((warm, cold))
+    })?;
+    report.median("load_10k_ms", warm, Limit::None);
+    report.median("load_10k_cold_ms", cold, Limit::None);
     Ok(())
 }
 

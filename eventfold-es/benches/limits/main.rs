@@ -40,7 +40,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 22] = [
+const SECTIONS: [Section; 23] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -116,6 +116,10 @@ const SECTIONS: [Section; 22] = [
     Section {
         names: loading::OF_SNAPSHOTS,
         measure: loading::measure_snapshots,
+    },
+    Section {
+        names: loading::SCATTERED,
+        measure: loading::measure_scattered,
     },
     Section {
         names: opening::A_MILLION,

@@ -55,8 +55,12 @@ impl BlockCache {
             return Ok(block);
         }
         let block = read()?;
-        self.blocks.insert((file, offset), Arc::clone(&block));
+        self.insert(file, offset, Arc::clone(&block));
         Ok(block)
+    }
+
+    pub(crate) fn insert(&self, file: FileKey, offset: u64, block: Arc<[u8]>) {
+        self.blocks.insert((file, offset), block);
     }
 
     /// The block, if it is in memory.

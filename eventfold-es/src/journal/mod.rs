@@ -19,6 +19,7 @@ mod saved_projection;
 pub(crate) mod segments;
 mod snapshot;
 mod stream_end;
+mod stream_reader;
 mod varint;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
 pub(crate) use snapshot::Snapshot;
 pub(crate) use stream_end::{CommitPlace, StreamEnd};
+pub(crate) use stream_reader::StreamReader;
 
 use crate::clock::StoreClock;
 use crate::disk::FileError;
@@ -65,24 +67,12 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// the clock stands; the last one that was handed over before, if it is not settled: with it, all of them are.
     fn pass(&self, time: u64) -> Option<Arc<Outcome>>;
 
-    /// All durable events of a stream, oldest first; empty if it was never written. Blocks.
-    fn read_stream(&self, stream: &StreamId) -> Result<String, JournalError>;
-
-    /// The durable events of a stream behind a place where it ended once, oldest first, and where it ends; an error also if it did
-    /// not end there. Blocks.
-    fn read_stream_behind(
-        &self,
-        stream: &StreamId,
-        start: StreamEnd,
-    ) -> Result<StreamTail, JournalError>;
-
-    /// Hands each durable event of a stream to `take`, oldest first, with one commit in memory at a time. A reason that `take` returns is
-    /// damage of that commit. Blocks.
-    fn each_event(
-        &self,
-        stream: &StreamId,
-        take: &mut dyn FnMut(&str) -> Result<(), String>,
-    ) -> Result<(), JournalError>;
+    /// The durable events of a stream behind a place where it ended once; an error also if it did not end there. Blocks.
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        behind: StreamEnd,
+    ) -> Result<Box<dyn StreamReader + 'a>, JournalError>;
 
     /// The durable answer to the command with this key to a stream, as far as it is known without I/O: a key may be known to be free since
     /// it was [looked for](Self::find_answer) `before`.
@@ -320,8 +310,8 @@ impl RecordedCommit {
     /// Its events, in their order.
     pub(crate) fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> {
         let events = self.appends.iter().flat_map(|append| {
-            let lines = (append.first_version..).zip(append.lines.iter());
-            lines.map(|(version, line)| (&append.stream, version, line))
+            let events = append.events();
+            events.map(|(version, line)| (&append.stream, version, line))
         });
         let placed = (self.first_position..).zip(events);
         placed.map(|(position, (stream, version, line))| CommittedEvent {
@@ -392,6 +382,13 @@ pub(crate) struct RecordedAppend {
     pub(crate) lines: RecordedLines,
 }
 
+impl RecordedAppend {
+    /// Its events, each with its version, as JSON without a newline.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &str)> {
+        (self.first_version..).zip(self.lines.iter())
+    }
+}
+
 /// The dead letters of one process manager, as they are stored.
 #[derive(Debug, Default)]
 pub(crate) struct StoredLines {
@@ -399,15 +396,6 @@ pub(crate) struct StoredLines {
     pub(crate) text: String,
     /// Names the place of the text in errors.
     pub(crate) path: PathBuf,
-}
-
-/// The last events of one stream.
-#[derive(Debug, Default)]
-pub(crate) struct StreamTail {
-    /// Newline-terminated lines, one JSON object each.
-    pub(crate) text: String,
-    /// Where the stream ends with the last of these lines.
-    pub(crate) end: StreamEnd,
 }
 
 /// A place in the order of events, behind which to read on.
@@ -438,8 +426,12 @@ impl Cursor {
     }
 }
 
-/// Says why a snapshot is not the fold of its events, which are the first lines of a text.
-pub(crate) type CheckState<'a> = dyn Fn(&StreamId, &Snapshot, &str) -> Option<String> + 'a;
+/// Says why a snapshot is not the fold of its events, which are the first of a stream.
+pub(crate) type CheckState<'a> =
+    dyn Fn(&StreamId, &Snapshot, &mut dyn StreamReader) -> StateChecked + 'a;
+
+/// Why a snapshot is not the fold of its events, if it is not.
+pub(crate) type StateChecked = Result<Option<String>, JournalError>;
 
 /// What reading everything back has found.
 #[derive(Debug, Default)]

@@ -25,7 +25,8 @@ use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
 use crate::journal::{
-    CommitError, KeyedLines, Outcome, ProposedAppend, StreamEnd, StreamId, StreamTail,
+    CommitError, JournalError, KeyedLines, Outcome, ProposedAppend, StreamEnd, StreamId,
+    StreamReader,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -119,24 +120,15 @@ impl<A: Aggregate> Cell<A> {
         ))
     }
 
-    /// Folds the events of a stream behind those that the state has seen.
+    /// Folds the next events of a stream into the state before them.
     pub(super) fn load(
         stream: StreamId,
-        mut state: A,
-        seen: StreamEnd,
-        tail: &StreamTail,
+        state: A,
+        events: &mut dyn StreamReader,
         snapshots: CellSnapshots,
     ) -> Result<Self, StoreError> {
-        let mut version = seen.version;
-        for line in tail.text.lines() {
-            version += 1;
-            let event = decode::<A>(&stream, version, line)?;
-            state = guard(
-                || format!("the fold of `{}`", A::AGGREGATE_TYPE),
-                || state.apply(&event),
-            )?;
-        }
-        Ok(Self::with_state(stream, state, tail.end, snapshots))
+        let state = fold(&stream, state, events, u64::MAX)??;
+        Ok(Self::with_state(stream, state, events.end(), snapshots))
     }
 
     fn with_state(
@@ -286,6 +278,32 @@ pub(super) fn decode<A: Aggregate>(
             version,
             source,
         })
+}
+
+/// Folds the next events of a stream into the state before them, up to a version. The inner error is of an event or its fold.
+pub(super) fn fold<A: Aggregate>(
+    stream: &StreamId,
+    mut state: A,
+    events: &mut dyn StreamReader,
+    up_to: u64,
+) -> Result<Result<A, StoreError>, JournalError> {
+    while events.end().version < up_to
+        && let Some(append) = events.next()?
+    {
+        for (version, line) in append.events().take_while(|(version, _)| *version <= up_to) {
+            let folded = decode::<A>(stream, version, line).and_then(|event| {
+                guard(
+                    || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+                    || state.apply(&event),
+                )
+            });
+            match folded {
+                Ok(folded) => state = folded,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+    }
+    Ok(Ok(state))
 }
 
 /// A locked cell: commands are decided and staged here, then handed over together.

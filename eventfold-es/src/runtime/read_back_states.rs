@@ -12,7 +12,7 @@ use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::fingerprint::fingerprint;
 use crate::finite;
-use crate::journal::StreamId;
+use crate::journal::{Journal, StreamEnd, StreamId};
 
 /// The number of times that the copy is read back.
 const PLACES: u64 = 16;
@@ -20,15 +20,15 @@ const PLACES: u64 = 16;
 /// The number of further folds that must agree before a difference is believed.
 const FOLDS: u32 = 4;
 
-/// The place at which the fold of the first `count` lines of `text` differs from its copy. `None` also if no comparison is possible.
+/// The place at which the fold of the first `count` events of a stream differs from its copy. `None` also if no comparison is possible.
 /// Blocks.
 pub(super) fn difference<A: Aggregate>(
+    journal: &dyn Journal,
     stream: &StreamId,
-    text: &str,
     count: u64,
 ) -> Option<String> {
     let what = || format!("the comparison of states of `{}`", A::AGGREGATE_TYPE);
-    match guard(what, || compare::<A>(stream, text, count)).flatten() {
+    match guard(what, || compare::<A>(journal, stream, count)).flatten() {
         Ok(difference) => difference,
         Err(error) => {
             tracing::debug!(
@@ -40,36 +40,42 @@ pub(super) fn difference<A: Aggregate>(
 }
 
 fn compare<A: Aggregate>(
+    journal: &dyn Journal,
     stream: &StreamId,
-    text: &str,
     count: u64,
 ) -> Result<Option<String>, StoreError> {
     let (mut kept, mut copy) = (Kept::<A>::default(), Kept::<A>::default());
     let step = count.div_ceil(PLACES).max(1);
-    for (version, line) in (1..=count).zip(text.lines()) {
-        let event = Kept::new(cell::decode::<A>(stream, version, line)?);
-        kept = apply::<A>(kept, &event)?;
-        copy = match apply::<A>(copy, &event) {
-            Ok(copy) => copy,
-            Err(error) => return Ok(Some(format!("{error}, after it was read back"))),
-        };
-        if version % step != 0 && version != count {
-            continue;
-        }
-        // One that cannot be saved at this place is not.
-        let Some(read) = read_back::<A>(&copy)? else {
-            continue;
-        };
-        copy = read;
-        if let Some(difference) = differ::<A>(&kept, &copy)? {
-            // Where the fold or the JSON is another one each time, nothing is said about what was read.
-            for _ in 0..FOLDS {
-                let again = fold::<A>(stream, text, version)?;
-                if differ::<A>(&kept, &again)?.is_some() {
-                    return Ok(None);
-                }
+    let mut events = journal.read_stream(stream, StreamEnd::default())?;
+    while events.end().version < count
+        && let Some(append) = events.next()?
+    {
+        let events = append.events();
+        for (version, line) in events.take_while(|(version, _)| *version <= count) {
+            let event = Kept::new(cell::decode::<A>(stream, version, line)?);
+            kept = apply::<A>(kept, &event)?;
+            copy = match apply::<A>(copy, &event) {
+                Ok(copy) => copy,
+                Err(error) => return Ok(Some(format!("{error}, after it was read back"))),
+            };
+            if version % step != 0 && version != count {
+                continue;
             }
-            return Ok(Some(difference));
+            // One that cannot be saved at this place is not.
+            let Some(read) = read_back::<A>(&copy)? else {
+                continue;
+            };
+            copy = read;
+            if let Some(difference) = differ::<A>(&kept, &copy)? {
+                // Where the fold or the JSON is another one each time, nothing is said about what was read.
+                for _ in 0..FOLDS {
+                    let again = fold_again::<A>(journal, stream, version)?;
+                    if differ::<A>(&kept, &again)?.is_some() {
+                        return Ok(None);
+                    }
+                }
+                return Ok(Some(difference));
+            }
         }
     }
     Ok(None)
@@ -82,12 +88,14 @@ fn apply<A: Aggregate>(state: Kept<A>, event: &A::DomainEvent) -> Result<Kept<A>
     )
 }
 
-fn fold<A: Aggregate>(stream: &StreamId, text: &str, count: u64) -> Result<Kept<A>, StoreError> {
-    let mut lines = (1..=count).zip(text.lines());
-    lines.try_fold(Kept::default(), |state, (version, line)| {
-        let event = Kept::new(cell::decode::<A>(stream, version, line)?);
-        apply::<A>(state, &event)
-    })
+fn fold_again<A: Aggregate>(
+    journal: &dyn Journal,
+    stream: &StreamId,
+    count: u64,
+) -> Result<Kept<A>, StoreError> {
+    let mut events = journal.read_stream(stream, StreamEnd::default())?;
+    let folded = cell::fold(stream, A::default(), &mut *events, count)?;
+    folded.map(Kept::new)
 }
 
 /// The state as it reads back, if it can be written.

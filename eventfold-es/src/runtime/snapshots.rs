@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::cell::Cell;
+use super::cell::{Cell, fold};
 use super::guarded::{Kept, blocking, guard};
 use super::read_back_states::{difference, difference_of_json};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::finite;
-use crate::journal::{Journal, Snapshot, StreamEnd, StreamId};
+use crate::journal::{Journal, Snapshot, StateChecked, StreamEnd, StreamId, StreamReader};
 
 /// How many snapshots may wait to be saved. Each holds a copy of a state; those beyond are taken later.
 const MAX_WAITING: usize = 16;
@@ -155,14 +155,9 @@ impl Snapshots {
         state: A,
         seen: StreamEnd,
     ) -> Result<Cell<A>, StoreError> {
-        let tail = self.journal.read_stream_behind(stream, seen)?;
-        Cell::load(
-            stream.clone(),
-            state,
-            seen,
-            &tail,
-            self.of_cell(seen.version),
-        )
+        let mut events = self.journal.read_stream(stream, seen)?;
+        let snapshots = self.of_cell(seen.version);
+        Cell::load(stream.clone(), state, &mut *events, snapshots)
     }
 
     fn ignored(&self, stream: &StreamId, reason: &str) {
@@ -231,13 +226,7 @@ impl Snapshots {
         if !tried.is_power_of_two() {
             return None;
         }
-        match self.journal.read_stream(stream) {
-            Ok(text) => difference::<A>(stream, &text, end.version),
-            Err(error) => {
-                tracing::debug!(%error, "the states of a stream that cannot be read are not compared");
-                None
-            }
-        }
+        difference::<A>(&*self.journal, stream, end.version)
     }
 }
 
@@ -341,46 +330,39 @@ impl Drop for Saving {
     }
 }
 
-/// Why a snapshot is not the fold of the first lines of `text`, if it is not.
+/// Why a snapshot is not the fold of the first events of its stream, if it is not.
 pub(super) fn check_state<A: Aggregate>(
     stream: &StreamId,
     snapshot: &Snapshot,
-    text: &str,
-) -> Option<String> {
+    events: &mut dyn StreamReader,
+) -> StateChecked {
     if snapshot.snapshot_version != A::SNAPSHOT_VERSION {
-        return None;
+        return Ok(None);
     }
     let what = || format!("the comparison of a state of `{}`", A::AGGREGATE_TYPE);
-    guard(what, || check_state_of::<A>(stream, snapshot, text))
-        .unwrap_or_else(|error| Some(error.to_string()))
+    guard(what, || check_state_of::<A>(stream, snapshot, events))
+        .unwrap_or_else(|error| Ok(Some(error.to_string())))
 }
 
 fn check_state_of<A: Aggregate>(
     stream: &StreamId,
     snapshot: &Snapshot,
-    text: &str,
-) -> Option<String> {
-    let count = usize::try_from(snapshot.seen.version).unwrap_or(usize::MAX);
-    let mut state = A::default();
-    for (version, line) in (1..).zip(text.lines().take(count)) {
-        let folded = super::cell::decode::<A>(stream, version, line).and_then(|event| {
-            guard(
-                || format!("the fold of `{}`", A::AGGREGATE_TYPE),
-                || state.apply(&event),
-            )
-        });
-        match folded {
-            Ok(folded) => state = folded,
-            Err(error) => return Some(error.to_string()),
-        }
-    }
+    events: &mut dyn StreamReader,
+) -> StateChecked {
+    let state = match fold(stream, A::default(), events, snapshot.seen.version)? {
+        Ok(state) => state,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
     // As text, since a number may have other digits in a value.
-    let expected = finite::to_raw_value(&state).ok()?;
-    let [found, expected] =
-        [&snapshot.state, &expected].map(|json| serde_json::from_str(json.get()));
-    difference_of_json(&found.ok()?, &expected.ok()?).map(|_| {
+    let value = |json: &RawValue| serde_json::from_str(json.get()).ok();
+    let expected = finite::to_raw_value(&state).ok();
+    let expected = expected.and_then(|expected| value(&expected));
+    let difference = value(&snapshot.state)
+        .zip(expected)
+        .and_then(|(found, expected)| difference_of_json(&found, &expected));
+    Ok(difference.map(|_| {
         "the snapshot holds another state than the events lead to; if the fold was changed, raise `snapshot_version`, otherwise \
          `repair` discards all snapshots"
             .to_owned()
-    })
+    }))
 }

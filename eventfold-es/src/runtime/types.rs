@@ -13,7 +13,7 @@ use crate::aggregate::Aggregate;
 use crate::command::{CommandContext, RESERVED_METADATA};
 use crate::error::StoreError;
 use crate::event::DomainEvent as _;
-use crate::journal::{Journal, Snapshot, StreamId};
+use crate::journal::{Journal, Snapshot, StateChecked, StreamId, StreamReader};
 use crate::names;
 use crate::threads::StoreRuntime;
 
@@ -76,7 +76,7 @@ struct KnownType {
     type_name: &'static str,
     cells: Arc<dyn Any + Send + Sync>,
     sweep: Arc<dyn Sweep>,
-    check_state: fn(&StreamId, &Snapshot, &str) -> Option<String>,
+    check_state: fn(&StreamId, &Snapshot, &mut dyn StreamReader) -> StateChecked,
     check_event: fn(&eventfold::Event) -> Option<String>,
 }
 
@@ -155,19 +155,21 @@ impl AggregateTypes {
             .map_err(|_| invalid("its cells have another type".to_owned()))
     }
 
-    /// Whether a snapshot holds another state than the fold of its events, which are the first lines of `text`; nothing is known of
-    /// types that this program has not used.
+    /// Says why a snapshot is not the fold of the first events of its stream; nothing is known of types that this program has not used.
     pub(crate) fn check_state(
         &self,
         stream: &StreamId,
         snapshot: &Snapshot,
-        text: &str,
-    ) -> Option<String> {
+        events: &mut dyn StreamReader,
+    ) -> StateChecked {
         let check = self
             .known()
             .get(&*stream.aggregate_type)
-            .map(|known| known.check_state)?;
-        check(stream, snapshot, text)
+            .map(|known| known.check_state);
+        match check {
+            Some(check) => check(stream, snapshot, events),
+            None => Ok(None),
+        }
     }
 
     /// Says why an event is none of its aggregate type; nothing is known of types that this program has not used.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::AggregateStore;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
-use crate::journal::StreamId;
+use crate::journal::{StreamEnd, StreamId};
 use crate::runtime::blocking;
 
 impl AggregateStore {
@@ -81,11 +81,14 @@ impl AggregateStore {
         let what = || "reading a stream".to_owned();
         blocking(what, move || {
             let mut events = Vec::new();
-            journal.each_event(&stream, &mut |line| {
-                let event = serde_json::from_str(line);
-                events.push(event.map_err(|error| format!("the line is no event: {error}"))?);
-                Ok(())
-            })?;
+            let mut reader = journal.read_stream(&stream, StreamEnd::default())?;
+            while let Some(append) = reader.next()? {
+                for line in append.lines.iter() {
+                    let event = serde_json::from_str(line);
+                    let damage = |error| reader.damage(format!("the line is no event: {error}"));
+                    events.push(event.map_err(damage)?);
+                }
+            }
             if events.is_empty() {
                 return Err(StoreError::UnknownStream {
                     aggregate_type: stream.aggregate_type.to_string(),

@@ -8,8 +8,8 @@ use super::closing::OpenedJournal;
 use super::{AggregateStore, AggregateStoreBuilder};
 use crate::disk::{Files, absolute};
 use crate::error::{Damage, OpenError, StoreError};
-use crate::journal::Journal;
 use crate::journal::local::JournalOptions;
+use crate::journal::{Journal, Snapshot, StreamId, StreamReader};
 use crate::runtime::blocking;
 
 /// What [`AggregateStore::verify`] has found.
@@ -66,8 +66,8 @@ impl AggregateStore {
     /// with its file and place; nothing is changed.
     ///
     /// It reads the whole store, on the blocking pool, while the store is used; what is committed meanwhile is not part of it. Its
-    /// memory does not grow with the number of events: it takes about 16 bytes for each row, the dead letters of one process manager at
-    /// a time, and the longest stream whose snapshot it compares.
+    /// memory does not grow with the number of events: it takes about 16 bytes for each row, and the dead letters of one process manager
+    /// at a time.
     /// What it reports, but for damage of the journal, [`AggregateStoreBuilder::repair`] restores.
     ///
     /// # Errors
@@ -82,8 +82,9 @@ impl AggregateStore {
         let what = || "verifying the store".to_owned();
         let verified = blocking(what, move || {
             let types = &runtime.types;
-            let check =
-                |stream: &_, snapshot: &_, text: &_| types.check_state(stream, snapshot, text);
+            let check = |stream: &StreamId, snapshot: &Snapshot, events: &mut dyn StreamReader| {
+                types.check_state(stream, snapshot, events)
+            };
             Ok(runtime.journal.verify(&check)?)
         })
         .await?;
@@ -145,7 +146,7 @@ async fn differences(opened: OpenedJournal) -> Result<Vec<Damage>, StoreError> {
     let verified = Arc::clone(opened.journal());
     let what = || "verifying the store".to_owned();
     let differences = blocking(what, move || {
-        Ok(verified.verify(&|_, _, _| None)?.differences)
+        Ok(verified.verify(&|_, _, _| Ok(None))?.differences)
     })
     .await;
     opened.close().await;

@@ -4,6 +4,7 @@
 //! A turn of the journal lane never waits for the upkeep lane, so every store commits however slow that is. A turn never waits for
 //! another turn of its own lane: it ends, and its worker is woken later.
 
+mod at_once;
 mod lane;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod worker;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -79,8 +81,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Work that finds all threads of its kind busy waits, first come first served. A store with more to do gives way after one batch
 /// of commits or one loaded aggregate, if others wait. Nothing that is slow elsewhere keeps a journal waiting: commits have
 /// threads of their own, and each store takes one of them at most. So a store whose disk does not answer takes one of the 16. It
-/// may take more of the others, one for each thing that it is doing: up to 8 for each aggregate type that is being loaded. While all of
-/// them hang, the other stores commit, but load nothing, save no checkpoint, and neither open nor close.
+/// may take more of the others, one for each thing that it is doing: up to 8 for each aggregate type that is being loaded, and up to 7
+/// that help a load which waits for the disk. While all of them hang, the other stores commit, but load nothing, save no checkpoint, and neither open nor close.
 ///
 /// The reading of history, by projections and process managers, is not done here, but on the blocking pool of the tokio runtime.
 ///
@@ -101,6 +103,8 @@ pub struct StoreRuntime {
 struct Lanes {
     journal: Arc<Lane>,
     upkeep: Arc<Lane>,
+    /// Whether something that was done [at once](StoreRuntime::at_once) has waited for the disk lately.
+    is_slow: AtomicBool,
 }
 
 impl Drop for Lanes {
@@ -132,6 +136,7 @@ impl StoreRuntime {
         let lanes = Lanes {
             journal: Lane::new("eventfold-es-journal", JOURNAL_THREADS, PATIENCE),
             upkeep: Lane::new("eventfold-es-upkeep", UPKEEP_THREADS, PATIENCE),
+            is_slow: AtomicBool::new(false),
         };
         Self {
             lanes: Arc::new(lanes),

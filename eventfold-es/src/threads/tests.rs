@@ -220,3 +220,57 @@ fn the_threads_end_with_the_last_handle() -> Result<(), Box<dyn std::error::Erro
     wait_until(|| lane.strong_count() == 0);
     Ok(())
 }
+
+#[test]
+fn what_waits_for_the_disk_is_done_at_once_and_in_order() {
+    let runtime = StoreRuntime::new();
+    for count in [0, 1, 2, 50] {
+        let doubled = runtime.at_once((0..count).collect(), |item: &u64| 2 * item);
+        assert!(doubled.into_iter().eq((0..count).map(|item| 2 * item)));
+    }
+    let slow = |item: &u64| {
+        thread::sleep(Duration::from_millis(5));
+        (*item, thread::current().id())
+    };
+    let (items, mut threads): (Vec<_>, Vec<_>) =
+        runtime.at_once((0..80).collect(), slow).into_iter().unzip();
+    assert!(items.into_iter().eq(0..80));
+    assert!(threads.contains(&thread::current().id()));
+    threads.sort_unstable_by_key(|id| format!("{id:?}"));
+    threads.dedup();
+    assert!((3..=8).contains(&threads.len()), "{}", threads.len());
+}
+
+/// All threads are busy until it is done.
+#[test]
+fn what_is_done_at_once_needs_no_other_thread() {
+    let runtime = StoreRuntime::new();
+    let busy = Arc::new(Barrier::new(super::UPKEEP_THREADS + 1));
+    for _ in 0..super::UPKEEP_THREADS {
+        let busy = Arc::clone(&busy);
+        let submitted = runtime.submit(move || {
+            busy.wait();
+        });
+        assert!(submitted.is_ok());
+    }
+    let done = runtime.at_once(vec![1, 2, 3], |item| {
+        thread::sleep(Duration::from_millis(1));
+        2 * item
+    });
+    assert_eq!(done, [2, 4, 6]);
+    busy.wait();
+}
+
+#[test]
+fn what_a_helper_has_panicked_at_is_done_by_the_caller() {
+    let runtime = StoreRuntime::new();
+    let caller = thread::current().id();
+    let done = runtime.at_once((0..40).collect(), move |item: &u64| {
+        thread::sleep(Duration::from_millis(1));
+        if thread::current().id() != caller {
+            std::panic::resume_unwind(Box::new("no"));
+        }
+        *item
+    });
+    assert!(done.into_iter().eq(0..40));
+}

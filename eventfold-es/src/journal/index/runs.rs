@@ -15,6 +15,7 @@ use crate::disk::Files;
 use crate::journal::block_cache::BlockCache;
 use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
+use crate::threads::StoreRuntime;
 
 /// How many runs of a level become one of the next.
 const FAN_IN: usize = 8;
@@ -259,13 +260,23 @@ impl Runs {
     }
 
     /// The entries from a key on, all of which have its filtered part: of an append, those of its stream; of an answer, those of its
-    /// hash. `newest` are not in a run yet. Blocks.
-    pub(crate) fn alike(&self, key: &[u8], newest: Vec<Entries>) -> Result<Merged, JournalError> {
+    /// hash. `newest` are not in a run yet. Several runs are looked into at once. Blocks.
+    pub(crate) fn alike(
+        &self,
+        threads: &StoreRuntime,
+        key: &[u8],
+        newest: Vec<Entries>,
+    ) -> Result<Merged, JournalError> {
+        let mut runs = self.newest_first();
+        runs.retain(|run| !run.surely_lacks(key));
+        let key = key.to_vec();
+        let found = threads.at_once(runs, move |run| match run.may_hold(&key)? {
+            true => run.seek(&key).map(Some),
+            false => Ok(None),
+        });
         let mut sources = newest;
-        for run in self.newest_first() {
-            if self.noted(run.may_hold(key))? {
-                sources.push(Entries::Run(self.noted(run.seek(key))?));
-            }
+        for cursor in found {
+            sources.extend(self.noted(cursor)?.map(Entries::Run));
         }
         Ok(Merged::of(sources))
     }

@@ -7,6 +7,7 @@ use super::*;
 use crate::disk::{Files, SystemDisk};
 use crate::journal::block_cache::BlockCache;
 use crate::journal::{Damage, JournalError, StreamId};
+use crate::threads::StoreRuntime;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -125,12 +126,12 @@ fn check(runs: &Runs, model: &Model, newest: &Model) -> TestResult {
     assert_eq!(found.len(), behind.count());
     for (key, _) in model.iter().step_by(97) {
         let Some((stream, version)) = EntryKey::read_append(key) else {
-            let mut found = runs.alike(key, Vec::new())?;
+            let mut found = runs.alike(&StoreRuntime::new(), key, Vec::new())?;
             assert_eq!(found.next()?, Some((&key[..], &model[key][..])));
             continue;
         };
         let first = EntryKey::append(&stream, 0);
-        let mut found = runs.alike(first.as_bytes(), Vec::new())?;
+        let mut found = runs.alike(&StoreRuntime::new(), first.as_bytes(), Vec::new())?;
         let mut versions = Vec::new();
         while let Some((key, value)) = found.next()? {
             let Some((other, version)) =
@@ -148,7 +149,11 @@ fn check(runs: &Runs, model: &Model, newest: &Model) -> TestResult {
         assert!(versions.contains(&version) && versions.is_sorted());
     }
     let absent = StreamId::new("order", "nobody");
-    let mut found = runs.alike(EntryKey::append(&absent, 0).as_bytes(), Vec::new())?;
+    let mut found = runs.alike(
+        &StoreRuntime::new(),
+        EntryKey::append(&absent, 0).as_bytes(),
+        Vec::new(),
+    )?;
     let next = found
         .next()?
         .and_then(|(key, _)| EntryKey::read_append(key));
@@ -267,7 +272,7 @@ fn a_changed_byte_is_damage() -> TestResult {
             let runs = open(&files, directory.path(), &cache(), &notes)?;
             let found = all(runs.from(&[], Vec::new())?)?;
             for key in model.keys().step_by(20) {
-                let mut alike = runs.alike(key, Vec::new())?;
+                let mut alike = runs.alike(&StoreRuntime::new(), key, Vec::new())?;
                 assert_eq!(alike.next()?, Some((&key[..], &model[key][..])));
             }
             Ok::<_, JournalError>(found)

@@ -43,7 +43,9 @@ impl Streams {
             return Ok(KeyLookup::Answered(answer));
         }
         let first = EntryKey::answer(stream, key, 0);
-        let mut entries = self.index.alike(first.as_bytes(), Vec::new())?;
+        let mut entries = self
+            .index
+            .alike(&self.threads, first.as_bytes(), Vec::new())?;
         while let Some((found, value)) = self
             .index
             .noted(entries.next())?
@@ -70,7 +72,7 @@ impl Streams {
         stream: &StreamId,
         key: &str,
     ) -> Result<Option<Answer>, JournalError> {
-        let (commit, _) = self.commit_at(address.offset, address.length)?;
+        let commit = self.commit_at(address.offset, address.length)?;
         let mut position = commit.first_position;
         let mut is_there = false;
         for append in &commit.appends {
@@ -120,7 +122,7 @@ impl Streams {
             length,
             count,
         } = answer.address;
-        let (commit, _) = self.commit_at(offset, length)?;
+        let commit = self.commit_at(offset, length)?;
         let append = commit
             .appends
             .iter()

@@ -62,7 +62,7 @@ use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Durability, Extent, Inherited,
     Journal, JournalError, KeyLookup, Outcome, PastReaction, PastReactions, Progress,
     ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamEnd, StreamId,
-    StreamTail, Verified, Vitals,
+    StreamReader, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle};
@@ -122,7 +122,7 @@ impl LocalJournal {
             files,
             recovered,
             read_only,
-        } = recover_where_possible(files, &layout, options.rebuild)?;
+        } = recover_where_possible(files, &layout, options.rebuild, runtime)?;
         let Recovered {
             lock,
             journal,
@@ -288,45 +288,12 @@ impl Journal for LocalJournal {
         self.queue.pass(time)
     }
 
-    fn read_stream(&self, stream: &StreamId) -> Result<String, JournalError> {
-        self.read_stream_behind(stream, StreamEnd::default())
-            .map(|tail| tail.text)
-    }
-
-    fn read_stream_behind(
-        &self,
-        stream: &StreamId,
-        start: StreamEnd,
-    ) -> Result<StreamTail, JournalError> {
-        let mut appends = self.streams.read(stream, start)?;
-        let mut text = String::new();
-        while let Some(append) = appends.next()? {
-            for line in append.lines.iter() {
-                text.push_str(line);
-                text.push('\n');
-            }
-        }
-        Ok(StreamTail {
-            text,
-            end: appends.end,
-        })
-    }
-
-    fn each_event(
-        &self,
-        stream: &StreamId,
-        take: &mut dyn FnMut(&str) -> Result<(), String>,
-    ) -> Result<(), JournalError> {
-        let mut appends = self.streams.read(stream, StreamEnd::default())?;
-        while let Some(append) = appends.next()? {
-            for line in append.lines.iter() {
-                take(line).map_err(|reason| {
-                    let offset = appends.end.commit.offset;
-                    self.log.parts().damage(offset, reason)
-                })?;
-            }
-        }
-        Ok(())
+    fn read_stream<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        behind: StreamEnd,
+    ) -> Result<Box<dyn StreamReader + 'a>, JournalError> {
+        Ok(Box::new(self.streams.read(stream, behind)?))
     }
 
     fn known_answer(
@@ -351,7 +318,8 @@ impl Journal for LocalJournal {
     }
 
     fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
-        match self.streams.snapshots.load(stream) {
+        let threads = &self.streams.threads;
+        match self.streams.snapshots.load(threads, stream) {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 tracing::warn!(%error, instance = %stream.instance_id, "a snapshot cannot be read; its stream is read from the beginning");

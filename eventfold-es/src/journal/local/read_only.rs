@@ -8,6 +8,7 @@ use super::recovery::{Recovered, RecoveryError, recover};
 use crate::adoption;
 use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::JournalError;
+use crate::threads::StoreRuntime;
 
 /// A recovered directory, and how it can be used.
 pub(super) struct Opened {
@@ -23,8 +24,9 @@ pub(super) fn recover_where_possible(
     files: Files,
     layout: &Layout,
     rebuild: bool,
+    threads: &StoreRuntime,
 ) -> Result<Opened, RecoveryError> {
-    let error = match recover(&files, layout, rebuild) {
+    let error = match recover(&files, layout, rebuild, threads) {
         Ok(recovered) => {
             return Ok(Opened {
                 files,
@@ -38,7 +40,7 @@ pub(super) fn recover_where_possible(
         return Err(error);
     };
     let files = files.overlaid();
-    let mut recovered = recover(&files, layout, rebuild)?;
+    let mut recovered = recover(&files, layout, rebuild, threads)?;
     recovered.report.read_only = true;
     tracing::warn!(%reason, "the store can be read, but not written");
     Ok(Opened {

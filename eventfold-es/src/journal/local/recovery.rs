@@ -24,6 +24,7 @@ use crate::journal::index::{Coverage, RunNote, Runs};
 use crate::journal::segments::Segments;
 use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
+use crate::threads::StoreRuntime;
 
 /// How much of what was read of the journal's segments stays in memory.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -111,6 +112,7 @@ pub(super) fn recover(
     files: &Files,
     layout: &Layout,
     rebuild: bool,
+    threads: &StoreRuntime,
 ) -> Result<Recovered, RecoveryError> {
     refuse_missing_journal(files, layout)?;
     files.create_dir_durably(layout.base())?;
@@ -212,6 +214,7 @@ pub(super) fn recover(
         appends,
         runs,
         Snapshots::new(snapshots),
+        threads.clone(),
     );
     Ok(Recovered {
         lock,

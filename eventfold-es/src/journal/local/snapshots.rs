@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::appends::lock;
 use crate::journal::index::{EntryKey, Merged, Runs};
 use crate::journal::{JournalError, Snapshot, StreamId};
+use crate::threads::StoreRuntime;
 
 /// How many bytes of snapshots may wait for a checkpoint; those beyond are not saved.
 const MAX_BYTES: usize = 16 << 20;
@@ -35,7 +36,11 @@ impl Snapshots {
     }
 
     /// The snapshot of a stream, if there is one. Blocks.
-    pub(super) fn load(&self, stream: &StreamId) -> Result<Option<Snapshot>, JournalError> {
+    pub(super) fn load(
+        &self,
+        threads: &StoreRuntime,
+        stream: &StreamId,
+    ) -> Result<Option<Snapshot>, JournalError> {
         let key = EntryKey::snapshot(stream);
         {
             let waiting = lock(&self.waiting);
@@ -44,7 +49,7 @@ impl Snapshots {
                 return Ok(Snapshot::decode(found));
             }
         }
-        let mut entries = self.runs.alike(key.as_bytes(), Vec::new())?;
+        let mut entries = self.runs.alike(threads, key.as_bytes(), Vec::new())?;
         let found = self.runs.noted(entries.next())?;
         let found = found.filter(|(found, _)| *found == key.as_bytes());
         match found.map(|(_, value)| Snapshot::decode(value)) {

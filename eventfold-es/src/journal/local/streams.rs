@@ -1,19 +1,29 @@
 //! Reading the events of streams: the index tells where in the journal they are.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use eventfold::line_hash;
 
 use super::appends::{ALL, Append, Appends};
 use super::history::recorded;
-use super::line;
-use super::log::JournalLog;
+use super::line::{self, CommitLine};
+use super::log::{JournalLog, Parts};
 use super::snapshots::Snapshots;
 use crate::journal::index::{Address, Entries, EntryKey, Merged, Runs};
 use crate::journal::{
-    CommitPlace, JournalError, RecordedAppend, RecordedCommit, StreamEnd, StreamId,
+    CommitPlace, JournalError, RecordedAppend, RecordedCommit, RecordedLines, StreamEnd, StreamId,
+    StreamReader,
 };
 use crate::sabotage::{Bug, planted};
+use crate::threads::StoreRuntime;
+
+/// How many commits are read ahead, at most.
+const AHEAD_COMMITS: usize = 64;
+/// The length of commits, in bytes, behind which no further ones are read ahead.
+const AHEAD_BYTES: u64 = 1 << 20;
+/// The longest gap between two commits that are read together, in bytes: about the text of a frame.
+const GAP_BYTES: u64 = 4 << 10;
 
 /// Where the events of all streams are.
 pub(super) struct Streams {
@@ -22,6 +32,8 @@ pub(super) struct Streams {
     /// Where the appends are that a checkpoint covers.
     pub(super) index: Runs,
     pub(super) snapshots: Snapshots,
+    /// They help to read what is not in memory.
+    pub(super) threads: StoreRuntime,
 }
 
 /// The events of a stream from a version on, append by append.
@@ -29,11 +41,19 @@ pub(super) struct StreamAppends<'a> {
     streams: &'a Streams,
     stream: &'a StreamId,
     entries: Merged,
+    /// The commits that come next.
+    ahead: VecDeque<CommitBytes>,
     /// See [`Appends::drops`].
     drops: u64,
     /// Where the stream ends that was read so far.
-    pub(super) end: StreamEnd,
+    end: StreamEnd,
 }
+
+/// What the index tells of an append: the version of its first event, and the place of the commit.
+type Indexed = (u64, Address);
+
+/// The bytes at the place of a commit.
+type CommitBytes = (Indexed, Result<Vec<u8>, JournalError>);
 
 impl Streams {
     pub(super) fn new(
@@ -41,12 +61,14 @@ impl Streams {
         appends: Appends,
         index: Runs,
         snapshots: Snapshots,
+        threads: StoreRuntime,
     ) -> Self {
         Self {
             log,
             appends,
             index,
             snapshots,
+            threads,
         }
     }
 
@@ -59,7 +81,7 @@ impl Streams {
         });
         let newest = vec![Entries::in_memory(latest.collect())];
         let key = EntryKey::append(stream, version);
-        self.index.alike(key.as_bytes(), newest)
+        self.index.alike(&self.threads, key.as_bytes(), newest)
     }
 
     /// The next entry that belongs to the stream. Blocks.
@@ -136,10 +158,12 @@ impl Streams {
             return Err(damage.into());
         }
         if behind.version > 0 && !planted(Bug::SnapshotPlaceNotChecked) {
-            let (found, end) = self.append_at(stream, behind.commit)?;
+            let CommitPlace { offset, length, .. } = behind.commit;
+            let parts = self.log.parts();
+            let bytes = parts.read_cached(offset, length)?;
+            let (found, hash) = append_in(&parts, stream, offset, bytes)?;
             let last = found.first_version + found.lines.len() as u64 - 1;
-            if (last, end.hash) != (behind.version, behind.commit.hash) {
-                let parts = self.log.parts();
+            if (last, hash) != (behind.version, behind.commit.hash) {
                 let reason = format!(
                     "the stream `{}` of `{}` does not end here at version {}",
                     stream.instance_id, stream.aggregate_type, behind.version
@@ -152,51 +176,21 @@ impl Streams {
             stream,
             drops: self.appends.drops(),
             entries: self.entries(stream, behind.version + 1)?,
+            ahead: VecDeque::new(),
             end: behind,
         })
     }
 
-    /// The commit at an address, with its hash. Blocks.
+    /// The commit at an address. Blocks.
     pub(super) fn commit_at(
         &self,
         offset: u64,
         length: u64,
-    ) -> Result<(RecordedCommit, u64), JournalError> {
+    ) -> Result<RecordedCommit, JournalError> {
         let parts = self.log.parts();
-        let bytes = parts.read_cached(offset, length)?;
-        let damage = |reason: String| JournalError::from(parts.damage(offset, reason));
-        let text = String::from_utf8(bytes)
-            .map_err(|error| damage(format!("the commit is not UTF-8 text: {error}")))?;
-        let text = Arc::new(text);
-        let Some(line) = text.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
-            return Err(damage(
-                "another line should stand here, as the index tells".to_owned(),
-            ));
-        };
-        let commit = line::parse_text(line).map_err(|error| parts.unreadable(offset, error))?;
-        let recorded = recorded(&commit.data, &text, &mut Vec::new());
-        Ok((recorded, hash_of(line)))
-    }
-
-    /// The events that the commit at a place has added to a stream, and the place with the hash that was found. Blocks.
-    fn append_at(
-        &self,
-        stream: &StreamId,
-        place: CommitPlace,
-    ) -> Result<(RecordedAppend, CommitPlace), JournalError> {
-        let (commit, hash) = self.commit_at(place.offset, place.length)?;
-        let append = commit
-            .appends
-            .into_iter()
-            .find(|append| append.stream == *stream);
-        let append = append.ok_or_else(|| {
-            let reason = format!(
-                "the commit adds nothing to the stream `{}` of `{}`, as the index tells",
-                stream.instance_id, stream.aggregate_type
-            );
-            self.log.parts().damage(place.offset, reason)
-        })?;
-        Ok((append, CommitPlace { hash, ..place }))
+        let text = utf8_text(&parts, offset, parts.read_cached(offset, length)?)?;
+        let commit = commit_in(&parts, offset, &text)?;
+        Ok(recorded(&commit.data, &text, &mut Vec::new()))
     }
 
     /// Whether the index has what it should have of an append. Blocks.
@@ -205,7 +199,9 @@ impl Streams {
             return Ok(true);
         }
         for (key, address) in append.entries() {
-            let mut found = self.index.alike(key.as_bytes(), Vec::new())?;
+            let mut found = self
+                .index
+                .alike(&self.threads, key.as_bytes(), Vec::new())?;
             if self.index.noted(found.next())? != Some((key.as_bytes(), &address.encode()[..])) {
                 return Ok(false);
             }
@@ -243,24 +239,51 @@ impl Streams {
 }
 
 impl StreamAppends<'_> {
-    /// The next events, if there are more. Blocks.
-    pub(super) fn next(&mut self) -> Result<Option<RecordedAppend>, JournalError> {
-        let next = self.streams.next_entry(&mut self.entries, self.stream)?;
-        let Some((version, address)) = next else {
+    /// Reads the next commits, those that are close to each other together. Blocks.
+    fn read_ahead(&mut self) -> Result<(), JournalError> {
+        let mut groups: Vec<Vec<Indexed>> = Vec::new();
+        let (mut commits, mut bytes, mut end) = (0, 0, 0);
+        while commits < AHEAD_COMMITS
+            && bytes < AHEAD_BYTES
+            && let Some(next) = self.streams.next_entry(&mut self.entries, self.stream)?
+        {
+            let (_, Address { offset, length, .. }) = next;
+            let gap = offset.checked_sub(end);
+            match groups.last_mut() {
+                Some(group) if gap.is_some_and(|gap| gap <= GAP_BYTES) => group.push(next),
+                _ => groups.push(vec![next]),
+            }
+            end = offset.saturating_add(length);
+            bytes = bytes.saturating_add(length);
+            commits += 1;
+        }
+        let parts = self.streams.log.parts();
+        let threads = &self.streams.threads;
+        let read = threads.at_once(groups, move |group| read_together(&parts, group));
+        self.ahead = read.into_iter().flatten().collect();
+        Ok(())
+    }
+}
+
+impl StreamReader for StreamAppends<'_> {
+    fn next(&mut self) -> Result<Option<RecordedAppend>, JournalError> {
+        if self.ahead.is_empty() {
+            self.read_ahead()?;
+        }
+        let Some(((version, address), bytes)) = self.ahead.pop_front() else {
             let version = self.end.version;
             self.streams.appends.learn(self.stream, version, self.drops);
             return Ok(None);
         };
-        let place = CommitPlace {
-            offset: address.offset,
-            length: address.length,
-            hash: 0,
-        };
-        let (append, place) = self.streams.append_at(self.stream, place)?;
+        let parts = self.streams.log.parts();
+        let Address {
+            offset,
+            length,
+            count: expected,
+        } = address;
+        let (append, hash) = append_in(&parts, self.stream, offset, bytes?)?;
         let count = append.lines.len() as u64;
-        if (append.first_version, count) != (version, address.count)
-            || version != self.end.version + 1
-        {
+        if (append.first_version, count) != (version, expected) || version != self.end.version + 1 {
             let reason = format!(
                 "the commit adds the events {} to {} to the stream `{}` of `{}`, where event {} was expected",
                 append.first_version,
@@ -269,19 +292,104 @@ impl StreamAppends<'_> {
                 self.stream.aggregate_type,
                 self.end.version + 1
             );
-            return Err(self
-                .streams
-                .log
-                .parts()
-                .damage(address.offset, reason)
-                .into());
+            return Err(parts.damage(offset, reason).into());
         }
         self.end = StreamEnd {
             version: self.end.version + count,
-            commit: place,
+            commit: CommitPlace {
+                offset,
+                length,
+                hash,
+            },
         };
         Ok(Some(append))
     }
+
+    fn end(&self) -> StreamEnd {
+        self.end
+    }
+
+    fn damage(&self, reason: String) -> JournalError {
+        let parts = self.streams.log.parts();
+        parts.damage(self.end.commit.offset, reason).into()
+    }
+}
+
+/// The bytes of commits that are close to each other, with one read. Blocks.
+fn read_together(parts: &Parts, group: &[Indexed]) -> Vec<CommitBytes> {
+    if let [(_, first), .., (_, last)] = group
+        && let end = last.offset.saturating_add(last.length)
+        && let Ok(read) = parts.read_cached(first.offset, end - first.offset)
+    {
+        let cut = |address: &Address| {
+            let start = usize::try_from(address.offset - first.offset).ok()?;
+            let bytes = read.get(start..)?;
+            Some(bytes.get(..usize::try_from(address.length).ok()?)?.to_vec())
+        };
+        let group = group.iter();
+        let cut = group.map(|indexed| Some((*indexed, Ok(cut(&indexed.1)?))));
+        if let Some(cut) = cut.collect() {
+            return cut;
+        }
+    }
+    // A read ends with its segment, and what is damaged between the commits is not theirs.
+    let group = group.iter();
+    let alone = group.map(|indexed| {
+        let Address { offset, length, .. } = indexed.1;
+        (*indexed, parts.read_cached(offset, length))
+    });
+    alone.collect()
+}
+
+/// The text of what was read at the place of a commit.
+fn utf8_text(parts: &Parts, offset: u64, bytes: Vec<u8>) -> Result<Arc<String>, JournalError> {
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|error| {
+        let reason = format!("the commit is not UTF-8 text: {error}");
+        parts.damage(offset, reason)
+    });
+    Ok(Arc::new(text?))
+}
+
+/// The commit that such a text is.
+fn commit_in<'a>(
+    parts: &Parts,
+    offset: u64,
+    text: &'a str,
+) -> Result<CommitLine<'a>, JournalError> {
+    let Some(line) = text.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
+        let reason = "another line should stand here, as the index tells";
+        return Err(parts.damage(offset, reason).into());
+    };
+    line::parse_text(line).map_err(|error| parts.unreadable(offset, error))
+}
+
+/// The events that the commit at a place has added to a stream, and the hash of the commit.
+fn append_in(
+    parts: &Parts,
+    stream: &StreamId,
+    offset: u64,
+    bytes: Vec<u8>,
+) -> Result<(RecordedAppend, u64), JournalError> {
+    let text = utf8_text(parts, offset, bytes)?;
+    let commit = commit_in(parts, offset, &text)?;
+    let mut appends = commit.data.streams.iter();
+    let append = appends.find(|append| {
+        append.id == *stream.instance_id && append.aggregate_type == *stream.aggregate_type
+    });
+    let Some(append) = append else {
+        let reason = format!(
+            "the commit adds nothing to the stream `{}` of `{}`, as the index tells",
+            stream.instance_id, stream.aggregate_type
+        );
+        return Err(parts.damage(offset, reason).into());
+    };
+    let append = RecordedAppend {
+        stream: stream.clone(),
+        first_version: append.version,
+        lines: RecordedLines::shared(&text, &append.lines),
+    };
+    Ok((append, hash_of(commit.text)))
 }
 
 /// The hash of a line without its newline.

@@ -11,7 +11,9 @@ use super::rows::ExpectedRows;
 use super::scan::{Tip, scan};
 use crate::disk::FileError;
 use crate::journal::index::{Address, EntryKey};
-use crate::journal::{CheckState, Damage, Extent, Journal, JournalError, StreamId, Verified};
+use crate::journal::{
+    CheckState, Damage, Extent, Journal, JournalError, StreamEnd, StreamId, Verified,
+};
 
 /// How many snapshots are compared with the folds of their streams, spread over all.
 const COMPARED_SNAPSHOTS: u64 = 1000;
@@ -196,18 +198,20 @@ impl LocalJournal {
             if number % step != 0 {
                 continue;
             }
-            let text = match self.read_stream(&stream) {
-                Ok(text) => text,
+            // What a power loss took of the journal, a snapshot may have seen; nobody believes it.
+            if self.read_stream(&stream, snapshot.seen).is_err() {
+                continue;
+            }
+            let checked = self
+                .read_stream(&stream, StreamEnd::default())
+                .and_then(|mut events| check_state(&stream, &snapshot, &mut *events));
+            let reason = match checked {
+                Ok(reason) => reason,
                 Err(error) => {
                     note_damage(Err(error), &mut verified.differences)?;
                     continue;
                 }
             };
-            // What a power loss took of the journal, a snapshot may have seen; nobody believes it.
-            if self.streams.read(&stream, snapshot.seen).is_err() {
-                continue;
-            }
-            let reason = check_state(&stream, &snapshot, &text);
             let path = self.layout.snapshots();
             let damage = reason.map(|reason| {
                 let reason = format!(

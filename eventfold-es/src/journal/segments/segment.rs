@@ -116,10 +116,24 @@ impl Segment {
         );
         match cache {
             Some((cache, key)) => {
-                for frame in first..last {
-                    let place = self.table.start + frame * FRAME_BYTES;
-                    let read = || self.read_frames(frame, frame + 1).map(Arc::from);
-                    text.extend_from_slice(&cache.get(*key, place, read)?);
+                let found = |frame| cache.find(*key, self.table.start + frame * FRAME_BYTES);
+                let mut frame = first;
+                while frame < last {
+                    if let Some(content) = found(frame) {
+                        text.extend_from_slice(&content);
+                        frame += 1;
+                        continue;
+                    }
+                    // Those that are missing behind it, too, with one read.
+                    let behind = (frame + 1..last).find(|frame| found(*frame).is_some());
+                    let behind = behind.unwrap_or(last);
+                    let read = self.read_frames(frame, behind)?;
+                    for (frame, content) in (frame..).zip(read.chunks(FRAME_BYTES as usize)) {
+                        let place = self.table.start + frame * FRAME_BYTES;
+                        cache.insert(*key, place, content.into());
+                    }
+                    text.extend_from_slice(&read);
+                    frame = behind;
                 }
             }
             None => text = self.read_frames(first, last)?,

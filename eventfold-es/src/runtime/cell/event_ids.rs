@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Cell, LockedCell, Pending};
 use crate::aggregate::Aggregate;
-use crate::journal::{Journal, JournalError, Outcome, StreamId};
+use crate::journal::{Journal, JournalError, Outcome, StreamEnd, StreamId};
 use crate::sabotage::{Bug, planted};
 
 /// The ids of durable events of a stream.
@@ -39,12 +39,14 @@ pub(in crate::runtime) fn read_event_ids(
         id: Option<String>,
     }
     let mut ids = HashSet::new();
-    journal.each_event(stream, &mut |line| {
-        let event: Identity =
-            serde_json::from_str(line).map_err(|error| format!("the line is no event: {error}"))?;
-        ids.extend(event.id.filter(|_| !planted(Bug::InjectedIdForgotten)));
-        Ok(())
-    })?;
+    let mut reader = journal.read_stream(stream, StreamEnd::default())?;
+    while let Some(append) = reader.next()? {
+        for line in append.lines.iter() {
+            let damage = |error| reader.damage(format!("the line is no event: {error}"));
+            let event: Identity = serde_json::from_str(line).map_err(damage)?;
+            ids.extend(event.id.filter(|_| !planted(Bug::InjectedIdForgotten)));
+        }
+    }
     Ok(ids)
 }
 

@@ -13,6 +13,7 @@ use super::reader::{At, Line, Reader, damage};
 use super::survey::{Log, survey};
 use super::{ImportError, ImportOptions, ImportReport};
 use crate::disk::Files;
+use crate::journal::{Journal, JournalError, RecordedAppend, StreamEnd, StreamId, StreamReader};
 use crate::nesting;
 use crate::runtime::Runtime;
 
@@ -87,11 +88,7 @@ fn check_log(
     is_stopped: &AtomicBool,
 ) -> Result<Option<Plan>, ImportError> {
     let stream = &log.stream;
-    let stored = match runtime.journal.has_stream(stream)? {
-        true => runtime.journal.read_stream(stream)?,
-        false => Default::default(),
-    };
-    let stored = Stored::new(&stored);
+    let mut stored = Stored::new(&*runtime.journal, stream)?;
     let mut known = Comparison::default();
     let mut reader = Reader::default();
     let mut plan: Option<Plan> = None;
@@ -117,7 +114,7 @@ fn check_log(
             }
         };
         let verdict = known
-            .see(&stored, &event, plan.is_some())
+            .see(&mut stored, &event, plan.is_some())?
             .map_err(|reason| diverged(&log, &line, reason))?;
         match (verdict, &mut plan) {
             (Compared::Stored, _) => report.skipped += 1,
@@ -133,7 +130,7 @@ fn check_log(
                     log: log.clone(),
                     at: line.at,
                     order: order(&event),
-                    version: stored.lines.len() as u64,
+                    version: stored.count,
                     events: 0,
                     repeated: Vec::new(),
                 });
@@ -177,36 +174,60 @@ fn diverged(log: &Log, line: &Line, reason: &str) -> ImportError {
     }
 }
 
-/// The events that the store has of a stream.
+/// The events that the store has of a stream. They are read twice: for their ids, and to compare them with those of a log.
 struct Stored<'a> {
-    lines: Vec<&'a str>,
-    /// Where those with an id are.
-    by_id: HashMap<u128, usize>,
+    count: u64,
+    /// The versions of those with an id.
+    by_id: HashMap<u128, u64>,
+    /// Reads on behind `at`; `None` if the store does not have the stream.
+    reader: Option<Box<dyn StreamReader + 'a>>,
+    /// The commit that was compared last.
+    at: Option<RecordedAppend>,
 }
 
 impl<'a> Stored<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(journal: &'a dyn Journal, stream: &'a StreamId) -> Result<Self, JournalError> {
         #[derive(Deserialize)]
         struct WithId {
             id: Option<String>,
         }
-        let lines: Vec<_> = text.lines().collect();
-        let ids = lines.iter().enumerate().filter_map(|(index, line)| {
-            let read: WithId = serde_json::from_str(line).ok()?;
-            Some((xxh3_128(read.id?.as_bytes()), index))
-        });
-        Self {
-            by_id: ids.collect(),
-            lines,
+        let mut stored = Self {
+            count: 0,
+            by_id: HashMap::new(),
+            reader: None,
+            at: None,
+        };
+        if !journal.has_stream(stream)? {
+            return Ok(stored);
         }
+        let mut reader = journal.read_stream(stream, StreamEnd::default())?;
+        while let Some(append) = reader.next()? {
+            for (version, line) in append.events() {
+                stored.count = version;
+                if let Ok(WithId { id: Some(id) }) = serde_json::from_str(line) {
+                    stored.by_id.insert(xxh3_128(id.as_bytes()), version);
+                }
+            }
+        }
+        stored.reader = Some(journal.read_stream(stream, StreamEnd::default())?);
+        Ok(stored)
     }
 
-    /// Whether the event at `index` is this one.
-    fn is(&self, index: usize, event: &Event) -> bool {
-        let stored = self.lines.get(index);
-        stored.is_some_and(|line| {
+    /// Whether the event with this version is this one. Versions must come in their order.
+    fn is(&mut self, version: u64, event: &Event) -> Result<bool, JournalError> {
+        while let Some(reader) = &mut self.reader
+            && reader.end().version < version
+        {
+            self.at = reader.next()?;
+            if self.at.is_none() {
+                return Ok(false);
+            }
+        }
+        let mut events = self.at.iter().flat_map(RecordedAppend::events);
+        let stored = events.find(|(stored, _)| *stored == version);
+        Ok(stored.is_some_and(|(_, line)| {
             serde_json::from_str::<Event>(line).is_ok_and(|stored| stored == *event)
-        })
+        }))
     }
 }
 
@@ -224,46 +245,49 @@ enum Compared {
 struct Comparison {
     /// The ids of the log so far.
     seen: HashSet<u128>,
-    /// Behind the last event of the store that the log has, too.
-    next: usize,
+    /// The version of the last event of the store that the log has, too.
+    last: u64,
 }
 
 impl Comparison {
     /// Compares the next event of the log; the reason if the log does not continue the stream.
     fn see(
         &mut self,
-        stored: &Stored<'_>,
+        stored: &mut Stored<'_>,
         event: &Event,
         has_new: bool,
-    ) -> Result<Compared, &'static str> {
+    ) -> Result<Result<Compared, &'static str>, JournalError> {
         let id = event.id.as_ref().map(|id| xxh3_128(id.as_bytes()));
         if id.is_some_and(|id| !self.seen.insert(id)) {
-            return Ok(Compared::Repeated);
+            return Ok(Ok(Compared::Repeated));
         }
         if has_new {
             let is_stored = id.is_some_and(|id| stored.by_id.contains_key(&id));
-            return match is_stored {
+            return Ok(match is_stored {
                 true => Err("the store has this event, but not the one before it"),
                 false => Ok(Compared::New),
-            };
+            });
         }
-        let index = match id {
+        let next = self.last + 1;
+        let version = match id {
             Some(id) => stored.by_id.get(&id).copied(),
             // It is the same if it stands at the same place.
-            None => Some(self.next).filter(|next| *next < stored.lines.len()),
+            None => Some(next).filter(|next| *next <= stored.count),
         };
-        match index {
+        Ok(match version {
             // A log may begin behind the beginning of the stream.
-            Some(index) if index == self.next || self.next == 0 => {
-                if !stored.is(index, event) {
-                    return Err("the store has another event in its place");
+            Some(version) if version == next || self.last == 0 => {
+                match stored.is(version, event)? {
+                    false => Err("the store has another event in its place"),
+                    true => {
+                        self.last = version;
+                        Ok(Compared::Stored)
+                    }
                 }
-                self.next = index + 1;
-                Ok(Compared::Stored)
             }
             Some(_) => Err("the store has the events in another order, or has others between them"),
-            None if self.next == stored.lines.len() => Ok(Compared::New),
+            None if self.last == stored.count => Ok(Compared::New),
             None => Err("the store has other events behind the last one that both have"),
-        }
+        })
     }
 }

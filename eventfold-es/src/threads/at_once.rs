@@ -1,0 +1,100 @@
+//! Several things that wait for the disk, done at once: by the caller and by threads of the runtime that are free.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::StoreRuntime;
+
+/// What takes longer has waited for the disk. What is in memory is done before another thread wakes up.
+const PATIENCE: Duration = Duration::from_micros(100);
+/// The number of threads that help one caller, at most.
+const MAX_HELPERS: usize = 7;
+
+struct Work<T, R, F> {
+    items: Vec<T>,
+    run: F,
+    left: Mutex<Left<R>>,
+}
+
+struct Left<R> {
+    /// The index of the next item that nobody has begun.
+    next: usize,
+    /// Gone when everything has begun. Each who does an item has a copy until that is done.
+    results: Option<Sender<(usize, R)>>,
+}
+
+impl StoreRuntime {
+    /// Runs something for each item, and gives the results in the order of the items. The caller begins alone. Threads help once an item
+    /// takes long, and from the start if one did in the last call. The caller waits for the items that others have begun, but never
+    /// for a thread to become free. Blocks.
+    pub(crate) fn at_once<T, R, F>(&self, items: Vec<T>, run: F) -> Vec<R>
+    where
+        T: Send + Sync + 'static,
+        R: Send + 'static,
+        F: Fn(&T) -> R + Send + Sync + 'static,
+    {
+        if items.len() < 2 {
+            return items.iter().map(run).collect();
+        }
+        let (sender, results) = mpsc::channel();
+        let work = Arc::new(Work {
+            items,
+            run,
+            left: Mutex::new(Left {
+                next: 0,
+                results: Some(sender),
+            }),
+        });
+        let mut is_slow = self.lanes.is_slow.load(Ordering::Relaxed);
+        let (mut is_helped, mut has_waited) = (false, false);
+        loop {
+            if is_slow && !is_helped {
+                is_helped = true;
+                for _ in 0..MAX_HELPERS.min(work.items.len() - 1) {
+                    let work = Arc::clone(&work);
+                    // Without another thread the caller does everything.
+                    let _ = self.submit(move || while work.step() {});
+                }
+            }
+            let begun = Instant::now();
+            if !work.step() {
+                break;
+            }
+            has_waited |= begun.elapsed() > PATIENCE;
+            is_slow |= has_waited;
+        }
+        self.lanes.is_slow.store(has_waited, Ordering::Relaxed);
+        let mut found: Vec<Option<R>> = work.items.iter().map(|_| None).collect();
+        for (index, result) in results {
+            if let Some(place) = found.get_mut(index) {
+                *place = Some(result);
+            }
+        }
+        // A helper that has panicked leaves no result; the caller panics where it would alone.
+        let found = work.items.iter().zip(found);
+        found
+            .map(|(item, found)| found.unwrap_or_else(|| (work.run)(item)))
+            .collect()
+    }
+}
+
+impl<T, R, F: Fn(&T) -> R> Work<T, R, F> {
+    /// Does the next item; `false` if everything has begun.
+    fn step(&self) -> bool {
+        let (index, item, results) = {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let index = left.next;
+            let (Some(item), Some(results)) = (self.items.get(index), left.results.clone()) else {
+                left.results = None;
+                return false;
+            };
+            left.next += 1;
+            (index, item, results)
+        };
+        // Whoever has panicked takes no results.
+        let _ = results.send((index, (self.run)(item)));
+        true
+    }
+}
