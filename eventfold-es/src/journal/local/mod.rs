@@ -7,6 +7,9 @@ mod backup;
 mod batch;
 mod checkpoint;
 mod derived;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod fixture;
 mod history;
 mod jobs;
 mod layout;

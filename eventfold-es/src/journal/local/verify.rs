@@ -1,10 +1,22 @@
 //! Reading everything back and comparing it with the journal, from the first commit on, in bounded memory.
 
+mod pace;
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+mod tests;
+
 use std::collections::BTreeMap;
+
+use pace::Pace;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::LocalJournal;
 use super::checkpoint::Checkpoint;
-use super::line;
+use super::line::CommitLine;
 use super::log::Parts;
 use super::redo::appends_on;
 use super::rows::ExpectedRows;
@@ -25,9 +37,28 @@ struct Expected {
     dead_letters: BTreeMap<String, Extent>,
     rows: ExpectedRows,
     events: u64,
+    index: Digest,
+}
+
+/// Entries of the index, whatever their order. Two digests are equal if the entries are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Digest {
     appends: u64,
-    /// How many commands with idempotency keys were answered.
+    /// The number of answers to commands with idempotency keys.
     answers: u64,
+    /// Of the hashes of the entries.
+    sum: u128,
+}
+
+impl Digest {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        match EntryKey::read_answer(key) {
+            Some(_) => self.answers += 1,
+            None => self.appends += 1,
+        }
+        let hash = xxh3_128_with_seed(value, xxh3_64(key));
+        self.sum = self.sum.wrapping_add(hash);
+    }
 }
 
 impl LocalJournal {
@@ -59,59 +90,42 @@ impl LocalJournal {
         {
             differences.push(damage);
         }
-        let (expected, tip) = self.read_journal(&parts, end, differences)?;
+        let mut pace = Pace::new();
+        let (expected, tip) = self.read_journal(&parts, end, &mut pace, differences)?;
         verified.commits = tip.commit;
         verified.events = expected.events;
         // Behind damage nothing is known to compare with.
         if tip.offset == end {
             self.compare_dead_letters(&expected, &mut verified.differences)?;
-            let rows = self.rows.compare(&expected.rows, row_changes)?;
-            // Rows are changed a moment before their commit is announced.
-            if self.history.end() <= end {
+            let rows = self.compare_rows(&parts, end, expected.rows, &mut pace)?;
+            // What has changed meanwhile is compared the next time. Rows are changed a moment before their commit is announced.
+            if self.rows.changes() == row_changes && self.history.end() <= end {
                 verified.differences.extend(rows);
             }
             let compared = self
-                .compare_index(end, &expected, &mut verified)
+                .compare_index(&parts, end, &expected.index, &mut pace, &mut verified)
                 .and_then(|()| self.streams.index.check())
                 .and_then(|()| self.streams.snapshots.runs.check())
-                .and_then(|()| self.compare_snapshots(check_state, &mut verified));
+                .and_then(|()| self.compare_snapshots(check_state, &mut pace, &mut verified));
             note_damage(compared, &mut verified.differences)?;
         }
         Ok(verified)
     }
 
-    /// Reads the journal, compares the index with each of its appends, and notes where they are damaged.
+    /// Reads the journal, and notes where it is damaged.
     fn read_journal(
         &self,
         parts: &Parts,
         end: u64,
+        pace: &mut Pace,
         differences: &mut Vec<Damage>,
     ) -> Result<(Expected, Tip), JournalError> {
         let mut expected = Expected::default();
         let mut last = Tip::default();
-        let mut of_index = Vec::new();
         let scanned = scan(parts, Tip::default(), Some(end), |commit, offset| {
-            let length = commit.text.len() as u64 + 1;
-            expected.add(&commit.data);
-            for append in appends_on(commit, offset) {
-                expected.answers += append.answers.len() as u64;
-                match self.streams.has_entries(&append) {
-                    Ok(true) => {}
-                    Ok(false) if of_index.len() < MAX_DIFFERENCES => {
-                        let reason = format!(
-                            "it does not know event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
-                             `repair` makes it again",
-                            append.version, append.stream.instance_id, append.stream.aggregate_type
-                        );
-                        of_index.push(Damage::new(self.layout.index(), 0, reason));
-                    }
-                    Ok(false) => {}
-                    Err(JournalError::Damage(damage)) if of_index.contains(&damage) => {}
-                    Err(JournalError::Damage(damage)) => of_index.push(damage),
-                    Err(error) => return Err(error),
-                }
-            }
-            last.offset = offset + length;
+            pace.tell("bytes of the journal", offset, end);
+            expected.add(commit, offset);
+            last.offset = offset + commit.text.len() as u64 + 1;
             last.commit = commit.data.commit;
             Ok(())
         });
@@ -126,34 +140,89 @@ impl LocalJournal {
             Err(JournalError::Damage(damage)) => differences.push(damage),
             Err(error) => return Err(error),
         }
-        differences.extend(of_index);
         Ok((expected, last))
     }
 
-    /// Goes through the index: the versions of each stream are unbroken, and nothing is there that the journal does not have.
+    /// Compares the rows, those whose keys have hashes in a range at a time. For each further range the journal is read again.
+    fn compare_rows(
+        &self,
+        parts: &Parts,
+        end: u64,
+        mut expected: ExpectedRows,
+        pace: &mut Pace,
+    ) -> Result<Vec<Damage>, JournalError> {
+        let mut differences = Vec::new();
+        loop {
+            self.rows.compare(&expected, &mut differences)?;
+            let Some(behind) = expected.behind() else {
+                return Ok(differences);
+            };
+            expected = behind;
+            scan(parts, Tip::default(), Some(end), |commit, offset| {
+                pace.tell("bytes of the journal, for rows", offset, end);
+                expected.add(&commit.data);
+                Ok(())
+            })?;
+        }
+    }
+
+    /// Compares the index with the journal, of which `expected` is the digest. Only where they differ is each entry looked up.
     fn compare_index(
         &self,
+        parts: &Parts,
         end: u64,
-        expected: &Expected,
+        expected: &Digest,
+        pace: &mut Pace,
         verified: &mut Verified,
     ) -> Result<(), JournalError> {
+        let found = self.read_index(end, pace, verified);
+        if found.as_ref().ok() == Some(expected) {
+            return Ok(());
+        }
+        let before = verified.differences.len();
+        self.look_up_entries(parts, end, pace, &mut verified.differences)?;
+        let found = found?;
+        let counts = |digest: &Digest| (digest.appends, digest.answers);
+        let is_as_many = counts(&found) == counts(expected);
+        let reason = match is_as_many {
+            true => "it has other entries than the journal; `repair` makes it again".to_owned(),
+            false => format!(
+                "it has {} appends and {} idempotency keys, the journal {} and {}; `repair` makes it again",
+                found.appends, found.answers, expected.appends, expected.answers
+            ),
+        };
+        if !is_as_many || verified.differences.len() == before {
+            let damage = Damage::new(self.layout.index(), 0, reason);
+            verified.differences.push(damage);
+        }
+        Ok(())
+    }
+
+    /// Goes through the index. The versions of each stream must be unbroken.
+    fn read_index(
+        &self,
+        end: u64,
+        pace: &mut Pace,
+        verified: &mut Verified,
+    ) -> Result<Digest, JournalError> {
+        let total = self.streams.index.entries();
         let mut entries = self.streams.all_entries()?;
         let mut before: Option<(StreamId, u64)> = None;
-        let (mut appends, mut answers) = (0, 0);
-        while let Some((key, value)) = entries.next()? {
+        let mut found = Digest::default();
+        while let Some((key, value)) = self.streams.index.noted(entries.next())? {
             let address = Address::decode(value).ok_or_else(|| self.streams.index.malformed())?;
             // More may have come since the journal was read.
             if address.offset >= end {
                 continue;
             }
+            found.add(key, value);
+            pace.tell("entries of the index", found.appends + found.answers, total);
             if EntryKey::read_answer(key).is_some() {
-                answers += 1;
                 continue;
             }
             let Some((stream, version)) = EntryKey::read_append(key) else {
                 return Err(self.streams.index.malformed().into());
             };
-            appends += 1;
             let due = match &before {
                 Some((last, next)) if *last == stream => *next,
                 _ => {
@@ -161,7 +230,7 @@ impl LocalJournal {
                     1
                 }
             };
-            if version != due {
+            if version != due && verified.differences.len() < MAX_DIFFERENCES {
                 let reason = format!(
                     "it has event {version} of `{}` of `{}` where event {due} should be; `repair` makes it again",
                     stream.instance_id, stream.aggregate_type
@@ -171,14 +240,35 @@ impl LocalJournal {
             }
             before = Some((stream, version + address.count));
         }
-        if (appends, answers) != (expected.appends, expected.answers) {
-            let reason = format!(
-                "it has {appends} appends and {answers} idempotency keys, the journal {} and {}; `repair` makes it again",
-                expected.appends, expected.answers
-            );
-            let damage = Damage::new(self.layout.index(), 0, reason);
-            verified.differences.push(damage);
-        }
+        Ok(found)
+    }
+
+    /// Looks up each entry that the journal tells of, and notes what is wrong.
+    fn look_up_entries(
+        &self,
+        parts: &Parts,
+        end: u64,
+        pace: &mut Pace,
+        differences: &mut Vec<Damage>,
+    ) -> Result<(), JournalError> {
+        scan(parts, Tip::default(), Some(end), |commit, offset| {
+            pace.tell("bytes of the journal, for the index", offset, end);
+            for append in appends_on(commit, offset) {
+                match self.streams.has_entries(&append) {
+                    Ok(false) if differences.len() < MAX_DIFFERENCES => {
+                        let reason = format!(
+                            "it does not know event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
+                             `repair` makes it again",
+                            append.version, append.stream.instance_id, append.stream.aggregate_type
+                        );
+                        differences.push(Damage::new(self.layout.index(), 0, reason));
+                    }
+                    Ok(_) => {}
+                    Err(error) => note_damage(Err(error), differences)?,
+                }
+            }
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -186,15 +276,18 @@ impl LocalJournal {
     fn compare_snapshots(
         &self,
         check_state: &CheckState<'_>,
+        pace: &mut Pace,
         verified: &mut Verified,
     ) -> Result<(), JournalError> {
         let snapshots = &self.streams.snapshots;
-        let step = (snapshots.runs.entries() / COMPARED_SNAPSHOTS).max(1);
+        let total = snapshots.runs.entries();
+        let step = (total / COMPARED_SNAPSHOTS).max(1);
         let mut number = 0;
         let mut entries = snapshots.all()?;
         while let Some((stream, snapshot)) = entries.next(snapshots)? {
             verified.snapshots += 1;
             number += 1;
+            pace.tell("snapshots", number, total);
             if number % step != 0 {
                 continue;
             }
@@ -242,7 +335,7 @@ impl LocalJournal {
     }
 }
 
-/// How many differences of the index are told one by one.
+/// The number of differences from which on those of the index are not told one by one.
 const MAX_DIFFERENCES: usize = 100;
 
 fn note_damage(
@@ -261,18 +354,22 @@ fn note_damage(
 }
 
 impl Expected {
-    fn add(&mut self, data: &line::CommitData<'_>) {
+    /// Adds the commit on the line at `offset`.
+    fn add(&mut self, commit: &CommitLine<'_>, offset: u64) {
+        let data = &commit.data;
         self.events += data.event_count();
-        self.appends += data.streams.len() as u64;
+        for append in appends_on(commit, offset) {
+            for (key, address) in append.entries() {
+                self.index.add(key.as_bytes(), &address.encode());
+            }
+        }
         for process_manager in &data.process_managers {
             let name = process_manager.name.to_string();
             let extent = self.dead_letters.entry(name).or_default();
             for line in &process_manager.dead_letters.lines {
                 extent.push(line);
             }
-            for row in &process_manager.rows {
-                self.rows.change(&process_manager.name, &row.change());
-            }
         }
+        self.rows.add(data);
     }
 }

@@ -1,52 +1,11 @@
-use std::path::Path;
-use std::sync::Arc;
-
 use super::super::appends::{ALL, Append, Appends};
-use super::super::{JournalOptions, LocalJournal};
+use super::super::fixture::{commit, open};
 use super::*;
-use crate::clock::SystemClock;
-use crate::disk::{Files, SystemDisk};
 use crate::journal::index::Coverage;
-use crate::journal::{
-    Durability, Journal, KeyedLines, ProposedAppend, ProposedCommit, Receipt, StreamId,
-};
-use crate::threads::StoreRuntime;
+use crate::journal::{Journal, StreamId};
 
 /// Checkpoints are taken as often as that.
 const STEP: u64 = 1_000;
-
-fn open(base: &Path, max_log_size: u64) -> LocalJournal {
-    let options = JournalOptions {
-        max_log_size,
-        durability: Durability::Flush,
-        rebuild: false,
-    };
-    let files = Files::new(Arc::new(SystemDisk));
-    let runtime = StoreRuntime::default();
-    let opened = LocalJournal::open(files, base, &options, Arc::new(SystemClock), &runtime);
-    opened.unwrap().0
-}
-
-/// Commits two events, the second of which has the key.
-async fn commit(journal: &LocalJournal, stream: &StreamId, version: u64, key: &str) -> Receipt {
-    let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
-    let append = ProposedAppend {
-        stream: stream.clone(),
-        expected_version: version,
-        lines: vec![r#"{"type":"Added","data":1,"ts":1}"#.into(); 2],
-        keyed: vec![KeyedLines {
-            key: key.into(),
-            digest: Some(7),
-            before: 1,
-            count: 1,
-        }],
-    };
-    let commit = ProposedCommit {
-        appends: vec![append],
-        ..ProposedCommit::default()
-    };
-    journal.submit(room, commit).wait().await.unwrap()
-}
 
 /// An earlier look-up counts only as long as nothing went from memory to a run.
 #[tokio::test]

@@ -1,19 +1,31 @@
 //! Comparing the rows that can be read with those that the journal tells of.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 
 use xxhash_rust::xxh64::xxh64;
 
 use super::RowTables;
+use crate::journal::local::line::CommitData;
 use crate::journal::{Damage, JournalError, RowChange, RowRange};
 
 /// How many rows are read at a time.
 const CHUNK_ROWS: usize = 4096;
 
-/// The rows of all process managers, as hashes of their keys and values.
-#[derive(Default)]
+/// The number of rows whose hashes are in memory, at most.
+const MAX_ROWS: usize = if cfg!(test) { 8 } else { 4 << 20 };
+
+/// The rows of all process managers, as hashes of their keys and values. Of many rows these are those whose keys have hashes in a range.
 pub(in super::super) struct ExpectedRows {
     tables: BTreeMap<String, HashMap<u64, u64>>,
+    range: RangeInclusive<u64>,
+    rows: usize,
+}
+
+impl Default for ExpectedRows {
+    fn default() -> Self {
+        Self::from(0)
+    }
 }
 
 fn hash(text: &str) -> u64 {
@@ -21,51 +33,93 @@ fn hash(text: &str) -> u64 {
 }
 
 impl ExpectedRows {
-    pub(in super::super) fn change(&mut self, name: &str, change: &RowChange) {
-        let rows = self.tables.entry(name.to_owned()).or_default();
-        match &change.value {
-            Some(value) => drop(rows.insert(hash(&change.key), hash(value))),
-            None => drop(rows.remove(&hash(&change.key))),
+    fn from(first: u64) -> Self {
+        Self {
+            tables: BTreeMap::new(),
+            range: first..=u64::MAX,
+            rows: 0,
         }
+    }
+
+    /// Takes what a commit changed; commits come in their order.
+    pub(in super::super) fn add(&mut self, commit: &CommitData<'_>) {
+        for process_manager in &commit.process_managers {
+            for row in &process_manager.rows {
+                self.change(&process_manager.name, &row.change());
+            }
+        }
+    }
+
+    pub(super) fn change(&mut self, name: &str, change: &RowChange) {
+        let key = hash(&change.key);
+        if !self.range.contains(&key) {
+            return;
+        }
+        let rows = self.tables.entry(name.to_owned()).or_default();
+        let before = match &change.value {
+            Some(value) => rows.insert(key, hash(value)),
+            None => rows.remove(&key),
+        };
+        self.rows += usize::from(change.value.is_some());
+        self.rows -= usize::from(before.is_some());
+        while self.rows > MAX_ROWS && self.range.start() < self.range.end() {
+            self.halve();
+        }
+    }
+
+    /// Leaves the upper half of the range to a later pass.
+    fn halve(&mut self) {
+        let (first, last) = (*self.range.start(), *self.range.end());
+        self.range = first..=first.midpoint(last);
+        for rows in self.tables.values_mut() {
+            rows.retain(|key, _| self.range.contains(key));
+            rows.shrink_to_fit();
+        }
+        self.rows = self.tables.values().map(HashMap::len).sum();
+    }
+
+    /// The rows behind the range, of which nothing is known yet; `None` if there are none.
+    pub(in super::super) fn behind(&self) -> Option<Self> {
+        self.range.end().checked_add(1).map(Self::from)
     }
 }
 
 impl RowTables {
-    /// What is different; `changes` is how often rows were changed when the journal was about to be read. Blocks.
+    /// Notes the first difference of each process manager without one. Blocks.
     pub(in super::super) fn compare(
         &self,
         expected: &ExpectedRows,
-        changes: u64,
-    ) -> Result<Vec<Damage>, JournalError> {
-        let mut differences = Vec::new();
+        differences: &mut Vec<Damage>,
+    ) -> Result<(), JournalError> {
         let mut names = self.names();
         names.extend(expected.tables.keys().cloned());
         names.sort();
         names.dedup();
         for name in names {
-            let found = match self.first_difference(&name, expected.tables.get(&name)) {
+            let path = self.path(&name);
+            if differences.iter().any(|known| known.path == path) {
+                continue;
+            }
+            let found = match self.first_difference(&name, expected) {
                 Err(JournalError::Damage(damage)) => Some(damage),
                 Err(error) => return Err(error),
                 Ok(reason) => reason.map(|reason| {
                     let reason =
                         format!("{reason}; opening the store with `repair` derives the rows again");
-                    Damage::new(self.path(&name), 0, reason)
+                    Damage::new(path, 0, reason)
                 }),
             };
             differences.extend(found);
         }
-        // What has changed meanwhile is compared the next time.
-        if self.changes() != changes {
-            differences.clear();
-        }
-        Ok(differences)
+        Ok(())
     }
 
     fn first_difference(
         &self,
         name: &str,
-        expected: Option<&HashMap<u64, u64>>,
+        expected: &ExpectedRows,
     ) -> Result<Option<String>, JournalError> {
+        let rows_of_table = expected.tables.get(name);
         let mut range = RowRange {
             from: "\u{1}".into(),
             to: char::MAX.to_string().into(),
@@ -78,17 +132,21 @@ impl RowTables {
             };
             range = range.behind(&last.key);
             for row in &rows {
-                let known = expected.and_then(|expected| expected.get(&hash(&row.key)));
+                let key = hash(&row.key);
+                if !expected.range.contains(&key) {
+                    continue;
+                }
+                let known = rows_of_table.and_then(|expected| expected.get(&key));
                 if known != Some(&hash(&row.value)) {
                     return Ok(Some(format!(
                         "the row {:?} is not what the journal holds",
                         row.key
                     )));
                 }
+                count += 1;
             }
-            count += rows.len();
         }
-        let expected = expected.map_or(0, HashMap::len);
+        let expected = rows_of_table.map_or(0, HashMap::len);
         Ok((count != expected)
             .then(|| format!("there are {count} rows, but {expected} in the journal")))
     }

@@ -212,3 +212,44 @@ fn a_damaged_page_of_a_large_table_makes_no_row_missing() {
     }
     assert!(is_noticed);
 }
+
+/// More rows than are compared at a time: each is compared once, and a wrong one is found wherever it is.
+#[test]
+fn many_rows_are_compared_a_range_at_a_time() {
+    const ROWS: u64 = 60;
+    let base = tempfile::tempdir().unwrap();
+    let tables = tables(base.path());
+    let change = |number: u64, value: &str| RowChange {
+        key: format!("i{number}").into(),
+        value: (!value.is_empty()).then(|| value.into()),
+    };
+    // Some were removed again.
+    let mut changes: Vec<_> = (0..2 * ROWS).map(|number| change(number, "1")).collect();
+    changes.extend((ROWS..2 * ROWS).map(|number| change(number, "")));
+    tables.change(NAME, 1, changes.iter().cloned());
+    let passes = |changes: &[RowChange]| {
+        let (mut passes, mut differences) = (0, Vec::new());
+        let mut expected = Some(ExpectedRows::default());
+        while let Some(mut rows) = expected {
+            for change in changes {
+                rows.change(NAME, change);
+            }
+            tables.compare(&rows, &mut differences).unwrap();
+            (passes, expected) = (passes + 1, rows.behind());
+        }
+        (passes, differences.len())
+    };
+    let (count, differences) = passes(&changes);
+    assert!((8..100).contains(&count), "{count}");
+    assert_eq!(differences, 0);
+    for number in 0..ROWS {
+        for wrong in ["2", ""] {
+            let mut changes = changes.clone();
+            changes.push(change(number, wrong));
+            assert_eq!(passes(&changes).1, 1, "{number} {wrong:?}");
+        }
+    }
+    // A row that is missing.
+    changes.push(change(ROWS, "1"));
+    assert_eq!(passes(&changes).1, 1);
+}

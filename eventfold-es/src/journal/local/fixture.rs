@@ -1,0 +1,51 @@
+//! A journal for unit tests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{JournalOptions, LocalJournal};
+use crate::clock::SystemClock;
+use crate::disk::{Files, SystemDisk};
+use crate::journal::{
+    Durability, Journal, KeyedLines, ProposedAppend, ProposedCommit, Receipt, StreamId,
+};
+use crate::threads::StoreRuntime;
+
+/// Opens a journal that takes checkpoints as often as that.
+pub(super) fn open(base: &Path, max_log_size: u64) -> LocalJournal {
+    let options = JournalOptions {
+        max_log_size,
+        durability: Durability::Flush,
+        rebuild: false,
+    };
+    let files = Files::new(Arc::new(SystemDisk));
+    let runtime = StoreRuntime::default();
+    let opened = LocalJournal::open(files, base, &options, Arc::new(SystemClock), &runtime);
+    opened.unwrap().0
+}
+
+/// Commits two events, the second of which has the key.
+pub(super) async fn commit(
+    journal: &LocalJournal,
+    stream: &StreamId,
+    version: u64,
+    key: &str,
+) -> Receipt {
+    let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+    let append = ProposedAppend {
+        stream: stream.clone(),
+        expected_version: version,
+        lines: vec![r#"{"type":"Added","data":1,"ts":1}"#.into(); 2],
+        keyed: vec![KeyedLines {
+            key: key.into(),
+            digest: Some(7),
+            before: 1,
+            count: 1,
+        }],
+    };
+    let commit = ProposedCommit {
+        appends: vec![append],
+        ..ProposedCommit::default()
+    };
+    journal.submit(room, commit).wait().await.unwrap()
+}
