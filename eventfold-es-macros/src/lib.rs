@@ -1,9 +1,9 @@
 //! The macros of `eventfold-es`, which exports them: depend on that crate, not on this one.
 //!
-//! Each phase has a file of its own: `attributes` reads arguments, `model` checks them, `expand` generates code, and
-//! `diagnostics` collects every mistake on the way, so that one build reports them all. The item under an attribute is
-//! always emitted first and as it was written; a declaration with mistakes is followed by the stubs of `fallback`.
-//! What comes out is checked in under `src/expansions`.
+//! Each phase has a file of its own: `attributes` reads arguments, `model` checks them, `expand` generates code. `diagnostics`
+//! collects every mistake on the way, so that one build reports them all. The item under an attribute is always emitted first
+//! and unchanged. After a declaration with mistakes come the stubs of `fallback`. The expansions are checked in under
+//! `src/expansions`.
 
 mod aggregate;
 mod attributes;
@@ -93,7 +93,7 @@ use proc_macro::TokenStream;
 /// assert_eq!(counter.apply(&CounterEvent::Added { amount: 2 }).total, 2);
 /// ```
 ///
-/// What it generates is what one would write:
+/// It generates the code that you would write:
 ///
 /// ```
 /// # use eventfold_es::prelude::*;
@@ -134,8 +134,8 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     aggregate::aggregate(arguments.into(), item.into()).into()
 }
 
-/// Declares a process manager: implements `ProcessManager` by delegating to one `React<A>` for each aggregate that it
-/// subscribes to, and generates the enum of what it sends.
+/// Declares a process manager. It implements `ProcessManager` by delegating to one `React<A>` for each subscribed aggregate,
+/// and generates the enum of its commands.
 ///
 /// It goes on a struct or an enum without parameters, which also has to be `Default`, `Serialize` and `Deserialize`.
 ///
@@ -156,30 +156,29 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `envelope` | identifier | `ReservationSagaEnvelope` | the generated enum |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///
-/// The commands of what it dispatches to are `Clone + Serialize + Deserialize`, because a rejected one is kept. The name
-/// is persisted: under another name it starts from the first event again.
+/// The commands of its targets are `Clone + Serialize + Deserialize`, because a rejected command is kept. The name is
+/// persisted: under another name it starts from the first event again.
 ///
 /// # What it asks for
 ///
 /// - `impl React<A>` for each aggregate `A` in `subscribes`;
-/// - with `key`, `impl Correlate<A>` for each of them, which tells the instances that an event belongs to. A key has
-///   `Display`, a `FromStr` that reads what that writes, and `Eq`; its text is persisted;
+/// - with `key`, `impl Correlate<A>` for each of them, which names the instances of an event. A key has `Display`, a `FromStr`
+///   that reads the text of `Display`, and `Eq`; its text is persisted;
 /// - `impl OnDeadline<M>` for each message `M` in `deadlines`. A message is stored under the kebab-case of the last segment of
-///   its path: a type that is renamed keeps its deadlines if it is imported under the old name, with `use … as …`;
+///   its path: a renamed type keeps its deadlines if it is imported under the old name, with `use … as …`;
 /// - with `on_failure`, `impl HandleFailure`;
-/// - with a `state_version` above 1, or one that is a constant, `impl MigrateState`.
+/// - with a `state_version` above 1, or a constant, `impl MigrateState`.
 ///
-/// One that is missing does not compile, and neither does one that was not declared.
+/// A missing or undeclared impl does not compile.
 ///
 /// # What it generates
 ///
 /// - `impl ProcessManager`, which finds the handler of an event by the stored name of its aggregate type;
-/// - `enum ReservationSagaEnvelope`, as visible as the type, with one variant per entry of `dispatches`, named like the
-///   last segment of its path (two that agree are told apart with `use … as …`), and `impl Dispatch`, `Clone` and
-///   `Debug` for it;
-/// - markers, from which `SubscribesTo<Order>` follows, and `impl DispatchesTo<Inventory>` for the type, so that a handler or a command that was
-///   not declared does not compile; likewise `Keyed`, `Schedules<PaymentDue>`, `FailurePolicy` and `StateVersioned` for what
-///   is declared with `key`, `deadlines`, `on_failure` and `state_version`;
+/// - `enum ReservationSagaEnvelope`, as visible as the type, with one variant per entry of `dispatches`, named like the last
+///   segment of its path (distinguish equal names with `use … as …`), and `impl Dispatch`, `Clone` and `Debug` for it;
+/// - markers, from which `SubscribesTo<Order>` follows, and `impl DispatchesTo<Inventory>` for the type. So an undeclared
+///   handler or command does not compile. Likewise `Keyed`, `Schedules<PaymentDue>`, `FailurePolicy` and `StateVersioned` for
+///   `key`, `deadlines`, `on_failure` and `state_version`;
 /// - assertions that no two entries of a list have one stored name.
 ///
 /// # Examples
@@ -234,7 +233,7 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An instance for each order, which waits an hour for the payment:
+/// Each order has an instance, which waits an hour for the payment:
 ///
 /// ```
 /// use std::time::Duration;
@@ -298,8 +297,7 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
     process_manager::process_manager(arguments.into(), item.into()).into()
 }
 
-/// Declares a projection: implements `Projection` by delegating to one `Project<A>` for each aggregate that it
-/// subscribes to.
+/// Declares a projection: implements `Projection` by delegating to one `Project<A>` for each subscribed aggregate.
 ///
 /// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
 /// `Deserialize`.
@@ -315,10 +313,10 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// | `unknown_events` | `"stop"` or `"skip"` | `"stop"` | what is done about events of a newer program: the projection waits for that program, or goes on without them and is built anew by it |
 /// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
 ///
-/// The name is persisted: under another name the projection is built anew.
+/// The name is persisted: under another name the projection is rebuilt.
 ///
-/// It generates `impl Projection`, a marker from which `SubscribesTo<Order>` follows, so that a handler that was not declared does not compile,
-/// and assertions that no two entries have one stored name.
+/// It generates `impl Projection`, and a marker from which `SubscribesTo<Order>` follows, so that an undeclared handler does
+/// not compile. It also asserts that no two entries have one stored name.
 ///
 /// # Examples
 ///
@@ -359,7 +357,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
     projection::projection(arguments.into(), item.into()).into()
 }
 
-/// Declares a whole store: what it opens with, checked, and drawn without opening it.
+/// Declares a whole store, checks it, and draws it without opening it.
 ///
 /// It goes on a unit struct.
 ///
@@ -380,13 +378,12 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///   commands are `Clone + Serialize + Deserialize` are targets of erased envelopes, too;
 /// - `Shop::open(dir)`, which opens it with the defaults;
 /// - `Shop::topology()`, a constant that renders to Mermaid, to Graphviz and to JSON;
-/// - `Shop::schema()`, what its events and states look like in storage, for the lock that tells when they change.
+/// - `Shop::schema()`, the stored shapes of its events and states, for the lock that detects their changes.
 ///
-/// It does not compile, at the entry that is wrong, if a process manager or a projection needs an aggregate that is not
-/// listed, if two aggregates, two process managers or two projections share a stored name (upper and lower case count as
-/// one, since they are directories), or if an aggregate decides the commands that are sent to another one by their type. What a
-/// process manager or projection that was written by hand needs is known, and checked, if it says so in its constants
-/// `SUBSCRIPTIONS` and `TARGETS`.
+/// Some mistakes do not compile, with an error at the wrong entry. A process manager or a projection needs an unlisted
+/// aggregate. Two aggregates, two process managers or two projections share a stored name (upper and lower case count as the
+/// same, since names are directories). An aggregate decides the commands that are sent to another aggregate by their type. A
+/// hand-written process manager or projection is checked if it sets its constants `SUBSCRIPTIONS` and `TARGETS`.
 ///
 /// # Examples
 ///
@@ -457,26 +454,25 @@ pub fn event_store(arguments: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Implements `DomainEvent` for an enum, from its `#[serde(..)]` attributes.
 ///
-/// The enum has no parameters, is `Clone`, `Serialize` and `Deserialize`, and has
-/// `#[serde(tag = "type", content = "data")]`: that is how an event is stored.
+/// The enum has no parameters, is `Clone`, `Serialize` and `Deserialize`, and has `#[serde(tag = "type", content = "data")]`,
+/// which is the stored form of an event.
 ///
 /// # Attributes
 ///
 /// - `rename_all` (each of serde's cases), `rename` and `alias` name the events as they do for serde, so that the stored
 ///   names are known at compile time. An event must be read under the name it is written with, and no two may share one.
-/// - Whatever would lose part of an event is an error: `skip`, `skip_serializing` and `skip_deserializing` on variants and
-///   fields, `other` and `untagged` on variants, `skip_serializing_if` without `default`, and other representations.
-/// - `#[event(version = 2, upcast_from(1 => PlacedV1))]` on a variant says that its data had another shape before, and
-///   which: `PlacedV1` is `Deserialize`, and becomes the event by `impl Upcast<OrderEvent> for PlacedV1`. With more versions,
-///   each but the last becomes the next: `upcast_from(1 => PlacedV1, 2 => PlacedV2)` needs `Upcast<PlacedV2>` for
-///   `PlacedV1`. Every version is there, and none twice. The version of an event is stored in its `meta` if it is above 1.
-/// - `#[event(retired)]` on a variant says that it is read, and no longer written.
-/// - `#[domain_event(crate = my_crate::eventfold_es)]` says where the crate is, if it was renamed or is re-exported.
+/// - An attribute that loses a part of an event is an error: `skip`, `skip_serializing` and `skip_deserializing` on variants
+///   and fields, `other` and `untagged` on variants, `skip_serializing_if` without `default`, and other representations.
+/// - `#[event(version = 2, upcast_from(1 => PlacedV1))]` on a variant names the earlier shape of its data. `PlacedV1` is
+///   `Deserialize`, and becomes the event by `impl Upcast<OrderEvent> for PlacedV1`. With more versions, each but the last
+///   becomes the next: `upcast_from(1 => PlacedV1, 2 => PlacedV2)` needs `Upcast<PlacedV2>` for `PlacedV1`. Every version is
+///   there, and none twice. The version of an event is stored in its `meta` if it is above 1.
+/// - `#[event(retired)]` on a variant: the event is read, and no longer written.
+/// - `#[domain_event(crate = my_crate::eventfold_es)]` is the path of the crate, if it was renamed or is re-exported.
 ///
-/// `EVENT_TYPES` are the names, `SCHEMAS` what is stored under them, `UPCASTERS` how older versions become current.
+/// `EVENT_TYPES` are the names, `SCHEMAS` their stored shapes, `UPCASTERS` the steps from older versions.
 ///
-/// The names are persisted. To rename a variant, keep its old name: as the stored one with `rename`, or readable with
-/// `alias`.
+/// The names are persisted. To rename a variant, keep its old name: as the stored name with `rename`, or readable with `alias`.
 ///
 /// # Examples
 ///
@@ -499,14 +495,14 @@ pub fn domain_event(item: TokenStream) -> TokenStream {
     domain_event::domain_event(item.into()).into()
 }
 
-/// Tells what a type looks like in storage: the lock of stored shapes then sees what changes inside of it.
+/// Describes the stored shape of a type: the lock of stored shapes then sees changes inside of it.
 ///
-/// It goes on types that events and states have in their fields, on the older shapes of events (`upcast_from`), and on the messages
-/// of deadlines. It reads serde's attributes and needs nothing else. A type without it has its name in the lock.
+/// It goes on types in the fields of events and states, on the older shapes of events (`upcast_from`), and on the messages of
+/// deadlines. It reads serde's attributes and needs nothing else. A type without it has only its name in the lock.
 ///
-/// It implements `StoredShape`, with a constant that is evaluated when something asks for it.
+/// It implements `StoredShape`, with a constant that is evaluated at its first use.
 ///
-/// `#[stored_shape(crate = my_crate::eventfold_es)]` tells where this crate is, if it was renamed or is re-exported.
+/// `#[stored_shape(crate = my_crate::eventfold_es)]` is the path of this crate, if it was renamed or is re-exported.
 ///
 /// # Examples
 ///
@@ -529,28 +525,28 @@ pub fn stored_shape(item: TokenStream) -> TokenStream {
     stored_shape::stored_shape(item.into()).into()
 }
 
-/// No derive: an aggregate is declared with [`macro@aggregate`]. Whoever writes it is told so.
+/// No derive: an aggregate is declared with [`macro@aggregate`]. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(Aggregate)]
 pub fn derive_aggregate(item: TokenStream) -> TokenStream {
     not_derives::aggregate(item.into()).into()
 }
 
-/// No derive: a process manager is declared with [`macro@process_manager`]. Whoever writes it is told so.
+/// No derive: a process manager is declared with [`macro@process_manager`]. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(ProcessManager)]
 pub fn derive_process_manager(item: TokenStream) -> TokenStream {
     not_derives::process_manager(item.into()).into()
 }
 
-/// No derive: a projection is declared with [`macro@projection`]. Whoever writes it is told so.
+/// No derive: a projection is declared with [`macro@projection`]. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(Projection)]
 pub fn derive_projection(item: TokenStream) -> TokenStream {
     not_derives::projection(item.into()).into()
 }
 
-/// No derive: a type is a command once [`macro@aggregate`] names it. Whoever writes it is told so.
+/// No derive: a type is a command once [`macro@aggregate`] names it. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(Command)]
 pub fn derive_command(_item: TokenStream) -> TokenStream {

@@ -13,22 +13,22 @@ use crate::schema::Shape;
 
 /// A domain type whose state is the fold of its events.
 ///
-/// This is the contract the runtime works with. `#[aggregate]` implements it by delegating to
-/// [`Decider`]; a type that implements it by hand works beside macro-declared ones in one store.
+/// This is the contract of the runtime. `#[aggregate]` implements it by delegating to [`Decider`]. A hand-written
+/// implementation works beside declared types in one store.
 ///
 /// # Contract
 ///
-/// - [`handle`](Aggregate::handle) decides: it reads the state, changes nothing, does no I/O, and returns the events that
-///   the command causes (none is a valid answer) or a rejection.
+/// - [`handle`](Aggregate::handle) decides. It reads the state, changes nothing, does no I/O, and returns the events of the
+///   command or a rejection. An empty list is a valid answer.
 /// - [`apply`](Aggregate::apply) is total and deterministic: the same events give the same state on every machine.
-/// - The state survives serde: what `Deserialize` makes of what `Serialize` wrote is the same state. Where it is not, streams are folded
-///   from the first event each time: if [fields are left out](Aggregate::NOT_SAVED), if a state does not serialize or does not read
-///   back, and once the store has [noticed](crate::store::AggregateStoreBuilder::snapshot_every) that a state which was read back goes on
-///   differently.
-/// - Whoever changes `apply` raises [`SNAPSHOT_VERSION`](Aggregate::SNAPSHOT_VERSION).
+/// - The state survives serde: a state that is written and read back is the same state. Otherwise each load folds the stream
+///   from its first event. This happens if [fields are left out](Aggregate::NOT_SAVED), or if a state does not serialize or
+///   does not read back. It also happens once the store has [noticed](crate::store::AggregateStoreBuilder::snapshot_every) that
+///   a state differs after reading it back.
+/// - A change of `apply` raises [`SNAPSHOT_VERSION`](Aggregate::SNAPSHOT_VERSION).
 ///
-/// A panic in either, or in the `Serialize`, `Deserialize`, `Clone` or `Default` of a type, fails that command only; the store
-/// discards the state it was computing and goes on. A panic in a `Drop` is told in the log.
+/// A panic in either, or in the `Serialize`, `Deserialize`, `Clone` or `Default` of a type, fails only that command. The store
+/// discards the computed state and continues. A panic in a `Drop` is logged.
 ///
 /// # Examples
 ///
@@ -69,30 +69,30 @@ use crate::schema::Shape;
 pub trait Aggregate:
     Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// The stored name of this aggregate type, which an export also takes for the directory of its streams.
+    /// The stored name of this aggregate type. An export also uses it as the directory of its streams.
     ///
-    /// It is persisted: changing it is a data change. See [`crate::names`] for what can be stored.
+    /// It is persisted: changing it is a data change. See [`crate::names`] for the allowed characters.
     const AGGREGATE_TYPE: &'static str;
 
     /// The version of the saved states of this aggregate. Default: 0.
     ///
-    /// The store saves states now and then ([snapshots](crate::store::AggregateStoreBuilder::snapshot_every)) and goes on
-    /// from there instead of folding a stream from its first event. Raise it when [`apply`](Aggregate::apply) or the meaning
-    /// of a field changes: a state that was saved under another version is not used, and the stream is folded anew. What no
-    /// longer deserializes is not used either, whatever its version.
+    /// The store saves states as [snapshots](crate::store::AggregateStoreBuilder::snapshot_every) and loads aggregates from
+    /// them. Raise the version when [`apply`](Aggregate::apply) or the meaning of a field changes: a state of another version
+    /// is not used, and the stream is folded anew. A state that no longer deserializes is not used either, whatever its
+    /// version.
     const SNAPSHOT_VERSION: u32 = 0;
 
     /// The fields that a saved state leaves out. Default: none.
     ///
-    /// An aggregate with such fields has no [snapshots](crate::store::AggregateStoreBuilder::snapshot_every): each load folds all events of
-    /// a stream, so that these fields have their values. `#[aggregate]` lists the fields under `#[serde(skip)]`, `skip_serializing` and
-    /// `skip_deserializing`.
+    /// An aggregate with such fields has no [snapshots](crate::store::AggregateStoreBuilder::snapshot_every): each load folds
+    /// all events of a stream, which gives these fields their values. `#[aggregate]` lists the fields under `#[serde(skip)]`,
+    /// `skip_serializing` and `skip_deserializing`.
     const NOT_SAVED: &'static [&'static str] = &[];
 
-    /// What its saved states look like. Default: not known.
+    /// The shape of its saved states. Default: not known.
     const STATE: Shape = Shape::Unknown;
 
-    /// What its command type is called in the program, for the drawings of a [`Topology`](crate::topology::Topology). Default:
+    /// The name of its command type in the program, for the drawings of a [`Topology`](crate::topology::Topology). Default:
     /// empty, and not drawn.
     const COMMAND_TYPE: &'static str = "";
 
@@ -102,18 +102,17 @@ pub trait Aggregate:
     /// The events this aggregate produces and folds.
     type DomainEvent: DomainEvent;
 
-    /// Why a command is rejected.
+    /// The reason of a rejection.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Decides `command` against the current state.
     ///
     /// # Errors
     ///
-    /// The aggregate's own rejection; nothing is stored then.
+    /// The rejection of the aggregate; nothing is stored then.
     fn handle(&self, command: Self::Command) -> Result<Vec<Self::DomainEvent>, Self::Error>;
 
-    /// [`handle`](Aggregate::handle), with what is known besides the state and the command: the store calls this one. Default: what
-    /// `handle` says, which knows nothing else.
+    /// [`handle`](Aggregate::handle) with the context of the decision; the store calls this method. Default: calls `handle`.
     ///
     /// # Errors
     ///
@@ -132,35 +131,35 @@ pub trait Aggregate:
 
     /// Whether two states are equal; `None` if they cannot be compared. Default: `None`.
     ///
-    /// The store compares a state with the copy that it has read back, before it believes the snapshots of this type. `#[aggregate]`
-    /// implements it where the type is `PartialEq`. By hand it is `Some(self == other)`.
+    /// The store compares a state with its copy after reading it back, before it uses snapshots of this type. `#[aggregate]`
+    /// implements the comparison for `PartialEq` types. By hand it is `Some(self == other)`.
     fn is_same(&self, other: &Self) -> Option<bool> {
         let _ = other;
         None
     }
 
-    /// Tells one command from another: an [idempotency key](crate::CommandContext::with_idempotency_key) that is used for two
-    /// different ones is refused. Default: `None`, and commands are not compared.
+    /// A fingerprint of the command. An [idempotency key](crate::CommandContext::with_idempotency_key) that is used for two
+    /// different commands is refused. Default: `None`, and commands are not compared.
     ///
-    /// `#[aggregate]` implements it where the command type is `Serialize`, and `#[aggregate(fingerprint = ..)]` by what a function says of
-    /// the command. By hand it is
-    /// [`fingerprint(command)`](crate::fingerprint()), or the fingerprint of a part that does not change when a command is sent again.
+    /// `#[aggregate]` implements it for `Serialize` command types, and `#[aggregate(fingerprint = ..)]` by the value of a
+    /// function. By hand it is [`fingerprint(command)`](crate::fingerprint()), or the fingerprint of a part that does not
+    /// change when a command is sent again.
     fn fingerprint(command: &Self::Command) -> Option<u64> {
         let _ = command;
         None
     }
 }
 
-/// `A`, as one of the aggregates in `subscribes = [..]`: what generated code calls it where it calls its handler.
+/// `A`, as an entry of `subscribes = [..]`; generated code uses this name when it calls the handler.
 ///
-/// It is nothing but `A`. Where `A` is no [`Aggregate`] it is no type at all, so that rustc says once that `A` is none, and not once more
-/// that it has no handler.
+/// It is `A` itself. If `A` is no [`Aggregate`], it is no type at all. So rustc reports once that `A` is no aggregate, and does
+/// not report the missing handler as well.
 pub type Subscribed<A> = <<A as Aggregate>::DomainEvent as Yields<A>>::Type;
 
-/// An [`Aggregate`] by its types alone: what [`Decider`] asks for. Every aggregate is one.
+/// The types of an [`Aggregate`], which [`Decider`] requires. Every aggregate implements it.
 ///
-/// Rust asks for the supertraits of a supertrait wherever the trait is implemented. Through this one a missing
-/// `#[derive(Default)]` is reported at the type, and not once more at its `impl Decider`.
+/// Rust checks the supertraits of a supertrait wherever the trait is implemented. Through this trait a missing
+/// `#[derive(Default)]` is reported at the type, and not again at its `impl Decider`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
@@ -184,11 +183,11 @@ impl<A: Aggregate> DeclaredAggregate for A {
     type Error = <A as Aggregate>::Error;
 }
 
-/// What the user of `#[aggregate]` writes: the decision and the fold.
+/// The decision and the fold that the user of `#[aggregate]` writes.
 ///
 /// Signatures may name the concrete types: `fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, OrderError>`.
 ///
-/// A decision that needs the id, the version, the time or the actor is that of a [`ContextDecider`].
+/// A decision with the id, the version, the time or the actor is a [`ContextDecider`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is declared with `#[aggregate]` but does not decide its commands",
     label = "`impl Decider for {Self}` is missing",
@@ -199,7 +198,7 @@ pub trait Decider: DeclaredAggregate {
     ///
     /// # Errors
     ///
-    /// The aggregate's own rejection; nothing is stored then.
+    /// The rejection of the aggregate; nothing is stored then.
     fn decide(
         &self,
         command: <Self as DeclaredAggregate>::Command,

@@ -12,13 +12,13 @@ use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
 
 pub(crate) use store_clock::{StoreClock, millis_since_1970};
 
-/// What the clock of this process shows instead of the time, once a test has set it.
+/// The time of this process, once a test has set it.
 #[cfg(feature = "testing")]
 static SET: Mutex<Option<SystemTime>> = Mutex::new(None);
 
 static IDS: Mutex<EventIds> = Mutex::new(EventIds::new());
 
-/// Stops the wall clock of this process at `time`; `None` lets it go on.
+/// Stops the wall clock of this process at `time`; `None` lets it run.
 #[cfg(feature = "testing")]
 pub fn set_clock(time: Option<SystemTime>) {
     *SET.lock().unwrap_or_else(PoisonError::into_inner) = time;
@@ -32,12 +32,12 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// What tells a store the time: when something is stored or decided, when deadlines are due, and when something is tried again.
+/// The clock of a store: the times of commits and decisions, of deadlines, and of retries.
 pub trait Clock: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> SystemTime;
 
-    /// Completes when it is `time`, or earlier: whoever waits looks at the clock then.
+    /// Completes at `time`, or earlier: the caller then looks at the clock again.
     fn sleep_until(&self, time: SystemTime) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -55,7 +55,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// How long nobody looks at the clock at most, which may jump.
+/// The longest time between two looks at the clock, which may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 impl Clock for SystemClock {
@@ -69,7 +69,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock of the user, which may panic: the clock of the system is looked at then.
+/// A clock of the user, which may panic: then the system clock replaces it.
 pub(crate) struct GuardedClock(Kept<Box<dyn Clock>>);
 
 impl GuardedClock {
@@ -132,12 +132,12 @@ impl ManualClock {
         }
     }
 
-    /// Moves it to `time`, which may be earlier.
+    /// Sets it to `time`, which may be earlier.
     pub fn set(&self, time: SystemTime) {
         self.time.send_replace(time);
     }
 
-    /// Moves it on.
+    /// Advances it.
     pub fn advance(&self, by: Duration) {
         self.time.send_modify(|time| *time += by);
     }
@@ -176,16 +176,16 @@ pub(crate) fn event_id() -> Uuid {
     ids.next(since)
 }
 
-/// How many bytes of randomness are asked of the system at once: for each id that would be a system call.
+/// The number of random bytes in one request to the system; a request for each id would be a system call.
 const RANDOM_BYTES: usize = 4096;
-/// How many bits of an id count within a millisecond; the rest of what is not time is random.
+/// The number of bits of an id that count within a millisecond; the other bits beside the time are random.
 const COUNTER_BITS: u32 = 42;
 
-/// Makes the ids of this process, in order also where the clock is not.
+/// Makes the ids of this process, in order even if the clock is not.
 struct EventIds {
     order: ContextV7,
     random: [u8; RANDOM_BYTES],
-    /// How many of the random bytes are used up.
+    /// The number of used random bytes.
     used: usize,
 }
 
@@ -219,7 +219,7 @@ impl EventIds {
         uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
     }
 
-    /// None if the system has no randomness; `uuid` says what then.
+    /// None if the system has no randomness; `uuid` decides then.
     fn random(&mut self) -> Option<u32> {
         if self.used >= RANDOM_BYTES {
             getrandom::fill(&mut self.random).ok()?;

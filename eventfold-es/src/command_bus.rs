@@ -15,9 +15,9 @@ type Dispatched<'a> = Pin<Box<dyn Future<Output = Result<(), DispatchError>> + S
 type Route =
     for<'a> fn(&'a AggregateStore, &'a str, Box<dyn Any + Send>, CommandContext) -> Dispatched<'a>;
 
-/// Routes commands to aggregates by their type, for programs that learn at run time which commands there are.
+/// Routes commands to aggregates by their type, for programs that learn the set of commands at run time.
 ///
-/// Where the command type is known, [`AggregateStore::send`] needs no registration and cannot meet an unknown command.
+/// For a known command type, [`AggregateStore::send`] needs no registration and cannot meet an unknown command.
 ///
 /// # Examples
 ///
@@ -62,7 +62,7 @@ impl CommandBus {
         }
     }
 
-    /// Routes commands of the type `A::Command` to `A`; a later registration for the same type takes its place.
+    /// Routes commands of the type `A::Command` to `A`. A later registration for the same type replaces it.
     pub fn register<A: Aggregate>(&mut self) {
         self.routes.insert(TypeId::of::<A::Command>(), route::<A>);
     }
@@ -71,7 +71,7 @@ impl CommandBus {
     ///
     /// # Errors
     ///
-    /// [`DispatchError::UnknownCommand`] if none is; [`DispatchError::Execution`] with the
+    /// [`DispatchError::UnknownCommand`] if no aggregate is registered; [`DispatchError::Execution`] with the
     /// [`ExecuteError`](crate::ExecuteError) of the aggregate.
     ///
     /// # Cancel safety

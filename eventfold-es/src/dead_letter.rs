@@ -1,4 +1,4 @@
-//! Dead letters: commands of process managers that their targets did not accept.
+//! Dead letters: rejected commands of process managers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use crate::envelope::CommandEnvelope;
 use crate::nesting;
 use crate::process_manager::SourceEvent;
 
-/// A command of a process manager that was not executed, as it stands in `dead_letters.jsonl`, one JSON object per line.
+/// A command of a process manager that was not executed, as a line of `dead_letters.jsonl`: one JSON object per line.
 ///
 /// # Examples
 ///
@@ -22,9 +22,9 @@ use crate::process_manager::SourceEvent;
 pub struct DeadLetter {
     /// The command with its address.
     pub envelope: CommandEnvelope,
-    /// Why it was not executed.
+    /// The reason.
     pub error: String,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub ts: u64,
 }
 
@@ -47,7 +47,7 @@ impl DeadLetterLine<'_> {
     }
 }
 
-/// An event or a deadline that was not reacted to, as it stands among the dead letters.
+/// An event or a deadline that was not handled, as a dead letter.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct UnreactedLine {
     pub(crate) source: SourceEvent,
@@ -65,7 +65,7 @@ impl UnreactedLine {
     }
 }
 
-/// The envelope, in a form that reads back wherever it is stored.
+/// The envelope, in a form that reads back from every place of storage.
 pub(crate) fn readable(envelope: &CommandEnvelope) -> CommandEnvelope {
     let is_deeper = |value: &Value| nesting::is_deeper(&value.to_string(), nesting::MAX_DEPTH);
     match is_deeper(&envelope.command) || envelope.context.metadata.as_ref().is_some_and(is_deeper)

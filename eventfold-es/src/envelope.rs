@@ -35,7 +35,7 @@ pub struct Envelope<A: Aggregate> {
     pub instance_id: String,
     /// The command.
     pub command: A::Command,
-    /// What travels with it.
+    /// The context of the command.
     pub context: CommandContext,
 }
 
@@ -55,11 +55,11 @@ impl<A: Aggregate> Envelope<A> {
 }
 
 impl<A: DispatchTarget> Envelope<A> {
-    /// The form that is stored and that an operator reads.
+    /// The erased form, for storage and operators.
     ///
     /// # Errors
     ///
-    /// What serde says if the command does not serialize.
+    /// The error of serde if the command does not serialize.
     pub fn erase(&self) -> Result<CommandEnvelope, serde_json::Error> {
         Ok(CommandEnvelope {
             aggregate_type: A::AGGREGATE_TYPE.to_owned(),
@@ -101,10 +101,10 @@ where
     }
 }
 
-/// The erased form of a command with its address: what the dead-letter log holds, and what a hand-written process manager
-/// produces when it does not know its targets at compile time.
+/// The erased form of a command with its address. The dead-letter log holds it, and hand-written process managers without
+/// compile-time targets produce it.
 ///
-/// It is routed by `aggregate_type` through the types registered with
+/// `aggregate_type` routes it, through the types registered with
 /// [`AggregateStoreBuilder::aggregate_type`](crate::AggregateStoreBuilder::aggregate_type).
 ///
 /// # Examples
@@ -130,18 +130,18 @@ pub struct CommandEnvelope {
     pub instance_id: String,
     /// The command as JSON.
     pub command: Value,
-    /// What travels with it.
+    /// The context of the command.
     pub context: CommandContext,
 }
 
-/// What a process manager produces: something that knows its way to a target.
+/// The output of a process manager: a command that routes itself to a target.
 ///
 /// `#[process_manager]` generates an enum with one variant per dispatch target, whose `route` is a `match`.
 pub trait Dispatch: 'static {
     /// Names every target that is known at compile time, so that registering the process manager registers them.
     fn targets(targets: &mut impl TargetVisitor);
 
-    /// Hands this command over, typed or erased.
+    /// Passes this command on, typed or erased.
     fn route<R: Router>(self, router: R) -> R::Routed;
 }
 
@@ -153,7 +153,7 @@ pub trait TargetVisitor {
 
 /// Receives one command of a process manager.
 pub trait Router {
-    /// What becomes of the command.
+    /// The result for the command.
     type Routed;
 
     /// A command whose target is known at compile time.

@@ -1,4 +1,4 @@
-//! What can go wrong, one enum per family of operations.
+//! The errors, one enum per family of operations.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::journal::local::RecoveryError;
 use crate::journal::{CommitError, JournalError};
 use crate::projection::ProjectError;
 
-/// A store that cannot be opened. Nothing that was in the directory is lost or changed.
+/// A store that cannot be opened. The content of the directory is neither lost nor changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -21,10 +21,10 @@ pub enum OpenError {
     InUse {
         /// The base directory.
         path: PathBuf,
-        /// Who holds it, as the lock file says: `process` and its number.
+        /// The holder, from the lock file: `process` and its number.
         holder: String,
     },
-    /// The directory holds checkpoints of this version, but no journal that they follow.
+    /// The directory has checkpoints of this version, but not their journal.
     #[error(
         "the journal of {} is missing, but there are checkpoints that follow one. Nothing was changed; restore the whole directory \
          from a copy", path.display()
@@ -33,7 +33,7 @@ pub enum OpenError {
         /// The base directory.
         path: PathBuf,
     },
-    /// A process manager that eventfold-es 0.2.0 ran, and that cannot go on where 0.2.0 left it.
+    /// A process manager of eventfold-es 0.2.0 that cannot continue from its checkpoint.
     #[error(
         "the process manager `{name}` cannot go on where eventfold-es 0.2.0 left it, and would send its commands again: {damage}. \
          Remove that file to let it start from the first event, or open a copy of the directory that 0.2.0 left, with a checkpoint \
@@ -42,10 +42,10 @@ pub enum OpenError {
     ProcessManagerCheckpoint {
         /// Its stored name.
         name: String,
-        /// What is wrong with its checkpoint.
+        /// The problem of its checkpoint.
         damage: Damage,
     },
-    /// A newer version of eventfold-es wrote it, in a format that this one does not know. Nothing was changed.
+    /// A newer version of eventfold-es wrote the file, in a format that this version does not know. Nothing was changed.
     #[error(
         "{} has format {found}, but this version of eventfold-es reads formats up to {supported}. Nothing was changed: open the store \
          with the version that wrote it, or a later one", path.display()
@@ -58,7 +58,7 @@ pub enum OpenError {
         /// The highest number that this version reads.
         supported: u64,
     },
-    /// Stored bytes are not what was written, or the files of a copy are of different moments. Recovery never guesses.
+    /// Stored bytes were changed, or the files of a copy are of different moments. Recovery never guesses.
     #[error(
         "the store cannot be opened: {0}. What is damaged has to come from a backup; a copy that was made while the store was open \
          has to be made again, with `AggregateStore::backup`"
@@ -75,7 +75,7 @@ pub enum OpenError {
     InvalidName {
         /// The name.
         name: String,
-        /// The Rust type that has it.
+        /// Its Rust type.
         type_name: &'static str,
     },
     /// Two registered types have one stored name.
@@ -87,11 +87,11 @@ pub enum OpenError {
         name: String,
         /// The Rust type that was registered first.
         first: &'static str,
-        /// The other one.
+        /// The second Rust type.
         second: &'static str,
     },
-    /// A registered process manager or projection was written by hand without a list of the aggregates whose events it gets, so that it
-    /// would get none.
+    /// A registered process manager or projection was written by hand without a list of its aggregates, so that it would get no
+    /// events.
     #[error(
         "{type_name} subscribes to nothing: implement `fn subscriptions(&self)`, or set `const SUBSCRIPTIONS` to \
          `Some(&[Order::AGGREGATE_TYPE])`; a type that is meant to get no events says `Some(&[])`"
@@ -111,10 +111,10 @@ pub enum OpenError {
     ProcessManagerState {
         /// Its stored name.
         name: String,
-        /// What serde says.
+        /// The error of serde.
         reason: String,
     },
-    /// The first commit of a process manager could not be written, or the store that is to be repaired is read-only.
+    /// The first commit of a process manager could not be written, or the store to be repaired is read-only.
     #[error(transparent)]
     Store(StoreError),
 }
@@ -171,7 +171,7 @@ pub enum StoreError {
         aggregate_type: String,
         /// The id, cut to 64 characters.
         id: String,
-        /// What is wrong with it.
+        /// The problem of the id.
         reason: &'static str,
     },
     /// An idempotency key that is empty, longer than 512 bytes, or has control characters; nothing was written.
@@ -179,7 +179,7 @@ pub enum StoreError {
     InvalidIdempotencyKey {
         /// The key, cut to 64 characters.
         key: String,
-        /// What is wrong with it.
+        /// The problem of the key.
         reason: &'static str,
     },
     /// The idempotency key of another command; nothing was stored.
@@ -191,7 +191,7 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
-    /// Metadata of a command with an entry that only the store makes; nothing was written.
+    /// Metadata of a command with an entry that only the store writes; nothing was written.
     #[error(
         "the metadata of the command has the entry `{name}`, which only the store makes: give it another name, or set it with \
          `CommandContext::with_correlation_id` or `with_causation_id`"
@@ -200,7 +200,7 @@ pub enum StoreError {
         /// The name of the entry.
         name: &'static str,
     },
-    /// Something was asked of the store from inside a reaction, which it would have to wait for.
+    /// A call from inside a reaction that would have to wait for that reaction.
     #[error(
         "the process manager `{process_manager}` cannot wait for the store inside its own reaction: let it send the command \
          instead (`cx.send(..)`), which is executed when it has returned"
@@ -209,17 +209,17 @@ pub enum StoreError {
         /// The stored name of the process manager.
         process_manager: String,
     },
-    /// An aggregate type whose name cannot be stored, or is taken by another Rust type in this store.
+    /// An aggregate type whose name cannot be stored, or belongs to another Rust type in this store.
     #[error("the aggregate {type_name} cannot be used under the name `{name}`: {reason}")]
     InvalidName {
         /// The stored name.
         name: String,
         /// The Rust type.
         type_name: &'static str,
-        /// What is wrong with it.
+        /// The problem of the name.
         reason: String,
     },
-    /// A projection or process manager that the store was opened without.
+    /// A projection or process manager that is not registered in this store.
     #[error("{type_name} is not registered: add `.{method}::<..>()` to the builder of the store")]
     NotRegistered {
         /// The Rust type.
@@ -235,7 +235,7 @@ pub enum StoreError {
         /// The instance.
         instance_id: String,
     },
-    /// A stored event that the program does not understand.
+    /// A stored event that the program does not decode.
     #[error(
         "event {version} of the stream `{instance_id}` of `{aggregate_type}` cannot be read: {source}"
     )]
@@ -244,33 +244,33 @@ pub enum StoreError {
         aggregate_type: String,
         /// The instance.
         instance_id: String,
-        /// Which event of the stream, from 1.
+        /// The number of the event in its stream, from 1.
         version: u64,
-        /// Why.
+        /// The reason.
         source: EventError,
     },
     /// An event that would not survive storage; nothing was written.
     #[error(transparent)]
     Unstorable(EventError),
-    /// A projection that cannot fold an event; it stays at the one before.
+    /// A projection that cannot fold an event; it stops before the event.
     #[error("the projection `{name}` cannot fold the event at position {position}: {source}")]
     Projection {
         /// Its stored name.
         name: String,
         /// The position of the event.
         position: u64,
-        /// Why.
+        /// The reason.
         source: ProjectError,
     },
-    /// Code of the user panicked; what it was computing was discarded.
+    /// Code of the user panicked; its result was discarded.
     #[error("{what} panicked: {message}")]
     Panicked {
-        /// Which code.
+        /// The code that panicked.
         what: String,
         /// The message of the panic.
         message: String,
     },
-    /// Stored bytes are not what was written.
+    /// Stored bytes were changed.
     #[error(transparent)]
     Damaged(Arc<Damage>),
     /// A file operation failed.
@@ -279,22 +279,22 @@ pub enum StoreError {
     /// The commit was not written, and nothing of it is stored; it can be tried again.
     #[error("nothing was stored: {reason}")]
     Refused {
-        /// Why.
+        /// The reason.
         reason: Arc<str>,
     },
-    /// The disk did not say whether the commit is stored. Opening the store again tells.
+    /// It is unknown whether the commit is stored. Opening the store again reveals it.
     #[error("it is unknown whether the command was stored: {reason}")]
     OutcomeUnknown {
-        /// Why.
+        /// The reason.
         reason: Arc<str>,
     },
-    /// An earlier failure left it unknown what is on disk: nothing is written any more, reads go on.
+    /// After an earlier failure the content of the disk is unknown: writes are refused, reads work.
     #[error("the store takes no more commands until it is opened again: {reason}")]
     Poisoned {
         /// The failure.
         reason: Arc<str>,
     },
-    /// The stream has another version than was expected; nothing was stored.
+    /// The stream does not have the expected version; nothing was stored.
     #[error("the stream has version {actual}, but {expected} was expected")]
     Conflict {
         /// The version that the command expects, or was decided on.
@@ -305,13 +305,13 @@ pub enum StoreError {
     /// The file system is read-only: the store can be read, and nothing is ever written.
     #[error("nothing can be written: {reason}")]
     ReadOnly {
-        /// Which directory it is, and what the operating system said.
+        /// The directory, and the message of the operating system.
         reason: Arc<str>,
     },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
-    /// The runtime that the store works on has shut down.
+    /// The runtime of the store has shut down.
     #[error("the tokio runtime has shut down")]
     RuntimeGone,
 }
@@ -353,8 +353,8 @@ pub enum ExecuteError<E> {
     /// The aggregate rejected the command; nothing was stored.
     #[error(transparent)]
     Domain(E),
-    /// The stream has another version than the command
-    /// [expects](crate::CommandContext::with_expected_version); nothing was stored.
+    /// The stream does not have the version that the command [expects](crate::CommandContext::with_expected_version); nothing
+    /// was stored.
     #[error("the stream has version {actual}, but {expected} was expected; nothing was stored")]
     Conflict {
         /// The version that the command expects, or was decided on.
@@ -372,13 +372,13 @@ pub enum ExecuteError<E> {
         /// The key.
         key: String,
     },
-    /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
+    /// It is unknown whether the events are stored. The store is poisoned; opening it again reveals it.
     #[error("it is unknown whether the command was stored: {reason}")]
     OutcomeUnknown {
-        /// Why.
+        /// The reason.
         reason: Arc<str>,
     },
-    /// Anything else; nothing was stored.
+    /// Any other error; nothing was stored.
     #[error(transparent)]
     Store(StoreError),
 }
@@ -398,7 +398,7 @@ impl<E> From<StoreError> for ExecuteError<E> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransactionCommandAt {
-    /// Which of the commands it is, from 0 and in the order in which they were sent.
+    /// The number of the command, from 0, in the order of sending.
     pub index: usize,
     /// The stored name of its aggregate type.
     pub aggregate_type: String,
@@ -432,7 +432,7 @@ pub enum TransactionError {
         /// The aggregate's own error; see [`downcast_ref`](Self::downcast_ref).
         error: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// A stream has another version than its command expects; nothing was stored.
+    /// A stream does not have the version that its command expects; nothing was stored.
     #[error(
         "{at}: the stream has version {actual}, but {expected} was expected; nothing was stored"
     )]
@@ -441,7 +441,7 @@ pub enum TransactionError {
         at: TransactionCommandAt,
         /// The version that the command expects.
         expected: u64,
-        /// The version of the stream, with the commands of the transaction before this one.
+        /// The version of the stream, including the earlier commands of the transaction.
         actual: u64,
     },
     /// The [idempotency key](crate::CommandContext::with_idempotency_key) was used for a transaction with other commands; nothing
@@ -454,19 +454,19 @@ pub enum TransactionError {
         /// The key.
         key: String,
     },
-    /// The disk did not say whether the events are stored. The store is poisoned; opening it again tells.
+    /// It is unknown whether the events are stored. The store is poisoned; opening it again reveals it.
     #[error("it is unknown whether the transaction was stored: {reason}")]
     OutcomeUnknown {
-        /// Why.
+        /// The reason.
         reason: Arc<str>,
     },
-    /// Anything else; nothing was stored.
+    /// Any other error; nothing was stored.
     #[error(transparent)]
     Store(StoreError),
 }
 
 impl TransactionError {
-    /// The error of the aggregate that rejected its command, if that is what happened and `E` is its error type.
+    /// The error of the aggregate that rejected its command, if the error is a rejection and `E` is its type.
     #[must_use]
     pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
         match self {
@@ -495,7 +495,7 @@ pub struct StateError {
     pub aggregate_type: String,
     /// The instance.
     pub instance_id: String,
-    /// Why.
+    /// The reason.
     pub source: StoreError,
 }
 
@@ -514,7 +514,7 @@ pub enum DispatchError {
     Deserialization {
         /// The stored name of the target.
         aggregate_type: String,
-        /// What serde says.
+        /// The error of serde.
         source: serde_json::Error,
     },
     /// The target rejected the command or could not execute it.
@@ -522,7 +522,7 @@ pub enum DispatchError {
     Execution(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Any error of this crate, for programs that do not tell them apart.
+/// Any error of this crate, for programs that do not distinguish them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,4 +1,4 @@
-//! Domain events, and how they become stored events and come back.
+//! Domain events, and their conversion to and from stored events.
 
 mod stored;
 
@@ -40,42 +40,42 @@ pub use stored::StoredEvent;
     note = "put `#[derive(Clone, Serialize, Deserialize, DomainEvent)]` and `#[serde(tag = \"type\", content = \"data\")]` on the enum `{Self}`"
 )]
 pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
-    /// Every stored type name this enum reads: first the ones it writes, in the order of the variants, then the aliases.
+    /// Every stored type name that this enum reads: first the written names in the order of the variants, then the aliases.
     const EVENT_TYPES: &'static [&'static str];
 
-    /// What is stored under these names: of each variant its version and its shape. Default: empty, every event is version 1 of
-    /// a shape that is not known.
+    /// The version and the shape of each variant. Default: empty, every event is version 1 of an unknown shape.
     const SCHEMAS: &'static [EventSchema] = &[];
 
-    /// How events of older versions become current. Default: empty.
+    /// The steps from older versions to the current version. Default: empty.
     const UPCASTERS: &'static [Upcaster<Self>] = &[];
 
     /// The stored type name of this value.
     fn event_type(&self) -> &'static str;
 
-    /// Encodes this value as a stored event; `ts` is 0, and id and actor are empty: the store sets them. `meta` has the version of
-    /// the event's shape if that is above 1.
+    /// Encodes this value as a stored event. `ts` is 0, and id and actor are empty: the store sets them. `meta` has the version
+    /// of the event's shape if that is above 1.
     ///
     /// # Errors
     ///
     /// [`EventError::Unstorable`] if serde refuses the value, a number in it is none in JSON (NaN, an infinity, an integer
-    /// beyond 64 bits), it is retired, or its output is not `{type, data}` with the type name
-    /// that [`event_type`](DomainEvent::event_type) announces.
+    /// beyond 64 bits), or it is retired. The same for an output that is not `{type, data}` with the type name of
+    /// [`event_type`](DomainEvent::event_type).
     fn to_event(&self) -> Result<Event, EventError> {
         encode(self)
     }
 
-    /// Decodes a stored event. One that was stored in an older shape is taken [step by step](crate::Upcast) to the current one.
+    /// Decodes a stored event. An event of an older shape is converted to the current shape [step by step](crate::Upcast).
     ///
     /// # Errors
     ///
     /// [`EventError::UnknownType`] if no variant has the event's type name, [`EventError::Newer`] if a newer program stored it,
-    /// [`EventError::Malformed`] if its data is not what the variant, or its older version, stores.
+    /// [`EventError::Malformed`] if its data does not fit the variant or its older version.
     fn from_event(event: &Event) -> Result<Self, EventError> {
         decode(event)
     }
 
-    /// What [`from_event`](Self::from_event) says, straight from the line of the event where that is the same. Generated code has it.
+    /// [`from_event`](Self::from_event), straight from the line of the event where the result is the same. Generated code
+    /// implements it.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     }
 }
 
-/// An event that cannot be stored, or a stored one that cannot be read.
+/// An event that cannot be stored, or a stored event that cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
@@ -95,7 +95,7 @@ pub enum EventError {
     Unstorable {
         /// The stored type name of the event.
         event_type: String,
-        /// What is wrong with the value.
+        /// The problem with the value.
         reason: String,
     },
     /// A stored type name that the enum does not have.
@@ -106,7 +106,7 @@ pub enum EventError {
     UnknownType {
         /// The stored type name.
         event_type: String,
-        /// The names the enum reads, separated by commas.
+        /// The names that the enum reads, separated by commas.
         known: String,
     },
     /// A stored event of a version that this program does not know yet.
@@ -122,7 +122,7 @@ pub enum EventError {
         /// The version this program writes.
         current: u32,
     },
-    /// A stored event of an older version that nothing reads; only an enum that implements [`DomainEvent`] by hand can have it.
+    /// A stored event of an older version that nothing reads. Only a hand-written [`DomainEvent`] can have it.
     #[error(
         "the stored event `{event_type}` is version {version}, and nothing takes it to version {current}: add an upcaster from \
          that version"
@@ -143,14 +143,15 @@ pub enum EventError {
     Malformed {
         /// The stored type name.
         event_type: String,
-        /// What serde says.
+        /// The error of serde.
         reason: String,
     },
 }
 
 /// A stored event with its place in the store.
 ///
-/// It derefs to [`eventfold::Event`], whose `event_type`, `data`, `ts` (seconds since 1970), `id`, `actor` and `meta` are what was stored.
+/// It derefs to [`eventfold::Event`], with the stored `event_type`, `data`, `ts` (seconds since 1970), `id`, `actor` and
+/// `meta`.
 ///
 /// [`eventfold::Event`]: https://docs.rs/eventfold/0.2/eventfold/struct.Event.html
 #[derive(Debug, Clone, PartialEq)]
@@ -175,7 +176,7 @@ impl RecordedEvent {
         }
     }
 
-    /// The correlation id that was stored with the event.
+    /// The stored correlation id of the event.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&str> {
         self.event.meta.as_ref()?.get("correlation_id")?.as_str()

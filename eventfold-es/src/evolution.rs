@@ -1,4 +1,4 @@
-//! How events that were stored in older shapes become current.
+//! The conversion of events from older shapes to the current shape.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::event::{DomainEvent, EventError};
 
-/// The entry of an event's `meta` that tells the version of its shape. It is there if that is above 1.
+/// The entry of an event's `meta` for the version of its shape. It is present if that is above 1.
 pub const SCHEMA_VERSION: &str = "schema_version";
 
 /// One step in the evolution of an event: from the shape of one version to that of the next, or to the event itself.
 ///
-/// The steps of a variant are listed as `#[event(version = 3, upcast_from(1 => PlacedV1, 2 => PlacedV2))]`; an event that was
-/// stored as version 1 then takes the steps from `PlacedV1` to `PlacedV2` and from there to the event. A step is total and
-/// deterministic: what has happened has happened, and it reads the same whenever it is read.
+/// `#[event(version = 3, upcast_from(1 => PlacedV1, 2 => PlacedV2))]` lists the steps of a variant. An event of version 1 then
+/// takes the steps from `PlacedV1` to `PlacedV2` and from there to the event. A step is total and deterministic: a stored event
+/// reads the same whenever it is read.
 ///
 /// # Examples
 ///
@@ -67,7 +67,7 @@ pub trait Upcast<Next> {
     fn upcast(self) -> Next;
 }
 
-/// A shape that an event was stored in: whatever serde can read.
+/// The stored shape of an event: any type that serde can read.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no shape that a stored event can be read in",
     label = "cannot be read",
@@ -78,7 +78,7 @@ pub trait PastShape: Sized {
     ///
     /// # Errors
     ///
-    /// What serde says.
+    /// The error of serde.
     fn read(data: &Value) -> Result<Self, serde_json::Error>;
 }
 
@@ -89,7 +89,7 @@ impl<T: DeserializeOwned> PastShape for T {
     }
 }
 
-/// What reads the events of one older version, and takes them to the current one.
+/// The reader of the events of one older version, which converts them to the current version.
 pub struct Upcaster<E: 'static> {
     /// The names under which the event was stored.
     pub names: &'static [&'static str],
@@ -100,7 +100,7 @@ pub struct Upcaster<E: 'static> {
 }
 
 impl<E> Upcaster<E> {
-    /// What reads the events that were stored as `version` under one of `names`.
+    /// The reader of events that were stored as `version` under one of `names`.
     #[must_use]
     pub const fn new(
         names: &'static [&'static str],
@@ -132,11 +132,11 @@ impl<E> fmt::Debug for Upcaster<E> {
     }
 }
 
-/// What the versions of an enum of events come to.
+/// A summary of the versions of an enum of events.
 struct Versions<E>(std::marker::PhantomData<E>);
 
 impl<E: DomainEvent> Versions<E> {
-    /// Whether an event of it is above version 1, or retired: most enums have none, and need not look.
+    /// Whether an event of it is above version 1, or retired. Most enums have none, and need no look-up.
     const ARE_LOOKED_UP: bool = {
         let mut schemas = E::SCHEMAS;
         let mut found = false;
@@ -171,7 +171,7 @@ pub(crate) fn is_retired<E: DomainEvent>(name: &str) -> bool {
             .any(|schema| schema.is_retired && schema.is_named(name))
 }
 
-/// The version that an event was stored as. What is no whole number above 0 was not written by this crate.
+/// The stored version of an event. A value that is no whole number above 0 was not written by this crate.
 pub(crate) fn stored_version(event: &eventfold::Event) -> u64 {
     let entry = event
         .meta

@@ -1,4 +1,4 @@
-//! Telling one command from another, so that a key that is used for two is noticed.
+//! The comparison of commands under one idempotency key.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -6,13 +6,12 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// A digest of a command by its JSON; `None` if it does not serialize.
 ///
-/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of it. Nor
-/// does a field that is `None`: a later version of the program may have added it. Two commands that differ in nothing else have one
-/// digest.
+/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of
+/// it. A field that is `None` does not count either: a later version of the program may have added it. Two commands that differ
+/// in nothing else have one digest.
 ///
-/// `#[aggregate]` calls it for commands that are `Serialize`, and `#[aggregate(fingerprint = ..)]` for the value that the function
-/// returns. An aggregate that is written by hand calls it in
-/// [`Aggregate::fingerprint`](crate::Aggregate::fingerprint).
+/// `#[aggregate]` calls it for commands that are `Serialize`, and `#[aggregate(fingerprint = ..)]` for the value that the
+/// function returns. A hand-written aggregate calls it in [`Aggregate::fingerprint`](crate::Aggregate::fingerprint).
 ///
 /// # Examples
 ///
@@ -58,7 +57,7 @@ fn of_parts(kind: u8, mut parts: Vec<u64>) -> u64 {
     hash.digest()
 }
 
-/// A function that says what of a command `C` is compared: what `#[aggregate(fingerprint = ..)]` takes.
+/// A function that returns the compared part of a command `C`, for `#[aggregate(fingerprint = ..)]`.
 #[diagnostic::on_unimplemented(
     message = "`fingerprint` takes a function from a reference to a command to a `Serialize` value",
     label = "not such a function of `{C}`",

@@ -1,8 +1,8 @@
-//! Encoding as JSON without what JSON does not have: numbers that are not finite or too large, and nesting without end.
+//! Encoding as JSON without values that JSON does not have: numbers that are not finite or too large, and nesting without end.
 //!
-//! serde_json writes NaN and the infinities as `null`, so that an `Option<f64>` comes back as `None` and nobody notices. Here
-//! they are refused, and the refusal names the place. What nests so deeply that it could not be read again is refused on the
-//! way down, before the stack ends. Everything else is left to the serializer below.
+//! serde_json writes NaN and the infinities as `null`, so that an `Option<f64>` silently comes back as `None`. Here they are
+//! refused, with their place. A value that nests too deeply to be read again is refused on the way down, before the stack
+//! overflows. Everything else is left to the serializer below.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -17,7 +17,7 @@ use crate::nesting::{MAX_DEPTH, TOO_DEEP, is_deeper};
 ///
 /// # Errors
 ///
-/// A number that JSON does not have, with its place; nesting that cannot be read again; otherwise what serde says.
+/// A number that JSON does not have, with its place; nesting that cannot be read again; otherwise the error of serde.
 pub(crate) fn to_value(value: &impl Serialize) -> Result<Value, serde_json::Error> {
     checked(value, |value| serde_json::to_value(value))
 }
@@ -62,11 +62,12 @@ fn checked<T: Serialize, R>(
     })
 }
 
-/// How many values are followed into one another while they are serialized: more than can be stored, and no end of the stack.
+/// The depth to which values are followed while they are serialized: more than can be stored, and far from the end of the
+/// stack.
 const MAX_FOLLOWED: u32 = 128;
 
-/// Where a number was refused. The place is put together while the error returns through the values around it, so that
-/// nothing is spent on it otherwise.
+/// The place of a refused number. It is put together while the error returns through the values around it, so that it costs
+/// nothing otherwise.
 #[derive(Default)]
 struct Trace(RefCell<Option<Refused>>);
 

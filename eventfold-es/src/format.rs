@@ -1,4 +1,4 @@
-//! The formats of what is stored, one number each: a program refuses what has a higher one, untouched.
+//! The format numbers of stored files: a program refuses a higher number and changes nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::disk::FileError;
 /// The format of a line of the journal: `{"type":"commit","data":{"format":1,..`.
 pub(crate) const JOURNAL: u64 = 1;
 
-/// The format of a table of rows, in what stands under its empty key.
+/// The format of a table of rows, in the value under its empty key.
 pub(crate) const ROWS: u64 = 1;
 
 /// The format of a run, of the index or of snapshots.
@@ -16,11 +16,11 @@ pub(crate) const RUNS: u64 = 1;
 /// The format of the table of a journal segment.
 pub(crate) const SEGMENTS: u64 = 1;
 
-/// The format of checkpoints: `{"checksum":"..","format":1,..`. The dead letters, which a checkpoint vouches for and which have no
-/// number of their own, are of this format, too.
+/// The format of checkpoints: `{"checksum":"..","format":1,..`. The dead letters have no number of their own. A checkpoint
+/// covers them, and they have its format.
 pub(crate) const SEALED: u64 = 1;
 
-/// Something that a newer version of eventfold-es has written.
+/// A file of a newer version of eventfold-es.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it has format {found}, but this version of eventfold-es reads formats up to {supported}. Nothing was changed: open the store with \
@@ -37,7 +37,7 @@ impl Newer {
         FileError::new("read", path, std::io::Error::other(self))
     }
 
-    /// What a file operation failed on, if it was that.
+    /// The failed file operation, if it was one.
     pub(crate) fn of(error: &FileError) -> Option<(PathBuf, Self)> {
         let newer = error.source.get_ref()?.downcast_ref::<Self>()?;
         Some((error.path.clone(), newer.clone()))

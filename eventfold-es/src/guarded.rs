@@ -1,4 +1,4 @@
-//! Code of the user may panic. It is called here, and its values end here: nothing of it gets past.
+//! Guards around code of the user, which may panic. It is called here, and its values are dropped here.
 
 use std::any::{Any, type_name};
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::error::StoreError;
 
 /// Runs code of the user; a panic becomes an error that names it.
 ///
-/// The caller discards whatever the code was changing.
+/// The caller discards the value that the code was changing.
 pub(crate) fn guard<T>(
     what: impl FnOnce() -> String,
     run: impl FnOnce() -> T,
@@ -40,7 +40,8 @@ pub(crate) async fn guard_task<T>(
 
 /// Runs code that blocks, on the pool of the runtime.
 ///
-/// A panic becomes an error that names it; the end of the runtime is another one, since nothing is known of the code then.
+/// A panic becomes an error that names it. The end of the runtime is another error, since the result of the code is unknown
+/// then.
 pub(crate) async fn blocking<T: Send + 'static>(
     what: impl FnOnce() -> String,
     run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
@@ -69,8 +70,8 @@ fn message(payload: Box<dyn Any + Send>) -> String {
     text
 }
 
-/// A value of the user, whose `Drop` may panic. Wherever it ends, also while another panic unwinds, that panic ends with it and is
-/// told in the log: nobody's command depends on it.
+/// A value of the user, whose `Drop` may panic. A panic of its drop is caught and logged, also while another panic unwinds: no
+/// command depends on it.
 pub(crate) struct Kept<T>(Option<T>);
 
 impl<T> Kept<T> {
@@ -83,7 +84,7 @@ impl<T> Kept<T> {
         values.into_iter().map(Self::new).collect()
     }
 
-    /// The value, for whoever drops it.
+    /// The value; the caller drops it.
     pub(crate) fn into_inner(mut self) -> T {
         match self.0.take() {
             Some(value) => value,

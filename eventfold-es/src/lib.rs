@@ -1,19 +1,20 @@
 //! Embedded, declarative event sourcing on plain files.
 //!
-//! A program annotates its domain types; the macros generate the subscriptions, the routing and the typed command envelopes;
-//! one store in a local directory runs them, durably, on tokio.
+//! A program annotates its domain types. The macros generate the subscriptions, the routing and the typed command envelopes. A
+//! store in a local directory runs them, durably, on tokio.
 //!
 //! - [`#[aggregate]`](macro@aggregate): a type that decides commands ([`Decider::decide`]) and folds events
-//!   ([`Decider::evolve`]), with the time and the actor if it needs them ([`ContextDecider`]). Its events are an enum with [`#[derive(DomainEvent)]`](macro@DomainEvent).
+//!   ([`Decider::evolve`]). With a [`ContextDecider`] it also sees the time and the actor. Its events are an enum with
+//!   [`#[derive(DomainEvent)]`](macro@DomainEvent).
 //! - [`#[process_manager]`](macro@process_manager): a workflow that reacts to events ([`React`]) by sending commands to other
 //!   aggregates, exactly once per event, through crashes at any point.
 //! - [`#[projection]`](macro@projection): a read model folded from the events of many streams ([`Project`]).
 //! - [`AggregateStore`]: the directory that holds them.
-//! - [`#[event_store]`](macro@event_store): the whole system, declared: it opens with all of its parts, and
-//!   [draws itself](topology::Topology).
+//! - [`#[event_store]`](macro@event_store): the whole system, declared. It opens with all of its parts, and [draws
+//!   itself](topology::Topology).
 //!
-//! What can be checked when the program compiles is checked then: a command goes to an aggregate that decides it, a process
-//! manager handles what it subscribes to and sends only to targets it declares, and nothing is routed by a string.
+//! The compiler checks the connections. A command goes to an aggregate that decides it. A process manager handles its
+//! subscriptions and sends only to declared targets. No string routes anything.
 //!
 //! # Example
 //!
@@ -105,41 +106,42 @@
 //!
 //! # Guarantees
 //!
-//! - What [`AggregateHandle::execute`] acknowledged survives a power loss; what it refused leaves no trace. After a failed sync it
-//!   says [`ExecuteError::OutcomeUnknown`] instead.
-//! - The events of a command are all there or none.
-//! - Each event of a subscribed stream is reacted to exactly once per process manager, in order: the commit that holds what a
-//!   reaction caused holds its progress too.
-//! - A command of a process manager that its target rejects becomes exactly one [`DeadLetter`].
-//! - Recovery drops an incomplete last batch, about which nobody was told, and [reports](AggregateStore::recovery) it. Anything
-//!   else that is not as it was written is an error that names file and offset.
-//! - Dropping a future at any await loses nothing and doubles nothing.
+//! - A command that [`AggregateHandle::execute`] acknowledged survives a power loss. A refused command leaves no trace. After a
+//!   failed sync the outcome is unknown: [`ExecuteError::OutcomeUnknown`].
+//! - The events of a command are all stored, or none of them.
+//! - Each process manager reacts to each event of a subscribed stream exactly once, in order. One commit has the effects of the
+//!   reaction and the progress past its event.
+//! - A rejected command of a process manager becomes exactly one [`DeadLetter`].
+//! - Recovery drops an incomplete last batch, which no caller was told about, and [reports](AggregateStore::recovery) it. Any
+//!   other changed bytes are an error with file and offset.
+//! - A future that is dropped at any await loses nothing and duplicates nothing.
 //!
 //! # What it is not
 //!
-//! A message broker, a query engine, an ORM, or a database that several processes write: one process opens a store at a time.
+//! It is no message broker, no query engine, no ORM, and no database for several writing processes: one process opens a store
+//! at a time.
 //!
 //! # Limits
 //!
 //! - An instance id has up to 512 bytes and no control characters; a [stored name](names) up to 100 bytes.
-//! - Every event is on disk once, in the journal. What is damaged there comes from a [copy](AggregateStore::backup).
+//! - Every event is on disk once, in the journal. A [copy](AggregateStore::backup) restores damaged events.
 //! - A projection is one value in memory. The state of a process manager without `key` is stored whole with each commit of its reactions.
-//! - Nothing is ever deleted: what is old is compressed, in archives that `zstdcat` reads.
+//! - Nothing is ever deleted. Old events are compressed, in archives that `zstdcat` reads.
 //!
 //! # Reports as JSON
 //!
-//! Every report, status and dead letter is [`Serialize`](serde::Serialize), for the handlers of a service and for logs. An object has
-//! the names of the fields. Values without fields are texts in `snake_case`, such as `"timed_out"`. Paths are text, points in time are
-//! RFC 3339 text in UTC, and fields that are called `ts` are seconds since 1970. The JSON of a type is in its documentation; later
-//! versions may add fields.
+//! Every report, status and dead letter is [`Serialize`](serde::Serialize), for the handlers of a service and for logs. An
+//! object has the names of the fields. Values without fields are texts in `snake_case`, such as `"timed_out"`. Paths are text,
+//! points in time are RFC 3339 text in UTC, and fields named `ts` are seconds since 1970. The documentation of a type has its
+//! JSON. Later versions may add fields.
 //!
 //! # Directories of eventfold-es 0.2.0
 //!
-//! The first [`open`](AggregateStoreBuilder::open) of one takes it over, and [reports](RecoveryReport::adoption) what became of
-//! it: its events are the first of the store, and its process managers and projections go on where their checkpoints stand.
-//! Make a copy before; 0.2.0 cannot go on with it.
+//! The first [`open`](AggregateStoreBuilder::open) migrates such a directory, and [reports](RecoveryReport::adoption) the
+//! result. Its events are the first of the store, and its process managers and projections continue at their checkpoints. Make
+//! a copy before: 0.2.0 cannot open the directory afterwards.
 //!
-//! The bytes on disk and what recovery does with them are described in `docs/storage.md`.
+//! `docs/internals/storage.md` describes the bytes on disk and their recovery.
 
 mod adoption;
 pub mod aggregate;
@@ -198,7 +200,7 @@ pub use error::{
     TransactionCommandAt, TransactionError,
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
-/// The crate below: the line formats of events and logs. [`eventfold::Event`] is in signatures of this one.
+/// The line formats of events and logs. [`eventfold::Event`] is in signatures of this crate.
 pub use eventfold;
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
@@ -232,26 +234,31 @@ pub use store::{
 };
 pub use threads::StoreRuntime;
 
-/// The programs in the README run as tests.
+/// The program in the README compiles; an example runs it.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// So do those on the page about personal data.
+/// The program of the first guide runs as a test.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/personal-data.md")]
+#[doc = include_str!("../../docs/guide/getting-started.md")]
+struct GettingStarted;
+
+/// The programs on the page about personal data run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/personal-data.md")]
 struct PersonalDataPage;
 
-/// So do those on the page for operators, but for the route of a web framework.
+/// The programs on the page for operators run as tests, except the route of a web framework.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/operations.md")]
+#[doc = include_str!("../../docs/guide/operations.md")]
 struct OperationsPage;
 
-/// So do those on the pages of the macros.
+/// The programs on the pages of the macros run as tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/macros/README.md")]
-#[doc = include_str!("../../docs/macros/aggregate.md")]
-#[doc = include_str!("../../docs/macros/domain_event.md")]
-#[doc = include_str!("../../docs/macros/process_manager.md")]
-#[doc = include_str!("../../docs/macros/projection.md")]
+#[doc = include_str!("../../docs/reference/macros.md")]
+#[doc = include_str!("../../docs/reference/aggregate.md")]
+#[doc = include_str!("../../docs/reference/domain_event.md")]
+#[doc = include_str!("../../docs/reference/process_manager.md")]
+#[doc = include_str!("../../docs/reference/projection.md")]
 struct MacroPages;

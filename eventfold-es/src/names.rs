@@ -1,8 +1,9 @@
-//! The names under which types are stored, and what can be one.
+//! The stored names of types, and their rules.
 //!
-//! A stored name is the directory of a projection or of a process manager, and in an export that of an aggregate type's streams. It is 1 to 100
-//! bytes of `[A-Za-z0-9._-]`, does not start with `.` or `-`, does not end with `.`, and is no device name of Windows
-//! (`con`, `nul`, `com1`, … with or without an extension), so that a store can be copied to any file system.
+//! A stored name is the directory of a projection or of a process manager, and in an export that of an aggregate type's
+//! streams. It is 1 to 100 bytes of `[A-Za-z0-9._-]`. It does not start with `.` or `-`, and does not end with `.`. It is no
+//! device name of Windows (`con`, `nul`, `com1`, … with or without an extension), so that a store can be copied to any file
+//! system.
 
 use std::path::{Component, Path};
 
@@ -95,7 +96,7 @@ pub const fn equal(left: &str, right: &str) -> bool {
     true
 }
 
-/// Whether the name at `index` of `names` stands there before, too; usable in constant expressions.
+/// Whether `names` has the name at `index` before that index, too; usable in constant expressions.
 #[must_use]
 pub const fn is_repeated(names: &[&str], index: usize) -> bool {
     let Some((before, [name, ..])) = names.split_at_checked(index) else {
@@ -111,12 +112,12 @@ pub const fn is_repeated(names: &[&str], index: usize) -> bool {
     false
 }
 
-/// Whether two names are one directory on a file system that does not tell upper from lower case.
+/// Whether two names are the same directory on a file system that ignores case.
 pub(crate) const fn is_same_directory(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right)
 }
 
-/// The path that a name stands for, if it stays below the directory that it is in.
+/// The path of a name, if it stays below its directory.
 pub(crate) fn inside(name: &str) -> Option<String> {
     let mut levels = Vec::new();
     for component in Path::new(name).components() {

@@ -1,13 +1,13 @@
-//! How deeply values may nest: what is stored is read again by everybody, eventfold among them.
+//! The depth to which values may nest: all readers of stored values must be able to read them, including eventfold.
 
-/// How many lists and objects may stand inside one another in a value of the user. Readers of JSON take 127 of them, eventfold
-/// among them, in a whole line: the rest is for what the store puts around the value, which is ten levels in a commit.
+/// The number of lists and objects that may be nested in a value of the user. Readers of JSON, including eventfold, accept 127
+/// in a whole line. The rest is for the levels of the store around the value: ten in a commit.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// What is said of a value that nests more than [`MAX_DEPTH`].
+/// The message for a value that nests more than [`MAX_DEPTH`].
 pub(crate) const TOO_DEEP: &str = "it is nested more than 100 levels deep, and would come close to the recursion limit of JSON readers where it is stored";
 
-/// Whether more than `levels` lists and objects stand inside one another in a text of JSON.
+/// Whether more than `levels` lists and objects are nested in a text of JSON.
 pub(crate) fn is_deeper(json: &str, levels: usize) -> bool {
     // Few texts have so many of them at all, and counting them is fast.
     if memchr::memchr2_iter(b'[', b'{', json.as_bytes())

@@ -1,7 +1,7 @@
-//! What a program that declares aggregates, process managers and projections imports: `use eventfold_es::prelude::*;`.
+//! The imports of a program that declares aggregates, process managers and projections: `use eventfold_es::prelude::*;`.
 //!
-//! Traits come with the derives of the same name, serde's two among them; a type of your own with one of these names shadows
-//! it. serde's derives generate code that names the crate `serde`, so it stays a dependency of your own.
+//! Traits come with the derives of the same name, including two of serde's. A type of your own with one of these names shadows
+//! it. serde's derives generate code that names the crate `serde`, so keep `serde` as a dependency.
 
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{

@@ -1,4 +1,4 @@
-//! How the fields of reports look as JSON where serde's own form does not read well.
+//! The JSON of report fields for which serde's own form does not read well.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A path as text. serde refuses one that is not UTF-8; a report is worth more than the bytes that cannot be shown.
+/// A path as text. serde refuses a path that is not UTF-8; here the report is worth more than the bytes that cannot be shown.
 pub(crate) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     path.to_string_lossy().serialize(serializer)
 }
@@ -53,7 +53,7 @@ pub(crate) fn stream<S: Serializer>(
     named.serialize(serializer)
 }
 
-/// JSON text as the JSON that it is, or `null`.
+/// JSON text as JSON, or `null`.
 pub(crate) fn json<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     let Some(text) = text else {
         return serializer.serialize_none();

@@ -119,7 +119,7 @@ bugs! {
     KeyNotClaimed = "key-not-claimed",
     /// A transaction goes on without the command that is rejected.
     RejectedTransactionGoesOn = "rejected-transaction-goes-on",
-    /// The ids of stored events are not recognised.
+    /// The ids of stored events are not recognized.
     InjectedIdForgotten = "injected-id-forgotten",
     /// The checkpoint of a projection claims an event that its state has not seen.
     ProjectionAheadOfItsState = "projection-ahead-of-its-state",

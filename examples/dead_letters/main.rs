@@ -1,13 +1,12 @@
-//! Dead letters: commands that their targets rejected, looked at, and sent again once the cause is mended.
+//! Dead letters: rejected commands that are inspected, and sent again after the fix.
 //!
 //! ```text
 //! cargo run --example dead_letters
 //! ```
 //!
-//! Invoices are booked to accounts by a process manager. One account is closed by mistake, and one does not exist: what is
-//! booked to them becomes dead letters, with the reason and the event that caused it. Nothing is lost and nobody else waits.
-//! The account is opened again, its letters are redriven, each exactly once, and the other one is discarded. It checks what
-//! it prints.
+//! A process manager books invoices to accounts. One account is closed by mistake, and one does not exist. Their bookings
+//! become dead letters, with the reason and the source event. Nothing is lost and no other booking waits. The account is opened
+//! again, and its letters are redriven, each exactly once. The other letter is discarded. The example checks its output.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -37,7 +36,7 @@ pub enum AccountEvent {
 #[error("the account is closed")]
 pub struct AccountClosed;
 
-/// Where money is booked to.
+/// The account of a booking.
 #[aggregate(error = AccountClosed)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Account {
@@ -75,7 +74,7 @@ pub enum InvoiceEvent {
     Issued { account: String, cents: u64 },
 }
 
-/// What is booked.
+/// The booked amount.
 #[aggregate(error = Infallible)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Invoice;
@@ -112,7 +111,7 @@ sales: 60 EUR
 dead letters left: 0
 ";
 
-/// Where the command of a dead letter was to go.
+/// The target of a dead letter's command.
 fn target(letter: &DeadLetterEntry) -> &str {
     let envelope = letter.envelope.as_ref();
     envelope.map_or("", |envelope| &envelope.instance_id)
@@ -159,7 +158,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
 
-    // The fix. What was meant for the account is sent again, what was not is discarded.
+    // The fix. The commands for the account are sent again, the others are discarded.
     store.send("sales", AccountCommand::Open, ()).await?;
     let (mut executed, mut failed) = (0, 0);
     for letter in bookkeeper.dead_letters().await? {

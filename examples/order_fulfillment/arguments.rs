@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use eventfold_es::RunMode;
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub const USAGE: &str = "\
 Runs the invoices of a CSV file through an event-sourced order workflow.
 
@@ -31,7 +31,7 @@ Options:
   -h, --help       print this
 ";
 
-/// What the user asked for.
+/// The request of the user.
 #[derive(Debug, PartialEq)]
 pub enum Request {
     /// `--help`.
@@ -42,7 +42,7 @@ pub enum Request {
     Run(Arguments),
 }
 
-/// What a topology is printed in.
+/// The language of a topology.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Language {
     Mermaid,
@@ -50,18 +50,18 @@ pub enum Language {
     Json,
 }
 
-/// What to run, where, and how.
+/// The input, the store, and the mode of a run.
 #[derive(Debug, PartialEq)]
 pub struct Arguments {
     /// The invoices; the shipped ones if there is no path.
     pub csv: Option<PathBuf>,
     /// The store's directory; a temporary one if there is no path.
     pub store: Option<PathBuf>,
-    /// When the saga reacts.
+    /// The run mode of the saga.
     pub run_mode: RunMode,
 }
 
-/// A command line that cannot be understood.
+/// A command line with a mistake.
 #[derive(Debug, PartialEq)]
 pub struct UsageError(String);
 

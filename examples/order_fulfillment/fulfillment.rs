@@ -7,7 +7,7 @@ use super::order::{Order, OrderEvent};
 
 /// Reserves the lines of a placed order and releases those of a return.
 ///
-/// What `Inventory` rejects becomes a dead letter, one per line; the other lines go on.
+/// A command that `Inventory` rejects becomes a dead letter, one per line; the other lines continue.
 #[process_manager(subscribes = [Order], dispatches = [Inventory])]
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct FulfillmentSaga {
@@ -42,7 +42,7 @@ impl React<Order> for FulfillmentSaga {
     }
 }
 
-/// The instance that keeps the stock of `stock_code`.
+/// The instance with the stock of `stock_code`.
 pub fn inventory_id(stock_code: &str) -> String {
     format!("inv-{stock_code}")
 }

@@ -1,4 +1,4 @@
-//! The `Inventory` aggregate: what happened to the units of one stock code.
+//! The `Inventory` aggregate: the units of one stock code.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ pub struct Inventory {
     pub reserved: u64,
     pub released: u64,
     pub adjusted: i64,
-    /// The adjustments that were made. They are few; reservations are not remembered one by one.
+    /// The adjustments so far. They are few; reservations are not remembered one by one.
     pub adjustments: BTreeSet<String>,
 }
 

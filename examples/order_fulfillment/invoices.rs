@@ -7,17 +7,17 @@ use super::inventory::InventoryCommand;
 use super::lines::{Line, Lines, Malformed};
 use super::order::{Invoice, InvoiceLine, OrderCommand};
 
-/// What a file asks for, up to its first malformed line.
+/// The commands of a file, up to its first malformed line.
 #[derive(Debug)]
 pub struct Invoices {
     /// In the order of their first lines.
     pub steps: Vec<Step>,
-    /// How many lines were read, the ones that move nothing included.
+    /// The number of lines, including those that move nothing.
     pub lines: u64,
     /// The first malformed line; nothing behind it is in `steps`.
     pub malformed: Option<Box<Malformed>>,
-    /// Invoices that begin before the malformed line and may go on at it or behind it: they wait until it is mended,
-    /// because an order is placed whole.
+    /// Invoices that begin before the malformed line and may continue at it or behind it. They wait until it is fixed, because
+    /// an order is placed whole.
     pub waiting: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ pub enum Action {
 ///
 /// # Errors
 ///
-/// What is wrong with its header.
+/// The problem of its header.
 pub fn read(bytes: &[u8]) -> Result<Invoices, String> {
     let mut drafts = Drafts::default();
     let mut malformed = None;
@@ -62,7 +62,7 @@ struct Drafts {
     last_invoice: Option<String>,
 }
 
-/// What is known of an invoice.
+/// The known data of an invoice.
 #[derive(Default)]
 struct OpenInvoice {
     /// Its lines so far, whatever they are.

@@ -21,7 +21,7 @@ pub struct Line {
     pub country: String,
 }
 
-/// A line that cannot be understood, and everything behind it.
+/// A malformed line, and everything behind it.
 #[derive(Debug, PartialEq)]
 pub struct Malformed {
     /// The number of the line in the file.
@@ -30,9 +30,9 @@ pub struct Malformed {
     pub invoice: Option<String>,
     /// Whether its columns are out of place, so that it may belong to another invoice than it seems.
     pub shifted: bool,
-    /// What is wrong, and what is expected.
+    /// The problem, and the expected form.
     pub reason: String,
-    /// The invoices that are named behind it.
+    /// The invoices behind it.
     pub behind: HashSet<String>,
 }
 
@@ -44,11 +44,11 @@ impl fmt::Display for Malformed {
 
 /// The longest id that the store takes is 512 bytes, `ord-` and `inv-` included.
 const MAX_ID_BYTES: usize = 508;
-/// Prices with up to so many decimals, and amounts up to so much, add up exactly over millions of lines.
+/// Prices up to this number of decimals, and amounts up to this limit, add up exactly over millions of lines.
 const MAX_PRICE_DECIMALS: u32 = 10;
 const MAX_AMOUNT: i64 = 1_000_000_000_000;
 
-/// Where the columns are, by the header.
+/// The places of the columns, by the header.
 #[derive(Debug, Clone, Copy)]
 struct Columns {
     invoice: usize,
@@ -106,7 +106,7 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The problem of the header.
     pub fn new(bytes: &'a [u8]) -> Result<Self, String> {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err("the file is UTF-16; save it as UTF-8".to_owned());
@@ -129,7 +129,7 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Where the next record begins: the line break before it belongs to no record, and neither do empty lines.
+    /// The beginning of the next record. The line break before it belongs to no record, and neither do empty lines.
     fn begin_of_record(&self) -> usize {
         let offset = offset(&self.reader);
         let rest = tail(self.bytes, offset).iter();
@@ -139,7 +139,7 @@ impl<'a> Lines<'a> {
                 .count()
     }
 
-    /// The number of the line at `offset`, which lies behind every offset that was asked for before.
+    /// The number of the line at `offset`, which lies behind every earlier offset.
     fn line_number(&mut self, offset: usize) -> u64 {
         let (from, number) = self.place;
         let breaks = line_breaks(self.bytes, from, offset);
@@ -240,7 +240,7 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// What is wrong with a line.
+/// The problem of a line.
 struct Problem {
     /// Whether its columns are out of place.
     shifted: bool,
@@ -279,7 +279,7 @@ fn tail(bytes: &[u8], offset: usize) -> &[u8] {
     bytes.get(offset..).unwrap_or_default()
 }
 
-/// How often a line ends between two offsets, with `\n`, `\r\n` or `\r`.
+/// The number of line ends between two offsets: `\n`, `\r\n` or `\r`.
 fn line_breaks(bytes: &[u8], from: usize, to: usize) -> u64 {
     let between = (from..to).zip(tail(bytes, from));
     let breaks = between.filter(|(index, byte)| match byte {
@@ -319,7 +319,7 @@ fn well_quoted(record: &[u8]) -> bool {
     }
 }
 
-/// What follows the line that begins at `begin`.
+/// The text behind the line that begins at `begin`.
 fn next_line(bytes: &[u8], begin: usize) -> &[u8] {
     let rest = tail(bytes, begin);
     match rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -328,7 +328,7 @@ fn next_line(bytes: &[u8], begin: usize) -> &[u8] {
     }
 }
 
-/// The text of a field, without white space around it. What is not UTF-8 is read as Latin-1, in which every byte is a
+/// The text of a field, without white space around it. Bytes that are not UTF-8 are read as Latin-1, in which every byte is a
 /// character.
 fn text(field: &[u8]) -> String {
     let field = field.trim_ascii();

@@ -5,28 +5,28 @@
 //! cargo run --example order_fulfillment -- --topology mermaid|dot|json
 //! ```
 //!
-//! Each invoice of the CSV file is one command to one `Order`. A saga reserves the lines of a placed order on
-//! `Inventory`, and releases those of a return; projections keep what was sold per country and what happened to the
-//! stock. Run it again on the same store directory, or kill it at any moment and run it again: nothing happens twice,
-//! nothing is lost, and the totals are the same.
+//! Each invoice of the CSV file is one command to one `Order`. A saga reserves the lines of a placed order on `Inventory`, and
+//! releases those of a return. Projections count the sales per country and the movements of the stock. Run it again on the same
+//! store directory, or kill it at any moment and run it again: nothing happens twice, nothing is lost, and the totals are the
+//! same.
 //!
 //! # How a file is read
 //!
 //! - An invoice whose number does not start with `C` is an order, `ord-<InvoiceNo>`: its lines with a positive quantity.
-//! - An invoice whose number starts with `C` is a return, under the same kind of id. The `C` says that goods come back;
-//!   the sign of the quantity, negative as a rule, says so once more and is dropped.
-//! - A negative quantity outside a return is a stock adjustment of `inv-<StockCode>`. It is named after its invoice and its
-//!   place among the lines of that invoice (`536589/1`), so that no second run adjusts anything twice, even if lines were
-//!   added to the file elsewhere.
+//! - An invoice whose number starts with `C` is a return, under the same kind of id. The `C` marks returned goods. The sign of
+//!   the quantity, usually negative, repeats that and is dropped.
+//! - A negative quantity outside a return is a stock adjustment of `inv-<StockCode>`. Its name is its invoice and its place
+//!   among the lines of that invoice (`536589/1`). So no second run adjusts anything twice, even if lines were added to the
+//!   file elsewhere.
 //! - A quantity of zero moves nothing.
-//! - Lines of one invoice belong together wherever they stand in the file. Customer, country and date of an order are those
-//!   of its first line; a country that is missing is `Unspecified`.
+//! - Lines of one invoice belong together wherever they stand in the file. Customer, country and date of an order are those of
+//!   its first line; a missing country is `Unspecified`.
 //! - A stock code that does not begin with a digit (`POST`, `M`, `BANK CHARGES`) is not stocked: `Inventory` rejects the
 //!   command, which makes one dead letter per line of an order or return. An adjustment of such a code is no reaction of
 //!   the saga; its rejection is reported and skipped.
-//! - A malformed line ends the import with its number, and exit code 1. Everything before it is done, except orders and
-//!   returns that go on at it or behind it: these wait whole until the line is mended and the file is run again. If not even
-//!   the invoice of the malformed line can be told, the invoice of the line before waits too.
+//! - A malformed line ends the import with its number, and exit code 1. Everything before it is done, except orders and returns
+//!   that continue at it or behind it. These wait whole until the line is fixed and the file is run again. If not even the
+//!   invoice of the malformed line is readable, the invoice of the line before waits too.
 //!
 //! # What the totals are
 //!
@@ -34,8 +34,8 @@
 //!
 //! - `orders` and `returns` count invoices; `revenue` is the exact sum of quantity × unit price over all lines of orders,
 //!   whether stocked or not (postage is revenue), and returns are not deducted;
-//! - `units_reserved`, `units_returned` and `units_adjusted` are what `Inventory` accepted;
-//! - `dead_letters` counts the commands that it rejected from the saga.
+//! - `units_reserved`, `units_returned` and `units_adjusted` are the units that `Inventory` accepted;
+//! - `dead_letters` counts the commands of the saga that it rejected.
 
 #![cfg_attr(
     not(test),
@@ -169,7 +169,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Sends each command, in the order of the file. What an earlier run did is recognised by the aggregate, which rejects it.
+/// Sends each command, in the order of the file. The aggregate recognizes the commands of an earlier run, and rejects them.
 async fn execute(
     store: &AggregateStore,
     steps: Vec<Step>,
@@ -205,7 +205,7 @@ async fn execute(
     Ok(())
 }
 
-/// The store as a drawing, for which nothing is opened.
+/// The drawing of the store, without opening it.
 fn drawing(language: Language) -> String {
     match language {
         Language::Mermaid => Shop::topology().to_mermaid(),
@@ -214,7 +214,7 @@ fn drawing(language: Language) -> String {
     }
 }
 
-/// A bar on standard error; nothing where that is no terminal.
+/// A bar on standard error; none without a terminal.
 fn progress_bar(steps: usize) -> ProgressBar {
     let bar = ProgressBar::new(steps as u64);
     match ProgressStyle::with_template("{wide_bar} {pos}/{len} commands") {
@@ -233,7 +233,7 @@ fn shipped_csv() -> PathBuf {
         .clone()
 }
 
-/// Prints to standard output; a reader who has seen enough is no error.
+/// Prints to standard output; a closed reader is no error.
 fn print(text: &str) -> std::io::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),

@@ -3,7 +3,7 @@
 use eventfold_es::prelude::*;
 use rust_decimal::Decimal;
 
-/// What an invoice says.
+/// The data of an invoice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Invoice {
     /// The customer's number, where one is known.
@@ -24,14 +24,14 @@ pub struct InvoiceLine {
 }
 
 impl Invoice {
-    /// What the invoice amounts to, exactly.
+    /// The exact amount of the invoice.
     pub fn amount(&self) -> Decimal {
         self.lines.iter().map(InvoiceLine::amount).sum()
     }
 }
 
 impl InvoiceLine {
-    /// What the line amounts to, exactly.
+    /// The exact amount of the line.
     pub fn amount(&self) -> Decimal {
         Decimal::from(self.units) * self.unit_price
     }
@@ -60,7 +60,7 @@ pub enum OrderError {
     NoLines,
 }
 
-/// The state that decisions need: nothing but what became of the invoice.
+/// The state that decisions need: only the fate of the invoice.
 #[aggregate]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub enum Order {

@@ -1,4 +1,4 @@
-//! The read models: what was sold where, and what happened to the stock.
+//! The read models: sales per country, and movements of the stock.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct Sales {
     pub returns: u64,
 }
 
-/// What one country ordered.
+/// The orders of one country.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CountrySales {
     pub orders: u64,
@@ -36,7 +36,7 @@ impl Project<Order> for Sales {
     }
 }
 
-/// The units that were moved, over all stock codes.
+/// The moved units, over all stock codes.
 #[projection(subscribes = [Inventory])]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {

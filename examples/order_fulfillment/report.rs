@@ -1,4 +1,4 @@
-//! What the example prints: a table, the totals, the throughput.
+//! The output of the example: a table, the totals, the throughput.
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
@@ -96,7 +96,7 @@ pub fn table(sales: &Sales) -> String {
     table
 }
 
-/// How much work was done in which time.
+/// The amount of work and its time.
 pub fn throughput(lines: u64, commands: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let per_second = |count: u64| count as f64 / seconds.max(f64::EPSILON);

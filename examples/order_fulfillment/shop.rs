@@ -7,7 +7,7 @@ use super::inventory::Inventory;
 use super::order::Order;
 use super::projections::{Sales, Stock};
 
-/// Everything that the workflow is made of.
+/// All parts of the workflow.
 #[event_store(
     aggregates = [Order, Inventory],
     process_managers = [FulfillmentSaga],
@@ -19,7 +19,7 @@ pub struct Shop;
 mod tests {
     use super::*;
 
-    /// What is stored changes with intent only: `EVENTFOLD_BLESS=1 cargo test -p eventfold-es-examples` writes the lock anew.
+    /// Stored shapes change on purpose only: `EVENTFOLD_BLESS=1 cargo test -p eventfold-es-examples` writes the lock anew.
     #[test]
     fn stored_shapes_are_as_agreed() -> Result<(), eventfold_es::schema::LockError> {
         Shop::schema().check(concat!(

@@ -25,7 +25,7 @@ pub enum OrderError {
     NotOpen,
 }
 
-/// How an order ends.
+/// The end of an order.
 #[aggregate]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub enum Order {
@@ -118,7 +118,7 @@ pub struct OutOfStock {
     pub left: u32,
 }
 
-/// What is left of one article.
+/// The stock of one article.
 #[aggregate(error = OutOfStock)]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {

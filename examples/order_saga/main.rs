@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Three orders: one is paid and shipped, one is never paid, and one is paid but cannot be shipped any more. The saga is in
-//! `saga.rs`; what it knows of an order is stored in the commit of what it does about it, so that the program can be killed
-//! at any moment and goes on where it was. It checks what it prints.
+//! `saga.rs`. One commit stores its knowledge of an order together with its commands, so the program can be killed at any
+//! moment and continues. The example checks its output.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    // The deadline of the one that is not paid comes by itself.
+    // The deadline of the unpaid order fires by itself.
     let sagas = store.process_manager::<OrderSaga>()?;
     while sagas.status().await?.instances.open > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;

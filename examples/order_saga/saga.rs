@@ -1,4 +1,4 @@
-//! From an order that was placed to goods that are sent, or to money that is given back.
+//! From a placed order to sent goods, or to a refund.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::domain::{
     StockCommand, StockEvent,
 };
 
-/// How long a customer has to pay. In a shop it would be days.
+/// The time that a customer has to pay. In a shop it would be days.
 pub const TIME_TO_PAY: Duration = Duration::from_millis(500);
 
 /// The customer has not paid in time.
@@ -98,7 +98,7 @@ impl OnDeadline<PaymentDue> for OrderSaga {
 }
 
 impl HandleFailure for OrderSaga {
-    /// What cannot be reserved is paid back; anything else is left to the defaults.
+    /// A failed reservation is refunded; other failures have the defaults.
     fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
         match failure.rejection::<OutOfStock>() {
             Some(OutOfStock { left }) => {

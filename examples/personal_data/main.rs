@@ -4,10 +4,10 @@
 //! cargo run --example personal_data
 //! ```
 //!
-//! A customer's name is encrypted before it becomes part of a command, so that events, snapshots, projections, dead letters,
+//! A customer's name is encrypted before it becomes part of a command. So events, snapshots, projections, dead letters,
 //! archives and backups hold the encrypted text only. To forget a customer, the program deletes the key. It checks that the
-//! name is nowhere in the directory of the store, and that nobody can read it afterwards. `docs/personal-data.md` says what else
-//! there is to do.
+//! name is nowhere in the directory of the store, and that it cannot be read afterwards. `docs/guide/personal-data.md` lists
+//! the other places.
 
 #![deny(clippy::unwrap_used, clippy::expect_used)]
 
@@ -71,7 +71,7 @@ impl Project<Customer> for Names {
     }
 }
 
-/// What a page about a customer shows. It decrypts at the last moment, and keeps nothing.
+/// A page about a customer. It decrypts at the last moment, and keeps nothing.
 async fn shown_name(
     store: &AggregateStore,
     vault: &Vault,
@@ -137,7 +137,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         shown_name(&store, &vault, "customer-8").await?,
         "Alan Turing"
     );
-    // Nothing new about somebody who is forgotten.
+    // No new data about a forgotten person.
     assert!(vault.seal("customer-7", "Ada King").is_err());
     store.close().await?;
 

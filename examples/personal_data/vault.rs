@@ -12,7 +12,7 @@ use chacha20poly1305::aead::{Aead, Generate, Key, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 
-/// Encrypted text: hexadecimal digits of a nonce and of what it encrypts. Events hold this and never the text.
+/// Encrypted text: hexadecimal digits of a nonce and of the ciphertext. Events hold this and never the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Sealed(String);
@@ -85,7 +85,7 @@ impl Vault {
         String::from_utf8(text).map_err(|_| not_theirs())
     }
 
-    /// Deletes the key of a person, durably: nothing that was encrypted with it can be read any more, wherever it is.
+    /// Deletes the key of a person, durably: no text that was encrypted with it can be read any more, wherever it is.
     pub fn forget(&self, person: &str) -> Result<(), VaultError> {
         match fs::remove_file(self.path(person)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),

@@ -1,11 +1,11 @@
-//! A process manager tested with the kit: what it does, without a store, and what is left of it after a crash at each step.
+//! A process manager tested with the kit: its effects, without a store, and its data after a crash at each step.
 //!
 //! ```text
 //! cargo run --example tested_saga --features testing
 //! ```
 //!
-//! In a crate of your own these are tests, and `eventfold-es` with the feature `testing` is a dev-dependency. It checks what
-//! it prints.
+//! In a crate of your own these are tests, and `eventfold-es` with the feature `testing` is a dev-dependency. The example
+//! checks its output.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub enum OrderEvent {
     Cancelled,
 }
 
-/// Something that is to be paid.
+/// A payment.
 #[aggregate(error = Infallible)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Order {
@@ -59,7 +59,7 @@ pub enum PaymentEvent {
     Received,
 }
 
-/// What is paid for an order, under the id of the order.
+/// The amount paid for an order, under the id of the order.
 #[aggregate(error = Infallible)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Payment {
@@ -158,7 +158,7 @@ fn an_order_that_is_paid_is_left_alone() {
         .then_nothing();
 }
 
-/// Exactly once, whatever crashes: each order that is stored has been asked to be paid once.
+/// Exactly once, through every crash: each stored order has one payment request.
 async fn a_payment_is_requested_exactly_once() -> testing::Crashes {
     testing::for_each_crash_point(
         |builder| builder.process_manager::<PaymentSaga>(),

@@ -111,7 +111,10 @@ fn it_draws_what_it_is_made_of() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let documentation = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/macros/event_store.md");
+    let documentation = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/reference/event_store.md"
+    );
     let documentation = fs::read_to_string(documentation).unwrap();
     for language in ["mermaid", "dot"] {
         let drawing = format!("```{language}\n{}```\n", printed(language));

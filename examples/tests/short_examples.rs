@@ -5,8 +5,12 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// `cargo test` builds the examples, beside the directory of this test.
 fn run(example: &str) -> String {
+    run_in(Path::new("."), example)
+}
+
+/// `cargo test` builds the examples, beside the directory of this test.
+fn run_in(directory: &Path, example: &str) -> String {
     let test = std::env::current_exe().unwrap();
     let target = test.parent().and_then(Path::parent).unwrap();
     let name = format!("{example}{}", std::env::consts::EXE_SUFFIX);
@@ -16,9 +20,30 @@ fn run(example: &str) -> String {
         "{} is not built; `cargo test -p eventfold-es-examples` builds it",
         program.display()
     );
-    let output = Command::new(program).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(program)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{example}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// The README shows the program as it is, and its output in two runs.
+#[test]
+fn the_readme_shows_a_program_that_runs() {
+    let readme = include_str!("../../README.md");
+    let program = include_str!("../readme/main.rs");
+    assert!(
+        readme.contains(&format!("```rust,no_run\n{program}```\n")),
+        "README.md does not show examples/readme/main.rs"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    for savings in [10, 20] {
+        let printed = run_in(directory.path(), "readme");
+        assert_eq!(printed, format!("{savings} in savings\n"));
+        assert!(readme.contains(&format!("prints `{}`", printed.trim_end())));
+    }
 }
 
 #[test]

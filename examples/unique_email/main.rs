@@ -5,9 +5,9 @@
 //! ```
 //!
 //! A set of all addresses would be one aggregate that every registration waits for. Here each address stands alone, so that
-//! only those who want the same one meet. A transaction claims the address and registers the user, or does neither: no crash
+//! only requests for the same address meet. A transaction claims the address and registers the user, or does neither: no crash
 //! leaves an address without its user. Thirty-two people want the same address at once, and one gets it. A change of address
-//! releases the old one and claims the new one in one step. The example checks what it prints.
+//! releases the old address and claims the new one in one step. The example checks its output.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -39,7 +39,7 @@ pub enum EmailError {
     NotTheirs,
 }
 
-/// An e-mail address, and whose it is.
+/// An e-mail address, and its owner.
 #[aggregate]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Email {
@@ -80,7 +80,7 @@ pub enum UserEvent {
     EmailChanged { email: String },
 }
 
-/// Somebody with an account.
+/// A user with an account.
 #[aggregate(error = Infallible)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct User {
@@ -127,7 +127,7 @@ async fn register(
         .await
 }
 
-/// Gives a user another address, unless the user was changed by somebody else since it was loaded.
+/// Gives a user another address, unless the user has changed since it was loaded.
 async fn change_email(
     store: &AggregateStore,
     user: &str,

@@ -116,7 +116,7 @@ impl Grammar {
         self.keys.contains(&Key::Subscribes)
     }
 
-    /// The key that `ident` is or was meant to be; a misspelt one is reported and taken as the right one.
+    /// The key that `ident` is or was meant to be; a misspelled key is reported and taken as the right one.
     pub(super) fn key(&self, ident: &Ident, diagnostics: &Diagnostics) -> Result<Key, Reported> {
         let given = ident.unraw().to_string();
         if let Some(key) = self.keys.iter().find(|key| key.name() == given) {

@@ -1,4 +1,4 @@
-//! `cargo bench -p eventfold-es --bench limits`: what the store must reach, measured. `docs/benchmarks.md` says what each line
+//! `cargo bench -p eventfold-es --bench limits`: what the store must reach, measured. `docs/internals/benchmarks.md` says what each line
 //! means.
 
 mod catch_up;

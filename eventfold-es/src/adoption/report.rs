@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::journal::Damage;
 
-/// What became of a directory of eventfold-es 0.2.0 when this version opened it first.
+/// The report of migrating a directory of eventfold-es 0.2.0 at its first opening.
 ///
 /// # JSON
 ///
@@ -16,27 +16,28 @@ use crate::journal::Damage;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AdoptionReport {
-    /// How many streams were taken over.
+    /// The number of migrated streams.
     pub streams: u64,
-    /// How many events they have. They are the first of the store, in the order of their times.
+    /// The number of their events. They are the first of the store, in the order of their times.
     pub events: u64,
-    /// Streams that were begun but have no event.
+    /// Streams that were created but have no event.
     pub empty_streams: u64,
-    /// Lines of `meta/streams.jsonl` that are no entries, as a torn one is. The directories told of the streams.
+    /// Lines of `meta/streams.jsonl` that are no entries, such as a torn line. The directories told of the streams.
     pub unreadable_registry_lines: u64,
     /// Lines of dead-letter files that are no dead letters; the files are kept as `dead_letters-0.2.0.jsonl`.
     pub unreadable_dead_letters: u64,
-    /// Streams that were not taken over. Whoever uses one gets the reason as [`StoreError::Damaged`](crate::StoreError::Damaged).
+    /// Streams that were not migrated. Using such a stream fails with the reason, as
+    /// [`StoreError::Damaged`](crate::StoreError::Damaged).
     pub quarantined: Vec<QuarantinedStream>,
-    /// Last events that were not written to their end, about which nobody was told. They were left out.
+    /// Last events that were not written to their end, which no caller was told about. They were left out.
     pub torn_tails: Vec<TornTail>,
-    /// The process managers that were there.
+    /// The process managers of the directory.
     pub process_managers: Vec<AdoptedCheckpoint>,
-    /// The projections that were there.
+    /// The projections of the directory.
     pub projections: Vec<AdoptedCheckpoint>,
 }
 
-/// A stream that was not taken over.
+/// A stream that was not migrated.
 ///
 /// # JSON
 ///
@@ -51,7 +52,7 @@ pub struct QuarantinedStream {
     pub aggregate_type: String,
     /// The instance.
     pub instance_id: String,
-    /// What is wrong with it, and where.
+    /// The problem and its place.
     pub damage: Damage,
 }
 
@@ -72,9 +73,9 @@ pub struct TornTail {
     /// The file that keeps its bytes; nothing reads it.
     #[serde(serialize_with = "crate::report_json::path")]
     pub kept_in: PathBuf,
-    /// Where they begin; in an archive, in its decompressed text.
+    /// The beginning of its bytes; in an archive, in the decompressed text.
     pub offset: u64,
-    /// How many there are.
+    /// The number of its bytes.
     pub bytes: u64,
 }
 
@@ -90,7 +91,7 @@ pub struct TornTail {
 pub struct AdoptedCheckpoint {
     /// Its stored name.
     pub name: String,
-    /// Why its checkpoint was not taken over. A projection is built anew then, and a process manager
+    /// The reason why its checkpoint was not migrated. A projection is rebuilt then, and a process manager is
     /// [refused](crate::OpenError::ProcessManagerCheckpoint).
     pub problem: Option<String>,
 }

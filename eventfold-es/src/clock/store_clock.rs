@@ -6,20 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Clock;
 
-/// The clock of a store: the one that it was built with, except that it never goes back. Over a restart
-/// it goes on within a millisecond of the last commit.
+/// The clock of a store: the clock of its builder, except that it never goes back. After a restart it continues within a
+/// millisecond of the last commit.
 ///
-/// Commits get their times from it, and so do deadlines that are armed `after` a while. When the clock below jumps back, this one
-/// stands until that has caught up.
+/// Commits get their times from it, and so do deadlines that are armed `after` a duration. When the clock below jumps back,
+/// this clock stands until that has caught up.
 pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
     /// The latest time that it has shown, in milliseconds since 1970.
     shown: AtomicU64,
-    /// Whether somebody was told that the clock below is far behind.
+    /// Whether the lag of the clock below was reported.
     is_told: AtomicBool,
 }
 
-/// How far the clock below may be behind before somebody is told, in milliseconds.
+/// The lag of the clock below, in milliseconds, above which it is reported.
 const FAR: u64 = 60_000;
 
 impl StoreClock {
@@ -45,15 +45,15 @@ impl StoreClock {
         self.shown.fetch_max(now, Ordering::AcqRel).max(now)
     }
 
-    /// How far the clock below is behind what was shown, if that is so far that it was wrong then or is wrong now: until it has caught
-    /// up, this clock stands.
+    /// The lag of the clock below, if it is so large that the clock was wrong then or is wrong now: until it has caught up,
+    /// this clock stands.
     pub(crate) fn stands_for(&self) -> Option<Duration> {
         let now = millis_since_1970(self.clock.now());
         let behind = self.shown.load(Ordering::Acquire).saturating_sub(now);
         (behind >= FAR).then(|| Duration::from_millis(behind))
     }
 
-    /// Says so, once each time. Nobody holds a lock meanwhile.
+    /// Reports it, once each time. No lock is held meanwhile.
     pub(crate) fn warn_if_it_stands(&self) {
         let stands = self.stands_for();
         let was_told = self.is_told.swap(stands.is_some(), Ordering::AcqRel);
@@ -67,13 +67,13 @@ impl StoreClock {
         }
     }
 
-    /// What the clock below shows, which may jump: seconds since 1970, as they stand in events.
+    /// The time of the clock below, which may jump: seconds since 1970, for the `ts` of events.
     pub(crate) fn seconds_shown(&self) -> u64 {
         millis_since_1970(self.clock.now()) / 1000
     }
 }
 
-/// Zero for what is before 1970.
+/// Zero for times before 1970.
 pub(crate) fn millis_since_1970(time: SystemTime) -> u64 {
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
 
-/// A file operation that failed: what was done, where, and what the operating system said.
+/// A failed file operation: the attempt, the file, and the error of the operating system.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
 #[non_exhaustive]
 pub struct FileError {
-    /// What was attempted, as a verb.
+    /// The attempt, as a verb.
     pub action: &'static str,
     /// The file or directory.
     pub path: PathBuf,
@@ -32,13 +32,13 @@ impl FileError {
         }
     }
 
-    /// Whether the operation was to make something durable: what is on disk is unknown then, and another try that succeeds
-    /// says nothing about it.
+    /// Whether the operation was to make data durable. Then the content of the disk is unknown, and a later success proves
+    /// nothing about it.
     pub(crate) fn is_failed_sync(&self) -> bool {
         matches!(self.action, SYNC | SYNC_DIRECTORY)
     }
 
-    /// Whether nobody can write there, whatever they may.
+    /// Whether the file system is read-only for everybody.
     pub(crate) fn is_read_only(&self) -> bool {
         self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
     }

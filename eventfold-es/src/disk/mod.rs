@@ -1,5 +1,4 @@
-//! The disk seam: every file that the store touches is reached through [`Disk`], so that a test can fail, tear, reorder and
-//! drop what is written.
+//! The disk seam: every file of the store is reached through [`Disk`], so that a test can fail, tear, reorder and drop writes.
 
 mod atomic;
 mod files;
@@ -24,7 +23,7 @@ pub use testing::{
     Operation, Recording, RecordingDisk, SECTOR, SplitMix64, Survival,
 };
 
-/// How a file is opened.
+/// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
     /// For reading; it must exist.
@@ -35,12 +34,12 @@ pub enum OpenMode {
     Truncate,
 }
 
-/// Something that a directory holds.
+/// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DirectoryEntry {
     /// Its name in the directory.
     pub name: String,
-    /// Whether it is a directory itself; a link to one is none.
+    /// Whether it is a directory itself; a link to a directory is none.
     pub is_directory: bool,
 }
 
@@ -52,7 +51,7 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of the file system, `NotFound` among them.
+    /// Those of the file system, including `NotFound`.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>>;
 
     /// Creates a directory and its parents; nothing is synced.
@@ -69,12 +68,12 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives the file at `from` a second name, `to`, which must not exist; not durable before the directory is synced. By default it
-    /// is not supported, and the file is copied.
+    /// Gives the file at `from` a second name, `to`, which must not exist; not durable before the directory is synced. The
+    /// default does not support it, and the file is copied.
     ///
     /// # Errors
     ///
-    /// Those of the file system, `CrossesDevices` and `Unsupported` among them.
+    /// Those of the file system, including `CrossesDevices` and `Unsupported`.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let _ = (from, to);
         Err(io::ErrorKind::Unsupported.into())
@@ -84,7 +83,7 @@ pub trait Disk: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Those of the file system, `NotFound` among them.
+    /// Those of the file system, including `NotFound`.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the entries of a directory durable.
@@ -94,39 +93,39 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Whether something exists at `path`.
+    /// Whether a file or directory exists at `path`.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// The path of what exists at `path`, without links and `..`: two paths that lead to one directory give the same. By default it
-    /// is `path` itself, for disks that have no links.
+    /// The path of an existing file or directory, without links and `..`: two paths to one directory give the same result. The
+    /// default returns `path`, for disks without links.
     ///
     /// # Errors
     ///
-    /// Those of the file system, `NotFound` among them.
+    /// Those of the file system, including `NotFound`.
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         Ok(path.to_owned())
     }
 
-    /// What a directory holds, in any order; names that are not UTF-8 are left out, since the store makes none.
+    /// The entries of a directory, in any order. Names that are not UTF-8 are left out, since the store makes none.
     ///
     /// # Errors
     ///
-    /// Those of the file system, `NotFound` among them.
+    /// Those of the file system, including `NotFound`.
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
 
-    /// Takes an exclusive lock on the file or directory at `path`; `None` if somebody holds it. The lock ends when the result is
-    /// dropped or the process ends.
+    /// Takes an exclusive lock on the file or directory at `path`; `None` if another holder has it. The lock ends when the
+    /// result is dropped or the process ends.
     ///
-    /// On Unix the lock is on the directory itself, whatever happens to its name and to the files in it. Where directories cannot
-    /// be locked, it is on the file `.lock` in the directory, which is created.
+    /// On Unix the lock is on the directory itself, independent of its name and its files. Where directories cannot be locked,
+    /// it is on the file `.lock` in the directory, which is created.
     ///
     /// # Errors
     ///
-    /// Those of the file system, `NotFound` among them.
+    /// Those of the file system, including `NotFound`.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
 }
 
@@ -147,7 +146,7 @@ pub trait DiskFile: Send + Sync {
     /// Those of the file system.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes some bytes at `offset`; how many.
+    /// Writes some bytes at `offset`, and returns their number.
     ///
     /// # Errors
     ///
@@ -168,9 +167,9 @@ pub trait DiskFile: Send + Sync {
     /// Those of the file system.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Whether `path` leads to this file: `false` if nothing is there, or another file.
+    /// Whether `path` leads to this file: `false` if there is no file, or another file.
     ///
-    /// Where the platform does not tell files apart, it is `true` for any file.
+    /// Where the platform does not distinguish files, it is `true` for any file.
     ///
     /// # Errors
     ///
@@ -180,7 +179,7 @@ pub trait DiskFile: Send + Sync {
 
 /// A file or directory that is held open and locked.
 pub trait DiskLock: Send + Sync {
-    /// Whether `path` leads to what is locked; see [`DiskFile::is_at`].
+    /// Whether `path` leads to the locked file or directory; see [`DiskFile::is_at`].
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use crate::finite;
 use crate::format;
 use crate::sabotage::{Bug, planted};
 
-/// A derived document with a checksum, so that a damaged one is recognised and rebuilt instead of believed.
+/// A derived document with a checksum, so that a damaged document is recognized and rebuilt.
 ///
 /// The file is `{"checksum":"…","format":1,"content":…}` and a newline; the checksum is eventfold's line hash (xxh64,
 /// hexadecimal) of everything that stands behind it in the file, from `"format"` to the last brace.
@@ -25,7 +25,7 @@ struct Sealed<'a> {
     content: &'a RawValue,
 }
 
-/// What every format has.
+/// The fields of every format.
 #[derive(Deserialize)]
 struct Head {
     format: u64,
@@ -35,7 +35,7 @@ const CHECKSUM_LABEL: &str = "{\"checksum\":\"";
 const CHECKSUM_DIGITS: usize = 16;
 const CHECKSUM_END: &str = "\",";
 
-/// Why a sealed document cannot be used.
+/// The reason why a sealed document cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SealError {
     #[error("it is not complete, as after a power loss")]
@@ -101,8 +101,8 @@ impl SealedFile {
         &self.path
     }
 
-    /// The content; the reason if there is one that cannot be used. One of a newer format is an error, so that nobody takes it
-    /// for damage and derives it again. Blocks.
+    /// The content, or the reason if it cannot be used. A newer format is an error, so that no caller takes it for damage and
+    /// derives it again. Blocks.
     pub(crate) fn load<T: DeserializeOwned>(
         &self,
     ) -> Result<Option<Result<T, SealError>>, FileError> {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{DomainEvent, EventError, RecordedEvent, deserialize};
 use crate::evolution;
 
-/// A stored event: its line, or what was made of it already.
+/// A stored event: its line, or the event that was decoded already.
 #[derive(Debug)]
 pub struct StoredEvent<'a>(Content<'a>);
 

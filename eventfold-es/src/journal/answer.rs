@@ -1,13 +1,13 @@
 use super::index::Address;
 
-/// Where the events stand that a command with an idempotency key caused.
+/// The place of the events that a command with an idempotency key caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) first_version: u64,
     pub(crate) first_position: u64,
-    /// The digest that tells the command from others, if it can be compared.
+    /// The digest of the command, if it can be compared.
     pub(crate) digest: Option<u64>,
-    /// Of the commit, and how many events of it they are.
+    /// Of the commit, and the number of these events in it.
     pub(crate) address: Address,
 }
 
@@ -29,6 +29,6 @@ impl Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyLookup {
     Answered(Answer),
-    /// Nothing was, when this was found out; only the journal knows when that was.
+    /// There was none at the time of the look-up; only the journal knows that time.
     Free(u64),
 }

@@ -56,7 +56,7 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
-    /// The store cannot be read, the directory cannot be written, or what was copied is damaged: the error names the file.
+    /// The store cannot be read, the directory cannot be written, or the copy is damaged: the error names the file.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-/// How much of a file of dead letters there is, and what: any change of a line, and any line more or less, gives another extent.
+/// The digest of a file of dead letters: any change of a line, and any line more or less, gives another digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
     /// The number of lines.
@@ -14,7 +14,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Goes on by one line, given without its newline.
+    /// Adds one line, given without its newline.
     pub(super) fn push(&mut self, line: &str) {
         self.lines += 1;
         self.bytes += line.len() as u64 + 1;
@@ -33,7 +33,7 @@ impl Extent {
         extent == self && (lines.is_empty() || lines.ends_with('\n'))
     }
 
-    /// Goes on by all lines of a text; a last line without its newline counts as one with it.
+    /// Adds all lines of a text; a last line without its newline counts as one with it.
     pub(super) fn push_text(&mut self, text: &str) {
         for line in text.split_terminator('\n') {
             self.push(line);

@@ -42,12 +42,12 @@ impl SeenBefore {
                 .is_some_and(|seen| version <= *seen)
     }
 
-    /// Whether it says nothing about the events behind this position.
+    /// Whether it has no effect on the events behind this position.
     pub(crate) fn ends_at(&self, position: u64) -> bool {
         position >= self.boundary
     }
 
-    /// The aggregate types of which something was seen.
+    /// The aggregate types with any progress.
     pub(crate) fn aggregate_types(&self) -> impl Iterator<Item = &str> {
         self.versions.keys().map(String::as_str)
     }

@@ -1,5 +1,5 @@
-//! Events that were caused by a command with an idempotency key, as they are stored: their lines end in a digest of the command, the
-//! key, and their position, so that the stream alone tells how such a command was answered.
+//! Events of a command with an idempotency key, in their stored form. Their lines end in a digest of the command, the key, and
+//! their position. So the stream alone has the answer to such a command.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use super::index::Address;
 use super::{Answer, CommitPlace};
 use crate::sabotage::{Bug, planted};
 
-/// The lines of an append that one command with an idempotency key caused.
+/// The lines of an append from one command with an idempotency key.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyedLines {
     pub(crate) key: Arc<str>,
-    /// The digest that tells the command from others, if it can be compared.
+    /// The digest of the command, if it can be compared.
     pub(crate) digest: Option<u64>,
-    /// How many lines of the append stand before them.
+    /// The number of lines of the append before them.
     pub(crate) before: usize,
     pub(crate) count: usize,
 }
 
-/// What a line says beside the event.
+/// The fields of a line beside the event.
 #[derive(Debug, PartialEq)]
 pub(crate) struct KeyedEvent {
     pub(crate) key: Box<str>,
@@ -39,7 +39,7 @@ impl KeyedLines {
         self.count * (self.key.len() + FIELDS_BYTES)
     }
 
-    /// The answer, when it is known where the append stands: the version and the position of its first event, and the line.
+    /// The answer, once the place of the append is known: the version and the position of its first event, and the line.
     pub(crate) fn answer(
         &self,
         first_version: u64,
@@ -60,7 +60,7 @@ impl KeyedLines {
     }
 }
 
-/// Adds to the keyed ones of these lines their fields, when it is known that the first of the lines is at `position`.
+/// Adds the fields of a key to these lines, once it is known that the first of them is at `position`.
 pub(crate) fn complete(
     mut lines: Vec<Box<str>>,
     keyed: &[KeyedLines],
@@ -82,7 +82,7 @@ pub(crate) fn complete(
     lines
 }
 
-/// The answers that the lines of an append hold, of which the first has this version, with their keys. The address is that of the append.
+/// The answers in the lines of an append, with their keys. The first line has this version. The address is that of the append.
 pub(crate) fn answers<'a>(
     lines: impl IntoIterator<Item = &'a str>,
     first_version: u64,
@@ -122,7 +122,7 @@ pub(crate) type KeyedAnswer = (Arc<str>, Answer);
 ///
 /// # Errors
 ///
-/// What serde says if the line is not a JSON object.
+/// The error of serde if the line is not a JSON object.
 pub(crate) fn read(line: &str) -> Result<Option<KeyedEvent>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Fields {

@@ -1,7 +1,7 @@
-//! The journal: the one order in which everything that the store accepted happened.
+//! The journal: the total order of all accepted commits.
 //!
-//! [`Journal`] is all that the runtime knows of it: it proposes commits, learns what became of them, reads one stream, and
-//! reads or follows everything from a position. Files, offsets and batches stay below, in [`local`].
+//! [`Journal`] is all that the runtime knows of it. It submits commits, gets their outcomes, reads a stream, and reads or
+//! follows all events from a position. Files, offsets and batches stay below, in [`local`].
 
 mod answer;
 mod backup;
@@ -63,8 +63,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The time of the store: commits get theirs from it when they are handed over.
     fn clock(&self) -> &StoreClock;
 
-    /// Lets every commit that is handed over from now on count as stored later than `time`, in milliseconds since 1970, even if
-    /// the clock stands; the last one that was handed over before, if it is not settled: with it, all of them are.
+    /// Gives every later commit a time after `time`, in milliseconds since 1970, even if the clock stands. Returns the last
+    /// commit before, if it is not settled: when it settles, all earlier commits are settled.
     fn pass(&self, time: u64) -> Option<Arc<Outcome>>;
 
     /// The durable events of a stream behind a place where it ended once; an error also if it did not end there. Blocks.
@@ -269,16 +269,16 @@ pub(crate) struct Progress {
     pub(crate) state: Box<RawValue>,
 }
 
-/// When a command counts as stored.
+/// The condition under which a command counts as stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
-    /// When it is on the disk: what was acknowledged survives a power loss.
+    /// It is on the disk: an acknowledged command survives a power loss.
     #[default]
     Sync,
-    /// When the operating system has it: what was acknowledged survives the end of the process, but not that of the machine. The
-    /// disk is written to in the background; a power loss takes a tail of the commands, never a part of one, and never one
-    /// from before another that is kept. For tests, and for imports that can be repeated.
+    /// The operating system has it: an acknowledged command survives the end of the process, but not that of the machine. The
+    /// disk is written in the background. A power loss takes a tail of the commands, never a part of a command, and never a
+    /// command from before a surviving command. It is for tests, and for imports that can be repeated.
     Flush,
 }
 
@@ -463,7 +463,7 @@ pub(crate) enum JournalError {
     Damage(#[from] Damage),
 }
 
-/// Stored bytes that are not what was written.
+/// Stored bytes that were changed.
 ///
 /// # JSON
 ///
@@ -477,9 +477,9 @@ pub struct Damage {
     /// The file.
     #[serde(serialize_with = "crate::report_json::path")]
     pub path: PathBuf,
-    /// Where the bytes begin that cannot be used.
+    /// The beginning of the unusable bytes.
     pub offset: u64,
-    /// What is wrong with them, and what to do.
+    /// The problem of the bytes, and the action for it.
     pub reason: String,
 }
 

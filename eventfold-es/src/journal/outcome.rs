@@ -5,13 +5,13 @@ use tokio::sync::Notify;
 
 use super::{RecordedLines, StreamEnd};
 
-/// Where a durable commit stands.
+/// The place of a durable commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Receipt {
     /// The position of its first event, or of the next one if it has none.
     pub(crate) first_position: u64,
     pub(crate) event_count: u64,
-    /// Where each of its streams ends after it, in the order of its appends.
+    /// The ends of its streams after it, in the order of its appends.
     pub(crate) ends: Arc<[StreamEnd]>,
 }
 
@@ -22,7 +22,7 @@ impl Receipt {
     }
 }
 
-/// Why a commit did not become durable.
+/// The reason why a commit did not become durable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CommitError {
     #[error("{0}")]
@@ -39,7 +39,7 @@ pub(crate) enum CommitError {
     Closed,
 }
 
-/// What becomes of one commit: unknown at first, then settled once.
+/// The outcome of one commit: unknown at first, then settled once.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     result: OnceLock<Result<Receipt, CommitError>>,
@@ -47,7 +47,7 @@ pub(crate) struct Outcome {
     spent: OnceLock<Spent>,
 }
 
-/// The lines that a commit was made of, when they are in the journal.
+/// The lines of a commit, once they are in the journal.
 pub(crate) type Spent = SmallVec<[RecordedLines; 1]>;
 
 impl Outcome {
@@ -65,14 +65,14 @@ impl Outcome {
         }
     }
 
-    /// Keeps what is not needed any more, to be freed by those who made it: were it freed by the writer's thread, that and
-    /// their threads would wait for one another at every commit, in the allocator.
+    /// Keeps allocations that are not needed any more, so that the threads that made them free them. If the writer's thread
+    /// freed them, it and the other threads would wait for one another in the allocator, at every commit.
     pub(crate) fn keep(&self, spent: Spent) {
         // It is kept once; a second one would be freed here.
         let _ = self.spent.set(spent);
     }
 
-    /// Waits until the commit is durable or has failed. Cancel safe: the commit does not depend on who waits for it.
+    /// Waits until the commit is durable or has failed. Cancel safe: the commit does not depend on its waiters.
     pub(crate) async fn wait(&self) -> Result<Receipt, CommitError> {
         loop {
             let notified = self.settled.notified();

@@ -1,8 +1,8 @@
-//! What reactions have left behind in the journal, from its beginning on.
+//! The traces of reactions in the journal, from its beginning on.
 
 use super::RowChange;
 
-/// How far the commits of one process manager were read.
+/// The progress of reading the commits of one process manager.
 #[derive(Debug)]
 pub(crate) struct PastReactions {
     pub(crate) process_manager: String,
@@ -10,9 +10,9 @@ pub(crate) struct PastReactions {
     pub(super) prefix: &'static str,
     /// Where to read on; only the journal knows what it means.
     pub(super) offset: u64,
-    /// Whether a commit of it was found.
+    /// Whether a commit of the process manager was found.
     pub(super) has_begun: bool,
-    /// Whether there is nothing more.
+    /// Whether the end is reached.
     pub(crate) is_read: bool,
 }
 
@@ -32,8 +32,8 @@ impl PastReactions {
 /// One commit of a process manager: its first one, which is where it began, or one with a row that is wanted.
 #[derive(Debug)]
 pub(crate) struct PastReaction {
-    /// Up to where it was with it.
+    /// Its progress with it.
     pub(crate) position: u64,
-    /// The changes of rows, in order, as far as they are wanted.
+    /// The changes of wanted rows, in order.
     pub(crate) rows: Vec<RowChange>,
 }

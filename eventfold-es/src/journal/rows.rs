@@ -1,8 +1,8 @@
-//! Rows: what a process manager keeps beside its position, each under a key of its own.
+//! Rows: the data of a process manager beside its position, each under a key of its own.
 
 use std::fmt;
 
-/// What a commit makes of one row.
+/// The change of one row by a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowChange {
     pub(crate) key: Box<str>,
@@ -16,7 +16,7 @@ impl RowChange {
     }
 }
 
-/// A row as it is stored.
+/// A stored row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) key: Box<str>,
@@ -27,7 +27,7 @@ pub(crate) struct Row {
 /// A part of the rows of a process manager, in the order of their keys.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RowRange {
-    /// The first key that belongs to it.
+    /// The first key in it.
     pub(crate) from: Box<str>,
     /// The first key behind it.
     pub(crate) to: Box<str>,
@@ -51,7 +51,7 @@ impl RowRange {
         }
     }
 
-    /// What of it comes behind `key`.
+    /// The part of it behind `key`.
     pub(crate) fn behind(self, key: &str) -> Self {
         Self {
             from: format!("{key}\0").into(),

@@ -12,16 +12,16 @@ pub(crate) struct SavedProjection<S> {
     pub(crate) event: Option<String>,
     /// The aggregate types that it saw events of; an earlier version did not say.
     pub(crate) subscriptions: Option<Vec<String>>,
-    /// What it had seen before that, until it is past all of it.
+    /// Its progress before that, until it is past all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen_before: Option<SeenBefore>,
-    /// The events that it has not understood and gone on without, the first of each kind.
+    /// The unknown events that it has skipped, the first of each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<SkippedEvent>,
     pub(crate) state: S,
 }
 
-/// An event that a projection went on without.
+/// An event that a projection has skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SkippedEvent {
     pub(crate) position: u64,
@@ -32,7 +32,7 @@ pub(crate) struct SkippedEvent {
 }
 
 impl<S> SavedProjection<S> {
-    /// Whether a projection with these subscriptions can go on with the state.
+    /// Whether a projection with these subscriptions can continue with the state.
     pub(crate) fn fits(&self, subscriptions: &[&str]) -> bool {
         match (&self.subscriptions, &self.seen_before) {
             (Some(saved), _) => saved == subscriptions,

@@ -5,12 +5,12 @@ use super::{CommitPlace, StreamEnd};
 
 /// The state of an aggregate after some of its events.
 ///
-/// It is believed only where it fits: the commit that it names must be in the journal, and end the stream there.
+/// It is used only where it fits: its commit must be in the journal, and end the stream there.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    /// Where the stream ended that the state has seen.
+    /// The end of the stream for this state.
     pub(crate) seen: StreamEnd,
-    /// What the state means; see [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
+    /// The meaning of the state; see [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
     pub(crate) snapshot_version: u32,
     pub(crate) state: Box<RawValue>,
 }

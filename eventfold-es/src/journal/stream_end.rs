@@ -1,13 +1,13 @@
-/// Where a stream ends, or ended once.
+/// An end of a stream, now or earlier.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct StreamEnd {
-    /// How many events it has there.
+    /// The number of its events there.
     pub(crate) version: u64,
     /// The commit of the last of them.
     pub(crate) commit: CommitPlace,
 }
 
-/// Where the line of a commit stands in the text of the journal, and which one it is.
+/// The place and the number of a commit's line in the text of the journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CommitPlace {
     pub(crate) offset: u64,

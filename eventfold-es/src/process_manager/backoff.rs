@@ -1,4 +1,4 @@
-//! How long to wait before a command is tried again.
+//! The waits between attempts.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct Backoff {
     then: Exhausted,
 }
 
-/// What becomes of a command, or of an instance, whose attempts have all failed.
+/// The fate of a command, or of an instance, after its last attempt has failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -50,7 +50,7 @@ pub enum Exhausted {
     /// It becomes a dead letter.
     #[default]
     DeadLetter,
-    /// It is given up, with no trace but a count.
+    /// It is given up; only a count remains.
     Skip,
     /// The instance is parked.
     Park,
@@ -90,7 +90,7 @@ impl Backoff {
         self
     }
 
-    /// How many attempts are made in all, the first among them; 0 counts as 1.
+    /// The number of all attempts, including the first; 0 counts as 1.
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = Some(attempts);
         self
@@ -102,10 +102,10 @@ impl Backoff {
         self
     }
 
-    /// By which part a wait may be shorter, from 0 for never to 1, so that what failed together is not tried again together.
+    /// The part by which a wait may be shorter, from 0 for never to 1. So work that failed together is not retried together.
     ///
-    /// The part depends on the id of the command and on the attempt, and on nothing else. Anything below 0 counts as 0, and
-    /// anything above 1 as 1.
+    /// The part depends only on the id of the command and on the attempt. A value below 0 counts as 0, and a value above 1 as
+    /// 1.
     pub fn jitter(mut self, part: f64) -> Self {
         // A cast of NaN gives 0.
         self.jitter = (part.clamp(0.0, 1.0) * f64::from(WHOLE)) as u16;
@@ -124,7 +124,7 @@ impl Backoff {
         self.then
     }
 
-    /// How long to wait after the attempt number `attempt`, from 1, of the command `command_id`; `None` if it was the last.
+    /// The wait after the attempt number `attempt`, from 1, of the command `command_id`; `None` after the last attempt.
     #[must_use]
     pub fn delay(&self, attempt: u32, command_id: &str) -> Option<Duration> {
         let attempt = attempt.max(1);

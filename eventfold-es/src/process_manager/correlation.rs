@@ -1,4 +1,4 @@
-//! Which instance of a process manager an event belongs to.
+//! The correlation of events with instances of a process manager.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -9,13 +9,13 @@ use crate::aggregate::Aggregate;
 use crate::projection::EventContext;
 use crate::runtime::check_text;
 
-/// What tells the instances of a process manager apart: an order number, a customer's id.
+/// The key of an instance of a process manager, such as an order number or a customer's id.
 ///
-/// Implemented for every type with `Display`, a `FromStr` that reads what that writes, and `Eq`: `String`, the numbers, and a type of
-/// your own. It is also `Send`, `Sync` and `'static`, and the error of `FromStr` has `Display`.
+/// Implemented for every type with `Display`, a `FromStr` that reads the text of `Display`, and `Eq`: `String`, the numbers,
+/// and a type of your own. It is also `Send`, `Sync` and `'static`, and the error of `FromStr` has `Display`.
 ///
-/// The text is what is stored: it has 1 to 512 bytes and no control characters, and reads back as the same key, which `Eq` tells. To
-/// change how a key is written is a data change.
+/// The text is stored. It has 1 to 512 bytes and no control characters, and reads back as the same key, which `Eq` checks.
+/// Changing the text of a key is a data change.
 ///
 /// # Examples
 ///
@@ -53,7 +53,7 @@ use crate::runtime::check_text;
     note = "a key is stored as text: it needs `Display`, a `FromStr` that reads it back, and `#[derive(PartialEq, Eq)]`"
 )]
 pub trait InstanceKey: Send + Sync + Sized + 'static {
-    /// The text under which its instance is stored.
+    /// The stored text of the key.
     ///
     /// # Errors
     ///
@@ -109,14 +109,14 @@ where
     note = "add `key = ..` to `#[process_manager(..)]` of `{Self}`, with the type that tells its instances apart"
 )]
 pub trait Keyed: DeclaredProcessManager {
-    /// What tells its instances apart.
+    /// The type of the key.
     type Key: InstanceKey;
 }
 
-/// Which instances the events of one aggregate belong to, written by the user of `#[process_manager(.., key = ..)]`.
+/// The instances of the events of one aggregate, written by the user of `#[process_manager(.., key = ..)]`.
 ///
-/// There is one for each aggregate in `subscribes`. What it returns depends on the event alone: it is asked before any state
-/// is loaded, and may be asked again.
+/// There is one impl for each aggregate in `subscribes`. Its result depends on the event alone: it is called before any state
+/// is loaded, and may be called again.
 ///
 /// # Examples
 ///
@@ -152,7 +152,7 @@ pub trait Keyed: DeclaredProcessManager {
 pub trait Correlate<A: Aggregate>:
     DeclaredProcessManager<Declared: SubscribesTo<A> + Keyed>
 {
-    /// Tells which instances `event` belongs to.
+    /// The instances of `event`.
     fn correlate(
         event: &<A as Aggregate>::DomainEvent,
         cx: &EventContext<'_>,
@@ -162,7 +162,7 @@ pub trait Correlate<A: Aggregate>:
 /// The key of a process manager that is [`Keyed`].
 pub type KeyOf<PM> = <<PM as DeclaredProcessManager>::Declared as Keyed>::Key;
 
-/// Which instances of a process manager an event belongs to, and whether it may start them.
+/// The instances of an event, and whether it may start them.
 ///
 /// | | no instance of the key | one that is open | one that has completed |
 /// |---|---|---|---|
@@ -170,8 +170,8 @@ pub type KeyOf<PM> = <<PM as DeclaredProcessManager>::Declared as Keyed>::Key;
 /// | [`continues`](Self::continues) | ignored | it reacts | ignored |
 /// | [`starts_or_continues`](Self::starts_or_continues) | a new one reacts | it reacts | a new one reacts |
 ///
-/// What is ignored is counted. A new instance begins with the default state; the deadlines of one that has completed are gone,
-/// and never reach another of the same key.
+/// An ignored event is counted. A new instance begins with the default state. The deadlines of a completed instance are gone,
+/// and never reach a later instance of the same key.
 ///
 /// # Examples
 ///
@@ -191,7 +191,7 @@ pub struct Correlation<K = String> {
     joins: Joins<K>,
 }
 
-/// One or none is the usual case, and needs no allocation.
+/// Usually there is one instance or none, which needs no allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Joins<K> {
     None,
@@ -199,24 +199,24 @@ enum Joins<K> {
     Several(Vec<Join<K>>),
 }
 
-/// One instance that an event belongs to.
+/// One instance of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Join<K = String> {
-    /// Which instance.
+    /// The key.
     pub key: K,
-    /// Whether it may be started.
+    /// Whether the event may start it.
     pub kind: JoinKind,
 }
 
 /// How an event joins an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JoinKind {
-    /// It starts one, and is ignored by one that is open.
+    /// It starts an instance, and is ignored by an open instance.
     Start,
-    /// It is for one that is open.
+    /// It is for an open instance.
     Continue,
-    /// It is for one that is open, and starts one otherwise.
+    /// It is for an open instance, and starts an instance otherwise.
     StartOrContinue,
 }
 
@@ -241,9 +241,9 @@ impl<K> Correlation<K> {
         Self::one(key, JoinKind::StartOrContinue)
     }
 
-    /// The event belongs to all of these; a key that is named twice counts once, as it was named first.
+    /// The event belongs to all of these. A key that is named twice counts once, as it was named first.
     ///
-    /// The instances react in this order, and what they ask for is stored together.
+    /// The instances react in this order, and their effects are stored together.
     pub fn each(correlations: impl IntoIterator<Item = Self>) -> Self {
         let joins = correlations
             .into_iter()
@@ -282,7 +282,7 @@ impl<K> Correlation<K> {
 }
 
 impl<K: InstanceKey> Correlation<K> {
-    /// The form in which the store uses it: with the text of each key, each key once.
+    /// The form for the store: with the text of each key, each key once.
     ///
     /// # Errors
     ///
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(erased(Correlation::starts("x".repeat(512))).len(), 1);
     }
 
-    /// Writes itself so that it reads back as another, or not at all.
+    /// Writes itself so that it reads back as another key, or not at all.
     #[derive(PartialEq, Eq)]
     struct Rounded(u32);
 

@@ -1,4 +1,4 @@
-//! Deadlines: messages that a process manager sends to itself, for later.
+//! Deadlines: messages from a process manager to itself, for later.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ use crate::runtime::check_text;
 /// The latest time that is stored: the end of the year 9999.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
-/// When a deadline is reached.
+/// The time of a deadline.
 ///
 /// # Examples
 ///
@@ -44,15 +44,15 @@ impl Deadline {
         Self(When::At(time))
     }
 
-    /// When `duration` has passed since the reaction.
+    /// At the time `duration` after the reaction.
     ///
-    /// It counts from when the process manager reacts, not from when the event happened, which may be long ago. To count from
-    /// the event, use [`at`](Self::at) with a time that the event carries.
+    /// It counts from the reaction, not from the event, which may be long ago. To count from the event, use [`at`](Self::at)
+    /// with a time that the event carries.
     pub const fn after(duration: Duration) -> Self {
         Self(When::After(duration))
     }
 
-    /// The time it means in a reaction at `now`; never later than the end of the year 9999.
+    /// The time in a reaction at `now`; never later than the end of the year 9999.
     #[must_use]
     pub fn due(self, now: SystemTime) -> SystemTime {
         let latest = UNIX_EPOCH + LATEST;
@@ -78,9 +78,9 @@ impl From<SystemTime> for Deadline {
     }
 }
 
-/// The name of a deadline with the message `M`, as [`Reaction::schedule`] takes it. Every type that becomes a `String` is one.
+/// The name of a deadline with the message `M`, for [`Reaction::schedule`]: any type that becomes a `String`.
 ///
-/// It follows from `M`, so that rustc says nothing of a name where the message is missing.
+/// It depends on `M`, so that rustc reports no name beside a missing message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the name of a deadline",
     label = "not a name",
@@ -98,9 +98,9 @@ impl<T, M: Given<T, String>> NameOf<M> for T {
     }
 }
 
-/// The time of a deadline with the message `M`, as [`Reaction::schedule`] takes it: a [`Deadline`], a `Duration` or a `SystemTime`.
+/// The time of a deadline with the message `M`, for [`Reaction::schedule`]: a [`Deadline`], a `Duration` or a `SystemTime`.
 ///
-/// It follows from `M`, so that rustc says nothing of a time where the message is missing.
+/// It depends on `M`, so that rustc reports no time beside a missing message.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the time of a deadline",
     label = "not a time",
@@ -108,7 +108,7 @@ impl<T, M: Given<T, String>> NameOf<M> for T {
     note = "the name comes first, then when, then the message, as in `cx.schedule(\"payment\", Duration::from_secs(60), PaymentDue)`"
 )]
 pub trait TimeOf<M> {
-    /// When the deadline is due.
+    /// The due time.
     fn into_deadline(self) -> Deadline;
 }
 
@@ -119,13 +119,13 @@ impl<T, M: Given<T, Deadline>> TimeOf<M> for T {
     }
 }
 
-/// Where an event happened: what caused a reaction, armed a deadline, or failed.
+/// The place of an event that caused a reaction, armed a deadline, or failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SourceEvent {
     /// The stored name of the aggregate type that the event belongs to.
     pub aggregate_type: String,
-    /// The instance whose event this is.
+    /// The instance of the event.
     pub stream_id: String,
     /// The place in the total order over all streams, from 1.
     pub position: u64,
@@ -136,13 +136,13 @@ pub struct SourceEvent {
     /// The id of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<String>,
-    /// The correlation id that was stored with the event.
+    /// The stored correlation id of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
 }
 
 impl SourceEvent {
-    /// Where `event` of the stream `stream_id` happened.
+    /// The place of `event` in the stream `stream_id`.
     #[must_use]
     pub fn of(aggregate_type: &str, stream_id: &str, event: &RecordedEvent) -> Self {
         Self {
@@ -156,7 +156,7 @@ impl SourceEvent {
         }
     }
 
-    /// The place of what is known to come from no event, or not known.
+    /// The place for an unknown event, or for none.
     pub(crate) fn none() -> Self {
         Self {
             aggregate_type: String::new(),
@@ -170,13 +170,13 @@ impl SourceEvent {
     }
 }
 
-/// A deadline as a reaction asked for it.
+/// A deadline as a reaction requested it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ScheduledDeadline {
     /// The name, one per instance: a later deadline of the same name replaces this one.
     pub name: String,
-    /// When it is reached.
+    /// The due time.
     pub when: Deadline,
     /// The stored name of the message's type.
     pub message_type: &'static str,
@@ -210,7 +210,7 @@ impl ScheduledDeadline {
         })
     }
 
-    /// What is stored of it, by a reaction to `source` at `now`.
+    /// The stored form, for a reaction to `source` at `now`.
     #[must_use]
     pub fn store(self, now: SystemTime, source: SourceEvent) -> StoredDeadline {
         let since_1970 = self.when.due(now).duration_since(UNIX_EPOCH);
@@ -228,37 +228,37 @@ impl ScheduledDeadline {
     }
 }
 
-/// What is wrong with the name of a deadline.
+/// The problem of a deadline's name.
 pub(super) fn check_name(name: &str) -> Result<(), &'static str> {
     check_text(name)
 }
 
-/// A deadline as it is stored.
+/// A stored deadline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StoredDeadline {
     /// The name, one per instance.
     pub name: String,
-    /// When it is due, in milliseconds since 1970; never earlier than what was asked for.
+    /// The due time, in milliseconds since 1970; never earlier than requested.
     pub due_ms: u64,
     /// The stored name of the message's type.
     pub message_type: String,
     /// The message as JSON.
     pub message: Box<RawValue>,
-    /// The event whose reaction armed it; for one that was armed when another was reached, the event behind that.
+    /// The event whose reaction armed it. For a deadline that another deadline armed, the event behind that.
     pub source: SourceEvent,
 }
 
 impl StoredDeadline {
-    /// When it is due.
+    /// The due time.
     #[must_use]
     pub fn due(&self) -> SystemTime {
         let since_1970 = Duration::from_millis(self.due_ms).min(LATEST);
         UNIX_EPOCH + since_1970
     }
 
-    /// What [`Reaction::event`] shows while the deadline is handled: the deadline in the form of an event, in the place of the
-    /// event whose reaction armed it.
+    /// The value of [`Reaction::event`] while the deadline is handled: the deadline in the form of an event, in the place of
+    /// the event whose reaction armed it.
     #[must_use]
     pub fn as_event(&self) -> RecordedEvent {
         let meta = self
@@ -285,19 +285,19 @@ impl StoredDeadline {
     note = "write `impl OnDeadline<{M}> for {Self} {{ fn on_deadline(&mut self, message: {M}, cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{M}` from `deadlines`"
 )]
 pub trait OnDeadline<M>: DeclaredProcessManager<Declared: Schedules<M>> {
-    /// Reacts to a deadline that was reached and not cancelled before.
+    /// Reacts to a deadline that fell due and was not cancelled before.
     ///
-    /// `cx` is where the event happened whose reaction armed it, and [`Reaction::event`] is the deadline itself.
+    /// `cx` has the place of the event whose reaction armed it, and [`Reaction::event`] is the deadline itself.
     // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
     fn on_deadline(&mut self, message: M, cx: &mut Reaction<'_, Self>)
     where
         Self: DeclaredProcessManager;
 }
 
-/// What a deadline brings: a value that is stored until it is reached.
+/// The message of a deadline: a value that is stored until the deadline is due.
 ///
-/// Implemented for every type that is `Serialize` and `Deserialize`. New fields need `#[serde(default)]`, since a deadline may
-/// have been armed by an earlier version of the program.
+/// Implemented for every type that is `Serialize` and `Deserialize`. New fields need `#[serde(default)]`, since an earlier
+/// version of the program may have armed a deadline.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the message of a deadline",
     label = "cannot be stored until the deadline is reached",
@@ -308,7 +308,7 @@ pub trait DeadlineMessage: Sized {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, if it does not serialize or does not read back.
+    /// The problem, if it does not serialize or does not read back.
     fn encode(&self) -> Result<Box<RawValue>, String>;
 
     /// The message of a stored deadline.
@@ -355,11 +355,11 @@ pub trait Schedules<M> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The problem of the message.
     fn encode(message: &M) -> Result<Box<RawValue>, String>;
 }
 
-/// A message that the process manager `PM` may schedule for itself: it is in its `deadlines` list.
+/// A message that the process manager `PM` may schedule for itself: an entry of its `deadlines` list.
 #[diagnostic::on_unimplemented(
     message = "`{PM}` has no deadline `{Self}`",
     label = "`{Self}` is not in `deadlines`",
@@ -373,7 +373,7 @@ pub trait DeadlineOf<PM: ProcessManager> {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The problem of the message.
     fn encode(&self) -> Result<Box<RawValue>, String>;
 }
 

@@ -1,22 +1,22 @@
-//! What a reaction asks for, as the store carries it out.
+//! The effects of a reaction, for the store.
 
 use super::{ReactError, ScheduledDeadline};
 
-/// Everything one reaction of one instance asks for. All of it is stored in one commit, or none.
+/// All effects of one reaction of one instance. All of them are stored in one commit, or none.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[must_use = "it is what the reaction asks for"]
 pub struct Effects<E> {
-    /// The commands it sends, in order.
+    /// Its commands, in order.
     pub envelopes: Vec<E>,
-    /// What it does with its deadlines, in order.
+    /// Its changes of deadlines, in order.
     pub timers: Vec<TimerChange>,
     /// Whether the instance completes.
     pub is_complete: bool,
 }
 
 impl<E> Effects<E> {
-    /// Whether the reaction asks for nothing.
+    /// Whether the reaction has no effects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.envelopes.is_empty() && self.timers.is_empty() && !self.is_complete
@@ -43,13 +43,13 @@ impl<E> From<Vec<E>> for Effects<E> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum TimerChange {
-    /// Arms a deadline, in the place of one that has its name.
+    /// Arms a deadline. It replaces a deadline of the same name.
     Schedule(ScheduledDeadline),
     /// Disarms the deadline of this name, if there is one.
     Cancel(String),
 }
 
-/// Effects while they are collected, with the first mistake on the way.
+/// Effects while they are collected, with the first mistake.
 pub(super) struct Collected<E> {
     pub(super) effects: Effects<E>,
     pub(super) mistake: Option<ReactError>,

@@ -1,4 +1,4 @@
-//! What went wrong, and what a process manager wants done about it.
+//! Failures of process managers, and the actions for them.
 
 use std::error::Error;
 use std::fmt;
@@ -10,21 +10,21 @@ use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Envelope};
 use crate::runtime::guard;
 
-/// One failure of a process manager: a command that was not executed, or an event or deadline that it could not react to.
+/// One failure of a process manager: a command that was not executed, or an event or deadline that was not handled.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Failure<'a> {
-    /// What went wrong.
+    /// The cause.
     pub cause: FailureCause,
-    /// How many attempts have failed, this one among them.
+    /// The number of failed attempts, including this one.
     pub attempt: u32,
-    /// The instance; empty for a process manager without `key`, and for an event of which cannot be told whose it is.
+    /// The instance key. Empty for a process manager without `key`, and for an event whose instance key cannot be determined.
     pub key: &'a str,
-    /// The event that was reacted to.
+    /// The source event.
     pub source: &'a SourceEvent,
     /// The command that was not executed; `None` if the reaction itself failed.
     pub envelope: Option<&'a CommandEnvelope>,
-    /// Whether that command was sent to make good an earlier failure.
+    /// Whether that command compensates an earlier failure.
     pub is_compensation: bool,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Failure<'a> {
         }
     }
 
-    /// The failure of `envelope`, which is the attempt number `attempt` to execute it.
+    /// The failure of `envelope` in the attempt number `attempt`.
     #[must_use]
     pub fn of_command(mut self, envelope: &'a CommandEnvelope, attempt: u32) -> Self {
         self.envelope = Some(envelope);
@@ -50,14 +50,14 @@ impl<'a> Failure<'a> {
         self
     }
 
-    /// The failed command was itself sent to make good an earlier failure.
+    /// The failed command compensates an earlier failure.
     #[must_use]
     pub fn of_compensation(mut self) -> Self {
         self.is_compensation = true;
         self
     }
 
-    /// The error of the aggregate that rejected the command, if that is what happened and `E` is its error type.
+    /// The error of the aggregate that rejected the command, if the cause is a rejection and `E` is its type.
     ///
     /// # Examples
     ///
@@ -86,23 +86,23 @@ impl<'a> Failure<'a> {
     }
 }
 
-/// What went wrong.
+/// The cause of a failure.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum FailureCause {
-    /// The aggregate rejected the command, or there is no way to it.
+    /// The aggregate rejected the command, or the command has no route.
     Rejected {
-        /// The aggregate's own error, or what kept the command from it.
+        /// The aggregate's own error, or the problem of the route.
         error: Arc<dyn Error + Send + Sync>,
     },
     /// The event, the deadline, the state or the command does not decode.
     Undecodable {
-        /// What is wrong with it.
+        /// The problem of it.
         reason: String,
     },
-    /// Something could not be read or written. A target whose stream is damaged, or has events of a newer program, cannot be read.
+    /// A read or a write failed. A target whose stream is damaged, or has events of a newer program, cannot be read.
     Storage {
-        /// What the store says.
+        /// The error of the store.
         reason: String,
     },
     /// Code of the user panicked.
@@ -110,16 +110,16 @@ pub enum FailureCause {
         /// The message of the panic.
         message: String,
     },
-    /// The whole process ended each time that it was begun. It is parked without asking `on_failure`, which is code of the user
-    /// as well; see [`max_starts`](crate::AggregateStoreBuilder::max_starts).
+    /// The whole process ended each time the reaction was begun. It is parked without asking `on_failure`, which is code of the
+    /// user as well; see [`max_starts`](crate::AggregateStoreBuilder::max_starts).
     Aborted {
-        /// How often.
+        /// The number of times.
         starts: u32,
     },
 }
 
 impl FailureCause {
-    /// The word for it in the dead-letter log: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`.
+    /// The word in the dead-letter log: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -133,7 +133,7 @@ impl FailureCause {
 }
 
 impl FailureCause {
-    /// What was wrong, for those who are told that it failed. A panic says itself that it is one.
+    /// The reason, for a message that says already that it failed. A panic names itself.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Panicked { message } => message.clone(),
@@ -162,30 +162,29 @@ impl fmt::Display for FailureCause {
     }
 }
 
-/// What is done about a failure.
+/// The action for a failure.
 #[non_exhaustive]
 pub enum FailureAction<PM: DeclaredProcessManager> {
-    /// The command, or the reaction, is tried again later. A command that waits holds up nothing else; a reaction holds up the
-    /// later events of its instance, or of its stream if cannot be told whose the event is.
+    /// The command, or the reaction, is retried later. A waiting command holds up nothing else. A waiting reaction holds up the
+    /// later events of its instance, or of its stream if the instance key cannot be determined.
     Retry(Backoff),
-    /// The command becomes a dead letter. So does an event or a deadline that was not reacted to; its instance goes on.
+    /// The command becomes a dead letter. So does an event or a deadline that was not handled; its instance continues.
     DeadLetter,
-    /// The command, the event or the deadline is passed over.
+    /// The command, the event or the deadline is skipped.
     Skip,
-    /// These commands are sent in the place of the one that failed, or of the reaction, whose event is passed over.
+    /// These commands are sent instead of the failed command, or instead of the reaction, whose event is skipped.
     Compensate(Vec<<PM as DeclaredProcessManager>::Envelope>),
-    /// The instance is parked: it holds what comes, in order, until it is released. If cannot be told whose the event is, its
-    /// stream is held like that.
+    /// The instance is parked: it holds its events, in order, until it is released. If the instance key cannot be determined,
+    /// its stream is held in the same way.
     Park,
-    /// The process manager stops at this event, and so do all its instances.
+    /// The process manager stops at this event, with all its instances.
     Stop,
 }
 
 impl<PM: ProcessManager> FailureAction<PM> {
-    /// What is done without a policy: a command that its target rejects, panics at or does not understand becomes a dead letter;
-    /// what could not be read or written is tried again for ever, at first after 50 ms and at most every 5 s; an event or deadline
-    /// that does not decode or panics parks its instance, and so does a compensation that fails for any other reason than
-    /// storage.
+    /// The default policy. A command that its target rejects, panics at or does not decode becomes a dead letter. A failed read
+    /// or write is retried without limit, at first after 50 ms and at most every 5 s. An event or deadline that does not decode
+    /// or panics parks its instance. So does a compensation that fails for any other reason than storage.
     #[must_use]
     pub fn default_for(failure: &Failure<'_>) -> Self {
         match failure.cause {
@@ -201,7 +200,7 @@ impl<PM: ProcessManager> FailureAction<PM> {
         }
     }
 
-    /// Sends `command` to the instance `instance_id` of its aggregate, in the place of what failed.
+    /// Sends `command` to the instance `instance_id` of its aggregate, instead of the failed work.
     ///
     /// It compiles only if the command's aggregate is in the `dispatches` list.
     #[must_use]
@@ -209,7 +208,7 @@ impl<PM: ProcessManager> FailureAction<PM> {
         Self::Compensate(Vec::new()).and_send(instance_id, command)
     }
 
-    /// Sends another command, after those of [`compensate`](Self::compensate); nothing changes in another action.
+    /// Sends another command, after those of [`compensate`](Self::compensate). It has no effect on another action.
     #[must_use]
     pub fn and_send<C: SentBy<PM>>(mut self, instance_id: impl Into<String>, command: C) -> Self {
         if let Self::Compensate(envelopes) = &mut self {
@@ -234,7 +233,7 @@ impl<PM: ProcessManager> fmt::Debug for FailureAction<PM> {
     }
 }
 
-/// What a process manager wants done about a failure, written by the user of `#[process_manager(.., on_failure)]`.
+/// The policy of a process manager for failures, written by the user of `#[process_manager(.., on_failure)]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is declared with `on_failure`, but does not say what is done about a failure",
     label = "`impl HandleFailure for {Self}` is missing",
@@ -243,7 +242,7 @@ impl<PM: ProcessManager> fmt::Debug for FailureAction<PM> {
 pub trait HandleFailure: DeclaredProcessManager<Declared: FailurePolicy> {
     /// Decides on one failure. `self` is the state before the reaction that failed.
     ///
-    /// [`FailureAction::default_for`] is the answer to what it has no answer of its own for.
+    /// Return [`FailureAction::default_for`] for failures without an answer of their own.
     // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
     fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self>
     where

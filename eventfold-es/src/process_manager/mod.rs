@@ -32,19 +32,19 @@ use crate::envelope::{Dispatch, Envelope};
 use crate::event::{EventError, RecordedEvent};
 use crate::schema::{NamedType, Shape};
 
-/// A workflow across aggregates: it reacts to events by sending commands, and keeps state of its own.
+/// A workflow across aggregates: it reacts to events by sending commands, and has a state of its own.
 ///
-/// `#[process_manager]` implements it by delegating to [`React`]; a type that implements it by hand works beside
-/// macro-declared ones in one store.
+/// `#[process_manager]` implements it by delegating to [`React`]. A hand-written implementation works beside declared types in
+/// one store.
 ///
 /// # Contract
 ///
-/// - [`react`](ProcessManager::react) is deterministic and does no I/O: its effects are the commands it returns and the
-///   change of its own state. Both are stored in one commit with the events that the commands produced and with the
-///   position that was reached, so that each event is reacted to exactly once.
-/// - It begins with the state as it was saved, also without a restart in between: what `Serialize` leaves out of a state is lost with the
+/// - [`react`](ProcessManager::react) is deterministic and does no I/O. Its effects are the returned commands and the change of
+///   its own state. One commit stores both, with the events of the commands and the position of the source event. So each event
+///   is handled exactly once.
+/// - It begins with the saved state, also without a restart in between: a value that `Serialize` leaves out is lost with the
 ///   reaction.
-/// - An event that produced no command needs no commit: after a crash it may be shown again, to a state that has not seen it.
+/// - An event without commands needs no commit: after a crash it may be delivered again, to the state before it.
 ///
 /// # Examples
 ///
@@ -89,46 +89,45 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// It is persisted: under another name it starts from the first event again. See [`crate::names`].
     const NAME: &'static str;
 
-    /// The stored names of the aggregate types it reacts to, as far as they are known at compile time: what an
-    /// [`#[event_store]`](macro@crate::event_store) checks and draws. It says what [`subscriptions`](Self::subscriptions) says.
-    /// Default: `None`, not known.
+    /// The stored names of the subscribed aggregate types, as far as they are known at compile time. An
+    /// [`#[event_store]`](macro@crate::event_store) checks and draws them. It is the same as
+    /// [`subscriptions`](Self::subscriptions). Default: `None`, not known.
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
 
-    /// The stored names of the aggregate types it may send commands to, as far as they are known at compile time. Default:
-    /// `None`, not known.
+    /// The stored names of the target aggregate types, as far as they are known at compile time. Default: `None`, not known.
     const TARGETS: Option<&'static [&'static str]> = None;
 
-    /// What its state looks like. Default: not known.
+    /// The shape of its state. Default: not known.
     const STATE: Shape = Shape::Unknown;
 
-    /// The version of its state: what it is raised to when older states no longer decode or mean something else.
+    /// The version of its state. Raise it when older states no longer decode or mean something else.
     ///
-    /// It is stored with each state, and [`migrate_state`](ProcessManager::migrate_state) gets those of earlier versions.
+    /// It is stored with each state. [`migrate_state`](ProcessManager::migrate_state) gets the states of earlier versions.
     const STATE_VERSION: u32 = 1;
 
-    /// Where it starts in a store that has not seen it before.
+    /// Its starting point in a store that has not seen it before.
     const START: StartFrom = StartFrom::Origin;
 
-    /// Whether each key has an instance, and a state, of its own. If not, there is one instance, whose key is empty.
+    /// Whether each key has an instance with a state of its own. Otherwise there is one instance, whose key is empty.
     const IS_KEYED: bool = false;
 
-    /// What the type of its key is called in the program, for the lock of stored shapes: a key is stored as text, which another type
+    /// The name of its key's type in the program, for the lock of stored shapes: a key is stored as text, which another type
     /// may not read. Default: empty, and not compared.
     const KEY_TYPE: &'static str = "";
 
     /// The stored names of the messages that it schedules for itself.
     const DEADLINES: &'static [&'static str] = &[];
 
-    /// What these messages look like, each under its stored name; one that is missing is not known. Default: empty.
+    /// The shapes of these messages, under their stored names. A missing shape is not known. Default: empty.
     const DEADLINE_MESSAGES: &'static [NamedType] = &[];
 
-    /// What it sends: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
+    /// Its output: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
     type Envelope: Dispatch;
 
-    /// The stored names of the aggregate types it reacts to. Default: what
-    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says. A type that is written by hand has one of the two: without either, or if it gives
-    /// an empty list here, [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening.
-    /// One that only handles deadlines which it has armed before says `SUBSCRIPTIONS = Some(&[])`.
+    /// The stored names of the subscribed aggregate types. Default: [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS). A hand-written type
+    /// has one of the two. Without either, or with an empty list here,
+    /// [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening. A type that only handles
+    /// deadlines which are armed already sets `SUBSCRIPTIONS = Some(&[])`.
     fn subscriptions(&self) -> &'static [&'static str] {
         Self::SUBSCRIPTIONS.unwrap_or_default()
     }
@@ -137,8 +136,8 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     ///
     /// # Errors
     ///
-    /// [`ReactError`] if the event cannot be understood. The process manager is then parked at this event: it is told
-    /// about no later one until the program that understands it is started; others go on.
+    /// [`ReactError`] if the event does not decode. The process manager is then parked at this event, until a program that
+    /// decodes it is started. Others continue.
     fn react(
         &mut self,
         aggregate_type: &str,
@@ -146,13 +145,13 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
         event: &RecordedEvent,
     ) -> Result<Vec<Self::Envelope>, ReactError>;
 
-    /// Tells which instances an event of a subscribed stream belongs to; it depends on the event alone.
+    /// The instances of an event of a subscribed stream. They depend on the event alone.
     ///
-    /// By default all belong to the one instance.
+    /// By default every event belongs to the one instance.
     ///
     /// # Errors
     ///
-    /// [`ReactError`] if the event cannot be understood. Its stream is then held until it can be; others go on.
+    /// [`ReactError`] if the event does not decode. Its stream is then held until it does; others continue.
     fn correlate(
         _aggregate_type: &str,
         _stream_id: &str,
@@ -161,9 +160,9 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
         Ok(Correlation::starts_or_continues(String::new()))
     }
 
-    /// Reacts to one event of a subscribed stream, as the instance `key`; this is what the store calls.
+    /// Reacts to one event of a subscribed stream, as the instance `key`; the store calls this method.
     ///
-    /// By default it asks for the commands that [`react`](ProcessManager::react) returns.
+    /// By default its effects are the commands that [`react`](ProcessManager::react) returns.
     ///
     /// # Errors
     ///
@@ -179,11 +178,11 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
             .map(Effects::from)
     }
 
-    /// Reacts to a deadline that was reached, as the instance `key`.
+    /// Reacts to a deadline that fell due, as the instance `key`.
     ///
     /// # Errors
     ///
-    /// [`ReactError`] if it cannot be understood; by default it never is.
+    /// [`ReactError`] if the deadline does not decode. By default it never does.
     fn on_deadline(
         &mut self,
         _key: &str,
@@ -192,25 +191,24 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
         Err(ReactError::unexpected_deadline(deadline))
     }
 
-    /// Decides what is done about a failure. `self` is the state before the reaction that failed.
+    /// Decides on one failure. `self` is the state before the failed reaction.
     ///
     /// By default it is [`FailureAction::default_for`].
     fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
         FailureAction::default_for(failure)
     }
 
-    /// Turns a state that an earlier [`STATE_VERSION`](ProcessManager::STATE_VERSION) stored into the current one.
+    /// Converts a state of an earlier [`STATE_VERSION`](ProcessManager::STATE_VERSION) to the current version.
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] if it cannot, which by default it never can.
+    /// [`MigrationError`] if it cannot. By default it never can.
     fn migrate_state(state: StoredState<'_>) -> Result<Self, MigrationError> {
         Err(MigrationError::unknown(state))
     }
 }
 
-/// A [`ProcessManager`], for the traits that are implemented beside it: what [`React`], [`Keyed`] and their kind ask for. Every
-/// process manager is one.
+/// The part of a [`ProcessManager`] that [`React`], [`Keyed`] and their kind require. Every process manager implements it.
 ///
 /// It has no supertraits but `Sized`, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each
 /// handler.
@@ -234,7 +232,7 @@ impl<PM: ProcessManager> DeclaredProcessManager for PM {
     type Envelope = <PM as ProcessManager>::Envelope;
 }
 
-/// Where a process manager starts in a store that has not seen it before.
+/// The starting point of a process manager in a store that has not seen it before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartFrom {
@@ -264,7 +262,7 @@ pub trait React<A: Aggregate>:
         Self: DeclaredProcessManager;
 }
 
-/// The aggregates in the `subscribes` list of a process manager or projection; it follows from what is generated.
+/// The aggregates in the `subscribes` list of a process manager or projection; it follows from the generated code.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not subscribe to `{A}`",
     label = "handles the events of `{A}`, which is not in `subscribes`",
@@ -284,7 +282,7 @@ pub trait DispatchesTo<A> {
         A: Aggregate;
 }
 
-/// An aggregate that the process manager `PM` may send commands to: it is in its `dispatches` list.
+/// An aggregate that the process manager `PM` may send commands to: an entry of its `dispatches` list.
 #[diagnostic::on_unimplemented(
     message = "`{PM}` does not dispatch to `{Self}`",
     label = "this command belongs to `{Self}`, which is not in `dispatches`",
@@ -346,17 +344,17 @@ pub enum ReactError {
     Key {
         /// The text of the key.
         key: String,
-        /// What is wrong with it.
+        /// The problem of the key.
         reason: String,
     },
-    /// A deadline that cannot be stored, or a stored one that cannot be read.
+    /// A deadline that cannot be stored, or a stored deadline that cannot be read.
     #[error("the deadline `{name}` (`{message_type}`) cannot be used: {reason}")]
     Deadline {
         /// Its name.
         name: String,
         /// The stored name of its message's type.
         message_type: String,
-        /// What is wrong with it.
+        /// The problem of the deadline.
         reason: String,
     },
     /// A deadline whose message is not in the `deadlines` list.
@@ -375,7 +373,7 @@ pub enum ReactError {
         "the process manager has an instance for each key: call `react_in` with the key of one"
     )]
     NoKey,
-    /// A reason of a hand-written process manager.
+    /// The reason of a hand-written process manager.
     #[error("{0}")]
     Other(String),
 }

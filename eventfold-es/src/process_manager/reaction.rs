@@ -12,14 +12,14 @@ use crate::command::{CommandContext, IdOf};
 use crate::envelope::Envelope;
 use crate::event::RecordedEvent;
 
-/// What a process manager can do while it reacts to one event or deadline: look at where it comes from, send commands, set
-/// deadlines, and complete its instance.
+/// The context of a reaction to one event or deadline: the source, the commands to send, the deadlines, and the completion of
+/// the instance.
 ///
-/// Everything that one reaction asks for is decided and stored together with the progress past the event: all of it or none.
+/// All effects of a reaction are stored together with the progress past the event: all of them or none.
 ///
 /// # Examples
 ///
-/// A reaction can be built in a test, to see what it collects:
+/// A test can build a reaction, to see its effects:
 ///
 /// ```
 /// # use eventfold_es::prelude::*;
@@ -65,7 +65,7 @@ pub struct Reaction<'a, PM: DeclaredProcessManager> {
 }
 
 impl<'a, PM: ProcessManager> Reaction<'a, PM> {
-    /// A reaction to `event` of the stream `stream_id`, with nothing sent yet.
+    /// A reaction to `event` of the stream `stream_id`, without commands yet.
     #[must_use]
     pub fn new(aggregate_type: &'a str, stream_id: &'a str, event: &'a RecordedEvent) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
 
     /// The reaction of the instance `key`.
     ///
-    /// [`InstanceKey::from_text`](super::InstanceKey::from_text) reads a key that is stored.
+    /// [`InstanceKey::from_text`](super::InstanceKey::from_text) reads a stored key.
     #[must_use]
     pub fn with_key(mut self, key: &'a <PM as Keyed>::Key) -> Self
     where
@@ -96,10 +96,10 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self
     }
 
-    /// Sends `command` to the instance `instance_id` of its aggregate, in the correlation of the event.
+    /// Sends `command` to the instance `instance_id` of its aggregate, under the correlation id of the event.
     ///
-    /// The id is whatever [displays](IdOf) as one: a `String`, a `&str`, a number, or [the key](Self::key) of this instance, as in
-    /// `cx.send(cx.key(), OrderCommand::Cancel)`.
+    /// The id is any value that [displays](IdOf) as one: a `String`, a `&str`, a number, or [the key](Self::key) of this
+    /// instance, as in `cx.send(cx.key(), OrderCommand::Cancel)`.
     ///
     /// It compiles only if the command's aggregate is in the `dispatches` list. A command that the aggregate rejects becomes
     /// a dead letter.
@@ -115,7 +115,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.send_with(instance_id, command, context);
     }
 
-    /// Sends `command` with a context of its own; nothing is added to it.
+    /// Sends `command` with a context of its own, without any additions.
     pub fn send_with<C, A>(
         &mut self,
         instance_id: impl IdOf<A>,
@@ -132,12 +132,12 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
             .push(<C as SentBy<PM>>::envelope(envelope));
     }
 
-    /// Arms the deadline `name`: once it is reached, [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) is called with
-    /// `message`, exactly once, unless it is cancelled or the instance completes before.
+    /// Arms the deadline `name`. When it is due, [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) is called with
+    /// `message`, exactly once, unless the deadline is cancelled or the instance completes before.
     ///
-    /// It comes after every event that was stored when it was due or before, and before every event that was stored later, however late
-    /// either is handled: as if the process manager had never been away. If it is due at 12:00, a payment that was stored at 12:00 is
-    /// seen before it, and one of 12:01 after it.
+    /// It comes after every event that was stored at its time or before, and before every later event, however late either is
+    /// handled. For example, if it is due at 12:00, it comes after a payment that was stored at 12:00 and before a payment of
+    /// 12:01.
     ///
     /// A name belongs to the instance, and has 1 to 512 bytes and no control characters. A deadline of the same name is
     /// replaced. It compiles only if the message is in the `deadlines` list.
@@ -164,7 +164,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.collected.timer(scheduled.map(TimerChange::Schedule));
     }
 
-    /// Disarms the deadline `name` of this instance; does nothing if there is none.
+    /// Disarms the deadline `name` of this instance. It has no effect if there is none.
     pub fn cancel(&mut self, name: impl Into<String>) {
         let name = name.into();
         // No deadline has a name that cannot be stored.
@@ -173,9 +173,10 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         }
     }
 
-    /// Completes this instance, once what the reaction sends is stored: its state and its deadlines are gone then.
+    /// Completes this instance with the commit of this reaction. Its state and its deadlines are removed then.
     ///
-    /// Later events that only [continue](super::Correlation::continues) it are ignored; one that may start it starts a new one.
+    /// Later events that only [continue](super::Correlation::continues) it are ignored. An event that may start it starts a new
+    /// instance.
     pub fn complete(&mut self)
     where
         PM: Keyed,
@@ -209,7 +210,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.aggregate_type
     }
 
-    /// The instance whose event this is.
+    /// The instance of the event.
     #[must_use]
     pub fn stream_id(&self) -> &'a str {
         self.stream_id
@@ -227,35 +228,35 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.event.position
     }
 
-    /// The correlation id that was stored with the event.
+    /// The stored correlation id of the event.
     #[must_use]
     pub fn correlation_id(&self) -> Option<&'a str> {
         self.event.correlation_id()
     }
 
-    /// What was sent so far, in order.
+    /// The commands so far, in order.
     #[must_use]
     pub fn envelopes(&self) -> &[PM::Envelope] {
         &self.collected.effects.envelopes
     }
 
-    /// What was done with deadlines so far, in order.
+    /// The changes of deadlines so far, in order.
     #[must_use]
     pub fn timers(&self) -> &[TimerChange] {
         &self.collected.effects.timers
     }
 
-    /// What was sent, in order.
+    /// The commands, in order.
     #[must_use]
     pub fn into_envelopes(self) -> Vec<PM::Envelope> {
         self.collected.effects.envelopes
     }
 
-    /// Everything that was asked for.
+    /// All effects.
     ///
     /// # Errors
     ///
-    /// [`ReactError::Deadline`] if a deadline cannot be stored; the first of them, if there are several.
+    /// [`ReactError::Deadline`] if a deadline cannot be stored; the first, if there are several.
     pub fn into_effects(self) -> Result<Effects<PM::Envelope>, ReactError> {
         self.collected.finish()
     }

@@ -1,4 +1,4 @@
-//! The stored states of process managers, and how older ones become current.
+//! The stored states of process managers, and their migration.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{DeclaredProcessManager, ProcessManager};
 
-/// The state of a process manager, or of one of its instances, as it was stored.
+/// The stored state of a process manager, or of one of its instances.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StoredState<'a> {
     version: u32,
@@ -21,7 +21,7 @@ impl<'a> StoredState<'a> {
         Self { version, json }
     }
 
-    /// The `state_version` that stored it.
+    /// The `state_version` of the program that stored it.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
@@ -33,11 +33,11 @@ impl<'a> StoredState<'a> {
         self.json
     }
 
-    /// The state as what it was then.
+    /// The state as its type of that version.
     ///
     /// # Errors
     ///
-    /// [`MigrationError::Malformed`] if it is none of those.
+    /// [`MigrationError::Malformed`] if it does not decode as that type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, MigrationError> {
         serde_json::from_str(self.json).map_err(|error| MigrationError::Malformed {
             version: self.version,
@@ -45,7 +45,7 @@ impl<'a> StoredState<'a> {
         })
     }
 
-    /// The state as it is now: decoded if the program's version stored it, else migrated.
+    /// The current state: decoded if the program's version stored it, otherwise migrated.
     ///
     /// # Errors
     ///
@@ -71,8 +71,7 @@ impl fmt::Debug for StoredState<'_> {
     }
 }
 
-/// How the states that earlier versions stored become current, written by the user of
-/// `#[process_manager(.., state_version = 2)]`.
+/// The migration of states of earlier versions, written by the user of `#[process_manager(.., state_version = 2)]`.
 ///
 /// # Examples
 ///
@@ -108,11 +107,11 @@ impl fmt::Debug for StoredState<'_> {
     note = "write `impl MigrateState for {Self} {{ fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError> {{ .. }} }}`"
 )]
 pub trait MigrateState: DeclaredProcessManager<Declared: StateVersioned> {
-    /// Turns a state of an earlier version into the current one.
+    /// Converts a state of an earlier version to the current version.
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] if it cannot; the state is then left as it is, and what to do is said where it was needed.
+    /// [`MigrationError`] if it cannot. The state stays as it is, and the error appears where the state was needed.
     fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError>;
 }
 
@@ -124,7 +123,7 @@ pub trait MigrateState: DeclaredProcessManager<Declared: StateVersioned> {
 )]
 pub trait StateVersioned {}
 
-/// A stored state that does not become current.
+/// A stored state that cannot be converted to the current version.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum MigrationError {
@@ -155,10 +154,10 @@ pub enum MigrationError {
     Malformed {
         /// The version that stored it.
         version: u32,
-        /// What serde says.
+        /// The error of serde.
         reason: String,
     },
-    /// A reason of a migration.
+    /// The reason of a migration.
     #[error("{0}")]
     Other(String),
 }

@@ -9,14 +9,14 @@ use crate::process_manager::SubscribesTo;
 
 /// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order in which they happened.
 ///
-/// `#[projection]` implements it by delegating to [`Project`]; a type that implements it by hand works beside
-/// macro-declared ones in one store.
+/// `#[projection]` implements it by delegating to [`Project`]. A hand-written implementation works beside declared types in one
+/// store.
 ///
 /// # Contract
 ///
 /// - [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild gives the same state.
-/// - The state survives serde: the projection goes on from its saved state when the store is opened. What `Serialize` leaves out has its
-///   default then.
+/// - The state survives serde: the projection continues from its saved state when the store is opened. A field that `Serialize`
+///   leaves out has its default then.
 ///
 /// # Examples
 ///
@@ -51,22 +51,22 @@ pub trait Projection:
 {
     /// The stored name of this projection, and its directory under `projections/`.
     ///
-    /// It is persisted: under another name the projection is built anew. See [`crate::names`].
+    /// It is persisted: under another name the projection is rebuilt. See [`crate::names`].
     const NAME: &'static str;
 
-    /// The stored names of the aggregate types whose events it folds, as far as they are known at compile time: what an
-    /// [`#[event_store]`](macro@crate::event_store) checks and draws. It says what [`subscriptions`](Self::subscriptions) says.
-    /// Default: `None`, not known.
+    /// The stored names of the aggregate types of the folded events, as far as they are known at compile time. An
+    /// [`#[event_store]`](macro@crate::event_store) checks and draws them. It is the same as
+    /// [`subscriptions`](Self::subscriptions). Default: `None`, not known.
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
 
-    /// What is done about an event that this program does not know, or not in that version: one of a newer program. Default:
-    /// [`UnknownEvents::Stop`].
+    /// The policy for an event of a newer program: an event, or a version of an event, that this program does not know.
+    /// Default: [`UnknownEvents::Stop`].
     const UNKNOWN_EVENTS: UnknownEvents = UnknownEvents::Stop;
 
-    /// The stored names of the aggregate types whose events it folds. Default: what
-    /// [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS) says. A type that is written by hand has one of the two: without either, or if it gives
-    /// an empty list here, [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening.
-    /// One that is meant to stay empty says `SUBSCRIPTIONS = Some(&[])`.
+    /// The stored names of the aggregate types of the folded events. Default: [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS). A
+    /// hand-written type has one of the two. Without either, or with an empty list here,
+    /// [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening. A type without events on
+    /// purpose sets `SUBSCRIPTIONS = Some(&[])`.
     fn subscriptions(&self) -> &'static [&'static str] {
         Self::SUBSCRIPTIONS.unwrap_or_default()
     }
@@ -75,7 +75,7 @@ pub trait Projection:
     ///
     /// # Errors
     ///
-    /// [`ProjectError`] if the event cannot be understood. The projection then stays at the event before it.
+    /// [`ProjectError`] if the event does not decode. The projection then stops before the event.
     fn apply(
         &mut self,
         aggregate_type: &str,
@@ -83,7 +83,7 @@ pub trait Projection:
         event: &RecordedEvent,
     ) -> Result<(), ProjectError>;
 
-    /// What [`apply`](Self::apply) does, for an event that is still on its line. Generated code has it.
+    /// [`apply`](Self::apply) for an event on its line. Generated code implements it.
     ///
     /// # Errors
     ///
@@ -99,29 +99,28 @@ pub trait Projection:
     }
 }
 
-/// What a projection does about an event that its program does not know: one of a type, or of a version, that a newer program
-/// has written.
+/// The policy of a projection for an unknown event: an event of a type, or of a version, that a newer program has written.
 ///
-/// Aggregates never skip one, since commands are decided on their states, and neither do process managers, to which no event is
-/// shown again. A projection can, because it can be built anew.
+/// Aggregates never skip an unknown event, since commands are decided on their states. Neither do process managers, since a
+/// skipped event is never delivered again. A projection can, because it can be rebuilt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum UnknownEvents {
-    /// The projection stays at the event before it, and reading it is an error, until the program that knows it is started.
+    /// The projection stops before the event, and reading it is an error, until the program that knows the event is started.
     #[default]
     Stop,
-    /// The projection goes on without it, and remembers that: the program that knows the event builds the projection anew when
-    /// it opens the store. Until then its state lacks what such events would have brought.
+    /// The projection continues without the event, and records that: the program that knows the event rebuilds the projection
+    /// when it opens the store. Until then its state lacks such events.
     ///
-    /// An [`apply`](Projection::apply) that was written by hand must not have changed the state when it returns
-    /// [`EventError::UnknownType`] or [`EventError::Newer`].
+    /// A hand-written [`apply`](Projection::apply) must not have changed the state when it returns [`EventError::UnknownType`]
+    /// or [`EventError::Newer`].
     Skip,
 }
 
-/// A type that is declared with `#[projection]`, which implements it: what [`Project`] asks for. A [`Projection`] that is written
-/// by hand has a handler of its own, and needs it only to have impls of `Project` too.
+/// A type that is declared with `#[projection]`, which implements this trait. [`Project`] requires it. A hand-written
+/// [`Projection`] has a handler of its own, and needs this trait only for impls of `Project`.
 ///
-/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each handler; and
-/// it does not follow from [`Projection`], so that a type which is none is not reported as one that does not subscribe either.
+/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not again at each handler. It
+/// does not follow from [`Projection`], so that a type without that trait is not also reported as one without a subscription.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection",
     label = "not a projection",
@@ -143,7 +142,7 @@ pub trait Project<A: Aggregate>: DeclaredProjection<Declared: SubscribesTo<A>> {
     fn project(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &EventContext<'_>);
 }
 
-/// Where an event comes from.
+/// The source of an event.
 #[derive(Debug, Clone, Copy)]
 pub struct EventContext<'a> {
     aggregate_type: &'a str,
@@ -189,13 +188,13 @@ impl<'a> EventContext<'a> {
         self.aggregate_type
     }
 
-    /// The instance whose event this is.
+    /// The instance of the event.
     #[must_use]
     pub fn stream_id(&self) -> &'a str {
         self.stream_id
     }
 
-    /// The stored event, with its id, actor, time and metadata. In a declared projection it is decoded when somebody asks for it first.
+    /// The stored event, with its id, actor, time and metadata. In a declared projection the first call decodes it.
     #[must_use]
     pub fn event(&self) -> &'a RecordedEvent {
         match self.event {
@@ -236,7 +235,7 @@ pub enum ProjectError {
         /// The stored name of the aggregate type.
         aggregate_type: String,
     },
-    /// A reason of a hand-written projection.
+    /// The reason of a hand-written projection.
     #[error("{0}")]
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! What a program declares, of all its parts.
+//! The declarations of all parts of a program.
 
 use super::{EventSchema, NamedType, Shape, Variant};
 use crate::aggregate::Aggregate;
@@ -48,7 +48,7 @@ pub struct Schema {
     pub(super) parts: Parts,
 }
 
-/// What is compared, in the order of the stored names.
+/// The compared parts, in the order of the stored names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) aggregates: Vec<AggregateShapes>,
@@ -65,7 +65,7 @@ pub(super) struct AggregateShapes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProcessManagerShapes {
     pub(super) name: String,
-    /// What the type of its key is called; empty if it is not known, or if there is none.
+    /// The name of its key's type; empty if it is not known, or if there is none.
     pub(super) key: String,
     pub(super) state: StateShape,
     /// The messages of its deadlines, by their stored names.
@@ -79,9 +79,9 @@ pub(super) struct EventShape {
     pub(super) version: u32,
     pub(super) is_retired: bool,
     pub(super) data: Data,
-    /// The types in it that tell what they look like.
+    /// The types in it with a known shape.
     pub(super) types: Vec<TypeShape>,
-    /// What reads its older versions, from version 1 on.
+    /// The types of its older versions, from version 1 on.
     pub(super) past: Vec<TypeShape>,
 }
 
@@ -97,7 +97,7 @@ pub(super) struct StateShape {
 pub(super) struct TypeShape {
     pub(super) name: String,
     pub(super) data: Data,
-    /// The types in it that tell what they look like; those in a type of a list are in the list.
+    /// The types in it with a known shape; those in a type of a list are in the list.
     pub(super) types: Vec<TypeShape>,
 }
 
@@ -131,14 +131,14 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// Whether what is stored is that of its type: a function may store anything.
+    /// Whether the stored shape is that of its type: a function may store anything.
     pub(super) fn is_checked(&self) -> bool {
         matches!(self.form.as_str(), "" | "flatten")
     }
 }
 
 impl Schema {
-    /// A schema without parts, of a store that is called `name`.
+    /// A schema without parts, of the store `name`.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {
@@ -193,7 +193,7 @@ impl Schema {
 }
 
 impl Parts {
-    /// Brings the parts into an order that does not depend on that of their declaration; what is said twice stands once.
+    /// Brings the parts into an order that does not depend on their declaration, and removes repetitions.
     fn sort(&mut self) {
         self.aggregates
             .sort_by(|left, right| left.name.cmp(&right.name));
@@ -229,7 +229,7 @@ impl TypeShape {
     }
 }
 
-/// The messages of the deadlines of `PM`, in the order of their names; those of one that was written by hand are not known.
+/// The messages of the deadlines of `PM`, in the order of their names; those of a hand-written type are not known.
 fn deadlines<PM: ProcessManager>() -> Vec<TypeShape> {
     let mut deadlines: Vec<TypeShape> = PM::DEADLINE_MESSAGES.iter().map(TypeShape::of).collect();
     for name in PM::DEADLINES {
@@ -241,8 +241,7 @@ fn deadlines<PM: ProcessManager>() -> Vec<TypeShape> {
     deadlines
 }
 
-/// The types in `shape` that tell what they look like, and the types in them, in the order of their names. A type that contains
-/// itself stands once.
+/// The types in `shape` with a known shape, and the types in them, in the order of their names. A recursive type appears once.
 fn types_in(shape: &Shape) -> Vec<TypeShape> {
     let mut found: Vec<TypeShape> = Vec::new();
     let mut rest = named_in(shape);

@@ -11,11 +11,11 @@ use super::read::parse;
 pub const BLESS: &str = "EVENTFOLD_BLESS";
 
 impl Schema {
-    /// Compares the program with a lock: what has changed, what breaks first.
+    /// Compares the program with a lock. Returns the changes, breaking changes first.
     ///
     /// # Errors
     ///
-    /// [`LockError::Malformed`] if `lock` is not what [`to_lock`](Self::to_lock) writes; its path is empty.
+    /// [`LockError::Malformed`] if `lock` is not in the form of [`to_lock`](Self::to_lock); its path is empty.
     pub fn compare(&self, lock: &str) -> Result<Vec<Change>, LockError> {
         let locked = parse(lock).map_err(|malformed| LockError::Malformed {
             path: PathBuf::new(),
@@ -27,15 +27,15 @@ impl Schema {
 
     /// Compares the program with the lock in the file `path`, which is checked in: one line in a test of yours.
     ///
-    /// Any difference is an error, so that the lock always says what is stored: its text lists each change, tells whether it
-    /// breaks what is stored, and what to do then. With `EVENTFOLD_BLESS=1` in the environment the file is written anew instead,
-    /// and what has changed is printed to standard error. A relative path is one from the working directory, which under
-    /// `cargo test` is that of the package.
+    /// Any difference is an error, so that the lock always has the stored shapes. Its text lists each change, says whether it
+    /// is breaking, and gives the remedy. With `EVENTFOLD_BLESS=1` in the environment the file is written anew instead, and the
+    /// changes are printed to standard error. A relative path starts at the working directory, which under `cargo test` is that
+    /// of the package.
     ///
-    /// What is compared are the names, fields, types and serde's attributes of events, of the states of aggregates and of those of
-    /// process managers, the older shapes of events, and the messages of deadlines, as they are written in their declarations. What
-    /// a type in a field, an older shape or a message looks like is known if it derives [`StoredShape`](super::StoredShape);
-    /// otherwise its name is compared, and what has changed inside of it is not seen.
+    /// It compares names, fields, types and serde's attributes as the declarations write them. This covers events with their
+    /// older shapes, the states of aggregates and process managers, and the messages of deadlines. The shape of a type in a
+    /// field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape). Otherwise only its name
+    /// is compared, and a change inside of it is not seen.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ pub enum LockError {
     /// There is no lock yet.
     #[error("there is no {}: run the test once with EVENTFOLD_BLESS=1, and check the file in", path.display())]
     Missing {
-        /// Where it was looked for.
+        /// The path of the missing file.
         path: PathBuf,
     },
     /// The file cannot be read or written.
@@ -130,7 +130,7 @@ pub enum LockError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// The file is not a lock.
@@ -142,7 +142,7 @@ pub enum LockError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem of the line.
         reason: String,
     },
     /// The program has changed.
@@ -150,7 +150,7 @@ pub enum LockError {
     Changed {
         /// The lock.
         path: PathBuf,
-        /// What has changed, what breaks first.
+        /// The changes, breaking changes first.
         changes: Vec<Change>,
     },
 }
@@ -311,7 +311,7 @@ mod tests {
         odd().check_or_bless(&path, false).unwrap();
     }
 
-    /// No cut or changed line is taken for a lock without trouble.
+    /// A cut or changed line is never accepted as a lock.
     #[test]
     fn a_broken_file_is_an_error_and_no_panic() {
         let text = odd().to_lock();

@@ -1,4 +1,4 @@
-//! The stored shapes of events and states, as a program declares them, and the lock that tells when they change.
+//! The stored shapes of events and states, as a program declares them, and the lock that detects their changes.
 
 mod by_hand;
 mod change;
@@ -43,21 +43,21 @@ pub use recorded::{NotRecorded, Recorded};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventSchema {
-    /// The name it is written under.
+    /// The written name.
     pub name: &'static str,
-    /// Other names it is read under.
+    /// Other names that are read.
     pub aliases: &'static [&'static str],
     /// The version of its shape, which is in the `meta` of a stored event if it is above 1.
     pub version: u32,
     /// Whether it is only read.
     pub is_retired: bool,
-    /// What its data looks like.
+    /// The shape of its data.
     pub shape: Shape,
     /// The types that read the data of its older versions, from version 1 on.
     pub past: &'static [NamedType],
 }
 
-/// What the data of an event, or a state, looks like in storage.
+/// The stored shape of the data of an event, or of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shape {
@@ -65,18 +65,18 @@ pub enum Shape {
     Unknown,
     /// Nothing.
     Unit,
-    /// Values in a row; a single one stands for itself.
+    /// Values in a row; a single value stands for itself.
     Tuple(&'static [Field]),
-    /// Values with names; others are passed over.
+    /// Values with names; other values are ignored.
     Struct(&'static [Field]),
-    /// Values with names; others are refused.
+    /// Values with names; other values are refused.
     StrictStruct(&'static [Field]),
     /// One of several.
     Enum(&'static [Variant]),
-    /// An enum whose variants are not told apart by a name in front of them, as one text: serde's attributes, and the variants.
+    /// An enum without a name in front of its variants, as one text: serde's attributes, and the variants.
     Custom(&'static str),
-    /// Another type in its place, or what a function makes of it, by the attributes of serde's that say so: `from`, `into`, `remote`,
-    /// `with` and their kind. What is stored then cannot be seen, and is not checked.
+    /// Another type in its place, or the result of a function, by serde's attributes: `from`, `into`, `remote`, `with` and
+    /// their kind. Its stored shape cannot be seen, and is not checked.
     Converted(&'static str),
 }
 
@@ -84,11 +84,11 @@ pub enum Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Variant {
-    /// The name it is written under.
+    /// The written name.
     pub name: &'static str,
-    /// Other names it is read under.
+    /// Other names that are read.
     pub aliases: &'static [&'static str],
-    /// What stands behind the name.
+    /// The data behind the name.
     pub shape: Shape,
 }
 
@@ -96,17 +96,17 @@ pub struct Variant {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field {
-    /// The name it is written under, or its place in a row, from 0.
+    /// The written name, or its place in a row, from 0.
     pub name: &'static str,
-    /// Other names it is read under.
+    /// Other names that are read.
     pub aliases: &'static [&'static str],
-    /// Its type, as it was written in the program.
+    /// Its type, as the program writes it.
     pub type_name: &'static str,
-    /// Whether it may be missing where it is read.
+    /// Whether it may be missing in stored data.
     pub is_optional: bool,
-    /// serde's attributes that give it another form than that of its type; empty as a rule.
+    /// serde's attributes that give it another form than its type; usually empty.
     pub form: &'static str,
-    /// The types in its type that are not those of std.
+    /// The types in its type, except those of std.
     pub types: &'static [NamedType],
 }
 

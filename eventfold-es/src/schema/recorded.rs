@@ -1,15 +1,14 @@
-//! Types that tell what they look like in storage, so that a change inside of them is seen.
+//! Types with a known stored shape, whose changes are seen.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use super::Shape;
 
-/// A type that tells what it looks like in storage: one that is a field of an event or a state, an older shape of an event, or
-/// the message of a deadline.
+/// A type with a known stored shape: the type of a field of an event or a state, an older shape of an event, or the message of
+/// a deadline.
 ///
-/// `#[derive(StoredShape)]` implements it from the type's serde attributes. A type that does not has its name in the lock, and
-/// nothing else.
+/// `#[derive(StoredShape)]` implements it from the type's serde attributes. A type without it has only its name in the lock.
 ///
 /// # Examples
 ///
@@ -30,34 +29,34 @@ use super::Shape;
     note = "put `#[derive(StoredShape)]` on `{Self}`"
 )]
 pub trait StoredShape {
-    /// What it looks like.
+    /// Its shape.
     const SHAPE: Shape;
 }
 
-/// A type that is named in a [`Shape`], with what it looks like, if it tells.
+/// A type that is named in a [`Shape`], with its own shape, if that is known.
 #[derive(Clone, Copy)]
 pub struct NamedType {
-    /// What it is called where it is used.
+    /// Its name at its use.
     pub name: &'static str,
-    /// A function, because a type may contain itself.
+    /// A function, because a type may be recursive.
     shape: Option<fn() -> Shape>,
 }
 
 impl NamedType {
-    /// A type that is called `name`, with its shape; `None` is one that does not tell.
+    /// The type `name`, with its shape; `None` if it is not known.
     #[must_use]
     pub const fn new(name: &'static str, shape: Option<fn() -> Shape>) -> Self {
         Self { name, shape }
     }
 
-    /// What it looks like; [`Shape::Unknown`] if it does not tell.
+    /// Its shape; [`Shape::Unknown`] if it is not known.
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape.map_or(Shape::Unknown, |shape| shape())
     }
 }
 
-/// By name: whether it tells what it looks like is compared too, but not what, since a type may contain itself.
+/// By name, and by whether the shape is known. The shape itself is not compared, since a type may be recursive.
 impl PartialEq for NamedType {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.shape.is_some() == other.shape.is_some()
@@ -75,20 +74,20 @@ impl fmt::Debug for NamedType {
     }
 }
 
-/// `Recorded::<Line>::SHAPE` is what `Line` looks like, if it tells: the inherent constant, which exists for each [`StoredShape`],
-/// goes before that of [`NotRecorded`].
+/// `Recorded::<Line>::SHAPE` is the shape of `Line`, if it is known: the inherent constant, which exists for each
+/// [`StoredShape`], takes precedence over that of [`NotRecorded`].
 #[doc(hidden)]
 pub struct Recorded<T: ?Sized>(PhantomData<T>);
 
 impl<T: StoredShape + ?Sized> Recorded<T> {
-    /// It tells.
+    /// A type with a known shape.
     pub const SHAPE: Option<fn() -> Shape> = Some(|| T::SHAPE);
 }
 
 /// See [`Recorded`].
 #[doc(hidden)]
 pub trait NotRecorded {
-    /// It does not tell.
+    /// A type without a known shape.
     const SHAPE: Option<fn() -> Shape> = None;
 }
 

@@ -1,4 +1,4 @@
-//! A second directory with everything that is durable.
+//! A second directory with everything durable.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::disk::absolute;
 use crate::journal::{BackupError, BackupReport};
 
 impl AggregateStore {
-    /// Copies the store, as it is now, to another directory, while commands go on. The backup is a store itself: open it, or
-    /// a copy of it, to use it.
+    /// Copies the store to another directory, while commands continue. The backup is a store itself: open it, or a copy of it,
+    /// to use it.
     ///
-    /// The backup holds the journal and nothing else: `open` makes the rest from it, once, which takes about as long as it takes to read the
-    /// journal. Every event up to [`BackupReport::position`] is in it, with the progress and the dead letters of the process
-    /// managers at that place: opened, it reacts to nothing a second time.
+    /// The backup has only the journal. `open` derives the rest from it, once, in about the time of reading the journal. It has
+    /// every event up to [`BackupReport::position`], with the progress and the dead letters of the process managers at that
+    /// position. An opened backup reacts to nothing a second time.
     ///
-    /// Call it again with the same directory, and it copies what is new. Archived parts of the journal (see
+    /// Another call with the same directory copies only new data. Archived parts of the journal (see
     /// [`max_log_size`](crate::AggregateStoreBuilder::max_log_size)) never change: where the file system allows it they are
-    /// linked, not copied, and take no room. A link protects from a lost directory, not from a damaged disk; for that, let the
-    /// directory be on another disk, where everything is copied. Each new line is read back and its checksum compared before the
-    /// backup counts.
+    /// linked, not copied, and take no room. A link protects from a lost directory, not from a damaged disk. For that, put the
+    /// directory on another disk, where everything is copied. Each new line is read back and compared with its checksum before
+    /// the backup counts.
     ///
     /// ```
     /// # use eventfold_es::prelude::*;
@@ -39,13 +39,13 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// [`BackupError::Overlapping`], [`BackupError::InUse`], [`BackupError::Occupied`] and [`BackupError::OtherStore`] if the directory
-    /// is not one for a backup of this store; nothing was changed then. [`BackupError::Store`] if a file cannot be read or
-    /// written, or is damaged. The backup from before, if there was one, is still there after every error.
+    /// [`BackupError::Overlapping`], [`BackupError::InUse`], [`BackupError::Occupied`] and [`BackupError::OtherStore`] if the
+    /// directory cannot hold a backup of this store; nothing was changed then. [`BackupError::Store`] if a file cannot be read
+    /// or written, or is damaged. A previous backup is still there after every error.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the backup from before stays as it was, and the next call goes on with the archived parts that were copied.
+    /// Cancel safe: the previous backup stays as it was, and the next call keeps the archived parts that were copied.
     pub async fn backup(&self, to: impl AsRef<Path>) -> Result<BackupReport, BackupError> {
         let to = absolute(to.as_ref())?;
         let span = tracing::info_span!("backup", to = %to.display());

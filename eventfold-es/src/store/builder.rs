@@ -1,4 +1,4 @@
-//! What a store is opened with.
+//! The configuration of a store.
 
 mod opening;
 mod parts;
@@ -110,8 +110,8 @@ impl AggregateStoreBuilder {
 
     /// Registers a process manager, and the targets that it knows at compile time.
     ///
-    /// One that this directory has not seen before starts from the first event; its starting point is durable when
-    /// [`open`](Self::open) returns. One that is no longer registered keeps its place.
+    /// A process manager that is new in this directory starts from the first event. Its starting point is durable when
+    /// [`open`](Self::open) returns. A process manager that is no longer registered keeps its progress.
     pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
         if self
             .process_managers
@@ -186,117 +186,120 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// How long an aggregate stays in memory after its last use. Default: five minutes.
+    /// The time that an aggregate stays in memory after its last use. Default: five minutes.
     ///
-    /// No handle notices: an evicted aggregate is read again from its [snapshot](Self::snapshot_every), which is saved before
-    /// if that is worth while, and its stream.
+    /// Handles stay usable: an evicted aggregate is loaded again from its [snapshot](Self::snapshot_every) and its stream.
+    /// Eviction takes a snapshot first if that is worthwhile.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// After how many events of a stream the state of its aggregate is saved, in the background. Default: 100; 0 means that
-    /// no state is saved, and none that was saved is used.
+    /// The number of events of a stream between two snapshots of its aggregate, which are taken in the background. Default:
+    /// 100. At 0 no snapshot is taken, and none is used.
     ///
-    /// It is saved when an aggregate leaves memory, too, if 16 events or more (or `events`, if that is less) are not saved yet.
-    /// Loading it then folds the events behind the snapshot only. Snapshots
-    /// are derived: one that does not fit its stream is ignored, and all of them may be deleted while the store is closed. See
-    /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION) for what to do when the fold changes.
+    /// A snapshot is also taken when an aggregate leaves memory with 16 or more unsaved events (or `events`, if that is less).
+    /// Loading then folds only the events behind the snapshot. Snapshots are derived: a snapshot that does not fit its stream
+    /// is ignored, and all of them may be deleted while the store is closed. After a change of the fold, raise
+    /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
     ///
-    /// Before the first, second, fourth, eighth .. snapshot of a type, the store folds the events of the stream into a state and into a copy
-    /// that is written and read back on the way. If they differ, the type has no snapshots until the store is closed, and a warning
-    /// says where they differ. A type with fields that are [not saved](crate::Aggregate::NOT_SAVED) has none at all.
+    /// Before the first, second, fourth, eighth and so on snapshot of a type, the store folds the stream twice: into a state,
+    /// and into a copy that is written and read back on the way. If they differ, the type has no snapshots until the store is
+    /// closed, and a warning names the difference. A type with fields that are [not saved](crate::Aggregate::NOT_SAVED) has no
+    /// snapshots at all.
     ///
-    /// A small number costs a copy and a write of the whole state that often. A large one lets a load read that many events, most of
-    /// them from different places of the journal.
+    /// A small number costs a copy and a write of the whole state that often. A large number makes a load read that many
+    /// events, most of them from different places of the journal.
     pub fn snapshot_every(mut self, events: u64) -> Self {
         self.snapshot_every = events;
         self
     }
 
-    /// When process managers run. Default: [`RunMode::Inline`].
+    /// The mode in which process managers run. Default: [`RunMode::Inline`].
     pub fn run_mode(mut self, mode: RunMode) -> Self {
         self.run_mode = mode;
         self
     }
 
-    /// How long a command, or a call of an operator, waits for reactions in [`RunMode::Inline`] before it answers
+    /// The time that a command, or a call of an operator, waits for reactions in [`RunMode::Inline`]. After it the outcome is
     /// [`Reactions::TimedOut`](crate::Reactions::TimedOut). Default: 30 seconds.
     pub fn reaction_timeout(mut self, timeout: Duration) -> Self {
         self.reaction_timeout = timeout;
         self
     }
 
-    /// How long a chain of reactions may get, each caused by an event of the one before. Default: 64.
+    /// The longest chain of reactions, each caused by an event of the previous reaction. Default: 64.
     ///
-    /// What a reaction beyond it sends becomes dead letters, whose reason names the process managers of the chain: two that answer
-    /// each other for ever are stopped, and told about. A deadline that is armed for a second later or more begins a chain of its own. At 0, every command of a process manager becomes a dead letter.
+    /// The commands of a reaction beyond it become dead letters, whose reason names the process managers of the chain. So two
+    /// process managers that answer each other are stopped. A deadline that is armed for a second later or more begins a new
+    /// chain. At 0, every command of a process manager becomes a dead letter.
     pub fn max_reaction_depth(mut self, reactions: u32) -> Self {
         self.max_reaction_depth = reactions;
         self
     }
 
-    /// How many starts of the program an event or a deadline may end, by an abort for instance, before it is shown no more and
-    /// [parked](crate::FailureCause::Aborted) instead. Default: 5; 0 for any number.
+    /// The number of program starts that an event or a deadline may end, for example by an abort, before it is
+    /// [parked](crate::FailureCause::Aborted). Default: 5; 0 for no limit.
     ///
-    /// They are counted from the first start on that finds the process manager where the start before has left it, so that it takes
-    /// some more. From then on, until what waited for it is done, each reaction is noted durably before it begins, which takes two
-    /// syncs of the disk; nothing else does. A program that is killed from outside again and again in the middle of one reaction
-    /// looks the same.
+    /// Starts count from the first start that finds no progress since the start before, so a few more happen. From then on each
+    /// reaction is noted durably before it begins, until the waiting work is done. A note takes two syncs of the disk;
+    /// otherwise there is no cost. A program that is killed from outside again and again in the middle of one reaction looks
+    /// the same.
     pub fn max_starts(mut self, starts: u32) -> Self {
         self.max_starts = starts;
         self
     }
 
-    /// Whether the store opens although the state of a process manager without `key` cannot be read: it does not decode, or is older
-    /// and is not migrated. Default: `false`, which refuses to open ([`OpenError::ProcessManagerState`](crate::OpenError::ProcessManagerState)),
-    /// so that the program that can read it goes on.
+    /// Whether the store opens although the state of a process manager without `key` cannot be read: it does not decode, or is
+    /// older and is not migrated. Default: `false`, which refuses to open
+    /// ([`OpenError::ProcessManagerState`](crate::OpenError::ProcessManagerState)), so that a program that can read it
+    /// continues.
     ///
-    /// With `true` that process manager is parked as a whole, and says why ([`status`](crate::ProcessManagerHandle::status)); its
-    /// stored state stays as it is, and everything else runs.
-    /// [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state) makes the state again from the history, and lets it go on. It
-    /// can be paused and resumed, and its dead letters discarded, and nothing else. With `key` nothing changes: an instance whose
-    /// state cannot be read is parked. What a newer program has stored keeps the store from opening in any case.
+    /// With `true` that process manager is parked as a whole, with a reason ([`status`](crate::ProcessManagerHandle::status)).
+    /// Its stored state stays as it is, and everything else runs. [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state)
+    /// makes the state again from the history, and lets it continue. Until then it can only be paused and resumed, and its dead
+    /// letters discarded. With `key` nothing changes: an instance with an unreadable state is parked. A state of a newer
+    /// program keeps the store from opening in any case.
     pub fn park_unreadable_states(mut self, is_parked: bool) -> Self {
         self.parks_unreadable = is_parked;
         self
     }
 
-    /// When a command counts as stored. Default: [`Durability::Sync`].
+    /// The condition under which a command counts as stored. Default: [`Durability::Sync`].
     pub fn durability(mut self, durability: Durability) -> Self {
         self.journal.durability = durability;
         self
     }
 
-    /// From which size on, in bytes, the active file of the journal moves its older lines to an archive; 0 for never. Default: 64 MiB.
-    /// The archive is the files `meta/journal/*.zst`, each of which is written once.
+    /// The size in bytes above which the active file of the journal moves its older lines to an archive; 0 for never. Default:
+    /// 64 MiB. The archive is the files `meta/journal/*.zst`, each of which is written once.
     ///
-    /// It happens in the background, at checkpoints, so that the file may grow somewhat larger. Every reader sees the whole history
-    /// across it.
+    /// Archiving happens in the background, at checkpoints, so the file may grow somewhat larger. Every reader sees the whole
+    /// history, archived or not.
     pub fn max_log_size(mut self, bytes: u64) -> Self {
         self.journal.max_log_size = bytes;
         self
     }
 
-    /// Lets the store go by this clock: the times of commits and events, the deadlines of process managers, their waits before
-    /// something is tried again, and [`Deciding::now`](crate::Deciding::now). Default: [`SystemClock`](crate::clock::SystemClock).
+    /// The clock of the store. It gives the times of commits and events, the deadlines and retries of process managers, and
+    /// [`Deciding::now`](crate::Deciding::now). Default: [`SystemClock`](crate::clock::SystemClock).
     ///
-    /// In a test it is a `ManualClock` (feature `testing`), of which a clone is kept to move it.
+    /// In a test it is a `ManualClock` (feature `testing`); keep a clone to move it.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(GuardedClock::new(clock));
         self
     }
 
-    /// Lets the store share the threads of this runtime with the other stores that are opened with it. Default: a runtime of its
-    /// own, which takes two threads while the store is idle.
+    /// Shares the threads of this runtime with the other stores that are opened with it. Default: a runtime of its own, which
+    /// takes two threads while the store is idle.
     ///
-    /// It is for programs with many stores; see [`StoreRuntime`] for an example, the bounds and their fairness.
+    /// It is for programs with many stores. [`StoreRuntime`] has an example, the bounds and the fairness.
     pub fn runtime(mut self, runtime: &StoreRuntime) -> Self {
         self.threads = runtime.clone();
         self
     }
 
-    /// Puts the store on another disk than the file system.
+    /// Opens the store on another disk than the file system.
     #[cfg(feature = "testing")]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;

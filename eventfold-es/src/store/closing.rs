@@ -1,5 +1,5 @@
-//! Opening a directory and closing it: one caller of this process at a time. When it closes, what is in flight is finished, derived
-//! state is saved, and the directory is released.
+//! Opening and closing a directory, by one caller of this process at a time. Closing finishes work in flight, saves derived
+//! state, and releases the directory.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -16,29 +16,29 @@ use crate::journal::Journal;
 use crate::journal::local::{JournalOptions, LocalJournal, RecoveryError, RecoveryReport};
 use crate::threads::{Next, StoreRuntime, Turn, Turns, Worker};
 
-/// How long closing waits for process managers to finish what they have handed over.
+/// The time that closing waits for process managers to finish their submitted commits.
 const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The directories that this process is about to open or to release, without links; a receiver turns true, or loses its sender, when that is
-/// over.
+/// The directories that this process is about to open or to release, without links. The receiver turns true, or loses its
+/// sender, afterwards.
 static CHANGING: Mutex<Vec<(PathBuf, watch::Receiver<bool>)>> = Mutex::new(Vec::new());
 
 fn changing() -> MutexGuard<'static, Vec<(PathBuf, watch::Receiver<bool>)>> {
     CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes those who want to open the directory wait until it is released.
+/// Makes other callers that open the directory wait until it is released.
 fn announce(path: PathBuf, released: watch::Receiver<bool>) {
     changing().push((path, released));
 }
 
-/// The right to try to open a directory, which one caller of this process has at a time.
+/// The right to try to open a directory. One caller of this process has it at a time.
 struct Claim {
     _given_up: watch::Sender<bool>,
 }
 
 impl Claim {
-    /// Waits until nobody in this process is opening the directory or about to release it.
+    /// Waits until no other caller of this process is opening or releasing the directory.
     async fn to(path: &Path) -> Self {
         loop {
             let busy = {
@@ -74,21 +74,20 @@ async fn run<T: Send + 'static>(
     Ok(result.await.map_err(|_| StoreError::RuntimeGone)?)
 }
 
-/// A journal that belongs to nobody yet: it is closed again when it is dropped, and whoever wants to open the directory next
-/// waits for that.
+/// A journal without an owner. Dropping it closes the journal, and the next caller that opens the directory waits for that.
 pub(super) struct OpenedJournal {
-    /// Where the directory is, without links.
+    /// The path of the directory, without links.
     place: PathBuf,
     journal: Arc<LocalJournal>,
     is_kept: bool,
-    /// While its future may have been dropped without anybody knowing.
+    /// Guards the time in which its future may have been dropped unnoticed.
     claim: Option<Claim>,
 }
 
 impl OpenedJournal {
     /// Opens the journal of a directory.
     ///
-    /// Cancel safe: what is opened after the future was dropped is closed again.
+    /// Cancel safe: a journal that is opened after the future was dropped is closed again.
     pub(super) async fn open(
         files: Files,
         base: &Path,
@@ -119,7 +118,7 @@ impl OpenedJournal {
         Ok((opened, report))
     }
 
-    /// The journal, which the caller closes, and where its directory is.
+    /// The journal, which the caller closes, and the path of its directory.
     pub(super) fn keep(mut self) -> (Arc<LocalJournal>, PathBuf) {
         self.is_kept = true;
         (Arc::clone(&self.journal), self.place.clone())
@@ -148,7 +147,7 @@ impl Drop for OpenedJournal {
     }
 }
 
-/// Saves derived state when nobody changes it any more; blocks.
+/// Saves derived state after the last change; blocks.
 pub(super) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Ends a store when it is dropped.
@@ -158,7 +157,7 @@ pub(super) struct Shutdown {
 }
 
 pub(super) struct Steps {
-    /// Where the directory is, without links.
+    /// The path of the directory, without links.
     pub(super) place: PathBuf,
     pub(super) journal: Arc<dyn Journal>,
     /// Tells the tasks to end.
@@ -166,7 +165,7 @@ pub(super) struct Steps {
     /// Disconnected when all process managers have ended.
     pub(super) runners: mpsc::Receiver<()>,
     pub(super) savers: Vec<Saver>,
-    /// Who takes the steps.
+    /// The worker of the steps.
     pub(super) closer: Worker,
 }
 
@@ -218,11 +217,11 @@ impl Drop for Shutdown {
     }
 }
 
-/// A store that closes. It waits for others without a thread, since they may need that.
+/// A closing store. It waits for others without a thread, since they may need that.
 struct Closing {
     begun: Instant,
     journal: Arc<dyn Journal>,
-    /// Those that are waited for.
+    /// The tasks it waits for.
     runners: Option<mpsc::Receiver<()>>,
     rest: Pin<Box<dyn Future<Output = ()> + Send>>,
 }

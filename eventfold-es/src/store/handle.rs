@@ -17,10 +17,10 @@ use crate::runtime::{
 };
 use crate::sabotage::{Bug, planted};
 
-/// A handle to one aggregate. It holds an id, not the aggregate: eviction is never noticed, and a handle to an aggregate
-/// without events is as good as any.
+/// A handle to one aggregate. It holds an id, not the aggregate: it survives evictions, and an aggregate without events has a
+/// handle like any other.
 ///
-/// Cheap to clone; while a handle lives, its store stays open.
+/// Cheap to clone. While a handle lives, its store stays open.
 pub struct AggregateHandle<A: Aggregate> {
     shared: Arc<Shared>,
     cells: Arc<AggregateCells<A>>,
@@ -46,7 +46,7 @@ impl<A: Aggregate> fmt::Debug for AggregateHandle<A> {
     }
 }
 
-/// What a command did.
+/// The result of a command.
 ///
 /// # JSON
 ///
@@ -56,13 +56,13 @@ impl<A: Aggregate> fmt::Debug for AggregateHandle<A> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Executed<E> {
-    /// The events that the command caused, as they are stored; none if it had nothing to do.
+    /// The events of the command, as they are stored; none if it had nothing to do.
     pub events: Vec<E>,
     /// The version of the stream after it: its number of events.
     pub version: u64,
     /// The position of the last event in the order over all streams, if there is one.
     pub position: Option<u64>,
-    /// What became of the reactions of process managers.
+    /// The outcome of the reactions of process managers.
     pub reactions: Reactions,
 }
 
@@ -78,7 +78,7 @@ pub struct Executed<E> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Loaded<A> {
-    /// The state: what a restart would find. An aggregate without events has its default.
+    /// The durable state, as after a restart. An aggregate without events has its default.
     pub state: A,
     /// The version of the stream: its number of events. A command can
     /// [expect](CommandContext::with_expected_version) it.
@@ -100,20 +100,20 @@ pub(super) enum Needs {
     Answers(Keys),
 }
 
-/// What deciding a command under the lock of its cell came to.
+/// The result of deciding a command under the lock of its cell.
 enum Decision<A: Aggregate> {
-    /// A commit is on its way.
+    /// A commit was submitted.
     Committed {
         cell: Arc<Cell<A>>,
         outcome: Arc<Outcome>,
         decided: Decided<A::DomainEvent>,
     },
-    /// There is nothing to commit; the answer holds once the commits before it are durable.
+    /// There is nothing to commit. The answer holds once the earlier commits are durable.
     Answer {
         pending: Option<Arc<Outcome>>,
         answer: Kept<Answer<A>>,
     },
-    /// It was decided before, under the same key.
+    /// The command was decided before, under the same key.
     Repeated(Repeated<A::DomainEvent>),
 }
 
@@ -134,20 +134,23 @@ impl<A: Aggregate> AggregateHandle<A> {
 
     /// Executes a command: decides it, stores its events, and returns when they are durable.
     ///
-    /// In [`RunMode::Inline`] it returns when the reactions of process managers to its events, and to theirs, are durable as
-    /// well; what became of them is in [`Executed::reactions`], never an error, since the command itself is done.
+    /// In [`RunMode::Inline`] it also waits for the reactions of process managers to its events, and to theirs. Their outcome
+    /// is in [`Executed::reactions`]. It is never an error, since the command itself is done.
     ///
     /// # Errors
     ///
-    /// [`ExecuteError::Domain`] if the aggregate rejects the command, [`ExecuteError::Conflict`] if the stream has another version
-    /// than the context [expects](CommandContext::with_expected_version), [`ExecuteError::KeyReused`] if its idempotency key is that
-    /// of another command, and [`ExecuteError::Store`] if it could not be decided or
-    /// written, or if its idempotency key or its metadata cannot be used, or inside a
-    /// reaction of a process manager: nothing is stored then. [`ExecuteError::OutcomeUnknown`] if the disk failed to say whether it is stored.
+    /// - [`ExecuteError::Domain`] if the aggregate rejects the command;
+    /// - [`ExecuteError::Conflict`] if the stream does not have the version that the context
+    ///   [expects](CommandContext::with_expected_version);
+    /// - [`ExecuteError::KeyReused`] if its idempotency key is that of another command;
+    /// - [`ExecuteError::Store`] if it could not be decided or written, if its idempotency key or its metadata cannot be used,
+    ///   or inside a reaction of a process manager.
+    ///
+    /// Nothing is stored then. [`ExecuteError::OutcomeUnknown`] if it is unknown whether the command is stored.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves either nothing or the whole command, and in that case its reactions happen too.
+    /// Dropping the future leaves either nothing or the whole command with its reactions.
     pub async fn execute(
         &self,
         command: A::Command,
@@ -156,7 +159,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         self.execute_with(command, context.into()).await
     }
 
-    /// [`execute`](Self::execute), once for all types that become a context.
+    /// [`execute`](Self::execute), compiled once for all types that become a context.
     pub(super) async fn execute_with(
         &self,
         command: A::Command,
@@ -221,7 +224,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         })
     }
 
-    /// Answers a command as it was answered before.
+    /// Repeats the first answer to a command.
     async fn answer_again(
         &self,
         repeated: Repeated<A::DomainEvent>,
@@ -307,7 +310,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         .await
     }
 
-    /// The durable state: what a restart would find. An aggregate without events has its default.
+    /// The durable state, as after a restart. An aggregate without events has its default.
     ///
     /// # Errors
     ///
@@ -320,8 +323,8 @@ impl<A: Aggregate> AggregateHandle<A> {
         Ok(self.load().await?.state)
     }
 
-    /// The durable state with its version, which a command that changes it can
-    /// [expect](CommandContext::with_expected_version). An aggregate without events has version 0.
+    /// The durable state with its version, which a later command can [expect](CommandContext::with_expected_version). An
+    /// aggregate without events has version 0.
     ///
     /// # Errors
     ///
@@ -382,7 +385,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         }
     }
 
-    /// Whether the aggregate has a durable event. Nothing is loaded, so that a stream that cannot be read exists as well.
+    /// Whether the aggregate has a durable event. Nothing is loaded, so an unreadable stream exists as well.
     ///
     /// # Errors
     ///
@@ -396,7 +399,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         exists.map_err(|source| self.state_error(source))
     }
 
-    /// Runs `action` under the lock of the settled cell, which knows what is needed.
+    /// Runs `action` under the lock of the settled cell, with the required knowledge loaded.
     pub(super) async fn with_cell<T, E: From<StoreError>>(
         &self,
         mut needs: Needs,

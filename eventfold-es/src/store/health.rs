@@ -1,4 +1,4 @@
-//! Whether a store is well, for a probe.
+//! The health of a store, for a probe.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
@@ -12,7 +12,7 @@ use crate::journal::{CommittedEvent, Cursor};
 use crate::report_json;
 use crate::runtime::{Member, Reactions, Tallied, blocking};
 
-/// Whether a store is well, and the figures that say so.
+/// The health of a store, with its figures.
 ///
 /// # JSON
 ///
@@ -32,21 +32,21 @@ use crate::runtime::{Member, Reactions, Tallied, blocking};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Health {
-    /// What to do with the store.
+    /// The status.
     pub status: HealthStatus,
-    /// Why it is not [`HealthStatus::Healthy`], each with the remedy; empty if it is.
+    /// The reasons why it is not [`HealthStatus::Healthy`], each with the remedy; empty if it is.
     pub reasons: Vec<String>,
     /// The position of the last durable event; 0 in an empty store.
     pub position: u64,
     /// The journal.
     pub journal: JournalHealth,
-    /// Every process manager, in the order in which they were registered.
+    /// Every process manager, in the order of registration.
     pub process_managers: Vec<ProcessManagerHealth>,
-    /// Every projection, in the order in which they were registered.
+    /// Every projection, in the order of registration.
     pub projections: Vec<ProjectionHealth>,
 }
 
-/// What to do with a store.
+/// The status of a store, and the action for it.
 ///
 /// # JSON
 ///
@@ -54,12 +54,14 @@ pub struct Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
-    /// Nothing.
+    /// No action is needed.
     Healthy,
-    /// It serves, but some work stands still until somebody acts: a process manager is parked or paused, an instance is parked,
-    /// a projection fails, the clock is at least a minute behind the last commit, or the file system is read-only. Starting the program again does not help.
+    /// It serves, but some work stands still until an operator acts. A process manager is parked or paused, an instance is
+    /// parked, a projection fails, the clock is at least a minute behind the last commit, or the file system is read-only. A
+    /// restart does not help.
     Degraded,
-    /// It executes no command in this process any more: it is poisoned or closed, or its tokio runtime has ended. Open it again.
+    /// It executes no command in this process any more: it is poisoned or closed, or its tokio runtime has ended. Open it
+    /// again.
     Unusable,
 }
 
@@ -73,13 +75,13 @@ pub enum HealthStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JournalHealth {
-    /// What the journal takes on the disk, its archive included, in bytes.
+    /// The size of the journal on the disk, its archive included, in bytes.
     pub bytes: u64,
-    /// When commits were synced last; none if that was before the store was opened.
+    /// The time of the last sync of commits; none if that was before the store was opened.
     #[serde(serialize_with = "report_json::time")]
     pub last_sync: Option<SystemTime>,
-    /// When a checkpoint was taken last; none if that was before the store was opened. A checkpoint is due after 16 MiB of the
-    /// journal, so that a quiet store takes none.
+    /// The time of the last checkpoint; none if that was before the store was opened. A checkpoint is due after 16 MiB of the
+    /// journal, so a quiet store takes none.
     #[serde(serialize_with = "report_json::time")]
     pub last_checkpoint: Option<SystemTime>,
 }
@@ -102,22 +104,24 @@ pub struct ProcessManagerHealth {
     pub name: String,
     /// The position up to which all its reactions are durable.
     pub position: u64,
-    /// How many positions there are behind it.
+    /// The number of positions behind it.
     pub lag: u64,
-    /// For how many seconds the first of them has been stored; 0 without lag, and none if the journal cannot be read.
+    /// The age of the first position behind it, in seconds; 0 without lag, and none if the journal cannot be read.
     pub lag_seconds: Option<u64>,
     /// Whether an operator has [paused](crate::ProcessManagerHandle::pause) it.
     pub is_paused: bool,
-    /// The event at which it stays as a whole until somebody lets it go on.
+    /// The event at which it has stopped as a whole until an operator acts.
     pub parked_at: Option<ParkedAt>,
-    /// How many instances and streams hold what comes for them until somebody [releases](crate::ProcessManagerHandle::release) them.
+    /// The number of instances and streams that hold their events until an operator
+    /// [releases](crate::ProcessManagerHandle::release) them.
     pub parked: u64,
-    /// How many commands, instances and streams wait for the time of their next attempt; without `key`, the process manager itself.
+    /// The number of commands, instances and streams that wait for their next attempt; without `key`, the process manager
+    /// itself.
     pub retrying: u64,
-    /// How many dead letters can be redriven or discarded. They do not make a store [`HealthStatus::Degraded`], since a
-    /// rejection may be what the business wants: compare the number with what you expect.
+    /// The number of dead letters that can be redriven or discarded. They do not make a store [`HealthStatus::Degraded`], since
+    /// the business may want a rejection: compare the number with your expectation.
     pub dead_letters: u64,
-    /// Why it reacts no more in this process, if that is so.
+    /// The reason why it has ended in this process, if it has.
     pub ended: Option<String>,
 }
 
@@ -135,24 +139,23 @@ pub struct ProjectionHealth {
     pub name: String,
     /// The position of the last event that it has seen.
     pub position: u64,
-    /// How many positions there are behind it. It catches up when it is asked for, so that a projection that nobody asks has some.
+    /// The number of positions behind it. A projection catches up at each read, so an unread projection lags.
     pub lag: u64,
-    /// For how many seconds the first of them has been stored; 0 without lag, and none if the journal cannot be read.
+    /// The age of the first position behind it, in seconds; 0 without lag, and none if the journal cannot be read.
     pub lag_seconds: Option<u64>,
-    /// Why it does not catch up, since it was asked for last.
+    /// The reason why the last read of it failed.
     pub failure: Option<String>,
 }
 
 impl AggregateStore {
-    /// Whether the store is well. It answers on a closed, poisoned or read-only store, too.
+    /// The health of the store. It also answers on a closed, poisoned or read-only store.
     ///
-    /// It is cheap enough for a probe each second: it reads counters, and one event of the journal for each distinct position at
-    /// which a process manager or projection lags, from memory if that is among the last 8 MiB. It scans no rows and waits for no
-    /// reaction. The counters are brought along when the store is opened, from the rows of dead letters and of what is parked or
-    /// tried again.
+    /// It is cheap enough for a probe each second. It reads counters, and one event of the journal for each distinct position
+    /// of a lagging process manager or projection. That event comes from memory within the last 8 MiB. It scans no rows and
+    /// waits for no reaction. Opening the store makes the counters, from the rows of dead letters, parked work and retries.
     ///
-    /// Lag makes no store [`HealthStatus::Degraded`]: how much is too much is for you to say. `docs/operations.md` has a route
-    /// that does.
+    /// Lag does not make a store [`HealthStatus::Degraded`]: you judge how much is too much. `docs/guide/operations.md` has a
+    /// route that does.
     ///
     /// # Examples
     ///
@@ -264,7 +267,7 @@ impl AggregateStore {
         }
     }
 
-    /// Why no command is executed any more, and what to do.
+    /// The reason why no command is executed any more, and the action for it.
     fn unusable(&self, is_closed: bool) -> Option<String> {
         if let Some(reason) = self.shared.runtime.journal.poisoned() {
             return Some(format!(
@@ -284,7 +287,7 @@ impl AggregateStore {
         }
     }
 
-    /// For how many seconds the first event behind each of these positions has been stored, as far as that can be read.
+    /// The age in seconds of the first event behind each of these positions, as far as it can be read.
     async fn ages(&self, behind: BTreeSet<u64>) -> HashMap<u64, u64> {
         let journal = &self.shared.runtime.journal;
         let now = journal.clock().now_ms() / 1000;
@@ -355,7 +358,7 @@ impl ProcessManagerHealth {
         }
     }
 
-    /// Why somebody has to look at it.
+    /// The reason for an operator to look at it.
     fn reasons(&self) -> impl Iterator<Item = String> + '_ {
         let name = &self.name;
         let ended = self

@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use crate::journal::ProposedCommit;
 use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction, room};
 
-/// What [`AggregateStore::inject_event`] does beside storing the event.
+/// Options of [`AggregateStore::inject_event`].
 ///
 /// # Examples
 ///
@@ -16,18 +16,17 @@ use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction, 
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InjectOptions {
-    /// Whether to run the process managers and wait for them, as
-    /// [`run_process_managers`](AggregateStore::run_process_managers) does. Without it they react to the event when their run
-    /// mode says so. Default: `false`.
+    /// Whether to run the process managers and wait for them, as [`run_process_managers`](AggregateStore::run_process_managers)
+    /// does. Otherwise they react to the event according to their run mode. Default: `false`.
     pub run_process_managers: bool,
 }
 
 impl AggregateStore {
-    /// Appends an event as it is, without a command: for events that another store has already accepted.
+    /// Appends an event unchanged, without a command: for events that another store has already accepted.
     ///
-    /// An event whose id is in the stream already changes nothing, also after a restart; events without an id are never taken
-    /// for the same. The first event with an id that is injected into an aggregate reads the aggregate's events once; from then
-    /// on their ids are held in memory, until the aggregate is evicted.
+    /// An event whose id is in the stream already changes nothing, also after a restart. Events without an id are never the
+    /// same. The first injected event with an id reads the aggregate's events once. From then on their ids are in memory, until
+    /// the aggregate is evicted.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The store: everything that a program does with its aggregates, process managers and projections.
+//! The store: all calls of a program to its aggregates, process managers and projections.
 
 mod backup;
 mod builder;
@@ -50,8 +50,8 @@ use crate::runtime::{ProjectionGauge, Reactions, Request, Runtime, WaitGuard, ch
 
 /// An event store in a directory, with the process managers and projections that it was opened with.
 ///
-/// Cheap to clone; all clones are one store. When the last clone and the last handle are dropped, it closes in the background;
-/// [`close`](Self::close) does so and waits.
+/// Cheap to clone; all clones are one store. It closes in the background when the last clone and the last handle are dropped.
+/// [`close`](Self::close) closes it and waits.
 ///
 /// # Examples
 ///
@@ -96,17 +96,17 @@ struct Shared {
     recovery: RecoveryReport,
     /// A `tokio::sync::Mutex<ProjectionRunner<P>>` for each `P`.
     projections: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    /// The stored name of each, and how far it is, in the order in which they were registered.
+    /// The stored name and the progress of each, in the order of registration.
     gauges: Vec<(&'static str, Arc<ProjectionGauge>)>,
     /// The index and the stored name of each.
     process_managers: HashMap<TypeId, (usize, &'static str)>,
-    /// What is asked of each process manager.
+    /// The channel of requests to each process manager.
     requests: Vec<mpsc::UnboundedSender<Request>>,
     shutdown: Mutex<closing::Shutdown>,
 }
 
 impl Shared {
-    /// What became of the reactions that somebody waits for, if he does.
+    /// The outcome of the awaited reactions, if the caller waits for any.
     async fn reactions(&self, wait: Option<WaitGuard>) -> Reactions {
         match wait {
             None => Reactions::NotAwaited,
@@ -145,7 +145,7 @@ impl AggregateStore {
         AggregateStoreBuilder::new(base.as_ref())
     }
 
-    /// A handle to the aggregate `id`; nothing is read or written before it is used.
+    /// A handle to the aggregate `id`. It reads and writes nothing before its first use.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl AggregateStore {
         Ok(AggregateHandle::new(Arc::clone(&self.shared), cells, id))
     }
 
-    /// Executes a command on the instance `id` of the aggregate that the command belongs to.
+    /// Executes a command on the instance `id` of the command's aggregate.
     ///
     /// # Errors
     ///
@@ -185,24 +185,24 @@ impl AggregateStore {
         handle.execute_with(command, context).await
     }
 
-    /// What opening the store found and did.
+    /// The report of opening the store.
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         &self.shared.recovery
     }
 
-    /// Closes the store for all its clones and handles: what is in flight is finished, what is derived is saved, and the
-    /// directory is released when this returns.
+    /// Closes the store for all its clones and handles. Work in flight is finished, derived state is saved, and the directory
+    /// is released when this returns.
     ///
-    /// Commands that come later fail with [`StoreError::Closed`].
+    /// Later commands fail with [`StoreError::Closed`].
     ///
     /// # Errors
     ///
-    /// [`StoreError::Poisoned`] if an earlier failure left it unknown what is on disk.
+    /// [`StoreError::Poisoned`] if an earlier failure left the content of the disk unknown.
     ///
     /// # Cancel safety
     ///
-    /// Closing goes on without the caller.
+    /// Closing continues without the caller.
     pub async fn close(self) -> Result<(), StoreError> {
         let mut released = {
             let mut shutdown = self

@@ -1,4 +1,4 @@
-//! Projections, caught up when they are asked for.
+//! Projections, caught up at each read.
 
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::projection::Projection;
 use crate::runtime::{ProjectionRunner, blocking, guard};
 
 impl AggregateStore {
-    /// Reads a projection where it is, with everything that is durable when this is called: what `read` makes of it. Nothing is
+    /// Calls `read` with a projection that has everything durable at the time of the call, and returns its result. Nothing is
     /// copied, however large the projection is.
     ///
-    /// Other readers of this projection wait while `read` runs, and `read` must not wait for the store. For more than a look-up, take a
-    /// [copy](Self::projection).
+    /// Other readers of this projection wait while `read` runs, and `read` must not wait for the store. For more than a
+    /// look-up, use a [copy](Self::projection).
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl AggregateStore {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; catching up goes on without the caller.
+    /// Cancel safe; catching up continues without the caller.
     ///
     /// # Examples
     ///
@@ -79,26 +79,26 @@ impl AggregateStore {
         guard(what, || read(runner.state()))
     }
 
-    /// A projection as it is when this is called, with everything that is durable then. What happens later does not change it.
+    /// The projection with everything durable at the time of the call. Later events do not change it.
     ///
-    /// It costs the caller no more than an `Arc`. The next event that is folded clones the projection once if the copy is still
-    /// held then: a copy that is dropped soon costs nothing, and one that is kept costs its memory.
+    /// It costs the caller an `Arc`. The next folded event clones the projection once if the copy is still held then: a
+    /// short-lived copy costs nothing, and a long-lived copy costs its memory.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NotRegistered`] if the store was opened without it; [`StoreError::Projection`] or
-    /// [`StoreError::Panicked`] if it fails on an event, at which it then stays; [`StoreError::File`] or
-    /// [`StoreError::Damaged`] if the journal cannot be read.
+    /// [`StoreError::NotRegistered`] if the store was opened without it. [`StoreError::Projection`] or [`StoreError::Panicked`]
+    /// if it fails on an event; it then stops there. [`StoreError::File`] or [`StoreError::Damaged`] if the journal cannot be
+    /// read.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; catching up goes on without the caller.
+    /// Cancel safe; catching up continues without the caller.
     pub async fn projection<P: Projection>(&self) -> Result<Arc<P>, StoreError> {
         let runner = self.caught_up::<P>(false).await?;
         Ok(Arc::clone(runner.state()))
     }
 
-    /// Builds a projection anew from the first event, and returns when it has everything that was durable at the call.
+    /// Rebuilds a projection from the first event, and returns when it has everything that was durable at the call.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl AggregateStore {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; the rebuild goes on without the caller.
+    /// Cancel safe; the rebuild continues without the caller.
     pub async fn rebuild_projection<P: Projection>(&self) -> Result<(), StoreError> {
         self.caught_up::<P>(true).await.map(drop)
     }

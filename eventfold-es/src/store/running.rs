@@ -1,4 +1,4 @@
-//! When process managers run, how far they are, and what they could not do.
+//! Run modes, and the progress and failures of process managers.
 
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::error::{Damage, StoreError};
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
 
-/// How often a run lets deadlines fire that fire again at once.
+/// The number of times that a run fires deadlines which fire again at once.
 const MAX_ROUNDS: usize = 16;
 
-/// When process managers react.
+/// The time at which process managers react.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RunMode {
-    /// At once; a command returns when every reaction to its events, and to theirs, is durable.
+    /// At once. A command returns when every reaction to its events, and to theirs, is durable.
     #[default]
     Inline,
     /// At once, in the background; commands do not wait.
@@ -28,7 +28,7 @@ pub enum RunMode {
     OnDemand,
 }
 
-/// What process managers did since the report before.
+/// The work of process managers since the report before.
 ///
 /// # JSON
 ///
@@ -38,13 +38,13 @@ pub enum RunMode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProcessManagerReport {
-    /// How many commands their targets have executed.
+    /// The number of executed commands.
     pub dispatched: usize,
-    /// How many commands became dead letters.
+    /// The number of commands that became dead letters.
     pub dead_lettered: usize,
 }
 
-/// Where a process manager stands.
+/// The progress of a process manager.
 ///
 /// # JSON
 ///
@@ -58,15 +58,15 @@ pub struct ProcessManagerStatus {
     pub name: String,
     /// The position up to which all its reactions are durable.
     pub position: u64,
-    /// How many positions there are behind it.
+    /// The number of positions behind it.
     pub lag: u64,
     /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`](crate::ProcessManagerHandle::pause).
     pub is_paused: bool,
-    /// The event that it cannot react to, if there is one.
+    /// The event at which it is parked, if there is one.
     pub parked: Option<ParkedAt>,
 }
 
-/// The event at which a process manager is parked. It is shown no later one before the store is opened again.
+/// The event at which a process manager is parked. It gets no later event before the store is opened again.
 ///
 /// # JSON
 ///
@@ -78,7 +78,7 @@ pub struct ProcessManagerStatus {
 pub struct ParkedAt {
     /// The position of the event.
     pub position: u64,
-    /// Why it cannot be reacted to.
+    /// The reason.
     pub reason: String,
 }
 
@@ -93,22 +93,21 @@ impl From<Stay> for ParkedAt {
 }
 
 impl AggregateStore {
-    /// Waits until all process managers have reacted to everything that was durable at the call, and to what that caused; in
-    /// [`RunMode::OnDemand`] this is what makes them react.
+    /// Waits until all process managers have handled everything that was durable at the call, and its consequences. In
+    /// [`RunMode::OnDemand`] only this call makes them react.
     ///
-    /// Deadlines that are due fire, and so do those that are due at once because of that; commands whose time has come are tried
-    /// again. A process manager that is parked or paused is not waited for; see [`process_managers`](Self::process_managers).
+    /// Deadlines that are due fire, including those that fall due at once because of that. Due retries run. It does not wait
+    /// for a parked or paused process manager; see [`process_managers`](Self::process_managers).
     ///
     /// # Errors
     ///
-    /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if nothing can be
-    /// written any more; [`StoreError::Closed`] if the store was closed before they
-    /// had reacted, [`StoreError::RuntimeGone`] if the runtime that it was opened on has shut down, and
-    /// [`StoreError::InsideReaction`] from inside a reaction.
+    /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if writes are
+    /// refused; [`StoreError::Closed`] if the store was closed before they had reacted. [`StoreError::RuntimeGone`] if the
+    /// runtime of the store has shut down, and [`StoreError::InsideReaction`] from inside a reaction.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: reactions go on without the caller, and each happens once.
+    /// Cancel safe: reactions continue without the caller, and each happens once.
     pub async fn run_process_managers(&self) -> Result<ProcessManagerReport, StoreError> {
         refuse_inside_reaction()?;
         let hub = &self.shared.runtime.reactions;
@@ -140,7 +139,7 @@ impl AggregateStore {
         })
     }
 
-    /// Lets each process manager fire what is due; how much that was.
+    /// Fires the due deadlines and retries of each process manager; returns their number.
     async fn fire_due(&self) -> usize {
         let mut answers = Vec::with_capacity(self.shared.requests.len());
         for requests in &self.shared.requests {
@@ -157,7 +156,7 @@ impl AggregateStore {
         total
     }
 
-    /// Where each process manager stands, in the order in which they were registered.
+    /// The progress of each process manager, in the order of registration.
     #[must_use]
     pub fn process_managers(&self) -> Vec<ProcessManagerStatus> {
         let durable = *self.shared.runtime.journal.durable().borrow();
@@ -174,10 +173,11 @@ impl AggregateStore {
             .collect()
     }
 
-    /// The dead letters of a process manager, oldest first: the commands that their targets did not accept.
+    /// The dead letters of a process manager, oldest first: its rejected commands.
     ///
-    /// They stand, one JSON object per line, in `process_managers/<NAME>/dead_letters.jsonl`. So do events and deadlines that became
-    /// dead letters, which are not among these; see [`ProcessManagerHandle::dead_letters`](crate::ProcessManagerHandle::dead_letters).
+    /// They are in `process_managers/<NAME>/dead_letters.jsonl`, one JSON object per line. That file also has the dead letters
+    /// of events and deadlines, which this call leaves out; see
+    /// [`ProcessManagerHandle::dead_letters`](crate::ProcessManagerHandle::dead_letters).
     ///
     /// # Errors
     ///

@@ -1,15 +1,15 @@
-//! Snapshots for tests: to see what is saved, and to save something else.
+//! Snapshots for tests, to inspect and replace.
 
 use serde_json::value::RawValue;
 
 use super::AggregateStore;
 use crate::journal::{Snapshot, StreamId};
 
-/// A snapshot as it is saved.
+/// A saved snapshot.
 #[derive(Debug, Clone)]
 #[doc(hidden)]
 pub struct SavedSnapshot {
-    /// How many events of the stream it has seen.
+    /// The number of events of the stream that it has seen.
     pub version: u64,
     /// See [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
     pub snapshot_version: u32,
@@ -20,7 +20,7 @@ pub struct SavedSnapshot {
 }
 
 impl AggregateStore {
-    /// The snapshot of a stream that counts. Blocks.
+    /// The current snapshot of a stream. Blocks.
     #[doc(hidden)]
     #[must_use]
     pub fn saved_snapshot(&self, aggregate_type: &str, id: &str) -> Option<SavedSnapshot> {
@@ -34,7 +34,7 @@ impl AggregateStore {
         })
     }
 
-    /// Replaces it by one that says something else of the same place in the journal; `false` if there is none. Blocks.
+    /// Replaces it by another snapshot of the same place in the journal; `false` if there is none. Blocks.
     #[doc(hidden)]
     pub fn forge_snapshot(
         &self,

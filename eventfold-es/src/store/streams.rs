@@ -1,4 +1,4 @@
-//! What there is in a store: its streams, and the events of one.
+//! The streams of a store, and the events of one stream.
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ pub struct Transaction {
     commands: Result<Vec<TransactionCommand>, StoreError>,
 }
 
-/// What a transaction did.
+/// The result of a transaction.
 ///
 /// # JSON
 ///
@@ -36,15 +36,15 @@ pub struct Transaction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Committed {
-    /// What each command did, in the order in which they were sent.
+    /// The result of each command, in the order of sending.
     pub commands: Vec<CommittedCommand>,
     /// The position of the last event in the order over all streams; `None` if no command had anything to do.
     pub position: Option<u64>,
-    /// What became of the reactions of process managers.
+    /// The outcome of the reactions of process managers.
     pub reactions: Reactions,
 }
 
-/// What one command of a transaction did.
+/// The result of one command of a transaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CommittedCommand {
@@ -70,27 +70,31 @@ impl fmt::Debug for Transaction {
 impl AggregateStore {
     /// Begins a transaction: commands for several aggregates that are executed in one commit, all or none.
     ///
-    /// The commands are decided one after the other, in the order in which they are sent. Each sees what those before it did, also
-    /// if they were sent to the same aggregate. If one is rejected, nothing of the transaction is stored. No reader, projection or
-    /// process manager ever sees a part of it, and no crash leaves one.
+    /// The commands are decided one after the other, in the order of sending. Each sees the events of the earlier commands,
+    /// also on the same aggregate. If a command is rejected, nothing of the transaction is stored. No reader, projection or
+    /// process manager ever sees a part of it, and no crash leaves a part.
     ///
-    /// - `context` travels with each command; `()` is a context that says nothing. An [expected version](CommandContext::with_expected_version) in it holds for each;
+    /// - `context` is the context of each command; `()` is an empty context. An [expected
+    ///   version](CommandContext::with_expected_version) in it holds for each command.
     ///   [`send_expecting`](Transaction::send_expecting) gives one command a version of its own.
-    /// - An [idempotency key](CommandContext::with_idempotency_key) in it is that of the whole transaction: a repeat with the same
-    ///   commands answers as the first one did, and does nothing, also after a restart. It is kept apart from the keys of single
-    ///   commands. Other commands under the key, and the same ones in another order, are refused where an aggregate of theirs knows
-    ///   the key. So send commands that come out of a `HashMap` in an order of your own. Nothing is stored of commands that have nothing to
-    ///   do: an aggregate knows the key from its events, and of each how many commands to it came before in the transaction. So a
-    ///   transaction that leaves out such a command before others to the same aggregate may be taken for a new one, and one in which no
-    ///   command had anything to do is decided again.
-    /// - The events of one aggregate stand together, and the aggregates in the order in which they were sent to first.
-    /// - All its aggregates are loaded, and locked while it is decided. So a transaction is for what must be decided together. For
-    ///   everything else there are process managers.
-    /// - There is no limit to its size but memory: its events are one line of the journal. One without commands does nothing.
+    /// - An [idempotency key](CommandContext::with_idempotency_key) in the context belongs to the whole transaction. A repeat
+    ///   with the same commands returns the first answer and does nothing, also after a restart. It is separate from the keys
+    ///   of single commands.
+    ///   - Other commands under the key, or the same commands in another order, are refused if one of their aggregates knows
+    ///     the key. So send commands from a `HashMap` in a fixed order.
+    ///   - Commands with nothing to do leave no trace: an aggregate knows the key from its events. Each event records the
+    ///     number of earlier commands to its aggregate. So a repeat without such a command may count as a new transaction. A
+    ///     transaction in which no command had anything to do is decided again.
+    /// - The events of one aggregate stand together, and the aggregates stand in the order of their first command.
+    /// - All its aggregates are loaded, and locked while it is decided. So use a transaction for decisions that belong
+    ///   together, and process managers for everything else.
+    /// - Its size is limited only by memory: its events are one line of the journal. A transaction without commands does
+    ///   nothing.
     ///
     /// # Examples
     ///
-    /// An e-mail address belongs to one user: an aggregate stands for the address, and is claimed together with the registration.
+    /// An e-mail address belongs to one user. An aggregate stands for the address, and is claimed together with the
+    /// registration.
     ///
     /// ```
     /// # use eventfold_es::prelude::*;
@@ -163,7 +167,7 @@ impl AggregateStore {
 }
 
 impl Transaction {
-    /// Adds a command for the instance `id` of the aggregate that the command belongs to.
+    /// Adds a command for the instance `id` of the command's aggregate.
     pub fn send<C: Command>(self, id: impl AsRef<str>, command: C) -> Self {
         let context = self.context.clone();
         self.add::<C::Aggregate>(id.as_ref(), command, context)
@@ -189,20 +193,22 @@ impl Transaction {
 
     /// Executes the commands: decides them, stores their events in one commit, and returns when they are durable.
     ///
-    /// In [`RunMode::Inline`] it returns when the reactions to its events are durable as well, as
+    /// In [`RunMode::Inline`] it also waits for the reactions to its events, as
     /// [`AggregateHandle::execute`](crate::AggregateHandle::execute) does.
     ///
     /// # Errors
     ///
-    /// [`TransactionError::Rejected`] if an aggregate rejects its command, and [`TransactionError::Conflict`] if a stream has
-    /// another version than its command expects: both say which command it was. [`TransactionError::KeyReused`] if its idempotency
-    /// key is that of another transaction. [`TransactionError::Store`] if a command could not
-    /// be decided or written, if an id, the key or the metadata cannot be used, or inside a reaction of a process manager. Nothing
-    /// is stored then. [`TransactionError::OutcomeUnknown`] if the disk failed to say whether it is stored.
+    /// - [`TransactionError::Rejected`] if an aggregate rejects its command, with the command;
+    /// - [`TransactionError::Conflict`] if a stream does not have the version that its command expects, with the command;
+    /// - [`TransactionError::KeyReused`] if its idempotency key is that of another transaction;
+    /// - [`TransactionError::Store`] if a command could not be decided or written, if an id, the key or the metadata cannot be
+    ///   used, or inside a reaction of a process manager.
+    ///
+    /// Nothing is stored then. [`TransactionError::OutcomeUnknown`] if it is unknown whether the transaction is stored.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves either nothing or the whole transaction, and in that case its reactions happen too.
+    /// Dropping the future leaves either nothing or the whole transaction with its reactions.
     pub async fn commit(self) -> Result<Committed, TransactionError> {
         let span = tracing::debug_span!(
             "transaction",
@@ -267,7 +273,7 @@ impl Transaction {
     }
 }
 
-/// Answers a transaction as it was answered before.
+/// Repeats the first answer to a transaction.
 async fn answer_again(
     shared: &Shared,
     repeated: &[Option<Repeated<()>>],

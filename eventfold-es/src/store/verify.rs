@@ -1,4 +1,4 @@
-//! Reading everything back, and restoring from the journal what was derived from it.
+//! Verifying everything, and deriving files from the journal again.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::journal::local::JournalOptions;
 use crate::journal::{Journal, Snapshot, StreamId, StreamReader};
 use crate::runtime::blocking;
 
-/// What [`AggregateStore::verify`] has found.
+/// The result of [`AggregateStore::verify`].
 ///
 /// # JSON
 ///
@@ -23,28 +23,28 @@ use crate::runtime::blocking;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// How many commits of the journal were read.
+    /// The number of commits in the journal.
     pub commits: u64,
-    /// How many events they hold.
+    /// The number of their events.
     pub events: u64,
-    /// How many streams were compared with them.
+    /// The number of streams that were compared with them.
     pub streams: u64,
-    /// How many snapshots were found. The states of about a thousand of them were compared with the events, if this program has used
-    /// their aggregates. One that has seen events which a power loss took is not compared: it is never used.
+    /// The number of snapshots. The states of about a thousand of them were compared with the events, if this program has used
+    /// their aggregates. A snapshot of events that a power loss took is not compared: it is never used.
     pub snapshots: u64,
-    /// Everything that is not what the journal says, or cannot be read.
+    /// Every difference from the journal, and everything unreadable.
     pub differences: Vec<Damage>,
 }
 
 impl VerifyReport {
-    /// Whether everything is as it should be.
+    /// Whether there is no problem.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.differences.is_empty()
     }
 }
 
-/// What [`AggregateStoreBuilder::repair`] has found and done.
+/// The result of [`AggregateStoreBuilder::repair`].
 ///
 /// # JSON
 ///
@@ -54,16 +54,16 @@ impl VerifyReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// What was not as it should be.
+    /// The problems before.
     pub found: Vec<Damage>,
-    /// What could not be repaired.
+    /// The problems that remain.
     pub remaining: Vec<Damage>,
 }
 
 impl AggregateStore {
-    /// Reads everything back: the journal from its first commit on, and against it the index, the dead letters, the rows of process
-    /// managers and the checkpoint. About a thousand snapshots are compared with the folds of their streams. Each difference is reported
-    /// with its file and place; nothing is changed.
+    /// Reads everything back. It checks the journal from its first commit on, and compares it with the index, the dead letters,
+    /// the rows of process managers and the checkpoint. It compares about a thousand snapshots with the folds of their streams.
+    /// It reports each difference with its file and place, and changes nothing.
     ///
     /// It reads the whole store, on the blocking pool, while the store is used; what is committed meanwhile is not part of it. Every five
     /// seconds an `info` line says how far it is. Its memory does not grow with the number of events, streams or rows: it takes up to
@@ -73,7 +73,7 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::File`] if a file cannot be read; damage is no error, but a difference.
+    /// [`StoreError::File`] if a file cannot be read. Damage is no error, but a difference.
     ///
     /// # Cancel safety
     ///
@@ -100,12 +100,14 @@ impl AggregateStore {
 }
 
 impl AggregateStoreBuilder {
-    /// Derives everything from the journal again: the index, the dead letters, the rows of process managers and the checkpoints;
-    /// snapshots are discarded. The store must not be open; afterwards it is opened as usual. The journal itself is only read.
+    /// Derives everything from the journal again: the index, the dead letters, the rows of process managers and the
+    /// checkpoints. It discards snapshots. The store must not be open; open it as usual afterwards. It only reads the journal
+    /// itself.
     ///
     /// # Errors
     ///
-    /// [`StoreError::ReadOnly`] on a read-only file system; otherwise as [`open`](Self::open): a journal that is damaged is an error that names file and offset.
+    /// [`StoreError::ReadOnly`] on a read-only file system; otherwise as [`open`](Self::open): a damaged journal is an error
+    /// with file and offset.
     ///
     /// # Panics
     ///
@@ -113,7 +115,7 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Interrupted at any point it has lost nothing, and can be begun again.
+    /// An interruption at any point loses nothing; the repair can be begun again.
     pub async fn repair(self) -> Result<RepairReport, OpenError> {
         let base = absolute(&self.base)?;
         let files = Files::new(Arc::clone(&self.disk));

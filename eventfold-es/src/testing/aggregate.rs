@@ -11,7 +11,7 @@ use crate::command::CommandContext;
 /// A test of the aggregate `A`: [`given`](AggregateTest::given) events, [`when`](AggregateTest::when) a command, then events or
 /// an error.
 ///
-/// Events are encoded and decoded on the way, as a store does it, so that what cannot be stored fails here, too.
+/// Events are encoded and decoded on the way, as in a store, so an event that cannot be stored fails here, too.
 ///
 /// # Examples
 ///
@@ -59,7 +59,7 @@ use crate::command::CommandContext;
 ///     .then_error(DoorError);
 /// ```
 ///
-/// A [`ContextDecider`](crate::ContextDecider) is given what the test says, and the same each time: [`id`](AggregateTest::id),
+/// A [`ContextDecider`](crate::ContextDecider) gets the values of the test, and the same each time: [`id`](AggregateTest::id),
 /// [`at`](AggregateTest::at), [`context`](AggregateTest::context), and as its version the number of given events.
 ///
 /// ```
@@ -110,7 +110,7 @@ pub struct AggregateTest<A: Aggregate> {
     context: CommandContext,
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Decided<A: Aggregate> {
     state: A,
@@ -134,7 +134,7 @@ impl<A: Aggregate> AggregateTest<A> {
     ///
     /// # Panics
     ///
-    /// If one cannot be stored.
+    /// If an event cannot be stored.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn given(mut self, events: impl IntoIterator<Item = A::DomainEvent>) -> Self {
@@ -158,7 +158,7 @@ impl<A: Aggregate> AggregateTest<A> {
         self
     }
 
-    /// The command comes with this context, which says who sends it. Default: none.
+    /// The command comes with this context, which names its sender. Default: none.
     #[must_use = "a test says what it expects with `then(..)`"]
     pub fn context(mut self, context: impl Into<CommandContext>) -> Self {
         self.context = context.into();
@@ -187,11 +187,11 @@ impl<A: Aggregate> AggregateTest<A> {
 }
 
 impl<A: Aggregate> Decided<A> {
-    /// Exactly these events happen, in this order. They are compared as they are stored.
+    /// The command causes exactly these events, in this order. They are compared in their stored form.
     ///
     /// # Panics
     ///
-    /// If others happen or the command is rejected; the message shows the difference.
+    /// If the events differ or the command is rejected; the message shows the difference.
     #[track_caller]
     pub fn then(self, events: impl IntoIterator<Item = A::DomainEvent>) -> Self {
         let expected: Vec<_> = events.into_iter().collect();
@@ -255,11 +255,11 @@ impl<A: Aggregate> Decided<A> {
         self
     }
 
-    /// The state after the events is `state`. Both are compared as they are stored.
+    /// The state after the events is `state`. Both are compared in their stored form.
     ///
     /// # Panics
     ///
-    /// If it is another, or the command is rejected.
+    /// If the state differs, or the command is rejected.
     #[track_caller]
     pub fn then_state(self, state: &A) -> Self {
         let events = match &self.result {
@@ -297,7 +297,7 @@ impl<A: Aggregate> Decided<A> {
     }
 }
 
-/// The events as they read back.
+/// The events, read back.
 #[track_caller]
 fn stored<E: crate::DomainEvent>(events: impl IntoIterator<Item = E>) -> Vec<E> {
     let mut read = Vec::new();

@@ -14,20 +14,20 @@ const DEFAULT_SEED: u64 = 1;
 /// write.
 ///
 /// A store on a disk in memory, as `configure` builds it, is recorded while `workload` runs. For each crash point the disk is
-/// made what a kill, or a power loss, leaves behind there; a store is opened on that, which recovers; its process managers are
-/// run until they have caught up; and `check` looks at what is there, or works on. What holds at every crash point is what a
-/// store guarantees: that each event was reacted to exactly once, above all.
+/// set to the remains of a kill, or of a power loss. A store is opened on it and recovers. Its process managers run until they
+/// have caught up. Then `check` inspects the store, and may use it further. The guarantees of a store hold at every crash
+/// point: above all, each event was handled exactly once.
 ///
-/// It checks up to 300 points, spread over the whole run; [`CrashPoints`] sets that and more. It returns what it did.
+/// It checks up to 300 points, spread over the whole run; [`CrashPoints`] sets that and more. It returns the numbers.
 ///
 /// # Panics
 ///
-/// If the store cannot be opened or its process managers cannot be run, at first or after a crash; and as `workload` and
-/// `check` panic. The crash point is then printed.
+/// If the store cannot be opened or its process managers cannot be run, at first or after a crash, and if `workload` or `check`
+/// panics. The crash point is then printed.
 ///
 /// # Examples
 ///
-/// For each order that is placed, whatever crashes, one item is reserved:
+/// One item is reserved for each placed order, through every crash:
 ///
 /// ```
 /// use eventfold_es::prelude::*;
@@ -91,7 +91,7 @@ where
         .await
 }
 
-/// Which crash points of a workload are checked; see [`for_each_crash_point`].
+/// The choice of crash points of a workload; see [`for_each_crash_point`].
 #[derive(Debug, Clone)]
 #[must_use = "it does nothing before `for_each`"]
 pub struct CrashPoints {
@@ -99,13 +99,13 @@ pub struct CrashPoints {
     seed: u64,
 }
 
-/// What [`for_each_crash_point`] came to.
+/// The result of [`for_each_crash_point`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Crashes {
-    /// How many different crashes were checked.
+    /// The number of different crashes that were checked.
     pub points: usize,
-    /// How many operations on the disk the workload came to.
+    /// The number of disk operations of the workload.
     pub operations: usize,
 }
 
@@ -124,13 +124,13 @@ impl CrashPoints {
         Self::default()
     }
 
-    /// Checks up to so many crash points, spread over the whole run if there are more.
+    /// Checks up to `points` crash points, spread over the whole run if there are more.
     pub fn at_most(mut self, points: usize) -> Self {
         self.at_most = points;
         self
     }
 
-    /// What decides which part of that which was not synced a power loss leaves behind.
+    /// The seed for the unsynced data that a power loss leaves behind.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
@@ -184,11 +184,11 @@ impl CrashPoints {
 /// One crash.
 #[derive(Debug, Clone)]
 struct Crash {
-    /// After how many operations.
+    /// The number of operations before it.
     k: usize,
-    /// How many bytes of the next one, a write, were done.
+    /// The number of bytes of the next operation, a write, that were done.
     torn: usize,
-    /// What a power loss leaves of what was not synced; nothing is lost in a kill.
+    /// The unsynced data that a power loss leaves; a kill loses nothing.
     survival: Option<Survival>,
 }
 
@@ -224,8 +224,8 @@ fn succeed<T, E: fmt::Display>(result: Result<T, E>, what: &str) -> T {
     }
 }
 
-/// Every crash: kills before, within and after each operation, and power losses that keep all, nothing or some of what was not
-/// synced.
+/// Every crash: kills before, within and after each operation, and power losses that keep all, nothing or some of the unsynced
+/// data.
 fn crashes(recording: &Recording, random: &mut SplitMix64) -> Vec<Crash> {
     let mut crashes = Vec::new();
     for k in recording.start()..=recording.len() {
@@ -269,7 +269,7 @@ fn spread(crashes: &mut Vec<Crash>, count: usize) -> Vec<Crash> {
     chosen
 }
 
-/// Tells which crash it was, if a check does not survive it.
+/// Prints the crash if a check panics.
 struct Label<'a>(&'a Crash, &'a Recording, u64);
 
 impl Label<'_> {

@@ -1,8 +1,8 @@
-//! What differs between what a test expects and what happened, line by line.
+//! The difference between the expected and the actual text, line by line.
 
 use std::fmt::Write as _;
 
-/// The lines of both texts: `-` before what was expected and is missing, `+` before what is there and was not expected.
+/// The lines of both texts: `-` before an expected line that is missing, `+` before an unexpected line.
 ///
 /// `None` if they are equal.
 pub(super) fn diff(expected: &str, actual: &str) -> Option<String> {

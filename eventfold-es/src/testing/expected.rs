@@ -1,4 +1,4 @@
-//! What a process manager is expected to ask for, and what it asked for, in one printed form.
+//! The expected and the actual effects of a process manager, in one printed form.
 
 use std::fmt::{Display, Write as _};
 use std::marker::PhantomData;
@@ -13,22 +13,22 @@ use crate::process_manager::{
     TimerChange,
 };
 
-/// What the process manager `PM` is expected to do, as the closure of
-/// [`ProcessManagerTest::then`](super::ProcessManagerTest::then) builds it up.
+/// The expected effects of the process manager `PM`, built by the closure of
+/// [`ProcessManagerTest::then`](super::ProcessManagerTest::then).
 ///
-/// Commands have an order among themselves, and so have timers; both have none to each other.
+/// Commands are ordered among themselves, and so are timers. There is no order between the two.
 #[derive(Debug)]
 #[must_use = "it is what the closure returns"]
 pub struct Expected<PM> {
-    /// What is expected before an instance is named.
+    /// The expectations before an instance is named.
     first: Part,
-    /// What is expected of the named ones.
+    /// The expectations for the named instances.
     named: Vec<Part>,
     pub(super) now: SystemTime,
     _process_manager: PhantomData<fn() -> PM>,
 }
 
-/// What one instance asks for.
+/// The effects of one instance.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     /// `None` if the test does not name it.
@@ -48,7 +48,7 @@ impl<PM: ProcessManager> Expected<PM> {
         }
     }
 
-    /// What follows is expected of the instance `key`. It is needed where several instances react.
+    /// The following expectations are for the instance `key`. They are needed if several instances react.
     pub fn instance(mut self, key: impl Display) -> Self
     where
         PM: Keyed,
@@ -117,7 +117,7 @@ impl<PM: ProcessManager> Expected<PM> {
         self.ends_with("complete")
     }
 
-    /// The failed command is tried again, as `backoff` says.
+    /// The failed command is retried, with `backoff`.
     pub fn retry(self, backoff: Backoff) -> Self {
         let printed = format!("retry {backoff:?}");
         self.ends_with(&printed)
@@ -128,7 +128,7 @@ impl<PM: ProcessManager> Expected<PM> {
         self.ends_with("dead letter")
     }
 
-    /// The failed command is passed over.
+    /// The failed command is skipped.
     pub fn skip(self) -> Self {
         self.ends_with("skip")
     }
@@ -163,7 +163,7 @@ impl<PM: ProcessManager> Expected<PM> {
 }
 
 impl Part {
-    /// What the instance `key` asked for at `now`, and the commands among it.
+    /// The effects of the instance `key` at `now`, and the commands among them.
     pub(super) fn of<E: Dispatch>(
         key: &str,
         effects: Effects<E>,
@@ -193,7 +193,7 @@ impl Part {
         (part, commands)
     }
 
-    /// What the instance `key` does about a failure.
+    /// The action of the instance `key` for a failure.
     pub(super) fn of_action<PM: ProcessManager>(key: &str, action: FailureAction<PM>) -> Self {
         let mut part = Self {
             key: Some(key.to_owned()),
@@ -220,7 +220,7 @@ impl Part {
     }
 }
 
-/// What instances ask for, without those that ask for nothing; with their keys if a test tells them apart.
+/// The effects of instances, without instances that have none; with their keys if a test names them.
 pub(super) fn printed(parts: &[Part], with_keys: bool) -> String {
     let mut printed = String::new();
     for part in parts.iter().filter(|part| !part.is_empty()) {

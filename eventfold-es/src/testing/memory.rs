@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::disk::{CrashImage, DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
 use crate::store::{AggregateStore, AggregateStoreBuilder};
 
-/// A disk in memory: a store on it does everything that it does on a file system, and leaves nothing behind.
+/// A disk in memory: a store on it works as on a file system, and leaves nothing behind.
 ///
-/// What is written to it stays as long as the disk: a store that is closed can be opened again. A clone is the same disk.
-/// Nothing can be lost, so syncs do nothing; [`for_each_crash_point`](super::for_each_crash_point) is for what can.
+/// Its content lives as long as the disk: a closed store can be opened again. A clone is the same disk. It loses nothing, so
+/// syncs have no effect; for losses use [`for_each_crash_point`](super::for_each_crash_point).
 ///
 /// # Examples
 ///
@@ -84,7 +84,7 @@ impl MemoryDisk {
     ///
     /// # Errors
     ///
-    /// Those of writing it, which there should be none of.
+    /// Errors of writing the image, which should not occur.
     pub fn holding(image: &CrashImage) -> io::Result<Self> {
         let disk = Self::new();
         disk.create_dir_all(&disk.root)?;
@@ -104,7 +104,7 @@ impl MemoryDisk {
         Ok(disk)
     }
 
-    /// The directory that it is made for; no other disk in memory has the same.
+    /// The directory of its stores; no other disk in memory has the same.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -179,7 +179,7 @@ impl Drop for MemoryLock {
     }
 }
 
-/// What is below a disk in memory: a root directory without anything in it.
+/// The base of a disk in memory: an empty root directory.
 struct Empty;
 
 impl Disk for Empty {

@@ -1,16 +1,16 @@
-//! Tests of aggregates, process managers and projections: what they do, without a store; and what is left of it after a crash.
+//! Tests of aggregates, process managers and projections without a store, and tests of whole programs after crashes.
 //!
-//! It is there with the feature `testing`, which belongs into the `dev-dependencies`:
+//! The feature `testing` enables it. It belongs into the `dev-dependencies`:
 //! `eventfold-es = { version = "..", features = ["testing"] }`.
 //!
 //! - [`aggregate`], [`process_manager`] and [`projection`] begin a test of the form given, when, then. Events, states and
-//!   messages are stored and read back on the way, as a store does it. A test that fails shows what differs.
+//!   messages are stored and read back on the way, as in a store. A failing test shows the difference.
 //! - [`MemoryDisk`] has stores that leave nothing behind, with the same code paths as those on a file system.
 //! - [`ManualClock`](crate::clock::ManualClock), given to
 //!   [`builder.clock(..)`](crate::AggregateStoreBuilder::clock), is the time of a store.
-//! - [`for_each_crash_point`] runs a workload and checks what is left of it after a crash at each of its durable steps.
+//! - [`for_each_crash_point`] runs a workload and checks the store after a crash at each of its durable steps.
 //!
-//! The [disk](crate::disk) below them, which records, crashes and fails on request, is there for what they do not cover.
+//! For anything else there is the [disk](crate::disk) below them, which records, crashes and fails on request.
 
 mod aggregate;
 mod crash;

@@ -1,4 +1,4 @@
-//! How a test shows what happened: as it is stored.
+//! The printed form of events and states in a test: their stored form.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(super) fn recorded(event: &impl DomainEvent, position: u64, version: u64) ->
     }
 }
 
-/// One event after the other: its stored type, and its data as JSON.
+/// Events in order: the stored type, and the data as JSON.
 #[track_caller]
 pub(super) fn printed_events<E: DomainEvent>(events: &[E]) -> String {
     let mut printed = String::new();
@@ -43,7 +43,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
 
-/// The state as it reads back once it was stored, and as JSON.
+/// The state after it was stored and read back, and its JSON.
 #[track_caller]
 pub(super) fn read_back<T: Serialize + serde::de::DeserializeOwned>(what: &str, value: &T) -> T {
     let stored = match crate::finite::to_raw_value(value) {

@@ -52,7 +52,7 @@ pub struct ProjectionTest<P: Projection> {
     versions: HashMap<(&'static str, String), u64>,
 }
 
-/// A test of the projection `P`, which has seen nothing.
+/// A test of the projection `P`, without events.
 #[must_use = "a test says what it expects with `then(..)`"]
 pub fn projection<P: Projection>() -> ProjectionTest<P> {
     ProjectionTest {
@@ -63,7 +63,7 @@ pub fn projection<P: Projection>() -> ProjectionTest<P> {
 }
 
 impl<P: Projection> ProjectionTest<P> {
-    /// `event` of the instance `stream_id` of `A` has happened, after those before.
+    /// `event` of the instance `stream_id` of `A` has happened, after the earlier events.
     ///
     /// # Panics
     ///
@@ -99,11 +99,11 @@ impl<P: Projection> ProjectionTest<P> {
         self
     }
 
-    /// The read model is `expected`. Both are compared as they are stored.
+    /// The read model is `expected`. Both are compared in their stored form.
     ///
     /// # Panics
     ///
-    /// If it is another; the message shows the difference.
+    /// If they differ; the message shows the difference.
     #[track_caller]
     pub fn then(self, expected: &P) -> Self {
         assert_same(

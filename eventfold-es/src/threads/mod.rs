@@ -27,7 +27,7 @@ pub(crate) use worker::{Next, Turn, Turns, Worker};
 const JOURNAL_THREADS: usize = 16;
 /// The number of threads for everything else.
 const UPKEEP_THREADS: usize = 16;
-/// How long a thread without work waits for some before it ends.
+/// The time after which an idle thread ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The threads on which stores write, load aggregates, save, open and close.
@@ -157,7 +157,7 @@ impl StoreRuntime {
         Worker::new(self.clone(), Arc::clone(lane)).map_err(|error| no_thread(base, error))
     }
 
-    /// Runs code that blocks, for the store in `base`. The receiver learns nothing if it panics.
+    /// Runs code that blocks, for the store in `base`. The receiver gets no value if it panics.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl StoreRuntime {
         self.lanes.upkeep.push(Arc::new(once))
     }
 
-    /// Whether something waits for a thread that is used for anything but journals.
+    /// Whether work waits for a thread of the upkeep lane.
     pub(crate) fn has_waiting(&self) -> bool {
         self.lanes.upkeep.has_waiting()
     }

@@ -117,8 +117,8 @@ impl Topology {
         drawing
     }
 
-    /// An object with `name`, `aggregates`, `process_managers`, `projections` and `edges`, for other tools: everything that is
-    /// in the fields and in [`edges`](Self::edges), indented. What is not known is `null`.
+    /// An object with `name`, `aggregates`, `process_managers`, `projections` and `edges`, for other tools. It has everything
+    /// in the fields and in [`edges`](Self::edges), indented. Unknown values are `null`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let aggregates = self.aggregates.iter().map(|part| {

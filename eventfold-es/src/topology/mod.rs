@@ -1,4 +1,4 @@
-//! What a store is made of, and how its parts are connected: known when the program is compiled, drawn without opening a store.
+//! The parts of a store and their connections: known at compile time, drawn without opening a store.
 
 mod draw;
 #[doc(hidden)]
@@ -12,7 +12,7 @@ use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
 use crate::schema::EventSchema;
 
-/// The parts of a store, and what connects them.
+/// The parts of a store, and their connections.
 ///
 /// [`#[event_store]`](macro@crate::event_store) generates one, `Shop::topology()`.
 ///
@@ -48,7 +48,7 @@ use crate::schema::EventSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Topology {
-    /// What the type of the store is called in the program.
+    /// The name of the store's type in the program.
     pub name: &'static str,
     /// In the order of their declaration.
     pub aggregates: &'static [AggregateNode],
@@ -62,18 +62,18 @@ pub struct Topology {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AggregateNode {
-    /// What the type is called in the program.
+    /// The name of the type in the program.
     pub type_name: &'static str,
     /// Its stored name.
     pub name: &'static str,
-    /// What the type of its commands is called in the program; empty if that is not known.
+    /// The name of the type of its commands in the program; empty if it is not known.
     pub command_type: &'static str,
-    /// Every stored name that its events are read under: first the ones they are written under, then the aliases.
+    /// Every stored name of its events that is read: first the written names, then the aliases.
     pub events: &'static [&'static str],
-    /// What is stored of each event; empty if that is not known.
+    /// The stored shapes of its events; empty if they are not known.
     pub schemas: &'static [EventSchema],
-    /// The stored name of the aggregate that commands of this type are sent to; `None` if that is not known, or if they are
-    /// not sent by their type.
+    /// The stored name of the aggregate of this type of commands; `None` if it is not known, or if they are not sent by their
+    /// type.
     owner: Option<&'static str>,
 }
 
@@ -81,13 +81,13 @@ pub struct AggregateNode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessManagerNode {
-    /// What the type is called in the program.
+    /// The name of the type in the program.
     pub type_name: &'static str,
     /// Its stored name.
     pub name: &'static str,
-    /// The stored names of the aggregates it reacts to; `None` for one that was written by hand and does not tell.
+    /// The stored names of the subscribed aggregates; `None` for a hand-written type that does not set them.
     pub subscriptions: Option<&'static [&'static str]>,
-    /// The stored names of the aggregates it may send commands to; `None` as above.
+    /// The stored names of the target aggregates; `None` as above.
     pub targets: Option<&'static [&'static str]>,
 }
 
@@ -95,43 +95,43 @@ pub struct ProcessManagerNode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProjectionNode {
-    /// What the type is called in the program.
+    /// The name of the type in the program.
     pub type_name: &'static str,
     /// Its stored name.
     pub name: &'static str,
-    /// The stored names of the aggregates whose events it folds; `None` for one that was written by hand and does not tell.
+    /// The stored names of the subscribed aggregates; `None` for a hand-written type that does not set them.
     pub subscriptions: Option<&'static [&'static str]>,
 }
 
-/// What connects two parts of a [`Topology`]. Each is named as it is stored.
+/// A connection of two parts of a [`Topology`], by their stored names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Edge {
     /// A process manager reacts to the events of an aggregate.
     Reacts {
-        /// Whose events they are.
+        /// The aggregate.
         aggregate: &'static str,
-        /// What reacts to them.
+        /// The process manager.
         process_manager: &'static str,
     },
     /// A process manager sends commands to an aggregate.
     Sends {
-        /// What sends them.
+        /// The process manager.
         process_manager: &'static str,
-        /// What decides them.
+        /// The aggregate.
         aggregate: &'static str,
     },
     /// A projection folds the events of an aggregate.
     Folds {
-        /// Whose events they are.
+        /// The aggregate.
         aggregate: &'static str,
-        /// What folds them.
+        /// The projection.
         projection: &'static str,
     },
 }
 
 impl Topology {
-    /// The topology of a store whose type is called `name`.
+    /// The topology of the store whose type is `name`.
     #[must_use]
     pub const fn new(
         name: &'static str,
@@ -147,8 +147,8 @@ impl Topology {
         }
     }
 
-    /// What connects the parts: of each process manager what it reacts to and then what it sends, then of each projection what
-    /// it folds.
+    /// The connections: of each process manager the subscriptions and then the targets, then of each projection the
+    /// subscriptions.
     pub fn edges(&self) -> impl Iterator<Item = Edge> + use<> {
         let process_managers = self.process_managers.iter().flat_map(|part| {
             let process_manager = part.name;
@@ -177,7 +177,7 @@ fn known(names: Option<&'static [&'static str]>) -> impl Iterator<Item = &'stati
 }
 
 impl AggregateNode {
-    /// The aggregate `A`, whose type is called `type_name` in the program.
+    /// The aggregate `A`, whose type is `type_name` in the program.
     #[must_use]
     pub const fn of<A: Aggregate>(type_name: &'static str) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl AggregateNode {
         }
     }
 
-    /// The same node, whose commands are sent to the aggregate that is stored as `owner`.
+    /// The same node, whose commands belong to the aggregate with the stored name `owner`.
     #[doc(hidden)]
     #[must_use]
     pub const fn deciding_for(mut self, owner: Option<&'static str>) -> Self {
@@ -198,7 +198,7 @@ impl AggregateNode {
         self
     }
 
-    /// The stored names of the events that are written: without aliases, and without what is retired.
+    /// The stored names of the written events: without aliases, and without retired events.
     pub fn written_events(&self) -> impl Iterator<Item = &'static str> + use<> {
         let written = self.schemas.iter().filter(|schema| !schema.is_retired);
         let unknown = if self.schemas.is_empty() {
@@ -211,7 +211,7 @@ impl AggregateNode {
             .chain(unknown.iter().copied())
     }
 
-    /// The same node, of a type that is called `type_name` in the program.
+    /// The same node, of the type `type_name` in the program.
     #[must_use]
     pub const fn called(mut self, type_name: &'static str) -> Self {
         self.type_name = type_name;
@@ -220,7 +220,7 @@ impl AggregateNode {
 }
 
 impl ProcessManagerNode {
-    /// The process manager `PM`, whose type is called `type_name` in the program.
+    /// The process manager `PM`, whose type is `type_name` in the program.
     #[must_use]
     pub const fn of<PM: ProcessManager>(type_name: &'static str) -> Self {
         Self {
@@ -231,7 +231,7 @@ impl ProcessManagerNode {
         }
     }
 
-    /// The same node, of a type that is called `type_name` in the program.
+    /// The same node, of the type `type_name` in the program.
     #[must_use]
     pub const fn called(mut self, type_name: &'static str) -> Self {
         self.type_name = type_name;
@@ -240,7 +240,7 @@ impl ProcessManagerNode {
 }
 
 impl ProjectionNode {
-    /// The projection `P`, whose type is called `type_name` in the program.
+    /// The projection `P`, whose type is `type_name` in the program.
     #[must_use]
     pub const fn of<P: Projection>(type_name: &'static str) -> Self {
         Self {
@@ -250,7 +250,7 @@ impl ProjectionNode {
         }
     }
 
-    /// The same node, of a type that is called `type_name` in the program.
+    /// The same node, of the type `type_name` in the program.
     #[must_use]
     pub const fn called(mut self, type_name: &'static str) -> Self {
         self.type_name = type_name;

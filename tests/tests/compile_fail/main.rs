@@ -3,7 +3,7 @@
 //! `ui/<class>/<case>.rs` has one mistake, which `<case>.stderr` reports; `<case>.pass.rs` is the same program without it,
 //! which `twins.rs` compiles. The messages are rustc's and change with it, so they are compared under the toolchain of
 //! `rust-toolchain.toml` only. `TRYBUILD=overwrite cargo test -p eventfold-es-tests --test compile_fail` writes them anew,
-//! and `BLESS=1` what is made from them: the list of twins and the tables under `docs/macros`.
+//! and `BLESS=1` what is made from them: the list of twins and the tables under `docs`.
 
 mod documentation;
 mod messages;

@@ -114,7 +114,7 @@ fn every_message_is_in_the_table_of_mistakes() -> Result<(), Box<dyn Error>> {
     assert!(messages >= 150, "{messages} messages");
     assert!(
         missing.is_empty(),
-        "no case prints these, so that they are not in docs/macros/mistakes.md:\n{}",
+        "no case prints these, so that they are not in docs/reference/mistakes.md:\n{}",
         missing.join("\n")
     );
     Ok(())
@@ -150,7 +150,7 @@ fn every_argument_is_documented() -> Result<(), Box<dyn Error>> {
         expected.sort();
         assert!(expected.len() >= 4, "{name}: {expected:?}");
 
-        let page = read(&format!("../docs/macros/{name}.md"))?;
+        let page = read(&format!("../docs/reference/{name}.md"))?;
         let (_, page) = page
             .split_once("## Arguments")
             .ok_or("a page has arguments")?;

@@ -1,5 +1,5 @@
 //! One program twice: as it is written by hand for eventfold-es 0.2.0, and as it is declared with the macros. Both are in
-//! `docs/macros/migration.md`.
+//! `docs/guide/migration.md`.
 
 mod after;
 mod before;

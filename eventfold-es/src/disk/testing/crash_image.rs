@@ -3,9 +3,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The directories and files that a crash left behind, by path relative to the recorded directory.
+/// The directories and files after a crash, by path relative to the recorded directory.
 ///
-/// Two equal images need to be checked only once, which is why they can be compared and hashed.
+/// Images can be compared and hashed, so that equal images are checked once.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ impl CrashImage {
         Self { entries }
     }
 
-    /// What a directory holds.
+    /// The content of a directory.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl CrashImage {
     ///
     /// # Errors
     ///
-    /// Those of the file system, and `DirectoryNotEmpty` if something is there already.
+    /// Those of the file system, and `DirectoryNotEmpty` if the directory is not empty.
     pub fn materialise(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
         if fs::read_dir(directory)?.next().is_some() {
@@ -78,7 +78,7 @@ impl CrashImage {
         Ok(())
     }
 
-    /// The content of a file, if it is there.
+    /// The content of a file, if it exists.
     #[must_use]
     pub fn file(&self, path: impl AsRef<Path>) -> Option<&[u8]> {
         self.entries.get(path.as_ref())?.as_deref()

@@ -34,7 +34,7 @@ pub enum Operation {
     SyncData,
 }
 
-/// How a call fails.
+/// The way in which a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// With this error number of the operating system; nothing is done.
@@ -59,7 +59,8 @@ impl Failure {
 
 type PathFilter = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
-/// Which calls fail, and how. It counts, from 0 and from its injection, the calls that it applies to.
+/// The choice of the calls that fail, and of the failure. A fault counts the calls that it applies to, from 0, from its
+/// injection on.
 #[derive(Clone)]
 pub struct Fault {
     pub(super) failure: Failure,
@@ -116,7 +117,7 @@ impl Fault {
         self
     }
 
-    /// Counts the call if the fault applies to it, and says whether it fails.
+    /// Counts the call if the fault applies to it, and returns whether it fails.
     pub(super) fn hits(&mut self, operation: Operation, path: &Path, part: Part) -> bool {
         let applies = (self.failure != Failure::Short || part.length > 1)
             && self.offset.is_none_or(|only| part.offset == Some(only))
@@ -134,7 +135,7 @@ impl Fault {
     }
 }
 
-/// The part of a file that a call is about.
+/// The file or the part of a file of a call.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Part {
     pub(super) offset: Option<u64>,
@@ -146,8 +147,8 @@ pub(super) struct Part {
 pub struct Hit {
     /// The call.
     pub operation: Operation,
-    /// What it was about.
+    /// Its file or part of a file.
     pub path: PathBuf,
-    /// How it failed.
+    /// The failure.
     pub failure: Failure,
 }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::fault::{Failure, Fault, Hit, Operation, Part};
 use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
-/// A disk on which chosen calls fail or come up short; the others go through to the disk below. A clone is the same disk.
+/// A disk on which chosen calls fail or transfer too few bytes. Other calls go through to the disk below. A clone is the same
+/// disk.
 ///
-/// To fail every call of a workload once, run it without faults, ask for [`calls`](Self::calls), and run it again with
-/// `Fault::once(n, …)` for each number below that. When the order of the calls depends on threads, a later run may make
-/// fewer: [`hits`](Self::hits) tells what really failed.
+/// To fail every call of a workload once, run it without faults, and read [`calls`](Self::calls). Then run it again with
+/// `Fault::once(n, …)` for each number below that. If the order of the calls depends on threads, a later run may make fewer
+/// calls: [`hits`](Self::hits) has the real failures.
 ///
 /// Below a [`RecordingDisk`](super::RecordingDisk) ([`over`](super::RecordingDisk::over)), its failed syncs are part of
 /// the recording.
@@ -58,7 +59,7 @@ impl FaultyDisk {
         }
     }
 
-    /// Adds a fault. If several apply to one call, each counts it and the one that was injected first decides.
+    /// Adds a fault. If several apply to one call, each counts it, and the one that was injected first decides.
     pub fn inject(&self, fault: Fault) {
         lock(&self.state).faults.push(fault);
     }
@@ -68,13 +69,13 @@ impl FaultyDisk {
         lock(&self.state).faults.clear();
     }
 
-    /// How many calls have been made, failed ones included.
+    /// The number of calls so far, including failed calls.
     #[must_use]
     pub fn calls(&self) -> u64 {
         lock(&self.state).calls.values().sum()
     }
 
-    /// How many calls of these kinds have been made, failed ones included.
+    /// The number of calls of these kinds so far, including failed calls.
     #[must_use]
     pub fn calls_of(&self, operations: &[Operation]) -> u64 {
         let state = lock(&self.state);
@@ -97,7 +98,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts the call, and says how much of its `length` bytes it may do.
+/// Counts the call, and returns the number of its `length` bytes that it may transfer.
 fn call(state: &Mutex<State>, operation: Operation, path: &Path, part: Part) -> io::Result<usize> {
     let Part { length, .. } = part;
     let mut state = lock(state);

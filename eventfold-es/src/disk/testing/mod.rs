@@ -1,9 +1,9 @@
-//! A disk that records what is done to it, a model of what a crash makes of that record, and a disk that fails on request.
+//! A disk that records its operations, a model of the state after a crash, and a disk that fails on request.
 //!
 //! - [`RecordingDisk`] performs every operation on a real directory and logs those that change something: a [`Recording`].
-//! - [`DiskModel`] replays a recording and builds a [`CrashImage`]: what a kill or a power loss can leave behind. Its
+//! - [`DiskModel`] replays a recording and builds a [`CrashImage`]: a possible state after a kill or a power loss. Its
 //!   documentation states the model.
-//! - [`FaultyDisk`] makes chosen calls fail or come up short.
+//! - [`FaultyDisk`] makes chosen calls fail or transfer too few bytes.
 
 mod crash_image;
 mod fault;

@@ -8,13 +8,13 @@ use super::pages::FilePages;
 use super::recording::Recording;
 use super::survival::{Pick, Survival};
 
-/// An operation that cannot follow those before it; a recording never holds one.
+/// An operation that cannot follow the operations before it. A recording never has one.
 #[derive(Debug, thiserror::Error)]
 #[error("operation {index} does not fit those before it: {reason}")]
 pub struct LogError {
     /// Its place in the log.
     pub index: usize,
-    /// What does not fit.
+    /// The contradiction.
     pub reason: &'static str,
 }
 
@@ -24,38 +24,38 @@ impl From<LogError> for io::Error {
     }
 }
 
-/// What the page cache and the device hold after some operations, and what a crash makes of it.
+/// The content of the page cache and of the device after some operations, and the effect of a crash on it.
 ///
 /// # A kill of the process
 ///
-/// The page cache stays: every operation that happened is seen by the next process, in order ([`page_cache`]). A write that
-/// was under way may have happened in part, from its start ([`DiskOp::torn`]). Nothing becomes durable by it: what was
-/// unsynced stays so until somebody syncs that file, in whatever process, which is why a log can be continued
+/// A kill keeps the page cache: the next process sees every operation that happened, in order ([`page_cache`]). A write in
+/// progress may have happened in part, from its start ([`DiskOp::torn`]). A kill makes nothing durable: unsynced data stays
+/// unsynced until a process syncs that file. So a log can be continued
 /// ([`RecordingDisk::continue_from`](super::RecordingDisk::continue_from)).
 ///
 /// # A power loss
 ///
-/// The device keeps what was synced, and any part of the rest ([`after_power_loss`]):
+/// A power loss keeps synced data on the device, and any part of the rest ([`after_power_loss`]):
 ///
-/// - **Names.** A creation, a rename or a removal is durable after a successful sync of its directory or of the file system; for a
-///   rename between two directories one of them will do, since it is one change. Until then it is there as a whole or not
-///   at all, independently of every other change, of earlier ones in the same directory too. Syncing a file does not make
-///   its name durable (ext4 does that; POSIX does not promise it), and syncing a directory does not make the
-///   directory's own name durable.
-/// - **Content.** A sync of a file makes its data and its length durable, under whatever name, and through whatever handle
-///   they were written. Otherwise each sector of 512 bytes is written as a whole, at any moment since the last sync: it
-///   holds its durable content, or what the page cache held of it after any of the writes since. So two unsynced writes
-///   to one sector leave neither, the first, or both, and writes to different sectors survive in any order and number.
-/// - **Length.** One of those that the file had since the last sync, independently of the content; a write beyond the end
-///   may also have moved it to any sector boundary on the way. Where the length survives and the bytes do not, there are
-///   zeros. A cut that survives destroys what it cut off, whatever the length becomes later. A cut that does not may still
+/// - **Names.** A creation, a rename or a removal is durable after a successful sync of its directory or of the file system.
+///   For a rename between two directories, a sync of either suffices, since it is one change. Until then it is there as a whole
+///   or not at all, independently of every other change, including earlier changes in the same directory. Syncing a file does
+///   not make its name durable (ext4 does that; POSIX does not promise it). Syncing a directory does not make the directory's
+///   own name durable.
+/// - **Content.** A sync of a file makes its data and its length durable, under whatever name and through whatever handle they
+///   were written. Otherwise each sector of 512 bytes is written as a whole, at any moment since the last sync. It has its
+///   durable content, or the content of the page cache after any of the writes since. So two unsynced writes to one sector
+///   leave neither, the first, or both, and writes to different sectors survive in any order and number.
+/// - **Length.** It is any length of the file since the last sync, independently of the content. A write beyond the end may
+///   also have moved it to any sector boundary on the way. Where the length survives and the bytes do not, there are zeros. A
+///   cut that survives destroys the bytes behind it, whatever the length becomes later. A cut that does not survive may still
 ///   have zeroed the rest of the sector in which it ended.
-/// - **A failed sync** marks pages clean without having written them, as Linux does: what was unsynced then may or may not
-///   be on the device, and no later sync changes that; only writing it again does. Lengths and names, which a file system
-///   keeps in a journal of its own, stay pending for the next sync.
+/// - **A failed sync** marks pages clean without having written them, as Linux does. Their data may or may not be on the
+///   device, and no later sync changes that; only writing it again does. Lengths and names, which a file system keeps in a
+///   journal of its own, stay pending for the next sync.
 ///
-/// Not modelled: sectors torn inside, devices that lie about a flush or damage what was durable, removal of names (the
-/// seam has none), hard and symbolic links.
+/// Not modeled: sectors torn inside, devices that lie about a flush or damage durable data, removal of names (the seam has
+/// none), hard and symbolic links.
 ///
 /// [`page_cache`]: Self::page_cache
 /// [`after_power_loss`]: Self::after_power_loss
@@ -98,7 +98,7 @@ impl DiskModel {
     ///
     /// # Errors
     ///
-    /// If one does not fit those before it.
+    /// If an operation contradicts the operations before it.
     pub fn replay<'a>(ops: impl IntoIterator<Item = &'a DiskOp>) -> Result<Self, LogError> {
         let mut model = Self::default();
         for op in ops {
@@ -107,11 +107,11 @@ impl DiskModel {
         Ok(model)
     }
 
-    /// Lets one more operation happen.
+    /// Adds one more operation.
     ///
     /// # Errors
     ///
-    /// If it does not fit those before it; the state is unchanged then.
+    /// If it contradicts the operations before it; the state is unchanged then.
     pub fn apply(&mut self, op: &DiskOp) -> Result<(), LogError> {
         let index = self.applied;
         self.try_apply(index, op)
@@ -120,19 +120,19 @@ impl DiskModel {
         Ok(())
     }
 
-    /// How many operations have happened.
+    /// The number of operations.
     #[must_use]
     pub fn applied(&self) -> usize {
         self.applied
     }
 
-    /// What every process sees, and what the next one sees after a kill.
+    /// The state that every process sees, and the next process after a kill.
     #[must_use]
     pub fn page_cache(&self) -> CrashImage {
         self.image(self.namespace.tree(), |pages| pages.current().to_vec())
     }
 
-    /// What is there when the power is back.
+    /// The state when the power is back.
     #[must_use]
     pub fn after_power_loss(&self, survival: &Survival) -> CrashImage {
         let mut pick = survival.pick();
@@ -204,8 +204,8 @@ impl DiskModel {
 }
 
 impl CrashImage {
-    /// What the next process finds after a kill at the end of the recording. Cut the recording with [`Recording::until`]
-    /// for a kill within it.
+    /// The state for the next process after a kill at the end of the recording. Cut the recording with [`Recording::until`] for
+    /// a kill within it.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl CrashImage {
         Ok(DiskModel::replay(recording.ops())?.page_cache())
     }
 
-    /// What is there after a power loss at the end of the recording.
+    /// The state after a power loss at the end of the recording.
     ///
     /// # Errors
     ///

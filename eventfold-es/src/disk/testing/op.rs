@@ -5,15 +5,15 @@ use std::sync::Arc;
 /// The unit, in bytes, that a device writes as a whole or not at all.
 pub const SECTOR: u64 = 512;
 
-/// A file, whatever its name is at the moment: what a file system calls an inode.
+/// A file, independent of its present name: an inode of the file system.
 ///
-/// A handle keeps its file when that is renamed, or when another one is renamed over its name.
+/// A handle keeps its file when that is renamed, or when another file is renamed over its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub(super) u64);
 
 /// One operation that changed the disk, or made changes durable. Paths are relative to the recorded directory.
 ///
-/// The `path` of an operation on an open file is the name under which that was opened; `file` says which file it is.
+/// The `path` of an operation on an open file is the name at its opening; `file` identifies the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiskOp {
@@ -76,17 +76,17 @@ pub enum DiskOp {
         /// The file.
         file: FileId,
     },
-    /// The entries of a directory were made durable, but not what they lead to.
+    /// The entries of a directory were made durable, but not the files and directories behind them.
     SyncDir {
         /// The directory; empty for the recorded one.
         path: PathBuf,
     },
-    /// Everything was durable, as where a recording begins with a directory that is there.
+    /// Everything was durable: a recording of an existing directory begins with this.
     SyncFileSystem,
 }
 
 impl DiskOp {
-    /// How much of this operation may be done when the process is killed within it, in bytes, besides all of it.
+    /// The numbers of bytes of this operation that may be done when the process is killed within it, besides all of it.
     ///
     /// A write may be torn: nothing, half, all but the last byte, or up to the first or last sector boundary inside it.
     /// Everything else happens or does not: `[0]`.
@@ -122,8 +122,8 @@ impl DiskOp {
         tears
     }
 
-    /// What is done of this operation when the process is killed within it: a write of the first `bytes` bytes, or `None`
-    /// for nothing. An operation other than a write is never half done.
+    /// The done part of this operation when the process is killed within it: a write of the first `bytes` bytes, or `None` for
+    /// nothing. Only a write is ever half done.
     #[must_use]
     pub fn torn(&self, bytes: usize) -> Option<Self> {
         match self {
@@ -153,7 +153,7 @@ impl DiskOp {
         }
     }
 
-    /// The path that it names: the new one of a rename, none of a sync of the file system.
+    /// Its path: the new path of a rename, none for a sync of the file system.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {

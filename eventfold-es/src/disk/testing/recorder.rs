@@ -11,14 +11,15 @@ use super::op::{DiskOp, FileId};
 use super::recording::Recording;
 use crate::disk::{Disk, SystemDisk};
 
-/// A disk that does everything for real below one directory and logs what changes something, or makes it durable.
+/// A disk that performs every operation below one directory for real, and logs each operation that changes data or makes it
+/// durable.
 ///
-/// One mutex is held while an operation is performed and logged, so that the log has the order of the effects; reads are
-/// not held up by it. An operation that failed is taken to have changed nothing, except that a failed sync is logged as
-/// such. A write is logged as far as it went.
+/// A mutex is held while an operation is performed and logged, so that the log has the order of the effects; reads do not wait
+/// for it. A failed operation counts as without effect, except that a failed sync is logged as such. A write is logged as far
+/// as it went.
 ///
-/// Changes outside of the directory are refused, and so is a file that somebody created or removed without this disk. A
-/// clone is the same disk.
+/// Changes outside of the directory are refused. So is a file that was created or removed without this disk. A clone is the
+/// same disk.
 ///
 /// To enumerate crashes of a workload that syncs much, let the directory be on a file system in memory: the syncs are then
 /// logged but take no time.
@@ -67,7 +68,7 @@ struct Log {
 }
 
 impl RecordingDisk {
-    /// Records what is done below `root`, which must exist. What it holds counts as durable, as after a power loss.
+    /// Records all operations below `root`, which must exist. Its content counts as durable, as after a power loss.
     ///
     /// # Errors
     ///
@@ -77,12 +78,12 @@ impl RecordingDisk {
         Self::begin(&image, Arc::new(SystemDisk), root, root.canonicalize()?)
     }
 
-    /// Records what is done below `root` on `inner`, which need not be a file system of the operating system. Nothing is there
-    /// yet.
+    /// Records all operations below `root` on `inner`, which need not be a file system of the operating system. It must be
+    /// empty.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if something is there.
+    /// `AlreadyExists` if it is not empty.
     pub fn on(inner: Arc<dyn Disk>, root: &Path) -> io::Result<Self> {
         if inner.exists(root)? {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -134,8 +135,8 @@ impl RecordingDisk {
         Ok(Self::with_log(inner, root, canonical, recording, model))
     }
 
-    /// Goes on where a recording ends, as the process after a kill does: `root` holds that image
-    /// ([`CrashImage::killed`]), and what was not synced is still not durable.
+    /// Continues at the end of a recording, as the process after a kill does: `root` has that image ([`CrashImage::killed`]),
+    /// and unsynced data is still not durable.
     ///
     /// # Examples
     ///
@@ -167,7 +168,7 @@ impl RecordingDisk {
     ///
     /// # Errors
     ///
-    /// Those of the file system, and `InvalidData` if `root` does not hold what the recording leaves behind.
+    /// Those of the file system, and `InvalidData` if `root` does not have the image of the recording.
     pub fn continue_from(history: Recording, root: &Path) -> io::Result<Self> {
         let model = DiskModel::replay(history.ops())?;
         same(&model.page_cache(), root)?;
@@ -200,16 +201,16 @@ impl RecordingDisk {
         self.shared.log().recording.len()
     }
 
-    /// Whether nothing has happened.
+    /// Whether there are no operations yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Notes something, such as an acknowledged command, at this place of the log.
+    /// Adds a note, such as an acknowledged command, at this place of the log.
     ///
-    /// Make it after the acknowledgement, and a note of what is tried before it is tried: a crash at any point then has
-    /// everything that was acknowledged, and nothing that was not tried.
+    /// Add it after the acknowledgement, and a note of an attempt before the attempt. Then a crash at any point has every
+    /// acknowledged command, and none that was not attempted.
     pub fn mark(&self, label: impl Into<String>) {
         self.shared.log().recording.mark(label.into());
     }
@@ -220,8 +221,7 @@ impl RecordingDisk {
         self.shared.log().recording.clone()
     }
 
-    /// Compares the directory, of the operating system's, with the log: whether everything that happened to it went through this
-    /// disk.
+    /// Compares the directory with the log: whether every change of it went through this disk.
     ///
     /// # Errors
     ///

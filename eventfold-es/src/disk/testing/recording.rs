@@ -1,17 +1,17 @@
 use super::op::DiskOp;
 
-/// Something that a workload noted, an acknowledgement above all, with its place among the operations.
+/// A note of a workload, such as an acknowledgement, with its place among the operations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// How many operations had happened.
+    /// The number of operations before it.
     pub at: usize,
-    /// What the workload wrote.
+    /// The text of the note.
     pub label: String,
 }
 
-/// What was done to a directory, from its creation on: operations and marks.
+/// All operations on a directory, from its creation on, and the marks.
 ///
-/// A directory that was not empty when its recording began is recorded as if it had been written and synced just before;
+/// A directory that was not empty at the beginning is recorded as if it had been written and synced just before;
 /// [`start`](Self::start) is behind that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recording {
@@ -57,36 +57,35 @@ impl Recording {
         self.ops.len()
     }
 
-    /// Whether nothing has happened.
+    /// Whether there are no operations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
-    /// The index of the first operation of the last run, that is, behind what was there and behind the runs before it. The
-    /// crash points of that run are `start()..=len()`.
+    /// The index of the first operation of the last run, behind the initial content and earlier runs. The crash points of that
+    /// run are `start()..=len()`.
     #[must_use]
     pub fn start(&self) -> usize {
         self.start
     }
 
-    /// The marks, those of earlier runs included.
+    /// The marks, including those of earlier runs.
     ///
-    /// In a recording that was cut with [`until`](Self::until) they are those of before the crash: what they acknowledge
-    /// must have survived it.
+    /// In a recording that was cut with [`until`](Self::until) they are the marks before the crash: their acknowledgements must
+    /// have survived it.
     #[must_use]
     pub fn marks(&self) -> &[Mark] {
         &self.marks
     }
 
-    /// How much of operation `k` can have happened when it is cut off, in bytes; see [`DiskOp::tears`]. `[0]` at the end.
+    /// The possible sizes of operation `k` when it is cut off, in bytes; see [`DiskOp::tears`]. `[0]` at the end.
     #[must_use]
     pub fn tears(&self, k: usize) -> Vec<usize> {
         self.ops.get(k).map_or_else(|| vec![0], DiskOp::tears)
     }
 
-    /// What had happened when a crash came after `k` operations, and within the next one when `torn` bytes of it, a write,
-    /// were done.
+    /// The recording of a crash after `k` operations, and after `torn` bytes of the next one, a write.
     ///
     /// A mark made between operations `k - 1` and `k` is kept: the crash may have come just after it.
     #[must_use]

@@ -1,6 +1,6 @@
 use super::random::SplitMix64;
 
-/// What survives a power loss of that which no sync had made durable.
+/// The unsynced data that survives a power loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Survival {
     /// Everything: the page cache had just been written back.

@@ -17,9 +17,9 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::journal::varint;
 
-/// From how many bytes on a block is full.
+/// The size in bytes from which on a block is full.
 const FULL_BYTES: usize = 4 << 10;
-/// How many entries a block has before it can be full: a tree of blocks with fewer would not become narrower.
+/// The number of entries below which a block is never full: a tree of blocks with fewer entries would not become narrower.
 const FULL_ENTRIES: usize = 2;
 const CHECKSUM_BYTES: usize = 8;
 
@@ -64,28 +64,28 @@ impl BlockBuilder {
         self.entries
     }
 
-    /// The block as it stands at `offset` of a file, and its last key; the builder is empty then.
+    /// The finished block at `offset` of a file, and its last key; the builder is empty then.
     pub(super) fn finish(&mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         let Self { bytes, last, .. } = std::mem::replace(self, Self::new(self.height));
         (seal(bytes, offset), last)
     }
 }
 
-/// Appends the checksum of what stands at `offset`.
+/// Appends the checksum of a block at `offset`.
 pub(super) fn seal(mut bytes: Vec<u8>, offset: u64) -> Vec<u8> {
     let checksum = xxh64(&bytes, offset);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
-/// Takes off the checksum of what was read at `offset`; `None` if it is wrong.
+/// Removes the checksum of a block that was read at `offset`; `None` if it is wrong.
 pub(super) fn unseal(mut bytes: Vec<u8>, offset: u64) -> Option<Vec<u8>> {
     let length = bytes.len().checked_sub(CHECKSUM_BYTES)?;
     let checksum = bytes.split_off(length);
     (checksum == xxh64(&bytes, offset).to_le_bytes()).then_some(bytes)
 }
 
-/// Where a block stands in its file.
+/// The place of a block in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockPlace {
     pub(super) offset: u64,
@@ -112,13 +112,13 @@ impl BlockPlace {
 pub(super) struct BlockCursor {
     /// Without its checksum.
     block: Arc<[u8]>,
-    /// Where the next entry begins.
+    /// The beginning of the next entry.
     next: usize,
     key: Vec<u8>,
     value: Range<usize>,
 }
 
-/// A block whose checksum is right and whose content is not.
+/// A block with a right checksum and wrong content.
 #[derive(Debug)]
 pub(super) struct Malformed;
 

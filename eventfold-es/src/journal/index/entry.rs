@@ -1,4 +1,4 @@
-//! Entries of the index, which say where in the journal the events of a stream are.
+//! Entries of the index, which locate the events of streams in the journal.
 //!
 //! ```text
 //! key    "n" type 0 id                the last snapshot of a stream; its value is another
@@ -7,9 +7,9 @@
 //! value  varint offset, varint length, varint count
 //! ```
 //!
-//! `hash` is the xxh3 of type 0 id 0 key, 8 bytes, the highest first. Keys with the same hash are told apart in the journal.
-//! `type` and `id` hold no zeros. A version is one byte that says how many others it has, and those, the highest first, without zeros in front:
-//! so that the order of the bytes is that of the numbers.
+//! `hash` is the xxh3 of type 0 id 0 key, 8 bytes, the highest first. The journal separates keys with the same hash. `type` and
+//! `id` hold no zeros. A version is one byte with the number of its other bytes, and those, the highest first, without zeros in
+//! front. So the order of the bytes is that of the numbers.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -175,13 +175,13 @@ fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..zero)?, bytes.get(zero + 1..)?))
 }
 
-/// Where the line of a commit stands in the text of the journal.
+/// The place of a commit's line in the text of the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) offset: u64,
     /// In bytes, its newline included.
     pub(crate) length: u64,
-    /// How many events of the stream are in it.
+    /// The number of events of the stream in it.
     pub(crate) count: u64,
 }
 

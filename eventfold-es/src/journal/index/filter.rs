@@ -1,4 +1,4 @@
-//! Filters: which keys are certainly not in a run, without looking for them.
+//! Filters: the keys that are certainly not in a run, without a look-up.
 //!
 //! A filter is pages of 64 lines of 64 bytes. The hash of a key chooses a page, a line of it, and seven bits of that line, which are set if
 //! the key is there. With ten bits for each key, a look-up for a key that is not there is in vain about once in a hundred times.
@@ -12,14 +12,14 @@ pub(super) const PAGE_BYTES: usize = LINE_BYTES * LINES;
 const BITS_PER_KEY: u64 = 10;
 const BITS: u32 = 7;
 
-/// How many pages a filter for so many keys has.
+/// The number of pages of a filter for this number of keys.
 pub(super) fn page_count(keys: u64) -> u64 {
     (keys.saturating_mul(BITS_PER_KEY))
         .div_ceil(PAGE_BYTES as u64 * 8)
         .max(1)
 }
 
-/// Where a key is noted.
+/// The place of a key's bits.
 #[derive(Clone, Copy)]
 pub(super) struct Spot {
     pub(super) page: u64,

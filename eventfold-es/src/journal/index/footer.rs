@@ -1,4 +1,4 @@
-//! The ends of a run: what it begins with, and what it ends with.
+//! The head and the footer of a run.
 //!
 //! ```text
 //! head     16 bytes  "eventfold-es run"
@@ -24,11 +24,11 @@ pub(super) const FOOTER_BYTES: u64 = (NUMBERS as u64 + 1) * 8;
 /// The part of the journal that a run covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Coverage {
-    /// Where in its text the first line begins that is covered.
+    /// The beginning of its first line in the text.
     pub(crate) from: u64,
-    /// Where the last one ends.
+    /// The end of its last line.
     pub(crate) to: u64,
-    /// The hash of the last one.
+    /// The hash of its last line.
     pub(crate) hash: u64,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn encode_head(format: u32) -> Vec<u8> {
     seal(head, 0)
 }
 
-/// The format that a head names, if it is whole.
+/// The format of a head, if it is whole.
 pub(super) fn decode_head(bytes: Vec<u8>) -> Option<u32> {
     let head = unseal(bytes, 0)?;
     let format = head.strip_prefix(MAGIC)?.try_into().ok()?;
@@ -57,7 +57,7 @@ pub(super) struct Footer {
 }
 
 impl Footer {
-    /// As it stands at `offset`.
+    /// The bytes of the footer at `offset`.
     pub(super) fn encode(&self, offset: u64) -> Vec<u8> {
         let numbers = [
             self.root.offset,

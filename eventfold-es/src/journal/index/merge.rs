@@ -57,7 +57,8 @@ impl Entries {
     }
 }
 
-/// The entries of several sources in the order of their keys; where a key is in several, the one of the newest source.
+/// The entries of several sources in the order of their keys. If several sources have a key, the entry of the newest source
+/// counts.
 pub(crate) struct Merged {
     /// The newest first.
     sources: Vec<Entries>,

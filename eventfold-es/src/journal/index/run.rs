@@ -17,7 +17,7 @@ use crate::journal::{Damage, JournalError};
 pub(super) struct Tree {
     pub(super) file: FileHandle,
     pub(super) root: BlockPlace,
-    /// Whether somebody has come upon damage.
+    /// Whether a reader has found damage.
     is_damaged: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct RunCursor {
 }
 
 impl RunCursor {
-    /// At the first entry whose key is not less than `key`. Without a cache it is for a reader that goes through. Blocks.
+    /// At the first entry whose key is not less than `key`. Without a cache it is for a reader of all entries. Blocks.
     pub(super) fn seek(
         tree: Arc<Tree>,
         cache: Option<Cached>,
@@ -202,12 +202,12 @@ impl Run {
         self.bytes
     }
 
-    /// Notes that somebody has come upon damage in it.
+    /// Notes damage that a reader has found in it.
     pub(super) fn set_damaged(&self) {
         self.tree.is_damaged.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has come upon damage in it.
+    /// Whether a reader has found damage in it.
     pub(super) fn is_damaged(&self) -> bool {
         self.tree.is_damaged.load(Ordering::Relaxed)
     }
@@ -232,13 +232,13 @@ impl Run {
         }
     }
 
-    /// Whether a key with this filtered part is certainly not there, as far as that is in memory.
+    /// Whether a key with this filtered part is certainly not there, as far as memory has the answer.
     pub(super) fn surely_lacks(&self, key: &[u8]) -> bool {
         let spot = Spot::of(filtered(key), self.footer.pages);
         self.in_memory(spot) == Some(false)
     }
 
-    /// Whether the key is noted there, if that page of the filter is in memory.
+    /// Whether the key's bits are set, if that page of the filter is in memory.
     fn in_memory(&self, spot: Spot) -> Option<bool> {
         match &self.filter {
             Some(filter) => {
@@ -266,7 +266,7 @@ impl Run {
     }
 }
 
-/// Where a page of the filter stands.
+/// The place of a page of the filter.
 fn page_place(footer: &Footer, page: u64) -> BlockPlace {
     let length = PAGE_BYTES as u64 + 8;
     BlockPlace {

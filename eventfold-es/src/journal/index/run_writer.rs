@@ -1,4 +1,4 @@
-//! A run that is written: blocks of entries, above them blocks of the places of blocks, up to one, and then the filter.
+//! A run that is being written: blocks of entries, above them blocks of the places of blocks, up to one, and then the filter.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::journal::JournalError;
 use crate::journal::block_cache::BlockCache;
 use crate::sabotage::{Bug, planted};
 
-/// How much is written at once.
+/// The size of one write.
 const WRITE_BYTES: usize = 1 << 20;
-/// How much is written before it is synced, so that the last sync is not a long one.
+/// The number of bytes between two syncs, so that the last sync is not a long one.
 const SYNC_BYTES: u64 = 8 << 20;
-/// How many pages of a filter are filled at once: for a larger one the entries are read several times.
+/// The number of pages of a filter that are filled at once. For a larger filter the entries are read several times.
 const FILTER_PAGES: u64 = 16 << 10;
-/// About the size of an entry, by which the steps of a filter are measured.
+/// The approximate size of an entry, which measures the steps of a filter.
 const ENTRY_BYTES: u64 = 32;
 
 /// A run to which entries are added in the order of their keys.
@@ -94,7 +94,7 @@ impl RunWriter {
         self.push_at(height + 1, &last, &place.encode())
     }
 
-    /// How long the file is with what is not written yet.
+    /// The length of the file, including unwritten bytes.
     pub(super) fn end(&self) -> u64 {
         self.output.end()
     }
@@ -126,7 +126,7 @@ impl RunWriter {
         })
     }
 
-    /// Ends all blocks, the lowest first; where the one above all others is.
+    /// Ends all blocks, the lowest first; returns the place of the topmost block.
     fn end_tree(&mut self) -> Result<BlockPlace, FileError> {
         let mut height = 0;
         loop {
@@ -156,9 +156,9 @@ struct Output {
     file: FileHandle,
     /// The bytes that are not written yet.
     pending: Vec<u8>,
-    /// Where in the file that belongs.
+    /// Their place in the file.
     offset: u64,
-    /// How much was written since the last sync.
+    /// The number of bytes since the last sync.
     unsynced: u64,
 }
 
@@ -199,7 +199,7 @@ pub(super) struct FilterWriter {
     cursor: RunCursor,
     /// Where the filter begins.
     start: u64,
-    /// Where what is written ends.
+    /// The end of the written bytes.
     end: u64,
     unsynced: u64,
     pages: u64,
@@ -207,7 +207,7 @@ pub(super) struct FilterWriter {
     first: u64,
     /// These pages; empty if none are.
     filled: Vec<u8>,
-    /// How many bytes of them are written.
+    /// The number of their written bytes.
     written: usize,
     last_filtered: Vec<u8>,
     entries: u64,
@@ -215,7 +215,7 @@ pub(super) struct FilterWriter {
 }
 
 impl FilterWriter {
-    /// Goes on for about so many bytes; whether all is written. Blocks.
+    /// Continues for about `bytes` bytes; returns whether everything is written. Blocks.
     pub(super) fn step(&mut self, bytes: u64) -> Result<bool, JournalError> {
         if self.first >= self.pages {
             return Ok(true);
@@ -256,7 +256,7 @@ impl FilterWriter {
         Ok(true)
     }
 
-    /// Writes pages that are filled; whether they were the last of the filter.
+    /// Writes filled pages; returns whether they were the last of the filter.
     fn write_pages(&mut self, bytes: u64) -> Result<bool, JournalError> {
         let end = self.end.saturating_add(bytes);
         let left = self.filled.get(self.written..).unwrap_or_default();

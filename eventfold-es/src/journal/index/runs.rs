@@ -1,4 +1,4 @@
-//! The runs of a store: which there are, and when some of them become one.
+//! The runs of a store, and their merges.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
-/// How many runs of a level become one of the next.
+/// The number of runs of a level that become one of the next.
 const FAN_IN: usize = 8;
 
 /// The line of a checkpoint about one run.
@@ -28,7 +28,7 @@ pub(crate) struct RunNote {
     pub(crate) bytes: u64,
     #[serde(flatten)]
     pub(crate) coverage: Coverage,
-    /// Somebody has come upon damage in it: the next opening does without it.
+    /// A reader has found damage in it: the next opening writes it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_damaged: bool,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Runs {
     directory: PathBuf,
     cache: Arc<BlockCache>,
     state: Mutex<State>,
-    /// Whether there is something about them that the last checkpoint does not say, and the next one should soon.
+    /// Whether the runs have news for the next checkpoint, which should be soon.
     is_news: AtomicBool,
 }
 
@@ -59,8 +59,8 @@ struct State {
 }
 
 impl Runs {
-    /// The runs that a checkpoint lists, and those of them that are lost: damaged, missing, or others than were listed. What else is
-    /// in the directory is removed. Blocks.
+    /// The runs that a checkpoint lists, and the lost ones among them: damaged, missing, or others than were listed. Other
+    /// files in the directory are removed. Blocks.
     pub(crate) fn open(
         files: &Files,
         directory: &Path,
@@ -127,7 +127,7 @@ impl Runs {
         self.listed()
     }
 
-    /// Reads again what opening reads of each run. Blocks.
+    /// Reads the parts of each run again that opening reads. Blocks.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl Runs {
         notes.collect()
     }
 
-    /// Whether a checkpoint should be taken soon, since there is damage that the last one does not name.
+    /// Whether a checkpoint should be taken soon, since the last one does not name all damage.
     pub(crate) fn is_news(&self) -> bool {
         self.is_news.load(Ordering::Relaxed)
     }
@@ -237,14 +237,14 @@ impl Runs {
         runs.map(|listed| Arc::clone(&listed.run)).collect()
     }
 
-    /// Whether a key with this filtered part is certainly in none of them, as far as that is in memory.
+    /// Whether a key with this filtered part is certainly in none of them, as far as memory has the answer.
     pub(crate) fn surely_lacks(&self, key: &[u8]) -> bool {
         let state = self.state();
         let mut runs = state.listed.iter();
         runs.all(|listed| listed.run.surely_lacks(key))
     }
 
-    /// Where the part of the journal ends that they cover.
+    /// The end of the part of the journal that they cover.
     pub(crate) fn covered(&self) -> u64 {
         let state = self.state();
         state
@@ -253,7 +253,7 @@ impl Runs {
             .map_or(0, |listed| listed.run.coverage().to)
     }
 
-    /// The damage of an entry that makes no sense.
+    /// The damage of a meaningless entry.
     pub(crate) fn malformed(&self) -> Damage {
         let reason = "an entry of the index makes no sense; `repair` makes the index again";
         Damage::new(&self.directory, 0, reason)
@@ -281,7 +281,7 @@ impl Runs {
         Ok(Merged::of(sources))
     }
 
-    /// All entries from a key on, for a reader that goes through them: past the cache. Blocks.
+    /// All entries from a key on, for a reader of all entries: past the cache. Blocks.
     pub(crate) fn from(&self, key: &[u8], newest: Vec<Entries>) -> Result<Merged, JournalError> {
         let mut sources = newest;
         for run in self.newest_first() {
@@ -290,7 +290,7 @@ impl Runs {
         Ok(Merged::of(sources))
     }
 
-    /// Begins to merge the runs of the lowest level that has enough of them, if there is one. Blocks.
+    /// Begins to merge the runs of the lowest level with enough of them, if there is one. Blocks.
     pub(crate) fn begin_merge(&self) -> Result<Option<Merge>, JournalError> {
         let merged = {
             let state = self.state();
@@ -347,8 +347,8 @@ impl Runs {
         })
     }
 
-    /// Goes on with a merge for about so many bytes; it is handed back if it is not done. When it is, the new run stands in the place of those
-    /// that it was made of: these are not listed any more, and their files stay until they are [swept](Self::sweep). Blocks.
+    /// Continues a merge for about `bytes` bytes, and returns it if it is not done. Otherwise the new run replaces the merged
+    /// runs: these are not listed any more, and their files stay until they are [swept](Self::sweep). Blocks.
     pub(crate) fn go_on(&self, merge: Merge, bytes: u64) -> Result<Option<Merge>, JournalError> {
         let (number, inputs) = (merge.number, merge.inputs.clone());
         let gone_on = self.noted(self.step(merge, bytes));
@@ -422,8 +422,8 @@ impl Runs {
         Ok(())
     }
 
-    /// Removes the files of runs that were merged into others, once a checkpoint with these notes is durable. What cannot be removed
-    /// stays until the next opening. Blocks.
+    /// Removes the files of merged runs, once a checkpoint with these notes is durable. A file that cannot be removed stays
+    /// until the next opening. Blocks.
     pub(crate) fn sweep(&self, saved: &[RunNote]) {
         let is_saved = |number: &u64| saved.iter().any(|note| note.number == *number);
         let (kept, retired): (Vec<_>, Vec<_>) = std::mem::take(&mut self.state().retired)
@@ -435,13 +435,13 @@ impl Runs {
         }
     }
 
-    /// How many entries there are, those included that a newer one replaces.
+    /// The number of entries, including those that a newer entry replaces.
     pub(crate) fn entries(&self) -> u64 {
         self.newest_first().iter().map(|run| run.entries()).sum()
     }
 }
 
-/// A merge that is going on.
+/// A merge in progress.
 pub(crate) struct Merge {
     stage: Stage,
     /// The numbers of the runs, the oldest first.

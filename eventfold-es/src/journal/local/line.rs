@@ -1,4 +1,4 @@
-//! One commit as one line of text: how it is written and what is checked when it is read.
+//! One commit as one line of text: its writing, and the checks of its reading.
 //!
 //! ```text
 //! {"type":"commit","data":{"format":1,"length":L,"commit":N,"batch":B,"end":true,"previous":"H","position":P,"time":M,
@@ -8,11 +8,15 @@
 //!  "ts":T,"meta":{"checksum":"C"}}
 //! ```
 //!
-//! (without the line breaks). `length` counts the bytes of the line without its newline; `checksum` is eventfold's line hash
-//! of everything before `,"meta"`; `"flush":true` follows `end` when nobody waits for the commit to be durable; `time` is when it was stored, in
-//! milliseconds since 1970, and never less than that of the commit before; `previous` is
-//! the line hash of the commit before, 16 zeros for the first. `rows` is there when rows change; the value `null` removes one. `adoption`, a last field of `data`, is there in the first commit
-//! of a directory that eventfold-es 0.2.0 wrote, and nowhere else.
+//! (without the line breaks).
+//!
+//! - `length` counts the bytes of the line without its newline.
+//! - `checksum` is eventfold's line hash of everything before `,"meta"`.
+//! - `"flush":true` follows `end` if no caller waits for the commit to be durable.
+//! - `time` is the time of the commit, in milliseconds since 1970, and never less than that of the commit before.
+//! - `previous` is the line hash of the commit before, 16 zeros for the first.
+//! - `rows` is there when rows change; the value `null` removes a row.
+//! - `adoption`, the last field of `data`, is only in the first commit of a directory that eventfold-es 0.2.0 wrote.
 //!
 //! `lengths` has the bytes of each of the `lines` behind it, and `state_length` those of the state: whoever has verified the
 //! checksum cuts the lines out without looking into their JSON ([`line_canonical`](super::line_canonical)). A line in any other

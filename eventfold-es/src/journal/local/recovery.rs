@@ -29,7 +29,7 @@ use crate::threads::StoreRuntime;
 /// How much of what was read of the journal's segments stays in memory.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// What opening a store found and did.
+/// The report of opening a store.
 ///
 /// # JSON
 ///
@@ -41,16 +41,16 @@ const CACHE_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// Commits that were read from the journal and applied again to the files derived from it.
+    /// The number of commits that were read from the journal and applied again to the derived files.
     pub redone_commits: u64,
-    /// Commits that were read from the journal since a part of the index was lost or damaged.
+    /// The number of commits that were read from the journal since a part of the index was lost or damaged.
     pub reindexed_commits: u64,
-    /// A batch that was being written when the program stopped. Nobody was told that its commits are stored; none is.
+    /// A batch that the program was writing when it stopped. No caller was told that its commits are stored, and none is.
     pub incomplete_batch: Option<IncompleteBatch>,
-    /// What became of the directory when this version took it over from eventfold-es 0.2.0; also when that was long ago.
+    /// The report of migrating the directory from eventfold-es 0.2.0, also at every later opening.
     pub adoption: Option<AdoptionReport>,
-    /// Whether the file system is read-only. What is reported here was done in memory then, and the files that it names were not
-    /// made; every command is refused.
+    /// Whether the file system is read-only. Then the reported actions happened in memory, their files were not made, and every
+    /// command is refused.
     pub read_only: bool,
 }
 
@@ -66,7 +66,7 @@ pub struct RecoveryReport {
 pub struct IncompleteBatch {
     /// The number of the batch.
     pub batch: u64,
-    /// How many bytes of it there were.
+    /// Its size in bytes.
     pub bytes: u64,
     /// The file that keeps them for inspection; nothing reads it.
     #[serde(serialize_with = "crate::report_json::path")]

@@ -48,8 +48,8 @@ pub(crate) struct Span {
 }
 
 impl Segments {
-    /// The segments in a directory that are before `end` in the text. Those behind were left by a rotation that did not come to its end,
-    /// and are removed. Blocks.
+    /// The segments in a directory that are before `end` in the text. Those behind were left by an interrupted rotation, and
+    /// are removed. Blocks.
     ///
     /// # Errors
     ///
@@ -92,8 +92,8 @@ impl Segments {
         }
     }
 
-    /// Where in the text an active file begins whose first commit is `first`: where the segments before it end. Segments that begin with
-    /// that commit do not count, nor those behind it; of these there are only some where a backup was being made. Blocks.
+    /// The place in the text at which an active file with the first commit `first` begins: the end of the segments before it.
+    /// Segments that begin with that commit or behind it do not count; they exist only during a backup. Blocks.
     pub(crate) fn start_of(
         files: &Files,
         directory: &Path,
@@ -207,7 +207,8 @@ impl Segments {
         }
     }
 
-    /// Where in the text to look for the event at a position: at a line that begins before it, or at the end of the segments. Blocks.
+    /// The place in the text to look for the event at a position: a line that begins before it, or the end of the segments.
+    /// Blocks.
     pub(crate) fn find(&self, position: u64) -> Result<u64, JournalError> {
         let spans = self.spans();
         let (mut low, mut high) = (0, spans.len());
@@ -227,12 +228,12 @@ impl Segments {
         }
     }
 
-    /// The bytes that the segments take on the disk.
+    /// The size of the segments on the disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.list().iter().map(|span| span.bytes).sum()
     }
 
-    /// The error of a place in the text at which something is wrong.
+    /// The error of damage at a place in the text.
     pub(crate) fn damage(&self, offset: u64, reason: impl Into<String>) -> Damage {
         let Some(span) = self.span(offset) else {
             return Damage::new(&self.directory, offset, reason);
@@ -249,7 +250,7 @@ impl Segments {
     }
 }
 
-/// Where the segments of a directory begin, in order.
+/// The beginnings of the segments of a directory, in order.
 fn starts(files: &Files, directory: &Path) -> Result<Vec<u64>, FileError> {
     let mut starts = Vec::new();
     for entry in files.list(directory)? {
@@ -258,7 +259,7 @@ fn starts(files: &Files, directory: &Path) -> Result<Vec<u64>, FileError> {
     Ok(starts)
 }
 
-/// Where the segment with this name begins.
+/// The beginning of the segment with this name.
 fn start(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     let is_name = digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! A segment that is read.
+//! A segment that is being read.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::journal::{Damage, JournalError};
 const TAIL_BYTES: u64 = 64 << 10;
 
 thread_local! {
-    /// The decompressor that the thread has used last: a new one takes longer to make than a frame to decompress.
+    /// The decompressor that the thread has used last: making a new one takes longer than decompressing a frame.
     static DECOMPRESSOR: Cell<Option<Decompressor<'static>>> = const { Cell::new(None) };
 }
 
@@ -84,7 +84,7 @@ impl Segment {
             .map_or(u64::MAX, |place| place.position)
     }
 
-    /// Where in the text to look for the event at a position.
+    /// The place in the text to look for the event at a position.
     pub(super) fn find(&self, position: u64) -> u64 {
         let commits = &self.table.commits;
         let next = commits.partition_point(|place| place.position <= position);
@@ -92,7 +92,7 @@ impl Segment {
         self.table.start + place.map_or(0, |CommitPlace { offset, .. }| *offset)
     }
 
-    /// Where in the file the frame with a place in the text begins.
+    /// The place in the file of the frame with a place in the text.
     pub(super) fn place_of(&self, offset: u64) -> u64 {
         let frame = offset.saturating_sub(self.table.start) / FRAME_BYTES;
         let frame = usize::try_from(frame)

@@ -1,4 +1,4 @@
-//! A segment that is written, a piece of the journal's text at a time.
+//! A segment that is being written, a piece of the journal's text at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::sabotage::{Bug, planted};
 const LEVEL: i32 = -1;
 /// The distance between commits whose places are noted.
 const COMMIT_DISTANCE: u64 = 64 << 10;
-/// How much text is gathered before it is compressed and written.
+/// The size of text that is gathered before it is compressed and written.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// Written under another name until it is complete.
@@ -56,7 +56,7 @@ impl SegmentWriter {
         })
     }
 
-    /// Notes that the text that is added next begins with a commit whose first event has this position.
+    /// Notes that the next text begins with a commit whose first event has this position.
     pub(crate) fn begin_commit(&mut self, position: u64) {
         let last = self.commits.last().map(|place| place.offset);
         if last.is_none_or(|last| self.text >= last + COMMIT_DISTANCE) {

@@ -46,7 +46,7 @@ pub(super) struct Table {
     pub(super) first_commit: u64,
     /// Some of them, the first one included if it has events.
     pub(super) commits: Vec<CommitPlace>,
-    /// Where in the file each frame begins, and where the last one ends.
+    /// The place of each frame in the file, and the end of the last one.
     pub(super) frames: Arc<[u32]>,
 }
 

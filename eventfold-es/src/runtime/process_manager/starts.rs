@@ -1,9 +1,9 @@
-//! What ends the whole process each time that it is shown: found over several starts of the program, and parked.
+//! Reactions that end the whole process: found over several starts of the program, and parked.
 //!
-//! An abort leaves nothing behind to count by. So a start that finds work notes, beside the rows, where the process manager stands.
-//! When the next one finds it there again, it works carefully until it is past what waited for it: before each call of code of the
-//! user it makes durable what it begins with, and how often that was begun and did not end. A start after progress begins with
-//! a new note, and one that has nothing left to do removes it: nobody else pays for more than that.
+//! An abort leaves nothing behind to count by. So a start that finds work notes the position of the process manager, beside the
+//! rows. When the next start finds it there again, it works carefully until it is past the waiting work. Before each call of
+//! user code it makes two facts durable: the work that it begins, and the number of times that this was begun and did not end.
+//! A start after progress begins with a new note, and a start without work removes it. There is no other cost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

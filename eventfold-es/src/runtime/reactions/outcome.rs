@@ -1,13 +1,14 @@
-//! What became of reactions that somebody waited for.
+//! The outcome of reactions for their callers.
 
 use serde::Serialize;
 
-/// What became of the reactions to the events of a command, or of what an operator has asked for.
+/// The outcome of the reactions to the events of a command, or to the request of an operator.
 ///
-/// Where several process managers, instances or commands fare differently, it is the one of them that comes last in this list. Whatever
-/// it is, the command itself is done; and whatever is not done yet is done later, once.
+/// If several process managers, instances or commands have different outcomes, it is the last of them in this list. In any case
+/// the command itself is done, and unfinished work is done later, once.
 ///
-/// A command that is answered again, under its idempotency key, is not told what was parked or is tried again since its first answer.
+/// A command that is answered again, under its idempotency key, does not report work that was parked or is in retry since its
+/// first answer.
 ///
 /// # JSON
 ///
@@ -18,34 +19,34 @@ use serde::Serialize;
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Reactions {
-    /// Nobody waited for them: there were no events, no process manager subscribes to them, or the run mode is not
+    /// There was nothing to wait for: no events, no subscribed process manager, or a run mode other than
     /// [`RunMode::Inline`](crate::RunMode::Inline).
     NotAwaited,
-    /// All reactions to its events, and to theirs, are durable. Commands that were rejected are dead letters, or what else their
-    /// policy makes of them.
+    /// All reactions to its events, and to theirs, are durable. Rejected commands are dead letters, or treated as their policy
+    /// says.
     Done,
-    /// What could be done is done; a command that failed, or a reaction that did, is tried again later, as its policy says.
-    /// See [`ProcessManagerHandle::status`](crate::ProcessManagerHandle::status).
+    /// A command or a reaction failed and is retried later, as its policy says; the rest is done. See
+    /// [`ProcessManagerHandle::status`](crate::ProcessManagerHandle::status).
     Retrying,
-    /// An instance or a process manager without `key` is parked, now or since before, and so is what it should have done; the others are
-    /// done. See [`ProcessManagerHandle::parked`](crate::ProcessManagerHandle::parked) and
+    /// An instance or a process manager without `key` is parked, with its work; the rest is done. See
+    /// [`ProcessManagerHandle::parked`](crate::ProcessManagerHandle::parked) and
     /// [`AggregateStore::process_managers`](crate::AggregateStore::process_managers).
     Parked,
-    /// An operator has [paused](crate::ProcessManagerHandle::pause) a process manager that should react; the others are done.
+    /// An operator has [paused](crate::ProcessManagerHandle::pause) a subscribed process manager; the rest is done.
     Paused,
-    /// A process manager that should react has stopped as a whole, because its policy says so
-    /// ([`FailureAction::Stop`](crate::FailureAction::Stop)); the others are done.
+    /// A subscribed process manager has stopped as a whole, because of its policy
+    /// ([`FailureAction::Stop`](crate::FailureAction::Stop)); the rest is done.
     Stopped,
     /// They are not done within the limit of
-    /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout); they go on.
+    /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout); they continue.
     TimedOut,
-    /// The store was closed, or its runtime shut down, before they were done; they go on when the store is opened again. Also
-    /// where a command is answered as before in a store that is read-only, which has no reactions.
+    /// The store was closed, or its runtime shut down, before they were done. They continue when the store is opened again. A
+    /// repeated answer in a read-only store has this outcome, too: there are no reactions.
     Closed,
 }
 
 impl Reactions {
-    /// This one, or the other if that says more.
+    /// The later of the two in this list.
     pub(in crate::runtime) fn and(self, other: Self) -> Self {
         // They are declared in this order.
         if (other as u8) > (self as u8) {
@@ -56,19 +57,19 @@ impl Reactions {
     }
 }
 
-/// What keeps one reaction from being done.
+/// The reason why one reaction is not done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setback {
-    /// The position of the event; none if it is a deadline or a command, for which only an operator waits.
+    /// The position of the event; none for a deadline or a command, for which only an operator waits.
     pub(crate) position: Option<u64>,
     pub(crate) outcome: Reactions,
 }
 
-/// Where a process manager stays as a whole.
+/// The state of a process manager that has stopped as a whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Stay {
     pub(crate) position: u64,
     pub(crate) reason: String,
-    /// What it means for those who wait.
+    /// The outcome for its callers.
     pub(crate) outcome: Reactions,
 }

@@ -1,4 +1,4 @@
-//! What has changed between a lock and a program, and what that means for what is stored.
+//! The differences between a lock and a program, and their meaning for stored data.
 
 mod data;
 mod events;
@@ -13,12 +13,12 @@ use events::events;
 use named::{deadlines, key};
 use states::{aggregate_state, process_manager_state};
 
-/// What a change means for what is stored.
+/// The meaning of a change for stored data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Something that was stored can no longer be read, or is read as something else.
+    /// Some stored data can no longer be read, or is read as something else.
     Breaking,
-    /// Everything that was stored is read as before.
+    /// All stored data is read as before.
     Compatible,
 }
 
@@ -26,13 +26,13 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
-    /// What it means.
+    /// Its meaning.
     pub verdict: Verdict,
-    /// Where it is, as ``event `Placed` of the aggregate `order` ``.
+    /// The changed part, such as ``event `Placed` of the aggregate `order` ``.
     pub place: String,
-    /// What has changed.
+    /// The change.
     pub what: String,
-    /// What to do about it, if it breaks; what follows from it, if it does not.
+    /// The remedy for a breaking change; the consequence of a compatible change.
     pub remedy: String,
 }
 
@@ -73,7 +73,7 @@ impl Changes {
     }
 }
 
-/// Everything that has changed, what breaks first.
+/// All changes, breaking changes first.
 pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
     let mut changes = Changes::default();
     for old in &locked.aggregates {

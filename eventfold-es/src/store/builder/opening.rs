@@ -1,4 +1,4 @@
-//! Opening a store: recovery first, then every part begins where it stands.
+//! Opening a store: recovery first, then every part continues at its progress.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,22 +21,21 @@ use crate::store::closing::{OpenedJournal, Shutdown, Steps, millis};
 use crate::store::{AggregateStore, RunMode, Shared};
 
 impl AggregateStoreBuilder {
-    /// Opens the store, creating the directory if need be, and brings it to the state after its last durable commit.
+    /// Opens the store, creating the directory if necessary, and recovers the state of its last durable commit.
     ///
     /// It must be called within a tokio runtime with its timer enabled (`enable_all` or `enable_time`), which must live as long as
     /// the store: process managers run on it. In [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
     ///
-    /// A store on a read-only file system can be read, by any number of processes: recovery is done in memory, which takes as
-    /// much as it would write (usually less than 16 MiB, and as much as all streams if the checkpoint is missing or cannot be
-    /// used). [`RecoveryReport::read_only`](crate::RecoveryReport::read_only) tells so, everything that writes is refused with
-    /// [`StoreError::ReadOnly`], and process managers do not run. The directory must not change meanwhile: that another process
-    /// writes it by another mount is not noticed. A directory that this process may not write, on a file system that can be
-    /// written, is an error.
+    /// A store on a read-only file system can be read by any number of processes. Recovery happens in memory then. It takes as
+    /// much memory as it would write: usually less than 16 MiB, and as much as all streams if the checkpoint is missing or
+    /// unusable. [`RecoveryReport::read_only`](crate::RecoveryReport::read_only) reports it, every write is refused with
+    /// [`StoreError::ReadOnly`], and process managers do not run. The directory must not change meanwhile: a writer on another
+    /// mount is not noticed. A directory that this process may not write, on a writable file system, is an error.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; no event and no progress is lost or changed then. A store of this process that was dropped just before is
-    /// waited for, and so is another call that is opening the directory.
+    /// [`OpenError`]; no event and no progress is lost or changed then. It waits for a store of this process that was dropped
+    /// just before, and for another call that is opening the directory.
     ///
     /// # Panics
     ///
@@ -44,8 +43,8 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the directory as it was or recovered, and releases it when recovery has ended; whoever opens it
-    /// next in this process waits for that.
+    /// Dropping the future leaves the directory as it was, or recovered, and releases it after recovery. The next call that
+    /// opens it in this process waits for that.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
         let span = tracing::info_span!("open", path = %self.base.display());
         let begun = Instant::now();

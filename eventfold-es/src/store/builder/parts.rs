@@ -1,4 +1,4 @@
-//! What a store is built of, and what the parts are called.
+//! The parts of a store, and their names.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub(super) struct ProcessManagerPart {
     pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, String>,
 }
 
-/// A projection runner behind a lock, what saves it when the store closes, and how far it is.
+/// A projection runner behind a lock, with its closing save and its progress.
 pub(super) type LoadedProjection = (Arc<dyn Any + Send + Sync>, Saver, Arc<ProjectionGauge>);
 
 pub(super) struct ProjectionPart {
@@ -88,7 +88,7 @@ impl AggregateStoreBuilder {
     }
 }
 
-/// The subscriptions of `T`, unless it has left them out: the methods by default give none, which nobody would notice.
+/// The subscriptions of `T`, unless it has left them out: the default methods give none, which would go unnoticed.
 pub(super) fn given<T>(
     name: &'static str,
     declared: Option<&'static [&'static str]>,

@@ -6,10 +6,10 @@ use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowCha
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
 use crate::runtime::{blocking, room};
 
-/// What a process manager begins with, and why its state cannot be used, if that is so and it is parked because of it.
+/// The starting point of a process manager, and the reason if it is parked because of an unusable state.
 type Point = (Progress, Option<String>);
 
-/// What is made of a stored state.
+/// The form of a stored state.
 enum Stored {
     /// This version of the program stored it.
     Current,
@@ -18,7 +18,7 @@ enum Stored {
     Unreadable(String),
 }
 
-/// Where each process manager goes on; the starting point of a new one is committed first, where anything can be.
+/// The starting point of each process manager. That of a new process manager is committed first, where commits are possible.
 pub(super) async fn starting_points(
     journal: &Arc<dyn Journal>,
     parts: &[ProcessManagerPart],
@@ -106,7 +106,7 @@ fn version_row(part: &ProcessManagerPart) -> Vec<RowChange> {
     vec![put(VERSION.into(), &part.version)]
 }
 
-/// How the states of a process manager are stored.
+/// The stored form of a process manager's states.
 async fn stored_version(
     journal: &Arc<dyn Journal>,
     name: &'static str,
@@ -125,7 +125,8 @@ async fn stored_version(
     }
 }
 
-/// The progress with the state as this program stores it, if another version stored it; the reason if it is nothing for this program.
+/// The progress with the state in the form of this program, if another version stored it; the reason if this program cannot use
+/// it.
 fn migrate(
     part: &ProcessManagerPart,
     stored: VersionRow,

@@ -64,7 +64,7 @@ pub enum ExportError {
         /// The directory.
         path: PathBuf,
     },
-    /// The store cannot be read, or the directory cannot be written: the error names the file. An export that was begun stays
+    /// The store cannot be read, or the directory cannot be written: the error names the file. A started export stays
     /// unfinished.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,7 +84,7 @@ impl From<JournalError> for ExportError {
 
 impl AggregateStore {
     /// Writes all events to a new directory, as one [eventfold](https://docs.rs/eventfold/0.2) log per stream, while commands
-    /// go on. eventfold's own tools read each log, eventfold-es 0.2.0 reads the directory, and
+    /// continue. eventfold's own tools read each log, eventfold-es 0.2.0 reads the directory, and
     /// [`import_streams`](Self::import_streams) reads it into another store. To copy a store for safety, use
     /// [`backup`](Self::backup): it is faster, and it keeps the process managers.
     ///
@@ -93,22 +93,24 @@ impl AggregateStore {
     /// <directory>/meta/streams.jsonl                                         {"type","id","ts"}, and "dir" where it is not the id
     /// ```
     ///
-    /// The export is the store at one moment: every event up to [`ExportReport::position`], and none behind it. Each event has
-    /// the bytes that are stored.
+    /// The export is the store at one moment: every event up to [`ExportReport::position`], and no later event. Each event has
+    /// its stored bytes.
     ///
     /// An id of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-` with at most 200 bytes is the name of its directory. In other ids each
-    /// other byte becomes `%` and two hexadecimal digits (`a/b` is `a%2Fb`), as do a `.` at either end and the first character of a device name of
-    /// Windows. If a name differs from one before only in upper and lower case, all its letters are encoded. A name that would be longer than
-    /// 200 bytes is cut, and ends in `~` and a hash of the id. `meta/streams.jsonl` says which id a directory has.
+    /// other byte becomes `%` and two hexadecimal digits (`a/b` is `a%2Fb`), as do a `.` at either end and the first character
+    /// of a device name of Windows. If two names differ only in upper and lower case, all letters of the second name are
+    /// encoded. A name of more than 200 bytes is cut, and ends in `~` and a hash of the id. `meta/streams.jsonl` has the id of
+    /// each directory.
     ///
-    /// While it is written, the directory holds a file `unfinished-export`, which is removed when every log is durable.
-    /// `import_streams` refuses a directory with this file. Memory holds at most about 32 MiB of events, and some bytes per stream.
+    /// During the export the directory has a file `unfinished-export`, which is removed when every log is durable.
+    /// `import_streams` refuses a directory with this file. Memory holds at most about 32 MiB of events, and some bytes per
+    /// stream.
     ///
     /// # Errors
     ///
     /// [`ExportError::Overlapping`], [`ExportError::Occupied`], [`ExportError::Unfinished`] and [`ExportError::InUse`] if the
-    /// directory is not one for a new export; nothing was written then. [`ExportError::Store`] if a file cannot be read or
-    /// written; the export stays unfinished then, unless only the removal of `unfinished-export` could not be made durable.
+    /// directory cannot take a new export; nothing was written then. [`ExportError::Store`] if a file cannot be read or
+    /// written. The export stays unfinished then, unless only the removal of `unfinished-export` could not be made durable.
     ///
     /// # Cancel safety
     ///

@@ -19,14 +19,14 @@ pub(in crate::store) const REGISTRY: &str = "streams.jsonl";
 /// The file that an export has until it is complete.
 pub(in crate::store) const UNFINISHED: &str = "unfinished-export";
 
-/// How many bytes of events wait in memory before they are written.
+/// The bytes of events that wait in memory before they are written.
 const WAITING_BYTES: usize = 32 << 20;
-/// How many bytes of the registry are collected before they are written.
+/// The bytes of the registry that are collected before they are written.
 const REGISTRY_BYTES: usize = 64 << 10;
 /// A lock file, on platforms where directories cannot be locked.
 const LOCK: &str = ".lock";
 
-/// Writes everything that is durable now to `to`; `None` if it was stopped before the end. Blocks.
+/// Writes everything durable to `to`; `None` if it was stopped before the end. Blocks.
 pub(super) fn export(
     files: &Files,
     base: &Path,
@@ -194,7 +194,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Which directory belongs to which id.
+/// The directory of each id.
 struct Registry {
     file: FileHandle,
     written: u64,

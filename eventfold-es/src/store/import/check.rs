@@ -1,4 +1,4 @@
-//! Comparing logs with the store: which of their events are new, before the first one is imported.
+//! Comparing logs with the store, to find the new events before the first import.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,14 +17,14 @@ use crate::journal::{Journal, JournalError, RecordedAppend, StreamEnd, StreamId,
 use crate::nesting;
 use crate::runtime::Runtime;
 
-/// How many bytes of a log are read at once.
+/// The number of bytes in one read of a log.
 const READ_BYTES: u64 = 1 << 20;
 
 /// A log with events that the store does not have.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) log: Log,
-    /// Where the first new event stands.
+    /// The place of the first new event.
     pub(super) at: At,
     /// The order of that event.
     pub(super) order: u128,
@@ -36,7 +36,7 @@ pub(super) struct Plan {
     pub(super) repeated: Vec<u64>,
 }
 
-/// All that is new, and what else there is.
+/// All new events, and the other findings.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) plans: Vec<Plan>,
@@ -142,7 +142,7 @@ fn check_log(
     Ok(plan)
 }
 
-/// Refuses an event that nobody could read or decode again.
+/// Refuses an event that cannot be read or decoded again.
 fn check_event(
     runtime: &Runtime,
     log: &Log,
@@ -240,7 +240,7 @@ enum Compared {
     New,
 }
 
-/// How far a log is compared.
+/// The progress of comparing a log.
 #[derive(Default)]
 struct Comparison {
     /// The ids of the log so far.

@@ -1,4 +1,4 @@
-//! Importing what is new: the events of all logs in the order of their times, as commits.
+//! Importing new events: those of all logs in the order of their times, as commits.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -16,11 +16,11 @@ use crate::error::StoreError;
 use crate::journal::{CommitError, KeyedLines, Outcome, ProposedAppend, ProposedCommit, StreamId};
 use crate::runtime::{Runtime, blocking};
 
-/// How many bytes of events one commit holds, unless a single command caused more.
+/// The bytes of events in one commit, unless a single command caused more.
 const COMMIT_BYTES: usize = 64 << 10;
-/// How many bytes of events are handed over before all of them have to be durable.
+/// The bytes of submitted events after which all of them have to be durable.
 const BATCH_BYTES: usize = 1 << 20;
-/// How much of all logs together is held in memory, more or less.
+/// The approximate memory for all logs together.
 const READ_BYTES: usize = 64 << 20;
 
 /// The logs, in the order of the times of their next events. Within a log, time does not go backwards.
@@ -29,20 +29,20 @@ pub(super) struct Feed {
     streams: Vec<Stream>,
     order: BinaryHeap<Reverse<(u128, usize)>>,
     is_marked: bool,
-    /// How much is read of a log at once.
+    /// The number of bytes in one read of a log.
     chunk: u64,
-    /// How much of all logs is in memory.
+    /// The memory of all logs.
     bytes: usize,
 }
 
 struct Stream {
     plan: Plan,
     reader: Reader,
-    /// How many lines were read.
+    /// The number of lines so far.
     read: u64,
     /// The version of the stream before the next event.
     version: u64,
-    /// How many events are still to come.
+    /// The number of remaining events.
     left: u64,
     /// The order of the next event.
     order: u128,
@@ -66,7 +66,7 @@ impl Feed {
         }
     }
 
-    /// Imports everything; the position of the last event. If it is stopped, what was handed over is still finished.
+    /// Imports everything; returns the position of the last event. If it is stopped, submitted events are still finished.
     pub(super) async fn run(
         mut self,
         runtime: Arc<Runtime>,
@@ -97,7 +97,7 @@ impl Feed {
         Ok(position)
     }
 
-    /// Makes a batch durable; the position of its last event.
+    /// Makes a batch durable; returns the position of its last event.
     async fn commit(
         &self,
         runtime: &Runtime,
@@ -154,7 +154,7 @@ impl Feed {
         }
     }
 
-    /// The next events, each append of a commit of its own, and which log it comes from.
+    /// The next events, each append of a commit of its own, and their log.
     fn next_batch(&mut self) -> Result<Vec<(usize, ProposedAppend)>, ImportError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -246,7 +246,7 @@ impl Stream {
         Ok(append)
     }
 
-    /// The next event that is no repetition, which stays the next.
+    /// The next event that is no repetition. It stays the next.
     fn next(
         &mut self,
         files: &Files,

@@ -22,7 +22,7 @@ use crate::error::{Damage, StoreError};
 use crate::journal::JournalError;
 use crate::runtime::{AggregateTypes, refuse_inside_reaction};
 
-/// How [`AggregateStore::import_streams`] imports. By default nothing reacts, every aggregate type is accepted, and new events
+/// Options of [`AggregateStore::import_streams`]. By default nothing reacts, every aggregate type is accepted, and new events
 /// are stored.
 ///
 /// # Examples
@@ -48,23 +48,24 @@ struct Declared {
 }
 
 impl ImportOptions {
-    /// Lets process managers react to the imported events as to any others, when their run mode says so. They send
-    /// commands again that the other store has already sent, so this is for events to which nobody has reacted yet.
+    /// Lets process managers react to the imported events as to any others, according to their run mode. They send commands
+    /// again that the other store has already sent, so this is for events without earlier reactions.
     #[must_use]
     pub fn with_reactions(mut self) -> Self {
         self.reacts = true;
         self
     }
 
-    /// Compares and counts, and stores nothing. An import of the same directory right after it succeeds where this does.
+    /// Compares and counts, and stores nothing. If it succeeds, an import of the same directory right after it succeeds as
+    /// well.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.is_dry_run = true;
         self
     }
 
-    /// Expects streams of `A`. Each event is decoded before anything is stored, and streams of a type that is not expected are
-    /// refused. Without a call of this method every type is accepted, and only events of types that the program has used since it opened the
+    /// Expects streams of `A`. Each event is decoded before anything is stored, and streams of other types are refused. Without
+    /// a call of this method every type is accepted. Then only events of types that the program has used since it opened the
     /// store are decoded.
     #[must_use]
     pub fn with_aggregate<A: Aggregate>(mut self) -> Self {
@@ -104,17 +105,18 @@ impl ImportOptions {
 pub struct ImportReport {
     /// The number of streams that got events.
     pub streams: u64,
-    /// The number of events that were imported.
+    /// The number of imported events.
     pub events: u64,
     /// The number of events that the store has already, or that a log has twice.
     pub skipped: u64,
-    /// The number of logs whose last line is no whole event and was passed over. A program that was killed while it wrote leaves one.
+    /// The number of logs whose last line is no whole event and was ignored. A program that was killed during a write leaves
+    /// such a line.
     pub torn: u64,
     /// The position of the last imported event; `None` if there is none, and after a dry run.
     pub position: Option<u64>,
 }
 
-/// An import that was not made, or not finished. Where a variant says nothing else, nothing was imported.
+/// An import that failed or was not finished. Unless a variant says otherwise, nothing was imported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
@@ -142,7 +144,7 @@ pub enum ImportError {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory stands for no stream that a store can have, or for one that another directory stands for.
+    /// A directory belongs to no possible stream, or to the stream of another directory.
     #[error("{} is no log of a stream: {reason}", path.display())]
     InvalidStream {
         /// The directory of the log, or the file that names it.
@@ -166,13 +168,13 @@ pub enum ImportError {
     Unusable {
         /// The log, or its archive.
         path: PathBuf,
-        /// Where the event begins there; in an archive, in the decompressed text.
+        /// The beginning of the event there; in an archive, in the decompressed text.
         offset: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A log does not continue the stream that the store has. Nothing of this stream was imported, and nothing of any other, unless a command
-    /// was executed on the stream while it was imported.
+    /// A log does not continue its stream in the store. Nothing of this stream was imported, and nothing of any other, unless a
+    /// command was executed on the stream during the import.
     #[error(
         "{} does not continue the stream `{instance_id}` of `{aggregate_type}`: at byte {offset}, {reason}",
         path.display()
@@ -184,12 +186,13 @@ pub enum ImportError {
         instance_id: String,
         /// The log, or its archive.
         path: PathBuf,
-        /// Where the event begins there that does not fit; in an archive, in the decompressed text.
+        /// The beginning of the event there that does not fit; in an archive, in the decompressed text.
         offset: u64,
         /// The difference from the store.
         reason: String,
     },
-    /// A file cannot be read, or the store could not write. A part may have been imported in the latter case; import again to go on.
+    /// A file cannot be read, or the store could not write. A part may have been imported in the latter case; import again to
+    /// continue.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -208,7 +211,7 @@ impl From<JournalError> for ImportError {
 
 impl AggregateStore {
     /// Imports the events of a tree of [eventfold](https://docs.rs/eventfold/0.2) logs: an [export](Self::export_streams) of
-    /// another store, a directory of eventfold-es 0.2.0, or what another program has written in this form.
+    /// another store, a directory of eventfold-es 0.2.0, or a tree that another program has written in this form.
     ///
     /// ```text
     /// <directory>/streams/<aggregate type>/<id>/app.jsonl           one event per line: {"type":..,"data":..,"ts":..,"id":..}
@@ -216,16 +219,19 @@ impl AggregateStore {
     /// <directory>/meta/streams.jsonl                                {"type","id","dir"} for each directory that is not the id
     /// ```
     ///
-    /// - **All logs are compared with the store first**, and after an error nothing is imported. Then the events are stored in the order
-    ///   of their times (`ts`; within a second in the order of the ids, if these are UUIDs of version 7), and each log in its own order.
-    /// - **Events that the store has are skipped**, so an import can be repeated, and an interrupted one is finished by calling this again.
-    ///   An event with an `id` is the same if the stream has an event with that id. An event without one is the same if the
-    ///   stream has an equal event at the same place.
-    /// - **A log has to continue its stream**: no new event may stand before one that the store has. Otherwise it is [`ImportError::Diverged`].
-    /// - **No process manager reacts to an imported event**, now or later. This also holds for one that is registered afterwards, and for
-    ///   [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored line says `"imported":true`. With
-    ///   [`with_reactions`](ImportOptions::with_reactions), process managers react as to any other event. Projections get all events.
-    /// - Idempotency keys come along: a command that the other store has executed is answered as it was there.
+    /// - **All logs are compared with the store first**, and after an error nothing is imported. Then the events are stored in
+    ///   the order of their times (`ts`), and each log in its own order. Within a second they are in the order of their ids, if
+    ///   these are UUIDs of version 7.
+    /// - **Events that the store has are skipped**, so an import can be repeated, and another call finishes an interrupted
+    ///   import. An event with an `id` is the same if the stream has an event with that id. An event without an id is the same
+    ///   if the stream has an equal event at the same place.
+    /// - **A log has to continue its stream**: no new event may stand before an event that the store has. Otherwise it is
+    ///   [`ImportError::Diverged`].
+    /// - **No process manager reacts to an imported event**, now or later. This includes process managers that are registered
+    ///   afterwards, and [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored line has `"imported":true`.
+    ///   With [`with_reactions`](ImportOptions::with_reactions), process managers react as to any other event. Projections get
+    ///   all events.
+    /// - Idempotency keys are imported: a command that the other store has executed gets its answer from there.
     ///
     /// Each event keeps its bytes. Types and ids need no declaration, but an event that its aggregate cannot
     /// decode can never be removed: name the aggregates with
@@ -240,7 +246,7 @@ impl AggregateStore {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the import behind some event. Call it again to go on.
+    /// Dropping the future ends the import behind some event. Call it again to continue.
     ///
     /// # Examples
     ///

@@ -9,7 +9,7 @@ use super::survey::Log;
 use crate::disk::{FileHandle, Files, OpenMode};
 use crate::error::Damage;
 
-/// How much of an archive is decompressed at once, at most. Each time, everything before it is decompressed too.
+/// The largest piece of an archive that is decompressed at once. Each time, everything before it is decompressed too.
 const MAX_ARCHIVE_BYTES: u64 = 64 << 20;
 
 /// A place in a log.
@@ -42,7 +42,7 @@ pub(super) struct Line {
 /// Reads the lines of one log.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// Behind what was read.
+    /// Behind the last read.
     at: At,
     lines: VecDeque<Line>,
     /// The bytes of these lines.

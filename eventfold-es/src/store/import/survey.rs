@@ -1,4 +1,4 @@
-//! Which logs a tree has, and whose they are.
+//! The logs of a tree, and their streams.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How a process manager goes on: paused, resumed, or let past an event that it stays at.
+//! Pausing and resuming a process manager, and moving it past an event.
 
 use super::{OperatorReport, ProcessManagerHandle};
 use crate::error::StoreError;
@@ -6,10 +6,10 @@ use crate::process_manager::ProcessManager;
 use crate::runtime::{Parked, Request};
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// Lets it react to nothing until it is [resumed](Self::resume), also after a restart. Commands do not wait for it meanwhile.
+    /// Stops all reactions until it is [resumed](Self::resume), also after a restart. Commands do not wait for it meanwhile.
     ///
-    /// What is asked for here is done all the same: releasing, redriving, making states again. A release that a restart interrupts goes
-    /// on when it is resumed, or when it is asked for again.
+    /// Requests of an operator are carried out all the same: releasing, redriving, rebuilding states. A release that a restart
+    /// interrupts continues when it is resumed, or when it is requested again.
     ///
     /// # Errors
     ///
@@ -25,9 +25,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
 
     /// Lets it react again. `done` is 1 if it was paused.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting meanwhile, and `reactions` says
-    /// what became of that. One that is parked as a whole stays parked: `reactions` is [`Parked`](crate::Reactions::Parked) then, and
-    /// [`retry`](Self::retry) or [`skip`](Self::skip) lets it go on.
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all waiting work, and `reactions` is the outcome. A process
+    /// manager that is parked as a whole stays parked. Then `reactions` is [`Parked`](crate::Reactions::Parked), and
+    /// [`retry`](Self::retry) or [`skip`](Self::skip) lets it continue.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         self.operate(Request::Resume).await
     }
 
-    /// Makes the effects of everything durable that it has reacted to so far, so that they can be seen here.
+    /// Makes the effects of all durable reactions visible here.
     ///
     /// # Errors
     ///
@@ -53,10 +53,10 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         self.ask(Request::Settle).await
     }
 
-    /// Shows a process manager that is parked as a whole the event that it stays at, once more, and lets it go on. `done` is 1 if it
+    /// Delivers the event at which a process manager is parked as a whole once more, and lets it continue. `done` is 1 if it
     /// was parked; if it parks again, `reactions` says so.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting behind that event.
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting behind that event.
     ///
     /// # Errors
     ///
@@ -70,12 +70,11 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// Lets a process manager without `key` that is parked as a whole pass the event, the deadline or the command that it stays at,
-    /// which a row remembers. It is durable when this returns. `done` is 1 if it was parked.
+    /// Lets a process manager without `key` that is parked as a whole skip the event, the deadline or the command at which it
+    /// is parked. A row records that. It is durable when this returns. `done` is 1 if it was parked.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits until everything is done that was waiting behind it. While it is
-    /// [paused](Self::pause), it passes what it stays at and does nothing of that: `reactions` is
-    /// [`Paused`](crate::Reactions::Paused).
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting behind it. While it is
+    /// [paused](Self::pause), it only skips: `reactions` is [`Paused`](crate::Reactions::Paused).
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Dead letters, as an operator sees them: redriven, or given up.
+//! Dead letters for an operator: redriven, or discarded.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::process_manager::{ProcessManager, SourceEvent};
 use crate::runtime::Request;
 use rows::{AttemptRow, DeadRow, HeldRow};
 
-/// A command that was not executed, or an event or a deadline that was not reacted to. It can be redriven or discarded.
+/// A command that was not executed, or an event or a deadline that was not handled. It can be redriven or discarded.
 ///
 /// # JSON
 ///
@@ -26,26 +26,25 @@ use rows::{AttemptRow, DeadRow, HeldRow};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DeadLetterEntry {
-    /// What names it.
+    /// The id of the letter.
     pub id: String,
     /// The command with its address; `None` if it is an event or a deadline.
     pub envelope: Option<CommandEnvelope>,
-    /// What names the command, and stands in the `meta` of the events that it will cause; empty if it is an event or a deadline.
+    /// The command id, which the `meta` of its events will have; empty for an event or a deadline.
     pub command_id: String,
-    /// The instance that sent it, or did not react; empty for a process manager without `key`, and for an event of which could not
-    /// be told whose it is.
+    /// The instance that sent it, or failed to handle it. Empty for a process manager without `key`, and for an event whose
+    /// instance key could not be determined.
     pub instance: String,
-    /// What the process manager reacted to when it sent it; what it did not react to; or the event whose reaction armed the
-    /// deadline.
+    /// The source event of the command; the event that was not handled; or the event whose reaction armed the deadline.
     pub source: SourceEvent,
     /// The name of the deadline, if it is one.
     pub deadline: Option<String>,
-    /// Every attempt, the first one first; of an event or a deadline the first and the last ones.
+    /// Every attempt, the first one first. For an event or a deadline, only the first and the last attempts.
     pub attempts: Vec<FailedAttempt>,
 }
 
 impl DeadLetterEntry {
-    /// Why the last attempt failed.
+    /// The reason why the last attempt failed.
     #[must_use]
     pub fn error(&self) -> &str {
         self.attempts.last().map_or("", |last| &last.error)
@@ -62,19 +61,20 @@ impl DeadLetterEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// What kind of failure it was: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`; `unknown` for the letters of
-    /// versions that did not store it; and `unreadable` if the letter itself is damaged, so that only its id is known.
+    /// The kind of the failure: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`. It is `unknown` for letters of
+    /// versions that did not store it. It is `unreadable` if the letter itself is damaged, so that only its id is known.
     pub kind: String,
-    /// What was said.
+    /// The error message.
     pub error: String,
-    /// When, in seconds since 1970; 0 if the letter is damaged.
+    /// The time, in seconds since 1970; 0 if the letter is damaged.
     pub ts: u64,
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// The commands that were not executed and that nobody has redriven or discarded, in the order of what they were sent for.
+    /// The current dead letters: neither redriven nor discarded, in the order of their sources.
     ///
-    /// [`AggregateStore::dead_letters`](crate::AggregateStore::dead_letters) has all that there ever were, as they stand in the readable file.
+    /// [`AggregateStore::dead_letters`](crate::AggregateStore::dead_letters) has all dead letters that there ever were, from
+    /// the readable file.
     ///
     /// # Errors
     ///
@@ -129,14 +129,16 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok(letters)
     }
 
-    /// Executes a dead letter again, once. If its target accepts it, it is a dead letter no more, in the same commit (`done` is 1);
-    /// else it stays, with the new error (`failed` is 1). One that is damaged fails, and stays until it is
+    /// Executes a dead letter again, once. If its target accepts it, the same commit removes the letter (`done` is 1).
+    /// Otherwise it stays, with the new error (`failed` is 1). A damaged letter fails, and stays until it is
     /// [discarded](Self::discard).
     ///
-    /// An event or a deadline is reacted to again, as if it came now: an event begins an instance or goes on with one as its
-    /// correlation says, and one that belongs to a parked instance is held by that, in its place among the events: before those that
-    /// came later. A deadline stays a dead letter while its instance is parked, and does nothing when that is over. What came after
-    /// it meanwhile was reacted to before it.
+    /// An event or a deadline is delivered again, now.
+    /// - An event starts or continues an instance as its correlation says. A parked instance holds it in its place: before
+    ///   later events.
+    /// - A deadline stays a dead letter while its instance is parked, and has no effect after the end of the instance.
+    ///
+    /// Work that came after it meanwhile was handled before it.
     ///
     /// # Errors
     ///
@@ -151,12 +153,12 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// [`redrive`](Self::redrive), of all that there are now, in their order, each in a commit of its own.
+    /// [`redrive`](Self::redrive) for all current letters, in their order, each in a commit of its own.
     ///
     /// # Errors
     ///
-    /// As [`pause`](Self::pause). If something stops it, [`StoreError::Refused`] says how many were done and how many failed again
-    /// before; those that it did not come to are as they were.
+    /// As [`pause`](Self::pause). If something stops it, [`StoreError::Refused`] has the numbers of done and failed letters so
+    /// far. The other letters are as they were.
     ///
     /// # Cancel safety
     ///
@@ -165,7 +167,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         self.operate(|asked| Request::Redrive(None, asked)).await
     }
 
-    /// Removes a dead letter; the readable file keeps its line. `done` is 1 if there was one.
+    /// Removes a dead letter; the readable file keeps its line. `done` is 1 if there was a letter.
     ///
     /// # Errors
     ///
@@ -179,7 +181,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         self.operate(|asked| Request::Forget(Some(id), asked)).await
     }
 
-    /// Removes all dead letters that there are now; `done` is how many.
+    /// Removes all current dead letters; `done` is their number.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The instances of a process manager, as an operator sees them.
+//! The instances of a process manager, for an operator.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 use rows::{InstanceRow, Status};
 
-/// Whether an instance takes part.
+/// The status of an instance.
 ///
 /// # JSON
 ///
@@ -24,7 +24,7 @@ use rows::{InstanceRow, Status};
 pub enum InstanceStatus {
     /// It reacts.
     Open,
-    /// It holds what comes for it, in order, until it is released.
+    /// It holds its events, in order, until it is released.
     Parked,
     /// It is complete; its key can be used again.
     Completed,
@@ -41,24 +41,24 @@ pub enum InstanceStatus {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct InstanceInfo {
-    /// Its key, as it is stored.
+    /// Its stored key.
     pub key: String,
-    /// Which of those that had its key, from 1.
+    /// Its number among the instances of its key, from 1.
     pub generation: u64,
-    /// Whether it takes part.
+    /// Its status.
     pub status: InstanceStatus,
     /// Its state as JSON; `None` when it is complete.
     #[serde(serialize_with = "crate::report_json::json")]
     pub state: Option<String>,
-    /// Its deadlines, and when they are due.
+    /// Its deadlines, with their due times.
     #[serde(serialize_with = "crate::report_json::deadlines")]
     pub deadlines: Vec<(String, SystemTime)>,
-    /// Where and why it is parked.
+    /// The place and the reason if it is parked.
     pub parked: Option<ParkedAt>,
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// One instance, as it is durable; `None` if its key was never used.
+    /// The durable state of one instance; `None` if its key was never used.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         row.await?.map(|row| self.info(&row)).transpose()
     }
 
-    /// Up to `limit` instances behind the key `after`, in the order of their keys, completed ones among them.
+    /// Up to `limit` instances behind the key `after`, in the order of their keys, including completed ones.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What an operator sees of one process manager, and does to it.
+//! The view of one process manager for an operator, and its controls.
 
 mod control;
 mod dead_letters;
@@ -27,14 +27,14 @@ pub use overview::{InstanceCounts, ProcessManagerOverview};
 pub use parked::ParkedWork;
 pub use rebuild::RebuiltState;
 
-/// How many rows are read at a time.
+/// The number of rows in one read.
 const ROWS: usize = 1024;
 
-/// One process manager of a store: where it stands, what it could not do, and how it goes on.
+/// One process manager of a store: its progress, its failures, and its controls.
 ///
-/// Whatever it changes is done by the process manager itself, between two reactions, in commits of its own: it happens once, a
-/// crash in the middle leaves the rest to be done, and what fails meanwhile is kept. Cheap to clone; while it lives, its store
-/// stays open.
+/// The process manager itself makes each change, between two reactions, in commits of its own. So a change happens once, a
+/// crash in the middle leaves the rest to be done, and new failures are kept. Cheap to clone; while it lives, its store stays
+/// open.
 ///
 /// # Examples
 ///
@@ -82,12 +82,12 @@ pub struct ProcessManagerHandle<PM> {
     process_manager: PhantomData<fn() -> PM>,
 }
 
-/// What a call of an operator has done, and what became of the reactions.
+/// The result of a call of an operator, and the outcome of the reactions.
 ///
 /// # Examples
 ///
-/// A letter whose command the target accepts now has `done: 1`, and the process managers that react to its events have done so; one
-/// that is rejected again has `failed: 1`; an id without a letter has neither.
+/// For example, a letter whose command the target accepts has `done: 1`, and the process managers have handled its events. A
+/// letter that is rejected again has `failed: 1`. An unknown id has neither.
 ///
 /// # JSON
 ///
@@ -97,13 +97,13 @@ pub struct ProcessManagerHandle<PM> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OperatorReport {
-    /// How much was done, of what each method says; 0 if there was nothing to do.
+    /// The amount of work done, in the unit of each method; 0 if there was nothing to do.
     pub done: usize,
-    /// How much failed again, and stays with its new error.
+    /// The number of failures, which stay with their new errors.
     pub failed: usize,
-    /// The ids of the dead letters among those that failed which are damaged, so that nobody can execute them.
+    /// The ids of the damaged dead letters among the failures. They cannot be executed.
     pub unreadable: Vec<String>,
-    /// What became of the reactions to the events that it caused, and to theirs. What is done stays done, whatever this is.
+    /// The outcome of the reactions to the new events, and to theirs. Whatever it is, the work stays done.
     pub reactions: Reactions,
 }
 
@@ -127,7 +127,7 @@ impl<PM> fmt::Debug for ProcessManagerHandle<PM> {
 }
 
 impl AggregateStore {
-    /// What an operator sees of a process manager, and does to it.
+    /// The handle of a process manager for an operator.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl AggregateStore {
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// Asks the task of the process manager for something that may cause reactions, and waits for them as a command does.
+    /// Sends a request that may cause reactions to the task of the process manager, and waits for them as a command does.
     async fn operate(
         &self,
         request: impl FnOnce(Asked) -> Request,
@@ -193,7 +193,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok((answer, shared.reactions(wait).await))
     }
 
-    /// Asks the task of the process manager for something.
+    /// Sends a request to the task of the process manager.
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
@@ -220,7 +220,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         })
     }
 
-    /// What has ended the task of the process manager.
+    /// The reason why the task of the process manager has ended.
     fn ended(&self) -> Option<StoreError> {
         let shared = &self.store.shared;
         if let Some(reason) = shared.runtime.journal.poisoned() {
@@ -240,7 +240,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         StoreError::Damaged(Arc::new(Damage::new(path, 0, reason)))
     }
 
-    /// Reads instances where they are; again, if others take their place meanwhile.
+    /// Reads instances where they are, and again if a rebuild replaces them meanwhile.
     ///
     /// Not an `AsyncFnMut`: whether its futures are `Send` cannot be told.
     async fn of_instances<T, F>(

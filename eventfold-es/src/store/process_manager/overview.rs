@@ -1,4 +1,4 @@
-//! Where a process manager stands.
+//! The status of a process manager.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::journal::RowRange;
 use crate::process_manager::ProcessManager;
 use rows::{InstanceRow, InstanceTable, Status};
 
-/// Where a process manager stands, with what it has in its rows.
+/// The status of a process manager, with the numbers of its rows.
 ///
 /// # JSON
 ///
@@ -22,29 +22,30 @@ use rows::{InstanceRow, InstanceTable, Status};
 pub struct ProcessManagerOverview {
     /// The position up to which all its reactions are durable.
     pub position: u64,
-    /// How many positions there are behind it.
+    /// The number of positions behind it.
     pub lag: u64,
-    /// Whether it reacts to nothing until it is [resumed](ProcessManagerHandle::resume).
+    /// Whether it is paused until it is [resumed](ProcessManagerHandle::resume).
     pub is_paused: bool,
-    /// The event at which it stays as a whole, if there is one, until it is retried by an operator or, if its policy says so, by itself.
+    /// The event at which it has stopped as a whole, if there is one, until an operator or its policy retries it.
     pub parked: Option<ParkedAt>,
-    /// Its instances; one without `key` has none.
+    /// Its instances; all 0 without `key`.
     pub instances: InstanceCounts,
-    /// How many streams wait behind an event that cannot be read.
+    /// The number of streams that wait behind an unreadable event.
     pub held_streams: u64,
-    /// How many deadlines are armed.
+    /// The number of armed deadlines.
     pub deadlines: u64,
-    /// How many commands, instances and held streams have something that will be tried again.
+    /// The number of commands, instances and held streams with work in retry.
     pub pending: u64,
-    /// How many dead letters there are that can be redriven or discarded.
+    /// The number of dead letters that can be redriven or discarded.
     pub dead_letters: u64,
-    /// How many events belonged to no open instance since the store was opened.
+    /// The number of events without an open instance since the store was opened.
     pub ignored: u64,
-    /// How many events, deadlines and commands its policy has [skipped](crate::FailureAction::Skip) since the store was opened.
+    /// The number of events, deadlines and commands that its policy has [skipped](crate::FailureAction::Skip) since the store
+    /// was opened.
     pub skipped: u64,
 }
 
-/// How many instances there are.
+/// The numbers of instances.
 ///
 /// # JSON
 ///
@@ -54,18 +55,18 @@ pub struct ProcessManagerOverview {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InstanceCounts {
-    /// Those that react.
+    /// Open instances.
     pub open: u64,
-    /// Those that hold what comes for them until they are released.
+    /// Instances that hold their events until they are released.
     pub parked: u64,
-    /// Those that hold what comes for them until an event or a deadline is tried again.
+    /// Instances that hold their events until a retry of an event or a deadline.
     pub retrying: u64,
-    /// Those that are complete.
+    /// Completed instances.
     pub completed: u64,
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// Where it stands. It counts its rows, which takes time where they are many: about a second for a million.
+    /// Its status. It counts its rows, which takes about a second for a million.
     ///
     /// # Errors
     ///

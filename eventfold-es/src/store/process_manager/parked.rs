@@ -1,4 +1,4 @@
-//! What is parked, released and given up.
+//! Parked work, released and discarded.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use crate::process_manager::ProcessManager;
 use crate::runtime::{Parked, Request};
 use rows::InstanceRow;
 
-/// Something that waits until it is released.
+/// Work that waits until it is released.
 ///
 /// # JSON
 ///
@@ -26,22 +26,22 @@ use rows::InstanceRow;
 pub struct ParkedWork {
     /// The key of the instance, if it is one.
     pub instance: Option<String>,
-    /// The aggregate type and the id of the stream, if it is one that cannot be read, so that nobody knows whose its events are.
+    /// The aggregate type and the id of the stream, for a held stream whose events have an unknown instance key.
     #[serde(serialize_with = "crate::report_json::stream")]
     pub stream: Option<(String, String)>,
-    /// At what it was parked, and why.
+    /// The event at which it was parked, and the reason.
     pub parked: ParkedAt,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub ts: u64,
-    /// When it is released by itself to try again what failed, if that is so.
+    /// The time of its next attempt, if it is retried by itself.
     #[serde(serialize_with = "crate::report_json::time")]
     pub retries_at: Option<SystemTime>,
-    /// How much it holds: events, deadlines and commands.
+    /// The number of held events, deadlines and commands.
     pub held: u64,
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// What waits until it is released: instances, and streams that cannot be read.
+    /// All work that waits until it is released: instances, and held streams.
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok(parked)
     }
 
-    /// Releases a parked instance: it is shown what it holds, in order, and then takes part again. `done` is how much of it was done. If
-    /// something fails again (`failed` is 1), the instance stays parked with that and the rest.
+    /// Releases a parked instance: it handles its held work, in order, and then reacts again. `done` is the amount of finished
+    /// work. If something fails again (`failed` is 1), the instance stays parked with that and the rest.
     ///
     /// # Errors
     ///
@@ -106,14 +106,14 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// # Cancel safety
     ///
-    /// Releasing goes on without the caller, and after a crash.
+    /// Releasing continues without the caller, and after a crash.
     pub async fn release(&self, key: impl fmt::Display) -> Result<OperatorReport, StoreError> {
         let key = text_of(key)?;
         self.operate(|asked| Request::Release(Parked::Instance(key), asked))
             .await
     }
 
-    /// Releases a stream that could not be read, as [`release`](Self::release) does an instance.
+    /// Releases a held stream, as [`release`](Self::release) does an instance.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// Drops what a parked instance holds, and lets it take part again with the state that it has; one that was parked at the event
-    /// that begins it is over. `done` is how much it held; if its state cannot be read, it stays parked (`failed` is 1).
+    /// Drops the held work of a parked instance, and lets it react again with its present state. An instance that was parked at
+    /// its first event ends. `done` is the amount of held work. If its state cannot be read, it stays parked (`failed` is 1).
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// Drops what a stream holds that could not be read, and goes on behind it. `done` is how much it held.
+    /// Drops the held work of a stream, and continues behind it. `done` is the amount of held work.
     ///
     /// # Errors
     ///

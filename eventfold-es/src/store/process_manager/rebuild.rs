@@ -1,4 +1,4 @@
-//! States that are made again from the history.
+//! States that are derived from the history again.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Reactions, Rebuilt, Request};
 
-/// What [`ProcessManagerHandle::rebuild_state`] has made states from.
+/// The result of [`ProcessManagerHandle::rebuild_state`].
 ///
 /// # JSON
 ///
@@ -17,50 +17,50 @@ use crate::runtime::{Reactions, Rebuilt, Request};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RebuiltState {
-    /// How many events were shown again.
+    /// The number of replayed events.
     pub events: u64,
-    /// How many deadlines that had been reached were shown again.
+    /// The number of replayed deadlines.
     pub deadlines: u64,
-    /// How many instances there are, complete ones among them; 1 without `key`.
+    /// The number of instances, including completed ones; 1 without `key`.
     pub instances: u64,
-    /// The outcome of the reactions to events that came meanwhile, and to those that waited for a usable state.
+    /// The outcome of the reactions to events that arrived meanwhile, and to those that waited for a usable state.
     pub reactions: Reactions,
 }
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// Makes the state, or those of all instances, again: by the reactions of this program, from the first event that the process
-    /// manager was ever to react to up to where it is. For when what a state is made of has changed, or one cannot be read any
-    /// more.
+    /// Derives the state, or the states of all instances, again. It replays events to the reactions of this program, from the
+    /// first event of the process manager to its present position. Use it after a change of a state, or for a state that cannot
+    /// be read any more.
     ///
-    /// Nothing that the reactions ask for is done again: no command is sent, no deadline is armed, cancelled or reached, and no
-    /// dead letter is written. Shown are the events that it has reacted to and the deadlines that were reached, each where it
-    /// was; not those that it still owes (parked, held, or a dead letter), nor those that it has passed over (by its policy or
-    /// by an operator). Those that were parked and then released count where they happened.
+    /// No effect is repeated: no command is sent, no deadline is armed, cancelled or fired, and no dead letter is written. It
+    /// replays handled events and fired deadlines, each at its place. It does not replay owed work (parked, held, or a dead
+    /// letter), nor skipped work (by its policy or by an operator). Work that was parked and then released counts at its
+    /// original place.
     ///
-    /// With `key`, events find their instances as this program says, and begin and complete them:
+    /// With `key`, events find, start and complete their instances as this program says:
     ///
-    /// - An instance keeps its generation, or gets that of the rebuild if it is higher; a key is never used under the same one twice.
-    /// - A parked instance stays parked, with what it holds; its state is the one before that. Pending commands and dead
-    ///   letters stay as they are.
-    /// - Deadlines stay armed as long as their instance is open. One that was complete and is open now has none.
-    /// - One that no event leads to any more is complete.
+    /// - An instance keeps its generation, or gets that of the rebuild if it is higher. A key never has two instances of one
+    ///   generation.
+    /// - A parked instance stays parked, with its held work and the state before that. Commands in retry and dead letters stay.
+    /// - Deadlines stay armed as long as their instance is open. An instance that was complete and is open now has none.
+    /// - An instance that no event leads to any more is complete.
     ///
-    /// The states are made beside those that count, and take their place in one commit. Until then the old ones count, also
-    /// after a crash, which leaves nothing but the need to call this again. Events that come meanwhile wait until it is done, and
-    /// so do commands in [`RunMode::Inline`](crate::RunMode::Inline), up to their limit; other process managers go on. It takes
+    /// The new states are made beside the present states, and replace them in one commit. Until then the present states count.
+    /// A crash leaves them, and the call has to be repeated. Events that arrive meanwhile wait until it is done, and so do
+    /// commands in [`RunMode::Inline`](crate::RunMode::Inline), up to their limit. Other process managers continue. It takes
     /// about as long as reading the journal twice and reacting to everything.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it then waits until the process manager has done what came meanwhile; if it was
-    /// parked because its state could not be used, that is everything that was waiting since.
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it then waits for the events that arrived meanwhile. If the process
+    /// manager was parked because of an unusable state, it waits for all work since then.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Refused`] if an event or a deadline cannot be reacted to any more, or a state not be stored: it names which,
-    /// and the states stay as they are. Otherwise as [`pause`](Self::pause).
+    /// [`StoreError::Refused`] if an event or a deadline fails, or a state cannot be stored. The error names it, and the states
+    /// stay as they are. Otherwise as [`pause`](Self::pause).
     ///
     /// # Cancel safety
     ///
-    /// Rebuilding goes on without the caller.
+    /// Rebuilding continues without the caller.
     pub async fn rebuild_state(&self) -> Result<RebuiltState, StoreError> {
         let (done, reactions) = self.operate_on(Request::Rebuild).await?;
         let rebuilt = done.map_err(|reason| StoreError::Refused {

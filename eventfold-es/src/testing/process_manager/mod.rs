@@ -15,21 +15,20 @@ use super::expected::Part;
 use crate::aggregate::Aggregate;
 use crate::process_manager::{Failure, FailureCause, ProcessManager};
 
-/// When a test begins: 2000-01-01, 00:00 UTC.
+/// The time at the beginning of a test: 2000-01-01, 00:00 UTC.
 const BEGIN: Duration = Duration::from_secs(946_684_800);
-/// How many deadlines are reached at most while time stands still.
+/// The limit of deadlines that fire while time stands still.
 const MAX_AT_ONCE: u32 = 10_000;
 
-/// A test of the process manager `PM`: [`given`](ProcessManagerTest::given) events,
-/// [`when`](ProcessManagerTest::when) an event happens or a
-/// [deadline is reached](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
+/// A test of the process manager `PM`. [`given`](ProcessManagerTest::given) events, [`when`](ProcessManagerTest::when) an event
+/// happens or a [deadline fires](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
 /// timers, or completes.
 ///
-/// Events find their instances, and states and deadlines are kept, stored and read back, as a store does it; every reaction is
-/// made twice from the same state, and has to ask for the same both times. Commands go nowhere: what comes of them is for the
-/// test to say, with the events of their targets or with [`when_rejected`](ProcessManagerTest::when_rejected). Time stands still
-/// unless the test lets it [pass](ProcessManagerTest::when_time_passes). Deadlines and events come in the order of time, as in a
-/// store: a deadline that was due before an event, or before another deadline, is handled before it.
+/// Events find their instances, and states and deadlines are stored and read back, as in a store. Every reaction runs twice
+/// from the same state, and must have the same effects both times. Commands are not executed: the test gives their results, as
+/// events of their targets or with [`when_rejected`](ProcessManagerTest::when_rejected). Time stands still unless the test lets
+/// it [pass](ProcessManagerTest::when_time_passes). Deadlines and events come in the order of time, as in a store: a deadline
+/// that was due before an event, or before another deadline, is handled before it.
 ///
 /// # Examples
 ///
@@ -110,7 +109,7 @@ pub struct ProcessManagerTest<PM> {
     _process_manager: PhantomData<fn() -> PM>,
 }
 
-/// A test of the process manager `PM`, which has seen nothing.
+/// A test of the process manager `PM`, without events.
 #[must_use = "a test says what it expects with `then(..)`"]
 pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
     ProcessManagerTest {
@@ -124,13 +123,13 @@ pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
 }
 
 impl<PM: ProcessManager> ProcessManagerTest<PM> {
-    /// `event` of the instance `stream_id` of `A` has happened, after those before. What it asked for is not looked at, but its
-    /// deadlines are armed. Deadlines that were due before are handled first, and not looked at either.
+    /// `event` of the instance `stream_id` of `A` has happened, after the earlier events. Its effects are not compared, but its
+    /// deadlines are armed. Deadlines that were due before are handled first, and are not compared either.
     ///
     /// # Panics
     ///
-    /// If the process manager does not subscribe to `A`, cannot react to the event, asks for something else when it reacts to it
-    /// again from the same state, or has a state that cannot be stored.
+    /// If the process manager does not subscribe to `A` or cannot react to the event, if a second reaction from the same state
+    /// has other effects, or if the state cannot be stored.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn given<A: Aggregate>(
@@ -145,8 +144,8 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// `event` of the instance `stream_id` of `A` happens. Deadlines that were due before are handled first; what they ask for is
-    /// looked at together with it.
+    /// `event` of the instance `stream_id` of `A` happens. Deadlines that were due before are handled first, and their effects
+    /// are compared together with it.
     ///
     /// # Panics
     ///
@@ -163,12 +162,12 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The deadline `name` is reached, whenever it is due; time moves on to then. Deadlines that are due before it are handled first;
-    /// what they ask for is looked at together with it.
+    /// The deadline `name` fires at its time; time moves on to it. Deadlines that are due before it are handled first, and
+    /// their effects are compared together with it.
     ///
     /// # Panics
     ///
-    /// If no instance has armed it, or several have; or if 10,000 deadlines are reached before it at one time.
+    /// If no instance has armed it, or several have; or if 10,000 deadlines fire before it at one time.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn when_deadline(mut self, name: &str) -> Self {
@@ -187,7 +186,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// When the one deadline of this name is due, and the key of its instance.
+    /// The due time of the one deadline of this name, and the key of its instance.
     #[track_caller]
     fn armed_as(&self, name: &str) -> (SystemTime, String) {
         let armed: Vec<_> = self
@@ -208,12 +207,12 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// Time passes: the deadlines that are reached meanwhile come one after the other, in the order in which they are due, each
-    /// at its time. What they ask for is looked at together.
+    /// Time passes. The due deadlines fire one after the other, in order, each at its time. Their effects are compared
+    /// together.
     ///
     /// # Panics
     ///
-    /// If 10,000 deadlines are reached at one time: one of them is armed again and again for a time that has come already.
+    /// If 10,000 deadlines fire at one time, because a deadline is armed again and again for a past time.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn when_time_passes(mut self, duration: Duration) -> Self {
@@ -227,9 +226,9 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The last command that was sent is rejected with `error`, for the first time: what is done about it is looked at.
+    /// The last command is rejected with `error`, for the first time; the action for that failure is compared.
     ///
-    /// `error` is what [`Failure::rejection`] gives: the error type of the command's aggregate.
+    /// [`Failure::rejection`] returns `error`: the error type of the command's aggregate.
     ///
     /// # Panics
     ///

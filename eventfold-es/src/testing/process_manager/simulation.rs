@@ -1,4 +1,4 @@
-//! How a test lets instances react: as a store does it, and twice.
+//! The reactions of instances in a test: as in a store, and twice.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,34 +15,34 @@ use crate::testing::diff::assert_same;
 use crate::testing::expected::{Part, printed};
 use crate::testing::print::{printed_value, read_back, recorded};
 
-/// What is stored of an instance that is open.
+/// The stored data of an open instance.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Instance {
     pub(super) state: String,
     pub(super) deadlines: BTreeMap<String, StoredDeadline>,
 }
 
-/// What came of the last `when`.
+/// The result of the last `when`.
 #[derive(Debug, Default)]
 pub(super) struct Last {
     pub(super) parts: Vec<Part>,
     pub(super) failed: Vec<String>,
-    /// How many deadlines were reached while time stood still.
+    /// The number of deadlines that fired while time stood still.
     pub(super) at_once: u32,
-    /// The last command that was sent.
+    /// The last command.
     pub(super) sent: Option<Sent>,
 }
 
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) key: String,
-    /// The state before it was sent.
+    /// The state before that command.
     pub(super) state: String,
     pub(super) envelope: CommandEnvelope,
     pub(super) source: SourceEvent,
 }
 
-/// What an instance reacts to.
+/// The input of a reaction.
 #[derive(Clone, Copy)]
 enum Input<'a> {
     Event(&'a str, &'a str, &'a RecordedEvent),
@@ -132,7 +132,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         last
     }
 
-    /// Reaches a deadline, at its time or now.
+    /// Fires a deadline, at its time or now.
     #[track_caller]
     pub(super) fn reach(&mut self, due: SystemTime, key: &str, name: &str, last: &mut Last) {
         last.at_once = if due > self.now { 1 } else { last.at_once + 1 };
@@ -201,7 +201,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// After a crash, an event may be shown again to a state that has not seen it.
+    /// After a crash, an event may be delivered again, to the state before it.
     #[track_caller]
     fn repeat(&self, key: &str, input: Input<'_>, before: &str, first: &Part) {
         let mut state: PM = stored_state(before);

@@ -1,4 +1,4 @@
-//! What is expected of a process manager.
+//! Expectations of a process manager.
 
 use std::fmt::Display;
 
@@ -10,11 +10,11 @@ use crate::testing::expected::{Expected, printed};
 use crate::testing::print::printed_value;
 
 impl<PM: ProcessManager> ProcessManagerTest<PM> {
-    /// The process manager asks for exactly what `expected` says.
+    /// The process manager has exactly the effects `expected`.
     ///
     /// # Panics
     ///
-    /// If it asks for something else, or fails to react; the message shows the difference.
+    /// If its effects differ, or it fails to react; the message shows the difference.
     #[track_caller]
     pub fn then(self, expected: impl FnOnce(Expected<PM>) -> Expected<PM>) -> Self {
         let expected = expected(Expected::new(self.now));
@@ -31,7 +31,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The process manager asks for nothing.
+    /// The process manager has no effects.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     ///
     /// # Panics
     ///
-    /// If it can, or cannot for another reason.
+    /// If it can, or fails for another reason.
     #[track_caller]
     pub fn then_fails(self, reason: &str) -> Self {
         let last = self.last();
@@ -83,11 +83,11 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The state of the only open instance is `state`. Both are compared as they are stored.
+    /// The state of the only open instance is `state`. Both are compared in their stored form.
     ///
     /// # Panics
     ///
-    /// If it is another, or there is none or more than one.
+    /// If it differs, or there is no open instance, or more than one.
     #[track_caller]
     pub fn then_state(self, state: &PM) -> Self {
         let keys: Vec<_> = self.instances.keys().cloned().collect();
@@ -101,11 +101,11 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// The state of the instance `key` is `state`. Both are compared as they are stored.
+    /// The state of the instance `key` is `state`. Both are compared in their stored form.
     ///
     /// # Panics
     ///
-    /// If it is another, or that instance is not open.
+    /// If it differs, or that instance is not open.
     #[track_caller]
     pub fn then_state_of(self, key: impl Display, state: &PM) -> Self {
         let key = key.to_string();
@@ -121,7 +121,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The keys of the instances that are open, in order.
+    /// The keys of the open instances, in order.
     #[must_use]
     pub fn open_instances(&self) -> Vec<&str> {
         self.instances.keys().map(String::as_str).collect()
