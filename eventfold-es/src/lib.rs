@@ -229,8 +229,8 @@ pub use store::{
     ImportError, ImportOptions, ImportReport, InjectOptions, InstanceCounts, InstanceInfo,
     InstanceStatus, JournalHealth, Loaded, OperatorReport, ParkedAt, ParkedWork,
     ProcessManagerHandle, ProcessManagerHealth, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, ProjectionHealth, RebuiltState, RepairReport, RunMode, Transaction,
-    VerifyReport,
+    ProcessManagerStatus, ProjectionHealth, RawRecorded, ReadError, RebuiltState, Recorded,
+    RepairReport, RunMode, Subscription, Transaction, VerifyReport,
 };
 pub use threads::StoreRuntime;
 

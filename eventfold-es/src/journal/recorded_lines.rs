@@ -48,7 +48,7 @@ impl RecordedLines {
         (0..self.len()).map(|index| self.get(index).unwrap_or_default())
     }
 
-    fn get(&self, index: usize) -> Option<&str> {
+    pub(crate) fn get(&self, index: usize) -> Option<&str> {
         match self {
             Self::Own(lines) => lines.get(index).map(|line| &**line),
             Self::Shared { text, first, more } => {

@@ -10,6 +10,7 @@ mod import;
 mod inject;
 mod process_manager;
 mod projections;
+mod reading;
 mod running;
 #[cfg(feature = "testing")]
 mod saved_snapshots;
@@ -35,11 +36,12 @@ pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, OperatorReport,
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, RebuiltState,
 };
+pub use reading::{RawRecorded, ReadError, Recorded, Subscription};
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use transaction::{Committed, CommittedCommand, Transaction};
 pub use verify::{RepairReport, VerifyReport};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
@@ -103,6 +105,8 @@ struct Shared {
     /// The channel of requests to each process manager.
     requests: Vec<mpsc::UnboundedSender<Request>>,
     shutdown: Mutex<closing::Shutdown>,
+    /// Turns true when it begins to close.
+    closing: watch::Receiver<bool>,
 }
 
 impl Shared {

@@ -215,7 +215,7 @@ impl AggregateStoreBuilder {
             Arc::clone(&runtime),
             self.idle_timeout,
             waiting,
-            closing_receiver,
+            closing_receiver.clone(),
         ));
         Ok(AggregateStore {
             shared: Arc::new(Shared {
@@ -235,6 +235,7 @@ impl AggregateStoreBuilder {
                     .collect(),
                 requests,
                 shutdown: Mutex::new(shutdown),
+                closing: closing_receiver,
             }),
         })
     }

@@ -1,0 +1,119 @@
+//! The commits behind a position, a chunk at a time: the latest from memory, older ones from the journal's files.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::error::StoreError;
+use crate::journal::{Cursor, Journal, RecordedCommit};
+use crate::runtime::blocking;
+
+type Commits = Vec<Arc<RecordedCommit>>;
+type Read = Result<(Commits, Cursor), StoreError>;
+
+/// Where a reader is in the journal.
+pub(super) struct Chunks {
+    journal: Arc<dyn Journal>,
+    durable: watch::Receiver<u64>,
+    closing: watch::Receiver<bool>,
+    cursor: Cursor,
+    /// The position of the last event that is wanted.
+    pub(super) until: Option<u64>,
+    /// The next chunk, which is read while the reader works on the one before it.
+    ahead: Option<JoinHandle<Read>>,
+}
+
+/// The next thing for a reader.
+pub(super) enum Chunk {
+    Commits(Commits),
+    Failed(StoreError),
+    End { is_closed: bool },
+}
+
+impl Chunks {
+    pub(super) fn new(journal: Arc<dyn Journal>, closing: watch::Receiver<bool>) -> Self {
+        Self {
+            durable: journal.durable(),
+            journal,
+            closing,
+            cursor: Cursor::default(),
+            until: None,
+            ahead: None,
+        }
+    }
+
+    pub(super) fn begin_after(&mut self, position: u64) {
+        self.cursor = Cursor::after(position);
+        self.ahead = None;
+    }
+
+    /// The position of the last event that is durable.
+    pub(super) fn durable(&self) -> u64 {
+        *self.durable.borrow()
+    }
+
+    /// The position behind which the next chunk begins.
+    pub(super) fn position(&self) -> u64 {
+        self.cursor.position
+    }
+
+    /// Waits for the next chunk, and hands back what reads it.
+    pub(super) async fn next(mut self) -> (Self, Chunk) {
+        let next = self.wait().await;
+        (self, next)
+    }
+
+    async fn wait(&mut self) -> Chunk {
+        loop {
+            if *self.closing.borrow_and_update() {
+                return Chunk::End { is_closed: true };
+            }
+            let durable = *self.durable.borrow_and_update();
+            if self
+                .until
+                .is_some_and(|until| self.cursor.position >= until)
+            {
+                return Chunk::End { is_closed: false };
+            }
+            if self.cursor.position >= durable {
+                // A sender that is gone has told that it closes before.
+                tokio::select! {
+                    _ = self.durable.changed() => {}
+                    _ = self.closing.changed() => {}
+                }
+                continue;
+            }
+            if self.ahead.is_none()
+                && let Some(commits) = self.journal.read_recent(&mut self.cursor)
+            {
+                return Chunk::Commits(commits);
+            }
+            let reading = self.ahead.take();
+            let reading = reading.unwrap_or_else(|| self.read_file());
+            match reading.await.unwrap_or(Err(StoreError::RuntimeGone)) {
+                Ok((commits, cursor)) => {
+                    self.cursor = cursor;
+                    let mut looking = cursor;
+                    let is_in_memory = self.journal.read_recent(&mut looking).is_some();
+                    self.ahead = (!is_in_memory).then(|| self.read_file());
+                    return Chunk::Commits(commits);
+                }
+                Err(error) => return Chunk::Failed(error),
+            }
+        }
+    }
+
+    /// Begins to read the next chunk.
+    fn read_file(&self) -> JoinHandle<Read> {
+        let journal = Arc::clone(&self.journal);
+        let mut cursor = self.cursor;
+        tokio::spawn(blocking(
+            || "reading the journal".to_owned(),
+            move || {
+                let commits = journal.read_on(&mut cursor)?;
+                Ok((commits, cursor))
+            },
+        ))
+    }
+}

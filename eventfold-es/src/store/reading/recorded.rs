@@ -1,0 +1,266 @@
+//! Events as readers get them.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::ReadError;
+use crate::aggregate::Aggregate;
+use crate::event::{DomainEvent, EventError, RecordedEvent, StoredEvent};
+use crate::journal::{CommittedEvent, StreamId};
+use crate::runtime::{Kept, guard};
+
+/// A typed event, with everything that is known about it.
+///
+/// The position, the version and the time are there at once. The actor, the ids and the metadata are decoded when they are asked for
+/// first.
+#[non_exhaustive]
+pub struct Recorded<E> {
+    /// The event, in its current version.
+    pub event: E,
+    /// The event with everything that was stored.
+    pub raw: RawRecorded,
+}
+
+impl<E: fmt::Debug> fmt::Debug for Recorded<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorded")
+            .field("position", &self.raw.position)
+            .field("stream_id", &self.raw.stream_id())
+            .field("version", &self.raw.version)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E> Recorded<E> {
+    /// The position in the order of all events of the store. The first event has 1, and there are no gaps.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.raw.position
+    }
+
+    /// The version of the stream with this event. The first event has 1, and there are no gaps.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.raw.version
+    }
+
+    /// The time at which the event was stored, in milliseconds. It never goes back from one event to the next.
+    #[must_use]
+    pub fn at(&self) -> SystemTime {
+        self.raw.at()
+    }
+
+    /// The id of the aggregate that the event belongs to.
+    #[must_use]
+    pub fn stream_id(&self) -> &str {
+        self.raw.stream_id()
+    }
+
+    /// The id of the event.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.raw.id()
+    }
+
+    /// The actor of the command that caused the event.
+    #[must_use]
+    pub fn actor(&self) -> Option<&str> {
+        self.raw.actor()
+    }
+
+    /// The correlation id of the command that caused the event.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.raw.correlation_id()
+    }
+
+    /// The id of the event that caused this one, if a process manager sent the command.
+    #[must_use]
+    pub fn causation_id(&self) -> Option<&str> {
+        self.raw.causation_id()
+    }
+
+    /// The metadata of the event.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Value> {
+        self.raw.metadata()
+    }
+}
+
+/// An event of any aggregate type, as it is stored.
+///
+/// # Examples
+///
+/// [`AggregateStore::subscribe_all`](crate::AggregateStore::subscribe_all) has one.
+pub struct RawRecorded {
+    stream: StreamId,
+    position: u64,
+    version: u64,
+    time: u64,
+    line: Box<str>,
+    recorded: OnceLock<Option<Box<RecordedEvent>>>,
+}
+
+impl fmt::Debug for RawRecorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRecorded")
+            .field("position", &self.position)
+            .field("aggregate_type", &self.aggregate_type())
+            .field("stream_id", &self.stream_id())
+            .field("version", &self.version)
+            .field("json", &self.line)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RawRecorded {
+    pub(super) fn new(event: CommittedEvent<'_>, time: u64) -> Self {
+        Self {
+            stream: event.stream.clone(),
+            position: event.position,
+            version: event.version,
+            time,
+            // A copy, so that one event keeps no megabyte of the journal in memory.
+            line: event.line.into(),
+            recorded: OnceLock::new(),
+        }
+    }
+
+    /// The stored name of the aggregate type.
+    #[must_use]
+    pub fn aggregate_type(&self) -> &str {
+        &self.stream.aggregate_type
+    }
+
+    /// The id of the aggregate that the event belongs to.
+    #[must_use]
+    pub fn stream_id(&self) -> &str {
+        &self.stream.instance_id
+    }
+
+    /// The position in the order of all events of the store. The first event has 1, and there are no gaps.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The version of the stream with this event. The first event has 1, and there are no gaps.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The time at which the event was stored, in milliseconds. It never goes back from one event to the next.
+    #[must_use]
+    pub fn at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.time)
+    }
+
+    /// The stored event as JSON, in one line: an [`eventfold::Event`].
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.line
+    }
+
+    /// The stored event, decoded when it is asked for first.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::Malformed`] if the line is no eventfold event. No store has written such a line.
+    pub fn recorded(&self) -> Result<&RecordedEvent, EventError> {
+        if let Some(recorded) = self.lazily() {
+            return Ok(recorded);
+        }
+        let event = serde_json::from_str::<eventfold::Event>(&self.line);
+        Err(EventError::Malformed {
+            event_type: "?".to_owned(),
+            reason: event
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default(),
+        })
+    }
+
+    fn lazily(&self) -> Option<&RecordedEvent> {
+        let recorded = self.recorded.get_or_init(|| {
+            let event = serde_json::from_str(&self.line).ok()?;
+            Some(Box::new(RecordedEvent::new(
+                self.position,
+                self.version,
+                event,
+            )))
+        });
+        recorded.as_deref()
+    }
+
+    /// The id of the event.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.lazily()?.id.as_deref()
+    }
+
+    /// The actor of the command that caused the event.
+    #[must_use]
+    pub fn actor(&self) -> Option<&str> {
+        self.lazily()?.actor.as_deref()
+    }
+
+    /// The correlation id of the command that caused the event.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.lazily()?.correlation_id()
+    }
+
+    /// The id of the event that caused this one, if a process manager sent the command.
+    #[must_use]
+    pub fn causation_id(&self) -> Option<&str> {
+        self.metadata()?.get("causation_id")?.as_str()
+    }
+
+    /// The metadata of the event.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Value> {
+        self.lazily()?.meta.as_ref()
+    }
+
+    /// Decodes the event as one of `A`, in its current version; `None` if it belongs to another aggregate type.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Event`] if the event does not decode.
+    pub fn decode<A: Aggregate>(&self) -> Result<Option<A::DomainEvent>, ReadError> {
+        if self.aggregate_type() != A::AGGREGATE_TYPE {
+            return Ok(None);
+        }
+        self.decoded::<A>().map(Some)
+    }
+
+    pub(super) fn decoded<A: Aggregate>(&self) -> Result<A::DomainEvent, ReadError> {
+        let stored = StoredEvent::of_line(self.position, self.version, &self.line);
+        let decoded = stored.and_then(|stored| {
+            guard(
+                || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),
+                || A::DomainEvent::from_stored(&stored).map(Kept::new),
+            )
+            .unwrap_or_else(|error| {
+                Err(EventError::Malformed {
+                    event_type: stored.shown().event_type.clone(),
+                    reason: error.to_string(),
+                })
+            })
+        });
+        decoded
+            .map(Kept::into_inner)
+            .map_err(|source| ReadError::Event {
+                position: self.position,
+                aggregate_type: self.aggregate_type().to_owned(),
+                stream_id: self.stream_id().to_owned(),
+                version: self.version,
+                source,
+            })
+    }
+}

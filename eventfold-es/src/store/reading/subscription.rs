@@ -1,0 +1,226 @@
+//! A stream of events.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use super::chunks::{Chunk, Chunks};
+use super::{RawRecorded, ReadError};
+use crate::error::StoreError;
+use crate::journal::{CommittedEvent, RecordedCommit};
+use crate::store::AggregateStore;
+
+type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
+type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
+
+/// Events as a [`Stream`]: those that are stored, and then those that become durable.
+///
+/// Made by [`AggregateStore::subscribe`] and [`AggregateStore::subscribe_all`], and polled on a tokio runtime. An event that does not
+/// decode is an `Err` item with its position, and the stream continues after it. A journal that cannot be read is an `Err` item, and the
+/// stream ends. It also ends when the store closes.
+///
+/// # Cancel safety
+///
+/// [`next`](Self::next) is cancel safe: no event is lost when its future is dropped.
+#[must_use = "a subscription reads when it is polled"]
+pub struct Subscription<T> {
+    state: State,
+    chunk: OpenChunk,
+    /// The stored name of the only aggregate type that is wanted.
+    aggregate_type: Option<&'static str>,
+    decode: Decode<T>,
+}
+
+enum State {
+    /// Nothing is being read.
+    Ready(Chunks),
+    /// A chunk is being read, whose events from this position on are wanted.
+    Reading(Reading, u64),
+    Ended {
+        is_closed: bool,
+    },
+}
+
+/// Commits that were read, and the place of the next event in them.
+#[derive(Default)]
+struct OpenChunk {
+    commits: std::vec::IntoIter<Arc<RecordedCommit>>,
+    commit: Option<Arc<RecordedCommit>>,
+    append: usize,
+    line: usize,
+    /// The position of the next event.
+    position: u64,
+    /// The events from this position on are wanted, and those up to the other one.
+    from: u64,
+    until: u64,
+}
+
+impl OpenChunk {
+    /// The next event that is wanted.
+    fn next(&mut self, aggregate_type: Option<&str>) -> Option<RawRecorded> {
+        loop {
+            let Some(commit) = &self.commit else {
+                let commit = self.commits.next()?;
+                (self.append, self.line) = (0, 0);
+                self.position = commit.first_position;
+                self.commit = Some(commit);
+                continue;
+            };
+            let Some(append) = commit.appends.get(self.append) else {
+                self.commit = None;
+                continue;
+            };
+            let is_wanted =
+                aggregate_type.is_none_or(|name| *append.stream.aggregate_type == *name);
+            let line = append.lines.get(self.line).filter(|_| is_wanted);
+            let Some(line) = line else {
+                self.position += (append.lines.len() - self.line) as u64;
+                self.append += 1;
+                self.line = 0;
+                continue;
+            };
+            let event = CommittedEvent {
+                position: self.position,
+                stream: &append.stream,
+                version: append.first_version + self.line as u64,
+                line,
+            };
+            self.line += 1;
+            self.position += 1;
+            if (self.from..=self.until).contains(&event.position) {
+                return Some(RawRecorded::new(event, commit.time));
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("aggregate_type", &self.aggregate_type)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AggregateStore {
+    pub(super) fn subscription<T>(
+        &self,
+        aggregate_type: Option<&'static str>,
+        decode: Decode<T>,
+    ) -> Subscription<T> {
+        let journal = Arc::clone(&self.shared.runtime.journal);
+        let chunks = Chunks::new(journal, self.shared.closing.clone());
+        Subscription {
+            state: State::Ready(chunks),
+            chunk: OpenChunk::default(),
+            aggregate_type,
+            decode,
+        }
+    }
+}
+
+impl<T> Subscription<T> {
+    /// Begins behind a position instead of at the first event. A position that the store has not reached yet is waited for.
+    ///
+    /// It is called before the first event is read.
+    pub fn after(mut self, position: u64) -> Self {
+        if let State::Ready(chunks) = &mut self.state {
+            chunks.begin_after(position);
+        }
+        self
+    }
+
+    /// Ends behind the last event that is durable now, instead of waiting for new ones.
+    pub fn until_now(mut self) -> Self {
+        if let State::Ready(chunks) = &mut self.state {
+            chunks.until = Some(chunks.durable());
+        }
+        self
+    }
+
+    /// The next event; `None` when the subscription has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Event`] if the event does not decode: the next call continues after it. [`ReadError::Store`] if the journal cannot be
+    /// read: the next call answers `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no event is lost.
+    pub async fn next(&mut self) -> Option<Result<T, ReadError>> {
+        poll_fn(|context| self.poll_event(context)).await
+    }
+
+    /// Whether it has ended because the store closes.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Ended { is_closed: true })
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
+        loop {
+            if let Some(event) = self.chunk.next(self.aggregate_type) {
+                return Poll::Ready(Some((self.decode)(event)));
+            }
+            let chunk = ready!(self.poll_chunk(context));
+            match chunk {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Ok(chunk)) => self.chunk = chunk,
+            }
+        }
+    }
+}
+
+impl<T> Subscription<T> {
+    fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<OpenChunk, StoreError>>> {
+        let ended = State::Ended { is_closed: false };
+        let (mut reading, from) = match std::mem::replace(&mut self.state, ended) {
+            State::Ready(chunks) => {
+                let from = chunks.position() + 1;
+                (Box::pin(chunks.next()) as Reading, from)
+            }
+            State::Reading(reading, from) => (reading, from),
+            ended @ State::Ended { .. } => {
+                self.state = ended;
+                return Poll::Ready(None);
+            }
+        };
+        match reading.as_mut().poll(context) {
+            Poll::Pending => {
+                self.state = State::Reading(reading, from);
+                Poll::Pending
+            }
+            Poll::Ready((_, Chunk::Failed(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready((_, Chunk::End { is_closed })) => {
+                self.state = State::Ended { is_closed };
+                Poll::Ready(None)
+            }
+            Poll::Ready((chunks, Chunk::Commits(commits))) => {
+                let until = chunks.until.unwrap_or(u64::MAX);
+                self.state = State::Ready(chunks);
+                Poll::Ready(Some(Ok(OpenChunk {
+                    commits: commits.into_iter(),
+                    from,
+                    until,
+                    ..OpenChunk::default()
+                })))
+            }
+        }
+    }
+}
+
+impl<T> Stream for Subscription<T> {
+    type Item = Result<T, ReadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_event(context)
+    }
+}
