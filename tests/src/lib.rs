@@ -1,5 +1,6 @@
 //! Fixtures shared by the integration tests.
 
+pub mod alone;
 pub mod crash;
 pub mod gate;
 pub mod journal_file;

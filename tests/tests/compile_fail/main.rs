@@ -1,13 +1,14 @@
 //! Every mistake that the compiler can find, with the message it gives, beside a twin without the mistake.
 //!
 //! `ui/<class>/<case>.rs` has one mistake, which `<case>.stderr` reports; `<case>.pass.rs` is the same program without it,
-//! which `twins.rs` compiles. The messages are rustc's and change with it, so they are compared under the toolchain of
+//! which `macros/twins.rs` compiles. The messages are rustc's and change with it, so they are compared under the toolchain of
 //! `rust-toolchain.toml` only. `TRYBUILD=overwrite cargo test -p eventfold-es-tests --test compile_fail` writes them anew,
 //! and `BLESS=1` what is made from them: the list of twins and the tables under `docs`.
 
 mod documentation;
 mod messages;
 mod mistakes;
+mod prose;
 
 use std::error::Error;
 use std::fmt::Write;
@@ -17,7 +18,7 @@ use std::process::Command;
 use mistakes::mistakes;
 
 const TOOLCHAIN: &str = "1.95.0";
-const TWINS: &str = "tests/twins.rs";
+const TWINS: &str = "tests/macros/twins.rs";
 
 /// Cases that report more than one error, and why that is so.
 const MORE_THAN_ONE: &[(&str, &[&str])] = &[
@@ -200,7 +201,7 @@ fn a_mistake_is_one_error() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A twin is another program than its case, and is compiled by `twins.rs`.
+/// A twin is another program than its case, and is compiled by `macros/twins.rs`.
 #[test]
 fn every_mistake_has_a_twin() -> Result<(), Box<dyn Error>> {
     let cases = cases()?;
@@ -223,12 +224,12 @@ fn every_mistake_has_a_twin() -> Result<(), Box<dyn Error>> {
     let written = std::fs::read_to_string(TWINS)?;
     let (introduction, _) = written
         .split_once("#[path = ")
-        .ok_or("tests/twins.rs lists no twin")?;
+        .ok_or("the list of twins is empty")?;
     let mut twins = introduction.to_owned();
     for twin in files(".pass.rs")? {
         let twin = twin.to_string_lossy().into_owned();
         let module = twin.trim_start_matches("ui/").trim_end_matches(".pass.rs");
-        writeln!(twins, "#[path = \"../{twin}\"]")?;
+        writeln!(twins, "#[path = \"../../{twin}\"]")?;
         writeln!(twins, "mod {};", module.replace('/', "_"))?;
     }
     if std::env::var_os("BLESS").is_some() {

@@ -49,8 +49,8 @@ const fn test(executable: &'static str, test: &'static str) -> Detector {
 
 const fn crash(workload: &'static str) -> Detector {
     Detector {
-        executable: "crash_enumeration",
-        test: "crash_enumeration",
+        executable: "campaigns",
+        test: "crash_enumeration::crash_enumeration",
         workload: Some(workload),
     }
 }
@@ -58,22 +58,27 @@ const fn crash(workload: &'static str) -> Detector {
 /// The tests that may catch it, the likeliest first.
 pub fn detectors(bug: Bug) -> Vec<Detector> {
     const FAILED_SYNC: Detector = test(
-        "failed_calls",
-        "a_failed_sync_leaves_the_outcome_unknown_and_poisons",
+        "campaigns",
+        "failed_calls::a_failed_sync_leaves_the_outcome_unknown_and_poisons",
     );
-    const NO_ROOM_FOR_REACTIONS: Detector =
-        test("failed_calls", "reactions_are_retried_when_there_is_room");
+    const NO_ROOM_FOR_REACTIONS: Detector = test(
+        "campaigns",
+        "failed_calls::reactions_are_retried_when_there_is_room",
+    );
     const FAILED_REACTION: Detector = test(
-        "failed_calls",
-        "a_failed_reaction_is_not_passed_by_those_behind_it",
+        "campaigns",
+        "failed_calls::a_failed_reaction_is_not_passed_by_those_behind_it",
     );
-    const KILLED: Detector = test("recovery", "a_killed_store_is_whole");
-    const EVERY_CALL: Detector = test("failed_calls", "every_call::every_call_fails_once");
+    const KILLED: Detector = test("storage", "recovery::a_killed_store_is_whole");
+    const EVERY_CALL: Detector = test(
+        "campaigns",
+        "failed_calls::every_call::every_call_fails_once",
+    );
     match bug {
         Bug::SkipSync => vec![
             test(
-                "rules",
-                "writing::rule_03_a_failed_sync_of_any_kind_poisons",
+                "storage",
+                "rules::writing::rule_03_a_failed_sync_of_any_kind_poisons",
             ),
             crash("Commands"),
         ],
@@ -81,168 +86,179 @@ pub fn detectors(bug: Bug) -> Vec<Detector> {
         Bug::NoEndOfBatch => vec![KILLED],
         Bug::NoCutBack => vec![
             test(
-                "crash_after_failed_call",
-                "a_write_that_fails_halfway_leaves_nothing",
+                "storage",
+                "crash_after_failed_call::a_write_that_fails_halfway_leaves_nothing",
             ),
             EVERY_CALL,
         ],
         Bug::UndoLeavesTheQueue => vec![
             test(
-                "rules",
-                "writing::rule_04_a_failed_batch_takes_along_what_was_handed_over_behind_it",
+                "storage",
+                "rules::writing::rule_04_a_failed_batch_takes_along_what_was_handed_over_behind_it",
             ),
             FAILED_REACTION,
             EVERY_CALL,
         ],
         Bug::UndoNotTransitive => vec![
             test(
-                "rules",
-                "undone::rule_04_a_commit_that_was_decided_on_a_failed_one_is_refused",
+                "storage",
+                "rules::undone::rule_04_a_commit_that_was_decided_on_a_failed_one_is_refused",
             ),
             FAILED_REACTION,
             test(
-                "failed_calls",
-                "what_was_decided_on_a_failed_commit_fails_with_it",
+                "campaigns",
+                "failed_calls::what_was_decided_on_a_failed_commit_fails_with_it",
             ),
             EVERY_CALL,
         ],
         Bug::SkipTailRepair => vec![
             test(
-                "recovery",
-                "nothing_of_an_incomplete_batch_stands_behind_the_next_one",
+                "storage",
+                "recovery::nothing_of_an_incomplete_batch_stands_behind_the_next_one",
             ),
             crash("Commands"),
         ],
         Bug::LastBatchNotRewritten => vec![test(
-            "crash_after_failed_call",
-            "a_power_loss_after_a_failed_sync",
+            "storage",
+            "crash_after_failed_call::a_power_loss_after_a_failed_sync",
         )],
         Bug::JournalNameNotSynced => vec![crash("Commands")],
-        Bug::HashChainNotChecked => vec![test("recovery", "a_commit_of_another_history_is_damage")],
+        Bug::HashChainNotChecked => vec![test(
+            "storage",
+            "recovery::a_commit_of_another_history_is_damage",
+        )],
         Bug::DerivedBeforeTheJournal => vec![
             test(
-                "durability_flush",
-                "rule_14_the_journal_is_synced_before_anything_derived_is_written",
+                "storage",
+                "durability_flush::rule_14_the_journal_is_synced_before_anything_derived_is_written",
             ),
             test(
-                "durability_flush",
-                "a_power_loss_takes_a_tail_and_a_kill_nothing",
+                "storage",
+                "durability_flush::a_power_loss_takes_a_tail_and_a_kill_nothing",
             ),
         ],
         Bug::CheckpointBeforeTheSync => vec![
             test(
-                "rules",
-                "writing::rule_13_a_checkpoint_syncs_what_it_vouches_for",
+                "storage",
+                "rules::writing::rule_13_a_checkpoint_syncs_what_it_vouches_for",
             ),
             crash("Reopened"),
         ],
         Bug::CheckpointPassesALaggingStream => vec![
             test(
-                "rules",
-                "deriving::rule_07_no_checkpoint_passes_dead_letters_that_lag",
+                "storage",
+                "rules::deriving::rule_07_no_checkpoint_passes_dead_letters_that_lag",
             ),
             test(
-                "failed_calls",
-                "closing_does_not_wait_for_files_that_cannot_be_written",
+                "campaigns",
+                "failed_calls::closing_does_not_wait_for_files_that_cannot_be_written",
             ),
         ],
         Bug::ChecksumNotCompared => vec![test(
-            "recovery",
-            "what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped",
+            "storage",
+            "recovery::what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped",
         )],
         Bug::JournalSwapNotSynced => vec![
             test(
-                "archive",
-                "rule_12_the_new_name_is_durable_before_more_is_written",
+                "storage",
+                "archive::rule_12_the_new_name_is_durable_before_more_is_written",
             ),
             crash("Archive"),
         ],
         Bug::JournalArchiveNotSynced => vec![
             test(
-                "archive",
-                "rule_12_a_segment_is_durable_before_the_active_file_is_replaced",
+                "storage",
+                "archive::rule_12_a_segment_is_durable_before_the_active_file_is_replaced",
             ),
             crash("Archive"),
         ],
         Bug::BackupNotSynced | Bug::BackupWithoutItsMark => vec![crash("Backup")],
         Bug::RunNotSynced | Bug::RunNameNotSynced => vec![
             test(
-                "archive",
-                "rule_12_a_run_is_durable_before_a_checkpoint_lists_it",
+                "storage",
+                "archive::rule_12_a_run_is_durable_before_a_checkpoint_lists_it",
             ),
             crash("Archive"),
         ],
-        Bug::MergeKeepsTheOldest => vec![test("snapshots", "the_newest_counts")],
+        Bug::MergeKeepsTheOldest => vec![test("storage", "snapshots::the_newest_counts")],
         Bug::MergedRunsRemovedEarly => vec![test(
-            "index",
-            "merged_runs_stay_until_no_checkpoint_lists_them",
+            "storage",
+            "index::merged_runs_stay_until_no_checkpoint_lists_them",
         )],
         Bug::SealNotAwaited => vec![test(
-            "index",
-            "nothing_is_missing_while_checkpoints_are_taken",
+            "storage",
+            "index::nothing_is_missing_while_checkpoints_are_taken",
         )],
         Bug::EmptyFilter | Bug::RedoneNotIndexed => vec![KILLED],
-        Bug::OtherRunsBelieved => vec![test("index", "a_run_of_another_store_is_not_believed")],
+        Bug::OtherRunsBelieved => vec![test(
+            "storage",
+            "index::a_run_of_another_store_is_not_believed",
+        )],
         Bug::DamagedIndexListed => vec![test(
-            "index",
-            "a_damaged_run_is_made_again_at_the_next_opening",
+            "storage",
+            "index::a_damaged_run_is_made_again_at_the_next_opening",
         )],
         Bug::SnapshotPlaceNotChecked => {
-            vec![test("snapshots_not_believed", "that_of_another_history")]
+            vec![test(
+                "storage",
+                "snapshots_not_believed::that_of_another_history",
+            )]
         }
-        Bug::SpeculativeSnapshot => vec![test("snapshots", "only_what_is_durable_is_saved")],
+        Bug::SpeculativeSnapshot => {
+            vec![test("storage", "snapshots::only_what_is_durable_is_saved")]
+        }
         Bug::CursorOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
         Bug::DeadLettersOutsideTheCommit => vec![KILLED, crash("ProcessManagers")],
         Bug::RowsOutsideTheCommit => vec![
             test(
-                "instances",
-                "correlating::each_key_has_a_state_of_its_own_also_after_a_restart",
+                "reactions",
+                "instances::correlating::each_key_has_a_state_of_its_own_also_after_a_restart",
             ),
             crash("Instances"),
         ],
         Bug::TableWithoutItsCommit => vec![test(
-            "instances",
-            "tables::an_older_copy_of_a_table_is_not_believed",
+            "reactions",
+            "instances::tables::an_older_copy_of_a_table_is_not_believed",
         )],
         Bug::OverlayDroppedEarly => vec![
             test(
-                "instances",
-                "tables::what_is_newer_than_a_checkpoint_is_not_lost_to_it",
+                "reactions",
+                "instances::tables::what_is_newer_than_a_checkpoint_is_not_lost_to_it",
             ),
             crash("Instances"),
         ],
         Bug::ProgressNotRestored => vec![NO_ROOM_FOR_REACTIONS, EVERY_CALL],
         Bug::EarlyRejection => vec![test(
-            "aggregates",
-            "a_rejection_is_answered_when_the_state_it_was_decided_on_is_durable",
+            "stores",
+            "aggregates::a_rejection_is_answered_when_the_state_it_was_decided_on_is_durable",
         )],
         Bug::EvictionWithPendingCommits => vec![test(
-            "rules",
-            "deciding::rule_08_an_aggregate_with_pending_commits_stays",
+            "storage",
+            "rules::deciding::rule_08_an_aggregate_with_pending_commits_stays",
         )],
         Bug::KeyForgotten => vec![test(
-            "idempotency_keys",
-            "a_retry_after_a_restart_answers_as_the_first_one_did",
+            "stores",
+            "idempotency_keys::a_retry_after_a_restart_answers_as_the_first_one_did",
         )],
         Bug::KeyNotClaimed => vec![test(
-            "idempotency_keys",
-            "concurrent_duplicates_are_one_commit",
+            "stores",
+            "idempotency_keys::concurrent_duplicates_are_one_commit",
         )],
         Bug::RejectedTransactionGoesOn => vec![
             test(
-                "deciding",
-                "transactions::a_rejection_of_one_rejects_all_and_says_which",
+                "stores",
+                "deciding::transactions::a_rejection_of_one_rejects_all_and_says_which",
             ),
             crash("Transactions"),
         ],
         Bug::InjectedIdForgotten => vec![test(
-            "idempotency_keys",
-            "an_injected_event_is_known_by_its_id_after_a_restart_and_after_eviction",
+            "stores",
+            "idempotency_keys::an_injected_event_is_known_by_its_id_after_a_restart_and_after_eviction",
         )],
         Bug::ProjectionAheadOfItsState => vec![
             test(
-                "projections",
-                "an_older_or_newer_checkpoint_is_caught_up_or_built_anew",
+                "stores",
+                "projections::an_older_or_newer_checkpoint_is_caught_up_or_built_anew",
             ),
             crash("Reopened"),
         ],
