@@ -1,6 +1,7 @@
 //! Fixtures shared by the integration tests.
 
 pub mod alone;
+pub mod campaign;
 pub mod crash;
 pub mod gate;
 pub mod journal_file;

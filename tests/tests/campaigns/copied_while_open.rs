@@ -3,7 +3,6 @@
 //!
 //! `EVENTFOLD_COPIES=200` makes more copies, `EVENTFOLD_CRASH_SEED=7` in other orders.
 
-use std::env;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use eventfold_es::disk::{CrashImage, SplitMix64, SystemDisk};
 use eventfold_es::{AggregateStore, RunMode};
+use eventfold_es_tests::campaign::{number, size};
 use eventfold_es_tests::crash::domain::Tally;
 use eventfold_es_tests::crash::{Check, Client, Expected, Place, builder, check, scratch};
 use tokio::runtime::Runtime;
@@ -34,12 +34,6 @@ const JOURNAL: &str = "meta/journal";
 /// The moment of a part that is not copied.
 const NOWHERE: usize = 3;
 const REMEDY: &str = "has to be made again, with `AggregateStore::backup`";
-
-fn number(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    let number = value.parse();
-    Some(number.unwrap_or_else(|_| panic!("{name} is no number: {value}")))
-}
 
 fn seed() -> u64 {
     let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
@@ -202,7 +196,7 @@ fn opens(runtime: &Runtime, store: &Path, expected: &Expected) -> bool {
 
 #[test]
 fn a_copy_made_while_commands_go_on_opens_or_is_refused() {
-    let wanted = number("EVENTFOLD_COPIES").unwrap_or(20);
+    let wanted = number("EVENTFOLD_COPIES").unwrap_or_else(|| size(20, 100));
     let mut random = SplitMix64::new(seed());
     let runtime = runtime();
     let mut places = Place::default();
@@ -288,7 +282,7 @@ fn mixtures(at_random: u64, random: &mut SplitMix64) -> Vec<[usize; PARTS.len() 
 #[test]
 fn parts_of_different_moments_open_unless_the_checkpoint_is_newer_than_the_journal() {
     let mut random = SplitMix64::new(seed());
-    let at_random = number("EVENTFOLD_COPIES").unwrap_or(0);
+    let at_random = number("EVENTFOLD_COPIES").unwrap_or_else(|| size(0, 100));
     let runtime = runtime();
     let mut places = Place::default();
     let (mut opened, mut refused) = (0, 0);

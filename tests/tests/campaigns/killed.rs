@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use eventfold_es::RunMode;
 use eventfold_es::disk::{CrashImage, SplitMix64, SystemDisk};
+use eventfold_es_tests::campaign::{number, size};
 use eventfold_es_tests::crash::{Check, Client, Expected, Note, Place, builder, check, scratch};
 
 const STORE: &str = "EVENTFOLD_KILLED_STORE";
@@ -75,7 +76,7 @@ fn killed() {
         work(Path::new(&store), workload, number(ROUND).unwrap());
         return;
     }
-    let kills = number("EVENTFOLD_KILLS").unwrap_or(200);
+    let kills = number("EVENTFOLD_KILLS").unwrap_or_else(|| size(70, 400));
     let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
     let mut random = SplitMix64::new(seed);
     let mut copies = Place::default();
@@ -115,15 +116,6 @@ fn killed() {
         "{kills} kills, {acknowledged} commands acknowledged, 0 violations (seed {seed}), {:.1} s",
         begun.elapsed().as_secs_f32()
     );
-}
-
-fn number(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
-    )
 }
 
 /// Starts a process that works, kills it after some notes or some time, and gives all its notes.

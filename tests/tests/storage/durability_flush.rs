@@ -7,6 +7,7 @@ use std::sync::Arc;
 use eventfold_es::disk::{CrashImage, DiskOp, Recording, RecordingDisk, SplitMix64, Survival};
 use eventfold_es::prelude::*;
 use eventfold_es::{Durability, RunMode};
+use eventfold_es_tests::campaign::size;
 use eventfold_es_tests::crash::domain::{Fanout, Ledger, LedgerCommand, Tally};
 use eventfold_es_tests::crash::{builder, scratch};
 
@@ -76,7 +77,7 @@ async fn commands(store: &AggregateStore) -> Vec<u64> {
 
 #[test]
 fn a_power_loss_takes_a_tail_and_a_kill_nothing() {
-    crash(0, 250);
+    crash(0, size(80, 250));
 }
 
 #[test]
@@ -159,7 +160,7 @@ async fn damage_behind_commits_that_nobody_waited_for_is_damage() {
             // Killed.
             let image = CrashImage::read(place.path()).unwrap();
             store.close().await.unwrap();
-            for at in (lengths[0]..lengths[1]).step_by(3) {
+            for at in (lengths[0]..lengths[1]).step_by(size(11, 3)) {
                 let copy = scratch();
                 image.materialise(copy.path()).unwrap();
                 let journal = copy.path().join("store/meta/journal/app.jsonl");

@@ -5,7 +5,7 @@
 //! operation, or the power fails there and any part of what was not synced is lost. What is left is opened, checked, used
 //! and opened again. For some kills, opening is recorded too, and crashes at each of its own operations.
 //!
-//! - `EVENTFOLD_CRASH_POINTS=100000` checks at least so many points.
+//! - `EVENTFOLD_CRASH_POINTS=100000` checks at least so many points, in as many rounds as it takes; without it there is one round.
 //! - `EVENTFOLD_CRASH_SEED=7` chooses them by another seed.
 //! - `EVENTFOLD_CRASH_WORKLOAD=Archive` leaves out the other workloads.
 //! - `EVENTFOLD_CRASH_FIRST=1` ends at the first violation.
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
+use eventfold_es_tests::campaign::{number, size};
 use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::instances::{Heavy, PARKS, Watcher, release};
 use eventfold_es_tests::crash::{
@@ -29,19 +30,19 @@ use eventfold_es_tests::crash::{
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
 const ROUND: [(Workload, usize, (usize, usize)); 13] = [
-    (Workload::Commands, 400, (6, 25)),
-    (Workload::HotAggregate, 300, (6, 25)),
-    (Workload::ProcessManagers, 600, (8, 25)),
-    (Workload::Reopened, 500, (6, 25)),
-    (Workload::OddIds, 200, (4, 25)),
-    (Workload::Archive, 600, (10, 25)),
-    (Workload::Snapshots, 500, (6, 25)),
-    (Workload::Keyed, 300, (6, 25)),
-    (Workload::Transactions, 500, (8, 25)),
-    (Workload::Instances, 500, (8, 25)),
-    (Workload::Rebuilt, 300, (8, 25)),
-    (Workload::Backup, 300, (6, 25)),
-    (Workload::Adoption, 200, (4, 25)),
+    (Workload::Commands, 100, (3, 12)),
+    (Workload::HotAggregate, 75, (3, 12)),
+    (Workload::ProcessManagers, 150, (4, 12)),
+    (Workload::Reopened, 125, (3, 12)),
+    (Workload::OddIds, 50, (2, 12)),
+    (Workload::Archive, 150, (5, 12)),
+    (Workload::Snapshots, 125, (3, 12)),
+    (Workload::Keyed, 75, (3, 12)),
+    (Workload::Transactions, 125, (4, 12)),
+    (Workload::Instances, 125, (4, 12)),
+    (Workload::Rebuilt, 75, (4, 12)),
+    (Workload::Backup, 75, (3, 12)),
+    (Workload::Adoption, 50, (2, 12)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -76,19 +77,10 @@ enum Workload {
     Adoption,
 }
 
-fn number(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
-    )
-}
-
 #[test]
 fn crash_enumeration() {
     let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
-    let wanted = number("EVENTFOLD_CRASH_POINTS").unwrap_or(3_000) as usize;
+    let wanted = number("EVENTFOLD_CRASH_POINTS").unwrap_or_else(|| size(1, 5_000)) as usize;
     println!("seed {seed}");
     let chosen = env::var("EVENTFOLD_CRASH_WORKLOAD").ok();
     let mut campaign = Campaign::new(seed);

@@ -1,9 +1,8 @@
 //! Scenario 30: each call of a workload to the file system fails once.
 //!
-//! In the longer workloads the ways to fail take turns; `EVENTFOLD_EVERY_FAILURE=1` makes each call fail in each of them.
+//! The ways to fail take turns; `EVENTFOLD_EVERY_FAILURE=1` makes each call fail in each of them, as in a full run.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
 use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::{AggregateStore, ExecuteError, OpenError, RunMode, StoreError};
+use eventfold_es_tests::campaign::{number, size};
 use eventfold_es_tests::crash::domain::{Ledger, Refused, Tally};
 use eventfold_es_tests::crash::{Bench, Expected, Fixture};
 
@@ -168,7 +168,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn every_call_fails_once() {
-    every_call_of(Ways::All, Bench::default, async |bench| {
+    every_call_of(Bench::default, async |bench| {
         Setup::Plain.run(bench).await?;
         bench.check().await
     });
@@ -179,7 +179,6 @@ fn every_call_fails_once() {
 fn every_call_fails_once_after_a_kill() {
     let fixture = runtime().block_on(Fixture::torn());
     every_call_of(
-        Ways::All,
         || Bench::of(&fixture),
         async |bench| {
             Setup::Plain.run(bench).await?;
@@ -191,7 +190,7 @@ fn every_call_fails_once_after_a_kill() {
 /// Also those of archives, snapshots, evictions, and checkpoints between commands.
 #[test]
 fn every_call_fails_once_while_there_is_much_to_do() {
-    every_call_of(Ways::InTurn, Bench::default, async |bench| {
+    every_call_of(Bench::default, async |bench| {
         Setup::Busy.run(bench).await?;
         bench.check().await
     });
@@ -202,7 +201,6 @@ fn every_call_fails_once_while_there_is_much_to_do() {
 fn every_call_fails_once_after_a_kill_while_there_is_much_to_do() {
     let fixture = runtime().block_on(Fixture::torn());
     every_call_of(
-        Ways::InTurn,
         || Bench::of(&fixture),
         async |bench| {
             Setup::Busy.run(bench).await?;
@@ -214,13 +212,13 @@ fn every_call_fails_once_after_a_kill_while_there_is_much_to_do() {
 #[test]
 fn every_call_of_a_repair_fails_once() {
     let fixture = runtime().block_on(Fixture::damaged());
-    every_call_of(Ways::InTurn, || Bench::of(&fixture), repair);
+    every_call_of(|| Bench::of(&fixture), repair);
 }
 
 #[test]
 fn every_call_of_a_repair_with_archives_fails_once() {
     let fixture = runtime().block_on(Fixture::damaged_and_archived());
-    every_call_of(Ways::InTurn, || Bench::of(&fixture), repair);
+    every_call_of(|| Bench::of(&fixture), repair);
 }
 
 /// A repair is whole, or says that it is not and can be begun again.
@@ -240,26 +238,15 @@ async fn repair(bench: &Bench) -> Result<(), String> {
     bench.check().await
 }
 
-/// In which ways each call of a workload fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ways {
-    All,
-    InTurn,
-}
-
 fn every_call_of(
-    ways: Ways,
     bench: impl Fn() -> Bench + Sync,
     checked: impl AsyncFn(&Bench) -> Result<(), String> + Sync,
 ) {
     let whole = bench();
     runtime().block_on(checked(&whole)).unwrap();
     let calls = whole.disk.calls();
-    let has_turn = |n: u64, way: usize| {
-        ways == Ways::All
-            || env::var_os("EVENTFOLD_EVERY_FAILURE").is_some()
-            || n % FAILURES.len() as u64 == way as u64
-    };
+    let in_all_ways = number("EVENTFOLD_EVERY_FAILURE").is_some() || size(false, true);
+    let has_turn = |n: u64, way: usize| in_all_ways || n % FAILURES.len() as u64 == way as u64;
     let cases: Vec<_> = (0..calls)
         .flat_map(|n| {
             let ways = FAILURES.into_iter().enumerate();

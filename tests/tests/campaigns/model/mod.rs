@@ -16,9 +16,9 @@ mod operations;
 mod shadow;
 mod world;
 
-use std::env;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use eventfold_es_tests::campaign::{number, size};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::runtime::{Builder, Runtime};
@@ -27,16 +27,11 @@ use operations::{Operation, case};
 use world::run;
 
 const THREADS: usize = 2;
-
-fn number(name: &str) -> Option<u64> {
-    let value = env::var(name).ok()?;
-    let number = value.parse();
-    Some(number.unwrap_or_else(|_| panic!("{name} is no number: {value}")))
-}
+const CASES: u64 = 500;
 
 #[test]
 fn a_store_does_what_the_model_says() {
-    let cases = number("EVENTFOLD_MODEL_CASES").unwrap_or(2_000);
+    let cases = number("EVENTFOLD_MODEL_CASES").unwrap_or_else(|| size(CASES, 10 * CASES));
     let seed = number("EVENTFOLD_MODEL_SEED").unwrap_or(20_260_101);
     let only = number("EVENTFOLD_MODEL_CASE");
     println!("{cases} cases, seed {seed}");

@@ -1,6 +1,7 @@
 use eventfold_es::prelude::*;
 use eventfold_es::testing::{CrashPoints, Crashes};
 use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es_tests::campaign::size;
 
 use crate::process_managers::domain::{
     OrderEvent, Saga, Tell, clock, continued, exactly_once, fanned, finished, log_of, refused,
@@ -14,7 +15,7 @@ async fn crash(
 ) -> Crashes {
     let clock = clock();
     CrashPoints::new()
-        .at_most(200)
+        .at_most(size(80, 10_000))
         .for_each(
             |builder| with_saga(builder, &clock, RunMode::Inline),
             async |store| {
@@ -135,7 +136,7 @@ async fn scenario_8_the_same_input_again_before_and_after_clean_up() {
             sent.await.unwrap();
         }
     };
-    let crashes = CrashPoints::new().at_most(200).for_each(
+    let crashes = CrashPoints::new().at_most(size(80, 10_000)).for_each(
         |builder| with_saga(builder, &clock, RunMode::Inline),
         async |store| {
             send(&store).await;
@@ -155,7 +156,7 @@ async fn scenario_8_the_same_input_again_before_and_after_clean_up() {
 #[tokio::test]
 async fn scenario_9_recovery_runs_while_the_same_work_is_live() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(100).for_each(
+    let crashes = CrashPoints::new().at_most(size(40, 10_000)).for_each(
         |builder| with_saga(builder, &clock, RunMode::Background),
         async |store| {
             tell(&store, started("a")).await;
@@ -186,7 +187,7 @@ async fn scenario_9_recovery_runs_while_the_same_work_is_live() {
 #[tokio::test]
 async fn scenario_15_a_crash_while_a_dead_letter_is_written() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(300).for_each(
+    let crashes = CrashPoints::new().at_most(size(120, 10_000)).for_each(
         |builder| with_saga(builder, &clock, RunMode::Inline),
         async |store| {
             tell(&store, started("a")).await;
@@ -215,7 +216,7 @@ async fn scenario_15_a_crash_while_a_dead_letter_is_written() {
 #[tokio::test]
 async fn scenario_18_a_reply_arrives_before_the_start_is_durable() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(150).for_each(
+    let crashes = CrashPoints::new().at_most(size(60, 10_000)).for_each(
         |builder| with_saga(builder, &clock, RunMode::Background),
         async |store| {
             // All are on their way at once, and share batches.

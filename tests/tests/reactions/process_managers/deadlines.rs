@@ -4,6 +4,7 @@ use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::{CrashPoints, MemoryDisk};
 use eventfold_es_tests::TestResult;
+use eventfold_es_tests::campaign::size;
 
 use crate::process_managers::domain::{
     OrderEvent, Saga, TIME, armed, beginning, clock, continued, disarmed, finished, log_of,
@@ -17,7 +18,7 @@ fn dues(log: &[String]) -> usize {
 #[tokio::test]
 async fn scenario_10_an_armed_deadline_survives_a_kill_and_fires_once() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(200).for_each(
+    let crashes = CrashPoints::new().at_most(size(80, 10_000)).for_each(
         |builder| {
             clock.set(beginning());
             with_saga(builder, &clock, RunMode::OnDemand)
@@ -49,7 +50,7 @@ async fn scenario_10_an_armed_deadline_survives_a_kill_and_fires_once() {
 #[tokio::test]
 async fn scenario_10_a_deadline_that_fires_is_crashed_and_fires_once() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(200).for_each(
+    let crashes = CrashPoints::new().at_most(size(80, 10_000)).for_each(
         |builder| {
             clock.set(beginning());
             with_saga(builder, &clock, RunMode::OnDemand)
@@ -158,7 +159,7 @@ async fn a_deadline_that_passed_while_the_store_was_closed_fires_when_it_is_open
 #[tokio::test]
 async fn a_retry_waits_by_the_clock_and_is_executed_once_whatever_crashes() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(150).for_each(
+    let crashes = CrashPoints::new().at_most(size(60, 10_000)).for_each(
         |builder| {
             clock.set(beginning());
             with_saga(builder, &clock, RunMode::OnDemand)

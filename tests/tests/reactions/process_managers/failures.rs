@@ -2,6 +2,7 @@ use eventfold_es::prelude::*;
 use eventfold_es::testing::{CrashPoints, MemoryDisk};
 use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::TestResult;
+use eventfold_es_tests::campaign::size;
 
 use crate::process_managers::domain::{
     LogCommand, OrderEvent, SHARED, Saga, clock, continued, exactly_once, expected, log_of, logs,
@@ -66,7 +67,7 @@ async fn scenario_13_poison_in_one_instance_stops_no_other_and_release_keeps_the
 async fn scenario_13_held_events_survive_a_crash() {
     let clock = clock();
     let key = "s13-c";
-    let crashes = CrashPoints::new().at_most(150).for_each(
+    let crashes = CrashPoints::new().at_most(size(60, 10_000)).for_each(
         |builder| with_saga(builder, &clock, RunMode::Inline),
         async |store| {
             for event in [
@@ -148,7 +149,7 @@ async fn scenario_14_dead_letters_keep_their_order_and_new_ones_arrive_during_a_
 #[tokio::test]
 async fn scenario_14_a_crash_in_the_middle_of_a_redrive() {
     let clock = clock();
-    let crashes = CrashPoints::new().at_most(250).for_each(
+    let crashes = CrashPoints::new().at_most(size(100, 10_000)).for_each(
         |builder| with_saga(builder, &clock, RunMode::Inline),
         async |store| {
             tell(&store, started("a")).await;

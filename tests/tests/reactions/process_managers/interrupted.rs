@@ -7,6 +7,7 @@ use eventfold_es::disk::{CrashImage, Disk, Recording, RecordingDisk, SplitMix64,
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::testing::MemoryDisk;
+use eventfold_es_tests::campaign::size;
 
 /// What was begun and what was acknowledged, in order.
 #[derive(Clone)]
@@ -31,8 +32,8 @@ impl Notes {
     }
 }
 
-/// How many crash points of each test are checked at most.
-const POINTS: usize = 150;
+/// How many crash points of each test are checked at most; ten times as many in full.
+const POINTS: usize = 50;
 const SEED: u64 = 20_260_101;
 
 /// Lets `prepare` make a store, `operate` work on it, and `check` see what is left of that after a crash at each operation on the
@@ -61,8 +62,9 @@ pub async fn interrupt(
     let crashes = crashes(&recording);
     let mut last = None;
     let mut points = 0;
-    for index in 0..crashes.len().min(POINTS) {
-        let (k, torn, survival) = &crashes[index * crashes.len() / crashes.len().min(POINTS)];
+    let checked = crashes.len().min(size(POINTS, 10 * POINTS));
+    for index in 0..checked {
+        let (k, torn, survival) = &crashes[index * crashes.len() / checked];
         let cut = recording.until(*k, *torn);
         let image = match survival {
             None => CrashImage::killed(&cut).unwrap(),

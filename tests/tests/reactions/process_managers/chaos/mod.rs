@@ -20,11 +20,13 @@ use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{Durability, ExecuteError, RunMode};
 
+use eventfold_es_tests::campaign::{number, size};
+
 use crate::process_managers::domain::LogCommand;
 use crate::process_managers::worker::{Say, TIME, clock};
 use keeper::{KEYS, Keeper, Told, check};
 
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 200;
 const RUNS: usize = 3;
 const POSTS: [&str; 3] = ["p", "q", "r"];
 
@@ -245,20 +247,14 @@ async fn finish(store: &AggregateStore, time: &ManualClock) {
     store.run_process_managers().await.unwrap();
 }
 
-fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
-    )
-}
-
 #[test]
 fn scenario_23_seeded_chaos() {
     let (first, count) = match number("EVENTFOLD_CHAOS_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("EVENTFOLD_CHAOS_SEEDS").unwrap_or(SEEDS)),
+        None => (
+            0,
+            number("EVENTFOLD_CHAOS_SEEDS").unwrap_or_else(|| size(SEEDS, 10 * SEEDS)),
+        ),
     };
     let next = Arc::new(AtomicU64::new(first));
     let hits = Arc::new(AtomicUsize::new(0));

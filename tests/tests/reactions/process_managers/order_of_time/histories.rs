@@ -11,13 +11,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use eventfold_es::clock::ManualClock;
 use eventfold_es::disk::SplitMix64;
 use eventfold_es::prelude::*;
+use eventfold_es_tests::campaign::{number, size};
 
 use super::{ALL, Clerk, LoneClerk, MODES, mended, open, release};
 use crate::process_managers::domain::log_of;
 use crate::process_managers::worker::{beginning, clock, say, words};
 
 const KEYS: [&str; 3] = ["a", "b", "cc"];
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 60;
 
 /// When something was stored, in milliseconds since 1970, on which post it was said, and its words.
 type Told = (u64, String, String);
@@ -225,10 +226,9 @@ async fn finish<PM: ProcessManager>(
 
 #[test]
 fn random_histories_give_the_order_of_time() {
-    let seed = std::env::var("EVENTFOLD_ORDER_SEED");
-    let seeds = match seed.map(|seed| seed.parse::<u64>().unwrap()) {
-        Ok(seed) => seed..seed + 1,
-        Err(_) => 0..SEEDS,
+    let seeds = match number("EVENTFOLD_ORDER_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..size(SEEDS, 10 * SEEDS),
     };
     // Most of the time they wait.
     let (end, next) = (seeds.end, Arc::new(AtomicU64::new(seeds.start)));
