@@ -8,7 +8,7 @@ pub(crate) struct PastReactions {
     pub(crate) process_manager: String,
     /// The keys of the rows that are wanted begin with this.
     pub(super) prefix: &'static str,
-    /// Where to read on; only the journal knows what it means.
+    /// The place to continue; only the journal knows its meaning.
     pub(super) offset: u64,
     /// Whether a commit of the process manager was found.
     pub(super) has_begun: bool,

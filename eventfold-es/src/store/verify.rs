@@ -69,7 +69,7 @@ impl AggregateStore {
     /// seconds an `info` line says how far it is. Its memory does not grow with the number of events, streams or rows: it takes up to
     /// 32 bytes for each of the first 4 million rows, and the dead letters of one process manager at a time. For each further 2 to 4 million
     /// rows it reads the journal once more.
-    /// What it reports, but for damage of the journal, [`AggregateStoreBuilder::repair`] restores.
+    /// [`AggregateStoreBuilder::repair`] fixes every reported problem except damage of the journal.
     ///
     /// # Errors
     ///

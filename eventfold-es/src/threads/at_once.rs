@@ -19,7 +19,7 @@ struct Work<T, R, F> {
 }
 
 struct Left<R> {
-    /// The index of the next item that nobody has begun.
+    /// The index of the next item without a worker.
     next: usize,
     /// Gone when everything has begun. Each who does an item has a copy until that is done.
     results: Option<Sender<(usize, R)>>,

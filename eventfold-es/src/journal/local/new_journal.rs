@@ -10,7 +10,7 @@ use super::scan::Tip;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::{ProposedReaction, StreamId};
 
-/// How many bytes are collected before they are written.
+/// The number of bytes that are collected before they are written.
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Writes commits, each a batch of its own.

@@ -18,7 +18,7 @@ use crate::journal::{
 use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
-/// How many commits are read ahead, at most.
+/// The largest number of commits that are read ahead.
 const AHEAD_COMMITS: usize = 64;
 /// The length of commits, in bytes, behind which no further ones are read ahead.
 const AHEAD_BYTES: u64 = 1 << 20;
@@ -341,7 +341,7 @@ fn read_together(parts: &Parts, group: &[Indexed]) -> Vec<CommitBytes> {
     alone.collect()
 }
 
-/// The text of what was read at the place of a commit.
+/// The text at the place of a commit.
 fn utf8_text(parts: &Parts, offset: u64, bytes: Vec<u8>) -> Result<Arc<String>, JournalError> {
     let text = String::from_utf8(bytes);
     let text = text.map_err(|error| {

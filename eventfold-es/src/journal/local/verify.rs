@@ -40,7 +40,7 @@ struct Expected {
     index: Digest,
 }
 
-/// Entries of the index, whatever their order. Two digests are equal if the entries are.
+/// The digest of entries of the index, in any order. Two digests are equal if the entries are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Digest {
     appends: u64,

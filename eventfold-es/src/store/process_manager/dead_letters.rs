@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    /// Others are executed, and it stays until somebody discards it.
+    /// Others are executed, and it stays until it is discarded.
     #[tokio::test]
     async fn one_that_cannot_be_read_fails_alone() {
         let base = tempfile::tempdir().unwrap();
