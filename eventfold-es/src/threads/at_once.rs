@@ -35,9 +35,6 @@ impl StoreRuntime {
         R: Send + 'static,
         F: Fn(&T) -> R + Send + Sync + 'static,
     {
-        if items.len() < 2 {
-            return items.iter().map(run).collect();
-        }
         let (sender, results) = mpsc::channel();
         let work = Arc::new(Work {
             items,
@@ -52,7 +49,7 @@ impl StoreRuntime {
         loop {
             if is_slow && !is_helped {
                 is_helped = true;
-                for _ in 0..MAX_HELPERS.min(work.items.len() - 1) {
+                for _ in 0..work.items.len().saturating_sub(1).min(MAX_HELPERS) {
                     let work = Arc::clone(&work);
                     // Without another thread the caller does everything.
                     let _ = self.submit(move || while work.step() {});
