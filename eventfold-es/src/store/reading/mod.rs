@@ -84,7 +84,6 @@ impl AggregateStore {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn subscribe<A: Aggregate>(&self) -> Subscription<Recorded<A::DomainEvent>> {
         self.subscription(Some(A::AGGREGATE_TYPE), |raw| {
             let event = raw.decoded::<A>()?;
@@ -129,7 +128,6 @@ impl AggregateStore {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use]
     pub fn subscribe_all(&self) -> Subscription<RawRecorded> {
         self.subscription(None, Ok)
     }
