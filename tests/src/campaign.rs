@@ -1,4 +1,4 @@
-//! How long the tests are that look for a mistake in many places; `docs/testing.md` lists them.
+//! How long the tests are that look for a mistake in many places; `docs/internals/testing.md` lists them.
 
 use std::env;
 
@@ -12,6 +12,12 @@ pub fn number(name: &str) -> Option<u64> {
     let value = env::var(name).ok()?;
     let number = value.parse();
     Some(number.unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}
+
+/// The number of crashes that a test of crashes has at least.
+#[must_use]
+pub fn fewest() -> usize {
+    size(20, 50)
 }
 
 /// The size of a campaign: `full` with `EVENTFOLD_FULL=1` in the environment, otherwise `ordinary`.

@@ -209,6 +209,25 @@ impl<'a> Redo<'a> {
             file.write_all_at(text.pending.as_bytes(), text.offset)?;
             file.set_len(text.end())?;
         }
+        for (name, state) in &*self.states {
+            if !self.dead_letters.contains_key(name) {
+                self.cut_dead_letters(name, state.dead_letters.bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts off dead letters that are not in the journal: those of a copy whose journal is older than they are.
+    fn cut_dead_letters(&self, name: &str, length: u64) -> Result<(), JournalError> {
+        let path = self.layout.dead_letters(name);
+        if !self.files.exists(&path)? {
+            return Ok(());
+        }
+        let found = self.files.open(&path, OpenMode::Read)?.len()?;
+        if found > length {
+            tracing::warn!(path = %path.display(), found, length, "dead letters that the journal does not have are cut off");
+            self.files.open(&path, OpenMode::Write)?.set_len(length)?;
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{InjectOptions, RunMode};
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{LogCommand, log_of};
 use crate::process_managers::interrupted::interrupt;
@@ -144,7 +145,7 @@ async fn what_a_policy_says_is_done_once() {
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 /// A deadline belongs to the instance that armed it, even if another one of its key has armed one for the same time.

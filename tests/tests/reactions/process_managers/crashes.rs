@@ -1,7 +1,7 @@
 use eventfold_es::prelude::*;
 use eventfold_es::testing::{CrashPoints, Crashes};
 use eventfold_es::{InstanceStatus, RunMode};
-use eventfold_es_tests::campaign::size;
+use eventfold_es_tests::campaign::{fewest, size};
 
 use crate::process_managers::domain::{
     OrderEvent, Saga, Tell, clock, continued, exactly_once, fanned, finished, log_of, refused,
@@ -32,7 +32,7 @@ async fn crash(
 }
 
 fn assert_many(crashes: &Crashes) {
-    assert!(crashes.points >= 50, "{crashes:?}");
+    assert!(crashes.points >= fewest(), "{crashes:?}");
 }
 
 #[tokio::test]

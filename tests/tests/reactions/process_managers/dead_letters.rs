@@ -2,6 +2,7 @@
 
 use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{LogCommand, log_of};
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -86,7 +87,7 @@ async fn a_redrive_is_done_once_for_each_letter() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 #[tokio::test]
@@ -123,5 +124,5 @@ async fn dead_letters_are_discarded_wholly_or_not_at_all() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }

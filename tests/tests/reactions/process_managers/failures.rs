@@ -2,7 +2,7 @@ use eventfold_es::prelude::*;
 use eventfold_es::testing::{CrashPoints, MemoryDisk};
 use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::TestResult;
-use eventfold_es_tests::campaign::size;
+use eventfold_es_tests::campaign::{fewest, size};
 
 use crate::process_managers::domain::{
     LogCommand, OrderEvent, SHARED, Saga, clock, continued, exactly_once, expected, log_of, logs,
@@ -91,7 +91,7 @@ async fn scenario_13_held_events_survive_a_crash() {
             }
         },
     );
-    assert!(crashes.await.points >= 50);
+    assert!(crashes.await.points >= fewest());
 }
 
 async fn letters(store: &AggregateStore) -> Vec<String> {
@@ -175,7 +175,7 @@ async fn scenario_14_a_crash_in_the_middle_of_a_redrive() {
             assert_eq!(log_of(&store, "a").await, expected[..told]);
         },
     );
-    assert!(crashes.await.points >= 50);
+    assert!(crashes.await.points >= fewest());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{Backoff, MigrationError, OpenError, RunMode, StoredState};
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{Log, LogCommand, Refusal, log_of};
 use crate::process_managers::interrupted::interrupt;
@@ -230,7 +231,7 @@ async fn work_in_flight<F: ProcessManager, S: ProcessManager>() {
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 #[tokio::test]

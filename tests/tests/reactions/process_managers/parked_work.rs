@@ -2,6 +2,7 @@
 //! answered is durable, asking again completes it, exactly once, and what failed meanwhile is kept.
 
 use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::log_of;
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -83,7 +84,7 @@ async fn a_release_goes_on_where_it_was_interrupted() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 #[tokio::test]
@@ -123,7 +124,7 @@ async fn what_is_parked_is_discarded_wholly_or_not_at_all() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 /// Holds the stream `a` with three events.
@@ -172,7 +173,7 @@ async fn a_stream_is_released_once_and_in_order() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 #[tokio::test]
@@ -204,5 +205,5 @@ async fn a_stream_is_discarded_wholly_or_not_at_all() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }

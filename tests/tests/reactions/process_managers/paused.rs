@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use eventfold_es::RunMode;
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::log_of;
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -63,7 +64,7 @@ async fn a_release_that_was_interrupted_waits_while_it_is_paused() {
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
     assert!(waited.get() > 0, "none was interrupted");
 }
 
@@ -112,7 +113,7 @@ async fn a_release_of_a_stream_that_was_interrupted_waits_while_it_is_paused() {
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
     assert!(waited.get() > 0, "none was interrupted");
 }
 
@@ -164,5 +165,5 @@ async fn a_pause_and_its_end_are_kept_or_did_not_happen() {
             verified(store).await;
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }

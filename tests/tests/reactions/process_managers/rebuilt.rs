@@ -3,6 +3,7 @@
 
 use eventfold_es::prelude::*;
 use eventfold_es::{ProcessManagerHandle, RunMode};
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{Log, log_of};
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -110,5 +111,5 @@ async fn a_rebuild_while_events_come_is_there_wholly_or_not_at_all() {
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }

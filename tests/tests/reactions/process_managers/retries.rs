@@ -11,6 +11,7 @@ use eventfold_es::disk::{Disk, Failure, Fault, FaultyDisk, OpenMode, Operation};
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{Reactions, RunMode};
+use eventfold_es_tests::campaign::fewest;
 use eventfold_es_tests::journal_file::{JOURNAL, commits_of_stream};
 
 use crate::process_managers::domain::{LogCommand, log_of};
@@ -141,7 +142,7 @@ async fn a_command_that_waits_for_its_target_survives_a_crash_and_is_executed_on
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
     // Whatever was crashed when: the same command.
     assert_eq!(ids.borrow().len(), 2);
 }

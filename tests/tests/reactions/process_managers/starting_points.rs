@@ -3,6 +3,7 @@
 use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{Log, log_of};
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -156,7 +157,7 @@ async fn the_starting_point_survives<PM: ProcessManager>() {
             store.close().await.unwrap();
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Where a process manager stays as a whole: what comes after somebody was told of it comes behind it, after any crash.
 
 use eventfold_es::RunMode;
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::log_of;
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -51,6 +52,6 @@ async fn what_comes_after_a_deadline_at_which_all_stay_comes_behind_it() {
                 verified(store).await;
             },
         );
-        assert!(points.await >= 50);
+        assert!(points.await >= fewest());
     }
 }

@@ -7,6 +7,7 @@ use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{
     MigrationError, OpenError, ProcessManagerHandle, Reactions, RunMode, StoreError, StoredState,
 };
+use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{Log, LogCommand, log_of};
 use crate::process_managers::interrupted::{interrupt, is_noted};
@@ -205,7 +206,7 @@ async fn it_goes_on_when_it_is_made_again<PM: ProcessManager>(counts: [usize; 3]
             );
         },
     );
-    assert!(points.await >= 50);
+    assert!(points.await >= fewest());
 }
 
 #[tokio::test]

@@ -234,6 +234,20 @@ async fn what_is_derived_is_rebuilt_when_a_bit_of_it_is_flipped() {
     }
 }
 
+/// As in a copy whose journal was copied before its dead letters.
+#[tokio::test]
+async fn dead_letters_that_the_journal_does_not_have_are_cut_off() {
+    let fixture = Fixture::closed().await;
+    let letters = fixture.file("process_managers/fanout/dead_letters.jsonl");
+    let whole = fs::read(&letters).unwrap();
+    change(&letters, |bytes| {
+        let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        bytes.extend_from_within(..=first);
+    });
+    assert_rebuilt(&fixture, "a dead letter too many").await;
+    assert_eq!(fs::read(&letters).unwrap(), whole);
+}
+
 /// eventfold-es 0.2.0 took a zero-length checkpoint for none, began from the first event and dispatched everything again.
 #[tokio::test]
 async fn what_is_derived_is_rebuilt_when_it_is_missing_or_empty() {
