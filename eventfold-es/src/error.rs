@@ -522,6 +522,31 @@ pub enum DispatchError {
     Execution(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// An event that a reader did not get.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The event does not decode. Reading continues after it.
+    #[error(
+        "the event at position {position} (version {version} of `{stream_id}` of `{aggregate_type}`) cannot be read: {source}"
+    )]
+    Event {
+        /// The position of the event.
+        position: u64,
+        /// The stored name of the aggregate type.
+        aggregate_type: String,
+        /// The id of the aggregate.
+        stream_id: String,
+        /// The version of the stream with the event.
+        version: u64,
+        /// The reason.
+        source: EventError,
+    },
+    /// The journal cannot be read. Reading ends; it can begin again behind the last position that was read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Any error of this crate, for programs that do not distinguish them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -544,6 +569,9 @@ pub enum Error {
     /// An event could not be encoded or decoded.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// An event could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 impl From<TransactionError> for Error {

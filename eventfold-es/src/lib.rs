@@ -196,8 +196,8 @@ pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
 pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
 pub use error::{
-    Damage, DispatchError, Error, ExecuteError, FileError, OpenError, StateError, StoreError,
-    TransactionCommandAt, TransactionError,
+    Damage, DispatchError, Error, ExecuteError, FileError, OpenError, ReadError, StateError,
+    StoreError, TransactionCommandAt, TransactionError,
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
 /// The line formats of events and logs. [`eventfold::Event`] is in signatures of this crate.
@@ -229,8 +229,8 @@ pub use store::{
     ImportError, ImportOptions, ImportReport, InjectOptions, InstanceCounts, InstanceInfo,
     InstanceStatus, JournalHealth, Loaded, OperatorReport, ParkedAt, ParkedWork,
     ProcessManagerHandle, ProcessManagerHealth, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, ProjectionHealth, RawRecorded, ReadError, RebuiltState, Recorded,
-    RepairReport, RunMode, Subscription, Transaction, VerifyReport,
+    ProcessManagerStatus, ProjectionHealth, RawRecorded, RebuiltState, Recorded, RepairReport,
+    RunMode, Subscription, Transaction, VerifyReport,
 };
 pub use threads::StoreRuntime;
 

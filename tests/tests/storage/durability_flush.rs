@@ -77,7 +77,7 @@ async fn commands(store: &AggregateStore) -> Vec<u64> {
 
 #[test]
 fn a_power_loss_takes_a_tail_and_a_kill_nothing() {
-    crash(0, size(80, 250));
+    crash(0, size(150, 250));
 }
 
 #[test]

@@ -69,6 +69,8 @@ impl LocalJournal {
     ) -> Result<Verified, JournalError> {
         let row_changes = self.rows.changes();
         // First: one that is taken meanwhile follows commits that are not read.
+        // Before it is loaded: the first checkpoint may be taken in between.
+        let was_there = self.files.exists(&self.layout.checkpoint())?;
         let checkpoint = Checkpoint::load(&self.files, &self.layout)?;
         let followed = checkpoint
             .as_ref()
@@ -81,7 +83,7 @@ impl LocalJournal {
         }
         let mut verified = Verified::default();
         let differences = &mut verified.differences;
-        if checkpoint.is_none() && self.files.exists(&self.layout.checkpoint())? {
+        if checkpoint.is_none() && was_there {
             let reason = "the checkpoint is damaged; opening the store derives everything from the journal again";
             differences.push(Damage::new(self.layout.checkpoint(), 0, reason));
         }

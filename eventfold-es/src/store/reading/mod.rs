@@ -9,33 +9,7 @@ pub use subscription::Subscription;
 
 use super::AggregateStore;
 use crate::aggregate::Aggregate;
-use crate::error::StoreError;
-use crate::event::EventError;
-
-/// An event that a reader did not get.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The event does not decode. Reading continues after it.
-    #[error(
-        "the event at position {position} (version {version} of `{stream_id}` of `{aggregate_type}`) cannot be read: {source}"
-    )]
-    Event {
-        /// The position of the event.
-        position: u64,
-        /// The stored name of the aggregate type.
-        aggregate_type: String,
-        /// The id of the aggregate.
-        stream_id: String,
-        /// The version of the stream with the event.
-        version: u64,
-        /// The reason.
-        source: EventError,
-    },
-    /// The journal cannot be read. Reading ends; it can begin again behind the last position that was read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::error::{ReadError, StoreError};
 
 impl AggregateStore {
     /// The events of all aggregates of one type, from the first on: those that are stored already, and then each event when it becomes

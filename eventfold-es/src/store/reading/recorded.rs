@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::ReadError;
 use crate::aggregate::Aggregate;
+use crate::error::ReadError;
 use crate::event::{DomainEvent, EventError, RecordedEvent, StoredEvent};
 use crate::journal::{CommittedEvent, StreamId};
 use crate::runtime::{Kept, guard};

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
+use super::RawRecorded;
 use super::chunks::{Chunk, Chunks};
-use super::{RawRecorded, ReadError};
-use crate::error::StoreError;
+use crate::error::{ReadError, StoreError};
 use crate::journal::{CommittedEvent, RecordedCommit};
 use crate::store::AggregateStore;
 
