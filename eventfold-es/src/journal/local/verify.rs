@@ -68,9 +68,9 @@ impl LocalJournal {
         check_state: &CheckState<'_>,
     ) -> Result<Verified, JournalError> {
         let row_changes = self.rows.changes();
-        // First: one that is taken meanwhile follows commits that are not read.
         // Before it is loaded: the first checkpoint may be taken in between.
         let was_there = self.files.exists(&self.layout.checkpoint())?;
+        // Before the journal is read: a later checkpoint follows commits that are not read.
         let checkpoint = Checkpoint::load(&self.files, &self.layout)?;
         let followed = checkpoint
             .as_ref()
