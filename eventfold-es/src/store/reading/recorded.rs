@@ -160,7 +160,7 @@ impl RawRecorded {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.time)
     }
 
-    /// The stored event as JSON, in one line: an [`eventfold::Event`].
+    /// The stored event as JSON, in one line: an [`eventfold::Event`](https://docs.rs/eventfold/0.2/eventfold/struct.Event.html).
     #[must_use]
     pub fn json(&self) -> &str {
         &self.line

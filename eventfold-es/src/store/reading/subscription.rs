@@ -17,7 +17,7 @@ use crate::store::AggregateStore;
 type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
 
-/// Events as a [`Stream`]: those that are stored, and then those that become durable.
+/// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): those that are stored, and then those that become durable.
 ///
 /// Made by [`AggregateStore::subscribe`] and [`AggregateStore::subscribe_all`], and polled on a tokio runtime. An event that does not
 /// decode is an `Err` item with its position, and the stream continues after it. A journal that cannot be read is an `Err` item, and the
