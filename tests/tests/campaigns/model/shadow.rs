@@ -26,7 +26,7 @@ pub struct Stream {
 }
 
 /// What is asked of a store, and under which idempotency key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     pub asked: Asked,
     pub key: Option<String>,

@@ -186,7 +186,11 @@ impl World {
             // Not answered: it may happen until the store is closed.
             let Some(answer) = answer else { continue };
             self.open.remove(&tag);
-            self.check(&request, before, answer?, found.get(&tag))
+            // Of requests that are alike, those before the first accepted one may be rejected, and any of them is found.
+            let is_alone = self.open.values().all(|open| *open != request);
+            let found = found.get(&tag);
+            let found = found.filter(|_| is_alone || !matches!(answer, Ok(Answer::Rejected(_))));
+            self.check(&request, before, answer?, found)
                 .map_err(|reason| format!("the answer to {request:?}: {reason}"))?;
         }
         Ok(())
