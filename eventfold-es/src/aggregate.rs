@@ -77,9 +77,8 @@ pub trait Aggregate:
     /// The version of the saved states of this aggregate. Default: 0.
     ///
     /// The store saves states as [snapshots](crate::store::AggregateStoreBuilder::snapshot_every) and loads aggregates from
-    /// them. Raise the version when [`apply`](Aggregate::apply) or the meaning of a field changes: a state of another version
-    /// is not used, and the stream is folded anew. A state that no longer deserializes is not used either, whatever its
-    /// version.
+    /// them. Raise the version when [`apply`](Aggregate::apply) or the meaning of a field changes: the store then ignores
+    /// saved states of another version and folds the whole stream. It also ignores a state that does not deserialize.
     const SNAPSHOT_VERSION: u32 = 0;
 
     /// The fields that a saved state leaves out. Default: none.

@@ -99,7 +99,7 @@ impl Adoption {
         sync_directories(files, &changed)
     }
 
-    /// The streams that were not adopted, and must not be begun anew.
+    /// The streams that were not adopted. No command may append to them.
     pub(crate) fn quarantined(&self, layout: &Layout) -> impl Iterator<Item = (StreamId, Damage)> {
         self.quarantined.iter().map(move |stream| {
             let id = StreamId::new(&stream.aggregate_type, &stream.id);
@@ -210,7 +210,7 @@ fn sync_directories(files: &Files, directories: &BTreeSet<PathBuf>) -> Result<()
         .try_for_each(|directory| files.sync_dir(directory))
 }
 
-/// What is taken over of a projection, before it is its checkpoint.
+/// The file with the state and the progress of a projection of 0.2.0, before it is renamed to its checkpoint.
 pub(super) fn staged_projection(layout: &Layout, name: &str) -> PathBuf {
     layout.projection(name).join("adopted.json")
 }

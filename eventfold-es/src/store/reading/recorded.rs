@@ -93,9 +93,7 @@ impl<E> Recorded<E> {
 
 /// An event of any aggregate type, as it is stored.
 ///
-/// # Examples
-///
-/// [`AggregateStore::subscribe_all`](crate::AggregateStore::subscribe_all) has one.
+/// [`AggregateStore::subscribe_all`](crate::AggregateStore::subscribe_all) has an example.
 pub struct RawRecorded {
     stream: StreamId,
     position: u64,
