@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::evolution::{self, Upcaster};
 use crate::finite;
@@ -251,27 +252,37 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
     if let Some(current) = evolution::upcast(event)? {
         return Ok(current);
     }
-    deserialize(&event.event_type, &event.data).map_err(|error| EventError::Malformed {
+    // As text, as on its line: serde's code for a second form would double what an enum costs to compile.
+    let decoded = serde_json::value::to_raw_value(&event.data);
+    let decoded = decoded.and_then(|data| deserialize(&event.event_type, &data));
+    decoded.map_err(|error| EventError::Malformed {
         event_type: event.event_type.clone(),
-        reason: error.to_string(),
+        reason: without_place(&error),
     })
 }
 
-fn deserialize<'de, E, D>(event_type: &'de str, data: D) -> Result<E, serde_json::Error>
-where
-    E: DomainEvent,
-    D: Deserializer<'de, Error = serde_json::Error>,
-{
+/// The text of an error, without the place in the data, which stands alone nowhere.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place)
+        .map_or(text.clone(), str::to_owned)
+}
+
+fn deserialize<'de, E: DomainEvent>(
+    event_type: &'de str,
+    data: &'de RawValue,
+) -> Result<E, serde_json::Error> {
     E::deserialize(Stored { event_type, data })
 }
 
 /// Presents a stored event to serde as the object `{type, data}`, without copying the data.
-struct Stored<'a, D> {
+struct Stored<'a> {
     event_type: &'a str,
-    data: D,
+    data: &'a RawValue,
 }
 
-impl<'de, D: Deserializer<'de, Error = serde_json::Error>> Deserializer<'de> for Stored<'de, D> {
+impl<'de> Deserializer<'de> for Stored<'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -288,12 +299,12 @@ impl<'de, D: Deserializer<'de, Error = serde_json::Error>> Deserializer<'de> for
 }
 
 /// The fields that are still to come.
-struct StoredFields<'a, D> {
+struct StoredFields<'a> {
     event_type: Option<&'a str>,
-    data: Option<D>,
+    data: Option<&'a RawValue>,
 }
 
-impl<'de, D: Deserializer<'de, Error = serde_json::Error>> MapAccess<'de> for StoredFields<'de, D> {
+impl<'de> MapAccess<'de> for StoredFields<'de> {
     type Error = serde_json::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(

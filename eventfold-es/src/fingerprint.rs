@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// A digest of a command by its JSON; `None` if it does not serialize.
+/// A digest of a command by its JSON; `None` if it does not serialize, or is nested more than 127 levels deep.
 ///
 /// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of
 /// it. A field that is `None` does not count either: a later version of the program may have added it. Two commands that differ
@@ -23,9 +23,14 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// ```
 #[must_use]
 pub fn fingerprint<C: Serialize + ?Sized>(command: &C) -> Option<u64> {
-    serde_json::to_value(command)
-        .ok()
-        .map(|value| digest(&value))
+    // By way of text: a command that a process manager sends is written as text anyway, and serde's code for a second form would
+    // double what its enum costs to compile.
+    digest_of(serde_json::to_string(command))
+}
+
+fn digest_of(json: serde_json::Result<String>) -> Option<u64> {
+    let value = serde_json::from_str(&json.ok()?).ok()?;
+    Some(digest(&value))
 }
 
 fn digest(value: &Value) -> u64 {

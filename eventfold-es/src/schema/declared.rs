@@ -150,49 +150,51 @@ impl Schema {
     /// With the events and the state of the aggregate `A`.
     #[must_use]
     pub fn aggregate<A: Aggregate>(mut self) -> Self {
-        let events = if A::DomainEvent::SCHEMAS.is_empty() {
-            let names = A::DomainEvent::EVENT_TYPES.iter();
-            names
-                .map(|name| EventShape::from(&EventSchema::new(name, Shape::Unknown)))
-                .collect()
-        } else {
-            A::DomainEvent::SCHEMAS
-                .iter()
-                .map(EventShape::from)
-                .collect()
-        };
-        self.parts.aggregates.push(AggregateShapes {
-            name: A::AGGREGATE_TYPE.to_owned(),
-            events,
-            state: StateShape {
-                version: A::SNAPSHOT_VERSION,
-                data: Data::from(&A::STATE),
-                types: types_in(&A::STATE),
-            },
-        });
-        self.parts.sort();
+        let state = StateShape::of(A::SNAPSHOT_VERSION, &A::STATE);
+        let events = events(A::DomainEvent::SCHEMAS, A::DomainEvent::EVENT_TYPES);
+        self.parts.add_aggregate(A::AGGREGATE_TYPE, events, state);
         self
     }
 
     /// With the state of the process manager `PM`, and the messages of its deadlines.
     #[must_use]
     pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
-        self.parts.process_managers.push(ProcessManagerShapes {
-            name: PM::NAME.to_owned(),
-            key: PM::KEY_TYPE.to_owned(),
-            state: StateShape {
-                version: PM::STATE_VERSION,
-                data: Data::from(&PM::STATE),
-                types: types_in(&PM::STATE),
-            },
-            deadlines: deadlines::<PM>(),
-        });
-        self.parts.sort();
+        let state = StateShape::of(PM::STATE_VERSION, &PM::STATE);
+        let deadlines = deadlines(PM::DEADLINE_MESSAGES, PM::DEADLINES);
+        let parts = &mut self.parts;
+        parts.add_process_manager(PM::NAME, PM::KEY_TYPE, state, deadlines);
         self
     }
 }
 
+// Nothing below is generic: it would be compiled anew for each part of a program.
+
 impl Parts {
+    fn add_aggregate(&mut self, name: &str, events: Vec<EventShape>, state: StateShape) {
+        self.aggregates.push(AggregateShapes {
+            name: name.to_owned(),
+            events,
+            state,
+        });
+        self.sort();
+    }
+
+    fn add_process_manager(
+        &mut self,
+        name: &str,
+        key: &str,
+        state: StateShape,
+        deadlines: Vec<TypeShape>,
+    ) {
+        self.process_managers.push(ProcessManagerShapes {
+            name: name.to_owned(),
+            key: key.to_owned(),
+            state,
+            deadlines,
+        });
+        self.sort();
+    }
+
     /// Brings the parts into an order that does not depend on their declaration, and removes repetitions.
     fn sort(&mut self) {
         self.aggregates
@@ -201,6 +203,25 @@ impl Parts {
         self.process_managers
             .sort_by(|left, right| left.name.cmp(&right.name));
         self.process_managers.dedup();
+    }
+}
+
+impl StateShape {
+    fn of(version: u32, shape: &Shape) -> Self {
+        Self {
+            version,
+            data: Data::from(shape),
+            types: types_in(shape),
+        }
+    }
+}
+
+/// The events with these schemas; if there are none, those with these names, whose shapes are not known.
+fn events(schemas: &[EventSchema], names: &[&'static str]) -> Vec<EventShape> {
+    let unknown = |name: &&'static str| EventShape::from(&EventSchema::new(name, Shape::Unknown));
+    match schemas {
+        [] => names.iter().map(unknown).collect(),
+        _ => schemas.iter().map(EventShape::from).collect(),
     }
 }
 
@@ -229,10 +250,10 @@ impl TypeShape {
     }
 }
 
-/// The messages of the deadlines of `PM`, in the order of their names; those of a hand-written type are not known.
-fn deadlines<PM: ProcessManager>() -> Vec<TypeShape> {
-    let mut deadlines: Vec<TypeShape> = PM::DEADLINE_MESSAGES.iter().map(TypeShape::of).collect();
-    for name in PM::DEADLINES {
+/// The messages of deadlines, in the order of their names; those of a hand-written type are not known.
+fn deadlines(messages: &[NamedType], names: &[&'static str]) -> Vec<TypeShape> {
+    let mut deadlines: Vec<TypeShape> = messages.iter().map(TypeShape::of).collect();
+    for name in names {
         if deadlines.iter().all(|known| known.name != *name) {
             deadlines.push(TypeShape::of(&NamedType::new(name, None)));
         }
