@@ -20,7 +20,7 @@ use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
-/// The number of segments whose tables stay in memory.
+/// The number of segments whose tables stay in memory, and whose files stay open.
 const TABLES: usize = 64;
 const SUFFIX: &str = ".jsonl.zst";
 /// The suffix of a file that is not complete yet.

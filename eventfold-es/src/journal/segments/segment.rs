@@ -1,14 +1,14 @@
 //! A segment that is being read.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use zstd::bulk::Decompressor;
 
 use super::Span;
 use super::table::{CommitPlace, FRAME_BYTES, Table, TableError};
-use crate::disk::{Files, OpenMode};
+use crate::disk::{FileHandle, Files, OpenMode};
 use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
@@ -20,10 +20,9 @@ thread_local! {
     static DECOMPRESSOR: Cell<Option<Decompressor<'static>>> = const { Cell::new(None) };
 }
 
-/// Its file is opened for each read, since an open store seldom reads it.
+/// Its file is open as long as it is held.
 pub(super) struct Segment {
-    files: Files,
-    path: PathBuf,
+    file: FileHandle,
     bytes: u64,
     table: Table,
 }
@@ -57,8 +56,7 @@ impl Segment {
             Err(TableError::Newer(newer)) => return Err(newer.in_file(path).into()),
         };
         Ok(Self {
-            files: files.clone(),
-            path: path.to_owned(),
+            file,
             bytes: length,
             table,
         })
@@ -154,8 +152,7 @@ impl Segment {
         };
         let start = bound(first);
         let bytes = self
-            .files
-            .open(&self.path, OpenMode::Read)?
+            .file
             .read_range(start, bound(last).saturating_sub(start))?;
         let mut text = vec![0; usize::try_from((last - first) * FRAME_BYTES).unwrap_or(0)];
         let mut filled = 0;
@@ -188,6 +185,6 @@ impl Segment {
         let reason = format!(
             "a frame of the journal cannot be decompressed ({reason}); restore the file from a copy"
         );
-        Damage::new(&self.path, offset, reason)
+        Damage::new(self.file.path(), offset, reason)
     }
 }
