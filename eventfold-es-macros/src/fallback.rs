@@ -89,14 +89,14 @@ pub(crate) fn aggregate(model: &aggregate::Model, errors: Option<TokenStream>) -
             }
 
             #[automatically_derived]
-            impl #krate::DecidesWithContext for #ident {}
+            impl #krate::contract::DecidesWithContext for #ident {}
         }
     });
     quote! {
         #aggregate
 
         #[automatically_derived]
-        impl #krate::DecidedBy for #command {
+        impl #krate::contract::DecidedBy for #command {
             type Aggregate = #named;
         }
     }
@@ -138,10 +138,10 @@ pub(crate) fn process_manager(
         }
 
         #[automatically_derived]
-        impl #krate::Dispatch for #envelope {
-            fn targets(_: &mut impl #krate::TargetVisitor) {}
+        impl #krate::contract::Dispatch for #envelope {
+            fn targets(_: &mut impl #krate::contract::TargetVisitor) {}
 
-            fn route<R: #krate::Router>(self, _: R) -> R::Routed {
+            fn route<R: #krate::contract::Router>(self, _: R) -> R::Routed {
                 ::std::unreachable!()
             }
         }
@@ -170,7 +170,7 @@ fn implemented_process_manager(model: &process_manager::Model) -> TokenStream {
                 _: &str,
                 _: &str,
                 _: &#krate::RecordedEvent,
-            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
+            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::contract::ReactError> {
                 ::std::unreachable!()
             }
         }
@@ -179,19 +179,19 @@ fn implemented_process_manager(model: &process_manager::Model) -> TokenStream {
         impl<A: #krate::Aggregate> #krate::__private::Subscribes<A> for #ident {}
 
         #[automatically_derived]
-        impl<A: #krate::Aggregate> #krate::DispatchesTo<A> for #ident {
+        impl<A: #krate::Aggregate> #krate::contract::DispatchesTo<A> for #ident {
             fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::ProcessManager>::Envelope {
                 ::std::unreachable!()
             }
         }
 
         #[automatically_derived]
-        impl #krate::Keyed for #ident {
+        impl #krate::contract::Keyed for #ident {
             type Key = #key;
         }
 
         #[automatically_derived]
-        impl<M> #krate::Schedules<M> for #ident {
+        impl<M> #krate::contract::Schedules<M> for #ident {
             const MESSAGE_TYPE: &'static str = "";
 
             fn encode(
@@ -208,7 +208,7 @@ fn implemented_process_manager(model: &process_manager::Model) -> TokenStream {
         impl #krate::FailurePolicy for #ident {}
 
         #[automatically_derived]
-        impl #krate::StateVersioned for #ident {}
+        impl #krate::contract::StateVersioned for #ident {}
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn projection(model: &projection::Model, errors: Option<TokenStream>)
     let implemented = generics.params.is_empty().then(|| {
         quote! {
             #[automatically_derived]
-            impl #krate::DeclaredProjection for #ident {
+            impl #krate::contract::DeclaredProjection for #ident {
                 type Declared = Self;
             }
 
@@ -236,7 +236,7 @@ pub(crate) fn projection(model: &projection::Model, errors: Option<TokenStream>)
                     _: &str,
                     _: &str,
                     _: &#krate::RecordedEvent,
-                ) -> ::std::result::Result<(), #krate::ProjectError> {
+                ) -> ::std::result::Result<(), #krate::contract::ProjectError> {
                     ::std::unreachable!()
                 }
             }

@@ -125,7 +125,7 @@ use proc_macro::TokenStream;
 ///     }
 /// }
 ///
-/// impl eventfold_es::DecidedBy for CounterCommand {
+/// impl eventfold_es::contract::DecidedBy for CounterCommand {
 ///     type Aggregate = Counter;
 /// }
 /// ```

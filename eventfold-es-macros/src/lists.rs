@@ -146,7 +146,7 @@ pub(crate) fn handlers(
             Ident::new(&handler.to_ascii_lowercase(), at),
         );
         let spanned = krate.exactly_at(at);
-        let handle = quote_spanned!(at=> <Self as #spanned::#handler<#spanned::Subscribed<#entry>>>::#method);
+        let handle = quote_spanned!(at=> <Self as #spanned::#handler<#spanned::contract::Subscribed<#entry>>>::#method);
         let decode = self::decode(entry, decode, krate);
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
@@ -161,7 +161,7 @@ pub(crate) fn handlers(
     });
     quote! {
         #(#branches)* {
-            return ::std::result::Result::Err(#krate::#error::UnexpectedAggregate {
+            return ::std::result::Result::Err(#krate::contract::#error::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -173,7 +173,7 @@ pub(crate) fn decode(entry: &Entry, decode: &str, krate: &CratePath) -> TokenStr
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);
     let decode = Ident::new(decode, at);
-    quote_spanned!(at=> #krate::__private::#decode::<#krate::Subscribed<#entry>>)
+    quote_spanned!(at=> #krate::__private::#decode::<#krate::contract::Subscribed<#entry>>)
 }
 
 /// The markers that make a handler for an aggregate that is not subscribed an error.

@@ -58,7 +58,7 @@ pub const fn are_known(_stored_names: &[&'static str]) -> bool {
     true
 }
 
-/// Marks the entries of `subscribes`: [`SubscribesTo`](crate::SubscribesTo) follows from it, so that rustc lists none of these impls.
+/// Marks the entries of `subscribes`: [`SubscribesTo`](crate::contract::SubscribesTo) follows from it, so that rustc lists none of these impls.
 pub trait Subscribes<A> {}
 
 /// The event of a subscribed aggregate. That it is a [`DomainEvent`] is asked where the aggregate is declared, and not here once more.

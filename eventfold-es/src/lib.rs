@@ -144,20 +144,21 @@
 //! `docs/internals/storage.md` describes the bytes on disk and their recovery.
 
 mod adoption;
-pub mod aggregate;
+mod aggregate;
 pub mod clock;
-pub mod command;
+mod command;
 mod command_bus;
 mod comparing;
+pub mod contract;
 mod dead_letter;
 #[cfg(feature = "testing")]
 pub mod disk;
 #[cfg(not(feature = "testing"))]
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod disk;
-pub mod envelope;
+mod envelope;
 pub mod error;
-pub mod event;
+mod event;
 pub mod evolution;
 mod fingerprint;
 mod finite;
@@ -167,8 +168,8 @@ mod journal;
 pub mod names;
 mod nesting;
 pub mod prelude;
-pub mod process_manager;
-pub mod projection;
+mod process_manager;
+mod projection;
 mod report_json;
 mod runtime;
 #[cfg(feature = "testing")]
@@ -187,17 +188,14 @@ pub mod topology;
 #[doc(hidden)]
 pub mod __private;
 
-pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
-pub use aggregate::{
-    Aggregate, ContextDecider, Decider, DecidesWithContext, Deciding, DeclaredAggregate, Subscribed,
-};
-pub use command::{Command, CommandContext, DecidedBy, IdOf};
+pub use aggregate::{Aggregate, ContextDecider, Decider, Deciding};
+pub use command::{Command, CommandContext};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
-pub use envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router, TargetVisitor};
+pub use envelope::{CommandEnvelope, Envelope};
 pub use error::{
     Damage, DispatchError, Error, ExecuteError, FileError, OpenError, ReadError, StateError,
-    StoreError, TransactionCommandAt, TransactionError,
+    StoreError, TransactionError,
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
 /// The line formats of events and logs. [`eventfold::Event`] is in signatures of this crate.
@@ -207,30 +205,19 @@ pub use eventfold_es_macros::{
     Aggregate, Command, DomainEvent, ProcessManager, Projection, StoredShape, aggregate,
     event_store, process_manager, projection,
 };
-pub use evolution::{Upcast, Upcaster};
+pub use evolution::Upcast;
 pub use fingerprint::fingerprint;
-pub use journal::local::{IncompleteBatch, RecoveryReport};
-pub use journal::{BackupError, BackupReport, Durability};
 pub use process_manager::{
-    Backoff, Correlate, Correlation, Deadline, DeadlineMessage, DeadlineOf, DeclaredProcessManager,
-    DispatchesTo, Effects, Exhausted, Failure, FailureAction, FailureCause, FailurePolicy,
-    HandleFailure, InstanceKey, Join, JoinKind, KeyOf, Keyed, MigrateState, MigrationError, NameOf,
-    OnDeadline, ProcessManager, React, ReactError, Reaction, ScheduledDeadline, Schedules, SentBy,
-    SourceEvent, StartFrom, StateVersioned, StoredDeadline, StoredState, SubscribesTo, TargetOf,
-    TimeOf, TimerChange,
+    Backoff, Correlate, Correlation, Deadline, Effects, Exhausted, Failure, FailureAction,
+    FailureCause, FailurePolicy, HandleFailure, MigrateState, MigrationError, OnDeadline,
+    ProcessManager, React, Reaction, SourceEvent, StartFrom, StoredState,
 };
-pub use projection::{
-    DeclaredProjection, EventContext, Project, ProjectError, Projection, UnknownEvents,
-};
+pub use projection::{EventContext, Project, Projection, UnknownEvents};
 pub use runtime::Reactions;
 pub use store::{
-    AggregateHandle, AggregateStore, AggregateStoreBuilder, Committed, CommittedCommand,
-    DeadLetterEntry, Executed, ExportError, ExportReport, FailedAttempt, Health, HealthStatus,
-    ImportError, ImportOptions, ImportReport, InjectOptions, InstanceCounts, InstanceInfo,
-    InstanceStatus, JournalHealth, Loaded, OperatorReport, ParkedAt, ParkedWork,
-    ProcessManagerHandle, ProcessManagerHealth, ProcessManagerOverview, ProcessManagerReport,
-    ProcessManagerStatus, ProjectionHealth, RawRecorded, RebuiltState, Recorded, RepairReport,
-    RunMode, Subscription, Transaction, VerifyReport,
+    AggregateHandle, AggregateStore, AggregateStoreBuilder, BackupError, BackupReport, Durability,
+    Executed, Health, Loaded, ProcessManagerHandle, RawRecorded, Recorded, RecoveryReport, RunMode,
+    Subscription, Transaction,
 };
 pub use threads::StoreRuntime;
 

@@ -14,8 +14,8 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
 
-use eventfold_es::DeadLetterEntry;
 use eventfold_es::prelude::*;
+use eventfold_es::store::DeadLetterEntry;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum AccountCommand {

@@ -15,8 +15,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
 
+use eventfold_es::TransactionError;
 use eventfold_es::prelude::*;
-use eventfold_es::{Committed, TransactionError};
+use eventfold_es::store::Committed;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum EmailCommand {

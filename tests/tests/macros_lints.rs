@@ -71,8 +71,9 @@
 pub mod domain {
     use std::convert::Infallible;
 
+    use eventfold_es::MigrationError;
+    use eventfold_es::StoredState;
     use eventfold_es::prelude::*;
-    use eventfold_es::{MigrationError, StoredState};
 
     /// What can be asked of a [`Lamp`].
     #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

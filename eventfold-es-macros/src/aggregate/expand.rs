@@ -125,7 +125,7 @@ fn checked_error(error: &Type, krate: &CratePath) -> TokenStream {
 fn decides_with_context(ident: &Ident, krate: &CratePath) -> TokenStream {
     quote! {
         #[automatically_derived]
-        impl #krate::DecidesWithContext for #ident {}
+        impl #krate::contract::DecidesWithContext for #ident {}
     }
 }
 
@@ -141,7 +141,7 @@ fn impl_command(model: &Model) -> TokenStream {
     let krate = krate.at(at);
     quote_spanned! {at=>
         #[automatically_derived]
-        impl #krate::DecidedBy for #command {
+        impl #krate::contract::DecidedBy for #command {
             type Aggregate = #ident;
         }
     }

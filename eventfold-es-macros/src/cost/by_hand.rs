@@ -98,9 +98,8 @@ pub(super) fn process_manager(index: usize) -> String {
     let (first, second, third) = (2 * index, 2 * index + 1, (2 * index + 2) % AGGREGATES);
     format!(
         r#"
-use eventfold_es::{{
-    CommandContext, Dispatch, DomainEvent, Envelope, ProcessManager, ReactError, RecordedEvent, Router, TargetVisitor,
-}};
+use eventfold_es::contract::{{Dispatch, ReactError, Router, TargetVisitor}};
+use eventfold_es::{{CommandContext, DomainEvent, Envelope, ProcessManager, RecordedEvent}};
 use serde::{{Deserialize, Serialize}};
 
 use crate::account{first}::*;
@@ -182,7 +181,8 @@ pub(super) fn projection(index: usize) -> String {
     let (first, second) = (2 * index, 2 * index + 1);
     format!(
         r#"
-use eventfold_es::{{DomainEvent, ProjectError, Projection, RecordedEvent}};
+use eventfold_es::contract::ProjectError;
+use eventfold_es::{{DomainEvent, Projection, RecordedEvent}};
 use serde::{{Deserialize, Serialize}};
 
 use crate::account{first}::*;

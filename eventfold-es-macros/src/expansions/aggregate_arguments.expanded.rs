@@ -45,8 +45,8 @@ impl my::es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl my::es::DecidesWithContext for Order {}
+impl my::es::contract::DecidesWithContext for Order {}
 #[automatically_derived]
-impl my::es::DecidedBy for Order {
+impl my::es::contract::DecidedBy for Order {
     type Aggregate = Order;
 }

@@ -33,6 +33,6 @@ impl ::eventfold_es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DecidedBy for Change {
+impl ::eventfold_es::contract::DecidedBy for Change {
     type Aggregate = Order;
 }

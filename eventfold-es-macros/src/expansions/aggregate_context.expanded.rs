@@ -44,8 +44,8 @@ impl ::eventfold_es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DecidesWithContext for Order {}
+impl ::eventfold_es::contract::DecidesWithContext for Order {}
 #[automatically_derived]
-impl ::eventfold_es::DecidedBy for OrderCommand {
+impl ::eventfold_es::contract::DecidedBy for OrderCommand {
     type Aggregate = Order;
 }

@@ -33,6 +33,6 @@ impl my::es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl my::es::DecidedBy for OrderCommand {
+impl my::es::contract::DecidedBy for OrderCommand {
     type Aggregate = Order;
 }

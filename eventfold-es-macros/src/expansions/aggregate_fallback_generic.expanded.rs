@@ -12,6 +12,6 @@ pub struct Order<
     qty: T,
 }
 #[automatically_derived]
-impl ::eventfold_es::DecidedBy for OrderCommand {
+impl ::eventfold_es::contract::DecidedBy for OrderCommand {
     type Aggregate = Order;
 }

@@ -34,6 +34,6 @@ impl ::eventfold_es::Aggregate for Order {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DecidedBy for OrderCommand {
+impl ::eventfold_es::contract::DecidedBy for OrderCommand {
     type Aggregate = Order;
 }

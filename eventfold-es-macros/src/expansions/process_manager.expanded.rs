@@ -89,7 +89,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         event: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
         let mut reaction = ::eventfold_es::Reaction::new(
             aggregate_type,
@@ -98,22 +98,22 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             <Self as ::eventfold_es::React<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else if aggregate_type
             == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
         {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<stock::Inventory>,
+                ::eventfold_es::contract::Subscribed<stock::Inventory>,
             >(event)?;
             <Self as ::eventfold_es::React<
-                ::eventfold_es::Subscribed<stock::Inventory>,
+                ::eventfold_es::contract::Subscribed<stock::Inventory>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(::eventfold_es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -140,8 +140,8 @@ impl ::eventfold_es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
-    fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
+impl ::eventfold_es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(targets: &mut impl ::eventfold_es::contract::TargetVisitor) {
         <::eventfold_es::Envelope<
             stock::Inventory,
         > as ::eventfold_es::__private::Addressed>::visit(targets);
@@ -150,7 +150,7 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
         > as ::eventfold_es::__private::Addressed>::visit(targets);
     }
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
+    fn route<R: ::eventfold_es::contract::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
                 <::eventfold_es::Envelope<
@@ -166,7 +166,7 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
+impl ::eventfold_es::contract::DispatchesTo<stock::Inventory> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(
         envelope: ::eventfold_es::Envelope<stock::Inventory>,
@@ -175,7 +175,7 @@ impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DispatchesTo<Order> for ReservationSaga {
+impl ::eventfold_es::contract::DispatchesTo<Order> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: ::eventfold_es::Envelope<Order>) -> ReservationSagaEnvelope {
         ReservationSagaEnvelope::Order(envelope)

@@ -76,15 +76,20 @@ impl my::es::ProcessManager for ReservationSaga {
         aggregate_type: &str,
         stream_id: &str,
         event: &my::es::RecordedEvent,
-    ) -> ::std::result::Result<::std::vec::Vec<ReservationCommand>, my::es::ReactError> {
+    ) -> ::std::result::Result<
+        ::std::vec::Vec<ReservationCommand>,
+        my::es::contract::ReactError,
+    > {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
+            let event = my::es::__private::decode::<
+                my::es::contract::Subscribed<Order>,
+            >(event)?;
             <Self as my::es::React<
-                my::es::Subscribed<Order>,
+                my::es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(my::es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -102,13 +107,13 @@ impl my::es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl my::es::Dispatch for ReservationCommand {
-    fn targets(targets: &mut impl my::es::TargetVisitor) {
+impl my::es::contract::Dispatch for ReservationCommand {
+    fn targets(targets: &mut impl my::es::contract::TargetVisitor) {
         <my::es::Envelope<Inventory> as my::es::__private::Addressed>::visit(targets);
         <my::es::Envelope<Shipment> as my::es::__private::Addressed>::visit(targets);
     }
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn route<R: my::es::Router>(self, router: R) -> R::Routed {
+    fn route<R: my::es::contract::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
                 <my::es::Envelope<
@@ -124,14 +129,14 @@ impl my::es::Dispatch for ReservationCommand {
     }
 }
 #[automatically_derived]
-impl my::es::DispatchesTo<Inventory> for ReservationSaga {
+impl my::es::contract::DispatchesTo<Inventory> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: my::es::Envelope<Inventory>) -> ReservationCommand {
         ReservationCommand::Inventory(envelope)
     }
 }
 #[automatically_derived]
-impl my::es::DispatchesTo<Shipment> for ReservationSaga {
+impl my::es::contract::DispatchesTo<Shipment> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(envelope: my::es::Envelope<Shipment>) -> ReservationCommand {
         ReservationCommand::Shipment(envelope)

@@ -40,16 +40,18 @@ impl my::es::ProcessManager for ReservationSaga {
         event: &my::es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        my::es::ReactError,
+        my::es::contract::ReactError,
     > {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
+            let event = my::es::__private::decode::<
+                my::es::contract::Subscribed<Order>,
+            >(event)?;
             <Self as my::es::React<
-                my::es::Subscribed<Order>,
+                my::es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(my::es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -67,9 +69,9 @@ impl my::es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl my::es::Dispatch for ReservationSagaEnvelope {
-    fn targets(_: &mut impl my::es::TargetVisitor) {}
-    fn route<R: my::es::Router>(self, _: R) -> R::Routed {
+impl my::es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl my::es::contract::TargetVisitor) {}
+    fn route<R: my::es::contract::Router>(self, _: R) -> R::Routed {
         match self {}
     }
 }

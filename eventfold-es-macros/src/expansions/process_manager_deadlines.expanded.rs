@@ -50,7 +50,7 @@ impl my::es::ProcessManager for ReservationSaga {
         event: &my::es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        my::es::ReactError,
+        my::es::contract::ReactError,
     > {
         let effects = <Self as my::es::ProcessManager>::react_in(
             self,
@@ -69,16 +69,18 @@ impl my::es::ProcessManager for ReservationSaga {
         event: &my::es::RecordedEvent,
     ) -> ::std::result::Result<
         my::es::Effects<ReservationSagaEnvelope>,
-        my::es::ReactError,
+        my::es::contract::ReactError,
     > {
         let mut reaction = my::es::Reaction::new(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
-            let event = my::es::__private::decode::<my::es::Subscribed<Order>>(event)?;
+            let event = my::es::__private::decode::<
+                my::es::contract::Subscribed<Order>,
+            >(event)?;
             <Self as my::es::React<
-                my::es::Subscribed<Order>,
+                my::es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(my::es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(my::es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -87,19 +89,21 @@ impl my::es::ProcessManager for ReservationSaga {
     fn on_deadline(
         &mut self,
         _: &str,
-        deadline: &my::es::StoredDeadline,
+        deadline: &my::es::contract::StoredDeadline,
     ) -> ::std::result::Result<
         my::es::Effects<ReservationSagaEnvelope>,
-        my::es::ReactError,
+        my::es::contract::ReactError,
     > {
-        let event = my::es::StoredDeadline::as_event(deadline);
+        let event = my::es::contract::StoredDeadline::as_event(deadline);
         let mut reaction = my::es::Reaction::to_deadline(deadline, &event);
         if deadline.message_type == "due" {
-            let message = <Due as my::es::DeadlineMessage>::from_deadline(deadline)?;
+            let message = <Due as my::es::contract::DeadlineMessage>::from_deadline(
+                deadline,
+            )?;
             <Self as my::es::OnDeadline<Due>>::on_deadline(self, message, &mut reaction);
         } else {
             return ::std::result::Result::Err(
-                my::es::ReactError::unexpected_deadline(deadline),
+                my::es::contract::ReactError::unexpected_deadline(deadline),
             );
         }
         my::es::Reaction::into_effects(reaction)
@@ -111,7 +115,7 @@ impl my::es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl my::es::Schedules<Due> for ReservationSaga {
+impl my::es::contract::Schedules<Due> for ReservationSaga {
     const MESSAGE_TYPE: &'static str = "due";
     fn encode(
         message: &Due,
@@ -119,11 +123,11 @@ impl my::es::Schedules<Due> for ReservationSaga {
         ::std::boxed::Box<my::es::__private::RawValue>,
         ::std::string::String,
     > {
-        <Due as my::es::DeadlineMessage>::encode(message)
+        <Due as my::es::contract::DeadlineMessage>::encode(message)
     }
 }
 #[automatically_derived]
-impl my::es::StateVersioned for ReservationSaga {}
+impl my::es::contract::StateVersioned for ReservationSaga {}
 const _: () = ::std::assert!(VERSION >= 1, "`state_version` counts from 1");
 #[automatically_derived]
 impl my::es::__private::Subscribes<Order> for ReservationSaga {}
@@ -136,9 +140,9 @@ impl my::es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl my::es::Dispatch for ReservationSagaEnvelope {
-    fn targets(_: &mut impl my::es::TargetVisitor) {}
-    fn route<R: my::es::Router>(self, _: R) -> R::Routed {
+impl my::es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl my::es::contract::TargetVisitor) {}
+    fn route<R: my::es::contract::Router>(self, _: R) -> R::Routed {
         match self {}
     }
 }

@@ -15,7 +15,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         _: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
         ::std::unreachable!()
     }
@@ -24,7 +24,8 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
 impl<A: ::eventfold_es::Aggregate> ::eventfold_es::__private::Subscribes<A>
 for ReservationSaga {}
 #[automatically_derived]
-impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for ReservationSaga {
+impl<A: ::eventfold_es::Aggregate> ::eventfold_es::contract::DispatchesTo<A>
+for ReservationSaga {
     fn envelope(
         _: ::eventfold_es::Envelope<A>,
     ) -> <Self as ::eventfold_es::ProcessManager>::Envelope {
@@ -32,11 +33,11 @@ impl<A: ::eventfold_es::Aggregate> ::eventfold_es::DispatchesTo<A> for Reservati
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::Keyed for ReservationSaga {
+impl ::eventfold_es::contract::Keyed for ReservationSaga {
     type Key = ::std::string::String;
 }
 #[automatically_derived]
-impl<M> ::eventfold_es::Schedules<M> for ReservationSaga {
+impl<M> ::eventfold_es::contract::Schedules<M> for ReservationSaga {
     const MESSAGE_TYPE: &'static str = "";
     fn encode(
         _: &M,
@@ -50,13 +51,13 @@ impl<M> ::eventfold_es::Schedules<M> for ReservationSaga {
 #[automatically_derived]
 impl ::eventfold_es::FailurePolicy for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::StateVersioned for ReservationSaga {}
+impl ::eventfold_es::contract::StateVersioned for ReservationSaga {}
 #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
 enum ReservationSagaEnvelope {}
 #[automatically_derived]
-impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
-    fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}
-    fn route<R: ::eventfold_es::Router>(self, _: R) -> R::Routed {
+impl ::eventfold_es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl ::eventfold_es::contract::TargetVisitor) {}
+    fn route<R: ::eventfold_es::contract::Router>(self, _: R) -> R::Routed {
         ::std::unreachable!()
     }
 }

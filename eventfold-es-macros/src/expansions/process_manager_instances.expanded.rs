@@ -94,15 +94,18 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         _: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
-        ::std::result::Result::Err(::eventfold_es::ReactError::NoKey)
+        ::std::result::Result::Err(::eventfold_es::contract::ReactError::NoKey)
     }
     fn correlate(
         aggregate_type: &str,
         stream_id: &str,
         event: &::eventfold_es::RecordedEvent,
-    ) -> ::std::result::Result<::eventfold_es::Correlation, ::eventfold_es::ReactError> {
+    ) -> ::std::result::Result<
+        ::eventfold_es::Correlation,
+        ::eventfold_es::contract::ReactError,
+    > {
         let context = ::eventfold_es::EventContext::new(
             aggregate_type,
             stream_id,
@@ -110,30 +113,30 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             ::eventfold_es::__private::erase::<
                 Self,
             >(
                 <Self as ::eventfold_es::Correlate<
-                    ::eventfold_es::Subscribed<Order>,
+                    ::eventfold_es::contract::Subscribed<Order>,
                 >>::correlate(&event, &context),
             )
         } else if aggregate_type
             == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
         {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<stock::Inventory>,
+                ::eventfold_es::contract::Subscribed<stock::Inventory>,
             >(event)?;
             ::eventfold_es::__private::erase::<
                 Self,
             >(
                 <Self as ::eventfold_es::Correlate<
-                    ::eventfold_es::Subscribed<stock::Inventory>,
+                    ::eventfold_es::contract::Subscribed<stock::Inventory>,
                 >>::correlate(&event, &context),
             )
         } else {
-            ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+            ::std::result::Result::Err(::eventfold_es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             })
         }
@@ -146,7 +149,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         event: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::eventfold_es::Effects<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
         let own_key = ::eventfold_es::__private::own_key::<Self>(key)?;
         let mut reaction = ::eventfold_es::Reaction::with_key(
@@ -155,22 +158,22 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             <Self as ::eventfold_es::React<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else if aggregate_type
             == <stock::Inventory as ::eventfold_es::Aggregate>::AGGREGATE_TYPE
         {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<stock::Inventory>,
+                ::eventfold_es::contract::Subscribed<stock::Inventory>,
             >(event)?;
             <Self as ::eventfold_es::React<
-                ::eventfold_es::Subscribed<stock::Inventory>,
+                ::eventfold_es::contract::Subscribed<stock::Inventory>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(::eventfold_es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -179,26 +182,26 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     fn on_deadline(
         &mut self,
         key: &str,
-        deadline: &::eventfold_es::StoredDeadline,
+        deadline: &::eventfold_es::contract::StoredDeadline,
     ) -> ::std::result::Result<
         ::eventfold_es::Effects<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
-        let event = ::eventfold_es::StoredDeadline::as_event(deadline);
+        let event = ::eventfold_es::contract::StoredDeadline::as_event(deadline);
         let own_key = ::eventfold_es::__private::own_key::<Self>(key)?;
         let mut reaction = ::eventfold_es::Reaction::with_key(
             ::eventfold_es::Reaction::to_deadline(deadline, &event),
             &own_key,
         );
         if deadline.message_type == "payment-due" {
-            let message = <PaymentDue as ::eventfold_es::DeadlineMessage>::from_deadline(
+            let message = <PaymentDue as ::eventfold_es::contract::DeadlineMessage>::from_deadline(
                 deadline,
             )?;
             <Self as ::eventfold_es::OnDeadline<
                 PaymentDue,
             >>::on_deadline(self, message, &mut reaction);
         } else if deadline.message_type == "expired" {
-            let message = <stock::Expired as ::eventfold_es::DeadlineMessage>::from_deadline(
+            let message = <stock::Expired as ::eventfold_es::contract::DeadlineMessage>::from_deadline(
                 deadline,
             )?;
             <Self as ::eventfold_es::OnDeadline<
@@ -206,7 +209,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
             >>::on_deadline(self, message, &mut reaction);
         } else {
             return ::std::result::Result::Err(
-                ::eventfold_es::ReactError::unexpected_deadline(deadline),
+                ::eventfold_es::contract::ReactError::unexpected_deadline(deadline),
             );
         }
         ::eventfold_es::Reaction::into_effects(reaction)
@@ -224,11 +227,11 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::Keyed for ReservationSaga {
+impl ::eventfold_es::contract::Keyed for ReservationSaga {
     type Key = OrderId;
 }
 #[automatically_derived]
-impl ::eventfold_es::Schedules<PaymentDue> for ReservationSaga {
+impl ::eventfold_es::contract::Schedules<PaymentDue> for ReservationSaga {
     const MESSAGE_TYPE: &'static str = "payment-due";
     fn encode(
         message: &PaymentDue,
@@ -236,11 +239,11 @@ impl ::eventfold_es::Schedules<PaymentDue> for ReservationSaga {
         ::std::boxed::Box<::eventfold_es::__private::RawValue>,
         ::std::string::String,
     > {
-        <PaymentDue as ::eventfold_es::DeadlineMessage>::encode(message)
+        <PaymentDue as ::eventfold_es::contract::DeadlineMessage>::encode(message)
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::Schedules<stock::Expired> for ReservationSaga {
+impl ::eventfold_es::contract::Schedules<stock::Expired> for ReservationSaga {
     const MESSAGE_TYPE: &'static str = "expired";
     fn encode(
         message: &stock::Expired,
@@ -248,13 +251,13 @@ impl ::eventfold_es::Schedules<stock::Expired> for ReservationSaga {
         ::std::boxed::Box<::eventfold_es::__private::RawValue>,
         ::std::string::String,
     > {
-        <stock::Expired as ::eventfold_es::DeadlineMessage>::encode(message)
+        <stock::Expired as ::eventfold_es::contract::DeadlineMessage>::encode(message)
     }
 }
 #[automatically_derived]
 impl ::eventfold_es::FailurePolicy for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::StateVersioned for ReservationSaga {}
+impl ::eventfold_es::contract::StateVersioned for ReservationSaga {}
 #[automatically_derived]
 impl ::eventfold_es::__private::Subscribes<Order> for ReservationSaga {}
 #[automatically_derived]
@@ -275,14 +278,14 @@ impl ::eventfold_es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
-    fn targets(targets: &mut impl ::eventfold_es::TargetVisitor) {
+impl ::eventfold_es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(targets: &mut impl ::eventfold_es::contract::TargetVisitor) {
         <::eventfold_es::Envelope<
             stock::Inventory,
         > as ::eventfold_es::__private::Addressed>::visit(targets);
     }
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
-    fn route<R: ::eventfold_es::Router>(self, router: R) -> R::Routed {
+    fn route<R: ::eventfold_es::contract::Router>(self, router: R) -> R::Routed {
         match self {
             Self::Inventory(envelope) => {
                 <::eventfold_es::Envelope<
@@ -293,7 +296,7 @@ impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DispatchesTo<stock::Inventory> for ReservationSaga {
+impl ::eventfold_es::contract::DispatchesTo<stock::Inventory> for ReservationSaga {
     #[allow(unreachable_code, reason = "a command may be an enum without variants")]
     fn envelope(
         envelope: ::eventfold_es::Envelope<stock::Inventory>,

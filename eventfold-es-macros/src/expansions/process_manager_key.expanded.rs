@@ -42,15 +42,18 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         _: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
-        ::std::result::Result::Err(::eventfold_es::ReactError::NoKey)
+        ::std::result::Result::Err(::eventfold_es::contract::ReactError::NoKey)
     }
     fn correlate(
         aggregate_type: &str,
         stream_id: &str,
         event: &::eventfold_es::RecordedEvent,
-    ) -> ::std::result::Result<::eventfold_es::Correlation, ::eventfold_es::ReactError> {
+    ) -> ::std::result::Result<
+        ::eventfold_es::Correlation,
+        ::eventfold_es::contract::ReactError,
+    > {
         let context = ::eventfold_es::EventContext::new(
             aggregate_type,
             stream_id,
@@ -58,17 +61,17 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             ::eventfold_es::__private::erase::<
                 Self,
             >(
                 <Self as ::eventfold_es::Correlate<
-                    ::eventfold_es::Subscribed<Order>,
+                    ::eventfold_es::contract::Subscribed<Order>,
                 >>::correlate(&event, &context),
             )
         } else {
-            ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+            ::std::result::Result::Err(::eventfold_es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             })
         }
@@ -81,7 +84,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         event: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::eventfold_es::Effects<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
         let own_key = ::eventfold_es::__private::own_key::<Self>(key)?;
         let mut reaction = ::eventfold_es::Reaction::with_key(
@@ -90,13 +93,13 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             <Self as ::eventfold_es::React<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(::eventfold_es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -104,7 +107,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::Keyed for ReservationSaga {
+impl ::eventfold_es::contract::Keyed for ReservationSaga {
     type Key = OrderId;
 }
 #[automatically_derived]
@@ -122,9 +125,9 @@ impl ::eventfold_es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
-    fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}
-    fn route<R: ::eventfold_es::Router>(self, _: R) -> R::Routed {
+impl ::eventfold_es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl ::eventfold_es::contract::TargetVisitor) {}
+    fn route<R: ::eventfold_es::contract::Router>(self, _: R) -> R::Routed {
         match self {}
     }
 }

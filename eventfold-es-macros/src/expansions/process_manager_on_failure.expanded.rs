@@ -40,7 +40,7 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         event: &::eventfold_es::RecordedEvent,
     ) -> ::std::result::Result<
         ::std::vec::Vec<ReservationSagaEnvelope>,
-        ::eventfold_es::ReactError,
+        ::eventfold_es::contract::ReactError,
     > {
         let mut reaction = ::eventfold_es::Reaction::new(
             aggregate_type,
@@ -49,13 +49,13 @@ impl ::eventfold_es::ProcessManager for ReservationSaga {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             <Self as ::eventfold_es::React<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >>::react(self, &event, &mut reaction);
         } else {
-            return ::std::result::Result::Err(::eventfold_es::ReactError::UnexpectedAggregate {
+            return ::std::result::Result::Err(::eventfold_es::contract::ReactError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -85,9 +85,9 @@ impl ::eventfold_es::__private::Subscribes<
     >,
 > for ReservationSaga {}
 #[automatically_derived]
-impl ::eventfold_es::Dispatch for ReservationSagaEnvelope {
-    fn targets(_: &mut impl ::eventfold_es::TargetVisitor) {}
-    fn route<R: ::eventfold_es::Router>(self, _: R) -> R::Routed {
+impl ::eventfold_es::contract::Dispatch for ReservationSagaEnvelope {
+    fn targets(_: &mut impl ::eventfold_es::contract::TargetVisitor) {}
+    fn route<R: ::eventfold_es::contract::Router>(self, _: R) -> R::Routed {
         match self {}
     }
 }

@@ -14,7 +14,7 @@ impl my::es::Projection for Sales {
         aggregate_type: &str,
         stream_id: &str,
         event: &my::es::RecordedEvent,
-    ) -> ::std::result::Result<(), my::es::ProjectError> {
+    ) -> ::std::result::Result<(), my::es::contract::ProjectError> {
         let event = my::es::__private::StoredEvent::of(event);
         my::es::__private::Folds::fold(self, aggregate_type, stream_id, &event)
     }
@@ -23,7 +23,7 @@ impl my::es::Projection for Sales {
         aggregate_type: &str,
         stream_id: &str,
         event: &my::es::__private::StoredEvent<'_>,
-    ) -> ::std::result::Result<(), my::es::ProjectError> {
+    ) -> ::std::result::Result<(), my::es::contract::ProjectError> {
         my::es::__private::Folds::fold(self, aggregate_type, stream_id, event)
     }
 }
@@ -34,17 +34,17 @@ impl my::es::__private::Folds for Sales {
         aggregate_type: &str,
         stream_id: &str,
         event: &my::es::__private::StoredEvent<'_>,
-    ) -> ::std::result::Result<(), my::es::ProjectError> {
+    ) -> ::std::result::Result<(), my::es::contract::ProjectError> {
         let context = my::es::EventContext::of_stored(aggregate_type, stream_id, event);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
             let event = my::es::__private::decode_stored::<
-                my::es::Subscribed<Order>,
+                my::es::contract::Subscribed<Order>,
             >(event)?;
             <Self as my::es::Project<
-                my::es::Subscribed<Order>,
+                my::es::contract::Subscribed<Order>,
             >>::project(self, &event, &context);
         } else {
-            return ::std::result::Result::Err(my::es::ProjectError::UnexpectedAggregate {
+            return ::std::result::Result::Err(my::es::contract::ProjectError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -52,7 +52,7 @@ impl my::es::__private::Folds for Sales {
     }
 }
 #[automatically_derived]
-impl my::es::DeclaredProjection for Sales {
+impl my::es::contract::DeclaredProjection for Sales {
     type Declared = Self;
 }
 #[automatically_derived]

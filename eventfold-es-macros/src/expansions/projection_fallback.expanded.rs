@@ -7,7 +7,7 @@ pub struct Sales {
 }
 const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
 #[automatically_derived]
-impl ::eventfold_es::DeclaredProjection for Sales {
+impl ::eventfold_es::contract::DeclaredProjection for Sales {
     type Declared = Self;
 }
 #[automatically_derived]
@@ -18,7 +18,7 @@ impl ::eventfold_es::Projection for Sales {
         _: &str,
         _: &str,
         _: &::eventfold_es::RecordedEvent,
-    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+    ) -> ::std::result::Result<(), ::eventfold_es::contract::ProjectError> {
         ::std::unreachable!()
     }
 }

@@ -13,7 +13,7 @@ impl ::eventfold_es::Projection for Sales {
         aggregate_type: &str,
         stream_id: &str,
         event: &::eventfold_es::RecordedEvent,
-    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+    ) -> ::std::result::Result<(), ::eventfold_es::contract::ProjectError> {
         let event = ::eventfold_es::__private::StoredEvent::of(event);
         ::eventfold_es::__private::Folds::fold(self, aggregate_type, stream_id, &event)
     }
@@ -22,7 +22,7 @@ impl ::eventfold_es::Projection for Sales {
         aggregate_type: &str,
         stream_id: &str,
         event: &::eventfold_es::__private::StoredEvent<'_>,
-    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+    ) -> ::std::result::Result<(), ::eventfold_es::contract::ProjectError> {
         ::eventfold_es::__private::Folds::fold(self, aggregate_type, stream_id, event)
     }
 }
@@ -33,7 +33,7 @@ impl ::eventfold_es::__private::Folds for Sales {
         aggregate_type: &str,
         stream_id: &str,
         event: &::eventfold_es::__private::StoredEvent<'_>,
-    ) -> ::std::result::Result<(), ::eventfold_es::ProjectError> {
+    ) -> ::std::result::Result<(), ::eventfold_es::contract::ProjectError> {
         let context = ::eventfold_es::EventContext::of_stored(
             aggregate_type,
             stream_id,
@@ -41,13 +41,13 @@ impl ::eventfold_es::__private::Folds for Sales {
         );
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode_stored::<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >(event)?;
             <Self as ::eventfold_es::Project<
-                ::eventfold_es::Subscribed<Order>,
+                ::eventfold_es::contract::Subscribed<Order>,
             >>::project(self, &event, &context);
         } else {
-            return ::std::result::Result::Err(::eventfold_es::ProjectError::UnexpectedAggregate {
+            return ::std::result::Result::Err(::eventfold_es::contract::ProjectError::UnexpectedAggregate {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
@@ -55,7 +55,7 @@ impl ::eventfold_es::__private::Folds for Sales {
     }
 }
 #[automatically_derived]
-impl ::eventfold_es::DeclaredProjection for Sales {
+impl ::eventfold_es::contract::DeclaredProjection for Sales {
     type Declared = Self;
 }
 #[automatically_derived]

@@ -106,7 +106,7 @@ fn impl_process_manager(model: &Model) -> TokenStream {
                 #aggregate_type: &str,
                 #stream_id: &str,
                 #event: &#krate::RecordedEvent,
-            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::ReactError> {
+            ) -> ::std::result::Result<::std::vec::Vec<#envelope>, #krate::contract::ReactError> {
                 #react
             }
 
@@ -225,13 +225,13 @@ fn impl_dispatch(model: &Model) -> TokenStream {
     let (targets, router) = (named("targets"), named("router"));
     quote! {
         #[automatically_derived]
-        impl #krate::Dispatch for #envelope {
-            fn targets(#targets: &mut impl #krate::TargetVisitor) {
+        impl #krate::contract::Dispatch for #envelope {
+            fn targets(#targets: &mut impl #krate::contract::TargetVisitor) {
                 #(#visits;)*
             }
 
             #unreachable
-            fn route<R: #krate::Router>(self, #router: R) -> R::Routed {
+            fn route<R: #krate::contract::Router>(self, #router: R) -> R::Routed {
                 match self { #route }
             }
         }
@@ -300,7 +300,7 @@ fn impl_dispatches_to(model: &Model, entry: &Entry) -> TokenStream {
     let unreachable = allow_unreachable();
     quote_spanned! {at=>
         #[automatically_derived]
-        impl #krate::DispatchesTo<#entry> for #ident {
+        impl #krate::contract::DispatchesTo<#entry> for #ident {
             #unreachable
             fn envelope(#parameter: #addressed) -> #envelope {
                 #wrapped

@@ -46,7 +46,7 @@ pub(super) fn constants(model: &Model) -> TokenStream {
 pub(super) fn react(model: &Model) -> TokenStream {
     let krate = &model.krate;
     if model.key.is_some() {
-        return quote!(::std::result::Result::Err(#krate::ReactError::NoKey));
+        return quote!(::std::result::Result::Err(#krate::contract::ReactError::NoKey));
     }
     quote! {
         let effects = <Self as #krate::ProcessManager>::react_in(
@@ -89,7 +89,7 @@ fn correlate(model: &Model) -> TokenStream {
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(#decoded_ref, &context), at);
         let correlated =
-            quote_spanned!(at=> <Self as #spanned::Correlate<#spanned::Subscribed<#entry>>>::correlate #arguments);
+            quote_spanned!(at=> <Self as #spanned::Correlate<#spanned::contract::Subscribed<#entry>>>::correlate #arguments);
         let stored_name = lists::stored_name(entry, krate);
         quote! {
             if aggregate_type == #stored_name {
@@ -103,10 +103,10 @@ fn correlate(model: &Model) -> TokenStream {
             aggregate_type: &str,
             stream_id: &str,
             event: &#krate::RecordedEvent,
-        ) -> ::std::result::Result<#krate::Correlation, #krate::ReactError> {
+        ) -> ::std::result::Result<#krate::Correlation, #krate::contract::ReactError> {
             let context = #krate::EventContext::new(aggregate_type, stream_id, event);
             #(#branches)* {
-                ::std::result::Result::Err(#krate::ReactError::UnexpectedAggregate {
+                ::std::result::Result::Err(#krate::contract::ReactError::UnexpectedAggregate {
                     aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
                 })
             }
@@ -129,7 +129,7 @@ fn react_in(model: &Model, handlers: &TokenStream) -> TokenStream {
             aggregate_type: &str,
             stream_id: &str,
             event: &#krate::RecordedEvent,
-        ) -> ::std::result::Result<#krate::Effects<#envelope>, #krate::ReactError> {
+        ) -> ::std::result::Result<#krate::Effects<#envelope>, #krate::contract::ReactError> {
             #reaction
             #handlers
             #krate::Reaction::into_effects(reaction)
@@ -166,12 +166,12 @@ fn on_deadline(model: &Model) -> TokenStream {
         fn on_deadline(
             &mut self,
             #key: &str,
-            deadline: &#krate::StoredDeadline,
-        ) -> ::std::result::Result<#krate::Effects<#envelope>, #krate::ReactError> {
-            let event = #krate::StoredDeadline::as_event(deadline);
+            deadline: &#krate::contract::StoredDeadline,
+        ) -> ::std::result::Result<#krate::Effects<#envelope>, #krate::contract::ReactError> {
+            let event = #krate::contract::StoredDeadline::as_event(deadline);
             #reaction
             #(#branches)* {
-                return ::std::result::Result::Err(#krate::ReactError::unexpected_deadline(deadline));
+                return ::std::result::Result::Err(#krate::contract::ReactError::unexpected_deadline(deadline));
             }
             #krate::Reaction::into_effects(reaction)
         }
@@ -204,7 +204,7 @@ fn as_message(
     let at = entry.exact_span();
     let (function, krate) = (Ident::new(function, at), krate.exactly_at(at));
     let arguments = parenthesized(arguments.clone(), at);
-    quote_spanned!(at=> <#entry as #krate::DeadlineMessage>::#function #arguments)
+    quote_spanned!(at=> <#entry as #krate::contract::DeadlineMessage>::#function #arguments)
 }
 
 fn on_failure(krate: &CratePath, at: Span) -> TokenStream {
@@ -243,7 +243,7 @@ pub(super) fn markers(model: &Model) -> TokenStream {
         let krate = krate.at(at);
         quote_spanned! {at=>
             #[automatically_derived]
-            impl #krate::Keyed for #ident {
+            impl #krate::contract::Keyed for #ident {
                 type Key = #key;
             }
         }
@@ -267,7 +267,7 @@ pub(super) fn markers(model: &Model) -> TokenStream {
             .then(|| quote_spanned!(at=> const _: () = ::std::assert!(#version >= 1, #message);));
         quote_spanned! {at=>
             #[automatically_derived]
-            impl #krate::StateVersioned for #ident {}
+            impl #krate::contract::StateVersioned for #ident {}
 
             #assertion
         }
@@ -282,7 +282,7 @@ fn schedules(model: &Model, entry: &Entry, name: &str) -> TokenStream {
     let krate = krate.at(at);
     quote_spanned! {at=>
         #[automatically_derived]
-        impl #krate::Schedules<#entry> for #ident {
+        impl #krate::contract::Schedules<#entry> for #ident {
             const MESSAGE_TYPE: &'static str = #name;
 
             fn encode(

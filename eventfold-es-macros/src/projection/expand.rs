@@ -23,7 +23,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     quote! {
         #projection
         #[automatically_derived]
-        impl #krate::DeclaredProjection for #ident {
+        impl #krate::contract::DeclaredProjection for #ident {
             type Declared = Self;
         }
         #subscriptions
@@ -64,7 +64,7 @@ fn impl_projection(model: &Model) -> TokenStream {
                 aggregate_type: &str,
                 stream_id: &str,
                 event: &#krate::RecordedEvent,
-            ) -> ::std::result::Result<(), #krate::ProjectError> {
+            ) -> ::std::result::Result<(), #krate::contract::ProjectError> {
                 let event = #krate::__private::StoredEvent::of(event);
                 #krate::__private::Folds::fold(self, aggregate_type, stream_id, &event)
             }
@@ -74,7 +74,7 @@ fn impl_projection(model: &Model) -> TokenStream {
                 aggregate_type: &str,
                 stream_id: &str,
                 event: &#krate::__private::StoredEvent<'_>,
-            ) -> ::std::result::Result<(), #krate::ProjectError> {
+            ) -> ::std::result::Result<(), #krate::contract::ProjectError> {
                 #krate::__private::Folds::fold(self, aggregate_type, stream_id, event)
             }
         }
@@ -85,7 +85,7 @@ fn impl_projection(model: &Model) -> TokenStream {
                 aggregate_type: &str,
                 stream_id: &str,
                 event: &#krate::__private::StoredEvent<'_>,
-            ) -> ::std::result::Result<(), #krate::ProjectError> {
+            ) -> ::std::result::Result<(), #krate::contract::ProjectError> {
                 let context = #krate::EventContext::of_stored(aggregate_type, stream_id, event);
                 #handlers
                 ::std::result::Result::Ok(())

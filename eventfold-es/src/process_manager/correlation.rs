@@ -23,7 +23,7 @@ use crate::runtime::check_text;
 /// use std::fmt;
 /// use std::str::FromStr;
 ///
-/// use eventfold_es::InstanceKey;
+/// use eventfold_es::contract::InstanceKey;
 ///
 /// #[derive(PartialEq, Eq)]
 /// struct OrderId(u32);
@@ -45,7 +45,7 @@ use crate::runtime::check_text;
 ///
 /// assert_eq!(OrderId(7).to_text()?, "ord-7");
 /// assert!(OrderId::from_text("ord-7")? == OrderId(7));
-/// # Ok::<(), eventfold_es::ReactError>(())
+/// # Ok::<(), eventfold_es::contract::ReactError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the key of a process manager",
@@ -176,7 +176,8 @@ pub type KeyOf<PM> = <<PM as DeclaredProcessManager>::Declared as Keyed>::Key;
 /// # Examples
 ///
 /// ```
-/// use eventfold_es::{Correlation, JoinKind};
+/// use eventfold_es::Correlation;
+/// use eventfold_es::contract::JoinKind;
 ///
 /// let paid = Correlation::continues("ord-1");
 /// assert_eq!(paid.joins().len(), 1);

@@ -49,7 +49,8 @@ use crate::schema::{NamedType, Shape};
 /// # Examples
 ///
 /// ```
-/// use eventfold_es::{CommandContext, CommandEnvelope, ProcessManager, ReactError, RecordedEvent};
+/// use eventfold_es::{CommandContext, CommandEnvelope, ProcessManager, RecordedEvent};
+/// use eventfold_es::contract::ReactError;
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Default, Serialize, Deserialize)]

@@ -77,7 +77,8 @@ impl fmt::Debug for StoredState<'_> {
 ///
 /// ```
 /// use eventfold_es::prelude::*;
-/// use eventfold_es::{MigrationError, StoredState};
+/// use eventfold_es::MigrationError;
+/// use eventfold_es::StoredState;
 /// # trait MigrateState: Sized {
 /// #     fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError>;
 /// # }

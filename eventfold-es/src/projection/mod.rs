@@ -21,7 +21,8 @@ use crate::process_manager::SubscribesTo;
 /// # Examples
 ///
 /// ```
-/// use eventfold_es::{ProjectError, Projection, RecordedEvent};
+/// use eventfold_es::{Projection, RecordedEvent};
+/// use eventfold_es::contract::ProjectError;
 /// use serde::{Deserialize, Serialize};
 ///
 /// /// How many events of each type there were, whatever they say.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::rfc_3339;
+use crate::store::*;
 use crate::*;
 
 fn assert_json(report: &impl Serialize, expected: &str) {

@@ -160,7 +160,8 @@ impl AggregateStore {
     /// # Examples
     ///
     /// ```
-    /// use eventfold_es::{AggregateStore, HealthStatus};
+    /// use eventfold_es::AggregateStore;
+    /// use eventfold_es::store::HealthStatus;
     ///
     /// # #[tokio::main]
     /// # async fn main() -> Result<(), eventfold_es::Error> {

@@ -10,7 +10,7 @@ use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction, 
 /// # Examples
 ///
 /// ```
-/// use eventfold_es::InjectOptions;
+/// use eventfold_es::store::InjectOptions;
 ///
 /// assert!(!InjectOptions::default().run_process_managers);
 /// ```

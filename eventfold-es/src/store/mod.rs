@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use crate::adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
+pub use crate::journal::local::{IncompleteBatch, RecoveryReport};
+pub use crate::journal::{BackupError, BackupReport, Durability};
 pub use builder::AggregateStoreBuilder;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};
@@ -47,7 +50,6 @@ use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
 use crate::disk::Files;
 use crate::error::{ExecuteError, OpenError, StoreError};
-use crate::journal::local::RecoveryReport;
 use crate::runtime::{ProjectionGauge, Reactions, Request, Runtime, WaitGuard, check_id};
 
 /// An event store in a directory, with the process managers and projections that it was opened with.

@@ -134,7 +134,8 @@ impl AggregateStore {
     /// #     }
     /// #     fn evolve(&mut self, event: &UserEvent) { let UserEvent::Registered { email } = event; self.email.clone_from(email); }
     /// # }
-    /// use eventfold_es::{Committed, TransactionError};
+    /// use eventfold_es::TransactionError;
+    /// use eventfold_es::store::Committed;
     ///
     /// async fn register(store: &AggregateStore, id: &str, email: &str) -> Result<Committed, TransactionError> {
     ///     store

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use eventfold::Event;
 use eventfold_es::disk::SystemDisk;
 use eventfold_es::prelude::*;
-use eventfold_es::{DeadLetter, ProcessManagerReport, RunMode};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{DeadLetter, RunMode};
 use serde_json::Value;
 
 use super::audit::{Audit, audit, same};

@@ -5,10 +5,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{
-    Correlate, Correlation, Deadline, EventContext, InstanceStatus, OnDeadline,
-    ProcessManagerReport,
-};
+use eventfold_es::store::{InstanceStatus, ProcessManagerReport};
+use eventfold_es::{Correlate, Correlation, Deadline, EventContext, OnDeadline};
 
 use super::audit::same;
 use super::check::{Check, check_ledgers, open, read_streams, text};

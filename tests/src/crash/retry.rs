@@ -1,5 +1,6 @@
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStore, Committed, InjectOptions, TransactionError};
+use eventfold_es::store::{Committed, InjectOptions};
+use eventfold_es::{AggregateStore, TransactionError};
 
 use super::audit::same;
 use super::check::text;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use eventfold_es::disk::{Disk, RecordingDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
-use eventfold_es::{ExecuteError, InjectOptions, Reactions, RunMode, StoreError, TransactionError};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{ExecuteError, Reactions, RunMode, StoreError, TransactionError};
 
 use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally};
 use super::instances::{Heavy, Watcher};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use eventfold_es::eventfold::{Event, EventLog, EventReader, EventWriter};
 use eventfold_es::prelude::*;
-use eventfold_es::{ExportError, ImportError, ImportOptions};
+use eventfold_es::store::{ExportError, ImportError, ImportOptions};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use eventfold_es::StoreError;
 use eventfold_es::disk::{
     CrashImage, Failure, Fault, FaultyDisk, Recording, RecordingDisk, Survival, SystemDisk,
 };
 use eventfold_es::eventfold::Event;
 use eventfold_es::prelude::*;
-use eventfold_es::{ExportError, ImportError, ImportOptions, ImportReport, StoreError};
+use eventfold_es::store::{ExportError, ImportError, ImportOptions, ImportReport};
 use eventfold_es_tests::crash::{Place, scratch};
 use serde_json::json;
 

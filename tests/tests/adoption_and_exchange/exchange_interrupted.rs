@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventfold_es::eventfold::Event;
 use eventfold_es::prelude::*;
-use eventfold_es::{ExportError, ImportError, ImportOptions};
+use eventfold_es::store::{ExportError, ImportError, ImportOptions};
 use serde_json::json;
 
 use crate::common::counter::{Counter, CounterCommand};

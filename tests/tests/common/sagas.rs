@@ -1,6 +1,6 @@
 //! Process managers over the [shop](super::shop), declared with the macro and written by hand.
 
-use eventfold_es::ReactError;
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
 
 use super::shop::{Inventory, InventoryCommand, Order, OrderEvent};

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use eventfold_es::contract::{
+    Dispatch, DispatchTarget, ProjectError, ReactError, Router, TargetVisitor,
+};
 use eventfold_es::prelude::*;
-use eventfold_es::{Dispatch, DispatchTarget, ProjectError, ReactError, Router, TargetVisitor};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum OrderCommand {

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 
+use eventfold_es::RunMode;
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
 use eventfold_es::topology::Edge;
-use eventfold_es::{ReactError, RunMode};
 use eventfold_es_tests_domain::{
     Inventory, InventoryCommand, InventoryEvent, Order, OrderCommand, OrderEvent,
 };
@@ -227,7 +228,7 @@ fn types_written_by_hand_can_tell_what_they_need() {
             _: &str,
             _: &str,
             _: &RecordedEvent,
-        ) -> Result<(), eventfold_es::ProjectError> {
+        ) -> Result<(), eventfold_es::contract::ProjectError> {
             Ok(())
         }
     }

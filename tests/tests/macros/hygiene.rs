@@ -1,7 +1,7 @@
 //! The macros work wherever a declaration may stand, and whatever else is in scope there.
 
+use eventfold_es::contract::{Dispatch, DispatchTarget, TargetVisitor};
 use eventfold_es::prelude::*;
-use eventfold_es::{Dispatch, DispatchTarget, TargetVisitor};
 use eventfold_es_tests_domain::{Inventory, InventoryCommand, Order, OrderEvent};
 
 fn targets<E: Dispatch>() -> Vec<&'static str> {

@@ -4,11 +4,10 @@ use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use eventfold_es::StoredState;
+use eventfold_es::contract::{JoinKind, ReactError, StoredDeadline, TimerChange};
 use eventfold_es::prelude::*;
-use eventfold_es::{
-    Backoff, FailureCause, JoinKind, MigrationError, ReactError, SourceEvent, StartFrom,
-    StoredDeadline, StoredState, TimerChange,
-};
+use eventfold_es::{Backoff, FailureCause, MigrationError, SourceEvent, StartFrom};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum OrderCommand {

@@ -5,8 +5,8 @@
 
 use std::convert::Infallible;
 
+use eventfold_es::contract::{Dispatch, DispatchTarget, TargetVisitor};
 use eventfold_es::prelude::*;
-use eventfold_es::{Dispatch, DispatchTarget, TargetVisitor};
 
 fn targets<E: Dispatch>() -> Vec<&'static str> {
     struct Names(Vec<&'static str>);

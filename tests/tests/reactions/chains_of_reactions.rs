@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
+use eventfold_es::store::InjectOptions;
 use eventfold_es::{
     Correlate, Correlation, EventContext, ExecuteError, Failure, FailureAction, HandleFailure,
-    InjectOptions, Reactions, RunMode, StoreError,
+    Reactions, RunMode, StoreError,
 };
 use eventfold_es_tests::TestResult;
 use serde_json::{Value, json};
@@ -344,7 +345,7 @@ impl ProcessManager for Impatient {
         _aggregate_type: &str,
         _stream_id: &str,
         _event: &RecordedEvent,
-    ) -> Result<Vec<CommandEnvelope>, eventfold_es::ReactError> {
+    ) -> Result<Vec<CommandEnvelope>, eventfold_es::contract::ReactError> {
         let store = STORE.lock().unwrap().clone().unwrap();
         let event = CounterEvent::Added(1).to_event()?;
         let answers = [
@@ -355,7 +356,9 @@ impl ProcessManager for Impatient {
             poll_once(store.inject_event::<Counter>("z", event, InjectOptions::default()))
                 .map(|answer| answer.map_err(|error| error.to_string())),
         ];
-        Err(eventfold_es::ReactError::Other(format!("{answers:?}")))
+        Err(eventfold_es::contract::ReactError::Other(format!(
+            "{answers:?}"
+        )))
     }
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use crate::common::counter::{Counter, CounterCommand, CounterEvent};
+use eventfold_es::contract::ReactError;
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
-use eventfold_es::{
-    AggregateStoreBuilder, Effects, ProcessManagerReport, ReactError, Reactions, RunMode,
-};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{AggregateStoreBuilder, Effects, Reactions, RunMode};
 use eventfold_es_tests::TestResult;
 
 /// What version 1 and version 2 of one process manager have in common: they copy what is added to `a-…` to `b-…`.

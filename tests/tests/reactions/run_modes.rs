@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::common::counter::{Counter, CounterCommand, CounterEvent};
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, Reactions, RunMode, StoreError};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{AggregateStoreBuilder, Reactions, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
 
 /// Sends what is added to `a-…` on to `b-…`, and so on: three process managers, each reacting to what the one before caused.

@@ -12,9 +12,8 @@ use eventfold_es::disk::{
     CrashImage, DiskOp, Failure, Fault, FaultyDisk, Operation, RecordingDisk, SystemDisk,
 };
 use eventfold_es::prelude::*;
-use eventfold_es::{
-    DeadLetter, InjectOptions, OpenError, Reactions, RecoveryReport, RunMode, StoreError,
-};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{DeadLetter, OpenError, Reactions, RecoveryReport, RunMode, StoreError};
 use eventfold_es_tests::ReadOnlyDisk;
 use eventfold_es_tests::crash::domain::{Chain, Fanout, Ledger, LedgerCommand, Tally, Target};
 use eventfold_es_tests::crash::{Client, Fixture, builder, open_on, scratch};

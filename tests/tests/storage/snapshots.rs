@@ -12,7 +12,8 @@ use crate::common::saved::{Place, content, forge, place, version, wait_for_versi
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
-use eventfold_es::{AggregateHandle, ExecuteError, InjectOptions};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{AggregateHandle, ExecuteError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use eventfold_es::disk::SystemDisk;
 use eventfold_es::prelude::*;
-use eventfold_es::{OpenError, RunMode, VerifyReport};
+use eventfold_es::store::VerifyReport;
+use eventfold_es::{OpenError, RunMode};
 use eventfold_es_tests::crash::domain::LedgerCommand;
 use eventfold_es_tests::crash::{Check, Fixture, builder, check};
 

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{EventError, InjectOptions, ParkedAt, StoreError};
+use eventfold_es::store::{InjectOptions, ParkedAt};
+use eventfold_es::{EventError, StoreError};
 use serde_json::json;
 
 /// The program as it was first.

@@ -2,7 +2,7 @@
 
 use crate::common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope, reserve};
 use crate::common::shop::{Inventory, InventoryCommand, Order, OrderEvent};
-use eventfold_es::ReactError;
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
 use eventfold_es_tests::TestResult;
 use serde_json::json;
@@ -172,5 +172,5 @@ fn types_are_reexported_from_the_crate_root() {
     fn is_process_manager<PM: eventfold_es::ProcessManager>() {}
     is_process_manager::<EchoSaga>();
     let _: Option<eventfold_es::CommandEnvelope> = None;
-    let _: Option<eventfold_es::ProcessManagerReport> = None;
+    let _: Option<eventfold_es::store::ProcessManagerReport> = None;
 }

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use crate::common::sagas::{ReservationByHand, ReservationSaga, reserve};
 use crate::common::shop::{Inventory, OrderCommand, place};
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, ReactError, RunMode};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{AggregateStoreBuilder, RunMode};
 use eventfold_es_tests::TestResult;
 
 fn on_demand(base: &Path) -> AggregateStoreBuilder {

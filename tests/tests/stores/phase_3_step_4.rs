@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::common::sagas::{ReservationByHand, ReservationSaga};
 use crate::common::shop::{Inventory, Order, OrderCommand, OrderEvent, place};
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ProcessManagerReport, RunMode};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{AggregateStoreBuilder, RunMode};
 use eventfold_es_tests::TestResult;
 
 /// Confirms what is placed, in the stream that it subscribes to.

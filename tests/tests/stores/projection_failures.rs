@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::counter::{Counter, CounterCommand, CounterEvent};
+use eventfold_es::contract::ProjectError;
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, Durability, ProjectError, StoreError};
+use eventfold_es::{AggregateStoreBuilder, Durability, StoreError};
 use eventfold_es_tests::TestResult;
 
 /// Folds everything.

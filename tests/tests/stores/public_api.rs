@@ -10,11 +10,12 @@ use std::path::Path;
 
 use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use crate::common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope};
+use eventfold_es::contract::{ProjectError, ReactError};
 use eventfold_es::prelude::*;
+use eventfold_es::store::{InjectOptions, ProcessManagerReport, ProcessManagerStatus};
 use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
-    EventError, ExecuteError, Executed, FileError, InjectOptions, Loaded, OpenError,
-    ProcessManagerHandle, ProcessManagerReport, ProcessManagerStatus, ProjectError, ReactError,
+    EventError, ExecuteError, Executed, FileError, Loaded, OpenError, ProcessManagerHandle,
     Reactions, RecoveryReport, RunMode, StateError, StoreError, StoreRuntime, TransactionError,
 };
 use eventfold_es_tests::TestResult;

@@ -4,7 +4,8 @@ use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent
 use crate::common::sagas::{ReservationByHand, ReservationSaga};
 use crate::common::shop::{Inventory, Order, OrderCommand, OrderError, OrderEvent, place};
 use eventfold_es::prelude::*;
-use eventfold_es::{CommandBus, DispatchError, ExecuteError, InjectOptions, RunMode, StoreError};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{CommandBus, DispatchError, ExecuteError, RunMode, StoreError};
 use eventfold_es_tests::TestResult;
 use serde_json::json;
 

@@ -28,7 +28,7 @@ use crate::runtime::{AggregateTypes, refuse_inside_reaction};
 /// # Examples
 ///
 /// ```
-/// use eventfold_es::ImportOptions;
+/// use eventfold_es::store::ImportOptions;
 ///
 /// let options = ImportOptions::default().dry_run();
 /// assert!(!options.reacts());
@@ -266,7 +266,7 @@ impl AggregateStore {
     /// #     fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> { Ok(vec![LampEvent::Switched]) }
     /// #     fn evolve(&mut self, _: &LampEvent) { self.on = !self.on }
     /// # }
-    /// use eventfold_es::ImportOptions;
+    /// use eventfold_es::store::ImportOptions;
     /// use eventfold_es::eventfold::{Event, EventWriter};
     ///
     /// # #[tokio::main]

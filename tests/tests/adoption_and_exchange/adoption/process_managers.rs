@@ -1,7 +1,8 @@
 use std::fs;
 use std::path::Path;
 
-use eventfold_es::{DeadLetter, OpenError, ProcessManagerReport, RunMode};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{DeadLetter, OpenError, RunMode};
 use eventfold_es_tests::crash::{Place, scratch};
 
 use super::domain::*;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use eventfold_es::disk::{CrashImage, RecordingDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
-use eventfold_es::{ProcessManagerReport, RunMode, StoreError};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{RunMode, StoreError};
 use eventfold_es_tests::crash::{audit, scratch};
 use tempfile::TempDir;
 

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
-use eventfold_es::{Health, HealthStatus, ProcessManagerHealth, RunMode};
+use eventfold_es::store::{HealthStatus, ProcessManagerHealth};
+use eventfold_es::{Health, RunMode};
 use eventfold_es_tests::{ReadOnlyDisk, TestResult};
 
 use super::{Courier, How, Sent, builder, send};

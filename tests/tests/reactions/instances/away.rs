@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
-use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es::store::InstanceStatus;
 use eventfold_es_tests::TestResult;
 
 use super::failures::broken;

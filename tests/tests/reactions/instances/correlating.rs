@@ -1,6 +1,7 @@
 //! Which instance an event belongs to, and what becomes of keys.
 
-use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es::RunMode;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es_tests::TestResult;
 
 use super::tracker::*;

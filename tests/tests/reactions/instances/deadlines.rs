@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::{
-    Backoff, Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure,
-    InstanceStatus, RunMode,
+    Backoff, Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure, RunMode,
 };
 use eventfold_es_tests::TestResult;
 

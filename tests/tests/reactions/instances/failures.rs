@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::{
-    Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure, InstanceStatus,
-    Reactions, RunMode,
+    Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure, Reactions, RunMode,
 };
 use eventfold_es_tests::TestResult;
 use tokio::sync::{Mutex, MutexGuard};

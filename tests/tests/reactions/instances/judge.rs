@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
+use eventfold_es::contract::Schedules;
 use eventfold_es::prelude::*;
 use eventfold_es::{
     AggregateStoreBuilder, Backoff, Correlate, Correlation, Deadline, EventContext, Exhausted,
     Failure, FailureAction, HandleFailure, OnDeadline, ProcessManagerHandle, Reactions, RunMode,
-    Schedules,
 };
 use tokio::sync::{Mutex, MutexGuard};
 

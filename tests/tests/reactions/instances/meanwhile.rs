@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::{
-    Correlate, Correlation, EventContext, ExecuteError, InstanceStatus, Reactions, RunMode,
-    StoreError,
+    Correlate, Correlation, EventContext, ExecuteError, Reactions, RunMode, StoreError,
 };
 use eventfold_es_tests::TestResult;
 

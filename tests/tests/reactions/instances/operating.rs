@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
+use eventfold_es::store::ProcessManagerReport;
 use eventfold_es::{
     Backoff, Correlate, Correlation, EventContext, Failure, FailureAction, HandleFailure,
-    ProcessManagerReport, Reactions, RunMode,
+    Reactions, RunMode,
 };
 use eventfold_es_tests::TestResult;
 
@@ -59,7 +60,7 @@ async fn dead_letters_are_redriven_once_or_discarded_and_new_ones_are_kept() -> 
     let again = handle(&store).redrive_all().await?;
     assert_eq!((again.done, again.failed), (0, 3));
     let after = handle(&store).dead_letters().await?;
-    let ids = |letters: &[eventfold_es::DeadLetterEntry]| {
+    let ids = |letters: &[eventfold_es::store::DeadLetterEntry]| {
         letters
             .iter()
             .map(|letter| letter.id.clone())
@@ -156,7 +157,7 @@ impl ProcessManager for BeforeTheFix {
         _aggregate_type: &str,
         stream_id: &str,
         event: &RecordedEvent,
-    ) -> Result<Vec<CommandEnvelope>, eventfold_es::ReactError> {
+    ) -> Result<Vec<CommandEnvelope>, eventfold_es::contract::ReactError> {
         if !stream_id.starts_with("in-") {
             return Ok(Vec::new());
         }

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
+use eventfold_es::store::{InstanceStatus, ProcessManagerReport};
 use eventfold_es::{
     AggregateStoreBuilder, Backoff, Correlate, Correlation, Deadline, EventContext, Failure,
-    FailureAction, HandleFailure, InstanceStatus, OnDeadline, ProcessManagerReport, RunMode,
-    StoreError,
+    FailureAction, HandleFailure, OnDeadline, RunMode, StoreError,
 };
 use eventfold_es_tests::TestResult;
 

@@ -1,6 +1,7 @@
 //! An instance that is parked at the event that begins it.
 
-use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es::RunMode;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es_tests::TestResult;
 
 use super::failures::broken;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
+use eventfold_es::store::OperatorReport;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{AggregateStoreBuilder, OperatorReport, Reactions, RunMode};
+use eventfold_es::{AggregateStoreBuilder, Reactions, RunMode};
 use serde::Serializer;
 use serde::ser::Error as _;
 use tokio::sync::MutexGuard;

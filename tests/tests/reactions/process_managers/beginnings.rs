@@ -1,8 +1,9 @@
 //! Whether an instance is there whose first event was not reacted to: in memory, on disk, and when it is made again.
 
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
+use eventfold_es::store::{InstanceInfo, InstanceStatus};
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{InstanceInfo, InstanceStatus, RunMode};
 
 use crate::process_managers::domain::log_of;
 use crate::process_managers::worker::{Broken, clock, say, with};

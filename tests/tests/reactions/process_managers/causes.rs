@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
+use eventfold_es::store::InjectOptions;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{InjectOptions, RunMode};
 use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{LogCommand, log_of};

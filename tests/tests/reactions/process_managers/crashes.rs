@@ -1,6 +1,7 @@
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::testing::{CrashPoints, Crashes};
-use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::campaign::{fewest, size};
 
 use crate::process_managers::domain::{

@@ -1,6 +1,7 @@
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::testing::{CrashPoints, MemoryDisk};
-use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::campaign::{fewest, size};
 

@@ -1,8 +1,9 @@
 //! What a parked instance holds keeps its place, however often it fails, and is for whoever it belongs to when it is released.
 
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{InstanceStatus, RunMode};
 
 use crate::process_managers::domain::{LogCommand, log_of};
 use crate::process_managers::operator::{close, handle, held, opened, status_of, verified};

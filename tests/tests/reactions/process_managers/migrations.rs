@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use eventfold_es::StoredState;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{Backoff, MigrationError, OpenError, RunMode, StoredState};
+use eventfold_es::{Backoff, MigrationError, OpenError, RunMode};
 use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::{Log, LogCommand, Refusal, log_of};

@@ -1,8 +1,9 @@
 //! What the tests of an operator's work share: opening one of the programs, and looking at what is left.
 
 use eventfold_es::prelude::*;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{AggregateStoreBuilder, InstanceStatus, ProcessManagerHandle, RunMode};
+use eventfold_es::{AggregateStoreBuilder, ProcessManagerHandle, RunMode};
 
 use crate::process_managers::worker::{clock, with};
 
@@ -28,7 +29,7 @@ pub async fn status_of<PM: ProcessManager>(store: &AggregateStore, key: &str) ->
 
 pub async fn held<PM: ProcessManager>(store: &AggregateStore) -> Vec<(String, u64)> {
     let parked = handle::<PM>(store).parked().await.unwrap();
-    let name = |work: &eventfold_es::ParkedWork| match (&work.instance, &work.stream) {
+    let name = |work: &eventfold_es::store::ParkedWork| match (&work.instance, &work.stream) {
         (Some(key), _) => key.clone(),
         (None, stream) => stream.as_ref().unwrap().1.clone(),
     };

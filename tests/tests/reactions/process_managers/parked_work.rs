@@ -1,7 +1,8 @@
 //! What is parked is released or discarded, interrupted at each operation on the disk: that took effect wholly or not at all, what was
 //! answered is durable, asking again completes it, exactly once, and what failed meanwhile is kept.
 
-use eventfold_es::{InstanceStatus, RunMode};
+use eventfold_es::RunMode;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::log_of;

@@ -1,7 +1,8 @@
 //! What is skipped, by an operator or by a policy, is skipped for good, and changes nothing else.
 
+use eventfold_es::RunMode;
+use eventfold_es::store::InstanceStatus;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{InstanceStatus, RunMode};
 use eventfold_es_tests::campaign::fewest;
 
 use crate::process_managers::domain::log_of;

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use eventfold_es::StoredState;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{MigrationError, OpenError, RunMode, StoredState};
+use eventfold_es::{MigrationError, OpenError, RunMode};
 use eventfold_es_tests::TestResult;
 
 use crate::process_managers::domain::{

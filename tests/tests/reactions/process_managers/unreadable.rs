@@ -1,11 +1,12 @@
 //! Without `key`, a state that cannot be read: the store is refused, or opened with the process manager parked, until the state is made
 //! again.
 
+use eventfold_es::StoredState;
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::testing::MemoryDisk;
 use eventfold_es::{
-    MigrationError, OpenError, ProcessManagerHandle, Reactions, RunMode, StoreError, StoredState,
+    MigrationError, OpenError, ProcessManagerHandle, Reactions, RunMode, StoreError,
 };
 use eventfold_es_tests::campaign::fewest;
 

@@ -1,8 +1,9 @@
 //! Instances that are parked for another reason, when a program comes that cannot read their states: none of the ways out loses them.
 
+use eventfold_es::StoredState;
 use eventfold_es::prelude::*;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{Backoff, MigrationError, ProcessManagerHandle, RunMode, StoredState};
+use eventfold_es::{Backoff, MigrationError, ProcessManagerHandle, RunMode};
 
 use crate::process_managers::domain::{Log, log_of};
 use crate::process_managers::worker::{Post, PostEvent, TIME, append, clock, say, with, words};

@@ -11,7 +11,8 @@ use eventfold_es::disk::{
     CrashImage, DiskOp, Failure, Fault, FaultyDisk, Operation, RecordingDisk, SplitMix64,
     SystemDisk,
 };
-use eventfold_es::{AggregateStore, Damage, OpenError, ProcessManagerReport, RunMode, StoreError};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{AggregateStore, Damage, OpenError, RunMode, StoreError};
 use eventfold_es_tests::crash::domain::{Fanout, Ledger, Tally};
 use eventfold_es_tests::crash::{
     Check, Client, Expected, Fixture, builder, check, open_on, scratch,

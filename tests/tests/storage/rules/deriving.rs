@@ -8,7 +8,8 @@ use eventfold_es::disk::{
     CrashImage, Failure, Fault, Operation, RecordingDisk, Survival, SystemDisk,
 };
 use eventfold_es::prelude::*;
-use eventfold_es::{ExecuteError, InjectOptions, ProcessManagerReport, RunMode, StoreError};
+use eventfold_es::store::{InjectOptions, ProcessManagerReport};
+use eventfold_es::{ExecuteError, RunMode, StoreError};
 use eventfold_es_tests::crash::domain::{Fanout, Ledger, LedgerCommand, LedgerEvent, Tally};
 use eventfold_es_tests::crash::{Bench, Fixture, builder, open_on, scratch};
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use eventfold_es::RunMode;
 use eventfold_es::prelude::*;
-use eventfold_es::{InjectOptions, RunMode};
+use eventfold_es::store::InjectOptions;
 use eventfold_es_tests::crash::domain::{Ledger, LedgerCommand, LedgerEvent, entry};
 use eventfold_es_tests::crash::scratch;
 use eventfold_es_tests::gate::GatedDisk;

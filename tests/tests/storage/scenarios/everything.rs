@@ -7,7 +7,8 @@ use std::sync::Arc;
 use eventfold::Event;
 use eventfold_es::disk::SystemDisk;
 use eventfold_es::prelude::*;
-use eventfold_es::{DeadLetter, OpenError, ProcessManagerReport, RunMode, StoreError};
+use eventfold_es::store::ProcessManagerReport;
+use eventfold_es::{DeadLetter, OpenError, RunMode, StoreError};
 use eventfold_es_tests::crash::builder;
 use eventfold_es_tests::crash::domain::{Chain, Fanout, Journalist, Ledger, Tally, Target};
 

@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use eventfold_es::contract::ReactError;
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation};
 use eventfold_es::prelude::*;
-use eventfold_es::{
-    AggregateHandle, CommandBus, ExecuteError, FailureCause, ReactError, StoreError,
-};
+use eventfold_es::{AggregateHandle, CommandBus, ExecuteError, FailureCause, StoreError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
 use serde_json::json;

@@ -7,8 +7,9 @@ mod numbers;
 use std::path::Path;
 
 use crate::common::counter::{Counter, CounterCommand, CounterEvent};
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
-use eventfold_es::{AggregateStoreBuilder, ExecuteError, ReactError, Reactions, StoreError};
+use eventfold_es::{AggregateStoreBuilder, ExecuteError, Reactions, StoreError};
 use eventfold_es_tests::TestResult;
 use serde_json::{Value, json};
 

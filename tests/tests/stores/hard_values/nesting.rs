@@ -207,7 +207,7 @@ async fn what_an_event_holds_reads_back_where_its_commit_is_stored() -> TestResu
     let text = refused(store.send("c", CaveCommand::Dig(1), with(MOST + 1)).await);
     assert!(text.contains("more than 100 levels"), "{text}");
 
-    let options = eventfold_es::InjectOptions::default();
+    let options = eventfold_es::store::InjectOptions::default();
     for (depth, is_kept) in [(MOST, true), (MOST + 1, false)] {
         let event = CaveEvent::Dug(nested(depth)).to_event()?;
         let injected = store.inject_event::<Cave>("i", event, options).await;

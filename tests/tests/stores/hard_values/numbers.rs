@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use eventfold_es::contract::{ProjectError, ReactError};
 use eventfold_es::prelude::*;
-use eventfold_es::{EventError, ExecuteError, ProjectError, ReactError, Reactions, StoreError};
+use eventfold_es::{EventError, ExecuteError, Reactions, StoreError};
 use eventfold_es_tests::TestResult;
 use serde_json::json;
 

@@ -8,7 +8,8 @@ use std::task::{Context, Waker};
 
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
-use eventfold_es::{ExecuteError, InjectOptions, StoreError};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{ExecuteError, StoreError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use eventfold_es::prelude::*;
-use eventfold_es::{CommandBus, ExecuteError, Executed, InjectOptions};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{CommandBus, ExecuteError, Executed};
 use eventfold_es_tests::TestResult;
 
 fn keyed(key: &str) -> CommandContext {

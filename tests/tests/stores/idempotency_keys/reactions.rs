@@ -1,7 +1,8 @@
 //! Keys on what process managers send, and retries of what they react to.
 
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
-use eventfold_es::{Failure, FailureAction, ReactError, Reactions, RunMode};
+use eventfold_es::{Failure, FailureAction, Reactions, RunMode};
 use eventfold_es_tests::TestResult;
 use serde_json::json;
 

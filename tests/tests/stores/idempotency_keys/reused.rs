@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use eventfold_es::contract::ReactError;
 use eventfold_es::prelude::*;
 use eventfold_es::{
-    CommandBus, ExecuteError, FailureCause, ReactError, StoreError, TransactionError, fingerprint,
+    CommandBus, ExecuteError, FailureCause, StoreError, TransactionError, fingerprint,
 };
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;

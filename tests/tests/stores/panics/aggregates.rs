@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use eventfold_es::prelude::*;
-use eventfold_es::{ExecuteError, InjectOptions, StoreError, TransactionError};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{ExecuteError, StoreError, TransactionError};
 use eventfold_es_tests::TestResult;
 
 use crate::panics::bomb::{arm, touch};

@@ -1,6 +1,7 @@
+use eventfold_es::OpenError;
 use eventfold_es::prelude::*;
+use eventfold_es::store::InjectOptions;
 use eventfold_es::testing::MemoryDisk;
-use eventfold_es::{InjectOptions, OpenError};
 use eventfold_es_tests::TestResult;
 
 use crate::test_kit::domain::{Order, OrderCommand, OrderError};

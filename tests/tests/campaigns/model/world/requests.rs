@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use eventfold::Event;
 use eventfold_es::prelude::*;
-use eventfold_es::{ExecuteError, Executed, InjectOptions, Reactions, RunMode};
+use eventfold_es::store::InjectOptions;
+use eventfold_es::{ExecuteError, Executed, Reactions, RunMode};
 
 use super::{World, same, text};
 use crate::model::domain::{ACCOUNTS, Account, AccountCommand, AccountEvent, TILLS, TillCommand};

@@ -216,7 +216,7 @@ pub async fn check(store: &AggregateStore, said: &[String], what: &str) {
         let instance = handle.instance(key).await.unwrap();
         let is_open = instance.is_some_and(|instance| {
             assert_eq!(instance.deadlines, [], "{what}: {key}");
-            instance.status == eventfold_es::InstanceStatus::Open
+            instance.status == eventfold_es::store::InstanceStatus::Open
         });
         assert_eq!(is_open, expected.open[key], "{what}: {key} after {said:?}");
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use eventfold_es::disk::{Failure, Fault, FaultyDisk, Operation, SystemDisk};
 use eventfold_es::prelude::*;
-use eventfold_es::{Committed, StoreError, TransactionError};
+use eventfold_es::store::Committed;
+use eventfold_es::{StoreError, TransactionError};
 use eventfold_es_tests::{ReadOnlyDisk, TestResult};
 
 use super::events;

@@ -7,7 +7,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Committed, Transaction, TransactionError};
+use eventfold_es::store::Committed;
+use eventfold_es::{Transaction, TransactionError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
 

@@ -12,7 +12,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
-use eventfold_es::{Committed, Reactions, StoreError, TransactionError};
+use eventfold_es::store::Committed;
+use eventfold_es::{Reactions, StoreError, TransactionError};
 use eventfold_es_tests::TestResult;
 use eventfold_es_tests::gate::GatedDisk;
 use serde_json::json;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use eventfold_es::disk::SplitMix64;
 use eventfold_es::prelude::*;
-use eventfold_es::{CommittedCommand, Durability, TransactionError};
+use eventfold_es::store::CommittedCommand;
+use eventfold_es::{Durability, TransactionError};
 use eventfold_es_tests::TestResult;
 
 use crate::common::counter::{Counter, CounterCommand};

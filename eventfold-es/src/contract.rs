@@ -1,0 +1,16 @@
+//! The traits and values between the declared parts: the macros implement them, or a type that is written by hand. A program
+//! calls none of them.
+//!
+//! For example, `#[process_manager(subscribes = [Order], dispatches = [Inventory])]` generates an envelope enum with [`Dispatch`],
+//! and an implementation of [`SubscribesTo<Order>`](SubscribesTo) and of [`DispatchesTo<Inventory>`](DispatchesTo).
+
+pub use crate::aggregate::{DecidesWithContext, DeclaredAggregate, Subscribed};
+pub use crate::command::{DecidedBy, IdOf};
+pub use crate::envelope::{Dispatch, DispatchTarget, Router, TargetVisitor};
+pub use crate::evolution::{PastShape, Upcaster};
+pub use crate::process_manager::{
+    DeadlineMessage, DeadlineOf, DeclaredProcessManager, DispatchesTo, InstanceKey, Join, JoinKind,
+    KeyOf, Keyed, NameOf, ReactError, ScheduledDeadline, Schedules, SentBy, StateVersioned,
+    StoredDeadline, SubscribesTo, TargetOf, TimeOf, TimerChange,
+};
+pub use crate::projection::{DeclaredProjection, ProjectError};
