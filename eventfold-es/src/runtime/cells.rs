@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::cell::{Cell, Idle, Keys, read_event_ids};
 use super::guarded::blocking;
 use super::loader::Loader;
-use super::snapshots::{SnapshotPolicy, Snapshots};
+use super::snapshots::{SnapshotPolicy, TypeSnapshots};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
-use crate::journal::{Journal, StreamId};
+use crate::journal::{Journal, StreamId, Streams};
 use crate::threads::StoreRuntime;
 
 const SHARDS: usize = 64;
@@ -22,8 +22,8 @@ const MAX_LOADS: u32 = 4;
 
 /// The live aggregates of one type; those that are not live are loaded when they are asked for.
 pub(crate) struct AggregateCells<A: Aggregate> {
-    journal: Arc<dyn Journal>,
-    snapshots: Arc<Snapshots>,
+    streams: Arc<dyn Streams>,
+    snapshots: Arc<TypeSnapshots>,
     aggregate_type: Arc<str>,
     live: Arc<LiveCells<A>>,
     loader: Arc<Loader<Arc<Cell<A>>>>,
@@ -53,8 +53,8 @@ impl<A: Aggregate> AggregateCells<A> {
         threads: StoreRuntime,
     ) -> Self {
         Self {
-            snapshots: Snapshots::new::<A>(Arc::clone(&journal), policy),
-            journal,
+            snapshots: TypeSnapshots::new::<A>(Arc::clone(&journal), policy),
+            streams: journal,
             aggregate_type: A::AGGREGATE_TYPE.into(),
             live: Arc::new(LiveCells {
                 hasher: RandomState::new(),
@@ -79,12 +79,12 @@ impl<A: Aggregate> AggregateCells<A> {
     /// Whether the aggregate has a durable event. Cancel safe.
     pub(crate) async fn exists(&self, id: &Arc<str>) -> Result<bool, StoreError> {
         let stream = self.stream(id);
-        if let Some(version) = self.journal.known_version(&stream) {
+        if let Some(version) = self.streams.known_version(&stream) {
             return Ok(version > 0);
         }
-        let journal = Arc::clone(&self.journal);
+        let streams = Arc::clone(&self.streams);
         let what = || format!("looking for `{id}` of `{}`", A::AGGREGATE_TYPE);
-        blocking(what, move || Ok(journal.has_stream(&stream)?)).await
+        blocking(what, move || Ok(streams.has_stream(&stream)?)).await
     }
 
     /// The cell of an aggregate that is live.
@@ -99,7 +99,7 @@ impl<A: Aggregate> AggregateCells<A> {
         }
         let snapshots = Arc::clone(&self.snapshots);
         let live = Arc::clone(&self.live);
-        let journal = Arc::clone(&self.journal);
+        let streams = Arc::clone(&self.streams);
         let aggregate_type = Arc::clone(&self.aggregate_type);
         let load = move |id: &Arc<str>| {
             let stream = StreamId {
@@ -115,7 +115,7 @@ impl<A: Aggregate> AggregateCells<A> {
                 let mut cells = shard.cells();
                 // One that has events is loaded here only, and once at a time; one that has none may have got some meanwhile.
                 let is_stale = cell.is_new()
-                    && journal.known_version(&stream) != Some(0)
+                    && streams.known_version(&stream) != Some(0)
                     && attempts.next().is_some();
                 match cells.get(id) {
                     Some(cell) => return Ok(Arc::clone(cell)),
@@ -141,7 +141,7 @@ impl<A: Aggregate> AggregateCells<A> {
         }
         // Under the lock: a first event has its cell here until it is durable, and so known to the journal.
         let stream = self.stream(id);
-        if self.journal.known_version(&stream) != Some(0) {
+        if self.streams.known_version(&stream) != Some(0) {
             return Ok(None);
         }
         let cell = Arc::new(Cell::new(stream, self.snapshots.of_cell(0))?);
@@ -164,10 +164,10 @@ impl<A: Aggregate> AggregateCells<A> {
             return Ok(());
         }
         let stream = self.stream(id);
-        let found = if self.journal.known_version(&stream) != Some(0) {
-            let journal = Arc::clone(&self.journal);
+        let found = if self.streams.known_version(&stream) != Some(0) {
+            let streams = Arc::clone(&self.streams);
             let what = || format!("reading the stream `{id}` of `{}`", A::AGGREGATE_TYPE);
-            let read = move || Ok(read_event_ids(&*journal, &stream)?);
+            let read = move || Ok(read_event_ids(&*streams, &stream)?);
             blocking(what, read).await?
         } else {
             HashSet::new()
@@ -178,12 +178,12 @@ impl<A: Aggregate> AggregateCells<A> {
 
     /// Looks for keys of commands to an aggregate. Cancel safe.
     pub(crate) async fn look_for(&self, id: &Arc<str>, keys: &mut Keys) -> Result<(), StoreError> {
-        keys.look_for(&self.journal, &self.stream(id)).await
+        keys.look_for(&self.streams, &self.stream(id)).await
     }
 
     /// Whether all that is durable of commands with these keys is known without I/O.
     pub(super) fn knows(&self, id: &Arc<str>, keys: &Keys) -> bool {
-        keys.are_known(&*self.journal, &self.stream(id))
+        keys.are_known(&*self.streams, &self.stream(id))
     }
 
     /// Removes a cell that marked itself as evicted.

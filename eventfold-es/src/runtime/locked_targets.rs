@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::cell::{Keys, PartOfCommit};
 use super::staging::{FoundTarget, LockedTarget, Targets};
 use crate::error::StoreError;
-use crate::journal::{Journal, Outcome, ProposedAppend, StreamId};
+use crate::journal::{Outcome, ProposedAppend, StreamId, Streams};
 
 /// A target, or the reason why it cannot be read.
 pub(super) type Locked<'a> = Result<Box<dyn LockedTarget + 'a>, StoreError>;
@@ -23,7 +23,7 @@ struct LockedOne<'a> {
 
 /// See the [module](self). What is staged and not handed over never happened.
 pub(super) struct LockedTargets<'a> {
-    journal: &'a dyn Journal,
+    streams: &'a dyn Streams,
     locked: SmallVec<[LockedOne<'a>; 1]>,
     /// In the order in which commands were sent to them, which is that of their events in the commit.
     touched: SmallVec<[usize; 1]>,
@@ -32,7 +32,7 @@ pub(super) struct LockedTargets<'a> {
 impl<'a> LockedTargets<'a> {
     /// Locks them in their order, which is one everywhere, and takes what became durable into their states: one that cannot be folded
     /// cannot be read. `None` if one has to be loaded again, or keys are to be looked for again.
-    pub(super) fn lock(targets: &'a Targets, journal: &'a dyn Journal) -> Option<Self> {
+    pub(super) fn lock(targets: &'a Targets, streams: &'a dyn Streams) -> Option<Self> {
         let mut locked: SmallVec<[LockedOne<'_>; 1]> = SmallVec::with_capacity(targets.len());
         for FoundTarget {
             stream,
@@ -50,7 +50,7 @@ impl<'a> LockedTargets<'a> {
             if let Ok(settling) = &mut target {
                 match settling.settle() {
                     Ok(()) if settling.is_evicted() => return None,
-                    Ok(()) if !settling.learn_answers(keys, journal) => return None,
+                    Ok(()) if !settling.learn_answers(keys, streams) => return None,
                     Ok(()) => {}
                     Err(error) => target = Err(error),
                 }
@@ -64,7 +64,7 @@ impl<'a> LockedTargets<'a> {
             });
         }
         Some(Self {
-            journal,
+            streams,
             locked,
             touched: SmallVec::new(),
         })
@@ -93,7 +93,7 @@ impl<'a> LockedTargets<'a> {
         // Compensations have keys that nobody has looked for.
         if let (Some(key), Ok(target)) = (key, &mut one.target)
             && !one.keys.has(key)
-            && !target.learn_answers(&Keys::of(Some(key)), self.journal)
+            && !target.learn_answers(&Keys::of(Some(key)), self.streams)
         {
             return None;
         }

@@ -50,10 +50,10 @@ pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::StoreError;
-use crate::journal::Journal;
+use crate::journal::{Journal, Log};
 
 /// Room for one commit, which is waited for; an error if the journal is closed.
-pub(crate) async fn room(journal: &dyn Journal) -> Result<OwnedSemaphorePermit, StoreError> {
+pub(crate) async fn room(journal: &dyn Log) -> Result<OwnedSemaphorePermit, StoreError> {
     let room = Arc::clone(journal.room()).acquire_owned().await;
     room.map_err(|_| StoreError::Closed)
 }

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::command::CommandContext;
 use crate::event::RecordedEvent;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{JournalError, Log};
 use crate::process_manager::StoredDeadline;
 
 /// How many names of process managers a report of a chain has at most.
@@ -146,13 +146,13 @@ pub(crate) fn command_id(
 ///
 /// Those of reading the journal.
 pub(super) fn path_to(
-    journal: &Arc<dyn Journal>,
+    log: &dyn Log,
     mut position: u64,
     last: &str,
 ) -> Result<String, JournalError> {
     let mut names: Vec<Arc<str>> = vec![last.into()];
     let mut is_cut = false;
-    let mut event = Link::at(journal, position)?;
+    let mut event = Link::at(log, position)?;
     while let Some(Link {
         reaction: Some((name, source)),
         causation_id,
@@ -164,7 +164,7 @@ pub(super) fn path_to(
             break;
         }
         names.push(name);
-        event = Link::at(journal, source)?;
+        event = Link::at(log, source)?;
         let is_cause = |event: &Link| causation_id.as_deref() == Some(&*event.id);
         is_cut = source >= position || !event.as_ref().is_some_and(is_cause);
         if is_cut {
@@ -192,8 +192,8 @@ struct Link {
 
 impl Link {
     /// The event at a position, if it can be read.
-    fn at(journal: &Arc<dyn Journal>, position: u64) -> Result<Option<Self>, JournalError> {
-        let Some(commit) = journal.commit_at(position)? else {
+    fn at(log: &dyn Log, position: u64) -> Result<Option<Self>, JournalError> {
+        let Some(commit) = log.commit_at(position)? else {
             return Ok(None);
         };
         let event = commit

@@ -12,8 +12,8 @@ use crate::event::{EventError, RecordedEvent};
 use crate::evolution::stored_version;
 use crate::finite;
 use crate::journal::{
-    CommittedEvent, Cursor, Journal, JournalError, RecordedCommit, SavedProjection, SeenBefore,
-    SkippedEvent, StreamId,
+    CommittedEvent, Cursor, Journal, JournalError, Log, RecordedCommit, SavedProjection,
+    SeenBefore, SkippedEvent, StreamId,
 };
 use crate::projection::{ProjectError, Projection, UnknownEvents};
 use crate::sabotage::{Bug, planted};
@@ -150,9 +150,10 @@ impl<P: Projection> ProjectionRunner<P> {
 
     /// Whether an event that was skipped would not be skipped by this program.
     fn knows_any(&self, skipped: &[SkippedEvent]) -> bool {
+        let log: &dyn Log = &*self.journal;
         skipped.iter().any(|skipped| {
             // What cannot be read now is found by who reads all of it.
-            let found = self.journal.event_at(skipped.position, |found| {
+            let found = log.event_at(skipped.position, |found| {
                 Some((found.stream.clone(), found.read().ok()?))
             });
             let Ok(Some((stream, event))) = found else {
@@ -394,8 +395,8 @@ fn is_skipped<P: Projection>(error: &ProjectError) -> bool {
 }
 
 /// The line hash of the event at a position. Blocks.
-fn hash_at(journal: &dyn Journal, position: u64) -> Result<Option<String>, JournalError> {
-    journal.event_at(position, |event| {
+fn hash_at(log: &dyn Log, position: u64) -> Result<Option<String>, JournalError> {
+    log.event_at(position, |event| {
         Some(eventfold::line_hash(event.line.as_bytes()))
     })
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
-use crate::journal::{Cursor, Journal, JournalError, RecordedCommit};
+use crate::journal::{Cursor, JournalError, Log, RecordedCommit};
 
 /// How many chunks wait at most, beside the one that is worked on and the one that is being read.
 const WAITING_CHUNKS: usize = 3;
@@ -19,13 +19,13 @@ pub(super) type Chunk = (Vec<Arc<RecordedCommit>>, Cursor);
 /// Hands over what stands between the cursor and a position, in order. If that is more than one chunk, the next one is read
 /// by another thread meanwhile. The first error ends it: one of reading comes after everything that was read before. Blocks.
 pub(super) fn read_ahead(
-    journal: &dyn Journal,
+    log: &dyn Log,
     cursor: Cursor,
     position: u64,
     work: impl FnMut(Chunk) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut chunks = Chunks {
-        journal,
+        log,
         cursor,
         position,
     };
@@ -86,7 +86,7 @@ fn work_through(
 /// The chunks up to a position; ends behind an error.
 #[derive(Clone)]
 struct Chunks<'a> {
-    journal: &'a dyn Journal,
+    log: &'a dyn Log,
     cursor: Cursor,
     position: u64,
 }
@@ -98,7 +98,7 @@ impl Iterator for Chunks<'_> {
         if self.cursor.position >= self.position {
             return None;
         }
-        match self.journal.read_on(&mut self.cursor) {
+        match self.log.read_on(&mut self.cursor) {
             Ok(commits) if commits.is_empty() => {
                 self.position = 0;
                 None

@@ -12,7 +12,7 @@ use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::fingerprint::fingerprint;
 use crate::finite;
-use crate::journal::{Journal, StreamEnd, StreamId};
+use crate::journal::{StreamEnd, StreamId, Streams};
 
 /// The number of times that the copy is read back.
 const PLACES: u64 = 16;
@@ -23,12 +23,12 @@ const FOLDS: u32 = 4;
 /// The place at which the fold of the first `count` events of a stream differs from its copy. `None` also if no comparison is possible.
 /// Blocks.
 pub(super) fn difference<A: Aggregate>(
-    journal: &dyn Journal,
+    streams: &dyn Streams,
     stream: &StreamId,
     count: u64,
 ) -> Option<String> {
     let what = || format!("the comparison of states of `{}`", A::AGGREGATE_TYPE);
-    match guard(what, || compare::<A>(journal, stream, count)).flatten() {
+    match guard(what, || compare::<A>(streams, stream, count)).flatten() {
         Ok(difference) => difference,
         Err(error) => {
             tracing::debug!(
@@ -40,13 +40,13 @@ pub(super) fn difference<A: Aggregate>(
 }
 
 fn compare<A: Aggregate>(
-    journal: &dyn Journal,
+    streams: &dyn Streams,
     stream: &StreamId,
     count: u64,
 ) -> Result<Option<String>, StoreError> {
     let (mut kept, mut copy) = (Kept::<A>::default(), Kept::<A>::default());
     let step = count.div_ceil(PLACES).max(1);
-    let mut events = journal.read_stream(stream, StreamEnd::default())?;
+    let mut events = streams.read_stream(stream, StreamEnd::default())?;
     while events.end().version < count
         && let Some(append) = events.next()?
     {
@@ -69,7 +69,7 @@ fn compare<A: Aggregate>(
             if let Some(difference) = differ::<A>(&kept, &copy)? {
                 // Where the fold or the JSON is another one each time, nothing is said about what was read.
                 for _ in 0..FOLDS {
-                    let again = fold_again::<A>(journal, stream, version)?;
+                    let again = fold_again::<A>(streams, stream, version)?;
                     if differ::<A>(&kept, &again)?.is_some() {
                         return Ok(None);
                     }
@@ -89,11 +89,11 @@ fn apply<A: Aggregate>(state: Kept<A>, event: &A::DomainEvent) -> Result<Kept<A>
 }
 
 fn fold_again<A: Aggregate>(
-    journal: &dyn Journal,
+    streams: &dyn Streams,
     stream: &StreamId,
     count: u64,
 ) -> Result<Kept<A>, StoreError> {
-    let mut events = journal.read_stream(stream, StreamEnd::default())?;
+    let mut events = streams.read_stream(stream, StreamEnd::default())?;
     let folded = cell::fold(stream, A::default(), &mut *events, count)?;
     folded.map(Kept::new)
 }

@@ -69,7 +69,7 @@ async fn run(save: Save) {
 }
 
 /// The snapshots of one aggregate type.
-pub(super) struct Snapshots {
+pub(super) struct TypeSnapshots {
     journal: Arc<dyn Journal>,
     policy: SnapshotPolicy,
     has_warned: AtomicBool,
@@ -79,7 +79,7 @@ pub(super) struct Snapshots {
     tried: AtomicU64,
 }
 
-impl Snapshots {
+impl TypeSnapshots {
     pub(super) fn new<A: Aggregate>(
         journal: Arc<dyn Journal>,
         policy: SnapshotPolicy,
@@ -216,7 +216,7 @@ impl Snapshots {
     }
 }
 
-impl Snapshots {
+impl TypeSnapshots {
     /// Where a state of this aggregate differs from its copy, at the first, second, fourth, eighth .. snapshot of the type. Blocks.
     fn difference<A: Aggregate>(&self, stream: &StreamId, end: StreamEnd) -> Option<String> {
         if end.version > MAX_COMPARED {
@@ -249,7 +249,7 @@ fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
 
 /// The snapshots of one cell.
 pub(super) struct CellSnapshots {
-    of_type: Arc<Snapshots>,
+    of_type: Arc<TypeSnapshots>,
     is_from_snapshot: bool,
     /// How many events are in a snapshot, or in one that was tried: after a failure the next is due as late as after a
     /// success.

@@ -19,7 +19,7 @@ use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope};
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{Journal, Outcome, ProposedAppend, StreamId};
+use crate::journal::{Outcome, ProposedAppend, StreamId, Streams};
 use crate::process_manager::FailureCause;
 
 /// A command whose target is known.
@@ -118,7 +118,7 @@ pub(super) trait LockedTarget {
     fn settle(&mut self) -> Result<(), StoreError>;
 
     /// See [`LockedCell::learn_answers`].
-    fn learn_answers(&mut self, keys: &Keys, journal: &dyn Journal) -> bool;
+    fn learn_answers(&mut self, keys: &Keys, streams: &dyn Streams) -> bool;
 
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
@@ -292,8 +292,8 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
         LockedCell::settle(self)
     }
 
-    fn learn_answers(&mut self, keys: &Keys, journal: &dyn Journal) -> bool {
-        LockedCell::learn_answers(self, keys, journal)
+    fn learn_answers(&mut self, keys: &Keys, streams: &dyn Streams) -> bool {
+        LockedCell::learn_answers(self, keys, streams)
     }
 
     fn last_pending(&self) -> Option<Arc<Outcome>> {

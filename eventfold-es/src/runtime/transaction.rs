@@ -19,7 +19,7 @@ use super::{ReactionHub, Runtime};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError, TransactionCommandAt, TransactionError};
-use crate::journal::{Journal, OnDurable, Outcome, ProposedCommit, StreamId};
+use crate::journal::{Log, OnDurable, Outcome, ProposedCommit, StreamId};
 use crate::sabotage::{Bug, planted};
 
 /// A command of a transaction, for an aggregate of any type.
@@ -151,7 +151,7 @@ fn decide_locked(
     commands: Vec<TransactionCommand>,
     keys: Vec<Option<String>>,
     waiting: Waiting,
-    journal: &dyn Journal,
+    log: &dyn Log,
     room: OwnedSemaphorePermit,
 ) -> Result<Decision, TransactionError> {
     let digest = digest(&commands);
@@ -189,13 +189,7 @@ fn decide_locked(
         let Some(Ok(target)) = locked.target(&stream, text.as_deref()) else {
             return Err(StoreError::Closed.into());
         };
-        let decided = target.decide(
-            command.command,
-            &command.context,
-            key,
-            None,
-            journal.clock(),
-        );
+        let decided = target.decide(command.command, &command.context, key, None, log.clock());
         match decided {
             // One that was decided before under its key has nothing staged here.
             Ok(events) => staged.push((stream, events)),
@@ -240,7 +234,7 @@ fn decide_locked(
         }),
         ..ProposedCommit::default()
     };
-    let outcome = journal.submit(room, commit);
+    let outcome = log.submit(room, commit);
     locked.handed_over(&outcome);
     Ok(Decision::Committed { outcome, commands })
 }

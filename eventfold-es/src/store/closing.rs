@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::disk::Files;
 use crate::error::{OpenError, StoreError};
-use crate::journal::Journal;
 use crate::journal::local::{JournalOptions, LocalJournal, RecoveryError, RecoveryReport};
+use crate::journal::{Journal, Maintenance};
 use crate::threads::{Next, StoreRuntime, Turn, Turns, Worker};
 
 /// The time that closing waits for process managers to finish their submitted commits.

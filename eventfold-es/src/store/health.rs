@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AggregateStore, ParkedAt};
 use crate::error::StoreError;
-use crate::journal::{CommittedEvent, Cursor};
+use crate::journal::{CommittedEvent, Cursor, Log};
 use crate::report_json;
 use crate::runtime::{Member, Reactions, Tallied, blocking};
 
@@ -308,12 +308,12 @@ impl AggregateStore {
         if unread.is_empty() {
             return ages;
         }
-        let journal = Arc::clone(journal);
+        let log: Arc<dyn Log> = journal.clone();
         let what = || "reading how old an event is".to_owned();
         let read = blocking(what, move || {
             let read = unread.into_iter().filter_map(|at| {
                 // Damage is reported by who needs the event.
-                let stored = journal.event_at(at + 1, stored_at).ok()??;
+                let stored = log.event_at(at + 1, stored_at).ok()??;
                 Some((at, now.saturating_sub(stored)))
             });
             Ok(read.collect::<Vec<_>>())

@@ -9,7 +9,7 @@ use super::{AggregateStore, AggregateStoreBuilder};
 use crate::disk::{Files, absolute};
 use crate::error::{Damage, OpenError, StoreError};
 use crate::journal::local::JournalOptions;
-use crate::journal::{Journal, Snapshot, StreamId, StreamReader};
+use crate::journal::{Log, Maintenance, Snapshot, StreamId, StreamReader};
 use crate::runtime::blocking;
 
 /// The result of [`AggregateStore::verify`].

@@ -4,11 +4,11 @@
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
 
-use super::streams::Streams;
+use super::streams::StreamIndex;
 use crate::journal::index::{Address, EntryKey};
 use crate::journal::{Answer, JournalError, KeyLookup, StreamId, keyed};
 
-impl Streams {
+impl StreamIndex {
     /// The durable answer to the command with this key, as far as it is known without I/O.
     pub(super) fn known_answer(
         &self,

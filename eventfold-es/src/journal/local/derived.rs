@@ -16,7 +16,7 @@ use super::queue::Queue;
 use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;
-use super::streams::{Streams, hash_from};
+use super::streams::{StreamIndex, hash_from};
 use super::under_way::{Brought, UnderWay};
 use crate::adoption::Adoption;
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
@@ -60,7 +60,7 @@ pub(super) struct DerivedWriter {
     pub(super) durability: Durability,
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(super) max_log_size: u64,
-    pub(super) streams: Arc<Streams>,
+    pub(super) streams: Arc<StreamIndex>,
     pub(super) states: ProcessManagerStates,
     pub(super) rows: Arc<RowTables>,
     /// How much of each dead-letter file was written.
@@ -289,7 +289,7 @@ impl DerivedWriter {
 
     /// Writes what the index and the snapshots have to have at the tip.
     fn write_runs(&mut self) -> Result<(), JournalError> {
-        let Streams {
+        let StreamIndex {
             appends,
             index,
             snapshots,

@@ -7,7 +7,7 @@ use super::{JournalOptions, LocalJournal};
 use crate::clock::SystemClock;
 use crate::disk::{Files, SystemDisk};
 use crate::journal::{
-    Durability, Journal, KeyedLines, ProposedAppend, ProposedCommit, Receipt, StreamId,
+    Durability, KeyedLines, Log, ProposedAppend, ProposedCommit, Receipt, StreamId,
 };
 use crate::threads::StoreRuntime;
 

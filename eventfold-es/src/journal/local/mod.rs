@@ -25,6 +25,7 @@ mod read_only;
 mod recovery;
 mod redo;
 mod release;
+mod row_store;
 mod rows;
 mod scan;
 mod snapshots;
@@ -45,7 +46,7 @@ use appends::lock;
 use backlog::Backlog;
 use derived::{DerivedWriter, require_in_place, wake_bytes};
 use history::History;
-use jobs::{Job, Jobs};
+use jobs::Jobs;
 pub(crate) use layout::Layout;
 use log::{JournalLog, Parts};
 pub(crate) use new_journal::NewJournal;
@@ -57,18 +58,17 @@ pub(crate) use recovery::RecoveryError;
 pub use recovery::{IncompleteBatch, RecoveryReport};
 use release::Release;
 use rows::RowTables;
-use streams::Streams;
+use streams::StreamIndex;
 use under_way::UnderWay;
 use writer::Writer;
 
 use super::{
-    Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Durability, Extent, Inherited,
-    Journal, JournalError, KeyLookup, Outcome, PastReaction, PastReactions, Progress,
-    ProposedCommit, RecordedCommit, Row, RowRange, Snapshot, StoredLines, StreamEnd, StreamId,
-    StreamReader, Verified, Vitals,
+    Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,
+    JournalError, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit, RecordedCommit,
+    Snapshot, Snapshots, StreamEnd, StreamId, StreamReader, Streams, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
-use crate::disk::{FileError, Files, LockHandle};
+use crate::disk::{Files, LockHandle};
 use crate::threads::StoreRuntime;
 
 /// How a journal on local files works.
@@ -90,7 +90,7 @@ pub(crate) struct LocalJournal {
     /// Gone when the directory is released, which waits for who looks at it.
     base: Arc<Mutex<Weak<LockHandle>>>,
     queue: Arc<Queue>,
-    streams: Arc<Streams>,
+    streams: Arc<StreamIndex>,
     history: Arc<History>,
     backlog: Arc<Backlog>,
     jobs: Arc<Jobs>,
@@ -274,7 +274,7 @@ impl Drop for LocalJournal {
     }
 }
 
-impl Journal for LocalJournal {
+impl Log for LocalJournal {
     fn room(&self) -> &Arc<Semaphore> {
         self.queue.room()
     }
@@ -291,12 +291,46 @@ impl Journal for LocalJournal {
         self.queue.pass(time)
     }
 
+    fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
+        self.history.read_on(cursor)
+    }
+
+    fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>> {
+        self.history.read_recent(cursor)
+    }
+
+    fn durable(&self) -> watch::Receiver<u64> {
+        self.history.durable()
+    }
+
+    fn read_only(&self) -> Option<Arc<str>> {
+        self.queue.read_only()
+    }
+
+    fn poisoned(&self) -> Option<Arc<str>> {
+        self.queue.poison()
+    }
+}
+
+impl Streams for LocalJournal {
     fn read_stream<'a>(
         &'a self,
         stream: &'a StreamId,
         behind: StreamEnd,
     ) -> Result<Box<dyn StreamReader + 'a>, JournalError> {
         Ok(Box::new(self.streams.read(stream, behind)?))
+    }
+
+    fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError> {
+        self.streams.list(aggregate_type)
+    }
+
+    fn has_stream(&self, stream: &StreamId) -> Result<bool, JournalError> {
+        Ok(self.streams.appends.quarantined(stream).is_some() || self.streams.has(stream)?)
+    }
+
+    fn known_version(&self, stream: &StreamId) -> Option<u64> {
+        self.streams.known_version(stream)
     }
 
     fn known_answer(
@@ -319,7 +353,9 @@ impl Journal for LocalJournal {
     ) -> Result<Vec<Box<str>>, JournalError> {
         self.streams.lines_of(stream, answer)
     }
+}
 
+impl Snapshots for LocalJournal {
     fn load_snapshot(&self, stream: &StreamId) -> Option<Snapshot> {
         let threads = &self.streams.threads;
         match self.streams.snapshots.load(threads, stream) {
@@ -335,95 +371,6 @@ impl Journal for LocalJournal {
         self.streams.snapshots.save(stream, snapshot);
     }
 
-    fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
-        self.history.read_on(cursor)
-    }
-
-    fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>> {
-        self.history.read_recent(cursor)
-    }
-
-    fn durable(&self) -> watch::Receiver<u64> {
-        self.history.durable()
-    }
-
-    fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError> {
-        self.streams.list(aggregate_type)
-    }
-
-    fn has_stream(&self, stream: &StreamId) -> Result<bool, JournalError> {
-        Ok(self.streams.appends.quarantined(stream).is_some() || self.streams.has(stream)?)
-    }
-
-    fn known_version(&self, stream: &StreamId) -> Option<u64> {
-        self.streams.known_version(stream)
-    }
-
-    fn progress(&self, process_manager: &str) -> Option<Progress> {
-        lock(&self.progress).get(process_manager).cloned()
-    }
-
-    fn note_progress(&self, process_manager: &str, progress: Progress) {
-        let job = Job::Progress {
-            process_manager: process_manager.to_owned(),
-            progress,
-        };
-        // If nobody does it, there is no checkpoint that it could be saved with.
-        self.jobs.hand_over(job);
-    }
-
-    fn rows(
-        &self,
-        process_manager: &str,
-        keys: &[&str],
-    ) -> Result<Vec<Option<Box<str>>>, JournalError> {
-        self.rows.get(process_manager, keys)
-    }
-
-    fn row_range(
-        &self,
-        process_manager: &str,
-        range: &RowRange,
-        limit: usize,
-    ) -> Result<Vec<Row>, JournalError> {
-        self.rows.range(process_manager, range, limit)
-    }
-
-    fn past_reactions(&self, past: &mut PastReactions) -> Result<Vec<PastReaction>, JournalError> {
-        self.history.past_reactions(past)
-    }
-
-    fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError> {
-        let path = self.layout.dead_letters(process_manager);
-        self.backlog
-            .wait_until_written()
-            .map_err(|reason| FileError::new("read", &path, std::io::Error::other(&*reason)))?;
-        let written = lock(&self.dead_letters).get(process_manager).copied();
-        if let (None, Some(_), Some(inherited)) = (
-            written,
-            self.read_only(),
-            self.inherited.get(process_manager),
-        ) {
-            // What its first commit would bring.
-            let lines = inherited.dead_letters.iter();
-            let text = lines.map(|line| format!("{line}\n")).collect();
-            return Ok(StoredLines { text, path });
-        }
-        let extent = written.unwrap_or_default();
-        let mut bytes = self.files.read(&path)?.unwrap_or_default();
-        if !extent.is_prefix_of(&bytes) {
-            let reason = "the file does not hold the dead letters that the journal wrote to it; `repair` restores them";
-            return Err(Damage::new(path, 0, reason).into());
-        }
-        // More may be being written right now.
-        bytes.truncate(usize::try_from(extent.bytes).unwrap_or(usize::MAX));
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to() as u64;
-            Damage::new(&path, offset, "the file is not UTF-8 text")
-        })?;
-        Ok(StoredLines { text, path })
-    }
-
     fn prepare_to_save(&self) -> Result<(), JournalError> {
         let base = lock(&self.base);
         if let Some(base) = base.upgrade() {
@@ -437,6 +384,12 @@ impl Journal for LocalJournal {
             error.into()
         })
     }
+}
+
+impl Maintenance for LocalJournal {
+    fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError> {
+        self.verify_all(check_state)
+    }
 
     fn backup(
         &self,
@@ -444,22 +397,6 @@ impl Journal for LocalJournal {
         is_stopped: &AtomicBool,
     ) -> Result<Option<BackupReport>, BackupError> {
         self.back_up(to, is_stopped)
-    }
-
-    fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError> {
-        self.verify_all(check_state)
-    }
-
-    fn inherited(&self, process_manager: &str) -> Option<&Inherited> {
-        self.inherited.get(process_manager)
-    }
-
-    fn read_only(&self) -> Option<Arc<str>> {
-        self.queue.read_only()
-    }
-
-    fn poisoned(&self) -> Option<Arc<str>> {
-        self.queue.poison()
     }
 
     fn vitals(&self) -> Vitals {
@@ -478,3 +415,5 @@ impl Journal for LocalJournal {
         self.closed.clone()
     }
 }
+
+impl Journal for LocalJournal {}

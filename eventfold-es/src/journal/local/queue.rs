@@ -133,7 +133,7 @@ impl Queue {
         &self.clock
     }
 
-    /// See [`Journal::pass`](crate::journal::Journal::pass).
+    /// See [`Log::pass`](crate::journal::Log::pass).
     pub(super) fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
         let mut state = lock(&self.state);
         state.time = state.time.max(time.saturating_add(1));

@@ -15,8 +15,8 @@ use super::log::{JournalLog, Parts};
 use super::redo::{RUN_BYTES, Redo, appends_on};
 use super::rows::RowTables;
 use super::scan::{Incomplete, Scan, Tip, scan, tip_before};
-use super::snapshots::Snapshots;
-use super::streams::{Streams, hash_from};
+use super::snapshots::SnapshotRuns;
+use super::streams::{StreamIndex, hash_from};
 use crate::adoption::{self, Adoption, AdoptionReport};
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
 use crate::journal::block_cache::BlockCache;
@@ -98,7 +98,7 @@ pub(super) struct Recovered {
     pub(super) tip: Tip,
     /// Where the line of the last commit starts.
     pub(super) line_start: u64,
-    pub(super) streams: Streams,
+    pub(super) streams: StreamIndex,
     pub(super) states: ProcessManagerStates,
     pub(super) rows: RowTables,
     pub(super) index: Vec<IndexEntry>,
@@ -209,11 +209,11 @@ pub(super) fn recover(
         report.adoption = Some(adoption.report(layout));
     }
     let journal = Arc::new(journal);
-    let streams = Streams::new(
+    let streams = StreamIndex::new(
         Arc::clone(&journal),
         appends,
         runs,
-        Snapshots::new(snapshots),
+        SnapshotRuns::new(snapshots),
         threads.clone(),
     );
     Ok(Recovered {

@@ -12,7 +12,7 @@ use crate::threads::StoreRuntime;
 const MAX_BYTES: usize = 16 << 20;
 
 /// The snapshots of all streams. The newest of a stream counts.
-pub(super) struct Snapshots {
+pub(super) struct SnapshotRuns {
     pub(super) runs: Runs,
     waiting: Mutex<Waiting>,
 }
@@ -27,7 +27,7 @@ struct Waiting {
     bytes: usize,
 }
 
-impl Snapshots {
+impl SnapshotRuns {
     pub(super) fn new(runs: Runs) -> Self {
         Self {
             runs,
@@ -116,7 +116,7 @@ impl AllSnapshots {
     /// The next one. Blocks.
     pub(super) fn next(
         &mut self,
-        of: &Snapshots,
+        of: &SnapshotRuns,
     ) -> Result<Option<(StreamId, Snapshot)>, JournalError> {
         let Some((key, value)) = of.runs.noted(self.0.next())? else {
             return Ok(None);

@@ -9,7 +9,7 @@ use super::appends::{ALL, Append, Appends};
 use super::history::recorded;
 use super::line::{self, CommitLine};
 use super::log::{JournalLog, Parts};
-use super::snapshots::Snapshots;
+use super::snapshots::SnapshotRuns;
 use crate::journal::index::{Address, Entries, EntryKey, Merged, Runs};
 use crate::journal::{
     CommitPlace, JournalError, RecordedAppend, RecordedCommit, RecordedLines, StreamEnd, StreamId,
@@ -26,19 +26,19 @@ const AHEAD_BYTES: u64 = 1 << 20;
 const GAP_BYTES: u64 = 4 << 10;
 
 /// Where the events of all streams are.
-pub(super) struct Streams {
+pub(super) struct StreamIndex {
     pub(super) log: Arc<JournalLog>,
     pub(super) appends: Appends,
     /// Where the appends are that a checkpoint covers.
     pub(super) index: Runs,
-    pub(super) snapshots: Snapshots,
+    pub(super) snapshots: SnapshotRuns,
     /// They help to read what is not in memory.
     pub(super) threads: StoreRuntime,
 }
 
 /// The events of a stream from a version on, append by append.
 pub(super) struct StreamAppends<'a> {
-    streams: &'a Streams,
+    streams: &'a StreamIndex,
     stream: &'a StreamId,
     entries: Merged,
     /// The commits that come next.
@@ -55,12 +55,12 @@ type Indexed = (u64, Address);
 /// The bytes at the place of a commit.
 type CommitBytes = (Indexed, Result<Vec<u8>, JournalError>);
 
-impl Streams {
+impl StreamIndex {
     pub(super) fn new(
         log: Arc<JournalLog>,
         appends: Appends,
         index: Runs,
-        snapshots: Snapshots,
+        snapshots: SnapshotRuns,
         threads: StoreRuntime,
     ) -> Self {
         Self {

@@ -24,7 +24,7 @@ use super::scan::{Tip, scan};
 use crate::disk::FileError;
 use crate::journal::index::{Address, EntryKey};
 use crate::journal::{
-    CheckState, Damage, Extent, Journal, JournalError, StreamEnd, StreamId, Verified,
+    CheckState, Damage, Extent, JournalError, StreamEnd, StreamId, Streams, Verified,
 };
 
 /// How many snapshots are compared with the folds of their streams, spread over all.

@@ -13,7 +13,7 @@ use super::queue::{PANICKED, Pledge, Queue, Queued, Work};
 use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;
-use super::streams::Streams;
+use super::streams::StreamIndex;
 use crate::disk::FileError;
 use crate::journal::{CommitError, CommitPlace, Durability};
 use crate::sabotage::{Bug, planted};
@@ -27,7 +27,7 @@ pub(super) struct Writer {
     pub(super) pulse: Arc<Pulse>,
     pub(super) durability: Durability,
     pub(super) queue: Arc<Queue>,
-    pub(super) streams: Arc<Streams>,
+    pub(super) streams: Arc<StreamIndex>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) rows: Arc<RowTables>,

@@ -12,7 +12,7 @@ use super::keys::Keys;
 use super::{LockedCell, Pending, clones};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
-use crate::journal::{Answer, CommitPlace, Journal, KeyLookup, KeyedLines, Outcome, Receipt};
+use crate::journal::{Answer, CommitPlace, KeyLookup, KeyedLines, Outcome, Receipt, Streams};
 use crate::runtime::guarded::Kept;
 use crate::sabotage::{Bug, planted};
 
@@ -75,8 +75,8 @@ impl<E> PendingAnswer<E> {
 
 impl<A: Aggregate> LockedCell<'_, A> {
     /// Lets it be known what is durable of commands with these keys, if that takes no I/O. To be asked when the cell is settled.
-    pub(crate) fn learn_answers(&mut self, keys: &Keys, journal: &dyn Journal) -> bool {
-        match keys.known(journal, self.stream) {
+    pub(crate) fn learn_answers(&mut self, keys: &Keys, streams: &dyn Streams) -> bool {
+        match keys.known(streams, self.stream) {
             Some(known) => {
                 self.known_keys.extend(known);
                 true

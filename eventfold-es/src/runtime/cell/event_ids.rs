@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Cell, LockedCell, Pending};
 use crate::aggregate::Aggregate;
-use crate::journal::{Journal, JournalError, Outcome, StreamEnd, StreamId};
+use crate::journal::{JournalError, Outcome, StreamEnd, StreamId, Streams};
 use crate::sabotage::{Bug, planted};
 
 /// The ids of durable events of a stream.
@@ -31,7 +31,7 @@ impl EventIds {
 
 /// The ids of all durable events of a stream. Blocks.
 pub(in crate::runtime) fn read_event_ids(
-    journal: &dyn Journal,
+    streams: &dyn Streams,
     stream: &StreamId,
 ) -> Result<HashSet<String>, JournalError> {
     #[derive(Deserialize)]
@@ -39,7 +39,7 @@ pub(in crate::runtime) fn read_event_ids(
         id: Option<String>,
     }
     let mut ids = HashSet::new();
-    let mut reader = journal.read_stream(stream, StreamEnd::default())?;
+    let mut reader = streams.read_stream(stream, StreamEnd::default())?;
     while let Some(append) = reader.next()? {
         for line in append.lines.iter() {
             let damage = |error| reader.damage(format!("the line is no event: {error}"));

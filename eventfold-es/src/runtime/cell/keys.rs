@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::StoreError;
-use crate::journal::{Journal, KeyLookup, StreamId};
+use crate::journal::{KeyLookup, StreamId, Streams};
 use crate::runtime::guarded::{blocking, guard};
 
 /// The idempotency key of a command.
@@ -67,25 +67,25 @@ impl Keys {
     }
 
     /// The durable answer to each command now; `None` if one of them is not known without I/O.
-    pub(super) fn known(&self, journal: &dyn Journal, stream: &StreamId) -> Option<KnownKeys> {
+    pub(super) fn known(&self, streams: &dyn Streams, stream: &StreamId) -> Option<KnownKeys> {
         let known = self.0.iter().map(|(key, before)| {
-            let known = journal.known_answer(stream, key, *before)?;
+            let known = streams.known_answer(stream, key, *before)?;
             Some((Arc::clone(key), known))
         });
         known.collect()
     }
 
-    pub(in crate::runtime) fn are_known(&self, journal: &dyn Journal, stream: &StreamId) -> bool {
-        self.0.is_empty() || self.known(journal, stream).is_some()
+    pub(in crate::runtime) fn are_known(&self, streams: &dyn Streams, stream: &StreamId) -> bool {
+        self.0.is_empty() || self.known(streams, stream).is_some()
     }
 
     /// Looks for those of which it is not known. Cancel safe.
     pub(in crate::runtime) async fn look_for(
         &mut self,
-        journal: &Arc<dyn Journal>,
+        streams: &Arc<dyn Streams>,
         stream: &StreamId,
     ) -> Result<(), StoreError> {
-        if let Some(known) = self.known(&**journal, stream) {
+        if let Some(known) = self.known(&**streams, stream) {
             self.0 = known
                 .into_iter()
                 .map(|(key, known)| (key, Some(known)))
@@ -96,12 +96,12 @@ impl Keys {
             let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
             format!("looking for an idempotency key of `{id}` of `{aggregate_type}`")
         };
-        let (keys, journal, stream) = (self.clone(), Arc::clone(journal), stream.clone());
+        let (keys, streams, stream) = (self.clone(), Arc::clone(streams), stream.clone());
         *self = blocking(what, move || {
             let found = keys.0.into_iter().map(|(key, before)| {
-                let found = match journal.known_answer(&stream, &key, before) {
+                let found = match streams.known_answer(&stream, &key, before) {
                     Some(known) => known,
-                    None => journal.find_answer(&stream, &key)?,
+                    None => streams.find_answer(&stream, &key)?,
                 };
                 Ok((key, Some(found)))
             });

@@ -93,7 +93,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Why nothing that is sent because of the event at this position is executed.
     pub(super) async fn too_long(&self, position: u64) -> Result<String, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
-        let path = tokio::task::spawn_blocking(move || path_to(&journal, position, PM::NAME));
+        let path = tokio::task::spawn_blocking(move || path_to(&*journal, position, PM::NAME));
         let path = match path.await.map_err(|_| Halt::Ended)? {
             Ok(path) => path,
             Err(error) => format!("a path that cannot be read: {error}"),

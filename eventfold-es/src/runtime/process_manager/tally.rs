@@ -13,7 +13,7 @@ use super::rows::{
     held_prefix,
 };
 use crate::disk::FileError;
-use crate::journal::{Journal, JournalError, Row, RowChange, RowRange};
+use crate::journal::{JournalError, Row, RowChange, RowRange, RowStore};
 
 /// How many rows are read at a time.
 const ROWS: usize = 1024;
@@ -61,8 +61,8 @@ impl Tally {
     /// Counts what is durable. It reads the rows of what is exceptional, and none of the others. Blocks.
     ///
     /// Damaged rows count as none: the process manager reports them itself, and parks.
-    pub(crate) fn read(journal: &dyn Journal, name: &str) -> Result<Self, FileError> {
-        match Self::read_rows(journal, name) {
+    pub(crate) fn read(rows: &dyn RowStore, name: &str) -> Result<Self, FileError> {
+        match Self::read_rows(rows, name) {
             Ok(tally) => Ok(tally),
             Err(JournalError::File(error)) => Err(error),
             Err(JournalError::Damage(damage)) => {
@@ -72,16 +72,16 @@ impl Tally {
         }
     }
 
-    fn read_rows(journal: &dyn Journal, name: &str) -> Result<Self, JournalError> {
+    fn read_rows(rows: &dyn RowStore, name: &str) -> Result<Self, JournalError> {
         let mut tally = Self::default();
-        let control = journal.rows(name, &[CONTROL])?;
+        let control = rows.rows(name, &[CONTROL])?;
         if let Some(value) = control.into_iter().flatten().next() {
             tally.note(&[row(CONTROL.into(), value)]);
         }
         for kind in [DEAD_LETTERS, PENDING, STREAMS] {
             let mut range = RowRange::of_kind(kind);
             loop {
-                let page = journal.row_range(name, &range, ROWS)?;
+                let page = rows.row_range(name, &range, ROWS)?;
                 let last = page.last().filter(|_| page.len() == ROWS);
                 let next = last.map(|last| range.clone().behind(&last.key));
                 tally.note(&page.into_iter().map(of_row).collect::<Vec<_>>());
@@ -91,19 +91,19 @@ impl Tally {
                 }
             }
         }
-        tally.read_instances(journal, name)?;
+        tally.read_instances(rows, name)?;
         Ok(tally)
     }
 
     /// A parked instance holds something, at least what parked it: only those that do are looked at.
-    fn read_instances(&mut self, journal: &dyn Journal, name: &str) -> Result<(), JournalError> {
+    fn read_instances(&mut self, rows: &dyn RowStore, name: &str) -> Result<(), JournalError> {
         let mut range = RowRange::of_kind(HELD);
-        while let Some(held) = journal.row_range(name, &range, 1)?.first() {
+        while let Some(held) = rows.row_range(name, &range, 1)?.first() {
             range = match rows::held_of(&held.key) {
                 None => range.behind(&held.key),
                 Some((instance, _)) => {
                     let key = self.table.key(instance);
-                    let found = journal.rows(name, &[&*key])?;
+                    let found = rows.rows(name, &[&*key])?;
                     if let Some(value) = found.into_iter().flatten().next() {
                         self.note(&[row(key, value)]);
                     }

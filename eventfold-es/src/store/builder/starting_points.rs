@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::ProcessManagerPart;
 use crate::error::{OpenError, StoreError};
-use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowChange};
+use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowChange, RowStore};
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
 use crate::runtime::{blocking, room};
 
@@ -34,7 +34,7 @@ pub(super) async fn starting_points(
         };
         let (progress, rows, dead_letters) = match journal.progress(part.name) {
             Some(progress) => {
-                let stored = stored_version(journal, part.name).await?;
+                let stored = stored_version(journal.clone(), part.name).await?;
                 match migrate(part, stored, &progress).map_err(refused)? {
                     Stored::Current => {
                         points.push((progress, None));
@@ -108,12 +108,11 @@ fn version_row(part: &ProcessManagerPart) -> Vec<RowChange> {
 
 /// The stored form of a process manager's states.
 async fn stored_version(
-    journal: &Arc<dyn Journal>,
+    store: Arc<dyn RowStore>,
     name: &'static str,
 ) -> Result<VersionRow, OpenError> {
-    let journal = Arc::clone(journal);
     let what = || "reading the version of a state".to_owned();
-    let row = blocking(what, move || Ok(journal.rows(name, &[VERSION])?)).await?;
+    let row = blocking(what, move || Ok(store.rows(name, &[VERSION])?)).await?;
     let row = row.into_iter().flatten().next();
     match row.map(|row| serde_json::from_str(&row)) {
         None => Ok(VersionRow::default()),

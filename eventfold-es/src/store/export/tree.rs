@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::directories::Directories;
 use super::{ExportError, ExportReport};
 use crate::disk::{FileError, FileHandle, Files, LockHandle, OpenMode};
-use crate::journal::{Cursor, Journal, RecordedCommit, StreamId};
+use crate::journal::{Cursor, Log, RecordedCommit, StreamId};
 
 pub(in crate::store) const STREAMS: &str = "streams";
 pub(in crate::store) const LOG: &str = "app.jsonl";
@@ -30,18 +30,18 @@ const LOCK: &str = ".lock";
 pub(super) fn export(
     files: &Files,
     base: &Path,
-    journal: &dyn Journal,
+    log: &dyn Log,
     to: &Path,
     is_stopped: &AtomicBool,
 ) -> Result<Option<ExportReport>, ExportError> {
-    let position = *journal.durable().borrow();
+    let position = *log.durable().borrow();
     let mut tree = Tree::begin(files, base, to)?;
     let mut cursor = Cursor::default();
     while cursor.position < position {
         if is_stopped.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let commits = journal.read_on(&mut cursor)?;
+        let commits = log.read_on(&mut cursor)?;
         if commits.is_empty() {
             break;
         }

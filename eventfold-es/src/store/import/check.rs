@@ -13,7 +13,7 @@ use super::reader::{At, Line, Reader, damage};
 use super::survey::{Log, survey};
 use super::{ImportError, ImportOptions, ImportReport};
 use crate::disk::Files;
-use crate::journal::{Journal, JournalError, RecordedAppend, StreamEnd, StreamId, StreamReader};
+use crate::journal::{JournalError, RecordedAppend, StreamEnd, StreamId, StreamReader, Streams};
 use crate::nesting;
 use crate::runtime::Runtime;
 
@@ -186,7 +186,7 @@ struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    fn new(journal: &'a dyn Journal, stream: &'a StreamId) -> Result<Self, JournalError> {
+    fn new(streams: &'a dyn Streams, stream: &'a StreamId) -> Result<Self, JournalError> {
         #[derive(Deserialize)]
         struct WithId {
             id: Option<String>,
@@ -197,10 +197,10 @@ impl<'a> Stored<'a> {
             reader: None,
             at: None,
         };
-        if !journal.has_stream(stream)? {
+        if !streams.has_stream(stream)? {
             return Ok(stored);
         }
-        let mut reader = journal.read_stream(stream, StreamEnd::default())?;
+        let mut reader = streams.read_stream(stream, StreamEnd::default())?;
         while let Some(append) = reader.next()? {
             for (version, line) in append.events() {
                 stored.count = version;
@@ -209,7 +209,7 @@ impl<'a> Stored<'a> {
                 }
             }
         }
-        stored.reader = Some(journal.read_stream(stream, StreamEnd::default())?);
+        stored.reader = Some(streams.read_stream(stream, StreamEnd::default())?);
         Ok(stored)
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::StoreError;
-use crate::journal::{Cursor, Journal, RecordedCommit};
+use crate::journal::{Cursor, Log, RecordedCommit};
 use crate::runtime::blocking;
 
 type Commits = Vec<Arc<RecordedCommit>>;
@@ -14,7 +14,7 @@ type Read = Result<(Commits, Cursor), StoreError>;
 
 /// Where a reader is in the journal.
 pub(super) struct Chunks {
-    journal: Arc<dyn Journal>,
+    log: Arc<dyn Log>,
     durable: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
     cursor: Cursor,
@@ -32,10 +32,10 @@ pub(super) enum Chunk {
 }
 
 impl Chunks {
-    pub(super) fn new(journal: Arc<dyn Journal>, closing: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(log: Arc<dyn Log>, closing: watch::Receiver<bool>) -> Self {
         Self {
-            durable: journal.durable(),
-            journal,
+            durable: log.durable(),
+            log,
             closing,
             cursor: Cursor::default(),
             until: None,
@@ -85,7 +85,7 @@ impl Chunks {
                 continue;
             }
             if self.ahead.is_none()
-                && let Some(commits) = self.journal.read_recent(&mut self.cursor)
+                && let Some(commits) = self.log.read_recent(&mut self.cursor)
             {
                 return Chunk::Commits(commits);
             }
@@ -95,7 +95,7 @@ impl Chunks {
                 Ok((commits, cursor)) => {
                     self.cursor = cursor;
                     let mut looking = cursor;
-                    let is_in_memory = self.journal.read_recent(&mut looking).is_some();
+                    let is_in_memory = self.log.read_recent(&mut looking).is_some();
                     self.ahead = (!is_in_memory).then(|| self.read_file());
                     return Chunk::Commits(commits);
                 }
@@ -106,12 +106,12 @@ impl Chunks {
 
     /// Begins to read the next chunk.
     fn read_file(&self) -> JoinHandle<Read> {
-        let journal = Arc::clone(&self.journal);
+        let log = Arc::clone(&self.log);
         let mut cursor = self.cursor;
         tokio::spawn(blocking(
             || "reading the journal".to_owned(),
             move || {
-                let commits = journal.read_on(&mut cursor)?;
+                let commits = log.read_on(&mut cursor)?;
                 Ok((commits, cursor))
             },
         ))

@@ -2,7 +2,7 @@ use super::super::appends::{ALL, Append, Appends};
 use super::super::fixture::{commit, open};
 use super::*;
 use crate::journal::index::Coverage;
-use crate::journal::{Journal, StreamId};
+use crate::journal::{StreamId, Streams};
 
 /// Checkpoints are taken as often as that.
 const STEP: u64 = 1_000;

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::super::fixture::{commit, open};
 use crate::journal::index::{Address, Coverage, EntryKey};
-use crate::journal::{Journal, StreamId};
+use crate::journal::{Maintenance, StreamId};
 
 /// A closed journal in which three streams have two events each, and the places of their commits.
 async fn closed(base: &Path, streams: &[StreamId]) -> Vec<Address> {

@@ -1,0 +1,70 @@
+//! Commits that are not written yet.
+
+use std::sync::Arc;
+
+use super::{KeyedLines, Outcome, Progress, Receipt, RowChange, StreamId};
+
+/// Called on the writer's thread when a commit is durable, before anybody can read it.
+pub(crate) type OnDurable = Box<dyn FnOnce(&Receipt) + Send>;
+
+/// A commit that was decided but not yet written.
+#[derive(Default)]
+pub(crate) struct ProposedCommit {
+    /// The commits that it was decided on, as far as they are not known to be durable: if one of them fails, so does this.
+    pub(crate) after: Vec<Arc<Outcome>>,
+    /// The events, per stream.
+    pub(crate) appends: Vec<ProposedAppend>,
+    /// The progress of the process manager whose reaction this is.
+    pub(crate) reaction: Option<ProposedReaction>,
+    pub(crate) on_durable: Option<OnDurable>,
+    /// Called on the writer's thread when the commit is durable and everybody can read it.
+    pub(crate) on_settled: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl ProposedCommit {
+    /// Whether it was decided on something that did not happen.
+    pub(crate) fn is_undone(&self) -> bool {
+        self.after
+            .iter()
+            .any(|outcome| matches!(outcome.get(), Some(Err(_))))
+    }
+}
+
+/// The events that a commit adds to one stream.
+pub(crate) struct ProposedAppend {
+    pub(crate) stream: StreamId,
+    /// The version the stream has before.
+    pub(crate) expected_version: u64,
+    /// One eventfold event each, as JSON without a newline.
+    pub(crate) lines: Vec<Box<str>>,
+    /// Those that commands with an idempotency key caused; the writer completes them.
+    pub(crate) keyed: Vec<KeyedLines>,
+}
+
+impl ProposedAppend {
+    /// About what it adds to a stream, in bytes.
+    pub(crate) fn byte_count(&self) -> usize {
+        let lines = self.lines.iter().map(|line| line.len());
+        let keyed = self.keyed.iter().map(KeyedLines::byte_count);
+        lines.chain(keyed).sum()
+    }
+}
+
+/// What a reaction adds to a commit.
+pub(crate) struct ProposedReaction {
+    pub(crate) process_manager: Arc<str>,
+    pub(crate) progress: Progress,
+    pub(crate) dispatched: u64,
+    /// What becomes of rows; the last change of a key counts.
+    pub(crate) rows: Vec<RowChange>,
+    /// One JSON line each.
+    pub(crate) dead_letters: Vec<Box<str>>,
+}
+
+impl ProposedReaction {
+    pub(crate) fn byte_count(&self) -> usize {
+        let letters = self.dead_letters.iter().map(|line| line.len() + 1);
+        let rows = self.rows.iter().map(RowChange::byte_count);
+        self.progress.state.get().len() + letters.sum::<usize>() + rows.sum::<usize>()
+    }
+}

@@ -1,0 +1,60 @@
+//! The durable data of process managers: their progress, their rows and their dead letters.
+
+use std::path::PathBuf;
+
+use serde_json::value::RawValue;
+
+use super::{Inherited, JournalError, PastReaction, PastReactions, Row, RowRange};
+
+/// The durable data of process managers. Reactions change it, with their commits.
+///
+/// Methods that say so block on I/O; the rest only take short locks.
+pub(crate) trait RowStore: Send + Sync + 'static {
+    /// The last known progress of a process manager.
+    fn progress(&self, process_manager: &str) -> Option<Progress>;
+
+    /// Notes progress that needed no commit, to be saved at the next checkpoint.
+    fn note_progress(&self, process_manager: &str, progress: Progress);
+
+    /// The durable values of rows of a process manager, in the order of the keys. Blocks.
+    fn rows(
+        &self,
+        process_manager: &str,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Box<str>>>, JournalError>;
+
+    /// The first durable rows in a part of those of a process manager, `limit` at most, in the order of their keys. Blocks.
+    fn row_range(
+        &self,
+        process_manager: &str,
+        range: &RowRange,
+        limit: usize,
+    ) -> Result<Vec<Row>, JournalError>;
+
+    /// What reactions of a process manager have left behind, from where the last call ended on, about a megabyte of the journal
+    /// at a time. Blocks.
+    fn past_reactions(&self, past: &mut PastReactions) -> Result<Vec<PastReaction>, JournalError>;
+
+    /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
+    fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
+
+    /// What an earlier version left of a process manager, if it ran it in this directory.
+    fn inherited(&self, process_manager: &str) -> Option<&Inherited>;
+}
+
+/// How far a process manager is, and the state it has there.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// The position of the last event that it is done with.
+    pub(crate) position: u64,
+    pub(crate) state: Box<RawValue>,
+}
+
+/// The dead letters of one process manager, as they are stored.
+#[derive(Debug, Default)]
+pub(crate) struct StoredLines {
+    /// Newline-terminated lines, one JSON object each.
+    pub(crate) text: String,
+    /// Names the place of the text in errors.
+    pub(crate) path: PathBuf,
+}
