@@ -8,7 +8,6 @@ pub use crate::disk::FileError;
 use crate::event::EventError;
 use crate::format::Newer;
 pub use crate::journal::Damage;
-use crate::journal::local::RecoveryError;
 use crate::journal::{CommitError, JournalError};
 use crate::projection::ProjectError;
 
@@ -149,13 +148,11 @@ impl From<StoreError> for OpenError {
     }
 }
 
-impl From<RecoveryError> for OpenError {
-    fn from(error: RecoveryError) -> Self {
+impl From<JournalError> for OpenError {
+    fn from(error: JournalError) -> Self {
         match error {
-            RecoveryError::InUse { path, holder } => Self::InUse { path, holder },
-            RecoveryError::NoJournal { path } => Self::NoJournal { path },
-            RecoveryError::Journal(JournalError::File(error)) => error.into(),
-            RecoveryError::Journal(JournalError::Damage(error)) => Self::Damaged(error),
+            JournalError::File(error) => error.into(),
+            JournalError::Damage(error) => Self::Damaged(error),
         }
     }
 }

@@ -12,7 +12,8 @@ use super::record::{Adoption, ProcessManagerRecord, ProjectionRecord, staged_pro
 use super::survey::Found;
 use crate::dead_letter::DeadLetter;
 use crate::disk::{FileError, Files, SealedFile};
-use crate::journal::local::{Layout, RecoveryError};
+use crate::error::OpenError;
+use crate::journal::local::Layout;
 use crate::journal::{Progress, ProposedReaction, SavedProjection, SeenBefore};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,9 +52,9 @@ impl Consumers {
     ///
     /// # Errors
     ///
-    /// [`RecoveryError::NoJournal`] if a checkpoint is one of ours: then the directory is not one of 0.2.0, but one that has
+    /// [`OpenError::NoJournal`] if a checkpoint is one of ours: then the directory is not one of 0.2.0, but one that has
     /// lost its journal.
-    pub(super) fn load(files: &Files, layout: &Layout) -> Result<Self, RecoveryError> {
+    pub(super) fn load(files: &Files, layout: &Layout) -> Result<Self, OpenError> {
         let mut list = Vec::new();
         for (kind, parent) in [
             (Kind::ProcessManager, layout.process_managers()),
@@ -202,14 +203,14 @@ impl Consumer {
         layout: &Layout,
         kind: Kind,
         name: String,
-    ) -> Result<Option<Self>, RecoveryError> {
+    ) -> Result<Option<Self>, OpenError> {
         let path = match kind {
             Kind::ProcessManager => layout.process_manager_checkpoint(&name),
             Kind::Projection => layout.projection_checkpoint(&name),
         };
         let sealed = SealedFile::new(files.clone(), path.clone()).load::<IgnoredAny>()?;
         if matches!(sealed, Some(Ok(_))) {
-            return Err(RecoveryError::NoJournal {
+            return Err(OpenError::NoJournal {
                 path: layout.base().to_owned(),
             });
         }

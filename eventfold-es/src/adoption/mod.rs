@@ -28,7 +28,8 @@ use source::StreamSource;
 use survey::{Found, registry, streams, survey};
 
 use crate::disk::{FileError, Files};
-use crate::journal::local::{Layout, RecoveryError};
+use crate::error::OpenError;
+use crate::journal::local::Layout;
 
 /// Whether the directory has no journal, but something that 0.2.0 writes.
 pub(crate) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> {
@@ -37,12 +38,12 @@ pub(crate) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> 
 }
 
 /// Refuses a directory that is not one of 0.2.0, but one of ours that has lost its journal.
-pub(crate) fn refuse_ours(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+pub(crate) fn refuse_ours(files: &Files, layout: &Layout) -> Result<(), OpenError> {
     Consumers::load(files, layout).map(drop)
 }
 
 /// Builds the journal and puts it into its place. The lock on the directory is held.
-pub(crate) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+pub(crate) fn adopt(files: &Files, layout: &Layout) -> Result<(), OpenError> {
     let mut consumers = Consumers::load(files, layout)?;
     let survey = survey(files, layout)?;
     let mut record = Adoption {
@@ -87,13 +88,13 @@ pub(crate) fn adopt(files: &Files, layout: &Layout) -> Result<(), RecoveryError>
 }
 
 /// 0.2.0 locks the logs of the aggregates that it has loaded, and nothing else.
-fn refuse_if_in_use(files: &Files, layout: &Layout, found: &Found) -> Result<(), RecoveryError> {
+fn refuse_if_in_use(files: &Files, layout: &Layout, found: &Found) -> Result<(), OpenError> {
     let log = found.source(layout).log;
     if !found.has_log || files.try_lock(&log)?.is_some() {
         return Ok(());
     }
     let stream = &found.stream;
-    Err(RecoveryError::InUse {
+    Err(OpenError::InUse {
         path: layout.base().to_owned(),
         holder: format!(
             "a program with eventfold-es 0.2.0, which has loaded `{}` of `{}`",

@@ -1,4 +1,5 @@
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
 use eventfold::line_hash;
 use serde::de::DeserializeOwned;
@@ -48,14 +49,13 @@ pub(crate) enum SealError {
     Newer(#[from] format::Newer),
 }
 
-pub(crate) fn seal(content: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let content = finite::to_raw_value_around(content)?;
+fn seal(content: &RawValue) -> Vec<u8> {
     let sealed = format!("\"format\":{},\"content\":{content}}}", format::SEALED);
     let checksum = line_hash(sealed.as_bytes());
-    Ok(format!("{CHECKSUM_LABEL}{checksum}{CHECKSUM_END}{sealed}\n").into_bytes())
+    format!("{CHECKSUM_LABEL}{checksum}{CHECKSUM_END}{sealed}\n").into_bytes()
 }
 
-pub(crate) fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
+fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
     // A line of JSON has an end, and no zeros.
     if !bytes.ends_with(b"\n") || bytes.contains(&0) {
         return Err(SealError::Torn);
@@ -86,19 +86,21 @@ fn split_checksum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((checksum, rest.strip_prefix(CHECKSUM_END.as_bytes())?))
 }
 
-/// A sealed document at its place.
+/// A sealed document at its place, which `Display` names.
 pub(crate) struct SealedFile {
     files: Files,
     path: PathBuf,
 }
 
+impl fmt::Display for SealedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
+}
+
 impl SealedFile {
     pub(crate) fn new(files: Files, path: PathBuf) -> Self {
         Self { files, path }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The content, or the reason if it cannot be used. A newer format is an error, so that no caller takes it for damage and
@@ -114,22 +116,22 @@ impl SealedFile {
 
     /// Replaces the content as a whole, durably, and creates the directory if need be. Blocks.
     pub(crate) fn save(&self, content: &impl Serialize) -> Result<(), FileError> {
-        let bytes = self.prepare(content)?;
-        replace_file(&self.files, &self.path, &bytes)
+        let content = finite::to_raw_value_around(content)
+            .map_err(|error| FileError::new("encode", &self.path, error.into()))?;
+        self.save_json(&content)
+    }
+
+    /// The same, with content that is encoded already.
+    pub(crate) fn save_json(&self, content: &RawValue) -> Result<(), FileError> {
+        if let Some(directory) = self.path.parent() {
+            self.files.create_dir_all(directory)?;
+        }
+        replace_file(&self.files, &self.path, &seal(content))
     }
 
     /// Removes it, if it is there. Nothing is synced.
     pub(crate) fn remove(&self) -> Result<(), FileError> {
         self.files.remove(&self.path)
-    }
-
-    fn prepare(&self, content: &impl Serialize) -> Result<Vec<u8>, FileError> {
-        let bytes = seal(content)
-            .map_err(|error| FileError::new("encode", &self.path, std::io::Error::other(error)))?;
-        if let Some(directory) = self.path.parent() {
-            self.files.create_dir_all(directory)?;
-        }
-        Ok(bytes)
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_torn_document_is_told_from_a_changed_one() -> Result<(), Box<dyn std::error::Error>> {
-        let bytes = seal(&"x".repeat(2000))?;
+        let bytes = seal(&finite::to_raw_value_around(&"x".repeat(2000))?);
         let is_torn = |bytes: &[u8]| matches!(unseal::<String>(bytes), Err(SealError::Torn));
         for length in 0..bytes.len() {
             assert!(is_torn(bytes.get(..length).ok_or("short")?), "{length}");
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_recognised() -> Result<(), Box<dyn std::error::Error>> {
-        let bytes = seal(&("state", 12_345))?;
+        let bytes = seal(&finite::to_raw_value_around(&("state", 12_345))?);
         assert_eq!(
             unseal::<(String, u32)>(&bytes)?,
             ("state".to_owned(), 12_345)

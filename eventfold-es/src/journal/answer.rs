@@ -8,7 +8,7 @@ pub(crate) struct Answer {
     /// The digest of the command, if it can be compared.
     pub(crate) digest: Option<u64>,
     /// Of the commit, and the number of these events in it.
-    pub(crate) address: Address,
+    pub(super) address: Address,
 }
 
 impl Answer {

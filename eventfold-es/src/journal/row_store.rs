@@ -1,10 +1,13 @@
 //! The durable data of process managers: their progress, their rows and their dead letters.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Inherited, JournalError, PastReaction, PastReactions, Row, RowRange};
+use super::{
+    Damage, Inherited, JournalError, PastReaction, PastReactions, Row, RowRange, SavedValue,
+};
 
 /// The durable data of process managers. Reactions change it, with their commits.
 ///
@@ -38,6 +41,12 @@ pub(crate) trait RowStore: Send + Sync + 'static {
     /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
 
+    /// The error for a row that does not read.
+    fn damaged_rows(&self, process_manager: &str, reason: String) -> Damage;
+
+    /// The note on the starts of the program in which a process manager made no progress.
+    fn starts(&self, process_manager: &str) -> Arc<dyn SavedValue>;
+
     /// What an earlier version left of a process manager, if it ran it in this directory.
     fn inherited(&self, process_manager: &str) -> Option<&Inherited>;
 }
@@ -54,7 +63,36 @@ pub(crate) struct Progress {
 #[derive(Debug, Default)]
 pub(crate) struct StoredLines {
     /// Newline-terminated lines, one JSON object each.
-    pub(crate) text: String,
+    pub(super) text: String,
     /// Names the place of the text in errors.
-    pub(crate) path: PathBuf,
+    pub(super) path: PathBuf,
+}
+
+impl StoredLines {
+    pub(crate) fn iter(&self) -> std::str::Lines<'_> {
+        self.text.lines()
+    }
+
+    /// The error for the line with this number, from 0 on.
+    pub(crate) fn damaged(&self, number: usize, reason: String) -> Damage {
+        let before = self.text.split_inclusive('\n').take(number);
+        let offset = before.map(|line| line.len() as u64).sum();
+        Damage::new(&self.path, offset, reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_damage_of_a_line_names_its_first_byte() {
+        let lines = StoredLines {
+            text: "{}\n\"\u{f6}\"\nno\n".to_owned(),
+            path: "letters".into(),
+        };
+        let offsets =
+            (0..lines.iter().count()).map(|line| lines.damaged(line, String::new()).offset);
+        assert_eq!(offsets.collect::<Vec<_>>(), [0, 3, 8]);
+    }
 }

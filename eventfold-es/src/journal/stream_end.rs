@@ -10,9 +10,9 @@ pub(crate) struct StreamEnd {
 /// The place and the number of a commit's line in the text of the journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CommitPlace {
-    pub(crate) offset: u64,
+    pub(super) offset: u64,
     /// In bytes, its newline included.
-    pub(crate) length: u64,
+    pub(super) length: u64,
     /// Of the line without its newline.
     pub(crate) hash: u64,
 }

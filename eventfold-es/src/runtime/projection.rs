@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::guarded::{Kept, guard};
 use super::read_ahead::read_ahead;
-use crate::disk::SealedFile;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
 use crate::evolution::stored_version;
 use crate::finite;
 use crate::journal::{
     CommittedEvent, Cursor, Journal, JournalError, Log, RecordedCommit, SavedProjection,
-    SeenBefore, SkippedEvent, StreamId,
+    SavedValue, SeenBefore, SkippedEvent, StreamId,
 };
 use crate::projection::{ProjectError, Projection, UnknownEvents};
 use crate::sabotage::{Bug, planted};
@@ -57,7 +56,7 @@ impl ProjectionGauge {
 pub(crate) struct ProjectionRunner<P: Projection> {
     journal: Arc<dyn Journal>,
     gauge: Arc<ProjectionGauge>,
-    checkpoint: SealedFile,
+    checkpoint: Arc<dyn SavedValue>,
     subscriptions: &'static [&'static str],
     /// Shared with those who read a copy: while one is held, the next event is folded into a clone.
     state: Kept<Arc<P>>,
@@ -73,15 +72,12 @@ pub(crate) struct ProjectionRunner<P: Projection> {
 
 impl<P: Projection> ProjectionRunner<P> {
     /// Loads the checkpoint; one that cannot be used is ignored, and the projection is built anew. Blocks.
-    pub(crate) fn load(
-        journal: Arc<dyn Journal>,
-        checkpoint: SealedFile,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn load(journal: Arc<dyn Journal>) -> Result<Self, StoreError> {
         let state = Kept::<Arc<P>>::default();
         let mut runner = Self {
+            checkpoint: journal.projection(P::NAME),
             journal,
             gauge: Arc::default(),
-            checkpoint,
             subscriptions: state.subscriptions(),
             state,
             seen_before: None,
@@ -135,7 +131,7 @@ impl<P: Projection> ProjectionRunner<P> {
                 return Ok(());
             }
         };
-        tracing::warn!(projection = P::NAME, path = %self.checkpoint.path().display(), reason, "the checkpoint of a projection cannot be used; it is built anew");
+        tracing::warn!(projection = P::NAME, path = %self.checkpoint, reason, "the checkpoint of a projection cannot be used; it is built anew");
         Ok(())
     }
 

@@ -15,8 +15,7 @@ use super::RunMode;
 use crate::clock::{Clock, GuardedClock, SystemClock};
 use crate::disk::{Disk, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
-use crate::journal::Durability;
-use crate::journal::local::JournalOptions;
+use crate::journal::{Durability, JournalOptions};
 use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::Projection;
 use crate::runtime::process_manager_rows::VersionRow;
@@ -167,8 +166,8 @@ impl AggregateStoreBuilder {
                 );
                 given::<P>(P::NAME, P::SUBSCRIPTIONS, subscriptions?).map(drop)
             },
-            load: |journal, checkpoint| {
-                let runner = ProjectionRunner::<P>::load(journal, checkpoint)?;
+            load: |journal| {
+                let runner = ProjectionRunner::<P>::load(journal)?;
                 let gauge = runner.gauge();
                 let runner = Arc::new(tokio::sync::Mutex::new(runner));
                 let saved = Arc::clone(&runner);

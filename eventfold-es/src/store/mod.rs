@@ -27,8 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use crate::adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
-pub use crate::journal::local::{IncompleteBatch, RecoveryReport};
-pub use crate::journal::{BackupError, BackupReport, Durability};
+
+pub use crate::journal::{BackupError, BackupReport, Durability, IncompleteBatch, RecoveryReport};
 pub use builder::AggregateStoreBuilder;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};

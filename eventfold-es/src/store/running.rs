@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::AggregateStore;
 use crate::dead_letter::{DeadLetter, UnreactedLine};
-use crate::error::{Damage, StoreError};
+use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
 
@@ -193,19 +193,17 @@ impl AggregateStore {
         let what = || "reading dead letters".to_owned();
         blocking(what, move || {
             let letters = journal.dead_letters(name)?;
-            let mut offset = 0;
-            let mut read = Vec::with_capacity(letters.text.lines().count());
-            for line in letters.text.lines() {
+            let mut read = Vec::with_capacity(letters.iter().count());
+            for (number, line) in letters.iter().enumerate() {
                 match serde_json::from_str(line) {
                     Ok(letter) => read.push(letter),
                     Err(_) if serde_json::from_str::<UnreactedLine>(line).is_ok() => {}
                     Err(error) => {
                         let reason = format!("the line is no dead letter: {error}");
-                        let damage = Damage::new(&letters.path, offset, reason);
+                        let damage = letters.damaged(number, reason);
                         return Err(StoreError::Damaged(Arc::new(damage)));
                     }
                 }
-                offset += line.len() as u64 + 1;
             }
             Ok(read)
         })

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::closing::OpenedJournal;
 use super::{AggregateStore, AggregateStoreBuilder};
 use crate::disk::{Files, absolute};
 use crate::error::{Damage, OpenError, StoreError};
-use crate::journal::local::JournalOptions;
-use crate::journal::{Log, Maintenance, Snapshot, StreamId, StreamReader};
+use crate::journal::{self, JournalOptions, OpenedJournal, Snapshot, StreamId, StreamReader};
 use crate::runtime::blocking;
 
 /// The result of [`AggregateStore::verify`].
@@ -125,7 +123,7 @@ impl AggregateStoreBuilder {
                 ..self.journal
             };
             let clock = Arc::clone(&self.clock);
-            OpenedJournal::open(files.clone(), &base, options, clock, &self.threads)
+            journal::open(files.clone(), &base, options, clock, &self.threads)
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;

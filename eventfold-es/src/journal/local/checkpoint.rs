@@ -119,7 +119,7 @@ impl Checkpoint {
             None => Ok(None),
             Some(Ok(checkpoint)) => Ok(Some(checkpoint)),
             Some(Err(reason)) => {
-                tracing::warn!(path = %file.path().display(), %reason, "the checkpoint is damaged; everything is derived from the journal again");
+                tracing::warn!(path = %file, %reason, "the checkpoint is damaged; everything is derived from the journal again");
                 Ok(None)
             }
         }

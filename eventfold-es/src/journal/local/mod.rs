@@ -54,8 +54,6 @@ use pulse::Pulse;
 use queue::Queue;
 use read_only::{Opened, recover_where_possible};
 use recovery::Recovered;
-pub(crate) use recovery::RecoveryError;
-pub use recovery::{IncompleteBatch, RecoveryReport};
 use release::Release;
 use rows::RowTables;
 use streams::StreamIndex;
@@ -64,22 +62,14 @@ use writer::Writer;
 
 use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,
-    JournalError, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit, RecordedCommit,
-    Snapshot, Snapshots, StreamEnd, StreamId, StreamReader, Streams, Verified, Vitals,
+    JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit,
+    RecordedCommit, RecoveryReport, SavedValue, Snapshot, Snapshots, StreamEnd, StreamId,
+    StreamReader, Streams, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
-use crate::disk::{Files, LockHandle};
+use crate::disk::{FileError, Files, LockHandle, SealedFile};
+use crate::error::OpenError;
 use crate::threads::StoreRuntime;
-
-/// How a journal on local files works.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct JournalOptions {
-    /// The size from which a file is archived, in bytes; 0 for never.
-    pub(crate) max_log_size: u64,
-    pub(crate) durability: Durability,
-    /// Whether everything is derived from the whole journal again, whatever a checkpoint says.
-    pub(crate) rebuild: bool,
-}
 
 /// The journal on local files: one worker that makes commits durable, one that writes the files derived from them.
 pub(crate) struct LocalJournal {
@@ -107,6 +97,11 @@ pub(crate) struct LocalJournal {
     closed: watch::Receiver<bool>,
 }
 
+/// Whether a directory has a journal.
+pub(crate) fn has_journal(files: &Files, base: &Path) -> Result<bool, FileError> {
+    files.exists(&Layout::new(base).journal())
+}
+
 impl LocalJournal {
     /// Opens the directory and brings it to the state after its last durable batch; in memory, if it is on a read-only file
     /// system. Blocks.
@@ -116,7 +111,7 @@ impl LocalJournal {
         options: &JournalOptions,
         clock: Arc<dyn Clock>,
         runtime: &StoreRuntime,
-    ) -> Result<(Self, RecoveryReport), RecoveryError> {
+    ) -> Result<(Self, RecoveryReport), OpenError> {
         let layout = Layout::new(base);
         let writer_worker = runtime.journal_worker(base)?;
         let derived_worker = runtime.upkeep_worker(base)?;
@@ -250,11 +245,6 @@ impl LocalJournal {
 }
 
 impl LocalJournal {
-    /// The files as the journal sees them.
-    pub(crate) fn files(&self) -> &Files {
-        &self.files
-    }
-
     /// The parts of the journal, and where its durable text ends in them; at least there.
     fn parts_with_end(&self, at_least: u64) -> (u64, Arc<Parts>) {
         loop {
@@ -369,6 +359,11 @@ impl Snapshots for LocalJournal {
 
     fn save_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) {
         self.streams.snapshots.save(stream, snapshot);
+    }
+
+    fn projection(&self, name: &str) -> Arc<dyn SavedValue> {
+        let path = self.layout.projection_checkpoint(name);
+        Arc::new(SealedFile::new(self.files.clone(), path))
     }
 
     fn prepare_to_save(&self) -> Result<(), JournalError> {

@@ -4,10 +4,10 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::layout::Layout;
-use super::recovery::{Recovered, RecoveryError, recover};
+use super::recovery::{Recovered, recover};
 use crate::adoption;
 use crate::disk::{FileError, Files, OpenMode};
-use crate::journal::JournalError;
+use crate::error::OpenError;
 use crate::threads::StoreRuntime;
 
 /// A recovered directory, and how it can be used.
@@ -25,7 +25,7 @@ pub(super) fn recover_where_possible(
     layout: &Layout,
     rebuild: bool,
     threads: &StoreRuntime,
-) -> Result<Opened, RecoveryError> {
+) -> Result<Opened, OpenError> {
     let error = match recover(&files, layout, rebuild, threads) {
         Ok(recovered) => {
             return Ok(Opened {
@@ -54,9 +54,9 @@ pub(super) fn recover_where_possible(
 fn read_only_reason(
     files: &Files,
     layout: &Layout,
-    error: &RecoveryError,
+    error: &OpenError,
 ) -> Result<Option<String>, FileError> {
-    let RecoveryError::Journal(JournalError::File(error)) = error else {
+    let OpenError::File(error) = error else {
         return Ok(None);
     };
     // Read-only file systems differ in what they say when a directory is synced.

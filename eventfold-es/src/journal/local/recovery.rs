@@ -1,11 +1,9 @@
 //! Opening a store directory: the lock, the incomplete last batch, the batch that may not have been synced, and redo.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use eventfold::line_hash;
-use serde::Serialize;
 
 use super::appends::{Append, Appends, encoded};
 use super::checkpoint::{Checkpoint, ProcessManagerStates};
@@ -17,78 +15,18 @@ use super::rows::RowTables;
 use super::scan::{Incomplete, Scan, Tip, scan, tip_before};
 use super::snapshots::SnapshotRuns;
 use super::streams::{StreamIndex, hash_from};
-use crate::adoption::{self, Adoption, AdoptionReport};
+use crate::adoption::{self, Adoption};
 use crate::disk::{FileError, Files, LockHandle, OpenMode};
+use crate::error::OpenError;
 use crate::journal::block_cache::BlockCache;
 use crate::journal::index::{Coverage, RunNote, Runs};
 use crate::journal::segments::Segments;
-use crate::journal::{Damage, JournalError};
+use crate::journal::{Damage, IncompleteBatch, JournalError, RecoveryReport};
 use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
 /// How much of what was read of the journal's segments stays in memory.
 const CACHE_BYTES: u64 = 64 << 20;
-
-/// The report of opening a store.
-///
-/// # JSON
-///
-/// ```json
-/// {"redone_commits":1,"reindexed_commits":0,
-///  "incomplete_batch":{"batch":9,"bytes":100,"saved_to":"shop/meta/journal/incomplete-batch-9.jsonl"},
-///  "adoption":null,"read_only":false}
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct RecoveryReport {
-    /// The number of commits that were read from the journal and applied again to the derived files.
-    pub redone_commits: u64,
-    /// The number of commits that were read from the journal since a part of the index was lost or damaged.
-    pub reindexed_commits: u64,
-    /// A batch that the program was writing when it stopped. No caller was told that its commits are stored, and none is.
-    pub incomplete_batch: Option<IncompleteBatch>,
-    /// The report of migrating the directory from eventfold-es 0.2.0, also at every later opening.
-    pub adoption: Option<AdoptionReport>,
-    /// Whether the file system is read-only. Then the reported actions happened in memory, their files were not made, and every
-    /// command is refused.
-    pub read_only: bool,
-}
-
-/// An incomplete last batch that was dropped.
-///
-/// # JSON
-///
-/// ```json
-/// {"batch":9,"bytes":100,"saved_to":"shop/meta/journal/incomplete-batch-9.jsonl"}
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct IncompleteBatch {
-    /// The number of the batch.
-    pub batch: u64,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// The file that keeps them for inspection; nothing reads it.
-    #[serde(serialize_with = "crate::report_json::path")]
-    pub saved_to: PathBuf,
-}
-
-/// A store directory that cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RecoveryError {
-    #[error("the store at {} is in use by {holder}", path.display())]
-    InUse { path: PathBuf, holder: String },
-    #[error("the journal of {} is missing", path.display())]
-    NoJournal { path: PathBuf },
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-impl From<FileError> for RecoveryError {
-    fn from(error: FileError) -> Self {
-        Self::Journal(error.into())
-    }
-}
 
 /// A store directory in the state after its last durable batch.
 pub(super) struct Recovered {
@@ -113,7 +51,7 @@ pub(super) fn recover(
     layout: &Layout,
     rebuild: bool,
     threads: &StoreRuntime,
-) -> Result<Recovered, RecoveryError> {
+) -> Result<Recovered, OpenError> {
     refuse_missing_journal(files, layout)?;
     files.create_dir_durably(layout.base())?;
     let lock = take_lock(files, layout)?;
@@ -232,7 +170,7 @@ pub(super) fn recover(
 }
 
 /// Refuses, before anything is created, a directory that once had a journal.
-fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), RecoveryError> {
+fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), OpenError> {
     if !files.exists(&layout.journal_file())?
         && (files.exists(&layout.checkpoint())?
             || Segments::start_of(files, &layout.journal(), None, false)? > 0)
@@ -243,7 +181,7 @@ fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), Recovery
                 "the journal is missing, but its checkpoint or its archive is there; restore the whole directory from a copy"
             }
         };
-        return Err(JournalError::from(Damage::new(layout.journal_file(), 0, reason)).into());
+        return Err(Damage::new(layout.journal_file(), 0, reason).into());
     }
     if adoption::is_due(files, layout)? {
         return adoption::refuse_ours(files, layout);
@@ -256,7 +194,7 @@ fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), Recovery
         ] {
             if files.exists(&derived)? {
                 let path = layout.base().to_owned();
-                return Err(RecoveryError::NoJournal { path });
+                return Err(OpenError::NoJournal { path });
             }
         }
     }
@@ -285,7 +223,7 @@ impl Base {
         layout: &Layout,
         cache: &Arc<BlockCache>,
         tail: Scan,
-    ) -> Result<Self, RecoveryError> {
+    ) -> Result<Self, OpenError> {
         Ok(Self {
             start: Tip::default(),
             tail,
@@ -307,7 +245,7 @@ fn derived_base(
     journal: &Parts,
     cache: &Arc<BlockCache>,
     rows: &RowTables,
-) -> Result<Option<Base>, RecoveryError> {
+) -> Result<Option<Base>, OpenError> {
     checkpoint.verify(journal)?;
     let Some(states) = checkpoint.process_managers(files, layout)? else {
         return Ok(None);
@@ -385,7 +323,7 @@ fn are_tables_of(
     rows: &RowTables,
     checkpoint: &Checkpoint,
     commits: &HashMap<u64, String>,
-) -> Result<bool, RecoveryError> {
+) -> Result<bool, OpenError> {
     let Some(tips) = rows.open(&checkpoint.row_tables)? else {
         return Ok(false);
     };
@@ -403,7 +341,7 @@ fn are_tables_of(
 }
 
 /// Locks the base directory: whoever removes or replaces what is in it lets nobody else in.
-fn take_lock(files: &Files, layout: &Layout) -> Result<LockHandle, RecoveryError> {
+fn take_lock(files: &Files, layout: &Layout) -> Result<LockHandle, OpenError> {
     let path = layout.lock();
     if files.exists(&path)? {
         // A directory on a read-only file system can be locked, too. Its many readers are not to be in each other's way.
@@ -414,7 +352,7 @@ fn take_lock(files: &Files, layout: &Layout) -> Result<LockHandle, RecoveryError
     }
     let text = files.read(&path).ok().flatten().unwrap_or_default();
     let holder = String::from_utf8_lossy(&text).trim().to_owned();
-    Err(RecoveryError::InUse {
+    Err(OpenError::InUse {
         path: layout.base().to_owned(),
         holder: if holder.is_empty() {
             "another process".to_owned()
@@ -438,7 +376,7 @@ fn make_certain(
     layout: &Layout,
     journal: &Parts,
     scan: &Scan,
-) -> Result<Option<IncompleteBatch>, RecoveryError> {
+) -> Result<Option<IncompleteBatch>, OpenError> {
     let dropped = match &scan.incomplete {
         None => None,
         Some(Incomplete { batch, bytes }) => {

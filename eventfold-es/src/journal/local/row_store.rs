@@ -1,12 +1,14 @@
 //! The durable data of process managers.
 
+use std::sync::Arc;
+
 use super::LocalJournal;
 use super::appends::lock;
 use super::jobs::Job;
-use crate::disk::FileError;
+use crate::disk::{FileError, SealedFile};
 use crate::journal::{
     Damage, Inherited, JournalError, Log as _, PastReaction, PastReactions, Progress, Row,
-    RowRange, RowStore, StoredLines,
+    RowRange, RowStore, SavedValue, StoredLines,
 };
 
 impl RowStore for LocalJournal {
@@ -73,6 +75,15 @@ impl RowStore for LocalJournal {
             Damage::new(&path, offset, "the file is not UTF-8 text")
         })?;
         Ok(StoredLines { text, path })
+    }
+
+    fn damaged_rows(&self, process_manager: &str, reason: String) -> Damage {
+        Damage::new(self.layout.row_table(process_manager), 0, reason)
+    }
+
+    fn starts(&self, process_manager: &str) -> Arc<dyn SavedValue> {
+        let path = self.layout.process_manager_starts(process_manager);
+        Arc::new(SealedFile::new(self.files.clone(), path))
     }
 
     fn inherited(&self, process_manager: &str) -> Option<&Inherited> {

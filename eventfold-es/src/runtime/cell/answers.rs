@@ -12,7 +12,7 @@ use super::keys::Keys;
 use super::{LockedCell, Pending, clones};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
-use crate::journal::{Answer, CommitPlace, KeyLookup, KeyedLines, Outcome, Receipt, Streams};
+use crate::journal::{Answer, KeyLookup, KeyedLines, Outcome, Receipt, Streams};
 use crate::runtime::guarded::Kept;
 use crate::sabotage::{Bug, planted};
 
@@ -64,7 +64,7 @@ impl<E> PendingAnswer<E> {
     /// The answer, when the commit is durable.
     pub(crate) fn with(&self, receipt: &Receipt) -> Answer {
         let end = receipt.ends.get(self.append);
-        let line = end.map_or_else(CommitPlace::default, |end| end.commit);
+        let line = end.copied().unwrap_or_default().commit;
         self.group.answer(
             self.first_version,
             receipt.first_position + self.before,

@@ -32,7 +32,6 @@ use super::guarded::{Kept, guard_task};
 use super::reactions::{Reactions, Setback, Stay};
 use super::saved_state::decode_state;
 use crate::clock::{Clock, millis_since_1970};
-use crate::disk::SealedFile;
 use crate::event::RecordedEvent;
 use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
 use crate::process_manager::{FailureCause, ProcessManager};
@@ -69,8 +68,6 @@ pub(crate) struct RunnerContext {
     pub(crate) max_depth: u32,
     /// How many starts of the program something may end before it is parked.
     pub(crate) max_starts: u32,
-    /// Where they are counted.
-    pub(crate) starts: Arc<SealedFile>,
     /// Whether it is parked if its state cannot be read.
     pub(crate) parks_unreadable: bool,
     /// Why it cannot, if that is known already.
@@ -219,7 +216,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let head = *context.runtime.journal.durable().borrow();
         let opened = millis_since_1970(context.clock.now());
         let starts = Starts::new(
-            Arc::clone(&context.starts),
+            context.runtime.journal.starts(PM::NAME),
             context.max_starts,
             head,
             opened,

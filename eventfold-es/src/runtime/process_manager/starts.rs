@@ -11,7 +11,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Halt, ProcessManagerRunner};
-use crate::disk::{FileError, SealedFile};
+use crate::disk::FileError;
+use crate::journal::SavedValue;
 use crate::process_manager::{FailureCause, ProcessManager};
 
 /// What is noted between the starts of a program.
@@ -51,14 +52,14 @@ impl Note {
 
 /// See the [module](self).
 pub(super) struct Starts {
-    file: Arc<SealedFile>,
+    saved: Arc<dyn SavedValue>,
     /// How often something may be begun; 0 for without end.
     max: u32,
     /// The last position that was durable when the store was opened.
     head: u64,
     /// When that was, in milliseconds since 1970.
     opened_ms: u64,
-    /// What is in the file now, since this start has written it.
+    /// What is saved now, since this start has written it.
     note: Option<Note>,
     /// Whether this start has noted itself, or need not.
     is_noted: bool,
@@ -67,9 +68,9 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    pub(super) fn new(file: Arc<SealedFile>, max: u32, head: u64, opened_ms: u64) -> Self {
+    pub(super) fn new(saved: Arc<dyn SavedValue>, max: u32, head: u64, opened_ms: u64) -> Self {
         Self {
-            file,
+            saved,
             max,
             head,
             opened_ms,
@@ -125,8 +126,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if std::mem::replace(&mut self.starts.is_noted, true) {
             return Ok(());
         }
-        let file = Arc::clone(&self.starts.file);
-        let loaded = tokio::task::spawn_blocking(move || file.load::<Note>()).await;
+        let saved = Arc::clone(&self.starts.saved);
+        let loaded = tokio::task::spawn_blocking(move || saved.load::<Note>()).await;
         let before = match loaded.map_err(|_| Halt::Ended)? {
             Ok(Some(Ok(note))) => note,
             Ok(None) => Note::default(),
@@ -197,8 +198,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.starts.note.take().is_none() {
             return Ok(());
         }
-        let file = Arc::clone(&self.starts.file);
-        let removed = tokio::task::spawn_blocking(move || file.remove()).await;
+        let saved = Arc::clone(&self.starts.saved);
+        let removed = tokio::task::spawn_blocking(move || saved.remove()).await;
         if let Err(error) = removed.map_err(|_| Halt::Ended)? {
             self.cannot_note(&error);
         }
@@ -206,11 +207,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     async fn save_note(&mut self) -> Result<(), Halt> {
-        let file = Arc::clone(&self.starts.file);
+        let saved = Arc::clone(&self.starts.saved);
         let note = self.starts.note.clone().unwrap_or_default();
-        let saved = tokio::task::spawn_blocking(move || file.save(&note)).await;
-        let saved: Result<(), FileError> = saved.map_err(|_| Halt::Ended)?;
-        if let Err(error) = saved {
+        let saving = tokio::task::spawn_blocking(move || saved.save(&note)).await;
+        let result: Result<(), FileError> = saving.map_err(|_| Halt::Ended)?;
+        if let Err(error) = result {
             self.cannot_note(&error);
         }
         Ok(())
@@ -218,8 +219,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Without it the work goes on all the same.
     fn cannot_note(&self, error: &dyn std::fmt::Display) {
-        let path = self.starts.file.path();
-        tracing::warn!(process_manager = PM::NAME, path = %path.display(), %error, "the starts of the program are not counted");
+        let path = &self.starts.saved;
+        tracing::warn!(process_manager = PM::NAME, %path, %error, "the starts of the program are not counted");
     }
 }
 

@@ -9,15 +9,14 @@ use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
 use super::starting_points::starting_points;
-use crate::disk::{Files, SealedFile, absolute};
+use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
-use crate::journal::Journal;
-use crate::journal::local::Layout;
+use crate::journal;
 use crate::runtime::{
     AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,
 };
-use crate::store::closing::{OpenedJournal, Shutdown, Steps, millis};
+use crate::store::closing::{Shutdown, Steps, millis};
 use crate::store::{AggregateStore, RunMode, Shared};
 
 impl AggregateStoreBuilder {
@@ -91,17 +90,14 @@ impl AggregateStoreBuilder {
         // Before there is something to close.
         let closer = threads.upkeep_worker(&base)?;
         let clock = Arc::clone(&self.clock);
-        let (opened, recovery) =
-            OpenedJournal::open(files, &base, self.journal, clock, &threads).await?;
+        let (opened, recovery) = journal::open(files, &base, self.journal, clock, &threads).await?;
         // From here to `Shutdown`, which closes it, nothing waits.
-        let (journal, place) = opened.keep();
-        let files = journal.files().clone();
-        let journal: Arc<dyn Journal> = journal;
+        let (journal, directory) = opened.keep();
         journal.clock().warn_if_it_stands();
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = mpsc::channel(1);
         let mut shutdown = Shutdown::new(Steps {
-            place,
+            directory,
             journal: Arc::clone(&journal),
             closing,
             runners,
@@ -109,16 +105,12 @@ impl AggregateStoreBuilder {
             closer,
         });
 
-        let layout = Layout::new(&base);
         let mut projections = HashMap::new();
         let mut gauges = Vec::new();
         for part in self.projections {
-            let checkpoint =
-                SealedFile::new(files.clone(), layout.projection_checkpoint(part.name));
             let journal = Arc::clone(&journal);
             let what = || format!("loading the projection `{}`", part.name);
-            let (runner, saver, gauge) =
-                blocking(what, move || (part.load)(journal, checkpoint)).await?;
+            let (runner, saver, gauge) = blocking(what, move || (part.load)(journal)).await?;
             shutdown.add_saver(saver);
             gauges.push((part.name, gauge));
             projections.insert(part.type_id, runner);
@@ -186,10 +178,6 @@ impl AggregateStoreBuilder {
                 max_starts: self.max_starts,
                 parks_unreadable,
                 unreadable,
-                starts: Arc::new(SealedFile::new(
-                    files.clone(),
-                    layout.process_manager_starts(part.name),
-                )),
                 clock: Arc::clone(&self.clock),
                 fires: self.run_mode != RunMode::OnDemand,
                 requests,

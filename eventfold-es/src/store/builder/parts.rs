@@ -9,7 +9,6 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::AggregateStoreBuilder;
-use crate::disk::SealedFile;
 use crate::envelope::{DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
 use crate::journal::{Journal, Progress};
@@ -40,7 +39,7 @@ pub(super) struct ProjectionPart {
     pub(super) type_id: TypeId,
     pub(super) type_name: &'static str,
     pub(super) check_subscriptions: fn() -> Result<(), OpenError>,
-    pub(super) load: fn(Arc<dyn Journal>, SealedFile) -> Result<LoadedProjection, StoreError>,
+    pub(super) load: fn(Arc<dyn Journal>) -> Result<LoadedProjection, StoreError>,
 }
 
 pub(super) struct TargetPart {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::ImportError;
 use crate::disk::{DirectoryEntry, Files};
-use crate::journal::StreamId;
+use crate::journal::{self, StreamId};
 use crate::names;
 use crate::names::inside;
 use crate::runtime::check_text;
@@ -48,7 +48,7 @@ pub(super) fn survey(files: &Files, store: &Path, from: &Path) -> Result<Vec<Log
             path: from.to_owned(),
         });
     }
-    if files.exists(&from.join(META).join("journal"))? {
+    if journal::has_journal(files, from)? {
         return Err(ImportError::IsStore {
             path: from.to_owned(),
         });

@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::{AggregateStore, ParkedAt, RunMode};
-use crate::error::{Damage, StoreError};
+use crate::error::StoreError;
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 use crate::runtime::process_manager_rows::{self as rows, ControlRow, InstanceTable};
@@ -236,8 +236,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     }
 
     fn damaged(&self, reason: String) -> StoreError {
-        let path = format!("process_managers/{}/instances.redb", self.name);
-        StoreError::Damaged(Arc::new(Damage::new(path, 0, reason)))
+        let rows = &self.store.shared.runtime.journal;
+        StoreError::Damaged(Arc::new(rows.damaged_rows(self.name, reason)))
     }
 
     /// Reads instances where they are, and again if a rebuild replaces them meanwhile.
