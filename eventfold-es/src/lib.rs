@@ -143,7 +143,6 @@
 //!
 //! `docs/internals/storage.md` describes the bytes on disk and their recovery.
 
-mod adoption;
 mod aggregate;
 pub mod clock;
 mod command;

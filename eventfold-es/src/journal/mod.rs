@@ -1,7 +1,9 @@
 //! The journal: the total order of all accepted commits, and what is derived from it.
 //!
-//! Five small traits are all that the runtime knows of it. Files, offsets and batches stay below, in [`local`].
+//! Five small traits are all that the rooms above know of it. The modules with files, offsets and batches are private, so no other
+//! room can name them.
 
+mod adoption;
 mod answer;
 mod backup;
 mod block_cache;
@@ -9,10 +11,10 @@ mod damage;
 mod directory;
 mod durability;
 mod extent;
-pub(crate) mod index;
+mod index;
 mod inherited;
 pub(crate) mod keyed;
-pub(crate) mod local;
+mod local;
 mod log;
 mod maintenance;
 mod opening;
@@ -26,7 +28,7 @@ mod row_store;
 mod rows;
 mod saved_projection;
 mod saved_value;
-pub(crate) mod segments;
+mod segments;
 mod snapshot;
 mod snapshots;
 mod stream_end;
@@ -35,6 +37,7 @@ mod stream_reader;
 mod streams;
 mod varint;
 
+pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 pub(crate) use answer::{Answer, KeyLookup};
 pub use backup::{BackupError, BackupReport};
 pub use damage::Damage;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::adoption::AdoptionReport;
+use crate::journal::adoption::AdoptionReport;
 
 /// The report of opening a store.
 ///

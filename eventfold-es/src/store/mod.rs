@@ -26,9 +26,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use crate::adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
-
-pub use crate::journal::{BackupError, BackupReport, Durability, IncompleteBatch, RecoveryReport};
+pub use crate::journal::{
+    AdoptedCheckpoint, AdoptionReport, BackupError, BackupReport, Durability, IncompleteBatch,
+    QuarantinedStream, RecoveryReport, TornTail,
+};
 pub use builder::AggregateStoreBuilder;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};

@@ -15,8 +15,8 @@ use super::line;
 use super::log::{Parts, SavedParts};
 use super::rows::TableTips;
 use super::scan::Tip;
-use crate::adoption::Adoption;
 use crate::disk::{FileError, Files, SealError, SealedFile};
+use crate::journal::adoption::Adoption;
 use crate::journal::index::RunNote;
 use crate::journal::{Extent, JournalError, Progress};
 

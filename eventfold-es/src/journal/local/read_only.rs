@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::recovery::{Recovered, recover};
-use crate::adoption;
 use crate::disk::{FileError, Files, OpenMode};
 use crate::error::OpenError;
+use crate::journal::adoption;
 use crate::threads::StoreRuntime;
 
 /// A recovered directory, and how it can be used.
