@@ -232,6 +232,14 @@ pub enum StoreError {
         /// The instance.
         instance_id: String,
     },
+    /// A version that the stream does not have yet.
+    #[error("the stream has version {last}, so that it has no state at version {version} yet")]
+    NoSuchVersion {
+        /// The version that was asked for.
+        version: u64,
+        /// The version of the stream.
+        last: u64,
+    },
     /// A stored event that the program does not decode.
     #[error(
         "event {version} of the stream `{instance_id}` of `{aggregate_type}` cannot be read: {source}"
@@ -542,6 +550,26 @@ pub enum ReadError {
     /// The journal cannot be read. Reading ends; it can begin again behind the last position that was read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error,
+            ReadError::Event {
+                aggregate_type,
+                stream_id,
+                version,
+                source,
+                ..
+            } => Self::Undecodable {
+                aggregate_type,
+                instance_id: stream_id,
+                version,
+                source,
+            },
+        }
+    }
 }
 
 /// Any error of this crate, for programs that do not distinguish them.

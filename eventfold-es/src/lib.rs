@@ -215,8 +215,8 @@ pub use projection::{EventContext, Project, Projection, UnknownEvents};
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, BackupError, BackupReport, Durability,
-    Executed, Health, Loaded, ProcessManagerHandle, RawRecorded, Recorded, RecoveryReport, RunMode,
-    Subscription, Transaction,
+    Executed, Health, History, Loaded, ProcessManagerHandle, RawRecorded, Recorded, RecoveryReport,
+    RunMode, Subscription, Transaction,
 };
 pub use threads::StoreRuntime;
 

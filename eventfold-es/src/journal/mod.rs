@@ -33,6 +33,7 @@ mod snapshot;
 mod snapshots;
 mod stream_end;
 mod stream_id;
+mod stream_part;
 mod stream_reader;
 mod streams;
 mod varint;
@@ -65,6 +66,7 @@ pub(crate) use snapshot::Snapshot;
 pub(crate) use snapshots::Snapshots;
 pub(crate) use stream_end::{CommitPlace, StreamEnd};
 pub(crate) use stream_id::StreamId;
+pub(crate) use stream_part::StreamPart;
 pub(crate) use stream_reader::StreamReader;
 pub(crate) use streams::Streams;
 

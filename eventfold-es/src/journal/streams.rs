@@ -1,6 +1,8 @@
 //! The events of one stream, and the answers to its commands with idempotency keys.
 
-use super::{Answer, JournalError, KeyLookup, StreamEnd, StreamId, StreamReader};
+use super::{
+    Answer, JournalError, KeyLookup, RecordedCommit, StreamEnd, StreamId, StreamPart, StreamReader,
+};
 
 /// The streams of a store.
 ///
@@ -12,6 +14,14 @@ pub(crate) trait Streams: Send + Sync + 'static {
         stream: &'a StreamId,
         behind: StreamEnd,
     ) -> Result<Box<dyn StreamReader + 'a>, JournalError>;
+
+    /// The first commits of a part of a stream in the direction of reading, up to about a megabyte, in the order of the stream; none if
+    /// the part has no event. Blocks.
+    fn read_part(
+        &self,
+        stream: &StreamId,
+        part: &StreamPart,
+    ) -> Result<Vec<RecordedCommit>, JournalError>;
 
     /// The streams with at least one event, of one aggregate type or of all, in the order of type and id. Blocks.
     fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError>;

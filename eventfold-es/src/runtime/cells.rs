@@ -22,8 +22,8 @@ const MAX_LOADS: u32 = 4;
 
 /// The live aggregates of one type; those that are not live are loaded when they are asked for.
 pub(crate) struct AggregateCells<A: Aggregate> {
-    streams: Arc<dyn Streams>,
-    snapshots: Arc<TypeSnapshots>,
+    pub(super) streams: Arc<dyn Streams>,
+    pub(super) snapshots: Arc<TypeSnapshots>,
     aggregate_type: Arc<str>,
     live: Arc<LiveCells<A>>,
     loader: Arc<Loader<Arc<Cell<A>>>>,

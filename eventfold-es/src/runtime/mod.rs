@@ -9,6 +9,7 @@ mod inside_reaction;
 mod loader;
 mod locked_targets;
 mod origin;
+mod past_states;
 mod process_manager;
 mod projection;
 mod reactions;

@@ -120,12 +120,48 @@ impl TypeSnapshots {
         self: &Arc<Self>,
         stream: &StreamId,
     ) -> Result<Cell<A>, StoreError> {
+        self.with_snapshot(stream, u64::MAX, |state, seen| {
+            let mut events = self.journal.read_stream(stream, seen)?;
+            let snapshots = self.of_cell(seen.version);
+            Cell::load(stream.clone(), state, &mut *events, snapshots)
+        })
+    }
+
+    /// The state at a version of a stream, from its snapshot if that is not behind the version. Blocks.
+    pub(super) fn state_at<A: Aggregate>(
+        &self,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<A, StoreError> {
+        let (state, last) = self.with_snapshot(stream, version, |state, seen| {
+            let mut events = self.journal.read_stream(stream, seen)?;
+            let state = fold::<A>(stream, state, &mut *events, version)??;
+            Ok((state, events.end().version))
+        })?;
+        match last < version {
+            true => Err(StoreError::NoSuchVersion { version, last }),
+            false => Ok(state),
+        }
+    }
+
+    /// Folds events of a stream into the state of its snapshot, if that has seen no version beyond `up_to` and can be used. Otherwise all
+    /// of them into the default. Blocks.
+    fn with_snapshot<A: Aggregate, T>(
+        &self,
+        stream: &StreamId,
+        up_to: u64,
+        fold: impl Fn(A, StreamEnd) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if self.every().is_some()
             && let Some(snapshot) = self.journal.load_snapshot(stream)
+            && snapshot.seen.version <= up_to
         {
             if snapshot.snapshot_version == A::SNAPSHOT_VERSION {
-                match self.load_behind(stream, &snapshot) {
-                    Ok(cell) => return Ok(cell),
+                let folded = decode(&snapshot.state).and_then(|state| {
+                    fold(state, snapshot.seen).map_err(|error| error.to_string())
+                });
+                match folded {
+                    Ok(folded) => return Ok(folded),
                     Err(reason) => self.ignored(stream, &reason),
                 }
             } else {
@@ -135,29 +171,7 @@ impl TypeSnapshots {
                 );
             }
         }
-        self.fold(stream, A::default(), StreamEnd::default())
-    }
-
-    fn load_behind<A: Aggregate>(
-        self: &Arc<Self>,
-        stream: &StreamId,
-        snapshot: &Snapshot,
-    ) -> Result<Cell<A>, String> {
-        let state = decode(&snapshot.state)?;
-        self.fold(stream, state, snapshot.seen)
-            .map_err(|error| error.to_string())
-    }
-
-    /// Goes on from a state to the end of its stream.
-    fn fold<A: Aggregate>(
-        self: &Arc<Self>,
-        stream: &StreamId,
-        state: A,
-        seen: StreamEnd,
-    ) -> Result<Cell<A>, StoreError> {
-        let mut events = self.journal.read_stream(stream, seen)?;
-        let snapshots = self.of_cell(seen.version);
-        Cell::load(stream.clone(), state, &mut *events, snapshots)
+        fold(A::default(), StreamEnd::default())
     }
 
     fn ignored(&self, stream: &StreamId, reason: &str) {

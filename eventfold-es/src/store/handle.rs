@@ -1,3 +1,5 @@
+mod past;
+
 use std::fmt;
 use std::iter::once;
 use std::sync::Arc;

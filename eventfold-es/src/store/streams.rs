@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::AggregateStore;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
-use crate::journal::{StreamEnd, StreamId};
+use crate::journal::StreamId;
 use crate::runtime::blocking;
 
 impl AggregateStore {
@@ -62,11 +62,13 @@ impl AggregateStore {
         .await
     }
 
-    /// All durable events of a stream, oldest first.
+    /// All durable events of a stream as they are stored, oldest first, in memory as a whole. [`history`](Self::history) reads them one
+    /// by one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::UnknownStream`] if it has none; [`StoreError::File`] or [`StoreError::Damaged`] if it cannot be read.
+    /// [`StoreError::UnknownStream`] if it has none; [`StoreError::File`] or [`StoreError::Damaged`] if it cannot be read;
+    /// [`StoreError::Closed`] if the store closes before.
     ///
     /// # Cancel safety
     ///
@@ -76,27 +78,18 @@ impl AggregateStore {
         aggregate_type: &str,
         instance_id: &str,
     ) -> Result<Vec<eventfold::Event>, StoreError> {
-        let stream = StreamId::new(aggregate_type, instance_id);
-        let journal = Arc::clone(&self.shared.runtime.journal);
-        let what = || "reading a stream".to_owned();
-        blocking(what, move || {
-            let mut events = Vec::new();
-            let mut reader = journal.read_stream(&stream, StreamEnd::default())?;
-            while let Some(append) = reader.next()? {
-                for line in append.lines.iter() {
-                    let event = serde_json::from_str(line);
-                    let damage = |error| reader.damage(format!("the line is no event: {error}"));
-                    events.push(event.map_err(damage)?);
-                }
-            }
-            if events.is_empty() {
-                return Err(StoreError::UnknownStream {
-                    aggregate_type: stream.aggregate_type.to_string(),
-                    instance_id: stream.instance_id.to_string(),
-                });
-            }
-            Ok(events)
-        })
-        .await
+        let mut history = self.raw_history(aggregate_type, instance_id);
+        let mut events = Vec::new();
+        while let Some(recorded) = history.next().await {
+            let event = recorded.and_then(|recorded| recorded.read());
+            events.push(event.map_err(StoreError::from)?);
+        }
+        if events.is_empty() {
+            return Err(StoreError::UnknownStream {
+                aggregate_type: aggregate_type.to_owned(),
+                instance_id: instance_id.to_owned(),
+            });
+        }
+        Ok(events)
     }
 }

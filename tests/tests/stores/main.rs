@@ -12,6 +12,8 @@ mod evolution;
 mod goal;
 #[cfg(not(eventfold_sabotage))]
 mod hard_values;
+#[cfg(not(eventfold_sabotage))]
+mod history;
 mod idempotency_keys;
 #[cfg(not(eventfold_sabotage))]
 mod ids;

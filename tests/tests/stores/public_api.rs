@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::SystemTime;
 
 use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use crate::common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope};
@@ -15,8 +16,9 @@ use eventfold_es::prelude::*;
 use eventfold_es::store::{InjectOptions, ProcessManagerReport, ProcessManagerStatus};
 use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
-    EventError, ExecuteError, Executed, FileError, Loaded, OpenError, ProcessManagerHandle,
-    Reactions, RecoveryReport, RunMode, StateError, StoreError, StoreRuntime, TransactionError,
+    EventError, ExecuteError, Executed, FileError, History, Loaded, OpenError,
+    ProcessManagerHandle, RawRecorded, Reactions, RecoveryReport, RunMode, StateError, StoreError,
+    StoreRuntime, TransactionError,
 };
 use eventfold_es_tests::TestResult;
 
@@ -67,6 +69,7 @@ fn everything_that_is_held_or_returned_can_cross_threads_and_be_printed() {
     shared::<RunMode>();
     shared::<InjectOptions>();
     shared::<StoreRuntime>();
+    shared::<History<RawRecorded>>();
 }
 
 #[test]
@@ -116,6 +119,9 @@ fn every_future_can_be_spawned<
     send_and_sync(store.list::<A>());
     send_and_sync(store.list_streams(None));
     send_and_sync(store.read_events("counter", "c"));
+    send_and_sync(store.history::<A>("c").next());
+    send_and_sync(store.history::<A>("c").collect());
+    send_and_sync(store.raw_history("counter", "c").collect());
     send_and_sync(store.projection::<P>());
     send_and_sync(store.with_projection::<P, _>(|_| ()));
     send_and_sync(store.rebuild_projection::<P>());
@@ -127,6 +133,8 @@ fn every_future_can_be_spawned<
     send_and_sync(handle.state());
     send(store.transaction(()).commit());
     send_and_sync(handle.load());
+    send_and_sync(handle.state_at(1));
+    send_and_sync(handle.state_at_time(SystemTime::UNIX_EPOCH));
     send_and_sync(handle.exists());
     send(bus.dispatch("c", last, third));
 }

@@ -66,13 +66,13 @@ impl Decider for Door {
 }
 
 /// A store that archives early and often.
-async fn open(base: &Path) -> Result<AggregateStore, eventfold_es::OpenError> {
+pub(crate) async fn open(base: &Path) -> Result<AggregateStore, eventfold_es::OpenError> {
     let builder = AggregateStore::builder(base).durability(Durability::Flush);
     builder.max_log_size(100_000).open().await
 }
 
 /// Switches lamps, and opens a door now and then, with commands of one to three events.
-async fn work(
+pub(crate) async fn work(
     store: AggregateStore,
     client: u32,
     commands: u32,
@@ -244,7 +244,7 @@ async fn it_waits_beyond_the_end_and_ends_where_it_is_asked_to() -> TestResult {
     Ok(())
 }
 
-mod earlier {
+pub(crate) mod earlier {
     use super::*;
 
     /// What an earlier program knew of a lamp, under its name.

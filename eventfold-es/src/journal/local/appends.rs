@@ -1,7 +1,7 @@
 //! The latest appends to streams, in memory: those that no run of the index covers, and the versions of the streams they went to.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -230,17 +230,24 @@ impl Appends {
         }
     }
 
-    /// The appends to a stream that begin with this version or behind it, and are not covered, in their order. To be asked before the runs
-    /// are: what is dropped meanwhile is there.
-    pub(super) fn of_stream(&self, stream: &StreamId, version: u64) -> Vec<(u64, Address)> {
+    /// The appends to a stream that begin with one of these versions and are not covered, in their order. To be asked before the runs are:
+    /// what is dropped meanwhile is there.
+    pub(super) fn of_stream(
+        &self,
+        stream: &StreamId,
+        versions: &RangeInclusive<u64>,
+    ) -> Vec<(u64, Address)> {
         let state = self.state();
         let maps = [&state.sealed.streams, &state.new.streams];
         let latest = maps.into_iter().filter_map(|map| map.get(stream));
-        let appends = latest.flat_map(|latest| &latest.appends);
-        appends
-            .filter(|(first, _)| *first >= version)
-            .copied()
-            .collect()
+        let appends = latest.flat_map(|latest| {
+            // They are in the order of their versions.
+            let before = |bound: u64| move |(first, _): &(u64, Address)| *first < bound;
+            let begin = latest.appends.partition_point(before(*versions.start()));
+            let appends = latest.appends.get(begin..).unwrap_or_default().iter();
+            appends.take_while(|(first, _)| first <= versions.end())
+        });
+        appends.copied().collect()
     }
 
     /// Whether an append is not covered and is here as it should be.

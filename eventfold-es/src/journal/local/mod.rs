@@ -29,6 +29,7 @@ mod row_store;
 mod rows;
 mod scan;
 mod snapshots;
+mod stream_parts;
 mod streams;
 mod under_way;
 mod verify;
@@ -64,7 +65,7 @@ use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,
     JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit,
     RecordedCommit, RecoveryReport, SavedValue, Snapshot, Snapshots, StreamEnd, StreamId,
-    StreamReader, Streams, Verified, Vitals,
+    StreamPart, StreamReader, Streams, Verified, Vitals,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, SealedFile};
@@ -309,6 +310,14 @@ impl Streams for LocalJournal {
         behind: StreamEnd,
     ) -> Result<Box<dyn StreamReader + 'a>, JournalError> {
         Ok(Box::new(self.streams.read(stream, behind)?))
+    }
+
+    fn read_part(
+        &self,
+        stream: &StreamId,
+        part: &StreamPart,
+    ) -> Result<Vec<RecordedCommit>, JournalError> {
+        self.streams.read_part(stream, part)
     }
 
     fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError> {

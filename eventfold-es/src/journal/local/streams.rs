@@ -1,6 +1,7 @@
 //! Reading the events of streams: the index tells where in the journal they are.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use eventfold::line_hash;
@@ -19,9 +20,9 @@ use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
 /// The largest number of commits that are read ahead.
-const AHEAD_COMMITS: usize = 64;
+pub(super) const AHEAD_COMMITS: usize = 64;
 /// The length of commits, in bytes, behind which no further ones are read ahead.
-const AHEAD_BYTES: u64 = 1 << 20;
+pub(super) const AHEAD_BYTES: u64 = 1 << 20;
 /// The longest gap between two commits that are read together, in bytes: about the text of a frame.
 const GAP_BYTES: u64 = 4 << 10;
 
@@ -50,10 +51,10 @@ pub(super) struct StreamAppends<'a> {
 }
 
 /// What the index tells of an append: the version of its first event, and the place of the commit.
-type Indexed = (u64, Address);
+pub(super) type Indexed = (u64, Address);
 
 /// The bytes at the place of a commit.
-type CommitBytes = (Indexed, Result<Vec<u8>, JournalError>);
+pub(super) type CommitBytes = (Indexed, Result<Vec<u8>, JournalError>);
 
 impl StreamIndex {
     pub(super) fn new(
@@ -72,24 +73,28 @@ impl StreamIndex {
         }
     }
 
-    /// The entries of a stream from a version on. Blocks.
-    fn entries(&self, stream: &StreamId, version: u64) -> Result<Merged, JournalError> {
-        let latest = self.appends.of_stream(stream, version);
+    /// The entries of a stream with these versions, and perhaps some behind them. Blocks.
+    pub(super) fn entries(
+        &self,
+        stream: &StreamId,
+        versions: RangeInclusive<u64>,
+    ) -> Result<Merged, JournalError> {
+        let latest = self.appends.of_stream(stream, &versions);
         let latest = latest.into_iter().map(|(version, address)| {
             let key = EntryKey::append(stream, version);
             (key.into_bytes(), address.encode())
         });
         let newest = vec![Entries::in_memory(latest.collect())];
-        let key = EntryKey::append(stream, version);
+        let key = EntryKey::append(stream, *versions.start());
         self.index.alike(&self.threads, key.as_bytes(), newest)
     }
 
     /// The next entry that belongs to the stream. Blocks.
-    fn next_entry(
+    pub(super) fn next_entry(
         &self,
         entries: &mut Merged,
         stream: &StreamId,
-    ) -> Result<Option<(u64, Address)>, JournalError> {
+    ) -> Result<Option<Indexed>, JournalError> {
         let Some((key, value)) = self.index.noted(entries.next())? else {
             return Ok(None);
         };
@@ -108,7 +113,7 @@ impl StreamIndex {
         if let Some(version) = self.appends.version(stream) {
             return Ok(version > 0);
         }
-        let mut entries = self.entries(stream, 0)?;
+        let mut entries = self.entries(stream, 0..=0)?;
         Ok(self.next_entry(&mut entries, stream)?.is_some())
     }
 
@@ -131,7 +136,7 @@ impl StreamIndex {
         let mut back = 0;
         loop {
             let from = expected.saturating_sub(back);
-            let mut entries = self.entries(stream, from)?;
+            let mut entries = self.entries(stream, from..=u64::MAX)?;
             let mut version = None;
             while let Some((first, address)) = self.next_entry(&mut entries, stream)? {
                 version = Some(first + address.count - 1);
@@ -175,10 +180,30 @@ impl StreamIndex {
             streams: self,
             stream,
             drops: self.appends.drops(),
-            entries: self.entries(stream, behind.version + 1)?,
+            entries: self.entries(stream, behind.version + 1..=u64::MAX)?,
             ahead: VecDeque::new(),
             end: behind,
         })
+    }
+
+    /// The bytes of commits, in the order of the journal; those that are close to each other are read together. Blocks.
+    pub(super) fn read_commits(&self, commits: Vec<Indexed>) -> Vec<CommitBytes> {
+        let mut groups: Vec<Vec<Indexed>> = Vec::new();
+        let mut end = 0;
+        for next in commits {
+            let (_, Address { offset, length, .. }) = next;
+            let gap = offset.checked_sub(end);
+            match groups.last_mut() {
+                Some(group) if gap.is_some_and(|gap| gap <= GAP_BYTES) => group.push(next),
+                _ => groups.push(vec![next]),
+            }
+            end = offset.saturating_add(length);
+        }
+        let parts = self.log.parts();
+        let read = self
+            .threads
+            .at_once(groups, move |group| read_together(&parts, group));
+        read.into_iter().flatten().collect()
     }
 
     /// The commit at an address. Blocks.
@@ -188,7 +213,17 @@ impl StreamIndex {
         length: u64,
     ) -> Result<RecordedCommit, JournalError> {
         let parts = self.log.parts();
-        let text = utf8_text(&parts, offset, parts.read_cached(offset, length)?)?;
+        self.commit_of(offset, parts.read_cached(offset, length)?)
+    }
+
+    /// The commit whose bytes were read at a place.
+    pub(super) fn commit_of(
+        &self,
+        offset: u64,
+        bytes: Vec<u8>,
+    ) -> Result<RecordedCommit, JournalError> {
+        let parts = self.log.parts();
+        let text = utf8_text(&parts, offset, bytes)?;
         let commit = commit_in(&parts, offset, &text)?;
         Ok(recorded(&commit.data, &text, &mut Vec::new()))
     }
@@ -239,28 +274,17 @@ impl StreamIndex {
 }
 
 impl StreamAppends<'_> {
-    /// Reads the next commits, those that are close to each other together. Blocks.
+    /// Reads the next commits. Blocks.
     fn read_ahead(&mut self) -> Result<(), JournalError> {
-        let mut groups: Vec<Vec<Indexed>> = Vec::new();
-        let (mut commits, mut bytes, mut end) = (0, 0, 0);
-        while commits < AHEAD_COMMITS
+        let (mut next, mut bytes) = (Vec::new(), 0_u64);
+        while next.len() < AHEAD_COMMITS
             && bytes < AHEAD_BYTES
-            && let Some(next) = self.streams.next_entry(&mut self.entries, self.stream)?
+            && let Some(indexed) = self.streams.next_entry(&mut self.entries, self.stream)?
         {
-            let (_, Address { offset, length, .. }) = next;
-            let gap = offset.checked_sub(end);
-            match groups.last_mut() {
-                Some(group) if gap.is_some_and(|gap| gap <= GAP_BYTES) => group.push(next),
-                _ => groups.push(vec![next]),
-            }
-            end = offset.saturating_add(length);
-            bytes = bytes.saturating_add(length);
-            commits += 1;
+            bytes = bytes.saturating_add(indexed.1.length);
+            next.push(indexed);
         }
-        let parts = self.streams.log.parts();
-        let threads = &self.streams.threads;
-        let read = threads.at_once(groups, move |group| read_together(&parts, group));
-        self.ahead = read.into_iter().flatten().collect();
+        self.ahead = self.streams.read_commits(next).into();
         Ok(())
     }
 }

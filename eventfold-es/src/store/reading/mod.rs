@@ -1,9 +1,11 @@
-//! Reading what has happened: subscriptions, and pages of all events.
+//! Reading what has happened: subscriptions, pages of all events, and the history of one aggregate.
 
 mod chunks;
+mod history;
 mod recorded;
 mod subscription;
 
+pub use history::History;
 pub use recorded::{RawRecorded, Recorded};
 pub use subscription::Subscription;
 
@@ -59,10 +61,7 @@ impl AggregateStore {
     /// # }
     /// ```
     pub fn subscribe<A: Aggregate>(&self) -> Subscription<Recorded<A::DomainEvent>> {
-        self.subscription(Some(A::AGGREGATE_TYPE), |raw| {
-            let event = raw.decoded::<A>()?;
-            Ok(Recorded { event, raw })
-        })
+        self.subscription(Some(A::AGGREGATE_TYPE), Recorded::of::<A>)
     }
 
     /// The events of all aggregates of all types, as they are stored. Otherwise as [`subscribe`](Self::subscribe).

@@ -35,7 +35,16 @@ impl<E: fmt::Debug> fmt::Debug for Recorded<E> {
     }
 }
 
+/// Makes an item of a reader of an event.
+pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
+
 impl<E> Recorded<E> {
+    /// The event of an aggregate of type `A`.
+    pub(super) fn of<A: Aggregate<DomainEvent = E>>(raw: RawRecorded) -> Result<Self, ReadError> {
+        let event = raw.decoded::<A>()?;
+        Ok(Self { event, raw })
+    }
+
     /// The position in the order of all events of the store. The first event has 1, and there are no gaps.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -174,13 +183,13 @@ impl RawRecorded {
             return Ok(recorded);
         }
         let event = serde_json::from_str::<eventfold::Event>(&self.line);
-        Err(EventError::Malformed {
-            event_type: "?".to_owned(),
-            reason: event
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default(),
-        })
+        Err(malformed(event.err()))
+    }
+
+    /// The stored event alone.
+    pub(in crate::store) fn read(&self) -> Result<eventfold::Event, ReadError> {
+        let event = serde_json::from_str(&self.line);
+        event.map_err(|error| self.error(malformed(Some(error))))
     }
 
     fn lazily(&self) -> Option<&RecordedEvent> {
@@ -253,12 +262,24 @@ impl RawRecorded {
         });
         decoded
             .map(Kept::into_inner)
-            .map_err(|source| ReadError::Event {
-                position: self.position,
-                aggregate_type: self.aggregate_type().to_owned(),
-                stream_id: self.stream_id().to_owned(),
-                version: self.version,
-                source,
-            })
+            .map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: EventError) -> ReadError {
+        ReadError::Event {
+            position: self.position,
+            aggregate_type: self.aggregate_type().to_owned(),
+            stream_id: self.stream_id().to_owned(),
+            version: self.version,
+            source,
+        }
+    }
+}
+
+/// The error of a line that is no event.
+fn malformed(error: Option<serde_json::Error>) -> EventError {
+    EventError::Malformed {
+        event_type: "?".to_owned(),
+        reason: error.map(|error| error.to_string()).unwrap_or_default(),
     }
 }

@@ -10,11 +10,11 @@ use futures_core::Stream;
 
 use super::RawRecorded;
 use super::chunks::{Chunk, Chunks};
+use super::recorded::Decode;
 use crate::error::{ReadError, StoreError};
 use crate::journal::{CommittedEvent, RecordedCommit};
 use crate::store::AggregateStore;
 
-type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
 
 /// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): those that are stored, and then those that become durable.
