@@ -232,6 +232,14 @@ pub enum StoreError {
         /// The instance.
         instance_id: String,
     },
+    /// Names of events that an enum does not read.
+    #[error("there are no events named {names}: the enum reads {known}")]
+    NoSuchEvent {
+        /// The unknown names, separated by commas.
+        names: String,
+        /// The names that the enum reads, separated by commas.
+        known: String,
+    },
     /// A version that the stream does not have yet.
     #[error("the stream has version {last}, so that it has no state at version {version} yet")]
     NoSuchVersion {

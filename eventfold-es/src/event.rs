@@ -14,6 +14,7 @@ use crate::finite;
 use crate::schema::EventSchema;
 
 pub use stored::StoredEvent;
+pub(crate) use stored::stored_name;
 
 /// The events of one aggregate: an enum stored by serde with `#[serde(tag = "type", content = "data")]`.
 ///

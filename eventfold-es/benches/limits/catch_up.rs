@@ -1,4 +1,4 @@
-//! How fast a projection reads events, against a bare loop of eventfold's reader.
+//! How fast a projection and a subscription read events, against a bare loop of eventfold's reader.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,12 +9,12 @@ use eventfold::EventReader;
 use eventfold_es::{Aggregate, AggregateStore};
 use serde_json::Value;
 
-use crate::counter::{Counter, Sums};
+use crate::counter::{Counter, CounterEvent, Sums};
 use crate::report::{Limit, Report};
 use crate::scratch::{Scratch, fill};
 use crate::{Failure, ROUNDS, runtime};
 
-pub(crate) const NAMES: &[&str] = &["catch_up_ratio", "rebuild_ratio"];
+pub(crate) const NAMES: &[&str] = &["catch_up_ratio", "rebuild_ratio", "subscribe_ratio"];
 
 const STREAMS: usize = 1000;
 const EVENTS: usize = 200_000;
@@ -27,14 +27,19 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
 
     let mut catch_up = (Vec::new(), Vec::new());
     let mut rebuild = (Vec::new(), Vec::new());
+    let mut subscribed = (Vec::new(), Vec::new());
     let mut bare_rates = Vec::new();
     for _ in 0..ROUNDS {
         let before = bare_loop(&one_stream)?;
         let (catching_up, rebuilding) = projection(&store)?;
+        let subscribing = subscription(&store)?;
         let after = bare_loop(&one_stream)?;
         let bare = per_second((before + after) / 2);
-        for ((ratios, rates), elapsed) in [(&mut catch_up, catching_up), (&mut rebuild, rebuilding)]
-        {
+        for ((ratios, rates), elapsed) in [
+            (&mut catch_up, catching_up),
+            (&mut rebuild, rebuilding),
+            (&mut subscribed, subscribing),
+        ] {
             ratios.push(per_second(elapsed) / bare);
             rates.push(per_second(elapsed));
         }
@@ -44,6 +49,8 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
     report.median("catch_up_events_per_s", catch_up.1, Limit::None);
     report.median("rebuild_ratio", rebuild.0, Limit::AtLeast(0.8));
     report.median("rebuild_events_per_s", rebuild.1, Limit::None);
+    report.median("subscribe_ratio", subscribed.0, Limit::AtLeast(1.5));
+    report.median("subscribe_events_per_s", subscribed.1, Limit::None);
     report.median("bare_loop_events_per_s", bare_rates, Limit::None);
     Ok(())
 }
@@ -100,6 +107,25 @@ fn projection(path: &Path) -> Result<(Duration, Duration), Failure> {
         check(&*store.projection::<Sums>().await?)?;
         store.close().await?;
         Ok((catching_up, rebuilding))
+    })
+}
+
+/// How long a typed subscription takes in a store that was just opened.
+fn subscription(path: &Path) -> Result<Duration, Failure> {
+    runtime()?.block_on(async {
+        let store = AggregateStore::open(path).await?;
+        let start = Instant::now();
+        let mut sums = Sums::default();
+        let mut events = store.subscribe::<Counter>().until_now();
+        while let Some(event) = events.next().await {
+            let CounterEvent::Added { amount, .. } = event?.event;
+            sums.events += 1;
+            sums.amount += amount;
+        }
+        let elapsed = start.elapsed();
+        check(&sums)?;
+        store.close().await?;
+        Ok(elapsed)
     })
 }
 

@@ -21,6 +21,7 @@ mod report;
 mod scratch;
 mod space;
 mod states;
+mod subscribers;
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 23] = [
+const SECTIONS: [Section; 25] = [
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -56,6 +57,14 @@ const SECTIONS: [Section; 23] = [
     Section {
         names: catch_up::NAMES,
         measure: catch_up::measure,
+    },
+    Section {
+        names: subscribers::LIVE,
+        measure: subscribers::measure_live,
+    },
+    Section {
+        names: subscribers::IDLE,
+        measure: subscribers::measure_idle,
     },
     Section {
         names: reactions::INLINE,

@@ -55,8 +55,8 @@ pub(crate) fn measure(scratch: &Scratch, report: &mut Report) -> Result<(), Fail
     if archives.len() == archives_before.len() || !is_merged {
         return Err(format!("there are the archives {archives:?} and the runs {runs:?}").into());
     }
-    report.p999("p999_us", latencies, Limit::Under(5000.0));
-    report.p999("raw_p999_us", raw.latencies, Limit::None);
+    report.per_mille("p999_us", latencies, 999, Limit::Under(5000.0));
+    report.per_mille("raw_p999_us", raw.latencies, 999, Limit::None);
     report.comment(&format!("{} archives, runs {runs:?}", archives.len()));
     Ok(())
 }

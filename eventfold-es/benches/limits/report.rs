@@ -63,10 +63,16 @@ impl Report {
         }
     }
 
-    /// Prints the 99.9th percentile of single operations, in microseconds.
-    pub(crate) fn p999(&mut self, name: &str, mut latencies: Vec<Duration>, limit: Limit) {
+    /// Prints the time that so many of 1,000 single operations stay under, in microseconds.
+    pub(crate) fn per_mille(
+        &mut self,
+        name: &str,
+        mut latencies: Vec<Duration>,
+        number: usize,
+        limit: Limit,
+    ) {
         latencies.sort_unstable();
-        if let Some(latency) = latencies.get(latencies.len() * 999 / 1000) {
+        if let Some(latency) = latencies.get(latencies.len() * number / 1000) {
             self.value(name, micros(*latency), limit);
         }
     }

@@ -135,6 +135,18 @@ impl<'a> StoredEvent<'a> {
         })
     }
 
+    /// Whether a step to the current version begins with it.
+    pub(crate) fn is_older<E: DomainEvent>(&self) -> bool {
+        let Content::Line(Line { fields, .. }) = &self.0 else {
+            return false;
+        };
+        let name = &*fields.event_type;
+        let current = u64::from(evolution::current_version::<E>(name));
+        let mut upcasters = E::UPCASTERS.iter();
+        upcasters.any(|upcaster| upcaster.names.contains(&name))
+            && fields.version() != Some(current)
+    }
+
     pub(crate) fn position(&self) -> u64 {
         match &self.0 {
             Content::Recorded(event) => event.position,
@@ -147,6 +159,27 @@ impl<'a> StoredEvent<'a> {
             Content::Recorded(event) => event.version,
             Content::Line(line) => line.version,
         }
+    }
+}
+
+/// The stored name of the event on a line, if it has one.
+pub(crate) fn stored_name(line: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow, rename = "type")]
+        event_type: Cow<'a, str>,
+    }
+    // As the store writes it: the name comes first.
+    let first = line.strip_prefix("{\"type\":\"");
+    let end = first.and_then(|name| memchr::memchr2(b'"', b'\\', name.as_bytes()));
+    match first
+        .zip(end)
+        .and_then(|(name, end)| name.split_at_checked(end))
+    {
+        Some((name, rest)) if rest.starts_with('"') => Some(Cow::Borrowed(name)),
+        _ => serde_json::from_str(line)
+            .ok()
+            .map(|Named { event_type }| event_type),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{CommittedEvent, JournalError, Outcome, ProposedCommit, RecordedCommit};
+use super::{
+    CommittedEvent, JournalError, Outcome, ProposedCommit, RecordedCommit, Types, Waiting,
+};
 use crate::clock::StoreClock;
 
 /// The total order of all accepted commits.
@@ -41,6 +43,9 @@ pub(crate) trait Log: Send + Sync + 'static {
 
     /// The position of the last durable event, as it moves on; 0 in an empty store.
     fn durable(&self) -> watch::Receiver<u64>;
+
+    /// Waits for the first event of some types behind a position up to which everything was read; `None` if there may be one already.
+    fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting>;
 
     /// Where and why nothing can be written at all, if the file system is read-only.
     fn read_only(&self) -> Option<Arc<str>>;

@@ -7,7 +7,7 @@ use super::cells::AggregateCells;
 use super::guarded::{Kept, blocking};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
-use crate::journal::{Journal, StreamId, StreamPart};
+use crate::journal::{StreamId, StreamPart, Streams};
 
 impl<A: Aggregate> AggregateCells<A> {
     /// The state at a version of the stream. Cancel safe.
@@ -22,8 +22,8 @@ impl<A: Aggregate> AggregateCells<A> {
         time: SystemTime,
     ) -> Result<A, StoreError> {
         let since_1970 = time.duration_since(UNIX_EPOCH).ok();
-        let find = move |journal: &dyn Journal, stream: &StreamId| match since_1970 {
-            Some(time) => version_at(journal, stream, time.as_millis()),
+        let find = move |streams: &dyn Streams, stream: &StreamId| match since_1970 {
+            Some(time) => version_at(streams, stream, time.as_millis()),
             None => Ok(0),
         };
         self.folded(id, find).await
@@ -32,13 +32,13 @@ impl<A: Aggregate> AggregateCells<A> {
     async fn folded(
         &self,
         id: &Arc<str>,
-        find_version: impl FnOnce(&dyn Journal, &StreamId) -> Result<u64, StoreError> + Send + 'static,
+        find_version: impl FnOnce(&dyn Streams, &StreamId) -> Result<u64, StoreError> + Send + 'static,
     ) -> Result<A, StoreError> {
-        let (journal, snapshots) = (Arc::clone(&self.journal), Arc::clone(&self.snapshots));
+        let (streams, snapshots) = (Arc::clone(&self.streams), Arc::clone(&self.snapshots));
         let stream = self.stream(id);
         let what = || format!("folding `{id}` of `{}`", A::AGGREGATE_TYPE);
         let folded = blocking(what, move || {
-            let version = find_version(&*journal, &stream)?;
+            let version = find_version(&*streams, &stream)?;
             snapshots.state_at::<A>(&stream, version).map(Kept::new)
         });
         folded.await.map(Kept::into_inner)
@@ -46,10 +46,10 @@ impl<A: Aggregate> AggregateCells<A> {
 }
 
 /// The version of a stream with its last event up to a time, in milliseconds since 1970. Blocks.
-fn version_at(journal: &dyn Journal, stream: &StreamId, time: u128) -> Result<u64, StoreError> {
+fn version_at(streams: &dyn Streams, stream: &StreamId, time: u128) -> Result<u64, StoreError> {
     // The last event of a part, which reading backwards begins with.
     let ends = |part: StreamPart| -> Result<_, StoreError> {
-        let commits = journal.read_part(stream, &part)?;
+        let commits = streams.read_part(stream, &part)?;
         let found = commits.last().and_then(|commit| {
             let mut appends = commit.appends.iter();
             let append = appends.find(|append| append.stream == *stream)?;

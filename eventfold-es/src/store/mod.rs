@@ -40,7 +40,7 @@ pub use process_manager::{
     DeadLetterEntry, FailedAttempt, InstanceCounts, InstanceInfo, InstanceStatus, OperatorReport,
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, RebuiltState,
 };
-pub use reading::{History, RawRecorded, Recorded, Subscription};
+pub use reading::{Decodes, History, RawRecorded, Recorded, Subscription, subscribe};
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use transaction::{Committed, CommittedCommand, Transaction};
 pub use verify::{RepairReport, VerifyReport};

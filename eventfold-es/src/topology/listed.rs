@@ -6,10 +6,11 @@ use super::{AggregateNode, ProcessManagerNode, ProjectionNode};
 use crate::aggregate::Aggregate;
 use crate::command::Command;
 use crate::envelope::DispatchTarget;
+use crate::error::ReadError;
 use crate::process_manager::ProcessManager;
 use crate::projection::Projection;
 use crate::schema::Schema;
-use crate::store::AggregateStoreBuilder;
+use crate::store::{AggregateStoreBuilder, RawRecorded};
 
 /// How generated code uses an entry of `aggregates`: in one form only, so that rustc reports one that is
 /// none once, and with the words of [`Aggregate`].
@@ -20,8 +21,21 @@ use crate::store::AggregateStoreBuilder;
     note = "where an aggregate is asked for, its own type is meant (`Order`), not its command or its event"
 )]
 pub trait ListedAggregate {
+    /// Its events.
+    type Event;
+
+    /// Its stored name.
+    const NAME: &'static str;
+
     /// Its place in a drawing.
     const NODE: AggregateNode;
+
+    /// Decodes an event of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Event`] if the event does not decode.
+    fn decode(event: &RawRecorded) -> Result<Self::Event, ReadError>;
 
     /// Adds its events and its state.
     fn declare(schema: Schema) -> Schema;
@@ -29,6 +43,14 @@ pub trait ListedAggregate {
 
 #[diagnostic::do_not_recommend]
 impl<A: Aggregate> ListedAggregate for A {
+    type Event = A::DomainEvent;
+
+    const NAME: &'static str = A::AGGREGATE_TYPE;
+
+    fn decode(event: &RawRecorded) -> Result<Self::Event, ReadError> {
+        event.decoded::<A>()
+    }
+
     const NODE: AggregateNode = AggregateNode::of::<A>("");
 
     fn declare(schema: Schema) -> Schema {

@@ -9,6 +9,8 @@ mod deciding;
 #[cfg(not(eventfold_sabotage))]
 mod evolution;
 #[cfg(not(eventfold_sabotage))]
+mod filters;
+#[cfg(not(eventfold_sabotage))]
 mod goal;
 #[cfg(not(eventfold_sabotage))]
 mod hard_values;

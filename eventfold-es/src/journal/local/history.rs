@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
-
 use super::appends::lock;
 use super::line::{self, LineError};
 use super::line_read::RowLine;
 use super::log::{JournalLog, Parts, each_line};
 use super::scan::Tip;
 use crate::journal::{
-    Cursor, JournalError, PastReaction, PastReactions, RecordedAppend, RecordedCommit,
+    Cursor, Followers, JournalError, PastReaction, PastReactions, RecordedAppend, RecordedCommit,
     RecordedLines, StreamId,
 };
 
@@ -41,7 +39,8 @@ pub(super) struct History {
     index: Mutex<Vec<IndexEntry>>,
     /// The end of the last durable line in the file.
     end: AtomicU64,
-    durable: watch::Sender<u64>,
+    /// They know the position of the last durable event.
+    pub(super) followers: Arc<Followers>,
 }
 
 #[derive(Default)]
@@ -63,12 +62,8 @@ impl History {
             recent: Mutex::default(),
             index: Mutex::new(index),
             end: AtomicU64::new(end),
-            durable: watch::Sender::new(position),
+            followers: Followers::new(position),
         }
-    }
-
-    pub(super) fn durable(&self) -> watch::Receiver<u64> {
-        self.durable.subscribe()
     }
 
     /// The end of the last durable line.
@@ -90,6 +85,7 @@ impl History {
             return;
         }
         note(&mut lock(&self.index), commit.first_position, offset);
+        self.followers.note(&commit);
         let mut recent = lock(&self.recent);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         recent.bytes = recent.bytes.saturating_add(bytes);
@@ -104,16 +100,12 @@ impl History {
     /// Announces everything that was pushed, up to `end` in the file.
     pub(super) fn publish(&self, end: u64, position: u64) {
         self.end.store(end, Ordering::Release);
-        self.durable.send_if_modified(|durable| {
-            let moved = *durable != position;
-            *durable = position;
-            moved
-        });
+        self.followers.announce(position);
     }
 
     /// The commits behind the cursor, if the first of them is still in memory.
     pub(super) fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>> {
-        let durable = *self.durable.borrow();
+        let durable = self.followers.position();
         if cursor.position >= durable {
             return Some(Vec::new());
         }

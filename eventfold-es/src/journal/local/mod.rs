@@ -65,7 +65,7 @@ use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,
     JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit,
     RecordedCommit, RecoveryReport, SavedValue, Snapshot, Snapshots, StreamEnd, StreamId,
-    StreamPart, StreamReader, Streams, Verified, Vitals,
+    StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, SealedFile};
@@ -291,7 +291,11 @@ impl Log for LocalJournal {
     }
 
     fn durable(&self) -> watch::Receiver<u64> {
-        self.history.durable()
+        self.history.followers.durable()
+    }
+
+    fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting> {
+        self.history.followers.wait_behind(position, types)
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::streams::{AHEAD_BYTES, AHEAD_COMMITS, Indexed, Streams};
+use super::streams::{AHEAD_BYTES, AHEAD_COMMITS, Indexed, StreamIndex};
 use crate::journal::{JournalError, RecordedCommit, StreamId, StreamPart};
 
 /// The version of the last event of an append.
@@ -10,8 +10,8 @@ fn last_of((version, address): &Indexed) -> u64 {
     version.saturating_add(address.count).saturating_sub(1)
 }
 
-impl Streams {
-    /// See [`Journal::read_part`](crate::journal::Journal::read_part).
+impl StreamIndex {
+    /// See [`Streams::read_part`](crate::journal::Streams::read_part).
     pub(super) fn read_part(
         &self,
         stream: &StreamId,

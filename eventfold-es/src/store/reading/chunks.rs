@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::StoreError;
-use crate::journal::{Cursor, Log, RecordedCommit};
+use crate::journal::{Cursor, Log, RecordedCommit, Types};
 use crate::runtime::blocking;
 
 type Commits = Vec<Arc<RecordedCommit>>;
@@ -18,6 +18,8 @@ pub(super) struct Chunks {
     durable: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
     cursor: Cursor,
+    /// Those of the events that are wanted.
+    pub(super) types: Types,
     /// The position of the last event that is wanted.
     pub(super) until: Option<u64>,
     /// The next chunk, which is read while the reader works on the one before it.
@@ -38,6 +40,7 @@ impl Chunks {
             log,
             closing,
             cursor: Cursor::default(),
+            types: None,
             until: None,
             ahead: None,
         }
@@ -69,19 +72,14 @@ impl Chunks {
             if *self.closing.borrow_and_update() {
                 return Chunk::End { is_closed: true };
             }
-            let durable = *self.durable.borrow_and_update();
             if self
                 .until
                 .is_some_and(|until| self.cursor.position >= until)
             {
                 return Chunk::End { is_closed: false };
             }
-            if self.cursor.position >= durable {
-                // A sender that is gone has told that it closes before.
-                tokio::select! {
-                    _ = self.durable.changed() => {}
-                    _ = self.closing.changed() => {}
-                }
+            if self.cursor.position >= self.durable() {
+                self.wait_behind().await;
                 continue;
             }
             if self.ahead.is_none()
@@ -101,6 +99,26 @@ impl Chunks {
                 }
                 Err(error) => return Chunk::Failed(error),
             }
+        }
+    }
+
+    /// Waits for an event that is wanted, and passes over all events before it.
+    async fn wait_behind(&mut self) {
+        let Self {
+            cursor, closing, ..
+        } = self;
+        let Some(waiting) = self.log.wait_behind(cursor.position, &self.types) else {
+            return;
+        };
+        tokio::select! {
+            position = waiting.woken() => {
+                let before = position.saturating_sub(1);
+                if before > cursor.position {
+                    *cursor = Cursor::after(before);
+                }
+            }
+            // A sender that is gone has told that it closes before.
+            _ = closing.changed() => {}
         }
     }
 

@@ -1,11 +1,13 @@
 //! Reading what has happened: subscriptions, pages of all events, and the history of one aggregate.
 
 mod chunks;
+mod filter;
 mod history;
 mod recorded;
 mod subscription;
 
 pub use history::History;
+pub use recorded::{Decodes, subscribe};
 pub use recorded::{RawRecorded, Recorded};
 pub use subscription::Subscription;
 

@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::Subscription;
 use crate::aggregate::Aggregate;
 use crate::error::ReadError;
 use crate::event::{DomainEvent, EventError, RecordedEvent, StoredEvent};
 use crate::journal::{CommittedEvent, StreamId};
 use crate::runtime::{Kept, guard};
+use crate::store::AggregateStore;
 
 /// A typed event, with everything that is known about it.
 ///
@@ -37,6 +39,29 @@ impl<E: fmt::Debug> fmt::Debug for Recorded<E> {
 
 /// Makes an item of a reader of an event.
 pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
+
+/// The decoding of an event of one of several types, as a declared store generates it.
+pub trait Decodes: Sized {
+    /// The stored names of the aggregate types.
+    const TYPES: &'static [&'static str];
+
+    /// Decodes an event of one of these types.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Event`] if the event does not decode.
+    fn decode(event: &RawRecorded) -> Result<Self, ReadError>;
+}
+
+/// The events of several aggregate types.
+pub fn subscribe<E: Decodes>(store: &AggregateStore) -> Subscription<Recorded<E>> {
+    let mut events = store.subscription(None, |raw| {
+        let event = E::decode(&raw)?;
+        Ok(Recorded { event, raw })
+    });
+    events.set_types(Some(E::TYPES.iter().map(|name| (*name).into()).collect()));
+    events
+}
 
 impl<E> Recorded<E> {
     /// The event of an aggregate of type `A`.
@@ -246,7 +271,7 @@ impl RawRecorded {
         self.decoded::<A>().map(Some)
     }
 
-    pub(super) fn decoded<A: Aggregate>(&self) -> Result<A::DomainEvent, ReadError> {
+    pub(crate) fn decoded<A: Aggregate>(&self) -> Result<A::DomainEvent, ReadError> {
         let stored = StoredEvent::of_line(self.position, self.version, &self.line);
         let decoded = stored.and_then(|stored| {
             guard(

@@ -10,9 +10,11 @@ use futures_core::Stream;
 
 use super::RawRecorded;
 use super::chunks::{Chunk, Chunks};
+use super::filter::Filter;
 use super::recorded::Decode;
 use crate::error::{ReadError, StoreError};
-use crate::journal::{CommittedEvent, RecordedCommit};
+use crate::journal::{CommittedEvent, RecordedCommit, Types};
+use crate::runtime::Kept;
 use crate::store::AggregateStore;
 
 type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
@@ -30,8 +32,7 @@ type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
 pub struct Subscription<T> {
     state: State,
     chunk: OpenChunk,
-    /// The stored name of the only aggregate type that is wanted.
-    aggregate_type: Option<&'static str>,
+    pub(super) filter: Filter<T>,
     decode: Decode<T>,
 }
 
@@ -60,8 +61,8 @@ struct OpenChunk {
 }
 
 impl OpenChunk {
-    /// The next event that is wanted.
-    fn next(&mut self, aggregate_type: Option<&str>) -> Option<RawRecorded> {
+    /// The next event that may be wanted.
+    fn next<T>(&mut self, filter: &Filter<T>) -> Option<RawRecorded> {
         loop {
             let Some(commit) = &self.commit else {
                 let commit = self.commits.next()?;
@@ -74,9 +75,8 @@ impl OpenChunk {
                 self.commit = None;
                 continue;
             };
-            let is_wanted =
-                aggregate_type.is_none_or(|name| *append.stream.aggregate_type == *name);
-            let line = append.lines.get(self.line).filter(|_| is_wanted);
+            let line = append.lines.get(self.line);
+            let line = line.filter(|_| self.line > 0 || filter.has_type_of(append));
             let Some(line) = line else {
                 self.position += (append.lines.len() - self.line) as u64;
                 self.append += 1;
@@ -91,7 +91,7 @@ impl OpenChunk {
             };
             self.line += 1;
             self.position += 1;
-            if (self.from..=self.until).contains(&event.position) {
+            if (self.from..=self.until).contains(&event.position) && filter.may_want(line) {
                 return Some(RawRecorded::new(event, commit.time));
             }
         }
@@ -101,7 +101,7 @@ impl OpenChunk {
 impl<T> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("aggregate_type", &self.aggregate_type)
+            .field("aggregate_types", &self.filter.types)
             .finish_non_exhaustive()
     }
 }
@@ -109,15 +109,17 @@ impl<T> fmt::Debug for Subscription<T> {
 impl AggregateStore {
     pub(super) fn subscription<T>(
         &self,
-        aggregate_type: Option<&'static str>,
+        aggregate_type: Option<&str>,
         decode: Decode<T>,
     ) -> Subscription<T> {
         let journal = Arc::clone(&self.shared.runtime.journal);
-        let chunks = Chunks::new(journal, self.shared.closing.clone());
+        let mut chunks = Chunks::new(journal, self.shared.closing.clone());
+        let filter = Filter::of_type(aggregate_type);
+        chunks.types.clone_from(&filter.types);
         Subscription {
             state: State::Ready(chunks),
             chunk: OpenChunk::default(),
-            aggregate_type,
+            filter,
             decode,
         }
     }
@@ -142,6 +144,13 @@ impl<T> Subscription<T> {
         self
     }
 
+    pub(super) fn set_types(&mut self, types: Types) {
+        if let State::Ready(chunks) = &mut self.state {
+            chunks.types.clone_from(&types);
+        }
+        self.filter.types = types;
+    }
+
     /// The next event; `None` when the subscription has ended.
     ///
     /// # Errors
@@ -163,8 +172,11 @@ impl<T> Subscription<T> {
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
         loop {
-            if let Some(event) = self.chunk.next(self.aggregate_type) {
-                return Poll::Ready(Some((self.decode)(event)));
+            while let Some(event) = self.chunk.next(&self.filter) {
+                let event = Kept::new((self.decode)(event));
+                if self.filter.wants(&event) {
+                    return Poll::Ready(Some(event.into_inner()));
+                }
             }
             let chunk = ready!(self.poll_chunk(context));
             match chunk {

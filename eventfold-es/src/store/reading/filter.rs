@@ -1,0 +1,158 @@
+//! Which events a subscription delivers: by aggregate type, and by name.
+
+use super::{RawRecorded, Recorded, Subscription};
+use crate::error::{ReadError, StoreError};
+use crate::event::{DomainEvent, StoredEvent, stored_name};
+use crate::journal::{RecordedAppend, Types};
+use crate::runtime::guard;
+
+/// The events that are wanted.
+pub(super) struct Filter<T> {
+    pub(super) types: Types,
+    names: Option<Names<T>>,
+}
+
+struct Names<T> {
+    /// The names under which these events are stored in their current version.
+    stored: Vec<&'static str>,
+    /// Whether the event on a line is of an older version, and so may become any event.
+    is_older: fn(&str) -> bool,
+    /// Whether a decoded event is wanted.
+    is_wanted: fn(&T, &[&'static str]) -> bool,
+}
+
+impl<T> Filter<T> {
+    pub(super) fn of_type(aggregate_type: Option<&str>) -> Self {
+        Self {
+            types: aggregate_type.map(|name| [name.into()].into()),
+            names: None,
+        }
+    }
+
+    pub(super) fn has_type_of(&self, append: &RecordedAppend) -> bool {
+        let types = self.types.as_ref();
+        types.is_none_or(|types| types.contains(&append.stream.aggregate_type))
+    }
+
+    /// Whether the event on a line may be wanted. It is not decoded.
+    pub(super) fn may_want(&self, line: &str) -> bool {
+        let Some(names) = &self.names else {
+            return true;
+        };
+        // A line without a name is an error when it is decoded.
+        stored_name(line).is_none_or(|name| names.stored.contains(&&*name))
+            || (names.is_older)(line)
+    }
+
+    /// Whether an event that may be wanted is.
+    pub(super) fn wants(&self, event: &Result<T, ReadError>) -> bool {
+        let (Ok(event), Some(names)) = (event, &self.names) else {
+            return true;
+        };
+        let what = || "the name of an event".to_owned();
+        guard(what, || (names.is_wanted)(event, &names.stored)).unwrap_or(true)
+    }
+}
+
+/// All names under which the events are stored that have these names now or had them.
+fn stored_names<E: DomainEvent>(names: &[&str]) -> Result<Vec<&'static str>, StoreError> {
+    let is_known = |name: &&str| E::EVENT_TYPES.contains(name);
+    let unknown: Vec<_> = names
+        .iter()
+        .copied()
+        .filter(|name| !is_known(name))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(StoreError::NoSuchEvent {
+            names: unknown.join(", "),
+            known: E::EVENT_TYPES.join(", "),
+        });
+    }
+    let known = E::EVENT_TYPES.iter().copied();
+    let stored = known.filter(|known| {
+        names.contains(known)
+            || E::SCHEMAS.iter().any(|schema| {
+                schema.is_named(known) && names.iter().any(|name| schema.is_named(name))
+            })
+    });
+    Ok(stored.collect())
+}
+
+impl<E: DomainEvent> Subscription<Recorded<E>> {
+    /// Delivers the events with these stored names only. The others are neither decoded nor copied.
+    ///
+    /// An old name of an event, an alias, stands for its current name and the other way round. An event of an older version counts as the
+    /// event that it is [upcast](crate::Upcast) to. It is called before the first event is read, and a second call replaces the names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchEvent`] if the enum does not read one of the names, with all that it reads.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # #[derive(Debug, Clone, Serialize, Deserialize)]
+    /// # pub enum OrderCommand { Place(u32), Cancel }
+    /// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
+    /// # #[serde(tag = "type", content = "data")]
+    /// # pub enum OrderEvent { Placed(u32), Cancelled }
+    /// # #[aggregate(error = std::convert::Infallible)]
+    /// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    /// # pub struct Order;
+    /// # impl Decider for Order {
+    /// #     fn decide(&self, command: OrderCommand) -> Result<Vec<OrderEvent>, std::convert::Infallible> {
+    /// #         Ok(vec![match command {
+    /// #             OrderCommand::Place(qty) => OrderEvent::Placed(qty),
+    /// #             OrderCommand::Cancel => OrderEvent::Cancelled,
+    /// #         }])
+    /// #     }
+    /// #     fn evolve(&mut self, _: &OrderEvent) {}
+    /// # }
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let store = AggregateStore::open(directory.path()).await?;
+    /// store.send("ord-1", OrderCommand::Place(2), ()).await?;
+    /// store.send("ord-1", OrderCommand::Cancel, ()).await?;
+    ///
+    /// let mut cancelled = store.subscribe::<Order>().only(&["Cancelled"])?;
+    /// assert_eq!(cancelled.next().await.unwrap()?.event, OrderEvent::Cancelled);
+    /// assert!(store.subscribe::<Order>().only(&["Canceled"]).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn only(mut self, names: &[&str]) -> Result<Self, StoreError> {
+        self.filter.names = Some(Names {
+            stored: stored_names::<E>(names)?,
+            is_older: |line| {
+                let stored = (!E::UPCASTERS.is_empty()).then(|| StoredEvent::of_line(0, 0, line));
+                stored.is_some_and(|stored| stored.is_ok_and(|stored| stored.is_older::<E>()))
+            },
+            // Without older versions the stored name has told.
+            is_wanted: |recorded, names| {
+                E::UPCASTERS.is_empty() || names.contains(&recorded.event.event_type())
+            },
+        });
+        Ok(self)
+    }
+}
+
+impl Subscription<RawRecorded> {
+    /// Delivers the events of these aggregate types only, by their stored names. The others are not copied, and wake nobody.
+    ///
+    /// A name that no aggregate has is not an error: its events may come. It is called before the first event is read, and a second call
+    /// replaces the types.
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # async fn follow(store: AggregateStore) {
+    /// let changes = store.subscribe_all().only_types(&["order", "payment"]);
+    /// # drop(changes);
+    /// # }
+    /// ```
+    pub fn only_types(mut self, types: &[&str]) -> Self {
+        self.set_types(Some(types.iter().map(|name| (*name).into()).collect()));
+        self
+    }
+}
