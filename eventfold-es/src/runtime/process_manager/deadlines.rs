@@ -1,8 +1,12 @@
-//! What is due: deadlines that fire, and commands that are tried again.
+//! Due work: deadlines that fire, and commands that are retried.
 //!
-//! A deadline comes after every event that was stored when it was due or before, and before every event that was stored later,
-//! however late either is handled. So [`fire_before`](ProcessManagerRunner::fire_before) looks before each event, and
-//! [`fire_due`](ProcessManagerRunner::fire_due) behind the last one, once no other can be stored before it.
+//! A deadline fires after every event that was stored up to its due time, and before every event that was stored later. This order
+//! holds
+//! however late the runner is. For example, a deadline at 12:00 fires before an event of 12:01, although both are handled at 13:00.
+//! So
+//! [`fire_before`](ProcessManagerRunner::fire_before) runs before each event. [`fire_due`](ProcessManagerRunner::fire_due) runs
+//! after the
+//! last event, once no other event can be stored before the deadline.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,22 +25,23 @@ use crate::clock::millis_since_1970;
 use crate::journal::{RowChange, RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
-/// How many are fired before anything else is done; and how many may arm each other, one after the other, for a time that is past,
-/// before an event that was stored later comes in between.
+/// The maximum number of deadlines to fire before other work is done. Also the maximum length of a chain of deadlines, each armed
+/// by the
+/// previous one for a past time, before the next event is delivered.
 const MAX_FIRED: usize = 1024;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// The time of the store, which commits have theirs from, in milliseconds since 1970.
+    /// The time of the store, in milliseconds since 1970. The times of commits come from it.
     pub(super) fn stored_now(&self) -> u64 {
         self.context.runtime.journal.clock().now_ms()
     }
 
-    /// What the clock shows, by which something is tried again, in milliseconds since 1970.
+    /// The time of the clock, in milliseconds since 1970. Retries use it.
     pub(super) fn now_ms(&self) -> u64 {
         millis_since_1970(self.context.clock.now())
     }
 
-    /// When something is due next.
+    /// The time at which the next work is due.
     pub(super) fn next_due(&self) -> Option<SystemTime> {
         if !self.context.fires || self.is_paused {
             return None;
@@ -48,7 +53,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .timers
             .is_due_before(self.stored_now().saturating_add(1))
         {
-            // The clock below may be behind that of the store.
+            // The clock of the context may be behind the clock of the store.
             return Some(UNIX_EPOCH);
         }
         let due = [self.timers.next_due(), self.pending.next_due()];
@@ -56,7 +61,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         UNIX_EPOCH.checked_add(Duration::from_millis(due))
     }
 
-    /// Reads what is due first. Nothing that changes it may be on its way.
+    /// Reads the first due rows. No change of such rows may be in flight.
     pub(super) async fn read_agendas(&mut self) -> Result<(), Halt> {
         if self.timers.is_exhausted() {
             let range = RowRange::of_kind(rows::TIMERS);
@@ -71,7 +76,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Keeps the agendas up with a change that is about to be committed.
+    /// Updates the agendas for a change that is about to be committed.
     pub(super) fn notice(&mut self, row: &RowChange) {
         let agenda = if row.key.starts_with(rows::TIMERS) {
             &mut self.timers
@@ -86,18 +91,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Fires what is due now, and tries again what waits for that; how much there was.
+    /// Fires all due deadlines and starts all due retries. Returns their number.
     pub(super) async fn fire_due(&mut self) -> Result<usize, Halt> {
         let stayed = usize::from(self.go_on_where_it_stays().await?);
         let now = self.stored_now();
         let limit = rows::timers_until(now.saturating_add(1));
         let mut fired = 0;
-        // Those that are armed again and again are no reason to do nothing else.
+        // Deadlines that arm each other endlessly must not block other work.
         while fired < MAX_FIRED && self.first_before(&limit).await?.is_some() {
             if !self.come_up_to(now).await? {
                 break;
             }
-            // It may be cancelled by now.
+            // One of the events just handled may have canceled the deadline.
             let Some((key, value)) = self.first_before(&limit).await? else {
                 break;
             };
@@ -107,20 +112,22 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(stayed + fired + self.try_due_again().await?)
     }
 
-    /// Handles the deadlines that were due before `time`, when the event that comes next was stored.
+    /// Fires the deadlines that were due before `time`, the time of the next event.
     pub(super) async fn fire_before(&mut self, time: u64) -> Result<(), Halt> {
         let limit = rows::timers_until(time);
         self.fire_until(&limit, None).await
     }
 
-    /// Handles the deadlines whose keys come before `limit`. `released` is the instance that is shown next what it held, and behind
-    /// which position a deadline would be held that comes before that.
+    /// Fires the deadlines whose keys sort before `limit`. `released` is the instance whose held work is delivered next, and the
+    /// position at which a deadline that comes before that work is held.
     pub(super) async fn fire_until(
         &mut self,
         limit: &str,
         released: Option<(&str, u64)>,
     ) -> Result<(), Halt> {
-        // The latest time that was reached; and how many deadlines led to each since then, one arming the next for that time or before.
+        // The latest due time so far. For each deadline since then, the length of the chain of deadlines that armed it for that
+        // time or an
+        // earlier one.
         let (mut latest, mut led_to) = (0, HashMap::new());
         while let Some((key, value)) = self.first_before(limit).await? {
             let mut chain = 0;
@@ -136,8 +143,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             self.fire_in_order(key, &value, released).await?;
             let parks = released.and_then(|(key, _)| self.status_of(key)) == Some(Status::Parked);
-            // However many there are side by side, all come before the event. Those that arm each other for ever are no reason to show
-            // nothing else.
+            // Independent deadlines all fire before the event, whatever their number. An endless chain of deadlines must not block
+            // the delivery
+            // of events.
             if parks || chain == MAX_FIRED {
                 break;
             }
@@ -145,7 +153,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// The deadline that is due first, if its key comes before `limit`.
+    /// The deadline that is due first, if its key sorts before `limit`.
     async fn first_before(&mut self, limit: &str) -> Result<Option<(Box<str>, Box<str>)>, Halt> {
         if self.timers.is_exhausted() {
             self.flush().await?;
@@ -163,7 +171,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         released: Option<(&str, u64)>,
     ) -> Result<(), Halt> {
         self.note_start().await?;
-        // It may have to be tried again: what came before it is not to come behind it then.
+        // The deadline may be retried. Earlier work must not come after it then, so it is committed first.
         let last = self.in_flight.back();
         let stored = last.map_or(self.committed.position, |last| last.progress.position);
         if self.position > stored || !self.dirty.is_empty() {
@@ -174,8 +182,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Reacts to everything that was stored at `time` or before. What comes from now on counts as stored later. `false` if the store
-    /// closes before.
+    /// Handles all events that were stored at `time` or before. From now on, new events count as stored later. Returns `false` if
+    /// the store
+    /// closes first.
     async fn come_up_to(&mut self, time: u64) -> Result<bool, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let passed = self.passed.filter(|(passed, _)| *passed >= time);
@@ -193,7 +202,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.react_until(last).await
     }
 
-    /// Tries again what was to be tried again at this time or before; how much there was.
+    /// Starts all retries that are due now, and returns their number.
     pub(super) async fn try_due_again(&mut self) -> Result<usize, Halt> {
         let now = self.now_ms();
         for tried in 0..MAX_FIRED {
@@ -214,14 +223,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(MAX_FIRED)
     }
 
-    /// Comes back to the deadline or the command at which the process manager stays as a whole, if there is one, before anything
-    /// else is reacted to. Nothing may be on its way.
+    /// Processes the deadline or command at which the whole process manager halted, before any other work. No commit may be in
+    /// flight.
     pub(super) async fn go_on_where_it_stays(&mut self) -> Result<bool, Halt> {
         let Some(at) = self.stays_at.clone() else {
             return Ok(false);
         };
         let row = self.read_rows(vec![at.clone()]).await?;
-        // With the commit of what becomes of it.
+        // The commit of its effects stores this change too.
         self.stays_at = None;
         let control = put(rows::CONTROL.into(), &self.control());
         self.dirty.push(control, self.position);
@@ -256,7 +265,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let position = self.position;
         self.learn(vec![timer.key.clone()]).await?;
         let deadline = &timer.deadline;
-        // What is held behind it is shown next.
+        // The key of the deadline among the held work of a released instance: it precedes the work that is delivered next.
         let held = released.filter(|(key, _)| *key == timer.key);
         let held =
             held.map(|(key, at)| held_deadline_key(key, at, deadline.due_ms, &deadline.name));
@@ -286,7 +295,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         done
     }
 
-    /// Whether a deadline is one. One that was cancelled, or armed by an instance that had the key before, is none any more.
+    /// Whether the deadline is still armed. A canceled deadline, or a deadline of a previous instance of the key, is not.
     fn is_armed(&mut self, timer: &TimerRow) -> bool {
         let TimerRow { key, deadline, .. } = timer;
         self.instances.get(key).is_some_and(|instance| {
@@ -300,7 +309,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         found.is_some_and(|found| found.status != Status::Open)
     }
 
-    /// Shows a deadline, if it is one, to its instance, which is in memory and takes part; `held` is where it was held.
+    /// Delivers a deadline, if it is still armed, to its cached and open instance. `held` is the key under which it was held.
     pub(super) async fn react_to_deadline(
         &mut self,
         timer: &TimerRow,
@@ -316,7 +325,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if !PM::IS_KEYED
             && let Some(instance) = self.instances.get("")
         {
-            // Deadlines are few: the state before is kept for each.
+            // Deadlines are rare, so the state before each one is encoded.
             let encoded = instance.encode();
             encoded.map_err(|cause| self.unreadable(cause.reason()))?;
             self.cautious = Some(self.position);
@@ -346,7 +355,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.execute_row(row, None).await
     }
 
-    /// Releases what has waited for its next attempt.
+    /// Releases an instance or a stream whose retry is due.
     async fn release_again(&mut self, row_key: Box<str>, retried: RetriedRow) -> Result<(), Halt> {
         let removed = remove(row_key.clone());
         self.notice(&removed);
@@ -371,7 +380,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Parks an instance at a command that ends the process.
+    /// Parks an instance at a command that aborts the process.
     fn give_up_command(&mut self, mut row: CommandRow) -> Result<(), Halt> {
         let (cause, position) = (self.starts.cause(), self.position);
         let reason = format!("a command was not executed: {cause}");
@@ -387,13 +396,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Executes a command again because an operator asks for it; what becomes of it he is told.
+    /// Executes a command again at the request of an operator, and reports the result.
     pub(super) async fn execute_for_operator(&mut self, row: CommandRow) -> Result<Report, Halt> {
         self.execute_again(row, |draft| draft.is_asked_for = true)
             .await
     }
 
-    /// Tries a command again, in a commit of its own; `held` is where it was held.
+    /// Retries a command in its own commit. `held` is the key under which it was held.
     pub(super) async fn execute_row(
         &mut self,
         row: CommandRow,

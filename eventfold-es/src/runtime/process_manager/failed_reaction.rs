@@ -1,4 +1,4 @@
-//! What becomes of an event or a deadline that could not be reacted to.
+//! The failure policy for events and deadlines whose reaction failed.
 
 use std::sync::Arc;
 
@@ -18,28 +18,28 @@ use crate::event::RecordedEvent;
 use crate::journal::StreamId;
 use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager, SourceEvent};
 
-/// How many failed attempts are kept: the first, and the last ones.
+/// The maximum number of failed attempts to keep: the first one, and the most recent ones.
 const ATTEMPTS: usize = 16;
 
-/// What is done about a failed reaction.
+/// The action for a failed reaction.
 struct Judgment<PM: ProcessManager> {
-    /// Never a retry without its row.
+    /// Never a retry without `retry`.
     action: FailureAction<PM>,
     retry: Option<Box<RetryRow>>,
     attempts: Vec<AttemptRow>,
     count: u32,
 }
 
-/// What becomes of an event of which cannot be told whose it is.
+/// The action for an event whose instance key cannot be determined.
 pub(super) enum Unclaimed {
-    /// Its stream waits behind it.
+    /// The event and all later events of its stream are held.
     Held,
-    /// Its stream goes on, and this is to be committed.
+    /// The stream continues, and this draft is committed.
     Passed(Option<Box<Draft>>),
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Asks the policy about `what`, which has failed before if there is a row of that.
+    /// Asks the policy for the action on a failure of `what`. `before` contains the earlier attempts.
     fn judge(
         &mut self,
         key: &str,
@@ -56,7 +56,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             attempts.remove(1);
         }
         let action = match cause {
-            // The policy is code of the user as well.
+            // The policy is user code too, and it may abort the process again.
             FailureCause::Aborted { .. } => FailureAction::Park,
             _ => {
                 let mut failure = Failure::new(cause.clone(), key, source);
@@ -88,7 +88,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         verdict
     }
 
-    /// Does what the policy says about a reaction that failed.
+    /// Applies the policy to a failed reaction.
     pub(super) fn reaction_failed(
         &mut self,
         key: &str,
@@ -99,7 +99,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let reason = cause.reason();
         let position = draft.position;
         if !PM::IS_KEYED && self.cautious != Some(position) {
-            // The state before it is not kept for each event: it is made again.
+            // The state before each event is not kept. The runner goes back and rebuilds the state up to this event.
             self.cautious = Some(position);
             return Err(Halt::Back);
         }
@@ -117,7 +117,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             before = parked.and_then(|parked| parked.retry.as_deref().cloned());
         }
         if let Some((row_key, mut letter)) = draft.letter.take() {
-            // It stays what it is, with one more attempt.
+            // The dead letter remains, with one more attempt.
             letter.attempts.push(AttemptRow::new(cause));
             self.leave(key, input, position);
             self.dirty.push(put(row_key, &letter), position);
@@ -191,7 +191,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Does what the policy says about an event of which cannot be told whose it is.
+    /// Applies the policy to an event whose instance key cannot be determined.
     pub(super) fn correlation_failed(
         &mut self,
         event: &Arc<(StreamId, RecordedEvent)>,
@@ -242,7 +242,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Lets a stream wait behind an event that cannot be read.
+    /// Holds a stream from an event that cannot be correlated.
     fn hold_stream(
         &mut self,
         stream: &StreamId,
@@ -268,7 +268,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.held_streams.insert(stream.clone(), outcome);
     }
 
-    /// Stores when something is released again, if it is.
+    /// Stores the time of the automatic release, if there is one.
     pub(super) fn try_again_at(
         &mut self,
         retried: &RetriedRow,
@@ -282,7 +282,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Removes when something would have been released again.
+    /// Removes the time of the automatic release, if there is one.
     pub(super) fn try_no_more(
         &mut self,
         retried: &RetriedRow,
@@ -296,7 +296,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// What it means for those who wait that something is held by an instance.
+    /// The outcome for callers that wait for held work of an instance.
     pub(super) fn outcome_of_held(&mut self, key: &str) -> Reactions {
         let parked = self
             .instances
@@ -308,11 +308,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Lets an instance go on as if it had not been shown what it could not react to; one that this would have begun is not there.
+    /// Lets an instance continue without the failed input. An instance that this input started is removed.
     fn leave(&mut self, key: &str, input: Input<'_>, position: u64) {
         if PM::IS_KEYED && matches!(input, Input::Event(..)) {
             self.instances.undo_begin(key);
-            // It was stored when it was parked there: it is over then.
+            // The instance was stored when it was parked at this event, so it ends now.
             if let Some(instance) = self.instances.get(key)
                 && instance.has_reacted_to_nothing()
             {
@@ -325,7 +325,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.keep(key, input, false, position);
     }
 
-    /// Makes an instance that has reacted to nothing one that is there, in whose name something is sent; whether it was none before.
+    /// Stores the default state of an instance without a successful reaction, to send commands in its name. Returns whether the
+    /// event
+    /// starts it.
     fn begin_in_vain(&mut self, key: &str, input: Input<'_>) -> bool {
         let is_event = matches!(input, Input::Event(..));
         let Some(instance) = self.instances.get(key) else {
@@ -333,7 +335,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let begins = is_event && instance.has_reacted_to_nothing();
         if begins && let Err(cause) = instance.encode() {
-            // As little can be stored of whatever it reacts to.
+            // Later reactions of this instance fail for the same reason.
             tracing::warn!(
                 process_manager = PM::NAME,
                 instance = key,
@@ -344,7 +346,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         begins
     }
 
-    /// Stores an instance that was just begun, or whose deadline is over, although it has reacted to nothing.
+    /// Stores an instance whose input had no effects: a new instance, or an instance whose deadline has fired.
     fn keep(&mut self, key: &str, input: Input<'_>, is_begun: bool, position: u64) {
         let what = input.what(key);
         let is_over = matches!(input, Input::Deadline(_));
@@ -362,7 +364,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Notes that an instance has passed over an event, which may have begun it all the same.
+    /// Records that an instance skips an event. `begins` says whether the event starts the instance nevertheless.
     fn pass(&mut self, key: &str, input: Input<'_>, begins: bool, position: u64) {
         if let Input::Event(_, event) = input {
             let passed = PassedRow {
@@ -374,7 +376,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Makes a dead letter of what was not reacted to.
+    /// Stores a failed reaction as a dead letter.
     fn bury(&mut self, letter: ReactionRow, what: &str, position: u64) {
         let about = letter.source.position;
         let id: Box<str> = match &letter.reaction {
@@ -393,7 +395,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .push(put(dead_letter_key(about, 0, &id), &letter), position);
     }
 
-    /// Keeps what an instance was shown for when it is released, in the place that it had if it was held before.
+    /// Holds an input until the instance is released. An input that was held before keeps its place.
     pub(super) fn hold(&mut self, key: &str, input: Input<'_>, held: Option<&str>, position: u64) {
         let row = match input {
             Input::Event(_, event) => put(
@@ -407,7 +409,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     None => held_deadline_key(key, position, timer.deadline.due_ms, name),
                 };
                 if let Some(instance) = self.instances.get(key) {
-                    // What is held before it may still cancel or replace it.
+                    // Work that is held before the deadline may still cancel or replace it.
                     instance.timers.insert(name.clone(), timer.deadline.due_ms);
                 }
                 put(place, &HeldRow::Deadline(Box::new(timer.clone())))
@@ -417,7 +419,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.store_parked(key, position);
     }
 
-    /// Stores that an instance is parked, if it was found to be so when it was read: an operator looks for it among the rows.
+    /// Stores the parked status of an instance that was parked while it was loaded. An operator looks for it in the rows.
     pub(super) fn store_parked(&mut self, key: &str, position: u64) {
         let Some(instance) = self.instances.get(key) else {
             return;
@@ -429,7 +431,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Without `key`: goes no further before the next attempt is due.
+    /// Without `key`: halts until the next attempt is due.
     pub(super) fn wait_for_retry(&mut self) -> Result<(), Halt> {
         let tries_now = std::mem::take(&mut self.tries_now);
         if PM::IS_KEYED {
@@ -463,7 +465,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 retry: Some(_),
                 ..
             }) => {
-                // It has failed before: this attempt counts.
+                // It has failed before, so this attempt counts.
                 self.cautious = Some(position);
                 Ok(())
             }
@@ -471,7 +473,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Without `key`: the row of the deadline that is tried again, if it is one.
+    /// Without `key`: the row of the deadline that is retried, if the retry concerns a deadline.
     pub(super) fn retried_deadline(&mut self) -> Option<Box<str>> {
         let parked = self
             .instances
@@ -482,7 +484,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         retry.map(|retry| retry.what.clone())
     }
 
-    /// Without `key`: forgets what was tried again, since it is passed over.
+    /// Without `key`: removes the retry, because its input is skipped.
     pub(super) fn end_retry(&mut self, position: u64) {
         if let Some(instance) = self.instances.get("")
             && instance.parked.take().is_some()

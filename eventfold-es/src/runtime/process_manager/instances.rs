@@ -1,4 +1,4 @@
-//! The instances of a process manager that are in memory: those that were used last, and those whose changes are not durable.
+//! The cached instances of a process manager: the most recently used ones, and all with changes that are not yet durable.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,35 +10,36 @@ use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
 use crate::journal::RowChange;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
-/// How many instances stay in memory although nothing of them is on its way.
+/// The number of instances that remain cached without changes in flight.
 const IDLE_INSTANCES: usize = 4096;
 
-/// One instance.
 pub(super) struct Instance<PM> {
     pub(super) generation: u64,
     pub(super) status: Status,
-    /// None when it is completed, or when the stored one does not decode; and as long as nothing is stored, before it is [used](Self::current).
+    /// `None` if the instance is completed or its stored state does not decode. Also `None` before the [first use](Self::current)
+    /// of a new
+    /// state.
     pub(super) state: Option<Kept<PM>>,
-    /// The state as it is stored, or will be.
+    /// The encoded state, stored or in a submitted change.
     pub(super) encoded: Option<Box<RawValue>>,
     /// The version of the encoded state.
     version: u32,
     pub(super) timers: BTreeMap<String, u64>,
     pub(super) parked: Option<ParkedRow>,
-    /// Whether it had completed when it was parked, because of a command that it sent at its end.
+    /// Whether the instance had completed before it was parked. For example, its last command failed.
     pub(super) is_complete: bool,
-    /// It was parked when it was read, which is not stored.
+    /// Whether the instance was parked while it was loaded, and no row says so yet.
     pub(super) is_unstored: bool,
-    /// What had its key before, as long as nothing of this one is to be stored.
+    /// The previous instance of the key, until a change of this one is stored.
     replaced: Option<Box<Option<Self>>>,
     table: InstanceTable,
-    /// The last commit that holds a change of it.
+    /// The number of the last commit with a change of this instance.
     changed_in: u64,
     last_used: u64,
 }
 
 impl<PM: ProcessManager> Instance<PM> {
-    /// A new one, the `generation`th of its key.
+    /// A new instance, the `generation`th of its key.
     fn new(generation: u64, table: InstanceTable) -> Self {
         Self {
             generation,
@@ -57,7 +58,7 @@ impl<PM: ProcessManager> Instance<PM> {
         }
     }
 
-    /// One that was stored; with the reason if its state cannot be used.
+    /// An instance from its row, and the reason if its state is unusable.
     fn stored(row: InstanceRow, table: InstanceTable) -> (Self, Option<String>) {
         let mut instance = Self {
             status: row.status,
@@ -72,14 +73,14 @@ impl<PM: ProcessManager> Instance<PM> {
         (instance, problem)
     }
 
-    /// Makes the state what is stored, after what was done to it has failed.
+    /// Restores the stored state after a failed operation on it.
     pub(super) fn restore(&mut self) -> Result<(), String> {
         let Some(encoded) = &self.encoded else {
             self.state = None;
             return Ok(());
         };
         let stored = StoredState::new(self.version, encoded.get());
-        // Migrations are code of the user.
+        // Migrations are user code.
         let current = guard(
             || format!("reading a state of `{}`", PM::NAME),
             || stored.into_current::<PM>().map(Kept::new),
@@ -100,11 +101,11 @@ impl<PM: ProcessManager> Instance<PM> {
         }
     }
 
-    /// The state, which is the default one when it is used first; none if it is completed or cannot be read.
+    /// The state. Its first use creates the default state. `None` if the instance is completed or its state does not decode.
     ///
     /// # Errors
     ///
-    /// [`FailureCause::Panicked`] if there is no default.
+    /// [`FailureCause::Panicked`] if `Default` panics.
     pub(super) fn current(&mut self) -> Result<Option<&mut PM>, FailureCause> {
         let is_over = self.status == Status::Completed || self.is_complete;
         if self.state.is_none() && self.encoded.is_none() && !is_over {
@@ -114,15 +115,15 @@ impl<PM: ProcessManager> Instance<PM> {
         Ok(self.state.as_deref_mut())
     }
 
-    /// Encodes the state; whether it is another one than before.
+    /// Encodes the state, and returns whether it has changed.
     pub(super) fn encode(&mut self) -> Result<bool, FailureCause> {
         let current = self.current()?;
-        // One that cannot be read stays as it is.
+        // A state that does not decode remains stored as it is.
         let Some(state) = current else {
             return Ok(false);
         };
         let (encoded, read) = round_trip(state)?;
-        // What was written by another version means something else, even if it reads the same.
+        // A state of another version is a change even with an identical encoding, because its meaning differs.
         let is_new = self.version != PM::STATE_VERSION
             || self
                 .encoded
@@ -134,13 +135,13 @@ impl<PM: ProcessManager> Instance<PM> {
         Ok(is_new)
     }
 
-    /// What is stored of it.
+    /// The row of the instance.
     pub(super) fn row(&self, key: &str) -> RowChange {
         let row = InstanceRow {
             generation: self.generation,
             status: self.status,
             version: (PM::IS_KEYED && self.encoded.is_some()).then_some(self.version),
-            // Without `key` it is in the progress.
+            // Without `key`, the progress contains the state.
             state: self.encoded.clone().filter(|_| PM::IS_KEYED),
             timers: self.timers.clone(),
             parked: self.parked.clone(),
@@ -149,7 +150,7 @@ impl<PM: ProcessManager> Instance<PM> {
         put(self.table.key(key), &row)
     }
 
-    /// Lets it take part again, or be over if it has completed.
+    /// Ends the hold. A completed instance ends, and any other gets the new `status`.
     pub(super) fn release(&mut self, status: Status) {
         self.status = match std::mem::take(&mut self.is_complete) {
             true => Status::Completed,
@@ -160,12 +161,12 @@ impl<PM: ProcessManager> Instance<PM> {
         }
     }
 
-    /// Whether nothing of it is to be stored yet.
+    /// Whether no change of this instance is stored yet.
     pub(super) fn is_new(&self) -> bool {
         self.replaced.is_some()
     }
 
-    /// Whether it was begun by an event that it never reacted to.
+    /// Whether the instance has handled no event, not even the event that started it.
     pub(super) fn has_reacted_to_nothing(&self) -> bool {
         PM::IS_KEYED
             && self.status != Status::Completed
@@ -173,7 +174,7 @@ impl<PM: ProcessManager> Instance<PM> {
             && !self.is_complete
     }
 
-    /// Ends it: what comes for its key begins another one, or is for nobody.
+    /// Ends the instance. Later events for its key start another instance, or are ignored.
     pub(super) fn end(&mut self) {
         self.status = Status::Completed;
         self.parked = None;
@@ -188,7 +189,7 @@ impl<PM: ProcessManager> Instance<PM> {
 
 /// See the [module](self).
 pub(super) struct Instances<PM> {
-    /// Without `key`, the only one: it is asked for several times at each event.
+    /// The only instance without `key`. It is apart from the map because each event needs it several times.
     only: Option<Instance<PM>>,
     known: HashMap<String, Option<Instance<PM>>>,
     table: InstanceTable,
@@ -205,12 +206,11 @@ impl<PM: ProcessManager> Instances<PM> {
         }
     }
 
-    /// Where they are stored.
     pub(super) fn table(&self) -> InstanceTable {
         self.table
     }
 
-    /// Goes by what is stored there from now on.
+    /// Switches to another table.
     pub(super) fn move_to(&mut self, table: InstanceTable) {
         if self.table != table {
             self.table = table;
@@ -218,13 +218,13 @@ impl<PM: ProcessManager> Instances<PM> {
         }
     }
 
-    /// Forgets all, to read again what is durable.
+    /// Evicts all instances, to load the durable rows again.
     pub(super) fn clear(&mut self) {
         self.only = None;
         self.known.clear();
     }
 
-    /// Whether it is in memory whether there is one, and what it is.
+    /// Whether this instance is cached (present or known to be absent).
     pub(super) fn knows(&self, key: &str) -> bool {
         match PM::IS_KEYED {
             true => self.known.contains_key(key),
@@ -232,7 +232,11 @@ impl<PM: ProcessManager> Instances<PM> {
         }
     }
 
-    /// Takes what is stored of an instance. The reason if it cannot be used: one whose state does not decode is there, parked.
+    /// Caches a loaded row. An instance whose state does not decode is cached as parked.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if the row does not decode.
     pub(super) fn learn(
         &mut self,
         key: &str,
@@ -289,7 +293,7 @@ impl<PM: ProcessManager> Instances<PM> {
         Some(instance)
     }
 
-    /// Puts a new instance in the place of what was there.
+    /// Starts a new instance in place of the previous one.
     pub(super) fn begin(&mut self, key: &str) -> &mut Instance<PM> {
         self.used += 1;
         let (used, table) = (self.used, self.table);
@@ -302,7 +306,7 @@ impl<PM: ProcessManager> Instances<PM> {
         instance
     }
 
-    /// Takes back that an instance was begun, if nothing of it is to be stored.
+    /// Restores the previous instance of the key, if no change of the new one is stored.
     pub(super) fn undo_begin(&mut self, key: &str) {
         let replaced = self.find(key).and_then(|found| found.replaced.take());
         if let Some(replaced) = replaced {
@@ -310,7 +314,7 @@ impl<PM: ProcessManager> Instances<PM> {
         }
     }
 
-    /// Notes that a change of an instance is in this commit, or will be.
+    /// Records that the commit with this number contains, or will contain, a change of the instance.
     pub(super) fn changed(&mut self, key: &str, commit: u64) {
         if let Some(instance) = self.find(key) {
             instance.changed_in = commit;
@@ -318,7 +322,7 @@ impl<PM: ProcessManager> Instances<PM> {
         }
     }
 
-    /// Forgets instances that were not used for long and that are stored as they are; commits up to `durable` are.
+    /// Evicts instances that were not used recently and have no change after the commit `durable`.
     pub(super) fn evict(&mut self, durable: u64) {
         if self.known.len() <= 2 * IDLE_INSTANCES {
             return;

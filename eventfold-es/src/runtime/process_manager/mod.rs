@@ -1,4 +1,4 @@
-//! The task of one process manager: it reads events in order and turns each into one commit of what it caused.
+//! The task of one process manager. It reads events in order and commits the effects of each reaction in one commit.
 
 mod agenda;
 mod catch_up;
@@ -46,41 +46,41 @@ use rows::RetryRow;
 use starts::Starts;
 pub(crate) use tally::{Tallied, Tally, TallyChange};
 
-/// How many reactions may be handed over and not yet durable.
+/// The maximum number of reactions in flight: submitted to the journal and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
-/// After how many events without a commit the progress is noted.
+/// The number of events without a commit after which the runner notes its progress.
 const NOTE_EVENTS: u64 = 4096;
-/// How many changes of rows wait at most for a reaction that has a commit.
+/// The maximum number of row changes that wait for a reaction with a commit.
 const MAX_DIRTY: usize = 256;
-/// How many events are correlated before the instances that they belong to are read together.
+/// The number of events to correlate before the runner loads their instances in one read.
 const CHUNK_EVENTS: usize = 512;
-/// How long to wait before what could not be read or written is tried again, at first and at most.
+/// The delay before a failed read or write is retried: the first delay, and the maximum.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// What a runner needs beside its process manager.
+/// The dependencies of a runner, apart from its process manager.
 pub(crate) struct RunnerContext {
     pub(crate) runtime: Arc<Runtime>,
-    /// What it subscribes to.
+    /// The aggregate types whose events the process manager handles.
     pub(crate) subscriptions: &'static [&'static str],
-    /// Its index among the process managers of the store.
+    /// The index of the process manager among those of the store.
     pub(crate) member: usize,
-    /// How many reactions a chain may have.
+    /// The maximum number of reactions in a chain.
     pub(crate) max_depth: u32,
-    /// How many starts of the program something may end before it is parked.
+    /// The number of starts of the program that the same work may abort before it is parked.
     pub(crate) max_starts: u32,
-    /// Whether it is parked if its state cannot be read.
+    /// Whether a state that does not decode parks the process manager. Otherwise its start fails.
     pub(crate) parks_unreadable: bool,
-    /// Why it cannot, if that is known already.
+    /// The reason why the state is unusable, if it is already known.
     pub(crate) unreadable: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Whether deadlines fire by themselves.
+    /// Whether deadlines fire and retries start on their own.
     pub(crate) fires: bool,
-    /// Up to where to react.
+    /// The last position to handle.
     pub(crate) target: watch::Receiver<u64>,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
-    /// Turns true when the store closes.
+    /// Becomes true when the store closes.
     pub(crate) closing: watch::Receiver<bool>,
-    /// Dropped when the runner has ended.
+    /// Dropped when the runner ends.
     pub(crate) _alive: mpsc::Sender<()>,
 }
 
@@ -89,76 +89,78 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     name: Arc<str>,
     subscriptions: &'static [&'static str],
     instances: Instances<PM>,
-    /// Changes of rows that were not handed over yet.
+    /// Row changes that are in no submitted commit yet.
     dirty: Dirty,
-    /// Streams that are held since an event of them could not be read.
+    /// Streams that are held because one of their events cannot be correlated, with the outcome for waiting callers.
     held_streams: HashMap<StreamId, Reactions>,
     timers: Agenda,
     pending: Agenda,
     is_paused: bool,
-    /// Whether what is in rows was read.
+    /// Whether the durable rows are loaded.
     is_loaded: bool,
-    /// What the state saw when an earlier version ran it; none for the events behind those.
+    /// The events that the state handled under an earlier version of the store. `None` if nothing was imported.
     seen_before: Option<Arc<SeenBefore>>,
-    /// The last event that the state has seen.
+    /// The position of the last processed event. Its effects may not be durable yet.
     position: u64,
     cursor: Cursor,
-    /// The last durable progress: where a failure goes back to.
+    /// The last durable progress. After a failure, the runner restarts from it.
     committed: Progress,
     in_flight: VecDeque<InFlight>,
-    /// The number of the next commit that is handed over.
+    /// The number of the next commit to submit.
     next_commit: u64,
     /// The number of the last commit that is known to be durable.
     durable_commit: u64,
-    /// The position that was noted last without a commit.
+    /// The last position that was noted without a commit.
     noted: u64,
-    /// An event that an operator has discarded.
+    /// The position of an event that an operator discarded.
     skipped: Option<u64>,
-    /// Who is told when that is durable.
+    /// The request to answer when the discard is durable.
     skip_answer: Option<requests::Asked>,
-    /// The wait of the operator whose request is served now.
+    /// The wait of the operator whose request the runner currently serves.
     operator: Option<u64>,
-    /// Whether operators wait until it has done what there is to do.
+    /// Whether operators wait until the runner has no work left.
     is_going_on: bool,
-    /// The row of the deadline or the command that is being worked on.
+    /// The row of the deadline or command that the runner currently processes.
     due: Option<Box<str>>,
-    /// An event that could not be reacted to: before it is shown again, the state is kept.
+    /// The position of an event whose reaction failed. Before the next delivery, the runner encodes the state, to restore it after
+    /// another
+    /// failure.
     cautious: Option<u64>,
-    /// Whether what waits for its next attempt is tried now, since an operator asks for it or its time has come.
+    /// Whether pending retries start now, because an operator asked for them or because they are due.
     tries_now: bool,
     starts: Starts,
-    /// Why nobody is shown what comes next.
+    /// The cause with which the next delivery fails, without a call of user code.
     given_up: Option<FailureCause>,
-    /// The row of the deadline or the command at which it stays as a whole: it comes before everything else.
+    /// The row of the deadline or command at which the whole process manager halts. It comes before all other work.
     stays_at: Option<Box<str>>,
-    /// Without `key`: why its state cannot be used, as long as it is not made again.
+    /// Without `key`: the reason why the state is unusable, until a rebuild replaces it.
     unreadable: Option<String>,
-    /// Whether there may be releases that were interrupted.
+    /// Whether interrupted releases may exist.
     owes_releases: bool,
-    /// No commit that is still to come is stored at this time or before, in milliseconds since 1970; and the last event that was.
+    /// A time, in milliseconds since 1970, and a position. Every commit after this position is stored later than this time.
     passed: Option<(u64, u64)>,
-    /// The last event that was counted as ignored, and for which of those that it belongs to.
+    /// The position of the last event that was counted as ignored, and the last of its joins that was counted, from 1.
     ignored_to: (u64, usize),
 }
 
 #[derive(Default)]
 struct Dirty {
     rows: Vec<RowChange>,
-    /// The first event whose effects are among them.
+    /// The position of the first event whose effects are in `rows`.
     first: Option<u64>,
-    /// What is not done that somebody may wait for.
+    /// Unfinished work that callers may wait for.
     setbacks: Vec<Setback>,
-    /// Lines of dead letters.
+    /// Dead letters, each as a line.
     dead_letters: Vec<Box<str>>,
     counts: Counts,
 }
 
-/// What is counted when it is durable.
+/// Counters that are reported when the commit is durable.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
-    /// Events that were held, and belonged to no open instance when they were released.
+    /// Held events without an open instance at the time of their release.
     ignored: u64,
-    /// What the policy passes over.
+    /// Work that the failure policy skipped.
     skipped: u64,
 }
 
@@ -168,7 +170,7 @@ impl Dirty {
         self.rows.push(row);
     }
 
-    /// Notes that the reaction to an event, or something else, is not done.
+    /// Records that the reaction to an event, or other work, is not finished.
     fn set_back(&mut self, position: Option<u64>, outcome: Reactions) {
         self.setbacks.push(Setback { position, outcome });
     }
@@ -178,38 +180,38 @@ impl Dirty {
     }
 }
 
-/// Why a runner stops reacting.
+/// The reason why a runner stops reacting.
 enum Halt {
-    /// It cannot react to this event.
+    /// The reaction to this event fails, and the process manager parks.
     Parked { position: u64, reason: String },
-    /// The policy says that it goes no further than this event.
+    /// The failure policy stops the process manager at this event.
     Stopped { position: u64, reason: String },
-    /// It is to be shown this event, or a deadline behind it, again later.
+    /// The delivery of this event, or of a deadline after it, is retried later.
     Waiting {
         position: u64,
         reason: String,
         retry: Box<RetryRow>,
     },
-    /// A read or a commit failed that may succeed later.
+    /// A read or a commit failed and may succeed later.
     Retry,
-    /// It goes back to its last commit, and on at once.
+    /// The runner restarts from its last durable commit without a delay.
     Back,
-    /// Nothing can be written any more.
+    /// No further write is possible.
     Ended,
 }
 
-/// An event that a keyed process manager subscribes to.
+/// An event, with the result of its correlation.
 struct Shown {
     event: Arc<(StreamId, RecordedEvent)>,
     correlation: Result<Vec<crate::process_manager::Join>, FailureCause>,
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Starts behind `progress`.
+    /// Creates a runner that continues after `progress`.
     ///
     /// # Errors
     ///
-    /// The reason if the stored state does not decode, and it is not to be parked then.
+    /// The reason, if the stored state does not decode and [`RunnerContext::parks_unreadable`] is false.
     pub(crate) fn new(mut context: RunnerContext, progress: Progress) -> Result<Self, String> {
         let inherited = context.runtime.journal.inherited(PM::NAME);
         let seen_before = inherited.map(|inherited| Arc::clone(&inherited.seen));
@@ -266,7 +268,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(runner)
     }
 
-    /// Without `key`, makes the state that of the last durable progress. One that cannot be used stays stored as it is.
+    /// Without `key`: restores the state of the last durable progress. An unusable state remains stored unchanged.
     fn restore_state(&mut self) -> Result<(), String> {
         if PM::IS_KEYED {
             return Ok(());
@@ -281,7 +283,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Reacts until the store closes.
+    /// Handles events until the store closes.
     pub(crate) async fn run(mut self) {
         let end = End::new(&self.context.runtime.reactions, self.context.member);
         let what = || format!("the process manager `{}`", PM::NAME);
@@ -297,8 +299,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             match guard_task(what, step).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                // All code of the user is guarded where it is called, and fails its instance only. What gets past that fails
-                // the process manager, and not its task: an operator is heard.
+                // User code is guarded at each call, and a panic there fails only one instance. Any other panic parks the process
+                // manager. The task
+                // itself continues, so that it still serves operators.
                 Err(error) => {
                     tokio::time::sleep(RETRY.0).await;
                     panicked = Some(Halt::Parked {
@@ -310,7 +313,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Reacts until something keeps it from that, and deals with it; whether it goes on then.
+    /// Handles events until a halt, and resolves the halt. Returns whether the runner continues.
     async fn step(&mut self, retry: &mut Duration, panicked: Option<Halt>) -> bool {
         let before = self.committed.position;
         let reacted = match panicked {
@@ -322,7 +325,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.finish().await;
                 false
             }
-            // The state may have seen an event that it has not reacted to: it is not to be saved.
+            // The state may contain an event without the effects of its reaction, so it must not be saved.
             Err(Halt::Ended) => {
                 self.park_if_poisoned();
                 false
@@ -345,7 +348,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Err(Halt::Back) if self.finish_in_flight().await.is_ok() => {
                 self.go_back_or_park().await
             }
-            // Before the event that it would be parked at, there are reactions to be tried again.
+            // Some reactions before the halt are not durable. They are retried before the process manager parks.
             Err(
                 Halt::Parked { .. }
                 | Halt::Stopped { .. }
@@ -364,11 +367,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Makes durable what was reacted to, since the store closes.
+    /// Makes all completed reactions durable, because the store closes.
     async fn finish(&mut self) {
         let is_finished = self.flush().await.is_ok() && self.finish_in_flight().await.is_ok();
         if is_finished {
-            // Whatever was begun has ended.
+            // All started work has ended.
             let _ = self.forget_note().await;
         }
         if is_finished && self.position > self.noted.max(self.committed.position) {
@@ -377,7 +380,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.park_if_poisoned();
     }
 
-    /// Stays at what it does not get past, visibly, until somebody or its time lets it go on; whether it does.
+    /// Halts visibly until an operator or the time of the retry lets the runner continue. Returns whether it continues.
     async fn stay(
         &mut self,
         position: u64,
@@ -393,7 +396,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.stay_parked(stay, retry).await && self.go_back_or_park().await
     }
 
-    /// Whether it can go on from its last durable commit.
+    /// Restarts from the last durable commit, or parks if that fails. Returns whether the runner continues.
     async fn go_back_or_park(&mut self) -> bool {
         loop {
             match self.go_back() {
@@ -425,7 +428,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// While it is paused, it goes no further than an event that an operator has discarded.
+    /// The last position to handle. While the process manager is paused, it ends at the event that an operator discarded.
     fn may_go_to(&self, until: u64) -> u64 {
         match self.is_paused {
             true => self.skipped.map_or(0, |skipped| skipped.min(until)),
@@ -445,7 +448,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.wait_for_retry()?;
         if let Some(deadline) = self.retried_deadline() {
-            // What comes behind it waits.
+            // All later work waits for this deadline.
             self.stays_at.get_or_insert(deadline);
             self.go_on_where_it_stays().await?;
         }

@@ -1,25 +1,25 @@
-//! What a process manager keeps in rows, and under which keys.
+//! The rows of a process manager, and their keys.
 //!
 //! | key | value |
 //! |---|---|
 //! | `i` instance | [`InstanceRow`] |
-//! | `j` instance | the same: [`ControlRow`] says which of both counts |
+//! | `j` instance | the same: [`ControlRow`] selects the current table |
 //! | `t` due, instance, name | [`TimerRow`] |
-//! | `p` next attempt, command id | [`CommandRow`]: a command that is tried again |
-//! | `p` next attempt, `@` instance or `#` stream | [`RetriedRow`]: what is released then |
+//! | `p` next attempt, command id | [`CommandRow`]: a command that is retried |
+//! | `p` next attempt, `@` instance or `#` stream | [`RetriedRow`]: the held work to release at that time |
 //! | `d` position, index, id | [`CommandRow`], or [`ReactionRow`]: a dead letter |
-//! | `h` instance, position, index | [`HeldRow`]: what a parked instance still owes |
-//! | `S` stream | [`ParkedRow`]: a stream that is held since an event of it cannot be read |
+//! | `h` instance, position, index | [`HeldRow`]: held work of a parked instance |
+//! | `S` stream | [`ParkedRow`]: a stream that is held since one of its events failed to correlate |
 //! | `s` stream, position | [`HeldRow`] |
-//! | `r` instance | [`Marker`]: it is being released, which goes on after a restart |
+//! | `r` instance | [`Marker`]: the release of the instance has begun, and continues after a restart |
 //! | `R` stream | [`Marker`]: the same |
-//! | `k` position, instance | [`PassedRow`]: an event that was passed over; of all instances, if none is named |
-//! | `k` key of another row | a deadline or a command that was passed over |
-//! | `f` | [`FiredRow`]: the deadline that was reached last. In the journal, all of them are found |
+//! | `k` position, instance | [`PassedRow`]: a skipped event; without an instance, skipped for all of them |
+//! | `k` key of another row | a skipped deadline or command |
+//! | `f` | [`FiredRow`]: the last deadline that fired. The journal contains all of them |
 //! | `c` | [`ControlRow`] |
 //! | `v` | [`VersionRow`], if it is not the default |
 //!
-//! Numbers are 16 hexadecimal digits, so that keys are in their order; where text follows text, its length stands before it.
+//! Numbers have 16 hexadecimal digits, so that keys sort in numeric order. If more text follows a text, its length precedes it.
 
 mod keys;
 
@@ -54,19 +54,19 @@ pub(super) const FIRED: &str = "f";
 pub(crate) const CONTROL: &str = "c";
 pub(crate) const VERSION: &str = "v";
 
-/// Whether an instance takes part.
+/// The participation of an instance in its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Status {
     Open,
-    /// It holds what comes until it is released.
+    /// It holds new events until it is released.
     Parked,
-    /// It is being released: what it holds is reacted to first.
+    /// Its release has begun: it handles its held work first.
     Releasing,
     Completed,
 }
 
-/// Under which keys the instances are. What is made again is made under the others, which count from one commit on.
+/// The kind of key under which the instances are stored. A rebuild writes to the other table, and one commit switches to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum InstanceTable {
@@ -99,36 +99,35 @@ impl InstanceTable {
     }
 }
 
-/// One instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct InstanceRow {
-    /// Which of those that had its key, from 1.
+    /// The number of this instance among all instances of its key, from 1.
     pub(crate) generation: u64,
     pub(crate) status: Status,
     /// The version of the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<u32>,
-    /// None when it is completed, and without `key`.
+    /// `None` for a completed instance, and without `key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<Box<RawValue>>,
-    /// When each of its deadlines is due, in milliseconds since 1970.
+    /// The due time of each armed deadline, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) timers: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<ParkedRow>,
-    /// Whether it had completed when it was parked.
+    /// Whether the instance had completed before it was parked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_complete: bool,
 }
 
-/// Why something is held.
+/// The reason why an instance or a stream is held.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ParkedRow {
     pub(crate) position: u64,
     pub(crate) reason: String,
     /// Seconds since 1970.
     pub(crate) ts: u64,
-    /// What is tried again, if it is parked until then only.
+    /// The retry that ends the hold, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retry: Option<Box<RetryRow>>,
 }
@@ -145,14 +144,14 @@ impl ParkedRow {
 }
 
 impl ParkedRow {
-    /// Whether it is this that is tried again.
+    /// Whether the hold ends with a retry of `what`.
     pub(super) fn tries(&self, what: &str) -> bool {
         self.retry
             .as_ref()
             .is_some_and(|retry| &*retry.what == what)
     }
 
-    /// Whether it is the same attempt at the same that comes next.
+    /// Whether both wait for the same attempt at the same work.
     pub(super) fn waits_as(&self, other: &Self) -> bool {
         let next = |parked: &Self| {
             let retry = parked.retry.as_ref()?;
@@ -162,25 +161,25 @@ impl ParkedRow {
     }
 }
 
-/// An event or a deadline that is shown again later.
+/// An event or a deadline whose delivery is retried.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RetryRow {
-    /// When, in milliseconds since 1970.
+    /// The time of the next attempt, in milliseconds since 1970.
     pub(crate) due: u64,
-    /// Which it is.
+    /// The key that identifies the event or deadline.
     pub(super) what: Box<str>,
-    /// How many attempts have failed.
+    /// The number of failed attempts.
     pub(super) count: u32,
-    /// The first of them, and the last ones.
+    /// The first failed attempt and the most recent ones.
     pub(super) attempts: Vec<AttemptRow>,
 }
 
-/// Who is released when the time has come.
+/// The instance or stream to release at the time of its retry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum RetriedRow {
     Instance(String),
-    /// Its aggregate type and its id.
+    /// The aggregate type and the id.
     Stream(String, String),
 }
 
@@ -204,31 +203,32 @@ impl RetriedRow {
     }
 }
 
-/// A deadline that is armed.
+/// An armed deadline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TimerRow {
     pub(crate) key: String,
     pub(crate) generation: u64,
     pub(crate) depth: u32,
-    /// The [id](Self::id) of the deadline in whose reaction it was armed, if it was none of an event.
+    /// The [id](Self::id) of the deadline whose reaction armed this one. `None` if an event armed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) armed_by: Option<Box<str>>,
     pub(crate) deadline: StoredDeadline,
 }
 
 impl TimerRow {
-    /// What tells it from others of its instance. Those of one name and one time may be several, one after the other: armed by
-    /// different events, or when different deadlines were reached that have one event behind them.
+    /// Identifies the deadline among those of its instance. An instance can arm several deadlines with the same name and due time,
+    /// one
+    /// after the other. For example, two events arm one each, or two deadlines with the same source event do.
     pub(super) fn identity(&self) -> String {
         let StoredDeadline { name, source, .. } = &self.deadline;
-        // No name has a line break.
+        // A name contains no line break.
         match &self.armed_by {
             None => format!("{}\n{name}", source.position),
             Some(armed_by) => format!("{}\n{name}\n{armed_by}", source.position),
         }
     }
 
-    /// Names it for ever, among those of its process manager.
+    /// The unique and permanent id of the deadline in its process manager.
     pub(super) fn id(&self, process_manager: &str) -> Box<str> {
         let instance = format!("{}\n{}", self.key, self.identity());
         let due = self.deadline.due_ms;
@@ -236,27 +236,26 @@ impl TimerRow {
     }
 }
 
-/// A deadline that was reached.
+/// A fired deadline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct FiredRow {
-    /// The last event that its instance was shown before, or would have been if it were not parked.
+    /// The last position before the deadline in the order of delivery to its instance, whether or not the instance is parked.
     pub(super) at: u64,
     pub(super) timer: TimerRow,
 }
 
-/// What a parked instance, or a held stream, still owes.
+/// Held work of a parked instance or of a held stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HeldRow {
-    /// The event at this position, which has not been shown.
+    /// The event at this position, not yet delivered.
     Event(u64),
-    /// The same, of one that was shown and could not be reacted to; it may have begun the instance.
+    /// The event at this position, delivered without success. It may have started the instance.
     Failed(u64),
     Deadline(Box<TimerRow>),
     Command(Box<CommandRow>),
 }
 
-/// One failed attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct AttemptRow {
     pub(crate) kind: String,
@@ -288,24 +287,23 @@ pub(crate) struct CommandRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) backoff: Option<Backoff>,
     pub(crate) is_compensation: bool,
-    /// Which of the commands of its reaction it is.
+    /// The index of the command in its reaction.
     pub(crate) index: usize,
-    /// Whether it is, or was, a dead letter.
+    /// Whether the command is or was a dead letter.
     pub(crate) is_dead: bool,
 }
 
-/// An event or a deadline that was not reacted to, and became a dead letter.
+/// An event or a deadline whose reaction failed, as a dead letter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ReactionRow {
     pub(crate) reaction: HeldRow,
-    /// The instance; empty for all that the event belongs to, and without `key`.
+    /// The instance key. Empty if the letter concerns all instances of the event, and without `key`.
     pub(crate) key: String,
     pub(super) generation: u64,
     pub(crate) source: SourceEvent,
     pub(crate) attempts: Vec<AttemptRow>,
 }
 
-/// A dead letter.
 #[derive(Debug, Clone)]
 pub(crate) enum DeadRow {
     Command(Box<CommandRow>),
@@ -313,7 +311,11 @@ pub(crate) enum DeadRow {
 }
 
 impl DeadRow {
-    /// Reads one; the reason if it cannot be read.
+    /// Reads a dead letter.
+    ///
+    /// # Errors
+    ///
+    /// The reason, if the row does not decode.
     pub(crate) fn read(key: &str, value: &str) -> Result<Self, String> {
         match read::<ReactionRow>(key, value) {
             Ok(reaction) => Ok(Self::Reaction(Box::new(reaction))),
@@ -322,11 +324,11 @@ impl DeadRow {
     }
 }
 
-/// A row that says all by being there.
+/// A row whose presence is its only information.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Marker {}
 
-/// How the states of a process manager are stored.
+/// The format of the stored states of a process manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VersionRow {
     pub(crate) state_version: u32,
@@ -342,30 +344,30 @@ impl Default for VersionRow {
     }
 }
 
-/// What an operator has decided.
+/// The decisions of operators.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ControlRow {
-    /// Whether it reacts to nothing until it is resumed.
+    /// Whether the process manager handles nothing until it is resumed.
     pub(crate) is_paused: bool,
-    /// Where its instances are.
+    /// The current table of instances.
     #[serde(default, skip_serializing_if = "InstanceTable::is_first")]
     pub(crate) instances: InstanceTable,
-    /// The row of the deadline or the command at which it stays as a whole.
+    /// The row of the deadline or command at which the whole process manager halts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stays_at: Option<Box<str>>,
 }
 
-/// An event that an instance has passed over.
+/// An event that an instance skipped.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct PassedRow {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(super) source: Option<SourceEvent>,
-    /// Whether it began the instance all the same.
+    /// Whether the event started the instance nevertheless.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) begins: bool,
 }
 
-/// The change that stores a value; rows hold nothing that does not serialize.
+/// The change that stores a value. Every type of row serializes.
 pub(crate) fn put(key: Box<str>, value: &impl Serialize) -> RowChange {
     let value = serde_json::to_string(value).unwrap_or_else(|error| {
         tracing::error!(key, %error, "a row does not serialize");
@@ -388,7 +390,11 @@ pub(super) fn remove(key: Box<str>) -> RowChange {
     RowChange { key, value: None }
 }
 
-/// The value of a row; the reason if it cannot be read.
+/// Decodes the value of a row.
+///
+/// # Errors
+///
+/// The reason, if the value does not decode.
 pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, String> {
     serde_json::from_str(value).map_err(|error| format!("the row {key:?} does not read: {error}"))
 }

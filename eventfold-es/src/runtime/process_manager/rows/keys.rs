@@ -1,14 +1,14 @@
-//! Under which keys rows are.
+//! The keys of rows.
 
 use super::{DEAD_LETTERS, HELD, PASSED, PENDING, RELEASING_STREAMS, STREAM_HELD, STREAMS, TIMERS};
 use crate::journal::StreamId;
 
-/// The key for an event that an instance has passed over; for one that all have, if it is the empty one.
+/// The key for an event that an instance skipped. An empty instance stands for all instances.
 pub(in crate::runtime::process_manager) fn passed_key(position: u64, instance: &str) -> Box<str> {
     format!("{PASSED}{position:016x}{instance}").into()
 }
 
-/// The position and the instance in such a key.
+/// The position and the instance in a [`passed_key`].
 pub(in crate::runtime::process_manager) fn passed_of(key: &str) -> Option<(u64, &str)> {
     let (position, instance) = key.get(1..)?.split_at_checked(16)?;
     Some((u64::from_str_radix(position, 16).ok()?, instance))
@@ -18,7 +18,7 @@ pub(in crate::runtime::process_manager) fn timer_key(due: u64, key: &str, name: 
     format!("{TIMERS}{due:016x}{:04x}{key}{name}", key.len()).into()
 }
 
-/// Before the keys of all deadlines that are due at `time` or later, and behind those of all others.
+/// A limit between keys: deadlines due before `time` sort before it, all later ones after it.
 pub(in crate::runtime::process_manager) fn timers_until(time: u64) -> Box<str> {
     format!("{TIMERS}{time:016x}").into()
 }
@@ -31,12 +31,12 @@ pub(crate) fn dead_letter_key(position: u64, index: usize, command_id: &str) -> 
     format!("{DEAD_LETTERS}{position:016x}{index:08x}{command_id}").into()
 }
 
-/// When what stands under the key of a timer or of a pending command is due.
+/// The due time in the key of a timer or of a retry.
 pub(in crate::runtime::process_manager) fn due_of(key: &str) -> Option<u64> {
     u64::from_str_radix(key.get(1..17)?, 16).ok()
 }
 
-/// The instance and the position in the key of what an instance holds.
+/// The instance and the position in the key of held work of an instance.
 pub(in crate::runtime::process_manager) fn held_of(key: &str) -> Option<(&str, u64)> {
     let length = usize::from_str_radix(key.get(1..5)?, 16).ok()?;
     let (instance, rest) = key.get(5..)?.split_at_checked(length)?;
@@ -44,13 +44,13 @@ pub(in crate::runtime::process_manager) fn held_of(key: &str) -> Option<(&str, u
     Some((instance, position))
 }
 
-/// The position in the key of what a stream holds.
+/// The position in the key of held work of a stream.
 pub(in crate::runtime::process_manager) fn stream_held_at(key: &str) -> Option<u64> {
     let position = key.get(key.len().checked_sub(16)?..)?;
     u64::from_str_radix(position, 16).ok()
 }
 
-/// All that an instance holds begins with this.
+/// The prefix of the keys of all held work of an instance.
 pub(crate) fn held_prefix(key: &str) -> String {
     format!("{HELD}{:04x}{key}", key.len())
 }
@@ -64,12 +64,12 @@ pub(in crate::runtime::process_manager) fn held_key(
     format!("{}{position:016x}{index:08x}{name}", held_prefix(key)).into()
 }
 
-/// Behind the events of the same position: commands and deadlines that were held there.
+/// The index after the event of the same position: commands that are held there.
 pub(in crate::runtime::process_manager) const BEHIND_EVENT: usize = 1;
-/// Behind those: no reaction sends so many commands.
+/// The index after these commands, where deadlines are held. No reaction sends this many commands.
 const BEHIND_COMMANDS: usize = 1 << 30;
 
-/// Where a deadline is held: behind what else is held at the position, in the order in which deadlines were due.
+/// The key of a held deadline. It sorts after all other held work of the position, in the order of due times.
 pub(in crate::runtime::process_manager) fn held_deadline_key(
     key: &str,
     position: u64,
@@ -93,7 +93,7 @@ pub(in crate::runtime::process_manager) fn releasing_stream_key(stream: &StreamI
     .into()
 }
 
-/// The stream that a key of [`stream_key`] or [`releasing_stream_key`] names.
+/// The stream in a [`stream_key`] or a [`releasing_stream_key`].
 pub(crate) fn stream_of(key: &str) -> Option<StreamId> {
     let length = usize::from_str_radix(key.get(1..5)?, 16).ok()?;
     let (aggregate_type, id) = key.get(5..)?.split_at_checked(length)?;
