@@ -1,24 +1,24 @@
-//! What is due when: the first rows of a kind whose keys begin with a time.
+//! The first rows of a kind whose keys begin with a due time.
 
 use std::collections::BTreeMap;
 
 use super::rows::due_of;
 use crate::journal::Row;
 
-/// How many rows are held at most; the others are read when it is their turn.
+/// The number of rows to keep in memory. Later rows are read in their turn.
 const HELD_ROWS: usize = 1024;
 
 /// The rows that are due first.
 pub(super) struct Agenda {
     rows: BTreeMap<Box<str>, Box<str>>,
-    /// Whether there are no others behind them.
+    /// Whether no other rows follow them.
     is_complete: bool,
-    /// When the first one is due: it is looked at with every event. 0 if that has to be read, and the end of time if there is none.
+    /// The due time of the first row, for the check at each event. 0 if the rows have to be read, and the maximum if there is no row.
     first_due: u64,
 }
 
 impl Agenda {
-    /// One that has to be read.
+    /// An agenda whose rows have to be read.
     pub(super) fn unread() -> Self {
         Self {
             rows: BTreeMap::new(),
@@ -27,17 +27,17 @@ impl Agenda {
         }
     }
 
-    /// How many rows [`read`](Self::read) is to be given.
+    /// The number of rows to request for [`read`](Self::read). Fewer rows mean that no others follow.
     pub(super) const LIMIT: usize = HELD_ROWS + 1;
 
-    /// Takes what the first rows are.
+    /// Replaces the rows by the first ones of the store.
     pub(super) fn read(&mut self, rows: Vec<Row>) {
         self.is_complete = rows.len() < Self::LIMIT;
         self.rows = rows.into_iter().map(|row| (row.key, row.value)).collect();
         self.note_first();
     }
 
-    /// Whether rows have to be read before it is known what is due first.
+    /// Whether the rows have to be read before the first due time is known.
     pub(super) fn is_exhausted(&self) -> bool {
         self.rows.is_empty() && !self.is_complete
     }
@@ -51,7 +51,7 @@ impl Agenda {
             return;
         }
         self.rows.insert(key, value);
-        // A margin, so that not each one that is added pushes another one out.
+        // The margin avoids one removal per insertion.
         if self.rows.len() > 2 * HELD_ROWS {
             self.is_complete = false;
             while self.rows.len() > HELD_ROWS {
@@ -74,23 +74,23 @@ impl Agenda {
         };
     }
 
-    /// Whether one is due before `time`, in milliseconds since 1970, or that has to be read.
+    /// Whether a row is due before `time`, in milliseconds since 1970. Also true if the rows have to be read.
     pub(super) fn is_due_before(&self, time: u64) -> bool {
         self.first_due < time
     }
 
-    /// When the first one is due, in milliseconds since 1970.
+    /// The due time of the first row, in milliseconds since 1970.
     pub(super) fn next_due(&self) -> Option<u64> {
         self.rows.first_key_value().and_then(|(key, _)| due_of(key))
     }
 
-    /// The first one, if its key comes before `limit`.
+    /// The first row, if its key sorts before `limit`.
     pub(super) fn before(&self, limit: &str) -> Option<(&str, &str)> {
         let (key, value) = self.rows.first_key_value()?;
         (**key < *limit).then_some((key, value))
     }
 
-    /// The first one, if it is due at `now`.
+    /// The first row, if it is due at `now`.
     pub(super) fn due(&self, now: u64) -> Option<(&str, &str)> {
         let (key, value) = self.rows.first_key_value()?;
         (due_of(key)? <= now).then_some((key, value))
@@ -111,7 +111,7 @@ mod tests {
         let mut agenda = Agenda::unread();
         assert!(agenda.is_exhausted());
         add(&mut agenda, 5);
-        assert!(agenda.is_exhausted(), "what comes before it is not known");
+        assert!(agenda.is_exhausted(), "earlier rows are not known");
         agenda.read(Vec::new());
         assert!(!agenda.is_exhausted());
         for due in (0..10_000).rev() {

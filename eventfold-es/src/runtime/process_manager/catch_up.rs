@@ -1,4 +1,4 @@
-//! Reading on in the journal: each subscribed event is shown once, in order.
+//! Reads the journal onward. Each subscribed event is delivered once, in order.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::journal::{CommittedEvent, Cursor, JournalError, RecordedCommit, Strea
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Reacts to everything up to the position `until`; `false` if the store closes before.
+    /// Handles all events up to the position `until`. Returns `false` if the store closes first.
     pub(super) async fn react_until(&mut self, until: u64) -> Result<bool, Halt> {
         while self.position < until {
             if *self.context.closing.borrow() {
@@ -19,7 +19,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(true)
     }
 
-    /// Reacts to the next commits that can be read, up to the position `until`, and hands over what comes of it.
+    /// Handles the next commits up to the position `until`, and submits their effects.
     pub(super) async fn react_to_more(&mut self, until: u64) -> Result<(), Halt> {
         self.note_start().await?;
         self.go_on_where_it_stays().await?;
@@ -29,7 +29,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.answer_skip().await
     }
 
-    /// Reacts to the next commits that can be read, up to the position `until`.
+    /// Handles the next commits that the journal has, up to the position `until`.
     async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let commits = match journal.read_recent(&mut self.cursor) {
@@ -46,7 +46,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         };
         if matches!(commits, Err(JournalError::File(_))) {
-            // What is in flight is not undone by this.
+            // This failure does not undo the reactions in flight.
             self.finish_in_flight().await?;
         }
         let commits = self.read(commits)?;
@@ -63,7 +63,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.position >= until {
             self.cursor = Cursor::after(self.position);
         }
-        // Between chunks others get their turn.
+        // Other tasks run between chunks.
         tokio::task::yield_now().await;
         Ok(())
     }
@@ -92,7 +92,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Reacts to commits in chunks: correlates the events of one, reads the instances that they belong to, and shows them.
+    /// Handles commits in chunks: correlates the events of a chunk, loads their instances, and delivers the events.
     pub(super) async fn react_to_keyed(
         &mut self,
         commits: &[Arc<RecordedCommit>],
@@ -115,7 +115,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.given_up = None;
                 }
                 if self.starts.is_careful() {
-                    // One after the other, so that it is known which it is.
+                    // A careful start handles single events, to find the event that aborts the process.
                     self.react_to_chunk(std::mem::take(&mut chunk)).await?;
                 }
             }
@@ -130,7 +130,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Whether this process manager reacts to the event.
+    /// Whether the event is subscribed, not imported, and not handled by an earlier version of the store.
     fn is_shown(&self, event: CommittedEvent<'_>) -> bool {
         self.subscriptions.contains(&&*event.stream.aggregate_type)
             && !self.has_seen(event.stream, event.version, event.position)

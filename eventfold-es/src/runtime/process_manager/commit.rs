@@ -1,4 +1,4 @@
-//! One commit: what a reaction asks for, and the changes of rows that wait for one.
+//! One commit: the effects of a reaction, and the pending row changes.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Without `key`: encodes the state; whether it is one.
+    /// Without `key`: encodes the state. Returns whether there is a state.
     pub(super) fn encode_unkeyed(&mut self, position: u64) -> Result<bool, Halt> {
         if !PM::IS_KEYED
             && let Some(instance) = self.instances.get("")
@@ -29,7 +29,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(false)
     }
 
-    /// Commits what was planned and the changes of rows that wait.
+    /// Commits a draft and the pending row changes.
     pub(super) async fn commit(&mut self, mut draft: Draft) -> Result<Report, Halt> {
         let position = draft.position;
         self.encode_unkeyed(position)?;
@@ -75,7 +75,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(report)
     }
 
-    /// Commits the changes of rows that wait for a reaction.
+    /// Commits the pending row changes, if there are any.
     pub(super) async fn flush(&mut self) -> Result<(), Halt> {
         match self.dirty.is_empty() {
             true => Ok(()),
@@ -83,14 +83,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Commits where the process manager is, with the changes of rows that wait.
+    /// Commits the current position and the pending row changes.
     pub(super) async fn commit_progress(&mut self) -> Result<(), Halt> {
         let cause = Cause::none();
         let draft = Draft::new(self.position, self.position, cause, Source::Nothing);
         self.commit(draft).await.map(drop)
     }
 
-    /// Why nothing that is sent because of the event at this position is executed.
+    /// The reason why the commands that this event caused are not executed.
     pub(super) async fn too_long(&self, position: u64) -> Result<String, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let path = tokio::task::spawn_blocking(move || path_to(&*journal, position, PM::NAME));
@@ -100,12 +100,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let max = self.context.max_depth;
         Ok(format!(
-            "the chain of reactions is longer than {max}; it came along {path}. Let one of them stop answering, or raise \
+            "the chain of reactions is longer than {max}: {path}. Let one of these process managers stop answering, or raise \
              `max_reaction_depth`"
         ))
     }
 
-    /// The state as it is stored with progress.
+    /// The state that is stored with the progress.
     pub(super) fn progress_state(&mut self) -> Box<RawValue> {
         let encoded = match PM::IS_KEYED {
             true => None,

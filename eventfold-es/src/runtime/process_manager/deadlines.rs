@@ -1,11 +1,8 @@
 //! Due work: deadlines that fire, and commands that are retried.
 //!
-//! A deadline fires after every event that was stored up to its due time, and before every event that was stored later. This order
-//! holds
-//! however late the runner is. For example, a deadline at 12:00 fires before an event of 12:01, although both are handled at 13:00.
-//! So
-//! [`fire_before`](ProcessManagerRunner::fire_before) runs before each event. [`fire_due`](ProcessManagerRunner::fire_due) runs
-//! after the
+//! A deadline fires after every event that was stored up to its due time, and before every event that was stored later. This order holds
+//! however late the runner is. For example, a deadline at 12:00 fires before an event of 12:01, although both are handled at 13:00. So
+//! [`fire_before`](ProcessManagerRunner::fire_before) runs before each event. [`fire_due`](ProcessManagerRunner::fire_due) runs after the
 //! last event, once no other event can be stored before the deadline.
 
 use std::collections::HashMap;
@@ -25,8 +22,7 @@ use crate::clock::millis_since_1970;
 use crate::journal::{RowChange, RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
-/// The maximum number of deadlines to fire before other work is done. Also the maximum length of a chain of deadlines, each armed
-/// by the
+/// The maximum number of deadlines to fire before other work is done. Also the maximum length of a chain of deadlines, each armed by the
 /// previous one for a past time, before the next event is delivered.
 const MAX_FIRED: usize = 1024;
 
@@ -118,15 +114,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.fire_until(&limit, None).await
     }
 
-    /// Fires the deadlines whose keys sort before `limit`. `released` is the instance whose held work is delivered next, and the
-    /// position at which a deadline that comes before that work is held.
+    /// Fires the deadlines whose keys sort before `limit`. `released` is the instance whose held work is delivered next, and the position
+    /// at which a deadline that comes before that work is held.
     pub(super) async fn fire_until(
         &mut self,
         limit: &str,
         released: Option<(&str, u64)>,
     ) -> Result<(), Halt> {
-        // The latest due time so far. For each deadline since then, the length of the chain of deadlines that armed it for that
-        // time or an
+        // The latest due time so far. For each deadline since then, the length of the chain of deadlines that armed it for that time or an
         // earlier one.
         let (mut latest, mut led_to) = (0, HashMap::new());
         while let Some((key, value)) = self.first_before(limit).await? {
@@ -143,9 +138,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             self.fire_in_order(key, &value, released).await?;
             let parks = released.and_then(|(key, _)| self.status_of(key)) == Some(Status::Parked);
-            // Independent deadlines all fire before the event, whatever their number. An endless chain of deadlines must not block
-            // the delivery
-            // of events.
+            // Independent deadlines all fire before the event, whatever their number. An endless chain of deadlines must not block the
+            // delivery of events.
             if parks || chain == MAX_FIRED {
                 break;
             }
@@ -182,8 +176,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Handles all events that were stored at `time` or before. From now on, new events count as stored later. Returns `false` if
-    /// the store
+    /// Handles all events that were stored at `time` or before. From now on, new events count as stored later. Returns `false` if the store
     /// closes first.
     async fn come_up_to(&mut self, time: u64) -> Result<bool, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
@@ -223,8 +216,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(MAX_FIRED)
     }
 
-    /// Processes the deadline or command at which the whole process manager halted, before any other work. No commit may be in
-    /// flight.
+    /// Processes the deadline or command at which the whole process manager halted, before any other work. No commit may be in flight.
     pub(super) async fn go_on_where_it_stays(&mut self) -> Result<bool, Halt> {
         let Some(at) = self.stays_at.clone() else {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! What is to be committed together: the commands of one reaction, or another attempt of one.
+//! The content of one commit: the commands of one reaction, or another attempt of one command.
 
 use std::sync::Arc;
 
@@ -15,40 +15,40 @@ use crate::envelope::{CommandEnvelope, Dispatch};
 use crate::journal::StreamId;
 use crate::process_manager::{ProcessManager, SourceEvent};
 
-/// A command on its way.
+/// A command before its execution.
 pub(super) struct Planned {
     pub(super) letter: Letter,
     pub(super) command_id: String,
     pub(super) key: Arc<str>,
     pub(super) generation: u64,
     pub(super) is_compensation: bool,
-    /// What became of it before, if it was tried before.
+    /// The row with its earlier attempts, if there were any.
     pub(super) before: Option<Box<CommandRow>>,
 }
 
-/// What is to be committed together.
+/// The content of one commit, before it is submitted.
 pub(super) struct Draft {
-    /// Up to where the process manager is with it.
+    /// The position of the process manager after this commit.
     pub(super) position: u64,
-    /// What its commands are named after: the position of the event, or when the deadline was due.
+    /// The number in the ids of its commands: the position of the event, or the due time of the deadline.
     about: u64,
-    /// What tells the deadline from others of its instance.
+    /// The identity of the deadline among those of its instance.
     deadline: Option<String>,
     pub(super) cause: Cause,
     pub(super) source: Source,
     /// Most reactions send one command.
     pub(super) planned: SmallVec<[Planned; 1]>,
-    /// Whether an operator asks for it, who sees what becomes of it.
+    /// Whether an operator asked for it and receives its result.
     pub(super) is_asked_for: bool,
-    /// Where it was held, if it is a deadline or a command that was.
+    /// The key under which the deadline or command was held, if it was.
     pub(super) held: Option<Box<str>>,
-    /// The dead letter that is reacted to again, with its key.
+    /// The dead letter that is redriven, with its key.
     pub(super) letter: Option<(Box<str>, ReactionRow)>,
-    /// Whether that failed again.
+    /// Whether the redriven reaction has failed again.
     pub(super) has_failed: bool,
 }
 
-/// What was reacted to, told only when somebody asks.
+/// The source event of a reaction. Its description is built on demand.
 pub(super) enum Source {
     Event(Arc<(StreamId, crate::event::RecordedEvent)>),
     Known(Box<SourceEvent>),
@@ -68,14 +68,14 @@ impl Source {
     }
 }
 
-/// What became of what an operator has asked for.
+/// The result of an operator's request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     pub(crate) done: usize,
     pub(crate) failed: usize,
-    /// The dead letters among those that failed whose rows cannot be read.
+    /// The ids of dead letters that failed because their rows do not decode.
     pub(crate) unreadable: Vec<String>,
-    /// Whether there is more that it did not come to.
+    /// Whether the request ended before all of its work was done.
     pub(crate) is_interrupted: bool,
 }
 
@@ -88,7 +88,7 @@ impl Report {
         }
     }
 
-    /// This much was done, and nothing failed.
+    /// A report of this much work, without a failure.
     pub(super) fn done(done: usize) -> Self {
         Self::new(done, 0)
     }
@@ -110,7 +110,7 @@ impl Draft {
         }
     }
 
-    /// What is asked for when a deadline is reached.
+    /// An empty draft for the reaction to a deadline.
     pub(super) fn of_deadline(position: u64, timer: &TimerRow) -> Self {
         let deadline = &timer.deadline;
         let cause = Cause::of_deadline(deadline, timer.depth);
@@ -121,7 +121,7 @@ impl Draft {
         }
     }
 
-    /// The position of the event behind it, which is not where the process manager is if it comes late.
+    /// The position of the source event. If the work is late, it lies before the position of the process manager.
     pub(super) fn source_position(&self) -> u64 {
         match &self.source {
             Source::Event(event) => event.1.position,
@@ -130,7 +130,7 @@ impl Draft {
         }
     }
 
-    /// Where a command of it is held: behind what it was sent for, before what came later.
+    /// The key under which a command is held: after the work that sent it, and before later work.
     pub(super) fn place_of(&self, row: &CommandRow, is_again: bool, index: usize) -> Box<str> {
         match &self.held {
             Some(held) if is_again => held.clone(),
@@ -147,7 +147,7 @@ impl Draft {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Plans the commands of a reaction of an instance.
+    /// Plans the commands of a reaction.
     pub(super) fn plan(
         &self,
         draft: &mut Draft,
@@ -155,7 +155,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         generation: u64,
         envelopes: Vec<Kept<PM::Envelope>>,
     ) {
-        // No key has a line break. One that was armed again for the same time is another deadline.
+        // A key contains no line break. A deadline that is armed again for the same time has another identity.
         let instance = match &draft.deadline {
             None => String::from(&**key),
             Some(deadline) => format!("{key}\n{deadline}"),
@@ -163,7 +163,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.plan_named(draft, &instance, key, generation, false, envelopes);
     }
 
-    /// Plans the commands that are sent in the place of a reaction that failed for the `attempt`th time.
+    /// Plans the commands that replace a reaction after its `attempt`th failure.
     pub(super) fn plan_compensation(
         &self,
         draft: &mut Draft,
@@ -172,7 +172,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         attempt: usize,
         envelopes: Vec<Kept<PM::Envelope>>,
     ) {
-        // The reaction itself may be made later, with commands of its own.
+        // The reaction may succeed later, and its own commands need other ids.
         let instance = match &draft.deadline {
             None => format!("{key}\n\n{attempt}\n"),
             Some(deadline) => format!("{key}\n\n{attempt}\n{deadline}"),
@@ -180,7 +180,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.plan_named(draft, &instance, key, generation, true, envelopes);
     }
 
-    /// Plans commands whose ids are made of the name `instance`.
+    /// Plans commands with ids that are derived from the name `instance`.
     fn plan_named(
         &self,
         draft: &mut Draft,
@@ -224,7 +224,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     pub(super) fn route(&self, envelope: Kept<PM::Envelope>) -> Letter {
-        // It is code of the user where it is no code of the macros.
+        // Without the macros, routing is user code.
         let routed = guard(
             || format!("the routing of a command of `{}`", PM::NAME),
             || envelope.into_inner().route(self.stage()),
@@ -246,7 +246,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 }
 
 impl Planned {
-    /// The letter once more, for its target to be loaded.
+    /// Routes the letter again, to load its target.
     pub(super) fn letter_again<PM: ProcessManager>(
         &self,
         runner: &ProcessManagerRunner<PM>,
@@ -264,7 +264,7 @@ impl Planned {
         &self.letter
     }
 
-    /// Lets nothing of it be executed.
+    /// Turns the command into a dead letter with this reason.
     pub(super) fn give_up(&mut self, reason: &str) {
         if let Letter::Staged(staged) = &self.letter {
             let undeliverable = Undeliverable::new(staged.erase(), reason.to_owned());

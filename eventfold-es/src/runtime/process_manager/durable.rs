@@ -1,4 +1,4 @@
-//! What a runner reads of what is durable: its rows, and what it begins with.
+//! Reads the durable rows of a process manager.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::journal::{JournalError, Row, RowRange};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Reads what is durable in rows, unless it is known.
+    /// Loads the durable rows, unless they are loaded.
     pub(super) async fn load(&mut self) -> Result<(), Halt> {
         match self.is_loaded {
             true => Ok(()),
@@ -17,7 +17,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Reads what is durable in rows.
+    /// Loads the decisions of operators, the held streams and the due work.
     pub(super) async fn load_rows(&mut self) -> Result<(), Halt> {
         let control = self.read_rows(vec![rows::CONTROL.into()]).await?;
         let control = control.into_iter().flatten().next();
@@ -98,7 +98,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.read(read.map_err(|_| Halt::Ended)?)
     }
 
-    /// Shows every durable row of a part of them.
+    /// Calls `show` with each durable row of a range.
     pub(super) async fn each_row(
         &mut self,
         mut range: RowRange,
@@ -123,7 +123,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 reason: damage.to_string(),
             }),
             Err(JournalError::File(error)) => {
-                tracing::warn!(process_manager = PM::NAME, %error, "the journal cannot be read now; it will be tried again");
+                tracing::warn!(process_manager = PM::NAME, %error, "a read of the journal failed and will be retried");
                 Err(Halt::Retry)
             }
         }

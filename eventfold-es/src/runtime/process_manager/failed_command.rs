@@ -1,4 +1,4 @@
-//! What becomes of a command that its target did not execute.
+//! The failure policy for commands that their targets did not execute.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::envelope::CommandEnvelope;
 use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Does what the policy says about a command that failed; the compensations that it asks for.
+    /// Applies the policy to a failed command. Returns its compensations.
     pub(super) fn after_failure(
         &mut self,
         draft: &Draft,
@@ -60,7 +60,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let action = match draft.is_asked_for {
             true => FailureAction::DeadLetter,
             false => match self.policy(&planned.key, &failure) {
-                // Only its text is left then.
+                // The JSON nests too deeply, so only its text is left, and the command cannot be executed again.
                 FailureAction::Retry(_) | FailureAction::Park if !is_kept => {
                     FailureAction::DeadLetter
                 }
@@ -104,7 +104,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let envelopes: Vec<_> = Kept::each(envelopes);
                 return envelopes.into_iter().enumerate().map(again).collect();
             }
-            // What was sent for no instance has none that could be parked.
+            // A command without a sending instance has no instance to park.
             FailureAction::Park if PM::IS_KEYED && !planned.key.is_empty() => {
                 attempt.set_back(Reactions::Parked);
                 let key = draft.place_of(&row, planned.before.is_some(), index);
@@ -135,7 +135,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Vec::new()
     }
 
-    /// What the process manager says about a failure.
+    /// The action that the process manager chooses for a failure.
     pub(super) fn policy(&mut self, key: &str, failure: &Failure<'_>) -> FailureAction<PM> {
         let found = self.instances.get(key);
         let state = found.and_then(|found| found.state.as_deref());
@@ -149,7 +149,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             },
         );
         asked.unwrap_or_else(|error| {
-            tracing::error!(process_manager = PM::NAME, %error, "a failure policy cannot be asked");
+            tracing::error!(process_manager = PM::NAME, %error, "a failure policy failed; the default policy applies");
             FailureAction::default_for(failure)
         })
     }

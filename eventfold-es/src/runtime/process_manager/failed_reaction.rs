@@ -242,7 +242,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Holds a stream from an event that cannot be correlated.
+    /// Holds a stream, beginning with an event that cannot be correlated.
     fn hold_stream(
         &mut self,
         stream: &StreamId,
@@ -325,8 +325,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.keep(key, input, false, position);
     }
 
-    /// Stores the default state of an instance without a successful reaction, to send commands in its name. Returns whether the
-    /// event
+    /// Stores the default state of an instance without a successful reaction, to send commands in its name. Returns whether the event
     /// starts it.
     fn begin_in_vain(&mut self, key: &str, input: Input<'_>) -> bool {
         let is_event = matches!(input, Input::Event(..));

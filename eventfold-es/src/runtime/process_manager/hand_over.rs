@@ -1,4 +1,4 @@
-//! The commands of one reaction: decided together, with what becomes of those that fail, and handed over as one commit.
+//! The commands of one reaction. They are decided together, with the actions for failed commands, and submitted as one commit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::error::ExecuteError;
 use crate::journal::{Progress, ProposedCommit, ProposedReaction, RowChange};
 use crate::process_manager::ProcessManager;
 
-/// What became of the attempt to hand a commit over.
+/// The result of an attempt to submit a commit.
 pub(super) enum HandOver {
     Done(Report),
-    /// A target was evicted meanwhile, a key has to be looked for again, or an earlier commit failed.
+    /// A target was evicted, an idempotency key needs another lookup, or an earlier commit failed.
     Again,
-    /// Compensations go to targets that are not loaded, or have keys that were not looked for.
+    /// The targets of compensations are not loaded, or their idempotency keys were not looked up.
     More(Vec<Letter>),
-    /// A policy says that nothing goes on from here.
+    /// The failure policy halts the process manager.
     Stop(String, Reactions),
 }
 
-/// What one attempt comes to, before it is handed over.
+/// The effects of one attempt, before they are submitted.
 #[derive(Default)]
 pub(super) struct Attempt {
     dispatched: usize,
@@ -39,15 +39,15 @@ pub(super) struct Attempt {
     pub(super) rows: Vec<RowChange>,
     pub(super) parks: Vec<(Arc<str>, String)>,
     more: Vec<Letter>,
-    /// How many of its commands the policy passes over.
+    /// The number of commands that the policy skipped.
     pub(super) skipped: u64,
     pub(super) stop: Option<(String, Reactions)>,
-    /// What its commands come to.
+    /// The outcome of unfinished commands for waiting callers.
     pub(super) setback: Option<Reactions>,
 }
 
 impl Attempt {
-    /// Notes that one of its commands is not done, and what that means for those who wait.
+    /// Records an unfinished command, and its outcome for waiting callers.
     pub(super) fn set_back(&mut self, outcome: Reactions) {
         let before = self.setback.unwrap_or(Reactions::Done);
         self.setback = Some(before.and(outcome));
@@ -55,7 +55,7 @@ impl Attempt {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// From the locks on the targets to the hand-over there is no await: a dropped future leaves nothing or a commit.
+    /// No await lies between the locks on the targets and the submission. So a dropped future leaves either nothing or a commit.
     pub(super) fn hand_over(
         &mut self,
         draft: &Draft,
@@ -117,7 +117,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         }
                         Some(Err(error)) => Some(cause_of(error)),
                         None => {
-                            // A compensation: it is decided when its target is loaded and its key was looked for.
+                            // This compensation is decided after its target is loaded and its key is looked up.
                             if let Letter::Staged(staged) = planned.letter_again(self) {
                                 attempt.more.push(Letter::Staged(staged));
                             }
@@ -129,7 +129,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             match failure {
                 None => attempt.dispatched += 1,
                 Some(cause) => {
-                    // It may be the last that has the error of the aggregate.
+                    // The cause may be the last owner of the aggregate's error, and its drop is user code.
                     let cause = Kept::new(cause);
                     attempt.failed += 1;
                     let follow = self.after_failure(draft, planned, &cause, index, &mut attempt);
@@ -215,7 +215,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         tally: &tally,
                     });
                 })),
-                // Everything before it is in commits before it. Whoever waits is told at once, not by this task.
+                // All earlier work is in earlier commits. The journal notifies waiting callers at once, without this task.
                 on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
             },
         );

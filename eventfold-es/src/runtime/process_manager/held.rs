@@ -1,4 +1,4 @@
-//! What is parked, and how it goes on: held work is done first, in order.
+//! Parked work and its release: held work is handled first, in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::{Halt, ProcessManagerRunner, Shown};
 use crate::journal::{RecordedCommit, Row, RowChange, RowRange, StreamId};
 use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
 
-/// How many held rows are read at a time.
+/// The maximum number of held rows per read.
 const ROWS: usize = 256;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Lets an instance hold what comes for it.
+    /// Parks an instance without a retry: it holds its events.
     pub(super) fn park_instance(&mut self, key: &str, position: u64, reason: String) {
         self.park_as(key, position, ParkedRow::new(position, reason));
     }
 
-    /// Lets an instance hold what comes for it, with the commit up to `position`, until what failed is tried again, if it is.
+    /// Parks an instance in the commit up to `position`. If `parked` has a retry, the retry ends the hold.
     pub(super) fn park_as(&mut self, key: &str, position: u64, parked: ParkedRow) {
         let found = self.instances.get(key);
         if found.is_some_and(|found| found.status == Status::Parked && found.parked.is_some()) {
-            // It stays what it waits for first, and when that is tried again.
+            // An instance that is already parked keeps its first reason and its retry.
             self.store_parked(key, position);
             return;
         }
@@ -52,7 +52,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Goes on with the releases that a stop has interrupted, if there may be any.
+    /// Continues the releases that a stop interrupted, if there are any.
     pub(super) async fn resume_releases(&mut self) -> Result<(), Halt> {
         if !std::mem::take(&mut self.owes_releases) {
             return Ok(());
@@ -83,7 +83,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Releases a parked instance: it is shown what it holds, in order. How much of it was done; it has failed if it parks again.
+    /// Releases a parked instance: delivers its held work, in order. Reports the amount of work, and a failure if the instance parks again.
     pub(super) async fn release(&mut self, key: &str) -> Result<Report, Halt> {
         self.learn(vec![key.to_owned()]).await?;
         let position = self.position;
@@ -96,7 +96,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 process_manager = PM::NAME,
                 instance = key,
                 reason,
-                "an instance stays parked"
+                "an instance remains parked"
             );
             instance.parked = Some(ParkedRow::new(position, reason));
             let row = instance.row(key);
@@ -115,7 +115,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.show_held(key).await
     }
 
-    /// Shows an instance, which is in memory, what it holds, until there is nothing left or it is parked again.
+    /// Delivers the held work of a cached instance, until none is left or the instance parks again.
     async fn show_held(&mut self, key: &str) -> Result<Report, Halt> {
         let mut done = 0;
         'held: while self.status_of(key) != Some(Status::Parked) {
@@ -163,7 +163,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             tracing::info!(
                 process_manager = PM::NAME,
                 instance = key,
-                "a parked instance goes on"
+                "a parked instance continues"
             );
         }
         self.settle_all().await?;
@@ -171,7 +171,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(Report::new(done, usize::from(is_parked)))
     }
 
-    /// Removes when an instance would be released by itself, since it is now, or never will be.
+    /// Removes the automatic release of an instance, because the instance is released now or its held work is discarded.
     fn end_wait_of(&mut self, key: &str) {
         let parked = self
             .instances
@@ -182,7 +182,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.try_no_more(&retried, retry.as_deref(), self.position);
     }
 
-    /// The same for a held stream; what is tried again of it.
+    /// Removes the automatic release of a held stream, and returns its retry.
     async fn end_wait_of_stream(&mut self, stream: &StreamId) -> Result<Option<RetryRow>, Halt> {
         let key = rows::stream_key(stream);
         let row = self.read_rows(vec![key.clone()]).await?;
@@ -224,12 +224,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     own.any(|join| join.kind == JoinKind::Start)
                 });
                 let is_releasing = self.status_of(key) == Some(Status::Releasing);
-                // In the order of its stream.
+                // The event waits in its stream, to keep the order of the stream.
                 let waits = !is_releasing
                     && self.held_streams.contains_key(&event.0)
                     && (correlation.is_err() || self.is_held_before(&event.0, at).await?);
                 self.dirty.push(remove(row.key), position);
-                // The one that began it is what it could not react to.
+                // An open instance ignores start events. The exception is the failed event that started it.
                 if is_releasing && is_start && !has_failed {
                     return self.ignore(at, 0);
                 }
@@ -237,7 +237,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.show_to(key, Input::Event(&event.0, &event.1), &mut draft)?;
                     return self.commit(draft).await.map(drop);
                 }
-                // It has ended with what it held before: the event is for whoever has the key now, if it is for anybody.
+                // The released instance has ended with earlier held work. The event belongs to the current instance of its key, if there is
+                // one.
                 if waits {
                     let held = rows::stream_held_key(&event.0, at);
                     self.dirty.push(put(held, &HeldRow::Event(at)), position);
@@ -270,9 +271,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Whether a stream is held since an event before the one at a position.
+    /// Whether a stream is held since an event before the position `at`.
     async fn is_held_before(&mut self, stream: &StreamId, at: u64) -> Result<bool, Halt> {
-        // What is on its way may be the first that it holds.
+        // A row in flight may be the first held row.
         self.settle_all().await?;
         let range = RowRange::numbered(&rows::stream_held_prefix(stream));
         let first = self.read_range(range, 1).await?;
@@ -280,7 +281,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(first.is_some_and(|first| first < at))
     }
 
-    /// Whether what was held before a deadline has armed another one of its name, for the same time.
+    /// Whether earlier held work has armed a deadline with the same name and due time.
     async fn is_replaced(&mut self, key: &str, held: &TimerRow) -> Result<bool, Halt> {
         self.settle_all().await?;
         let armed = rows::timer_key(held.deadline.due_ms, key, &held.deadline.name);
@@ -288,7 +289,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(found.into_iter().flatten().next().is_some())
     }
 
-    /// Up to which key deadlines come before what is held, and the position behind which they would be held; none for a command.
+    /// The limit up to which deadlines come before held work, and the position after which they are held. `None` for a command.
     async fn place_of_held(&mut self, row: &Row) -> Result<Option<(Box<str>, u64)>, Halt> {
         match rows::read(&row.key, &row.value) {
             Ok(HeldRow::Event(at) | HeldRow::Failed(at)) => {
@@ -304,8 +305,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Where a deadline is held whose instance is parked: before the first that it holds and that comes later. It may have been armed
-    /// long after it was due.
+    /// The key under which a deadline of a parked instance is held: before the first held work that comes later. For example, a deadline
+    /// that was armed long after its due time may come before events that are already held.
     pub(super) async fn place_among_held(&mut self, timer: &TimerRow) -> Result<Box<str>, Halt> {
         let (key, deadline) = (&timer.key, &timer.deadline);
         let prefix = rows::held_prefix(key);
@@ -349,7 +350,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         ))
     }
 
-    /// The first of these events, which are in order, that was stored later than `time`.
+    /// The first of these events that was stored later than `time`. The events are in order.
     async fn first_stored_later(&mut self, events: &[u64], time: u64) -> Result<Option<u64>, Halt> {
         let mut left = events;
         let mut later = None;
@@ -373,14 +374,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.read(read.map_err(|_| Halt::Ended)?)
     }
 
-    /// The event at a position, and to whom it belongs.
+    /// The event at a position, with its correlation.
     pub(super) async fn shown_at(&mut self, at: u64) -> Result<Option<Shown>, Halt> {
         let commit = self.commit_at(at).await?;
         let event = commit.as_ref().and_then(|commit| commit.event_at(at));
         Ok(event.map(|event| self.show(event)))
     }
 
-    /// Lets a held stream go on: its events are correlated again, in order.
+    /// Releases a held stream: its events are correlated again, in order.
     pub(super) async fn release_stream(&mut self, stream: &StreamId) -> Result<Report, Halt> {
         if !self.held_streams.contains_key(stream) {
             return Ok(Report::default());
@@ -422,7 +423,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(Report::new(done, usize::from(!is_readable)))
     }
 
-    /// Lets a stream wait until somebody releases it, since what it holds first ends the process.
+    /// Holds a stream until an operator releases it, because its first held event aborts the process.
     fn hold_until_released(&mut self, stream: &StreamId, first: &Row) {
         let position = rows::stream_held_at(&first.key).unwrap_or(self.position);
         let parked = ParkedRow::new(position, self.starts.cause().to_string());
@@ -432,7 +433,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.held_streams.insert(stream.clone(), Reactions::Parked);
     }
 
-    /// Shows an event of a held stream to those that it belongs to, whether that can be told now.
+    /// Delivers an event of a held stream to its instances. Returns `false` if the event still cannot be correlated.
     async fn correlate_again(
         &mut self,
         held: &StreamId,
@@ -477,13 +478,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.learn(keys).await?;
         let outcome = self.held_streams.remove(held);
         let done = self.react_to_shown(shown, position).await;
-        // Until all of it is done, what comes stays behind it.
+        // Until the release is complete, new events of the stream are held after the earlier ones.
         self.held_streams
             .insert(held.clone(), outcome.unwrap_or(Reactions::Parked));
         done.map(|()| true)
     }
 
-    /// Drops what a parked instance holds, and lets it go on with what comes.
+    /// Discards the held work of a parked instance, which then continues with new events.
     pub(super) async fn discard(&mut self, key: &str) -> Result<Report, Halt> {
         self.learn(vec![key.to_owned()]).await?;
         self.settle_all().await?;
@@ -501,7 +502,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Ok(Report::default());
         };
         if instance.restore().is_err() {
-            // What cannot be read does not go on.
+            // An instance whose state does not decode cannot continue.
             return Ok(Report::new(0, 1));
         }
         self.end_wait_of(key);
@@ -521,7 +522,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.instances.changed(key, self.next_commit);
         self.dirty.push(row, position);
         for row_key in held {
-            // A command or a deadline that is held is no event: its place is behind one.
+            // A held command or deadline is not a skipped event. Its key sorts after the key of an event.
             if let Some((_, at)) = rows::held_of(&row_key)
                 && row_key == rows::held_key(key, at, 0, "")
             {
@@ -542,7 +543,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(Report::done(count))
     }
 
-    /// Drops what a held stream holds, and lets it go on with what comes.
+    /// Discards the held events of a stream, which then continues with new events.
     pub(super) async fn discard_stream(&mut self, stream: &StreamId) -> Result<Report, Halt> {
         if !self.held_streams.contains_key(stream) {
             return Ok(Report::default());
@@ -576,6 +577,6 @@ fn log_stream_goes_on(process_manager: &str, stream: &StreamId) {
         process_manager,
         aggregate_type = %stream.aggregate_type,
         stream = %stream.instance_id,
-        "a held stream goes on"
+        "a held stream continues"
     );
 }

@@ -1,4 +1,4 @@
-//! What was handed over: it becomes durable, or all of it is made again.
+//! The reactions in flight: they become durable, or all of them are repeated.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ pub(super) struct InFlight {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Whether a reaction in flight did not become durable.
+    /// Whether a reaction in flight failed to become durable.
     pub(super) fn has_failed(&self) -> bool {
-        // Each depends on the one before it, so that a failure reaches the last one, if not the first.
+        // Each commit depends on the previous one. So a failure reaches the last commit, if not the first.
         let ends = self
             .in_flight
             .front()
@@ -40,7 +40,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Takes note of the reactions that became durable; fails if one did not.
+    /// Records the reactions that became durable. Fails if a reaction did not.
     pub(super) fn settle(&mut self) -> Result<(), Halt> {
         self.take_durable();
         if self.context.runtime.journal.poisoned().is_some() {
@@ -62,7 +62,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Waits until nothing is in flight.
+    /// Waits until no reaction is in flight.
     pub(super) async fn finish_in_flight(&mut self) -> Result<(), Halt> {
         while let Some(first) = self.in_flight.front() {
             let outcome = Arc::clone(&first.outcome);
@@ -72,7 +72,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Goes back to the last durable progress, from where the reactions that failed are tried again.
+    /// Goes back to the last durable progress, from which the failed reactions are retried.
     pub(super) fn go_back(&mut self) -> Result<(), Halt> {
         self.take_durable();
         self.in_flight.clear();
@@ -93,7 +93,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Notes progress that needed no commit, to be saved at the next checkpoint.
+    /// Notes progress without a commit. The next checkpoint saves it.
     pub(super) fn note(&mut self) {
         if self.unreadable.is_some() {
             return;

@@ -16,8 +16,7 @@ const IDLE_INSTANCES: usize = 4096;
 pub(super) struct Instance<PM> {
     pub(super) generation: u64,
     pub(super) status: Status,
-    /// `None` if the instance is completed or its stored state does not decode. Also `None` before the [first use](Self::current)
-    /// of a new
+    /// `None` if the instance is completed or its stored state does not decode. Also `None` before the [first use](Self::current) of a new
     /// state.
     pub(super) state: Option<Kept<PM>>,
     /// The encoded state, stored or in a submitted change.

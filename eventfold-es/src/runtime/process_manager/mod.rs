@@ -122,8 +122,7 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     is_going_on: bool,
     /// The row of the deadline or command that the runner currently processes.
     due: Option<Box<str>>,
-    /// The position of an event whose reaction failed. Before the next delivery, the runner encodes the state, to restore it after
-    /// another
+    /// The position of an event whose reaction failed. Before the next delivery, the runner encodes the state, to restore it after another
     /// failure.
     cautious: Option<u64>,
     /// Whether pending retries start now, because an operator asked for them or because they are due.
@@ -299,9 +298,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             match guard_task(what, step).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                // User code is guarded at each call, and a panic there fails only one instance. Any other panic parks the process
-                // manager. The task
-                // itself continues, so that it still serves operators.
+                // User code is guarded at each call, and a panic there fails only one instance. Any other panic parks the process manager.
+                // The task itself continues, so that it still serves operators.
                 Err(error) => {
                     tokio::time::sleep(RETRY.0).await;
                     panicked = Some(Halt::Parked {
@@ -442,7 +440,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Err(Halt::Parked {
                 position: self.committed.position + 1,
                 reason: format!(
-                    "its state cannot be used: {reason}; or make it again with `rebuild_state()`"
+                    "its state cannot be used: {reason}; or rebuild it with `rebuild_state()`"
                 ),
             });
         }

@@ -1,4 +1,4 @@
-//! One reaction: an instance is shown an event or a deadline, and what it asks for is planned.
+//! One reaction: an instance handles an event or a deadline, and its effects are planned.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use crate::process_manager::{
     Effects, FailureCause, Join, JoinKind, ProcessManager, SourceEvent, TimerChange,
 };
 
-/// After how many milliseconds a deadline begins a chain of its own: what waits that long is no loop that has to be ended, and a
-/// process manager that does something every month goes on for ever.
+/// The delay, in milliseconds, from which a deadline starts a new chain of reactions. A loop with such a delay is harmless. For example, a
+/// process manager may arm a deadline every month without end.
 const NEW_CHAIN_MS: u64 = 1000;
 
-/// What an instance is shown.
+/// The input of a reaction.
 #[derive(Clone, Copy)]
 pub(super) enum Input<'a> {
     Event(&'a StreamId, &'a RecordedEvent),
@@ -41,7 +41,7 @@ impl Input<'_> {
         }
     }
 
-    /// The span of a reaction to it.
+    /// The span of the reaction.
     fn span(&self, process_manager: &str, instance: &str) -> Span {
         match self {
             Self::Event(stream, event) => debug_span!(
@@ -63,7 +63,7 @@ impl Input<'_> {
         }
     }
 
-    /// What it is, whenever it is shown.
+    /// A key that identifies the input over all of its deliveries.
     pub(super) fn what(&self, key: &str) -> Box<str> {
         match self {
             Self::Event(_, event) => held_key(key, event.position, 0, ""),
@@ -73,7 +73,7 @@ impl Input<'_> {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Without `key`: shows the one instance an event.
+    /// Without `key`: delivers an event to the only instance.
     pub(super) async fn react_to(&mut self, event: CommittedEvent<'_>) -> Result<(), Halt> {
         let CommittedEvent {
             position, stream, ..
@@ -81,7 +81,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let parked = |reason: String| Halt::Parked { position, reason };
         let event = event
             .read()
-            .map_err(|error| parked(format!("the stored event is no event: {error}")))?;
+            .map_err(|error| parked(format!("the stored event does not decode: {error}")))?;
         let event = Arc::new((stream.clone(), event));
         self.settle()?;
         if self.skipped == Some(position) {
@@ -104,7 +104,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
-    /// Passes an event that an operator has discarded.
+    /// Skips an event that an operator discarded.
     async fn skip(
         &mut self,
         position: u64,
@@ -119,7 +119,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
-    /// Reads an event, and to whom it belongs.
+    /// Decodes and correlates an event.
     pub(super) fn show(&self, event: CommittedEvent<'_>) -> Shown {
         let CommittedEvent {
             position,
@@ -142,7 +142,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 return Shown {
                     event: Arc::new((stream.clone(), event)),
                     correlation: Err(FailureCause::Undecodable {
-                        reason: format!("the stored event is no event: {error}"),
+                        reason: format!("the stored event does not decode: {error}"),
                     }),
                 };
             }
@@ -173,7 +173,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Shows events, each with the time at which it was stored, to the instances that they belong to.
+    /// Delivers events, each with the time of its commit, to their instances.
     pub(super) async fn react_to_chunk(&mut self, chunk: Vec<(u64, Shown)>) -> Result<(), Halt> {
         let joins = chunk
             .iter()
@@ -196,7 +196,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Reads the instances that are not in memory.
+    /// Loads the instances that are not cached.
     pub(super) async fn learn(&mut self, mut keys: Vec<String>) -> Result<(), Halt> {
         keys.retain(|key| !self.instances.knows(key));
         keys.sort();
@@ -216,8 +216,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Shows one event to the instances that it belongs to, which are in memory, and commits what they ask for, with the progress up
-    /// to `at`. What they do not send stays for the next commit.
+    /// Delivers an event to its cached instances, and commits their commands with the progress up to `at`. Without commands, the row
+    /// changes wait for the next commit.
     pub(super) async fn react_to_shown(&mut self, shown: Shown, at: u64) -> Result<(), Halt> {
         let Shown { event, correlation } = shown;
         let (stream, recorded) = &*event;
@@ -241,7 +241,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let source = Source::Event(Arc::clone(&event));
         let mut draft = Draft::new(at, position, Cause::of(recorded), source);
-        // What several send is decided together: which of them ends the process is not known.
+        // The commands of several instances are decided together, so an abort is not attributed to one instance.
         let is_for_several = joins.len() > 1;
         let together = || format!("commands {position}");
         let is_given_up = self.starts.is_careful() && self.starts.is_given_up(&together());
@@ -263,7 +263,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.commit(draft).await.map(drop)
     }
 
-    /// Shows an event to the `nth` of those that it belongs to.
+    /// Delivers an event to the instance of its `nth` join.
     pub(super) fn join(
         &mut self,
         nth: usize,
@@ -276,7 +276,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let is_held = found.as_ref().is_some_and(|found| found.holds());
         let is_open = found.is_some_and(|found| found.status == Status::Open);
         match kind {
-            // What it is for is decided when it is released: it may have ended by then.
+            // The release decides whether the event concerns the instance, because the instance may have ended by then.
             _ if is_held => {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
@@ -295,10 +295,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.show_to(key, Input::Event(stream, event), draft)
     }
 
-    /// Counts an event that is for nobody: once, although what comes before it may fail, so that it is seen again.
+    /// Counts an event without an open instance. It counts once, even if an earlier failure leads to another delivery.
     pub(super) fn ignore(&mut self, position: u64, nth: usize) -> Result<(), Halt> {
         if position <= self.position {
-            // It was held: what becomes of it is in a commit.
+            // The event was held, so the commit of its release counts it.
             self.dirty.counts.ignored += 1;
         } else if (position, nth + 1) > self.ignored_to {
             self.ignored_to = (position, nth + 1);
@@ -308,7 +308,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Shows an instance, which is in memory, an event or a deadline, and plans what it asks for.
+    /// Delivers an input to a cached instance, and plans the effects.
     pub(super) fn show_to(
         &mut self,
         key: &str,
@@ -352,7 +352,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.reaction_failed(key, input, &cause, draft)
     }
 
-    /// Plans what an instance asks for; the cause if its state cannot be stored.
+    /// Plans the effects of a reaction.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if the state cannot be stored, or if an instance without `key` completes.
     fn take_effects(
         &mut self,
         key: &str,
@@ -369,7 +373,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let envelopes = Kept::each(envelopes);
         let position = draft.position;
         let clock = self.context.runtime.journal.clock();
-        // Most arm nothing: nobody asks what time it is then.
+        // Most reactions arm no deadline, so the time is read on demand.
         let mut now = None;
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
@@ -384,7 +388,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let reason = "without `key` there is no instance that could complete".to_owned();
             return Err(FailureCause::Undecodable { reason });
         }
-        // What was tried again without `key` is done.
+        // Without `key`, this ends the retry of the input.
         is_changed |= !PM::IS_KEYED
             && instance
                 .parked
@@ -431,7 +435,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if is_complete {
             complete(instance, key, &mut changes);
         }
-        // Without `key`, the state is in the progress.
+        // Without `key`, the progress contains the state.
         if is_changed {
             changes.push(instance.row(key));
             self.instances.changed(key, self.next_commit);
@@ -445,7 +449,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 }
 
-/// What it means that code of the user could not be called to its end.
+/// The failure cause of a guarded call of user code.
 fn cause_of(error: &StoreError) -> FailureCause {
     match error {
         StoreError::Panicked { .. } => FailureCause::Panicked {
@@ -457,7 +461,7 @@ fn cause_of(error: &StoreError) -> FailureCause {
     }
 }
 
-/// What is left of an instance that is complete: that there was one.
+/// Ends a completed instance. Only its row remains, without a state.
 fn complete<PM: ProcessManager>(
     instance: &mut Instance<PM>,
     key: &str,

@@ -1,4 +1,4 @@
-//! What an operator asks of a process manager: done by its own task, between reactions, so that nothing else changes meanwhile.
+//! The requests of operators. The task of the process manager serves them between reactions, so that no other work runs meanwhile.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::{Halt, ProcessManagerRunner, Rebuilt, Shown};
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
 
-/// Where the answer goes; nobody may be there to hear it.
+/// The channel of the answer. Its receiver may be gone.
 pub(crate) type Answer<T> = oneshot::Sender<T>;
 
-/// Somebody who asks for something that may cause reactions.
+/// The caller of a request that may cause reactions.
 pub(crate) struct Asked<T = Report> {
-    /// His wait for them, if he waits.
+    /// The wait for these reactions, if the caller waits.
     pub(crate) wait: Option<u64>,
     pub(crate) answer: Answer<T>,
 }
@@ -28,35 +28,35 @@ impl<T> Asked<T> {
     }
 }
 
-/// What is parked.
+/// The parked work that a request concerns.
 #[derive(Debug, Clone)]
 pub(crate) enum Parked {
     Instance(String),
     Stream(StreamId),
-    /// The process manager as a whole.
+    /// The whole process manager.
     All,
 }
 
 /// See the [module](self).
 pub(crate) enum Request {
-    /// Fires what is due, behind everything that was stored before; how many there were.
+    /// Fires due deadlines and starts due retries, after all events stored so far. Answers with their number.
     Fire(Answer<usize>),
-    /// Makes durable what was reacted to.
+    /// Makes all completed reactions durable.
     Settle(Answer<()>),
     Pause(Answer<()>),
     Resume(Asked),
     Release(Parked, Asked),
     Discard(Parked, Asked),
-    /// Executes one dead letter, or all.
+    /// Redrives one dead letter, or all.
     Redrive(Option<String>, Asked),
-    /// Removes one dead letter, or all.
+    /// Discards one dead letter, or all.
     Forget(Option<String>, Asked),
-    /// Makes the states again; the reason if they stay as they are.
+    /// Rebuilds the states. Answers with the reason if they remain unchanged.
     Rebuild(Asked<Result<Rebuilt, String>>),
 }
 
 impl Request {
-    /// Whether it can be done by a process manager whose state cannot be read.
+    /// Whether a process manager with an unusable state can serve the request.
     pub(super) fn needs_no_state(&self) -> bool {
         match self {
             Self::Settle(_)
@@ -68,7 +68,7 @@ impl Request {
         }
     }
 
-    /// The wait of the operator who asks for what is done at once.
+    /// The operator's wait, for requests whose work is done before the answer.
     fn operator(&self) -> Option<u64> {
         match self {
             Self::Fire(_)
@@ -85,7 +85,7 @@ impl Request {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Serves what was asked meanwhile.
+    /// Serves the requests that have arrived.
     pub(super) async fn serve_waiting(&mut self) -> Result<(), Halt> {
         while let Ok(request) = self.context.requests.try_recv() {
             self.serve(request).await?;
@@ -95,14 +95,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     pub(super) async fn serve(&mut self, request: Request) -> Result<(), Halt> {
         let request = match request {
-            // For these it works until there is nothing left to do.
+            // After these requests, the runner works for the operator until no work is left.
             Request::Resume(asked) => return self.resume(asked).await,
             Request::Rebuild(asked) => return self.rebuild_and_go_on(asked).await,
             request => request,
         };
         let operator = request.operator();
         if operator.is_some() {
-            // What was reacted to before is nothing that he has asked for.
+            // Earlier reactions are not part of the operator's request.
             self.flush().await?;
         }
         self.operator = operator;
@@ -129,7 +129,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.set_paused(true).await?;
                 let _ = answer.send(());
             }
-            // See `serve`.
+            // `serve` handles these requests.
             Request::Resume(_) | Request::Rebuild(_) => {}
             Request::Release(parked, asked) => {
                 let done = match &parked {
@@ -157,7 +157,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let mut done = Vec::new();
                 let redriven = self.redrive(id, &mut done).await;
                 if redriven.is_err() {
-                    // Those that were handed over may be durable all the same.
+                    // Dead letters that were submitted may be durable nevertheless.
                     let _ = self.finish_in_flight().await;
                 }
                 let mut total = Report {
@@ -180,7 +180,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     if let Ok(DeadRow::Reaction(letter)) = DeadRow::read(key, value)
                         && let HeldRow::Event(at) = letter.reaction
                     {
-                        // It is passed over now.
+                        // The event counts as skipped from now on.
                         let passed = put(rows::passed_key(at, &letter.key), &letter.source);
                         self.dirty.push(passed, self.position);
                     }
@@ -237,7 +237,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         hub.paused(self.context.member, self.is_paused);
     }
 
-    /// What an operator has decided so far.
+    /// The current decisions of operators.
     pub(super) fn control(&self) -> ControlRow {
         ControlRow {
             is_paused: self.is_paused,
@@ -252,7 +252,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.settle()
     }
 
-    /// The dead letters that there are now: one, or all.
+    /// The current dead letters: one, or all.
     async fn dead_letters(
         &mut self,
         id: Option<String>,
@@ -272,8 +272,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(letters)
     }
 
-    /// Executes dead letters again, in their order, each in a commit of its own; one that fails again stays, with its new error. Notes
-    /// what becomes of each, and the number of its commit.
+    /// Redrives dead letters in order, each in its own commit. A letter that fails again remains, with its new error. `done` receives the
+    /// report of each letter, with the number of its commit.
     async fn redrive(
         &mut self,
         id: Option<String>,
@@ -310,7 +310,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.settle_all().await
     }
 
-    /// Reacts again to what became a dead letter, in a commit that removes it; if it fails again, it stays with its new error.
+    /// Redrives a failed reaction, in a commit that removes its dead letter. If the reaction fails again, the letter remains with its new
+    /// error.
     async fn react_for_operator(
         &mut self,
         row_key: Box<str>,
@@ -337,7 +338,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         return Ok(done(true));
                     }
                 };
-                // Of those that it belongs to, the one that has not reacted; all of them, if nobody could tell whose it was.
+                // A letter with a key concerns only that instance. A letter without a key concerns all instances, because the correlation
+                // had failed.
                 joins.retain(|join| key.is_empty() || join.key == key);
                 self.learn(joins.iter().map(|join| join.key.clone()).collect())
                     .await?;
@@ -361,7 +363,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let found = self.instances.get(&timer.key);
                 if found.is_some_and(|found| found.generation == timer.generation && found.holds())
                 {
-                    // It would take the name of the deadline that is armed now: it stays a letter until its instance goes on.
+                    // The deadline would take the name of the armed deadline, so the letter remains until its instance continues.
                     return Ok(done(true));
                 }
                 self.dirty.push(remove(row_key.clone()), position);
@@ -369,7 +371,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 draft.letter = Some((row_key, letter));
                 let found = self.instances.get(&timer.key);
                 let is_its = found.filter(|found| found.generation == timer.generation);
-                // If its instance is over, it does nothing.
+                // A deadline of an ended instance has no effect.
                 if is_its.is_some() {
                     self.keep_state_before(position)?;
                     self.show_to(&timer.key, Input::Deadline(&timer), &mut draft)?;
@@ -385,7 +387,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(done(has_failed))
     }
 
-    /// Without `key`: keeps the state as it is before what is shown next.
+    /// Without `key`: encodes the state before the next delivery, to restore it after a failure.
     fn keep_state_before(&mut self, position: u64) -> Result<(), Halt> {
         if self.encode_unkeyed(position)? {
             self.cautious = Some(position);

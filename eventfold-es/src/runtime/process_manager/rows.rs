@@ -216,8 +216,7 @@ pub(crate) struct TimerRow {
 }
 
 impl TimerRow {
-    /// Identifies the deadline among those of its instance. An instance can arm several deadlines with the same name and due time,
-    /// one
+    /// Identifies the deadline among those of its instance. An instance can arm several deadlines with the same name and due time, one
     /// after the other. For example, two events arm one each, or two deadlines with the same source event do.
     pub(super) fn identity(&self) -> String {
         let StoredDeadline { name, source, .. } = &self.deadline;
@@ -396,7 +395,7 @@ pub(super) fn remove(key: Box<str>) -> RowChange {
 ///
 /// The reason, if the value does not decode.
 pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &str) -> Result<T, String> {
-    serde_json::from_str(value).map_err(|error| format!("the row {key:?} does not read: {error}"))
+    serde_json::from_str(value).map_err(|error| format!("the row {key:?} does not decode: {error}"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Reactions that end the whole process: found over several starts of the program, and parked.
+//! Detection of reactions that abort the whole process. Several starts of the program find them, and they are parked.
 //!
-//! An abort leaves nothing behind to count by. So a start that finds work notes the position of the process manager, beside the
-//! rows. When the next start finds it there again, it works carefully until it is past the waiting work. Before each call of
-//! user code it makes two facts durable: the work that it begins, and the number of times that this was begun and did not end.
-//! A start after progress begins with a new note, and a start without work removes it. There is no other cost.
+//! An abort leaves nothing in memory to count it. So a start that finds work saves the position of the process manager in a note, beside
+//! the rows. If the next start finds the same position, it works carefully until the waiting work is done. Before each call of user code it
+//! makes two facts durable. They are the work that begins, and the number of times that this work began and did not end. For example, an
+//! event that aborts two starts has the number 2. A start after progress begins with a new note, and a start without work removes it. There
+//! is no other cost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,25 +16,25 @@ use crate::disk::FileError;
 use crate::journal::SavedValue;
 use crate::process_manager::{FailureCause, ProcessManager};
 
-/// What is noted between the starts of a program.
+/// The information that is kept between the starts of a program.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    /// Where the process manager stood.
+    /// The position of the process manager.
     position: u64,
     /// The row that was due first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due: Option<Box<str>>,
-    /// How many starts in a row found it there.
+    /// The number of consecutive starts at this position.
     starts: u32,
-    /// What was begun and did not end, and how often.
+    /// Work that began and did not end, with the number of times.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     begun: BTreeMap<String, u32>,
 }
 
 impl Note {
-    /// The note of a start behind the one that this is of.
+    /// The note of the next start.
     fn next(self, position: u64, due: Option<Box<str>>) -> Self {
-        // What a careful start has not ended is looked for, whatever was done before it.
+        // Work that a careful start did not end remains suspect, even after other progress.
         let has_stayed = self.position == position
             || (due.is_some() && self.due == due)
             || !self.begun.is_empty();
@@ -53,17 +54,17 @@ impl Note {
 /// See the [module](self).
 pub(super) struct Starts {
     saved: Arc<dyn SavedValue>,
-    /// How often something may be begun; 0 for without end.
+    /// The number of times that the same work may begin without an end. 0 for no limit.
     max: u32,
-    /// The last position that was durable when the store was opened.
+    /// The last durable position when the store was opened.
     head: u64,
-    /// When that was, in milliseconds since 1970.
+    /// The time at which the store was opened, in milliseconds since 1970.
     opened_ms: u64,
-    /// What is saved now, since this start has written it.
+    /// The content of the file, once this start has written it.
     note: Option<Note>,
-    /// Whether this start has noted itself, or need not.
+    /// Whether this start has saved its note, or needs none.
     is_noted: bool,
-    /// What was begun last.
+    /// The work that began last.
     begun: Option<String>,
 }
 
@@ -80,24 +81,24 @@ impl Starts {
         }
     }
 
-    /// Whether what is begun is noted before.
+    /// Whether each piece of work is noted before it begins.
     pub(super) fn is_careful(&self) -> bool {
         self.note.as_ref().is_some_and(|note| note.starts > 1)
     }
 
-    /// Whether something was begun so often that it is begun no more.
+    /// Whether the work began too often without an end, and is given up.
     pub(super) fn is_given_up(&self, what: &str) -> bool {
         let begun = self.note.as_ref().and_then(|note| note.begun.get(what));
         begun.is_some_and(|begun| *begun >= self.max)
     }
 
-    /// What is said of something that is given up.
+    /// The failure cause of work that is given up.
     pub(super) fn cause(&self) -> FailureCause {
         let starts = self.max;
         FailureCause::Aborted { starts }
     }
 
-    /// Lets everything be begun again, since an operator asks for it.
+    /// Clears all counts at the request of an operator, so that given-up work begins again.
     pub(super) fn forgive(&mut self) {
         self.begun = None;
         if let Some(note) = &mut self.note {
@@ -107,7 +108,7 @@ impl Starts {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Notes this start, when it comes to the first thing that waited for it.
+    /// Notes this start before it handles work that waited for it.
     pub(super) async fn note_start(&mut self) -> Result<(), Halt> {
         let opened = self.starts.opened_ms;
         if self.starts.is_noted {
@@ -121,7 +122,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.note_this_start(due).await
     }
 
-    /// The same, whatever is due.
+    /// Notes this start, whether or not work is due.
     pub(super) async fn note_this_start(&mut self, due: Option<Box<str>>) -> Result<(), Halt> {
         if std::mem::replace(&mut self.starts.is_noted, true) {
             return Ok(());
@@ -155,14 +156,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 process_manager = PM::NAME,
                 position,
                 starts = note.starts,
-                "the program was started again without progress of a process manager, which works carefully now"
+                "a process manager made no progress since the last start of the program; it works carefully now"
             );
         }
         self.starts.note = Some(note);
         self.save_note().await
     }
 
-    /// Before code of the user is called: whether it may be, which it may not if it has ended the process too often.
+    /// Notes work before user code is called. Returns `false` if this work has aborted the process too often.
     pub(super) async fn begins(&mut self, what: impl FnOnce() -> String) -> Result<bool, Halt> {
         if !self.starts.is_careful() {
             return Ok(true);
@@ -181,7 +182,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.save_note().await.map(|()| true)
     }
 
-    /// Removes the note when nothing is left of what waited for this start.
+    /// Removes the note when all work that waited for this start is done.
     pub(super) async fn forget_start(&mut self) -> Result<(), Halt> {
         let now = self.now_ms();
         let is_due = self.timers.due(now).is_some() || self.pending.due(now).is_some();
@@ -217,7 +218,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Without it the work goes on all the same.
+    /// Logs a failure of the file. The work continues without the note.
     fn cannot_note(&self, error: &dyn std::fmt::Display) {
         let path = &self.starts.saved;
         tracing::warn!(process_manager = PM::NAME, %path, %error, "the starts of the program are not counted");
@@ -243,12 +244,12 @@ mod tests {
         assert_eq!(same.starts, 2);
         assert_eq!(same.next(1, None).starts, 3);
         assert_eq!(at(1, None).next(2, None).starts, 1);
-        // What is due and stays so is no progress, whatever else happens.
+        // Work that remains due is no progress, whatever else happens.
         let due = at(1, Some("t1")).next(2, Some("t1".into()));
         assert_eq!(due.starts, 2);
         assert_eq!(at(1, Some("t1")).next(2, Some("t2".into())).starts, 1);
         assert_eq!(at(1, Some("t1")).next(2, None).starts, 1);
-        // Nor is it when something was begun and did not end.
+        // Work that began and did not end is no progress either.
         let begun = BTreeMap::from([("event 3".to_owned(), 2)]);
         let before = Note {
             begun: begun.clone(),

@@ -1,4 +1,4 @@
-//! Where a process manager stays as a whole: until somebody, or its time, lets it go on.
+//! The halt of a whole process manager, until an operator or the time of the next attempt ends it.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use super::{Halt, ProcessManagerRunner, RETRY};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Tells whoever has skipped an event, when it is behind what is durable.
+    /// Answers the operator who discarded an event, when the progress past the event is durable.
     pub(super) async fn answer_skip(&mut self) -> Result<(), Halt> {
         let is_behind = self.skipped.is_some_and(|skipped| skipped <= self.position);
         if is_behind && self.skip_answer.is_some() {
@@ -23,7 +23,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Goes on because somebody has asked for it: until it has done what there is to do, it does that for him too.
+    /// Continues at the request of an operator. The operator's wait covers all work until none is left.
     pub(super) fn goes_on_for(&mut self, wait: Option<u64>) {
         if let Some(wait) = wait {
             self.is_going_on = true;
@@ -32,14 +32,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Leaves where it stays because somebody has asked for it.
+    /// Ends the halt at the request of an operator.
     fn leaves_for(&mut self, asked: &Asked) {
         let hub = &self.context.runtime.reactions;
         hub.unparked(self.context.member);
         self.goes_on_for(asked.wait);
     }
 
-    /// Tells those who have let it go on, when it has done what there was to do.
+    /// Ends the waits of these operators when no work is left.
     pub(super) async fn has_gone_on(&mut self) -> Result<(), Halt> {
         if self.is_going_on {
             self.settle_all().await?;
@@ -50,7 +50,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Passes a deadline, or a command that would be tried again, that an operator has discarded.
+    /// Skips a deadline, or a command with a pending retry, that an operator discarded.
     async fn skip_due(&mut self, due: &str) -> Result<(), Halt> {
         let position = self.position;
         let row = self.read_rows(vec![due.into()]).await?;
@@ -83,8 +83,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.settle_all().await
     }
 
-    /// Stores where it stays, if that is at no event, and what is tried again, without `key`: so that a restart knows what comes
-    /// first, and how often it has failed.
+    /// Stores the halted deadline or command, if there is one, and without `key` the pending retry. So a restart knows the first work to
+    /// process, and the number of its failed attempts.
     async fn store_stay(
         &mut self,
         at: Option<&str>,
@@ -112,7 +112,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Waits, parked as a whole, for somebody to let it go on, or for the time of the next attempt; `false` when the store closes.
+    /// Waits for an operator or for the time of the next attempt. Returns `false` when the store closes.
     pub(super) async fn stay_parked(&mut self, stay: Stay, retry: Option<Box<RetryRow>>) -> bool {
         let until = retry.as_ref().map(|retry| retry.due);
         let waiting = retry.map(|retry| ParkedRow {
@@ -121,19 +121,19 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         });
         let mut closing = self.context.closing.clone();
         let due = self.due.take();
-        // Whoever has asked is told that it came to nothing.
+        // The discard did not take effect. The dropped answer tells the operator.
         if self.skip_answer.take().is_some() {
             self.skipped = None;
         }
-        // What was not committed is not to be saved.
+        // Uncommitted changes must not be saved.
         let can_serve = self.go_back().is_ok() && self.load_rows().await.is_ok();
         if can_serve && self.store_stay(due.as_deref(), waiting).await.is_err() {
-            // It is shown again, and fails again.
+            // The input is delivered again, and fails again.
             let _ = tokio::time::timeout(RETRY.0, closing.wait_for(|closing| *closing)).await;
             return !*closing.borrow();
         }
         let parked_at = Some(stay.position);
-        // What comes after somebody has been told comes behind it, also after a crash.
+        // The halt is visible only after it is stored. So all later work comes after it, even after a crash.
         let hub = &self.context.runtime.reactions;
         hub.stays(self.context.member, stay);
         self.is_going_on = false;
@@ -183,7 +183,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                             self.skipped = parked_at;
                             self.leaves_for(&asked);
                             self.skip_answer = Some(asked);
-                            // What waits for its next attempt is passed now.
+                            // The event is skipped now, although its retry is not due yet.
                             self.tries_now = true;
                         }
                         Some(due) if can_serve && self.skip_due(due).await.is_ok() => {
@@ -212,7 +212,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                         return true;
                     }
                 }
-                // Its answer tells that it was not done.
+                // The dropped answer tells the caller that the request is not served.
                 Some(_) => {}
             }
         }

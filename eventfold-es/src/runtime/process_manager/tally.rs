@@ -1,6 +1,6 @@
-//! How much of a process manager's work waits for somebody: counted as rows become durable, so that nobody has to scan them.
+//! The counts of exceptional work of a process manager. They change when rows become durable, so that no query has to scan the rows.
 //!
-//! Only what is exceptional is remembered, as hashes of the keys of its rows: a dead letter or a parked instance takes 16 bytes.
+//! The tally remembers only exceptional rows, as hashes of their keys. For example, a dead letter or a parked instance takes 16 bytes.
 
 use std::collections::HashSet;
 
@@ -15,10 +15,10 @@ use super::rows::{
 use crate::disk::FileError;
 use crate::journal::{JournalError, Row, RowChange, RowRange, RowStore};
 
-/// How many rows are read at a time.
+/// The maximum number of rows per read.
 const ROWS: usize = 1024;
 
-/// What is counted.
+/// The kinds of work that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
     DeadLetters,
@@ -27,12 +27,12 @@ pub(crate) enum Group {
     Instances(InstanceTable),
 }
 
-/// What a change of a row means for the tally.
+/// The effect of a row change on the tally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TallyChange {
     Added(Group, u64),
     Removed(Group, u64),
-    /// Other instances count from now on.
+    /// The instances of this table count from now on.
     Table(InstanceTable),
 }
 
@@ -47,20 +47,20 @@ pub(crate) struct Tally {
     table: InstanceTable,
 }
 
-/// How much there is.
+/// The current counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tallied {
-    /// Instances and streams that hold what comes until somebody releases them.
+    /// Instances and streams that hold their events until an operator releases them.
     pub(crate) parked: u64,
-    /// Commands, instances and streams whose next attempt has a time.
+    /// Commands, instances and streams with a time for their next attempt.
     pub(crate) retrying: u64,
     pub(crate) dead_letters: u64,
 }
 
 impl Tally {
-    /// Counts what is durable. It reads the rows of what is exceptional, and none of the others. Blocks.
+    /// Counts the durable rows. It reads only the exceptional ones. Blocks.
     ///
-    /// Damaged rows count as none: the process manager reports them itself, and parks.
+    /// If a row is damaged, all counts are zero: the process manager itself reports the damage, and parks.
     pub(crate) fn read(rows: &dyn RowStore, name: &str) -> Result<Self, FileError> {
         match Self::read_rows(rows, name) {
             Ok(tally) => Ok(tally),
@@ -95,7 +95,7 @@ impl Tally {
         Ok(tally)
     }
 
-    /// A parked instance holds something, at least what parked it: only those that do are looked at.
+    /// Counts the parked instances. Each of them holds at least the input that parked it, so only instances with held work are read.
     fn read_instances(&mut self, rows: &dyn RowStore, name: &str) -> Result<(), JournalError> {
         let mut range = RowRange::of_kind(HELD);
         while let Some(held) = rows.row_range(name, &range, 1)?.first() {
@@ -156,7 +156,7 @@ impl Tally {
 }
 
 impl TallyChange {
-    /// What a change of a row means, if anything.
+    /// The effect of a row change, if it has one.
     pub(crate) fn of(row: &RowChange) -> Option<Self> {
         let value = row.value.as_deref();
         let (group, is_counted) = match row.key.get(..1)? {
@@ -193,7 +193,7 @@ fn of_row(Row { key, value }: Row) -> RowChange {
     row(key, value)
 }
 
-/// Whether what is held, as its row says, is not released by itself.
+/// Whether the held work in this row has no automatic release.
 fn waits_for_somebody(value: &str) -> bool {
     #[derive(Deserialize)]
     struct Held {
@@ -202,14 +202,14 @@ fn waits_for_somebody(value: &str) -> bool {
     serde_json::from_str::<Held>(value).is_ok_and(|held| held.retry.is_none())
 }
 
-/// Whether an instance, as its row says, holds what comes until somebody releases it.
+/// Whether the instance in this row holds its events until an operator releases it.
 fn is_parked(value: &str) -> bool {
     #[derive(Deserialize)]
     struct Instance {
         status: Status,
         parked: Option<Box<serde_json::value::RawValue>>,
     }
-    // Nearly all are not, and rows are many: the states in them are not parsed.
+    // Most of these many rows are not parked, so their states are not parsed.
     if memchr::memmem::find(value.as_bytes(), br#""parked":"#).is_none() {
         return false;
     }

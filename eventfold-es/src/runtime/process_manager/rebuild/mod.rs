@@ -1,7 +1,7 @@
-//! Making states again from what the instances were shown, without doing again what that led to.
+//! Rebuilds states from the past inputs of the instances, without repeating their effects.
 //!
-//! The states are made beside those that count, in rows of their own, and take their place in one commit. Whatever interrupts
-//! it before leaves remains that nobody reads and that the next start removes.
+//! With `key`, the rebuilt states are rows in a second table, and one commit switches to it. An interrupted rebuild leaves rows that are
+//! never read, and the next start removes them.
 
 mod past;
 mod replay;
@@ -17,10 +17,10 @@ use crate::runtime::saved_state::{default_state, encode_state};
 use past::Owed;
 use replay::Replay;
 
-/// How many rows are exchanged in one commit.
+/// The maximum number of rows per commit.
 const ROWS: usize = 512;
 
-/// What states were made again from.
+/// The size of a rebuild.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Rebuilt {
     pub(crate) events: u64,
@@ -28,9 +28,9 @@ pub(crate) struct Rebuilt {
     pub(crate) instances: u64,
 }
 
-/// Why a rebuild ends before its time.
+/// The reason why a rebuild ends early.
 pub(super) enum Failed {
-    /// The states stay as they are.
+    /// The states remain unchanged.
     Refused(String),
     Halt(Halt),
 }
@@ -42,7 +42,7 @@ impl From<Halt> for Failed {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Makes all states again; the reason if they stay as they are.
+    /// Rebuilds all states. Returns the reason if they remain unchanged.
     pub(super) async fn rebuild(&mut self) -> Result<Result<Rebuilt, String>, Halt> {
         self.settle_all().await?;
         if PM::IS_KEYED {
@@ -87,7 +87,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         let position = self.position;
         if self.unreadable.is_some() {
-            // What it replaces may be of an older version.
+            // The replaced state may have an older version.
             let version = VersionRow {
                 state_version: PM::STATE_VERSION,
                 is_keyed: PM::IS_KEYED,
@@ -95,7 +95,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let row = put(rows::VERSION.into(), &version);
             self.dirty.push(row, position);
         }
-        // The state is in the progress: this commit is what replaces it.
+        // The progress contains the state, so this commit replaces it.
         let draft = Draft::new(position, position, Cause::none(), Source::Nothing);
         self.commit(draft).await?;
         self.settle_all().await?;
@@ -103,7 +103,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(rebuilt)
     }
 
-    /// What instances still owe, or have passed over: it is no part of their states.
+    /// The inputs that instances still hold, or have skipped. They are not part of the states.
     async fn owed(&mut self) -> Result<Owed, Halt> {
         let mut owed = Owed::default();
         let passed = RowRange::of_kind(rows::PASSED);
@@ -114,7 +114,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .await?;
         let held = RowRange::of_kind(rows::HELD);
         self.each_row(held, |row| {
-            // A command or a deadline that is held stands at an event that was reacted to.
+            // A held command or deadline is stored at an event that was handled.
             let held = rows::read(&row.key, &row.value);
             if let Ok(HeldRow::Event(_) | HeldRow::Failed(_)) = held {
                 owed.of_instance(&row.key);
@@ -133,8 +133,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(owed)
     }
 
-    /// Gives what was made again the part of an instance that is no state: whether it is parked, its deadlines, its generation. How
-    /// many instances there are.
+    /// Adds the current status, deadlines and generation to each rebuilt instance. Returns the number of instances.
     async fn settle_remade(&mut self) -> Result<u64, Failed> {
         let table = self.instances.table();
         let mut range = RowRange::of_kind(table.kind());
@@ -168,7 +167,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(instances)
     }
 
-    /// Lets what was made again count, in one commit, and removes what counted before.
+    /// Switches to the rebuilt table in one commit, and removes the previous one.
     async fn exchange(&mut self) -> Result<(), Halt> {
         let table = self.instances.table().other();
         let control = rows::ControlRow {
@@ -182,7 +181,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.sweep_spare().await
     }
 
-    /// Removes the instances that do not count: those that were replaced, or those of a rebuild that did not get to its end.
+    /// Removes the instances of the unused table. They were replaced, or an interrupted rebuild left them.
     pub(super) async fn sweep_spare(&mut self) -> Result<(), Halt> {
         let table = self.instances.table();
         let spare = RowRange::of_kind(table.other().kind());
@@ -203,7 +202,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Removes one of them, with those of its deadlines that nobody has any more.
+    /// Removes an instance of the unused table, with all deadlines that the current instance does not have.
     fn drop_spare(&mut self, row: &Row, current: Option<&str>) {
         let instance = row.key.get(1..).unwrap_or_default();
         let read = |value| rows::read::<InstanceRow>(&row.key, value).ok();
@@ -221,9 +220,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 }
 
-/// What an instance becomes.
+/// The row of an instance after the rebuild.
 fn settled(old: InstanceRow, remade: Option<InstanceRow>) -> InstanceRow {
-    // One that is parked at what begins it is not remade, and not complete.
+    // An instance that is parked at its first event is neither rebuilt nor complete.
     let was_begun = remade.is_some() || old.is_complete;
     let remade = remade.unwrap_or(InstanceRow {
         generation: 0,
@@ -234,7 +233,7 @@ fn settled(old: InstanceRow, remade: Option<InstanceRow>) -> InstanceRow {
         parked: None,
         is_complete: true,
     });
-    // Never one that was there before: deadlines and commands are named after it.
+    // The generation of an earlier instance is never used again, because the ids of deadlines and commands contain it.
     let generation = old.generation.max(remade.generation);
     let is_held = !matches!(old.status, Status::Open | Status::Completed);
     let is_open = remade.status == Status::Open || is_held;

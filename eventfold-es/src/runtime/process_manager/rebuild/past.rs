@@ -1,4 +1,4 @@
-//! What is to be shown again, and what is not.
+//! The selection of past inputs for the replay.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use super::Failed;
 use crate::journal::{PastReaction, PastReactions, RowChange};
 use crate::process_manager::ProcessManager;
 
-/// The events that instances have not reacted to, by position.
+/// The events that instances have not handled, by position.
 #[derive(Default)]
 pub(super) struct Owed {
-    /// The instances that have not; the empty key for all.
+    /// The instances that have not handled the event. The empty key stands for all.
     by_event: HashMap<u64, HashSet<Box<str>>>,
-    /// Those that it has begun all the same.
+    /// The instances that the event started nevertheless.
     begun: HashMap<u64, HashSet<Box<str>>>,
 }
 
@@ -48,34 +48,34 @@ impl Owed {
             .insert(instance.into());
     }
 
-    /// Whether an instance has not reacted to the event at a position.
+    /// Whether an instance has not handled the event at a position.
     pub(super) fn holds(&self, position: u64, instance: &str) -> bool {
         let instances = self.by_event.get(&position);
         instances.is_some_and(|found| found.contains("") || found.contains(instance))
     }
 
-    /// Whether an instance that has not reacted to it was begun by it all the same.
+    /// Whether the event at a position started an instance that has not handled it.
     pub(super) fn begins(&self, position: u64, instance: &str) -> bool {
         let instances = self.begun.get(&position);
         instances.is_some_and(|found| found.contains(instance))
     }
 
-    /// Whether nobody has reacted to it.
+    /// Whether no instance has handled the event.
     pub(super) fn holds_for_all(&self, position: u64) -> bool {
         self.holds(position, "")
     }
 }
 
-/// The deadlines that were reached, in the order in which instances were shown them.
+/// The fired deadlines, in the order of their delivery.
 pub(super) struct Reached {
     past: PastReactions,
     next: VecDeque<FiredRow>,
-    /// Those that instances held at first: they stand in later commits than they belong to.
+    /// Deadlines that were held first, by the position after which they belong. Their commits are later.
     late: BTreeMap<u64, Vec<FiredRow>>,
 }
 
 impl Reached {
-    /// The next one of those behind the event at a position before `position`, if it is known.
+    /// The next loaded deadline, if it belongs before the event at `position`.
     fn pop(&mut self, position: u64) -> Option<FiredRow> {
         let at = self.next.front().map(|fired| fired.at);
         let late = self.late.first_key_value().map(|(at, _)| *at);
@@ -97,7 +97,7 @@ impl Reached {
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Where this process manager began, and what is needed to find the deadlines that were reached since.
+    /// The position at which this process manager started, and a reader of the deadlines that fired since.
     pub(super) async fn reached(&mut self) -> Result<(u64, Reached), Failed> {
         let mut past = PastReactions::new(PM::NAME, rows::FIRED);
         let mut start = None;
@@ -122,7 +122,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok((start.unwrap_or_default(), reached))
     }
 
-    /// The next deadline that was reached before the event at `position`.
+    /// The next deadline that fired before the event at `position`.
     pub(super) async fn next_reached(
         &mut self,
         reached: &mut Reached,
@@ -156,7 +156,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 }
 
-/// The deadlines in commits, each with the position of its commit.
+/// The fired deadlines in these commits, each with the position of its commit.
 fn fired_in(found: &[PastReaction]) -> Result<Vec<(FiredRow, u64)>, Failed> {
     let mut fired = Vec::new();
     for reaction in found {

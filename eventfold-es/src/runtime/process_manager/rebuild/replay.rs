@@ -1,4 +1,4 @@
-//! Showing instances again what they were shown; what they ask for is let go.
+//! Replays past inputs to instances, and drops the effects.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use crate::runtime::imported::is_imported;
 use crate::runtime::inside_reaction::inside_reaction;
 use crate::runtime::saved_state::{decode_state, default_state, encode_state};
 
-/// How many instances are in memory at most, before they are stored and forgotten.
+/// The maximum number of instances in memory. Beyond it, they are stored and evicted.
 const INSTANCES: usize = 8192;
 
-/// An instance that is made again.
+/// An instance during a rebuild.
 pub(super) struct Remade<PM> {
-    /// 0 if there never was one.
+    /// 0 if the instance never started.
     generation: u64,
-    /// None when there is none, or it is complete.
+    /// `None` if the instance does not exist, or is complete.
     pub(super) state: Option<Kept<PM>>,
 }
 
-/// Everything that is made again.
+/// The state of a rebuild.
 pub(super) struct Replay<PM> {
     pub(super) known: HashMap<String, Remade<PM>>,
-    /// Whether some were stored and forgotten.
+    /// Whether instances were stored and evicted.
     has_stored: bool,
     owed: Owed,
     pub(super) rebuilt: Rebuilt,
@@ -44,11 +44,11 @@ impl<PM: ProcessManager> Replay<PM> {
         }
     }
 
-    /// Shows an event to the instances that it belongs to, which are in memory.
+    /// Replays an event to its loaded instances.
     fn show(&mut self, shown: &Shown) -> Result<(), Failed> {
         let (stream, event) = &*shown.event;
         let position = event.position;
-        // Without `key`, all belong to the one instance.
+        // Without `key`, every event belongs to the only instance.
         let joins = match &shown.correlation {
             _ if !PM::IS_KEYED => vec![("", JoinKind::StartOrContinue)],
             Ok(joins) => joins
@@ -95,7 +95,7 @@ impl<PM: ProcessManager> Replay<PM> {
         Ok(())
     }
 
-    /// Shows a deadline to its instance, which is in memory.
+    /// Replays a deadline to its loaded instance.
     fn show_deadline(&mut self, fired: &FiredRow) -> Result<(), Failed> {
         let key = &fired.timer.key;
         let Some(remade) = self.known.get_mut(key) else {
@@ -109,7 +109,7 @@ impl<PM: ProcessManager> Replay<PM> {
         let reacted = || state.on_deadline(key, deadline);
         let done = is_complete::<PM>(reacted).map_err(|reason| {
             Failed::Refused(format!(
-                "the deadline `{}` of `{key}` that was reached behind position {} is not reacted to: {reason}",
+                "the deadline `{}` of `{key}` that fired after position {} cannot be handled: {reason}",
                 deadline.name, fired.at
             ))
         })?;
@@ -122,11 +122,15 @@ impl<PM: ProcessManager> Replay<PM> {
 
 fn refused(position: u64, reason: &str) -> Failed {
     Failed::Refused(format!(
-        "the event at position {position} is not reacted to: {reason}"
+        "the event at position {position} cannot be handled: {reason}"
     ))
 }
 
-/// Whether what reacts is complete then; the reason if it cannot react.
+/// Whether the reaction completes the instance.
+///
+/// # Errors
+///
+/// The reason, if the reaction fails.
 fn is_complete<PM: ProcessManager>(
     react: impl FnOnce() -> Result<Effects<PM::Envelope>, ReactError>,
 ) -> Result<bool, String> {
@@ -142,7 +146,7 @@ fn is_complete<PM: ProcessManager>(
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Shows everything again that this process manager has been shown so far.
+    /// Replays all inputs that this process manager has handled so far.
     pub(super) async fn replay(&mut self, replay: &mut Replay<PM>) -> Result<(), Failed> {
         let (start, mut reached) = self.reached().await?;
         let mut cursor = Cursor::after(start);
@@ -192,7 +196,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// The events in commits that this process manager subscribes to and has reacted to.
+    /// The subscribed events in these commits that this process manager has handled.
     fn shown_in(
         &self,
         commits: &[Arc<RecordedCommit>],
@@ -215,7 +219,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         shown
     }
 
-    /// Reads those that were stored and forgotten.
+    /// Loads the instances that were stored and evicted.
     async fn learn_remade(
         &mut self,
         replay: &mut Replay<PM>,
@@ -246,7 +250,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(())
     }
 
-    /// Stores what was made again, where nobody reads it yet.
+    /// Stores rebuilt instances in the unused table, which is not read yet.
     pub(super) async fn store_remade(
         &mut self,
         known: HashMap<String, Remade<PM>>,
