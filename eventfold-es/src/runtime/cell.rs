@@ -1,4 +1,4 @@
-//! The cell of one live aggregate: its durable state, the state that commands are decided on, and what lies between.
+//! The cell of one live aggregate: its durable state, the speculative state that commands are decided on, and the commits between them.
 
 mod answers;
 mod event_ids;
@@ -38,75 +38,75 @@ pub(crate) struct Cell<A: Aggregate> {
 }
 
 struct CellBody<A: Aggregate> {
-    /// Set under the lock when the cell leaves the map: whoever waited for the lock looks the aggregate up again.
+    /// Set under the lock when the cell leaves the map. A caller that waited for the lock then looks the aggregate up again.
     is_evicted: bool,
     durable: Kept<A>,
-    /// Where the stream ends that the durable state has seen.
+    /// The end of the stream that the durable state contains.
     durable_end: StreamEnd,
-    /// The durable state with the pending events; rebuilt from them when missing.
+    /// The durable state with the pending events. If it is missing, it is rebuilt from them.
     speculative: Option<Kept<A>>,
     /// The version of the speculative state.
     version: u64,
-    /// The commits that were handed over and not seen durable yet, oldest first.
+    /// The submitted commits that are not yet folded into the durable state, oldest first.
     pending: VecDeque<Pending<A>>,
-    /// If they were asked for; most are never asked.
+    /// The ids of the events, for the few aggregates that need them.
     event_ids: Option<Box<EventIds>>,
     last_used: Instant,
 }
 
 struct Pending<A: Aggregate> {
     outcome: Arc<Outcome>,
-    /// Which append of the commit it is.
+    /// The index of the append in its commit.
     append: usize,
     events: Vec<Kept<A::DomainEvent>>,
     marks: Marks,
 }
 
 impl<A: Aggregate> Pending<A> {
-    /// Where the stream ends with it, once it is durable.
+    /// The end of the stream after this commit, once the commit is durable.
     fn end(&self) -> Option<StreamEnd> {
         let receipt = self.outcome.get()?.as_ref().ok()?;
         receipt.ends.get(self.append).copied()
     }
 }
 
-/// Where in a commit the events of one stream are.
+/// The place of one stream's events in a commit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PartOfCommit {
-    /// Which append they are.
+    /// The index of their append.
     pub(crate) append: usize,
-    /// How many events of other streams stand before them.
+    /// The number of events of other streams before them.
     pub(crate) before: u64,
 }
 
-/// What became of a cell that may be idle.
+/// The result of a check for idle time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idle {
-    /// It stays.
+    /// The cell remains.
     Kept,
-    /// It can go when its state is saved.
+    /// The cell can be evicted after its state is saved.
     Unsaved,
-    /// It is marked.
+    /// The cell is marked as evicted.
     Evicted,
 }
 
-/// What a command came to.
+/// The result of a decided command.
 pub(crate) struct Decided<E> {
-    /// As they read back.
+    /// The events as they read back from their stored form.
     pub(crate) events: Vec<Kept<E>>,
-    /// The version of the stream with them.
+    /// The version of the stream after these events.
     pub(crate) version: u64,
 }
 
 impl<E> Decided<E> {
-    /// Its events, for the caller of the store.
+    /// The events, for the caller of the store.
     pub(crate) fn into_events(self) -> Vec<E> {
         self.events.into_iter().map(Kept::into_inner).collect()
     }
 }
 
 impl<A: Aggregate> Cell<A> {
-    /// The cell of a stream without events.
+    /// Creates the cell of a stream without events.
     pub(super) fn new(stream: StreamId, snapshots: CellSnapshots) -> Result<Self, StoreError> {
         let state = guard(
             || format!("the default of `{}`", A::AGGREGATE_TYPE),
@@ -153,16 +153,16 @@ impl<A: Aggregate> Cell<A> {
         }
     }
 
-    /// Whether it has no event, durable or not.
+    /// Whether the stream has no event, durable or pending.
     pub(super) fn is_new(&self) -> bool {
         self.lock().body.version == 0
     }
 
-    /// Locks the cell; never held across an await.
+    /// Locks the cell. The lock is never held across an await.
     pub(crate) fn lock(&self) -> LockedCell<'_, A> {
-        // A poisoned lock is fine: user code runs under `guard`, and what it was changing is discarded.
+        // A poisoned lock is harmless: user code runs under `guard`, and its partial changes are discarded.
         let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever finds it looks it up again, and folds it from its first event.
+        // The caller looks the cell up again, which folds the stream from its first event.
         body.is_evicted |= self.snapshots.are_refuted() && body.pending.is_empty();
         self.locked(body)
     }
@@ -178,28 +178,28 @@ impl<A: Aggregate> Cell<A> {
         }
     }
 
-    /// Marks the cell as evicted since its stream has got events that did not come from here. Whatever was decided without them
-    /// fails, or was durable before them.
+    /// Marks the cell as evicted, because its stream has got events from elsewhere. Decisions without those events fail, unless they were
+    /// durable before.
     pub(super) fn evict_as_stale(&self) {
         let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         body.is_evicted = true;
     }
 
-    /// Takes what became durable into the durable state, unless somebody is at it who will, so that nothing of what is done
-    /// stays with an aggregate that is not used again.
+    /// Folds durable commits into the durable state, unless the cell is locked: then the holder of the lock does it. So an aggregate that
+    /// is not used again keeps no finished commits in memory.
     pub(crate) fn settle_if_free(&self) {
         let Ok(body) = self.body.try_lock() else {
             return;
         };
         let mut locked = self.locked(body);
-        // A state that cannot be folded is evicted; whoever needs it next is told.
+        // A cell whose fold fails is evicted, and its next caller gets the error.
         if locked.settle().is_ok() && locked.body.pending.is_empty() {
             locked.body.pending = VecDeque::new();
         }
     }
 
-    /// Marks the cell as evicted if it was idle for `timeout`, nothing of it is pending and its state is saved; keeps
-    /// only the durable state if it was idle for a moment.
+    /// Marks the cell as evicted if it was idle for `timeout`, has no pending commits, and its state is saved. After a shorter idle time,
+    /// it keeps only the durable state.
     pub(super) fn evict_if_idle(&self, now: Instant, timeout: Duration) -> Idle {
         let Ok(mut body) = self.body.try_lock() else {
             return Idle::Kept;
@@ -233,7 +233,7 @@ impl<A: Aggregate> Cell<A> {
         Idle::Kept
     }
 
-    /// What saves the state, if that is all that keeps the cell from being evicted.
+    /// The save of the state, if only the missing save keeps the cell from eviction.
     pub(super) fn save_before_eviction(&self, now: Instant, timeout: Duration) -> Option<Save> {
         if self.evict_if_idle(now, timeout) != Idle::Unsaved {
             return None;
@@ -260,7 +260,7 @@ fn clones<'e, E: Clone + 'e>(
     )
 }
 
-/// How long an aggregate keeps the second copy of its state after its last command.
+/// The idle time after which an aggregate drops the second copy of its state.
 const SECOND_COPY_IDLE: Duration = Duration::from_secs(1);
 
 pub(super) fn decode<A: Aggregate>(
@@ -269,7 +269,7 @@ pub(super) fn decode<A: Aggregate>(
     line: &str,
 ) -> Result<A::DomainEvent, StoreError> {
     use crate::event::{DomainEvent as _, StoredEvent};
-    // Where it stands in the store is nothing to its decoding.
+    // The decoding does not depend on the position.
     StoredEvent::of_line(0, version, line)
         .and_then(|event| A::DomainEvent::from_stored(&event))
         .map_err(|source| StoreError::Undecodable {
@@ -280,7 +280,7 @@ pub(super) fn decode<A: Aggregate>(
         })
 }
 
-/// Folds the next events of a stream into the state before them, up to a version. The inner error is of an event or its fold.
+/// Folds the next events of a stream into the state before them, up to a version. The inner error concerns an event or its fold.
 pub(super) fn fold<A: Aggregate>(
     stream: &StreamId,
     mut state: A,
@@ -306,16 +306,16 @@ pub(super) fn fold<A: Aggregate>(
     Ok(Ok(state))
 }
 
-/// A locked cell: commands are decided and staged here, then handed over together.
+/// A locked cell. Commands are decided and staged here, and then submitted together.
 pub(crate) struct LockedCell<'a, A: Aggregate> {
     stream: &'a StreamId,
     snapshots: &'a CellSnapshots,
     body: MutexGuard<'a, CellBody<A>>,
-    /// Decided and folded, but not handed over.
+    /// Events that are decided and folded, but not submitted.
     staged: Vec<EncodedEvent<A::DomainEvent>>,
-    /// Which of the staged events commands with an idempotency key caused.
+    /// The staged events of commands with an idempotency key.
     staged_keys: Vec<KeyedLines>,
-    /// The durable answers to the commands that are to be decided and have keys.
+    /// The durable answers for the keys of the next commands.
     known_keys: KnownKeys,
 }
 
@@ -324,7 +324,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         self.body.is_evicted
     }
 
-    /// Takes what became durable into the durable state, and discards what a failure undid.
+    /// Folds durable commits into the durable state, and discards the effects of failed commits.
     pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
         let body = &mut *self.body;
         while let Some(end) = body.pending.front().and_then(Pending::end)
@@ -348,13 +348,13 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     body.durable_end = end;
                 }
                 Err(error) => {
-                    // The durable copy is lost; the stream is not.
+                    // The durable state in memory is lost, but its stream is not.
                     body.is_evicted = true;
                     return Err(error);
                 }
             }
         }
-        // What stands before the first failure is not undone by it; what stands behind it was decided on it.
+        // Commits before the first failure remain. Later commits were decided on the failed one, so they fail with it.
         let failed = body
             .pending
             .iter()
@@ -367,7 +367,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
                     Some(Err(CommitError::Conflict { .. }))
                 )
             });
-            // What the stream holds is to be read again then.
+            // After a conflict, the stream has to be read again.
             body.is_evicted |= is_stale;
             body.speculative = None;
             body.version = body.durable_end.version
@@ -388,13 +388,13 @@ impl<A: Aggregate> LockedCell<'_, A> {
         Ok(())
     }
 
-    /// The durable state, and its version.
+    /// The durable state and its version.
     pub(crate) fn durable(&mut self) -> (&A, u64) {
         self.body.last_used = Instant::now();
         (&self.body.durable, self.body.durable_end.version)
     }
 
-    /// Decides a command on the state with everything pending and stages its events.
+    /// Decides a command on the state with all pending events, and stages the new events.
     pub(crate) fn decide(
         &mut self,
         command: Kept<A::Command>,
@@ -405,7 +405,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         self.decide_for(command, context, key, None, clock)
     }
 
-    /// [`decide`](Self::decide), of a command of a process manager or a transaction, whose events have this key.
+    /// [`decide`](Self::decide) for a command of a process manager or a transaction, with the key and the origin of its events.
     pub(super) fn decide_for(
         &mut self,
         command: Kept<A::Command>,
@@ -451,12 +451,12 @@ impl<A: Aggregate> LockedCell<'_, A> {
         Ok(decided)
     }
 
-    /// Folds events into the speculative state and keeps them to be handed over.
+    /// Folds events into the speculative state, and stages them for the next commit.
     pub(crate) fn stage(
         &mut self,
         encoded: Vec<EncodedEvent<A::DomainEvent>>,
     ) -> Result<Decided<A::DomainEvent>, StoreError> {
-        // Whatever panics leaves the version and what is staged as they are.
+        // A panic leaves the version and the staged events unchanged.
         let events = clones(
             A::AGGREGATE_TYPE,
             encoded.iter().map(|encoded| &*encoded.event),
@@ -513,7 +513,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         Ok(body.speculative.as_ref().unwrap_or(&body.durable))
     }
 
-    /// The commit that the state depends on and that is not durable yet, if any: an answer without a commit waits for it.
+    /// The last commit that the state depends on, if it is not durable yet. An answer without a commit waits for it.
     pub(crate) fn last_pending(&self) -> Option<Arc<Outcome>> {
         self.body
             .pending
@@ -521,7 +521,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
             .map(|pending| Arc::clone(&pending.outcome))
     }
 
-    /// What was staged, as a part of a commit; it is to be [handed over](Self::handed_over) next.
+    /// The staged events as a part of a commit. A call of [`handed_over`](Self::handed_over) follows.
     pub(crate) fn proposed(&mut self) -> Option<ProposedAppend> {
         let lines: Vec<_> = self
             .staged
@@ -536,7 +536,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         })
     }
 
-    /// Notes that what was staged is in the commit with this outcome, and where in it.
+    /// Records that the commit with this outcome contains the staged events, and their place in it.
     pub(crate) fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit) {
         let staged = self.staged.drain(..);
         let (events, ids): (Vec<_>, Vec<_>) =
@@ -557,7 +557,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
 }
 
 impl<A: Aggregate> Drop for LockedCell<'_, A> {
-    /// What was staged and not handed over never happened.
+    /// Undoes staged events that were not submitted.
     fn drop(&mut self) {
         if !self.staged.is_empty() {
             self.body.version -= self.staged.len() as u64;

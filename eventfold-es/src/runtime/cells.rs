@@ -17,10 +17,10 @@ use crate::journal::{Journal, StreamId, Streams};
 use crate::threads::StoreRuntime;
 
 const SHARDS: usize = 64;
-/// How often a new aggregate is loaded again since it may have got events meanwhile.
+/// The maximum number of loads of an aggregate that seems new, because it may get events meanwhile.
 const MAX_LOADS: u32 = 4;
 
-/// The live aggregates of one type; those that are not live are loaded when they are asked for.
+/// The live aggregates of one type. Other aggregates are loaded on demand.
 pub(crate) struct AggregateCells<A: Aggregate> {
     pub(super) streams: Arc<dyn Streams>,
     pub(super) snapshots: Arc<TypeSnapshots>,
@@ -36,7 +36,7 @@ struct LiveCells<A: Aggregate> {
 
 struct Shard<A: Aggregate> {
     cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
-    /// Held while a cell learns the ids of its events, so that no stream is read twice.
+    /// Held while a cell learns the ids of its events, so that each stream is read once.
     learning: tokio::sync::Mutex<()>,
 }
 
@@ -87,12 +87,12 @@ impl<A: Aggregate> AggregateCells<A> {
         blocking(what, move || Ok(streams.has_stream(&stream)?)).await
     }
 
-    /// The cell of an aggregate that is live.
+    /// The cell of a live aggregate.
     pub(crate) fn live(&self, id: &str) -> Option<Arc<Cell<A>>> {
         self.live.shard(id)?.cells().get(id).cloned()
     }
 
-    /// The cell of an aggregate, loaded if it is not live. Cancel safe.
+    /// The cell of an aggregate, loaded on demand. Cancel safe.
     pub(crate) async fn cell(&self, id: &Arc<str>) -> Result<Arc<Cell<A>>, StoreError> {
         if let Some(cell) = self.live_or_new(id)? {
             return Ok(cell);
@@ -113,7 +113,8 @@ impl<A: Aggregate> AggregateCells<A> {
                     return Ok(cell);
                 };
                 let mut cells = shard.cells();
-                // One that has events is loaded here only, and once at a time; one that has none may have got some meanwhile.
+                // An aggregate with events is loaded only here, and once at a time. An aggregate without events may have got some
+                // meanwhile.
                 let is_stale = cell.is_new()
                     && streams.known_version(&stream) != Some(0)
                     && attempts.next().is_some();
@@ -130,7 +131,7 @@ impl<A: Aggregate> AggregateCells<A> {
         self.loader.load(id, || self.live(id), load).await
     }
 
-    /// The cell of an aggregate that is live, or is known to have no events.
+    /// The cell of an aggregate that is live or known to have no events.
     pub(super) fn live_or_new(&self, id: &Arc<str>) -> Result<Option<Arc<Cell<A>>>, StoreError> {
         let Some(shard) = self.live.shard(id) else {
             return Ok(None);
@@ -139,7 +140,7 @@ impl<A: Aggregate> AggregateCells<A> {
         if let Some(cell) = cells.get(id) {
             return Ok(Some(Arc::clone(cell)));
         }
-        // Under the lock: a first event has its cell here until it is durable, and so known to the journal.
+        // The lock matters: the cell of a first event stays in the map until the event is durable and the journal knows it.
         let stream = self.stream(id);
         if self.streams.known_version(&stream) != Some(0) {
             return Ok(None);
@@ -149,7 +150,7 @@ impl<A: Aggregate> AggregateCells<A> {
         Ok(Some(cell))
     }
 
-    /// Lets a cell know the ids of the events of its stream, which is read for it once. Cancel safe.
+    /// Lets a cell learn the ids of the events of its stream, which is read once. Cancel safe.
     pub(crate) async fn learn_event_ids(
         &self,
         id: &Arc<str>,
@@ -158,7 +159,7 @@ impl<A: Aggregate> AggregateCells<A> {
         let Some(shard) = self.live.shard(id) else {
             return Err(StoreError::Closed);
         };
-        // Of many that need it at once, one reads.
+        // Of several concurrent callers, only one reads.
         let _learning = shard.learning.lock().await;
         if !cell.begin_to_learn() {
             return Ok(());
@@ -176,17 +177,17 @@ impl<A: Aggregate> AggregateCells<A> {
         Ok(())
     }
 
-    /// Looks for keys of commands to an aggregate. Cancel safe.
+    /// Looks up the keys of commands to an aggregate. Cancel safe.
     pub(crate) async fn look_for(&self, id: &Arc<str>, keys: &mut Keys) -> Result<(), StoreError> {
         keys.look_for(&self.streams, &self.stream(id)).await
     }
 
-    /// Whether all that is durable of commands with these keys is known without I/O.
+    /// Whether all durable answers for these keys are known without I/O.
     pub(super) fn knows(&self, id: &Arc<str>, keys: &Keys) -> bool {
         keys.are_known(&*self.streams, &self.stream(id))
     }
 
-    /// Removes a cell that marked itself as evicted.
+    /// Removes a cell that is marked as evicted.
     pub(crate) fn forget(&self, id: &str, cell: &Arc<Cell<A>>) {
         if let Some(shard) = self.live.shard(id) {
             let mut cells = shard.cells();
@@ -206,13 +207,13 @@ impl<A: Aggregate> LiveCells<A> {
 
 /// The part of [`AggregateCells`] that does not depend on the aggregate.
 pub(super) trait Sweep: Send + Sync {
-    /// Evicts what was idle for `timeout`; the ids of what is to be saved before.
+    /// Evicts the aggregates that were idle for `timeout`. Returns the ids of those that have to be saved first.
     fn evict(&self, timeout: Duration) -> Vec<Arc<str>>;
 
-    /// Saves an aggregate that was idle for `timeout`, and evicts it if that is still so. Blocks.
+    /// Saves an aggregate that was idle for `timeout`, and evicts it if it still is idle. Blocks.
     fn save_and_evict(&self, id: &Arc<str>, timeout: Duration);
 
-    /// Lets go of an aggregate whose stream has got durable events that did not come from its cell, so that it is read again.
+    /// Evicts an aggregate whose stream has got durable events from elsewhere, so that it is loaded again.
     fn let_go<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
@@ -252,7 +253,7 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
 
     fn let_go<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async move {
-            // Whoever began to read the stream before may have missed the new events.
+            // A load that began earlier may have missed the new events.
             self.loader.settled(id).await;
             if let Some(shard) = self.live.shard(id) {
                 let mut cells = shard.cells();
@@ -264,8 +265,8 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
     }
 }
 
-/// Under the lock of the shard: nobody finds the cell between its mark and its removal, and a cell that somebody is about to
-/// lock is in use, however long ago it was used last.
+/// Runs under the lock of the shard, so that no caller finds the cell between its mark and its removal. A cell with another owner is about
+/// to be locked, so it is in use, whatever the time of its last use.
 fn evict<A: Aggregate>(cell: &Arc<Cell<A>>, now: Instant, timeout: Duration) -> Idle {
     if Arc::strong_count(cell) > 1 {
         return Idle::Kept;

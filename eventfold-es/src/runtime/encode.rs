@@ -12,20 +12,20 @@ use crate::event::{DomainEvent, EventError};
 use crate::evolution::SCHEMA_VERSION;
 use crate::nesting;
 
-/// An event as it is stored, and as it is read back.
+/// An event in its stored form, and as that reads back.
 pub(crate) struct EncodedEvent<E> {
     pub(crate) line: Box<str>,
-    /// What the line decodes to: states fold this, so that a state after a restart is the state before.
+    /// The decoded line. States fold this event, so that they are the same after a restart.
     pub(crate) event: Kept<E>,
     pub(crate) id: Option<String>,
 }
 
 impl<E: DomainEvent> EncodedEvent<E> {
-    /// Encodes a new event with what the context adds to it, and with its origin if a process manager caused it.
+    /// Encodes a new event with the entries of its context, and with its origin if a process manager caused it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unstorable`] if it would not read back as it was written; [`StoreError::Panicked`].
+    /// [`StoreError::Unstorable`] if the event does not read back unchanged, and [`StoreError::Panicked`].
     pub(crate) fn new<A: Aggregate<DomainEvent = E>>(
         event: &E,
         context: &CommandContext,
@@ -46,8 +46,8 @@ impl<E: DomainEvent> EncodedEvent<E> {
             return Err(StoreError::Unstorable(EventError::Unstorable {
                 event_type: stored.event_type,
                 reason: format!(
-                    "the metadata of the command has an entry `{SCHEMA_VERSION}`, which tells the version of a stored event: give \
-                     it another name"
+                    "the metadata of the command has an entry `{SCHEMA_VERSION}`, which is reserved for the version of a stored event: \
+                     give it another name"
                 ),
             }));
         }
@@ -70,7 +70,7 @@ impl<E: DomainEvent> EncodedEvent<E> {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), or what decoding says.
+    /// The errors of [`new`](Self::new), and of decoding.
     pub(crate) fn from_stored<A: Aggregate<DomainEvent = E>>(
         stored: &Event,
     ) -> Result<Self, StoreError> {
@@ -81,7 +81,7 @@ impl<E: DomainEvent> EncodedEvent<E> {
             })
         };
         let line = serde_json::to_string(stored).map_err(|error| unstorable(error.to_string()))?;
-        // The event itself is a level.
+        // The event itself is one level.
         if nesting::is_deeper(&line, nesting::MAX_DEPTH + 1) {
             return Err(unstorable(nesting::TOO_DEEP.to_owned()));
         }
@@ -117,7 +117,7 @@ fn meta(
     if let Some(id) = &context.correlation_id {
         meta.insert("correlation_id".to_owned(), Value::from(id.as_str()));
     }
-    // The origin tells what caused a command of a process manager, whatever that says.
+    // The origin records the cause of a process manager's command, so the context cannot override it.
     if let Some(id) = context.causation_id.as_ref().filter(|_| !has_origin) {
         meta.insert("causation_id".to_owned(), Value::from(id.as_str()));
     }

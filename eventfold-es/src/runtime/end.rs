@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::reactions::ReactionHub;
 use crate::error::StoreError;
 
-/// Tells those who wait for a process manager that its task has ended, however that comes about.
+/// Reports the end of a process manager's task to its waiting callers, whatever the reason.
 pub(super) struct End {
     hub: Arc<ReactionHub>,
     member: usize,
@@ -15,12 +15,12 @@ impl End {
         Self {
             hub: Arc::clone(hub),
             member,
-            // The task is dropped by its runtime, unless something else is said.
+            // Without another reason, the tokio runtime has dropped the task.
             reason: StoreError::RuntimeGone,
         }
     }
 
-    /// The task came to its end, or panicked.
+    /// Reports that the task has finished or panicked.
     pub(super) fn of_task(mut self, ended: Result<(), StoreError>) {
         self.reason = match ended {
             Ok(()) => StoreError::Closed,

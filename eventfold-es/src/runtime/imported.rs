@@ -1,8 +1,8 @@
-//! The mark of an event that was imported: process managers pass it.
+//! The mark of an imported event, which process managers skip.
 
 use serde::Deserialize;
 
-/// The field that [`mark`] adds to a line. eventfold's readers pass over it.
+/// The field that [`mark`] adds to a line. The readers of eventfold ignore it.
 pub(crate) const IMPORTED: &str = "imported";
 
 /// Marks the line of an event, an object with at least one field.
@@ -17,7 +17,7 @@ pub(crate) fn is_imported(line: &str) -> bool {
     struct Fields {
         imported: Option<bool>,
     }
-    // Nearly all lines have none. Whether it stands inside the event, reading tells.
+    // Few lines contain this text. Parsing decides whether it is the mark, or a part of the event.
     line.contains("\"imported\":true")
         && serde_json::from_str(line).is_ok_and(|Fields { imported }| imported == Some(true))
 }

@@ -1,4 +1,4 @@
-//! Knowing whether code runs inside a reaction, where waiting for the store would be waiting for itself.
+//! Detects code that runs inside a reaction. If such code waited for the store, it would wait for itself.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static REACTING: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
-/// Runs code of a process manager; whatever it asks of the store on this thread meanwhile is refused.
+/// Runs code of a process manager. Its requests to the store on this thread are refused.
 pub(super) fn inside_reaction<T>(process_manager: &'static str, run: impl FnOnce() -> T) -> T {
     struct Leave(Option<&'static str>);
     impl Drop for Leave {
@@ -21,7 +21,7 @@ pub(super) fn inside_reaction<T>(process_manager: &'static str, run: impl FnOnce
     run()
 }
 
-/// Refuses what would wait for the reaction that asks for it.
+/// Refuses a request that would wait for the reaction that makes it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Loading aggregates that are not live, many of them by few threads.
+//! Loads aggregates that are not live: many aggregates, with few threads.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,20 +9,20 @@ use super::guarded::guard;
 use crate::error::StoreError;
 use crate::threads::StoreRuntime;
 
-/// How many threads load at once: more than there are processors, since they wait for the disk.
+/// The maximum number of loading threads. It may exceed the number of processors, because the threads wait for the disk.
 const MAX_WORKERS: usize = 8;
 
-/// Loads things by their ids: each is loaded once, however many wait for it, and whoever loads goes on with the next one
-/// instead of handing over to another thread, unless somebody else waits for that one.
+/// Loads values by their ids. Each value is loaded once, for all callers that wait for it. A thread continues with the next value itself,
+/// without a switch to another thread, unless other work waits for a thread.
 pub(super) struct Loader<T> {
     threads: StoreRuntime,
     state: Mutex<LoaderState<T>>,
 }
 
 struct LoaderState<T> {
-    /// Those that are to be loaded or being loaded, and who waits for them.
+    /// The values to load and their waiting callers, including the values that are being loaded.
     waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Result<T, StoreError>>>>,
-    /// Those that nobody has begun to load.
+    /// The values whose load has not begun.
     queue: VecDeque<Arc<str>>,
     workers: usize,
 }
@@ -41,8 +41,8 @@ impl<T> Loader<T> {
 }
 
 impl<T: Clone + Send + 'static> Loader<T> {
-    /// Loads the one with this id, unless `find` has it when nobody is loading it. `load` blocks; what it has loaded must be
-    /// found before it returns. Cancel safe: loading goes on.
+    /// Loads the value of this id, unless `find` has it while no load is running. `load` blocks, and has to publish its value to `find`
+    /// before it returns. Cancel safe: the load continues.
     pub(super) async fn load(
         self: &Arc<Self>,
         id: &Arc<str>,
@@ -76,13 +76,13 @@ impl<T: Clone + Send + 'static> Loader<T> {
         if let Some(worker) = worker {
             worker.begin(load);
         }
-        // Without a thread nobody answers.
+        // If no thread is left, there is no answer.
         loaded.await.unwrap_or(Err(StoreError::RuntimeGone))
     }
 }
 
 impl<T> Loader<T> {
-    /// Completes when nobody is loading the one with this id, if somebody is now.
+    /// Waits for the running load of this id, if there is one.
     pub(super) async fn settled(&self, id: &str) {
         let loading = self.state().waiting.get_mut(id).map(|waiting| {
             let (sender, receiver) = oneshot::channel();
@@ -90,7 +90,7 @@ impl<T> Loader<T> {
             receiver
         });
         if let Some(loading) = loading {
-            // Without an answer nobody loads it any more, either.
+            // A missing answer also means that the load has ended.
             let _ = loading.await;
         }
     }
@@ -101,7 +101,7 @@ impl<T> Loader<T> {
 }
 
 impl<T> LoaderState<T> {
-    /// The next one to load for a worker, which has ended if there is none.
+    /// The next value for a worker. Without one, the worker ends.
     fn next(&mut self) -> Option<Arc<str>> {
         let next = self.queue.pop_front();
         if next.is_none() {
@@ -111,7 +111,7 @@ impl<T> LoaderState<T> {
     }
 }
 
-/// Somebody who loads what waits, until nothing does.
+/// A worker that loads queued values until none is left.
 struct Worker<T> {
     loader: Arc<Loader<T>>,
     has_ended: bool,
@@ -133,7 +133,7 @@ impl<T: Clone + Send + 'static> Worker<T> {
             let loaded = guard(|| format!("loading `{id}`"), || load(&id)).flatten();
             let waiting = self.loader.state().waiting.remove(&id);
             for waiting in waiting.unwrap_or_default() {
-                // Whoever has gone needs nothing.
+                // A caller that is gone needs no answer.
                 let _ = waiting.send(loaded.clone());
             }
             if self.loader.threads.has_waiting() {
@@ -144,7 +144,7 @@ impl<T: Clone + Send + 'static> Worker<T> {
 }
 
 impl<T> Drop for Worker<T> {
-    /// When it cannot load, whoever waits is told, since nobody else may come.
+    /// If the last worker fails, the waiting callers get an error, because no other worker may start.
     fn drop(&mut self) {
         if self.has_ended {
             return;
@@ -170,7 +170,7 @@ mod tests {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loads the length of an id, and counts how often.
+    /// Loads the length of an id, and counts the loads.
     fn length(
         count: &Arc<AtomicUsize>,
     ) -> impl Fn(&Arc<str>) -> Result<usize, StoreError> + Clone + Send + use<> {
@@ -190,7 +190,7 @@ mod tests {
         let loader = Arc::new(Loader::new(StoreRuntime::new()));
         let count = Arc::default();
         let loaded = Arc::new(Mutex::new(HashMap::new()));
-        // At once, and when they are loaded.
+        // First concurrently, then with all values loaded.
         for _ in 0..2 {
             let waiting: Vec<_> = (0..1000)
                 .map(|number| {
@@ -214,7 +214,7 @@ mod tests {
             }
         }
         assert_eq!(count.load(Ordering::Relaxed), 50);
-        // The last worker tells first, and ends then.
+        // The last worker sends its answers before it ends.
         while loader.state().workers > 0 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! The targets of one commit while their commands are decided: locked together, in one order.
+//! The targets of one commit while their commands are decided. All are locked, in one order.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ struct LockedOne<'a> {
     part: PartOfCommit,
 }
 
-/// See the [module](self). What is staged and not handed over never happened.
+/// See the [module](self). Dropping it undoes staged events that were not submitted.
 pub(super) struct LockedTargets<'a> {
     streams: &'a dyn Streams,
     locked: SmallVec<[LockedOne<'a>; 1]>,
-    /// In the order in which commands were sent to them, which is that of their events in the commit.
+    /// The targets with commands, in the order of their first commands. Their events have this order in the commit.
     touched: SmallVec<[usize; 1]>,
 }
 
 impl<'a> LockedTargets<'a> {
-    /// Locks them in their order, which is one everywhere, and takes what became durable into their states: one that cannot be folded
-    /// cannot be read. `None` if one has to be loaded again, or keys are to be looked for again.
+    /// Locks the targets in their global order, and folds durable commits into their states. A target whose fold fails counts as
+    /// unreadable. Returns `None` if a target has to be loaded again, or a key has to be looked up again.
     pub(super) fn lock(targets: &'a Targets, streams: &'a dyn Streams) -> Option<Self> {
         let mut locked: SmallVec<[LockedOne<'_>; 1]> = SmallVec::with_capacity(targets.len());
         for FoundTarget {
@@ -82,7 +82,7 @@ impl<'a> LockedTargets<'a> {
         Some(&one.target)
     }
 
-    /// The target of the next command, if that was looked for, and it is known what is durable of a command with this key.
+    /// The target of the next command. `None` if the target was not looked up, or if the durable answer for this key is not known.
     pub(super) fn target(
         &mut self,
         stream: &StreamId,
@@ -90,7 +90,7 @@ impl<'a> LockedTargets<'a> {
     ) -> Option<&mut Locked<'a>> {
         let index = self.index(stream)?;
         let one = self.locked.get_mut(index)?;
-        // Compensations have keys that nobody has looked for.
+        // The keys of compensations were not looked up before.
         if let (Some(key), Ok(target)) = (key, &mut one.target)
             && !one.keys.has(key)
             && !target.learn_answers(&Keys::of(Some(key)), self.streams)
@@ -103,7 +103,7 @@ impl<'a> LockedTargets<'a> {
         Some(&mut one.target)
     }
 
-    /// The last commits that what was decided depends on.
+    /// The last commits that the decisions depend on.
     pub(super) fn last_pending(&self) -> impl Iterator<Item = Arc<Outcome>> {
         let touched = self.touched.iter();
         touched
@@ -111,7 +111,7 @@ impl<'a> LockedTargets<'a> {
             .filter_map(|target| target.last_pending())
     }
 
-    /// What was staged, which is handed over next.
+    /// The staged events, which are submitted next.
     pub(super) fn proposed(&mut self) -> Vec<ProposedAppend> {
         let mut appends = Vec::with_capacity(self.touched.len());
         let mut events = 0;
@@ -131,12 +131,12 @@ impl<'a> LockedTargets<'a> {
         appends
     }
 
-    /// Where in the commit the events of a stream are that were [proposed](Self::proposed).
+    /// The place in the commit of a stream's [proposed](Self::proposed) events.
     pub(super) fn part_of(&self, stream: &StreamId) -> Option<PartOfCommit> {
         Some(self.locked.get(self.index(stream)?)?.part)
     }
 
-    /// Notes that what was proposed is in the commit with this outcome.
+    /// Records that the commit with this outcome contains the proposed events.
     pub(super) fn handed_over(self, outcome: &Arc<Outcome>) {
         for LockedOne { target, part, .. } in self.locked {
             if let Ok(mut target) = target {
@@ -146,7 +146,7 @@ impl<'a> LockedTargets<'a> {
     }
 }
 
-/// Forgets those that were evicted, so that they are loaded when they are looked for again.
+/// Removes the evicted targets, so that the next lookup loads them again.
 pub(super) fn forget_evicted(targets: Targets) {
     for target in targets.into_iter().flat_map(|found| found.target) {
         if target.lock().is_evicted() {

@@ -1,4 +1,4 @@
-//! What runs below the public API: cells that decide commands, the reactions of process managers, the folds of projections.
+//! The layer below the public API: cells that decide commands, reactions of process managers, and folds of projections.
 
 mod cell;
 mod cells;
@@ -53,13 +53,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::error::StoreError;
 use crate::journal::{Journal, Log};
 
-/// Room for one commit, which is waited for; an error if the journal is closed.
+/// Waits for room for one commit. Fails if the journal is closed.
 pub(crate) async fn room(journal: &dyn Log) -> Result<OwnedSemaphorePermit, StoreError> {
     let room = Arc::clone(journal.room()).acquire_owned().await;
     room.map_err(|_| StoreError::Closed)
 }
 
-/// What the cells, the process managers and the projections of one store share.
+/// The shared parts of the cells, the process managers and the projections of one store.
 pub(crate) struct Runtime {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) types: AggregateTypes,

@@ -1,4 +1,4 @@
-//! Where the events that a process manager causes come from, as their `meta` tells.
+//! The origin of events that a process manager causes, as their `meta` records it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use crate::event::RecordedEvent;
 use crate::journal::{JournalError, Log};
 use crate::process_manager::StoredDeadline;
 
-/// How many names of process managers a report of a chain has at most.
+/// The maximum number of process managers in the report of a chain.
 const REPORTED_NAMES: usize = 16;
 
-/// What a command of a process manager was caused by.
+/// The cause of a process manager's command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cause {
-    /// The id of the event that was reacted to.
+    /// The id of the source event.
     pub(crate) causation_id: Box<str>,
-    /// The conversation that the event belongs to: the one that it names, or the one that it begins.
+    /// The conversation of the source event: the correlation id that it names, or its own id if it starts a conversation.
     pub(crate) correlation_id: Box<str>,
-    /// How many reactions led here: 1 for a reaction to an event that a direct command caused.
+    /// The number of reactions in the chain. For example, 1 for a reaction to an event of a direct command.
     pub(crate) depth: u32,
 }
 
 impl Cause {
-    /// What a reaction to this event is caused by.
+    /// The cause of commands from a reaction to this event.
     pub(crate) fn of(event: &RecordedEvent) -> Self {
-        // One that was injected may have no id; then its position, which no other event has, stands for it.
+        // An injected event may have no id. Its position, which is unique, stands for the id.
         let id: Box<str> = match &event.id {
             Some(id) => id.as_str().into(),
             None => format!("@{}", event.position).into(),
@@ -47,7 +47,7 @@ impl Cause {
 }
 
 impl Cause {
-    /// Nothing that has to be told.
+    /// The absence of a cause.
     pub(crate) fn none() -> Self {
         Self {
             causation_id: "".into(),
@@ -56,7 +56,7 @@ impl Cause {
         }
     }
 
-    /// What a reaction to a deadline is caused by: what the deadline was armed in.
+    /// The cause of commands from a reaction to a deadline: the cause of the reaction that armed it.
     pub(crate) fn of_deadline(deadline: &StoredDeadline, depth: u32) -> Self {
         let source = &deadline.source;
         let id: Box<str> = match &source.event_id {
@@ -72,7 +72,7 @@ impl Cause {
     }
 }
 
-/// What the events of one command of a process manager say about it.
+/// The information in the events of a process manager's command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin<'a> {
     pub(crate) command_id: &'a str,
@@ -80,9 +80,9 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Adds this to the stored line of an event, which has the entries of the context already.
+    /// Adds the origin to the stored line of an event, after the entries of the context.
     pub(super) fn add_to(&self, line: &mut String, has_meta: bool, context: &CommandContext) {
-        // A line is an object that ends in its `meta`, if it has one.
+        // A line is an object, and `meta` is its last field, if it has one.
         let kept = line.len().saturating_sub(if has_meta { 2 } else { 1 });
         line.truncate(kept);
         line.push_str(if has_meta { "," } else { ",\"meta\":{" });
@@ -117,8 +117,7 @@ fn push_string(line: &mut String, text: &str) {
     }
 }
 
-/// Names one command for ever: the one at `index` among those that the instance, in its generation, sends in its reaction at
-/// `position`.
+/// The permanent id of a command: the one at `index` among the commands of an instance, in its generation, from its reaction at `position`.
 pub(crate) fn command_id(
     process_manager: &str,
     instance: &str,
@@ -137,14 +136,14 @@ pub(crate) fn command_id(
     format!("{:032x}", hash.digest128())
 }
 
-/// Names the process managers whose reactions led to the event at `position`, the first of them first. Blocks.
+/// Names the process managers whose reactions led to the event at `position`, from the first to the last. Blocks.
 ///
-/// A commit knows up to where its process manager was, which is the event that it reacted to if it did so at once. Behind a
-/// deadline, or what was released or tried again, it may be another one: the path is cut there.
+/// A commit records the position of its process manager. For an immediate reaction, this is the position of the source event. After a
+/// deadline, a release or a retry, it may be another event, and the path is cut there.
 ///
 /// # Errors
 ///
-/// Those of reading the journal.
+/// The errors of reading the journal.
 pub(super) fn path_to(
     log: &dyn Log,
     mut position: u64,
@@ -183,10 +182,10 @@ pub(super) fn path_to(
 
 /// One event of a chain.
 struct Link {
-    /// What the events that it causes call it.
+    /// The causation id of the events that it causes.
     id: Box<str>,
     causation_id: Option<Box<str>>,
-    /// The process manager that caused it, and up to where that was.
+    /// The process manager that caused the event, and its position then.
     reaction: Option<(Arc<str>, u64)>,
 }
 

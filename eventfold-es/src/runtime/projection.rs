@@ -1,4 +1,4 @@
-//! One projection: its state, how far it is, and its checkpoint.
+//! One projection: its state, its position and its checkpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,19 +17,18 @@ use crate::journal::{
 use crate::projection::{ProjectError, Projection, UnknownEvents};
 use crate::sabotage::{Bug, planted};
 
-/// After how many positions the state is saved.
+/// The number of positions after which the state is saved.
 const SAVE_EVENTS: u64 = 10_000;
-/// How long it is not saved again while it catches up: saving waits for the disk, and what is lost without it is only as much
-/// work as fits into this time.
+/// The minimum interval between saves during a catch-up. A save waits for the disk, and without it only the work of this interval is lost.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
-/// How many events are folded on the caller's thread; more go to the blocking pool.
+/// The maximum number of events to fold on the caller's thread. Beyond it, the blocking pool folds them.
 const FEW_EVENTS: u64 = 64;
 
-/// How far a projection is, for those who do not wait until it has caught up.
+/// The progress of a projection, for readers that do not wait until it has caught up.
 #[derive(Debug, Default)]
 pub(crate) struct ProjectionGauge {
     position: AtomicU64,
-    /// Why it does not get further.
+    /// The reason why the projection does not advance.
     failure: Mutex<Option<String>>,
 }
 
@@ -58,20 +57,20 @@ pub(crate) struct ProjectionRunner<P: Projection> {
     gauge: Arc<ProjectionGauge>,
     checkpoint: Arc<dyn SavedValue>,
     subscriptions: &'static [&'static str],
-    /// Shared with those who read a copy: while one is held, the next event is folded into a clone.
+    /// Shared with readers of a copy. While a reader holds the state, the next event is folded into a clone.
     state: Kept<Arc<P>>,
-    /// What the state saw when an earlier version kept it, until it is past all of it.
+    /// The events that the state handled under an earlier version of the store. Removed once the cursor is past all of them.
     seen_before: Option<SeenBefore>,
-    /// The events that it went on without, the first of each kind.
+    /// The skipped events, the first of each kind.
     skipped: Vec<SkippedEvent>,
     cursor: Cursor,
     saved: u64,
-    /// Whether the state is to be restored before it is used.
+    /// Whether the state has to be restored before its next use.
     is_broken: bool,
 }
 
 impl<P: Projection> ProjectionRunner<P> {
-    /// Loads the checkpoint; one that cannot be used is ignored, and the projection is built anew. Blocks.
+    /// Loads the checkpoint. An unusable checkpoint is ignored, and the projection is rebuilt. Blocks.
     pub(crate) fn load(journal: Arc<dyn Journal>) -> Result<Self, StoreError> {
         let state = Kept::<Arc<P>>::default();
         let mut runner = Self {
@@ -90,7 +89,7 @@ impl<P: Projection> ProjectionRunner<P> {
         Ok(runner)
     }
 
-    /// Goes to what the checkpoint holds, or to the beginning.
+    /// Restores the checkpoint, or starts from the beginning.
     fn restore(&mut self) -> Result<(), StoreError> {
         self.reset();
         let durable = *self.journal.durable().borrow();
@@ -109,17 +108,17 @@ impl<P: Projection> ProjectionRunner<P> {
                 "its subscriptions have changed".to_owned()
             }
             Some(Ok(saved)) if saved.position > durable => format!(
-                "it has seen position {}, but the journal ends at {durable}",
+                "it is at position {}, but the journal ends at {durable}",
                 saved.position
             ),
             Some(Ok(saved)) if !self.is_of_this_history(saved.position, saved.event.as_deref()) => {
                 format!(
-                    "the event at position {} is not the one that it has seen there",
+                    "the event at position {} differs from the event that it contains",
                     saved.position
                 )
             }
             Some(Ok(saved)) if self.knows_any(&saved.skipped) => {
-                "it went on without events that this program knows, or would stop at".to_owned()
+                "it skipped events that this program knows, or would stop at".to_owned()
             }
             Some(Ok(saved)) => {
                 self.state = Kept::new(Arc::new(saved.state.into_inner()));
@@ -135,20 +134,20 @@ impl<P: Projection> ProjectionRunner<P> {
         Ok(())
     }
 
-    /// Whether the journal has the event that a checkpoint has seen last.
+    /// Whether the journal contains the last event of a checkpoint.
     fn is_of_this_history(&self, position: u64, event: Option<&str>) -> bool {
         event.is_none_or(|event| {
-            // Damage is reported by who reads all of it.
+            // The read of the whole journal reports any damage.
             let found = hash_at(&*self.journal, position).ok().flatten();
             found.as_deref() == Some(event)
         })
     }
 
-    /// Whether an event that was skipped would not be skipped by this program.
+    /// Whether this program would not skip one of the skipped events.
     fn knows_any(&self, skipped: &[SkippedEvent]) -> bool {
         let log: &dyn Log = &*self.journal;
         skipped.iter().any(|skipped| {
-            // What cannot be read now is found by who reads all of it.
+            // The read of the whole journal finds an unreadable event.
             let found = log.event_at(skipped.position, |found| {
                 Some((found.stream.clone(), found.read().ok()?))
             });
@@ -164,7 +163,7 @@ impl<P: Projection> ProjectionRunner<P> {
         })
     }
 
-    /// Goes on without an event, and remembers the first of its kind.
+    /// Skips an event, and remembers the first event of its kind.
     fn skip(&mut self, aggregate_type: &str, event: &RecordedEvent, error: &ProjectError) {
         let skipped = SkippedEvent {
             position: event.position,
@@ -181,12 +180,12 @@ impl<P: Projection> ProjectionRunner<P> {
                 )
         });
         if !is_known {
-            tracing::warn!(projection = P::NAME, position = event.position, %error, "a projection goes on without events that this program does not know");
+            tracing::warn!(projection = P::NAME, position = event.position, %error, "a projection skips events that this program does not know");
             self.skipped.push(skipped);
         }
     }
 
-    /// Goes to the beginning.
+    /// Starts from the beginning.
     pub(crate) fn reset(&mut self) {
         self.state = Kept::default();
         self.skipped = Vec::new();
@@ -205,8 +204,8 @@ impl<P: Projection> ProjectionRunner<P> {
         Arc::clone(&self.gauge)
     }
 
-    /// Folds what is new, if that is little, still in memory and without trouble; whether the state is at `position` now.
-    /// `may_clone` says whether there is time to clone the state, which may be large, where somebody holds it.
+    /// Folds the new events if they are few, in memory and without errors. Returns whether the state is at `position` then. `may_clone`
+    /// allows a clone of a state that a reader holds, which takes time if the state is large.
     pub(crate) fn catch_up_in_memory(&mut self, position: u64, may_clone: bool) -> bool {
         let is_little = position <= self.cursor.position + FEW_EVENTS
             && position < self.saved + SAVE_EVENTS
@@ -234,7 +233,7 @@ impl<P: Projection> ProjectionRunner<P> {
         true
     }
 
-    /// Folds everything up to `position`. Blocks.
+    /// Folds all events up to `position`. Blocks.
     pub(crate) fn catch_up(&mut self, position: u64) -> Result<(), StoreError> {
         let _span = self.span(position).entered();
         let done = self.fold_up_to(position);
@@ -275,12 +274,12 @@ impl<P: Projection> ProjectionRunner<P> {
         self.cursor.position >= self.saved + SAVE_EVENTS
     }
 
-    /// Saves the state if it has moved on; failing to only costs time later. Blocks.
+    /// Saves the state if it has advanced. A failure is only logged, because it merely costs time later. Blocks.
     pub(crate) fn save_or_warn(&mut self) {
         if self.is_broken || self.cursor.position == self.saved {
             return;
         }
-        // It would be saved in memory, where the state is already.
+        // A read-only store would save the state in memory, where it already is.
         if self.journal.read_only().is_some() {
             return;
         }
@@ -336,7 +335,7 @@ impl<P: Projection> ProjectionRunner<P> {
                     continue;
                 }
                 if let Err(error) = self.fold_event(event) {
-                    // The state may have seen half of the event.
+                    // The state may contain half of the event.
                     self.is_broken = true;
                     return Err(error);
                 }
@@ -368,7 +367,7 @@ impl<P: Projection> ProjectionRunner<P> {
         let state = &mut self.state;
         let applied = guard(
             || format!("the projection `{}`, at position {position},", P::NAME),
-            // The clone of a copy that is held is code of the user, too.
+            // The clone of a shared state is user code, too.
             || Arc::make_mut(state).apply_stored(aggregate_type, stream_id, &event),
         )?;
         match applied {
@@ -381,7 +380,7 @@ impl<P: Projection> ProjectionRunner<P> {
     }
 }
 
-/// Whether a projection goes on without the event that this is said about.
+/// Whether a projection skips the event with this error.
 fn is_skipped<P: Projection>(error: &ProjectError) -> bool {
     let is_unknown = matches!(
         error,

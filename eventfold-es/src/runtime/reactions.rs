@@ -1,10 +1,12 @@
-//! What the process managers of a store have done, and who waits for what they do.
+//! The reactions of a store's process managers, and the callers that wait for them.
 //!
-//! A wait covers positions: those of a command's own events, or everything up to the position at which
-//! `run_process_managers` was called. It owes each subscribed process manager those positions. When a reaction to a covered
-//! event commits, its own events are covered too, so that a wait ends when everything that was caused is done, and only that.
-//! The wait of an operator covers what the process manager commits for him: what he asks for, or, once he has let it go on, all that it
-//! does until nothing is left.
+//! A wait covers positions: the events of one command, or all events up to the position of a call of `run_process_managers`. It owes each
+//! subscribed process manager those positions. When a reaction to a covered event commits, the wait covers its events, too. So a wait ends
+//! when all effects of the covered events are done, and needs nothing else. For example, a wait for an order also covers the payment that
+//! the order causes.
+//!
+//! The wait of an operator covers the commits that serve the request. After a request to continue, it covers all work of the process
+//! manager until none is left.
 
 mod outcome;
 #[cfg(test)]
@@ -24,27 +26,27 @@ use super::process_manager::{Tallied, Tally, TallyChange};
 use crate::error::StoreError;
 use crate::journal::Receipt;
 
-/// One process manager, as others see it.
+/// The public state of a process manager.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) name: &'static str,
     pub(crate) subscriptions: &'static [&'static str],
     /// The position up to which all its reactions are durable.
     pub(crate) processed: u64,
-    /// Where it stays as a whole, if it does.
+    /// The halt of the whole process manager, if it has halted.
     pub(crate) stays: Option<Stay>,
-    /// Whether an operator lets it react to nothing.
+    /// Whether an operator has paused the process manager.
     pub(crate) is_paused: bool,
-    /// How many events belonged to no open instance, since the store was opened.
+    /// The number of events without an open instance, since the store was opened.
     pub(crate) ignored: u64,
-    /// How many events, deadlines and commands its policy passed over, since the store was opened.
+    /// The number of events, deadlines and commands that the policy skipped, since the store was opened.
     pub(crate) skipped: u64,
-    /// Why it reacts no more, once its task has ended in order.
+    /// The reason why its task has ended.
     pub(crate) ended: Option<StoreError>,
 }
 
 impl Member {
-    /// What a wait comes to that would have to wait for this member, if it cannot.
+    /// The outcome for callers that wait on a process manager that has stopped.
     fn absence(&self) -> Option<Reactions> {
         match (&self.stays, &self.ended) {
             (Some(stay), _) => Some(stay.outcome),
@@ -62,27 +64,27 @@ impl Member {
 /// A reaction that became durable.
 pub(crate) struct DurableReaction<'a> {
     pub(crate) member: usize,
-    /// The wait of the operator whose request it serves.
+    /// The wait of the operator whose request the reaction serves.
     pub(crate) operator: Option<u64>,
-    /// The position of the event that was reacted to.
+    /// The position of the source event.
     pub(crate) source: u64,
     pub(crate) receipt: Receipt,
-    /// The aggregate types of the events that it produced.
+    /// The aggregate types of the events that the reaction caused.
     pub(crate) aggregate_types: &'a [Arc<str>],
     pub(crate) dispatched: usize,
     pub(crate) dead_lettered: usize,
-    /// How many events that were held belonged to no open instance any more.
+    /// The number of held events without an open instance at the time of their release.
     pub(crate) ignored: u64,
-    /// What the policy has passed over.
+    /// The amount of work that the policy skipped.
     pub(crate) skipped: u64,
-    /// What it did not do, among that what others have found before.
+    /// Its unfinished work, including setbacks that were found earlier.
     pub(crate) setbacks: &'a [Setback],
-    /// What it makes of the work that waits for somebody.
+    /// Its effects on the counts of exceptional work.
     pub(crate) tally: &'a [TallyChange],
 }
 
 impl DurableReaction<'_> {
-    /// Whether it was done for the operator who waits.
+    /// Whether the reaction was done for the operator with this wait.
     fn is_for(&self, id: u64, wait: &Wait) -> bool {
         self.operator == Some(id) || wait.going_on == Some(self.member)
     }
@@ -91,20 +93,20 @@ impl DurableReaction<'_> {
 /// See the [module](self).
 pub(crate) struct ReactionHub {
     state: Mutex<HubState>,
-    /// Up to where events are to be reacted to, when that is on demand.
+    /// The last position to handle, if reactions run on demand.
     demand: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct HubState {
     members: Vec<Member>,
-    /// The work of each that waits for somebody.
+    /// The exceptional work of each member.
     tallies: Vec<Tally>,
     waits: HashMap<u64, Wait>,
     next_wait: u64,
     dispatched: usize,
     dead_lettered: usize,
-    /// The last position that a durable reaction caused; for a moment, the journal has not announced it yet.
+    /// The last position that a durable reaction caused. The journal announces it a moment later.
     caused: u64,
 }
 
@@ -124,12 +126,12 @@ impl ReactionHub {
         self.state().members.clone()
     }
 
-    /// How much of the work of each member waits for somebody.
+    /// The counts of exceptional work of each member.
     pub(crate) fn tallied(&self) -> Vec<Tallied> {
         self.state().tallies.iter().map(Tally::counts).collect()
     }
 
-    /// Whether any process manager subscribes to the aggregate type.
+    /// Whether a process manager subscribes to the aggregate type.
     pub(crate) fn concerns(&self, aggregate_type: &str) -> bool {
         self.state()
             .members
@@ -141,7 +143,7 @@ impl ReactionHub {
         self.demand.subscribe()
     }
 
-    /// Demands reactions up to `position`.
+    /// Demands reactions to all events up to `position`.
     pub(crate) fn raise_demand(&self, position: u64) {
         self.demand.send_if_modified(|demand| {
             let is_higher = position > *demand;
@@ -150,7 +152,7 @@ impl ReactionHub {
         });
     }
 
-    /// A wait that covers nothing yet.
+    /// Creates a wait that covers nothing yet.
     pub(crate) fn wait(self: &Arc<Self>) -> WaitGuard {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
@@ -172,7 +174,7 @@ impl ReactionHub {
         }
     }
 
-    /// Covers the events of a durable commit, before anybody can react to them.
+    /// Covers the events of a durable commit, before any reaction to them can begin.
     pub(crate) fn begin<'a>(
         &self,
         wait: u64,
@@ -189,10 +191,10 @@ impl ReactionHub {
         }
     }
 
-    /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.
+    /// Covers everything up to `position`, and all events that were caused before this call. Returns the last covered position.
     fn begin_until(&self, wait: u64, position: u64) -> u64 {
         let mut state = self.state();
-        // A reaction that is durable but not yet announced was noted before this wait could cover it.
+        // A reaction that is durable and not yet announced was recorded before this wait existed, so its events are covered here.
         let position = position.max(state.caused);
         let HubState { members, waits, .. } = &mut *state;
         if let Some(wait) = waits.get_mut(&wait) {
@@ -210,8 +212,8 @@ impl ReactionHub {
         position
     }
 
-    /// Covers events of `aggregate_types` from `first` to `last` that have been durable for a while, so that they may have been
-    /// reacted to, and what was caused by that. Which events that are is not kept: it is at most all of those up to `durable`.
+    /// Covers older durable events of `aggregate_types` from `first` to `last`, and the effects of earlier reactions to them. The positions
+    /// of these effects are not recorded. So the wait covers all positions up to `durable`, which include them.
     fn begin_again<'a>(
         &self,
         wait: u64,
@@ -235,7 +237,7 @@ impl ReactionHub {
         }
     }
 
-    /// Notes a reaction that became durable, before its own events can be reacted to.
+    /// Records a reaction that became durable, before any reaction to its events can begin.
     pub(crate) fn reacted(&self, reaction: &DurableReaction<'_>) {
         let mut state = self.state();
         state.dispatched += reaction.dispatched;
@@ -281,7 +283,8 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that a member goes on for the operator who waits, until [`has_gone_on`](Self::has_gone_on); if it does.
+    /// Records that a member continues for an operator, until [`has_gone_on`](Self::has_gone_on). If the member has stopped, the wait gets
+    /// that outcome instead.
     pub(crate) fn goes_on(&self, wait: u64, member: usize) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
@@ -297,7 +300,7 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that a member has done what there was to do.
+    /// Records that a member has no work left.
     pub(crate) fn has_gone_on(&self, member: usize) {
         for wait in self.state().waits.values_mut() {
             wait.going_on.take_if(|going_on| *going_on == member);
@@ -305,7 +308,7 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that all reactions of a member up to `position` are durable.
+    /// Records that all reactions of a member up to `position` are durable.
     pub(crate) fn processed(&self, member: usize, position: u64) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
@@ -319,7 +322,7 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that a member stays where it is.
+    /// Records the halt of a member.
     pub(crate) fn stays(&self, member: usize, stay: Stay) {
         tracing::error!(
             process_manager = self.name_of(member),
@@ -338,25 +341,25 @@ impl ReactionHub {
         }
     }
 
-    /// Notes that a member goes on.
+    /// Records the end of a halt.
     pub(crate) fn unparked(&self, member: usize) {
         if let Some(member) = self.state().members.get_mut(member) {
             member.stays = None;
         }
         tracing::info!(
             process_manager = self.name_of(member),
-            "a parked process manager goes on"
+            "a parked process manager continues"
         );
     }
 
-    /// Nobody logs under the lock: a subscriber is code of the user.
+    /// The name is read first, because nothing is logged under the lock: a subscriber of `tracing` is user code.
     fn name_of(&self, member: usize) -> &'static str {
         let state = self.state();
         let member = state.members.get(member);
         member.map_or("", |member| member.name)
     }
 
-    /// Notes whether a member reacts to nothing; nobody waits for it then.
+    /// Records whether a member is paused. No wait continues for a paused member.
     pub(crate) fn paused(&self, member: usize, is_paused: bool) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
@@ -377,14 +380,14 @@ impl ReactionHub {
         }
     }
 
-    /// Counts an event that belongs to no open instance.
+    /// Counts an event without an open instance.
     pub(crate) fn ignored(&self, member: usize) {
         if let Some(member) = self.state().members.get_mut(member) {
             member.ignored += 1;
         }
     }
 
-    /// Notes that code of the user panicked where nothing could be kept apart from it.
+    /// Records a panic of user code outside a guard. It halts the whole process manager.
     pub(crate) fn panicked(&self, member: usize, panicked: &StoreError) {
         let next = self
             .state()
@@ -399,7 +402,7 @@ impl ReactionHub {
         self.stays(member, stay);
     }
 
-    /// Notes that the task of a member has ended.
+    /// Records that the task of a member has ended.
     pub(crate) fn ended(&self, member: usize, reason: StoreError) {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
@@ -411,13 +414,13 @@ impl ReactionHub {
         }
     }
 
-    /// Why a member has ended, if one has.
+    /// The reason why a member has ended, if one has.
     pub(crate) fn ended_because(&self) -> Option<StoreError> {
         let state = self.state();
         state.members.iter().find_map(|member| member.ended.clone())
     }
 
-    /// What was dispatched and dead-lettered since the last call.
+    /// The numbers of dispatched and dead-lettered commands since the last call.
     pub(crate) fn take_counts(&self) -> (usize, usize) {
         let mut state = self.state();
         (
@@ -427,12 +430,12 @@ impl ReactionHub {
     }
 
     fn state(&self) -> MutexGuard<'_, HubState> {
-        // No code of the user runs under this lock.
+        // No user code runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Somebody who waits; dropping it ends the wait, not the reactions.
+/// A waiting caller. Dropping the guard ends the wait, not the reactions.
 pub(crate) struct WaitGuard {
     hub: Arc<ReactionHub>,
     id: u64,
@@ -444,7 +447,7 @@ impl WaitGuard {
         self.id
     }
 
-    /// Covers nothing but what was committed for it.
+    /// Covers only the commits that serve the operator's request.
     pub(crate) fn begin(&self) {
         if let Some(wait) = self.hub.state().waits.get_mut(&self.id) {
             wait.has_begun = true;
@@ -452,13 +455,12 @@ impl WaitGuard {
         }
     }
 
-    /// Covers everything up to `position`, and what was caused before this call; returns up to where that is.
+    /// Covers everything up to `position`, and all events that were caused before this call. Returns the last covered position.
     pub(crate) fn begin_until(&self, position: u64) -> u64 {
         self.hub.begin_until(self.id, position)
     }
 
-    /// Covers events of `aggregate_types` at these positions that may have been reacted to before, and what that caused up to
-    /// `durable`.
+    /// Covers older events of `aggregate_types` at these positions, and the effects of earlier reactions to them up to `durable`.
     pub(crate) fn begin_again<'a>(
         &self,
         positions: (u64, u64),
@@ -469,7 +471,7 @@ impl WaitGuard {
             .begin_again(self.id, positions, aggregate_types, durable);
     }
 
-    /// Waits until everything that is covered is done.
+    /// Waits until all covered work is done.
     pub(crate) async fn done(&mut self) -> Reactions {
         (&mut self.done).await.unwrap_or(Reactions::Parked)
     }

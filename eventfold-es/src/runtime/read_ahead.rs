@@ -1,4 +1,4 @@
-//! Reading on in the journal while what was read before is worked on.
+//! Reads the journal ahead, while earlier commits are processed.
 
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use crate::error::StoreError;
 use crate::journal::{Cursor, JournalError, Log, RecordedCommit};
 
-/// How many chunks wait at most, beside the one that is worked on and the one that is being read.
+/// The maximum number of waiting chunks, apart from the processed chunk and the chunk that is being read.
 const WAITING_CHUNKS: usize = 3;
 
-/// How long to look for the next chunk before waiting for it: about what reading one takes.
+/// The time to poll for the next chunk before blocking. It is about the time of reading a chunk.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// Commits that were read together, and the cursor behind them.
+/// Commits that were read together, and the cursor after them.
 pub(super) type Chunk = (Vec<Arc<RecordedCommit>>, Cursor);
 
-/// Hands over what stands between the cursor and a position, in order. If that is more than one chunk, the next one is read
-/// by another thread meanwhile. The first error ends it: one of reading comes after everything that was read before. Blocks.
+/// Calls `work` with the commits between the cursor and a position, in order. If there is more than one chunk, another thread reads ahead.
+/// The first error ends the work. A read error comes after the commits that were read before it. Blocks.
 pub(super) fn read_ahead(
     log: &dyn Log,
     cursor: Cursor,
@@ -40,7 +40,7 @@ pub(super) fn read_ahead(
             .name("eventfold-es-read".to_owned())
             .spawn_scoped(scope, move || {
                 for chunk in reader {
-                    // Nobody receives any more when the work has failed.
+                    // After a failure of the work, the receiver is gone.
                     if sender.send(chunk).is_err() {
                         break;
                     }
@@ -53,14 +53,14 @@ pub(super) fn read_ahead(
     })
 }
 
-/// What the other thread has read.
+/// The chunks from the reading thread.
 struct Ahead(mpsc::Receiver<Result<Chunk, JournalError>>);
 
 impl Iterator for Ahead {
     type Item = Result<Chunk, JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // The next chunk is about to come: being woken up by the reader would cost it more than reading a part of the next.
+        // The next chunk comes soon. A wake-up would cost the reader more than reading a part of the next chunk.
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             match self.0.try_recv() {
@@ -83,7 +83,7 @@ fn work_through(
     Ok(())
 }
 
-/// The chunks up to a position; ends behind an error.
+/// The chunks up to a position. An error is the last item.
 #[derive(Clone)]
 struct Chunks<'a> {
     log: &'a dyn Log,

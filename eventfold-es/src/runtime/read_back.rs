@@ -1,4 +1,4 @@
-//! Whether a line reads back as the event that it was made of, without reading that event a second time into memory.
+//! Checks that a line reads back as its event, without a second copy of the event in memory.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde_json::{Number, Value};
 ///
 /// # Errors
 ///
-/// What serde says if it does not read back at all.
+/// The error of serde, if the line does not decode.
 pub(super) fn reads_back(line: &str, event: &Event) -> Result<bool, serde_json::Error> {
     let mut read = serde_json::Deserializer::from_str(line);
     let is_same = SameEvent(event).deserialize(&mut read)?;
@@ -33,7 +33,7 @@ enum Field {
     Other,
 }
 
-/// What a field of an event is to be.
+/// The expected value of a field.
 enum Expected<'a> {
     Text(&'a str),
     Value(&'a Value),
@@ -68,7 +68,7 @@ impl<'de> Visitor<'de> for SameEvent<'_> {
             meta,
         } = self.0;
         let mut is_same = true;
-        // What is none is not written.
+        // A `None` field is not written.
         let optional = [id.is_some(), actor.is_some(), meta.is_some()];
         let mut missing = 3 + optional.into_iter().filter(|is_some| *is_some).count();
         while let Some(field) = map.next_key()? {
@@ -87,7 +87,7 @@ impl<'de> Visitor<'de> for SameEvent<'_> {
             missing = usize::saturating_sub(missing, usize::from(expected.is_some()));
             is_same &= match expected {
                 Some(Expected::Text(text)) => map.next_value_seed(SameText(text))?,
-                // As an optional field, `null` is read as none.
+                // As an optional field, `null` is read as `None`.
                 Some(Expected::Value(Value::Null)) if matches!(field, Field::Meta) => {
                     map.next_value().map(|IgnoredAny| false)?
                 }
@@ -191,12 +191,12 @@ impl<'de> Visitor<'de> for SameValue<'_> {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<bool, M::Error> {
         let Value::Object(entries) = self.0 else {
-            // With a feature of serde_json that some crate may ask for, numbers come as maps.
+            // With a feature of serde_json that another crate may enable, numbers are read as maps.
             let read = Value::deserialize(MapAccessDeserializer::new(map))?;
             return Ok(read == *self.0);
         };
         let mut is_same = true;
-        // They are read in the order in which they were written.
+        // The entries are read in the order in which they were written.
         let mut expected = entries.iter();
         loop {
             let (is_next, value) = match expected.next().filter(|_| is_same) {

@@ -1,8 +1,9 @@
-//! Whether a state is the same once it was written and read back.
+//! Checks that a state is the same after it is written and read back.
 //!
-//! A field that `Serialize` leaves out is in no JSON, so that one look at a state and its copy does not tell. Here the events are folded
-//! twice, into a state that stays in memory and into a copy that is written and read back on the way: whatever `apply` makes of a field
-//! that was lost shows later. What only a decision reads shows where the state is `PartialEq`.
+//! A comparison of a state with its decoded copy is not enough, because the JSON of both lacks a field that `Serialize` leaves out. So the
+//! check folds the events twice. One state stays in memory, and a copy is written and read back on the way. If `apply` uses a lost field,
+//! the two states differ later. For example, a counter that `#[serde(skip)]` resets to zero leads to another total. If only decisions read
+//! the field, the difference shows where the state is `PartialEq`.
 
 use serde_json::{Map, Value};
 
@@ -61,13 +62,13 @@ fn compare<A: Aggregate>(
             if version % step != 0 && version != count {
                 continue;
             }
-            // One that cannot be saved at this place is not.
+            // A state that cannot be saved here is not compared here.
             let Some(read) = read_back::<A>(&copy)? else {
                 continue;
             };
             copy = read;
             if let Some(difference) = differ::<A>(&kept, &copy)? {
-                // Where the fold or the JSON is another one each time, nothing is said about what was read.
+                // If the fold or the JSON differs each time, the difference proves nothing about the read.
                 for _ in 0..FOLDS {
                     let again = fold_again::<A>(streams, stream, version)?;
                     if differ::<A>(&kept, &again)?.is_some() {
@@ -120,22 +121,22 @@ fn differ<A: Aggregate>(kept: &A, copy: &A) -> Result<Option<String>, StoreError
             let place = Some(place).filter(|place| !place.is_empty());
             let place = place.map_or_else(|| "the state".to_owned(), |place| format!("`{place}`"));
             return Some(format!(
-                "{place} comes to another value once the state was read back"
+                "{place} has another value after the state was read back"
             ));
         }
         let is_unequal = A::is_same(kept, copy) == Some(false);
         (is_unequal && A::is_same(kept, kept) == Some(true)).then(|| {
-            "the state that was read back has the same JSON, but `PartialEq` tells it from the one that was saved: a field is not in \
+            "the state that was read back has the same JSON as the saved state, but they differ by `PartialEq`: a field is not in \
              the JSON"
                 .to_owned()
         })
     })
 }
 
-/// The place at which two values differ, whatever the order of lists: sets and maps have another one in each copy. It is empty for the
-/// values themselves.
+/// The place at which two values differ, apart from the order of lists. Sets and maps have a different order in each copy. The place is
+/// empty if the values themselves differ.
 pub(super) fn difference_of_json(left: &Value, right: &Value) -> Option<String> {
-    // The fingerprint takes a field that is `null` for one that is missing, as serde does.
+    // The fingerprint treats a `null` field as a missing field, as serde does.
     if left == right || fingerprint(left) == fingerprint(right) {
         return None;
     }

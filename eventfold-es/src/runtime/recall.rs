@@ -1,4 +1,4 @@
-//! The events of a command that was answered before, as they were stored.
+//! The stored events of a command that was answered before.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::journal::{Answer, CommittedEvent, Cursor, Journal, RecordedCommit, St
 ///
 /// # Errors
 ///
-/// As reading a stream and decoding its events.
+/// The errors of reading a stream and decoding its events.
 pub(crate) async fn recall<A: Aggregate>(
     journal: &Arc<dyn Journal>,
     stream: StreamId,
@@ -38,7 +38,7 @@ pub(crate) async fn recall<A: Aggregate>(
     .await
 }
 
-/// The lines of the answer in the first of these commits, if they are there.
+/// The lines of the answer, if the first of these commits contains them.
 fn lines<'a>(
     commits: &'a [Arc<RecordedCommit>],
     stream: &StreamId,

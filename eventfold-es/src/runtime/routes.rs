@@ -1,5 +1,5 @@
-//! Where the commands of process managers go: typed ones to their type, erased ones to the type that is registered under the
-//! name they carry.
+//! The routes of process managers' commands. A typed command goes to its type. An erased command goes to the type that is registered under
+//! its stored name.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::types::AggregateTypes;
 use crate::envelope::{CommandEnvelope, DispatchTarget, Envelope, Router};
 use crate::error::{DispatchError, StoreError};
 
-/// Turns an erased envelope into a command for the type it names.
+/// Turns an erased envelope into a command for its type.
 type Route = fn(&AggregateTypes, CommandEnvelope) -> Result<Staged, Box<Undeliverable>>;
 
-/// Takes the stored name of a target for its type.
+/// Claims the stored name of a target for its type.
 type Claim = fn(&AggregateTypes) -> Result<(), StoreError>;
 
 /// The dispatch targets of a store.
@@ -28,11 +28,11 @@ impl Routes {
         self.claims.push(|types| types.cells::<A>().map(drop));
     }
 
-    /// Gives the names of all targets to their types.
+    /// Claims the names of all targets for their types.
     ///
     /// # Errors
     ///
-    /// As [`AggregateTypes::cells`].
+    /// The errors of [`AggregateTypes::cells`].
     pub(crate) fn claim_names(&self, types: &AggregateTypes) -> Result<(), StoreError> {
         self.claims.iter().try_for_each(|claim| claim(types))
     }

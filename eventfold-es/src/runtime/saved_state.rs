@@ -1,4 +1,4 @@
-//! The states of process managers as they are stored.
+//! The stored states of process managers.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -8,13 +8,13 @@ use crate::finite;
 use crate::journal::Progress;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
-/// Encodes a state, or says why it cannot be stored: one that does not read back would keep the store from opening.
+/// Encodes a state, and checks that it reads back. Otherwise the store could not be opened again.
 pub(super) fn encode_state<PM: ProcessManager>(state: &PM) -> Result<Box<RawValue>, FailureCause> {
     round_trip(state).map(|(encoded, _)| encoded)
 }
 
-/// [`encode_state`], and the state as it reads back. Whoever goes on with that does the same before a restart and after it, also if it is
-/// another one.
+/// [`encode_state`], and the state as it reads back. A process manager that continues with this state behaves the same before and after a
+/// restart, even if it differs from the original.
 pub(super) fn round_trip<PM: ProcessManager>(
     state: &PM,
 ) -> Result<(Box<RawValue>, Kept<PM>), FailureCause> {
@@ -47,13 +47,13 @@ pub(super) fn decode_state<PM: ProcessManager>(state: &str) -> Result<PM, String
     decoded.map_err(|error| error.to_string())
 }
 
-/// The state that one begins with.
+/// The initial state.
 pub(super) fn default_state<PM: ProcessManager>() -> Result<Kept<PM>, String> {
     let state = guard(|| format!("the default of `{}`", PM::NAME), Kept::default);
     state.map_err(|error| error.to_string())
 }
 
-/// Encodes a value without a line break: a commit is one line, and raw JSON inside the value may have several.
+/// Encodes a value without line breaks. A commit is one line, and raw JSON inside the value may contain line breaks.
 fn one_line(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> {
     let encoded = finite::to_raw_value(value)?;
     if encoded.get().contains(['\n', '\r']) {
@@ -63,11 +63,11 @@ fn one_line(value: &impl Serialize) -> Result<Box<RawValue>, serde_json::Error> 
     }
 }
 
-/// The state that an earlier version stored, as this one stores it.
+/// Migrates the state of an earlier version to the stored form of this version.
 ///
 /// # Errors
 ///
-/// Why it cannot be had.
+/// The reason why the migration fails.
 pub(crate) fn migrated<PM: ProcessManager>(
     version: u32,
     state: &str,
@@ -81,14 +81,14 @@ pub(crate) fn migrated<PM: ProcessManager>(
     encode_state::<PM>(&state).map_err(|cause| cause.reason())
 }
 
-/// The progress of a process manager that has seen nothing.
+/// The progress of a process manager before its first event.
 ///
 /// # Errors
 ///
-/// What is wrong if the default state does not serialize or does not read back.
+/// The reason, if the default state does not serialize or does not read back.
 pub(crate) fn initial_progress<PM: ProcessManager>() -> Result<Progress, String> {
     if PM::IS_KEYED {
-        // Each instance has a state of its own.
+        // Each instance has its own state.
         let state = RawValue::NULL.to_owned();
         return Ok(Progress { position: 0, state });
     }

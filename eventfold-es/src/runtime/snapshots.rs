@@ -1,4 +1,4 @@
-//! Snapshots: states saved with what they have seen of their streams, so that loading folds only what came later.
+//! Snapshots: saved states, each with the end of the stream that it contains. Loading folds only the later events.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -15,23 +15,23 @@ use crate::error::StoreError;
 use crate::finite;
 use crate::journal::{Journal, Snapshot, StateChecked, StreamEnd, StreamId, StreamReader};
 
-/// How many snapshots may wait to be saved. Each holds a copy of a state; those beyond are taken later.
+/// The maximum number of snapshots that wait to be saved. Each holds a copy of a state. Beyond it, snapshots are taken later.
 const MAX_WAITING: usize = 16;
 
-/// How many events an aggregate folds again when it is loaded rather than have them saved when it leaves memory: reading so many
-/// costs about as much as reading a snapshot.
+/// The number of new events below which an aggregate is not saved before eviction. Folding so few events costs about as much as reading a
+/// snapshot.
 const NOT_WORTH_SAVING: u64 = 16;
 
-/// The longest stream, in events, that is read to see whether the states of an aggregate survive being saved.
+/// The length of the longest stream, in events, that is read to check whether the states of an aggregate survive a save.
 const MAX_COMPARED: u64 = 100_000;
 
-/// A copy of a state on its way into its snapshot; blocks.
+/// The save of a copied state as a snapshot. Blocks.
 pub(super) type Save = Box<dyn FnOnce() + Send>;
 
-/// When the aggregates of a store take snapshots.
+/// The snapshot policy of a store.
 #[derive(Clone)]
 pub(crate) struct SnapshotPolicy {
-    /// After how many events the next one is due; without it there are none, and none is used.
+    /// The number of events after which the next snapshot is due. Without it, snapshots are neither saved nor used.
     every: Option<NonZeroU64>,
     waiting: mpsc::Sender<Save>,
 }
@@ -48,7 +48,7 @@ impl SnapshotPolicy {
 }
 
 impl WaitingSnapshots {
-    /// Saves one after the other.
+    /// Saves the snapshots one after the other.
     pub(crate) async fn save(mut self) {
         while let Some(save) = self.0.recv().await {
             run(save).await;
@@ -56,7 +56,7 @@ impl WaitingSnapshots {
     }
 }
 
-/// Saves a snapshot on the pool for code that blocks.
+/// Saves a snapshot on the pool for blocking code.
 async fn run(save: Save) {
     let what = || "saving a snapshot".to_owned();
     let saved = blocking(what, move || {
@@ -73,7 +73,7 @@ pub(super) struct TypeSnapshots {
     journal: Arc<dyn Journal>,
     policy: SnapshotPolicy,
     has_warned: AtomicBool,
-    /// Whether a saved state is known to be another one than the state itself: none is saved or used.
+    /// Whether a saved state is known to differ from the state itself. Then snapshots are neither saved nor used.
     is_off: AtomicBool,
     /// The number of snapshots that were due. At each power of two, the state is compared before it is saved.
     tried: AtomicU64,
@@ -88,7 +88,7 @@ impl TypeSnapshots {
         if is_off && policy.every.is_some() {
             tracing::info!(
                 aggregate = A::AGGREGATE_TYPE, not_saved = ?A::NOT_SAVED,
-                "an aggregate has no snapshots, since fields of its state are not saved; each load folds all events of a stream"
+                "an aggregate has no snapshots, because fields of its state are not saved; each load folds all events of a stream"
             );
         }
         Arc::new(Self {
@@ -104,18 +104,18 @@ impl TypeSnapshots {
         self.is_off.load(Ordering::Relaxed)
     }
 
-    /// After how many events the next snapshot is due, if there are any.
+    /// The number of events after which the next snapshot is due, if snapshots are on.
     fn every(&self) -> Option<u64> {
         let every = self.policy.every.filter(|_| !self.is_off());
         every.map(NonZeroU64::get)
     }
 
-    /// How many events a snapshot covers at least, if there are any.
+    /// The minimum number of new events in a snapshot, if snapshots are on.
     fn worth_saving(&self) -> Option<u64> {
         self.every().map(|every| every.min(NOT_WORTH_SAVING))
     }
 
-    /// Loads an aggregate, from its snapshot if that can be used. Blocks.
+    /// Loads an aggregate, from its snapshot if that is usable. Blocks.
     pub(super) fn load<A: Aggregate>(
         self: &Arc<Self>,
         stream: &StreamId,
@@ -171,7 +171,33 @@ impl TypeSnapshots {
                 );
             }
         }
+<<<<<<< HEAD
         fold(A::default(), StreamEnd::default())
+=======
+        self.fold(stream, A::default(), StreamEnd::default())
+    }
+
+    fn load_behind<A: Aggregate>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        snapshot: &Snapshot,
+    ) -> Result<Cell<A>, String> {
+        let state = decode(&snapshot.state)?;
+        self.fold(stream, state, snapshot.seen)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Folds the rest of a stream into a state.
+    fn fold<A: Aggregate>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        state: A,
+        seen: StreamEnd,
+    ) -> Result<Cell<A>, StoreError> {
+        let mut events = self.journal.read_stream(stream, seen)?;
+        let snapshots = self.of_cell(seen.version);
+        Cell::load(stream.clone(), state, &mut *events, snapshots)
+>>>>>>> 29ae46f (Rewrite the comments and messages of runtime: cells, reactions, snapshots, projections and the rest, with examples for hard rules)
     }
 
     fn ignored(&self, stream: &StreamId, reason: &str) {
@@ -181,7 +207,7 @@ impl TypeSnapshots {
         );
     }
 
-    /// The snapshots of a cell whose first `covered` events are in one.
+    /// The snapshots of a cell whose first `covered` events are in a snapshot.
     pub(super) fn of_cell(self: &Arc<Self>, covered: u64) -> CellSnapshots {
         CellSnapshots {
             of_type: Arc::clone(self),
@@ -192,7 +218,7 @@ impl TypeSnapshots {
     }
 
     fn save<A: Aggregate>(&self, stream: &StreamId, end: StreamEnd, state: &A) {
-        // Nothing is known of a disk that failed to sync; what it has is told when the store is opened again.
+        // After a failed sync, the content of the disk is unknown until the store is opened again.
         if self.journal.poisoned().is_some() || self.journal.read_only().is_some() || self.is_off()
         {
             return;
@@ -215,9 +241,9 @@ impl TypeSnapshots {
             self.is_off.store(true, Ordering::Relaxed);
             tracing::warn!(
                 aggregate = A::AGGREGATE_TYPE, instance = %stream.instance_id, difference,
-                "states of this aggregate are not the same once they were saved, so that they are neither saved nor read any more; each \
-                 load folds all events of a stream. Let `Serialize` and `Deserialize` keep all that `decide` and `evolve` read, and \
-                 raise `snapshot_version`"
+                "states of this aggregate differ after they are saved and read back, so snapshots of it are off; each load folds all \
+                 events of a stream. Let `Serialize` and `Deserialize` keep all fields that `decide` and `evolve` read, and raise \
+                 `snapshot_version`"
             );
             return;
         }
@@ -231,7 +257,8 @@ impl TypeSnapshots {
 }
 
 impl TypeSnapshots {
-    /// Where a state of this aggregate differs from its copy, at the first, second, fourth, eighth .. snapshot of the type. Blocks.
+    /// The place where a state of this aggregate differs from its copy. The check runs at the first, second, fourth, eighth .. snapshot of
+    /// the type. Blocks.
     fn difference<A: Aggregate>(&self, stream: &StreamId, end: StreamEnd) -> Option<String> {
         if end.version > MAX_COMPARED {
             return None;
@@ -251,7 +278,7 @@ fn decode<A: Aggregate>(state: &RawValue) -> Result<A, String> {
         .map_err(|error| format!("the state does not read back: {error}"))
 }
 
-/// Encodes a state that reads back.
+/// Encodes a state, and checks that it reads back.
 fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
     let what = || format!("the encoding of the state of `{}`", A::AGGREGATE_TYPE);
     let encoded = guard(what, || finite::to_raw_value(state))
@@ -265,19 +292,18 @@ fn encode<A: Aggregate>(state: &A) -> Result<Box<RawValue>, String> {
 pub(super) struct CellSnapshots {
     of_type: Arc<TypeSnapshots>,
     is_from_snapshot: bool,
-    /// How many events are in a snapshot, or in one that was tried: after a failure the next is due as late as after a
-    /// success.
+    /// The number of events in the last snapshot, saved or attempted. So after a failure, the next one is due as late as after a success.
     covered: AtomicU64,
     is_saving: Arc<AtomicBool>,
 }
 
 impl CellSnapshots {
-    /// Whether the state of the cell comes from a snapshot, and those are not believed any more.
+    /// Whether the cell was loaded from a snapshot, and snapshots of its type are no longer used.
     pub(super) fn are_refuted(&self) -> bool {
         self.is_from_snapshot && self.of_type.is_off()
     }
 
-    /// Whether a cell with so many events is to be saved before it goes.
+    /// Whether a cell of this version has to be saved before its eviction.
     pub(super) fn is_unsaved(&self, version: u64) -> bool {
         let Some(worth_saving) = self.of_type.worth_saving() else {
             return false;
@@ -286,7 +312,7 @@ impl CellSnapshots {
         unsaved >= worth_saving || self.is_saving.load(Ordering::Acquire)
     }
 
-    /// Has a copy of the state saved in the background if it is due. Called under the lock of the cell.
+    /// Saves a copy of the state in the background, if a snapshot is due. Called under the lock of the cell.
     pub(super) fn save_if_due<A: Aggregate>(&self, stream: &StreamId, state: &A, end: StreamEnd) {
         let Some(every) = self.of_type.every() else {
             return;
@@ -294,7 +320,7 @@ impl CellSnapshots {
         if end.version.saturating_sub(self.covered()) < every {
             return;
         }
-        // The place first: a copy that nobody takes would be made with every command.
+        // The slot comes first. Without one, each command would copy the state for nothing.
         if let Ok(place) = self.of_type.policy.waiting.try_reserve()
             && let Some(save) = self.begin(stream, state, end)
         {
@@ -302,7 +328,7 @@ impl CellSnapshots {
         }
     }
 
-    /// Takes a copy of the state, unless one is being saved. Called under the lock of the cell.
+    /// Copies the state for a save, unless another save is running. Called under the lock of the cell.
     pub(super) fn begin<A: Aggregate>(
         &self,
         stream: &StreamId,
@@ -335,7 +361,7 @@ impl CellSnapshots {
     }
 }
 
-/// Held while a snapshot of a cell is on its way, wherever that ends.
+/// Held until the save of a cell's snapshot ends, in whatever way.
 struct Saving(Arc<AtomicBool>);
 
 impl Drop for Saving {
@@ -344,7 +370,7 @@ impl Drop for Saving {
     }
 }
 
-/// Why a snapshot is not the fold of the first events of its stream, if it is not.
+/// The reason why a snapshot is not the fold of the first events of its stream, if it is not.
 pub(super) fn check_state<A: Aggregate>(
     stream: &StreamId,
     snapshot: &Snapshot,
@@ -367,7 +393,7 @@ fn check_state_of<A: Aggregate>(
         Ok(state) => state,
         Err(error) => return Ok(Some(error.to_string())),
     };
-    // As text, since a number may have other digits in a value.
+    // Both are parsed from text, because a number may have other digits in a value.
     let value = |json: &RawValue| serde_json::from_str(json.get()).ok();
     let expected = finite::to_raw_value(&state).ok();
     let expected = expected.and_then(|expected| value(&expected));
@@ -375,7 +401,7 @@ fn check_state_of<A: Aggregate>(
         .zip(expected)
         .and_then(|(found, expected)| difference_of_json(&found, &expected));
     Ok(difference.map(|_| {
-        "the snapshot holds another state than the events lead to; if the fold was changed, raise `snapshot_version`, otherwise \
+        "the snapshot differs from the fold of its events; if the fold was changed, raise `snapshot_version`, otherwise \
          `repair` discards all snapshots"
             .to_owned()
     }))

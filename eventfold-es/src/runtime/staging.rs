@@ -1,4 +1,4 @@
-//! The commands of one commit, of a reaction or of a transaction: their targets are found, locked in one order, and decide them.
+//! The commands of one commit, of a reaction or a transaction. Their targets are looked up, locked in one order, and decide them.
 
 use std::any::{Any, type_name};
 use std::error::Error;
@@ -38,7 +38,7 @@ impl Undeliverable {
         Box::new(Self { envelope, cause })
     }
 
-    /// One whose own code panicked.
+    /// A command whose own code panicked.
     pub(super) fn panicked(envelope: CommandEnvelope, error: &StoreError) -> Box<Self> {
         let cause = cause_of(error);
         Box::new(Self { envelope, cause })
@@ -47,59 +47,59 @@ impl Undeliverable {
 
 type Loaded = Pin<Box<dyn Future<Output = Result<(Arc<dyn Target>, Keys), StoreError>> + Send>>;
 
-/// Finds the cell of a target and looks for the keys of its commands, as often as it is called.
+/// Loads the cell of a target, and looks up the keys of its commands. Can be called repeatedly.
 pub(super) type Loading = Box<dyn Fn() -> Loaded + Send + Sync>;
 
-/// One aggregate of any type, whose cell is found as often as it is asked for.
+/// An aggregate of any type. Its cell can be looked up repeatedly.
 pub(super) trait Address: Send + Sync {
     fn stream(&self) -> &StreamId;
 
-    /// The cell of the target, if it is live and these keys of commands to it can be looked for without I/O.
+    /// The cell of the target, if it is live and the lookup of these keys needs no I/O.
     fn live(&self, keys: &Keys) -> Option<Arc<dyn Target>>;
 
-    /// Finds the cell of the target, loading it if need be, and looks for the keys.
+    /// Finds or loads the cell of the target, and looks up the keys.
     fn load(&self, keys: Keys) -> Loading;
 }
 
-/// A command of a process manager, for any aggregate.
+/// A command of a process manager, for an aggregate of any type.
 pub(super) trait StagedCommand: Send {
     fn address(&self) -> &dyn Address;
 
-    /// A copy of the command, for the target's decision.
+    /// A copy of the command, for the decision of the target.
     fn command(&self) -> Result<Box<dyn Any>, StoreError>;
 
     fn context(&self) -> &CommandContext;
 
-    /// Its idempotency key.
+    /// The idempotency key of the command.
     fn key(&self) -> Option<Key<'_>>;
 
-    /// The stored form, for the dead-letter log.
+    /// The stored form, for dead letters.
     fn erase(&self) -> CommandEnvelope;
 }
 
-/// The cell of any aggregate.
+/// The cell of an aggregate of any type.
 pub(super) trait Target: Send + Sync {
     fn lock(&self) -> Box<dyn LockedTarget + '_>;
 
-    /// Removes the cell from the live ones after it was evicted.
+    /// Removes the cell from the live ones after its eviction.
     fn forget(self: Arc<Self>);
 
     /// See [`Cell::settle_if_free`].
     fn settle_if_free(&self);
 }
 
-/// The events of one command in what is staged for its stream.
+/// The events of one command among the staged events of its stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StagedEvents {
-    /// The version of the stream with them.
+    /// The version of the stream after these events.
     pub(super) version: u64,
     pub(super) count: usize,
 }
 
-/// Why an aggregate of any type did not execute a command.
+/// The reason why an aggregate of any type did not execute a command.
 pub(super) type Refusal = ExecuteError<Rejection>;
 
-/// The error with which an aggregate of any type rejected a command.
+/// The rejection by an aggregate of any type.
 #[derive(Debug, Clone)]
 pub(super) struct Rejection(pub(super) Arc<dyn Error + Send + Sync>);
 
@@ -111,7 +111,7 @@ impl fmt::Display for Rejection {
 
 impl Error for Rejection {}
 
-/// The locked cell of any aggregate.
+/// The locked cell of an aggregate of any type.
 pub(super) trait LockedTarget {
     fn is_evicted(&self) -> bool;
 
@@ -123,11 +123,11 @@ pub(super) trait LockedTarget {
     /// The last commit that a decision here depends on.
     fn last_pending(&self) -> Option<Arc<Outcome>>;
 
-    /// The outcome of the command with this key, unless that is staged only.
+    /// The outcome of the earlier command with this key, unless that command is only staged.
     fn repeated(&self, key: &str) -> Option<Repeated<()>>;
 
-    /// Decides a command and stages its events, which have this key; `None` if that was done before under the key, by the same
-    /// command as far as they can be compared.
+    /// Decides a command and stages its events, with this key. `None` if an earlier command with the key was decided, and is the same one
+    /// as far as commands can be compared.
     fn decide(
         &mut self,
         command: Box<dyn Any>,
@@ -137,7 +137,7 @@ pub(super) trait LockedTarget {
         clock: &StoreClock,
     ) -> Result<Option<StagedEvents>, Refusal>;
 
-    /// What was staged, which is handed over next.
+    /// The staged events, which are submitted next.
     fn proposed(&mut self) -> Option<ProposedAppend>;
 
     fn handed_over(&mut self, outcome: &Arc<Outcome>, part: PartOfCommit);
@@ -188,7 +188,7 @@ pub(super) struct AddressOf<A: Aggregate> {
 impl<A: Aggregate> AddressOf<A> {
     /// # Errors
     ///
-    /// [`StoreError::InvalidId`] or [`StoreError::InvalidName`] if there can be no such aggregate.
+    /// [`StoreError::InvalidId`] or [`StoreError::InvalidName`] if no such aggregate can exist.
     pub(super) fn new(types: &AggregateTypes, id: &str) -> Result<Self, StoreError> {
         check_id(A::AGGREGATE_TYPE, id)?;
         let cells = types.cells::<A>()?;
@@ -206,7 +206,7 @@ impl<A: Aggregate> Address for AddressOf<A> {
 
     fn live(&self, keys: &Keys) -> Option<Arc<dyn Target>> {
         let id = &self.stream.instance_id;
-        // What panics here does so again where it can be told.
+        // A panic here occurs again in `load`, which reports it.
         let cell = self.cells.live_or_new(id).ok()??;
         self.cells.knows(id, keys).then(|| {
             Arc::new(TypedTarget {
@@ -352,16 +352,16 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
     }
 }
 
-/// What became of one envelope before it was decided.
+/// An envelope of a reaction before the decision.
 pub(super) enum Letter {
     Staged(Staged),
     Dead(Box<Undeliverable>),
 }
 
-/// The cause of a command's failure, if its target refused it like this.
+/// The failure cause for the refusal of a target.
 pub(super) fn cause_of_refusal(refusal: Refusal) -> FailureCause {
     match refusal {
-        // Its text is told in many places: an error that cannot be told is none.
+        // Many places use the text of the error, so an error whose text panics is replaced.
         ExecuteError::Domain(Rejection(error)) => {
             match guard(|| "the text of the error".to_owned(), || error.to_string()) {
                 Ok(_) => FailureCause::Rejected { error },
@@ -384,13 +384,13 @@ pub(super) fn cause_of_refusal(refusal: Refusal) -> FailureCause {
     }
 }
 
-/// The cause of a command's failure, if the store failed like this: its target cannot be read, or the command cannot be executed.
+/// The failure cause for an error of the store: an unreadable target, or a command that cannot be executed.
 pub(super) fn cause_of(error: &StoreError) -> FailureCause {
     match error {
         StoreError::Panicked { what, message } => FailureCause::Panicked {
             message: format!("{what}: {message}"),
         },
-        // The command is not to blame: it is executed when its target can be read, by this program or by a newer one.
+        // The command is not the cause of these errors. It is executed when this or a newer program can read its target.
         StoreError::File(_)
         | StoreError::Damaged(_)
         | StoreError::Undecodable { .. }
@@ -410,7 +410,7 @@ pub(super) fn cause_of(error: &StoreError) -> FailureCause {
 }
 
 impl Letter {
-    /// The target, and the key of the command; `None` if the letter is dead.
+    /// The target and the key of the command. `None` for a dead letter.
     pub(super) fn wanted(&self) -> Option<Wanted<'_>> {
         match self {
             Self::Staged(staged) => Some(Wanted {
@@ -422,23 +422,23 @@ impl Letter {
     }
 }
 
-/// A target that is looked for, and the keys of commands to it.
+/// A target to look up, and the keys of commands to it.
 pub(super) struct Wanted<'a> {
     pub(super) address: &'a dyn Address,
     pub(super) keys: Keys,
 }
 
-/// The target of commands, or the reason why it cannot be read, and the keys of the commands.
+/// The target of commands or the reason why it is unreadable, and the keys of the commands.
 pub(super) struct FoundTarget {
     pub(super) stream: StreamId,
     pub(super) target: Result<Arc<dyn Target>, StoreError>,
     pub(super) keys: Keys,
 }
 
-/// The targets of one commit, each once, in the order in which they are locked; most commits have one.
+/// The targets of one commit, each once, in the order of their locks. Most commits have one.
 pub(super) type Targets = SmallVec<[FoundTarget; 1]>;
 
-/// A target that is live, or how it is loaded.
+/// A live target, or its load.
 pub(super) enum Lookup {
     Live(Arc<dyn Target>),
     Load(Loading),
@@ -447,7 +447,7 @@ pub(super) enum Lookup {
 /// The stream of a target, the keys of the commands to it, and the target.
 pub(super) type Lookups = SmallVec<[(StreamId, Keys, Lookup); 1]>;
 
-/// Looks for the targets of commands, each once, in the order in which they are locked.
+/// Looks up the targets of commands, each once, in the order of their locks.
 pub(super) fn look_up<'a>(wanted: impl Iterator<Item = Wanted<'a>>) -> Lookups {
     let mut wanted: SmallVec<[Wanted<'a>; 1]> = wanted.collect();
     wanted.sort_by(|one, other| one.address.stream().cmp(other.address.stream()));
@@ -472,7 +472,8 @@ pub(super) fn look_up<'a>(wanted: impl Iterator<Item = Wanted<'a>>) -> Lookups {
 ///
 /// # Errors
 ///
-/// [`StoreError::RuntimeGone`] or [`StoreError::Closed`]: nothing is known of the targets then, and nothing may be said of them.
+/// [`StoreError::RuntimeGone`] or [`StoreError::Closed`]. The state of the targets is unknown then, and no failure may be recorded for
+/// them.
 pub(super) async fn find_targets(lookups: Lookups) -> Result<Targets, StoreError> {
     let mut targets = Targets::with_capacity(lookups.len());
     for (stream, keys, lookup) in lookups {
@@ -497,8 +498,8 @@ pub(super) async fn find_targets(lookups: Lookups) -> Result<Targets, StoreError
     Ok(targets)
 }
 
-/// Looks once more for a target that could not be read, since the reason may have been one of a moment. It waits for nothing: what lasts
-/// longer is a matter of the policy, and nobody else is to wait for that.
+/// Loads a target once more after a failed read, which may be temporary. There is no delay: the policy handles longer failures, and no
+/// other work has to wait for them.
 async fn load_again(
     load: &Loading,
     error: StoreError,

@@ -1,4 +1,4 @@
-//! Commands for several aggregates that are decided together and handed over as one commit.
+//! Commands for several aggregates that are decided together and submitted as one commit.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub(crate) struct TransactionCommand {
 impl TransactionCommand {
     /// # Errors
     ///
-    /// [`StoreError`] if there can be no such aggregate, or its context cannot be stored.
+    /// [`StoreError`] if no such aggregate can exist, or if its context cannot be stored.
     pub(crate) fn new<A: Aggregate>(
         types: &AggregateTypes,
         id: &str,
@@ -56,8 +56,8 @@ impl TransactionCommand {
     }
 }
 
-/// Under which keys the commands are known: that of their transaction, and how many of them go to the same target before. So
-/// each is found there whatever the order of the targets is. No key of a user has a line break.
+/// The keys of the commands: the key of their transaction, and the number of earlier commands to the same target. So each command has the
+/// same key in any order of the targets. A user's key contains no line break.
 fn keys(commands: &[TransactionCommand]) -> Vec<Option<String>> {
     let mut counts: HashMap<&StreamId, usize> = HashMap::new();
     let keys = commands.iter().map(|command| {
@@ -71,20 +71,20 @@ fn keys(commands: &[TransactionCommand]) -> Vec<Option<String>> {
 
 /// The events of one command in the commit of its transaction.
 pub(crate) struct CommittedEvents {
-    /// The version of the stream with them.
+    /// The version of the stream after these events.
     pub(crate) version: u64,
-    /// How many events of the commit stand before the last of them.
+    /// The number of events in the commit before the last of them.
     pub(crate) before_last: u64,
 }
 
-/// What deciding a transaction came to.
+/// The result of a decided transaction.
 pub(crate) struct DecidedTogether {
     pub(crate) decision: Decision,
     targets: Targets,
 }
 
 impl DecidedTogether {
-    /// Lets the targets take in what became durable; see [`Cell::settle_if_free`](super::Cell::settle_if_free).
+    /// Folds durable commits into the states of the targets. See [`Cell::settle_if_free`](super::Cell::settle_if_free).
     pub(crate) fn settle_targets(&self) {
         for target in self.targets.iter().flat_map(|found| &found.target) {
             target.settle_if_free();
@@ -92,29 +92,29 @@ impl DecidedTogether {
     }
 }
 
-/// Per command, if it caused events.
+/// The decision, with an entry for each command that caused events.
 pub(crate) enum Decision {
-    /// A commit is on its way.
+    /// A commit was submitted.
     Committed {
         outcome: Arc<Outcome>,
         commands: Vec<Option<CommittedEvents>>,
     },
-    /// There is nothing to commit; the answer holds once these commits are durable.
+    /// There is nothing to commit. The answer is valid once these commits are durable.
     Answer {
         pending: Vec<Arc<Outcome>>,
-        /// How many commands had nothing to do, if that is the answer.
+        /// The number of commands, all without events, or the error.
         answer: Result<usize, TransactionError>,
     },
-    /// It was decided before, under the same key.
+    /// The transaction was decided before, under the same key.
     Repeated(Vec<Option<Repeated<()>>>),
 }
 
-/// Who waits for the reactions to a transaction.
+/// The wait for the reactions to a transaction.
 pub(crate) type Waiting = Option<(Arc<ReactionHub>, u64)>;
 
-/// Finds the targets of a transaction, and decides its commands in their order, each on what those before it did.
+/// Finds the targets of a transaction, and decides its commands in order, each on the state after the previous ones.
 ///
-/// From the locks to the hand-over there is no await: a dropped future leaves nothing, or the whole commit.
+/// No await lies between the locks and the submission. So a dropped future leaves either nothing or the whole commit.
 ///
 /// # Errors
 ///
@@ -191,7 +191,7 @@ fn decide_locked(
         };
         let decided = target.decide(command.command, &command.context, key, None, log.clock());
         match decided {
-            // One that was decided before under its key has nothing staged here.
+            // A command that was decided before under its key stages nothing here.
             Ok(events) => staged.push((stream, events)),
             Err(_) if planted(Bug::RejectedTransactionGoesOn) => {}
             Err(refusal) => {
@@ -239,7 +239,7 @@ fn decide_locked(
     Ok(Decision::Committed { outcome, commands })
 }
 
-/// What tells a transaction from others: its targets, and its commands as far as they can be compared.
+/// The digest of a transaction: its targets, and its commands as far as they can be compared.
 fn digest(commands: &[TransactionCommand]) -> u64 {
     let mut hash = Xxh3::new();
     for command in commands {

@@ -17,7 +17,7 @@ use crate::journal::{Journal, Snapshot, StateChecked, StreamId, StreamReader};
 use crate::names;
 use crate::threads::StoreRuntime;
 
-/// The longest instance id, and the longest idempotency key, in bytes.
+/// The maximum length of an instance id or an idempotency key, in bytes.
 const MAX_BYTES: usize = 512;
 
 /// Refuses ids that no stream can have.
@@ -29,7 +29,7 @@ pub(crate) fn check_id(aggregate_type: &str, id: &str) -> Result<(), StoreError>
     })
 }
 
-/// Refuses what of a context cannot be stored: an idempotency key, and entries that only the store makes.
+/// Refuses a context that cannot be stored: an invalid idempotency key, or entries that are reserved for the store.
 pub(crate) fn check_context(context: &CommandContext) -> Result<(), StoreError> {
     let entries = context
         .metadata
@@ -51,7 +51,7 @@ pub(crate) fn check_context(context: &CommandContext) -> Result<(), StoreError> 
     })
 }
 
-/// What is wrong with a text that is stored as an id or a key.
+/// The reason why a text cannot be an id or a key.
 pub(crate) fn check_text(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         Err("it is empty")
@@ -80,7 +80,7 @@ struct KnownType {
     check_event: fn(&eventfold::Event) -> Option<String>,
 }
 
-/// Says why an event is none of `A`.
+/// The reason why an event does not decode as an event of `A`.
 fn check_event<A: Aggregate>(event: &eventfold::Event) -> Option<String> {
     let decoded = guard(
         || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),
@@ -107,7 +107,7 @@ impl AggregateTypes {
         }
     }
 
-    /// The cells of `A`; an error if its name cannot be stored or belongs to another type.
+    /// The cells of `A`. Fails if its name cannot be stored or belongs to another type.
     pub(crate) fn cells<A: Aggregate>(&self) -> Result<Arc<AggregateCells<A>>, StoreError> {
         let invalid = |reason: String| StoreError::InvalidName {
             name: A::AGGREGATE_TYPE.to_owned(),
@@ -155,7 +155,7 @@ impl AggregateTypes {
             .map_err(|_| invalid("its cells have another type".to_owned()))
     }
 
-    /// Says why a snapshot is not the fold of the first events of its stream; nothing is known of types that this program has not used.
+    /// The reason why a snapshot is not the fold of the first events of its stream. `None` for types that this program has not used.
     pub(crate) fn check_state(
         &self,
         stream: &StreamId,
@@ -172,7 +172,7 @@ impl AggregateTypes {
         }
     }
 
-    /// Says why an event is none of its aggregate type; nothing is known of types that this program has not used.
+    /// The reason why an event does not decode as an event of its aggregate type. `None` for types that this program has not used.
     pub(crate) fn check_event(
         &self,
         aggregate_type: &str,
@@ -185,7 +185,7 @@ impl AggregateTypes {
         check(event)
     }
 
-    /// Lets go of the aggregate of a stream that has got durable events by another way than its commands.
+    /// Evicts the aggregate of a stream that has got durable events from elsewhere.
     pub(crate) async fn let_go(&self, stream: &StreamId) {
         let sweep = self
             .known()
@@ -196,7 +196,7 @@ impl AggregateTypes {
         }
     }
 
-    /// Evicts the aggregates that were idle for `timeout`, those that are to be saved before one after the other.
+    /// Evicts the aggregates that were idle for `timeout`. Unsaved aggregates are saved first, one after the other.
     pub(crate) async fn sweep(&self, timeout: Duration) {
         let sweeps: Vec<_> = self
             .known()
@@ -212,7 +212,7 @@ impl AggregateTypes {
                     Ok(())
                 });
                 if let Err(error) = evicted.await {
-                    tracing::warn!(%error, "an idle aggregate stays in memory");
+                    tracing::warn!(%error, "an idle aggregate was not evicted");
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! The answers to commands with idempotency keys.
 //!
-//! A key is looked for in three places: in the journal, among the commits on their way, and in what is staged. The writer notes a commit in
-//! the journal's table before it settles the outcome, and a cell takes a commit out of those on their way when its outcome is settled. So
-//! who settles the cell and then asks the journal, in this order and under the lock of the cell, finds a key that was used in one of
-//! the three: no command is handed over meanwhile. What fails leaves nothing behind.
+//! A key is looked up in three places: the journal, the pending commits, and the staged commands. The writer adds a commit to the journal's
+//! table before it settles the outcome. A cell removes a pending commit only after its outcome is settled. So a lookup first settles the
+//! cell, and then asks the journal, both under the lock of the cell. In this order it finds every used key, because no command is submitted
+//! meanwhile. For example, a commit that becomes durable during the lookup is still pending, or already in the journal. Failed commits
+//! leave nothing behind.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,15 +17,15 @@ use crate::journal::{Answer, KeyLookup, KeyedLines, Outcome, Receipt, Streams};
 use crate::runtime::guarded::Kept;
 use crate::sabotage::{Bug, planted};
 
-/// The ids and answers that a pending commit makes known when it is durable.
+/// The ids and answers of a pending commit, which take effect when it is durable.
 pub(super) struct Marks {
-    /// How many events of the commit stand before those of this stream.
+    /// The number of events in the commit before those of this stream.
     pub(super) before: u64,
     pub(super) event_ids: Vec<String>,
     pub(super) keyed: Vec<KeyedLines>,
 }
 
-/// A command that was decided before, under the same key.
+/// The earlier command with the same key.
 pub(crate) enum Repeated<E> {
     Durable(Answer),
     Pending(PendingAnswer<E>),
@@ -39,7 +40,7 @@ impl<E> Repeated<E> {
         }
     }
 
-    /// The commit that it is in, if that is on its way.
+    /// Its commit, if that is pending.
     pub(crate) fn pending(&self) -> Option<Arc<Outcome>> {
         match self {
             Self::Durable(_) => None,
@@ -48,12 +49,12 @@ impl<E> Repeated<E> {
     }
 }
 
-/// An answer that counts as soon as its commit is durable.
+/// An answer that is valid as soon as its commit is durable.
 pub(crate) struct PendingAnswer<E> {
     pub(crate) outcome: Arc<Outcome>,
     pub(crate) events: Vec<Kept<E>>,
     group: KeyedLines,
-    /// Which append of the commit it is in, and how many events of it stand before that.
+    /// The index of the append in its commit, and the number of events in the commit before it.
     append: usize,
     before: u64,
     /// The version of the first event of the append.
@@ -61,7 +62,7 @@ pub(crate) struct PendingAnswer<E> {
 }
 
 impl<E> PendingAnswer<E> {
-    /// The answer, when the commit is durable.
+    /// The answer, from the receipt of the durable commit.
     pub(crate) fn with(&self, receipt: &Receipt) -> Answer {
         let end = receipt.ends.get(self.append);
         let line = end.copied().unwrap_or_default().commit;
@@ -74,7 +75,7 @@ impl<E> PendingAnswer<E> {
 }
 
 impl<A: Aggregate> LockedCell<'_, A> {
-    /// Lets it be known what is durable of commands with these keys, if that takes no I/O. To be asked when the cell is settled.
+    /// Adds the durable answers for these keys. Returns `false` if a lookup needs I/O. The cell has to be settled first.
     pub(crate) fn learn_answers(&mut self, keys: &Keys, streams: &dyn Streams) -> bool {
         match keys.known(streams, self.stream) {
             Some(known) => {
@@ -85,7 +86,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         }
     }
 
-    /// The digest of the command that had this key before, staged or not, if there was one.
+    /// The digest of the earlier command with this key, staged or not, if there was one.
     pub(crate) fn decided_before(&self, key: &str) -> Option<Option<u64>> {
         let staged = self.staged_keys.iter().find(|group| &*group.key == key);
         match staged {
@@ -94,7 +95,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         }
     }
 
-    /// The outcome of the command with this key, unless that is staged only.
+    /// The outcome of the earlier command with this key, unless that command is only staged.
     ///
     /// # Errors
     ///
@@ -108,7 +109,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         })
     }
 
-    /// The same, for those who do not know the events.
+    /// [`repeated`](Self::repeated) for callers that do not know the type of the events.
     pub(in crate::runtime) fn repeated_without_events(&self, key: &str) -> Option<Repeated<()>> {
         let repeated = self.repeated_with(key, |_| Ok::<_, Infallible>(Vec::new()));
         repeated.unwrap_or_else(|never| match never {})
@@ -144,7 +145,7 @@ impl<A: Aggregate> LockedCell<'_, A> {
         }
     }
 
-    /// The commit on its way that has the events of the command with this key, which of them they are, and the version of its first.
+    /// The pending commit with the events of this key, the group of these events, and the version of the commit's first event.
     fn pending_answer(&self, key: &str) -> Option<(&Pending<A>, &KeyedLines, u64)> {
         if planted(Bug::KeyNotClaimed) {
             return None;

@@ -1,8 +1,8 @@
 //! The ids of the events of a stream, as far as its cell knows them.
 //!
-//! Most aggregates are never asked, so nothing is known until the first time; then the stream is read, once. What becomes
-//! durable meanwhile is collected, so that a stream that never rests becomes known as well. Only what is durable is in here: what is
-//! pending is looked up where it is, and leaves nothing behind when it fails.
+//! Most aggregates never need them, so the first lookup reads the whole stream, once. The cell collects the ids that become durable
+//! meanwhile, so that a busy stream becomes complete, too. The set contains only durable ids. Pending ids are looked up in the pending
+//! commits, and a failed commit leaves nothing behind.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::sabotage::{Bug, planted};
 #[derive(Default)]
 pub(super) struct EventIds {
     ids: HashSet<String>,
-    /// Otherwise the stream is being read, and here is what became durable since that began.
+    /// If false, the stream is still being read, and `ids` contains only later events.
     are_complete: bool,
 }
 
 impl EventIds {
-    /// Takes over those of a commit that became durable.
+    /// Adds the ids of a commit that became durable.
     pub(super) fn add(&mut self, ids: Vec<String>) {
         self.ids.extend(ids);
     }
@@ -42,7 +42,7 @@ pub(in crate::runtime) fn read_event_ids(
     let mut reader = streams.read_stream(stream, StreamEnd::default())?;
     while let Some(append) = reader.next()? {
         for line in append.lines.iter() {
-            let damage = |error| reader.damage(format!("the line is no event: {error}"));
+            let damage = |error| reader.damage(format!("the line is not an event: {error}"));
             let event: Identity = serde_json::from_str(line).map_err(damage)?;
             ids.extend(event.id.filter(|_| !planted(Bug::InjectedIdForgotten)));
         }
@@ -50,22 +50,22 @@ pub(in crate::runtime) fn read_event_ids(
     Ok(ids)
 }
 
-/// Where something that was looked for is.
+/// The place of an event that was found.
 pub(crate) enum Place {
     Durable,
-    /// In a commit on its way.
+    /// In a pending commit.
     Pending(Arc<Outcome>),
 }
 
 impl<A: Aggregate> Cell<A> {
-    /// Collects the ids of events from now on; whether the stream is to be read for the rest.
+    /// Collects the ids of events from now on. Returns whether the stream has to be read for the earlier ones.
     pub(in crate::runtime) fn begin_to_learn(&self) -> bool {
         let mut locked = self.lock();
         !locked.body.event_ids.get_or_insert_default().are_complete
     }
 
-    /// Takes the ids that were found in the stream after [`begin_to_learn`](Self::begin_to_learn). They are all that were durable when
-    /// collecting began.
+    /// Adds the ids from a read of the stream after [`begin_to_learn`](Self::begin_to_learn). They include all ids that were durable when
+    /// the collection began.
     pub(in crate::runtime) fn learn(&self, found: HashSet<String>) {
         let mut locked = self.lock();
         let known = locked.body.event_ids.get_or_insert_default();
@@ -75,13 +75,13 @@ impl<A: Aggregate> Cell<A> {
 }
 
 impl<A: Aggregate> LockedCell<'_, A> {
-    /// Whether it can be told which ids are there.
+    /// Whether the ids of all durable events are known.
     pub(crate) fn knows_event_ids(&self) -> bool {
         let known = self.body.event_ids.as_ref();
         known.is_some_and(|known| known.are_complete)
     }
 
-    /// Where the event of this id is.
+    /// The place of the event with this id.
     pub(crate) fn find_event(&self, id: &str) -> Option<Place> {
         let known = self.body.event_ids.as_ref();
         if known.is_some_and(|known| known.ids.contains(id)) {

@@ -1,4 +1,4 @@
-//! The idempotency keys of commands, and what the journal says of them before the commands are decided.
+//! The idempotency keys of commands, and the journal's answers to them before the commands are decided.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::runtime::guarded::{blocking, guard};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
     pub(crate) text: &'a str,
-    /// The digest that tells the command from others, if it can be compared.
+    /// A digest of the command, if commands can be compared.
     pub(crate) digest: Option<u64>,
 }
 
@@ -29,12 +29,12 @@ impl<'a> Key<'a> {
         Some(Self { text, digest })
     }
 
-    /// Whether the command that had this key before is known to be another one.
+    /// Whether the earlier command with this key is known to be a different one.
     pub(crate) fn is_reused(&self, before: Option<u64>) -> bool {
         matches!((self.digest, before), (Some(own), Some(before)) if own != before)
     }
 
-    /// The error if it is.
+    /// The error for a reused key.
     pub(crate) fn reused(&self) -> StoreError {
         StoreError::KeyReused {
             key: self.text.to_owned(),
@@ -42,18 +42,18 @@ impl<'a> Key<'a> {
     }
 }
 
-/// [`Aggregate::fingerprint`]; a command whose code panics cannot be compared.
+/// [`Aggregate::fingerprint`]. If its code panics, the command cannot be compared.
 fn fingerprint<A: Aggregate>(command: &A::Command) -> Option<u64> {
     let what = || format!("the fingerprint of a command of `{}`", A::AGGREGATE_TYPE);
     guard(what, || A::fingerprint(command)).ok().flatten()
 }
 
-/// The keys of the commands to one aggregate, each with what was found when it was looked for; most commits have one or none.
+/// The keys of the commands to one aggregate, each with the result of its lookup. Most commits have at most one key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys(SmallVec<[(Arc<str>, Option<KeyLookup>); 1]>);
 
 impl Keys {
-    /// Nothing is known of this key yet, if there is one.
+    /// A key without a lookup, or no key.
     pub(crate) fn of(key: Option<&str>) -> Self {
         Self(key.map(|key| (key.into(), None)).into_iter().collect())
     }
@@ -66,7 +66,7 @@ impl Keys {
         self.0.iter().any(|(own, _)| **own == *key)
     }
 
-    /// The durable answer to each command now; `None` if one of them is not known without I/O.
+    /// The durable answer to each key now. `None` if a lookup needs I/O.
     pub(super) fn known(&self, streams: &dyn Streams, stream: &StreamId) -> Option<KnownKeys> {
         let known = self.0.iter().map(|(key, before)| {
             let known = streams.known_answer(stream, key, *before)?;
@@ -79,7 +79,7 @@ impl Keys {
         self.0.is_empty() || self.known(streams, stream).is_some()
     }
 
-    /// Looks for those of which it is not known. Cancel safe.
+    /// Looks up the keys without a known answer. Cancel safe.
     pub(in crate::runtime) async fn look_for(
         &mut self,
         streams: &Arc<dyn Streams>,
@@ -112,5 +112,5 @@ impl Keys {
     }
 }
 
-/// Keys, and what is durable of their commands while the lock on the cell is held.
+/// Keys with their durable answers, valid while the lock on the cell is held.
 pub(super) type KnownKeys = SmallVec<[(Arc<str>, KeyLookup); 1]>;

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 /// The outcome of the reactions to the events of a command, or to the request of an operator.
 ///
-/// If several process managers, instances or commands have different outcomes, it is the last of them in this list. In any case
-/// the command itself is done, and unfinished work is done later, once.
+/// Several process managers, instances or commands may have different outcomes. The result is the last of them in this list. For example,
+/// [`Parked`](Self::Parked) wins over [`Done`](Self::Done). In any case the command itself is done, and unfinished work is done later,
+/// once.
 ///
-/// A command that is answered again, under its idempotency key, does not report work that was parked or is in retry since its
-/// first answer.
+/// A command may be answered again, under its idempotency key. This answer does not report work that was parked or retried since the first
+/// answer.
 ///
 /// # JSON
 ///
@@ -19,36 +20,36 @@ use serde::Serialize;
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Reactions {
-    /// There was nothing to wait for: no events, no subscribed process manager, or a run mode other than
+    /// There was nothing to wait for. For example, there were no events, or no subscribed process manager. Reactions are awaited only with
     /// [`RunMode::Inline`](crate::RunMode::Inline).
     NotAwaited,
-    /// All reactions to its events, and to theirs, are durable. Rejected commands are dead letters, or treated as their policy
-    /// says.
+    /// All reactions to its events, and to the events that these cause, are durable. Rejected commands are dead letters, or were handled by
+    /// their failure policy.
     Done,
-    /// A command or a reaction failed and is retried later, as its policy says; the rest is done. See
+    /// A command or a reaction failed, and its policy retries it later. The rest is done. See
     /// [`ProcessManagerHandle::status`](crate::ProcessManagerHandle::status).
     Retrying,
-    /// An instance or a process manager without `key` is parked, with its work; the rest is done. See
+    /// An instance or a process manager without `key` is parked, with its work. The rest is done. See
     /// [`ProcessManagerHandle::parked`](crate::ProcessManagerHandle::parked) and
     /// [`AggregateStore::process_managers`](crate::AggregateStore::process_managers).
     Parked,
-    /// An operator has [paused](crate::ProcessManagerHandle::pause) a subscribed process manager; the rest is done.
+    /// An operator has [paused](crate::ProcessManagerHandle::pause) a subscribed process manager. The rest is done.
     Paused,
-    /// A subscribed process manager has stopped as a whole, because of its policy
-    /// ([`FailureAction::Stop`](crate::FailureAction::Stop)); the rest is done.
+    /// A policy has stopped a subscribed process manager as a whole ([`FailureAction::Stop`](crate::FailureAction::Stop)). The rest is
+    /// done.
     Stopped,
-    /// They are not done within the limit of
-    /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout); they continue.
+    /// The reactions are not done within the limit of
+    /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout). They continue.
     TimedOut,
-    /// The store was closed, or its runtime shut down, before they were done. They continue when the store is opened again. A
-    /// repeated answer in a read-only store has this outcome, too: there are no reactions.
+    /// The store was closed, or its runtime shut down, before the reactions were done. They continue when the store is opened again. A
+    /// repeated answer in a read-only store has this outcome, too, because reactions do not run there.
     Closed,
 }
 
 impl Reactions {
-    /// The later of the two in this list.
+    /// The later of both outcomes in this list.
     pub(in crate::runtime) fn and(self, other: Self) -> Self {
-        // They are declared in this order.
+        // The variants are declared in this order.
         if (other as u8) > (self as u8) {
             other
         } else {
@@ -60,12 +61,12 @@ impl Reactions {
 /// The reason why one reaction is not done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setback {
-    /// The position of the event; none for a deadline or a command, for which only an operator waits.
+    /// The position of the event. `None` for a deadline or a command, for which only operators wait.
     pub(crate) position: Option<u64>,
     pub(crate) outcome: Reactions,
 }
 
-/// The state of a process manager that has stopped as a whole.
+/// The halt of a whole process manager.
 #[derive(Debug, Clone)]
 pub(crate) struct Stay {
     pub(crate) position: u64,

@@ -15,12 +15,12 @@ fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
     Arc::new(ReactionHub::new(members, Vec::new()))
 }
 
-/// A reaction to the event at `source` whose only event has the next position.
+/// A reaction to the event at `source` that causes one event, at the next position.
 fn react(hub: &ReactionHub, source: u64) {
     reacted(hub, source, None);
 }
 
-/// The same, for an operator.
+/// The same reaction, for an operator.
 fn reacted(hub: &ReactionHub, source: u64, operator: Option<u64>) {
     hub.reacted(&DurableReaction {
         member: 0,
@@ -45,8 +45,8 @@ fn is_done(wait: &mut WaitGuard) -> bool {
     wait.done.try_recv().is_ok()
 }
 
-/// The journal notes a reaction before it announces its events: a run that begins in between knows the position before
-/// them, but has to wait for what they cause.
+/// The hub learns of a reaction before the journal announces its events. A run that begins in between knows an older position, but has to
+/// wait for the effects of those events.
 #[test]
 fn a_run_waits_for_what_is_durable_and_not_yet_announced() {
     let hub = hub(&["first", "second"]);
@@ -61,7 +61,7 @@ fn a_run_waits_for_what_is_durable_and_not_yet_announced() {
     assert!(is_done(&mut wait));
 }
 
-/// What a long run covers and is owed is asked at every reaction, so it must not grow with their number.
+/// Each reaction looks up the covered positions and the debts of a wait. So both must not grow with the number of reactions.
 #[test]
 fn a_wait_stays_small_however_many_reactions_it_covers() {
     let hub = hub(&["first", "second"]);
@@ -80,7 +80,7 @@ fn a_wait_stays_small_however_many_reactions_it_covers() {
     assert!(is_done(&mut wait));
 }
 
-/// An operator waits for what was committed for him, and for what that caused, but not for what others cause meanwhile.
+/// An operator's wait covers the commits for that operator and their effects. It does not cover the events of others meanwhile.
 #[test]
 fn the_wait_of_an_operator_covers_what_is_done_for_him() {
     let hub = hub(&["first", "second"]);
@@ -93,7 +93,7 @@ fn the_wait_of_an_operator_covers_what_is_done_for_him() {
     assert_eq!(idle.done.try_recv(), Ok(Reactions::NotAwaited));
     hub.processed(0, 2);
     assert!(!is_done(&mut operator));
-    // What the first one did about it.
+    // The reaction of the first member.
     react(&hub, 2);
     hub.processed(1, 2);
     assert!(!is_done(&mut operator));
@@ -105,7 +105,7 @@ fn the_wait_of_an_operator_covers_what_is_done_for_him() {
     assert!(hub.state().waits.is_empty());
 }
 
-/// A member that operators have let go on has to say when it has done what there was to do.
+/// A member that continues for operators has to report when it has no work left.
 #[test]
 fn an_operator_waits_until_a_member_has_gone_on_or_stays_again() {
     let hub = hub(&["first", "second"]);
@@ -121,7 +121,7 @@ fn an_operator_waits_until_a_member_has_gone_on_or_stays_again() {
         hub.processed(member, 1);
     }
     hub.has_gone_on(0);
-    // What it did meanwhile was for both, and has to be reacted to.
+    // The work in between was for both operators, so its event has to be handled, too.
     for wait in [&mut first, &mut again, &mut other] {
         assert!(!is_done(wait));
     }
@@ -158,7 +158,7 @@ fn a_wait_ends_when_a_member_does() {
     assert!(!is_done(first));
     hub.ended(1, StoreError::Closed);
     assert_eq!(first.done.try_recv(), Ok(Reactions::Closed));
-    // Nor does a later one begin to wait for it.
+    // A later wait does not wait for it, either.
     second.begin_until(1);
     assert_eq!(second.done.try_recv(), Ok(Reactions::Closed));
     assert!(matches!(hub.ended_because(), Some(StoreError::Closed)));

@@ -1,15 +1,15 @@
-//! One wait for reactions: what it covers, and what it is owed.
+//! One wait for reactions: the positions that it covers, and the positions that it is owed.
 
 use tokio::sync::oneshot;
 
 use super::{Member, Reactions};
 
 pub(super) struct Wait {
-    /// First and last positions of ranges.
+    /// The first and last positions of ranges.
     pub(super) covered: Vec<(u64, u64)>,
-    /// Members and the positions that they have to reach, one each.
+    /// Members and the positions that they have to reach, with one entry for each.
     pub(super) owed: Vec<(usize, u64)>,
-    /// A member that an operator has let go on, until it has done what there was to do.
+    /// A member that continues for an operator, until it has no work left.
     pub(super) going_on: Option<usize>,
     pub(super) has_begun: bool,
     pub(super) outcome: Reactions,
@@ -23,7 +23,7 @@ impl Wait {
             .any(|(first, last)| (*first..=*last).contains(&position))
     }
 
-    /// Adds positions, and what the members owe for them.
+    /// Covers more positions, and adds the debts of the members for them.
     pub(super) fn cover<'a>(
         &mut self,
         members: &[Member],
@@ -31,7 +31,7 @@ impl Wait {
         last: u64,
         aggregate_types: impl Iterator<Item = &'a str> + Clone,
     ) {
-        // What one reaction causes follows what the one before caused, so that this stays short.
+        // The effects of reactions follow each other in the journal, so the list stays short.
         let range = self
             .covered
             .iter_mut()
@@ -60,12 +60,12 @@ impl Wait {
         }
     }
 
-    /// Notes what a part of it came to.
+    /// Adds the outcome of a part of the work.
     pub(super) fn came_to(&mut self, outcome: Reactions) {
         self.outcome = self.outcome.and(outcome);
     }
 
-    /// Waits no longer for a member that will not do what it owes.
+    /// Ends the wait for a member that has stopped.
     pub(super) fn give_up_on(&mut self, member: usize, outcome: Reactions) {
         let owed = self.owed.len();
         self.owed.retain(|(owing, _)| *owing != member);
@@ -82,7 +82,7 @@ impl Wait {
             && self.going_on.is_none()
             && let Some(done) = self.done.take()
         {
-            // Nobody listens if the caller is gone.
+            // The receiver is gone if the caller is gone.
             let _ = done.send(self.outcome);
         }
     }
