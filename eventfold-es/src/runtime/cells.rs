@@ -207,7 +207,7 @@ impl<A: Aggregate> LiveCells<A> {
 
 /// The part of [`AggregateCells`] that does not depend on the aggregate.
 pub(super) trait Sweep: Send + Sync {
-    /// Evicts the aggregates that were idle for `timeout`. Returns the ids of those that have to be saved first.
+    /// Evicts the aggregates that were idle for `timeout`. Returns the ids of aggregates that have to be saved first.
     fn evict(&self, timeout: Duration) -> Vec<Arc<str>>;
 
     /// Saves an aggregate that was idle for `timeout`, and evicts it if it still is idle. Blocks.
@@ -266,7 +266,7 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
 }
 
 /// Runs under the lock of the shard, so that no caller finds the cell between its mark and its removal. A cell with another owner is about
-/// to be locked, so it is in use, whatever the time of its last use.
+/// to be locked, so it is in use, even if its last use was long ago.
 fn evict<A: Aggregate>(cell: &Arc<Cell<A>>, now: Instant, timeout: Duration) -> Idle {
     if Arc::strong_count(cell) > 1 {
         return Idle::Kept;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::reactions::ReactionHub;
 use crate::error::StoreError;
 
-/// Reports the end of a process manager's task to its waiting callers, whatever the reason.
+/// Reports the end of a process manager's task to its waiting callers, for any reason.
 pub(super) struct End {
     hub: Arc<ReactionHub>,
     member: usize,

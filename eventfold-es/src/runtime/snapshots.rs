@@ -171,33 +171,7 @@ impl TypeSnapshots {
                 );
             }
         }
-<<<<<<< HEAD
         fold(A::default(), StreamEnd::default())
-=======
-        self.fold(stream, A::default(), StreamEnd::default())
-    }
-
-    fn load_behind<A: Aggregate>(
-        self: &Arc<Self>,
-        stream: &StreamId,
-        snapshot: &Snapshot,
-    ) -> Result<Cell<A>, String> {
-        let state = decode(&snapshot.state)?;
-        self.fold(stream, state, snapshot.seen)
-            .map_err(|error| error.to_string())
-    }
-
-    /// Folds the rest of a stream into a state.
-    fn fold<A: Aggregate>(
-        self: &Arc<Self>,
-        stream: &StreamId,
-        state: A,
-        seen: StreamEnd,
-    ) -> Result<Cell<A>, StoreError> {
-        let mut events = self.journal.read_stream(stream, seen)?;
-        let snapshots = self.of_cell(seen.version);
-        Cell::load(stream.clone(), state, &mut *events, snapshots)
->>>>>>> 29ae46f (Rewrite the comments and messages of runtime: cells, reactions, snapshots, projections and the rest, with examples for hard rules)
     }
 
     fn ignored(&self, stream: &StreamId, reason: &str) {
@@ -361,7 +335,7 @@ impl CellSnapshots {
     }
 }
 
-/// Held until the save of a cell's snapshot ends, in whatever way.
+/// Held until the save of a cell's snapshot ends, with or without success.
 struct Saving(Arc<AtomicBool>);
 
 impl Drop for Saving {

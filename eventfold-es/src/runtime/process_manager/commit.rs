@@ -14,7 +14,7 @@ use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
 use crate::process_manager::ProcessManager;
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Without `key`: encodes the state. Returns whether there is a state.
+    /// Without `key`: encodes the state and returns `true`.
     pub(super) fn encode_unkeyed(&mut self, position: u64) -> Result<bool, Halt> {
         if !PM::IS_KEYED
             && let Some(instance) = self.instances.get("")

@@ -138,8 +138,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
             self.fire_in_order(key, &value, released).await?;
             let parks = released.and_then(|(key, _)| self.status_of(key)) == Some(Status::Parked);
-            // Independent deadlines all fire before the event, whatever their number. An endless chain of deadlines must not block the
-            // delivery of events.
+            // Independent deadlines all fire before the event, in any number. An endless chain of deadlines must not block the delivery of
+            // events.
             if parks || chain == MAX_FIRED {
                 break;
             }

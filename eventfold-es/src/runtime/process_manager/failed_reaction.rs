@@ -325,8 +325,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.keep(key, input, false, position);
     }
 
-    /// Stores the default state of an instance without a successful reaction, to send commands in its name. Returns whether the event
-    /// starts it.
+    /// Encodes the default state of an instance without a successful reaction, so that commands can be sent in its name. Returns whether
+    /// the event starts it.
     fn begin_in_vain(&mut self, key: &str, input: Input<'_>) -> bool {
         let is_event = matches!(input, Input::Event(..));
         let Some(instance) = self.instances.get(key) else {

@@ -149,7 +149,7 @@ impl<PM: ProcessManager> Instance<PM> {
         put(self.table.key(key), &row)
     }
 
-    /// Ends the hold. A completed instance ends, and any other gets the new `status`.
+    /// Sets the status after a hold: completed if the instance had completed, and `status` otherwise.
     pub(super) fn release(&mut self, status: Status) {
         self.status = match std::mem::take(&mut self.is_complete) {
             true => Status::Completed,

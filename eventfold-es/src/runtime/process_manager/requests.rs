@@ -339,7 +339,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     }
                 };
                 // A letter with a key concerns only that instance. A letter without a key concerns all instances, because the correlation
-                // had failed.
+                // failed.
                 joins.retain(|join| key.is_empty() || join.key == key);
                 self.learn(joins.iter().map(|join| join.key.clone()).collect())
                     .await?;

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(same.starts, 2);
         assert_eq!(same.next(1, None).starts, 3);
         assert_eq!(at(1, None).next(2, None).starts, 1);
-        // Work that remains due is no progress, whatever else happens.
+        // Work that remains due is no progress, even if other work is done.
         let due = at(1, Some("t1")).next(2, Some("t1".into()));
         assert_eq!(due.starts, 2);
         assert_eq!(at(1, Some("t1")).next(2, Some("t2".into())).starts, 1);
