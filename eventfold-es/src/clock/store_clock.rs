@@ -27,7 +27,7 @@ impl StoreClock {
     pub(crate) fn behind(last_commit: u64, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            // The time of a commit may be a millisecond ahead of the clock: see `Journal::pass`.
+            // The time of a commit may be a millisecond ahead of the clock: see `Log::pass`.
             shown: AtomicU64::new(last_commit.saturating_sub(1)),
             is_told: AtomicBool::new(false),
         }

@@ -15,9 +15,12 @@ mod followers;
 mod index;
 mod inherited;
 pub(crate) mod keyed;
+#[cfg_attr(eventfold_memory_journal, allow(dead_code, unused_imports))]
 mod local;
 mod log;
 mod maintenance;
+#[cfg(any(test, eventfold_memory_journal))]
+mod memory;
 mod opening;
 mod outcome;
 mod past_reactions;

@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::directory::{Claim, Directory};
-use super::local::LocalJournal;
 use super::{Durability, Journal, RecoveryReport};
 use crate::clock::Clock;
 use crate::disk::Files;
 use crate::error::{OpenError, StoreError};
 use crate::threads::StoreRuntime;
+
+#[cfg(not(eventfold_memory_journal))]
+use super::local::LocalJournal as TheJournal;
+#[cfg(eventfold_memory_journal)]
+use super::memory::MemoryJournal as TheJournal;
 
 /// The settings of a journal.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +44,7 @@ pub(crate) async fn open(
     let shared = threads.clone();
     let opening = run(threads, base, move || {
         let _entered = span.enter();
-        let (journal, report) = LocalJournal::open(files, &path, &options, clock, &shared)?;
+        let (journal, report) = TheJournal::open(files, &path, &options, clock, &shared)?;
         let opened = OpenedJournal {
             directory,
             journal: Arc::new(journal),

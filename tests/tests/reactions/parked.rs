@@ -159,6 +159,7 @@ async fn parks_and_goes_on_after_the_fix(mode: RunMode, bad: i64, why: &str) -> 
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn an_event_that_is_not_understood_parks_and_goes_on_after_the_fix() -> TestResult {
     for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
         parks_and_goes_on_after_the_fix(mode, 13, "13 is not understood").await?;
@@ -167,6 +168,7 @@ async fn an_event_that_is_not_understood_parks_and_goes_on_after_the_fix() -> Te
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_panic_in_react_parks_and_goes_on_after_the_fix() -> TestResult {
     for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
         let why = "the reaction of `copier` panicked: 666 is too much";
@@ -214,6 +216,7 @@ impl ProcessManager for Completer {
 
 /// There is no instance that could complete: nothing is lost by asking for it, and the state is what it was.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_has_no_instances_cannot_complete() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with::<Completer>(base.path(), RunMode::Inline)
@@ -378,6 +381,7 @@ async fn reactions_that_take_too_long_are_not_waited_for_and_go_on() -> TestResu
 
 /// A journal that cannot be read for a moment, for want of descriptors, is read again: it parks nobody.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_failed_read_of_the_journal_is_tried_again() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with::<Fixed>(base.path(), RunMode::OnDemand).open().await?;

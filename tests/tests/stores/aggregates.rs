@@ -164,6 +164,7 @@ async fn eviction_races_with_commands_and_nobody_notices() -> TestResult {
 
 /// Rule 5: an answer without a commit waits until what it was decided on is durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_rejection_is_answered_when_the_state_it_was_decided_on_is_durable() -> TestResult {
     let base = tempfile::tempdir()?;
     let disk = GatedDisk::default();
@@ -206,6 +207,7 @@ async fn a_rejection_is_answered_when_the_state_it_was_decided_on_is_durable() -
 
 /// And fails with it: a rejection that was decided on events that are not stored would be a lie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_rejection_fails_with_the_commit_it_was_decided_on() -> TestResult {
     let base = tempfile::tempdir()?;
     let gate = GatedDisk::default();

@@ -233,6 +233,7 @@ async fn written_by_v1(directory: &Path) {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn every_reader_takes_old_events_step_by_step() {
     let directory = tempfile::tempdir().unwrap();
     written_by_v1(directory.path()).await;
@@ -426,6 +427,7 @@ async fn a_retired_event_is_read_and_not_written() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn injected_events_keep_their_version() {
     let directory = tempfile::tempdir().unwrap();
     let store = v3::Shop::open(directory.path()).await.unwrap();
@@ -456,6 +458,7 @@ async fn injected_events_keep_their_version() {
 
 /// The version cannot be given by a command: events would be read in a shape that they do not have.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn the_version_is_nobody_elses_to_give() {
     let directory = tempfile::tempdir().unwrap();
     let store = AggregateStore::open(directory.path()).await.unwrap();
@@ -482,6 +485,7 @@ async fn the_version_is_nobody_elses_to_give() {
 
 /// A projection may go on without events of a newer program; that one builds it anew, once.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_projection_may_skip_what_it_does_not_know_until_a_program_knows_it() {
     /// Counts what it has seen, and how often it began.
     macro_rules! totals {

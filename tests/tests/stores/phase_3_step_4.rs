@@ -145,6 +145,7 @@ async fn run_process_managers_is_idempotent_when_no_new_events_exist() -> TestRe
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn store_restart_recovers_process_manager_state_without_duplicate_dispatches() -> TestResult {
     for mode in MODES {
         let base = tempfile::tempdir()?;

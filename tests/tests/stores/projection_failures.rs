@@ -148,6 +148,7 @@ async fn reading_ahead_ends_with_the_projection() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn damage_that_is_read_ahead_is_named_after_what_comes_before_it() -> TestResult {
     let base = tempfile::tempdir()?;
     filled(base.path(), 13, MANY / 5).await?;

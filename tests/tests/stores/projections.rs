@@ -181,6 +181,7 @@ async fn concurrent_reads_and_writes_see_one_order_across_streams() -> TestResul
 
 /// Scenario 43.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn incremental_and_rebuilt_agree() -> TestResult {
     let base = tempfile::tempdir()?;
     let mut random = SplitMix64::new(43);
@@ -250,6 +251,7 @@ fn checkpoint(base: &Path) -> PathBuf {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_damaged_checkpoint_is_built_anew() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with(base.path()).open().await?;
@@ -285,6 +287,7 @@ async fn a_damaged_checkpoint_is_built_anew() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn an_older_or_newer_checkpoint_is_caught_up_or_built_anew() -> TestResult {
     let base = tempfile::tempdir()?;
     let mut copies = Vec::new();

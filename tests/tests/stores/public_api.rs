@@ -296,6 +296,7 @@ async fn a_second_store_on_one_directory_is_refused_naming_the_holder() -> TestR
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn damage_is_refused_naming_file_and_offset_and_nothing_is_changed() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;
@@ -438,6 +439,7 @@ async fn whoever_forgets_to_subscribe_is_told() -> TestResult {
 
 /// Scenario 20, and names.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_cannot_be_opened_says_what_to_do_and_changes_nothing() -> TestResult {
     let base = tempfile::tempdir()?;
     let builder = || AggregateStore::builder(base.path());

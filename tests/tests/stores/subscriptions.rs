@@ -102,6 +102,7 @@ async fn positions_until(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn each_event_comes_once_from_the_past_into_the_present() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = open(base.path()).await?;
@@ -359,6 +360,7 @@ async fn it_ends_with_its_store_and_keeps_none_open() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn damage_is_an_error_and_the_end() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = open(base.path()).await?;

@@ -10,7 +10,7 @@ use super::appends::Append;
 use super::checkpoint::ProcessManagerState;
 use super::jobs::ReactionToWrite;
 use super::line::{Body, Heading, LinePlaces};
-use super::queue::{Pledge, Queued};
+use super::queue::{BEHIND_CONFLICT, BEHIND_FAILURE, Pledge, Queued};
 use super::scan::Tip;
 use super::streams::hash_from;
 use crate::journal::index::Address;
@@ -97,14 +97,6 @@ struct OpenCommit {
 
 /// How many events a stream has, which somebody expects to be so many.
 pub(super) type VersionOf<'a> = dyn Fn(&StreamId, u64) -> Result<u64, JournalError> + 'a;
-
-/// Why commits behind a conflict are refused.
-pub(super) const BEHIND_CONFLICT: &str =
-    "an earlier commit was in conflict with what is stored; try again";
-
-/// Why a commit is refused that was decided on one that was not stored.
-pub(super) const BEHIND_FAILURE: &str =
-    "an earlier commit that this one was decided on could not be written; try again";
 
 /// Puts a batch together, up to the first commit that does not continue its streams.
 pub(super) fn assemble(

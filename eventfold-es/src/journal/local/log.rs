@@ -52,7 +52,7 @@ pub(super) struct Parts {
 }
 
 /// A part of the journal that was archived, so that the active file can begin behind it.
-pub(super) struct Archived {
+pub(in crate::journal) struct Archived {
     first_commit: u64,
     span: Span,
 }

@@ -20,7 +20,7 @@ mod line_read;
 mod log;
 mod new_journal;
 mod pulse;
-mod queue;
+pub(super) mod queue;
 mod read_only;
 mod recovery;
 mod redo;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::appends::lock;
-use super::batch::BEHIND_FAILURE;
 use super::log::Archived;
 use crate::clock::{Clock, StoreClock};
 use crate::journal::{
@@ -23,27 +22,36 @@ const BATCH_COMMITS: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Why a store is poisoned whose code, or whose disk, panicked.
-pub(super) const PANICKED: &str = "a thread of the journal panicked; open the store again";
+pub(in crate::journal) const PANICKED: &str =
+    "a thread of the journal panicked; open the store again";
+
+/// Why commits behind a conflict are refused.
+pub(in crate::journal) const BEHIND_CONFLICT: &str =
+    "an earlier commit was in conflict with what is stored; try again";
+
+/// Why a commit is refused that was decided on one that was not stored.
+pub(in crate::journal) const BEHIND_FAILURE: &str =
+    "an earlier commit that this one was decided on could not be written; try again";
 
 /// A commit on its way to the writer.
-pub(super) struct Queued {
-    pub(super) commit: ProposedCommit,
+pub(in crate::journal) struct Queued {
+    pub(in crate::journal) commit: ProposedCommit,
     /// When it counts as stored, in milliseconds since 1970.
-    pub(super) time: u64,
-    pub(super) pledge: Pledge,
+    pub(in crate::journal) time: u64,
+    pub(in crate::journal) pledge: Pledge,
     _room: OwnedSemaphorePermit,
 }
 
 /// The duty to settle an outcome: if it is dropped before, which only a panic does, nobody waits for ever.
-pub(super) struct Pledge(Arc<Outcome>);
+pub(in crate::journal) struct Pledge(Arc<Outcome>);
 
 impl Pledge {
-    pub(super) fn settle(&self, result: Result<Receipt, CommitError>) {
+    pub(in crate::journal) fn settle(&self, result: Result<Receipt, CommitError>) {
         self.0.settle(result);
     }
 
     /// See [`Outcome::keep`].
-    pub(super) fn keep(&self, spent: Spent) {
+    pub(in crate::journal) fn keep(&self, spent: Spent) {
         self.0.keep(spent);
     }
 }
@@ -59,7 +67,7 @@ impl Drop for Pledge {
 
 impl Queued {
     /// What it adds to the journal, in bytes.
-    pub(super) fn byte_count(&self) -> usize {
+    pub(in crate::journal) fn byte_count(&self) -> usize {
         let appends = self.commit.appends.iter();
         let reaction = self.commit.reaction.as_ref();
         appends.map(ProposedAppend::byte_count).sum::<usize>()
@@ -68,7 +76,7 @@ impl Queued {
 }
 
 /// What the writer is to do next.
-pub(super) enum Work {
+pub(in crate::journal) enum Work {
     Commits(Vec<Queued>),
     /// To let the active file of the journal begin behind what was archived.
     ReplaceActive(Archived),
@@ -78,7 +86,7 @@ pub(super) enum Work {
     Ended,
 }
 
-pub(super) struct Queue {
+pub(in crate::journal) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
     writer: Worker,
@@ -106,7 +114,7 @@ struct QueueState {
 
 impl Queue {
     /// Of a journal whose last commit has this time.
-    pub(super) fn new(
+    pub(in crate::journal) fn new(
         last_commit: u64,
         clock: Arc<dyn Clock>,
         read_only: Option<Arc<str>>,
@@ -125,31 +133,35 @@ impl Queue {
         }
     }
 
-    pub(super) fn room(&self) -> &Arc<Semaphore> {
+    pub(in crate::journal) fn room(&self) -> &Arc<Semaphore> {
         &self.room
     }
 
-    pub(super) fn clock(&self) -> &StoreClock {
+    pub(in crate::journal) fn clock(&self) -> &StoreClock {
         &self.clock
     }
 
     /// See [`Log::pass`](crate::journal::Log::pass).
-    pub(super) fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
+    pub(in crate::journal) fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
         let mut state = lock(&self.state);
         state.time = state.time.max(time.saturating_add(1));
         let last = state.last.upgrade();
         last.filter(|last| last.get().is_none())
     }
 
-    pub(super) fn read_only(&self) -> Option<Arc<str>> {
+    pub(in crate::journal) fn read_only(&self) -> Option<Arc<str>> {
         self.read_only.clone()
     }
 
-    pub(super) fn poison(&self) -> Option<Arc<str>> {
+    pub(in crate::journal) fn poison(&self) -> Option<Arc<str>> {
         self.poison.get().cloned()
     }
 
-    pub(super) fn push(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
+    pub(in crate::journal) fn push(
+        &self,
+        room: OwnedSemaphorePermit,
+        commit: ProposedCommit,
+    ) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::default());
         let now = self.clock.now_ms();
         let mut state = lock(&self.state);
@@ -187,7 +199,7 @@ impl Queue {
     }
 
     /// Asks the writer to let the active file of the journal begin behind what was archived.
-    pub(super) fn replace_active(&self, archived: Archived) {
+    pub(in crate::journal) fn replace_active(&self, archived: Archived) {
         let mut state = lock(&self.state);
         state.archived = Some(archived);
         state.is_replacing = true;
@@ -199,16 +211,16 @@ impl Queue {
     }
 
     /// Notes that the active file was replaced, or was not and will not be.
-    pub(super) fn replaced(&self) {
+    pub(in crate::journal) fn replaced(&self) {
         lock(&self.state).is_replacing = false;
     }
 
-    pub(super) fn is_replacing(&self) -> bool {
+    pub(in crate::journal) fn is_replacing(&self) -> bool {
         lock(&self.state).is_replacing
     }
 
     /// Takes something to do; as many commits as fit into a batch.
-    pub(super) fn take(&self) -> Work {
+    pub(in crate::journal) fn take(&self) -> Work {
         let mut state = lock(&self.state);
         if let Some(archived) = state.archived.take() {
             return Work::ReplaceActive(archived);
@@ -236,7 +248,11 @@ impl Queue {
     ///
     /// All of it at once: whoever learns of a failure and hands over something new comes behind it, and whoever hands over
     /// something that was decided on what failed is refused.
-    pub(super) fn undo(&self, failed: impl IntoIterator<Item = Pledge>, error: &CommitError) {
+    pub(in crate::journal) fn undo(
+        &self,
+        failed: impl IntoIterator<Item = Pledge>,
+        error: &CommitError,
+    ) {
         let mut state = lock(&self.state);
         for pledge in failed {
             pledge.settle(Err(error.clone()));
@@ -250,7 +266,7 @@ impl Queue {
     }
 
     /// Fails everything that was handed over and refuses everything that comes.
-    pub(super) fn poison_with(&self, reason: &str) {
+    pub(in crate::journal) fn poison_with(&self, reason: &str) {
         if planted(Bug::NoPoison) {
             return;
         }
@@ -268,7 +284,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn close(&self) {
+    pub(in crate::journal) fn close(&self) {
         lock(&self.state).is_closed = true;
         self.writer.wake();
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::backlog::Backlog;
-use super::batch::{BEHIND_CONFLICT, Batch, DeadLetterExtents, Prepared, assemble};
+use super::batch::{Batch, DeadLetterExtents, Prepared, assemble};
 use super::history::History;
 use super::jobs::{DurableBatch, Job, Jobs};
 use super::log::Archived;
 use super::log::{JournalLog, SwapError};
 use super::pulse::Pulse;
-use super::queue::{PANICKED, Pledge, Queue, Queued, Work};
+use super::queue::{BEHIND_CONFLICT, PANICKED, Pledge, Queue, Queued, Work};
 use super::release::Release;
 use super::rows::RowTables;
 use super::scan::Tip;

@@ -87,6 +87,7 @@ async fn a_completed_key_begins_anew_without_what_was_before() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn one_event_reaches_several_instances_in_one_commit() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = builder(base.path(), RunMode::Inline, &clock())
@@ -116,6 +117,7 @@ async fn one_event_reaches_several_instances_in_one_commit() -> TestResult {
 
 /// What instances cost is on disk, and what was changed is found again without a close.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn many_instances_are_found_again() -> TestResult {
     let base = tempfile::tempdir()?;
     let clock = clock();

@@ -37,6 +37,7 @@ async fn run_with_a_failure(store: &AggregateStore, disk: &FaultyDisk) -> TestRe
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_is_made_again_is_counted_once() -> TestResult {
     let base = tempfile::tempdir()?;
     let disk = FaultyDisk::new(Arc::new(SystemDisk));
@@ -62,6 +63,7 @@ async fn what_is_made_again_is_counted_once() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn an_event_that_is_passed_over_again_is_counted_once() -> TestResult {
     let guard = broken().await;
     let base = tempfile::tempdir()?;

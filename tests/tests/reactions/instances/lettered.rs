@@ -10,6 +10,7 @@ use super::judge::*;
 use super::tracker::{arrived, clock};
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_dead_letter_is_reacted_to_again_once() -> TestResult {
     for cause in CAUSES {
         let _guard = broken().await;

@@ -198,6 +198,7 @@ async fn what_is_done_about_one_of_several_concerns_that_one_only() -> TestResul
 
 /// What the others ask for, and that the one is parked, are in one commit.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_crash_leaves_all_of_several_or_none() {
     let _guard = broken().await;
     let clock = clock();

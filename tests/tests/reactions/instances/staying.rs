@@ -113,6 +113,7 @@ async fn the_deadline_at_which_all_stay_waits_while_it_is_paused() -> TestResult
 
 /// The same for a command that was tried again until its policy had enough.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn the_command_at_which_all_stay_comes_before_what_came_meanwhile() -> TestResult {
     let guard = broken().await;
     fix();
@@ -204,6 +205,7 @@ async fn an_attempt_that_is_asked_for_after_a_restart_is_counted() -> TestResult
 
 /// An instance that waits for the next attempt at an event does so although a command that it had sent before parks it.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_is_tried_again_goes_on_being_so_when_a_command_parks_its_instance() -> TestResult {
     let guard = broken().await;
     let base = tempfile::tempdir()?;

@@ -10,6 +10,7 @@ fn table(base: &std::path::Path) -> std::path::PathBuf {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn an_older_copy_of_a_table_is_not_believed() -> TestResult {
     let base = tempfile::tempdir()?;
     let clock = clock();
@@ -30,6 +31,7 @@ async fn an_older_copy_of_a_table_is_not_believed() -> TestResult {
 
 /// Checkpoints are taken all the time, while more is committed.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_is_newer_than_a_checkpoint_is_not_lost_to_it() -> TestResult {
     let base = tempfile::tempdir()?;
     let clock = clock();
@@ -64,6 +66,7 @@ async fn what_is_newer_than_a_checkpoint_is_not_lost_to_it() -> TestResult {
 
 /// A value that is not what was written is never used, and `repair` derives the rows again.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_damaged_table_is_repaired() -> TestResult {
     let base = tempfile::tempdir()?;
     let clock = clock();

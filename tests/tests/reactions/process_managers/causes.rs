@@ -112,6 +112,7 @@ async fn a_deadline_is_a_link_of_its_chain() {
 
 /// What is sent in place of a command, and what is passed over, over crashes at each operation on the disk.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_a_policy_says_is_done_once() {
     let points = interrupt(
         async |builder| {

@@ -37,6 +37,7 @@ fn assert_many(crashes: &Crashes) {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_1_a_crash_after_a_dispatch_and_before_the_progress_is_saved() {
     let crashes = crash([started("a")], async |store, _| {
         // It goes on, and nothing of before comes again.
@@ -47,12 +48,14 @@ async fn scenario_1_a_crash_after_a_dispatch_and_before_the_progress_is_saved() 
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_2_a_crash_at_any_moment_of_a_reaction_with_several_commands() {
     let events = [started("a"), continued("a", "x"), continued("a", "y")];
     assert_many(&crash(events, async |_, _| {}).await);
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_3_a_start_is_not_reported_as_already_started() {
     let crashes = crash([started("a"), started("b")], async |store, events| {
         let saga = store.process_manager::<Saga>().unwrap();
@@ -65,6 +68,7 @@ async fn scenario_3_a_start_is_not_reported_as_already_started() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_4_a_completed_instance_is_completed_after_the_crash() {
     let crashes = crash([started("a"), finished("a")], async |store, events| {
         let saga = store.process_manager::<Saga>().unwrap();
@@ -84,6 +88,7 @@ async fn scenario_4_a_completed_instance_is_completed_after_the_crash() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_5_the_same_id_is_started_again() {
     let events = [
         started("a"),
@@ -102,6 +107,7 @@ async fn scenario_5_the_same_id_is_started_again() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_6_what_an_instance_sends_when_it_completes_survives() {
     let crashes = crash([started("a"), finished("a")], async |store, events| {
         if events.len() == 2 {
@@ -112,6 +118,7 @@ async fn scenario_6_what_an_instance_sends_when_it_completes_survives() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_7_a_crash_just_after_the_dispatch() {
     let crashes = crash([started("a"), continued("a", "x")], async |store, _| {
         // A second run has nothing to do.
@@ -127,6 +134,7 @@ async fn scenario_7_a_crash_just_after_the_dispatch() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_8_the_same_input_again_before_and_after_clean_up() {
     let clock = clock();
     let keyed = |number: u32| CommandContext::default().with_idempotency_key(number.to_string());
@@ -155,6 +163,7 @@ async fn scenario_8_the_same_input_again_before_and_after_clean_up() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_9_recovery_runs_while_the_same_work_is_live() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(40, 10_000)).for_each(
@@ -186,6 +195,7 @@ async fn scenario_9_recovery_runs_while_the_same_work_is_live() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_15_a_crash_while_a_dead_letter_is_written() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(120, 10_000)).for_each(
@@ -215,6 +225,7 @@ async fn scenario_15_a_crash_while_a_dead_letter_is_written() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_18_a_reply_arrives_before_the_start_is_durable() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(60, 10_000)).for_each(
@@ -235,6 +246,7 @@ async fn scenario_18_a_reply_arrives_before_the_start_is_durable() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_19_one_event_fans_out_to_many_instances() {
     let keys = ["a", "b", "c", "d", "e", "b"];
     let crashes = crash(

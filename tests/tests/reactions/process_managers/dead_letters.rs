@@ -30,6 +30,7 @@ fn errors(tags: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_redrive_is_done_once_for_each_letter() {
     let points = interrupt(
         refused,
@@ -91,6 +92,7 @@ async fn a_redrive_is_done_once_for_each_letter() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn dead_letters_are_discarded_wholly_or_not_at_all() {
     let points = interrupt(
         refused,

@@ -16,6 +16,7 @@ fn dues(log: &[String]) -> usize {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_10_an_armed_deadline_survives_a_kill_and_fires_once() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(80, 10_000)).for_each(
@@ -48,6 +49,7 @@ async fn scenario_10_an_armed_deadline_survives_a_kill_and_fires_once() {
 
 /// The time has come already when the reaction that arms it is crashed: the past is no obstacle.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_10_a_deadline_that_fires_is_crashed_and_fires_once() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(80, 10_000)).for_each(
@@ -157,6 +159,7 @@ async fn a_deadline_that_passed_while_the_store_was_closed_fires_when_it_is_open
 
 /// A command that waits for its next attempt holds up nobody, and is executed once.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_retry_waits_by_the_clock_and_is_executed_once_whatever_crashes() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(60, 10_000)).for_each(

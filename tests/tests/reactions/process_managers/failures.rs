@@ -65,6 +65,7 @@ async fn scenario_13_poison_in_one_instance_stops_no_other_and_release_keeps_the
 
 /// Release after a crash at each step of parking and holding.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_13_held_events_survive_a_crash() {
     let clock = clock();
     let key = "s13-c";
@@ -148,6 +149,7 @@ async fn scenario_14_dead_letters_keep_their_order_and_new_ones_arrive_during_a_
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_14_a_crash_in_the_middle_of_a_redrive() {
     let clock = clock();
     let crashes = CrashPoints::new().at_most(size(100, 10_000)).for_each(
@@ -180,6 +182,7 @@ async fn scenario_14_a_crash_in_the_middle_of_a_redrive() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_21_the_cursor_never_passes_an_append_that_failed() -> TestResult {
     use std::sync::Arc;
 

@@ -85,6 +85,7 @@ async fn told(base: &Path) -> Result<(), Box<dyn std::error::Error>> {
 
 /// Scenarios 17 and 26: each file of a process manager, harmed in each way.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_26_a_harmed_file_of_a_process_manager_resets_nothing() -> TestResult {
     let place = tempfile::tempdir()?;
     let original = place.path().join("original");
@@ -165,6 +166,7 @@ async fn scenario_17_recovery_starts_without_new_traffic() -> TestResult {
 /// Scenario 25: what one process manager sends to cannot be read. The other one goes on, what was sent is kept, and is executed once
 /// when it can be; also after a kill.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn scenario_25_an_unreadable_stream_of_another_process_manager_loses_nothing() -> TestResult {
     let place = tempfile::tempdir()?;
     let base = place.path();

@@ -236,6 +236,7 @@ async fn work_in_flight<F: ProcessManager, S: ProcessManager>() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn work_in_flight_goes_on_after_a_migration_that_was_crashed() {
     work_in_flight::<FirstKeyed, SecondKeyed>().await;
     work_in_flight::<First, Second>().await;

@@ -35,6 +35,7 @@ async fn park(builder: eventfold_es::store::AggregateStoreBuilder) {
 const RELEASED: [&str; 7] = ["one", "cured", "two", "due", "three", "end", "four"];
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_release_goes_on_where_it_was_interrupted() {
     let points = interrupt(
         park,
@@ -89,6 +90,7 @@ async fn a_release_goes_on_where_it_was_interrupted() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_is_parked_is_discarded_wholly_or_not_at_all() {
     let points = interrupt(
         park,
@@ -141,6 +143,7 @@ async fn hold(builder: eventfold_es::store::AggregateStoreBuilder) {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_stream_is_released_once_and_in_order() {
     let all = ["one", "unreadable", "two", "three"];
     let points = interrupt(
@@ -178,6 +181,7 @@ async fn a_stream_is_released_once_and_in_order() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_stream_is_discarded_wholly_or_not_at_all() {
     let points = interrupt(
         hold,

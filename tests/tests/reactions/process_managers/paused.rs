@@ -14,6 +14,7 @@ const RELEASED: [&str; 5] = ["one", "cured", "two", "three", "four"];
 
 /// What was released while it was paused, and interrupted, waits for the end of the pause.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_release_that_was_interrupted_waits_while_it_is_paused() {
     let waited = Cell::new(0);
     let points = interrupt(
@@ -70,6 +71,7 @@ async fn a_release_that_was_interrupted_waits_while_it_is_paused() {
 
 /// The same for what waits behind an event of a stream.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_release_of_a_stream_that_was_interrupted_waits_while_it_is_paused() {
     let waited = Cell::new(0);
     let released = ["unreadable", "two", "three"];
@@ -118,6 +120,7 @@ async fn a_release_of_a_stream_that_was_interrupted_waits_while_it_is_paused() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_pause_and_its_end_are_kept_or_did_not_happen() {
     let points = interrupt(
         async |builder| {

@@ -52,6 +52,7 @@ async fn weight(store: &AggregateStore, key: &str) -> u64 {
 const BEFORE: [(&str, u64); 3] = [("a", 2), ("b", 1), ("c", 0)];
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_rebuild_while_events_come_is_there_wholly_or_not_at_all() {
     let points = interrupt(
         async |builder| {

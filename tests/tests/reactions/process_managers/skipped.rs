@@ -14,6 +14,7 @@ use crate::process_managers::worker::{
 
 /// Without `key`, the whole process manager is parked at an event.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn an_event_that_was_skipped_is_skipped_for_good() {
     let points = interrupt(
         async |builder| {

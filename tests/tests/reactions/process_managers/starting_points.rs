@@ -113,6 +113,7 @@ async fn only_new_events_are_reacted_to<PM: ProcessManager>(mode: RunMode) {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_process_manager_that_starts_now_reacts_to_new_events_only() {
     for mode in [RunMode::Inline, RunMode::Background, RunMode::OnDemand] {
         only_new_events_are_reacted_to::<Late>(mode).await;
@@ -161,6 +162,7 @@ async fn the_starting_point_survives<PM: ProcessManager>() {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn the_starting_point_survives_a_crash_before_the_first_event() {
     the_starting_point_survives::<Late>().await;
     the_starting_point_survives::<LateKeyed>().await;

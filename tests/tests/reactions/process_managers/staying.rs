@@ -9,6 +9,7 @@ use crate::process_managers::operator::{close, handle, verified};
 use crate::process_managers::worker::{BrokenSolo, MendedSolo, TIME, clock, said, say, with};
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_comes_after_a_deadline_at_which_all_stay_comes_behind_it() {
     for mode in [RunMode::Inline, RunMode::OnDemand] {
         let points = interrupt(

@@ -211,6 +211,7 @@ async fn it_goes_on_when_it_is_made_again<PM: ProcessManager>(counts: [usize; 3]
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_cannot_be_read_goes_on_when_it_is_made_again() {
     it_goes_on_when_it_is_made_again::<Retyped>([30, 30, 40]).await;
     it_goes_on_when_it_is_made_again::<Refusing>([17, 19, 22]).await;

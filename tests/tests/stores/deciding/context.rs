@@ -137,6 +137,7 @@ async fn a_decision_is_told_id_version_time_and_who_asks() -> TestResult {
 
 /// The version is that of the state that is decided on, whether or not it is durable yet.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_is_pending_counts_in_the_version() -> TestResult {
     let (base, gate) = (tempfile::tempdir()?, GatedDisk::default());
     let builder = AggregateStore::builder(base.path()).disk(Arc::new(gate.clone()));

@@ -137,6 +137,7 @@ fn add(counter: &AggregateHandle<Counter>, context: CommandContext) -> Done<'_> 
 
 /// The version is the version with everything pending, and an answer about it waits until that is durable.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_conflict_with_a_pending_commit_waits_for_it() -> TestResult {
     let (place, gate) = (tempfile::tempdir()?, GatedDisk::default());
     let store = AggregateStore::builder(place.path())
@@ -167,6 +168,7 @@ async fn a_conflict_with_a_pending_commit_waits_for_it() -> TestResult {
 
 /// A conflict with something that never became durable is no conflict.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_conflict_with_a_commit_that_fails_fails_with_it() -> TestResult {
     let place = tempfile::tempdir()?;
     let gate = GatedDisk::default();

@@ -95,6 +95,7 @@ fn with<PM: ProcessManager>(base: &Path) -> AggregateStoreBuilder {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_deeply_nested_dead_letter_can_be_read_and_the_store_opened() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = with::<Deep>(base.path()).open().await?;
@@ -185,6 +186,7 @@ impl ProcessManager for Infinite {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_default_state_that_does_not_read_back_is_refused_and_nothing_is_changed() -> TestResult {
     let base = tempfile::tempdir()?;
     let refused = with::<Infinite>(base.path()).open().await.unwrap_err();

@@ -197,6 +197,7 @@ fn refused(done: Result<Executed<CaveEvent>, ExecuteError<Refused>>) -> String {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_an_event_holds_reads_back_where_its_commit_is_stored() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;
@@ -275,16 +276,19 @@ async fn what_it_stores_reads_back<PM: ProcessManager>() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_a_process_manager_stores_reads_back() -> TestResult {
     what_it_stores_reads_back::<Single>().await
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn what_the_instances_of_a_process_manager_store_reads_back() -> TestResult {
     what_it_stores_reads_back::<Keyed>().await
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_state_is_saved_as_far_as_it_reads_back() -> TestResult {
     for (depth, is_saved) in [(MOST, true), (MOST + 1, false)] {
         let base = tempfile::tempdir()?;

@@ -138,6 +138,7 @@ async fn check(
 
 /// In memory, in runs and in merged ones, after a crash, and when everything is derived again; against a map.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn keys_are_found_wherever_they_are() -> TestResult {
     let base = tempfile::tempdir()?;
     let mut random = SplitMix64::new(29);

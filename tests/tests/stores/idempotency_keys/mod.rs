@@ -68,6 +68,7 @@ async fn a_retry_answers_as_the_first_one_did_and_does_nothing() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_retry_after_a_restart_answers_as_the_first_one_did() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;

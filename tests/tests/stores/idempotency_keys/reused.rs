@@ -83,6 +83,7 @@ async fn another_command_under_the_key_is_refused_hot_recalled_and_after_a_resta
 
 /// That the key is taken is an answer about a commit, and waits for it.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn another_command_under_the_key_of_a_pending_one_is_refused_when_that_is_durable()
 -> TestResult {
     let (base, gate) = (tempfile::tempdir()?, GatedDisk::default());
@@ -313,6 +314,7 @@ impl Decider for BareLater {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn commands_that_cannot_be_compared_answer_as_the_first_one() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;
@@ -379,6 +381,7 @@ impl Decider for Account {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn commands_are_compared_by_what_the_aggregate_says() -> TestResult {
     let base = tempfile::tempdir()?;
     let mut store = AggregateStore::open(base.path()).await?;

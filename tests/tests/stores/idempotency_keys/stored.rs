@@ -142,6 +142,7 @@ async fn strange_keys_and_events_that_look_like_keys() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn lines_carry_key_and_position_behind_the_event_and_eventfold_reads_them() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;

@@ -38,6 +38,7 @@ async fn requested(store: &AggregateStore) -> Vec<String> {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn each_order_is_asked_to_be_paid_once_whatever_crashes() {
     let seen = Cell::new([0_u32; 3]);
     let crashes = testing::for_each_crash_point(
@@ -70,6 +71,7 @@ async fn each_order_is_asked_to_be_paid_once_whatever_crashes() {
 
 /// A check that is wrong has to fail somewhere: here, that a durable order has not been asked to be paid.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_wrong_claim_fails() {
     let claimed = CrashPoints::new().at_most(100).seed(7).for_each(
         |builder| builder.process_manager::<Cashier>(),
@@ -82,6 +84,7 @@ async fn a_wrong_claim_fails() {
 
 /// One that keeps what it did in memory only, beside the store: it does not know after a crash that it was done.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_claim_that_does_not_survive_a_crash_fails() {
     let acknowledged = Cell::new(false);
     let claimed = testing::for_each_crash_point(

@@ -248,6 +248,7 @@ async fn finish(store: &AggregateStore, time: &ManualClock) {
 }
 
 #[test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 fn scenario_23_seeded_chaos() {
     let (first, count) = match number("EVENTFOLD_CHAOS_SEED") {
         Some(seed) => (seed, 1),

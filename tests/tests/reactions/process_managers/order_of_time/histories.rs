@@ -225,6 +225,7 @@ async fn finish<PM: ProcessManager>(
 }
 
 #[test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 fn random_histories_give_the_order_of_time() {
     let seeds = match number("EVENTFOLD_ORDER_SEED") {
         Some(seed) => seed..seed + 1,

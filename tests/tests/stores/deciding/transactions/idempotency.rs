@@ -33,6 +33,7 @@ async fn send(store: &AggregateStore, key: &str) -> Result<Committed, Transactio
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_repeat_answers_as_the_first_one_did_also_after_a_restart() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;
@@ -162,6 +163,7 @@ async fn a_repeat_after_eviction_answers_as_the_first_one_did() -> TestResult {
 
 /// While the first one is on its way, a repeat waits for it and shares its outcome.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_repeat_of_a_pending_transaction_shares_its_outcome() -> TestResult {
     let (base, gate) = (tempfile::tempdir()?, GatedDisk::default());
     let store = AggregateStore::builder(base.path())

@@ -358,6 +358,7 @@ async fn a_large_transaction_is_one_commit_as_well() -> TestResult {
 
 /// Dropping the future leaves nothing, or everything.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_dropped_transaction_is_there_as_a_whole_or_not_at_all() -> TestResult {
     let (base, gate) = (tempfile::tempdir()?, GatedDisk::default());
     let store = AggregateStore::builder(base.path())
@@ -393,6 +394,7 @@ async fn a_dropped_transaction_is_there_as_a_whole_or_not_at_all() -> TestResult
 
 /// Rule 5: a rejection is an answer about a state, and waits until that is durable.
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_rejection_waits_for_what_it_was_decided_on() -> TestResult {
     let (base, gate) = (tempfile::tempdir()?, GatedDisk::default());
     let store = AggregateStore::builder(base.path())

@@ -1,0 +1,113 @@
+//! Storing the commits that wait.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::stored::{Stored, lock};
+use crate::journal::local::queue::{
+    BEHIND_CONFLICT, BEHIND_FAILURE, PANICKED, Pledge, Queue, Queued, Work,
+};
+use crate::journal::{CommitError, ProposedCommit, Receipt};
+use crate::threads::{Next, Turn, Turns};
+
+pub(super) struct MemoryWriter {
+    pub(super) stored: Arc<Mutex<Stored>>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) durable: Arc<watch::Sender<u64>>,
+    pub(super) closed: watch::Sender<bool>,
+}
+
+impl Turns for MemoryWriter {
+    fn turn(&mut self, turn: &Turn<'_>) -> Next {
+        loop {
+            match self.queue.take() {
+                Work::Commits(queued) => self.store(queued),
+                // Nothing is archived.
+                Work::ReplaceActive(_) => self.queue.replaced(),
+                Work::Nothing => return Next::Idle,
+                Work::Ended => return Next::Ended,
+            }
+            if turn.others_wait() {
+                return Next::Again;
+            }
+        }
+    }
+
+    fn panicked(&mut self) {
+        self.queue.poison_with(PANICKED);
+    }
+}
+
+impl Drop for MemoryWriter {
+    fn drop(&mut self) {
+        lock(&self.stored).is_open = false;
+        self.closed.send_replace(true);
+    }
+}
+
+impl MemoryWriter {
+    fn store(&mut self, queued: Vec<Queued>) {
+        let mut settled: Vec<(Pledge, Result<Receipt, CommitError>)> = Vec::new();
+        let mut on_settled = Vec::new();
+        let mut is_behind_conflict = false;
+        for Queued {
+            mut commit,
+            time,
+            pledge,
+            ..
+        } in queued
+        {
+            if commit.is_undone() {
+                pledge.settle(Err(CommitError::Refused(BEHIND_FAILURE.into())));
+                continue;
+            }
+            if is_behind_conflict {
+                let error = CommitError::Refused(BEHIND_CONFLICT.into());
+                settled.push((pledge, Err(error)));
+                continue;
+            }
+            if let Err(conflict) = self.check(&commit) {
+                is_behind_conflict = true;
+                settled.push((pledge, Err(conflict)));
+                continue;
+            }
+            on_settled.extend(commit.on_settled.take());
+            let on_durable = commit.on_durable.take();
+            let receipt = lock(&self.stored).add(commit, time);
+            if let Some(on_durable) = on_durable {
+                on_durable(&receipt);
+            }
+            settled.push((pledge, Ok(receipt)));
+        }
+        let position = lock(&self.stored).position;
+        self.durable.send_if_modified(|durable| {
+            let moved = *durable != position;
+            *durable = position;
+            moved
+        });
+        for (pledge, result) in settled {
+            pledge.settle(result);
+        }
+        for on_settled in on_settled {
+            on_settled();
+        }
+        if is_behind_conflict {
+            let error = CommitError::Refused(BEHIND_CONFLICT.into());
+            self.queue.undo(None, &error);
+        }
+    }
+
+    /// Whether the commit continues its streams where they end.
+    fn check(&self, commit: &ProposedCommit) -> Result<(), CommitError> {
+        let stored = lock(&self.stored);
+        for append in &commit.appends {
+            let expected = append.expected_version;
+            let actual = stored.version(&append.stream);
+            if actual != expected {
+                return Err(CommitError::Conflict { expected, actual });
+            }
+        }
+        Ok(())
+    }
+}
