@@ -300,8 +300,12 @@ pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
     let mentioned =
         [aggregates, process_managers, projections].map(|entries| mention(entries.as_slice()));
     let (parameters, arguments, conditions) = generics.split_for_impl();
+    let event = crate::event_store::events::name(model);
     quote! {
         #(#mentioned)*
+
+        #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
+        #vis enum #event {}
 
         #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
         impl #parameters #ident #arguments #conditions {
@@ -312,6 +316,10 @@ pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
             #vis async fn open(
                 _: impl ::std::convert::AsRef<::std::path::Path>,
             ) -> ::std::result::Result<#krate::AggregateStore, #krate::OpenError> {
+                ::std::unreachable!()
+            }
+
+            #vis fn subscribe(_: &#krate::AggregateStore) -> #krate::Subscription<#krate::Recorded<#event>> {
                 ::std::unreachable!()
             }
 

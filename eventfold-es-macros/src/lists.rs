@@ -68,8 +68,12 @@ pub(crate) fn without_duplicates(
     distinct
 }
 
-/// The entries without those whose variant of the envelope enum an earlier one has, which are reported.
-pub(crate) fn with_distinct_variants(entries: Vec<Entry>, diagnostics: &Diagnostics) -> Vec<Entry> {
+/// The entries without those whose variant of an enum an earlier one has, which are reported.
+pub(crate) fn with_distinct_variants(
+    entries: Vec<Entry>,
+    of: &str,
+    diagnostics: &Diagnostics,
+) -> Vec<Entry> {
     let mut distinct: Vec<Entry> = Vec::new();
     for entry in entries {
         if let Some(earlier) = distinct
@@ -78,7 +82,7 @@ pub(crate) fn with_distinct_variants(entries: Vec<Entry>, diagnostics: &Diagnost
         {
             let (last, entry_text) = (entry.last(), entry.text());
             let message = format!(
-                "`{}` and `{entry_text}` would both be the variant `{last}` of the envelope enum: \
+                "`{}` and `{entry_text}` would both be the variant `{last}` of the {of}: \
                  write `use {entry_text} as Other{last};`, and `Other{last}` here",
                 earlier.text()
             );

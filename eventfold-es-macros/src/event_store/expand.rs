@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
+use super::events;
 use super::model::Model;
 use crate::path::{CratePath, Entry, parenthesized};
 
@@ -14,7 +15,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         projections,
         ..
     } = model;
-    let store = impl_store(model);
+    let (events, store) = (events::expand(model), impl_store(model));
     let fitting = [
         ("aggregate_fits", aggregates),
         ("process_manager_fits", process_managers),
@@ -22,6 +23,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     ]
     .map(|(assertion, entries)| assert_fitting(model, assertion, entries));
     quote! {
+        #events
         #store
         #(#fitting)*
     }
@@ -82,6 +84,10 @@ fn impl_store(model: &Model) -> TokenStream {
             quote!(let schema = #declared #schema;)
         })
     });
+    let event = events::name(model);
+    let about_events = format!(
+        " The events of all aggregates of `{name}`, as `AggregateStore::subscribe` has those of one."
+    );
     let about_schema = format!(" What the events and states of `{name}` look like in storage.");
     let about_builder = format!(
         " A builder of `{name}` in the directory `base`, with all of its parts registered."
@@ -136,6 +142,12 @@ fn impl_store(model: &Model) -> TokenStream {
                 &TOPOLOGY
             }
 
+            #[doc = #about_events]
+            #[inline]
+            #vis fn subscribe(store: &#krate::AggregateStore) -> #krate::Subscription<#krate::Recorded<#event>> {
+                #krate::__private::subscribe(store)
+            }
+
             #[doc = #about_schema]
             #[must_use]
             #vis fn schema() -> #krate::schema::Schema {
@@ -163,7 +175,7 @@ fn nodes(
 
 /// `<Order as ListedAggregate>::member`: the one form in which an entry is used, so that rustc reports one that is something
 /// else once, at the entry.
-fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePath) -> TokenStream {
+pub(crate) fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);
     let (listed, member) = (Ident::new(listed, at), Ident::new(member, at));

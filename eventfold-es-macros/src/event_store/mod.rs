@@ -1,5 +1,6 @@
 //! `#[event_store]`.
 
+pub(crate) mod events;
 mod expand;
 pub(crate) mod model;
 

@@ -96,6 +96,8 @@ impl Model {
             lists::without_duplicates(key, entries, diagnostics)
         };
         let aggregates = distinct(Key::Aggregates, arguments.aggregates);
+        let of = "enum of all events";
+        let aggregates = lists::with_distinct_variants(aggregates, of, diagnostics);
         let process_managers = distinct(Key::ProcessManagers, arguments.process_managers);
         let projections = distinct(Key::Projections, arguments.projections);
         let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;

@@ -1,5 +1,42 @@
 /// Everything there is.
 pub struct Shop;
+/// An event of any aggregate of `Shop`.
+#[allow(
+    dead_code,
+    missing_docs,
+    private_interfaces,
+    reason = "it has what its aggregates have"
+)]
+pub enum ShopEvent {
+    Order(<Order as ::eventfold_es::__private::ListedAggregate>::Event),
+    Inventory(<stock::Inventory as ::eventfold_es::__private::ListedAggregate>::Event),
+}
+impl ::eventfold_es::__private::Decodes for ShopEvent {
+    const TYPES: &'static [&'static str] = &[
+        <Order as ::eventfold_es::__private::ListedAggregate>::NAME,
+        <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::NAME,
+    ];
+    #[inline]
+    fn decode(
+        event: &::eventfold_es::RawRecorded,
+    ) -> ::std::result::Result<Self, ::eventfold_es::ReadError> {
+        ::std::result::Result::Ok(
+            if event.aggregate_type()
+                == <Order as ::eventfold_es::__private::ListedAggregate>::NAME
+            {
+                ShopEvent::Order(
+                    <Order as ::eventfold_es::__private::ListedAggregate>::decode(event)?,
+                )
+            } else {
+                ShopEvent::Inventory(
+                    <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::decode(
+                        event,
+                    )?,
+                )
+            },
+        )
+    }
+}
 #[allow(dead_code, reason = "a program need not use all of it")]
 impl Shop {
     /// A builder of `Shop` in the directory `base`, with all of its parts registered.
@@ -77,6 +114,13 @@ impl Shop {
             ],
         );
         &TOPOLOGY
+    }
+    /// The events of all aggregates of `Shop`, as `AggregateStore::subscribe` has those of one.
+    #[inline]
+    pub fn subscribe(
+        store: &::eventfold_es::AggregateStore,
+    ) -> ::eventfold_es::Subscription<::eventfold_es::Recorded<ShopEvent>> {
+        ::eventfold_es::__private::subscribe(store)
     }
     /// What the events and states of `Shop` look like in storage.
     #[must_use]

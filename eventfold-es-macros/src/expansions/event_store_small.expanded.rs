@@ -1,5 +1,30 @@
 /// Everything there is.
 pub struct Shop;
+/// An event of any aggregate of `Shop`.
+#[allow(
+    dead_code,
+    missing_docs,
+    private_interfaces,
+    reason = "it has what its aggregates have"
+)]
+pub enum ShopEvent {
+    Order(<Order as my::es::__private::ListedAggregate>::Event),
+}
+impl my::es::__private::Decodes for ShopEvent {
+    const TYPES: &'static [&'static str] = &[
+        <Order as my::es::__private::ListedAggregate>::NAME,
+    ];
+    #[inline]
+    fn decode(
+        event: &my::es::RawRecorded,
+    ) -> ::std::result::Result<Self, my::es::ReadError> {
+        ::std::result::Result::Ok(
+            ShopEvent::Order(
+                <Order as my::es::__private::ListedAggregate>::decode(event)?,
+            ),
+        )
+    }
+}
 #[allow(dead_code, reason = "a program need not use all of it")]
 impl Shop {
     /// A builder of `Shop` in the directory `base`, with all of its parts registered.
@@ -48,6 +73,13 @@ impl Shop {
             &[],
         );
         &TOPOLOGY
+    }
+    /// The events of all aggregates of `Shop`, as `AggregateStore::subscribe` has those of one.
+    #[inline]
+    pub fn subscribe(
+        store: &my::es::AggregateStore,
+    ) -> my::es::Subscription<my::es::Recorded<ShopEvent>> {
+        my::es::__private::subscribe(store)
     }
     /// What the events and states of `Shop` look like in storage.
     #[must_use]

@@ -217,7 +217,7 @@ impl Model {
             .map(|list| list.entries)
             .unwrap_or_default();
         let dispatches = lists::without_duplicates(Key::Dispatches, dispatches, diagnostics);
-        let dispatches = lists::with_distinct_variants(dispatches, diagnostics);
+        let dispatches = lists::with_distinct_variants(dispatches, "envelope enum", diagnostics);
         let deadlines = arguments
             .deadlines
             .map(|list| list.entries)

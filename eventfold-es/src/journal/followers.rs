@@ -1,4 +1,4 @@
-//! Readers that wait for the next event of their aggregate types. A batch wakes those whose types it has, and nobody else.
+//! Readers that wait for the next event of their aggregate types. A batch wakes only those whose types it has.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -20,8 +20,8 @@ impl StreamPart {
         limit: u64::MAX,
     };
 
-    /// Goes on behind a piece that ends with this version, after so many events.
-    pub(crate) fn go_on(&mut self, version: u64, events: u64) {
+    /// Removes a piece of so many events that ends with this version.
+    pub(crate) fn remove(&mut self, version: u64, events: u64) {
         match self.is_backwards {
             true => self.last = version.saturating_sub(1),
             false => self.first = version.saturating_add(1),

@@ -13,12 +13,13 @@ use crate::schema::Schema;
 use crate::store::{AggregateStoreBuilder, RawRecorded};
 
 /// How generated code uses an entry of `aggregates`: in one form only, so that rustc reports one that is
-/// none once, and with the words of [`Aggregate`].
+/// none once, and with the words and notes of [`Aggregate`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
     note = "put `#[aggregate]` on `{Self}` and implement `Decider` for it, or implement `Aggregate` by hand",
-    note = "where an aggregate is asked for, its own type is meant (`Order`), not its command or its event"
+    note = "where an aggregate is asked for, its own type is meant (`Order`), not its command or its event",
+    note = "in `subscribes`, list the aggregate (`Order`, and not `OrderEvent`), and match on its events in the handler; a deadline is handled by `impl OnDeadline<..>`"
 )]
 pub trait ListedAggregate {
     /// Its events.

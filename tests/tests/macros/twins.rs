@@ -336,6 +336,8 @@ mod event_store_not_an_aggregate;
 mod event_store_reacts_to_unlisted;
 #[path = "../../ui/event_store/sends_to_unlisted.pass.rs"]
 mod event_store_sends_to_unlisted;
+#[path = "../../ui/event_store/variants_clash.pass.rs"]
+mod event_store_variants_clash;
 #[path = "../../ui/events/alias_collides.pass.rs"]
 mod events_alias_collides;
 #[path = "../../ui/events/attribute_for_derive.pass.rs"]

@@ -7,6 +7,8 @@ mod aggregates;
 mod common;
 mod deciding;
 #[cfg(not(eventfold_sabotage))]
+mod declared_events;
+#[cfg(not(eventfold_sabotage))]
 mod evolution;
 #[cfg(not(eventfold_sabotage))]
 mod filters;

@@ -139,7 +139,7 @@ impl<E: DomainEvent> Subscription<Recorded<E>> {
 }
 
 impl Subscription<RawRecorded> {
-    /// Delivers the events of these aggregate types only, by their stored names. The others are not copied, and wake nobody.
+    /// Delivers the events of these aggregate types only, by their stored names. The others are neither copied nor waited for.
     ///
     /// A name that no aggregate has is not an error: its events may come. It is called before the first event is read, and a second call
     /// replaces the types.

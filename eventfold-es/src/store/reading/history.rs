@@ -206,7 +206,7 @@ impl<T> History<T> {
             match read.unwrap_or(Err(StoreError::RuntimeGone)) {
                 Ok(piece) => {
                     match piece.last() {
-                        Some(last) => self.part.go_on(last.version(), piece.len() as u64),
+                        Some(last) => self.part.remove(last.version(), piece.len() as u64),
                         None => self.has_ended = true,
                     }
                     self.piece = piece.into_iter();

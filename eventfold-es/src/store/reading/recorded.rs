@@ -41,6 +41,7 @@ impl<E: fmt::Debug> fmt::Debug for Recorded<E> {
 pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 
 /// The decoding of an event of one of several types, as a declared store generates it.
+#[doc(hidden)]
 pub trait Decodes: Sized {
     /// The stored names of the aggregate types.
     const TYPES: &'static [&'static str];
@@ -54,6 +55,7 @@ pub trait Decodes: Sized {
 }
 
 /// The events of several aggregate types.
+#[doc(hidden)]
 pub fn subscribe<E: Decodes>(store: &AggregateStore) -> Subscription<Recorded<E>> {
     let mut events = store.subscription(None, |raw| {
         let event = E::decode(&raw)?;

@@ -1,0 +1,71 @@
+//! The enum of all events of a store, and the way to subscribe to them.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+
+use super::expand::member;
+use super::model::Model;
+use crate::path::parenthesized;
+
+/// `ShopEvent`.
+pub(crate) fn name(model: &Model) -> Ident {
+    format_ident!("{}Event", model.ident, span = model.ident.span())
+}
+
+/// The enum, and the decoding of its variants.
+pub(crate) fn expand(model: &Model) -> TokenStream {
+    let Model {
+        ident,
+        vis,
+        aggregates,
+        krate,
+        ..
+    } = model;
+    let event = name(model);
+    let about = format!(" An event of any aggregate of `{ident}`.");
+    let variants = aggregates.iter().map(|entry| {
+        let (variant, event) = (
+            entry.last(),
+            member(entry, "ListedAggregate", "Event", krate),
+        );
+        quote!(#variant(#event))
+    });
+    let names = aggregates
+        .iter()
+        .map(|entry| member(entry, "ListedAggregate", "NAME", krate));
+    let decoded = aggregates.iter().enumerate().map(|(index, entry)| {
+        let variant = entry.last();
+        let decode = member(entry, "ListedAggregate", "decode", krate);
+        // At the entry, as its other uses.
+        let at = entry.exact_span();
+        let event = Ident::new(&event.to_string(), at);
+        let decode = {
+            let event = parenthesized(quote!(event), at);
+            parenthesized(quote_spanned!(at=> #decode #event?), at)
+        };
+        let decoded = quote_spanned!(at=> #event::#variant #decode);
+        let name = member(entry, "ListedAggregate", "NAME", krate);
+        // Events of other types do not come here.
+        match (index, index + 1 == aggregates.len()) {
+            (0, true) => decoded,
+            (_, true) => quote!({ #decoded }),
+            _ => quote!(if event.aggregate_type() == #name { #decoded } else),
+        }
+    });
+    quote! {
+        #[doc = #about]
+        #[allow(dead_code, missing_docs, private_interfaces, reason = "it has what its aggregates have")]
+        #vis enum #event {
+            #(#variants),*
+        }
+
+        impl #krate::__private::Decodes for #event {
+            const TYPES: &'static [&'static str] = &[#(#names),*];
+
+            #[inline]
+            fn decode(event: &#krate::RawRecorded) -> ::std::result::Result<Self, #krate::ReadError> {
+                ::std::result::Result::Ok(#(#decoded)*)
+            }
+        }
+    }
+}
