@@ -8,7 +8,7 @@ use super::{RecordedLines, StreamId};
 use crate::event::{EventError, RecordedEvent, StoredEvent};
 
 /// A durable commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
     /// When it was stored, in milliseconds since 1970: never less than that of the commit before.
@@ -76,7 +76,7 @@ impl<'a> CommittedEvent<'a> {
 }
 
 /// The events that a durable commit added to one stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RecordedAppend {
     pub(crate) stream: StreamId,
     /// The version of the first of the lines.

@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The lines of the events that a durable commit added to one stream, one eventfold event each, as JSON without a newline.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum RecordedLines {
     /// Not yet part of a text.
     Own(Vec<Box<str>>),

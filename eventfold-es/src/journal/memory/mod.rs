@@ -18,16 +18,16 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use reader::MemoryReader;
-use stored::{Stored, StoredProcessManager, StoredValue, lock};
+use stored::{Stored, StoredCommit, StoredProcessManager, StoredValue, lock};
 use writer::MemoryWriter;
 
 use super::local::queue::Queue;
 use super::{
-    Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Inherited, Journal,
+    Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Followers, Inherited, Journal,
     JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, PastReaction,
     PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport, Row, RowRange,
-    RowStore, SavedValue, Snapshot, Snapshots, StoredLines, StreamEnd, StreamId, StreamReader,
-    Streams, Verified, Vitals,
+    RowStore, SavedValue, Snapshot, Snapshots, StoredLines, StreamEnd, StreamId, StreamPart,
+    StreamReader, Streams, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::Files;
@@ -50,7 +50,7 @@ pub(crate) struct MemoryJournal {
     base: PathBuf,
     stored: Arc<Mutex<Stored>>,
     queue: Arc<Queue>,
-    durable: Arc<watch::Sender<u64>>,
+    followers: Arc<Followers>,
     closed: watch::Receiver<bool>,
 }
 
@@ -83,13 +83,13 @@ impl MemoryJournal {
             base: base.to_owned(),
             stored,
             queue: Arc::new(Queue::new(time, clock, None, worker.clone())),
-            durable: Arc::new(watch::Sender::new(position)),
+            followers: Followers::new(position),
             closed,
         };
         worker.begin(MemoryWriter {
             stored: Arc::clone(&journal.stored),
             queue: Arc::clone(&journal.queue),
-            durable: Arc::clone(&journal.durable),
+            followers: Arc::clone(&journal.followers),
             closed: closed_sender,
         });
         Ok((journal, RecoveryReport::default()))
@@ -140,7 +140,7 @@ impl Log for MemoryJournal {
     }
 
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
-        let durable = *self.durable.borrow();
+        let durable = self.followers.position();
         let stored = lock(&self.stored);
         let is_read = |commit: &Arc<RecordedCommit>| commit.last_position() <= cursor.position;
         let start = stored
@@ -167,7 +167,11 @@ impl Log for MemoryJournal {
     }
 
     fn durable(&self) -> watch::Receiver<u64> {
-        self.durable.subscribe()
+        self.followers.durable()
+    }
+
+    fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting> {
+        self.followers.wait_behind(position, types)
     }
 
     fn read_only(&self) -> Option<Arc<str>> {
@@ -187,6 +191,33 @@ impl Streams for MemoryJournal {
     ) -> Result<Box<dyn StreamReader + 'a>, JournalError> {
         let reader = MemoryReader::new(Arc::clone(&self.stored), stream, behind)?;
         Ok(Box::new(reader))
+    }
+
+    fn read_part(
+        &self,
+        stream: &StreamId,
+        part: &StreamPart,
+    ) -> Result<Vec<RecordedCommit>, JournalError> {
+        let stored = lock(&self.stored);
+        let indices = stored.streams.get(stream).map(|stream| &stream.commits);
+        let indices = indices.into_iter().flatten();
+        let commits = indices.filter_map(|index| stored.commits.get(*index));
+        let is_wanted = |commit: &&StoredCommit| {
+            commit.recorded.appends.iter().any(|append| {
+                let end = append.first_version + append.lines.len() as u64;
+                append.stream == *stream && append.first_version <= part.last && end > part.first
+            })
+        };
+        let wanted = commits.filter(is_wanted);
+        let mut wanted: Vec<_> = wanted.map(|commit| &*commit.recorded).collect();
+        // Each commit has at least one event.
+        let limit = usize::try_from(part.limit).unwrap_or(usize::MAX);
+        let kept = limit.min(READ_COMMITS).min(wanted.len());
+        match part.is_backwards {
+            true => wanted.drain(..wanted.len() - kept).for_each(drop),
+            false => wanted.truncate(kept),
+        }
+        Ok(wanted.into_iter().cloned().collect())
     }
 
     fn streams(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError> {

@@ -8,13 +8,13 @@ use super::stored::{Stored, lock};
 use crate::journal::local::queue::{
     BEHIND_CONFLICT, BEHIND_FAILURE, PANICKED, Pledge, Queue, Queued, Work,
 };
-use crate::journal::{CommitError, ProposedCommit, Receipt};
+use crate::journal::{CommitError, Followers, ProposedCommit, Receipt};
 use crate::threads::{Next, Turn, Turns};
 
 pub(super) struct MemoryWriter {
     pub(super) stored: Arc<Mutex<Stored>>,
     pub(super) queue: Arc<Queue>,
-    pub(super) durable: Arc<watch::Sender<u64>>,
+    pub(super) followers: Arc<Followers>,
     pub(super) closed: watch::Sender<bool>,
 }
 
@@ -74,18 +74,22 @@ impl MemoryWriter {
             }
             on_settled.extend(commit.on_settled.take());
             let on_durable = commit.on_durable.take();
-            let receipt = lock(&self.stored).add(commit, time);
+            let receipt = {
+                let mut stored = lock(&self.stored);
+                let receipt = stored.add(commit, time);
+                let stored = stored.commits.last();
+                stored
+                    .into_iter()
+                    .for_each(|commit| self.followers.note(&commit.recorded));
+                receipt
+            };
             if let Some(on_durable) = on_durable {
                 on_durable(&receipt);
             }
             settled.push((pledge, Ok(receipt)));
         }
         let position = lock(&self.stored).position;
-        self.durable.send_if_modified(|durable| {
-            let moved = *durable != position;
-            *durable = position;
-            moved
-        });
+        self.followers.announce(position);
         for (pledge, result) in settled {
             pledge.settle(result);
         }
