@@ -1,4 +1,4 @@
-//! Looking for the answers to commands with idempotency keys.
+//! Lookup of the answers to commands with idempotency keys.
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -9,7 +9,7 @@ use crate::journal::index::{Address, EntryKey};
 use crate::journal::{Answer, JournalError, KeyLookup, StreamId, keyed};
 
 impl StreamIndex {
-    /// The durable answer to the command with this key, as far as it is known without I/O.
+    /// The durable answer to the command with this key, as far as memory tells without I/O.
     pub(super) fn known_answer(
         &self,
         stream: &StreamId,
@@ -19,12 +19,12 @@ impl StreamIndex {
         if let Some(KeyLookup::Answered(_)) = before {
             return before;
         }
-        // The table first: a run is listed before what it has is dropped from there.
+        // The table is read first: a run is listed before its entries are dropped from the table.
         let (answer, drops) = self.appends.answer(stream, key);
         if let Some(answer) = answer {
             return Some(KeyLookup::Answered(answer));
         }
-        // If nothing was dropped since then, whatever came since then is in the table.
+        // If nothing was dropped since `before`, the table still holds every answer that was added since.
         let is_free = before == Some(KeyLookup::Free(drops))
             || self
                 .index
@@ -55,7 +55,7 @@ impl StreamIndex {
             let Some((version, address)) = entry else {
                 return self.index.noted(Err(self.index.malformed().into()));
             };
-            // Another key may have the same hash.
+            // A different key may have the same hash.
             if let Some(answer) = self.answer_at(&first, version, address, stream, key)? {
                 return Ok(KeyLookup::Answered(answer));
             }
@@ -63,7 +63,8 @@ impl StreamIndex {
         Ok(KeyLookup::Free(drops))
     }
 
-    /// The answer at an address if it is that to the command with this key. There is one whose entry is alike, or the index is damaged.
+    /// The answer at an address, if it belongs to the command with this key. The commit at the address has an answer with a
+    /// similar entry; otherwise, the index is damaged.
     fn answer_at(
         &self,
         entry: &EntryKey,

@@ -1,4 +1,4 @@
-//! The latest appends to streams, in memory: those that no run of the index covers, and the versions of the streams they went to.
+//! The latest appends to streams, in memory: the appends that no run of the index covers, and the versions of their streams.
 
 use std::collections::HashMap;
 use std::ops::{Range, RangeInclusive};
@@ -10,7 +10,7 @@ use crate::journal::index::{Address, EntryKey, answer_hash};
 use crate::journal::keyed::KeyedAnswer;
 use crate::journal::{Answer, Damage, StreamId};
 
-/// How many streams may be known between two checkpoints before no more are learned.
+/// The maximum number of streams that may be known between two checkpoints. At the maximum, no further stream is learned.
 const MAX_LEARNED: usize = 100_000;
 /// The whole journal.
 pub(super) const ALL: Range<u64> = 0..u64::MAX;
@@ -22,12 +22,12 @@ pub(super) struct Append {
     /// The version of its first event.
     pub(super) version: u64,
     pub(super) address: Address,
-    /// The answers to commands with an idempotency key among its events.
+    /// The answers to the commands with idempotency keys that caused its events.
     pub(super) answers: Vec<KeyedAnswer>,
 }
 
 impl Append {
-    /// Its entries of the index.
+    /// Its entries in the index.
     pub(super) fn entries(&self) -> impl Iterator<Item = (EntryKey, Address)> {
         let key = EntryKey::append(&self.stream, self.version);
         let answers = self.answers.iter().map(|(key, answer)| {
@@ -38,10 +38,10 @@ impl Append {
     }
 }
 
-/// The appends that a checkpoint has not covered yet, by their streams.
+/// The appends that no checkpoint covers yet, by stream.
 ///
-/// They are dropped as a whole, so that no lock is held for long: a checkpoint that is due [seals](Self::seal) what there is, is taken
-/// when it covers all of that, and [drops](Self::drop_sealed) it.
+/// They are dropped as a whole, so that no lock is held for long. A checkpoint that is due [seals](Self::seal) the present
+/// appends. It is taken when it covers all of them, and [drops](Self::drop_sealed) them.
 #[derive(Debug, Default)]
 pub(super) struct Appends {
     state: Mutex<State>,
@@ -52,11 +52,11 @@ struct State {
     /// The appends since the seal.
     new: Table,
     sealed: Arc<Table>,
-    /// The appends that were dropped last: only the versions of their streams still count.
+    /// The appends that were dropped last. Only the versions of their streams still count.
     covered: Arc<Table>,
-    /// The end of the last one in the journal.
+    /// The end of the last append in the journal.
     end: u64,
-    /// How often what was sealed was dropped.
+    /// The number of times that sealed appends were dropped.
     drops: u64,
     /// The streams of an adopted directory that cannot be read.
     quarantined: HashMap<StreamId, Damage>,
@@ -87,7 +87,7 @@ impl Table {
         }
     }
 
-    /// Adds what came behind it.
+    /// Adds the appends that follow.
     fn extend(&mut self, newer: Self) {
         for (stream, latest) in newer.streams {
             let own = self.streams.entry(stream).or_default();
@@ -109,7 +109,7 @@ impl Table {
             })
     }
 
-    /// The entries of the appends in a part of the journal to streams of one type or of all.
+    /// The entries of the appends in a part of the journal: to streams of one type, or to all streams.
     fn appends(
         &self,
         aggregate_type: Option<&str>,
@@ -139,16 +139,16 @@ impl Table {
 
 #[derive(Debug, Default, Clone)]
 struct Latest {
-    /// Of the stream.
+    /// The version of the stream.
     version: u64,
     appends: SmallVec<[(u64, Address); 1]>,
 }
 
-/// Answers to commands with idempotency keys, by the hashes of the keys of their entries.
+/// Answers to commands with idempotency keys, by the hash of the key of their entry.
 #[derive(Debug, Default, Clone)]
 struct Answers(HashMap<u64, SmallVec<[StreamAnswer; 1]>>);
 
-/// The answer on a stream to the command with a key.
+/// The answer to the command with a key, and its stream.
 type StreamAnswer = (StreamId, Arc<str>, Answer);
 
 impl Answers {
@@ -157,7 +157,8 @@ impl Answers {
         alike.push((stream.clone(), Arc::clone(key), answer));
     }
 
-    /// The answers to commands with a key, the oldest first. The store gives no second answer, but an import may bring one.
+    /// The answers to the commands with a key, the oldest first. The store gives no second answer to a key, but an import may
+    /// bring several.
     fn of<'a>(&'a self, stream: &'a StreamId, key: &'a str) -> impl Iterator<Item = &'a Answer> {
         let alike = self.0.get(&answer_hash(stream, key)).into_iter().flatten();
         let same = alike.filter(move |(of, own, _)| of == stream && **own == *key);
@@ -174,14 +175,14 @@ impl Appends {
         lock(&self.state)
     }
 
-    /// Notes an append that is durable.
+    /// Records a durable append.
     pub(super) fn note(&self, append: &Append) {
         let mut state = self.state();
         state.end = append.address.offset + append.address.length;
         state.new.add(append);
     }
 
-    /// How many events the stream has, if that is known.
+    /// The number of events in the stream, if it is known.
     pub(super) fn version(&self, stream: &StreamId) -> Option<u64> {
         let state = self.state();
         let maps = [
@@ -193,7 +194,7 @@ impl Appends {
         found.map(|latest| latest.version)
     }
 
-    /// The answer to the command with this key, if it is here, and how often was dropped until now.
+    /// The answer to the command with this key, if it is here, and the number of drops until now.
     pub(super) fn answer(&self, stream: &StreamId, key: &str) -> (Option<Answer>, u64) {
         let state = self.state();
         let answers = [&state.sealed.answers, &state.new.answers];
@@ -205,12 +206,12 @@ impl Appends {
         (found, state.drops)
     }
 
-    /// To be asked before a stream is read whose version is then [learned](Self::learn).
+    /// The number of drops. The caller reads it before it reads a stream whose version it then [learns](Self::learn).
     pub(super) fn drops(&self) -> u64 {
         self.state().drops
     }
 
-    /// Lets the version of a stream be known that was read after so many drops, unless it may have grown since.
+    /// Records the version of a stream that was read after this number of drops, unless the stream may have grown since.
     pub(super) fn learn(&self, stream: &StreamId, version: u64, drops: u64) {
         let mut state = self.state();
         let maps = [
@@ -219,7 +220,7 @@ impl Appends {
             &state.covered.streams,
         ];
         let is_known = maps.into_iter().any(|map| map.contains_key(stream));
-        // What it has grown by may be no longer here.
+        // After a drop, the appends by which the stream has grown may be gone from here.
         let is_certain = state.drops == drops && state.new.streams.len() < MAX_LEARNED;
         if is_certain && !is_known {
             let latest = Latest {
@@ -230,8 +231,8 @@ impl Appends {
         }
     }
 
-    /// The appends to a stream that begin with one of these versions and are not covered, in their order. To be asked before the runs are:
-    /// what is dropped meanwhile is there.
+    /// The uncovered appends to a stream that begin at this version or later, in order. The caller asks here before it asks the
+    /// runs, so that an append that is dropped in between is found in a run.
     pub(super) fn of_stream(
         &self,
         stream: &StreamId,
@@ -250,13 +251,13 @@ impl Appends {
         appends.copied().collect()
     }
 
-    /// Whether an append is not covered and is here as it should be.
+    /// Whether an append is uncovered, and present here with the same content.
     pub(super) fn holds(&self, append: &Append) -> bool {
         let state = self.state();
         state.sealed.holds(append) || state.new.holds(append)
     }
 
-    /// The appends to streams of one type or of all that are not covered, as entries of the index.
+    /// The uncovered appends as entries of the index: to streams of one type, or to all streams.
     pub(super) fn entries(&self, aggregate_type: Option<&str>) -> Vec<(Vec<u8>, Vec<u8>)> {
         let state = self.state();
         let tables = [&*state.sealed, &state.new].into_iter();
@@ -268,19 +269,19 @@ impl Appends {
         entries
     }
 
-    /// The entries of the appends and answers in a part of the journal that are not covered, in the order of their keys.
+    /// The entries of the uncovered appends and answers in a part of the journal, ordered by key.
     pub(super) fn entries_of(&self, part: &Range<u64>) -> Vec<(EntryKey, Vec<u8>)> {
         let state = self.state();
         let mut entries: Vec<_> = state.new.entries(part).collect();
         let sealed = Arc::clone(&state.sealed);
-        // What is sealed does not change, so nobody has to wait.
+        // Sealed appends do not change, so that the lock is released early.
         drop(state);
         entries.extend(sealed.entries(part));
         drop(sealed);
         encoded(entries)
     }
 
-    /// Seals what there is; where the last of it ends.
+    /// Seals the present appends. The result is the end of the last of them in the journal.
     pub(super) fn seal(&self) -> u64 {
         let mut state = self.state();
         let new = std::mem::take(&mut state.new);
@@ -293,29 +294,29 @@ impl Appends {
         state.end
     }
 
-    /// Drops what was sealed, which a durable run of the index has.
+    /// Drops the sealed appends, which a durable run of the index now covers.
     pub(super) fn drop_sealed(&self) {
         let mut state = self.state();
         state.drops += 1;
         let sealed = std::mem::take(&mut state.sealed);
         let dropped = std::mem::replace(&mut state.covered, sealed);
-        // Its memory is given back while nobody waits.
+        // The memory is freed after the lock is released.
         drop(state);
         drop(dropped);
     }
 
-    /// Notes a stream that was in an adopted directory but is not in the journal, so that it is neither read nor begun.
+    /// Records a stream of an adopted directory that the journal does not have. It can then be neither read nor begun.
     pub(super) fn quarantine(&self, stream: &StreamId, damage: Damage) {
         self.state().quarantined.insert(stream.clone(), damage);
     }
 
-    /// Why a stream can neither be read nor begun, if so.
+    /// The reason why a stream can be neither read nor begun, if it is quarantined.
     pub(super) fn quarantined(&self, stream: &StreamId) -> Option<Damage> {
         self.state().quarantined.get(stream).cloned()
     }
 }
 
-/// Entries as the index holds them, in the order of their keys.
+/// Entries in the form of the index, ordered by key.
 pub(super) fn encoded(entries: Vec<(EntryKey, Address)>) -> Vec<(EntryKey, Vec<u8>)> {
     let entries = entries.into_iter();
     let entries = entries.map(|(key, address)| (key, address.encode()));
@@ -325,7 +326,7 @@ pub(super) fn encoded(entries: Vec<(EntryKey, Address)>) -> Vec<(EntryKey, Vec<u
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Every critical section leaves its data whole before it can panic, and a panic on a thread of the journal poisons the
-    // store anyway.
+    // Every critical section leaves its data whole before it can panic. A panic on a thread of the journal poisons the store
+    // anyway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

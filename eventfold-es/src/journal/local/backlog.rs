@@ -1,4 +1,4 @@
-//! How much of what is durable has not reached the files derived from the journal.
+//! The amount of durable data that has not reached the derived files yet.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::appends::lock;
 use crate::threads::Worker;
 
-/// How many bytes of the journal may wait; while more do and files cannot be written, commits are refused.
+/// The number of bytes of the journal that may wait. Above it, commits are refused if the derived files cannot be written.
 const MAX_BYTES: usize = 64 << 20;
-/// How often somebody who waits looks whether the files can be written again.
+/// The interval at which a waiting thread checks whether the files can be written again.
 const POLL: Duration = Duration::from_millis(100);
 
 pub(super) struct Backlog {
     state: Mutex<BacklogState>,
     changed: Condvar,
-    /// Woken when there is room again, if it has found none.
+    /// Woken when there is room again, if it found none before.
     writer: Worker,
-    /// Woken when somebody waits for what is to be tried again, or it is the last time.
+    /// Woken when a caller waits for a write that has to be retried, or for the last attempt.
     derived: Worker,
 }
 
@@ -25,7 +25,7 @@ struct BacklogState {
     bytes: usize,
     handed_over: u64,
     done: u64,
-    /// Why the files cannot be written now.
+    /// The reason why the files cannot be written now.
     failure: Option<Arc<str>>,
     /// Whether the writer waits for room.
     is_writer_waiting: bool,
@@ -71,7 +71,7 @@ impl Backlog {
         }
     }
 
-    /// Nothing more is added: what cannot be written now is left to the next opening.
+    /// Nothing is added after this call. The next opening writes the data that cannot be written now.
     pub(super) fn close(&self) {
         lock(&self.state).is_closing = true;
         self.derived.wake();
@@ -81,10 +81,11 @@ impl Backlog {
         lock(&self.state).is_closing
     }
 
-    /// Whether there is room; if not, the writer is woken when that may have changed. The reason if files cannot be written.
+    /// Whether there is room. If there is none, the writer is woken when that may have changed. The error is the reason why
+    /// files cannot be written.
     ///
-    /// The writer does not wait for it on its thread: those for journals would all wait for the others, and the stores behind
-    /// them with them.
+    /// The writer does not wait on its thread: the writers of several journals would then wait for each other, and all their
+    /// stores with them.
     pub(super) fn has_room(&self) -> Result<bool, Arc<str>> {
         let mut state = lock(&self.state);
         if state.bytes <= MAX_BYTES {
@@ -97,8 +98,8 @@ impl Backlog {
         Ok(false)
     }
 
-    /// Waits until everything that was handed over before this call is written; the reason if files cannot be written. Not on a
-    /// thread that is needed for it.
+    /// Waits until everything that was added before this call is written. The error is the reason why files cannot be written.
+    /// Must not be called on a thread that the writing needs.
     pub(super) fn wait_until_written(&self) -> Result<(), Arc<str>> {
         let mut state = lock(&self.state);
         let target = state.handed_over;
@@ -130,7 +131,7 @@ mod tests {
     use crate::disk::FileError;
     use crate::threads::{Next, StoreRuntime, Turn, Turns};
 
-    /// Tells of its turns.
+    /// Reports each of its turns.
     struct Telling(Sender<()>);
 
     impl Turns for Telling {

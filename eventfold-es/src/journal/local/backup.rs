@@ -1,8 +1,9 @@
-//! Copying the journal of a store that is used to another directory.
+//! Copying the journal of an open store to a different directory.
 //!
-//! Segments never change: they are linked or copied once. Then comes the active file, up to what is durable, under its own name in one
-//! step. Until then a mark in the other directory says that it may have segments which its active file does not need yet. Whenever a
-//! backup is interrupted, the directory holds the one from before, or the new one, or, of the first, none that would open.
+//! Segments never change, so each is linked or copied once. The active file follows, up to its durable end, and gets its name
+//! in one step. Until then, a mark in the target directory says that it may have segments which its active file does not need
+//! yet. An interrupted backup leaves the previous backup or the new one. For example, an interrupted first backup leaves a
+//! directory that does not open.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,14 +19,14 @@ use crate::journal::segments::{Segments, UNFINISHED, is_segment, span_of};
 use crate::journal::{BackupError, BackupReport, Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 
-/// The number of bytes that are copied or read at once.
+/// The number of bytes per read or copy.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// The directory that is to hold the backup.
+/// The directory that receives the backup.
 struct Target<'a> {
     files: &'a Files,
     layout: Layout,
-    /// Held so that nobody opens it meanwhile, and no other backup is made there.
+    /// Held so that no store opens the directory meanwhile, and no second backup starts there.
     _lock: LockHandle,
 }
 
@@ -41,7 +42,7 @@ impl LocalJournal {
             .values()
             .find_map(|inherited| inherited.problem.as_ref())
         {
-            // A file that the backup does not have keeps this process manager from starting at the first event.
+            // A file that the backup does not contain keeps this process manager from starting at the first event.
             return Err(JournalError::from(damage.clone()).into());
         }
         let (end, parts) = self.parts_with_end(0);
@@ -78,7 +79,7 @@ impl LocalJournal {
             target.name(copy, &place)?;
             report.copied_bytes += span.bytes;
         }
-        // The names of the segments, before the file that needs them.
+        // The names of the segments are durable before the file that needs them.
         target.files.sync_dir(&target.layout.journal())?;
         let (start, place) = (parts.start(), target.layout.journal_file());
         let read = |offset, length| parts.read_range(start + offset, length);
@@ -127,7 +128,7 @@ impl<'a> Target<'a> {
                 let path = directory.join(&entry.name);
                 let is_ours = [&meta, &journal, &active, &active_copy, &mark].contains(&&path)
                     || directory == journal && is_segment(entry.name.strip_suffix(UNFINISHED).unwrap_or(&entry.name))
-                    // The lock of a platform that cannot lock directories.
+                    // The lock file of a platform that cannot lock directories.
                     || entry.name == ".lock";
                 if !is_ours {
                     return Err(BackupError::Occupied { path });
@@ -169,9 +170,9 @@ impl<'a> Target<'a> {
                 false => Err(other(path)),
             };
         };
-        // Segments from there on came when the next backup was interrupted.
+        // Later segments are from an interrupted backup.
         let start = Segments::start_of(self.files, &directory, Some(first_commit), true)?;
-        // Each line contains the hash of the one before: where the last one is the same, all are.
+        // Each line contains the hash of the line before: if the last line is equal, all lines are.
         let lines = text.strip_suffix(b"\n").unwrap_or(&text);
         let last = memchr::memrchr(b'\n', lines).map_or(0, |newline| newline + 1);
         let last = text.get(last..).unwrap_or_default();
@@ -212,7 +213,7 @@ impl<'a> Target<'a> {
         Ok(Some(copy))
     }
 
-    /// Gives a copy its name, both durably.
+    /// Makes a copy durable, and gives it its name durably.
     fn name(&self, copy: FileHandle, place: &Path) -> Result<(), FileError> {
         if !planted(Bug::BackupNotSynced) {
             copy.sync_data()?;

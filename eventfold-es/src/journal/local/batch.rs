@@ -1,4 +1,4 @@
-//! Putting a batch together: numbers, positions, offsets and hashes are assigned here.
+//! Assembly of a batch: numbers, positions, offsets and hashes are assigned here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use crate::journal::{
 };
 use crate::sabotage::{Bug, planted};
 
-/// How much of each dead-letter file there is, per process manager.
+/// The extent of each dead-letter file, by process manager.
 pub(super) type DeadLetterExtents = HashMap<Arc<str>, Extent>;
 
-/// A batch that is put together but not yet durable.
+/// A batch that is assembled but not yet durable.
 pub(super) struct Batch {
     /// Its lines, each with a newline.
     pub(super) text: Arc<String>,
     pub(super) commits: Vec<Prepared>,
     pub(super) dead_letters: DeadLetterExtents,
-    /// The first commit that does not continue its streams, and everything behind it, with what they are told: once the others are
-    /// durable, so that whoever waits for the last one has waited for all.
+    /// The first commit that does not continue its streams, and every commit behind it, with their errors. They are settled
+    /// after the other commits are durable, so that a caller that waits for the last commit has waited for all.
     pub(super) refused: Vec<(Pledge, CommitError)>,
     /// The end of the journal once it is durable.
     pub(super) tip: Tip,
@@ -51,7 +51,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Notes where its line stands, and so where its streams end.
+    /// Sets the place of its line, and thereby the ends of its streams.
     fn place(&mut self, place: CommitPlace) {
         self.place = place;
         let ends = self.commit.appends.iter().map(|append| StreamEnd {
@@ -61,7 +61,7 @@ impl Prepared {
         self.receipt.ends = ends.collect();
     }
 
-    /// Its appends, as the index notes them.
+    /// Its appends, as the index records them.
     pub(super) fn appends(&self) -> impl Iterator<Item = Append> {
         let mut position = self.receipt.first_position;
         let appends = self.commit.appends.iter().zip(&self.keyed);
@@ -87,7 +87,7 @@ impl Prepared {
     }
 }
 
-/// A commit that fits, before the batch is closed.
+/// A commit that continues its streams, before the batch is complete.
 struct OpenCommit {
     body: Body,
     prepared: Prepared,
@@ -95,10 +95,10 @@ struct OpenCommit {
     time: u64,
 }
 
-/// How many events a stream has, which somebody expects to be so many.
+/// The number of events in a stream, given the number that a commit expects.
 pub(super) type VersionOf<'a> = dyn Fn(&StreamId, u64) -> Result<u64, JournalError> + 'a;
 
-/// Puts a batch together, up to the first commit that does not continue its streams.
+/// Assembles a batch, up to the first commit that does not continue its streams.
 pub(super) fn assemble(
     queued: Vec<Queued>,
     tip: &Tip,
@@ -106,7 +106,7 @@ pub(super) fn assemble(
     dead_letters: &DeadLetterExtents,
     durability: Durability,
 ) -> Batch {
-    // How long the streams are that the batch adds to.
+    // The versions of the streams that the batch appends to.
     let mut versions = HashMap::new();
     let mut batch = Batch {
         text: Arc::default(),
@@ -132,7 +132,7 @@ pub(super) fn assemble(
             continue;
         }
         if !batch.refused.is_empty() {
-            // It may have been decided on what the conflicting commit would have changed.
+            // The command may have been decided on events of the conflicting commit.
             let error = CommitError::Refused(BEHIND_CONFLICT.into());
             batch.refused.push((pledge, error));
             continue;
@@ -147,14 +147,14 @@ pub(super) fn assemble(
                 dead_letters,
             )),
             Err(Unfit::Unknown(error)) => {
-                // Only those that were decided on it are refused with it.
+                // Only the commits that were decided on this commit are refused with it.
                 pledge.settle(Err(CommitError::Refused(error.to_string().into())));
             }
             Err(Unfit::Conflict(error)) => batch.refused.push((pledge, error)),
         }
     }
     let count = drafts.len();
-    // It stays as long as one of its events does: what is reserved in vain stays with it.
+    // The text lives as long as any of its events, and so does every byte that is reserved in vain.
     let bytes = drafts.iter().map(|draft| draft.body.line_bytes()).sum();
     let mut text = String::with_capacity(bytes);
     let mut head = String::new();
@@ -194,7 +194,7 @@ pub(super) fn assemble(
     batch
 }
 
-/// Lets the events of a commit stand in the text of the batch, which those who read it share.
+/// Lets the events of a commit point into the text of the batch, which its readers share.
 fn share(prepared: &mut Prepared, places: LinePlaces, text: &Arc<String>) {
     let mut places = places.into_iter();
     let spent = prepared.commit.appends.iter_mut().map(|append| {
@@ -205,15 +205,16 @@ fn share(prepared: &mut Prepared, places: LinePlaces, text: &Arc<String>) {
     prepared.pledge.keep(spent.collect());
 }
 
-/// Why a commit is not stored.
+/// The reason why a commit is not stored.
 enum Unfit {
-    /// One of its streams ends elsewhere.
+    /// One of its streams has a different end.
     Conflict(CommitError),
-    /// It cannot be read where one of its streams ends.
+    /// The end of one of its streams cannot be read.
     Unknown(JournalError),
 }
 
-/// Checks that the commit continues its streams where they end, before anything of it is noted. Blocks where that is not known.
+/// Checks that the commit continues its streams at their ends, before any part of it is recorded. Blocks if an end is not in
+/// memory.
 fn plan(
     versions: &mut HashMap<StreamId, u64>,
     commit: &ProposedCommit,
@@ -353,7 +354,7 @@ mod tests {
         }
     }
 
-    /// Others than those that were decided on it are stored.
+    /// Commits that were not decided on the refused commit are stored.
     #[test]
     fn a_stream_that_cannot_be_read_refuses_its_own_commits_only() {
         let writer = StoreRuntime::default()
@@ -400,10 +401,10 @@ mod tests {
         assert!(other.get().is_none());
     }
 
-    /// Whoever waits for what was handed over before a time waits for those before a conflict as well.
+    /// A caller that waits for all commits before a time also waits for the commits before a conflict.
     #[test]
     fn nothing_is_passed_before_what_is_stored_before_a_conflict() {
-        // Nobody takes turns: what is pushed stays until it is taken.
+        // The queue has no writer: a pushed commit stays until the test takes it.
         let writer = StoreRuntime::default()
             .journal_worker(Path::new("a"))
             .unwrap();

@@ -1,7 +1,7 @@
-//! Checkpoints: up to where everything derived from the journal is in its files, so that opening starts there.
+//! Checkpoints: each records how far the derived files follow the journal, so that opening starts there.
 //!
-//! A checkpoint is believed only as a whole: if it, or a file it vouches for, is not what was saved, everything is derived
-//! from the whole journal again.
+//! A checkpoint is valid only as a whole. If it or one of its files differs from what was saved, everything is derived from the
+//! whole journal again.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +26,9 @@ pub(super) struct Checkpoint {
     commit: u64,
     batch: u64,
     position: u64,
-    /// When it was stored, in milliseconds since 1970.
+    /// The time of the commit, in milliseconds since 1970.
     time: u64,
-    /// Where the line of the commit starts and ends in the journal, newline included.
+    /// The start and the end of the commit's line in the journal, newline included.
     line: (u64, u64),
     hash: String,
     flush: bool,
@@ -38,13 +38,13 @@ pub(super) struct Checkpoint {
     pub(super) runs: Vec<RunNote>,
     /// The runs of snapshots.
     pub(super) snapshots: Vec<RunNote>,
-    /// The commit up to which the saved progress of each process manager is true.
+    /// The commit up to which the saved progress of each process manager is valid.
     process_managers: BTreeMap<String, u64>,
-    /// Up to where the tables of their rows are true.
+    /// The commits up to which the row tables are valid.
     #[serde(default, skip_serializing_if = "TableTips::is_empty")]
     pub(super) row_tables: TableTips,
     pub(super) index: Vec<IndexEntry>,
-    /// What became of the directory of an earlier version that this store was.
+    /// The record of the adoption, if this directory was one of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) adoption: Option<Adoption>,
 }
@@ -54,24 +54,24 @@ pub(super) struct Checkpoint {
 struct SavedProgress {
     commit: u64,
     position: u64,
-    /// How much of `dead_letters.jsonl` there is.
+    /// The extent of `dead_letters.jsonl`.
     dead_letters: Extent,
     state: Box<RawValue>,
 }
 
-/// What the journal knows of one process manager.
+/// The journal's record of one process manager.
 #[derive(Debug, Clone)]
 pub(super) struct ProcessManagerState {
-    /// The commit up to which it is true.
+    /// The commit up to which it is valid.
     pub(super) commit: u64,
     pub(super) progress: Progress,
-    /// How much of the dead-letter file there is.
+    /// The extent of the dead-letter file.
     pub(super) dead_letters: Extent,
 }
 
 pub(super) type ProcessManagerStates = BTreeMap<String, ProcessManagerState>;
 
-/// What a checkpoint vouches for.
+/// The content that a checkpoint covers.
 pub(super) struct Covered<'a> {
     pub(super) journal: SavedParts,
     pub(super) runs: &'a [RunNote],
@@ -83,7 +83,7 @@ pub(super) struct Covered<'a> {
 }
 
 impl Checkpoint {
-    /// One that follows the commit whose line starts at `line_start` and ends at the tip.
+    /// A checkpoint that follows the commit whose line starts at `line_start` and ends at the tip.
     pub(super) fn new(tip: &Tip, line_start: u64, covered: Covered<'_>) -> Self {
         let states = covered.states;
         let index = covered.index.into_iter();
@@ -112,7 +112,7 @@ impl Checkpoint {
         }
     }
 
-    /// The checkpoint, if there is one and it is whole.
+    /// The checkpoint, if it exists and is whole.
     pub(super) fn load(files: &Files, layout: &Layout) -> Result<Option<Self>, FileError> {
         let file = SealedFile::new(files.clone(), layout.checkpoint());
         match file.load()? {
@@ -146,7 +146,7 @@ impl Checkpoint {
         self.commit
     }
 
-    /// Where the line of the last covered commit starts.
+    /// The start of the line of the last covered commit.
     pub(super) fn line_start(&self) -> u64 {
         self.line.0
     }
@@ -159,7 +159,7 @@ impl Checkpoint {
         let (start, end) = self.line;
         let length = end.saturating_sub(start);
         let mut line = journal.read_range(start, length)?;
-        // What is archived is read to the end of its frame.
+        // A read from a segment continues to the end of its frame.
         line.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         let intact = line
             .strip_suffix(b"\n")

@@ -1,4 +1,4 @@
-//! Writing durable commits to the files derived from the journal, and taking checkpoints of these files.
+//! Writes durable commits to the derived files, and takes checkpoints of these files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -24,14 +24,15 @@ use crate::journal::index::{Coverage, Merge, Runs};
 use crate::journal::{Durability, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
-/// The longest distance between two checkpoints in the journal, in bytes: what opening reads at most.
+/// The longest distance between two checkpoints in the journal, in bytes. Opening reads at most this much.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
-/// How much of a run is written in one step of a merge, and how long the next step waits: nothing that a user does waits for it.
+/// The number of bytes of a run that one step of a merge writes, and the pause before the next step. No user call waits for a
+/// merge.
 const MERGE_BYTES: u64 = 1 << 20;
 const MERGE_PAUSE: Duration = Duration::from_millis(20);
 
-/// For how many bytes of events the worker is woken, which are little beside the distance of two checkpoints. Without
-/// [`Durability::Sync`] it syncs the journal, too, and is woken for each batch.
+/// The number of bytes of events at which the worker is woken: a small part of the distance between two checkpoints. Without
+/// [`Durability::Sync`], the worker also syncs the journal, and is woken for each batch.
 pub(super) fn wake_bytes(durability: Durability, max_log_size: u64) -> usize {
     let distance = checkpoint_distance(max_log_size);
     match durability {
@@ -40,7 +41,7 @@ pub(super) fn wake_bytes(durability: Durability, max_log_size: u64) -> usize {
     }
 }
 
-/// How far the journal runs ahead of the last checkpoint, in bytes.
+/// The maximum distance from the last checkpoint to the end of the journal, in bytes.
 fn checkpoint_distance(max_log_size: u64) -> u64 {
     match max_log_size {
         0 => CHECKPOINT_BYTES,
@@ -49,11 +50,11 @@ fn checkpoint_distance(max_log_size: u64) -> u64 {
 }
 
 pub(super) struct DerivedWriter {
-    /// Poisoned by a sync that fails.
+    /// Poisoned by a failed sync.
     pub(super) queue: Arc<Queue>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) files: Files,
-    /// The base directory, held since before anything was written.
+    /// The base directory, locked since before the first write.
     pub(super) base: Arc<LockHandle>,
     pub(super) layout: Layout,
     pub(super) log: Arc<JournalLog>,
@@ -63,25 +64,25 @@ pub(super) struct DerivedWriter {
     pub(super) streams: Arc<StreamIndex>,
     pub(super) states: ProcessManagerStates,
     pub(super) rows: Arc<RowTables>,
-    /// How much of each dead-letter file was written.
+    /// The written extent of each dead-letter file.
     pub(super) dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
     pub(super) adoption: Option<Adoption>,
     pub(super) history: Arc<History>,
     pub(super) backlog: Arc<Backlog>,
-    /// Up to where everything is in its file.
+    /// The commit up to which every derived file is written.
     pub(super) tip: Tip,
     pub(super) line_start: u64,
-    /// Where the last checkpoint, taken or tried, ends in the journal.
+    /// The end in the journal of the last checkpoint that was taken or tried.
     pub(super) checkpoint_end: u64,
-    /// Where what was sealed for the next checkpoint ends, if it is due.
+    /// The end of the appends that are sealed for the next checkpoint, if it is due.
     pub(super) sealed: Option<u64>,
-    /// The merges of runs that are under way.
+    /// The merges of runs that are in progress.
     pub(super) merging: Vec<Merging>,
-    /// When they go on.
+    /// The time of their next step.
     pub(super) merge_next: Instant,
-    /// Whether one has failed since the last checkpoint.
+    /// Whether a merge has failed since the last checkpoint.
     pub(super) is_merging_paused: bool,
-    /// Whether something was left to the next opening, so that no checkpoint may pass it.
+    /// Whether a write was left to the next opening, so that no checkpoint may pass it.
     pub(super) has_given_up: bool,
     pub(super) jobs: Arc<Jobs>,
     pub(super) under_way: UnderWay,
@@ -96,7 +97,7 @@ impl Drop for DerivedWriter {
 }
 
 impl DerivedWriter {
-    /// Notes progress that is true up to what was written last.
+    /// Records progress that is valid up to the last written commit.
     pub(super) fn note(&mut self, process_manager: String, progress: Progress) {
         if let Some(state) = self.states.get_mut(&process_manager) {
             state.commit = self.tip.commit;
@@ -104,7 +105,7 @@ impl DerivedWriter {
         }
     }
 
-    /// Writes the batches; gives up only while closing, since opening writes them again.
+    /// Writes the batches. It gives up only while the store closes, because the next opening writes them again.
     pub(super) fn write(&mut self, batches: &[DurableBatch]) -> Brought {
         if self.has_given_up {
             return Brought::GivenUp;
@@ -112,7 +113,7 @@ impl DerivedWriter {
         let Some(last) = batches.last() else {
             return Brought::Done;
         };
-        // Nothing that is derived may be on the disk before what it is derived from.
+        // Derived data must not reach the disk before the journal that it is derived from.
         if self.durability == Durability::Flush
             && !planted(Bug::DerivedBeforeTheJournal)
             && let Err(error) = self.log.parts().sync_data()
@@ -147,7 +148,7 @@ impl DerivedWriter {
         Brought::GivenUp
     }
 
-    /// Notes the states of the process managers: the last one of each counts.
+    /// Records the state of each process manager after its last reaction.
     fn note_last_reactions(&mut self, batches: &[DurableBatch]) {
         let mut noted: Vec<&str> = Vec::new();
         for reaction in batches
@@ -165,7 +166,7 @@ impl DerivedWriter {
         }
     }
 
-    /// Writes the files, unless they would not be those of this store.
+    /// Writes the files, unless the directory or the journal is no longer that of this store.
     fn write_in_place(&mut self, batches: &[DurableBatch]) -> Result<(), FileError> {
         require_in_place(&self.base, &self.log, &self.queue)?;
         self.write_files(batches)
@@ -189,10 +190,11 @@ impl DerivedWriter {
         Ok(())
     }
 
-    /// Whether a checkpoint is to be taken now. When it is due, what there is of appends is sealed, and it is taken as soon as it covers them.
+    /// Whether to take a checkpoint now. When a checkpoint becomes due, the present appends are sealed. It is taken as soon as
+    /// it covers them.
     pub(super) fn is_checkpoint_due(&mut self) -> bool {
         let step = checkpoint_distance(self.max_log_size);
-        // A checkpoint says where the active file of the journal begins.
+        // A checkpoint records the start of the journal's active file.
         let is_news = self.streams.index.is_news() || self.streams.snapshots.runs.is_news();
         let is_enough = self.tip.offset >= self.checkpoint_end + step;
         if !(is_enough || is_news) || self.queue.is_replacing() {
@@ -216,7 +218,7 @@ impl DerivedWriter {
                 self.pulse.took_checkpoint(self.queue.clock());
                 self.rotate_journal(is_closing);
             }
-            // A second sync would succeed without writing what this one did not; only redo writes it again.
+            // A second sync would succeed without writing the data that this sync lost. Only redo writes it again.
             Err(error) if error.is_failed_sync() => self.queue.poison_with(&format!(
                 "{error}. Nothing is lost: the journal has everything, and opening the store writes it again"
             )),
@@ -224,11 +226,11 @@ impl DerivedWriter {
                 tracing::warn!(%error, "no checkpoint could be taken; opening the store reads more of the journal");
             }
         }
-        // Also after a failure: the next one is tried when as much is new again.
+        // Also after a failure: the next attempt follows after another full distance.
         self.checkpoint_end = self.tip.offset;
     }
 
-    /// Archives what the checkpoint covers of the journal, but for its last commit, if that is much.
+    /// Archives the part of the journal that the checkpoint covers, without its last commit, if that part is large enough.
     fn rotate_journal(&self, is_closing: bool) {
         let start = self.log.parts().start();
         let is_due =
@@ -287,7 +289,7 @@ impl DerivedWriter {
         Ok(())
     }
 
-    /// Writes what the index and the snapshots have to have at the tip.
+    /// Writes the entries that the index and the snapshots need up to the tip.
     fn write_runs(&mut self) -> Result<(), JournalError> {
         let StreamIndex {
             appends,
@@ -308,7 +310,7 @@ impl DerivedWriter {
         Ok(())
     }
 
-    /// Goes on with the merges of runs that are due; when to come again, if there are some. Blocks.
+    /// Continues the merges of runs that are due. The result is the time until the next step, if there is one. Blocks.
     pub(super) fn merge_on(&mut self) -> Option<Duration> {
         if self.is_merging_paused
             || self.queue.poison().is_some()
@@ -338,7 +340,7 @@ impl DerivedWriter {
         }
     }
 
-    /// Goes on with the merge of the lowest level, since those are due most often; whether there was one.
+    /// Continues the merge of the lowest level, because low levels are due most often. The result is whether there was a merge.
     fn merge_step(&mut self) -> Result<bool, JournalError> {
         let families = [&self.streams.index, &self.streams.snapshots.runs];
         for (family, runs) in families.into_iter().enumerate() {
@@ -381,14 +383,14 @@ impl DerivedWriter {
     }
 }
 
-/// A merge of runs that is under way.
+/// A merge of runs that is in progress.
 pub(super) struct Merging {
     merge: Merge,
     /// 0 for the index, 1 for snapshots.
     family: usize,
 }
 
-/// Writes a run of the appends up to the tip that no run has; none if there are none.
+/// Writes a run of the appends up to the tip that no run covers. Without such appends, no run is written.
 pub(super) fn add_run(index: &Runs, appends: &Appends, tip: &Tip) -> Result<(), JournalError> {
     let coverage = coverage(index, tip);
     let entries = appends.entries_of(&(coverage.from..coverage.to));
@@ -418,8 +420,8 @@ fn as_file_error(error: JournalError) -> FileError {
     }
 }
 
-/// Poisons the store if its directory or its journal was removed, renamed or replaced: what is committed from then on would
-/// be lost, and what is derived from it would go to another store's files.
+/// Poisons the store if its directory or its journal was removed, renamed or replaced. Later commits would be lost, and derived
+/// data would go to the files of a different store.
 pub(super) fn require_in_place(
     base: &LockHandle,
     log: &JournalLog,

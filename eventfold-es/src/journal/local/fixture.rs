@@ -11,7 +11,7 @@ use crate::journal::{
 };
 use crate::threads::StoreRuntime;
 
-/// Opens a journal that takes checkpoints as often as that.
+/// Opens a journal that takes a checkpoint at each `max_log_size` bytes.
 pub(super) fn open(base: &Path, max_log_size: u64) -> LocalJournal {
     let options = JournalOptions {
         max_log_size,
@@ -24,7 +24,7 @@ pub(super) fn open(base: &Path, max_log_size: u64) -> LocalJournal {
     opened.unwrap().0
 }
 
-/// Commits two events, the second of which has the key.
+/// Commits two events; the second one has the key.
 pub(super) async fn commit(
     journal: &LocalJournal,
     stream: &StreamId,

@@ -1,4 +1,4 @@
-//! Reading what is durable, in order: the latest commits from memory, older ones from the journal's file.
+//! Reading the durable commits in order: the latest commits from memory, older commits from the journal's file.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,25 +14,25 @@ use crate::journal::{
     RecordedLines, StreamId,
 };
 
-/// How many bytes of the journal stay in memory for those who follow.
+/// The number of bytes of the journal that stay in memory for followers.
 const RECENT_BYTES: usize = 8 << 20;
 /// The distance of the entries of the index, in bytes of the journal.
 const INDEX_STEP: u64 = 64 << 10;
-/// How many entries the index has at most; older ones are further apart then.
+/// The maximum number of entries in the index. Beyond it, older entries are further apart.
 const INDEX_ENTRIES: usize = 8192;
-/// How much of the file one read takes.
+/// The number of bytes that one read takes from the file.
 const READ_BYTES: u64 = 1 << 20;
 
-/// Where in the file the events from a position on are found.
+/// The place in the file of the events from a position on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct IndexEntry {
     /// The first position of a commit.
     pub(super) position: u64,
-    /// Where its line starts.
+    /// The start of its line.
     pub(super) offset: u64,
 }
 
-/// The durable part of the journal, to be read.
+/// The durable part of the journal, for readers.
 pub(super) struct History {
     log: Arc<JournalLog>,
     recent: Mutex<Recent>,
@@ -45,7 +45,7 @@ pub(super) struct History {
 
 #[derive(Default)]
 struct Recent {
-    /// Each with the length of its line.
+    /// Each commit with the length of its line.
     commits: VecDeque<(Arc<RecordedCommit>, usize)>,
     bytes: usize,
 }
@@ -71,7 +71,7 @@ impl History {
         self.end.load(Ordering::Acquire)
     }
 
-    /// The entries of the active file; segments have their own.
+    /// The entries of the active file. Segments have their own entries.
     pub(super) fn index(&self) -> Vec<IndexEntry> {
         let start = self.log.parts().start();
         let mut index = lock(&self.index);
@@ -79,7 +79,7 @@ impl History {
         index.clone()
     }
 
-    /// Adds a durable commit whose line starts at `offset` and has so many bytes; not yet announced.
+    /// Adds a durable commit whose line starts at `offset` and has `bytes` bytes. [`publish`](Self::publish) announces it.
     pub(super) fn push(&self, commit: Arc<RecordedCommit>, offset: u64, bytes: u64) {
         if commit.event_count() == 0 {
             return;
@@ -97,7 +97,7 @@ impl History {
         }
     }
 
-    /// Announces everything that was pushed, up to `end` in the file.
+    /// Announces all added commits, up to `end` in the file.
     pub(super) fn publish(&self, end: u64, position: u64) {
         self.end.store(end, Ordering::Release);
         self.followers.announce(position);
@@ -143,7 +143,7 @@ impl History {
     }
 
     fn read_file(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
-        // In this order: a file that was replaced meanwhile does not have what came later.
+        // The end is loaded first: a file that is replaced meanwhile does not have the later lines.
         let end = self.end.load(Ordering::Acquire);
         let file = self.log.parts();
         let mut offset = match cursor.hint {
@@ -152,7 +152,7 @@ impl History {
         };
         let mut read = Vec::new();
         let mut types = Vec::new();
-        // The damage of lines that may be before what is wanted: the next one tells.
+        // The damage of lines that may be before the wanted position. The next whole line decides.
         let mut passed = None;
         let (window, of_parts): (_, fn(&Parts, u64, u64) -> _) = match cursor.is_for_one {
             true => (2 * INDEX_STEP, Parts::read_cached),
@@ -213,7 +213,7 @@ impl History {
         }
     }
 
-    /// What reactions of a process manager have left behind, in the next part of the file.
+    /// The results of past reactions of a process manager, in the next part of the file.
     pub(super) fn past_reactions(
         &self,
         past: &mut PastReactions,
@@ -248,7 +248,7 @@ impl History {
         Ok(found)
     }
 
-    /// Where to begin to read in order to find the event at a position.
+    /// The offset from which a read finds the event at a position.
     fn offset_of(&self, position: u64, file: &Parts) -> Result<u64, JournalError> {
         let found = {
             let index = lock(&self.index);
@@ -273,7 +273,7 @@ pub(super) fn note_end(index: &mut Vec<IndexEntry>, tip: &Tip) {
     }
 }
 
-/// Adds an entry to the index if the last one is far enough away.
+/// Adds an entry to the index if the last entry is far enough away.
 pub(super) fn note(index: &mut Vec<IndexEntry>, position: u64, offset: u64) {
     let is_due = index
         .last()
@@ -290,7 +290,8 @@ pub(super) fn note(index: &mut Vec<IndexEntry>, position: u64, offset: u64) {
     }
 }
 
-/// The text of bytes that were read. What is none becomes another text of the same length, which has not the checksum of its line.
+/// The text of bytes that were read. Invalid UTF-8 is replaced by text of the same length, which fails the checksum of its
+/// line.
 fn text_of(mut bytes: Vec<u8>) -> String {
     loop {
         match String::from_utf8(bytes) {
@@ -306,7 +307,7 @@ fn text_of(mut bytes: Vec<u8>) -> String {
     }
 }
 
-/// The commit on a line of `text`; the names of aggregate types, which are few, are shared.
+/// The commit on a line of `text`. The names of the few aggregate types are shared.
 pub(super) fn recorded(
     data: &line::CommitData<'_>,
     text: &Arc<String>,

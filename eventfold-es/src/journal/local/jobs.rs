@@ -12,7 +12,7 @@ use crate::threads::Worker;
 /// A change to the derived files.
 pub(super) enum Job {
     Batch(DurableBatch),
-    /// Progress that needed no commit.
+    /// Progress that needs no commit.
     Progress {
         process_manager: String,
         progress: Progress,
@@ -27,7 +27,7 @@ pub(super) enum Job {
 pub(super) struct DurableBatch {
     pub(super) reactions: Vec<ReactionToWrite>,
     pub(super) tip: Tip,
-    /// Where the line of its last commit starts.
+    /// The start of the line of its last commit.
     pub(super) line_start: u64,
     /// The size of its events in bytes.
     pub(super) bytes: usize,
@@ -36,18 +36,18 @@ pub(super) struct DurableBatch {
 pub(super) struct ReactionToWrite {
     pub(super) process_manager: Arc<str>,
     pub(super) state: ProcessManagerState,
-    /// Empty from the time on at which the row tables have them.
+    /// Empty as soon as the row tables have the rows.
     pub(super) rows: Vec<RowChange>,
     /// Newline-terminated lines that end at `state.dead_letters`.
     pub(super) dead_letters: String,
 }
 
-/// The jobs that wait.
+/// The waiting jobs.
 pub(super) struct Jobs {
     state: Mutex<JobsState>,
     /// The worker that does the jobs.
     derived: Worker,
-    /// The worker is woken for so many bytes of events.
+    /// The number of bytes of events at which the worker is woken.
     wake_bytes: usize,
 }
 
@@ -56,13 +56,13 @@ struct JobsState {
     waiting: VecDeque<Job>,
     /// The size of the events in the waiting batches, in bytes.
     bytes: usize,
-    /// Whether the worker has found nothing to do, so that it has to be woken.
+    /// Whether the worker found nothing to do, so that it has to be woken.
     is_idle: bool,
     has_ended: bool,
 }
 
 impl JobsState {
-    /// Adds a job; whether the worker is to do the waiting ones now.
+    /// Adds a job. The result is whether the worker has to do the waiting jobs now.
     fn add(&mut self, job: Job, wake_bytes: usize) -> bool {
         let is_due = match &job {
             Job::Batch(batch) => {
@@ -88,8 +88,8 @@ impl Jobs {
         }
     }
 
-    /// Hands a job over; `false` if nobody does it any more. An idle worker is woken for the last job, for dead letters, and when enough
-    /// waits: the index needs no batch at once, and a wake-up for each would take a processor from the commands.
+    /// Adds a job; `false` if the worker has ended. An idle worker is woken for the last job, for dead letters, and when enough
+    /// bytes wait. The index needs no batch at once, and a wake-up for each batch would take a processor from the commands.
     pub(super) fn hand_over(&self, job: Job) -> bool {
         let mut state = lock(&self.state);
         if state.has_ended {
@@ -104,7 +104,7 @@ impl Jobs {
         true
     }
 
-    /// Whether a job waits; if none does, the worker is woken when it is due.
+    /// Whether a job waits. If none waits, the worker is woken when jobs are due.
     pub(super) fn is_there_one(&self) -> bool {
         let mut state = lock(&self.state);
         state.is_idle = state.waiting.is_empty();
@@ -118,7 +118,7 @@ impl Jobs {
         taken.append(&mut state.waiting);
     }
 
-    /// Refuses every job from now on.
+    /// Refuses every further job.
     pub(super) fn end(&self) {
         let mut state = lock(&self.state);
         state.has_ended = true;

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-/// Where everything is below the base directory.
+/// The paths of all files below the base directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     base: PathBuf,
@@ -29,7 +29,7 @@ impl Layout {
         self.base.join("meta/checkpoint.json")
     }
 
-    /// The runs that tell where the events of streams are.
+    /// The runs that locate the events of streams.
     pub(crate) fn index(&self) -> PathBuf {
         self.base.join("meta/index")
     }
@@ -47,12 +47,12 @@ impl Layout {
         self.base.join("meta/journal/app.jsonl")
     }
 
-    /// Is there while a backup is being made in the directory: segments may be there that the active file does not need yet.
+    /// Exists while a backup is made in this directory. Segments may then exist that the active file does not need yet.
     pub(crate) fn unfinished_backup(&self) -> PathBuf {
         self.base.join("meta/journal/unfinished-backup")
     }
 
-    /// Where the bytes of an incomplete last batch are kept for inspection.
+    /// The file that keeps the bytes of an incomplete last batch for inspection.
     pub(crate) fn incomplete_batch(&self, batch: u64) -> PathBuf {
         self.journal()
             .join(format!("incomplete-batch-{batch}.jsonl"))
@@ -79,7 +79,7 @@ impl Layout {
         self.process_manager(name).join("instances.redb")
     }
 
-    /// What starts of the program a process manager has made no progress in.
+    /// The starts of the program in which a process manager has made no progress.
     pub(crate) fn process_manager_starts(&self, name: &str) -> PathBuf {
         self.process_manager(name).join("starts.json")
     }

@@ -15,12 +15,12 @@
 //! - `"flush":true` follows `end` if no caller waits for the commit to be durable.
 //! - `time` is the time of the commit, in milliseconds since 1970, and never less than that of the commit before.
 //! - `previous` is the line hash of the commit before, 16 zeros for the first.
-//! - `rows` is there when rows change; the value `null` removes a row.
-//! - `adoption`, the last field of `data`, is only in the first commit of a directory that eventfold-es 0.2.0 wrote.
+//! - `rows` is present if rows change; the value `null` removes a row.
+//! - `adoption`, the last field of `data`, is present only in the first commit of a directory that eventfold-es 0.2.0 wrote.
 //!
-//! `lengths` has the bytes of each of the `lines` behind it, and `state_length` those of the state: whoever has verified the
-//! checksum cuts the lines out without looking into their JSON ([`line_canonical`](super::line_canonical)). A line in any other
-//! form, with the same content, is read as JSON ([`line_json`](super::line_json)), and its lengths have to fit.
+//! `lengths` has the byte length of each line in `lines`, and `state_length` that of the state. After it has verified the
+//! checksum, a reader cuts the lines out without parsing their JSON ([`line_canonical`](super::line_canonical)). A line in any
+//! other form with the same content is read as JSON ([`line_json`](super::line_json)), and its lengths must match.
 
 use std::ops::Range;
 
@@ -38,16 +38,17 @@ pub(super) const NO_HASH: &str = "0000000000000000";
 pub(super) const CHECKSUM_LABEL: &str = ",\"meta\":{\"checksum\":\"";
 pub(super) const CHECKSUM_DIGITS: usize = 16;
 pub(super) const CHECKSUM_END: &str = "\"}}";
-/// About what the text of one stream needs beside its lines, and a line beside its own bytes.
+/// The approximate size of a stream's text beside its lines, and of a line beside its own bytes.
 const STREAM_BYTES: usize = 256;
 const LENGTH_BYTES: usize = 8;
-/// About what a line has beside its streams and process managers, its newline included.
+/// The approximate size of a line beside its streams and process managers, its newline included.
 const LINE_BYTES: usize = 256;
-/// About what the text of one process manager needs beside what [`ProposedReaction`](crate::journal::ProposedReaction) counts.
+/// The approximate size of a process manager's text beside the bytes that
+/// [`ProposedReaction`](crate::journal::ProposedReaction) counts.
 const PROCESS_MANAGER_BYTES: usize = 192;
-/// What a line begins with in every format.
+/// The beginning of a line in every format.
 pub(super) const FORMAT_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"format\":";
-/// The same with [`format::JOURNAL`](crate::format::JOURNAL).
+/// The beginning of a line in the format [`format::JOURNAL`](crate::format::JOURNAL).
 pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"format\":1,\"length\":";
 
 /// The place of a commit in the chain.
@@ -55,12 +56,12 @@ pub(super) const LENGTH_LABEL: &str = "{\"type\":\"commit\",\"data\":{\"format\"
 pub(super) struct Heading<'a> {
     pub(super) commit: u64,
     pub(super) batch: u64,
-    /// Whether it is the last of its batch.
+    /// Whether the commit is the last of its batch.
     pub(super) end: bool,
-    /// Whether nobody waits for it to be durable.
+    /// Whether no caller waits for the commit to be durable.
     pub(super) flush: bool,
     pub(super) previous: &'a str,
-    /// The position of its first event, or of the next one.
+    /// The position of its first event, or of the next event if it has none.
     pub(super) position: u64,
     /// Milliseconds since 1970.
     pub(super) time: u64,
@@ -68,21 +69,21 @@ pub(super) struct Heading<'a> {
     pub(super) ts: u64,
 }
 
-/// The part of a line that lists what the commit contains, as it is built up.
+/// The part of a line that lists the content of the commit, while it is built.
 #[derive(Default)]
 pub(super) struct Body {
     streams: String,
-    /// Where in `streams` the line of each event stands.
+    /// The range of each event's line in `streams`.
     lines: LinePlaces,
     process_managers: String,
     adoption: String,
 }
 
-/// Where lines of events stand in a text, in their order; most commits have one.
+/// The ranges of the lines of events in a text, in order. Most commits have one event.
 pub(super) type LinePlaces = SmallVec<[Range<usize>; 1]>;
 
 impl Body {
-    /// What became of an adopted directory.
+    /// Adds the record of an adopted directory.
     pub(super) fn adoption(&mut self, record: &RawValue) {
         self.adoption = format!(",\"adoption\":{record}");
     }
@@ -133,7 +134,7 @@ impl Body {
         text.push_str("}}");
     }
 
-    /// About how long the whole line is: seldom less, and little more.
+    /// The approximate length of the whole line: rarely too small, and little too large.
     pub(super) fn line_bytes(&self) -> usize {
         LINE_BYTES + self.streams.len() + self.process_managers.len() + self.adoption.len()
     }
@@ -145,8 +146,8 @@ impl Body {
         line
     }
 
-    /// Appends the whole line, without its newline; where the line of each event stands in `text` then. What `head` holds is
-    /// lost.
+    /// Appends the whole line, without its newline. The result is the range of each event's line in `text`. The content of
+    /// `head` is overwritten.
     pub(super) fn push_to(
         self,
         text: &mut String,
@@ -253,7 +254,7 @@ fn push_lines(text: &mut String, lines: &[Box<str>], mut places: Option<&mut Lin
     text.push(']');
 }
 
-/// Nothing if no row changes.
+/// Writes nothing if no row changes.
 fn push_rows(text: &mut String, rows: &[RowChange]) {
     for (index, row) in rows.iter().enumerate() {
         text.push_str(if index == 0 {
@@ -279,7 +280,7 @@ fn decimal_digits(number: usize) -> usize {
         .map_or(1, |digits| digits as usize + 1)
 }
 
-/// The format of the line that begins with these bytes, as far as it says so.
+/// The format of the line that begins with these bytes, if they contain it.
 pub(super) fn format_of(beginning: &[u8]) -> Option<u64> {
     let rest = beginning.strip_prefix(FORMAT_LABEL.as_bytes())?;
     let (number, rest) = digits(rest);
@@ -304,8 +305,8 @@ pub(super) fn commit_number(beginning: &[u8]) -> Option<u64> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Whether these bytes can be the beginning of the line of a commit, and no more than it; of the one with this number in this
-/// batch, where these are known.
+/// Whether these bytes can be the beginning of a commit's line, and no more than one line. If `number` is given, the line must
+/// be that of this commit in this batch.
 pub(super) fn can_begin(fragment: &[u8], number: Option<(u64, u64)>) -> bool {
     let label = LENGTH_LABEL.as_bytes();
     let Some(rest) = fragment.strip_prefix(label) else {
@@ -326,7 +327,7 @@ pub(super) fn can_begin(fragment: &[u8], number: Option<(u64, u64)>) -> bool {
         && (rest.starts_with(expected.as_bytes()) || expected.as_bytes().starts_with(rest))
 }
 
-/// Whether these bytes begin the line of the commit with this number in this batch, and say that somebody waited for it.
+/// Whether these bytes begin the line of the commit with this number in this batch, and say that a caller waits for it.
 pub(super) fn begins_what_was_waited_for(bytes: &[u8], (commit, batch): (u64, u64)) -> bool {
     let expected = format!(",\"commit\":{commit},\"batch\":{batch},\"end\":");
     let Some(rest) = bytes.strip_prefix(LENGTH_LABEL.as_bytes()) else {

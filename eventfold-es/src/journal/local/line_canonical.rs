@@ -1,7 +1,7 @@
 //! Reading the line of a commit in the form that [`Body`](super::line::Body) writes, byte for byte.
 //!
-//! Events, states and dead letters are cut out by their lengths: their JSON is not looked into. That is sound only because the
-//! checksum of the line was verified before, and because nobody else writes this form.
+//! Events, states and dead letters are cut out by their lengths, and their JSON is not parsed. That is sound only because the
+//! checksum of the line was verified before, and because only the store writes this form.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::line_read::{
     CommitData, CommitLine, DeadLetterLines, Lines, ProcessManagerLines, RowLine, StreamLines,
 };
 
-/// The commit, if the line has that form; `body` is the part of `text` that its checksum covers.
+/// The commit, if the line has this form. `body` is the part of `text` that its checksum covers.
 pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
     let mut rest = Rest(body);
     let length = rest.number(LENGTH_LABEL)?;
@@ -42,14 +42,14 @@ pub(super) fn read<'a>(text: &'a str, body: &'a str) -> Option<CommitLine<'a>> {
             time,
             streams,
             process_managers,
-            // The one commit that has it is read as JSON.
+            // The only commit with an adoption is read as JSON.
             adoption: None,
         },
         ts,
     })
 }
 
-// Inlined, so that what it returns is made where it stays.
+// Inlined, so that the result is built in its final place.
 #[inline(always)]
 fn stream<'a>(rest: &mut Rest<'a>) -> Option<StreamLines<'a>> {
     let aggregate_type = rest.string("{\"type\":")?;
@@ -98,11 +98,11 @@ fn row<'a>(rest: &mut Rest<'a>) -> Option<RowLine<'a>> {
     Some(RowLine::new(key, value))
 }
 
-/// What of a line was not read yet.
+/// The unread rest of a line.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
-    // Inlined, so that a label, whose length is known then, is compared without a call.
+    // Inlined, so that a label of known length is compared without a call.
     #[inline(always)]
     fn accept(&mut self, label: &str) -> bool {
         self.expect(label).is_some()

@@ -1,4 +1,4 @@
-//! Reading the line of a commit as any JSON with its content.
+//! Reading the line of a commit in any JSON form with the same content.
 
 use std::borrow::Cow;
 
@@ -101,7 +101,7 @@ struct DeadLetters<'a> {
     lines: Vec<&'a RawValue>,
 }
 
-/// The commit; the reason if the line is none.
+/// The commit; the error is the reason why the line is not a commit.
 pub(super) fn read(text: &str) -> Result<CommitLine<'_>, String> {
     let line: Line<'_> =
         serde_json::from_str(text).map_err(|error| format!("the line is no commit: {error}"))?;

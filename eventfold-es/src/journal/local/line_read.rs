@@ -1,4 +1,4 @@
-//! Reading the line of a commit back: first what can be wrong with its bytes, then what they say.
+//! Reading the line of a commit back: first the checks of its bytes, then its content.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::format;
 use crate::journal::index::Address;
 use crate::journal::{RowChange, StreamId, keyed};
 
-/// A line that was read back and whose checksum holds.
+/// A line that was read back with a valid checksum.
 #[derive(Debug, PartialEq)]
 pub(super) struct CommitLine<'a> {
     /// Without its newline.
@@ -32,11 +32,11 @@ pub(super) struct CommitData<'a> {
     pub(super) position: u64,
     /// Milliseconds since 1970.
     pub(super) time: u64,
-    /// Most commits add to one stream, and most of them one event.
+    /// Most commits append one event to one stream.
     pub(super) streams: SmallVec<[StreamLines<'a>; 1]>,
-    /// Most commits have none, and those that have one move less without it.
+    /// Most commits have none. A `Vec` keeps these commits small to move.
     pub(super) process_managers: Vec<ProcessManagerLines<'a>>,
-    /// In the first commit of an adopted directory; JSON.
+    /// JSON; only in the first commit of an adopted directory.
     pub(super) adoption: Option<&'a str>,
 }
 
@@ -44,13 +44,13 @@ pub(super) struct CommitData<'a> {
 pub(super) struct StreamLines<'a> {
     pub(super) aggregate_type: Cow<'a, str>,
     pub(super) id: Cow<'a, str>,
-    /// The version of the first of the lines.
+    /// The version of the first line.
     pub(super) version: u64,
     pub(super) lines: Lines<'a>,
 }
 
 impl StreamLines<'_> {
-    /// The append that it is, on the line of this length at this offset, its newline included.
+    /// The append of these lines, given the offset and the length of the commit's line, its newline included.
     pub(super) fn append(&self, offset: u64, length: u64) -> Append {
         let address = Address {
             offset,
@@ -116,10 +116,10 @@ impl CommitData<'_> {
     }
 }
 
-/// Why a line is not read.
+/// The reason why a line is not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
-    /// Its checksum holds.
+    /// The line has a newer format and a valid checksum.
     #[error(transparent)]
     Newer(#[from] format::Newer),
     #[error("{0}")]
@@ -132,14 +132,14 @@ impl From<String> for LineError {
     }
 }
 
-/// Reads a line (without its newline) whose checksum and length hold; the reason otherwise.
+/// Reads a line (without its newline), and verifies its checksum and its length. The error is the reason if one does not match.
 pub(super) fn parse(line: &[u8]) -> Result<CommitLine<'_>, LineError> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("the commit is not UTF-8 text: {error}"))?;
     parse_text(text)
 }
 
-/// [`parse`], of what is known to be text.
+/// [`parse`], for bytes that are known to be text.
 pub(super) fn parse_text(text: &str) -> Result<CommitLine<'_>, LineError> {
     let damaged = |reason: &str| LineError::Damaged(reason.to_owned());
     let (body, checksum) =
@@ -176,13 +176,13 @@ pub(super) fn read(text: &str) -> Result<CommitLine<'_>, String> {
     Ok(commit)
 }
 
-/// Splits a line into what the checksum covers, and what is behind that.
+/// Splits a line into the part that the checksum covers, and the part behind it.
 fn split_checksum(text: &str) -> Option<(&str, &str)> {
     let end = CHECKSUM_LABEL.len() + CHECKSUM_DIGITS + CHECKSUM_END.len();
     text.split_at_checked(text.len().checked_sub(end)?)
 }
 
-/// Whether these are the digits that eventfold writes a line hash with: 16, in lower case.
+/// Whether these are the digits in which eventfold writes a line hash: 16, in lower case.
 fn is_written_as(digits: &str, hash: u64) -> bool {
     let mut rest = hash;
     digits.len() == CHECKSUM_DIGITS
@@ -206,7 +206,7 @@ mod tests {
     use super::super::line::{Body, Heading, NO_HASH};
     use super::*;
 
-    /// A commit with everything that one can have.
+    /// A commit with every field that a commit can have.
     fn full() -> Result<String, serde_json::Error> {
         let mut body = Body::default();
         let event = "{\"type\":\"Named\",\"data\":\"],[\\\"Ünïcode\",\"ts\":1}";

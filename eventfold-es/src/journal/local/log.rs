@@ -1,8 +1,8 @@
-//! The journal's lines as one text: the older ones in segments, the others in the active file.
+//! The journal's lines as one text: the older lines in segments, the others in the active file.
 //!
 //! Offsets count from the beginning of the whole text. The active file always begins with a commit that is not in a segment,
-//! whose number tells where it belongs: a segment that was written without the active file being replaced afterwards is
-//! removed and written again.
+//! and the number of this commit gives the place of the file. For example, a crash may leave a segment whose text the active
+//! file still has; this segment is removed and written again.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -20,30 +20,30 @@ use crate::journal::segments::{Segments, Span};
 use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 
-/// How much of a file shows the number of its first commit.
+/// The number of bytes that contain the number of a file's first commit.
 const HEADER_BYTES: u64 = 128;
-/// How much of the active file is read at once to be archived.
+/// The number of bytes that archiving reads from the active file at once.
 const ARCHIVE_BYTES: u64 = 1 << 20;
 
-/// What a checkpoint knows of the parts of the journal.
+/// A checkpoint's record of the parts of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SavedParts {
-    /// Where the active file begins.
+    /// The start of the active file.
     pub(super) start: u64,
     /// The number of its first commit.
     pub(super) first_commit: u64,
 }
 
-/// The journal, whose active file is now and then replaced by one that begins later.
+/// The journal. From time to time, a file that begins later replaces its active file.
 pub(super) struct JournalLog {
     files: Files,
     layout: Layout,
     parts: Mutex<Arc<Parts>>,
-    /// Held while the active file is replaced: meanwhile its path leads to one that is not among the parts.
+    /// Held while the active file is replaced. Meanwhile, its path leads to a file that is not among the parts.
     replacing: Mutex<()>,
 }
 
-/// The parts of the journal as they are until the active file is replaced; whoever holds them keeps the file.
+/// The parts of the journal until the active file is replaced. A holder of these parts keeps the old file open.
 pub(super) struct Parts {
     active: FileHandle,
     start: u64,
@@ -51,22 +51,22 @@ pub(super) struct Parts {
     segments: Arc<Segments>,
 }
 
-/// A part of the journal that was archived, so that the active file can begin behind it.
+/// An archived part of the journal. The active file can then begin behind it.
 pub(in crate::journal) struct Archived {
     first_commit: u64,
     span: Span,
 }
 
-/// An active file that was not replaced.
+/// The error of a failed replacement of the active file.
 pub(super) enum SwapError {
-    /// Everything is as it was.
+    /// The active file is unchanged.
     Unchanged(FileError),
-    /// Which of the two files is there after a restart is not known.
+    /// It is unknown which of the two files is present after a restart.
     Unknown(FileError),
 }
 
 impl JournalLog {
-    /// Opens the active file, created empty if there is none, and finds out where it begins. Blocks.
+    /// Opens the active file, creates it if it is missing, and determines its start. Blocks.
     pub(super) fn open(
         files: &Files,
         layout: &Layout,
@@ -82,7 +82,7 @@ impl JournalLog {
             Some(checkpoint) if first_commit.is_none_or(|first| first <= checkpoint.commit()) => {
                 expected_start(&active, first_commit, checkpoint)?
             }
-            // A checkpoint from which the journal has gone on through several rotations is an older copy of it.
+            // A checkpoint is an older copy if the journal has rotated several times since.
             _ => found_start(files, layout, &active, first_commit)?,
         };
         let parts = Parts {
@@ -104,7 +104,7 @@ impl JournalLog {
         Arc::clone(&lock(&self.parts))
     }
 
-    /// The error of going on, if the active file is not the one at its path. Blocks.
+    /// The error for further writes, if the active file is not the file at its path. Blocks.
     pub(super) fn gone(&self) -> Result<Option<FileError>, FileError> {
         let _replacing = lock(&self.replacing);
         let parts = self.parts();
@@ -113,7 +113,7 @@ impl JournalLog {
     }
 
     /// Copies the part of the active file before `start`, where the commit `first_commit` begins, durably to a segment. The
-    /// active file stays as it is. Blocks.
+    /// active file does not change. Blocks.
     pub(super) fn archive(&self, start: u64, first_commit: u64) -> Result<Archived, JournalError> {
         let parts = self.parts();
         let mut segment = parts.segments.begin(parts.start, parts.first_commit)?;
@@ -136,8 +136,8 @@ impl JournalLog {
         })
     }
 
-    /// Replaces the active file by one that begins behind what was archived; the text ends at `end`. Nobody may write to the
-    /// journal meanwhile. Blocks.
+    /// Replaces the active file by a file that begins behind the archived part. The text ends at `end`. Nothing may write to
+    /// the journal meanwhile. Blocks.
     pub(super) fn replace_active(&self, archived: Archived, end: u64) -> Result<(), SwapError> {
         let unchanged = SwapError::Unchanged;
         let Archived { first_commit, span } = archived;
@@ -178,7 +178,7 @@ impl JournalLog {
     }
 }
 
-/// The lines of a text, each without its newline, and where it begins in the journal if the text begins at `offset`.
+/// The lines of a text, each without its newline, and with its offset in the journal. The text begins at `offset`.
 pub(super) fn each_line(text: &[u8], offset: u64) -> impl Iterator<Item = (u64, &[u8])> {
     let mut begin = 0;
     memchr::memchr_iter(b'\n', text).map(move |end| {
@@ -189,7 +189,7 @@ pub(super) fn each_line(text: &[u8], offset: u64) -> impl Iterator<Item = (u64, 
     })
 }
 
-/// Refuses a file whose first line is of a newer format.
+/// Refuses a file whose first line has a newer format.
 fn refuse_newer(active: &FileHandle) -> Result<(), JournalError> {
     let bytes = active.read_range(0, active.len()?)?;
     let line = bytes.split(|byte| *byte == b'\n').next();
@@ -199,8 +199,8 @@ fn refuse_newer(active: &FileHandle) -> Result<(), JournalError> {
     }
 }
 
-/// Where the active file begins, which a checkpoint knows: where it began then, or with the last commit that the checkpoint covers,
-/// if it was replaced afterwards.
+/// The start of the active file, according to a checkpoint. It is the start at the time of the checkpoint, or that of the last
+/// covered commit if the file was replaced afterwards.
 fn expected_start(
     active: &FileHandle,
     first_commit: Option<u64>,
@@ -226,7 +226,8 @@ fn expected_start(
     Err(Damage::new(active.path(), 0, reason).into())
 }
 
-/// The same without a checkpoint: where the last segment ends, or where it begins, if the active file still has all of it.
+/// The start of the active file without a checkpoint. It is the end of the last segment, or the start of that segment if the
+/// active file still has all of it.
 fn found_start(
     files: &Files,
     layout: &Layout,
@@ -243,7 +244,7 @@ fn found_start(
 }
 
 impl Parts {
-    /// The same parts in another directory, which has the segments and this copy of the active file. Blocks.
+    /// The same parts in a different directory, which has the segments and this copy of the active file. Blocks.
     pub(super) fn copied(
         &self,
         files: &Files,
@@ -263,12 +264,12 @@ impl Parts {
         self.active
     }
 
-    /// What the journal takes on the disk if its text ends at `end`, in bytes.
+    /// The size of the journal on the disk if its text ends at `end`, in bytes.
     pub(super) fn bytes_up_to(&self, end: u64) -> u64 {
         self.segments.bytes() + end.saturating_sub(self.start)
     }
 
-    /// The segments up to where the active file begins.
+    /// The segments before the start of the active file.
     pub(super) fn segments_before_active(&self) -> Vec<Span> {
         let spans = self.segments.spans();
         let before = spans.iter().filter(|span| span.start < self.start);
@@ -279,7 +280,7 @@ impl Parts {
         self.segments.path(span)
     }
 
-    /// Where the active file begins.
+    /// The start of the active file.
     pub(super) fn start(&self) -> u64 {
         self.start
     }
@@ -291,12 +292,13 @@ impl Parts {
         }
     }
 
-    /// The end of the text, zeros included.
+    /// The end of the text, trailing zeros included.
     pub(super) fn len(&self) -> Result<u64, FileError> {
         Ok(self.start + self.active.len()?)
     }
 
-    /// Reads up to `length` bytes from `offset`: fewer at the end, and at the ends of segments, where lines end too.
+    /// Reads up to `length` bytes from `offset`. The result is shorter at the end of the text and at the ends of segments,
+    /// where lines end too.
     pub(super) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         match offset.checked_sub(self.start) {
             Some(offset) => Ok(self.active.read_range(offset, length)?),
@@ -304,7 +306,7 @@ impl Parts {
         }
     }
 
-    /// The same for a reader that may come back to it.
+    /// [`read_range`](Self::read_range), for a reader that may read the same place again.
     pub(super) fn read_cached(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         match offset.checked_sub(self.start) {
             Some(offset) => Ok(self.active.read_range(offset, length)?),
@@ -312,8 +314,8 @@ impl Parts {
         }
     }
 
-    /// Whole lines, read by `read`, from the start of the range on, where one begins: about `window` bytes of them, or one that is
-    /// longer; none if no line ends in the range.
+    /// Whole lines from the start of the range on, where a line begins, read by `read`. The result has about `window` bytes, or
+    /// one longer line. It is `None` if no line ends in the range.
     pub(super) fn lines(
         &self,
         range: Range<u64>,
@@ -334,7 +336,7 @@ impl Parts {
         }
     }
 
-    /// Where to begin to read in order to find the event at a position, if that is in a segment: the start of a line.
+    /// The offset from which a read finds the event at a position, if a segment has it. A line starts there.
     pub(super) fn find(&self, position: u64) -> Result<u64, JournalError> {
         self.segments.find(position)
     }
@@ -352,12 +354,12 @@ impl Parts {
         self.active.sync_data()
     }
 
-    /// The place in the active file.
+    /// The offset in the active file.
     pub(super) fn active_offset(&self, offset: u64) -> u64 {
         offset.saturating_sub(self.start)
     }
 
-    /// The error of a line at an offset that was not read.
+    /// The error of an unreadable line at an offset.
     pub(super) fn unreadable(&self, offset: u64, error: LineError) -> JournalError {
         match error {
             LineError::Newer(newer) => newer.in_file(&self.damage(offset, "").path).into(),
@@ -365,12 +367,11 @@ impl Parts {
         }
     }
 
-    /// The damage of a line that does not end.
+    /// The damage of a line without an end.
     pub(super) fn endless(&self, offset: u64) -> Damage {
         self.damage(offset, "the last commit has no end")
     }
 
-    /// Damage at an offset.
     pub(super) fn damage(&self, offset: u64, reason: impl Into<String>) -> Damage {
         match offset < self.start {
             true => self.segments.damage(offset, reason),

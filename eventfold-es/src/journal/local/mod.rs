@@ -72,13 +72,13 @@ use crate::disk::{FileError, Files, LockHandle, SealedFile};
 use crate::error::OpenError;
 use crate::threads::StoreRuntime;
 
-/// The journal on local files: one worker that makes commits durable, one that writes the files derived from them.
+/// The journal on local files. One worker makes commits durable, and a second worker writes the derived files.
 pub(crate) struct LocalJournal {
     files: Files,
-    /// The disk itself, also where `files` are in memory.
+    /// The disk itself, even if `files` are in memory.
     disk: Files,
     layout: Layout,
-    /// Gone when the directory is released, which waits for who looks at it.
+    /// Empty after the release of the directory. The release waits for holders of this lock.
     base: Arc<Mutex<Weak<LockHandle>>>,
     queue: Arc<Queue>,
     streams: Arc<StreamIndex>,
@@ -91,7 +91,7 @@ pub(crate) struct LocalJournal {
     pulse: Arc<Pulse>,
     rows: Arc<RowTables>,
     durability: Durability,
-    /// How much of each dead-letter file was written.
+    /// The written extent of each dead-letter file.
     dead_letters: Arc<Mutex<BTreeMap<String, Extent>>>,
     /// By process manager.
     inherited: BTreeMap<String, Inherited>,
@@ -104,8 +104,8 @@ pub(crate) fn has_journal(files: &Files, base: &Path) -> Result<bool, FileError>
 }
 
 impl LocalJournal {
-    /// Opens the directory and brings it to the state after its last durable batch; in memory, if it is on a read-only file
-    /// system. Blocks.
+    /// Opens the directory, and brings it to the state after its last durable batch. On a read-only file system, that happens
+    /// in memory. Blocks.
     pub(crate) fn open(
         files: Files,
         base: &Path,
@@ -246,12 +246,12 @@ impl LocalJournal {
 }
 
 impl LocalJournal {
-    /// The parts of the journal, and where its durable text ends in them; at least there.
+    /// The parts of the journal, and the end of its durable text, which is not before `at_least`.
     fn parts_with_end(&self, at_least: u64) -> (u64, Arc<Parts>) {
         loop {
             let end = self.history.end().max(at_least);
             let parts = self.log.parts();
-            // Of what is archived more than that would be read.
+            // A segment ends behind the durable end that was read: a read of it would return too much.
             if parts.start() <= end {
                 return (end, parts);
             }

@@ -1,4 +1,4 @@
-//! Writing a whole journal at once, before there is a store that uses it.
+//! Writing a whole journal at once, before a store uses it.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use super::scan::Tip;
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::journal::{ProposedReaction, StreamId};
 
-/// The number of bytes that are collected before they are written.
+/// The number of bytes that are collected before a write.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Writes commits, each a batch of its own.
+/// Writes commits, each in its own batch.
 pub(crate) struct NewJournal {
     file: FileHandle,
     tip: Tip,
@@ -44,7 +44,8 @@ impl NewJournal {
         self.commit(body, 0, ts, 0)
     }
 
-    /// Adds the next events of a stream, the first of which has this version. `ts` is in seconds since 1970, `time` in milliseconds.
+    /// Adds the next events of a stream; `version` is that of the first event. `ts` is in seconds since 1970, `time` in
+    /// milliseconds.
     pub(crate) fn append(
         &mut self,
         stream: &StreamId,
@@ -58,7 +59,7 @@ impl NewJournal {
         self.commit(body, lines.len() as u64, ts, time)
     }
 
-    /// Makes all of it durable.
+    /// Makes the whole journal durable.
     pub(crate) fn finish(mut self) -> Result<(), FileError> {
         self.flush()?;
         self.file.sync_data()

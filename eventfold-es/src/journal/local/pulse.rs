@@ -1,10 +1,10 @@
-//! When the journal was written to the disk last.
+//! The times of the journal's last writes to the disk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::StoreClock;
 
-/// The times of what the threads of the journal did last, for whoever asks; in milliseconds since 1970, 0 for never.
+/// The times of the last sync and the last checkpoint, in milliseconds since 1970; 0 for never.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     sync: AtomicU64,

@@ -14,35 +14,35 @@ use crate::journal::{
 use crate::sabotage::{Bug, planted};
 use crate::threads::Worker;
 
-/// How many commits may wait.
+/// The maximum number of waiting commits.
 const CAPACITY: usize = 8192;
-/// How many commits one batch may hold.
+/// The maximum number of commits in a batch.
 const BATCH_COMMITS: usize = 1024;
-/// How many bytes of events one batch may hold, unless a single commit is larger.
+/// The maximum number of bytes of events in a batch, unless a single commit is larger.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Why a store is poisoned whose code, or whose disk, panicked.
+/// The reason for the poisoning after a panic of the store's code or of its disk.
 pub(in crate::journal) const PANICKED: &str =
     "a thread of the journal panicked; open the store again";
 
-/// Why commits behind a conflict are refused.
+/// The reason for refusing the commits behind a conflict.
 pub(in crate::journal) const BEHIND_CONFLICT: &str =
     "an earlier commit was in conflict with what is stored; try again";
 
-/// Why a commit is refused that was decided on one that was not stored.
+/// The reason for refusing a commit that was decided on a commit that was not stored.
 pub(in crate::journal) const BEHIND_FAILURE: &str =
     "an earlier commit that this one was decided on could not be written; try again";
 
 /// A commit on its way to the writer.
 pub(in crate::journal) struct Queued {
     pub(in crate::journal) commit: ProposedCommit,
-    /// When it counts as stored, in milliseconds since 1970.
+    /// The time at which the commit counts as stored, in milliseconds since 1970.
     pub(in crate::journal) time: u64,
     pub(in crate::journal) pledge: Pledge,
     _room: OwnedSemaphorePermit,
 }
 
-/// The duty to settle an outcome: if it is dropped before, which only a panic does, nobody waits for ever.
+/// The duty to settle an outcome. A drop before that, which only a panic causes, settles it, so that no caller waits forever.
 pub(in crate::journal) struct Pledge(Arc<Outcome>);
 
 impl Pledge {
@@ -66,7 +66,7 @@ impl Drop for Pledge {
 }
 
 impl Queued {
-    /// What it adds to the journal, in bytes.
+    /// The size that the commit adds to the journal, in bytes.
     pub(in crate::journal) fn byte_count(&self) -> usize {
         let appends = self.commit.appends.iter();
         let reaction = self.commit.reaction.as_ref();
@@ -75,12 +75,12 @@ impl Queued {
     }
 }
 
-/// What the writer is to do next.
+/// The next task of the writer.
 pub(in crate::journal) enum Work {
     Commits(Vec<Queued>),
-    /// To let the active file of the journal begin behind what was archived.
+    /// Let the active file of the journal begin behind the archived part.
     ReplaceActive(Archived),
-    /// To be woken when there is something.
+    /// Idle until the next wake-up.
     Nothing,
     /// The queue is closed and empty.
     Ended,
@@ -90,9 +90,9 @@ pub(in crate::journal) struct Queue {
     room: Arc<Semaphore>,
     state: Mutex<QueueState>,
     writer: Worker,
-    /// Set under the lock of the state, and asked for with every event that is reacted to.
+    /// Set under the lock of the state, and read with every event that is handled.
     poison: OnceLock<Arc<str>>,
-    /// Why every commit is refused, if the file system is read-only.
+    /// The reason for refusing every commit, if the file system is read-only.
     read_only: Option<Arc<str>>,
     clock: StoreClock,
 }
@@ -100,20 +100,20 @@ pub(in crate::journal) struct Queue {
 #[derive(Default)]
 struct QueueState {
     waiting: VecDeque<Queued>,
-    /// No commit that comes gets an earlier time.
+    /// No later commit gets an earlier time.
     time: u64,
-    /// What becomes of the last one that was handed over.
+    /// The outcome of the last commit that was added.
     last: Weak<Outcome>,
     archived: Option<Archived>,
-    /// Whether the active file is to be replaced, or is being replaced.
+    /// Whether the replacement of the active file is due or in progress.
     is_replacing: bool,
     is_closed: bool,
-    /// Whether the writer has found nothing to do, so that it has to be woken.
+    /// Whether the writer found nothing to do, so that it has to be woken.
     is_idle: bool,
 }
 
 impl Queue {
-    /// Of a journal whose last commit has this time.
+    /// The queue of a journal whose last commit has this time.
     pub(in crate::journal) fn new(
         last_commit: u64,
         clock: Arc<dyn Clock>,
@@ -198,7 +198,7 @@ impl Queue {
         outcome
     }
 
-    /// Asks the writer to let the active file of the journal begin behind what was archived.
+    /// Asks the writer to let the active file of the journal begin behind the archived part.
     pub(in crate::journal) fn replace_active(&self, archived: Archived) {
         let mut state = lock(&self.state);
         state.archived = Some(archived);
@@ -210,7 +210,7 @@ impl Queue {
         }
     }
 
-    /// Notes that the active file was replaced, or was not and will not be.
+    /// Records that the active file was replaced, or that its replacement was given up.
     pub(in crate::journal) fn replaced(&self) {
         lock(&self.state).is_replacing = false;
     }
@@ -219,7 +219,7 @@ impl Queue {
         lock(&self.state).is_replacing
     }
 
-    /// Takes something to do; as many commits as fit into a batch.
+    /// Takes the next task: at most as many commits as a batch holds.
     pub(in crate::journal) fn take(&self) -> Work {
         let mut state = lock(&self.state);
         if let Some(archived) = state.archived.take() {
@@ -244,10 +244,10 @@ impl Queue {
         Work::Commits(batch)
     }
 
-    /// Fails these commits and everything that was handed over so far.
+    /// Fails these commits, and every commit that was added so far.
     ///
-    /// All of it at once: whoever learns of a failure and hands over something new comes behind it, and whoever hands over
-    /// something that was decided on what failed is refused.
+    /// All of them fail at once. A caller that adds a new commit after it has learned of the failure is therefore behind it. A
+    /// commit that was decided on a failed commit is refused.
     pub(in crate::journal) fn undo(
         &self,
         failed: impl IntoIterator<Item = Pledge>,
@@ -265,7 +265,7 @@ impl Queue {
         }
     }
 
-    /// Fails everything that was handed over and refuses everything that comes.
+    /// Fails every waiting commit, and refuses every later commit.
     pub(in crate::journal) fn poison_with(&self, reason: &str) {
         if planted(Bug::NoPoison) {
             return;

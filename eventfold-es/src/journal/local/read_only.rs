@@ -1,4 +1,4 @@
-//! Opening a store on a file system that is read-only.
+//! Opening a store on a read-only file system.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::threads::StoreRuntime;
 
 /// A recovered directory, and how it can be used.
 pub(super) struct Opened {
-    /// Where what recovery wrote can be read.
+    /// The files from which the results of recovery can be read.
     pub(super) files: Files,
     pub(super) recovered: Recovered,
-    /// Where and why nothing can be written, if so.
+    /// The directory and the reason, if nothing can be written.
     pub(super) read_only: Option<Arc<str>>,
 }
 
-/// Recovers a directory; in memory, if it has a store and is on a read-only file system.
+/// Recovers a directory. If it has a store and is on a read-only file system, it is recovered in memory.
 pub(super) fn recover_where_possible(
     files: Files,
     layout: &Layout,
@@ -50,7 +50,7 @@ pub(super) fn recover_where_possible(
     })
 }
 
-/// Why the store of the directory cannot be written by anybody, if that is what recovery failed on.
+/// The reason why no process can write the store of the directory, if recovery failed because of it.
 fn read_only_reason(
     files: &Files,
     layout: &Layout,
@@ -59,7 +59,7 @@ fn read_only_reason(
     let OpenError::File(error) = error else {
         return Ok(None);
     };
-    // Read-only file systems differ in what they say when a directory is synced.
+    // Read-only file systems return different errors when a directory is synced.
     let is_odd_sync = error.is_failed_sync()
         && matches!(
             error.source.kind(),
@@ -73,7 +73,7 @@ fn read_only_reason(
         format!("the store at {base} is read-only: {}", error.source)
     };
     if files.exists(&layout.journal_file())? {
-        // Where the lock's text can be written, the journal can.
+        // A file system on which the lock file can be written is not read-only.
         return Ok(match files.open(&layout.lock(), OpenMode::Write) {
             Err(error) if error.is_read_only() => Some(reason(&error)),
             _ => None,

@@ -25,23 +25,23 @@ use crate::journal::{Damage, IncompleteBatch, JournalError, RecoveryReport};
 use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
-/// How much of what was read of the journal's segments stays in memory.
+/// The number of bytes read from the journal's segments that stay in memory.
 const CACHE_BYTES: u64 = 64 << 20;
 
 /// A store directory in the state after its last durable batch.
 pub(super) struct Recovered {
-    /// Held since the directory was looked at, before anything was written.
+    /// Held since the directory was first read, before anything was written.
     pub(super) lock: LockHandle,
     pub(super) journal: Arc<JournalLog>,
     pub(super) tip: Tip,
-    /// Where the line of the last commit starts.
+    /// The start of the line of the last commit.
     pub(super) line_start: u64,
     pub(super) streams: StreamIndex,
     pub(super) states: ProcessManagerStates,
     pub(super) rows: RowTables,
     pub(super) index: Vec<IndexEntry>,
     pub(super) adoption: Option<Adoption>,
-    /// Where the tail behind the checkpoint starts.
+    /// The start of the tail behind the checkpoint.
     pub(super) redo_start: u64,
     pub(super) report: RecoveryReport,
 }
@@ -64,7 +64,7 @@ pub(super) fn recover(
     let cache = BlockCache::new(CACHE_BYTES);
     let journal = JournalLog::open(files, layout, &cache, checkpoint.as_ref())?;
     let parts = journal.parts();
-    // Also when the file is not new: the program may have stopped after creating it and before this.
+    // Also for an existing file: the program may have stopped between its creation and this sync.
     for directory in [layout.journal(), layout.meta(), layout.base().to_owned()] {
         if !planted(Bug::JournalNameNotSynced) {
             files.sync_dir(&directory)?;
@@ -84,7 +84,7 @@ pub(super) fn recover(
         None => {
             let tail = scan(&parts, Tip::default(), None, |_, _| Ok(()))?;
             rows.clear()?;
-            // It lists runs that are written anew.
+            // The checkpoint lists runs that are written again.
             files.remove(&layout.checkpoint())?;
             files.sync_dir(&layout.meta())?;
             Base::empty(files, layout, &cache, tail)?
@@ -118,7 +118,7 @@ pub(super) fn recover(
         is_rebuild,
     );
 
-    // The journal's tail is made certain before anything is derived from it.
+    // The journal's tail is made durable before anything is derived from it.
     report.incomplete_batch = make_certain(files, layout, &parts, &tail)?;
     let tip = tail.tip;
     scan(&parts, start, None, |commit, offset| {
@@ -138,7 +138,7 @@ pub(super) fn recover(
         redo.commit(commit, offset)
     })?;
     redo.finish()?;
-    // Those who are up to date read none of what is older, whatever became of it.
+    // A reader that is caught up reads no older part, not even a damaged one.
     history::note_end(&mut index, &tip);
     if let Some(adoption) = &adoption {
         for (stream, damage) in adoption.quarantined(layout) {
@@ -169,7 +169,7 @@ pub(super) fn recover(
     })
 }
 
-/// Refuses, before anything is created, a directory that once had a journal.
+/// Refuses a directory that once had a journal, before anything is created.
 fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), OpenError> {
     if !files.exists(&layout.journal_file())?
         && (files.exists(&layout.checkpoint())?
@@ -201,10 +201,11 @@ fn refuse_missing_journal(files: &Files, layout: &Layout) -> Result<(), OpenErro
     Ok(())
 }
 
-/// What the checkpoint vouches for, to which the tail of the journal is applied.
+/// The state that the checkpoint covers. The tail of the journal is applied to it.
 struct Base {
     start: Tip,
-    /// What the journal has behind it. It is read before anything is changed: what a newer version wrote is left as it is.
+    /// The journal behind the checkpoint. It is read before anything is changed, so that data of a newer version stays
+    /// unchanged.
     tail: Scan,
     line_start: u64,
     runs: Runs,
@@ -212,12 +213,12 @@ struct Base {
     states: ProcessManagerStates,
     index: Vec<IndexEntry>,
     adoption: Option<Adoption>,
-    /// The commits that were read for lost parts of the index.
+    /// The number of commits that were read to restore lost parts of the index.
     reindexed: u64,
 }
 
 impl Base {
-    /// Nothing: everything is derived from the whole journal.
+    /// The empty state: everything is derived from the whole journal.
     fn empty(
         files: &Files,
         layout: &Layout,
@@ -265,7 +266,7 @@ fn derived_base(
         return Ok(None);
     }
     let (runs, lost) = Runs::open(files, &layout.index(), cache, &checkpoint.runs)?;
-    // Without a snapshot, a stream is read from the beginning.
+    // Without its snapshot, a stream is read from the beginning.
     let (snapshots, _) = Runs::open(files, &layout.snapshots(), cache, &checkpoint.snapshots)?;
     if !are_tables_of(rows, &checkpoint, &commits)? {
         return Ok(None);
@@ -287,7 +288,8 @@ fn derived_base(
     }))
 }
 
-/// Writes a lost run of the index again, from the part of the journal that it covers, a slice at a time; how many commits that has.
+/// Writes a lost run of the index again, slice by slice, from the part of the journal that it covers. The result is the number
+/// of commits in that part.
 fn restore(runs: &Runs, journal: &Parts, lost: RunNote) -> Result<u64, JournalError> {
     let Coverage { from, to, hash } = lost.coverage;
     let mut restore = runs.restore(lost);
@@ -318,7 +320,7 @@ fn restore(runs: &Runs, journal: &Parts, lost: RunNote) -> Result<u64, JournalEr
     Ok(scanned.tip.commit - first)
 }
 
-/// Whether the tables of rows are those of the checkpoint, or of one of the commits behind it, which have these line hashes.
+/// Whether the row tables are those of the checkpoint, or of one of the commits behind it, which have these line hashes.
 fn are_tables_of(
     rows: &RowTables,
     checkpoint: &Checkpoint,
@@ -340,11 +342,11 @@ fn are_tables_of(
     Ok(false)
 }
 
-/// Locks the base directory: whoever removes or replaces what is in it lets nobody else in.
+/// Locks the base directory itself: removing or replacing files in it gives no second process access.
 fn take_lock(files: &Files, layout: &Layout) -> Result<LockHandle, OpenError> {
     let path = layout.lock();
     if files.exists(&path)? {
-        // A directory on a read-only file system can be locked, too. Its many readers are not to be in each other's way.
+        // A directory on a read-only file system can be locked too. Its many readers must not exclude each other.
         drop(files.open(&path, OpenMode::Write)?);
     }
     if let Some(lock) = files.try_lock(layout.base())? {
@@ -362,15 +364,15 @@ fn take_lock(files: &Files, layout: &Layout) -> Result<LockHandle, OpenError> {
     })
 }
 
-/// Writes who has the directory open, for whoever is refused.
+/// Writes the holder of the directory to the lock file, for the error of a process that is refused.
 fn tell_holder(files: &Files, layout: &Layout) -> Result<(), FileError> {
     let holder = format!("process {}\n", std::process::id());
     let file = files.open(&layout.lock(), OpenMode::Truncate)?;
     file.write_all_at(holder.as_bytes(), 0)
 }
 
-/// Drops an incomplete last batch whole, and writes the last complete one again: it was read back, perhaps from the page
-/// cache only, and counts as committed from here on.
+/// Drops an incomplete last batch whole, and writes the last complete batch again. That batch was read back, perhaps from the
+/// page cache only, and counts as committed from here on.
 fn make_certain(
     files: &Files,
     layout: &Layout,
@@ -396,7 +398,7 @@ fn make_certain(
             })
         }
     };
-    // What of it is archived was made durable before it counted.
+    // An archived part of the batch was made durable before it counted.
     let mut last_batch = scan
         .last_batch
         .iter()

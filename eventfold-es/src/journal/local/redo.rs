@@ -1,4 +1,4 @@
-//! Writing again, from the journal, what may not have reached the files derived from it.
+//! Redo: writes data from the journal again that may not have reached the derived files.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,13 @@ use crate::journal::index::Runs;
 use crate::journal::{Damage, Extent, JournalError, Progress};
 use crate::sabotage::{Bug, planted};
 
-/// How much of the journal is taken into memory until it is written to a run of the index, in bytes.
+/// The number of bytes of the journal that are held in memory before they are written to a run of the index.
 pub(super) const RUN_BYTES: u64 = 16 << 20;
 
-/// Applies commits, in order: notes their appends, and writes the progress of process managers and their dead letters.
+/// Applies commits in order: records their appends, and writes the progress of process managers and their dead letters.
 ///
-/// Bytes are always written at the recorded offsets, never skipped because equal ones seem to be there: what is read back
-/// may be in the page cache only.
+/// Bytes are always written at the recorded offsets, even if equal bytes are read there, because these may be in the page cache
+/// only.
 pub(super) struct Redo<'a> {
     files: &'a Files,
     layout: &'a Layout,
@@ -32,13 +32,13 @@ pub(super) struct Redo<'a> {
     states: &'a mut ProcessManagerStates,
     rows: &'a RowTables,
     dead_letters: BTreeMap<String, Letters>,
-    /// Whether everything is derived anew.
+    /// Whether everything is derived again.
     is_rebuild: bool,
 }
 
-/// The part of the dead letters of a process manager that is written again.
+/// The part of a process manager's dead letters that is written again.
 struct Letters {
-    /// How much of them there is with it.
+    /// The extent of the dead letters, this part included.
     extent: Extent,
     text: Text,
 }
@@ -55,7 +55,7 @@ impl Letters {
     }
 }
 
-/// Bytes that belong at an offset.
+/// Bytes, and the offset they belong at.
 #[derive(Default)]
 struct Text {
     offset: u64,
@@ -97,7 +97,7 @@ impl<'a> Redo<'a> {
         }
     }
 
-    /// Takes the commit on the line at `at` of the journal.
+    /// Applies the commit on the line at `at` of the journal.
     pub(super) fn commit(&mut self, commit: &CommitLine<'_>, at: u64) -> Result<(), JournalError> {
         let data = &commit.data;
         let length = commit.text.len() as u64 + 1;
@@ -123,7 +123,7 @@ impl<'a> Redo<'a> {
             }
             let known = self.states.get(name);
             if known.is_some_and(|state| state.commit >= data.commit) {
-                // Its checkpoint is newer than that of the store, and vouches for the dead letters too.
+                // Its checkpoint is newer than that of the store, and covers the dead letters too.
                 continue;
             }
             let known = known.map(|state| state.dead_letters);
@@ -164,7 +164,7 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    /// Refuses an append that does not begin where its stream ends, as far as that is known without looking for it.
+    /// Refuses an append that does not begin at the end of its stream, if that end is known without a lookup.
     fn require_continued(&self, append: &Append) -> Result<(), JournalError> {
         let Append {
             stream, version, ..
@@ -182,7 +182,7 @@ impl<'a> Redo<'a> {
         }
     }
 
-    /// Writes a run of what was taken, and merges it with others if that is due.
+    /// Writes a run of the collected appends, and merges runs if that is due.
     fn write_run(&mut self, tip: &Tip) -> Result<(), JournalError> {
         self.appends.seal();
         add_run(self.index, self.appends, tip)?;
@@ -197,7 +197,7 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    /// Writes everything that was taken.
+    /// Writes all collected data.
     pub(super) fn finish(self) -> Result<(), JournalError> {
         for (name, letters) in &self.dead_letters {
             self.files
@@ -217,7 +217,8 @@ impl<'a> Redo<'a> {
         Ok(())
     }
 
-    /// Cuts off dead letters that are not in the journal: those of a copy whose journal is older than they are.
+    /// Cuts off dead letters that the journal does not have. For example, a restored copy may have a journal that is older than
+    /// its dead letters.
     fn cut_dead_letters(&self, name: &str, length: u64) -> Result<(), JournalError> {
         let path = self.layout.dead_letters(name);
         if !self.files.exists(&path)? {

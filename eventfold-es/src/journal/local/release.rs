@@ -1,4 +1,4 @@
-//! Releasing the directory when nobody writes to it any more.
+//! Releasing the directory after the last write to it.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -8,11 +8,11 @@ use super::appends::lock;
 use super::rows::RowTables;
 use crate::disk::LockHandle;
 
-/// Both workers of the journal hold it until they have ended: nobody else opens the directory before. The directory is free when it
-/// is dropped.
+/// Both workers of the journal hold it until they have ended, so that no other store opens the directory before. Its drop
+/// releases the directory.
 pub(super) struct Release {
     pub(super) directory: Option<Arc<LockHandle>>,
-    /// For those who look at the directory; none does any more when it is released.
+    /// For callers that check the directory. None does after the release.
     pub(super) base: Arc<Mutex<Weak<LockHandle>>>,
     pub(super) rows: Arc<RowTables>,
     pub(super) closed: watch::Sender<bool>,

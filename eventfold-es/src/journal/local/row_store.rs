@@ -21,7 +21,7 @@ impl RowStore for LocalJournal {
             process_manager: process_manager.to_owned(),
             progress,
         };
-        // If nobody does it, there is no checkpoint that it could be saved with.
+        // If the worker has ended, no later checkpoint can save this progress.
         self.jobs.hand_over(job);
     }
 
@@ -57,7 +57,7 @@ impl RowStore for LocalJournal {
             self.read_only(),
             self.inherited.get(process_manager),
         ) {
-            // What its first commit would bring.
+            // The dead letters that the first commit of the process manager would store.
             let lines = inherited.dead_letters.iter();
             let text = lines.map(|line| format!("{line}\n")).collect();
             return Ok(StoredLines { text, path });
@@ -68,7 +68,7 @@ impl RowStore for LocalJournal {
             let reason = "the file does not hold the dead letters that the journal wrote to it; `repair` restores them";
             return Err(Damage::new(path, 0, reason).into());
         }
-        // More may be being written right now.
+        // A concurrent write may have appended more.
         bytes.truncate(usize::try_from(extent.bytes).unwrap_or(usize::MAX));
         let text = String::from_utf8(bytes).map_err(|error| {
             let offset = error.utf8_error().valid_up_to() as u64;

@@ -1,4 +1,4 @@
-//! Reading the journal when the store is opened: which batches are complete, and what an unfinished write left behind.
+//! Reading the journal when the store is opened: the complete batches, and the remains of an unfinished write.
 
 use eventfold::line_hash;
 
@@ -7,7 +7,7 @@ use super::log::{Parts, each_line};
 use crate::journal::JournalError;
 use crate::sabotage::{Bug, planted};
 
-/// The unit that a disk writes as a whole.
+/// The unit that a disk writes atomically.
 const SECTOR_BYTES: u64 = 512;
 const READ_BYTES: u64 = 4 << 20;
 
@@ -18,13 +18,13 @@ pub(super) struct Tip {
     pub(super) batch: u64,
     /// The position of the last event.
     pub(super) position: u64,
-    /// When its last commit was stored, in milliseconds since 1970.
+    /// The time of its last commit, in milliseconds since 1970.
     pub(super) time: u64,
     /// The end of its line, newline included.
     pub(super) offset: u64,
     /// The hash of its line.
     pub(super) hash: String,
-    /// Whether it was written without waiting for it to be durable: what comes behind it may be lost in any order.
+    /// Whether the batch was written without waiting for a sync. Any part of the text behind such a batch may be lost.
     pub(super) flush: bool,
 }
 
@@ -49,23 +49,23 @@ pub(super) struct ScannedLine {
     pub(super) text: String,
 }
 
-/// What an unfinished write left behind the last complete batch.
+/// The remains of an unfinished write behind the last complete batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Incomplete {
     pub(super) batch: u64,
     pub(super) bytes: Vec<u8>,
 }
 
-/// What was found behind the start of the scan.
+/// The result of a scan.
 pub(super) struct Scan {
     pub(super) tip: Tip,
     pub(super) incomplete: Option<Incomplete>,
-    /// The lines of the last complete batch, if it lies behind the start, and of those before it that may not be durable either.
+    /// The lines of the last complete batch, if it is behind the start, and of earlier batches that may not be durable either.
     pub(super) last_batch: Vec<ScannedLine>,
 }
 
-/// Reads the journal from `start` on, to `end` or to where its file ends, and hands each commit of each complete batch to `visit`,
-/// in order, with the place where its line starts.
+/// Reads the journal from `start` to `end`, or to the end of its file. Each commit of each complete batch goes to `visit`, in
+/// order, with the start of its line.
 pub(super) fn scan(
     file: &Parts,
     start: Tip,
@@ -113,7 +113,7 @@ pub(super) fn scan(
                 text: commit.text.to_owned(),
             });
             if data.end {
-                // What is before the end of a part, or archived, is durable.
+                // Everything before a given `end`, and every archived line, is durable.
                 let is_durable = !tip.flush || end.is_some() || offset < file.start();
                 if is_durable {
                     last_batch.clear();
@@ -154,7 +154,7 @@ pub(super) fn tip_before(file: &Parts, offset: u64) -> Result<Tip, JournalError>
     })
 }
 
-/// Why a line with a valid checksum does not belong behind `tip`.
+/// The reason why a line with a valid checksum does not belong behind `tip`, if it does not.
 fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Option<String> {
     let batch = tip.batch + u64::from(starts_batch);
     if data.commit != tip.commit + 1 {
@@ -182,10 +182,10 @@ fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Opti
     }
 }
 
-/// Decides what stands behind the last complete batch: nothing, an incomplete batch, or damage.
+/// Classifies the bytes behind the last complete batch: nothing, an incomplete batch, or damage.
 ///
-/// What is missing is the end of the file, zeros up to its end, or whole sectors of zeros. Bytes that are there must be those
-/// of the one batch that was being written; everything else is damage.
+/// An interrupted write may lose the end of the file, replace it by zeros, or leave whole sectors of zeros. All other bytes
+/// must belong to the single batch that was being written. Anything else is damage.
 fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, JournalError> {
     let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
         return Ok(None);
@@ -196,7 +196,7 @@ fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, J
         file.unreadable(tip.offset + at as u64, error)
     };
     let mut at = 0;
-    // Its number, until something is missing.
+    // The number of the next commit, as long as nothing is missing.
     let mut next_commit = Some(tip.commit + 1);
     let mut behind_hole = false;
     while let Some(text) = rest.get(at..).filter(|text| !text.is_empty()) {
@@ -239,7 +239,7 @@ fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, J
                     .unwrap_or(rest.len() - at);
                 let hole_start = file.active_offset(tip.offset) + at as u64;
                 let hole_end = hole_start + zeros as u64;
-                // Lost sectors begin where a sector does; the first one also holds the end of the batch before.
+                // Lost sectors begin at the start of a sector. The first sector also holds the end of the batch before.
                 let is_lost = (at == 0 || hole_start.is_multiple_of(SECTOR_BYTES))
                     && hole_end.is_multiple_of(SECTOR_BYTES);
                 if at + zeros < rest.len() && !is_lost {
@@ -262,21 +262,21 @@ fn examine(file: &Parts, rest: &[u8], tip: &Tip) -> Result<Option<Incomplete>, J
     }))
 }
 
-/// Whether something of what stands behind a batch that nobody waited for was written by a process that does wait: everything
-/// before it was durable then, when the store was opened at the latest.
+/// Whether a process that waits for its commits wrote any of the text behind a batch without a sync. Everything before that
+/// text was then durable, at the latest when that process opened the store.
 fn was_waited_for(rest: &[u8], tip: &Tip) -> bool {
     line::begins_what_was_waited_for(rest, (tip.commit + 1, tip.batch + 1))
         || rest
             .split(|byte| matches!(byte, b'\n' | 0))
             .any(|fragment| match line::parse(fragment) {
                 Ok(commit) => !commit.data.flush,
-                // Nobody knows, and it is not to be dropped.
+                // It is unknown, so the text must not be dropped.
                 Err(LineError::Newer(_)) => true,
                 Err(LineError::Damaged(_)) => false,
             })
 }
 
-/// What stands behind a batch that was written without waiting: batches behind it may be there in parts, nobody knows which.
+/// The text behind a batch that was written without a sync. It may hold any parts of later batches.
 fn whatever_is_there(rest: &[u8], tip: &Tip) -> Option<Incomplete> {
     let last = rest.iter().rposition(|byte| *byte != 0)?;
     let (bytes, _) = rest.split_at(last + 1);
@@ -298,7 +298,7 @@ mod tests {
     use crate::journal::StreamId;
     use crate::journal::block_cache::BlockCache;
 
-    /// Batches of the given numbers of commits, as the writer would write them; the text and the tip after each batch.
+    /// Batches with these numbers of commits, in the form of the writer. The result is the text, and the tip after each batch.
     fn batches(sizes: &[usize]) -> (Vec<u8>, Vec<Tip>) {
         let mut bytes = Vec::new();
         let mut tip = Tip::default();
@@ -378,7 +378,7 @@ mod tests {
             let (scan, visited) = scan_bytes(cut)?;
             assert_eq!((visited, &scan.tip), (2, first), "cut at {length}");
             assert_eq!(scan.incomplete.is_some(), length > start, "cut at {length}");
-            // The same with the zeros that the file was filled with ahead.
+            // The same with the zeros with which the file is filled ahead.
             let mut filled = cut.to_vec();
             filled.resize(bytes.len() + 4096, 0);
             let (scan, visited) = scan_bytes(&filled)?;

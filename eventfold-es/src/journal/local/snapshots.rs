@@ -1,4 +1,4 @@
-//! The snapshots of streams: a family of runs of their own, and those that no checkpoint has covered yet.
+//! The snapshots of streams: a separate family of runs, and the snapshots that no checkpoint covers yet.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -8,10 +8,10 @@ use crate::journal::index::{EntryKey, Merged, Runs};
 use crate::journal::{JournalError, Snapshot, StreamId};
 use crate::threads::StoreRuntime;
 
-/// How many bytes of snapshots may wait for a checkpoint; those beyond are not saved.
+/// The maximum number of bytes of waiting snapshots. Further snapshots are not saved.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The snapshots of all streams. The newest of a stream counts.
+/// The snapshots of all streams. The newest snapshot of a stream counts.
 pub(super) struct SnapshotRuns {
     pub(super) runs: Runs,
     waiting: Mutex<Waiting>,
@@ -23,7 +23,7 @@ struct Waiting {
     new: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The snapshots that are being written.
     sealed: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
-    /// Of all of them.
+    /// The size of all waiting snapshots.
     bytes: usize,
 }
 
@@ -35,7 +35,7 @@ impl SnapshotRuns {
         }
     }
 
-    /// The snapshot of a stream, if there is one. Blocks.
+    /// The snapshot of a stream, if it has one. Blocks.
     pub(super) fn load(
         &self,
         threads: &StoreRuntime,
@@ -59,12 +59,12 @@ impl SnapshotRuns {
         }
     }
 
-    /// All that a checkpoint has saved, in the order of their streams. Blocks.
+    /// All snapshots that a checkpoint has saved, ordered by stream. Blocks.
     pub(super) fn all(&self) -> Result<AllSnapshots, JournalError> {
         Ok(AllSnapshots(self.runs.from(&[], Vec::new())?))
     }
 
-    /// Takes a snapshot, which the next checkpoint saves.
+    /// Adds a snapshot. The next checkpoint saves it.
     pub(super) fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
         let (key, value) = (EntryKey::snapshot(stream).into_bytes(), snapshot.encode());
         let mut waiting = lock(&self.waiting);
@@ -79,7 +79,7 @@ impl SnapshotRuns {
         }
     }
 
-    /// Hands the waiting snapshots to the next run; they stay in memory until it is durable.
+    /// Moves the waiting snapshots to the next run. They stay in memory until it is durable.
     pub(super) fn seal(&self) -> Arc<BTreeMap<Vec<u8>, Vec<u8>>> {
         let mut waiting = lock(&self.waiting);
         let mut new = std::mem::take(&mut waiting.new);
@@ -94,7 +94,7 @@ impl SnapshotRuns {
         Arc::clone(&waiting.sealed)
     }
 
-    /// Drops what was sealed, which a durable run has.
+    /// Drops the sealed snapshots, which a durable run now has.
     pub(super) fn drop_sealed(&self) {
         let mut waiting = lock(&self.waiting);
         let sealed = std::mem::take(&mut waiting.sealed);
@@ -113,7 +113,7 @@ fn bytes(snapshots: &BTreeMap<Vec<u8>, Vec<u8>>) -> usize {
 pub(super) struct AllSnapshots(Merged);
 
 impl AllSnapshots {
-    /// The next one. Blocks.
+    /// The next snapshot. Blocks.
     pub(super) fn next(
         &mut self,
         of: &SnapshotRuns,

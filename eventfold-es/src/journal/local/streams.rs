@@ -1,4 +1,4 @@
-//! Reading the events of streams: the index tells where in the journal they are.
+//! Reading the events of streams, which the index locates in the journal.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -19,21 +19,21 @@ use crate::journal::{
 use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
-/// The largest number of commits that are read ahead.
+/// The maximum number of commits that are read ahead.
 pub(super) const AHEAD_COMMITS: usize = 64;
-/// The length of commits, in bytes, behind which no further ones are read ahead.
+/// The number of bytes of commits after which no further commits are read ahead.
 pub(super) const AHEAD_BYTES: u64 = 1 << 20;
-/// The longest gap between two commits that are read together, in bytes: about the text of a frame.
+/// The longest gap between two commits that are read together, in bytes: approximately the text of a frame.
 const GAP_BYTES: u64 = 4 << 10;
 
-/// Where the events of all streams are.
+/// The index of the events of all streams.
 pub(super) struct StreamIndex {
     pub(super) log: Arc<JournalLog>,
     pub(super) appends: Appends,
-    /// Where the appends are that a checkpoint covers.
+    /// The appends that a checkpoint covers.
     pub(super) index: Runs,
     pub(super) snapshots: SnapshotRuns,
-    /// They help to read what is not in memory.
+    /// The threads that help to read data that is not in memory.
     pub(super) threads: StoreRuntime,
 }
 
@@ -42,15 +42,15 @@ pub(super) struct StreamAppends<'a> {
     streams: &'a StreamIndex,
     stream: &'a StreamId,
     entries: Merged,
-    /// The commits that come next.
+    /// The next commits.
     ahead: VecDeque<CommitBytes>,
     /// See [`Appends::drops`].
     drops: u64,
-    /// Where the stream ends that was read so far.
+    /// The end of the part of the stream that was read so far.
     end: StreamEnd,
 }
 
-/// What the index tells of an append: the version of its first event, and the place of the commit.
+/// The index entry of an append: the version of its first event, and the place of the commit.
 pub(super) type Indexed = (u64, Address);
 
 /// The bytes at the place of a commit.
@@ -102,7 +102,7 @@ impl StreamIndex {
             (Some((found, version)), Some(address)) if found == *stream => {
                 Ok(Some((version, address)))
             }
-            // The first entry of what comes behind the stream.
+            // The first entry behind the stream.
             (_, Some(_)) => Ok(None),
             (_, None) => self.index.noted(Err(self.index.malformed().into())),
         }
@@ -117,7 +117,7 @@ impl StreamIndex {
         Ok(self.next_entry(&mut entries, stream)?.is_some())
     }
 
-    /// How many events the stream has, if that is known without I/O.
+    /// The number of events in the stream, if it is known without I/O.
     pub(super) fn known_version(&self, stream: &StreamId) -> Option<u64> {
         let known = self.appends.version(stream);
         known.or_else(|| {
@@ -127,12 +127,13 @@ impl StreamIndex {
         })
     }
 
-    /// How many events the stream has, which somebody expects to be `expected`. Blocks, unless the stream was appended to or read lately.
+    /// The number of events in the stream, given the number that a commit expects. Blocks, unless the stream was recently
+    /// appended to or read.
     pub(super) fn version(&self, stream: &StreamId, expected: u64) -> Result<u64, JournalError> {
         if let Some(version) = self.appends.version(stream) {
             return Ok(version);
         }
-        // The entry that has the event with this version begins there, or somewhat before.
+        // The entry of the event with this version begins at this version, or slightly before.
         let mut back = 0;
         loop {
             let from = expected.saturating_sub(back);
@@ -149,11 +150,11 @@ impl StreamIndex {
         }
     }
 
-    /// The events of a stream behind a place where it ended once. Blocks.
+    /// The events of a stream behind an earlier end. Blocks.
     ///
     /// # Errors
     ///
-    /// Damage also if the stream did not end there.
+    /// Damage, also if the stream never ended there.
     pub(super) fn read<'a>(
         &'a self,
         stream: &'a StreamId,
@@ -228,7 +229,7 @@ impl StreamIndex {
         Ok(recorded(&commit.data, &text, &mut Vec::new()))
     }
 
-    /// Whether the index has what it should have of an append. Blocks.
+    /// Whether the index has every entry of an append. Blocks.
     pub(super) fn has_entries(&self, append: &Append) -> Result<bool, JournalError> {
         if self.appends.holds(append) {
             return Ok(true);
@@ -244,7 +245,7 @@ impl StreamIndex {
         Ok(true)
     }
 
-    /// The entries of all answers and then those of all appends, in the order of their keys. Blocks.
+    /// The entries of all answers, followed by the entries of all appends, ordered by key. Blocks.
     pub(super) fn all_entries(&self) -> Result<Merged, JournalError> {
         let newest = self.appends.entries_of(&ALL).into_iter();
         let newest = newest.map(|(key, address)| (key.into_bytes(), address));
@@ -252,7 +253,7 @@ impl StreamIndex {
         self.index.from(EntryKey::first().as_bytes(), newest)
     }
 
-    /// The streams with at least one event, of one type or of all, in the order of type and id. Blocks.
+    /// The streams with at least one event, of one type or of all types, ordered by type and id. Blocks.
     pub(super) fn list(&self, aggregate_type: Option<&str>) -> Result<Vec<StreamId>, JournalError> {
         let newest = vec![Entries::in_memory(self.appends.entries(aggregate_type))];
         let first = EntryKey::first_append(aggregate_type);
@@ -274,7 +275,7 @@ impl StreamIndex {
 }
 
 impl StreamAppends<'_> {
-    /// Reads the next commits. Blocks.
+    /// Reads the next commits; adjacent commits are read together. Blocks.
     fn read_ahead(&mut self) -> Result<(), JournalError> {
         let (mut next, mut bytes) = (Vec::new(), 0_u64);
         while next.len() < AHEAD_COMMITS
@@ -339,7 +340,7 @@ impl StreamReader for StreamAppends<'_> {
     }
 }
 
-/// The bytes of commits that are close to each other, with one read. Blocks.
+/// The bytes of adjacent commits, with one read. Blocks.
 fn read_together(parts: &Parts, group: &[Indexed]) -> Vec<CommitBytes> {
     if let [(_, first), .., (_, last)] = group
         && let end = last.offset.saturating_add(last.length)
@@ -356,7 +357,7 @@ fn read_together(parts: &Parts, group: &[Indexed]) -> Vec<CommitBytes> {
             return cut;
         }
     }
-    // A read ends with its segment, and what is damaged between the commits is not theirs.
+    // A read ends with its segment. Damage between the commits does not affect them.
     let group = group.iter();
     let alone = group.map(|indexed| {
         let Address { offset, length, .. } = indexed.1;
@@ -375,7 +376,7 @@ fn utf8_text(parts: &Parts, offset: u64, bytes: Vec<u8>) -> Result<Arc<String>, 
     Ok(Arc::new(text?))
 }
 
-/// The commit that such a text is.
+/// The commit of this text.
 fn commit_in<'a>(
     parts: &Parts,
     offset: u64,
@@ -388,7 +389,7 @@ fn commit_in<'a>(
     line::parse_text(line).map_err(|error| parts.unreadable(offset, error))
 }
 
-/// The events that the commit at a place has added to a stream, and the hash of the commit.
+/// The events that the commit at a place appends to a stream, and the hash of the commit.
 fn append_in(
     parts: &Parts,
     stream: &StreamId,

@@ -1,4 +1,4 @@
-//! The turns of the worker that writes the derived files: it takes jobs, and retries a batch that could not be written.
+//! The turns of the worker that writes the derived files. It takes jobs, and retries a batch that could not be written.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use super::jobs::{DurableBatch, Job};
 use super::queue::PANICKED;
 use crate::threads::{Next, Turn, Turns};
 
-/// How long to wait before a file that could not be written is tried again.
+/// The delay before a failed write is retried.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// The jobs that the worker has taken and not finished.
 #[derive(Default)]
 pub(super) struct UnderWay {
     jobs: VecDeque<Job>,
-    /// The batches before these jobs, which are written together.
+    /// The batches before these jobs. They are written together.
     batches: Vec<DurableBatch>,
     /// Set by the last job: whether a checkpoint may be taken.
     closing: Option<bool>,
@@ -23,11 +23,11 @@ pub(super) struct UnderWay {
 
 /// The outcome of an attempt to write the batches.
 pub(super) enum Brought {
-    /// They are in their files.
+    /// The batches are in their files.
     Done,
-    /// They are left to the next opening.
+    /// The batches are left to the next opening.
     GivenUp,
-    /// They are retried.
+    /// The batches are retried.
     NotYet,
 }
 
@@ -62,7 +62,7 @@ impl Turns for DerivedWriter {
 }
 
 impl DerivedWriter {
-    /// Does the jobs that were taken; `false` if they must be retried.
+    /// Does the taken jobs; `false` if they must be retried.
     fn work_off(&mut self) -> bool {
         while let Some(job) = self.under_way.jobs.pop_front() {
             match job {
@@ -72,7 +72,7 @@ impl DerivedWriter {
                     process_manager,
                     progress,
                 } => {
-                    // The batches before it are written first: it is true up to the last of them.
+                    // The batches before it are written first, because the progress is valid up to the last of them.
                     if matches!(self.bring(), Brought::NotYet) {
                         let job = Job::Progress {
                             process_manager,
@@ -101,7 +101,7 @@ impl DerivedWriter {
         true
     }
 
-    /// Writes the batches that were taken.
+    /// Writes the taken batches.
     fn bring(&mut self) -> Brought {
         let mut batches = std::mem::take(&mut self.under_way.batches);
         let brought = self.write(&batches);

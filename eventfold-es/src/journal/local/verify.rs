@@ -1,4 +1,4 @@
-//! Reading everything back and comparing it with the journal, from the first commit on, in bounded memory.
+//! Reads all data back and compares it with the journal, from the first commit on, in bounded memory.
 
 mod pace;
 #[cfg(test)]
@@ -27,10 +27,10 @@ use crate::journal::{
     CheckState, Damage, Extent, JournalError, StreamEnd, StreamId, Streams, Verified,
 };
 
-/// How many snapshots are compared with the folds of their streams, spread over all.
+/// The number of snapshots that are compared with the folds of their streams, evenly spread over all snapshots.
 const COMPARED_SNAPSHOTS: u64 = 1000;
 
-/// The content of the derived files, as the journal has it.
+/// The content of the derived files, according to the journal.
 #[derive(Default)]
 struct Expected {
     /// The dead letters of each process manager.
@@ -40,13 +40,13 @@ struct Expected {
     index: Digest,
 }
 
-/// The digest of entries of the index, in any order. Two digests are equal if the entries are.
+/// The digest of entries of the index, in any order. Two digests are equal if the entries are equal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Digest {
     appends: u64,
     /// The number of answers to commands with idempotency keys.
     answers: u64,
-    /// Of the hashes of the entries.
+    /// The sum of the hashes of the entries.
     sum: u128,
 }
 
@@ -62,20 +62,20 @@ impl Digest {
 }
 
 impl LocalJournal {
-    /// Compares everything with the journal, up to what is durable now. Blocks.
+    /// Compares all data with the journal, up to the present durable end. Blocks.
     pub(super) fn verify_all(
         &self,
         check_state: &CheckState<'_>,
     ) -> Result<Verified, JournalError> {
         let row_changes = self.rows.changes();
-        // Before it is loaded: the first checkpoint may be taken in between.
+        // Checked before the load, because the first checkpoint may be taken in between.
         let was_there = self.files.exists(&self.layout.checkpoint())?;
-        // Before the journal is read: a later checkpoint follows commits that are not read.
+        // Loaded before the journal is read: a later checkpoint follows commits that are not read.
         let checkpoint = Checkpoint::load(&self.files, &self.layout)?;
         let followed = checkpoint
             .as_ref()
             .map_or(0, |checkpoint| checkpoint.tip().offset);
-        // What a checkpoint follows is durable a moment before it is announced.
+        // A commit that a checkpoint follows is durable shortly before it is announced.
         let (end, parts) = self.parts_with_end(followed);
         if let Err(reason) = self.backlog.wait_until_written() {
             let source = std::io::Error::other(&*reason);
@@ -96,11 +96,11 @@ impl LocalJournal {
         let (expected, tip) = self.read_journal(&parts, end, &mut pace, differences)?;
         verified.commits = tip.commit;
         verified.events = expected.events;
-        // Behind damage nothing is known to compare with.
+        // Behind damage, the content of the derived files is unknown.
         if tip.offset == end {
             self.compare_dead_letters(&expected, &mut verified.differences)?;
             let rows = self.compare_rows(&parts, end, expected.rows, &mut pace)?;
-            // What has changed meanwhile is compared the next time. Rows are changed a moment before their commit is announced.
+            // Rows that changed meanwhile are compared the next time. Rows change shortly before their commit is announced.
             if self.rows.changes() == row_changes && self.history.end() <= end {
                 verified.differences.extend(rows);
             }
@@ -114,7 +114,7 @@ impl LocalJournal {
         Ok(verified)
     }
 
-    /// Reads the journal, and notes where it is damaged.
+    /// Reads the journal, and records its damage.
     fn read_journal(
         &self,
         parts: &Parts,
@@ -145,7 +145,7 @@ impl LocalJournal {
         Ok((expected, last))
     }
 
-    /// Compares the rows, those whose keys have hashes in a range at a time. For each further range the journal is read again.
+    /// Compares the rows, one range of key hashes at a time. Each further range reads the journal again.
     fn compare_rows(
         &self,
         parts: &Parts,
@@ -168,7 +168,7 @@ impl LocalJournal {
         }
     }
 
-    /// Compares the index with the journal, of which `expected` is the digest. Only where they differ is each entry looked up.
+    /// Compares the index with the journal, whose digest is `expected`. Each entry is looked up only if the digests differ.
     fn compare_index(
         &self,
         parts: &Parts,
@@ -200,7 +200,7 @@ impl LocalJournal {
         Ok(())
     }
 
-    /// Goes through the index. The versions of each stream must be unbroken.
+    /// Reads the whole index. The versions of each stream must have no gap.
     fn read_index(
         &self,
         end: u64,
@@ -213,7 +213,7 @@ impl LocalJournal {
         let mut found = Digest::default();
         while let Some((key, value)) = self.streams.index.noted(entries.next())? {
             let address = Address::decode(value).ok_or_else(|| self.streams.index.malformed())?;
-            // More may have come since the journal was read.
+            // An entry may be newer than the part of the journal that was read.
             if address.offset >= end {
                 continue;
             }
@@ -245,7 +245,7 @@ impl LocalJournal {
         Ok(found)
     }
 
-    /// Looks up each entry that the journal tells of, and notes what is wrong.
+    /// Looks up each entry that the journal implies, and records the wrong ones.
     fn look_up_entries(
         &self,
         parts: &Parts,
@@ -274,7 +274,7 @@ impl LocalJournal {
         Ok(())
     }
 
-    /// Compares snapshots with what they should be folds of; a part of them where there are many.
+    /// Compares snapshots with the folds of their streams. If there are many snapshots, a sample is compared.
     fn compare_snapshots(
         &self,
         check_state: &CheckState<'_>,
@@ -293,7 +293,7 @@ impl LocalJournal {
             if number % step != 0 {
                 continue;
             }
-            // What a power loss took of the journal, a snapshot may have seen; nobody believes it.
+            // A snapshot may have seen events that a power loss took from the journal. Loading ignores such a snapshot.
             if self.read_stream(&stream, snapshot.seen).is_err() {
                 continue;
             }
@@ -337,7 +337,7 @@ impl LocalJournal {
     }
 }
 
-/// The number of differences from which on those of the index are not told one by one.
+/// The number of differences above which differences of the index are not listed individually.
 const MAX_DIFFERENCES: usize = 100;
 
 fn note_damage(

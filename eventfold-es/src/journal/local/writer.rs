@@ -1,4 +1,4 @@
-//! Making commits durable: everything that waits goes into one write and one sync.
+//! Making commits durable: all waiting commits go into one write and one sync.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::journal::{CommitError, CommitPlace, Durability};
 use crate::sabotage::{Bug, planted};
 use crate::threads::{Next, Turn, Turns};
 
-/// The step in which the file is filled with zeros ahead, in bytes: syncing into existing bytes is faster than growing.
+/// The step in which the file is filled with zeros ahead, in bytes. A sync of existing bytes is faster than a sync of a longer
+/// file.
 const FILL_BYTES: u64 = 256 << 10;
 
 pub(super) struct Writer {
@@ -32,28 +33,28 @@ pub(super) struct Writer {
     pub(super) backlog: Arc<Backlog>,
     pub(super) rows: Arc<RowTables>,
     pub(super) jobs: Arc<Jobs>,
-    /// The end of what is durable.
+    /// The end of the durable text.
     pub(super) tip: Tip,
-    /// The length of the file, zeros included.
+    /// The length of the file, trailing zeros included.
     pub(super) filled: u64,
     pub(super) dead_letters: DeadLetterExtents,
-    /// Commits for which there is no room behind the journal yet.
+    /// Commits that wait for room in the backlog.
     pub(super) held: Option<Vec<Queued>>,
     /// Dropped last.
     pub(super) _release: Arc<Release>,
 }
 
-/// What became of the attempt to put a batch on disk.
+/// The outcome of a write of a batch.
 enum Written {
     Durable,
-    /// Nothing of it is there.
+    /// None of the batch is on the disk.
     CutBack(FileError),
-    /// It may be there or not, now or after a restart.
+    /// It is unknown whether the batch is on the disk, now or after a restart.
     Unknown(FileError),
 }
 
 impl Turns for Writer {
-    /// Writes until nothing waits, or other stores do.
+    /// Writes until nothing waits, or until other stores wait.
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
         loop {
             let taken = self.held.take().map(Work::Commits);
@@ -96,10 +97,10 @@ impl Turns for Writer {
 }
 
 impl Drop for Writer {
-    /// Nothing is written to the journal any more; what is derived from it is finished.
+    /// Nothing further is written to the journal. The derived files are completed.
     fn drop(&mut self) {
         self.backlog.close();
-        // A poisoned store takes no checkpoint: what the disk holds is known only after opening it again.
+        // A poisoned store takes no checkpoint: the content of the disk is known only after the next opening.
         let take_checkpoint = self.queue.poison().is_none() && self.queue.read_only().is_none();
         self.jobs.hand_over(Job::Close { take_checkpoint });
     }
@@ -127,7 +128,7 @@ impl Writer {
         }
     }
 
-    /// Cuts the file to what was written.
+    /// Cuts the file to the written text.
     fn cut_zeros(&mut self) {
         if self.queue.poison().is_none()
             && let Err(error) = self.cut_back()
@@ -186,7 +187,7 @@ impl Writer {
         let text = batch.text.as_bytes();
         let mut written = self.write_filled(text, &batch.tip);
         if written.is_err() && self.filled < batch.tip.offset {
-            // There may be no room for the zeros, but for the batch.
+            // The disk may have room for the batch, but not for the zeros.
             written = match self.cut_back() {
                 Ok(()) => {
                     let journal = self.log.parts();
@@ -206,7 +207,8 @@ impl Writer {
                 Err(error) => Written::Unknown(error),
             };
         }
-        // The first of those that nobody waits for tells recovery, when anything behind it is lost, that this is no damage.
+        // Only the first batch without a waiting caller is synced. If anything behind it is lost, it tells recovery that this
+        // is no damage.
         if (batch.tip.flush && self.tip.flush) || planted(Bug::SkipSync) {
             return Written::Durable;
         }
@@ -219,7 +221,7 @@ impl Writer {
         }
     }
 
-    /// Writes the batch, and zeros behind it if it reaches the end of the file.
+    /// Writes the batch. If it reaches the end of the file, zeros are written behind it.
     fn write_filled(&mut self, text: &[u8], tip: &Tip) -> Result<(), FileError> {
         if tip.offset <= self.filled {
             return self.log.parts().write_all_at(text, self.tip.offset);
@@ -234,7 +236,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Cuts the file to what is durable.
+    /// Cuts the file to its durable text.
     fn cut_back(&mut self) -> Result<(), FileError> {
         let journal = self.log.parts();
         journal.set_len(self.tip.offset)?;
@@ -242,7 +244,7 @@ impl Writer {
         journal.sync_data()
     }
 
-    /// Makes a durable batch known: to those who follow, to the derived files, and at last to those who wait for it.
+    /// Publishes a durable batch: first to followers, then to the derived files, and last to the callers that wait for it.
     fn publish(&mut self, batch: Batch) {
         let mut pledges = Vec::with_capacity(batch.commits.len());
         let mut reactions = Vec::new();
@@ -281,7 +283,7 @@ impl Writer {
             bytes,
         });
         if !self.jobs.hand_over(job) {
-            // It ends before the writer only by a panic.
+            // The worker ends before the writer only after a panic.
             self.queue.poison_with(PANICKED);
         }
         self.history.publish(self.tip.offset, self.tip.position);
@@ -294,7 +296,7 @@ impl Writer {
     }
 }
 
-/// The rest of a batch that is not durable: its commits have to be answered.
+/// The pledges of a batch that is not durable. Each of them must be settled.
 fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
     let commits = batch.commits.into_iter();
     commits.map(|prepared| prepared.pledge)

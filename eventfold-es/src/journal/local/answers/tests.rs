@@ -4,10 +4,10 @@ use super::*;
 use crate::journal::index::Coverage;
 use crate::journal::{StreamId, Streams};
 
-/// Checkpoints are taken as often as that.
+/// The distance between two checkpoints.
 const STEP: u64 = 1_000;
 
-/// An earlier look-up counts only as long as nothing went from memory to a run.
+/// An earlier lookup is valid only while nothing moves from memory to a run.
 #[tokio::test]
 async fn a_key_that_was_free_is_not_when_its_answer_went_from_memory_to_a_run() {
     let base = tempfile::tempdir().unwrap();
@@ -45,7 +45,7 @@ async fn a_key_that_was_free_is_not_when_its_answer_went_from_memory_to_a_run() 
     }
 }
 
-/// An entry that leads elsewhere does not make a key free.
+/// An entry that leads to a different line does not make a key free.
 #[tokio::test]
 async fn an_entry_that_leads_to_another_line_is_damage() {
     let base = tempfile::tempdir().unwrap();
@@ -75,7 +75,7 @@ async fn an_entry_that_leads_to_another_line_is_damage() {
     assert!(matches!(late, Err(JournalError::Damage(_))), "{late:?}");
 }
 
-/// Appends that were sealed for a failed checkpoint stay until a checkpoint has them.
+/// Appends that were sealed for a failed checkpoint stay in memory until a checkpoint covers them.
 #[test]
 fn an_answer_is_in_memory_until_a_run_has_it() {
     let appends = Appends::default();

@@ -7,7 +7,7 @@ use redb::StorageBackend;
 use super::super::appends::lock;
 use crate::disk::{FileError, FileHandle};
 
-/// The file of a table, as redb writes it; the store's own errors are kept beside what redb makes of them.
+/// The file of a table, for redb. It keeps the store's own errors beside the errors that redb makes of them.
 pub(super) struct TableFile {
     pub(super) file: FileHandle,
     pub(super) failure: Arc<Mutex<Option<FileError>>>,
@@ -18,7 +18,7 @@ impl TableFile {
         done.map_err(|error| {
             let told = io::Error::new(error.source.kind(), error.to_string());
             let mut failure = lock(&self.failure);
-            // A failed sync says more than what fails because of it.
+            // A failed sync is more precise than the errors that follow from it.
             if !failure.as_ref().is_some_and(FileError::is_failed_sync) {
                 *failure = Some(error);
             }

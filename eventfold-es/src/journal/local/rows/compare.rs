@@ -1,4 +1,4 @@
-//! Comparing the rows that can be read with those that the journal tells of.
+//! Comparing the stored rows with the rows of the journal.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -9,13 +9,14 @@ use super::RowTables;
 use crate::journal::local::line::CommitData;
 use crate::journal::{Damage, JournalError, RowChange, RowRange};
 
-/// How many rows are read at a time.
+/// The number of rows per read.
 const CHUNK_ROWS: usize = 4096;
 
-/// The number of rows whose hashes are in memory, at most.
+/// The maximum number of rows whose hashes are in memory.
 const MAX_ROWS: usize = if cfg!(test) { 8 } else { 4 << 20 };
 
-/// The rows of all process managers, as hashes of their keys and values. Of many rows these are those whose keys have hashes in a range.
+/// The rows of all process managers, as hashes of their keys and values. If there are many rows, these are the rows whose key
+/// hashes are in a range.
 pub(in super::super) struct ExpectedRows {
     tables: BTreeMap<String, HashMap<u64, u64>>,
     range: RangeInclusive<u64>,
@@ -41,7 +42,7 @@ impl ExpectedRows {
         }
     }
 
-    /// Takes what a commit changed; commits come in their order.
+    /// Applies the changes of a commit. Commits are added in order.
     pub(in super::super) fn add(&mut self, commit: &CommitData<'_>) {
         for process_manager in &commit.process_managers {
             for row in &process_manager.rows {
@@ -78,14 +79,14 @@ impl ExpectedRows {
         self.rows = self.tables.values().map(HashMap::len).sum();
     }
 
-    /// The rows behind the range, of which nothing is known yet; `None` if there are none.
+    /// The rows behind the range, still empty; `None` if the range reaches the end.
     pub(in super::super) fn behind(&self) -> Option<Self> {
         self.range.end().checked_add(1).map(Self::from)
     }
 }
 
 impl RowTables {
-    /// Notes the first difference of each process manager without one. Blocks.
+    /// Adds the first difference of each process manager that has none yet. Blocks.
     pub(in super::super) fn compare(
         &self,
         expected: &ExpectedRows,

@@ -1,8 +1,8 @@
-//! The rows of process managers: a table for each, and before it what is durable in the journal but not in the table yet.
+//! The rows of process managers: a table for each, and an overlay of the durable rows that the table does not have yet.
 //!
-//! A table is derived from the journal. It changes at checkpoints only, in one transaction with the number of the commit that
-//! it is true up to, and is durable before the checkpoint says so. What commits changed since then is in memory, and is read
-//! from the journal again when the store is opened: that is no more than what a checkpoint lets the journal run ahead.
+//! A table is derived from the journal. It changes only at checkpoints, in one transaction with the number of the last commit
+//! that it contains, and is durable before the checkpoint says so. Later changes are in memory. Opening the store reads them
+//! from the journal again: at most the distance from the last checkpoint to the end of the journal.
 
 mod backend;
 mod compare;
@@ -33,10 +33,10 @@ use crate::format::Newer;
 use crate::journal::{JournalError, Row, RowChange, RowRange};
 use crate::sabotage::{Bug, planted};
 
-/// How much is collected before it goes to the tables while everything is derived again, in bytes.
+/// The number of bytes that are collected before they go to the tables while everything is derived again.
 const REBUILD_BYTES: usize = 32 << 20;
 
-/// The tips of the tables that a checkpoint vouches for, by process manager.
+/// The tips of the tables that a checkpoint covers, by process manager.
 pub(super) type TableTips = BTreeMap<String, TableTip>;
 
 /// See the [module](self).
@@ -44,7 +44,7 @@ pub(super) struct RowTables {
     files: Files,
     layout: Layout,
     tables: Mutex<BTreeMap<String, Arc<RowTable>>>,
-    /// How often rows were changed.
+    /// The number of changes so far.
     changes: AtomicU64,
     is_closed: AtomicBool,
 }
@@ -53,13 +53,13 @@ pub(super) struct RowTables {
 #[derive(Default)]
 struct RowTable {
     overlay: Mutex<Overlay>,
-    /// `None` when it is not open, or there is none.
+    /// `None` if the table is closed or does not exist.
     table: Mutex<Option<Arc<Table>>>,
-    /// Up to where the file is true; `None` if there is no file that anybody vouches for.
+    /// The last commit that the file contains; `None` if no file is known to be valid.
     tip: Mutex<Option<TableTip>>,
 }
 
-/// What is not in the table yet.
+/// The changes that are not in the table yet.
 #[derive(Default)]
 struct Overlay {
     rows: BTreeMap<Box<str>, Changed>,
@@ -72,7 +72,7 @@ struct Changed {
 }
 
 impl RowTables {
-    /// Without any table.
+    /// Starts without any table.
     pub(super) fn new(files: &Files, layout: &Layout) -> Self {
         Self {
             files: files.clone(),
@@ -83,14 +83,14 @@ impl RowTables {
         }
     }
 
-    /// Opens the tables that a checkpoint vouches for, and finds out where each of them ends; `None` if one of them is not what was
-    /// saved. Others are removed.
+    /// Opens the tables that a checkpoint covers, and reads the tip of each; `None` if a table is not as saved. Other tables
+    /// are removed.
     pub(super) fn open(&self, saved: &TableTips) -> Result<Option<TableTips>, FileError> {
         let mut found = TableTips::new();
         for name in self.stored()? {
             let path = self.layout.row_table(&name);
             let Some(saved) = saved.get(&name) else {
-                // It was begun after the checkpoint: the journal has all of it.
+                // The table was begun after the checkpoint, so that the journal has all of it.
                 self.refuse_newer(&path)?;
                 self.files.remove(&path)?;
                 continue;
@@ -124,7 +124,7 @@ impl RowTables {
         None
     }
 
-    /// Removes all tables, to derive them from the whole journal.
+    /// Removes all tables, so that they are derived from the whole journal.
     pub(super) fn clear(&self) -> Result<(), FileError> {
         lock(&self.tables).clear();
         let stored = self.stored()?;
@@ -137,7 +137,7 @@ impl RowTables {
         Ok(())
     }
 
-    /// Refuses to remove a table of a newer format; any other can be derived again.
+    /// Refuses to remove a table of a newer format. Any other table can be derived again.
     fn refuse_newer(&self, path: &Path) -> Result<(), FileError> {
         match Table::open(&self.files, path).and_then(|table| table.tip()) {
             Err(JournalError::File(error)) if Newer::of(&error).is_some() => Err(error),
@@ -156,7 +156,7 @@ impl RowTables {
         Ok(stored)
     }
 
-    /// Takes what a durable commit changed; commits come in their order.
+    /// Adds the changes of a durable commit. Commits are added in order.
     pub(super) fn change(
         &self,
         name: &str,
@@ -172,12 +172,13 @@ impl RowTables {
         self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// How often rows were changed so far.
+    /// The number of changes so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// While everything is derived again: lets the tables have what was collected, if that is much. Nobody vouches for them yet.
+    /// Moves collected rows to the tables while everything is derived again, if there are many. No checkpoint covers these
+    /// tables yet.
     pub(super) fn relieve(
         &self,
         commit: u64,
@@ -193,7 +194,7 @@ impl RowTables {
         Ok(())
     }
 
-    /// Makes durable, in the tables, what commits up to `tip` changed; where each table ends then.
+    /// Makes the changes of the commits up to `tip` durable in the tables. The result is the tip of each table.
     pub(super) fn save(&self, tip: &Tip) -> Result<TableTips, JournalError> {
         let tip = TableTip::of(tip);
         let mut tips = TableTips::new();
@@ -243,11 +244,11 @@ impl RowTables {
         Ok(())
     }
 
-    /// Lets go of a table after an error, so that the next one who needs it opens it again.
+    /// Closes a table after an error, so that the next caller opens it again.
     fn gave_up_on(&self, name: &str, error: &JournalError) {
         *lock(&self.of(name).table) = None;
         if matches!(error, JournalError::File(error) if error.is_failed_sync()) {
-            // What can be read of it may be in the page cache only, and another sync would not write it.
+            // The table may be readable from the page cache only, and a second sync would not write it.
             if let Err(error) = self.files.remove(&self.layout.row_table(name)) {
                 tracing::warn!(%error, "a table whose sync failed could not be removed");
             }
@@ -263,7 +264,7 @@ impl RowTables {
         let Some(rows) = self.known(name) else {
             return Ok(vec![None; keys.len()]);
         };
-        // First what is not in the table, and then the table: what leaves the one is in the other before.
+        // The overlay is read before the table: a row is in the table before it leaves the overlay.
         let mut values: Vec<Option<Box<str>>> = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         {
@@ -291,7 +292,7 @@ impl RowTables {
         Ok(values)
     }
 
-    /// The first rows of a part, `limit` at most, in the order of their keys. Blocks.
+    /// The first rows of a range, `limit` at most, ordered by key. Blocks.
     pub(super) fn range(
         &self,
         name: &str,
@@ -312,7 +313,7 @@ impl RowTables {
                 .map(|(key, changed)| (key.clone(), changed.value.clone()))
                 .collect()
         };
-        // Of what is in the table, as many may be hidden as were changed.
+        // Each change in the overlay may hide one row of the table.
         let mut found = BTreeMap::new();
         if lock(&rows.tip).is_some() {
             let most = limit.saturating_add(changed.len());
@@ -348,7 +349,7 @@ impl RowTables {
             return Ok(Arc::clone(table));
         }
         if self.is_closed.load(Ordering::Acquire) {
-            // Opening it writes to it, and the directory is somebody else's by now.
+            // Opening writes to the table, and a different process may own the directory by now.
             let closed = std::io::Error::other("the store is closed");
             return Err(FileError::new("open", &self.path(name), closed).into());
         }

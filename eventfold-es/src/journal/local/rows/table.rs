@@ -18,9 +18,9 @@ use crate::format;
 use crate::journal::{Damage, JournalError, Row, RowChange, RowRange};
 
 const ROWS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("rows");
-/// The key that no row has: under it stands up to where the table is true.
+/// The key under which the tip of the table is stored. No row has it.
 const TIP: &str = "";
-/// How much of it is kept in memory, in bytes.
+/// The number of bytes of the table that stay in memory.
 const CACHE_BYTES: usize = 16 << 20;
 /// The bytes of the hash before each value.
 const HASH_BYTES: usize = 8;
@@ -42,7 +42,7 @@ impl TableTip {
     }
 }
 
-/// What stands under the key that no row has.
+/// The value under the key that no row has.
 #[derive(Serialize, Deserialize)]
 struct StoredTip {
     format: u64,
@@ -50,13 +50,13 @@ struct StoredTip {
     tip: TableTip,
 }
 
-/// The part of it that every format has.
+/// The part of the stored tip that every format has.
 #[derive(Deserialize)]
 struct StoredFormat {
     format: u64,
 }
 
-/// A table that is open.
+/// An open table.
 pub(super) struct Table {
     database: Database,
     path: PathBuf,
@@ -64,9 +64,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Opens the table, and creates it when it is missing. Blocks.
+    /// Opens the table, and creates it if it is missing. Blocks.
     ///
-    /// Every page is checked: a value has a hash of its own, but one that leads astray would make rows missing.
+    /// Every page is checked. Each value has its own hash, but a damaged page that leads to the wrong place would make rows
+    /// missing.
     pub(super) fn open(files: &Files, path: &Path) -> Result<Self, JournalError> {
         let file = files.open(path, OpenMode::Write)?;
         let length = file.len()?;
@@ -88,7 +89,7 @@ impl Table {
         })
     }
 
-    /// Up to where it is true; `None` if nothing was ever saved to it.
+    /// The tip of the table; `None` if nothing was ever saved to it.
     pub(super) fn tip(&self) -> Result<Option<TableTip>, JournalError> {
         let stored = self.get(&[TIP])?.into_iter().next().flatten();
         let Some(stored) = stored else {
@@ -100,13 +101,13 @@ impl Table {
         Ok(Some(tip))
     }
 
-    /// Of what stands under the key that no row has.
+    /// Parses the value under the key that no row has.
     fn parse<T: DeserializeOwned>(&self, stored: &str) -> Result<T, JournalError> {
         serde_json::from_str(stored)
             .map_err(|error| self.damage(format!("up to where it is true does not read: {error}")))
     }
 
-    /// Makes the changes, and the commit that they are true up to, durable together.
+    /// Makes the changes durable, together with the commit that they belong to.
     pub(super) fn save(&self, changes: &[RowChange], tip: &TableTip) -> Result<(), JournalError> {
         let stored = StoredTip {
             format: format::ROWS,
@@ -116,7 +117,7 @@ impl Table {
             .map_err(|error| self.damage(format!("its tip does not serialize: {error}")))?;
         self.run(|| {
             let mut transaction = self.database.begin_write()?;
-            // So that opening after a crash need not read all of it.
+            // With quick repair, opening after a crash does not read the whole table.
             transaction.set_quick_repair(true);
             {
                 let mut rows = transaction.open_table(ROWS)?;
@@ -160,7 +161,7 @@ impl Table {
             .collect()
     }
 
-    /// The first rows of a part of it, `limit` at most.
+    /// The first rows of a range, `limit` at most.
     pub(super) fn range(&self, range: &RowRange, limit: usize) -> Result<Vec<Row>, JournalError> {
         let found = self.run(|| {
             let transaction = self.database.begin_read()?;
@@ -207,7 +208,7 @@ fn damage(path: &Path, reason: String) -> JournalError {
     Damage::new(path, 0, reason).into()
 }
 
-/// Runs what redb does: it panics on some files that others have changed.
+/// Runs a call of redb, which panics on some files that were changed from outside.
 fn guarded<T, E: Into<redb::Error>>(
     failure: &Mutex<Option<FileError>>,
     path: &Path,
@@ -233,7 +234,7 @@ fn guarded<T, E: Into<redb::Error>>(
     }
 }
 
-/// A value with a hash of its row, since redb does not look at what a page holds when it reads it.
+/// A value with a hash of its row, because redb does not verify the content of a page when it reads it.
 fn sealed(key: &str, value: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HASH_BYTES + value.len());
     bytes.extend_from_slice(&hash(key, value.as_bytes()).to_le_bytes());

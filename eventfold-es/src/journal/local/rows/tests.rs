@@ -51,7 +51,7 @@ fn what_is_not_saved_yet_hides_what_is() {
     put(&tables, 1, "ib", Some("2"));
     put(&tables, 2, "ic", Some("3"));
     put(&tables, 2, "j", Some("9"));
-    // What came behind the tip stays where it is.
+    // Changes behind the tip stay in the overlay.
     let tips = tables.save(&tip(1)).unwrap();
     assert_eq!(tips[NAME].commit, 1);
     let expected = pairs(&[("ia", "1"), ("ib", "2"), ("ic", "3")]);
@@ -73,7 +73,7 @@ fn what_is_not_saved_yet_hides_what_is() {
     assert_eq!(tables.range("other", &behind, 100).unwrap(), []);
 }
 
-/// A directory with a table that is true up to commit 5.
+/// A directory with a table whose tip is commit 5.
 fn saved() -> (tempfile::TempDir, TableTips) {
     let base = tempfile::tempdir().unwrap();
     let tables = tables(base.path());
@@ -98,10 +98,10 @@ fn a_table_is_believed_where_the_checkpoint_says_or_behind_it() {
         let hash = hash.to_owned();
         TableTips::from([(NAME.to_owned(), TableTip { commit, hash })])
     };
-    // Which of the commits behind the checkpoint it is, the journal tells.
+    // The journal decides which of the commits behind the checkpoint it is.
     let earlier = with(4, NO_HASH);
     assert_eq!(tables(base.path()).open(&earlier).unwrap(), Some(tips));
-    // An older copy, one of another history, and one that is gone.
+    // An older copy, a table of a different history, and a missing table.
     for wrong in [with(6, NO_HASH), with(5, NO_HASH)] {
         assert_eq!(tables(base.path()).open(&wrong).unwrap(), None);
     }
@@ -124,7 +124,7 @@ fn a_table_that_no_checkpoint_knows_is_begun_anew() {
     assert_eq!(all(&again), pairs(&[("ib", "1")]));
 }
 
-/// Every flipped bit in what is used of the file is noticed, or changes nothing.
+/// A flipped bit in the used part of the file is detected, or changes nothing.
 #[test]
 fn a_flipped_bit_gives_no_other_value() {
     let (base, tips) = saved();
@@ -132,7 +132,7 @@ fn a_flipped_bit_gives_no_other_value() {
     let bytes = std::fs::read(&path).unwrap();
     let used: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let step = used.len() / 60;
-    // What is asked for, and a part of everything else.
+    // The requested value, and a sample of all other bytes.
     let value = b"\"five\"";
     let found = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(value));
     let asked_for = found.flat_map(|at| at..at + value.len());
@@ -159,7 +159,7 @@ fn a_flipped_bit_gives_no_other_value() {
     );
 }
 
-/// A page that leads to others has no hash of ours: one that leads astray would make rows missing, also in a table that is large.
+/// A branch page has no hash of the store. A damaged branch page would make rows missing, also in a large table.
 #[test]
 fn a_damaged_page_of_a_large_table_makes_no_row_missing() {
     const BRANCH: u8 = 2;
@@ -192,7 +192,7 @@ fn a_damaged_page_of_a_large_table_makes_no_row_missing() {
     assert!(!branches.is_empty());
     let mut is_noticed = false;
     for branch in branches {
-        // The middle one of the keys that tell the way.
+        // The middle key of the branch page.
         let page = &bytes[branch..branch + PAGE];
         let keys: Vec<_> = (0..PAGE - 6)
             .filter(|at| page[*at..].starts_with(b"i0"))
@@ -213,7 +213,7 @@ fn a_damaged_page_of_a_large_table_makes_no_row_missing() {
     assert!(is_noticed);
 }
 
-/// More rows than are compared at a time: each is compared once, and a wrong one is found wherever it is.
+/// More rows than one pass compares: each row is compared once, and a wrong row is found in every range.
 #[test]
 fn many_rows_are_compared_a_range_at_a_time() {
     const ROWS: u64 = 60;
@@ -223,7 +223,7 @@ fn many_rows_are_compared_a_range_at_a_time() {
         key: format!("i{number}").into(),
         value: (!value.is_empty()).then(|| value.into()),
     };
-    // Some were removed again.
+    // Half of the rows are removed again.
     let mut changes: Vec<_> = (0..2 * ROWS).map(|number| change(number, "1")).collect();
     changes.extend((ROWS..2 * ROWS).map(|number| change(number, "")));
     tables.change(NAME, 1, changes.iter().cloned());
@@ -249,7 +249,7 @@ fn many_rows_are_compared_a_range_at_a_time() {
             assert_eq!(passes(&changes).1, 1, "{number} {wrong:?}");
         }
     }
-    // A row that is missing.
+    // A missing row.
     changes.push(change(ROWS, "1"));
     assert_eq!(passes(&changes).1, 1);
 }

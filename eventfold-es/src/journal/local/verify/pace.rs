@@ -1,9 +1,9 @@
 use std::time::{Duration, Instant};
 
-/// The time between two lines in the log.
+/// The time between two log messages.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Tells in the log how far the verification is.
+/// Logs the progress of the verification.
 pub(super) struct Pace {
     told: Instant,
 }
@@ -15,7 +15,7 @@ impl Pace {
         }
     }
 
-    /// Tells that `done` of `total` units of a stage are done, unless the last line is younger than five seconds.
+    /// Logs that `done` of `total` units of a stage are done, unless the last message is less than five seconds old.
     pub(super) fn tell(&mut self, stage: &'static str, done: u64, total: u64) {
         if self.is_due(Instant::now()) {
             tracing::info!(stage, done, total, "verifying the store");

@@ -20,12 +20,12 @@ async fn closed(base: &Path, streams: &[StreamId]) -> Vec<Address> {
     journal.close();
     let mut closed = journal.closed();
     drop(journal);
-    // The journal is gone by then, and with it who tells.
+    // The journal is closed by then, and the sender is dropped with it.
     let _ = closed.wait_for(|closed| *closed).await;
     addresses
 }
 
-/// Entries with other content have no damaged bytes.
+/// Entries with different content have no damaged bytes.
 #[tokio::test]
 async fn an_entry_that_is_wrong_is_found_and_named() {
     let streams = ["a", "b", "c"].map(|id| StreamId::new("counter", id));
