@@ -1,12 +1,12 @@
-//! Blocks: sorted entries, each key without the bytes that it shares with the key before.
+//! Blocks: sorted entries. Each key omits the prefix that it shares with the key before.
 //!
 //! ```text
-//! height    1 byte    0: the values are those of the run; else they are the places of blocks one below
-//! entry     as often as there are entries:
-//!   shared    varint    how many bytes the key shares with the one before
-//!   key       varint    how many other bytes it has
-//!   value     varint    how many bytes its value has
-//!   ..                  those bytes of the key, and the value
+//! height    1 byte    0: the values are those of the run; otherwise, they are the places of blocks one level below
+//! entry     for each entry:
+//!   shared    varint    number of bytes that the key shares with the key before
+//!   key       varint    number of its other bytes
+//!   value     varint    number of bytes of its value
+//!   ..                  the other bytes of the key, and the value
 //! checksum  8 bytes   xxh64 of everything before it, seeded with the offset of the block in the file, little endian
 //! ```
 
@@ -17,9 +17,9 @@ use xxhash_rust::xxh64::xxh64;
 
 use crate::journal::varint;
 
-/// The size in bytes from which on a block is full.
+/// The size in bytes at which a block is full.
 const FULL_BYTES: usize = 4 << 10;
-/// The number of entries below which a block is never full: a tree of blocks with fewer entries would not become narrower.
+/// The number of entries below which a block is never full. Blocks with fewer entries would not make the tree narrower.
 const FULL_ENTRIES: usize = 2;
 const CHECKSUM_BYTES: usize = 8;
 
@@ -64,7 +64,7 @@ impl BlockBuilder {
         self.entries
     }
 
-    /// The finished block at `offset` of a file, and its last key; the builder is empty then.
+    /// The finished block at `offset` of a file, and its last key. The builder is empty afterwards.
     pub(super) fn finish(&mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         let Self { bytes, last, .. } = std::mem::replace(self, Self::new(self.height));
         (seal(bytes, offset), last)
@@ -118,7 +118,7 @@ pub(super) struct BlockCursor {
     value: Range<usize>,
 }
 
-/// A block with a right checksum and wrong content.
+/// A block with a valid checksum and invalid content.
 #[derive(Debug)]
 pub(super) struct Malformed;
 
@@ -169,7 +169,7 @@ impl BlockCursor {
         Ok(true)
     }
 
-    /// Moves on to the first entry whose key is not less; `false` if there is none.
+    /// Moves to the first entry with an equal or greater key; `false` if there is none.
     pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool, Malformed> {
         while self.advance()? {
             if self.key() >= key {

@@ -1,15 +1,16 @@
 //! Entries of the index, which locate the events of streams in the journal.
 //!
 //! ```text
-//! key    "n" type 0 id                the last snapshot of a stream; its value is another
+//! key    "n" type 0 id                the last snapshot of a stream; its value has a different form
 //!        "s" type 0 id 0 version      an append to a stream; `version` is that of its first event
 //!        "k" hash version             the events of a command with an idempotency key; `version` is that of the first of them
 //! value  varint offset, varint length, varint count
 //! ```
 //!
-//! `hash` is the xxh3 of type 0 id 0 key, 8 bytes, the highest first. The journal separates keys with the same hash. `type` and
-//! `id` hold no zeros. A version is one byte with the number of its other bytes, and those, the highest first, without zeros in
-//! front. So the order of the bytes is that of the numbers.
+//! `hash` is the xxh3 of type 0 id 0 key: 8 bytes, the highest first. The journal tells keys with the same hash apart. `type`
+//! and `id` contain no zeros. A version is one byte with the number of its other bytes, followed by these bytes, the highest
+//! first and without leading zeros. The order of the bytes is therefore that of the numbers. For example, version 256 is `02 01
+//! 00`.
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -27,15 +28,15 @@ const ANSWER_BYTES: usize = 9;
 pub(crate) struct EntryKey(Vec<u8>);
 
 impl EntryKey {
-    /// Of the append to a stream that begins with this version. That with version 0 is before all of its appends.
+    /// The key of the append to a stream that begins with this version. Version 0 gives a key before all appends of the stream.
     pub(crate) fn append(stream: &StreamId, version: u64) -> Self {
         let mut key = Self::named(STREAM, stream);
         key.push_version(version);
         key
     }
 
-    /// Of the events that a command with an idempotency key caused on a stream, the first of which has this version. That with version 0
-    /// is before all of them.
+    /// The key of the events that a command with an idempotency key caused on a stream; `version` is that of the first event.
+    /// Version 0 gives a key before all of them.
     pub(crate) fn answer(stream: &StreamId, idempotency_key: &str, version: u64) -> Self {
         let hash = answer_hash(stream, idempotency_key);
         let mut key = Self(Vec::with_capacity(ANSWER_BYTES + 4));
@@ -45,7 +46,7 @@ impl EntryKey {
         key
     }
 
-    /// Before the answers and the appends of all streams.
+    /// A key before the answers and the appends of all streams.
     pub(crate) fn first() -> Self {
         Self(vec![ANSWER])
     }
@@ -58,12 +59,12 @@ impl EntryKey {
         self.0.extend_from_slice(digits);
     }
 
-    /// Of the snapshot of a stream.
+    /// The key of the snapshot of a stream.
     pub(crate) fn snapshot(stream: &StreamId) -> Self {
         Self::named(SNAPSHOT, stream)
     }
 
-    /// Before all appends to streams of an aggregate type, or of any.
+    /// A key before all appends to streams of one aggregate type, or of all types.
     pub(crate) fn first_append(aggregate_type: Option<&str>) -> Self {
         let mut key = vec![STREAM];
         if let Some(aggregate_type) = aggregate_type {
@@ -95,13 +96,13 @@ impl EntryKey {
         &self.0
     }
 
-    /// The stream and the version, if it is the key of an append.
+    /// The stream and the version, if the key is that of an append.
     pub(crate) fn read_append(key: &[u8]) -> Option<(StreamId, u64)> {
         let (stream, rest) = Self::read_named(key, STREAM)?;
         Some((stream, read_version(rest)?))
     }
 
-    /// The version, if it is the key of an answer.
+    /// The version, if the key is that of an answer.
     pub(crate) fn read_answer(key: &[u8]) -> Option<u64> {
         match key.split_at_checked(ANSWER_BYTES)? {
             ([ANSWER, ..], version) => read_version(version),
@@ -109,12 +110,12 @@ impl EntryKey {
         }
     }
 
-    /// Whether keys of answers have the same hash.
+    /// Whether two keys of answers have the same hash.
     pub(crate) fn is_alike(&self, other: &[u8]) -> bool {
         filtered(&self.0) == filtered(other)
     }
 
-    /// The stream, if it is the key of a snapshot.
+    /// The stream, if the key is that of a snapshot.
     pub(crate) fn read_snapshot(key: &[u8]) -> Option<StreamId> {
         let (stream, rest) = Self::read_named(key, SNAPSHOT)?;
         rest.is_empty().then_some(stream)
@@ -155,7 +156,7 @@ fn read_version(bytes: &[u8]) -> Option<u64> {
     Some(version.fold(0, |version, digit| version << 8 | u64::from(*digit)))
 }
 
-/// The part of a key that filters know: of an append and an answer all but the version, of anything else the whole key.
+/// The part of a key that the filters contain: the whole key of a snapshot, and all but the version of an append or an answer.
 pub(super) fn filtered(key: &[u8]) -> &[u8] {
     let without_version = || match key.split_first()? {
         (&ANSWER, _) => key.get(..ANSWER_BYTES),
@@ -169,7 +170,7 @@ pub(super) fn filtered(key: &[u8]) -> &[u8] {
     without_version().unwrap_or(key)
 }
 
-/// The bytes before the first zero, and those behind it.
+/// The bytes before the first zero, and the bytes behind it.
 fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let zero = memchr::memchr(0, bytes)?;
     Some((bytes.get(..zero)?, bytes.get(zero + 1..)?))
@@ -179,9 +180,9 @@ fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) offset: u64,
-    /// In bytes, its newline included.
+    /// The length in bytes, newline included.
     pub(crate) length: u64,
-    /// The number of events of the stream in it.
+    /// The number of the stream's events in the commit.
     pub(crate) count: u64,
 }
 
@@ -246,7 +247,7 @@ mod tests {
             assert_eq!(EntryKey::read_append(key.as_bytes()), None);
             assert!(key.is_alike(keys[0].as_bytes()));
         }
-        // Whose text would be the same without zeros.
+        // Without the zeros, these would hash the same text.
         for (stream, key) in [
             (StreamId::new("a", "1"), "k "),
             (StreamId::new("a", "1k"), ""),

@@ -1,13 +1,14 @@
-//! Filters: the keys that are certainly not in a run, without a look-up.
+//! Filters: they tell without a lookup which keys are certainly not in a run.
 //!
-//! A filter is pages of 64 lines of 64 bytes. The hash of a key chooses a page, a line of it, and seven bits of that line, which are set if
-//! the key is there. With ten bits for each key, a look-up for a key that is not there is in vain about once in a hundred times.
+//! A filter is a number of pages, each with 64 lines of 64 bytes. The hash of a key chooses a page, one of its lines, and seven
+//! bits of that line. These bits are set if the run has the key. With ten bits per key, about one in a hundred absent keys
+//! causes a needless lookup.
 
 use xxhash_rust::xxh64::xxh64;
 
 const LINE_BYTES: usize = 64;
 const LINES: usize = 64;
-/// Of a page, without its checksum.
+/// The size of a page without its checksum.
 pub(super) const PAGE_BYTES: usize = LINE_BYTES * LINES;
 const BITS_PER_KEY: u64 = 10;
 const BITS: u32 = 7;
@@ -19,7 +20,7 @@ pub(super) fn page_count(keys: u64) -> u64 {
         .max(1)
 }
 
-/// The place of a key's bits.
+/// The place of the bits of a key.
 #[derive(Clone, Copy)]
 pub(super) struct Spot {
     pub(super) page: u64,
@@ -40,11 +41,11 @@ impl Spot {
         }
     }
 
-    /// The bytes and bits of the line.
+    /// The bytes of the line, each with its bit.
     fn places(self) -> impl Iterator<Item = (usize, u8)> {
         let start = self.line * LINE_BYTES;
         (0..BITS).map(move |number| {
-            // Nine bits choose one of 512.
+            // Nine bits choose one of 512 bits.
             let bit = (self.bits >> (number * 9 + 1)) as usize % (LINE_BYTES * 8);
             (start + bit / 8, 1 << (bit % 8))
         })
@@ -58,7 +59,7 @@ impl Spot {
         }
     }
 
-    /// Whether the key may be there.
+    /// Whether the run may have the key.
     pub(super) fn is_set(self, page: &[u8]) -> bool {
         self.places()
             .all(|(byte, bit)| page.get(byte).is_some_and(|byte| byte & bit != 0))

@@ -3,12 +3,12 @@
 //! ```text
 //! head     16 bytes  "eventfold-es run"
 //!           4 bytes  format, little endian
-//!           8 bytes  xxh64 of both, so that a damaged format is not taken for a newer one; no format changes that
+//!           8 bytes  xxh64 of both, so that a damaged format does not look like a newer format; every format has this head
 //! ..                 blocks, then the pages of the filter, each with its checksum
 //! footer   10 numbers of 8 bytes, little endian:
 //!           root: offset, length       the block from which all others are reached
 //!           filter: offset, pages
-//!           entries, filtered          how many entries, and how many keys the filter has
+//!           entries, filtered          the number of entries, and the number of keys in the filter
 //!           from, to                   the part of the journal's text that it covers
 //!           hash                       of the last commit in it
 //!           checksum                   xxh64 of the nine numbers, seeded with their offset

@@ -1,4 +1,4 @@
-//! Entries of several sources, as one.
+//! The entries of several sources, merged.
 
 use super::run::RunCursor;
 use crate::journal::JournalError;
@@ -7,7 +7,7 @@ use crate::sabotage::{Bug, planted};
 /// The key and the value of an entry.
 pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
 
-/// Sorted entries, the current one first.
+/// Sorted entries, the current entry first.
 pub(crate) enum Entries {
     Run(RunCursor),
     /// Entries in memory.
@@ -57,10 +57,9 @@ impl Entries {
     }
 }
 
-/// The entries of several sources in the order of their keys. If several sources have a key, the entry of the newest source
-/// counts.
+/// The entries of several sources, ordered by key. If several sources have a key, the entry of the newest source counts.
 pub(crate) struct Merged {
-    /// The newest first.
+    /// The newest source first.
     sources: Vec<Entries>,
     key: Vec<u8>,
     value: Vec<u8>,

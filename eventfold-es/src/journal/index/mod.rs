@@ -1,7 +1,7 @@
 //! Sorted, immutable files that locate entries in the journal: runs.
 //!
-//! A checkpoint writes one run with the entries since the previous checkpoint. Eight runs of one level are merged into one of
-//! the next. A run holds addresses and no events, so that it can be written again from the journal at any time.
+//! A checkpoint writes one run with the entries since the previous checkpoint. Eight runs of one level are merged into one run
+//! of the next level. A run holds addresses and no events, so that it can be written again from the journal at any time.
 
 mod block;
 mod entry;

@@ -1,4 +1,4 @@
-//! A lost run that is written again.
+//! Writing a lost run again.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl<'a> Restore<'a> {
         }
     }
 
-    /// Takes some of the entries, in the order of their keys. Blocks.
+    /// Adds a slice of the entries, ordered by key. Blocks.
     pub(crate) fn add<'b>(
         &mut self,
         entries: impl IntoIterator<Item = (&'b [u8], &'b [u8])>,
@@ -32,7 +32,7 @@ impl<'a> Restore<'a> {
         Ok(())
     }
 
-    /// Lists the run. Blocks.
+    /// Merges the slices, and lists the run. Blocks.
     pub(crate) fn finish(self) -> Result<(), JournalError> {
         let Self { runs, lost, slices } = self;
         let mut left = Some(runs.merge(slices, lost.level, lost.coverage)?);

@@ -1,4 +1,4 @@
-//! A run that is read.
+//! Reading a run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::format;
 use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
-/// The blocks of a run, each of which is reached from the root.
+/// The tree of a run's blocks. Each block is reached from the root.
 pub(super) struct Tree {
     pub(super) file: FileHandle,
     pub(super) root: BlockPlace,
@@ -21,10 +21,10 @@ pub(super) struct Tree {
     is_damaged: AtomicBool,
 }
 
-/// The largest filter that is kept in memory as a whole, in pages: 8 MiB, for six million streams.
+/// The maximum size of a filter that stays in memory as a whole, in pages: 8 MiB, for six million streams.
 const MAX_FILTER_PAGES: u64 = if cfg!(test) { 1 } else { 2048 };
 
-/// The blocks that were read before, and the key of the file there.
+/// The cache of blocks, and the key of the file in it.
 pub(super) type Cached = (Arc<BlockCache>, FileKey);
 
 impl Tree {
@@ -58,16 +58,16 @@ impl Tree {
     }
 }
 
-/// A place in a run: at an entry, or behind the last.
+/// A place in a run: at an entry, or behind the last entry.
 pub(crate) struct RunCursor {
     tree: Arc<Tree>,
     cache: Option<Cached>,
-    /// From the root to the block of the entry; empty behind the last entry.
+    /// The blocks from the root to the entry; empty behind the last entry.
     path: Vec<(BlockPlace, BlockCursor)>,
 }
 
 impl RunCursor {
-    /// At the first entry whose key is not less than `key`. Without a cache it is for a reader of all entries. Blocks.
+    /// A cursor at the first entry with an equal or greater key. A reader of all entries uses no cache. Blocks.
     pub(super) fn seek(
         tree: Arc<Tree>,
         cache: Option<Cached>,
@@ -99,7 +99,7 @@ impl RunCursor {
         Ok(cursor)
     }
 
-    /// Goes into a block, to its first entry.
+    /// Enters a block, before its first entry.
     fn descend(&mut self, place: BlockPlace) -> Result<(), JournalError> {
         let block = BlockCursor::new(self.tree.block(place, self.cache.as_ref())?);
         let above = self.path.last().map(|(_, above)| above.height());
@@ -143,17 +143,17 @@ pub(crate) struct Run {
     tree: Arc<Tree>,
     footer: Footer,
     bytes: u64,
-    /// The pages of the filter, if it is small; those of a large one come through the cache.
+    /// The pages of the filter, if it is small. The pages of a large filter come from the cache.
     filter: Option<Vec<u8>>,
     cache: Cached,
 }
 
 impl Run {
-    /// Opens a run that was written before. Blocks.
+    /// Opens an existing run. Blocks.
     ///
     /// # Errors
     ///
-    /// Damage also if it is missing or incomplete; a newer format is an error of the file.
+    /// Damage, also if the run is missing or incomplete. A newer format is an error of the file.
     pub(super) fn open(
         files: &Files,
         path: &Path,
@@ -202,12 +202,12 @@ impl Run {
         self.bytes
     }
 
-    /// Notes damage that a reader has found in it.
+    /// Marks the run as damaged.
     pub(super) fn set_damaged(&self) {
         self.tree.is_damaged.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a reader has found damage in it.
+    /// Whether a reader has found damage in the run.
     pub(super) fn is_damaged(&self) -> bool {
         self.tree.is_damaged.load(Ordering::Relaxed)
     }
@@ -220,7 +220,7 @@ impl Run {
         self.footer.entries
     }
 
-    /// Whether a key with this filtered part may be there. Blocks.
+    /// Whether the run may have a key with the same filtered part. Blocks.
     pub(super) fn may_hold(&self, key: &[u8]) -> Result<bool, JournalError> {
         let spot = Spot::of(filtered(key), self.footer.pages);
         match self.in_memory(spot) {
@@ -232,13 +232,13 @@ impl Run {
         }
     }
 
-    /// Whether a key with this filtered part is certainly not there, as far as memory has the answer.
+    /// Whether the run certainly has no key with the same filtered part, if memory has the answer.
     pub(super) fn surely_lacks(&self, key: &[u8]) -> bool {
         let spot = Spot::of(filtered(key), self.footer.pages);
         self.in_memory(spot) == Some(false)
     }
 
-    /// Whether the key's bits are set, if that page of the filter is in memory.
+    /// Whether the bits of the key are set, if this page of the filter is in memory.
     fn in_memory(&self, spot: Spot) -> Option<bool> {
         match &self.filter {
             Some(filter) => {
@@ -255,12 +255,12 @@ impl Run {
         }
     }
 
-    /// The entries from a key on, with the blocks that are in memory. Blocks.
+    /// The entries from a key on, read through the cache. Blocks.
     pub(super) fn seek(&self, key: &[u8]) -> Result<RunCursor, JournalError> {
         RunCursor::seek(Arc::clone(&self.tree), Some(self.cache.clone()), key)
     }
 
-    /// The entries from a key on, past the cache. Blocks.
+    /// The entries from a key on, read without the cache. Blocks.
     pub(super) fn through(&self, key: &[u8]) -> Result<RunCursor, JournalError> {
         RunCursor::seek(Arc::clone(&self.tree), None, key)
     }

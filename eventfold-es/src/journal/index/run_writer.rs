@@ -1,4 +1,5 @@
-//! A run that is being written: blocks of entries, above them blocks of the places of blocks, up to one, and then the filter.
+//! Writing a run: blocks of entries, then levels of blocks with the places of the blocks below, up to a single root, and then
+//! the filter.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,19 +15,19 @@ use crate::journal::JournalError;
 use crate::journal::block_cache::BlockCache;
 use crate::sabotage::{Bug, planted};
 
-/// The size of one write.
+/// The size of a write.
 const WRITE_BYTES: usize = 1 << 20;
-/// The number of bytes between two syncs, so that the last sync is not a long one.
+/// The number of bytes between two syncs. It keeps the last sync short.
 const SYNC_BYTES: u64 = 8 << 20;
-/// The number of pages of a filter that are filled at once. For a larger filter the entries are read several times.
+/// The number of pages of a filter that are filled at once. For a larger filter, the entries are read several times.
 const FILTER_PAGES: u64 = 16 << 10;
-/// The approximate size of an entry, which measures the steps of a filter.
+/// The approximate size of an entry. It measures the steps of a filter.
 const ENTRY_BYTES: u64 = 32;
 
-/// A run to which entries are added in the order of their keys.
+/// A run under construction. Its entries are added in the order of their keys.
 pub(super) struct RunWriter {
     output: Output,
-    /// The blocks that are being filled, by their heights.
+    /// The unfinished blocks, by height.
     builders: Vec<BlockBuilder>,
     entries: u64,
     filtered: u64,
@@ -79,7 +80,7 @@ impl RunWriter {
         }
     }
 
-    /// Ends the block at a height, and notes its place one above.
+    /// Ends the block at a height, and adds its place to the block above.
     fn end_block(&mut self, height: usize) -> Result<(), FileError> {
         let offset = self.end();
         let Some(builder) = self.builders.get_mut(height) else {
@@ -126,7 +127,7 @@ impl RunWriter {
         })
     }
 
-    /// Ends all blocks, the lowest first; returns the place of the topmost block.
+    /// Ends all blocks, the lowest first. The result is the place of the topmost block.
     fn end_tree(&mut self) -> Result<BlockPlace, FileError> {
         let mut height = 0;
         loop {
@@ -151,12 +152,12 @@ impl RunWriter {
     }
 }
 
-/// The file of a run, with a buffer before it.
+/// The file of a run, with a write buffer.
 struct Output {
     file: FileHandle,
-    /// The bytes that are not written yet.
+    /// The bytes in the buffer.
     pending: Vec<u8>,
-    /// Their place in the file.
+    /// The offset in the file of the buffer.
     offset: u64,
     /// The number of bytes since the last sync.
     unsynced: u64,
@@ -192,12 +193,12 @@ fn sync_some(file: &FileHandle, unsynced: &mut u64) -> Result<(), FileError> {
     Ok(())
 }
 
-/// A run whose entries are written, and whose filter is being made by reading them.
+/// A run whose entries are written, and whose filter is built from a second read of them.
 pub(super) struct FilterWriter {
     tree: Arc<Tree>,
-    /// The next entry to be noted.
+    /// The next entry for the filter.
     cursor: RunCursor,
-    /// Where the filter begins.
+    /// The start of the filter.
     start: u64,
     /// The end of the written bytes.
     end: u64,
@@ -205,9 +206,9 @@ pub(super) struct FilterWriter {
     pages: u64,
     /// The first of the pages that are being filled.
     first: u64,
-    /// These pages; empty if none are.
+    /// The pages that are being filled; empty if there are none.
     filled: Vec<u8>,
-    /// The number of their written bytes.
+    /// The number of their bytes that are written.
     written: usize,
     last_filtered: Vec<u8>,
     entries: u64,
@@ -215,7 +216,7 @@ pub(super) struct FilterWriter {
 }
 
 impl FilterWriter {
-    /// Continues for about `bytes` bytes; returns whether everything is written. Blocks.
+    /// Continues for about `bytes` bytes. The result is whether everything is written. Blocks.
     pub(super) fn step(&mut self, bytes: u64) -> Result<bool, JournalError> {
         if self.first >= self.pages {
             return Ok(true);
@@ -234,7 +235,7 @@ impl FilterWriter {
         Ok(false)
     }
 
-    /// Notes the next entry; `false` behind the last.
+    /// Adds the next entry to the filter; `false` behind the last entry.
     fn note_entry(&mut self) -> Result<bool, JournalError> {
         let Some((key, _)) = self.cursor.entry() else {
             return Ok(false);
@@ -256,7 +257,7 @@ impl FilterWriter {
         Ok(true)
     }
 
-    /// Writes filled pages; returns whether they were the last of the filter.
+    /// Writes filled pages. The result is whether they were the last of the filter.
     fn write_pages(&mut self, bytes: u64) -> Result<bool, JournalError> {
         let end = self.end.saturating_add(bytes);
         let left = self.filled.get(self.written..).unwrap_or_default();
@@ -277,7 +278,7 @@ impl FilterWriter {
         Ok(self.first >= self.pages)
     }
 
-    /// Ends the file and syncs it; its name is not durable yet. Blocks.
+    /// Ends the file and syncs it. Its name is not durable yet. Blocks.
     pub(super) fn finish(
         self,
         coverage: Coverage,

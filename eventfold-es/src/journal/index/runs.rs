@@ -17,10 +17,10 @@ use crate::journal::{Damage, JournalError};
 use crate::sabotage::{Bug, planted};
 use crate::threads::StoreRuntime;
 
-/// The number of runs of a level that become one of the next.
+/// The number of runs of one level that are merged into one run of the next level.
 const FAN_IN: usize = 8;
 
-/// The line of a checkpoint about one run.
+/// The entry of a checkpoint for one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RunNote {
     pub(crate) number: u64,
@@ -28,7 +28,7 @@ pub(crate) struct RunNote {
     pub(crate) bytes: u64,
     #[serde(flatten)]
     pub(crate) coverage: Coverage,
-    /// A reader has found damage in it: the next opening writes it again.
+    /// Whether a reader has found damage in the run. The next opening then writes it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_damaged: bool,
 }
@@ -46,21 +46,21 @@ pub(crate) struct Runs {
     directory: PathBuf,
     cache: Arc<BlockCache>,
     state: Mutex<State>,
-    /// Whether the runs have news for the next checkpoint, which should be soon.
+    /// Whether a reader has found new damage, so that a checkpoint is due soon.
     is_news: AtomicBool,
 }
 
 struct State {
-    /// The oldest first, and with them the highest levels.
+    /// The oldest run first, and with it the highest level.
     listed: Vec<Listed>,
-    /// The numbers of merged runs, whose files a checkpoint may still list.
+    /// The numbers of merged runs whose files a checkpoint may still list.
     retired: Vec<u64>,
     next_number: u64,
 }
 
 impl Runs {
-    /// The runs that a checkpoint lists, and the lost ones among them: damaged, missing, or others than were listed. Other
-    /// files in the directory are removed. Blocks.
+    /// Opens the runs that a checkpoint lists. The second part of the result is the lost runs: damaged, missing, or different
+    /// from the listed runs. Other files in the directory are removed. Blocks.
     pub(crate) fn open(
         files: &Files,
         directory: &Path,
@@ -78,7 +78,7 @@ impl Runs {
                     is_merging: false,
                 }),
                 Err(JournalError::Damage(damage)) => {
-                    tracing::warn!(%damage, "a part of the index cannot be used; what it held is derived from the journal again");
+                    tracing::warn!(%damage, "a part of the index cannot be used; its entries are derived from the journal again");
                     lost.push(*note);
                 }
                 Err(error) => return Err(error),
@@ -121,7 +121,7 @@ impl Runs {
         (number, path(&self.directory, number))
     }
 
-    /// The lines of the next checkpoint about the runs, the oldest run first.
+    /// The entries for the runs in the next checkpoint, the oldest run first.
     pub(crate) fn notes(&self) -> Vec<RunNote> {
         self.is_news.store(false, Ordering::Relaxed);
         self.listed()
@@ -131,12 +131,12 @@ impl Runs {
     ///
     /// # Errors
     ///
-    /// The damage of one of them.
+    /// The damage of one of the runs.
     pub(crate) fn check(&self) -> Result<(), JournalError> {
         for note in self.listed() {
             let checked = listed_run(&self.files, &self.directory, &self.cache, &note);
             let is_listed = |listed: &&Listed| listed.number == note.number;
-            // One that was merged meanwhile may be gone.
+            // A run that was merged meanwhile may be gone.
             if let Err(error) = checked
                 && let Some(listed) = self.state().listed.iter().find(is_listed)
             {
@@ -161,12 +161,12 @@ impl Runs {
         notes.collect()
     }
 
-    /// Whether a checkpoint should be taken soon, since the last one does not name all damage.
+    /// Whether a checkpoint is due soon, because the last checkpoint does not list all known damage.
     pub(crate) fn is_news(&self) -> bool {
         self.is_news.load(Ordering::Relaxed)
     }
 
-    /// The result of reading them; damage is news.
+    /// Passes on the result of reading the runs. Damage makes a checkpoint due.
     pub(crate) fn noted<T>(&self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         if let Err(JournalError::Damage(_)) = &result {
             self.is_news.store(true, Ordering::Relaxed);
@@ -174,7 +174,7 @@ impl Runs {
         result
     }
 
-    /// Writes a run of the newest entries, in the order of their keys, durably; from now on they are found. Blocks.
+    /// Writes a run of the newest entries, in the order of their keys, durably. Readers find them from then on. Blocks.
     pub(crate) fn add<'a>(
         &self,
         entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
@@ -193,7 +193,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Writes a run that is not listed; its name is not durable. Blocks.
+    /// Writes a run that is not listed. Its name is not durable. Blocks.
     pub(super) fn write<'a>(
         &self,
         entries: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
@@ -218,7 +218,7 @@ impl Runs {
         }
     }
 
-    /// Removes a run that was not finished. What stays is removed by the next opening.
+    /// Removes an unlisted run. If that fails, the next opening removes it.
     fn remove_unlisted(&self, number: u64) {
         let path = path(&self.directory, number);
         if let Err(error) = self.files.remove(&path) {
@@ -237,14 +237,14 @@ impl Runs {
         runs.map(|listed| Arc::clone(&listed.run)).collect()
     }
 
-    /// Whether a key with this filtered part is certainly in none of them, as far as memory has the answer.
+    /// Whether no run has a key with the same filtered part, if memory has the answer.
     pub(crate) fn surely_lacks(&self, key: &[u8]) -> bool {
         let state = self.state();
         let mut runs = state.listed.iter();
         runs.all(|listed| listed.run.surely_lacks(key))
     }
 
-    /// The end of the part of the journal that they cover.
+    /// The end of the covered part of the journal.
     pub(crate) fn covered(&self) -> u64 {
         let state = self.state();
         state
@@ -259,8 +259,8 @@ impl Runs {
         Damage::new(&self.directory, 0, reason)
     }
 
-    /// The entries from a key on, all of which have its filtered part: of an append, those of its stream; of an answer, those of its
-    /// hash. `newest` are not in a run yet. Several runs are looked into at once. Blocks.
+    /// The entries from a key on with the same filtered part: the appends of its stream, or the answers with its hash. `newest`
+    /// are the entries that are not in a run yet. Several runs are read at once. Blocks.
     pub(crate) fn alike(
         &self,
         threads: &StoreRuntime,
@@ -281,7 +281,7 @@ impl Runs {
         Ok(Merged::of(sources))
     }
 
-    /// All entries from a key on, for a reader of all entries: past the cache. Blocks.
+    /// All entries from a key on, for a reader of all entries, without the cache. Blocks.
     pub(crate) fn from(&self, key: &[u8], newest: Vec<Entries>) -> Result<Merged, JournalError> {
         let mut sources = newest;
         for run in self.newest_first() {
@@ -290,7 +290,7 @@ impl Runs {
         Ok(Merged::of(sources))
     }
 
-    /// Begins to merge the runs of the lowest level with enough of them, if there is one. Blocks.
+    /// Begins to merge the runs of the lowest level that has enough of them, if there is such a level. Blocks.
     pub(crate) fn begin_merge(&self) -> Result<Option<Merge>, JournalError> {
         let merged = {
             let state = self.state();
@@ -326,7 +326,7 @@ impl Runs {
         Ok(Some(merge))
     }
 
-    /// A merge of these runs, the oldest first.
+    /// A merge of these runs, ordered from the oldest to the newest.
     pub(super) fn merge(
         &self,
         inputs: Vec<(u64, Arc<Run>)>,
@@ -347,8 +347,8 @@ impl Runs {
         })
     }
 
-    /// Continues a merge for about `bytes` bytes, and returns it if it is not done. Otherwise the new run replaces the merged
-    /// runs: these are not listed any more, and their files stay until they are [swept](Self::sweep). Blocks.
+    /// Continues a merge for about `bytes` bytes, and returns it if it is not done. Otherwise, the new run replaces the merged
+    /// runs. These are no longer listed, and their files stay until they are [swept](Self::sweep). Blocks.
     pub(crate) fn go_on(&self, merge: Merge, bytes: u64) -> Result<Option<Merge>, JournalError> {
         let (number, inputs) = (merge.number, merge.inputs.clone());
         let gone_on = self.noted(self.step(merge, bytes));
@@ -387,7 +387,7 @@ impl Runs {
         Ok(Some(Merge { stage, ..merge }))
     }
 
-    /// Puts a run in the place of others. Blocks.
+    /// Replaces runs by one run. Blocks.
     fn replace(
         &self,
         inputs: &[u64],
@@ -422,7 +422,7 @@ impl Runs {
         Ok(())
     }
 
-    /// Removes the files of merged runs, once a checkpoint with these notes is durable. A file that cannot be removed stays
+    /// Removes the files of merged runs after a checkpoint with these notes is durable. A file that cannot be removed stays
     /// until the next opening. Blocks.
     pub(crate) fn sweep(&self, saved: &[RunNote]) {
         let is_saved = |number: &u64| saved.iter().any(|note| note.number == *number);

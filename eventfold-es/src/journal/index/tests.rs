@@ -35,7 +35,7 @@ fn stream(number: u64) -> StreamId {
     )
 }
 
-/// Entries as those of the `round`th checkpoint: some streams go on, others are new.
+/// Entries of the `round`th checkpoint: some streams continue, others are new.
 fn entries(round: u64, count: u64) -> Model {
     let entry = |number: u64| {
         let stream = stream(number * 7919 % (round * count / 2 + count));
@@ -53,7 +53,7 @@ fn entries(round: u64, count: u64) -> Model {
     (0..count).map(entry).collect()
 }
 
-/// Runs of which none is lost.
+/// Opens runs, none of which is lost.
 fn open(
     files: &Files,
     directory: &Path,
@@ -104,7 +104,7 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Everything is found: all in order, each stream by itself, and nothing of those that are not there.
+/// All entries are found: all of them in order, each stream by itself, and none of a stream that does not exist.
 fn check(runs: &Runs, model: &Model, newest: &Model) -> TestResult {
     let memory = || {
         let entries = newest.clone().into_iter().collect();
@@ -176,7 +176,7 @@ fn whatever_is_merged_is_found_also_when_it_is_opened_again() -> TestResult {
         merges += merge_all(&runs)?;
         let notes = runs.notes();
         if round % 7 == 3 {
-            // What was merged was not swept: it is removed now.
+            // The merged runs were not swept. Opening removes them.
             runs = open(&files, directory.path(), &cache, &notes)?;
         } else {
             runs.sweep(&notes);
@@ -207,7 +207,7 @@ fn whatever_is_merged_is_found_also_when_it_is_opened_again() -> TestResult {
     Ok(())
 }
 
-/// Also if it has more levels of blocks than two.
+/// Also with more than two levels of blocks.
 #[test]
 fn a_large_run_is_a_tree() -> TestResult {
     let directory = tempfile::tempdir()?;
@@ -239,7 +239,7 @@ fn the_newest_of_equal_keys_counts() -> TestResult {
                 .map(|(_, value)| value.to_vec()),
         )
     };
-    // In the order of their keys.
+    // Ordered by key.
     assert_eq!(newest(&runs)?, Some(vec![8]));
     assert_eq!(merge_all(&runs)?, 1);
     assert_eq!(newest(&runs)?, Some(vec![8]));
@@ -252,7 +252,7 @@ fn the_newest_of_equal_keys_counts() -> TestResult {
     Ok(())
 }
 
-/// No answer is wrong, whatever byte was changed: it is right, or damage.
+/// A changed byte gives the right result or damage, never a wrong result.
 #[test]
 fn a_changed_byte_is_damage() -> TestResult {
     let directory = tempfile::tempdir()?;
@@ -286,7 +286,7 @@ fn a_changed_byte_is_damage() -> TestResult {
             assert!(open(&files, directory.path(), &cache(), &notes).is_err());
         }
     }
-    // The bytes of the filter that no key of these needs.
+    // The exceptions are bytes of the filter that none of these keys uses.
     assert!(noticed + 100 > whole.len(), "{noticed} of {}", whole.len());
     Ok(())
 }
@@ -389,7 +389,7 @@ fn a_read_goes_on_while_what_it_reads_is_merged_and_swept() -> TestResult {
     reading.next()?;
     let before = runs.notes();
     merge_all(&runs)?;
-    // The checkpoint still lists the old ones.
+    // The checkpoint still lists the merged runs.
     runs.sweep(&before);
     assert_eq!(names(directory.path())?.len(), 9);
     runs.sweep(&runs.notes());

@@ -106,7 +106,7 @@ impl StreamIndex {
             true => Ok(None),
             false => {
                 let reason =
-                    "the commit answers no command with an idempotency key, as the index tells";
+                    "the commit answers no command with an idempotency key, contrary to the index";
                 Err(self.log.parts().damage(address.offset, reason).into())
             }
         }
@@ -138,7 +138,7 @@ impl StreamIndex {
             .filter(|lines| lines.len() as u64 == count)
             .ok_or_else(|| {
                 let reason = format!(
-                    "the commit has not the events {} to {} of the stream `{}` of `{}`",
+                    "the commit does not have the events {} to {} of the stream `{}` of `{}`",
                     answer.first_version,
                     answer.last_version(),
                     stream.instance_id,

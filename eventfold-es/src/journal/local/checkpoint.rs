@@ -209,7 +209,7 @@ fn load_progress(
         Err(reason) => reason,
         Ok(saved) if saved.commit < commit => {
             format!(
-                "it is true up to commit {}, but commit {commit} was saved",
+                "it is valid up to commit {}, but commit {commit} was saved",
                 saved.commit
             )
         }
@@ -225,7 +225,7 @@ fn load_progress(
                     dead_letters: saved.dead_letters,
                 }));
             }
-            "`dead_letters.jsonl` does not hold what was written to it".to_owned()
+            "`dead_letters.jsonl` does not hold the lines that were written to it".to_owned()
         }
     };
     tracing::warn!(path = %path.display(), %reason, "the checkpoint of a process manager cannot be used; everything is derived from the journal again");

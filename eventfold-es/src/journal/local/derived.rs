@@ -125,7 +125,7 @@ impl DerivedWriter {
             if self.queue.poison().is_some() {
                 return self.give_up(&error);
             }
-            tracing::warn!(%error, "what is durable in the journal cannot be written to its own file yet");
+            tracing::warn!(%error, "durable commits cannot be written to the derived files yet; the write is retried");
             if !self.backlog.is_closing() {
                 self.backlog.failed(&error.to_string());
                 return Brought::NotYet;

@@ -237,7 +237,8 @@ fn found_start(
     let is_backup = files.exists(&layout.unfinished_backup())?;
     let start = Segments::start_of(files, &layout.journal(), first_commit, is_backup)?;
     if first_commit.is_none() && start > 0 {
-        let reason = "the file has no commit, but older ones were archived; restore it from a copy";
+        let reason =
+            "the file has no commit, but older commits were archived; restore it from a copy";
         return Err(Damage::new(active.path(), 0, reason).into());
     }
     Ok(start)

@@ -27,11 +27,11 @@ pub(in crate::journal) const PANICKED: &str =
 
 /// The reason for refusing the commits behind a conflict.
 pub(in crate::journal) const BEHIND_CONFLICT: &str =
-    "an earlier commit was in conflict with what is stored; try again";
+    "an earlier commit conflicted with the stored events; try again";
 
 /// The reason for refusing a commit that was decided on a commit that was not stored.
 pub(in crate::journal) const BEHIND_FAILURE: &str =
-    "an earlier commit that this one was decided on could not be written; try again";
+    "an earlier commit that this commit was decided on could not be written; try again";
 
 /// A commit on its way to the writer.
 pub(in crate::journal) struct Queued {

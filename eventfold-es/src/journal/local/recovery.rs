@@ -262,7 +262,7 @@ fn derived_base(
         .iter()
         .find(|(_, state)| state.commit > tail.tip.commit)
     {
-        tracing::warn!(process_manager = %name, "its checkpoint is of a commit that the journal does not have; everything is derived from it again");
+        tracing::warn!(process_manager = %name, "its checkpoint follows a commit that the journal does not have; everything is derived from the journal again");
         return Ok(None);
     }
     let (runs, lost) = Runs::open(files, &layout.index(), cache, &checkpoint.runs)?;
@@ -312,7 +312,7 @@ fn restore(runs: &Runs, journal: &Parts, lost: RunNote) -> Result<u64, JournalEr
         Ok(())
     })?;
     if (scanned.tip.offset, hash_from(&scanned.tip.hash)) != (to, hash) {
-        let reason = "the index, as `meta/checkpoint.json` lists it, covers the journal up to another commit than that which ends here";
+        let reason = "the index, as `meta/checkpoint.json` lists it, covers the journal up to a different commit than the commit that ends here";
         return Err(journal.damage(scanned.tip.offset, reason).into());
     }
     add(&appended)?;
@@ -337,7 +337,7 @@ fn are_tables_of(
         return Ok(true);
     }
     tracing::warn!(
-        "rows of process managers are of commits that the journal does not have; everything is derived from it again"
+        "the rows of process managers include commits that the journal does not have; everything is derived from the journal again"
     );
     Ok(false)
 }
@@ -390,7 +390,7 @@ fn make_certain(
             if !planted(Bug::SkipTailRepair) {
                 journal.set_len(scan.tip.offset)?;
             }
-            tracing::warn!(batch, bytes = bytes.len(), saved_to = %saved_to.display(), "dropped an incomplete last batch, about which nobody was told");
+            tracing::warn!(batch, bytes = bytes.len(), saved_to = %saved_to.display(), "dropped an incomplete last batch, whose commits were never acknowledged");
             Some(IncompleteBatch {
                 batch: *batch,
                 bytes: bytes.len() as u64,

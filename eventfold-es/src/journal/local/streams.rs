@@ -383,7 +383,7 @@ fn commit_in<'a>(
     text: &'a str,
 ) -> Result<CommitLine<'a>, JournalError> {
     let Some(line) = text.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
-        let reason = "another line should stand here, as the index tells";
+        let reason = "the index expects a different line here";
         return Err(parts.damage(offset, reason).into());
     };
     line::parse_text(line).map_err(|error| parts.unreadable(offset, error))
@@ -404,7 +404,7 @@ fn append_in(
     });
     let Some(append) = append else {
         let reason = format!(
-            "the commit adds nothing to the stream `{}` of `{}`, as the index tells",
+            "the commit adds nothing to the stream `{}` of `{}`, contrary to the index",
             stream.instance_id, stream.aggregate_type
         );
         return Err(parts.damage(offset, reason).into());

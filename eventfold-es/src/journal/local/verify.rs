@@ -187,9 +187,9 @@ impl LocalJournal {
         let counts = |digest: &Digest| (digest.appends, digest.answers);
         let is_as_many = counts(&found) == counts(expected);
         let reason = match is_as_many {
-            true => "it has other entries than the journal; `repair` makes it again".to_owned(),
+            true => "its entries differ from the journal; `repair` writes it again".to_owned(),
             false => format!(
-                "it has {} appends and {} idempotency keys, the journal {} and {}; `repair` makes it again",
+                "it has {} appends and {} idempotency keys, the journal {} and {}; `repair` writes it again",
                 found.appends, found.answers, expected.appends, expected.answers
             ),
         };
@@ -234,7 +234,7 @@ impl LocalJournal {
             };
             if version != due && verified.differences.len() < MAX_DIFFERENCES {
                 let reason = format!(
-                    "it has event {version} of `{}` of `{}` where event {due} should be; `repair` makes it again",
+                    "it has event {version} of `{}` of `{}` where event {due} should be; `repair` writes it again",
                     stream.instance_id, stream.aggregate_type
                 );
                 let damage = Damage::new(self.layout.index(), 0, reason);
@@ -259,8 +259,8 @@ impl LocalJournal {
                 match self.streams.has_entries(&append) {
                     Ok(false) if differences.len() < MAX_DIFFERENCES => {
                         let reason = format!(
-                            "it does not know event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
-                             `repair` makes it again",
+                            "it lacks event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
+                             `repair` writes it again",
                             append.version, append.stream.instance_id, append.stream.aggregate_type
                         );
                         differences.push(Damage::new(self.layout.index(), 0, reason));
@@ -329,7 +329,7 @@ impl LocalJournal {
             let path = self.layout.dead_letters(name);
             let bytes = self.files.read(&path)?.unwrap_or_default();
             if !extent.is_prefix_of(&bytes) {
-                let reason = "the dead letters are not those that the journal holds; opening the store with `repair` restores them";
+                let reason = "the dead letters differ from the journal; opening the store with `repair` restores them";
                 differences.push(Damage::new(path, 0, reason));
             }
         }

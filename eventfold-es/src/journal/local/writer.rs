@@ -77,8 +77,9 @@ impl Turns for Writer {
                     return Next::Idle;
                 }
                 Err(reason) => {
-                    let reason =
-                        format!("too much waits for files that cannot be written: {reason}");
+                    let reason = format!(
+                        "the backlog is full, and the derived files cannot be written: {reason}"
+                    );
                     let error = CommitError::Refused(reason.into());
                     let failed = queued.into_iter().map(|queued| queued.pledge);
                     self.queue.undo(failed, &error);

@@ -1,7 +1,7 @@
 //! The older part of the journal's text, compressed: segments, which are written once and never changed.
 //!
-//! A segment is named after the place of its first byte in the text. It is a valid `.zst` file, so that
-//! `zstdcat meta/journal/*.zst` prints the lines of the journal in their order.
+//! A segment is named after the offset of its first byte in the text. It is a valid `.zst` file. For example, `zstdcat
+//! meta/journal/*.zst` prints the lines of the journal in order.
 
 mod segment;
 mod segment_writer;
@@ -23,7 +23,7 @@ use crate::journal::{Damage, JournalError};
 /// The number of segments whose tables stay in memory, and whose files stay open.
 const TABLES: usize = 64;
 const SUFFIX: &str = ".jsonl.zst";
-/// The suffix of a file that is not complete yet.
+/// The suffix of an incomplete file.
 pub(crate) const UNFINISHED: &str = ".new";
 /// The number of digits of a name: enough for a petabyte.
 const DIGITS: usize = 15;
@@ -32,7 +32,7 @@ const DIGITS: usize = 15;
 pub(crate) struct Segments {
     files: Files,
     directory: PathBuf,
-    /// Frames are known by their places in the text, so that those of a segment stay when its table goes.
+    /// Frames are cached by their places in the text. They stay when the table of their segment is evicted.
     cache: (Arc<BlockCache>, FileKey),
     read: Cache<u64, Arc<Segment>>,
     list: Mutex<Arc<Vec<Span>>>,
@@ -48,12 +48,12 @@ pub(crate) struct Span {
 }
 
 impl Segments {
-    /// The segments in a directory that are before `end` in the text. Those behind were left by an interrupted rotation, and
+    /// Opens the segments in a directory before `end` in the text. Later segments are remains of an interrupted rotation, and
     /// are removed. Blocks.
     ///
     /// # Errors
     ///
-    /// Damage, if one of them is missing.
+    /// Damage, if a segment is missing.
     pub(crate) fn open(
         files: &Files,
         directory: &Path,
@@ -78,7 +78,7 @@ impl Segments {
             read: Cache::new(TABLES),
             list: Mutex::new(Arc::new(spans)),
         };
-        // Where one is missing in a copy that was made while the store was open, it is the last.
+        // A copy that was made while the store was open can only lack its last segment.
         if let Some(span) = segments.spans().last()
             && let Ok((found, _)) = span_of(files, &segments.path(*span))
             && found != *span
@@ -92,8 +92,8 @@ impl Segments {
         }
     }
 
-    /// The place in the text at which an active file with the first commit `first` begins: the end of the segments before it.
-    /// Segments that begin with that commit or behind it do not count; they exist only during a backup. Blocks.
+    /// The offset in the text of an active file with the first commit `first`: the end of the segments before it. Segments that
+    /// begin with that commit or later do not count; later ones exist only during a backup. Blocks.
     pub(crate) fn start_of(
         files: &Files,
         directory: &Path,
@@ -121,7 +121,7 @@ impl Segments {
         Ok(0)
     }
 
-    /// Begins to write a segment that follows all others. Blocks.
+    /// Begins a segment that follows all others. Blocks.
     pub(crate) fn begin(&self, start: u64, first_commit: u64) -> Result<SegmentWriter, FileError> {
         SegmentWriter::create(
             &self.files,
@@ -131,7 +131,7 @@ impl Segments {
         )
     }
 
-    /// Adds a finished segment to the others. Blocks.
+    /// Adds a finished segment. Blocks.
     pub(crate) fn add(&self, span: Span) {
         let mut list = self.list();
         let mut spans = Vec::clone(&list);
@@ -152,7 +152,7 @@ impl Segments {
         path(&self.directory, span.start)
     }
 
-    /// The span with a place in the text.
+    /// The span with an offset of the text.
     fn span(&self, offset: u64) -> Option<Span> {
         let list = self.list();
         let next = list.partition_point(|span| span.start <= offset);
@@ -184,13 +184,13 @@ impl Segments {
         Ok(segment)
     }
 
-    /// Up to `length` bytes of the text from `offset` on: fewer at the end of a segment, and none behind the last. The bytes
-    /// stay in memory for a while. Blocks.
+    /// Up to `length` bytes of the text from `offset` on: fewer at the end of a segment, and none behind the last segment. The
+    /// bytes are cached. Blocks.
     pub(crate) fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         self.read_with(offset, length, Some(&self.cache))
     }
 
-    /// The same for a reader that reads everything once. Blocks.
+    /// [`read`](Self::read), for a reader that reads every byte once: nothing is cached. Blocks.
     pub(crate) fn read_through(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
         self.read_with(offset, length, None)
     }
@@ -207,7 +207,7 @@ impl Segments {
         }
     }
 
-    /// The place in the text to look for the event at a position: a line that begins before it, or the end of the segments.
+    /// The offset from which a read finds the event at a position: the start of a line before it, or the end of the segments.
     /// Blocks.
     pub(crate) fn find(&self, position: u64) -> Result<u64, JournalError> {
         let spans = self.spans();
@@ -250,7 +250,7 @@ impl Segments {
     }
 }
 
-/// The beginnings of the segments of a directory, in order.
+/// The starts of the segments of a directory, in order.
 fn starts(files: &Files, directory: &Path) -> Result<Vec<u64>, FileError> {
     let mut starts = Vec::new();
     for entry in files.list(directory)? {
@@ -259,7 +259,7 @@ fn starts(files: &Files, directory: &Path) -> Result<Vec<u64>, FileError> {
     Ok(starts)
 }
 
-/// The beginning of the segment with this name.
+/// The start of the segment with this name.
 fn start(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX)?;
     let is_name = digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! A segment that is being read.
+//! Reading a segment.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -12,15 +12,15 @@ use crate::disk::{FileHandle, Files, OpenMode};
 use crate::journal::block_cache::{BlockCache, FileKey};
 use crate::journal::{Damage, JournalError};
 
-/// The number of bytes at the end of a file that are read to find its table: that of 64 MiB of text has about 40 KiB.
+/// The number of bytes at the end of a file that are read to find its table. The table of 64 MiB of text has about 40 KiB.
 const TAIL_BYTES: u64 = 64 << 10;
 
 thread_local! {
-    /// The decompressor that the thread has used last: making a new one takes longer than decompressing a frame.
+    /// The last decompressor of the thread. Creating one takes longer than decompressing a frame.
     static DECOMPRESSOR: Cell<Option<Decompressor<'static>>> = const { Cell::new(None) };
 }
 
-/// Its file is open as long as it is held.
+/// An open segment. Its file stays open as long as it is held.
 pub(super) struct Segment {
     file: FileHandle,
     bytes: u64,
@@ -74,7 +74,7 @@ impl Segment {
         self.table.first_commit
     }
 
-    /// The position of the first event; the highest possible one if there is none.
+    /// The position of the first event, or the highest possible position if there is none.
     pub(super) fn first_position(&self) -> u64 {
         self.table
             .commits
@@ -82,7 +82,7 @@ impl Segment {
             .map_or(u64::MAX, |place| place.position)
     }
 
-    /// The place in the text to look for the event at a position.
+    /// The offset in the text from which a read finds the event at a position.
     pub(super) fn find(&self, position: u64) -> u64 {
         let commits = &self.table.commits;
         let next = commits.partition_point(|place| place.position <= position);
@@ -90,7 +90,7 @@ impl Segment {
         self.table.start + place.map_or(0, |CommitPlace { offset, .. }| *offset)
     }
 
-    /// The place in the file of the frame with a place in the text.
+    /// The offset in the file of the frame with an offset of the text.
     pub(super) fn place_of(&self, offset: u64) -> u64 {
         let frame = offset.saturating_sub(self.table.start) / FRAME_BYTES;
         let frame = usize::try_from(frame)
@@ -122,7 +122,7 @@ impl Segment {
                         frame += 1;
                         continue;
                     }
-                    // Those that are missing behind it, too, with one read.
+                    // One read also takes the frames behind it that are missing.
                     let behind = (frame + 1..last).find(|frame| found(*frame).is_some());
                     let behind = behind.unwrap_or(last);
                     let read = self.read_frames(frame, behind)?;

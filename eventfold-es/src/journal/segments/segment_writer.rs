@@ -1,4 +1,4 @@
-//! A segment that is being written, a piece of the journal's text at a time.
+//! Writing a segment, one piece of the journal's text at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use super::{Span, UNFINISHED};
 use crate::disk::{FileError, FileHandle, Files, OpenMode};
 use crate::sabotage::{Bug, planted};
 
-/// The fast level: a store compresses all the time.
+/// The fast level, because a store compresses all the time.
 const LEVEL: i32 = -1;
-/// The distance between commits whose places are noted.
+/// The distance between commits whose places are recorded.
 const COMMIT_DISTANCE: u64 = 64 << 10;
-/// The size of text that is gathered before it is compressed and written.
+/// The size of the text that is collected before it is compressed and written.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// Written under another name until it is complete.
+/// A segment under construction. Its file has a temporary name until it is complete.
 pub(crate) struct SegmentWriter {
     files: Files,
     file: FileHandle,
@@ -23,7 +23,7 @@ pub(crate) struct SegmentWriter {
     first_commit: u64,
     /// The length of the text so far.
     text: u64,
-    /// The end of the text, which does not fill a frame yet.
+    /// The end of the text that does not fill a frame yet.
     pending: Vec<u8>,
     commits: Vec<CommitPlace>,
     frames: Vec<u32>,
@@ -56,7 +56,7 @@ impl SegmentWriter {
         })
     }
 
-    /// Notes that the next text begins with a commit whose first event has this position.
+    /// Records that the next text begins with a commit whose first event has this position.
     pub(crate) fn begin_commit(&mut self, position: u64) {
         let last = self.commits.last().map(|place| place.offset);
         if last.is_none_or(|last| self.text >= last + COMMIT_DISTANCE) {
@@ -103,7 +103,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    /// Ends it, and gives it its name, both durably. Blocks.
+    /// Ends the segment, and gives it its name, both durably. Blocks.
     pub(crate) fn finish(mut self) -> Result<Span, FileError> {
         self.write_frames(self.pending.len())?;
         let table = Table {

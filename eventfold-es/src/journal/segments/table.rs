@@ -1,20 +1,20 @@
 //! The table of a segment: it describes the text before it, in a frame that zstd skips.
 //!
 //! ```text
-//! 4 bytes   0x184D2A5E, by which zstd knows a frame to skip, little endian, as all numbers here
-//! 4 bytes   how many bytes follow
+//! 4 bytes   0x184D2A5E, which marks a frame that zstd skips; little endian, as all numbers here
+//! 4 bytes   number of bytes that follow
 //! content:
 //!   varint  format
-//!   varint  the place of the first byte of text in the journal
-//!   varint  how many bytes of text there are
+//!   varint  the offset of the first byte of text in the journal
+//!   varint  number of bytes of text
 //!   varint  the number of the first commit
-//!   varint  how many places of commits follow
-//!           each of them: two varints, by how much the position of its first event, and the place of its line in the segment, are
-//!           greater than those before; the first counts from 0
-//!   varint  how many frames there are
-//!           of each, a varint: its length in the file. Each holds 4,096 bytes of text, the last one the rest.
+//!   varint  number of places of commits that follow
+//!           for each, two varints: the position of its first event and the offset of its line in the segment, each as the
+//!           difference to the place before; the first counts from 0
+//!   varint  number of frames
+//!           for each, a varint: its length in the file. Each holds 4,096 bytes of text, the last one the rest.
 //!   8 bytes xxh64 of the content before
-//!   4 bytes how many bytes the content has with these last two
+//!   4 bytes number of bytes of the content, these last two fields included
 //! ```
 
 use std::sync::Arc;
@@ -33,9 +33,9 @@ pub(super) const FRAME_BYTES: u64 = 4 << 10;
 /// The place of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CommitPlace {
-    /// Of its first event.
+    /// The position of its first event.
     pub(super) position: u64,
-    /// Of its line, in the text of the segment.
+    /// The offset of its line in the text of the segment.
     pub(super) offset: u64,
 }
 
@@ -44,9 +44,9 @@ pub(super) struct Table {
     pub(super) start: u64,
     pub(super) text: u64,
     pub(super) first_commit: u64,
-    /// Some of them, the first one included if it has events.
+    /// The places of some commits. The first commit is included if it has events.
     pub(super) commits: Vec<CommitPlace>,
-    /// The place of each frame in the file, and the end of the last one.
+    /// The offset of each frame in the file, and the end of the last frame.
     pub(super) frames: Arc<[u32]>,
 }
 
@@ -56,7 +56,7 @@ pub(super) enum TableError {
 }
 
 impl Table {
-    /// The frame to skip.
+    /// The frame that zstd skips.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut content = Vec::new();
         for number in [

@@ -11,7 +11,7 @@ fn cache() -> Arc<BlockCache> {
     BlockCache::new(1 << 20)
 }
 
-/// Lines with positions as the number of each.
+/// Lines whose positions are their numbers.
 fn lines(first: u64, count: u64) -> Vec<String> {
     (first..first + count)
         .map(|line| {
@@ -108,7 +108,7 @@ fn a_position_is_found_in_few_lines() -> TestResult {
     Ok(())
 }
 
-/// Other programs read it: `zstdcat`, and eventfold.
+/// Other programs read a segment: `zstdcat` and eventfold.
 #[test]
 fn each_is_a_zst_file_like_any_other() -> TestResult {
     let directory = tempfile::tempdir()?;
@@ -152,7 +152,7 @@ fn what_a_rotation_has_left_is_removed() -> TestResult {
         read_all(|from, step| again.read(from, step), 1 << 20)?
             == text.as_bytes()[..last.start as usize]
     );
-    // And written once more, whatever an attempt has left.
+    // The segment is written again, whatever remains an earlier attempt has left.
     std::fs::write(again.path(last).with_extension("zst.new"), "half a segment")?;
     write(&again, &lines(3_002, 2_000), 3_002)?;
     assert!(read_all(|from, step| again.read(from, step), 1 << 20)? == text.as_bytes());
@@ -186,7 +186,7 @@ fn what_is_missing_cut_or_another_is_damage() -> TestResult {
         std::fs::write(&path, &whole[..whole.len() - 1])?;
         assert!(reason(at).contains("restore"), "{}", reason(at));
         std::fs::remove_file(&path)?;
-        // Without the second, the first seems to be too short.
+        // Without the second segment, the first seems to be too short.
         assert!(
             reason(first.start).contains("restore") || span == third,
             "{}",
@@ -214,7 +214,7 @@ fn a_changed_byte_is_damage_or_nothing() -> TestResult {
         std::fs::write(&path, changed)?;
         let opened = Segments::open(&files(), directory.path(), &cache(), span.end)?;
         if let Ok(read) = read_all(|from, step| opened.read(from, step), 1 << 20) {
-            // The text itself is protected by the checksums of its lines.
+            // The checksums of the lines protect the text itself.
             assert_eq!(read.len(), text.len(), "byte {index}");
         }
     }

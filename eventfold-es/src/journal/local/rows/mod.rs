@@ -104,7 +104,7 @@ impl RowTables {
             let is_newer = tip.commit > saved.commit;
             if tip != *saved && !is_newer && !planted(Bug::TableWithoutItsCommit) {
                 let reason = format!(
-                    "it is true up to commit {}, but commit {} was saved",
+                    "it is valid up to commit {}, but commit {} was saved",
                     tip.commit, saved.commit
                 );
                 return Ok(self.refuse(&name, &reason));

@@ -104,7 +104,7 @@ impl Table {
     /// Parses the value under the key that no row has.
     fn parse<T: DeserializeOwned>(&self, stored: &str) -> Result<T, JournalError> {
         serde_json::from_str(stored)
-            .map_err(|error| self.damage(format!("up to where it is true does not read: {error}")))
+            .map_err(|error| self.damage(format!("its tip does not read: {error}")))
     }
 
     /// Makes the changes durable, together with the commit that they belong to.
