@@ -7,7 +7,7 @@ pub(crate) struct Answer {
     pub(crate) first_position: u64,
     /// The digest of the command, if it can be compared.
     pub(crate) digest: Option<u64>,
-    /// Of the commit, and the number of these events in it.
+    /// The address of the commit, with the number of these events in it.
     pub(super) address: Address,
 }
 
@@ -29,6 +29,6 @@ impl Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyLookup {
     Answered(Answer),
-    /// There was none at the time of the look-up; only the journal knows that time.
+    /// The journal had no answer at the time of the lookup. Only the journal knows the meaning of the number.
     Free(u64),
 }

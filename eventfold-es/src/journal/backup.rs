@@ -38,13 +38,14 @@ pub enum BackupError {
         /// The directory, or the link.
         path: PathBuf,
     },
-    /// Another backup is being made there, or it was opened as a store.
+    /// Another backup is made in the directory, or it is open as a store.
     #[error("{} is in use: another backup is made there, or it was opened as a store", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory holds a file that no backup has. A backup that was opened as a store has such files too.
+    /// The directory holds a file that does not belong to a backup. For example, a backup that was opened as a store has such
+    /// files.
     #[error("{} is no part of a backup; choose an empty directory, or one that holds a backup of this store and nothing else", path.display())]
     Occupied {
         /// The first such file or directory.
@@ -56,7 +57,7 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
-    /// The store cannot be read, the directory cannot be written, or the copy is damaged: the error names the file.
+    /// The store cannot be read, the directory cannot be written, or the copy is damaged. The error names the file.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

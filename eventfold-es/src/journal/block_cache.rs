@@ -17,7 +17,8 @@ pub(crate) struct BlockCache {
     files: AtomicU64,
 }
 
-/// Names an open file in the cache. A file that is opened again, or has the name of another one, gets another key.
+/// The key of an open file in the cache. A file that is opened again gets a new key, and so does a file that takes the name of
+/// another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileKey(u64);
 

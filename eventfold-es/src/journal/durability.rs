@@ -6,7 +6,7 @@ pub enum Durability {
     #[default]
     Sync,
     /// The operating system has it: an acknowledged command survives the end of the process, but not that of the machine. The
-    /// disk is written in the background. A power loss takes a tail of the commands, never a part of a command, and never a
-    /// command from before a surviving command. It is for tests, and for imports that can be repeated.
+    /// disk is written in the background. A power loss takes a tail of the commands, never a part of a command. It never takes
+    /// a command from before a surviving command. This is for tests, and for imports that can be repeated.
     Flush,
 }

@@ -1,14 +1,14 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-/// The digest of a file of dead letters: any change of a line, and any line more or less, gives another digest.
+/// The digest of a file of dead letters. Changing, adding or removing a line changes the digest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
     /// The number of lines.
     pub(crate) lines: u64,
     /// The length in bytes, newlines included.
     pub(super) bytes: u64,
-    /// The hash of all lines: xxh64 of the last one, seeded with the hash of those before it.
+    /// The hash of all lines: xxh64 of the last line, seeded with the hash of the lines before it.
     #[serde(with = "hexadecimal")]
     pub(super) hash: u64,
 }
@@ -33,7 +33,7 @@ impl Extent {
         extent == self && (lines.is_empty() || lines.ends_with('\n'))
     }
 
-    /// Adds all lines of a text; a last line without its newline counts as one with it.
+    /// Adds all lines of a text. A last line without a newline counts like a line with one.
     pub(super) fn push_text(&mut self, text: &str) {
         for line in text.split_terminator('\n') {
             self.push(line);
@@ -55,7 +55,7 @@ mod hexadecimal {
         u64::from_str_radix(&digits, 16).map_err(serde::de::Error::custom)
     }
 
-    /// Unlike a `Cow` alone, borrowed where it can be.
+    /// Unlike a plain `Cow`, it borrows if possible.
     #[derive(Deserialize)]
     struct Digits<'a>(#[serde(borrow)] Cow<'a, str>);
 }

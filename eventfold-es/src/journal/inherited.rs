@@ -1,4 +1,4 @@
-//! What an earlier version left of a process manager, as far as the runtime has to know it.
+//! The data that an earlier version left for a process manager, for the runtime.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{Damage, RowChange, StreamId};
 
-/// What a process manager or a projection had seen, stream by stream, when an earlier version saved it.
+/// The progress of a process manager or a projection, stream by stream, when an earlier version saved it.
 ///
-/// That version read each stream on its own, so what was seen is not one place in the order of all adopted events.
+/// That version read each stream separately, so that its progress is not one position in the order of all adopted events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeenBefore {
-    /// The position of the last adopted event: nothing behind it was seen.
+    /// The position of the last adopted event. No later event was seen.
     boundary: u64,
-    /// The version of the last event that was seen, by aggregate type and instance.
+    /// The version of the last seen event, by aggregate type and instance.
     versions: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 impl SeenBefore {
-    /// With the position of the last adopted event.
+    /// Sets the position of the last adopted event.
     pub(crate) fn up_to(self, boundary: u64) -> Self {
         Self { boundary, ..self }
     }
 
-    /// Notes that a stream was seen up to a version.
+    /// Records that a stream was seen up to a version.
     pub(crate) fn note(&mut self, stream: &StreamId, version: u64) {
         self.versions
             .entry(stream.aggregate_type.to_string())
@@ -53,14 +53,14 @@ impl SeenBefore {
     }
 }
 
-/// What an earlier version left of a process manager.
+/// The data that an earlier version left for a process manager.
 #[derive(Debug, Clone)]
 pub(crate) struct Inherited {
     pub(crate) seen: Arc<SeenBefore>,
-    /// Its dead letters, where they did not come with its progress: they belong into its first commit.
+    /// Its dead letters, if they were not stored with its progress. Its first commit then stores them.
     pub(crate) dead_letters: Vec<Box<str>>,
-    /// Their rows, which belong there as well.
+    /// The rows of these dead letters, for the same commit.
     pub(crate) rows: Vec<RowChange>,
-    /// Why it cannot go on where that version left it, so that it would react to everything again.
+    /// The reason why it cannot continue. Starting it would deliver every event again.
     pub(crate) problem: Option<Damage>,
 }

@@ -1,5 +1,5 @@
-//! Events of a command with an idempotency key, in their stored form. Their lines end in a digest of the command, the key, and
-//! their position. So the stream alone has the answer to such a command.
+//! The stored form of events from a command with an idempotency key. Their lines end in a digest of the command, the key, and
+//! their position. The stream alone therefore has the answer to such a command.
 
 use std::sync::Arc;
 
@@ -28,18 +28,18 @@ pub(crate) struct KeyedEvent {
     pub(crate) position: u64,
 }
 
-/// The most that [`complete`] adds to a line beside the key.
+/// The maximum size that [`complete`] adds to a line, beside the key.
 const FIELDS_BYTES: usize =
     r#","command_digest":"0123456789abcdef","idempotency_key":"","position":18446744073709551615"#
         .len();
 
 impl KeyedLines {
-    /// About what [`complete`] adds to the lines.
+    /// The approximate size that [`complete`] adds to the lines.
     pub(crate) fn byte_count(&self) -> usize {
         self.count * (self.key.len() + FIELDS_BYTES)
     }
 
-    /// The answer, once the place of the append is known: the version and the position of its first event, and the line.
+    /// The answer, given the place of the append: the version and the position of its first event, and the line.
     pub(crate) fn answer(
         &self,
         first_version: u64,
@@ -60,7 +60,7 @@ impl KeyedLines {
     }
 }
 
-/// Adds the fields of a key to these lines, once it is known that the first of them is at `position`.
+/// Adds the fields of a key to these lines, given the position of the first line.
 pub(crate) fn complete(
     mut lines: Vec<Box<str>>,
     keyed: &[KeyedLines],
@@ -82,7 +82,8 @@ pub(crate) fn complete(
     lines
 }
 
-/// The answers in the lines of an append, with their keys. The first line has this version. The address is that of the append.
+/// The answers in the lines of an append, with their keys. `first_version` is the version of the first line, and `append` the
+/// address of the append.
 pub(crate) fn answers<'a>(
     lines: impl IntoIterator<Item = &'a str>,
     first_version: u64,
@@ -90,7 +91,7 @@ pub(crate) fn answers<'a>(
 ) -> Vec<KeyedAnswer> {
     let mut answers: Vec<KeyedAnswer> = Vec::new();
     for (version, line) in (first_version..).zip(lines) {
-        // An event that does not read cannot be folded: nothing is decided behind it, under whatever key.
+        // An event that does not read cannot be folded. No command is decided behind it, so that no answer is needed.
         let Some(event) = read(line).ok().flatten() else {
             continue;
         };
@@ -130,7 +131,7 @@ pub(crate) fn read(line: &str) -> Result<Option<KeyedEvent>, serde_json::Error> 
         idempotency_key: Option<Box<str>>,
         position: Option<u64>,
     }
-    // Most lines have none, and this is cheaper than reading them as JSON. Where it stands inside the event, reading tells.
+    // Most lines have no key, and this search is cheaper than parsing JSON. Parsing decides if the text is inside the event.
     if memchr::memmem::find(line.as_bytes(), b"\"idempotency_key\":").is_none() {
         return Ok(None);
     }
@@ -162,7 +163,7 @@ mod tests {
     fn group(key: &str, before: usize, count: usize) -> KeyedLines {
         KeyedLines {
             key: key.into(),
-            // Of those of `a` it is not known.
+            // The group `a` has no digest.
             digest: (key != "a").then_some(0xab),
             before,
             count,

@@ -1,4 +1,4 @@
-//! The archive of a stream: zstd frames one behind another, each of which was once the whole `app.jsonl`.
+//! The archive of a stream: consecutive zstd frames. Each of them was once the whole `app.jsonl`.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::path::Path;
 use super::source::Piece;
 use crate::disk::{FileError, Files, OpenMode};
 
-/// What cannot be used, and where it begins in the compressed file.
+/// An unusable part, and its start in the compressed file.
 pub(super) struct Unreadable {
     pub(super) offset: u64,
     pub(super) reason: String,
 }
 
-/// The frames that hold what the log behind them does not, in order.
+/// The frames whose content the log behind them does not have, in order.
 ///
-/// A rotation that was interrupted left the log as it was behind a frame with its content, or with the beginning of it: the
-/// next rotation archived that content again, with what was added meanwhile. A frame that the next one, or the log, begins
-/// with is left out.
+/// An interrupted rotation leaves the log unchanged behind a frame with its content, or with a prefix of it. The next rotation
+/// archives that content again, with the events that were added meanwhile. A frame is therefore left out if the next frame, or
+/// the log, begins with its content.
 pub(super) fn pieces(
     files: &Files,
     archive: &Path,
@@ -64,7 +64,7 @@ pub(super) fn pieces(
     Ok(Ok(pieces))
 }
 
-/// Some of the decompressed text of an archive.
+/// A part of the decompressed text of an archive.
 pub(super) fn read(
     files: &Files,
     archive: &Path,
@@ -84,15 +84,15 @@ pub(super) fn read(
 }
 
 enum Frame<'a> {
-    /// Its content, and what stands behind it.
+    /// The content of the frame, and the bytes behind it.
     Complete(Vec<u8>, &'a [u8]),
-    /// What there is of its content.
+    /// The beginning of its content.
     Incomplete(Vec<u8>),
     Damaged(io::Error),
 }
 
 fn frame(bytes: &[u8]) -> Frame<'_> {
-    // What a power loss left of a file that was being extended.
+    // The remains of a file extension after a power loss.
     if bytes.iter().all(|byte| *byte == 0) {
         return Frame::Incomplete(Vec::new());
     }

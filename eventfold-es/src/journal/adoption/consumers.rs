@@ -1,4 +1,4 @@
-//! The process managers and projections of 0.2.0: their states, how far they were in each stream, and dead letters.
+//! The process managers and projections of 0.2.0: their states, their progress in each stream, and their dead letters.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +26,7 @@ enum Kind {
 struct Consumer {
     kind: Kind,
     name: String,
-    /// Its state, and where it stood by the names of streams; none if it never saved any.
+    /// Its state, and its cursors by stream name; `None` if it never saved them.
     checkpoint: Option<OldCheckpoint>,
     problem: Option<String>,
     seen: SeenBefore,
@@ -40,20 +40,20 @@ struct OldCheckpoint {
     cursors: BTreeMap<String, OldCursor>,
 }
 
-/// All of them.
+/// All process managers and projections.
 pub(super) struct Consumers {
     list: Vec<Consumer>,
-    /// By the name of a stream, who has a cursor into it.
+    /// By stream name, the consumers with a cursor into the stream.
     subscribers: HashMap<String, Vec<usize>>,
 }
 
 impl Consumers {
-    /// Reads what is there.
+    /// Reads all process managers and projections of the directory.
     ///
     /// # Errors
     ///
-    /// [`OpenError::NoJournal`] if a checkpoint is one of ours: then the directory is not one of 0.2.0, but one that has
-    /// lost its journal.
+    /// [`OpenError::NoJournal`] if a checkpoint has the present format. The directory is then a store that has lost its
+    /// journal, not a directory of 0.2.0.
     pub(super) fn load(files: &Files, layout: &Layout) -> Result<Self, OpenError> {
         let mut list = Vec::new();
         for (kind, parent) in [
@@ -86,7 +86,7 @@ impl Consumers {
             .collect()
     }
 
-    /// Takes the version that each of the [`cursors`](Self::cursors) into a stream stands behind.
+    /// Sets the version of the event before each of the [`cursors`](Self::cursors) into a stream.
     pub(super) fn resolve(&mut self, found: &Found, versions: &[Option<u64>]) {
         let key = found.key();
         let subscribers = self.subscribers.get(&key).cloned().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Consumers {
         }
     }
 
-    /// Writes the projections that can go on in our format, beside the checkpoints of 0.2.0, durably.
+    /// Writes each projection that can continue in the present format, beside the checkpoints of 0.2.0, durably.
     pub(super) fn stage_projections(
         &self,
         files: &Files,
@@ -134,7 +134,7 @@ impl Consumers {
         Ok(())
     }
 
-    /// Adds all of them to the record; the progress of the process managers that can go on.
+    /// Adds all consumers to the record. The result is the progress of the process managers that can continue.
     pub(super) fn record(self, layout: &Layout, record: &mut Adoption) -> Vec<ProposedReaction> {
         let mut progress = Vec::new();
         for consumer in self.list {
@@ -144,7 +144,7 @@ impl Consumers {
                 tracing::warn!(
                     name,
                     reason,
-                    "a checkpoint of eventfold-es 0.2.0 cannot be taken over"
+                    "a checkpoint of eventfold-es 0.2.0 cannot be migrated"
                 );
             }
             if consumer.kind == Kind::Projection {
@@ -180,7 +180,7 @@ impl Consumers {
                         .filter_map(|line| serde_json::from_str(line).ok()),
                 ),
             }
-            // One that starts anew, if it is allowed to, skips nothing.
+            // A process manager that starts again, if it may, skips no event.
             let seen = match is_taken_over {
                 true => consumer.seen.up_to(record.events),
                 false => SeenBefore::default(),
@@ -263,7 +263,7 @@ impl Consumer {
             .map_or(&NONE, |checkpoint| &checkpoint.cursors)
     }
 
-    /// The state to go on with, on one line.
+    /// The state to continue with, on one line.
     fn state(&self) -> Option<Box<RawValue>> {
         let checkpoint = self
             .checkpoint
@@ -273,7 +273,7 @@ impl Consumer {
     }
 }
 
-/// JSON without the white space between its tokens; its strings and numbers stay as they are.
+/// JSON without the white space between its tokens. Strings and numbers do not change.
 fn on_one_line(json: &str) -> String {
     let mut line = String::with_capacity(json.len());
     let mut is_in_string = false;

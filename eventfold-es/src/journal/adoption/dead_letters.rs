@@ -1,4 +1,4 @@
-//! The dead letters of 0.2.0, which are lines of a file: they get rows, so that they can be redriven and discarded.
+//! The dead letters of 0.2.0, which are lines of a file. They get rows, so that they can be redriven and discarded.
 
 use crate::dead_letter::DeadLetter;
 use crate::journal::RowChange;
@@ -6,7 +6,7 @@ use crate::process_manager::SourceEvent;
 use crate::runtime::process_manager_rows::{AttemptRow, CommandRow, dead_letter_key, put};
 use crate::runtime::{Cause, command_id};
 
-/// The rows of these dead letters of a process manager. They stand before those of the first event.
+/// The rows of these dead letters of a process manager. They precede the rows of the first event.
 pub(super) fn rows_of(process_manager: &str, lines: &[Box<str>]) -> Vec<RowChange> {
     let letters = lines.iter().enumerate();
     let rows = letters.filter_map(|(number, line)| {
@@ -22,7 +22,7 @@ fn row_of(process_manager: &str, number: usize, letter: DeadLetter) -> RowChange
     let key = dead_letter_key(0, number, &command_id);
     let row = CommandRow {
         envelope: letter.envelope,
-        // 0.2.0 did not note what caused the command, which stands for it.
+        // 0.2.0 did not record the cause of the command, so the command stands for it.
         cause: Cause {
             causation_id: command_id.as_str().into(),
             correlation_id: command_id.as_str().into(),

@@ -1,4 +1,4 @@
-//! Whether a stream of 0.2.0 can be adopted, and up to which of its events each cursor into it has come.
+//! Examining a stream of 0.2.0: whether it can be adopted, and the last event before each cursor into it.
 
 use eventfold::line_hash;
 use serde::Deserialize;
@@ -11,20 +11,20 @@ use crate::journal::local::Layout;
 
 const READ_BYTES: u64 = 1 << 20;
 
-/// Where a process manager or a projection stood in a stream: behind the line with this hash.
+/// The place of a process manager or a projection in a stream: behind the line with this hash.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct OldCursor {
     pub(super) offset: u64,
     pub(super) hash: String,
 }
 
-/// What was found in a stream.
+/// The result of examining a stream.
 pub(super) enum Examined {
-    /// Nothing at all.
+    /// The stream has no event.
     Empty,
     Sound(Sound),
-    /// It holds something that is no event: `file` as the layout names it, in the archive at the compressed or decompressed
-    /// `offset`.
+    /// The stream has a line that is not an event. In an archive, `offset` is that in the compressed file or in the
+    /// decompressed text.
     Unsound {
         is_archived: bool,
         offset: u64,
@@ -37,18 +37,19 @@ pub(super) struct Sound {
     pub(super) source: StreamSource,
     pub(super) events: u64,
     pub(super) torn: Vec<Torn>,
-    /// For each cursor, the version of the event it stands behind, if there is such an event.
+    /// For each cursor, the version of the event before it, if there is such an event.
     pub(super) versions: Vec<Option<u64>>,
 }
 
-/// The bytes of an event that was not written to its end, about which nobody was told.
+/// The bytes of an incompletely written event. No caller was told that it is stored.
 pub(super) struct Torn {
     pub(super) is_archived: bool,
     pub(super) offset: u64,
     pub(super) bytes: u64,
 }
 
-/// What the event in a line is, without its surrounding white space; the reason if there is none.
+/// The event in a line, without the surrounding white space; `None` if the line is empty. The error is the reason why the line
+/// is not an event.
 pub(super) fn event(line: &[u8]) -> Result<Option<(&str, eventfold::Event)>, String> {
     let text = std::str::from_utf8(line)
         .map_err(|error| format!("the line is not UTF-8 text: {error}"))?
@@ -131,7 +132,7 @@ impl Sound {
         if sightings.is_empty() {
             return Ok(());
         }
-        // 0.2.0 read lines without `\r\n` as well.
+        // 0.2.0 read lines without a trailing `\r\n`.
         let hash = line_hash(line.bytes.strip_suffix(b"\r").unwrap_or(&line.bytes));
         let piece = self.source.pieces.get(line.piece);
         let start = line.start - piece.map_or(0, |piece| piece.start);
@@ -143,8 +144,8 @@ impl Sound {
         Ok(())
     }
 
-    /// Leaves out a last line that has no end. Of several archived parts only the last one ends like that; another is glued
-    /// to what follows it.
+    /// Leaves out a last line without a newline. Of several archived parts, only the last one may end like this. Any other
+    /// would be joined to the next part.
     fn end_torn(&mut self, line: &RawLine) -> Result<(), String> {
         let is_archived = self.is_archived(line);
         let next = self.source.pieces.get(line.piece + 1);
@@ -163,12 +164,12 @@ impl Sound {
     }
 }
 
-/// The events that a cursor may stand behind.
+/// The events that may be directly before a cursor.
 struct Sightings<'a> {
     cursor: &'a OldCursor,
-    /// With its hash, and ending at its offset in the log of their time.
+    /// The versions of events with its hash that ended at its offset in the log of their time.
     exact: Vec<u64>,
-    /// With its hash, archived since.
+    /// The versions of events with its hash that were archived since.
     elsewhere: Vec<u64>,
 }
 
@@ -192,7 +193,7 @@ impl<'a> Sightings<'a> {
         }
     }
 
-    /// The version of the only event that it can be. An archive that was put together anew has lost where each log ended.
+    /// The version of the event, if it is unique. An archive that was rewritten has lost the ends of the logs.
     fn version(&self) -> Option<u64> {
         match (self.exact.as_slice(), self.elsewhere.as_slice()) {
             ([version], _) | ([], [version]) => Some(*version),

@@ -1,4 +1,4 @@
-//! The journal of an adopted directory: what became of it, then its events in the order of their times.
+//! The journal of an adopted directory: the record of the adoption, followed by the events in the order of their times.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,9 +11,9 @@ use crate::disk::{FileError, Files};
 use crate::journal::local::{Layout, NewJournal};
 use crate::journal::{ProposedReaction, StreamId};
 
-/// How many bytes of events one commit holds, unless a single event is larger.
+/// The number of bytes of events in one commit, unless a single event is larger.
 const COMMIT_BYTES: usize = 64 << 10;
-/// How much of all logs together is held in memory, more or less.
+/// The approximate number of bytes of all logs together that are held in memory.
 const READ_BYTES: u64 = 64 << 20;
 
 /// A stream whose events go into the journal.
@@ -53,11 +53,11 @@ pub(super) fn write_journal(
     journal.finish()
 }
 
-/// The streams, in the order of the times of their next events. Within a stream, time does not go backwards: an event counts
-/// as no older than the one before it.
+/// The streams, ordered by the time of their next event. Within a stream, time does not go backwards: an event is never older
+/// than the event before it.
 struct Queue {
     streams: Vec<Stream>,
-    /// The time of the next event of each stream that has one, and which stream it is.
+    /// The time of the next event and the index of each stream that has a next event.
     order: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
@@ -76,7 +76,7 @@ struct Append<'a> {
     stream: &'a StreamId,
     version: u64,
     lines: Vec<Box<str>>,
-    /// The times of the first and of the last of them, in seconds since 1970.
+    /// The times of the first and of the last event, in seconds since 1970.
     ts: u64,
     until: u64,
 }

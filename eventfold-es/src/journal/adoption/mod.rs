@@ -1,10 +1,10 @@
-//! Taking over a directory of eventfold-es 0.2.0, which has streams but no journal.
+//! Migrating a directory of eventfold-es 0.2.0, which has streams but no journal.
 //!
-//! A complete journal is built beside the files of 0.2.0, which stay as they are, and takes its name as the last step: until
-//! then 0.2.0 can still open the directory, and an adoption that was interrupted begins anew. After it, the directory is a
-//! store whose files have yet to be derived from its journal, which opening does as ever. The first commit of that journal
-//! is the [`Adoption`]: what was found, how far each process manager had come, and its dead letters with the rows by which they
-//! are redriven. Nothing else of the library knows the formats of 0.2.0.
+//! A complete journal is built beside the files of 0.2.0, which do not change, and gets its name in the last step. Until then,
+//! 0.2.0 can still open the directory, and an interrupted adoption begins again. Afterwards, the directory is a store whose
+//! derived files are missing, and opening it derives them as usual. The first commit of that journal is the [`Adoption`]: the
+//! streams, the progress of each process manager, and its dead letters with the rows by which they are redriven. No other part
+//! of the library knows the formats of 0.2.0.
 
 mod archive;
 mod consumers;
@@ -31,18 +31,18 @@ use crate::disk::{FileError, Files};
 use crate::error::OpenError;
 use crate::journal::local::Layout;
 
-/// Whether the directory has no journal, but something that 0.2.0 writes.
+/// Whether the directory has no journal, but files that 0.2.0 writes.
 pub(crate) fn is_due(files: &Files, layout: &Layout) -> Result<bool, FileError> {
     Ok(!files.exists(&layout.journal_file())?
         && (files.exists(&registry(layout))? || files.exists(&streams(layout))?))
 }
 
-/// Refuses a directory that is not one of 0.2.0, but one of ours that has lost its journal.
+/// Refuses a directory that is not one of 0.2.0, but a store that has lost its journal.
 pub(crate) fn refuse_ours(files: &Files, layout: &Layout) -> Result<(), OpenError> {
     Consumers::load(files, layout).map(drop)
 }
 
-/// Builds the journal and puts it into its place. The lock on the directory is held.
+/// Builds the journal and moves it to its place. The caller holds the lock on the directory.
 pub(crate) fn adopt(files: &Files, layout: &Layout) -> Result<(), OpenError> {
     let mut consumers = Consumers::load(files, layout)?;
     let survey = survey(files, layout)?;
@@ -82,12 +82,12 @@ pub(crate) fn adopt(files: &Files, layout: &Layout) -> Result<(), OpenError> {
         streams = record.streams,
         events = record.events,
         quarantined = record.quarantined.len(),
-        "took over a directory of eventfold-es 0.2.0"
+        "migrated a directory of eventfold-es 0.2.0"
     );
     Ok(())
 }
 
-/// 0.2.0 locks the logs of the aggregates that it has loaded, and nothing else.
+/// 0.2.0 locks only the logs of the aggregates that it has loaded.
 fn refuse_if_in_use(files: &Files, layout: &Layout, found: &Found) -> Result<(), OpenError> {
     let log = found.source(layout).log;
     if !found.has_log || files.try_lock(&log)?.is_some() {
@@ -118,7 +118,7 @@ impl Adoption {
         } else {
             source.log
         };
-        tracing::warn!(path = %file.display(), offset, reason, "a stream of eventfold-es 0.2.0 cannot be taken over");
+        tracing::warn!(path = %file.display(), offset, reason, "a stream of eventfold-es 0.2.0 cannot be migrated");
         self.quarantined.push(Quarantined {
             aggregate_type: found.stream.aggregate_type.to_string(),
             id: found.stream.instance_id.to_string(),
@@ -129,7 +129,7 @@ impl Adoption {
         });
     }
 
-    /// Notes a stream that can be taken over; what to import of it, if it has events.
+    /// Records a stream that can be adopted. The result is the import of its events, if it has any.
     fn take(&mut self, layout: &Layout, found: Found, sound: Sound) -> Option<Import> {
         let StreamSource { log, archive, .. } = &sound.source;
         for torn in &sound.torn {
@@ -160,12 +160,12 @@ impl Adoption {
     }
 }
 
-/// Where the journal is built.
+/// The file in which the journal is built.
 fn journal_file(layout: &Layout) -> PathBuf {
     layout.journal().join("adopting.jsonl")
 }
 
-/// The path of a file of the store below its base directory.
+/// The path of a file of the store, relative to its base directory.
 fn below(layout: &Layout, file: &Path) -> String {
     let path = file.strip_prefix(layout.base()).unwrap_or(file);
     path.to_string_lossy().into_owned()

@@ -1,5 +1,4 @@
-//! What became of a directory of 0.2.0: the part of its adoption that is kept, in the first commit of the journal and in
-//! every checkpoint.
+//! The record of adopting a directory of 0.2.0. It is kept in the first commit of the journal and in every checkpoint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use crate::journal::{Damage, Inherited, Progress, SeenBefore, StreamId};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Adoption {
     pub(super) streams: u64,
-    /// The number of adopted events, and so the position of the last of them.
+    /// The number of adopted events, which is also the position of the last of them.
     pub(super) events: u64,
     pub(super) empty_streams: u64,
     pub(super) unreadable_registry_lines: u64,
@@ -26,7 +25,7 @@ pub(crate) struct Adoption {
     pub(super) torn_tails: Vec<TornTailRecord>,
     pub(super) process_managers: Vec<ProcessManagerRecord>,
     pub(super) projections: Vec<ProjectionRecord>,
-    /// The files of 0.2.0 that ours take the places of.
+    /// The files of 0.2.0 whose places new files take.
     pub(super) set_aside: Vec<String>,
 }
 
@@ -36,7 +35,7 @@ pub(super) struct Quarantined {
     #[serde(rename = "type")]
     pub(super) aggregate_type: String,
     pub(super) id: String,
-    /// Its directory, if it has one of its own in the store.
+    /// Its directory, if no other stream of the store has the same directory.
     pub(super) dir: Option<String>,
     pub(super) file: String,
     pub(super) offset: u64,
@@ -58,9 +57,9 @@ pub(super) struct TornTailRecord {
 pub(super) struct ProcessManagerRecord {
     pub(super) name: String,
     pub(super) seen: SeenBefore,
-    /// Those of one whose state was not taken over.
+    /// The dead letters, if the state of the process manager was not adopted.
     pub(super) dead_letters: Vec<Box<RawValue>>,
-    /// Lines among its dead letters that are none.
+    /// The number of lines in its dead-letter file that are not dead letters.
     pub(super) unreadable_dead_letters: u64,
     pub(super) problem: Option<String>,
 }
@@ -72,8 +71,8 @@ pub(super) struct ProjectionRecord {
 }
 
 impl Adoption {
-    /// Brings the files of 0.2.0 out of the way of ours, durably: called when the journal is durable, before anything is
-    /// derived from it, and again until that is done.
+    /// Moves the files of 0.2.0 away from the places of new files, durably. It is called when the journal is durable, before
+    /// anything is derived from it, and again until that is done.
     pub(crate) fn finish(&self, files: &Files, layout: &Layout) -> Result<(), FileError> {
         let mut changed = BTreeSet::new();
         for path in &self.set_aside {
@@ -84,10 +83,10 @@ impl Adoption {
                 changed.extend(from.parent().map(ToOwned::to_owned));
             }
         }
-        // What is set aside must not be lost to what takes its place.
+        // A file that is set aside must not be lost to the file that takes its place.
         sync_directories(files, &changed)?;
         changed.clear();
-        // Of one that cannot go on, an adoption that was interrupted may have left something older.
+        // An interrupted adoption may have left an older file for a projection that cannot continue.
         let taken_over = self.projections.iter().filter(|one| one.problem.is_none());
         for projection in taken_over {
             let from = staged_projection(layout, &projection.name);
@@ -107,7 +106,7 @@ impl Adoption {
         })
     }
 
-    /// What the next checkpoint has to keep of it, beside the progress of process managers.
+    /// The part of the record that the next checkpoint needs, beside the progress of process managers.
     pub(crate) fn kept_beside<'a>(&self, progress: impl Fn(&str) -> Option<&'a Progress>) -> Self {
         let mut kept = self.clone();
         kept.set_aside.clear();
@@ -122,7 +121,7 @@ impl Adoption {
         kept
     }
 
-    /// What the runtime has to know of each process manager. Blocks.
+    /// The inherited data of each process manager, for the runtime. Blocks.
     pub(crate) fn process_managers(
         &self,
         files: &Files,
@@ -131,7 +130,7 @@ impl Adoption {
         let mut inherited = BTreeMap::new();
         for record in &self.process_managers {
             let path = layout.process_manager_checkpoint(&record.name);
-            // Whoever removes the file lets the process manager start from the first event.
+            // Removing the file lets the process manager start from the first event.
             let problem = match &record.problem {
                 Some(reason) if files.exists(&path)? => Some(Damage::new(path, 0, reason)),
                 _ => None,
@@ -196,7 +195,7 @@ impl Adoption {
 impl Quarantined {
     fn damage(&self, layout: &Layout) -> Damage {
         let reason = format!(
-            "the stream was not taken over from eventfold-es 0.2.0: {}. Its files are as they were; repair a copy of the \
+            "the stream was not migrated from eventfold-es 0.2.0: {}. Its files are as they were; repair a copy of the \
              directory that 0.2.0 left, and open that",
             self.reason
         );

@@ -22,14 +22,15 @@ pub struct AdoptionReport {
     pub events: u64,
     /// Streams that were created but have no event.
     pub empty_streams: u64,
-    /// Lines of `meta/streams.jsonl` that are no entries, such as a torn line. The directories told of the streams.
+    /// The number of lines of `meta/streams.jsonl` that are not entries, such as a torn line. The directories identify the
+    /// streams.
     pub unreadable_registry_lines: u64,
-    /// Lines of dead-letter files that are no dead letters; the files are kept as `dead_letters-0.2.0.jsonl`.
+    /// The number of lines in dead-letter files that are not dead letters. The files are kept as `dead_letters-0.2.0.jsonl`.
     pub unreadable_dead_letters: u64,
     /// Streams that were not migrated. Using such a stream fails with the reason, as
     /// [`StoreError::Damaged`](crate::StoreError::Damaged).
     pub quarantined: Vec<QuarantinedStream>,
-    /// Last events that were not written to their end, which no caller was told about. They were left out.
+    /// Incompletely written last events, which were left out. No caller was told that they are stored.
     pub torn_tails: Vec<TornTail>,
     /// The process managers of the directory.
     pub process_managers: Vec<AdoptedCheckpoint>,
@@ -56,13 +57,7 @@ pub struct QuarantinedStream {
     pub damage: Damage,
 }
 
-/// A last event that was not written to its end.
-///
-/// # JSON
-///
-/// ```json
-/// {"aggregate_type":"order","instance_id":"ord-2","kept_in":"shop/streams/order/ord-2/app-0.2.0.jsonl","offset":96,"bytes":12}
-/// ```
+/// An incompletely written last event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TornTail {

@@ -1,13 +1,14 @@
-//! The bytes of one stream of 0.2.0, line by line, without a descriptor that stays open.
+//! The bytes of one stream of 0.2.0, line by line, without an open descriptor between reads.
 
 use std::path::PathBuf;
 
 use super::archive;
 use crate::disk::{FileError, Files, OpenMode};
 
-/// How much of an archive is decompressed at once, at least; each time, everything before it is decompressed too.
+/// The minimum number of bytes of an archive that are decompressed at once. Each time, everything before them is decompressed
+/// too.
 const ARCHIVE_BYTES: u64 = 1 << 20;
-/// How often an archive is decompressed at most.
+/// The maximum number of times that an archive is decompressed.
 const ARCHIVE_READS: u64 = 32;
 
 /// A part of a stream.
@@ -15,12 +16,12 @@ const ARCHIVE_READS: u64 = 32;
 pub(super) struct Piece {
     /// Whether it is in the archive; otherwise it is in the log.
     pub(super) is_archived: bool,
-    /// Where it begins in the log, or in the decompressed text of the archive.
+    /// Its start in the log, or in the decompressed text of the archive.
     pub(super) start: u64,
     pub(super) end: u64,
 }
 
-/// Where the events of a stream are.
+/// The files and pieces with the events of a stream.
 #[derive(Debug, Clone)]
 pub(super) struct StreamSource {
     pub(super) log: PathBuf,
@@ -28,23 +29,23 @@ pub(super) struct StreamSource {
     pub(super) pieces: Vec<Piece>,
 }
 
-/// A line as it stands there.
+/// A line of a stream, as stored.
 pub(super) struct RawLine {
-    /// Which of the pieces it is in.
+    /// The index of its piece.
     pub(super) piece: usize,
-    /// Where it begins, as the piece counts.
+    /// Its start, in the offsets of the piece.
     pub(super) start: u64,
     /// Without its newline.
     pub(super) bytes: Vec<u8>,
     pub(super) has_newline: bool,
 }
 
-/// Reads a source from its beginning, some bytes at a time.
+/// Reads a source from its beginning, chunk by chunk.
 pub(super) struct LineReader {
     source: StreamSource,
     piece: usize,
     offset: u64,
-    /// How much of the log is read at once.
+    /// The number of bytes of the log that are read at once.
     chunk: u64,
     window: Window,
 }
@@ -117,7 +118,7 @@ impl LineReader {
         }
     }
 
-    /// Brings the bytes from the offset on into the window.
+    /// Loads the bytes from the offset on into the window.
     fn read(&mut self, files: &Files, piece: Piece) -> Result<(), FileError> {
         if self.window.is_archived == piece.is_archived
             && !self.window.from(self.offset, piece.end).is_empty()
@@ -151,7 +152,7 @@ impl LineReader {
 }
 
 impl Window {
-    /// What it holds of the bytes from `offset` up to `end`.
+    /// The bytes from `offset` to `end` that the window holds.
     fn from(&self, offset: u64, end: u64) -> &[u8] {
         let Some(skipped) = offset.checked_sub(self.start) else {
             return &[];

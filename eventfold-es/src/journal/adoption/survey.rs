@@ -1,7 +1,7 @@
-//! Which streams a directory of 0.2.0 holds: those in its registry, and those that only their directories tell of.
+//! The streams of a directory of 0.2.0: those in its registry, and those that only a directory shows.
 //!
-//! 0.2.0 took an id for a path below the directory of its type, whatever it said: an id with `/` has its events in a
-//! directory within another one, and two ids may have one directory.
+//! 0.2.0 used any id as a path below the directory of its type. For example, the id `a/b` has its events in a directory within
+//! that of the id `a`. Two ids may share one directory.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ use crate::names::inside;
 
 const LOG: &str = "app.jsonl";
 const ARCHIVE: &str = "archive.jsonl.zst";
-/// Where eventfold keeps the snapshots of a log.
+/// The directory in which eventfold keeps the snapshots of a log.
 const VIEWS: &str = "views";
 
-/// A stream with the directory that it has.
+/// A stream and its directory.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) stream: StreamId,
-    /// Below that of its type, with `/` between levels.
+    /// Relative to the directory of its type, with `/` between levels.
     pub(super) directory: String,
     pub(super) has_log: bool,
     pub(super) has_archive: bool,
@@ -41,18 +41,18 @@ impl Found {
         }
     }
 
-    /// How the cursors of 0.2.0 name it.
+    /// The name of the stream in the cursors of 0.2.0.
     pub(super) fn key(&self) -> String {
         format!("{}/{}", self.stream.aggregate_type, self.directory)
     }
 }
 
-/// What there is.
+/// The streams of a directory.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// In the order of the registry, then those that it does not know.
+    /// The streams of the registry, in its order, followed by the streams that it does not list.
     pub(super) streams: Vec<Found>,
-    /// Those that have no directory of their own in the store.
+    /// The streams without their own directory in the store.
     pub(super) quarantined: Vec<Quarantined>,
     pub(super) unreadable_registry_lines: u64,
 }
@@ -92,7 +92,7 @@ pub(super) fn survey(files: &Files, layout: &Layout) -> Result<Survey, FileError
         let below = survey.visit(files, layout, &place, &mut places)?;
         waiting.extend(below.into_iter().rev());
     }
-    // Those that the walk passes by: through links, and in the places of snapshots.
+    // The walk does not visit some streams: those behind links, and those in the directories of snapshots.
     for found in &mut survey.streams {
         if !found.has_log && !found.has_archive {
             (found.has_log, found.has_archive) = files_in(files, layout, &found.key())?;
@@ -101,9 +101,9 @@ pub(super) fn survey(files: &Files, layout: &Layout) -> Result<Survey, FileError
     Ok(survey)
 }
 
-/// Which stream has which directory.
+/// The stream of each directory.
 struct Places {
-    /// Whether the file system takes upper and lower case for the same.
+    /// Whether the file system ignores the difference between upper and lower case.
     folds_case: bool,
     indexes: HashMap<String, usize>,
 }
@@ -145,7 +145,7 @@ impl Survey {
         if first.stream == found.stream {
             return;
         }
-        // The events are those of the id that the directory is named after, as projections have always seen it.
+        // The events belong to the id that names the directory, which is also how projections have always seen it.
         let is_named = |found: &Found| *found.stream.instance_id == *found.directory;
         let other = if is_named(&found) && !is_named(first) {
             std::mem::replace(first, found)
@@ -168,7 +168,7 @@ impl Survey {
         });
     }
 
-    /// Notes the stream in a directory, if there is one; the directories in it.
+    /// Adds the stream in a directory, if there is one. The result is the directories below.
     fn visit(
         &mut self,
         files: &Files,
@@ -208,7 +208,7 @@ pub(super) fn registry(layout: &Layout) -> PathBuf {
     layout.meta().join("streams.jsonl")
 }
 
-/// Where 0.2.0 has the streams themselves.
+/// The directory with the streams of 0.2.0.
 pub(super) fn streams(layout: &Layout) -> PathBuf {
     layout.base().join("streams")
 }
