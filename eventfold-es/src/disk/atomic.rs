@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use super::{FileError, FileHandle, Files, OpenMode};
 
-/// Replaces the file at `path` as a whole: after a crash it holds the old content or the new one, never a part.
+/// Replaces the file at `path` as a whole: after a crash, it holds the old content or the new content, never a part.
 ///
-/// The new content is synced before it takes the name, and the directory afterwards.
+/// The new content is synced before it takes the name, and the directory is synced afterwards.
 pub(crate) fn replace_file(files: &Files, path: &Path, content: &[u8]) -> Result<(), FileError> {
     let (file, temporary) = write_aside(files, path, content)?;
     file.sync_data()?;

@@ -20,7 +20,7 @@ pub struct FileError {
 const SYNC: &str = "sync";
 const SYNC_DIRECTORY: &str = "sync the directory";
 const LOOK_FOR: &str = "look for";
-/// A read of no more than that takes the length it is told.
+/// The maximum size of a read that is not limited to the length of the file.
 const UNCHECKED_BYTES: u64 = 1 << 20;
 
 impl FileError {
@@ -32,13 +32,13 @@ impl FileError {
         }
     }
 
-    /// Whether the operation was to make data durable. Then the content of the disk is unknown, and a later success proves
+    /// Whether the operation was a sync. After a failed sync, the content of the disk is unknown, and a later success proves
     /// nothing about it.
     pub(crate) fn is_failed_sync(&self) -> bool {
         matches!(self.action, SYNC | SYNC_DIRECTORY)
     }
 
-    /// Whether the file system is read-only for everybody.
+    /// Whether the file system is read-only for every process.
     pub(crate) fn is_read_only(&self) -> bool {
         self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
     }
@@ -94,8 +94,8 @@ impl Files {
             .map_err(|error| FileError::new("create the directory", path, error))
     }
 
-    /// Creates a directory and those above it, one level at a time, each durable before the next: whatever a crash leaves, only the
-    /// deepest one that exists may not be durable yet, and that one is synced first.
+    /// Creates a directory and the directories above it, one level at a time, each durable before the next. After a crash, only
+    /// the deepest existing directory may not be durable, and it is synced first.
     pub(crate) fn create_dir_durably(&self, path: &Path) -> Result<(), FileError> {
         let mut missing = Vec::new();
         for directory in path.ancestors() {
@@ -112,7 +112,8 @@ impl Files {
         Ok(())
     }
 
-    /// Makes the name of a directory durable. A parent that may not be read cannot be synced, and was not changed by us.
+    /// Makes the name of a directory durable. A parent without read permission cannot be synced, and the store did not change
+    /// it.
     fn sync_name(&self, directory: &Path) -> Result<(), FileError> {
         let Some(parent) = directory.parent() else {
             return Ok(());
@@ -127,12 +128,13 @@ impl Files {
         retried(|| self.disk.rename(from, to)).map_err(|error| FileError::new("replace", to, error))
     }
 
-    /// Gives a file a second name; `false` if that is impossible. Some file systems have no links, and none has them across devices.
+    /// Gives a file a second name; `false` if that is impossible. For example, some file systems have no links, and none has
+    /// links across devices.
     pub(crate) fn hard_link(&self, from: &Path, to: &Path) -> bool {
         retried(|| self.disk.hard_link(from, to)).is_ok()
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), FileError> {
         match retried(|| self.disk.remove_file(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -151,7 +153,7 @@ impl Files {
         retried(|| self.disk.exists(path)).map_err(|error| FileError::new(LOOK_FOR, path, error))
     }
 
-    /// The one name under which a directory is known, whether it exists or not: as far as it exists, without links.
+    /// The canonical path of a directory, which may not exist. The existing part has no links.
     pub(crate) fn canonical(&self, path: &Path) -> PathBuf {
         let mut missing = Vec::new();
         let mut existing = Some(path);
@@ -159,7 +161,7 @@ impl Files {
             if let Ok(mut found) = retried(|| self.disk.canonical(at)) {
                 for component in missing.into_iter().rev() {
                     match component {
-                        // What does not exist is no link.
+                        // A missing component cannot be a link.
                         Component::ParentDir => drop(found.pop()),
                         component => found.push(component),
                     }
@@ -172,7 +174,7 @@ impl Files {
         path.to_owned()
     }
 
-    /// What a directory holds, by name; nothing if there is no such directory.
+    /// The entries of a directory, by name; none if there is no such directory.
     pub(crate) fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, FileError> {
         match retried(|| self.disk.list(path)) {
             Ok(mut entries) => {
@@ -201,7 +203,7 @@ impl Files {
     }
 }
 
-/// Calls again what a signal has interrupted.
+/// Retries a call that a signal has interrupted.
 fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -212,7 +214,7 @@ fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 }
 
 fn gone(path: &Path) -> FileError {
-    let reason = "it was removed, renamed or replaced while the store was open. Put back what was there and open the store again; \
+    let reason = "it was removed, renamed or replaced while the store was open. Put it back and open the store again; \
                   commands since then are only where it is now";
     FileError::new("go on with", path, io::Error::other(reason))
 }
@@ -230,7 +232,7 @@ impl LockHandle {
             .map_err(|error| FileError::new(LOOK_FOR, &self.path, error))
     }
 
-    /// The error of going on when it is not.
+    /// The error for further use if the path leads elsewhere.
     pub(crate) fn gone(&self) -> FileError {
         gone(&self.path)
     }
@@ -247,7 +249,7 @@ impl FileHandle {
         &self.path
     }
 
-    /// The same file, known under the name that it has got.
+    /// The same file under its new name.
     pub(crate) fn renamed(self, path: &Path) -> Self {
         Self {
             file: self.file,
@@ -261,7 +263,7 @@ impl FileHandle {
 
     /// Reads `length` bytes from `offset`, or fewer if the file ends before.
     pub(crate) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, FileError> {
-        // A length from a damaged place may be more than there is memory for.
+        // A length from a damaged place may exceed the memory.
         let length = match length > UNCHECKED_BYTES {
             true => length.min(self.len()?.saturating_sub(offset)),
             false => length,
@@ -305,7 +307,7 @@ impl FileHandle {
         retried(|| self.file.is_at(&self.path)).map_err(|error| self.error(LOOK_FOR, error))
     }
 
-    /// The error of going on when it does not.
+    /// The error for further use if the path leads elsewhere.
     pub(crate) fn gone(&self) -> FileError {
         gone(&self.path)
     }

@@ -1,4 +1,4 @@
-//! The disk seam: every file of the store is reached through [`Disk`], so that a test can fail, tear, reorder and drop writes.
+//! The disk seam: the store reaches every file through [`Disk`], so that a test can fail, tear, reorder and drop writes.
 
 mod atomic;
 mod files;
@@ -26,11 +26,11 @@ pub use testing::{
 /// The mode in which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
-    /// For reading; it must exist.
+    /// Opens an existing file for reading.
     Read,
-    /// For reading and writing; created empty when missing, kept otherwise.
+    /// Opens a file for reading and writing. A missing file is created empty; the content of an existing file stays.
     Write,
-    /// For writing; created when missing, emptied otherwise.
+    /// Opens a file for writing. A missing file is created; an existing file is emptied.
     Truncate,
 }
 
@@ -39,7 +39,7 @@ pub enum OpenMode {
 pub struct DirectoryEntry {
     /// Its name in the directory.
     pub name: String,
-    /// Whether it is a directory itself; a link to a directory is none.
+    /// Whether it is a directory itself. A link to a directory is not.
     pub is_directory: bool,
 }
 
@@ -61,15 +61,15 @@ pub trait Disk: Send + Sync + 'static {
     /// Those of the file system.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Replaces `to` by `from`; not durable before the directory is synced.
+    /// Replaces `to` by `from`. The change is not durable before the directory is synced.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives the file at `from` a second name, `to`, which must not exist; not durable before the directory is synced. The
-    /// default does not support it, and the file is copied.
+    /// Gives the file at `from` a second name, `to`, which must not exist. The change is not durable before the directory is
+    /// synced. The default does not support links: the store then copies the file.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ pub trait Disk: Send + Sync + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Removes a file; not durable before the directory is synced.
+    /// Removes a file. The change is not durable before the directory is synced.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ pub trait Disk: Send + Sync + 'static {
         Ok(path.to_owned())
     }
 
-    /// The entries of a directory, in any order. Names that are not UTF-8 are left out, since the store makes none.
+    /// The entries of a directory, in any order. Names that are not UTF-8 are left out, because the store creates none.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ pub trait DiskFile: Send + Sync {
     /// Those of the file system.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Cuts or extends with zeros.
+    /// Cuts the file, or extends it with zeros.
     ///
     /// # Errors
     ///
@@ -167,9 +167,9 @@ pub trait DiskFile: Send + Sync {
     /// Those of the file system.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Whether `path` leads to this file: `false` if there is no file, or another file.
+    /// Whether `path` leads to this file: `false` if there is no file, or a different file.
     ///
-    /// Where the platform does not distinguish files, it is `true` for any file.
+    /// If the platform does not distinguish files, it is `true` for any file.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ pub trait DiskFile: Send + Sync {
     fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
-/// A file or directory that is held open and locked.
+/// A file or directory that is open and locked.
 pub trait DiskLock: Send + Sync {
     /// Whether `path` leads to the locked file or directory; see [`DiskFile::is_at`].
     ///

@@ -1,4 +1,4 @@
-//! A disk that is written in memory only.
+//! A disk whose changes are in memory only.
 
 mod file;
 #[cfg(test)]
@@ -14,11 +14,10 @@ use file::{OverlayFile, OverlayHandle};
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
-/// A disk that shows what another one holds, and keeps what is changed in memory: nothing reaches the other one but reads.
+/// A disk that shows the content of the disk below, and keeps all changes in memory. Only reads reach the disk below.
 ///
-/// What is below must not change meanwhile. Memory is taken by the bytes that are written, not by the files that they are
-/// written to; an open file has as many descriptors as it has handles. Locks and syncs succeed and do nothing. Directories
-/// cannot be renamed.
+/// The disk below must not change meanwhile. Memory holds the written bytes, not the files that they were written to. An open
+/// file has one descriptor per handle. Locks and syncs succeed and do nothing. Directories cannot be renamed.
 pub(crate) struct OverlayDisk {
     below: Arc<dyn Disk>,
     names: Arc<Mutex<Names>>,
@@ -26,14 +25,14 @@ pub(crate) struct OverlayDisk {
 
 #[derive(Default)]
 struct Names {
-    /// What is not as it is below, and directories that are known to be there.
+    /// The entries that differ from the disk below, and directories that are known to exist.
     entries: BTreeMap<PathBuf, Entry>,
-    /// The files that are as they are below, while they are open: a change through one handle is seen through the others.
+    /// The open files without changes. A change through one handle is visible through the others.
     unchanged: HashMap<PathBuf, Weak<OverlayFile>>,
 }
 
 impl Names {
-    /// The open or changed file at `path`, if there is one.
+    /// The open or changed file at `path`, if it exists.
     fn file(&self, path: &Path) -> Option<Arc<OverlayFile>> {
         match self.entries.get(path) {
             Some(Entry::File(file)) => Some(Arc::clone(file)),
@@ -77,7 +76,7 @@ impl OverlayDisk {
         }
     }
 
-    /// The file at `path`, if there is one.
+    /// The file at `path`, if it exists.
     fn find(&self, names: &mut Names, path: &Path) -> io::Result<Option<Arc<OverlayFile>>> {
         match names.entries.get(path) {
             Some(Entry::File(file)) => return Ok(Some(Arc::clone(file))),
@@ -130,7 +129,7 @@ fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether there is no such file, or no such directory.
+/// Whether the file or the directory is absent.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -269,7 +268,7 @@ impl Disk for OverlayDisk {
     }
 }
 
-/// What needs neither a lock nor to be synced, since nobody else sees it.
+/// A lock on files in memory. No other process sees them, so that it does nothing.
 struct InMemory;
 
 impl DiskLock for InMemory {

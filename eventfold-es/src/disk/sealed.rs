@@ -13,8 +13,8 @@ use crate::sabotage::{Bug, planted};
 
 /// A derived document with a checksum, so that a damaged document is recognized and rebuilt.
 ///
-/// The file is `{"checksum":"…","format":1,"content":…}` and a newline; the checksum is eventfold's line hash (xxh64,
-/// hexadecimal) of everything that stands behind it in the file, from `"format"` to the last brace.
+/// The file is `{"checksum":"…","format":1,"content":…}` and a newline. The checksum is eventfold's line hash (xxh64,
+/// hexadecimal) of everything behind it in the file, from `"format"` to the last brace.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<'a> {
@@ -61,7 +61,7 @@ fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, SealError> {
         return Err(SealError::Torn);
     }
     let Some((stored, sealed)) = split_checksum(bytes) else {
-        // Says what it is instead.
+        // The error of this call describes the content.
         serde_json::from_slice::<Sealed<'_>>(bytes)?;
         return Err(SealError::Torn);
     };
@@ -86,7 +86,7 @@ fn split_checksum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((checksum, rest.strip_prefix(CHECKSUM_END.as_bytes())?))
 }
 
-/// A sealed document at its place, which `Display` names.
+/// The place of a sealed document. `Display` names it.
 pub(crate) struct SealedFile {
     files: Files,
     path: PathBuf,
@@ -103,8 +103,8 @@ impl SealedFile {
         Self { files, path }
     }
 
-    /// The content, or the reason if it cannot be used. A newer format is an error, so that no caller takes it for damage and
-    /// derives it again. Blocks.
+    /// The content, or the reason why it cannot be used. A newer format is an error, so that no caller takes it for damage and
+    /// derives the document again. Blocks.
     pub(crate) fn load<T: DeserializeOwned>(
         &self,
     ) -> Result<Option<Result<T, SealError>>, FileError> {
@@ -114,14 +114,14 @@ impl SealedFile {
         }
     }
 
-    /// Replaces the content as a whole, durably, and creates the directory if need be. Blocks.
+    /// Replaces the content as a whole, durably. Creates the directory if it is missing. Blocks.
     pub(crate) fn save(&self, content: &impl Serialize) -> Result<(), FileError> {
         let content = finite::to_raw_value_around(content)
             .map_err(|error| FileError::new("encode", &self.path, error.into()))?;
         self.save_json(&content)
     }
 
-    /// The same, with content that is encoded already.
+    /// [`save`](Self::save), with encoded content.
     pub(crate) fn save_json(&self, content: &RawValue) -> Result<(), FileError> {
         if let Some(directory) = self.path.parent() {
             self.files.create_dir_all(directory)?;
@@ -129,7 +129,7 @@ impl SealedFile {
         replace_file(&self.files, &self.path, &seal(content))
     }
 
-    /// Removes it, if it is there. Nothing is synced.
+    /// Removes the document, if it exists. Nothing is synced.
     pub(crate) fn remove(&self) -> Result<(), FileError> {
         self.files.remove(&self.path)
     }
@@ -196,7 +196,7 @@ mod tests {
                 if let Some(byte) = flipped.get_mut(index) {
                     *byte ^= 1 << bit;
                 }
-                // Upper and lower case of a field name or of the checksum differ in one bit; anything else must fail.
+                // Upper and lower case of a field name or of the checksum differ in one bit. Any other flipped bit must fail.
                 if let Ok(read) = unseal::<(String, u32)>(&flipped) {
                     assert_eq!(
                         read,

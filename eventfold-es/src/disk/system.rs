@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
-/// How long to wait for a descriptor where one is needed to make certain what was done.
+/// The maximum time to wait for a file descriptor that a sync needs.
 #[cfg(unix)]
 const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(5);
-/// How often to look whether there is one.
+/// The interval between two attempts.
 #[cfg(unix)]
 const DESCRIPTOR_POLL: Duration = Duration::from_millis(1);
 
@@ -54,7 +54,7 @@ impl Disk for SystemDisk {
         open_directory(path)?.sync_all()
     }
 
-    // Windows makes directory entries durable with the file and offers no handle to sync.
+    // Windows makes directory entries durable with the file, and offers no handle to sync.
     #[cfg(not(unix))]
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
         Ok(())
@@ -93,7 +93,7 @@ impl Disk for SystemDisk {
     }
 }
 
-/// The file that is locked for a file or directory, where directories cannot be opened.
+/// The file that is locked in place of a directory, where directories cannot be opened.
 #[cfg(not(unix))]
 fn lockable(path: &Path) -> io::Result<File> {
     if !path.is_dir() {
@@ -104,7 +104,7 @@ fn lockable(path: &Path) -> io::Result<File> {
     options.open(path.join(".lock"))
 }
 
-/// Whether `path` leads to what is open: its place on its device tells.
+/// Whether `path` leads to the open file or directory, by device and inode.
 #[cfg(unix)]
 fn leads_to(path: &Path, open: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -117,7 +117,7 @@ fn leads_to(path: &Path, open: &File) -> io::Result<bool> {
     Ok((found.dev(), found.ino()) == (open.dev(), open.ino()))
 }
 
-// The standard library does not tell files apart here.
+// The standard library cannot compare files on this platform.
 #[cfg(not(unix))]
 fn leads_to(path: &Path, _open: &File) -> io::Result<bool> {
     match path.try_exists() {
@@ -134,8 +134,8 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// Opens a directory in order to sync it. Where there is no descriptor for it, one is waited for: what was renamed cannot be taken
-/// back, and a directory that is not synced counts as a failed sync.
+/// Opens a directory for a sync. Without a free descriptor, it waits for one: a rename cannot be undone, and an unsynced
+/// directory counts as a failed sync.
 #[cfg(unix)]
 fn open_directory(path: &Path) -> io::Result<File> {
     const ENFILE: i32 = 23;
@@ -195,7 +195,7 @@ impl DiskFile for File {
 struct SystemLock(File);
 
 impl Drop for SystemLock {
-    // A child that another thread is about to start has a copy of the descriptor for a moment, and would keep the lock.
+    // A child process that another thread is starting holds a copy of the descriptor for a moment, and would keep the lock.
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }

@@ -1,4 +1,4 @@
-//! The order of all commits: handing them over, and reading them back.
+//! The order of all commits: submitting them, and reading them back.
 
 use std::sync::Arc;
 
@@ -13,49 +13,50 @@ use crate::clock::StoreClock;
 ///
 /// Methods that say so block on I/O; the rest only take short locks.
 pub(crate) trait Log: Send + Sync + 'static {
-    /// Room for commits that are handed over but not yet written: one permit each.
+    /// Room for submitted commits that are not written yet: one permit each.
     fn room(&self) -> &Arc<Semaphore>;
 
-    /// Hands a commit over; never waits. The caller holds the locks of the cells that the commit was decided on, so that
-    /// commits of one stream arrive in the order of their versions.
+    /// Submits a commit; never waits. The caller holds the locks of the cells that the commit was decided on, so that commits
+    /// of one stream arrive in the order of their versions.
     fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome>;
 
-    /// The time of the store: commits get theirs from it when they are handed over.
+    /// The time of the store. Commits get their time from it when they are submitted.
     fn clock(&self) -> &StoreClock;
 
-    /// Gives every later commit a time after `time`, in milliseconds since 1970, even if the clock stands. Returns the last
-    /// commit before, if it is not settled: when it settles, all earlier commits are settled.
+    /// Gives every later commit a time after `time`, in milliseconds since 1970, even if the clock stands. The result is the
+    /// last commit before, if it is not settled. When it settles, all earlier commits are settled.
     fn pass(&self, time: u64) -> Option<Arc<Outcome>>;
 
-    /// The next commits with events behind the cursor, up to about a megabyte, and moves the cursor behind them; empty when
-    /// all that is durable was read. Blocks only if the commits are no longer in memory.
+    /// The next commits with events behind the cursor, up to about a megabyte; empty if all durable commits were read. Moves
+    /// the cursor behind them. Blocks only if the commits are no longer in memory.
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError>;
 
     /// The next commits if they are still in memory, without any I/O.
     fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>>;
 
-    /// The commit that has the event at a position, if there is one. Blocks.
+    /// The commit with the event at a position, if it exists. Blocks.
     fn commit_at(&self, position: u64) -> Result<Option<Arc<RecordedCommit>>, JournalError> {
         let commits = self.read_on(&mut Cursor::for_commit_at(position))?;
         let has_it = |commit: &Arc<RecordedCommit>| commit.first_position <= position;
         Ok(commits.into_iter().next().filter(has_it))
     }
 
-    /// The position of the last durable event, as it moves on; 0 in an empty store.
+    /// The position of the last durable event, as it advances; 0 in an empty store.
     fn durable(&self) -> watch::Receiver<u64>;
 
-    /// Waits for the first event of some types behind a position up to which everything was read; `None` if there may be one already.
+    /// Waits for the next event of some types behind a position, when everything up to there was read. `None` if there may be an event
+    /// already.
     fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting>;
 
-    /// Where and why nothing can be written at all, if the file system is read-only.
+    /// The directory and the reason, if the file system is read-only and nothing can be written.
     fn read_only(&self) -> Option<Arc<str>>;
 
-    /// The reason why nothing can be written any more, if so.
+    /// The reason why nothing can be written any more, if the store is poisoned.
     fn poisoned(&self) -> Option<Arc<str>>;
 }
 
 impl dyn Log {
-    /// What `read` makes of the event at a position, if there is one. Blocks.
+    /// The result of `read` for the event at a position, if it exists. Blocks.
     pub(crate) fn event_at<T>(
         &self,
         position: u64,
@@ -67,12 +68,12 @@ impl dyn Log {
     }
 }
 
-/// A place in the order of events, behind which to read on.
+/// A place in the order of events, from which reading continues.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cursor {
     /// The position of the last event that was read.
     pub(crate) position: u64,
-    /// Where the journal found the events up to there; only the journal knows what it means.
+    /// The place in the journal of the events up to there. Only the journal knows its meaning.
     pub(super) hint: u64,
     /// Whether one commit is enough.
     pub(super) is_for_one: bool,
@@ -86,7 +87,7 @@ impl Cursor {
         }
     }
 
-    /// For the commit that has the event at `position`, and nothing else.
+    /// A cursor for the commit with the event at `position`, and for no other commit.
     pub(crate) fn for_commit_at(position: u64) -> Self {
         Self {
             is_for_one: true,

@@ -1,4 +1,4 @@
-//! The journal as a whole: checking it, copying it, measuring it and closing it.
+//! The journal as a whole: verifying it, copying it, measuring it and closing it.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -11,35 +11,35 @@ use super::{BackupError, BackupReport, Damage, JournalError, Snapshot, StreamId,
 ///
 /// Methods that say so block on I/O; the rest only take short locks.
 pub(crate) trait Maintenance: Send + Sync + 'static {
-    /// Reads everything back and compares it; what a snapshot holds is told by `check_state`. Blocks.
+    /// Reads all data back and compares it. `check_state` compares the content of snapshots. Blocks.
     fn verify(&self, check_state: &CheckState<'_>) -> Result<Verified, JournalError>;
 
-    /// Copies everything that is durable now to another directory, which then holds a store of its own; `None` if it was stopped before
-    /// that. Blocks.
+    /// Copies everything that is durable now to a different directory, which then holds an independent store; `None` if it was
+    /// stopped before. Blocks.
     fn backup(
         &self,
         to: &Path,
         is_stopped: &AtomicBool,
     ) -> Result<Option<BackupReport>, BackupError>;
 
-    /// How large it is, and when it was written to the disk last.
+    /// The size of the journal, and the times of its last writes to the disk.
     fn vitals(&self) -> Vitals;
 
-    /// Takes no more commits; finishes, in the background, what was handed over.
+    /// Refuses further commits, and finishes the submitted commits in the background.
     fn close(&self);
 
-    /// Completes when everything is written and the lock on the directory is gone.
+    /// Completes when everything is written and the lock on the directory is released.
     fn closed(&self) -> watch::Receiver<bool>;
 }
 
-/// Says why a snapshot is not the fold of its events, which are the first of a stream.
+/// Compares a snapshot with the fold of its events, which are the first events of the stream.
 pub(crate) type CheckState<'a> =
     dyn Fn(&StreamId, &Snapshot, &mut dyn StreamReader) -> StateChecked + 'a;
 
-/// Why a snapshot is not the fold of its events, if it is not.
+/// The reason why a snapshot is not the fold of its events, if it is not.
 pub(crate) type StateChecked = Result<Option<String>, JournalError>;
 
-/// What reading everything back has found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
     pub(crate) commits: u64,
@@ -49,13 +49,13 @@ pub(crate) struct Verified {
     pub(crate) differences: Vec<Damage>,
 }
 
-/// How large the journal is, and when it was written to the disk last.
+/// The size of the journal, and the times of its last writes to the disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vitals {
-    /// What it takes on the disk.
+    /// The size on the disk, in bytes.
     pub(crate) bytes: u64,
-    /// In milliseconds since 1970, if that was since it was opened.
+    /// In milliseconds since 1970; `None` if there was no sync since the opening.
     pub(crate) last_sync: Option<u64>,
-    /// The same.
+    /// In milliseconds since 1970; `None` if there was no checkpoint since the opening.
     pub(crate) last_checkpoint: Option<u64>,
 }

@@ -1,7 +1,7 @@
-//! The journal: the total order of all accepted commits, and what is derived from it.
+//! The journal: the total order of all accepted commits, and the data that is derived from it.
 //!
-//! Five small traits are all that the rooms above know of it. The modules with files, offsets and batches are private, so no other
-//! room can name them.
+//! The modules above know only five small traits. The modules with files, offsets and batches are private, so that no module
+//! outside can name them.
 
 mod adoption;
 mod answer;
@@ -75,5 +75,5 @@ pub(crate) use stream_part::StreamPart;
 pub(crate) use stream_reader::StreamReader;
 pub(crate) use streams::Streams;
 
-/// The storage of one store. Code takes the narrowest of its parts that serves.
+/// The storage of one store. Code takes the narrowest of its parts that suffices.
 pub(crate) trait Journal: Log + Streams + RowStore + Snapshots + Maintenance {}

@@ -1,4 +1,4 @@
-//! The one way to a journal: opening that of a directory.
+//! The only way to a journal: opening the journal of a directory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ pub(crate) struct JournalOptions {
     /// The size from which a file is archived, in bytes; 0 for never.
     pub(crate) max_log_size: u64,
     pub(crate) durability: Durability,
-    /// Whether everything is derived from the whole journal again, whatever a checkpoint says.
+    /// Whether everything is derived from the whole journal again, even if there is a checkpoint.
     pub(crate) rebuild: bool,
 }
 
 /// Opens the journal of a directory.
 ///
-/// Cancel safe: a journal that is opened after the future was dropped is closed again.
+/// Cancel safe: if the future is dropped, a journal that is opened later is closed again.
 pub(crate) async fn open(
     files: Files,
     base: &Path,
@@ -65,7 +65,7 @@ async fn run<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, OpenError> {
     let result = threads.run(directory, run)?;
-    // Its code does not panic, unless a disk of a test does.
+    // The code does not panic, unless the disk of a test does.
     Ok(result.await.map_err(|_| StoreError::RuntimeGone)?)
 }
 
@@ -74,7 +74,7 @@ pub(crate) struct OpenedJournal {
     directory: Directory,
     journal: Arc<dyn Journal>,
     is_kept: bool,
-    /// Guards the time in which its future may have been dropped unnoticed.
+    /// Held until the future has returned the journal. Until then, a dropped future goes unnoticed.
     claim: Option<Claim>,
 }
 
@@ -101,7 +101,7 @@ impl OpenedJournal {
 impl Drop for OpenedJournal {
     fn drop(&mut self) {
         if !self.is_kept {
-            // Before the claim is given up.
+            // Registered before the claim is given up.
             self.directory.is_being_released(self.journal.closed());
             self.journal.close();
         }

@@ -8,10 +8,10 @@ use super::{RecordedLines, StreamEnd};
 /// The place of a durable commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Receipt {
-    /// The position of its first event, or of the next one if it has none.
+    /// The position of its first event, or of the next event if it has none.
     pub(crate) first_position: u64,
     pub(crate) event_count: u64,
-    /// The ends of its streams after it, in the order of its appends.
+    /// The ends of its streams after the commit, in the order of its appends.
     pub(crate) ends: Arc<[StreamEnd]>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Outcome {
     spent: OnceLock<Spent>,
 }
 
-/// The lines of a commit, once they are in the journal.
+/// The former lines of a commit, after the journal has them.
 pub(crate) type Spent = SmallVec<[RecordedLines; 1]>;
 
 impl Outcome {
@@ -65,10 +65,10 @@ impl Outcome {
         }
     }
 
-    /// Keeps allocations that are not needed any more, so that the threads that made them free them. If the writer's thread
-    /// freed them, it and the other threads would wait for one another in the allocator, at every commit.
+    /// Keeps allocations that are no longer needed, so that the threads that made them free them. If the writer's thread freed
+    /// them, the threads would wait for each other in the allocator at every commit.
     pub(crate) fn keep(&self, spent: Spent) {
-        // It is kept once; a second one would be freed here.
+        // The lines are kept once. A second set is freed here.
         let _ = self.spent.set(spent);
     }
 

@@ -1,12 +1,12 @@
-//! The traces of reactions in the journal, from its beginning on.
+//! The past reactions in the journal, from its beginning on.
 
 use super::RowChange;
 
-/// The progress of reading the commits of one process manager.
+/// The progress of a reader of the commits of one process manager.
 #[derive(Debug)]
 pub(crate) struct PastReactions {
     pub(crate) process_manager: String,
-    /// The keys of the rows that are wanted begin with this.
+    /// The prefix of the keys of the wanted rows.
     pub(super) prefix: &'static str,
     /// The place to continue; only the journal knows its meaning.
     pub(super) offset: u64,
@@ -29,10 +29,10 @@ impl PastReactions {
     }
 }
 
-/// One commit of a process manager: its first one, which is where it began, or one with a row that is wanted.
+/// One commit of a process manager: its first commit, which is its start, or a commit with a wanted row.
 #[derive(Debug)]
 pub(crate) struct PastReaction {
-    /// Its progress with it.
+    /// The progress of the process manager after the commit.
     pub(crate) position: u64,
     /// The changes of wanted rows, in order.
     pub(crate) rows: Vec<RowChange>,

@@ -4,25 +4,25 @@ use std::sync::Arc;
 
 use super::{KeyedLines, Outcome, Progress, Receipt, RowChange, StreamId};
 
-/// Called on the writer's thread when a commit is durable, before anybody can read it.
+/// Called on the writer's thread when a commit is durable, before any reader can read it.
 pub(crate) type OnDurable = Box<dyn FnOnce(&Receipt) + Send>;
 
-/// A commit that was decided but not yet written.
+/// A commit that is decided but not written yet.
 #[derive(Default)]
 pub(crate) struct ProposedCommit {
-    /// The commits that it was decided on, as far as they are not known to be durable: if one of them fails, so does this.
+    /// The commits that it was decided on, if they were not known to be durable. If one of them fails, this commit fails too.
     pub(crate) after: Vec<Arc<Outcome>>,
     /// The events, per stream.
     pub(crate) appends: Vec<ProposedAppend>,
-    /// The progress of the process manager whose reaction this is.
+    /// The reaction of a process manager, if the commit is one.
     pub(crate) reaction: Option<ProposedReaction>,
     pub(crate) on_durable: Option<OnDurable>,
-    /// Called on the writer's thread when the commit is durable and everybody can read it.
+    /// Called on the writer's thread when the commit is durable and every reader can read it.
     pub(crate) on_settled: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl ProposedCommit {
-    /// Whether it was decided on something that did not happen.
+    /// Whether the commit was decided on a commit that failed.
     pub(crate) fn is_undone(&self) -> bool {
         self.after
             .iter()
@@ -37,12 +37,12 @@ pub(crate) struct ProposedAppend {
     pub(crate) expected_version: u64,
     /// One eventfold event each, as JSON without a newline.
     pub(crate) lines: Vec<Box<str>>,
-    /// Those that commands with an idempotency key caused; the writer completes them.
+    /// The lines that commands with an idempotency key caused. The writer completes them.
     pub(crate) keyed: Vec<KeyedLines>,
 }
 
 impl ProposedAppend {
-    /// About what it adds to a stream, in bytes.
+    /// The approximate size that it adds to a stream, in bytes.
     pub(crate) fn byte_count(&self) -> usize {
         let lines = self.lines.iter().map(|line| line.len());
         let keyed = self.keyed.iter().map(KeyedLines::byte_count);
@@ -50,12 +50,12 @@ impl ProposedAppend {
     }
 }
 
-/// What a reaction adds to a commit.
+/// The part of a commit that a reaction adds.
 pub(crate) struct ProposedReaction {
     pub(crate) process_manager: Arc<str>,
     pub(crate) progress: Progress,
     pub(crate) dispatched: u64,
-    /// What becomes of rows; the last change of a key counts.
+    /// The changes of rows. The last change of a key counts.
     pub(crate) rows: Vec<RowChange>,
     /// One JSON line each.
     pub(crate) dead_letters: Vec<Box<str>>,

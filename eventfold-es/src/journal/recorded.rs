@@ -11,11 +11,11 @@ use crate::event::{EventError, RecordedEvent, StoredEvent};
 #[derive(Debug, Clone)]
 pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
-    /// When it was stored, in milliseconds since 1970: never less than that of the commit before.
+    /// The time at which it was stored, in milliseconds since 1970, and never less than that of the commit before.
     pub(crate) time: u64,
-    /// The process manager whose reaction it was, and the position of what that reacted to.
+    /// The process manager and the position of its source event, if the commit is a reaction.
     pub(crate) reaction: Option<(Arc<str>, u64)>,
-    /// Most commits add to one stream.
+    /// Most commits append to one stream.
     pub(crate) appends: SmallVec<[RecordedAppend; 1]>,
 }
 
@@ -47,18 +47,18 @@ impl RecordedCommit {
         })
     }
 
-    /// The event at a position, if it is one of these.
+    /// The event at a position, if the commit has it.
     pub(crate) fn event_at(&self, position: u64) -> Option<CommittedEvent<'_>> {
         self.events().find(|event| event.position == position)
     }
 }
 
-/// An event in a durable commit.
+/// An event of a durable commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommittedEvent<'a> {
     pub(crate) position: u64,
     pub(crate) stream: &'a StreamId,
-    /// The version of the stream with it.
+    /// The version of the stream after the event.
     pub(crate) version: u64,
     /// One eventfold event, as JSON without a newline.
     pub(crate) line: &'a str,
@@ -75,11 +75,11 @@ impl<'a> CommittedEvent<'a> {
     }
 }
 
-/// The events that a durable commit added to one stream.
+/// The events that a durable commit appended to one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordedAppend {
     pub(crate) stream: StreamId,
-    /// The version of the first of the lines.
+    /// The version of the first line.
     pub(crate) first_version: u64,
     pub(crate) lines: RecordedLines,
 }

@@ -1,12 +1,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The lines of the events that a durable commit added to one stream, one eventfold event each, as JSON without a newline.
+/// The lines of the events that a durable commit appended to one stream: one eventfold event each, as JSON without a newline.
 #[derive(Debug, Clone)]
 pub(crate) enum RecordedLines {
-    /// Not yet part of a text.
+    /// The lines are not part of a text yet.
     Own(Vec<Box<str>>),
-    /// Parts of a text that was written or read in one piece and that many commits share.
+    /// The lines are parts of a text that was written or read at once, and that many commits share.
     Shared {
         text: Arc<String>,
         first: Range<usize>,
@@ -15,7 +15,7 @@ pub(crate) enum RecordedLines {
 }
 
 impl RecordedLines {
-    /// Lines that stand in `text`.
+    /// Lines that are slices of `text`.
     pub(super) fn shared(text: &Arc<String>, lines: &[&str]) -> Self {
         let start = text.as_ptr().addr();
         let places = lines.iter().map(|line| {
@@ -25,7 +25,7 @@ impl RecordedLines {
         Self::at(text, places)
     }
 
-    /// Lines that stand at these places of `text`.
+    /// Lines at these ranges of `text`.
     pub(super) fn at(text: &Arc<String>, mut places: impl Iterator<Item = Range<usize>>) -> Self {
         match places.next() {
             None => Self::Own(Vec::new()),

@@ -18,14 +18,15 @@ use crate::journal::adoption::AdoptionReport;
 pub struct RecoveryReport {
     /// The number of commits that were read from the journal and applied again to the derived files.
     pub redone_commits: u64,
-    /// The number of commits that were read from the journal since a part of the index was lost or damaged.
+    /// The number of commits that were read from the journal to restore a lost or damaged part of the index.
     pub reindexed_commits: u64,
-    /// A batch that the program was writing when it stopped. No caller was told that its commits are stored, and none is.
+    /// The batch that the program was writing when it stopped. No caller was told that its commits are stored, and none of them
+    /// is.
     pub incomplete_batch: Option<IncompleteBatch>,
     /// The report of migrating the directory from eventfold-es 0.2.0, also at every later opening.
     pub adoption: Option<AdoptionReport>,
-    /// Whether the file system is read-only. Then the reported actions happened in memory, their files were not made, and every
-    /// command is refused.
+    /// Whether the file system is read-only. The reported actions then happened in memory, their files were not written, and
+    /// every command is refused.
     pub read_only: bool,
 }
 
@@ -43,7 +44,7 @@ pub struct IncompleteBatch {
     pub batch: u64,
     /// Its size in bytes.
     pub bytes: u64,
-    /// The file that keeps them for inspection; nothing reads it.
+    /// The file that keeps its bytes for inspection. Nothing reads it.
     #[serde(serialize_with = "crate::report_json::path")]
     pub saved_to: PathBuf,
 }

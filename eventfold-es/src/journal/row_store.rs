@@ -9,24 +9,24 @@ use super::{
     Damage, Inherited, JournalError, PastReaction, PastReactions, Row, RowRange, SavedValue,
 };
 
-/// The durable data of process managers. Reactions change it, with their commits.
+/// The durable data of process managers. The commits of their reactions change it.
 ///
 /// Methods that say so block on I/O; the rest only take short locks.
 pub(crate) trait RowStore: Send + Sync + 'static {
     /// The last known progress of a process manager.
     fn progress(&self, process_manager: &str) -> Option<Progress>;
 
-    /// Notes progress that needed no commit, to be saved at the next checkpoint.
+    /// Records progress that needs no commit. The next checkpoint saves it.
     fn note_progress(&self, process_manager: &str, progress: Progress);
 
-    /// The durable values of rows of a process manager, in the order of the keys. Blocks.
+    /// The durable values of rows of a process manager, in the order of `keys`. Blocks.
     fn rows(
         &self,
         process_manager: &str,
         keys: &[&str],
     ) -> Result<Vec<Option<Box<str>>>, JournalError>;
 
-    /// The first durable rows in a part of those of a process manager, `limit` at most, in the order of their keys. Blocks.
+    /// The first durable rows of a process manager in a range, `limit` at most, ordered by key. Blocks.
     fn row_range(
         &self,
         process_manager: &str,
@@ -34,32 +34,32 @@ pub(crate) trait RowStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>, JournalError>;
 
-    /// What reactions of a process manager have left behind, from where the last call ended on, about a megabyte of the journal
-    /// at a time. Blocks.
+    /// The next past reactions of a process manager, from the end of the last call on. Each call reads about a megabyte of the
+    /// journal. Blocks.
     fn past_reactions(&self, past: &mut PastReactions) -> Result<Vec<PastReaction>, JournalError>;
 
     /// The dead letters of a process manager, oldest first, one JSON object per line. Blocks.
     fn dead_letters(&self, process_manager: &str) -> Result<StoredLines, JournalError>;
 
-    /// The error for a row that does not read.
+    /// The error for an unreadable row.
     fn damaged_rows(&self, process_manager: &str, reason: String) -> Damage;
 
-    /// The note on the starts of the program in which a process manager made no progress.
+    /// The saved count of the program's starts in which a process manager made no progress.
     fn starts(&self, process_manager: &str) -> Arc<dyn SavedValue>;
 
-    /// What an earlier version left of a process manager, if it ran it in this directory.
+    /// The data that an earlier version left for a process manager, if it had one with this name in this directory.
     fn inherited(&self, process_manager: &str) -> Option<&Inherited>;
 }
 
-/// How far a process manager is, and the state it has there.
+/// The progress of a process manager, and its state there.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
-    /// The position of the last event that it is done with.
+    /// The position of the last event that it has handled.
     pub(crate) position: u64,
     pub(crate) state: Box<RawValue>,
 }
 
-/// The dead letters of one process manager, as they are stored.
+/// The dead letters of one process manager, as stored.
 #[derive(Debug, Default)]
 pub(crate) struct StoredLines {
     /// Newline-terminated lines, one JSON object each.
@@ -73,7 +73,7 @@ impl StoredLines {
         self.text.lines()
     }
 
-    /// The error for the line with this number, from 0 on.
+    /// The error for the line with this number, counted from 0.
     pub(crate) fn damaged(&self, number: usize, reason: String) -> Damage {
         let before = self.text.split_inclusive('\n').take(number);
         let offset = before.map(|line| line.len() as u64).sum();

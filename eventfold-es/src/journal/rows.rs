@@ -1,8 +1,8 @@
-//! Rows: the data of a process manager beside its position, each under a key of its own.
+//! Rows: the data of a process manager beside its position. Each row has its own key.
 
 use std::fmt;
 
-/// The change of one row by a commit.
+/// The change of one row in a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowChange {
     pub(crate) key: Box<str>,
@@ -24,17 +24,17 @@ pub(crate) struct Row {
     pub(crate) value: Box<str>,
 }
 
-/// A part of the rows of a process manager, in the order of their keys.
+/// A range of the rows of a process manager, ordered by key.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RowRange {
-    /// The first key in it.
+    /// The first key in the range.
     pub(crate) from: Box<str>,
-    /// The first key behind it.
+    /// The first key behind the range.
     pub(crate) to: Box<str>,
 }
 
 impl RowRange {
-    /// The keys that begin with a letter.
+    /// The keys that begin with the letter `kind`.
     pub(crate) fn of_kind(kind: &str) -> Self {
         let first = kind.bytes().next().unwrap_or_default();
         Self {
@@ -51,7 +51,7 @@ impl RowRange {
         }
     }
 
-    /// The part of it behind `key`.
+    /// The part of the range behind `key`.
     pub(crate) fn behind(self, key: &str) -> Self {
         Self {
             from: format!("{key}\0").into(),

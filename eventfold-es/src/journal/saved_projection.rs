@@ -7,15 +7,15 @@ use super::SeenBefore;
 pub(crate) struct SavedProjection<S> {
     /// The position of the last event that the state has seen.
     pub(crate) position: u64,
-    /// The line hash of that event: another history has another one; an earlier version did not say.
+    /// The line hash of that event. A different history has a different hash. An earlier version did not save it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<String>,
-    /// The aggregate types that it saw events of; an earlier version did not say.
+    /// The aggregate types whose events it has seen. An earlier version did not save them.
     pub(crate) subscriptions: Option<Vec<String>>,
-    /// Its progress before that, until it is past all of it.
+    /// Its progress in an earlier version, until it is past all adopted events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen_before: Option<SeenBefore>,
-    /// The unknown events that it has skipped, the first of each kind.
+    /// The unknown events that it has skipped, the first event of each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<SkippedEvent>,
     pub(crate) state: S,
@@ -27,7 +27,7 @@ pub(crate) struct SkippedEvent {
     pub(crate) position: u64,
     pub(crate) aggregate_type: String,
     pub(crate) event_type: String,
-    /// The version of its shape.
+    /// The schema version of the event.
     pub(crate) version: u64,
 }
 

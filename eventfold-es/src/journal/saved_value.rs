@@ -8,20 +8,20 @@ use serde_json::value::RawValue;
 use crate::disk::{FileError, SealError, SealedFile};
 use crate::finite;
 
-/// One saved value, which can be lost or damaged alone. `Display` names its place.
+/// One saved value. It can be lost or damaged independently of all others. `Display` names its place.
 pub(crate) trait SavedValue: fmt::Display + Send + Sync {
-    /// The value, if there is one, or the reason if it cannot be used. Blocks.
+    /// The value, or the reason why it cannot be used; `None` if it was never saved. Blocks.
     fn load_json(&self) -> Result<Option<Result<Box<RawValue>, SealError>>, FileError>;
 
-    /// Replaces it as a whole, durably. Blocks.
+    /// Replaces the value as a whole, durably. Blocks.
     fn save_json(&self, value: &RawValue) -> Result<(), FileError>;
 
-    /// Removes it, if there is one; a power loss may bring it back. Blocks.
+    /// Removes the value, if it exists. A power loss may bring it back. Blocks.
     fn remove(&self) -> Result<(), FileError>;
 }
 
 impl dyn SavedValue {
-    /// The same as [`load_json`](Self::load_json), decoded.
+    /// [`load_json`](Self::load_json), decoded.
     pub(crate) fn load<T: DeserializeOwned>(
         &self,
     ) -> Result<Option<Result<T, SealError>>, FileError> {
@@ -30,7 +30,7 @@ impl dyn SavedValue {
         Ok(loaded.map(|json| json.and_then(decode)))
     }
 
-    /// Encodes the value and replaces the saved one by it. Blocks.
+    /// Encodes the value, and replaces the saved value by it. Blocks.
     pub(crate) fn save(&self, value: &impl Serialize) -> Result<(), FileError> {
         let json = finite::to_raw_value_around(value).map_err(|error| {
             let place = self.to_string();

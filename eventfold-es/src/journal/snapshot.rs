@@ -5,7 +5,7 @@ use super::{CommitPlace, StreamEnd};
 
 /// The state of an aggregate after some of its events.
 ///
-/// It is used only where it fits: its commit must be in the journal, and end the stream there.
+/// It is used only if it fits: its commit must be in the journal and end the stream at its version.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     /// The end of the stream for this state.
@@ -35,7 +35,7 @@ impl Snapshot {
         bytes
     }
 
-    /// The snapshot, if the bytes are one.
+    /// The snapshot, if the bytes encode one.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let mut next = || varint::take(&mut bytes);
         let (version, offset, length, hash) = (next()?, next()?, next()?, next()?);

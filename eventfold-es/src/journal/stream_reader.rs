@@ -2,12 +2,12 @@ use super::{JournalError, RecordedAppend, StreamEnd};
 
 /// The durable events of a stream, oldest first, with a few commits in memory at a time.
 pub(crate) trait StreamReader {
-    /// The events that the next commit has added. Blocks.
+    /// The events that the next commit appended. Blocks.
     fn next(&mut self) -> Result<Option<RecordedAppend>, JournalError>;
 
-    /// Where the stream ends with the events that were read.
+    /// The end of the stream after the events that were read.
     fn end(&self) -> StreamEnd;
 
-    /// The damage of the commit that was read last.
+    /// The error for damage in the last commit that was read.
     fn damage(&self, reason: String) -> JournalError;
 }

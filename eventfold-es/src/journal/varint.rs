@@ -1,4 +1,5 @@
-//! Numbers in as few bytes as they need: seven bits each, the lowest first, the highest bit set where more follow (LEB128).
+//! Numbers in as few bytes as possible (LEB128): seven bits per byte, the lowest first. The highest bit is set if more bytes
+//! follow.
 
 /// Appends a number.
 pub(super) fn push(bytes: &mut Vec<u8>, mut number: u64) {
@@ -9,7 +10,7 @@ pub(super) fn push(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-/// Takes a number off the front; `None` if there is no whole number of 64 bits.
+/// Takes a number off the front; `None` if there is no complete number of 64 bits.
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use super::super::{DiskFile, OpenMode};
 use super::{Names, OverlayDisk, lock};
 
-/// What all handles of a file share, whatever names it has had.
+/// The shared part of all handles of a file, under any of its names.
 #[derive(Default)]
 pub(super) struct OverlayFile {
-    /// Where its unchanged bytes are.
+    /// The path of its unchanged bytes on the disk below.
     below: Option<PathBuf>,
     content: RwLock<Content>,
 }
@@ -19,14 +19,14 @@ pub(super) struct OverlayFile {
 #[derive(Default)]
 struct Content {
     length: u64,
-    /// Up to where the bytes below show where nothing was written; behind them are zeros.
+    /// The end of the bytes that the disk below supplies for unwritten places. Behind it, unwritten places are zeros.
     shown: u64,
-    /// What was written, by offset; nothing overlaps, and nothing reaches behind `length`.
+    /// The written pieces, by offset. They do not overlap, and none ends behind `length`.
     written: BTreeMap<u64, Vec<u8>>,
 }
 
 impl OverlayFile {
-    /// A file as it is below.
+    /// A file with the content of the disk below.
     pub(super) fn below(path: &Path, length: u64) -> Self {
         Self {
             below: Some(path.to_owned()),
@@ -47,7 +47,7 @@ impl OverlayFile {
     }
 }
 
-/// How many bytes lie between two offsets, as far as memory can hold them.
+/// The number of bytes between two offsets, limited to the size of memory.
 fn distance(from: u64, to: u64) -> usize {
     usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
@@ -80,7 +80,7 @@ impl Content {
         }
     }
 
-    /// Forgets what was written from `start` to `end`.
+    /// Drops the written bytes from `start` to `end`.
     fn discard(&mut self, start: u64, end: u64) {
         if let Some((at, piece)) = self.written.range_mut(..start).next_back() {
             let mut behind = split(piece, distance(*at, start));

@@ -5,7 +5,7 @@ use crate::disk::SystemDisk;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// Fails a test that changes it.
+/// A disk that fails the test on any change.
 struct Untouchable;
 
 fn touched<T>() -> io::Result<T> {
@@ -115,7 +115,7 @@ fn content(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a call came to, so that two disks can be compared: their errors need not have the same words.
+/// The result of a call without its error: the errors of two disks may differ in their text.
 fn seen<T>(result: io::Result<T>) -> Option<T> {
     result.ok()
 }
@@ -169,7 +169,7 @@ fn random_operations_give_the_same_picture_as_on_a_real_disk_and_leave_the_disk_
                         };
                         (done, seen(content(&**file)))
                     });
-                    // A write of nothing succeeds or not with a handle for reading.
+                    // Writing no bytes through a handle for reading succeeds on some disks only.
                     if length > 0 || what > 6 {
                         assert_eq!(on_real, on_overlay, "{case}");
                     }

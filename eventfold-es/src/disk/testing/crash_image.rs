@@ -59,7 +59,7 @@ impl CrashImage {
         Ok(image)
     }
 
-    /// Writes it into a directory, which is created if it is missing. Nothing is synced.
+    /// Writes the image into a directory, which is created if it is missing. Nothing is synced.
     ///
     /// # Errors
     ///
@@ -84,14 +84,14 @@ impl CrashImage {
         self.entries.get(path.as_ref())?.as_deref()
     }
 
-    /// The files with their content, in the order of their paths.
+    /// The files with their content, ordered by path.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
         self.entries
             .iter()
             .filter_map(|(path, content)| Some((path.as_path(), content.as_deref()?)))
     }
 
-    /// The directories, each before those in it.
+    /// The directories, each before its subdirectories.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.entries
             .iter()

@@ -37,9 +37,9 @@ pub enum Operation {
 /// The way in which a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// With this error number of the operating system; nothing is done.
+    /// The call fails with this error number of the operating system, without an effect.
     Errno(i32),
-    /// A read or a write of two bytes or more does its first half; other calls are left alone and not counted.
+    /// A read or a write of two bytes or more transfers only its first half. Other calls do not fail and are not counted.
     Short,
 }
 
@@ -59,8 +59,8 @@ impl Failure {
 
 type PathFilter = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
-/// The choice of the calls that fail, and of the failure. A fault counts the calls that it applies to, from 0, from its
-/// injection on.
+/// The selection of the calls that fail, and their failure. From its injection on, a fault counts the calls that it applies to,
+/// starting at 0.
 #[derive(Clone)]
 pub struct Fault {
     pub(super) failure: Failure,
@@ -103,14 +103,14 @@ impl Fault {
         self
     }
 
-    /// Applies to these paths only. A file goes by the name under which it was opened.
+    /// Applies to these paths only. The path of a file is its name at its opening.
     #[must_use]
     pub fn at(mut self, path: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
         self.path = Some(Arc::new(path));
         self
     }
 
-    /// Applies to reads and writes that begin at this place of the file only.
+    /// Applies only to reads and writes that begin at this offset.
     #[must_use]
     pub fn from_offset(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
@@ -135,19 +135,19 @@ impl Fault {
     }
 }
 
-/// The file or the part of a file of a call.
+/// The part of a file that a call reads or writes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Part {
     pub(super) offset: Option<u64>,
     pub(super) length: usize,
 }
 
-/// A call that was made to fail.
+/// A call that a fault made fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     /// The call.
     pub operation: Operation,
-    /// Its file or part of a file.
+    /// Its file or directory.
     pub path: PathBuf,
     /// The failure.
     pub failure: Failure,

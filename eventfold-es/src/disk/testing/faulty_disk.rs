@@ -50,7 +50,7 @@ struct State {
 }
 
 impl FaultyDisk {
-    /// A disk without faults yet.
+    /// A disk without faults.
     #[must_use]
     pub fn new(inner: Arc<dyn Disk>) -> Self {
         Self {
@@ -59,12 +59,13 @@ impl FaultyDisk {
         }
     }
 
-    /// Adds a fault. If several apply to one call, each counts it, and the one that was injected first decides.
+    /// Adds a fault. If several faults apply to one call, each of them counts it, and the fault that was injected first
+    /// decides.
     pub fn inject(&self, fault: Fault) {
         lock(&self.state).faults.push(fault);
     }
 
-    /// Takes all faults away.
+    /// Removes all faults.
     pub fn clear(&self) {
         lock(&self.state).faults.clear();
     }
@@ -83,7 +84,7 @@ impl FaultyDisk {
         counts.sum()
     }
 
-    /// The calls that were made to fail, in order.
+    /// The calls that faults made fail, in order.
     #[must_use]
     pub fn hits(&self) -> Vec<Hit> {
         lock(&self.state).hits.clone()
@@ -98,7 +99,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts the call, and returns the number of its `length` bytes that it may transfer.
+/// Counts the call. The result is how many of its `length` bytes it may transfer.
 fn call(state: &Mutex<State>, operation: Operation, path: &Path, part: Part) -> io::Result<usize> {
     let Part { length, .. } = part;
     let mut state = lock(state);

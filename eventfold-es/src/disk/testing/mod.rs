@@ -1,6 +1,6 @@
 //! A disk that records its operations, a model of the state after a crash, and a disk that fails on request.
 //!
-//! - [`RecordingDisk`] performs every operation on a real directory and logs those that change something: a [`Recording`].
+//! - [`RecordingDisk`] performs every operation on a real directory, and logs those that change something: a [`Recording`].
 //! - [`DiskModel`] replays a recording and builds a [`CrashImage`]: a possible state after a kill or a power loss. Its
 //!   documentation states the model.
 //! - [`FaultyDisk`] makes chosen calls fail or transfer too few bytes.

@@ -107,11 +107,11 @@ impl DiskModel {
         Ok(model)
     }
 
-    /// Adds one more operation.
+    /// Adds one operation.
     ///
     /// # Errors
     ///
-    /// If it contradicts the operations before it; the state is unchanged then.
+    /// If the operation contradicts the operations before it. The state is unchanged then.
     pub fn apply(&mut self, op: &DiskOp) -> Result<(), LogError> {
         let index = self.applied;
         self.try_apply(index, op)
@@ -126,13 +126,13 @@ impl DiskModel {
         self.applied
     }
 
-    /// The state that every process sees, and the next process after a kill.
+    /// The state that every process sees. After a kill, the next process sees it too.
     #[must_use]
     pub fn page_cache(&self) -> CrashImage {
         self.image(self.namespace.tree(), |pages| pages.current().to_vec())
     }
 
-    /// The state when the power is back.
+    /// The state after a power loss.
     #[must_use]
     pub fn after_power_loss(&self, survival: &Survival) -> CrashImage {
         let mut pick = survival.pick();
@@ -204,8 +204,8 @@ impl DiskModel {
 }
 
 impl CrashImage {
-    /// The state for the next process after a kill at the end of the recording. Cut the recording with [`Recording::until`] for
-    /// a kill within it.
+    /// The state that the next process finds after a kill at the end of the recording. For a kill within the recording, cut it
+    /// with [`Recording::until`].
     ///
     /// # Errors
     ///
@@ -286,7 +286,7 @@ mod tests {
         );
         assert_eq!(model.after_power_loss(&Survival::All), model.page_cache());
 
-        // The name alone is not the content, nor the content the name.
+        // A durable name does not imply durable content, nor durable content a durable name.
         let mut names = model.clone();
         names.apply(&sync_root())?;
         assert_eq!(content(&names, Survival::Nothing), (vec![], false));
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn writes_through_a_handle_go_to_the_file_that_was_opened() -> TestResult {
-        // A reader-friendly rotation: a fresh file takes the name while somebody still writes to the old one.
+        // A rotation that keeps readers working: a new file takes the name while a writer still writes to the old file.
         let model = DiskModel::replay(&[
             create("a", 0),
             create("b", 1),

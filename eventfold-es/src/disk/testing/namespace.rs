@@ -7,7 +7,7 @@ use super::survival::Pick;
 
 const ROOT: u64 = 0;
 
-/// What a name leads to. There are no hard links: a node has one name, or none any more.
+/// The target of a name. There are no hard links: a node has one name, or none after its removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Node {
     Directory(u64),
@@ -17,24 +17,24 @@ pub(super) enum Node {
 type Entry = (u64, OsString);
 type Entries = BTreeMap<Entry, Node>;
 
-/// The directories: the entries as every process sees them, the durable ones, and the changes between.
+/// The directories: the entries that every process sees, the durable entries, and the changes between them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Namespace {
     current: Entries,
     durable: Entries,
-    /// From the first change that is not durable on, in order.
+    /// The changes from the first change that is not durable on, in order.
     changes: VecDeque<Change>,
     directories: u64,
 }
 
-/// A creation, a rename or a removal: happens as a whole or not at all.
+/// A creation, a rename or a removal. It happens as a whole or not at all.
 #[derive(Debug, Clone)]
 struct Change {
     op: usize,
     /// The directory that lost the name, if this is a rename.
     left: Option<u64>,
     entry: Entry,
-    /// What the name leads to; nothing after a removal.
+    /// The target of the name; `None` after a removal.
     node: Option<Node>,
     durable: bool,
 }
@@ -98,8 +98,8 @@ impl Namespace {
         Ok(())
     }
 
-    /// Makes durable what changed in one directory. A rename out of it or into it is one change, so that the other side is
-    /// durable with it.
+    /// Makes the changes in one directory durable. A rename out of the directory or into it is one change, so that its other
+    /// side becomes durable too.
     pub(super) fn sync_dir(&mut self, path: &Path) -> Result<(), &'static str> {
         let Some(Node::Directory(number)) = self.resolve(path) else {
             return Err("the synced directory is missing");
@@ -168,7 +168,7 @@ impl Namespace {
     }
 }
 
-/// What can be reached from the root, directories before what they hold.
+/// The nodes that can be reached from the root, directories before their content.
 fn tree(entries: &Entries) -> Vec<(PathBuf, Node)> {
     let mut found = Vec::new();
     let mut directories = vec![(PathBuf::new(), ROOT)];

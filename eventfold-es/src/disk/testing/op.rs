@@ -2,12 +2,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The unit, in bytes, that a device writes as a whole or not at all.
+/// The unit, in bytes, that a device writes atomically.
 pub const SECTOR: u64 = 512;
 
 /// A file, independent of its present name: an inode of the file system.
 ///
-/// A handle keeps its file when that is renamed, or when another file is renamed over its name.
+/// A handle keeps its file when the file is renamed, or when another file takes its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub(super) u64);
 
@@ -24,7 +24,7 @@ pub enum DiskOp {
         /// The file.
         file: FileId,
     },
-    /// A directory was created: one level, below one that exists.
+    /// A directory was created: one level, in an existing directory.
     CreateDir {
         /// The directory.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum DiskOp {
         path: PathBuf,
         /// The file.
         file: FileId,
-        /// Where the first byte went.
+        /// The offset of the first byte.
         offset: u64,
         /// The bytes.
         bytes: Arc<[u8]>,
@@ -47,14 +47,14 @@ pub enum DiskOp {
         path: PathBuf,
         /// The file.
         file: FileId,
-        /// The length from now on.
+        /// The new length.
         length: u64,
     },
-    /// A name was replaced by another.
+    /// A file got a new name.
     Rename {
         /// The old name.
         from: PathBuf,
-        /// The new name; a file that had it has no name any more.
+        /// The new name. A file that had it before has no name any more.
         to: PathBuf,
     },
     /// A file lost its name.
@@ -76,9 +76,9 @@ pub enum DiskOp {
         /// The file.
         file: FileId,
     },
-    /// The entries of a directory were made durable, but not the files and directories behind them.
+    /// The entries of a directory were made durable, but not the files and directories that they lead to.
     SyncDir {
-        /// The directory; empty for the recorded one.
+        /// The directory; empty for the recorded directory.
         path: PathBuf,
     },
     /// Everything was durable: a recording of an existing directory begins with this.
@@ -86,10 +86,10 @@ pub enum DiskOp {
 }
 
 impl DiskOp {
-    /// The numbers of bytes of this operation that may be done when the process is killed within it, besides all of it.
+    /// The possible numbers of completed bytes if the process is killed within this operation, besides all of them.
     ///
-    /// A write may be torn: nothing, half, all but the last byte, or up to the first or last sector boundary inside it.
-    /// Everything else happens or does not: `[0]`.
+    /// A write may be torn: nothing, half, all but the last byte, or up to the first or last sector boundary inside it. Any
+    /// other operation happens or does not: `[0]`.
     ///
     /// ```
     /// use eventfold_es::disk::{Disk, OpenMode, RecordingDisk};
@@ -122,8 +122,8 @@ impl DiskOp {
         tears
     }
 
-    /// The done part of this operation when the process is killed within it: a write of the first `bytes` bytes, or `None` for
-    /// nothing. Only a write is ever half done.
+    /// The completed part of this operation if the process is killed within it: a write of the first `bytes` bytes, or `None`
+    /// for nothing. Only a write can be completed in part.
     #[must_use]
     pub fn torn(&self, bytes: usize) -> Option<Self> {
         match self {
@@ -153,7 +153,7 @@ impl DiskOp {
         }
     }
 
-    /// Its path: the new path of a rename, none for a sync of the file system.
+    /// Its path: the new path of a rename, and `None` for a sync of the file system.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {

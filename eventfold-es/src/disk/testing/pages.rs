@@ -3,15 +3,15 @@ use super::survival::Pick;
 
 const SECTOR_BYTES: usize = SECTOR as usize;
 
-/// One file: what the page cache holds, what the device certainly holds, and what it may hold of the difference.
+/// One file: the content of the page cache, the durable content of the device, and the possible differences.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FilePages {
     current: Vec<u8>,
-    /// What the last sync left; its length is the length at that moment.
+    /// The content after the last sync. Its length is the length at that time.
     durable: Vec<u8>,
     /// Every change of the length since the last sync.
     lengths: Vec<LengthChange>,
-    /// The contents that the device may hold instead of the durable one, oldest first, by sector; ascending by number.
+    /// For each sector, the contents that the device may hold instead of the durable content, oldest first.
     sectors: std::collections::BTreeMap<usize, Vec<SectorVersion>>,
 }
 
@@ -20,7 +20,7 @@ struct LengthChange {
     op: usize,
     from: usize,
     to: usize,
-    /// By writing beyond the end: the pages go out one by one, and the length follows them.
+    /// Whether a write beyond the end caused it. The pages are then written one by one, and the length follows them.
     written: bool,
 }
 
@@ -34,14 +34,14 @@ impl LengthChange {
 struct SectorVersion {
     op: usize,
     bytes: Box<[u8; SECTOR_BYTES]>,
-    /// Whether a sync will write it. A sync that failed takes that away: the kernel has marked the page clean.
+    /// Whether a sync will write it. A failed sync clears this, because the kernel has marked the page clean.
     dirty: bool,
 }
 
 /// A length that the file may have after a power loss.
 struct PossibleLength {
     op: usize,
-    /// How many of the length changes have happened then.
+    /// The number of length changes that have happened by then.
     changes: usize,
     length: usize,
 }
@@ -71,8 +71,8 @@ impl FilePages {
     pub(super) fn set_len(&mut self, op: usize, length: usize) {
         let shorter = length < self.current.len();
         self.change_length(op, length, false);
-        // The rest of the last sector is zeroed in the page, which may reach the device before the new length does.
-        // Sectors behind it are given back, not written.
+        // The rest of the last sector is zeroed in the page, which may reach the device before the new length. Sectors behind
+        // it are freed, not written.
         if shorter && !length.is_multiple_of(SECTOR_BYTES) {
             self.add_version(op, length / SECTOR_BYTES);
         }
@@ -101,8 +101,8 @@ impl FilePages {
         lengths.clear();
     }
 
-    /// A sync failed: what was written before it may or may not be on the device, and a later sync does not write it
-    /// again. Lengths are metadata, which the file system's own journal keeps for the next sync.
+    /// A failed sync: earlier writes may or may not be on the device, and a later sync does not write them again. Lengths are
+    /// metadata, which the journal of the file system keeps for the next sync.
     pub(super) fn sync_failed(&mut self) {
         for version in self.sectors.values_mut().flatten() {
             version.dirty = false;
@@ -179,7 +179,7 @@ impl FilePages {
 }
 
 impl SectorVersion {
-    /// What a later cut took away never comes back, even if the file grows again.
+    /// Bytes that a later cut removed never return, even if the file grows again.
     fn cut_off(&mut self, sector: usize, changes: &[LengthChange]) {
         let start = sector * SECTOR_BYTES;
         let cuts = changes.iter().filter_map(|one| one.cuts_off_after(self.op));
@@ -200,14 +200,14 @@ fn sector_of(content: &[u8], sector: usize) -> [u8; SECTOR_BYTES] {
     bytes
 }
 
-/// Puts a sector into a file as far as the file reaches.
+/// Copies a sector into a file, up to the end of the file.
 fn overlay(content: &mut [u8], sector: usize, bytes: &[u8; SECTOR_BYTES]) {
     if let Some(rest) = content.get_mut(sector * SECTOR_BYTES..) {
         copy(rest, bytes);
     }
 }
 
-/// Copies as much as there is on both sides; at once, since a recording has megabytes of zeros.
+/// Copies the shorter of two lengths at once, because a recording has megabytes of zeros.
 fn copy(target: &mut [u8], source: &[u8]) {
     let length = target.len().min(source.len());
     if let (Some(target), Some(source)) = (target.get_mut(..length), source.get(..length)) {
@@ -226,7 +226,7 @@ mod tests {
         pages.after_power_loss(&mut *survival.pick())
     }
 
-    /// Every content that is seen over many seeds.
+    /// Every content that occurs over many seeds.
     fn outcomes(pages: &FilePages) -> std::collections::BTreeSet<Vec<u8>> {
         (0..400)
             .map(|seed| lose(pages, &Survival::Random(seed)))
@@ -306,7 +306,8 @@ mod tests {
         for content in outcomes(&pages) {
             assert_eq!(content[..100], [1; 100]);
             match content.len() {
-                // Neither change: the rest of the first sector may be zeroed already, the second is as it was.
+                // Neither change happened. The rest of the first sector may already be zeroed, and the second sector is
+                // unchanged.
                 1024 if content[512] == 1 => {
                     assert!(content[100..512].iter().all(|byte| *byte == content[100]));
                     assert_eq!(content[512..], [1; 512]);
@@ -348,7 +349,7 @@ mod tests {
         pages.sync();
         let content = |first| [[first; 512], [3; 512]].concat();
         assert_eq!(outcomes(&pages), [content(1), content(2)].into());
-        // Written again and synced, it is durable.
+        // Writing it again and syncing it makes it durable.
         pages.write(3, 0, &[2; 512]);
         pages.sync();
         assert_eq!(outcomes(&pages), [content(2)].into());

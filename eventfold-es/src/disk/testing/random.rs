@@ -1,5 +1,5 @@
-/// A small generator of pseudo-random numbers (Steele, Lea and Flood's SplitMix64): one seed, one sequence, on every
-/// platform and for ever, so that a printed seed repeats a failure. Not for secrets.
+/// A small generator of pseudo-random numbers (Steele, Lea and Flood's SplitMix64). A seed gives the same sequence on every
+/// platform and in every version, so that a printed seed repeats a failure. It is not for secrets.
 ///
 /// ```
 /// use eventfold_es::disk::SplitMix64;
@@ -27,13 +27,13 @@ impl SplitMix64 {
         bits ^ (bits >> 31)
     }
 
-    /// A number below `bound`; 0 if there is none. The bias of the multiplication is below `bound / 2^64`.
+    /// A number below `bound`; 0 if `bound` is 0. The bias of the multiplication is below `bound / 2^64`.
     pub fn below(&mut self, bound: usize) -> usize {
         let product = u128::from(self.next_u64()) * bound as u128;
         usize::try_from(product >> 64).unwrap_or_default()
     }
 
-    /// Whether something that happens `eighths` times of eight happens.
+    /// `true` with a probability of `eighths` eighths.
     pub fn chance(&mut self, eighths: usize) -> bool {
         self.below(8) < eighths
     }

@@ -56,7 +56,7 @@ pub struct RecordingDisk {
 struct Shared {
     root: PathBuf,
     canonical: PathBuf,
-    /// Where the operations end, whatever else they pass.
+    /// The disk that finally performs the operations, below any disk that was put over it.
     ground: Arc<dyn Disk>,
     log: Mutex<Log>,
 }
@@ -78,12 +78,12 @@ impl RecordingDisk {
         Self::begin(&image, Arc::new(SystemDisk), root, root.canonicalize()?)
     }
 
-    /// Records all operations below `root` on `inner`, which need not be a file system of the operating system. It must be
-    /// empty.
+    /// Records all operations below `root` on `inner`, which need not be a file system of the operating system. `root` must not
+    /// exist on it.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if it is not empty.
+    /// `AlreadyExists` if `root` exists.
     pub fn on(inner: Arc<dyn Disk>, root: &Path) -> io::Result<Self> {
         if inner.exists(root)? {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -92,11 +92,11 @@ impl RecordingDisk {
         Self::begin(&CrashImage::default(), inner, root, root.to_owned())
     }
 
-    /// As [`on`](Self::on), for a disk on which `root` holds `image` already, which counts as durable.
+    /// As [`on`](Self::on), for a disk on which `root` already holds `image`, which counts as durable.
     ///
     /// # Errors
     ///
-    /// None, if the image is one.
+    /// None, if the image is consistent.
     pub fn on_image(inner: Arc<dyn Disk>, root: &Path, image: &CrashImage) -> io::Result<Self> {
         Self::begin(image, inner, root, root.to_owned())
     }
@@ -189,13 +189,13 @@ impl RecordingDisk {
         Self { inner, ..self }
     }
 
-    /// The operations up to now.
+    /// The operations so far.
     #[must_use]
     pub fn ops(&self) -> Vec<DiskOp> {
         self.shared.log().recording.ops().to_vec()
     }
 
-    /// The number of operations up to now.
+    /// The number of operations so far.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.log().recording.len()
@@ -215,13 +215,13 @@ impl RecordingDisk {
         self.shared.log().recording.mark(label.into());
     }
 
-    /// Operations and marks up to now.
+    /// The operations and marks so far.
     #[must_use]
     pub fn recording(&self) -> Recording {
         self.shared.log().recording.clone()
     }
 
-    /// Compares the directory with the log: whether every change of it went through this disk.
+    /// Compares the directory with the log: whether every change to it went through this disk.
     ///
     /// # Errors
     ///
@@ -294,7 +294,7 @@ impl Log {
         self.recording.push(op);
     }
 
-    /// What has this name, after making sure that the directory agrees.
+    /// The node with this name, after checking that the directory agrees.
     fn find(&self, ground: &dyn Disk, path: &Path, relative: &Path) -> io::Result<Option<Node>> {
         let known = self.namespace.resolve(relative);
         if known.is_some() == ground.exists(path)? {

@@ -9,9 +9,9 @@ pub struct Mark {
     pub label: String,
 }
 
-/// All operations on a directory, from its creation on, and the marks.
+/// All operations on a directory since its creation, and the marks.
 ///
-/// A directory that was not empty at the beginning is recorded as if it had been written and synced just before;
+/// A directory with initial content is recorded as if that content had been written and synced just before.
 /// [`start`](Self::start) is behind that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recording {
@@ -72,22 +72,22 @@ impl Recording {
 
     /// The marks, including those of earlier runs.
     ///
-    /// In a recording that was cut with [`until`](Self::until) they are the marks before the crash: their acknowledgements must
-    /// have survived it.
+    /// In a recording that was cut with [`until`](Self::until), they are the marks before the crash. The acknowledged commands
+    /// of these marks must have survived it.
     #[must_use]
     pub fn marks(&self) -> &[Mark] {
         &self.marks
     }
 
-    /// The possible sizes of operation `k` when it is cut off, in bytes; see [`DiskOp::tears`]. `[0]` at the end.
+    /// The possible numbers of completed bytes if operation `k` is cut off; see [`DiskOp::tears`]. `[0]` at the end.
     #[must_use]
     pub fn tears(&self, k: usize) -> Vec<usize> {
         self.ops.get(k).map_or_else(|| vec![0], DiskOp::tears)
     }
 
-    /// The recording of a crash after `k` operations, and after `torn` bytes of the next one, a write.
+    /// The recording of a crash after `k` operations, and after `torn` bytes of the next operation, a write.
     ///
-    /// A mark made between operations `k - 1` and `k` is kept: the crash may have come just after it.
+    /// A mark between operations `k - 1` and `k` is kept, because the crash may have come just after it.
     #[must_use]
     pub fn until(&self, k: usize, torn: usize) -> Self {
         let whole = self.ops.get(..k).unwrap_or(&self.ops);

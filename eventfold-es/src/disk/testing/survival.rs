@@ -5,7 +5,7 @@ use super::random::SplitMix64;
 pub enum Survival {
     /// Everything: the page cache had just been written back.
     All,
-    /// Nothing: the disk is as the syncs left it.
+    /// Nothing: the disk has only the synced data.
     Nothing,
     /// Directory entries, but no byte and no length: new files are empty.
     EntriesOnly,
@@ -13,24 +13,25 @@ pub enum Survival {
     LengthsOnly,
     /// Bytes and lengths, but no directory entry: new files are missing, renames have not happened.
     ContentOnly,
-    /// Everything but some sectors of one write: these keep what they held before it, also against later writes to them.
+    /// Everything except some sectors of one write. These sectors keep their content from before the write, even if later
+    /// writes changed them.
     LoseSectors {
-        /// The index of the write in the log. Nothing is lost if it has been synced.
+        /// The index of the write in the log. If it was synced, nothing is lost.
         op: usize,
-        /// The sectors, by their number in the file: some of [`DiskOp::sectors`](super::DiskOp::sectors).
+        /// The numbers of the sectors in the file: some of [`DiskOp::sectors`](super::DiskOp::sectors).
         sectors: Vec<u64>,
-        /// Whether the length is lost too, and is again what it was before that write.
+        /// Whether the length is lost too. It is then the length before that write.
         length_too: bool,
     },
-    /// Any part, chosen by this seed: each entry, each length and each sector on its own, most of them in some images and
-    /// few in others. The same seed on the same log is the same image.
+    /// Any part, chosen by this seed: each entry, each length and each sector independently. Some images keep most of them, and
+    /// others few. The same seed on the same log gives the same image.
     Random(u64),
 }
 
-/// Decides what survives, one question after the other.
+/// Decides the surviving data, one question at a time.
 ///
-/// The candidates are given by the operations that made them, oldest first; the answer is 0 for the durable state and
-/// `n` for the `n`-th candidate.
+/// The candidates are the operations that made them, oldest first. The answer is 0 for the durable state, and `n` for the
+/// `n`-th candidate.
 pub(super) trait Pick {
     fn entry(&mut self, op: usize) -> bool;
     fn length(&mut self, candidates: &[usize]) -> usize;
@@ -93,7 +94,7 @@ struct Lose<'a> {
 }
 
 impl Lose<'_> {
-    /// The last candidate before the write, or the last one if the write is none of them.
+    /// The number of candidates before the write, or of all candidates if the write is not among them.
     fn before(&self, candidates: &[usize]) -> usize {
         let position = candidates.iter().position(|op| *op == self.op);
         position.unwrap_or(candidates.len())
@@ -122,7 +123,8 @@ impl Pick for Lose<'_> {
     }
 }
 
-/// Each class of things has its own odds in an image, from none to all, so that images are not all half and half.
+/// Entries, lengths and sectors have separate odds in each image, from none to all. Images thus differ in more than their
+/// details.
 struct Random {
     random: SplitMix64,
     entries: usize,
@@ -149,7 +151,7 @@ impl Random {
         }
     }
 
-    /// The newest candidate, or any older one or the durable state.
+    /// The newest candidate, or an older candidate or the durable state.
     fn choose(&mut self, odds: usize, candidates: &[usize]) -> usize {
         let newest = candidates.len();
         if self.random.chance(odds) {

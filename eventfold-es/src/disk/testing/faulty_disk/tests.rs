@@ -126,7 +126,7 @@ fn reads_and_writes_come_up_short() -> TestResult {
     assert_eq!(file.read_at(&mut buffer, 0)?, 2);
     assert_eq!(&buffer, b"ab\0\0");
     file.sync_data()?;
-    // A write that comes up short and then finds the disk full.
+    // A short write, followed by a full disk.
     disk.clear();
     disk.inject(Fault::once(0, Failure::Short));
     disk.inject(Fault::starting(1, Failure::ENOSPC).on(&[Operation::Write]));

@@ -1,4 +1,4 @@
-//! What a recording disk does: each operation for real, and then into the log.
+//! The operations of a recording disk: each is performed, and then logged.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Disk for RecordingDisk {
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        // Nothing is written through a lock.
+        // A lock changes nothing.
         self.inner.try_lock(path)
     }
 }

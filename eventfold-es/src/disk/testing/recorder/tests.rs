@@ -42,7 +42,7 @@ fn what_changes_something_is_logged_in_order() -> TestResult {
     file.sync_data()?;
     disk.rename(&root.join("x/y/f"), &root.join("x/g"))?;
     disk.rename(&root.join("x/g"), &root.join("x/g"))?;
-    // The handle still writes to the file, which has another name now.
+    // The handle still writes to the same file, which has a different name now.
     file.write_at(b"d", 2)?;
     disk.open(&root.join("x/g"), OpenMode::Read)?;
     disk.open(&root.join("x/g"), OpenMode::Write)?;
@@ -102,7 +102,7 @@ fn what_was_there_counts_as_durable() -> TestResult {
     assert_eq!(recording.start(), recording.len());
     let image = CrashImage::power_loss(&recording, &Survival::Nothing)?;
     assert_eq!(image, CrashImage::read(directory.path())?);
-    // It goes on with the files that are there, under numbers of their own.
+    // The recording continues with the existing files, which get numbers.
     disk.open(&directory.path().join("new"), OpenMode::Write)?;
     let file = disk.open(&directory.path().join("d/f"), OpenMode::Write)?;
     file.write_at(b"C", 0)?;
@@ -155,8 +155,8 @@ fn a_change_made_without_the_disk_is_noticed() -> TestResult {
     Ok(())
 }
 
-/// Killed between write and sync, opened again, then the power fails: what the second run served must have been synced by
-/// the second run, and writing it once more without a sync does not help.
+/// A kill between write and sync, a second run, and then a power loss. The data that the second run served must have been
+/// synced by the second run. Writing it again without a sync does not suffice.
 #[test]
 fn unsynced_content_of_a_killed_run_stays_unsynced() -> TestResult {
     let first = tempfile::tempdir()?;
@@ -193,7 +193,7 @@ fn unsynced_content_of_a_killed_run_stays_unsynced() -> TestResult {
     assert_eq!(nothing(&disk)?, b"synced unsyn");
     disk.check()?;
 
-    // A directory that is not the image of that kill is refused.
+    // A directory without the image of that kill is refused.
     let wrong = tempfile::tempdir()?;
     assert!(RecordingDisk::continue_from(killed, wrong.path()).is_err());
     Ok(())
@@ -266,7 +266,7 @@ fn threads_are_logged_in_the_order_of_their_effects() -> TestResult {
     Ok(())
 }
 
-/// Whatever is done, the model's page cache is what the real directory holds, also in a run after a kill.
+/// After any operations, the page cache of the model equals the real directory, also in a run after a kill.
 #[test]
 fn the_model_agrees_with_the_file_system() -> TestResult {
     for seed in 0..20 {
@@ -291,7 +291,7 @@ fn the_model_agrees_with_the_file_system() -> TestResult {
                     }
                 }
                 3 => {
-                    // Fails where the file system says so; the model must then be unchanged.
+                    // A rename may fail on the file system. The model must then be unchanged.
                     let _ = disk.rename(&name(&mut random), &name(&mut random));
                 }
                 4 => disk.sync_dir(&root)?,
@@ -339,7 +339,7 @@ fn a_failed_sync_is_part_of_the_recording() -> TestResult {
     file.write_at(b"x", 0)?;
     faults.inject(Fault::once(0, Failure::EIO).on(&[Operation::SyncData]));
     assert!(file.sync_data().is_err());
-    // The kernel reports the next one as good, and the byte is not on the disk.
+    // The kernel reports success for the next sync, but the byte is not on the disk.
     file.sync_data()?;
     let image = CrashImage::power_loss(&disk.recording(), &Survival::Nothing)?;
     assert_eq!(image.file("a"), Some(&b"\0"[..]));
