@@ -38,7 +38,7 @@ impl FileError {
         matches!(self.action, SYNC | SYNC_DIRECTORY)
     }
 
-    /// Whether the file system is read-only for every process.
+    /// Whether the file system is read-only, for all processes.
     pub(crate) fn is_read_only(&self) -> bool {
         self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
     }

@@ -45,7 +45,8 @@ pub struct DirectoryEntry {
 
 /// The operations of a file system that the store uses. Each is one step that can fail or be lost on its own.
 ///
-/// Calls block; the store makes them on the threads of its [`StoreRuntime`](crate::StoreRuntime) or on the blocking pool of the tokio runtime.
+/// Calls block. The store makes them on the threads of its [`StoreRuntime`](crate::StoreRuntime), or on the blocking pool of the
+/// tokio runtime.
 pub trait Disk: Send + Sync + 'static {
     /// Opens a file.
     ///

@@ -16,8 +16,8 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// Room for submitted commits that are not written yet: one permit each.
     fn room(&self) -> &Arc<Semaphore>;
 
-    /// Submits a commit; never waits. The caller holds the locks of the cells that the commit was decided on, so that commits
-    /// of one stream arrive in the order of their versions.
+    /// Submits a commit; never waits. The caller holds the locks of the cells that the commit was decided on. Commits of one
+    /// stream therefore arrive in the order of their versions.
     fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome>;
 
     /// The time of the store. Commits get their time from it when they are submitted.

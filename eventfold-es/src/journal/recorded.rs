@@ -13,7 +13,8 @@ pub(crate) struct RecordedCommit {
     pub(crate) first_position: u64,
     /// The time at which it was stored, in milliseconds since 1970, and never less than that of the commit before.
     pub(crate) time: u64,
-    /// The process manager and the position of its source event, if the commit is a reaction.
+    /// The process manager and its position, if the commit is a reaction. The position is that of the source event, unless the
+    /// reaction was due to a deadline, a retry or a release.
     pub(crate) reaction: Option<(Arc<str>, u64)>,
     /// Most commits append to one stream.
     pub(crate) appends: SmallVec<[RecordedAppend; 1]>,

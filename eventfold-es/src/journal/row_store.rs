@@ -44,7 +44,7 @@ pub(crate) trait RowStore: Send + Sync + 'static {
     /// The error for an unreadable row.
     fn damaged_rows(&self, process_manager: &str, reason: String) -> Damage;
 
-    /// The saved count of the program's starts in which a process manager made no progress.
+    /// The saved note on the starts of the program in which a process manager made no progress.
     fn starts(&self, process_manager: &str) -> Arc<dyn SavedValue>;
 
     /// The data that an earlier version left for a process manager, if it had one with this name in this directory.

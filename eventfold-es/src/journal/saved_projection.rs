@@ -27,7 +27,7 @@ pub(crate) struct SkippedEvent {
     pub(crate) position: u64,
     pub(crate) aggregate_type: String,
     pub(crate) event_type: String,
-    /// The schema version of the event.
+    /// The version of its shape.
     pub(crate) version: u64,
 }
 

@@ -32,8 +32,8 @@ pub(crate) trait Streams: Send + Sync + 'static {
     /// The number of events in the stream, if it is known without I/O.
     fn known_version(&self, stream: &StreamId) -> Option<u64>;
 
-    /// The durable answer to the command with this key to a stream, as far as memory tells without I/O. If `before` is the
-    /// result of an earlier [lookup](Self::find_answer) that found the key free, memory may tell that it still is.
+    /// The durable answer to the command with this key to a stream, if memory has it without I/O. `before` is the result of an
+    /// earlier [lookup](Self::find_answer): a key that was free then may be known to be free now.
     fn known_answer(
         &self,
         stream: &StreamId,

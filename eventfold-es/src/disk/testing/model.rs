@@ -30,7 +30,7 @@ impl From<LogError> for io::Error {
 ///
 /// A kill keeps the page cache: the next process sees every operation that happened, in order ([`page_cache`]). A write in
 /// progress may have happened in part, from its start ([`DiskOp::torn`]). A kill makes nothing durable: unsynced data stays
-/// unsynced until a process syncs that file. So a log can be continued
+/// unsynced until a process syncs that file. A log can therefore be continued
 /// ([`RecordingDisk::continue_from`](super::RecordingDisk::continue_from)).
 ///
 /// # A power loss
@@ -38,24 +38,24 @@ impl From<LogError> for io::Error {
 /// A power loss keeps synced data on the device, and any part of the rest ([`after_power_loss`]):
 ///
 /// - **Names.** A creation, a rename or a removal is durable after a successful sync of its directory or of the file system.
-///   For a rename between two directories, a sync of either suffices, since it is one change. Until then it is there as a whole
-///   or not at all, independently of every other change, including earlier changes in the same directory. Syncing a file does
+///   For a rename between two directories, a sync of either suffices, since it is one change. Until then, it survives as a
+///   whole or not at all, independently of all other changes, even earlier changes in the same directory. Syncing a file does
 ///   not make its name durable (ext4 does that; POSIX does not promise it). Syncing a directory does not make the directory's
 ///   own name durable.
-/// - **Content.** A sync of a file makes its data and its length durable, under whatever name and through whatever handle they
-///   were written. Otherwise each sector of 512 bytes is written as a whole, at any moment since the last sync. It has its
-///   durable content, or the content of the page cache after any of the writes since. So two unsynced writes to one sector
-///   leave neither, the first, or both, and writes to different sectors survive in any order and number.
+/// - **Content.** A sync of a file makes its data and its length durable, independent of the name and the handle of the writes.
+///   Otherwise each sector of 512 bytes is written as a whole, at any moment since the last sync. It has its durable content,
+///   or the content of the page cache after any of the writes since. For example, two unsynced writes to one sector leave
+///   neither, the first, or both, and writes to different sectors survive in any order and number.
 /// - **Length.** It is any length of the file since the last sync, independently of the content. A write beyond the end may
 ///   also have moved it to any sector boundary on the way. Where the length survives and the bytes do not, there are zeros. A
-///   cut that survives destroys the bytes behind it, whatever the length becomes later. A cut that does not survive may still
-///   have zeroed the rest of the sector in which it ended.
+///   cut that survives destroys the bytes behind it, even if the file grows later. A cut that does not survive may still have
+///   zeroed the rest of the sector in which it ended.
 /// - **A failed sync** marks pages clean without having written them, as Linux does. Their data may or may not be on the
-///   device, and no later sync changes that; only writing it again does. Lengths and names, which a file system keeps in a
-///   journal of its own, stay pending for the next sync.
+///   device, and no later sync changes that; only writing it again does. Lengths and names stay pending for the next sync,
+///   because a file system keeps them in its own journal.
 ///
-/// Not modeled: sectors torn inside, devices that lie about a flush or damage durable data, removal of names (the seam has
-/// none), hard and symbolic links.
+/// Not modeled: sectors torn inside, devices that lie about a flush or damage durable data, removal of directories (the seam
+/// has none), and links.
 ///
 /// [`page_cache`]: Self::page_cache
 /// [`after_power_loss`]: Self::after_power_loss

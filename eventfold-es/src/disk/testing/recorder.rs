@@ -14,15 +14,14 @@ use crate::disk::{Disk, SystemDisk};
 /// A disk that performs every operation below one directory for real, and logs each operation that changes data or makes it
 /// durable.
 ///
-/// A mutex is held while an operation is performed and logged, so that the log has the order of the effects; reads do not wait
-/// for it. A failed operation counts as without effect, except that a failed sync is logged as such. A write is logged as far
-/// as it went.
+/// A mutex is held while an operation is performed and logged, so that the log has the order of the effects. Reads do not wait
+/// for it. A failed operation counts as without effect, except that a failed sync is logged as such. A write is logged with the
+/// bytes that it wrote.
 ///
 /// Changes outside of the directory are refused. So is a file that was created or removed without this disk. A clone is the
 /// same disk.
 ///
-/// To enumerate crashes of a workload that syncs much, let the directory be on a file system in memory: the syncs are then
-/// logged but take no time.
+/// For a workload with many syncs, put the directory on a file system in memory. The syncs are then logged but take no time.
 ///
 /// # Examples
 ///
@@ -135,8 +134,8 @@ impl RecordingDisk {
         Ok(Self::with_log(inner, root, canonical, recording, model))
     }
 
-    /// Continues at the end of a recording, as the process after a kill does: `root` has that image ([`CrashImage::killed`]),
-    /// and unsynced data is still not durable.
+    /// Continues at the end of a recording, like the next process after a kill. `root` has the image of the kill
+    /// ([`CrashImage::killed`]), and unsynced data is still not durable.
     ///
     /// # Examples
     ///

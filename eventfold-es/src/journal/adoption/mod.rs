@@ -2,9 +2,9 @@
 //!
 //! A complete journal is built beside the files of 0.2.0, which do not change, and gets its name in the last step. Until then,
 //! 0.2.0 can still open the directory, and an interrupted adoption begins again. Afterwards, the directory is a store whose
-//! derived files are missing, and opening it derives them as usual. The first commit of that journal is the [`Adoption`]: the
-//! streams, the progress of each process manager, and its dead letters with the rows by which they are redriven. No other part
-//! of the library knows the formats of 0.2.0.
+//! derived files are missing, and opening it derives them as usual. The first commit of that journal has the [`Adoption`]: the
+//! streams, and the progress of each process manager. It also has the dead letters, with the rows by which they are redriven.
+//! No other part of the library knows the formats of 0.2.0.
 
 mod archive;
 mod consumers;

@@ -58,6 +58,12 @@ pub struct QuarantinedStream {
 }
 
 /// An incompletely written last event.
+///
+/// # JSON
+///
+/// ```json
+/// {"aggregate_type":"order","instance_id":"ord-2","kept_in":"shop/streams/order/ord-2/app-0.2.0.jsonl","offset":96,"bytes":12}
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TornTail {

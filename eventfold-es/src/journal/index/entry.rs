@@ -156,7 +156,8 @@ fn read_version(bytes: &[u8]) -> Option<u64> {
     Some(version.fold(0, |version, digit| version << 8 | u64::from(*digit)))
 }
 
-/// The part of a key that the filters contain: the whole key of a snapshot, and all but the version of an append or an answer.
+/// The part of a key that the filters contain. For an append or an answer, it is the key without the version; for a snapshot,
+/// the whole key.
 pub(super) fn filtered(key: &[u8]) -> &[u8] {
     let without_version = || match key.split_first()? {
         (&ANSWER, _) => key.get(..ANSWER_BYTES),

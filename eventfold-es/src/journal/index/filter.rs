@@ -1,4 +1,4 @@
-//! Filters: they tell without a lookup which keys are certainly not in a run.
+//! Filters, which exclude keys from a run without a lookup.
 //!
 //! A filter is a number of pages, each with 64 lines of 64 bytes. The hash of a key chooses a page, one of its lines, and seven
 //! bits of that line. These bits are set if the run has the key. With ten bits per key, about one in a hundred absent keys

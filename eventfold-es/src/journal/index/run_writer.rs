@@ -1,5 +1,5 @@
-//! Writing a run: blocks of entries, then levels of blocks with the places of the blocks below, up to a single root, and then
-//! the filter.
+//! Writing a run. Blocks of entries come first, followed by levels of blocks with the places of the blocks below, up to a
+//! single root. The filter comes last.
 
 use std::path::Path;
 use std::sync::Arc;

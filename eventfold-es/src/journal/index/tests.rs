@@ -104,7 +104,7 @@ fn names(directory: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// All entries are found: all of them in order, each stream by itself, and none of a stream that does not exist.
+/// All entries are found: all of them in order, those of each stream alone, and none of a missing stream.
 fn check(runs: &Runs, model: &Model, newest: &Model) -> TestResult {
     let memory = || {
         let entries = newest.clone().into_iter().collect();

@@ -9,7 +9,7 @@ use crate::journal::index::{Address, EntryKey};
 use crate::journal::{Answer, JournalError, KeyLookup, StreamId, keyed};
 
 impl StreamIndex {
-    /// The durable answer to the command with this key, as far as memory tells without I/O.
+    /// The durable answer to the command with this key, if memory has it without I/O.
     pub(super) fn known_answer(
         &self,
         stream: &StreamId,

@@ -1,7 +1,7 @@
 //! Checkpoints: each records how far the derived files follow the journal, so that opening starts there.
 //!
-//! A checkpoint is valid only as a whole. If it or one of its files differs from what was saved, everything is derived from the
-//! whole journal again.
+//! A checkpoint is valid only as a whole. If it or one of its files differs from the saved content, everything is derived from
+//! the whole journal again.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The journal's lines as one text: the older lines in segments, the others in the active file.
 //!
-//! Offsets count from the beginning of the whole text. The active file always begins with a commit that is not in a segment,
-//! and the number of this commit gives the place of the file. For example, a crash may leave a segment whose text the active
-//! file still has; this segment is removed and written again.
+//! Offsets count from the beginning of the whole text. The active file always begins with a commit that is not in a segment.
+//! The number of this commit gives the place of the file. For example, a crash may leave a segment whose text the active file
+//! still has; this segment is removed and written again.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

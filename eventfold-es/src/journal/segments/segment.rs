@@ -122,7 +122,7 @@ impl Segment {
                         frame += 1;
                         continue;
                     }
-                    // One read also takes the frames behind it that are missing.
+                    // The same read also covers the missing frames behind it.
                     let behind = (frame + 1..last).find(|frame| found(*frame).is_some());
                     let behind = behind.unwrap_or(last);
                     let read = self.read_frames(frame, behind)?;

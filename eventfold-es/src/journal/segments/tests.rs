@@ -152,7 +152,7 @@ fn what_a_rotation_has_left_is_removed() -> TestResult {
         read_all(|from, step| again.read(from, step), 1 << 20)?
             == text.as_bytes()[..last.start as usize]
     );
-    // The segment is written again, whatever remains an earlier attempt has left.
+    // The segment is written again, even over the remains of an earlier attempt.
     std::fs::write(again.path(last).with_extension("zst.new"), "half a segment")?;
     write(&again, &lines(3_002, 2_000), 3_002)?;
     assert!(read_all(|from, step| again.read(from, step), 1 << 20)? == text.as_bytes());

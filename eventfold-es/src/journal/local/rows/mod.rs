@@ -1,7 +1,7 @@
 //! The rows of process managers: a table for each, and an overlay of the durable rows that the table does not have yet.
 //!
 //! A table is derived from the journal. It changes only at checkpoints, in one transaction with the number of the last commit
-//! that it contains, and is durable before the checkpoint says so. Later changes are in memory. Opening the store reads them
+//! that it contains. It is durable before the checkpoint says so. Later changes are in memory. Opening the store reads them
 //! from the journal again: at most the distance from the last checkpoint to the end of the journal.
 
 mod backend;
