@@ -121,7 +121,7 @@ impl CrashImage {
                 let content = fs::read(entry.path())?;
                 self.entries.insert(path, Some(content));
             } else {
-                let message = format!("{} is no file and no directory", path.display());
+                let message = format!("{} is neither a file nor a directory", path.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
         }

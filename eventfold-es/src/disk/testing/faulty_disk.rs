@@ -99,7 +99,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts the call. The result is how many of its `length` bytes it may transfer.
+/// Counts the call. The result is the number of its `length` bytes that it may transfer.
 fn call(state: &Mutex<State>, operation: Operation, path: &Path, part: Part) -> io::Result<usize> {
     let Part { length, .. } = part;
     let mut state = lock(state);

@@ -10,7 +10,7 @@ use super::survival::{Pick, Survival};
 
 /// An operation that cannot follow the operations before it. A recording never has one.
 #[derive(Debug, thiserror::Error)]
-#[error("operation {index} does not fit those before it: {reason}")]
+#[error("operation {index} contradicts the operations before it: {reason}")]
 pub struct LogError {
     /// Its place in the log.
     pub index: usize,

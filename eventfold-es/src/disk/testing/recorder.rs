@@ -318,10 +318,7 @@ impl Log {
 }
 
 fn behind_our_back(path: &Path) -> io::Error {
-    let message = format!(
-        "{} was changed otherwise than through the recording disk",
-        path.display()
-    );
+    let message = format!("{} was changed without the recording disk", path.display());
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 

@@ -102,7 +102,7 @@ impl Consumers {
                         .get(&key)
                         .map_or(0, |cursor| cursor.offset);
                     consumer.problem = Some(format!(
-                        "it stands at byte {offset} of the stream `{key}`, where no event with the hash that it knows ends"
+                        "its cursor is at byte {offset} of the stream `{key}`, where no event with its hash ends"
                     ));
                 }
             }
@@ -228,7 +228,7 @@ impl Consumer {
             None => {}
             Some(Ok(checkpoint)) => consumer.checkpoint = Some(checkpoint),
             Some(Err(error)) => {
-                consumer.problem = Some(format!("it is no checkpoint of 0.2.0: {error}"));
+                consumer.problem = Some(format!("it is not a checkpoint of 0.2.0: {error}"));
             }
         }
         if kind == Kind::ProcessManager {

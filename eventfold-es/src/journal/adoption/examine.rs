@@ -150,7 +150,7 @@ impl Sound {
         let is_archived = self.is_archived(line);
         let next = self.source.pieces.get(line.piece + 1);
         if next.is_some_and(|next| next.is_archived) {
-            return Err("an event has no end, and others follow it".to_owned());
+            return Err("an event is incomplete, and further events follow it".to_owned());
         }
         if let Some(piece) = self.source.pieces.get_mut(line.piece) {
             piece.end = line.start;

@@ -134,7 +134,7 @@ impl Adoption {
         let StreamSource { log, archive, .. } = &sound.source;
         for torn in &sound.torn {
             let file = if torn.is_archived { archive } else { log };
-            tracing::warn!(path = %file.display(), offset = torn.offset, bytes = torn.bytes, "left out a last event that was not written to its end");
+            tracing::warn!(path = %file.display(), offset = torn.offset, bytes = torn.bytes, "left out an incompletely written last event");
             self.torn_tails.push(TornTailRecord {
                 aggregate_type: found.stream.aggregate_type.to_string(),
                 id: found.stream.instance_id.to_string(),

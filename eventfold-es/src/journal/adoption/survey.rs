@@ -124,7 +124,7 @@ impl Survey {
         let written = entry.dir.as_deref().unwrap_or(&entry.id);
         let (Some(above), Some(directory)) = (inside(&entry.aggregate_type), inside(written))
         else {
-            let reason = "its id names a directory outside of that of its type";
+            let reason = "its id names a directory outside the directory of its type";
             return self.quarantine(stream, None, reason.to_owned());
         };
         let place = places.name(&format!("{above}/{directory}"));
@@ -153,7 +153,7 @@ impl Survey {
             found
         };
         let owner = &first.stream.instance_id;
-        let reason = format!("its directory is that of the stream `{owner}` too");
+        let reason = format!("the stream `{owner}` has the same directory");
         self.quarantine(other.stream, None, reason);
     }
 

@@ -53,7 +53,7 @@ impl Tree {
 
     fn damaged(&self, offset: u64) -> Damage {
         self.is_damaged.store(true, Ordering::Relaxed);
-        let reason = "a block of the index has another checksum or content than was written; when the store was closed, opening it makes this part of the index again";
+        let reason = "a block of the index has a wrong checksum or content; close the store and open it again, which writes this part of the index again";
         Damage::new(self.file.path(), offset, reason)
     }
 }
@@ -167,7 +167,7 @@ impl Run {
             Err(error) => return Err(error.into()),
         };
         let Some(number) = decode_head(file.read_range(0, HEAD_BYTES)?) else {
-            return Err(Damage::new(path, 0, "this is no part of the index").into());
+            return Err(Damage::new(path, 0, "this is not a part of the index").into());
         };
         format::refuse_newer(number.into(), format::RUNS).map_err(|newer| newer.in_file(path))?;
         let bytes = file.len()?;

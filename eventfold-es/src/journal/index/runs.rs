@@ -222,7 +222,7 @@ impl Runs {
     fn remove_unlisted(&self, number: u64) {
         let path = path(&self.directory, number);
         if let Err(error) = self.files.remove(&path) {
-            tracing::warn!(%error, "a part of the index that was not finished could not be removed");
+            tracing::warn!(%error, "an unlisted part of the index could not be removed");
         }
     }
 
@@ -255,7 +255,7 @@ impl Runs {
 
     /// The damage of a meaningless entry.
     pub(crate) fn malformed(&self) -> Damage {
-        let reason = "an entry of the index makes no sense; `repair` makes the index again";
+        let reason = "an entry of the index is malformed; `repair` writes the index again";
         Damage::new(&self.directory, 0, reason)
     }
 
@@ -471,7 +471,7 @@ fn listed_run(
     let run = Run::open(files, &path, cache)?;
     let is_listed = (run.coverage(), run.bytes()) == (note.coverage, note.bytes);
     if !is_listed && !planted(Bug::OtherRunsBelieved) {
-        return damage("this is another part of the index than `meta/checkpoint.json` lists");
+        return damage("this is a different part of the index than `meta/checkpoint.json` lists");
     }
     Ok(run)
 }

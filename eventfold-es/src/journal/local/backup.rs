@@ -243,7 +243,7 @@ fn check(
             let commit = line::parse(line).map_err(|error| copied.unreadable(offset, error))?;
             let data = &commit.data;
             if previous.is_some_and(|previous| previous != *data.previous) {
-                let reason = "the commit does not follow the one before";
+                let reason = "the commit does not follow the commit before it";
                 return Err(copied.damage(offset, reason).into());
             }
             previous = Some(line_hash(line));

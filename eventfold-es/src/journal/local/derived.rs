@@ -244,7 +244,7 @@ impl DerivedWriter {
                 return self.queue.poison_with(&error.to_string());
             }
             Err(error) => {
-                tracing::warn!(%error, "the journal could not be archived; it will be tried again");
+                tracing::warn!(%error, "the journal could not be archived; a later checkpoint retries it");
                 return;
             }
         };
@@ -333,7 +333,7 @@ impl DerivedWriter {
                 None
             }
             Err(error) => {
-                tracing::warn!(%error, "runs of the index could not be merged; it will be tried again after the next checkpoint");
+                tracing::warn!(%error, "runs of the index could not be merged; they are retried after the next checkpoint");
                 self.is_merging_paused = true;
                 None
             }

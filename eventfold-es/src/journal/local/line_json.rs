@@ -173,7 +173,7 @@ fn lines<'a>(lengths: &[usize], lines: &[&'a RawValue]) -> Result<Lines<'a>, Str
         .eq(lengths.iter().copied())
     {
         return Err(format!(
-            "the commit says that its lines have {lengths:?} bytes, which they do not"
+            "the lengths {lengths:?} in the commit do not match its lines"
         ));
     }
     Ok(lines)

@@ -144,7 +144,7 @@ impl<'a> Redo<'a> {
                 letters.text.pending.push('\n');
             }
             let json = serde_json::from_str(process_manager.state).map_err(|error| {
-                let reason = format!("the state of `{name}` is no JSON: {error}");
+                let reason = format!("the state of `{name}` is not JSON: {error}");
                 Damage::new(self.layout.journal_file(), at, reason)
             })?;
             let state = ProcessManagerState {

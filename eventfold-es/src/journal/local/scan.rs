@@ -169,12 +169,12 @@ fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Opti
         ))
     } else if data.position != tip.position + 1 {
         Some(format!(
-            "the commit begins at position {}, but the one before ended at {}",
+            "the commit begins at position {}, but the commit before it ended at {}",
             data.position, tip.position
         ))
     } else if *data.previous != *tip.hash && !planted(Bug::HashChainNotChecked) {
         Some(format!(
-            "the commit follows one with the hash {}, but the line before has {}",
+            "the commit follows a commit with the hash {}, but the line before has {}",
             data.previous, tip.hash
         ))
     } else {

@@ -145,7 +145,7 @@ impl Writer {
         match self.log.replace_active(archived, self.tip.offset) {
             Ok(()) => self.filled = self.tip.offset,
             Err(SwapError::Unchanged(error)) => {
-                tracing::warn!(%error, "the journal could not be rotated; it will be tried again");
+                tracing::warn!(%error, "the journal could not be rotated; a later checkpoint retries it");
             }
             Err(SwapError::Unknown(error)) => self.queue.poison_with(&error.to_string()),
         }

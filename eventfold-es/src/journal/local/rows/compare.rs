@@ -140,7 +140,7 @@ impl RowTables {
                 let known = rows_of_table.and_then(|expected| expected.get(&key));
                 if known != Some(&hash(&row.value)) {
                     return Ok(Some(format!(
-                        "the row {:?} is not what the journal holds",
+                        "the row {:?} differs from the journal",
                         row.key
                     )));
                 }
