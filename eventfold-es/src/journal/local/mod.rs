@@ -1,39 +1,17 @@
 //! The journal on local files.
 
-mod answers;
-mod appends;
-mod backlog;
 mod backup;
-mod batch;
-mod checkpoint;
-mod derived;
+mod deriving;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod fixture;
-mod history;
-mod jobs;
-mod layout;
-mod line;
-mod line_canonical;
-mod line_json;
-mod line_read;
-mod log;
-mod new_journal;
-mod pulse;
-pub(super) mod queue;
-mod read_only;
-mod recovery;
-mod redo;
-mod release;
-mod row_store;
+mod lines;
+mod opening;
+mod reading;
+pub(super) mod row_store;
 mod rows;
-mod scan;
-mod snapshots;
-mod stream_parts;
-mod streams;
-mod under_way;
 mod verify;
-mod writer;
+mod writing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,20 +24,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use appends::lock;
 use backlog::Backlog;
 use derived::{DerivedWriter, require_in_place, wake_bytes};
+use deriving::{checkpoint, derived, jobs, pulse, under_way};
 use history::History;
 use jobs::Jobs;
 pub(crate) use layout::Layout;
+use lines::{line, line_canonical, line_json, line_read};
 use log::{JournalLog, Parts};
 pub(crate) use new_journal::NewJournal;
+use opening::{layout, new_journal, read_only, recovery, redo, release, scan};
 use pulse::Pulse;
 use queue::Queue;
 use read_only::{Opened, recover_where_possible};
+use reading::{appends, history, log, snapshots, streams};
 use recovery::Recovered;
 use release::Release;
 use rows::RowTables;
 use streams::StreamIndex;
 use under_way::UnderWay;
 use writer::Writer;
+pub(in crate::journal) use writing::queue;
+use writing::{backlog, batch, writer};
 
 use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,

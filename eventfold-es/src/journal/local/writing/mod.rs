@@ -1,0 +1,6 @@
+//! The way of a commit from the queue to the disk.
+
+pub(in crate::journal::local) mod backlog;
+pub(in crate::journal::local) mod batch;
+pub(in crate::journal) mod queue;
+pub(in crate::journal::local) mod writer;

@@ -1,0 +1,291 @@
+//! The commits that wait for the writer.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock::{Clock, StoreClock};
+use crate::journal::local::appends::lock;
+use crate::journal::local::log::Archived;
+use crate::journal::{
+    CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Spent,
+};
+use crate::sabotage::{Bug, planted};
+use crate::threads::Worker;
+
+/// The maximum number of waiting commits.
+const CAPACITY: usize = 8192;
+/// The maximum number of commits in a batch.
+const BATCH_COMMITS: usize = 1024;
+/// The maximum number of bytes of events in a batch, unless a single commit is larger.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The reason for the poisoning after a panic of the store's code or of its disk.
+pub(in crate::journal) const PANICKED: &str =
+    "a thread of the journal panicked; open the store again";
+
+/// The reason for refusing the commits behind a conflict.
+pub(in crate::journal) const BEHIND_CONFLICT: &str =
+    "an earlier commit conflicted with the stored events; try again";
+
+/// The reason for refusing a commit that was decided on a commit that was not stored.
+pub(in crate::journal) const BEHIND_FAILURE: &str =
+    "an earlier commit that this commit was decided on could not be written; try again";
+
+/// A commit on its way to the writer.
+pub(in crate::journal) struct Queued {
+    pub(in crate::journal) commit: ProposedCommit,
+    /// The time at which the commit counts as stored, in milliseconds since 1970.
+    pub(in crate::journal) time: u64,
+    pub(in crate::journal) pledge: Pledge,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The duty to settle an outcome. A drop before that, which only a panic causes, settles it, so that no caller waits forever.
+pub(in crate::journal) struct Pledge(Arc<Outcome>);
+
+impl Pledge {
+    pub(in crate::journal) fn settle(&self, result: Result<Receipt, CommitError>) {
+        self.0.settle(result);
+    }
+
+    /// See [`Outcome::keep`].
+    pub(in crate::journal) fn keep(&self, spent: Spent) {
+        self.0.keep(spent);
+    }
+}
+
+impl Drop for Pledge {
+    fn drop(&mut self) {
+        if self.0.get().is_none() {
+            self.0
+                .settle(Err(CommitError::OutcomeUnknown(PANICKED.into())));
+        }
+    }
+}
+
+impl Queued {
+    /// The size that the commit adds to the journal, in bytes.
+    pub(in crate::journal) fn byte_count(&self) -> usize {
+        let appends = self.commit.appends.iter();
+        let reaction = self.commit.reaction.as_ref();
+        appends.map(ProposedAppend::byte_count).sum::<usize>()
+            + reaction.map_or(0, ProposedReaction::byte_count)
+    }
+}
+
+/// The next task of the writer.
+pub(in crate::journal) enum Work {
+    Commits(Vec<Queued>),
+    /// Let the active file of the journal begin behind the archived part.
+    ReplaceActive(Archived),
+    /// Idle until the next wake-up.
+    Nothing,
+    /// The queue is closed and empty.
+    Ended,
+}
+
+pub(in crate::journal) struct Queue {
+    room: Arc<Semaphore>,
+    state: Mutex<QueueState>,
+    writer: Worker,
+    /// Set under the lock of the state, and read with every event that is handled.
+    poison: OnceLock<Arc<str>>,
+    /// The reason for refusing every commit, if the file system is read-only.
+    read_only: Option<Arc<str>>,
+    clock: StoreClock,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<Queued>,
+    /// No later commit gets an earlier time.
+    time: u64,
+    /// The outcome of the last commit that was added.
+    last: Weak<Outcome>,
+    archived: Option<Archived>,
+    /// Whether the replacement of the active file is due or in progress.
+    is_replacing: bool,
+    is_closed: bool,
+    /// Whether the writer found nothing to do, so that it has to be woken.
+    is_idle: bool,
+}
+
+impl Queue {
+    /// The queue of a journal whose last commit has this time.
+    pub(in crate::journal) fn new(
+        last_commit: u64,
+        clock: Arc<dyn Clock>,
+        read_only: Option<Arc<str>>,
+        writer: Worker,
+    ) -> Self {
+        Self {
+            read_only,
+            clock: StoreClock::behind(last_commit, clock),
+            room: Arc::new(Semaphore::new(CAPACITY)),
+            state: Mutex::new(QueueState {
+                time: last_commit,
+                ..QueueState::default()
+            }),
+            writer,
+            poison: OnceLock::new(),
+        }
+    }
+
+    pub(in crate::journal) fn room(&self) -> &Arc<Semaphore> {
+        &self.room
+    }
+
+    pub(in crate::journal) fn clock(&self) -> &StoreClock {
+        &self.clock
+    }
+
+    /// See [`Log::pass`](crate::journal::Log::pass).
+    pub(in crate::journal) fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
+        let mut state = lock(&self.state);
+        state.time = state.time.max(time.saturating_add(1));
+        let last = state.last.upgrade();
+        last.filter(|last| last.get().is_none())
+    }
+
+    pub(in crate::journal) fn read_only(&self) -> Option<Arc<str>> {
+        self.read_only.clone()
+    }
+
+    pub(in crate::journal) fn poison(&self) -> Option<Arc<str>> {
+        self.poison.get().cloned()
+    }
+
+    pub(in crate::journal) fn push(
+        &self,
+        room: OwnedSemaphorePermit,
+        commit: ProposedCommit,
+    ) -> Arc<Outcome> {
+        let outcome = Arc::new(Outcome::default());
+        let now = self.clock.now_ms();
+        let mut state = lock(&self.state);
+        let is_undone = || commit.is_undone() && !planted(Bug::UndoNotTransitive);
+        let refusal = match (self.poison.get(), &self.read_only) {
+            (Some(reason), _) => Some(CommitError::Poisoned(Arc::clone(reason))),
+            (None, _) if state.is_closed => Some(CommitError::Closed),
+            (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
+            (None, None) if is_undone() => Some(CommitError::Refused(BEHIND_FAILURE.into())),
+            (None, None) => None,
+        };
+        let is_idle = match refusal {
+            Some(error) => {
+                outcome.settle(Err(error));
+                false
+            }
+            None => {
+                state.time = state.time.max(now);
+                state.last = Arc::downgrade(&outcome);
+                let time = state.time;
+                state.waiting.push_back(Queued {
+                    commit,
+                    time,
+                    pledge: Pledge(Arc::clone(&outcome)),
+                    _room: room,
+                });
+                std::mem::take(&mut state.is_idle)
+            }
+        };
+        drop(state);
+        if is_idle {
+            self.writer.wake();
+        }
+        outcome
+    }
+
+    /// Asks the writer to let the active file of the journal begin behind the archived part.
+    pub(in crate::journal) fn replace_active(&self, archived: Archived) {
+        let mut state = lock(&self.state);
+        state.archived = Some(archived);
+        state.is_replacing = true;
+        let is_idle = std::mem::take(&mut state.is_idle);
+        drop(state);
+        if is_idle {
+            self.writer.wake();
+        }
+    }
+
+    /// Records that the active file was replaced, or that its replacement was given up.
+    pub(in crate::journal) fn replaced(&self) {
+        lock(&self.state).is_replacing = false;
+    }
+
+    pub(in crate::journal) fn is_replacing(&self) -> bool {
+        lock(&self.state).is_replacing
+    }
+
+    /// Takes the next task: at most as many commits as a batch holds.
+    pub(in crate::journal) fn take(&self) -> Work {
+        let mut state = lock(&self.state);
+        if let Some(archived) = state.archived.take() {
+            return Work::ReplaceActive(archived);
+        }
+        if state.waiting.is_empty() {
+            if state.is_closed {
+                return Work::Ended;
+            }
+            state.is_idle = true;
+            return Work::Nothing;
+        }
+        let mut bytes = 0;
+        let mut batch = Vec::with_capacity(state.waiting.len().min(BATCH_COMMITS));
+        while let Some(next) = state.waiting.front() {
+            bytes += next.byte_count();
+            if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH_COMMITS) {
+                break;
+            }
+            batch.extend(state.waiting.pop_front());
+        }
+        Work::Commits(batch)
+    }
+
+    /// Fails these commits, and every commit that was added so far.
+    ///
+    /// All of them fail at once. A caller that adds a new commit after it has learned of the failure is therefore behind it. A
+    /// commit that was decided on a failed commit is refused.
+    pub(in crate::journal) fn undo(
+        &self,
+        failed: impl IntoIterator<Item = Pledge>,
+        error: &CommitError,
+    ) {
+        let mut state = lock(&self.state);
+        for pledge in failed {
+            pledge.settle(Err(error.clone()));
+        }
+        if planted(Bug::UndoLeavesTheQueue) {
+            return;
+        }
+        for queued in state.waiting.drain(..) {
+            queued.pledge.settle(Err(error.clone()));
+        }
+    }
+
+    /// Fails every waiting commit, and refuses every later commit.
+    pub(in crate::journal) fn poison_with(&self, reason: &str) {
+        if planted(Bug::NoPoison) {
+            return;
+        }
+        let mut state = lock(&self.state);
+        let poison = self.poison.get_or_init(|| {
+            tracing::error!(
+                reason,
+                "the store is poisoned: nothing can be written any more"
+            );
+            reason.into()
+        });
+        let error = CommitError::Poisoned(Arc::clone(poison));
+        for queued in state.waiting.drain(..) {
+            queued.pledge.settle(Err(error.clone()));
+        }
+    }
+
+    pub(in crate::journal) fn close(&self) {
+        lock(&self.state).is_closed = true;
+        self.writer.wake();
+    }
+}

@@ -1,0 +1,304 @@
+//! Making commits durable: all waiting commits go into one write and one sync.
+
+use std::sync::Arc;
+
+use crate::disk::FileError;
+use crate::journal::local::backlog::Backlog;
+use crate::journal::local::batch::{Batch, DeadLetterExtents, Prepared, assemble};
+use crate::journal::local::history::History;
+use crate::journal::local::jobs::{DurableBatch, Job, Jobs};
+use crate::journal::local::log::Archived;
+use crate::journal::local::log::{JournalLog, SwapError};
+use crate::journal::local::pulse::Pulse;
+use crate::journal::local::queue::{BEHIND_CONFLICT, PANICKED, Pledge, Queue, Queued, Work};
+use crate::journal::local::release::Release;
+use crate::journal::local::rows::RowTables;
+use crate::journal::local::scan::Tip;
+use crate::journal::local::streams::StreamIndex;
+use crate::journal::{CommitError, CommitPlace, Durability};
+use crate::sabotage::{Bug, planted};
+use crate::threads::{Next, Turn, Turns};
+
+/// The step in which the file is filled with zeros ahead, in bytes. A sync of existing bytes is faster than a sync of a longer
+/// file.
+const FILL_BYTES: u64 = 256 << 10;
+
+pub(in crate::journal::local) struct Writer {
+    pub(in crate::journal::local) log: Arc<JournalLog>,
+    pub(in crate::journal::local) pulse: Arc<Pulse>,
+    pub(in crate::journal::local) durability: Durability,
+    pub(in crate::journal::local) queue: Arc<Queue>,
+    pub(in crate::journal::local) streams: Arc<StreamIndex>,
+    pub(in crate::journal::local) history: Arc<History>,
+    pub(in crate::journal::local) backlog: Arc<Backlog>,
+    pub(in crate::journal::local) rows: Arc<RowTables>,
+    pub(in crate::journal::local) jobs: Arc<Jobs>,
+    /// The end of the durable text.
+    pub(in crate::journal::local) tip: Tip,
+    /// The length of the file, trailing zeros included.
+    pub(in crate::journal::local) filled: u64,
+    pub(in crate::journal::local) dead_letters: DeadLetterExtents,
+    /// Commits that wait for room in the backlog.
+    pub(in crate::journal::local) held: Option<Vec<Queued>>,
+    /// Dropped last.
+    pub(in crate::journal::local) _release: Arc<Release>,
+}
+
+/// The outcome of a write of a batch.
+enum Written {
+    Durable,
+    /// None of the batch is on the disk.
+    CutBack(FileError),
+    /// It is unknown whether the batch is on the disk, now or after a restart.
+    Unknown(FileError),
+}
+
+impl Turns for Writer {
+    /// Writes until nothing waits, or until other stores wait.
+    fn turn(&mut self, turn: &Turn<'_>) -> Next {
+        loop {
+            let taken = self.held.take().map(Work::Commits);
+            let queued = match taken.unwrap_or_else(|| self.queue.take()) {
+                Work::Commits(queued) => queued,
+                Work::ReplaceActive(archived) => {
+                    self.replace_active(archived);
+                    continue;
+                }
+                Work::Nothing => return Next::Idle,
+                Work::Ended => {
+                    self.cut_zeros();
+                    return Next::Ended;
+                }
+            };
+            match self.backlog.has_room() {
+                Ok(true) => self.write_batch(queued),
+                Ok(false) => {
+                    self.held = Some(queued);
+                    return Next::Idle;
+                }
+                Err(reason) => {
+                    let reason = format!(
+                        "the backlog is full, and the derived files cannot be written: {reason}"
+                    );
+                    let error = CommitError::Refused(reason.into());
+                    let failed = queued.into_iter().map(|queued| queued.pledge);
+                    self.queue.undo(failed, &error);
+                }
+            }
+            if turn.others_wait() {
+                return Next::Again;
+            }
+        }
+    }
+
+    fn panicked(&mut self) {
+        self.queue.poison_with(PANICKED);
+        self.backlog.failed(PANICKED);
+    }
+}
+
+impl Drop for Writer {
+    /// Nothing further is written to the journal. The derived files are completed.
+    fn drop(&mut self) {
+        self.backlog.close();
+        // A poisoned store takes no checkpoint: the content of the disk is known only after the next opening.
+        let take_checkpoint = self.queue.poison().is_none() && self.queue.read_only().is_none();
+        self.jobs.hand_over(Job::Close { take_checkpoint });
+    }
+}
+
+impl Writer {
+    fn write_batch(&mut self, queued: Vec<Queued>) {
+        let mut batch = assemble(
+            queued,
+            &self.tip,
+            &|stream, expected| self.streams.version(stream, expected),
+            &self.dead_letters,
+            self.durability,
+        );
+        let refused = std::mem::take(&mut batch.refused);
+        if !batch.commits.is_empty() {
+            self.commit(batch);
+        }
+        if !refused.is_empty() {
+            for (pledge, error) in refused {
+                pledge.settle(Err(error));
+            }
+            self.queue
+                .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
+        }
+    }
+
+    /// Cuts the file to the written text.
+    fn cut_zeros(&mut self) {
+        if self.queue.poison().is_none()
+            && let Err(error) = self.cut_back()
+        {
+            tracing::warn!(%error, "the zeros behind the journal were not cut off");
+        }
+    }
+
+    fn replace_active(&mut self, archived: Archived) {
+        if self.queue.poison().is_some() {
+            return self.queue.replaced();
+        }
+        match self.log.replace_active(archived, self.tip.offset) {
+            Ok(()) => self.filled = self.tip.offset,
+            Err(SwapError::Unchanged(error)) => {
+                tracing::warn!(%error, "the journal could not be rotated; a later checkpoint retries it");
+            }
+            Err(SwapError::Unknown(error)) => self.queue.poison_with(&error.to_string()),
+        }
+        self.queue.replaced();
+    }
+
+    fn commit(&mut self, batch: Batch) {
+        if planted(Bug::AcknowledgeEarly) {
+            for Prepared {
+                pledge, receipt, ..
+            } in &batch.commits
+            {
+                pledge.settle(Ok(receipt.clone()));
+            }
+        }
+        match self.write(&batch) {
+            Written::Durable => self.publish(batch),
+            Written::CutBack(error) => {
+                let reason = format!(
+                    "the journal could not be written ({error}); nothing of the commit is stored"
+                );
+                let error = CommitError::Refused(reason.into());
+                self.queue.undo(pledges(batch), &error);
+            }
+            Written::Unknown(error) => {
+                let reason = format!(
+                    "{error}. Whether the last commits are stored is known when the store is opened again; until then \
+                     nothing can be written"
+                );
+                let error = CommitError::OutcomeUnknown(reason.as_str().into());
+                for pledge in pledges(batch) {
+                    pledge.settle(Err(error.clone()));
+                }
+                self.queue.poison_with(&reason);
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> Written {
+        let text = batch.text.as_bytes();
+        let mut written = self.write_filled(text, &batch.tip);
+        if written.is_err() && self.filled < batch.tip.offset {
+            // The disk may have room for the batch, but not for the zeros.
+            written = match self.cut_back() {
+                Ok(()) => {
+                    let journal = self.log.parts();
+                    journal.write_all_at(text, self.tip.offset).map(|()| {
+                        self.filled = batch.tip.offset;
+                    })
+                }
+                Err(error) => return Written::Unknown(error),
+            };
+        }
+        if let Err(error) = written {
+            if planted(Bug::NoCutBack) {
+                return Written::CutBack(error);
+            }
+            return match self.cut_back() {
+                Ok(()) => Written::CutBack(error),
+                Err(error) => Written::Unknown(error),
+            };
+        }
+        // Only the first batch without a waiting caller is synced. If anything behind it is lost, it tells recovery that this
+        // is no damage.
+        if (batch.tip.flush && self.tip.flush) || planted(Bug::SkipSync) {
+            return Written::Durable;
+        }
+        match self.log.parts().sync_data() {
+            Ok(()) => {
+                self.pulse.synced(self.queue.clock());
+                Written::Durable
+            }
+            Err(error) => Written::Unknown(error),
+        }
+    }
+
+    /// Writes the batch. If it reaches the end of the file, zeros are written behind it.
+    fn write_filled(&mut self, text: &[u8], tip: &Tip) -> Result<(), FileError> {
+        if tip.offset <= self.filled {
+            return self.log.parts().write_all_at(text, self.tip.offset);
+        }
+        let filled = (tip.offset + 1).next_multiple_of(FILL_BYTES);
+        let length = usize::try_from(filled - self.tip.offset).unwrap_or(text.len());
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(text);
+        bytes.resize(length.max(text.len()), 0);
+        self.log.parts().write_all_at(&bytes, self.tip.offset)?;
+        self.filled = filled;
+        Ok(())
+    }
+
+    /// Cuts the file to its durable text.
+    fn cut_back(&mut self) -> Result<(), FileError> {
+        let journal = self.log.parts();
+        journal.set_len(self.tip.offset)?;
+        self.filled = self.tip.offset;
+        journal.sync_data()
+    }
+
+    /// Publishes a durable batch: first to followers, then to the derived files, and last to the callers that wait for it.
+    fn publish(&mut self, batch: Batch) {
+        let mut pledges = Vec::with_capacity(batch.commits.len());
+        let mut reactions = Vec::new();
+        let mut on_settled = Vec::new();
+        let bytes = batch.text.len();
+        let mut line_start = self.tip.offset;
+        for prepared in batch.commits {
+            for append in prepared.appends() {
+                self.streams.appends.note(&append);
+            }
+            let commit = Arc::new(prepared.commit);
+            let CommitPlace { offset, length, .. } = prepared.place;
+            line_start = offset;
+            self.history.push(commit, offset, length);
+            if let Some(mut reaction) = prepared.reaction {
+                let rows = std::mem::take(&mut reaction.rows);
+                if !rows.is_empty() {
+                    let (name, commit) = (&reaction.process_manager, reaction.state.commit);
+                    self.rows.change(name, commit, rows);
+                }
+                reactions.push(reaction);
+            }
+            if let Some(on_durable) = prepared.on_durable {
+                on_durable(&prepared.receipt);
+            }
+            on_settled.extend(prepared.on_settled);
+            pledges.push((prepared.pledge, prepared.receipt));
+        }
+        self.dead_letters.extend(batch.dead_letters);
+        self.tip = batch.tip;
+        self.backlog.add(bytes);
+        let job = Job::Batch(DurableBatch {
+            reactions,
+            tip: self.tip.clone(),
+            line_start,
+            bytes,
+        });
+        if !self.jobs.hand_over(job) {
+            // The worker ends before the writer only after a panic.
+            self.queue.poison_with(PANICKED);
+        }
+        self.history.publish(self.tip.offset, self.tip.position);
+        for (pledge, receipt) in pledges {
+            pledge.settle(Ok(receipt));
+        }
+        for on_settled in on_settled {
+            on_settled();
+        }
+    }
+}
+
+/// The pledges of a batch that is not durable. Each of them must be settled.
+fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
+    let commits = batch.commits.into_iter();
+    commits.map(|prepared| prepared.pledge)
+}
