@@ -324,14 +324,14 @@ async fn a_page_of_a_long_stream_reads_little() -> TestResult {
             .eq((last - 19..=last).rev())
     );
     let (of_journal, of_index) = disk.take();
-    assert!(of_journal < 15_000, "{of_journal} bytes of the journal");
-    assert!(of_index < 150_000, "{of_index} bytes of the index");
+    assert!(of_journal < 8_000, "{of_journal} bytes of the journal");
+    assert!(of_index < 100_000, "{of_index} bytes of the index");
     // The page before, and one from the middle, when the end of the stream is known.
     for before in [last - 19, last / 2] {
         let page = store.history::<Lamp>("hall").backwards().before(before);
         assert_eq!(page.limit(20).collect().await?.len(), 20);
         let (of_journal, of_index) = disk.take();
-        assert!(of_journal < 15_000, "{of_journal} bytes of the journal");
+        assert!(of_journal < 8_000, "{of_journal} bytes of the journal");
         assert!(of_index < 50_000, "{of_index} bytes of the index");
     }
     for is_backwards in [false, true] {
