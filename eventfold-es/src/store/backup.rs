@@ -39,9 +39,9 @@ impl AggregateStore {
     ///
     /// # Errors
     ///
-    /// [`BackupError::Overlapping`], [`BackupError::InUse`], [`BackupError::Occupied`] and [`BackupError::OtherStore`] if the
-    /// directory cannot hold a backup of this store; nothing was changed then. [`BackupError::Store`] if a file cannot be read
-    /// or written, or is damaged. A previous backup is still there after every error.
+    /// [`BackupError::Overlapping`], [`BackupError::InUse`], [`BackupError::Occupied`] and [`BackupError::OtherStore`]
+    /// if the directory cannot hold a backup of this store; these change nothing. [`BackupError::Store`] if a file
+    /// cannot be read or written, or is damaged. A previous backup stays in place after every error.
     ///
     /// # Cancel safety
     ///

@@ -82,11 +82,11 @@ impl Drop for Shutdown {
     }
 }
 
-/// A closing store. It waits for others without a thread, since they may need that.
+/// A closing store. It waits for others without a thread, since they may need the thread.
 struct Closing {
     begun: Instant,
     journal: Arc<dyn Journal>,
-    /// The tasks it waits for.
+    /// The process managers that it waits for.
     runners: Option<mpsc::Receiver<()>>,
     rest: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -97,7 +97,7 @@ impl Turns for Closing {
         let mut context = Context::from_waker(&waker);
         if let Some(runners) = &mut self.runners {
             let patience = RUNNER_PATIENCE.saturating_sub(self.begun.elapsed());
-            // Nothing is ever sent: this is over when the last runner has ended, or patience has.
+            // No value is ever sent. The wait ends when the last runner has ended or the patience is over.
             if runners.poll_recv(&mut context).is_pending() && !patience.is_zero() {
                 return Next::Later(patience);
             }
@@ -110,7 +110,7 @@ impl Turns for Closing {
     }
 
     fn panicked(&mut self) {
-        // Nothing is lost: derived state is found again in the journal.
+        // Nothing is lost: the next recovery derives this state from the journal again.
         self.journal.close();
     }
 }
@@ -127,7 +127,7 @@ async fn close(
     }
     journal.close();
     let mut released = journal.closed();
-    // An error means that the sender is gone.
+    // An error means that the sender is dropped.
     let _ = released.wait_for(|released| *released).await;
     Directory::was_released(&released);
     tracing::info!(

@@ -19,10 +19,10 @@ use crate::runtime::{
 };
 use crate::sabotage::{Bug, planted};
 
-/// A handle to one aggregate. It holds an id, not the aggregate: it survives evictions, and an aggregate without events has a
-/// handle like any other.
+/// A handle to one aggregate. It holds an id, not the aggregate. So it survives evictions, and an aggregate without
+/// events has a handle like any other.
 ///
-/// Cheap to clone. While a handle lives, its store stays open.
+/// It is cheap to clone. While a handle lives, its store stays open.
 pub struct AggregateHandle<A: Aggregate> {
     shared: Arc<Shared>,
     cells: Arc<AggregateCells<A>>,
@@ -62,13 +62,13 @@ pub struct Executed<E> {
     pub events: Vec<E>,
     /// The version of the stream after it: its number of events.
     pub version: u64,
-    /// The position of the last event in the order over all streams, if there is one.
+    /// The position of the last event in the order over all streams; `None` without events.
     pub position: Option<u64>,
     /// The outcome of the reactions of process managers.
     pub reactions: Reactions,
 }
 
-/// An aggregate as it was read: its durable state, and the version to expect when it is changed.
+/// A loaded aggregate: its durable state, and the version that a later change can expect.
 ///
 /// See [`AggregateHandle::load`].
 ///
@@ -94,11 +94,11 @@ type Answer<A> =
 
 /// The knowledge of a stream that a decision on it needs.
 pub(super) enum Needs {
-    /// The state.
+    /// The state of the aggregate.
     State,
-    /// And the ids of its events.
+    /// The state, and the ids of its events.
     EventIds,
-    /// And the answers to commands with these keys.
+    /// The state, and the answers to commands with these keys.
     Answers(Keys),
 }
 
@@ -136,8 +136,9 @@ impl<A: Aggregate> AggregateHandle<A> {
 
     /// Executes a command: decides it, stores its events, and returns when they are durable.
     ///
-    /// In [`RunMode::Inline`] it also waits for the reactions of process managers to its events, and to theirs. Their outcome
-    /// is in [`Executed::reactions`]. It is never an error, since the command itself is done.
+    /// In [`RunMode::Inline`] it also waits for the reactions of process managers to its events, and for the reactions
+    /// to their events. The outcome is in [`Executed::reactions`]. It is never an error, since the command itself is
+    /// done.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// - [`ExecuteError::Store`] if it could not be decided or written, if its idempotency key or its metadata cannot be used,
     ///   or inside a reaction of a process manager.
     ///
-    /// Nothing is stored then. [`ExecuteError::OutcomeUnknown`] if it is unknown whether the command is stored.
+    /// These errors store nothing. [`ExecuteError::OutcomeUnknown`] if it is unknown whether the command is stored.
     ///
     /// # Cancel safety
     ///
@@ -161,7 +162,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         self.execute_with(command, context.into()).await
     }
 
-    /// [`execute`](Self::execute), compiled once for all types that become a context.
+    /// [`execute`](Self::execute) with a converted context, so that it is compiled once for all context types.
     pub(super) async fn execute_with(
         &self,
         command: A::Command,
@@ -226,7 +227,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         })
     }
 
-    /// Repeats the first answer to a command.
+    /// Returns the first answer to a command again.
     async fn answer_again(
         &self,
         repeated: Repeated<A::DomainEvent>,
@@ -265,7 +266,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         on_durable: Option<OnDurable>,
     ) -> Result<Decision<A>, ExecuteError<A::Error>> {
         let journal = &self.shared.runtime.journal;
-        // Room first: from the lock to the hand-over nothing waits.
+        // Waits for room first: between the lock and the submission it must not wait.
         let room = room(&**journal).await?;
         let key = Key::of::<A>(context, &command);
         let keys = Keys::of(context.idempotency_key.as_deref());
@@ -387,7 +388,7 @@ impl<A: Aggregate> AggregateHandle<A> {
         }
     }
 
-    /// Whether the aggregate has a durable event. Nothing is loaded, so an unreadable stream exists as well.
+    /// Whether the aggregate has a durable event. It loads nothing, so an unreadable stream exists as well.
     ///
     /// # Errors
     ///
@@ -413,7 +414,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                 let mut locked = cell.lock();
                 if !locked.is_evicted() {
                     locked.settle()?;
-                    // What is settled may show that the stream has to be read again.
+                    // Settling may show that the stream has to be loaded again.
                     let is_known = match &needs {
                         Needs::State => true,
                         Needs::EventIds => locked.knows_event_ids(),
@@ -502,7 +503,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Once a commit was in conflict with the stream, nothing is decided before that is read again.
+    /// After a commit was in conflict with the stream, nothing is decided before the stream is loaded again.
     #[tokio::test]
     async fn nothing_is_decided_on_a_state_that_the_stream_contradicts() {
         let base = tempfile::tempdir().unwrap();
@@ -528,7 +529,7 @@ pub(super) mod tests {
             Ok::<_, StoreError>((locked.is_evicted(), locked.durable().1))
         });
         assert_eq!(decided.await.unwrap(), (false, 1));
-        // Neither does a transaction decide on it.
+        // A transaction does not decide on it either.
         note.with_cell(Needs::State, conflicting).await.unwrap();
         DECIDED_ON.take();
         store

@@ -56,11 +56,11 @@ pub struct Health {
 pub enum HealthStatus {
     /// No action is needed.
     Healthy,
-    /// It serves, but some work stands still until an operator acts. A process manager is parked or paused, an instance is
-    /// parked, a projection fails, the clock is at least a minute behind the last commit, or the file system is read-only. A
-    /// restart does not help.
+    /// It serves, but some work waits until an operator acts. A process manager is parked or paused, an instance is
+    /// parked, a projection fails, the clock is at least a minute behind the last commit, or the file system is
+    /// read-only. A restart does not help.
     Degraded,
-    /// It executes no command in this process any more: it is poisoned or closed, or its tokio runtime has ended. Open it
+    /// This process executes no more commands: the store is poisoned or closed, or its tokio runtime has ended. Open it
     /// again.
     Unusable,
 }
@@ -180,7 +180,7 @@ impl AggregateStore {
     pub async fn health(&self) -> Health {
         let shared = &self.shared;
         let journal = &shared.runtime.journal;
-        // The progress of a member may pass this meanwhile, and is cut to it.
+        // The progress of a member may pass this position meanwhile. The lag is then 0.
         let position = *journal.durable().borrow();
         let members = shared.runtime.reactions.members();
         let tallied = shared.runtime.reactions.tallied();
@@ -192,7 +192,7 @@ impl AggregateStore {
         let progress = members.iter().map(|member| member.processed);
         let behind = progress.chain(projected).filter(|at| *at < position);
         let ages = match is_closed {
-            // The directory may belong to somebody else.
+            // Another store may use the directory.
             true => HashMap::new(),
             false => self.ages(behind.collect()).await,
         };
@@ -242,7 +242,7 @@ impl AggregateStore {
                     .into_iter()
                     .chain(stands)
                     .chain(process_managers.iter().flat_map(|one| {
-                        // All of them have ended, for the reason above.
+                        // On a read-only file system all of them have ended, for the first reason in the list.
                         let is_running = journal.read_only().is_none();
                         one.reasons().filter(move |_| is_running)
                     }))
@@ -268,7 +268,7 @@ impl AggregateStore {
         }
     }
 
-    /// The reason why no command is executed any more, and the action for it.
+    /// The reason why the store executes no more commands, and the remedy.
     fn unusable(&self, is_closed: bool) -> Option<String> {
         if let Some(reason) = self.shared.runtime.journal.poisoned() {
             return Some(format!(
@@ -288,7 +288,7 @@ impl AggregateStore {
         }
     }
 
-    /// The age in seconds of the first event behind each of these positions, as far as it can be read.
+    /// The age in seconds of the first event after each of these positions, for each event that can be read.
     async fn ages(&self, behind: BTreeSet<u64>) -> HashMap<u64, u64> {
         let journal = &self.shared.runtime.journal;
         let now = journal.clock().now_ms() / 1000;
@@ -312,7 +312,7 @@ impl AggregateStore {
         let what = || "reading how old an event is".to_owned();
         let read = blocking(what, move || {
             let read = unread.into_iter().filter_map(|at| {
-                // Damage is reported by who needs the event.
+                // The reader of the event itself reports the damage.
                 let stored = log.event_at(at + 1, stored_at).ok()??;
                 Some((at, now.saturating_sub(stored)))
             });
@@ -323,7 +323,7 @@ impl AggregateStore {
     }
 }
 
-/// When an event was stored, in seconds since 1970; none if it cannot be read.
+/// The time at which an event was stored, in seconds since 1970; none if it cannot be read.
 fn stored_at(event: CommittedEvent<'_>) -> Option<u64> {
     #[derive(Deserialize)]
     struct Stored {
@@ -339,7 +339,7 @@ fn time_of(ms: u64) -> Option<SystemTime> {
 }
 
 impl ProcessManagerHealth {
-    /// Without its lag.
+    /// The health without the lag.
     fn of(member: Member, tallied: Tallied) -> Self {
         let (waits, stays) = match member.stays {
             Some(stay) if stay.outcome == Reactions::Retrying => (1, None),
@@ -359,7 +359,7 @@ impl ProcessManagerHealth {
         }
     }
 
-    /// The reason for an operator to look at it.
+    /// The reasons for an operator to act.
     fn reasons(&self) -> impl Iterator<Item = String> + '_ {
         let name = &self.name;
         let ended = self

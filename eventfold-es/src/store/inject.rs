@@ -24,14 +24,14 @@ pub struct InjectOptions {
 impl AggregateStore {
     /// Appends an event unchanged, without a command: for events that another store has already accepted.
     ///
-    /// An event whose id is in the stream already changes nothing, also after a restart. Events without an id are never the
-    /// same. The first injected event with an id reads the aggregate's events once. From then on their ids are in memory, until
-    /// the aggregate is evicted.
+    /// An event whose id is already in the stream changes nothing, also after a restart. Events without an id are never
+    /// the same. The first injected event with an id reads the aggregate's events once. From then on their ids are in
+    /// memory, until the aggregate is evicted.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unstorable`] if the event does not decode into `A::DomainEvent` or would not survive storage; otherwise as
-    /// [`AggregateHandle::execute`](crate::AggregateHandle::execute).
+    /// [`StoreError::Unstorable`] if the event does not decode into `A::DomainEvent` or would not survive storage;
+    /// otherwise the errors of [`AggregateHandle::execute`](crate::AggregateHandle::execute).
     ///
     /// # Cancel safety
     ///

@@ -93,7 +93,7 @@ pub struct AggregateStore {
 
 struct Shared {
     runtime: Arc<Runtime>,
-    /// The disk, also below what recovery holds in memory only.
+    /// The disk, below the changes that a read-only recovery holds in memory.
     files: Files,
     base: PathBuf,
     run_mode: RunMode,
@@ -101,14 +101,14 @@ struct Shared {
     recovery: RecoveryReport,
     /// A `tokio::sync::Mutex<ProjectionRunner<P>>` for each `P`.
     projections: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    /// The stored name and the progress of each, in the order of registration.
+    /// The stored name and the progress of each projection, in the order of registration.
     gauges: Vec<(&'static str, Arc<ProjectionGauge>)>,
-    /// The index and the stored name of each.
+    /// The index and the stored name of each process manager.
     process_managers: HashMap<TypeId, (usize, &'static str)>,
     /// The channel of requests to each process manager.
     requests: Vec<mpsc::UnboundedSender<Request>>,
     shutdown: Mutex<closing::Shutdown>,
-    /// Turns true when it begins to close.
+    /// Turns true when the store begins to close.
     closing: watch::Receiver<bool>,
 }
 
@@ -162,7 +162,7 @@ impl AggregateStore {
     /// # Cancel safety
     ///
     /// Cancel safe; it changes nothing.
-    // Async like every way into the store: a journal on another machine has to ask for what this one knows.
+    // Async like every way into the store: a journal on another machine has to ask for facts that this process knows.
     pub async fn get<A: Aggregate>(&self, id: &str) -> Result<AggregateHandle<A>, StoreError> {
         check_id(A::AGGREGATE_TYPE, id)?;
         let cells = self.shared.runtime.types.cells::<A>()?;
@@ -220,7 +220,7 @@ impl AggregateStore {
             shutdown.begin();
             shutdown.released()
         };
-        // An error means that the sender is gone, and with it the lock on the directory.
+        // An error means that the sender is dropped, and with it the lock on the directory.
         let _ = released.wait_for(|released| *released).await;
         match self.shared.runtime.journal.poisoned() {
             Some(reason) => Err(StoreError::Poisoned { reason }),

@@ -11,8 +11,8 @@ use crate::projection::Projection;
 use crate::runtime::{ProjectionRunner, blocking, guard};
 
 impl AggregateStore {
-    /// Calls `read` with a projection that has everything durable at the time of the call, and returns its result. Nothing is
-    /// copied, however large the projection is.
+    /// Calls `read` with a projection that has every event durable at the time of the call, and returns its result. It
+    /// copies nothing, however large the projection is.
     ///
     /// Other readers of this projection wait while `read` runs, and `read` must not wait for the store. For more than a
     /// look-up, use a [copy](Self::projection).
@@ -79,9 +79,9 @@ impl AggregateStore {
         guard(what, || read(runner.state()))
     }
 
-    /// The projection with everything durable at the time of the call. Later events do not change it.
+    /// The projection with every event that is durable at the time of the call. Later events do not change it.
     ///
-    /// It costs the caller an `Arc`. The next folded event clones the projection once if the copy is still held then: a
+    /// It costs the caller an `Arc`. The next folded event clones the projection once if the copy is still held then. A
     /// short-lived copy costs nothing, and a long-lived copy costs its memory.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl AggregateStore {
         Ok(Arc::clone(runner.state()))
     }
 
-    /// Rebuilds a projection from the first event, and returns when it has everything that was durable at the call.
+    /// Rebuilds a projection from the first event, and returns when it has every event that was durable at the call.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl AggregateStore {
         self.caught_up::<P>(true).await.map(drop)
     }
 
-    /// The projection, locked, with everything that is durable.
+    /// The projection, locked, with all durable events.
     async fn caught_up<P: Projection>(
         &self,
         is_rebuild: bool,

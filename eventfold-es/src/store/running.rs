@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
 use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
 
-/// The number of times that a run fires deadlines which fire again at once.
+/// The number of times that a run fires deadlines that arm deadlines due at once.
 const MAX_ROUNDS: usize = 16;
 
 /// The time at which process managers react.
@@ -28,7 +28,7 @@ pub enum RunMode {
     OnDemand,
 }
 
-/// The work of process managers since the report before.
+/// The work of process managers since the previous report.
 ///
 /// # JSON
 ///
@@ -62,11 +62,11 @@ pub struct ProcessManagerStatus {
     pub lag: u64,
     /// Whether an operator has paused it; see [`ProcessManagerHandle::pause`](crate::ProcessManagerHandle::pause).
     pub is_paused: bool,
-    /// The event at which it is parked, if there is one.
+    /// The event at which it is parked, if any.
     pub parked: Option<ParkedAt>,
 }
 
-/// The event at which a process manager is parked. It gets no later event before the store is opened again.
+/// The event at which a process manager is parked. It handles no later event before the store is opened again.
 ///
 /// # JSON
 ///
@@ -93,17 +93,17 @@ impl From<Stay> for ParkedAt {
 }
 
 impl AggregateStore {
-    /// Waits until all process managers have handled everything that was durable at the call, and its consequences. In
+    /// Waits until all process managers have handled every event that was durable at the call, and the consequences. In
     /// [`RunMode::OnDemand`] only this call makes them react.
     ///
-    /// Deadlines that are due fire, including those that fall due at once because of that. Due retries run. It does not wait
+    /// Due deadlines fire, including deadlines that fall due at once because of that. Due retries run. It does not wait
     /// for a parked or paused process manager; see [`process_managers`](Self::process_managers).
     ///
     /// # Errors
     ///
-    /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if writes are
-    /// refused; [`StoreError::Closed`] if the store was closed before they had reacted. [`StoreError::RuntimeGone`] if the
-    /// runtime of the store has shut down, and [`StoreError::InsideReaction`] from inside a reaction.
+    /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if writes
+    /// are refused; [`StoreError::Closed`] if the store closes before they have reacted. [`StoreError::RuntimeGone`] if
+    /// the runtime of the store has shut down, and [`StoreError::InsideReaction`] from inside a reaction.
     ///
     /// # Cancel safety
     ///
@@ -150,7 +150,7 @@ impl AggregateStore {
         }
         let mut total = 0;
         for answer in answers {
-            // One that has ended fires nothing.
+            // An ended process manager fires nothing.
             total += answer.await.unwrap_or_default();
         }
         total

@@ -9,11 +9,11 @@ use crate::journal::{Snapshot, StreamId};
 #[derive(Debug, Clone)]
 #[doc(hidden)]
 pub struct SavedSnapshot {
-    /// The number of events of the stream that it has seen.
+    /// The number of events of the stream that are folded into the state.
     pub version: u64,
     /// See [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
     pub snapshot_version: u32,
-    /// The hash of the commit of the last of them.
+    /// The hash of the commit of the last folded event.
     pub commit_hash: u64,
     /// The state, as JSON.
     pub state: Box<RawValue>,
@@ -34,7 +34,7 @@ impl AggregateStore {
         })
     }
 
-    /// Replaces it by another snapshot of the same place in the journal; `false` if there is none. Blocks.
+    /// Replaces the snapshot by another snapshot of the same place in the journal; `false` if there is none. Blocks.
     #[doc(hidden)]
     pub fn forge_snapshot(
         &self,

@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::StoreError;
 use crate::runtime::blocking;
 
-/// Stops long work when nobody waits for it any more.
+/// Stops long work when its caller no longer waits for it.
 #[derive(Default)]
 pub(super) struct StopOnDrop(Arc<AtomicBool>);
 
 impl StopOnDrop {
-    /// The flag for whoever works: `true` once nobody waits.
+    /// The flag for the work: `true` once the caller no longer waits.
     pub(super) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
 
-    /// Does work that blocks, and that returns nothing only if it is stopped.
+    /// Does blocking work. The work returns nothing only if it is stopped.
     pub(super) async fn run<T, E>(
         &self,
         what: &'static str,
@@ -26,7 +26,7 @@ impl StopOnDrop {
     {
         let is_stopped = self.flag();
         let done = blocking(|| what.to_owned(), move || Ok(work(&is_stopped)));
-        // Nobody else stops it.
+        // Only dropping `self` stops the work.
         done.await??.ok_or_else(|| StoreError::RuntimeGone.into())
     }
 }

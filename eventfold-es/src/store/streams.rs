@@ -62,13 +62,13 @@ impl AggregateStore {
         .await
     }
 
-    /// All durable events of a stream as they are stored, oldest first, in memory as a whole. [`history`](Self::history) reads them one
-    /// by one.
+    /// All durable events of a stream as they are stored, oldest first, all in memory. [`history`](Self::history) reads
+    /// them one by one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::UnknownStream`] if it has none; [`StoreError::File`] or [`StoreError::Damaged`] if it cannot be read;
-    /// [`StoreError::Closed`] if the store closes before.
+    /// [`StoreError::UnknownStream`] if it has no events; [`StoreError::File`] or [`StoreError::Damaged`] if it cannot
+    /// be read; [`StoreError::Closed`] if the store closes first.
     ///
     /// # Cancel safety
     ///

@@ -22,7 +22,7 @@ use crate::runtime::{
 pub struct Transaction {
     shared: Arc<Shared>,
     context: CommandContext,
-    /// The error is of the first command that cannot be sent.
+    /// The commands, or the error of the first command that cannot be sent.
     commands: Result<Vec<TransactionCommand>, StoreError>,
 }
 
@@ -174,8 +174,8 @@ impl Transaction {
         self.add::<C::Aggregate>(id.as_ref(), command, context)
     }
 
-    /// Adds a command that is executed only if its stream has this version when it is decided; 0 means that the aggregate must not
-    /// exist yet. See [`CommandContext::with_expected_version`].
+    /// Adds a command that is executed only if its stream has this version at the decision; 0 means that the aggregate
+    /// must not exist yet. See [`CommandContext::with_expected_version`].
     pub fn send_expecting<C: Command>(self, id: impl AsRef<str>, version: u64, command: C) -> Self {
         let context = self.context.clone().with_expected_version(version);
         self.add::<C::Aggregate>(id.as_ref(), command, context)
@@ -202,10 +202,11 @@ impl Transaction {
     /// - [`TransactionError::Rejected`] if an aggregate rejects its command, with the command;
     /// - [`TransactionError::Conflict`] if a stream does not have the version that its command expects, with the command;
     /// - [`TransactionError::KeyReused`] if its idempotency key is that of another transaction;
-    /// - [`TransactionError::Store`] if a command could not be decided or written, if an id, the key or the metadata cannot be
-    ///   used, or inside a reaction of a process manager.
+    /// - [`TransactionError::Store`] if a command could not be decided or written, if an id, the key or the metadata
+    ///   cannot be used, or inside a reaction of a process manager.
     ///
-    /// Nothing is stored then. [`TransactionError::OutcomeUnknown`] if it is unknown whether the transaction is stored.
+    /// These errors store nothing. [`TransactionError::OutcomeUnknown`] if it is unknown whether the transaction is
+    /// stored.
     ///
     /// # Cancel safety
     ///
@@ -274,7 +275,7 @@ impl Transaction {
     }
 }
 
-/// Repeats the first answer to a transaction.
+/// Returns the first answer to a transaction again.
 async fn answer_again(
     shared: &Shared,
     repeated: &[Option<Repeated<()>>],

@@ -1,4 +1,4 @@
-//! Verifying everything, and deriving files from the journal again.
+//! Verifying the store, and deriving files from the journal again.
 
 use std::sync::Arc;
 
@@ -63,15 +63,15 @@ impl AggregateStore {
     /// the rows of process managers and the checkpoint. It compares about a thousand snapshots with the folds of their streams.
     /// It reports each difference with its file and place, and changes nothing.
     ///
-    /// It reads the whole store, on the blocking pool, while the store is used; what is committed meanwhile is not part of it. Every five
-    /// seconds an `info` line says how far it is. Its memory does not grow with the number of events, streams or rows: it takes up to
-    /// 32 bytes for each of the first 4 million rows, and the dead letters of one process manager at a time. For each further 2 to 4 million
-    /// rows it reads the journal once more.
+    /// It reads the whole store, on the blocking pool, while the store is used. It leaves out later commits. Every five
+    /// seconds an `info` line reports the progress. Its memory does not grow with the number of events, streams or
+    /// rows. It takes up to 32 bytes for each of the first 4 million rows, and the dead letters of one process manager
+    /// at a time. For each further 2 to 4 million rows it reads the journal once more.
     /// [`AggregateStoreBuilder::repair`] fixes every reported problem except damage of the journal.
     ///
     /// # Errors
     ///
-    /// [`StoreError::File`] if a file cannot be read. Damage is no error, but a difference.
+    /// [`StoreError::File`] if a file cannot be read. Damage is a difference, not an error.
     ///
     /// # Cancel safety
     ///
@@ -104,8 +104,8 @@ impl AggregateStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`StoreError::ReadOnly`] on a read-only file system; otherwise as [`open`](Self::open): a damaged journal is an error
-    /// with file and offset.
+    /// [`StoreError::ReadOnly`] on a read-only file system; otherwise the errors of [`open`](Self::open): a damaged
+    /// journal is an error with file and offset.
     ///
     /// # Panics
     ///
@@ -113,7 +113,7 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// An interruption at any point loses nothing; the repair can be begun again.
+    /// An interruption at any point loses nothing. You can start the repair again.
     pub async fn repair(self) -> Result<RepairReport, OpenError> {
         let base = absolute(&self.base)?;
         let files = Files::new(Arc::clone(&self.disk));

@@ -25,16 +25,17 @@ impl AggregateStoreBuilder {
     /// It must be called within a tokio runtime with its timer enabled (`enable_all` or `enable_time`), which must live as long as
     /// the store: process managers run on it. In [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
     ///
-    /// A store on a read-only file system can be read by any number of processes. Recovery happens in memory then. It takes as
-    /// much memory as it would write: usually less than 16 MiB, and as much as all streams if the checkpoint is missing or
-    /// unusable. [`RecoveryReport::read_only`](crate::RecoveryReport::read_only) reports it, every write is refused with
-    /// [`StoreError::ReadOnly`], and process managers do not run. The directory must not change meanwhile: a writer on another
-    /// mount is not noticed. A directory that this process may not write, on a writable file system, is an error.
+    /// Any number of processes can read a store on a read-only file system. Recovery then happens in memory. It takes
+    /// as much memory as it would write: usually less than 16 MiB, and as much as all streams if the checkpoint is
+    /// missing or unusable. [`RecoveryReport::read_only`](crate::RecoveryReport::read_only) reports it, every write is
+    /// refused with [`StoreError::ReadOnly`], and process managers do not run. The directory must not change meanwhile:
+    /// a writer on another mount is not noticed. A directory that this process may not write, on a writable file
+    /// system, is an error.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; no event and no progress is lost or changed then. It waits for a store of this process that was dropped
-    /// just before, and for another call that is opening the directory.
+    /// [`OpenError`]; it neither loses nor changes an event or progress. It waits for a store of this process that was
+    /// dropped just before, and for another call that is opening the directory.
     ///
     /// # Panics
     ///
@@ -42,8 +43,8 @@ impl AggregateStoreBuilder {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the directory as it was, or recovered, and releases it after recovery. The next call that
-    /// opens it in this process waits for that.
+    /// Dropping the future leaves the directory as it was, or recovered, and releases it after recovery. The next call
+    /// that opens it in this process waits for the release.
     pub async fn open(self) -> Result<AggregateStore, OpenError> {
         let span = tracing::info_span!("open", path = %self.base.display());
         let begun = Instant::now();
@@ -74,7 +75,7 @@ impl AggregateStoreBuilder {
     }
 
     async fn open_in_span(self) -> Result<AggregateStore, OpenError> {
-        // Panics without a timer; the first command that waits would otherwise, when it is already stored.
+        // Panics without a timer. Otherwise the first waiting command would panic, after it is stored.
         drop(tokio::time::sleep(Duration::ZERO));
         self.check_names()?;
         let subscriptions = self.process_managers.iter();
@@ -87,11 +88,11 @@ impl AggregateStoreBuilder {
         let files = Files::new(Arc::clone(&self.disk));
         let disk = files.clone();
         let threads = self.threads;
-        // Before there is something to close.
+        // Started first: an error here leaves nothing to close.
         let closer = threads.upkeep_worker(&base)?;
         let clock = Arc::clone(&self.clock);
         let (opened, recovery) = journal::open(files, &base, self.journal, clock, &threads).await?;
-        // From here to `Shutdown`, which closes it, nothing waits.
+        // No await until `Shutdown` exists, which closes the store: a dropped future must not leave it open.
         let (journal, directory) = opened.keep();
         journal.clock().warn_if_it_stands();
         let (closing, closing_receiver) = watch::channel(false);
@@ -164,7 +165,7 @@ impl AggregateStoreBuilder {
             requests.push(sender);
             received.push(receiver);
         }
-        // Where no reaction can be committed, none is tried.
+        // On a read-only file system no reaction can be committed, so no process manager runs.
         let running = self.process_managers.iter().filter(|_| read_only.is_none());
         let running = running
             .zip(progress.into_iter().zip(unreadable))
@@ -243,7 +244,7 @@ async fn tend(
             runtime.types.sweep(timeout).await;
         }
     };
-    // What is being saved when this is dropped goes on; the journal waits for it before it releases the directory.
+    // When this is dropped, saves in progress continue. The journal waits for them before it releases the directory.
     tokio::select! {
         _ = closing.wait_for(|closing| *closing) => {}
         () = sweeping => {}

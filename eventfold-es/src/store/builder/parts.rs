@@ -66,7 +66,7 @@ impl TargetVisitor for Targets {
 }
 
 impl AggregateStoreBuilder {
-    /// Refuses names that cannot be stored and names that two types share.
+    /// Refuses names that cannot be stored, and names that two types share.
     pub(super) fn check_names(&self) -> Result<(), OpenError> {
         let process_managers = self
             .process_managers
@@ -87,7 +87,8 @@ impl AggregateStoreBuilder {
     }
 }
 
-/// The subscriptions of `T`, unless it has left them out: the default methods give none, which would go unnoticed.
+/// The subscriptions of `T`. Without declared subscriptions it is an error: the default methods return none, which
+/// would go unnoticed.
 pub(super) fn given<T>(
     name: &'static str,
     declared: Option<&'static [&'static str]>,
@@ -105,7 +106,7 @@ pub(super) fn given<T>(
 fn check_kind(
     parts: impl Iterator<Item = (&'static str, TypeId, &'static str)>,
 ) -> Result<(), OpenError> {
-    // Directories that differ in case only are one directory on some file systems.
+    // On some file systems, directories that differ only in case are one directory.
     let mut seen: HashMap<String, (TypeId, &'static str)> = HashMap::new();
     for (name, type_id, type_name) in parts {
         if !names::is_storable(name) {

@@ -14,11 +14,12 @@ enum Stored {
     /// This version of the program stored it.
     Current,
     Migrated(Progress),
-    /// It stays as it is.
+    /// This program cannot read it. It stays as it is.
     Unreadable(String),
 }
 
-/// The starting point of each process manager. That of a new process manager is committed first, where commits are possible.
+/// The starting point of each process manager. If commits are possible, the starting point of a new process manager is
+/// committed first.
 pub(super) async fn starting_points(
     journal: &Arc<dyn Journal>,
     parts: &[ProcessManagerPart],
@@ -59,7 +60,8 @@ pub(super) async fn starting_points(
                     });
                 }
                 let initial = (part.initial)().map_err(refused)?;
-                // One that an earlier version has run is known, and goes on where that stands.
+                // A process manager that an earlier version of the library has run is known. It continues at its
+                // progress.
                 let position = match part.starts_now && inherited.is_none() {
                     true => *journal.durable().borrow(),
                     false => initial.position,
@@ -106,7 +108,7 @@ fn version_row(part: &ProcessManagerPart) -> Vec<RowChange> {
     vec![put(VERSION.into(), &part.version)]
 }
 
-/// The stored form of a process manager's states.
+/// The stored form of the states of a process manager.
 async fn stored_version(
     store: Arc<dyn RowStore>,
     name: &'static str,
@@ -124,8 +126,8 @@ async fn stored_version(
     }
 }
 
-/// The progress with the state in the form of this program, if another version stored it; the reason if this program cannot use
-/// it.
+/// The progress with the state in the form of this program, if another version stored it. If this program cannot use
+/// the state, the reason.
 fn migrate(
     part: &ProcessManagerPart,
     stored: VersionRow,

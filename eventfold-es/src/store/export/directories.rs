@@ -1,4 +1,4 @@
-//! From ids to directories: one to one, safe on every file system, and readable where that is possible.
+//! Maps ids to directories: one to one, safe on every file system, and readable where possible.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -9,15 +9,16 @@ use xxhash_rust::xxh64::xxh64;
 use crate::journal::StreamId;
 use crate::names::is_reserved_device;
 
-/// The longest directory name that is derived from an id, in bytes; file systems allow 255.
+/// The longest directory name that comes from an id, in bytes; file systems allow 255.
 const MAX_DIRECTORY_BYTES: usize = 200;
 
-/// The directories of the streams that are exported.
+/// The directories of the exported streams.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
-    /// The hashes of those that are taken: where two had the same one, the second would only get a less readable name.
+    /// The hashes of the taken directories. If two directories had the same hash, the second would only get a less
+    /// readable name.
     taken: HashSet<u64>,
-    /// Those that the id alone does not tell.
+    /// The directories that do not follow from the id alone.
     odd: HashMap<StreamId, Box<str>>,
 }
 
@@ -54,7 +55,7 @@ impl Directories {
     }
 }
 
-/// The directory of an id if no other id has one that is too similar.
+/// The directory of an id, unless a too similar directory is taken.
 fn first_choice(id: &str) -> String {
     match keeps_its_name(id) {
         true => id.to_owned(),
@@ -62,7 +63,7 @@ fn first_choice(id: &str) -> String {
     }
 }
 
-/// The same for directories that some file system takes for the same.
+/// A hash that is equal for directories that some file system treats as the same.
 fn hash(aggregate_type: &str, directory: &str) -> u64 {
     let seed = xxh64(aggregate_type.as_bytes(), 0);
     xxh64(directory.to_ascii_lowercase().as_bytes(), seed)
@@ -80,7 +81,8 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// Encodes what is not plain; of an id that is reserved, its first and last characters too; of a twin, every letter.
+/// Encodes each byte that is not plain. In a reserved id it also encodes the first byte and a `.` at the end; in a
+/// twin, every letter.
 fn percent_encode(id: &str, is_twin: bool) -> String {
     let reserved = id.bytes().all(is_plain);
     let last = id.len().saturating_sub(1);

@@ -36,7 +36,7 @@ pub struct ExportReport {
     pub bytes: u64,
 }
 
-/// An export that was not made, or not finished.
+/// An export that failed or was not finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
@@ -93,8 +93,8 @@ impl AggregateStore {
     /// <directory>/meta/streams.jsonl                                         {"type","id","ts"}, and "dir" where it is not the id
     /// ```
     ///
-    /// The export is the store at one moment: every event up to [`ExportReport::position`], and no later event. Each event has
-    /// its stored bytes.
+    /// The export is the store at one moment: every event up to [`ExportReport::position`], and no later event. Each
+    /// event keeps its stored bytes.
     ///
     /// An id of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-` with at most 200 bytes is the name of its directory. In other ids each
     /// other byte becomes `%` and two hexadecimal digits (`a/b` is `a%2Fb`), as do a `.` at either end and the first character
@@ -102,19 +102,20 @@ impl AggregateStore {
     /// encoded. A name of more than 200 bytes is cut, and ends in `~` and a hash of the id. `meta/streams.jsonl` has the id of
     /// each directory.
     ///
-    /// During the export the directory has a file `unfinished-export`, which is removed when every log is durable.
-    /// `import_streams` refuses a directory with this file. Memory holds at most about 32 MiB of events, and some bytes per
-    /// stream.
+    /// During the export the directory has a file `unfinished-export`. The export removes it when every log is durable.
+    /// `import_streams` refuses a directory with this file. Memory holds at most about 32 MiB of events, and some bytes
+    /// per stream.
     ///
     /// # Errors
     ///
-    /// [`ExportError::Overlapping`], [`ExportError::Occupied`], [`ExportError::Unfinished`] and [`ExportError::InUse`] if the
-    /// directory cannot take a new export; nothing was written then. [`ExportError::Store`] if a file cannot be read or
-    /// written. The export stays unfinished then, unless only the removal of `unfinished-export` could not be made durable.
+    /// [`ExportError::Overlapping`], [`ExportError::Occupied`], [`ExportError::Unfinished`] and [`ExportError::InUse`]
+    /// if the directory cannot take a new export; these write nothing. [`ExportError::Store`] if a file cannot be read
+    /// or written. The export then stays unfinished, unless only the removal of `unfinished-export` could not be made
+    /// durable.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the export and leaves it unfinished. The store is never changed.
+    /// Dropping the future stops the export and leaves it unfinished. It never changes the store.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Writing the tree: one pass through the journal, whose events go to the ends of their logs, many at a time.
+//! Writing the tree, in one pass through the journal. The events go to the ends of their logs, in batches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ pub(in crate::store) const LOG: &str = "app.jsonl";
 pub(in crate::store) const ARCHIVE: &str = "archive.jsonl.zst";
 pub(in crate::store) const META: &str = "meta";
 pub(in crate::store) const REGISTRY: &str = "streams.jsonl";
-/// The file that an export has until it is complete.
+/// The marker file of an export that is not complete.
 pub(in crate::store) const UNFINISHED: &str = "unfinished-export";
 
-/// The bytes of events that wait in memory before they are written.
+/// The bytes of events that wait in memory until they are written.
 const WAITING_BYTES: usize = 32 << 20;
-/// The bytes of the registry that are collected before they are written.
+/// The bytes of the registry that wait in memory until they are written.
 const REGISTRY_BYTES: usize = 64 << 10;
 /// A lock file, on platforms where directories cannot be locked.
 const LOCK: &str = ".lock";
 
-/// Writes everything durable to `to`; `None` if it was stopped before the end. Blocks.
+/// Writes all durable events to `to`; `None` if it was stopped before the end. Blocks.
 pub(super) fn export(
     files: &Files,
     base: &Path,
@@ -69,14 +69,14 @@ pub(super) fn export(
     tree.finish().map(Some)
 }
 
-/// A tree that is being written.
+/// An unfinished tree.
 struct Tree<'a> {
     files: &'a Files,
     base: PathBuf,
     _lock: LockHandle,
     directories: Directories,
     registry: Registry,
-    /// The lines that are not written yet, and the directory of each new log.
+    /// The unwritten lines, and the directory of each new log.
     waiting: BTreeMap<StreamId, Waiting>,
     waiting_bytes: usize,
     report: ExportReport,
@@ -102,7 +102,7 @@ impl<'a> Tree<'a> {
         let lock = files.try_lock(to)?.ok_or_else(|| ExportError::InUse {
             path: to.to_owned(),
         })?;
-        // Somebody may have been faster.
+        // Another export may have been faster.
         require_empty(files, to)?;
         let mark = files.open(&to.join(UNFINISHED), OpenMode::Truncate)?;
         mark.write_all_at(
@@ -131,7 +131,7 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// Takes the events of the next commit.
+    /// Adds the events of the next commit.
     fn add(&mut self, commit: &RecordedCommit) {
         for append in &commit.appends {
             let waiting = self.waiting.entry(append.stream.clone()).or_default();
@@ -152,7 +152,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Writes the lines that wait to the ends of their logs; `None` if it was stopped.
+    /// Appends the waiting lines to their logs; `None` if it was stopped.
     fn write(&mut self, is_stopped: &AtomicBool) -> Result<Option<()>, FileError> {
         for (stream, Waiting { new, lines }) in std::mem::take(&mut self.waiting) {
             if is_stopped.load(Ordering::Relaxed) {
@@ -182,7 +182,7 @@ impl<'a> Tree<'a> {
         Ok(Some(()))
     }
 
-    /// Makes everything durable, then removes the mark.
+    /// Makes all files durable, then removes the marker file.
     fn finish(mut self) -> Result<ExportReport, ExportError> {
         self.registry.write()?;
         self.registry.file.sync_data()?;
@@ -218,7 +218,7 @@ impl Registry {
             ts,
             dir: Some(directory).filter(|directory| *directory != &*stream.instance_id),
         };
-        // Texts and numbers are always written.
+        // Serializing texts and numbers does not fail.
         if serde_json::to_writer(&mut self.waiting, &entry).is_ok() {
             self.waiting.push(b'\n');
         }

@@ -1,4 +1,4 @@
-//! The states that an aggregate had.
+//! The past states of an aggregate.
 
 use std::future::Future;
 use std::time::SystemTime;
@@ -8,10 +8,11 @@ use crate::aggregate::Aggregate;
 use crate::error::{StateError, StoreError};
 
 impl<A: Aggregate> AggregateHandle<A> {
-    /// The state that the aggregate had at a version of its stream, folded by the program of today. Version 0 is the default.
+    /// The state that the aggregate had at a version of its stream, folded by the current program. Version 0 is the
+    /// default.
     ///
-    /// It reads the events up to there, or those behind a snapshot at that version or before. It takes no snapshot, and neither locks
-    /// nor loads the live aggregate.
+    /// It reads the events up to that version, or only the events after a snapshot at that version or before. It takes
+    /// no snapshot, and neither locks nor loads the live aggregate.
     ///
     /// # Errors
     ///
@@ -56,10 +57,10 @@ impl<A: Aggregate> AggregateHandle<A> {
         self.past(self.cells.state_at(&self.id, version)).await
     }
 
-    /// The state that the aggregate had at a time: with all events that were stored until then, to the millisecond. Otherwise as
-    /// [`state_at`](Self::state_at).
+    /// The state that the aggregate had at a time: with all events stored until then, to the millisecond. Otherwise it
+    /// is like [`state_at`](Self::state_at).
     ///
-    /// Before the first event it is the default. At a time that has not come yet it is the state of now.
+    /// Before the first event it is the default. At a future time it is the current state.
     ///
     /// # Errors
     ///

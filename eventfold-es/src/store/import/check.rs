@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) log: Log,
     /// The place of the first new event.
     pub(super) at: At,
-    /// The order of that event.
+    /// The place of that event in the order of import.
     pub(super) order: u128,
     /// The version of the stream before it.
     pub(super) version: u64,
@@ -79,7 +79,7 @@ pub(super) fn check(
     Ok(Some(checked))
 }
 
-/// The new events of a log, if there are any.
+/// The new events of a log, if any.
 fn check_log(
     files: &Files,
     runtime: &Runtime,
@@ -100,7 +100,7 @@ fn check_log(
         let event = match serde_json::from_str::<Event>(&line.text) {
             Ok(event) => event,
             Err(_) if line.is_open => {
-                // It was not written to its end, so nobody was told that it is there.
+                // The write of this line did not finish, so its program never confirmed the event.
                 report.torn += 1;
                 tracing::warn!(path = %log.log().display(), offset = line.at.offset, "the last line of the log is no whole event");
                 break;
@@ -154,7 +154,7 @@ fn check_event(
         offset: line.at.offset,
         reason,
     };
-    // The event itself is a level.
+    // The event itself is one level.
     if nesting::is_deeper(&line.text, nesting::MAX_DEPTH + 1) {
         return Err(unusable(nesting::TOO_DEEP.to_owned()));
     }
@@ -174,14 +174,14 @@ fn diverged(log: &Log, line: &Line, reason: &str) -> ImportError {
     }
 }
 
-/// The events that the store has of a stream. They are read twice: for their ids, and to compare them with those of a log.
+/// The stored events of a stream. They are read twice: for their ids, and to compare them with the events of a log.
 struct Stored<'a> {
     count: u64,
-    /// The versions of those with an id.
+    /// The versions of the events with an id.
     by_id: HashMap<u128, u64>,
-    /// Reads on behind `at`; `None` if the store does not have the stream.
+    /// Continues to read after `at`; `None` if the store does not have the stream.
     reader: Option<Box<dyn StreamReader + 'a>>,
-    /// The commit that was compared last.
+    /// The last compared commit.
     at: Option<RecordedAppend>,
 }
 
@@ -213,7 +213,7 @@ impl<'a> Stored<'a> {
         Ok(stored)
     }
 
-    /// Whether the event with this version is this one. Versions must come in their order.
+    /// Whether the event with this version equals `event`. Calls must pass increasing versions.
     fn is(&mut self, version: u64, event: &Event) -> Result<bool, JournalError> {
         while let Some(reader) = &mut self.reader
             && reader.end().version < version
@@ -231,11 +231,11 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// How an event of a log compares with the store.
+/// The result of comparing an event of a log with the store.
 enum Compared {
-    /// The store has it.
+    /// The store has the event.
     Stored,
-    /// The log has it before.
+    /// An earlier line of the log has the event.
     Repeated,
     New,
 }
@@ -245,12 +245,12 @@ enum Compared {
 struct Comparison {
     /// The ids of the log so far.
     seen: HashSet<u128>,
-    /// The version of the last event of the store that the log has, too.
+    /// The version of the last stored event that the log has, too.
     last: u64,
 }
 
 impl Comparison {
-    /// Compares the next event of the log; the reason if the log does not continue the stream.
+    /// Compares the next event of the log. Returns the reason if the log does not continue the stream.
     fn see(
         &mut self,
         stored: &mut Stored<'_>,
@@ -271,11 +271,11 @@ impl Comparison {
         let next = self.last + 1;
         let version = match id {
             Some(id) => stored.by_id.get(&id).copied(),
-            // It is the same if it stands at the same place.
+            // An event without an id is the same if it has the same place.
             None => Some(next).filter(|next| *next <= stored.count),
         };
         Ok(match version {
-            // A log may begin behind the beginning of the stream.
+            // A log may begin after the beginning of the stream.
             Some(version) if version == next || self.last == 0 => {
                 match stored.is(version, event)? {
                     false => Err("the store has another event in its place"),

@@ -1,4 +1,4 @@
-//! Importing new events: those of all logs in the order of their times, as commits.
+//! Importing new events: the events of all logs in the order of their times, as commits.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -16,9 +16,9 @@ use crate::error::StoreError;
 use crate::journal::{CommitError, KeyedLines, Outcome, ProposedAppend, ProposedCommit, StreamId};
 use crate::runtime::{Runtime, blocking};
 
-/// The bytes of events in one commit, unless a single command caused more.
+/// The bytes of events in one commit, unless the events of a single command are larger.
 const COMMIT_BYTES: usize = 64 << 10;
-/// The bytes of submitted events after which all of them have to be durable.
+/// The bytes of submitted events after which the import waits until all of them are durable.
 const BATCH_BYTES: usize = 1 << 20;
 /// The approximate memory for all logs together.
 const READ_BYTES: usize = 64 << 20;
@@ -49,7 +49,7 @@ struct Stream {
 }
 
 impl Feed {
-    /// Process managers pass marked events.
+    /// Process managers skip marked events.
     pub(super) fn new(files: Files, plans: Vec<Plan>, is_marked: bool) -> Self {
         let count = plans.len().max(1);
         let streams: Vec<_> = plans.into_iter().map(Stream::new).collect();
@@ -66,7 +66,8 @@ impl Feed {
         }
     }
 
-    /// Imports everything; returns the position of the last event. If it is stopped, submitted events are still finished.
+    /// Imports all events, and returns the position of the last event. If it is stopped, submitted events still become
+    /// durable.
     pub(super) async fn run(
         mut self,
         runtime: Arc<Runtime>,
@@ -104,7 +105,7 @@ impl Feed {
         batch: Vec<(usize, ProposedAppend)>,
     ) -> Result<Option<u64>, ImportError> {
         let mut handed_over = Vec::with_capacity(batch.len());
-        // The last commit of each stream: if it fails, those behind it do.
+        // The last commit of each stream: if it fails, the later commits of the stream fail.
         let mut last: HashMap<StreamId, Arc<Outcome>> = HashMap::new();
         let mut closed = None;
         for (index, append) in batch {
@@ -154,7 +155,7 @@ impl Feed {
         }
     }
 
-    /// The next events, each append of a commit of its own, and their log.
+    /// The next events, and their logs. Each append is a commit.
     fn next_batch(&mut self) -> Result<Vec<(usize, ProposedAppend)>, ImportError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -195,7 +196,8 @@ impl Stream {
         }
     }
 
-    /// Takes the next event, and those behind it that come `before` others; the events of one command stay together.
+    /// Takes the next event, and the following events of its log that come `before` the other logs. The events of one
+    /// command stay together.
     fn take(
         &mut self,
         files: &Files,
@@ -246,7 +248,7 @@ impl Stream {
         Ok(append)
     }
 
-    /// The next event that is no repetition. It stays the next.
+    /// The next event that is not a repetition. It stays the next event.
     fn next(
         &mut self,
         files: &Files,

@@ -1,4 +1,4 @@
-//! The line of an event as it is imported.
+//! The stored line of an imported event.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use uuid::Uuid;
 use crate::journal::keyed::{self, KeyedEvent};
 use crate::runtime::{IMPORTED, mark};
 
-/// The fields that a store adds to the event of a command with an idempotency key; the writer adds them again.
+/// The fields that a store adds to the event of a command with an idempotency key. The writer adds them again.
 const KEYED: [&str; 3] = ["command_digest", "idempotency_key", "position"];
 
-/// A line of a log as it is stored.
+/// A line of a log in its stored form.
 pub(super) struct Imported {
     pub(super) line: Box<str>,
-    /// The idempotency key of its command, if it had one.
+    /// The idempotency key of its command, if any.
     pub(super) keyed: Option<KeyedEvent>,
 }
 
-/// The line to store for a line of a log: the same bytes for each field, but for those that the store itself adds.
+/// The line to store for a line of a log. Each field keeps its bytes, except the fields that the store itself adds.
 ///
 /// # Errors
 ///
-/// The error of serde, if the line is no object.
+/// The error of serde, if the line is not an object.
 pub(super) fn imported(text: &str, is_marked: bool) -> Result<Imported, serde_json::Error> {
     let keyed = keyed::read(text)?;
     let line = if keyed.is_some() || text.contains("\"imported\"") {
@@ -45,7 +45,7 @@ pub(super) fn imported(text: &str, is_marked: bool) -> Result<Imported, serde_js
     })
 }
 
-/// The object without some of its fields.
+/// The object without the fields that `is_kept` refuses.
 fn without(
     text: &str,
     is_kept: impl Fn(&str, &RawValue) -> bool,
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// The place of an event in the order in which logs are imported: its second; within that, the order of its id if that is a
+/// The place of an event in the order of import: its second, then the order of its id. The id counts only if it is a
 /// UUID of version 7 of this second, as a store makes them.
 pub(super) fn order(event: &eventfold::Event) -> u128 {
     let id = event.id.as_deref();

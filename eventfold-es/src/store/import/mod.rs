@@ -1,4 +1,4 @@
-//! Events of a tree of eventfold logs, from another store or another program.
+//! Importing events from a tree of eventfold logs of another store or another program.
 
 mod check;
 mod feed;
@@ -48,25 +48,25 @@ struct Declared {
 }
 
 impl ImportOptions {
-    /// Lets process managers react to the imported events as to any others, according to their run mode. They send commands
-    /// again that the other store has already sent, so this is for events without earlier reactions.
+    /// Lets process managers react to the imported events as to any other event, according to their run mode. They send
+    /// the commands of the other store again, so use this only for events without earlier reactions.
     #[must_use]
     pub fn with_reactions(mut self) -> Self {
         self.reacts = true;
         self
     }
 
-    /// Compares and counts, and stores nothing. If it succeeds, an import of the same directory right after it succeeds as
-    /// well.
+    /// Compares and counts, and stores nothing. If it succeeds, an import of the same directory right after it also
+    /// succeeds.
     #[must_use]
     pub fn dry_run(mut self) -> Self {
         self.is_dry_run = true;
         self
     }
 
-    /// Expects streams of `A`. Each event is decoded before anything is stored, and streams of other types are refused. Without
-    /// a call of this method every type is accepted. Then only events of types that the program has used since it opened the
-    /// store are decoded.
+    /// Expects streams of `A`. The import decodes each event before it stores anything, and refuses streams of other
+    /// types. Without a call of this method it accepts every type. It then decodes only events of types that the
+    /// program has used since it opened the store.
     #[must_use]
     pub fn with_aggregate<A: Aggregate>(mut self) -> Self {
         self.declared.push(Declared {
@@ -103,14 +103,14 @@ impl ImportOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// The number of streams that got events.
+    /// The number of streams that received events.
     pub streams: u64,
     /// The number of imported events.
     pub events: u64,
-    /// The number of events that the store has already, or that a log has twice.
+    /// The number of events that the store already has, or that a log repeats.
     pub skipped: u64,
-    /// The number of logs whose last line is no whole event and was ignored. A program that was killed during a write leaves
-    /// such a line.
+    /// The number of logs with an ignored last line, which is not a whole event. A program that was killed during a
+    /// write leaves such a line.
     pub torn: u64,
     /// The position of the last imported event; `None` if there is none, and after a dry run.
     pub position: Option<u64>,
@@ -191,8 +191,8 @@ pub enum ImportError {
         /// The difference from the store.
         reason: String,
     },
-    /// A file cannot be read, or the store could not write. A part may have been imported in the latter case; import again to
-    /// continue.
+    /// A file cannot be read, or the store could not write. In the latter case a part may have been imported; import
+    /// again to continue.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -219,26 +219,27 @@ impl AggregateStore {
     /// <directory>/meta/streams.jsonl                                {"type","id","dir"} for each directory that is not the id
     /// ```
     ///
-    /// - **All logs are compared with the store first**, and after an error nothing is imported. Then the events are stored in
-    ///   the order of their times (`ts`), and each log in its own order. Within a second they are in the order of their ids, if
-    ///   these are UUIDs of version 7.
-    /// - **Events that the store has are skipped**, so an import can be repeated, and another call finishes an interrupted
-    ///   import. An event with an `id` is the same if the stream has an event with that id. An event without an id is the same
-    ///   if the stream has an equal event at the same place.
-    /// - **A log has to continue its stream**: no new event may stand before an event that the store has. Otherwise it is
-    ///   [`ImportError::Diverged`].
-    /// - **No process manager reacts to an imported event**, now or later. This includes process managers that are registered
-    ///   afterwards, and [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored line has `"imported":true`.
-    ///   With [`with_reactions`](ImportOptions::with_reactions), process managers react as to any other event. Projections get
-    ///   all events.
-    /// - Idempotency keys are imported: a command that the other store has executed gets its answer from there.
+    /// - **The import first compares all logs with the store**, and after an error it imports nothing. It then stores
+    ///   the events in the order of their times (`ts`), and each log in its own order. Within a second they are in the
+    ///   order of their ids, if these are UUIDs of version 7.
+    /// - **It skips stored events**, so you can repeat an import, and another call finishes an interrupted import. An
+    ///   event with an `id` is the same if the stream has an event with that id. An event without an id is the same if
+    ///   the stream has an equal event at the same place.
+    /// - **A log has to continue its stream**: no new event may come before an event that the store has. Otherwise it
+    ///   is [`ImportError::Diverged`].
+    /// - **No process manager reacts to an imported event**, now or later. This includes process managers that are
+    ///   registered afterwards, and [`rebuild_state`](crate::ProcessManagerHandle::rebuild_state). The stored line has
+    ///   `"imported":true`. With [`with_reactions`](ImportOptions::with_reactions), process managers react as to any
+    ///   other event. Projections get all events.
+    /// - It imports idempotency keys: a command that the other store has executed gets its answer from there.
     ///
-    /// Each event keeps its bytes. Types and ids need no declaration, but an event that its aggregate cannot
-    /// decode can never be removed: name the aggregates with
-    /// [`with_aggregate`](ImportOptions::with_aggregate) to have each event decoded before.
+    /// Each event keeps its bytes. Types and ids need no declaration, but an event that its aggregate cannot decode can
+    /// never be removed. To decode each event before the import, name the aggregates with
+    /// [`with_aggregate`](ImportOptions::with_aggregate).
     ///
-    /// Use no stream while it is imported: a command on it may fail with [`StoreError::Conflict`], or end the import. Memory holds about 64 MiB of
-    /// events, the events of one stream while it is compared, and some bytes per stream.
+    /// Do not use a stream during its import: a command on it may fail with [`StoreError::Conflict`], or end the
+    /// import. Memory holds about 64 MiB of events, the events of one stream during its comparison, and some bytes per
+    /// stream.
     ///
     /// # Errors
     ///
@@ -246,7 +247,7 @@ impl AggregateStore {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the import behind some event. Call it again to continue.
+    /// Dropping the future ends the import after some event. Call it again to continue.
     ///
     /// # Examples
     ///
@@ -332,7 +333,7 @@ impl AggregateStore {
             return Ok(report);
         }
         let feed = Feed::new(self.shared.files.clone(), plans, is_marked);
-        // It goes on without the caller until what was handed over is durable, and its aggregates are read again.
+        // The task continues without the caller until submitted events are durable and their aggregates are read again.
         let feeding = feed
             .run(runtime, report.events, stop.flag())
             .in_current_span();

@@ -1,4 +1,4 @@
-//! The lines of a log with its archive, some bytes at a time, without a descriptor that stays open.
+//! The lines of a log with its archive. It reads some bytes at a time and keeps no descriptor open.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -9,15 +9,15 @@ use super::survey::Log;
 use crate::disk::{FileHandle, Files, OpenMode};
 use crate::error::Damage;
 
-/// The largest piece of an archive that is decompressed at once. Each time, everything before it is decompressed too.
+/// The largest piece of an archive that is decompressed at once. Each piece decompresses everything before it again.
 const MAX_ARCHIVE_BYTES: u64 = 64 << 20;
 
 /// A place in a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct At {
-    /// Whether it is in the log; the archive comes before.
+    /// Whether the place is in the log. The archive comes before the log.
     pub(super) in_log: bool,
-    /// In the log, or in the decompressed text of the archive.
+    /// The offset in the log, or in the decompressed text of the archive.
     pub(super) offset: u64,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Line {
 /// Reads the lines of one log.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// Behind the last read.
+    /// The place after the last read.
     at: At,
     lines: VecDeque<Line>,
     /// The bytes of these lines.
@@ -62,7 +62,7 @@ impl Reader {
         self.bytes
     }
 
-    /// Forgets the lines in memory; they are read again.
+    /// Drops the lines in memory. The next read gets them again.
     pub(super) fn forget(&mut self) {
         if let Some(first) = self.lines.front() {
             self.at = first.at;
@@ -71,7 +71,7 @@ impl Reader {
         self.bytes = 0;
     }
 
-    /// The next line, if there is one; about `budget` bytes are read at once.
+    /// The next line, if any. It reads about `budget` bytes at once.
     pub(super) fn peek(
         &mut self,
         files: &Files,
@@ -109,7 +109,7 @@ impl Reader {
         Ok(next)
     }
 
-    /// Whole lines of the log, or the rest of it; `None` at its end.
+    /// Whole lines of the log, or its rest; `None` at its end.
     fn read_log(
         &self,
         files: &Files,
@@ -133,7 +133,7 @@ impl Reader {
         }
     }
 
-    /// The same of the archive.
+    /// Whole lines of the archive, or its rest; `None` at its end.
     fn read_archive(
         &self,
         files: &Files,
@@ -208,7 +208,7 @@ pub(super) fn damage(log: &Log, at: At, reason: String) -> ImportError {
     })
 }
 
-/// `false` if there is no newline at all.
+/// Cuts the bytes after the last newline; `false` if there is no newline.
 fn cut_behind_last_line(bytes: &mut Vec<u8>) -> bool {
     match memchr::memrchr(b'\n', bytes) {
         Some(newline) => {

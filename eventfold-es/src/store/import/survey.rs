@@ -13,7 +13,7 @@ use crate::names::inside;
 use crate::runtime::check_text;
 use crate::store::export::{ARCHIVE, LOG, META, REGISTRY, STREAMS, UNFINISHED};
 
-/// The snapshots of eventfold, beside a log.
+/// The directory of eventfold's snapshots, next to a log.
 const VIEWS: &str = "views";
 
 /// A log of a tree.

@@ -6,15 +6,15 @@ use crate::process_manager::ProcessManager;
 use crate::runtime::{Parked, Request};
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
-    /// Stops all reactions until it is [resumed](Self::resume), also after a restart. Commands do not wait for it meanwhile.
+    /// Stops all reactions until [`resume`](Self::resume), also after a restart. Commands do not wait for it meanwhile.
     ///
-    /// Requests of an operator are carried out all the same: releasing, redriving, rebuilding states. A release that a restart
-    /// interrupts continues when it is resumed, or when it is requested again.
+    /// It still carries out the requests of an operator: releasing, redriving, rebuilding states. A release that a
+    /// restart interrupts continues with `resume`, or when it is requested again.
     ///
     /// # Errors
     ///
-    /// [`StoreError::ReadOnly`] on a read-only file system, [`StoreError::Closed`] if it has ended, and [`StoreError::Refused`] if
-    /// it could not be done now.
+    /// [`StoreError::ReadOnly`] on a read-only file system, [`StoreError::Closed`] if it has ended, and
+    /// [`StoreError::Refused`] if it cannot be done now.
     ///
     /// # Cancel safety
     ///
@@ -56,7 +56,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Delivers the event at which a process manager is parked as a whole once more, and lets it continue. `done` is 1 if it
     /// was parked; if it parks again, `reactions` says so.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting behind that event.
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting for that event.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Lets a process manager without `key` that is parked as a whole skip the event, the deadline or the command at which it
     /// is parked. A row records that. It is durable when this returns. `done` is 1 if it was parked.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting behind it. While it is
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting for it. While it is
     /// [paused](Self::pause), it only skips: `reactions` is [`Paused`](crate::Reactions::Paused).
     ///
     /// # Errors

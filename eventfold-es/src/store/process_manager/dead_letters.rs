@@ -1,4 +1,4 @@
-//! Dead letters for an operator: redriven, or discarded.
+//! Dead letters for an operator, who redrives or discards them.
 
 use serde::Serialize;
 
@@ -73,8 +73,8 @@ pub struct FailedAttempt {
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// The current dead letters: neither redriven nor discarded, in the order of their sources.
     ///
-    /// [`AggregateStore::dead_letters`](crate::AggregateStore::dead_letters) has all dead letters that there ever were, from
-    /// the readable file.
+    /// [`AggregateStore::dead_letters`](crate::AggregateStore::dead_letters) has all past and current dead letters of
+    /// commands, from the readable file.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///   later events.
     /// - A deadline stays a dead letter while its instance is parked, and has no effect after the end of the instance.
     ///
-    /// Work that came after it meanwhile was handled before it.
+    /// A later event or deadline may have been handled before it meanwhile.
     ///
     /// # Errors
     ///
@@ -157,12 +157,12 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// # Errors
     ///
-    /// As [`pause`](Self::pause). If something stops it, [`StoreError::Refused`] has the numbers of done and failed letters so
-    /// far. The other letters are as they were.
+    /// As [`pause`](Self::pause). If something stops it, [`StoreError::Refused`] has the numbers of done and failed
+    /// letters so far. The other letters stay unchanged.
     ///
     /// # Cancel safety
     ///
-    /// Redriving goes on without the caller. A crash leaves the rest as they were.
+    /// Redriving continues without the caller. A crash leaves the remaining letters unchanged.
     pub async fn redrive_all(&self) -> Result<OperatorReport, StoreError> {
         self.operate(|asked| Request::Redrive(None, asked)).await
     }
@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    /// Others are executed, and it stays until it is discarded.
+    /// The other letters are executed. The unreadable letter stays until it is discarded.
     #[tokio::test]
     async fn one_that_cannot_be_read_fails_alone() {
         let base = tempfile::tempdir().unwrap();

@@ -76,7 +76,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         row.await?.map(|row| self.info(&row)).transpose()
     }
 
-    /// Up to `limit` instances behind the key `after`, in the order of their keys, including completed ones.
+    /// Up to `limit` instances after the key `after`, in the order of their keys, including completed instances.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The view of one process manager for an operator, and its controls.
+//! An operator's view of one process manager, and its controls.
 
 mod control;
 mod dead_letters;
@@ -32,9 +32,9 @@ const ROWS: usize = 1024;
 
 /// One process manager of a store: its progress, its failures, and its controls.
 ///
-/// The process manager itself makes each change, between two reactions, in commits of its own. So a change happens once, a
-/// crash in the middle leaves the rest to be done, and new failures are kept. Cheap to clone; while it lives, its store stays
-/// open.
+/// The process manager itself makes each change, between two reactions, in commits of its own. So a change happens
+/// once, a crash in the middle leaves the rest of the work to do, and new failures are kept. The handle is cheap to
+/// clone. While it lives, its store stays open.
 ///
 /// # Examples
 ///
@@ -99,11 +99,12 @@ pub struct ProcessManagerHandle<PM> {
 pub struct OperatorReport {
     /// The amount of work done, in the unit of each method; 0 if there was nothing to do.
     pub done: usize,
-    /// The number of failures, which stay with their new errors.
+    /// The number of failures. They stay, with their new errors.
     pub failed: usize,
     /// The ids of the damaged dead letters among the failures. They cannot be executed.
     pub unreadable: Vec<String>,
-    /// The outcome of the reactions to the new events, and to theirs. Whatever it is, the work stays done.
+    /// The outcome of the reactions to the new events, and to their consequences. Whatever the outcome is, the work
+    /// stays done.
     pub reactions: Reactions,
 }
 
@@ -176,7 +177,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         })
     }
 
-    /// The same with another answer.
+    /// Like [`operate`](Self::operate), with another answer.
     async fn operate_on<T>(
         &self,
         request: impl FnOnce(Asked<T>) -> Request,
@@ -240,9 +241,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         StoreError::Damaged(Arc::new(rows.damaged_rows(self.name, reason)))
     }
 
-    /// Reads instances where they are, and again if a rebuild replaces them meanwhile.
+    /// Reads instances from their current table, and again if a rebuild replaces them meanwhile.
     ///
-    /// Not an `AsyncFnMut`: whether its futures are `Send` cannot be told.
+    /// Not an `AsyncFnMut`: a bound cannot say that its futures are `Send`.
     async fn of_instances<T, F>(
         &self,
         mut read: impl FnMut(InstanceTable) -> F,

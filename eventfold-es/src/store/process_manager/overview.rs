@@ -26,7 +26,7 @@ pub struct ProcessManagerOverview {
     pub lag: u64,
     /// Whether it is paused until it is [resumed](ProcessManagerHandle::resume).
     pub is_paused: bool,
-    /// The event at which it has stopped as a whole, if there is one, until an operator or its policy retries it.
+    /// The event at which it has stopped as a whole, if any, until an operator or its policy retries it.
     pub parked: Option<ParkedAt>,
     /// Its instances; all 0 without `key`.
     pub instances: InstanceCounts,

@@ -1,4 +1,4 @@
-//! Parked work, released and discarded.
+//! Parked work, to be released or discarded.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +24,7 @@ use rows::InstanceRow;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ParkedWork {
-    /// The key of the instance, if it is one.
+    /// The key of the instance; `None` for a held stream.
     pub instance: Option<String>,
     /// The aggregate type and the id of the stream, for a held stream whose events have an unknown instance key.
     #[serde(serialize_with = "crate::report_json::stream")]
@@ -33,7 +33,7 @@ pub struct ParkedWork {
     pub parked: ParkedAt,
     /// The time, in seconds since 1970.
     pub ts: u64,
-    /// The time of its next attempt, if it is retried by itself.
+    /// The time of its next attempt, if its policy retries it.
     #[serde(serialize_with = "crate::report_json::time")]
     pub retries_at: Option<SystemTime>,
     /// The number of held events, deadlines and commands.
@@ -97,8 +97,8 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         Ok(parked)
     }
 
-    /// Releases a parked instance: it handles its held work, in order, and then reacts again. `done` is the amount of finished
-    /// work. If something fails again (`failed` is 1), the instance stays parked with that and the rest.
+    /// Releases a parked instance: it handles its held work, in order, and then reacts again. `done` is the amount of
+    /// finished work. If something fails again (`failed` is 1), the instance stays parked with that work and the rest.
     ///
     /// # Errors
     ///
@@ -132,8 +132,9 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// Drops the held work of a parked instance, and lets it react again with its present state. An instance that was parked at
-    /// its first event ends. `done` is the amount of held work. If its state cannot be read, it stays parked (`failed` is 1).
+    /// Drops the held work of a parked instance, and lets it react again with its present state. An instance that was
+    /// parked at its first event ends. `done` is the amount of held work. If its state cannot be read, the instance
+    /// stays parked (`failed` is 1).
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             .await
     }
 
-    /// Drops the held work of a stream, and continues behind it. `done` is the amount of held work.
+    /// Drops the held work of a stream, and continues after it. `done` is the amount of held work.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! States that are derived from the history again.
+//! Deriving states from the history again.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub struct RebuiltState {
     pub deadlines: u64,
     /// The number of instances, including completed ones; 1 without `key`.
     pub instances: u64,
-    /// The outcome of the reactions to events that arrived meanwhile, and to those that waited for a usable state.
+    /// The outcome of the reactions to events that arrived meanwhile, and to events that waited for a usable state.
     pub reactions: Reactions,
 }
 
@@ -39,16 +39,19 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// With `key`, events find, start and complete their instances as this program says:
     ///
-    /// - An instance keeps its generation, or gets that of the rebuild if it is higher. A key never has two instances of one
-    ///   generation.
-    /// - A parked instance stays parked, with its held work and the state before that. Commands in retry and dead letters stay.
-    /// - Deadlines stay armed as long as their instance is open. An instance that was complete and is open now has none.
-    /// - An instance that no event leads to any more is complete.
+    /// - An instance keeps its generation, or gets the generation of the rebuild if that is higher. A key never has two
+    ///   instances of one generation.
+    /// - A parked instance stays parked, with its held work and the state before that. Commands in retry and dead
+    ///   letters stay.
+    /// - Deadlines stay armed as long as their instance is open. An instance that was complete and is open now has no
+    ///   deadlines.
+    /// - An instance without any remaining event is complete.
     ///
-    /// The new states are made beside the present states, and replace them in one commit. Until then the present states count.
-    /// A crash leaves them, and the call has to be repeated. Events that arrive meanwhile wait until it is done, and so do
-    /// commands in [`RunMode::Inline`](crate::RunMode::Inline), up to their limit. Other process managers continue. It takes
-    /// about as long as reading the journal twice and reacting to everything.
+    /// The new states are made next to the present states, and replace them in one commit. Until then the present
+    /// states count. A crash leaves the present states, and you have to repeat the call. Events that arrive meanwhile
+    /// wait until it is done, and so do commands in [`RunMode::Inline`](crate::RunMode::Inline), up to their limit.
+    /// Other process managers continue. A rebuild takes about as long as reading the journal twice and reacting to all
+    /// events.
     ///
     /// In [`RunMode::Inline`](crate::RunMode::Inline) it then waits for the events that arrived meanwhile. If the process
     /// manager was parked because of an unusable state, it waits for all work since then.

@@ -1,4 +1,4 @@
-//! The commits behind a position, a chunk at a time: the latest from memory, older ones from the journal's files.
+//! The commits after a position, in chunks: the latest from memory, older commits from the journal's files.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::runtime::blocking;
 type Commits = Vec<Arc<RecordedCommit>>;
 type Read = Result<(Commits, Cursor), StoreError>;
 
-/// Where a reader is in the journal.
+/// The place of a reader in the journal.
 pub(super) struct Chunks {
     log: Arc<dyn Log>,
     durable: watch::Receiver<u64>,
     closing: watch::Receiver<bool>,
     cursor: Cursor,
-    /// Those of the events that are wanted.
+    /// The aggregate types that the reader wants.
     pub(super) types: Types,
-    /// The position of the last event that is wanted.
+    /// The position of the last event that the reader wants.
     pub(super) until: Option<u64>,
-    /// The next chunk, which is read while the reader works on the one before it.
+    /// The next chunk. It is read while the reader handles the previous chunk.
     ahead: Option<JoinHandle<Read>>,
 }
 
-/// The next thing for a reader.
+/// The result of waiting for the next chunk.
 pub(super) enum Chunk {
     Commits(Commits),
     Failed(StoreError),
@@ -51,17 +51,17 @@ impl Chunks {
         self.ahead = None;
     }
 
-    /// The position of the last event that is durable.
+    /// The position of the last durable event.
     pub(super) fn durable(&self) -> u64 {
         *self.durable.borrow()
     }
 
-    /// The position behind which the next chunk begins.
+    /// The position after which the next chunk begins.
     pub(super) fn position(&self) -> u64 {
         self.cursor.position
     }
 
-    /// Waits for the next chunk, and hands back what reads it.
+    /// Waits for the next chunk, and returns it with `self`.
     pub(super) async fn next(mut self) -> (Self, Chunk) {
         let next = self.wait().await;
         (self, next)
@@ -102,7 +102,7 @@ impl Chunks {
         }
     }
 
-    /// Waits for an event that is wanted, and passes over all events before it.
+    /// Waits for an event that the reader wants, and skips all events before it.
     async fn wait_behind(&mut self) {
         let Self {
             cursor, closing, ..
@@ -117,12 +117,12 @@ impl Chunks {
                     *cursor = Cursor::after(before);
                 }
             }
-            // A sender that is gone has told that it closes before.
+            // A dropped sender has announced before that the store closes.
             _ = closing.changed() => {}
         }
     }
 
-    /// Begins to read the next chunk.
+    /// Starts to read the next chunk.
     fn read_file(&self) -> JoinHandle<Read> {
         let log = Arc::clone(&self.log);
         let mut cursor = self.cursor;

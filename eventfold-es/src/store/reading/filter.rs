@@ -1,4 +1,4 @@
-//! Which events a subscription delivers: by aggregate type, and by name.
+//! The filter of a subscription: by aggregate type and by event name.
 
 use super::{RawRecorded, Recorded, Subscription};
 use crate::error::{ReadError, StoreError};
@@ -6,7 +6,7 @@ use crate::event::{DomainEvent, StoredEvent, stored_name};
 use crate::journal::{RecordedAppend, Types};
 use crate::runtime::guard;
 
-/// The events that are wanted.
+/// Selects the events of a subscription.
 pub(super) struct Filter<T> {
     pub(super) types: Types,
     names: Option<Names<T>>,
@@ -15,9 +15,9 @@ pub(super) struct Filter<T> {
 struct Names<T> {
     /// The names under which these events are stored in their current version.
     stored: Vec<&'static str>,
-    /// Whether the event on a line is of an older version, and so may become any event.
+    /// Whether the event on a line is of an older version. Upcasting may turn it into any event.
     is_older: fn(&str) -> bool,
-    /// Whether a decoded event is wanted.
+    /// Whether the subscription delivers this decoded event.
     is_wanted: fn(&T, &[&'static str]) -> bool,
 }
 
@@ -34,7 +34,7 @@ impl<T> Filter<T> {
         types.is_none_or(|types| types.contains(&append.stream.aggregate_type))
     }
 
-    /// Whether the event on a line may be wanted. It is not decoded.
+    /// Whether the subscription may deliver the event on a line. It does not decode the event.
     pub(super) fn may_want(&self, line: &str) -> bool {
         let Some(names) = &self.names else {
             return true;
@@ -44,7 +44,7 @@ impl<T> Filter<T> {
             || (names.is_older)(line)
     }
 
-    /// Whether an event that may be wanted is.
+    /// Whether the subscription delivers an event for which [`may_want`](Self::may_want) is true.
     pub(super) fn wants(&self, event: &Result<T, ReadError>) -> bool {
         let (Ok(event), Some(names)) = (event, &self.names) else {
             return true;
@@ -54,7 +54,7 @@ impl<T> Filter<T> {
     }
 }
 
-/// All names under which the events are stored that have these names now or had them.
+/// The stored names of the events that these names refer to, now or as an alias.
 fn stored_names<E: DomainEvent>(names: &[&str]) -> Result<Vec<&'static str>, StoreError> {
     let is_known = |name: &&str| E::EVENT_TYPES.contains(name);
     let unknown: Vec<_> = names
@@ -79,14 +79,16 @@ fn stored_names<E: DomainEvent>(names: &[&str]) -> Result<Vec<&'static str>, Sto
 }
 
 impl<E: DomainEvent> Subscription<Recorded<E>> {
-    /// Delivers the events with these stored names only. The others are neither decoded nor copied.
+    /// Delivers only the events with these stored names. It neither decodes nor copies the others.
     ///
-    /// An old name of an event, an alias, stands for its current name and the other way round. An event of an older version counts as the
-    /// event that it is [upcast](crate::Upcast) to. It is called before the first event is read, and a second call replaces the names.
+    /// An alias of an event stands for its current name, and the other way round. An event of an older version counts
+    /// as the event that it is [upcast](crate::Upcast) to. Call this before you read the first event. A second call
+    /// replaces the names.
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoSuchEvent`] if the enum does not read one of the names, with all that it reads.
+    /// [`StoreError::NoSuchEvent`] if the enum does not read one of the names. The error lists all names that the enum
+    /// reads.
     ///
     /// # Examples
     ///
@@ -129,7 +131,7 @@ impl<E: DomainEvent> Subscription<Recorded<E>> {
                 let stored = (!E::UPCASTERS.is_empty()).then(|| StoredEvent::of_line(0, 0, line));
                 stored.is_some_and(|stored| stored.is_ok_and(|stored| stored.is_older::<E>()))
             },
-            // Without older versions the stored name has told.
+            // Without older versions, the stored name has decided already.
             is_wanted: |recorded, names| {
                 E::UPCASTERS.is_empty() || names.contains(&recorded.event.event_type())
             },
@@ -139,10 +141,11 @@ impl<E: DomainEvent> Subscription<Recorded<E>> {
 }
 
 impl Subscription<RawRecorded> {
-    /// Delivers the events of these aggregate types only, by their stored names. The others are neither copied nor waited for.
+    /// Delivers only the events of these aggregate types, by their stored names. It does not copy the others, and they
+    /// do not wake the reader.
     ///
-    /// A name that no aggregate has is not an error: its events may come. It is called before the first event is read, and a second call
-    /// replaces the types.
+    /// A name without an aggregate is not an error: its events may come later. Call this before you read the first
+    /// event. A second call replaces the types.
     ///
     /// ```
     /// # use eventfold_es::prelude::*;

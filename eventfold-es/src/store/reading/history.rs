@@ -1,4 +1,4 @@
-//! The events of one aggregate, from either end.
+//! The events of one aggregate, in either direction.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -21,11 +21,12 @@ use crate::store::AggregateStore;
 /// The durable events of one aggregate as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html), oldest
 /// first.
 ///
-/// Made by [`AggregateStore::history`] and [`AggregateStore::raw_history`], and polled on a tokio runtime. It ends behind the last event
-/// that is durable then. An event that does not decode is an `Err` item with its position and version, and the history continues after
-/// it. A stream that cannot be read is an `Err` item, and the history ends. The same for a store that closes.
+/// Made by [`AggregateStore::history`] and [`AggregateStore::raw_history`], and polled on a tokio runtime. It ends
+/// after the last event that is durable at that time. An event that does not decode is an `Err` item with its position
+/// and version, and the history continues after it. An unreadable stream or a closing store is an `Err` item, and the
+/// history ends.
 ///
-/// It holds about a megabyte of the stream, in either direction, or one commit that is larger.
+/// It holds about one megabyte of the stream, in either direction, or one larger commit.
 ///
 /// # Cancel safety
 ///
@@ -35,7 +36,7 @@ pub struct History<T> {
     journal: Arc<dyn Journal>,
     closing: watch::Receiver<bool>,
     stream: Arc<StreamId>,
-    /// The part that is not read yet.
+    /// The part that is still unread.
     part: StreamPart,
     piece: std::vec::IntoIter<RawRecorded>,
     reading: Option<JoinHandle<Result<Vec<RawRecorded>, StoreError>>>,
@@ -54,11 +55,11 @@ impl<T> fmt::Debug for History<T> {
 }
 
 impl AggregateStore {
-    /// The durable events of one aggregate, oldest first, in their current versions; none if it has none.
+    /// The durable events of one aggregate, oldest first, in their current versions; none if it has no events.
     ///
-    /// [`backwards`](History::backwards) begins with the newest event, [`limit`](History::limit) ends after so many events, and
-    /// [`after`](History::after) and [`before`](History::before) bound the versions. A page of the newest 20 events reads little more
-    /// than these, however long the stream is.
+    /// [`backwards`](History::backwards) begins with the newest event, [`limit`](History::limit) ends after that number
+    /// of events, and [`after`](History::after) and [`before`](History::before) bound the versions. A page of the
+    /// newest 20 events reads little more than these events, however long the stream is.
     ///
     /// # Examples
     ///
@@ -103,8 +104,8 @@ impl AggregateStore {
         self.history_of(A::AGGREGATE_TYPE, id, Recorded::of::<A>)
     }
 
-    /// The durable events of one aggregate as they are stored, oldest first, by the stored name of its type. Otherwise as
-    /// [`history`](Self::history).
+    /// The durable events of one aggregate as they are stored, oldest first, by the stored name of its type. Otherwise
+    /// it is like [`history`](Self::history).
     pub fn raw_history(&self, aggregate_type: &str, id: &str) -> History<RawRecorded> {
         self.history_of(aggregate_type, id, Ok)
     }
@@ -123,21 +124,21 @@ impl AggregateStore {
     }
 }
 
-/// Which events, and in which order. To be called before the first event is read.
+/// The choice and the order of the events. Call these methods before you read the first event.
 impl<T> History<T> {
-    /// Begins with the newest event that is wanted.
+    /// Begins with the newest chosen event.
     pub fn backwards(mut self) -> Self {
         self.part.is_backwards = true;
         self
     }
 
-    /// Ends after so many events, counting those that do not decode.
+    /// Ends after this number of events, including events that do not decode.
     pub fn limit(mut self, events: usize) -> Self {
         self.part.limit = events as u64;
         self
     }
 
-    /// Only the events behind this version of the stream.
+    /// Only the events after this version of the stream.
     pub fn after(mut self, version: u64) -> Self {
         self.part.first = version.saturating_add(1);
         self
@@ -155,8 +156,8 @@ impl<T> History<T> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Event`] if the event does not decode: the next call continues after it. [`ReadError::Store`] if the stream cannot be
-    /// read, or with [`StoreError::Closed`] if the store closes: the next call answers `None`.
+    /// [`ReadError::Event`] if the event does not decode: the next call continues after it. [`ReadError::Store`] if the
+    /// stream cannot be read, or with [`StoreError::Closed`] if the store closes: the next call returns `None`.
     ///
     /// # Cancel safety
     ///
@@ -165,11 +166,11 @@ impl<T> History<T> {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// All events, in memory as a whole: 1,000 events of 200 bytes take about half a megabyte.
+    /// All events at once, in memory: 1,000 events of 200 bytes take about half a megabyte.
     ///
     /// # Errors
     ///
-    /// The first error of [`next`](Self::next), also that of an event that does not decode.
+    /// The first error of [`next`](Self::next), including the error of an event that does not decode.
     ///
     /// # Cancel safety
     ///
@@ -220,7 +221,7 @@ impl<T> History<T> {
     }
 }
 
-/// Begins to read the next piece of a part of a stream.
+/// Starts to read the next piece of a part of a stream.
 fn read(
     journal: &Arc<dyn Journal>,
     stream: &Arc<StreamId>,

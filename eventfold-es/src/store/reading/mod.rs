@@ -1,4 +1,4 @@
-//! Reading what has happened: subscriptions, pages of all events, and the history of one aggregate.
+//! Reading events: subscriptions, pages of all events, and the history of one aggregate.
 
 mod chunks;
 mod filter;
@@ -16,15 +16,15 @@ use crate::aggregate::Aggregate;
 use crate::error::{ReadError, StoreError};
 
 impl AggregateStore {
-    /// The events of all aggregates of one type, from the first on: those that are stored already, and then each event when it becomes
-    /// durable.
+    /// The events of all aggregates of one type, from the first event on: the stored events, and then each event when
+    /// it becomes durable.
     ///
-    /// Each event comes once, in the order of positions, without a gap between old events and new ones.
-    /// [`after`](Subscription::after) begins behind a position, and [`until_now`](Subscription::until_now) ends at the last event that is
-    /// durable now.
+    /// It delivers each event once, in the order of positions, without a gap between old events and new events.
+    /// [`after`](Subscription::after) begins after a position, and [`until_now`](Subscription::until_now) ends at the
+    /// last event that is durable now.
     ///
-    /// A subscription holds at most two megabytes of the journal, however slow its reader is. It slows no writer and keeps no store open.
-    /// It ends when the store closes.
+    /// A subscription holds at most two megabytes of the journal, however slow its reader is. It slows no writer and
+    /// keeps no store open. It ends when the store closes.
     ///
     /// # Examples
     ///
@@ -66,7 +66,8 @@ impl AggregateStore {
         self.subscription(Some(A::AGGREGATE_TYPE), Recorded::of::<A>)
     }
 
-    /// The events of all aggregates of all types, as they are stored. Otherwise as [`subscribe`](Self::subscribe).
+    /// The events of all aggregates of all types, as they are stored. Otherwise it is like
+    /// [`subscribe`](Self::subscribe).
     ///
     /// # Examples
     ///
@@ -107,10 +108,10 @@ impl AggregateStore {
         self.subscription(None, Ok)
     }
 
-    /// The next events of all types behind a position, `limit` at most; none if there are none yet.
+    /// The next events of all types after a position, at most `limit` events; none if there are none yet.
     ///
-    /// The last of them has the position to go on from. A page is in memory as a whole: 1,000 events of 200 bytes take about half a
-    /// megabyte.
+    /// Continue from the position of the last event. A page is in memory as a whole: 1,000 events of 200 bytes take
+    /// about half a megabyte.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Events as readers get them.
+//! Events as readers receive them.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -14,15 +14,15 @@ use crate::journal::{CommittedEvent, StreamId};
 use crate::runtime::{Kept, guard};
 use crate::store::AggregateStore;
 
-/// A typed event, with everything that is known about it.
+/// A typed event with all its stored facts.
 ///
-/// The position, the version and the time are there at once. The actor, the ids and the metadata are decoded when they are asked for
-/// first.
+/// The position, the version and the time are available at once. The first access to the actor, the ids or the metadata
+/// decodes them.
 #[non_exhaustive]
 pub struct Recorded<E> {
     /// The event, in its current version.
     pub event: E,
-    /// The event with everything that was stored.
+    /// The event with its stored facts.
     pub raw: RawRecorded,
 }
 
@@ -37,10 +37,10 @@ impl<E: fmt::Debug> fmt::Debug for Recorded<E> {
     }
 }
 
-/// Makes an item of a reader of an event.
+/// Turns a stored event into an item of a reader.
 pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 
-/// The decoding of an event of one of several types, as a declared store generates it.
+/// Decodes an event of several aggregate types. A declared store generates the implementation.
 #[doc(hidden)]
 pub trait Decodes: Sized {
     /// The stored names of the aggregate types.
@@ -158,7 +158,7 @@ impl RawRecorded {
             position: event.position,
             version: event.version,
             time,
-            // A copy, so that one event keeps no megabyte of the journal in memory.
+            // A copy, so that one event does not keep a megabyte of the journal in memory.
             line: event.line.into(),
             recorded: OnceLock::new(),
         }
@@ -200,7 +200,7 @@ impl RawRecorded {
         &self.line
     }
 
-    /// The stored event, decoded when it is asked for first.
+    /// The stored event. The first access decodes it.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl RawRecorded {
         Err(malformed(event.err()))
     }
 
-    /// The stored event alone.
+    /// The stored event without its position and version.
     pub(in crate::store) fn read(&self) -> Result<eventfold::Event, ReadError> {
         let event = serde_json::from_str(&self.line);
         event.map_err(|error| self.error(malformed(Some(error))))
@@ -261,7 +261,7 @@ impl RawRecorded {
         self.lazily()?.meta.as_ref()
     }
 
-    /// Decodes the event as one of `A`, in its current version; `None` if it belongs to another aggregate type.
+    /// Decodes the event as an event of `A`, in its current version; `None` if it belongs to another aggregate type.
     ///
     /// # Errors
     ///
@@ -303,7 +303,7 @@ impl RawRecorded {
     }
 }
 
-/// The error of a line that is no event.
+/// The error of a line that is not an event.
 fn malformed(error: Option<serde_json::Error>) -> EventError {
     EventError::Malformed {
         event_type: "?".to_owned(),

@@ -19,11 +19,12 @@ use crate::store::AggregateStore;
 
 type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
 
-/// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): those that are stored, and then those that become durable.
+/// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): the stored events,
+/// and then each event when it becomes durable.
 ///
-/// Made by [`AggregateStore::subscribe`] and [`AggregateStore::subscribe_all`], and polled on a tokio runtime. An event that does not
-/// decode is an `Err` item with its position, and the stream continues after it. A journal that cannot be read is an `Err` item, and the
-/// stream ends. It also ends when the store closes.
+/// Made by [`AggregateStore::subscribe`] and [`AggregateStore::subscribe_all`], and polled on a tokio runtime. An event
+/// that does not decode is an `Err` item with its position, and the stream continues after it. An unreadable journal is
+/// an `Err` item, and the stream ends. The stream also ends when the store closes.
 ///
 /// # Cancel safety
 ///
@@ -37,16 +38,16 @@ pub struct Subscription<T> {
 }
 
 enum State {
-    /// Nothing is being read.
+    /// No chunk is being read.
     Ready(Chunks),
-    /// A chunk is being read, whose events from this position on are wanted.
+    /// A chunk is being read. The subscription wants its events from this position on.
     Reading(Reading, u64),
     Ended {
         is_closed: bool,
     },
 }
 
-/// Commits that were read, and the place of the next event in them.
+/// Commits of a chunk, and the place of the next event in them.
 #[derive(Default)]
 struct OpenChunk {
     commits: std::vec::IntoIter<Arc<RecordedCommit>>,
@@ -55,13 +56,13 @@ struct OpenChunk {
     line: usize,
     /// The position of the next event.
     position: u64,
-    /// The events from this position on are wanted, and those up to the other one.
+    /// The subscription wants the events from `from` to `until`, both included.
     from: u64,
     until: u64,
 }
 
 impl OpenChunk {
-    /// The next event that may be wanted.
+    /// The next event that the filter may want.
     fn next<T>(&mut self, filter: &Filter<T>) -> Option<RawRecorded> {
         loop {
             let Some(commit) = &self.commit else {
@@ -126,9 +127,9 @@ impl AggregateStore {
 }
 
 impl<T> Subscription<T> {
-    /// Begins behind a position instead of at the first event. A position that the store has not reached yet is waited for.
+    /// Begins after a position instead of at the first event. It waits if the store has not reached that position yet.
     ///
-    /// It is called before the first event is read.
+    /// Call this before you read the first event.
     pub fn after(mut self, position: u64) -> Self {
         if let State::Ready(chunks) = &mut self.state {
             chunks.begin_after(position);
@@ -136,7 +137,7 @@ impl<T> Subscription<T> {
         self
     }
 
-    /// Ends behind the last event that is durable now, instead of waiting for new ones.
+    /// Ends after the last event that is durable now, instead of waiting for new events.
     pub fn until_now(mut self) -> Self {
         if let State::Ready(chunks) = &mut self.state {
             chunks.until = Some(chunks.durable());
@@ -155,8 +156,8 @@ impl<T> Subscription<T> {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Event`] if the event does not decode: the next call continues after it. [`ReadError::Store`] if the journal cannot be
-    /// read: the next call answers `None`.
+    /// [`ReadError::Event`] if the event does not decode: the next call continues after it. [`ReadError::Store`] if the
+    /// journal cannot be read: the next call returns `None`.
     ///
     /// # Cancel safety
     ///
@@ -165,7 +166,7 @@ impl<T> Subscription<T> {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// Whether it has ended because the store closes.
+    /// Whether the subscription has ended because the store closes.
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.state, State::Ended { is_closed: true })
     }
