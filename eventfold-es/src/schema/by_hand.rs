@@ -1,11 +1,11 @@
-//! What only a person, or a merge, can have written into a lock.
+//! Detecting mistakes that only a person, or a merge, can have written into a lock.
 
 use super::read::Malformed;
 
-/// What a merge leaves in a file that both sides have changed.
+/// The marks of a merge, in a file that both sides have changed.
 const MARKS: [&str; 4] = ["<<<<<<<", "|||||||", "=======", ">>>>>>>"];
 
-/// Refuses the marks of a merge that was not resolved.
+/// Refuses the marks of an unresolved merge.
 pub(super) fn refuse_marks_of_a_merge(text: &str) -> Result<(), Malformed> {
     let marked = text
         .lines()
@@ -21,7 +21,8 @@ pub(super) fn refuse_marks_of_a_merge(text: &str) -> Result<(), Malformed> {
     }
 }
 
-/// Refuses a name that stands twice where there is one of each, as after a merge that kept both sides.
+/// Refuses a second occurrence of a name that must be unique. For example, a merge that keeps both sides writes it
+/// twice.
 pub(super) fn refuse_second<'a>(
     name: &str,
     mut earlier: impl Iterator<Item = &'a String>,

@@ -5,10 +5,11 @@ use crate::aggregate::Aggregate;
 use crate::event::DomainEvent;
 use crate::process_manager::ProcessManager;
 
-/// The stored shapes of a store's parts: its events, the states of its aggregates and those of its process managers.
+/// The stored shapes of a store's parts: its events, the states of its aggregates and the states of its process
+/// managers.
 ///
-/// [`#[event_store]`](macro@crate::event_store) generates one, `Shop::schema()`; without it, name the parts here. One line in
-/// a test compares them with a file that is checked in; see [`check`](Self::check).
+/// [`#[event_store]`](macro@crate::event_store) generates a schema, `Shop::schema()`; without it, name the parts here.
+/// One line in a test compares them with a file that is checked in; see [`check`](Self::check).
 ///
 /// # Examples
 ///
@@ -65,7 +66,7 @@ pub(super) struct AggregateShapes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProcessManagerShapes {
     pub(super) name: String,
-    /// The name of its key's type; empty if it is not known, or if there is none.
+    /// The name of its key's type; empty if it is unknown, or without a key.
     pub(super) key: String,
     pub(super) state: StateShape,
     /// The messages of its deadlines, by their stored names.
@@ -97,11 +98,12 @@ pub(super) struct StateShape {
 pub(super) struct TypeShape {
     pub(super) name: String,
     pub(super) data: Data,
-    /// The types in it with a known shape; those in a type of a list are in the list.
+    /// The types in it with a known shape. If the shape of a type in this list is known, the types in it are in its own
+    /// list.
     pub(super) types: Vec<TypeShape>,
 }
 
-/// A [`Shape`] that owns what it says.
+/// A [`Shape`] with owned names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Data {
     Unknown,
@@ -120,7 +122,7 @@ pub(super) struct Case {
     pub(super) data: Data,
 }
 
-/// A [`Field`](super::Field) that owns what it says.
+/// A [`Field`](super::Field) with owned names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value {
     pub(super) name: String,
@@ -131,7 +133,7 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// Whether the stored shape is that of its type: a function may store anything.
+    /// Whether its type determines the stored shape: a function may store anything.
     pub(super) fn is_checked(&self) -> bool {
         matches!(self.form.as_str(), "" | "flatten")
     }
@@ -147,7 +149,7 @@ impl Schema {
         }
     }
 
-    /// With the events and the state of the aggregate `A`.
+    /// Adds the events and the state of the aggregate `A`.
     #[must_use]
     pub fn aggregate<A: Aggregate>(mut self) -> Self {
         let state = StateShape::of(A::SNAPSHOT_VERSION, &A::STATE);
@@ -156,7 +158,7 @@ impl Schema {
         self
     }
 
-    /// With the state of the process manager `PM`, and the messages of its deadlines.
+    /// Adds the state of the process manager `PM`, and the messages of its deadlines.
     #[must_use]
     pub fn process_manager<PM: ProcessManager>(mut self) -> Self {
         let state = StateShape::of(PM::STATE_VERSION, &PM::STATE);
@@ -167,7 +169,7 @@ impl Schema {
     }
 }
 
-// Nothing below is generic: it would be compiled anew for each part of a program.
+// Nothing below is generic: it would be compiled again for each part of a program.
 
 impl Parts {
     fn add_aggregate(&mut self, name: &str, events: Vec<EventShape>, state: StateShape) {
@@ -195,7 +197,7 @@ impl Parts {
         self.sort();
     }
 
-    /// Brings the parts into an order that does not depend on their declaration, and removes repetitions.
+    /// Sorts the parts into an order that does not depend on their declaration, and removes repetitions.
     fn sort(&mut self) {
         self.aggregates
             .sort_by(|left, right| left.name.cmp(&right.name));
@@ -216,7 +218,7 @@ impl StateShape {
     }
 }
 
-/// The events with these schemas; if there are none, those with these names, whose shapes are not known.
+/// The events with these schemas. Without schemas, the events with these names, whose shapes are unknown.
 fn events(schemas: &[EventSchema], names: &[&'static str]) -> Vec<EventShape> {
     let unknown = |name: &&'static str| EventShape::from(&EventSchema::new(name, Shape::Unknown));
     match schemas {
@@ -250,7 +252,7 @@ impl TypeShape {
     }
 }
 
-/// The messages of deadlines, in the order of their names; those of a hand-written type are not known.
+/// The messages of deadlines, in the order of their names. The shapes of a hand-written type are unknown.
 fn deadlines(messages: &[NamedType], names: &[&'static str]) -> Vec<TypeShape> {
     let mut deadlines: Vec<TypeShape> = messages.iter().map(TypeShape::of).collect();
     for name in names {

@@ -7,7 +7,7 @@ use super::change::{Change, Verdict, compare};
 use super::declared::Schema;
 use super::read::parse;
 
-/// The environment variable with which [`Schema::check`] writes the lock anew: set it to `1`.
+/// The environment variable that makes [`Schema::check`] write the lock again: set it to `1`.
 pub const BLESS: &str = "EVENTFOLD_BLESS";
 
 impl Schema {
@@ -25,17 +25,17 @@ impl Schema {
         Ok(compare(&locked, &self.parts))
     }
 
-    /// Compares the program with the lock in the file `path`, which is checked in: one line in a test of yours.
+    /// Compares the program with the lock in the file `path`, which is checked in. Call it in one line of a test.
     ///
-    /// Any difference is an error, so that the lock always has the stored shapes. Its text lists each change, says whether it
-    /// is breaking, and gives the remedy. With `EVENTFOLD_BLESS=1` in the environment the file is written anew instead, and the
-    /// changes are printed to standard error. A relative path starts at the working directory, which under `cargo test` is that
-    /// of the package.
+    /// Any difference is an error, so that the lock always has the stored shapes. Its text lists each change, says
+    /// whether it is breaking, and gives the remedy. With `EVENTFOLD_BLESS=1` in the environment, it writes the file
+    /// again instead, and prints the changes to standard error. A relative path starts at the working directory. Under
+    /// `cargo test` that is the directory of the package.
     ///
-    /// It compares names, fields, types and serde's attributes as the declarations write them. This covers events with their
-    /// older shapes, the states of aggregates and process managers, and the messages of deadlines. The shape of a type in a
-    /// field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape). Otherwise only its name
-    /// is compared, and a change inside of it is not seen.
+    /// It compares names, fields, types and serde's attributes as the declarations write them. This covers events with
+    /// their older shapes, the states of aggregates and process managers, and the messages of deadlines. The shape of a
+    /// type in a field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape).
+    /// Otherwise the lock has only its name, and a change inside the type is not detected.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Schema {
     }
 }
 
-/// A program whose stored shapes are not those of its lock.
+/// A failed comparison with a lock.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {

@@ -45,11 +45,11 @@ pub use recorded::{NotRecorded, Recorded};
 pub struct EventSchema {
     /// The written name.
     pub name: &'static str,
-    /// Other names that are read.
+    /// Other names under which it can be read.
     pub aliases: &'static [&'static str],
-    /// The version of its shape, which is in the `meta` of a stored event if it is above 1.
+    /// The version of its shape. If it is above 1, the `meta` of a stored event has it.
     pub version: u32,
-    /// Whether it is only read.
+    /// Whether it is retired: read, and never written.
     pub is_retired: bool,
     /// The shape of its data.
     pub shape: Shape,
@@ -61,9 +61,9 @@ pub struct EventSchema {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shape {
-    /// It was not declared by a macro.
+    /// A shape that no macro has declared.
     Unknown,
-    /// Nothing.
+    /// No data.
     Unit,
     /// Values in a row; a single value stands for itself.
     Tuple(&'static [Field]),
@@ -71,12 +71,13 @@ pub enum Shape {
     Struct(&'static [Field]),
     /// Values with names; other values are refused.
     StrictStruct(&'static [Field]),
-    /// One of several.
+    /// One of several variants.
     Enum(&'static [Variant]),
-    /// An enum without a name in front of its variants, as one text: serde's attributes, and the variants.
+    /// An enum whose stored data does not begin with the name of its variant, as one text: serde's attributes, and the
+    /// variants.
     Custom(&'static str),
-    /// Another type in its place, or the result of a function, by serde's attributes: `from`, `into`, `remote`, `with` and
-    /// their kind. Its stored shape cannot be seen, and is not checked.
+    /// Another type in its place, or the result of a function, by serde's attributes: `from`, `into`, `remote`, `with`
+    /// and similar attributes. Its stored shape is unknown, and is not checked.
     Converted(&'static str),
 }
 
@@ -88,7 +89,7 @@ pub struct Variant {
     pub name: &'static str,
     /// Other names that are read.
     pub aliases: &'static [&'static str],
-    /// The data behind the name.
+    /// The data after the name.
     pub shape: Shape,
 }
 
@@ -98,13 +99,13 @@ pub struct Variant {
 pub struct Field {
     /// The written name, or its place in a row, from 0.
     pub name: &'static str,
-    /// Other names that are read.
+    /// Other names under which it can be read.
     pub aliases: &'static [&'static str],
     /// Its type, as the program writes it.
     pub type_name: &'static str,
     /// Whether it may be missing in stored data.
     pub is_optional: bool,
-    /// serde's attributes that give it another form than its type; usually empty.
+    /// serde's attributes that make its stored form differ from its type; usually empty.
     pub form: &'static str,
     /// The types in its type, except those of std.
     pub types: &'static [NamedType],
@@ -124,35 +125,35 @@ impl EventSchema {
         }
     }
 
-    /// Its older versions are read as these types, from version 1 on.
+    /// Reads its older versions as these types, from version 1 on.
     #[must_use]
     pub const fn upcast_from(mut self, past: &'static [NamedType]) -> Self {
         self.past = past;
         self
     }
 
-    /// It is read under these names, too.
+    /// Also reads it under these names.
     #[must_use]
     pub const fn also_named(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
     }
 
-    /// It is the version `version` of the event.
+    /// Sets the version of the event.
     #[must_use]
     pub const fn version(mut self, version: u32) -> Self {
         self.version = version;
         self
     }
 
-    /// It is read, and no longer written.
+    /// Marks it as retired: read, and no longer written.
     #[must_use]
     pub const fn retired(mut self) -> Self {
         self.is_retired = true;
         self
     }
 
-    /// Whether it is read under this name.
+    /// Whether it can be read under this name.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)
@@ -160,7 +161,7 @@ impl EventSchema {
 }
 
 impl Variant {
-    /// A variant that is read under one name.
+    /// A variant that can be read under one name.
     #[must_use]
     pub const fn new(name: &'static str, shape: Shape) -> Self {
         Self {
@@ -170,7 +171,7 @@ impl Variant {
         }
     }
 
-    /// It is read under these names, too.
+    /// Also reads it under these names.
     #[must_use]
     pub const fn also_named(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
@@ -179,7 +180,7 @@ impl Variant {
 }
 
 impl Field {
-    /// A value that is always there, in the form of its type.
+    /// A value that is always present, in the form of its type.
     #[must_use]
     pub const fn new(name: &'static str, type_name: &'static str) -> Self {
         Self {
@@ -192,28 +193,28 @@ impl Field {
         }
     }
 
-    /// These types are in its type.
+    /// Sets the types in its type.
     #[must_use]
     pub const fn containing(mut self, types: &'static [NamedType]) -> Self {
         self.types = types;
         self
     }
 
-    /// It is read under these names, too.
+    /// Also reads it under these names.
     #[must_use]
     pub const fn also_named(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
     }
 
-    /// It may be missing where it is read.
+    /// Allows it to be missing in stored data.
     #[must_use]
     pub const fn optional(mut self) -> Self {
         self.is_optional = true;
         self
     }
 
-    /// serde's attributes give it another form.
+    /// Sets serde's attributes that give it another form.
     #[must_use]
     pub const fn in_form(mut self, form: &'static str) -> Self {
         self.form = form;

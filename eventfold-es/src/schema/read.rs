@@ -7,13 +7,13 @@ use super::declared::{
 };
 use super::text::{FORMAT, NOT_CHECKED};
 
-/// A line that cannot be understood; the first one is 1.
+/// An unreadable line; the first line is 1.
 pub(super) struct Malformed {
     pub(super) line: usize,
     pub(super) reason: String,
 }
 
-/// A line with the lines that are indented below it.
+/// A line, and the lines that are indented below it.
 struct Node<'a> {
     line: usize,
     content: &'a str,
@@ -86,7 +86,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
     Ok(parts)
 }
 
-/// The key of a process manager, if it has one, and what stands behind it.
+/// The key of a process manager, if any, and the nodes after it.
 fn key<'a, 'b>(nodes: &'a [Node<'b>]) -> Result<(String, &'a [Node<'b>]), Malformed> {
     let [node, tail @ ..] = nodes else {
         return Ok((String::new(), nodes));
@@ -206,7 +206,7 @@ fn state(node: &Node<'_>) -> Result<StateShape, Malformed> {
     }
 }
 
-/// The shape below a line, the types in it, and what stands behind them.
+/// The shape below a line, the types in it, and the nodes after them.
 fn described<'a, 'b>(
     node: &'a Node<'b>,
 ) -> Result<(Data, Vec<TypeShape>, &'a [Node<'b>]), Malformed> {
@@ -220,7 +220,7 @@ fn described<'a, 'b>(
     Ok((data(shape, node.line)?, types, behind))
 }
 
-/// The types at the beginning of `nodes` that are introduced by `kind`, and what stands behind them.
+/// The types at the beginning of `nodes` that `kind` introduces, and the nodes after them.
 fn types<'a, 'b>(
     kind: &str,
     nodes: &'a [Node<'b>],
@@ -342,7 +342,7 @@ fn value(node: &Node<'_>) -> Result<Value, Malformed> {
     Ok(value)
 }
 
-/// The first word of a line, and the others.
+/// The first word of a line, and the other words.
 fn head(node: &Node<'_>) -> Result<(String, Vec<String>), Malformed> {
     let mut words = words(node)?.into_iter();
     let kind = words.next().unwrap_or_default();
@@ -364,7 +364,7 @@ fn split(text: &str) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// A plain or quoted word at the beginning of `text`, and what stands behind it.
+/// A plain or quoted word at the beginning of `text`, and the text after it.
 fn first_word(text: &str) -> Option<(String, &str)> {
     if !text.starts_with('"') {
         let end = text.find([' ', ':']).unwrap_or(text.len());

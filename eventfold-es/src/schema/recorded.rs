@@ -1,4 +1,4 @@
-//! Types with a known stored shape, whose changes are seen.
+//! Types with a known stored shape. The lock detects their changes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -33,7 +33,7 @@ pub trait StoredShape {
     const SHAPE: Shape;
 }
 
-/// A type that is named in a [`Shape`], with its own shape, if that is known.
+/// A type that is named in a [`Shape`], with its own shape, if known.
 #[derive(Clone, Copy)]
 pub struct NamedType {
     /// Its name at its use.
@@ -43,20 +43,21 @@ pub struct NamedType {
 }
 
 impl NamedType {
-    /// The type `name`, with its shape; `None` if it is not known.
+    /// The type `name`, with its shape; `None` if the shape is unknown.
     #[must_use]
     pub const fn new(name: &'static str, shape: Option<fn() -> Shape>) -> Self {
         Self { name, shape }
     }
 
-    /// Its shape; [`Shape::Unknown`] if it is not known.
+    /// Its shape; [`Shape::Unknown`] if it is unknown.
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape.map_or(Shape::Unknown, |shape| shape())
     }
 }
 
-/// By name, and by whether the shape is known. The shape itself is not compared, since a type may be recursive.
+/// Compares the name, and whether the shape is known. It does not compare the shape itself, since a type may be
+/// recursive.
 impl PartialEq for NamedType {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.shape.is_some() == other.shape.is_some()
@@ -74,8 +75,8 @@ impl fmt::Debug for NamedType {
     }
 }
 
-/// `Recorded::<Line>::SHAPE` is the shape of `Line`, if it is known: the inherent constant, which exists for each
-/// [`StoredShape`], takes precedence over that of [`NotRecorded`].
+/// `Recorded::<Line>::SHAPE` is the shape of `Line`, if known. The inherent constant exists for each [`StoredShape`].
+/// It takes precedence over the constant of [`NotRecorded`].
 #[doc(hidden)]
 pub struct Recorded<T: ?Sized>(PhantomData<T>);
 

@@ -1,4 +1,4 @@
-//! The text of a lock: one thing per line, what belongs to it indented below.
+//! The text of a lock: one item per line, with its parts indented below it.
 //!
 //! ```text
 //! aggregate order
@@ -25,7 +25,7 @@ use super::declared::{
 
 pub(super) const FORMAT: &str = "format 1";
 
-/// Stands behind what the lock cannot see into.
+/// The mark after a part that the lock cannot check.
 pub(super) const NOT_CHECKED: &str = "not checked";
 
 impl Schema {

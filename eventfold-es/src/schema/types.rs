@@ -1,13 +1,13 @@
-//! Which types read what others stored, as far as their names tell.
+//! Whether a type reads the stored values of another type, as far as their names determine it.
 
-/// Whether serde_json reads as `new` whatever it wrote as `old`, with the same meaning.
+/// Whether serde_json reads as `new` everything that it wrote as `old`, with the same meaning.
 pub(super) fn reads(old: &str, new: &str) -> bool {
     let (old, new) = (bare(old), bare(new));
     if old == new {
         return true;
     }
     if let Some(new) = argument(new, "Option") {
-        // `Option<Option<T>>` does not tell its two kinds of nothing apart.
+        // `Option<Option<T>>` does not distinguish its two kinds of `None`.
         return reads(argument(old, "Option").unwrap_or(old), new);
     }
     if let (Some(old), Some(new)) = (argument(old, "Vec"), argument(new, "Vec")) {
@@ -16,7 +16,7 @@ pub(super) fn reads(old: &str, new: &str) -> bool {
     widens(old, new)
 }
 
-/// The type without what serde looks through.
+/// The type without wrappers that serde ignores.
 fn bare(mut name: &str) -> &str {
     loop {
         name = name.trim();
@@ -53,7 +53,7 @@ fn argument<'a>(name: &'a str, wrapper: &str) -> Option<&'a str> {
     inner.strip_suffix('>').map(str::trim)
 }
 
-/// Whether every number of `old` is one of `new`.
+/// Whether every number of `old` is a number of `new`.
 fn widens(old: &str, new: &str) -> bool {
     match (integer(old), integer(new)) {
         (Some((was_signed, old)), Some((is_signed, new))) => match (was_signed, is_signed) {
@@ -61,13 +61,13 @@ fn widens(old: &str, new: &str) -> bool {
             (true, false) => false,
             _ => new >= old,
         },
-        // A whole number of up to 32 bits is exact as a float of 64.
+        // An integer of up to 32 bits is exact as an `f64`.
         (Some((_, bits)), None) => new == "f64" && bits <= 32,
         (None, _) => old == "f32" && new == "f64",
     }
 }
 
-/// Whether an integer type is signed, and its bits.
+/// Whether an integer type is signed, and its number of bits.
 fn integer(name: &str) -> Option<(bool, u32)> {
     Some(match name {
         "u8" => (false, 8),

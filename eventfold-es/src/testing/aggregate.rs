@@ -1,4 +1,4 @@
-//! Given events, when a command, then events or an error.
+//! Tests of the form: given events, when a command, then events or an error.
 
 use std::any::type_name;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use crate::command::CommandContext;
 /// A test of the aggregate `A`: [`given`](AggregateTest::given) events, [`when`](AggregateTest::when) a command, then events or
 /// an error.
 ///
-/// Events are encoded and decoded on the way, as in a store, so an event that cannot be stored fails here, too.
+/// Events are encoded and decoded on the way, as in a store. So an event that cannot be stored fails here, too.
 ///
 /// # Examples
 ///
@@ -59,8 +59,9 @@ use crate::command::CommandContext;
 ///     .then_error(DoorError);
 /// ```
 ///
-/// A [`ContextDecider`](crate::ContextDecider) gets the values of the test, and the same each time: [`id`](AggregateTest::id),
-/// [`at`](AggregateTest::at), [`context`](AggregateTest::context), and as its version the number of given events.
+/// A [`ContextDecider`](crate::ContextDecider) receives the values of the test, which are the same in each run:
+/// [`id`](AggregateTest::id), [`at`](AggregateTest::at), [`context`](AggregateTest::context), and as its version the
+/// number of given events.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -130,7 +131,7 @@ pub fn aggregate<A: Aggregate>() -> AggregateTest<A> {
 }
 
 impl<A: Aggregate> AggregateTest<A> {
-    /// These events have happened, in this order.
+    /// Given these events, in this order.
     ///
     /// # Panics
     ///
@@ -144,28 +145,28 @@ impl<A: Aggregate> AggregateTest<A> {
         self
     }
 
-    /// It is the instance `id`. Default: empty.
+    /// Sets the instance id. Default: empty.
     #[must_use = "a test says what it expects with `then(..)`"]
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = id.into();
         self
     }
 
-    /// The command is executed at this time. Default: the beginning of 1970.
+    /// Sets the time of the command. Default: the beginning of 1970.
     #[must_use = "a test says what it expects with `then(..)`"]
     pub fn at(mut self, now: SystemTime) -> Self {
         self.now = now;
         self
     }
 
-    /// The command comes with this context, which names its sender. Default: none.
+    /// Sets the context of the command, which names its sender. Default: an empty context.
     #[must_use = "a test says what it expects with `then(..)`"]
     pub fn context(mut self, context: impl Into<CommandContext>) -> Self {
         self.context = context.into();
         self
     }
 
-    /// The command is executed.
+    /// Executes the command.
     #[must_use = "a test says what it expects with `then(..)`"]
     pub fn when(self, command: A::Command) -> Decided<A> {
         let cx = Deciding::new(&self.id)
@@ -187,7 +188,7 @@ impl<A: Aggregate> AggregateTest<A> {
 }
 
 impl<A: Aggregate> Decided<A> {
-    /// The command causes exactly these events, in this order. They are compared in their stored form.
+    /// Expects exactly these events, in this order. It compares their stored form.
     ///
     /// # Panics
     ///
@@ -210,7 +211,7 @@ impl<A: Aggregate> Decided<A> {
         self
     }
 
-    /// The command has nothing to do.
+    /// Expects that the command has nothing to do.
     ///
     /// # Panics
     ///
@@ -220,7 +221,7 @@ impl<A: Aggregate> Decided<A> {
         self.then([])
     }
 
-    /// The command is rejected with `error`.
+    /// Expects the rejection `error`.
     ///
     /// # Panics
     ///
@@ -239,7 +240,7 @@ impl<A: Aggregate> Decided<A> {
         self
     }
 
-    /// The command is rejected with an error that `is_expected`, such as `|error| matches!(error, OrderError::Shipped)`.
+    /// Expects a rejection that `is_expected`, such as `|error| matches!(error, OrderError::Shipped)`.
     ///
     /// # Panics
     ///
@@ -255,7 +256,7 @@ impl<A: Aggregate> Decided<A> {
         self
     }
 
-    /// The state after the events is `state`. Both are compared in their stored form.
+    /// Expects the state `state` after the events. It compares the stored form of both.
     ///
     /// # Panics
     ///
@@ -275,11 +276,11 @@ impl<A: Aggregate> Decided<A> {
         self
     }
 
-    /// The events, or the error.
+    /// The events, or the rejection.
     ///
     /// # Errors
     ///
-    /// The error with which the command was rejected.
+    /// The error with which the aggregate rejected the command.
     pub fn result(self) -> Result<Vec<A::DomainEvent>, A::Error> {
         self.result
     }
@@ -297,7 +298,7 @@ impl<A: Aggregate> Decided<A> {
     }
 }
 
-/// The events, read back.
+/// The events, after encoding and decoding.
 #[track_caller]
 fn stored<E: crate::DomainEvent>(events: impl IntoIterator<Item = E>) -> Vec<E> {
     let mut read = Vec::new();

@@ -1,4 +1,4 @@
-//! Crashes of a workload at each of its durable steps.
+//! Crashing a workload at each of its durable steps.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,17 +13,18 @@ const DEFAULT_SEED: u64 = 1;
 /// Runs `workload` once, and `check` after a crash at each of its durable steps: each operation on the disk, and within each
 /// write.
 ///
-/// A store on a disk in memory, as `configure` builds it, is recorded while `workload` runs. For each crash point the disk is
-/// set to the remains of a kill, or of a power loss. A store is opened on it and recovers. Its process managers run until they
-/// have caught up. Then `check` inspects the store, and may use it further. The guarantees of a store hold at every crash
-/// point: above all, each event was handled exactly once.
+/// It records a store on a disk in memory, as `configure` builds it, while `workload` runs. For each crash point it
+/// sets the disk to the remains of a kill, or of a power loss. A store opens on this disk and recovers. Its process
+/// managers run until they have caught up. Then `check` inspects the store, and may use it further. The guarantees of a
+/// store hold at every crash point. For example, each event was handled exactly once.
 ///
-/// It checks up to 300 points, spread over the whole run; [`CrashPoints`] sets that and more. It returns the numbers.
+/// It checks up to 300 points, spread over the whole run. [`CrashPoints`] changes that and more. It returns the
+/// numbers.
 ///
 /// # Panics
 ///
-/// If the store cannot be opened or its process managers cannot be run, at first or after a crash, and if `workload` or `check`
-/// panics. The crash point is then printed.
+/// If the store cannot be opened or its process managers cannot be run, at first or after a crash, and if `workload` or
+/// `check` panics. It then prints the crash point.
 ///
 /// # Examples
 ///
@@ -160,7 +161,7 @@ impl CrashPoints {
                 Some(survival) => CrashImage::power_loss(&cut, survival),
             };
             let image = succeed(image, "a recording fits itself");
-            // Neighbours often leave the same behind.
+            // Neighboring crash points often leave the same data.
             if last.as_ref() == Some(&image) {
                 continue;
             }
@@ -186,9 +187,9 @@ impl CrashPoints {
 struct Crash {
     /// The number of operations before it.
     k: usize,
-    /// The number of bytes of the next operation, a write, that were done.
+    /// The number of bytes that the next operation, a write, has written.
     torn: usize,
-    /// The unsynced data that a power loss leaves; a kill loses nothing.
+    /// The unsynced data that remains after a power loss; `None` for a kill, which loses nothing.
     survival: Option<Survival>,
 }
 
@@ -224,8 +225,8 @@ fn succeed<T, E: fmt::Display>(result: Result<T, E>, what: &str) -> T {
     }
 }
 
-/// Every crash: kills before, within and after each operation, and power losses that keep all, nothing or some of the unsynced
-/// data.
+/// Every crash: kills before, within and after each operation, and power losses that keep all, none or some of the
+/// unsynced data.
 fn crashes(recording: &Recording, random: &mut SplitMix64) -> Vec<Crash> {
     let mut crashes = Vec::new();
     for k in recording.start()..=recording.len() {
@@ -251,7 +252,7 @@ fn crashes(recording: &Recording, random: &mut SplitMix64) -> Vec<Crash> {
     crashes
 }
 
-/// Up to `count` of them, from all parts, in order.
+/// Up to `count` crashes, from all parts, in order.
 fn spread(crashes: &mut Vec<Crash>, count: usize) -> Vec<Crash> {
     let all = crashes.len();
     let step = |index: usize| index * all / count.max(1);

@@ -31,9 +31,9 @@ pub(super) fn diff(expected: &str, actual: &str) -> Option<String> {
     Some(printed)
 }
 
-/// A longest sequence of lines that both have, in order.
+/// A longest common sequence of lines, in order.
 fn common_lines<'a>(left: &[&'a str], right: &[&'a str]) -> Vec<&'a str> {
-    // Row by row from the end: the length of the longest common sequence of what is behind.
+    // Row by row from the end: the length of the longest common sequence of the following lines.
     let width = right.len() + 1;
     let mut lengths = vec![vec![0_usize; width]];
     for line in left.iter().rev() {

@@ -48,7 +48,7 @@ impl<PM: ProcessManager> Expected<PM> {
         }
     }
 
-    /// The following expectations are for the instance `key`. They are needed if several instances react.
+    /// The following expectations are for the instance `key`. Name the instances if several of them react.
     pub fn instance(mut self, key: impl Display) -> Self
     where
         PM: Keyed,
@@ -60,7 +60,7 @@ impl<PM: ProcessManager> Expected<PM> {
         self
     }
 
-    /// It sends `command` to the instance `instance_id`, with any context.
+    /// Expects `command` for the instance `instance_id`, with any context.
     ///
     /// # Panics
     ///
@@ -79,7 +79,7 @@ impl<PM: ProcessManager> Expected<PM> {
         self
     }
 
-    /// It arms the deadline `name`.
+    /// Expects that it arms the deadline `name`.
     ///
     /// # Panics
     ///
@@ -102,14 +102,14 @@ impl<PM: ProcessManager> Expected<PM> {
         self
     }
 
-    /// It cancels the deadline `name`, whether there is one or not.
+    /// Expects that it cancels the deadline `name`, whether such a deadline is armed or not.
     pub fn cancel(mut self, name: impl Into<String>) -> Self {
         let printed = printed_cancel(&name.into());
         self.part().timers.push(printed);
         self
     }
 
-    /// The instance completes.
+    /// Expects that the instance completes.
     pub fn complete(self) -> Self
     where
         PM: Keyed,
@@ -117,28 +117,28 @@ impl<PM: ProcessManager> Expected<PM> {
         self.ends_with("complete")
     }
 
-    /// The failed command is retried, with `backoff`.
+    /// Expects that the failed command is retried, with `backoff`.
     pub fn retry(self, backoff: Backoff) -> Self {
         let printed = format!("retry {backoff:?}");
         self.ends_with(&printed)
     }
 
-    /// The failed command becomes a dead letter.
+    /// Expects that the failed command becomes a dead letter.
     pub fn dead_letter(self) -> Self {
         self.ends_with("dead letter")
     }
 
-    /// The failed command is skipped.
+    /// Expects that the failed command is skipped.
     pub fn skip(self) -> Self {
         self.ends_with("skip")
     }
 
-    /// The instance is parked.
+    /// Expects that the instance is parked.
     pub fn park(self) -> Self {
         self.ends_with("park")
     }
 
-    /// The process manager stops.
+    /// Expects that the process manager stops.
     pub fn stop(self) -> Self {
         self.ends_with("stop")
     }
@@ -220,7 +220,7 @@ impl Part {
     }
 }
 
-/// The effects of instances, without instances that have none; with their keys if a test names them.
+/// The effects of instances, without instances that have no effects; with their keys if a test names them.
 pub(super) fn printed(parts: &[Part], with_keys: bool) -> String {
     let mut printed = String::new();
     for part in parts.iter().filter(|part| !part.is_empty()) {

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::disk::{CrashImage, DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode, OverlayDisk};
 use crate::store::{AggregateStore, AggregateStoreBuilder};
 
-/// A disk in memory: a store on it works as on a file system, and leaves nothing behind.
+/// A disk in memory. A store on it works as on a file system, and leaves nothing behind.
 ///
-/// Its content lives as long as the disk: a closed store can be opened again. A clone is the same disk. It loses nothing, so
-/// syncs have no effect; for losses use [`for_each_crash_point`](super::for_each_crash_point).
+/// Its content lives as long as the disk: you can open a closed store again. A clone is the same disk. It loses
+/// nothing, so syncs have no effect. For losses use [`for_each_crash_point`](super::for_each_crash_point).
 ///
 /// # Examples
 ///
@@ -71,7 +71,7 @@ impl MemoryDisk {
     pub fn new() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // A store has an absolute path, which is the key under which this process knows it.
+        // The path must be absolute: this process identifies a store by it.
         let root = PathBuf::from(format!("/eventfold-es-in-memory-{number}"));
         Self {
             overlay: Arc::new(OverlayDisk::new(Arc::new(Empty))),
@@ -104,7 +104,7 @@ impl MemoryDisk {
         Ok(disk)
     }
 
-    /// The directory of its stores; no other disk in memory has the same.
+    /// The directory of its stores. No other disk in memory has the same directory.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
@@ -166,7 +166,7 @@ struct MemoryLock {
 }
 
 impl DiskLock for MemoryLock {
-    // Directories in memory are neither renamed nor removed.
+    // Directories in memory are neither renamed nor removed, so the lock stays in place.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         Ok(path == self.path)
     }

@@ -1,16 +1,16 @@
 //! Tests of aggregates, process managers and projections without a store, and tests of whole programs after crashes.
 //!
-//! The feature `testing` enables it. It belongs into the `dev-dependencies`:
-//! `eventfold-es = { version = "..", features = ["testing"] }`.
+//! The feature `testing` enables it. It belongs in the `dev-dependencies`: `eventfold-es = { version = "..", features =
+//! ["testing"] }`.
 //!
-//! - [`aggregate`], [`process_manager`] and [`projection`] begin a test of the form given, when, then. Events, states and
-//!   messages are stored and read back on the way, as in a store. A failing test shows the difference.
-//! - [`MemoryDisk`] has stores that leave nothing behind, with the same code paths as those on a file system.
-//! - [`ManualClock`](crate::clock::ManualClock), given to
-//!   [`builder.clock(..)`](crate::AggregateStoreBuilder::clock), is the time of a store.
+//! - [`aggregate`], [`process_manager`] and [`projection`] start a test of the form given, when, then. Events, states
+//!   and messages are stored and read back on the way, as in a store. A failing test shows the difference.
+//! - [`MemoryDisk`] has stores that leave nothing behind. They run the same code as stores on a file system.
+//! - [`ManualClock`](crate::clock::ManualClock), given to [`builder.clock(..)`](crate::AggregateStoreBuilder::clock),
+//!   is the time of a store.
 //! - [`for_each_crash_point`] runs a workload and checks the store after a crash at each of its durable steps.
 //!
-//! For anything else there is the [disk](crate::disk) below them, which records, crashes and fails on request.
+//! For all other tests use the [disk](crate::disk) below them, which records, crashes and fails on request.
 
 mod aggregate;
 mod crash;

@@ -43,7 +43,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
 
-/// The state after it was stored and read back, and its JSON.
+/// The state after it was stored and read back.
 #[track_caller]
 pub(super) fn read_back<T: Serialize + serde::de::DeserializeOwned>(what: &str, value: &T) -> T {
     let stored = match crate::finite::to_raw_value(value) {

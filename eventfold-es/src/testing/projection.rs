@@ -1,4 +1,4 @@
-//! Given events, then a read model.
+//! Tests of the form: given events, then a read model.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::projection::Projection;
 
 /// A test of the projection `P`: [`given`](ProjectionTest::given) events, [`then`](ProjectionTest::then) a read model.
 ///
-/// The read model is stored and read back after each event, as a store may do.
+/// The test stores and reads back the read model after each event, as a store may do.
 ///
 /// # Examples
 ///
@@ -63,7 +63,7 @@ pub fn projection<P: Projection>() -> ProjectionTest<P> {
 }
 
 impl<P: Projection> ProjectionTest<P> {
-    /// `event` of the instance `stream_id` of `A` has happened, after the earlier events.
+    /// Given `event` of the instance `stream_id` of `A`, after the earlier events.
     ///
     /// # Panics
     ///
@@ -99,7 +99,7 @@ impl<P: Projection> ProjectionTest<P> {
         self
     }
 
-    /// The read model is `expected`. Both are compared in their stored form.
+    /// Expects the read model `expected`. It compares the stored form of both.
     ///
     /// # Panics
     ///

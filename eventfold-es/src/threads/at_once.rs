@@ -1,4 +1,4 @@
-//! Several things that wait for the disk, done at once: by the caller and by threads of the runtime that are free.
+//! Runs several items that wait for the disk at once: on the caller, and on free threads of the runtime.
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::StoreRuntime;
 
-/// What takes longer has waited for the disk. What is in memory is done before another thread wakes up.
+/// An item that takes longer has waited for the disk. An item in memory is done before another thread wakes up.
 const PATIENCE: Duration = Duration::from_micros(100);
-/// The number of threads that help one caller, at most.
+/// The maximum number of threads that help one caller.
 const MAX_HELPERS: usize = 7;
 
 struct Work<T, R, F> {
@@ -21,14 +21,14 @@ struct Work<T, R, F> {
 struct Left<R> {
     /// The index of the next item without a worker.
     next: usize,
-    /// Gone when everything has begun. Each who does an item has a copy until that is done.
+    /// `None` once every item has started. Each worker of an item has a clone until the item is done.
     results: Option<Sender<(usize, R)>>,
 }
 
 impl StoreRuntime {
-    /// Runs something for each item, and gives the results in the order of the items. The caller begins alone. Threads help once an item
-    /// takes long, and from the start if one did in the last call. The caller waits for the items that others have begun, but never
-    /// for a thread to become free. Blocks.
+    /// Runs `run` for each item, and returns the results in the order of the items. The caller starts alone. Threads
+    /// help as soon as an item takes long, and from the start if an item of the last call did. The caller waits for the
+    /// items that helpers have started, but never for a thread to become free. Blocks.
     pub(crate) fn at_once<T, R, F>(&self, items: Vec<T>, run: F) -> Vec<R>
     where
         T: Send + Sync + 'static,
@@ -51,7 +51,7 @@ impl StoreRuntime {
                 is_helped = true;
                 for _ in 0..work.items.len().saturating_sub(1).min(MAX_HELPERS) {
                     let work = Arc::clone(&work);
-                    // Without another thread the caller does everything.
+                    // Without a helper the caller runs all items.
                     let _ = self.submit(move || while work.step() {});
                 }
             }
@@ -69,7 +69,7 @@ impl StoreRuntime {
                 *place = Some(result);
             }
         }
-        // A helper that has panicked leaves no result; the caller panics where it would alone.
+        // A helper that panics leaves no result. The caller runs the item again, so that it panics as it would alone.
         let found = work.items.iter().zip(found);
         found
             .map(|(item, found)| found.unwrap_or_else(|| (work.run)(item)))
@@ -78,7 +78,7 @@ impl StoreRuntime {
 }
 
 impl<T, R, F: Fn(&T) -> R> Work<T, R, F> {
-    /// Does the next item; `false` if everything has begun.
+    /// Runs the next item; `false` if every item has started.
     fn step(&self) -> bool {
         let (index, item, results) = {
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl<T, R, F: Fn(&T) -> R> Work<T, R, F> {
             left.next += 1;
             (index, item, results)
         };
-        // Whoever has panicked takes no results.
+        // A caller that has panicked receives no results.
         let _ = results.send((index, (self.run)(item)));
         true
     }

@@ -1,5 +1,4 @@
-//! The threads for one kind of work. They start when there is work for them, up to a bound, and end when there was none for a
-//! while.
+//! The threads for one kind of work. They start when there is work for them, up to a bound, and end after an idle time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -10,39 +9,39 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::guard;
 
-/// Something that a thread of a lane runs once each time it is pushed. It blocks for I/O only, never for another of its lane.
+/// Work that a thread of a lane runs once for each push. It blocks for I/O only, never for other work of its lane.
 pub(super) trait Run: Send + Sync {
     fn run(self: Arc<Self>);
 }
 
-/// The place of something that runs later: when, and a number that tells it from others of that time.
+/// The place of delayed work: its time, and a number that distinguishes it from other work of that time.
 pub(super) type Timer = (Instant, u64);
 
 /// See the [module](self).
 pub(super) struct Lane {
     name: &'static str,
     max_threads: usize,
-    /// How long a thread without work waits for some before it ends.
+    /// The idle time after which a thread ends.
     patience: Duration,
     state: Mutex<LaneState>,
-    /// The length of the queue, for threads that ask without the lock.
+    /// The length of the queue, for a query without the lock.
     ready: AtomicUsize,
 }
 
 #[derive(Default)]
 struct LaneState {
-    /// First come, first served.
+    /// The queue of ready work, in order of arrival.
     ready: VecDeque<Arc<dyn Run>>,
     later: BTreeMap<Timer, Arc<dyn Run>>,
     next_timer: u64,
     threads: usize,
-    /// The number of threads that run something.
+    /// The number of threads that run work.
     busy: usize,
-    /// The threads without work; the last one is woken first, so that those that are not needed end.
+    /// The idle threads. The lane wakes the last one first, so that superfluous threads stay idle and end.
     parked: Vec<Thread>,
     /// The number of workers. A thread stays as long as there is a worker.
     workers: usize,
-    /// Nothing can come any more but what is ready.
+    /// The lane ends: no further work arrives.
     is_ending: bool,
 }
 
@@ -66,22 +65,22 @@ impl Lane {
         self.state().threads
     }
 
-    /// The number of threads that wait for work.
+    /// The number of idle threads.
     #[cfg(test)]
     pub(super) fn parked(&self) -> usize {
         self.state().parked.len()
     }
 
-    /// Whether something is ready that no thread has taken yet.
+    /// Whether ready work waits for a thread.
     pub(super) fn has_waiting(&self) -> bool {
         self.ready.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts a worker, for which a thread stays from now on.
+    /// Counts a worker. From now on one thread stays for it.
     ///
     /// # Errors
     ///
-    /// If there is no thread yet, and none can be started.
+    /// If the lane has no thread, and none can be started.
     pub(super) fn enter(self: &Arc<Self>) -> io::Result<()> {
         let mut state = self.state();
         if state.threads == 0 {
@@ -91,21 +90,22 @@ impl Lane {
         Ok(())
     }
 
-    /// Ends the count of a worker.
+    /// Removes a worker from the count.
     pub(super) fn leave(&self) {
         let mut state = self.state();
         state.workers -= 1;
         if state.workers == 0 {
-            // The thread that stayed for it ends when it has been idle for long enough.
+            // The thread that stayed for it now ends after its idle time.
             wake_all(state);
         }
     }
 
-    /// Lets a thread run it as soon as one is free.
+    /// Lets a thread run `run` as soon as a thread is free.
     ///
     /// # Errors
     ///
-    /// If there is no thread, and none can be started; it does not run then. While there is a worker it always runs.
+    /// If the lane has no thread, and none can be started; `run` does not run then. With a worker in the lane it always
+    /// runs.
     pub(super) fn push(self: &Arc<Self>, run: Arc<dyn Run>) -> io::Result<()> {
         let mut state = self.state();
         let parked = state.parked.pop();
@@ -123,7 +123,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The same from a thread of the lane that is about to look for work itself.
+    /// Like [`push`](Self::push), from a thread of the lane that is about to look for work itself.
     pub(super) fn push_behind(&self, run: Arc<dyn Run>) {
         self.make_ready(&mut self.state(), run);
     }
@@ -133,8 +133,8 @@ impl Lane {
         self.ready.store(state.ready.len(), Ordering::Relaxed);
     }
 
-    /// Lets a thread run it at a time, unless it is [cancelled](Self::cancel) before; from a thread of the lane that is about to
-    /// look for work, and so for the time, itself.
+    /// Lets a thread run `run` at a time, unless it is [cancelled](Self::cancel) first. Only a thread of the lane calls
+    /// this, when it is about to look for work: it then also watches the time.
     pub(super) fn push_later(&self, at: Instant, run: Arc<dyn Run>) -> Timer {
         let mut state = self.state();
         let timer = (at, state.next_timer);
@@ -143,21 +143,21 @@ impl Lane {
         timer
     }
 
-    /// Whether it was still to come.
+    /// Removes delayed work; `false` if it has been taken already.
     pub(super) fn cancel(&self, timer: Timer) -> bool {
         self.state().later.remove(&timer).is_some()
     }
 
-    /// Lets the threads end when nothing is ready any more.
+    /// Ends each thread when no work is ready any more.
     pub(super) fn end(&self) {
         let mut state = self.state();
         state.is_ending = true;
         wake_all(state);
     }
 
-    /// Starts a thread for one more than are ready, unless that has to wait for one that is there.
+    /// Starts a thread for one more piece of ready work, unless a free thread can run it or the bound is reached.
     fn start_thread_for_one_more(self: &Arc<Self>, state: &mut LaneState) -> io::Result<()> {
-        // Those that have not parked yet are about to look for work.
+        // Free threads that have not parked yet are about to look for work.
         let free = state.threads - state.busy;
         match free > state.ready.len() || state.threads == self.max_threads {
             true => Ok(()),
@@ -185,7 +185,7 @@ impl Lane {
                 self.ready.store(state.ready.len(), Ordering::Relaxed);
                 state.busy += 1;
                 drop(state);
-                // What runs tells of its own panic.
+                // The work itself reports its panic.
                 let _ = guard(|| self.name.to_owned(), || run.run());
                 idle_since = Instant::now();
                 state = self.state();
@@ -210,13 +210,13 @@ impl Lane {
                 None => thread::park(),
             }
             state = self.state();
-            // Whoever has woken it has done so.
+            // A thread that has woken this one has already removed it.
             let own = thread::current().id();
             state.parked.retain(|parked| parked.id() != own);
         }
     }
 
-    /// Makes ready what is due, and wakes threads for all of it but the first, which this one takes.
+    /// Makes due work ready. It wakes a thread for each piece but the first, which this thread runs.
     fn take_due(self: &Arc<Self>, state: &mut LaneState, now: Instant) {
         while let Some(due) = state.later.first_entry() {
             if due.key().0 > now {

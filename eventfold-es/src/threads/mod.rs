@@ -1,8 +1,8 @@
-//! The threads of stores: a few for all that share them.
+//! The threads of stores: a few for all stores that share them.
 //!
-//! There are two lanes. The journal lane writes journals and does nothing else; the upkeep lane does everything that may take long.
-//! A turn of the journal lane never waits for the upkeep lane, so every store commits however slow that is. A turn never waits for
-//! another turn of its own lane: it ends, and its worker is woken later.
+//! There are two lanes. The journal lane only writes journals; the upkeep lane does all work that may take long. A turn
+//! of the journal lane never waits for the upkeep lane. So every store commits, however slow the upkeep lane is. A turn
+//! never waits for another turn of its own lane: it ends, and its worker is woken later.
 
 mod at_once;
 mod lane;
@@ -25,15 +25,15 @@ pub(crate) use worker::{Next, Turn, Turns, Worker};
 
 /// The number of threads that write journals. It exceeds the number of processors, since these threads wait for the disk.
 const JOURNAL_THREADS: usize = 16;
-/// The number of threads for everything else.
+/// The number of threads for all other work.
 const UPKEEP_THREADS: usize = 16;
 /// The time after which an idle thread ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The threads on which stores write, load aggregates, save, open and close.
 ///
-/// A program with one store needs none: each store has a runtime of its own by default. A program with many stores, one for each
-/// tenant for instance, opens all of them with one runtime, so that they share its threads:
+/// A program with one store needs no `StoreRuntime`: by default each store has its own. A program with many stores, for
+/// example one store per tenant, opens all of them with one runtime, so that they share its threads:
 ///
 /// ```
 /// # use eventfold_es::prelude::*;
@@ -74,27 +74,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Threads
 ///
-/// A runtime has at most 16 threads that write journals, and at most 16 for everything else. They start when there is work for
-/// them, and end after ten idle seconds. One of each kind stays while a store is open, so that a command on an idle store starts
-/// no thread. 1,000 idle stores take two threads together.
+/// A runtime has at most 16 threads that write journals, and at most 16 for all other work. They start when there is
+/// work for them, and end after ten idle seconds. One thread of each kind stays while a store is open, so that a
+/// command on an idle store starts no thread. 1,000 idle stores take two threads together.
 ///
-/// Work that finds all threads of its kind busy waits, first come first served. A store with more to do gives way after one batch
-/// of commits or one loaded aggregate, if others wait. Nothing that is slow elsewhere keeps a journal waiting: commits have
-/// threads of their own, and each store takes one of them at most. So a store whose disk does not answer takes one of the 16. It
-/// may take more of the others, one for each thing that it is doing: up to 8 for each aggregate type that is being loaded, and up to 7
-/// that help a load which waits for the disk. While all of them hang, the other stores commit, but load nothing, save no checkpoint, and neither open nor close.
+/// If all threads of a kind are busy, work waits in order of arrival. A store with more work gives way after one batch
+/// of commits or one loaded aggregate, if other stores wait. A journal never waits for slow work elsewhere. Commits
+/// have threads of their own, and each store takes at most one of them. So a store with a disk that does not respond
+/// takes one of these 16 threads.
 ///
-/// The reading of history, by projections and process managers, is not done here, but on the blocking pool of the tokio runtime.
+/// Such a store may take more of the other 16 threads, one for each piece of its work. For example, it takes up to 8
+/// for each aggregate type that is being loaded, and up to 7 that help a load which waits for the disk. While all 16
+/// hang, the other stores commit, but load nothing, save no checkpoint, and neither open nor close.
+///
+/// Process managers and projections read the history elsewhere, on the blocking pool of the tokio runtime.
 ///
 /// # Lifetime
 ///
-/// The runtime lives as long as a handle or a store uses it: it may be dropped when the stores are open. Its threads end with the
-/// last store, at once when nobody has a handle, and otherwise when they have been idle for ten seconds.
+/// The runtime lives as long as a handle or a store uses it: you may drop the handle when the stores are open. Its
+/// threads end with the last store: at once without a handle, and otherwise after ten idle seconds.
 ///
 /// # Errors
 ///
-/// Where no thread can be started, [`open`](crate::AggregateStoreBuilder::open) is an error, unless the runtime has one of each
-/// kind. From then on the work of the stores waits for the threads that there are.
+/// If no thread can be started, [`open`](crate::AggregateStoreBuilder::open) is an error, unless the runtime has a
+/// thread of each kind. After that, the work of the stores waits for the existing threads.
 #[derive(Clone)]
 pub struct StoreRuntime {
     lanes: Arc<Lanes>,
@@ -103,7 +106,7 @@ pub struct StoreRuntime {
 struct Lanes {
     journal: Arc<Lane>,
     upkeep: Arc<Lane>,
-    /// Whether something that was done [at once](StoreRuntime::at_once) has waited for the disk lately.
+    /// Whether an item that ran [at once](StoreRuntime::at_once) has waited for the disk lately.
     is_slow: AtomicBool,
 }
 
@@ -130,7 +133,7 @@ impl fmt::Debug for StoreRuntime {
 }
 
 impl StoreRuntime {
-    /// A runtime without threads: they start when a store needs them.
+    /// A runtime without threads. They start when a store needs them.
     #[must_use]
     pub fn new() -> Self {
         let lanes = Lanes {
@@ -148,7 +151,7 @@ impl StoreRuntime {
         self.worker(&self.lanes.journal, base)
     }
 
-    /// A worker for anything else.
+    /// A worker for all other work.
     pub(crate) fn upkeep_worker(&self, base: &Path) -> Result<Worker, FileError> {
         self.worker(&self.lanes.upkeep, base)
     }
@@ -157,24 +160,24 @@ impl StoreRuntime {
         Worker::new(self.clone(), Arc::clone(lane)).map_err(|error| no_thread(base, error))
     }
 
-    /// Runs code that blocks, for the store in `base`. The receiver gets no value if it panics.
+    /// Runs blocking code for the store in `base`. The receiver gets no value if the code panics.
     ///
     /// # Errors
     ///
-    /// If there is no thread for it, and none can be started; not while a store is open.
+    /// If there is no thread for it, and none can be started. This does not happen while a store is open.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         base: &Path,
         run: impl FnOnce() -> T + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, FileError> {
         let (done, result) = oneshot::channel();
-        // Nobody may wait for it any more.
+        // The receiver may be dropped already.
         self.submit(move || drop(done.send(run())))
             .map_err(|error| no_thread(base, error))?;
         Ok(result)
     }
 
-    /// The same for code that tells of its end itself. It is dropped, if it cannot run.
+    /// Like [`run`](Self::run), for code that reports its end itself. If it cannot run, it is dropped.
     pub(crate) fn submit(&self, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let once = Once(Mutex::new(Some(Box::new(run))));
         self.lanes.upkeep.push(Arc::new(once))
@@ -190,7 +193,7 @@ fn no_thread(base: &Path, error: io::Error) -> FileError {
     FileError::new("start a thread for", base, error)
 }
 
-/// Something that runs once.
+/// Work that runs once.
 struct Once(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
 impl Run for Once {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::lane::Lane;
 use super::{Next, StoreRuntime, Turn, Turns, Worker};
 
-/// More than anything here takes.
+/// Longer than any step of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A worker whose turns are a closure.
@@ -37,7 +37,7 @@ fn lane(max_threads: usize) -> Arc<Lane> {
     Lane::new("eventfold-es-test", max_threads, LONG)
 }
 
-/// A worker on the lane, and what becomes of it.
+/// Starts a worker on the lane, and returns it with the channel that reports its end.
 fn begin(
     lane: &Arc<Lane>,
     turn: impl FnMut(&Turn<'_>) -> Next + Send + 'static,
@@ -112,7 +112,7 @@ fn a_turn_that_is_to_come_later_comes_by_itself_or_when_it_is_woken() -> io::Res
     worker.wake();
     assert_eq!(turns.recv_timeout(LONG), Ok(3));
     assert_eq!(ended.recv_timeout(LONG), Ok("dropped"));
-    // It has ended.
+    // The worker has ended, so waking it has no effect.
     worker.wake();
     assert!(turns.recv_timeout(LONG).is_err());
     Ok(())
@@ -154,7 +154,7 @@ fn there_are_as_many_threads_as_work_that_blocks_up_to_the_bound() -> io::Result
             Next::Ended
         })?);
     }
-    // Each of both rounds passes only if all threads are in it.
+    // Each round passes only if all threads take part.
     for _ in 0..2 {
         all.wait();
     }
@@ -241,7 +241,7 @@ fn what_waits_for_the_disk_is_done_at_once_and_in_order() {
     assert!((3..=8).contains(&threads.len()), "{}", threads.len());
 }
 
-/// All threads are busy until it is done.
+/// All threads are busy until the items are done.
 #[test]
 fn what_is_done_at_once_needs_no_other_thread() {
     let runtime = StoreRuntime::new();

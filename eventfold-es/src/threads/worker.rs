@@ -1,4 +1,4 @@
-//! Work that is done in turns, by whichever thread of a lane is free, and never by two of them at once.
+//! Work that is done in turns, on any free thread of a lane, and never on two threads at once.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::runtime::guard;
 
 /// The next step after a turn.
 pub(crate) enum Next {
-    /// Another turn, behind the others that wait.
+    /// Another turn, after the other waiting work.
     Again,
     /// A turn when the worker is woken, or after this time.
     Later(Duration),
@@ -23,19 +23,20 @@ pub(crate) enum Next {
 
 /// The work of a worker, done in turns.
 ///
-/// A turn blocks for I/O only. It never waits for another worker, which may need this very thread: it ends, and is woken later.
+/// A turn blocks for I/O only. It never waits for another worker, which may need this very thread. It ends instead, and
+/// is woken later.
 pub(crate) trait Turns: Send + 'static {
     fn turn(&mut self, turn: &Turn<'_>) -> Next;
 
-    /// Called when a turn has panicked, before this is dropped; there is no turn any more.
+    /// Called after a turn has panicked, before `self` is dropped. No further turn follows.
     fn panicked(&mut self);
 }
 
-/// The surroundings of a turn.
+/// The context of a turn.
 pub(crate) struct Turn<'a>(&'a Arc<Inner>);
 
 impl Turn<'_> {
-    /// Whether others wait for the thread: with more to do, a fair turn ends with [`Next::Again`] then.
+    /// Whether other work waits for the thread. In that case a fair turn with more work ends with [`Next::Again`].
     pub(crate) fn others_wait(&self) -> bool {
         self.0.lane.has_waiting()
     }
@@ -46,34 +47,34 @@ impl Turn<'_> {
     }
 }
 
-/// A worker, for whoever has something for it to do. All clones are one worker.
+/// A worker, for its callers. All clones are one worker.
 #[derive(Clone)]
 pub(crate) struct Worker(Arc<Inner>);
 
 struct Inner {
-    /// Its threads stay as long as the worker.
+    /// Keeps the threads as long as the worker lives.
     _runtime: StoreRuntime,
     lane: Arc<Lane>,
     state: Mutex<State>,
-    /// Locked by the thread that runs a turn; nobody else does before the worker has begun.
+    /// Locked by the thread that runs a turn. Before the first turn, [`Worker::begin`] locks it.
     work: Mutex<Option<Box<dyn Turns>>>,
 }
 
 enum State {
-    /// Nothing is to do.
+    /// No turn is needed.
     Idle,
-    /// A turn is to come when a thread is free.
+    /// A turn follows when a thread is free.
     Ready,
     Later(Timer),
     Running {
-        /// Whether it was woken meanwhile, and may not have seen why.
+        /// Whether the worker was woken during the turn, which may not have seen the reason.
         is_woken: bool,
     },
     Ended,
 }
 
 impl Worker {
-    /// A worker that has not begun.
+    /// A worker that has not started.
     ///
     /// # Errors
     ///
@@ -88,13 +89,13 @@ impl Worker {
         })))
     }
 
-    /// Begins, with a first turn. Call it once.
+    /// Starts the worker with a first turn. Call it once.
     pub(crate) fn begin(&self, work: impl Turns) {
         *self.0.work() = Some(Box::new(work));
         self.wake();
     }
 
-    /// Lets a turn come that sees everything that happened before this call. Never waits.
+    /// Causes a turn that sees everything that happened before this call. Never waits.
     pub(crate) fn wake(&self) {
         self.0.wake_up();
     }
@@ -113,7 +114,7 @@ impl Inner {
         let mut state = self.state();
         match &mut *state {
             State::Idle => {}
-            // If it is not to come any more, a thread has just taken it.
+            // If the timer is gone, a thread has just taken the work.
             State::Later(timer) if self.lane.cancel(*timer) => {}
             State::Running { is_woken } => {
                 *is_woken = true;

@@ -117,8 +117,8 @@ impl Topology {
         drawing
     }
 
-    /// An object with `name`, `aggregates`, `process_managers`, `projections` and `edges`, for other tools. It has everything
-    /// in the fields and in [`edges`](Self::edges), indented. Unknown values are `null`.
+    /// An object with `name`, `aggregates`, `process_managers`, `projections` and `edges`, for other tools. It is
+    /// indented, and has everything that is in the fields and in [`edges`](Self::edges). Unknown values are `null`.
     #[must_use]
     pub fn to_json(&self) -> String {
         let aggregates = self.aggregates.iter().map(|part| {
@@ -196,7 +196,7 @@ impl Topology {
         }
     }
 
-    /// The command type of the aggregate that is stored under this name; empty if it is not known.
+    /// The command type of the aggregate with this stored name; empty if it is unknown.
     fn command_type(&self, aggregate: &str) -> &'static str {
         let mut aggregates = self.aggregates.iter();
         aggregates
@@ -205,8 +205,8 @@ impl Topology {
     }
 }
 
-/// The identifier of a node. One that is not in the topology, which only a topology made by hand can name, is drawn under its
-/// stored name, of which letters and digits are left.
+/// The identifier of a node. A node that is not in the topology is drawn under the letters and digits of its stored
+/// name. Only a topology made by hand can have such a node.
 fn node(kind: &str, place: Option<usize>, name: &str) -> String {
     match place {
         Some(index) => format!("{kind}{index}"),
@@ -226,7 +226,7 @@ fn node(kind: &str, place: Option<usize>, name: &str) -> String {
     }
 }
 
-/// The name of the type, and the stored one where one cannot tell it from that.
+/// The name of the type, and the stored name if it does not follow from the type.
 fn label(type_name: &str, name: &str) -> String {
     let plain = |text: &str| -> String {
         text.chars()
@@ -246,7 +246,7 @@ fn line(drawing: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(drawing, "{text}");
 }
 
-/// `text` within quotes in Mermaid, which writes characters of its own as `#…;`.
+/// `text` within quotes in Mermaid, which writes special characters as `#…;`.
 fn mermaid_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

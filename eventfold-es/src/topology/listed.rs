@@ -1,4 +1,4 @@
-//! How generated code uses the parts of a declared store.
+//! The use of the parts of a declared store by generated code.
 
 use std::marker::PhantomData;
 
@@ -12,8 +12,8 @@ use crate::projection::Projection;
 use crate::schema::Schema;
 use crate::store::{AggregateStoreBuilder, RawRecorded};
 
-/// How generated code uses an entry of `aggregates`: in one form only, so that rustc reports one that is
-/// none once, and with the words and notes of [`Aggregate`].
+/// The use of an entry of `aggregates` by generated code. There is one form only, so that rustc reports an entry that
+/// is not an aggregate once, with the words of [`Aggregate`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
@@ -31,7 +31,7 @@ pub trait ListedAggregate {
     /// Its place in a drawing.
     const NODE: AggregateNode;
 
-    /// Decodes an event of it.
+    /// Decodes an event of the aggregate.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl<A: Aggregate> ListedAggregate for A {
     }
 }
 
-/// How generated code uses an entry of `process_managers`.
+/// The use of an entry of `process_managers` by generated code.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a process manager",
     label = "not a process manager",
@@ -89,7 +89,7 @@ impl<PM: ProcessManager> ListedProcessManager for PM {
     }
 }
 
-/// How generated code uses an entry of `projections`.
+/// The use of an entry of `projections` by generated code.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection",
     label = "not a projection",
@@ -112,8 +112,8 @@ impl<P: Projection> ListedProjection for P {
     }
 }
 
-/// `Commands::<Order>::accept(builder)` registers `Order` as a target of erased envelopes if it can be one, and does nothing
-/// otherwise: the inherent function, which exists for targets only, goes before that of [`NotATarget`].
+/// `Commands::<Order>::accept(builder)` registers `Order` as a target of erased envelopes if possible, and does nothing
+/// otherwise. The inherent function exists for targets only. It takes precedence over the function of [`NotATarget`].
 pub struct Commands<A>(PhantomData<A>);
 
 impl<A: DispatchTarget> Commands<A> {
@@ -133,21 +133,22 @@ pub trait NotATarget {
 
 impl<A> NotATarget for Commands<A> {}
 
-/// `Commands::<Order>::OWNER` is the stored name of the aggregate that the commands of `Order` find by their type, as
-/// [`Command`] says: that of `Order`, as a rule. As above, the constant of [`OfNobody`] stands in where they find none.
+/// `Commands::<Order>::OWNER` is the stored name of the aggregate that [`Command`] assigns to the commands of `Order`,
+/// usually that of `Order` itself. The inherent constant takes precedence over the constant of [`OfNobody`], which
+/// stands for commands without an aggregate.
 impl<A> Commands<A>
 where
     A: Aggregate,
     A::Command: Command,
 {
-    /// Where they go.
+    /// The stored name of their aggregate.
     pub const OWNER: Option<&'static str> =
         Some(<<A::Command as Command>::Aggregate as Aggregate>::AGGREGATE_TYPE);
 }
 
 /// See [`Commands`].
 pub trait OfNobody {
-    /// They find none.
+    /// They have no aggregate.
     const OWNER: Option<&'static str> = None;
 }
 

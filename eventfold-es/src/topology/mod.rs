@@ -14,7 +14,7 @@ use crate::schema::EventSchema;
 
 /// The parts of a store, and their connections.
 ///
-/// [`#[event_store]`](macro@crate::event_store) generates one, `Shop::topology()`.
+/// [`#[event_store]`](macro@crate::event_store) generates the topology of a store, `Shop::topology()`.
 ///
 /// # Examples
 ///
@@ -66,14 +66,14 @@ pub struct AggregateNode {
     pub type_name: &'static str,
     /// Its stored name.
     pub name: &'static str,
-    /// The name of the type of its commands in the program; empty if it is not known.
+    /// The name of the type of its commands in the program; empty if it is unknown.
     pub command_type: &'static str,
-    /// Every stored name of its events that is read: first the written names, then the aliases.
+    /// Every stored name of its events that it reads: first the written names, then the aliases.
     pub events: &'static [&'static str],
-    /// The stored shapes of its events; empty if they are not known.
+    /// The stored shapes of its events; empty if they are unknown.
     pub schemas: &'static [EventSchema],
-    /// The stored name of the aggregate of this type of commands; `None` if it is not known, or if they are not sent by their
-    /// type.
+    /// The stored name of the aggregate of this type of commands; `None` if it is unknown, or if the type does not
+    /// determine the aggregate.
     owner: Option<&'static str>,
 }
 
@@ -190,7 +190,7 @@ impl AggregateNode {
         }
     }
 
-    /// The same node, whose commands belong to the aggregate with the stored name `owner`.
+    /// The same node, with commands that belong to the aggregate with the stored name `owner`.
     #[doc(hidden)]
     #[must_use]
     pub const fn deciding_for(mut self, owner: Option<&'static str>) -> Self {

@@ -1,12 +1,12 @@
-//! What is wrong with a declared store: found, and put into words, when the program is compiled.
+//! Finding and describing the mistakes of a declared store, when the program is compiled.
 
 use super::Topology;
 use crate::names::{equal, is_same_directory};
 
-/// How long a message may get, in bytes; what is beyond is cut off.
+/// The length limit of a message in bytes. A longer message is cut.
 const MAX_BYTES: usize = 640;
 
-/// Why a part does not fit into a store.
+/// The reason why a part does not fit into a store.
 #[derive(Clone, Copy)]
 struct Objection {
     text: [u8; MAX_BYTES],
@@ -24,7 +24,7 @@ impl Objection {
         let (text, _) = self.text.split_at(self.length);
         match str::from_utf8(text) {
             Ok(text) => text,
-            // It was cut within a character.
+            // The text was cut within a character.
             Err(error) => match str::from_utf8(text.split_at(error.valid_up_to()).0) {
                 Ok(text) => text,
                 Err(_) => "this part does not fit into the store",
@@ -81,7 +81,7 @@ impl Objection {
             .saying("` decide one type of commands, which then could be sent to either: give one of them a type of its own")
     }
 
-    /// Why the `index`th aggregate of a store does not fit into it.
+    /// The reason why the `index`th aggregate of a store does not fit into it.
     const fn to_aggregate(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.aggregates.split_at(index);
         let [part, ..] = behind else {
@@ -111,11 +111,11 @@ impl Objection {
             }
             aggregates = tail;
         }
-        // Another store may have both.
+        // The stored name belongs to an aggregate elsewhere: another store may list both.
         None
     }
 
-    /// Why the `index`th process manager of a store does not fit into it.
+    /// The reason why the `index`th process manager of a store does not fit into it.
     const fn to_process_manager(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.process_managers.split_at(index);
         let [part, ..] = behind else {
@@ -151,7 +151,7 @@ impl Objection {
         }
     }
 
-    /// Why the `index`th projection of a store does not fit into it.
+    /// The reason why the `index`th projection of a store does not fit into it.
     const fn to_projection(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.projections.split_at(index);
         let [part, ..] = behind else {
@@ -184,7 +184,7 @@ impl Objection {
 ///
 /// # Panics
 ///
-/// If it does not, which is an error of the compiler at the entry that calls this.
+/// If it does not fit. The compiler then reports an error at the entry that calls this.
 #[track_caller]
 pub const fn aggregate_fits(store: &Topology, index: usize) {
     assert_none(Objection::to_aggregate(store, index));
@@ -217,7 +217,7 @@ const fn assert_none(objection: Option<Objection>) {
     }
 }
 
-/// The first of these names that no aggregate of the store has.
+/// The first of these names without an aggregate in the store.
 const fn unlisted<'a>(store: &Topology, names: Option<&'a [&'static str]>) -> Option<&'a str> {
     let Some(mut names) = names else {
         return None;

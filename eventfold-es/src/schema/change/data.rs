@@ -1,14 +1,14 @@
-//! What has changed about the data of an event or of a state: fields, values and variants.
+//! The changes of the data of an event or of a state: fields, values and variants.
 
 use super::Changes;
 use crate::schema::declared::{Case, Data, Value};
 use crate::schema::types::reads;
 
-/// What to do about data that is not read as it was.
+/// The remedies for data that is not read as before.
 pub(super) struct Remedies<'a> {
-    /// How its version is raised.
+    /// The way to raise its version.
     pub(super) raise: String,
-    /// What else can be done; empty if there is nothing.
+    /// Another remedy; empty if there is none.
     pub(super) another: &'a str,
 }
 

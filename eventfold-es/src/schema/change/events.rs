@@ -1,4 +1,4 @@
-//! What has changed about the events of an aggregate.
+//! The changes of the events of an aggregate.
 
 use super::Changes;
 use super::data::{Remedies, data};

@@ -50,7 +50,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// The changes that were found.
+/// The changes found so far.
 #[derive(Default)]
 pub(super) struct Changes(Vec<Change>);
 

@@ -1,4 +1,4 @@
-//! What has changed about types that are named: those inside of data, those that read older versions, and the messages of deadlines.
+//! The changes of named types: types inside of data, types that read older versions, and the messages of deadlines.
 
 use super::Changes;
 use super::data::{Remedies, data};
@@ -35,7 +35,7 @@ pub(super) fn types(
     }
 }
 
-/// Whether `new` has all types of `old` as they were, and others besides.
+/// Whether `new` has all types of `old` unchanged, and other types besides.
 pub(super) fn only_more_is_known(old: &[TypeShape], new: &[TypeShape]) -> bool {
     old.iter().all(|known| new.contains(known)) && new.len() > old.len()
 }
@@ -44,7 +44,8 @@ fn within(place: &str, named: &TypeShape) -> String {
     format!("{place}, type `{}`", named.name)
 }
 
-/// What the `index`th of `types` is called in `others`; there may be several of one name, from different modules.
+/// The type in `others` that corresponds to the `index`th of `types`. Several types may have one name, from different
+/// modules.
 fn same<'a>(types: &[TypeShape], index: usize, others: &'a [TypeShape]) -> Option<&'a TypeShape> {
     let name = &types.get(index)?.name;
     let before = types.iter().take(index);
@@ -52,8 +53,8 @@ fn same<'a>(types: &[TypeShape], index: usize, others: &'a [TypeShape]) -> Optio
     others.iter().filter(|other| other.name == *name).nth(nth)
 }
 
-/// What reads the older versions of an event: it has to read what was stored by them. The version that the lock has as the current
-/// one may be an older one now.
+/// Compares the types that read the older versions of an event. Each must read the stored data of its version. The
+/// current version of the lock may be an older version now.
 pub(super) fn past(place: &str, old: &EventShape, new: &EventShape, changes: &mut Changes) {
     for (version, current) in (1..).zip(&new.past) {
         let place = format!("{place}, version {version}");
@@ -99,7 +100,7 @@ pub(super) fn past(place: &str, old: &EventShape, new: &EventShape, changes: &mu
     }
 }
 
-/// The key, under whose text each instance is stored.
+/// Compares the keys. Each instance is stored under the text of its key.
 pub(super) fn key(old: &ProcessManagerShapes, new: &ProcessManagerShapes, changes: &mut Changes) {
     if old.key == new.key {
         return;
@@ -137,7 +138,7 @@ pub(super) fn key(old: &ProcessManagerShapes, new: &ProcessManagerShapes, change
     }
 }
 
-/// The messages of deadlines, which may be armed for a long time.
+/// Compares the messages of deadlines, which may be armed for a long time.
 pub(super) fn deadlines(
     old: &ProcessManagerShapes,
     new: &ProcessManagerShapes,

@@ -1,12 +1,13 @@
-//! What has changed about the states of aggregates and process managers.
+//! The changes of the states of aggregates and process managers.
 
 use super::Changes;
 use super::data::{Remedies, data};
 use super::named::{only_more_is_known, types};
 use crate::schema::declared::{Data, ProcessManagerShapes, StateShape};
 
-/// The states of an aggregate are derived: one of another version is not used, so that raising the version is all there is to
-/// do. Without that, a state that still reads may lack what the events behind it would have brought.
+/// Compares the states of an aggregate. They are derived, and a state of another version is not used. So raising the
+/// version is always enough. Without a new version, a saved state may still be readable but lack the effect of the
+/// events before it.
 pub(super) fn aggregate_state(
     aggregate: &str,
     old: &StateShape,
@@ -69,7 +70,7 @@ pub(super) fn aggregate_state(
     }
 }
 
-/// The states of a process manager cannot be built anew: what is stored has to be read.
+/// Compares the states of a process manager. They cannot be derived again, so the stored states must be read.
 pub(super) fn process_manager_state(
     old: &ProcessManagerShapes,
     new: &ProcessManagerShapes,

@@ -37,7 +37,7 @@ pub struct DeadLetterEntry {
     pub instance: String,
     /// The source event of the command; the event that was not handled; or the event whose reaction armed the deadline.
     pub source: SourceEvent,
-    /// The name of the deadline, if it is one.
+    /// The name of the deadline; `None` if it is a command or an event.
     pub deadline: Option<String>,
     /// Every attempt, the first one first. For an event or a deadline, only the first and the last attempts.
     pub attempts: Vec<FailedAttempt>,

@@ -30,11 +30,11 @@ pub struct ProcessManagerOverview {
     pub parked: Option<ParkedAt>,
     /// Its instances; all 0 without `key`.
     pub instances: InstanceCounts,
-    /// The number of streams that wait behind an unreadable event.
+    /// The number of streams that wait for an unreadable event.
     pub held_streams: u64,
     /// The number of armed deadlines.
     pub deadlines: u64,
-    /// The number of commands, instances and held streams with work in retry.
+    /// The number of commands, instances and held streams with retried work.
     pub pending: u64,
     /// The number of dead letters that can be redriven or discarded.
     pub dead_letters: u64,

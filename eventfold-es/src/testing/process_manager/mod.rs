@@ -1,4 +1,4 @@
-//! Given events, when an event or a deadline, then commands, timers and completion.
+//! Tests of the form: given events, when an event or a deadline, then commands, timers and completion.
 
 mod simulation;
 mod then;
@@ -17,18 +17,19 @@ use crate::process_manager::{Failure, FailureCause, ProcessManager};
 
 /// The time at the beginning of a test: 2000-01-01, 00:00 UTC.
 const BEGIN: Duration = Duration::from_secs(946_684_800);
-/// The limit of deadlines that fire while time stands still.
+/// The maximum number of deadlines that fire while time stands still.
 const MAX_AT_ONCE: u32 = 10_000;
 
 /// A test of the process manager `PM`. [`given`](ProcessManagerTest::given) events, [`when`](ProcessManagerTest::when) an event
 /// happens or a [deadline fires](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
 /// timers, or completes.
 ///
-/// Events find their instances, and states and deadlines are stored and read back, as in a store. Every reaction runs twice
-/// from the same state, and must have the same effects both times. Commands are not executed: the test gives their results, as
-/// events of their targets or with [`when_rejected`](ProcessManagerTest::when_rejected). Time stands still unless the test lets
-/// it [pass](ProcessManagerTest::when_time_passes). Deadlines and events come in the order of time, as in a store: a deadline
-/// that was due before an event, or before another deadline, is handled before it.
+/// Events find their instances, and states and deadlines are stored and read back, as in a store. Every reaction runs
+/// twice from the same state, and must have the same effects both times. The test does not execute commands. It gives
+/// their results, as events of their targets or with [`when_rejected`](ProcessManagerTest::when_rejected). Time stands
+/// still unless the test lets it [pass](ProcessManagerTest::when_time_passes). Deadlines and events come in the order
+/// of time, as in a store. So a deadline that was due before an event, or before another deadline, is handled before
+/// it.
 ///
 /// # Examples
 ///
@@ -123,13 +124,13 @@ pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
 }
 
 impl<PM: ProcessManager> ProcessManagerTest<PM> {
-    /// `event` of the instance `stream_id` of `A` has happened, after the earlier events. Its effects are not compared, but its
-    /// deadlines are armed. Deadlines that were due before are handled first, and are not compared either.
+    /// Given `event` of the instance `stream_id` of `A`, after the earlier events. The test does not compare its
+    /// effects, but arms its deadlines. Earlier due deadlines are handled first, and are not compared either.
     ///
     /// # Panics
     ///
-    /// If the process manager does not subscribe to `A` or cannot react to the event, if a second reaction from the same state
-    /// has other effects, or if the state cannot be stored.
+    /// If the process manager does not subscribe to `A` or cannot react to the event, if a second reaction from the
+    /// same state has other effects, or if the state cannot be stored.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn given<A: Aggregate>(
@@ -144,12 +145,12 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// `event` of the instance `stream_id` of `A` happens. Deadlines that were due before are handled first, and their effects
-    /// are compared together with it.
+    /// Delivers `event` of the instance `stream_id` of `A`. Earlier due deadlines are handled first, and their effects
+    /// are compared together with those of the event.
     ///
     /// # Panics
     ///
-    /// As [`given`](Self::given), except that it may fail to react: see [`then_fails`](Self::then_fails).
+    /// As [`given`](Self::given). But a failed reaction is no panic: see [`then_fails`](Self::then_fails).
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn when<A: Aggregate>(
@@ -162,12 +163,12 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The deadline `name` fires at its time; time moves on to it. Deadlines that are due before it are handled first, and
-    /// their effects are compared together with it.
+    /// Fires the deadline `name` at its time; time moves on to it. Earlier due deadlines are handled first, and their
+    /// effects are compared together with those of the deadline.
     ///
     /// # Panics
     ///
-    /// If no instance has armed it, or several have; or if 10,000 deadlines fire before it at one time.
+    /// If no instance or several instances have armed it, or if 10,000 deadlines fire before it at one time.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn when_deadline(mut self, name: &str) -> Self {
@@ -186,7 +187,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// The due time of the one deadline of this name, and the key of its instance.
+    /// The due time of the only deadline of this name, and the key of its instance.
     #[track_caller]
     fn armed_as(&self, name: &str) -> (SystemTime, String) {
         let armed: Vec<_> = self
@@ -207,8 +208,8 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// Time passes. The due deadlines fire one after the other, in order, each at its time. Their effects are compared
-    /// together.
+    /// Lets time pass. The due deadlines fire one after the other, in order, each at its time. Their effects are
+    /// compared together.
     ///
     /// # Panics
     ///
@@ -226,7 +227,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The last command is rejected with `error`, for the first time; the action for that failure is compared.
+    /// Rejects the last command with `error`, for the first time. The action for that failure is compared.
     ///
     /// [`Failure::rejection`] returns `error`: the error type of the command's aggregate.
     ///

@@ -1,4 +1,4 @@
-//! The reactions of instances in a test: as in a store, and twice.
+//! The reactions of instances in a test: as in a store, and each twice.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -95,7 +95,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
             A::AGGREGATE_TYPE
         );
         let mut last = Last::default();
-        // What was due at the time of the event comes behind it.
+        // A deadline that is due at the time of the event is handled after it.
         let time = millis_since_1970(self.now);
         let is_before = |due: &SystemTime| millis_since_1970(*due) < time;
         while let Some((due, key, name)) = self.next_due().filter(|(due, ..)| is_before(due)) {
@@ -201,7 +201,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// After a crash, an event may be delivered again, to the state before it.
+    /// Reacts again: after a crash, a store may deliver an event again, to the state before it.
     #[track_caller]
     fn repeat(&self, key: &str, input: Input<'_>, before: &str, first: &Part) {
         let mut state: PM = stored_state(before);

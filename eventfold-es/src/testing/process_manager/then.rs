@@ -10,7 +10,7 @@ use crate::testing::expected::{Expected, printed};
 use crate::testing::print::printed_value;
 
 impl<PM: ProcessManager> ProcessManagerTest<PM> {
-    /// The process manager has exactly the effects `expected`.
+    /// Expects exactly the effects `expected`.
     ///
     /// # Panics
     ///
@@ -31,7 +31,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The process manager has no effects.
+    /// Expects no effects.
     ///
     /// # Panics
     ///
@@ -41,7 +41,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self.then(|expected| expected)
     }
 
-    /// The event or deadline belongs to no instance: it is ignored.
+    /// Expects that the event or deadline is ignored, because it belongs to no instance.
     ///
     /// # Panics
     ///
@@ -60,11 +60,11 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The process manager cannot react, for a reason that contains `reason`.
+    /// Expects that the process manager cannot react, for a reason that contains `reason`.
     ///
     /// # Panics
     ///
-    /// If it can, or fails for another reason.
+    /// If it can react, or fails for another reason.
     #[track_caller]
     pub fn then_fails(self, reason: &str) -> Self {
         let last = self.last();
@@ -83,11 +83,11 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
-    /// The state of the only open instance is `state`. Both are compared in their stored form.
+    /// Expects `state` as the state of the only open instance. It compares the stored form of both.
     ///
     /// # Panics
     ///
-    /// If it differs, or there is no open instance, or more than one.
+    /// If the state differs, or if there is no open instance, or more than one.
     #[track_caller]
     pub fn then_state(self, state: &PM) -> Self {
         let keys: Vec<_> = self.instances.keys().cloned().collect();
@@ -101,11 +101,11 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         }
     }
 
-    /// The state of the instance `key` is `state`. Both are compared in their stored form.
+    /// Expects `state` as the state of the instance `key`. It compares the stored form of both.
     ///
     /// # Panics
     ///
-    /// If it differs, or that instance is not open.
+    /// If the state differs, or if that instance is not open.
     #[track_caller]
     pub fn then_state_of(self, key: impl Display, state: &PM) -> Self {
         let key = key.to_string();
