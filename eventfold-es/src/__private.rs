@@ -1,4 +1,4 @@
-//! Everything that generated code names, and nothing else. Not part of the public API.
+//! All items that generated code names, and nothing else. Not part of the public API.
 
 use std::fmt;
 
@@ -24,12 +24,12 @@ pub use crate::topology::listed::{
 };
 pub use crate::topology::objection::{aggregate_fits, process_manager_fits, projection_fits};
 
-/// What the stubs of a generic declaration, which is an error, assume of the type.
+/// The assumed bounds of a type in the stubs of a generic declaration, which is an error.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Stored for T {}
 
-/// Gives `T`, whatever it is implemented for, so that `<Known as Yields<T>>::Type` is `T` if `Known` is a type.
+/// Maps every type to `T`. So `<Known as Yields<T>>::Type` is `T` if `Known` is a type.
 pub trait Yields<T> {
     /// `T`.
     type Type;
@@ -39,8 +39,8 @@ impl<Known: ?Sized, T> Yields<T> for Known {
     type Type = T;
 }
 
-/// `<Order as If<{ CONDITION }>>::Type` is `Order`, whatever that is. Where the condition is a constant that cannot be evaluated it is no
-/// type at all: rustc reports the constant, and is silent about whatever is said of such a type.
+/// `<Order as If<{ CONDITION }>>::Type` is `Order`, whatever `Order` is. With a condition that cannot be evaluated, it
+/// is no type at all. rustc then reports the condition, and nothing about such a type.
 pub trait If<const CONDITION: bool> {
     /// The type itself.
     type Type;
@@ -53,16 +53,18 @@ impl<T> If<true> for T {
 /// `T`, if the condition can be evaluated.
 pub type Checked<T, const CONDITION: bool> = <T as If<CONDITION>>::Type;
 
-/// Holds for all names that there are: the condition of `subscribes`, which cannot be evaluated if an entry is no aggregate.
+/// Holds for all known names: the condition of `subscribes`. It cannot be evaluated if an entry is not an aggregate.
 #[must_use]
 pub const fn are_known(_stored_names: &[&'static str]) -> bool {
     true
 }
 
-/// Marks the entries of `subscribes`: [`SubscribesTo`](crate::contract::SubscribesTo) follows from it, so that rustc lists none of these impls.
+/// Marks the entries of `subscribes`. [`SubscribesTo`](crate::contract::SubscribesTo) follows from it, so that rustc
+/// lists none of these impls.
 pub trait Subscribes<A> {}
 
-/// The event of a subscribed aggregate. That it is a [`DomainEvent`] is asked where the aggregate is declared, and not here once more.
+/// Decodes the event of a subscribed aggregate. The declaration of the aggregate already requires a [`DomainEvent`], so
+/// this function does not.
 ///
 /// # Errors
 ///
@@ -71,7 +73,7 @@ pub fn decode<A: Aggregate>(event: &RecordedEvent) -> Result<A::DomainEvent, Eve
     A::DomainEvent::from_event(event)
 }
 
-/// [`decode`], straight from the line of the event where that is at hand.
+/// [`decode`], straight from the line of the event if the line is available.
 ///
 /// # Errors
 ///
@@ -101,7 +103,7 @@ pub const fn is_rejection<E: Rejection>() -> bool {
     true
 }
 
-/// The error of an aggregate, where `#[aggregate]` asks for one.
+/// The error of an aggregate, as `#[aggregate]` requires it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of an aggregate",
     label = "no `std::error::Error` that is `Send`, `Sync` and `'static`",
@@ -113,7 +115,8 @@ pub trait Rejection: std::error::Error + Send + Sync + 'static {}
 #[diagnostic::do_not_recommend]
 impl<E: std::error::Error + Send + Sync + 'static> Rejection for E {}
 
-/// [`Correlation::erase`] for the key of `PM`, which is asked to be one where it is declared, and not here once more.
+/// [`Correlation::erase`] for the key of `PM`. The declaration already requires an [`InstanceKey`], so this function
+/// does not.
 ///
 /// # Errors
 ///
@@ -122,7 +125,7 @@ pub fn erase<PM: Keyed>(correlation: Correlation<PM::Key>) -> Result<Correlation
     correlation.erase()
 }
 
-/// The key of `PM` that is stored as `text`; as in [`erase`], the key is asked to be one where it is declared.
+/// The key of `PM` whose stored text is `text`. As in [`erase`], the declaration already requires an [`InstanceKey`].
 ///
 /// # Errors
 ///
@@ -131,11 +134,12 @@ pub fn own_key<PM: Keyed>(text: &str) -> Result<PM::Key, ReactError> {
     PM::Key::from_text(text)
 }
 
-/// The kind of an argument, asked of the type of another one: of its aggregate or its message.
+/// The conversion of an argument, as a bound on the type of another argument: on its aggregate or its message.
 ///
-/// rustc reports a bound on an argument also where the number of arguments is wrong already, but not as long as `Self` is unknown.
+/// rustc reports a bound on an argument even if the number of arguments is wrong. It does not as long as `Self` is
+/// unknown.
 pub trait Given<T, To> {
-    /// The thing that the argument stands for.
+    /// The converted argument.
     fn convert(argument: T) -> To;
 }
 
@@ -145,7 +149,7 @@ impl<Known, T: Into<To>, To> Given<T, To> for Known {
     }
 }
 
-/// As [`Given`], for what is text because it displays as that.
+/// Like [`Given`], for an argument that displays as text.
 pub trait Shows<T> {
     /// The text.
     fn text(argument: T) -> String;
@@ -157,10 +161,11 @@ impl<Known, T: fmt::Display> Shows<T> for Known {
     }
 }
 
-/// How generated code uses the envelope of an entry of `dispatches`: in one form only, `<Envelope<Inventory> as Addressed>::…`.
+/// The use of the envelope of an entry of `dispatches` by generated code. There is one form only, `<Envelope<Inventory>
+/// as Addressed>::…`.
 ///
-/// rustc prints errors that agree in words and place once. The type alone says whether its target is an aggregate, in the
-/// words that it has in the envelope enum; what is left for the trait to say is whether the commands can be kept.
+/// rustc prints errors with the same words and place once. The type alone determines whether its target is an
+/// aggregate, in the same words as in the envelope enum. The trait only adds whether its commands can be kept.
 pub trait Addressed: Sized {
     /// The stored name of the target.
     const TARGET: &'static str;
@@ -168,7 +173,7 @@ pub trait Addressed: Sized {
     /// Names the target.
     fn visit(targets: &mut impl TargetVisitor);
 
-    /// Hands the command over.
+    /// Passes the command to the router.
     fn route<R: Router>(self, router: R) -> R::Routed;
 
     /// A clone.

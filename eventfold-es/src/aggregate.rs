@@ -14,21 +14,21 @@ use crate::schema::Shape;
 /// A domain type whose state is the fold of its events.
 ///
 /// This is the contract of the runtime. `#[aggregate]` implements it by delegating to [`Decider`]. A hand-written
-/// implementation works beside declared types in one store.
+/// implementation works next to declared types in one store.
 ///
 /// # Contract
 ///
 /// - [`handle`](Aggregate::handle) decides. It reads the state, changes nothing, does no I/O, and returns the events of the
 ///   command or a rejection. An empty list is a valid answer.
-/// - [`apply`](Aggregate::apply) is total and deterministic: the same events give the same state on every machine.
-/// - The state survives serde: a state that is written and read back is the same state. Otherwise each load folds the stream
-///   from its first event. This happens if [fields are left out](Aggregate::NOT_SAVED), or if a state does not serialize or
-///   does not read back. It also happens once the store has [noticed](crate::store::AggregateStoreBuilder::snapshot_every) that
-///   a state differs after reading it back.
+/// - [`apply`](Aggregate::apply) is total and deterministic: the same events result in the same state on every machine.
+/// - The state survives serde: a state that is written and read back is the same state. Otherwise each load folds the
+///   stream from its first event. This happens if [fields are left out](Aggregate::NOT_SAVED), or if a state does not
+///   serialize or does not read back. It also happens after the store has
+///   [detected](crate::store::AggregateStoreBuilder::snapshot_every) that a state differs after reading it back.
 /// - A change of `apply` raises [`SNAPSHOT_VERSION`](Aggregate::SNAPSHOT_VERSION).
 ///
-/// A panic in either, or in the `Serialize`, `Deserialize`, `Clone` or `Default` of a type, fails only that command. The store
-/// discards the computed state and continues. A panic in a `Drop` is logged.
+/// A panic in one of these, or in the `Serialize`, `Deserialize`, `Clone` or `Default` of a type, fails only that
+/// command. The store discards the computed state and continues. A panic in a `Drop` is logged.
 ///
 /// # Examples
 ///
@@ -88,7 +88,7 @@ pub trait Aggregate:
     /// `skip_serializing` and `skip_deserializing`.
     const NOT_SAVED: &'static [&'static str] = &[];
 
-    /// The shape of its saved states. Default: not known.
+    /// The shape of its saved states. Default: unknown.
     const STATE: Shape = Shape::Unknown;
 
     /// The name of its command type in the program, for the drawings of a [`Topology`](crate::topology::Topology). Default:
@@ -108,7 +108,7 @@ pub trait Aggregate:
     ///
     /// # Errors
     ///
-    /// The rejection of the aggregate; nothing is stored then.
+    /// The rejection of the aggregate. It stores nothing.
     fn handle(&self, command: Self::Command) -> Result<Vec<Self::DomainEvent>, Self::Error>;
 
     /// [`handle`](Aggregate::handle) with the context of the decision; the store calls this method. Default: calls `handle`.
@@ -137,8 +137,9 @@ pub trait Aggregate:
         None
     }
 
-    /// A fingerprint of the command. An [idempotency key](crate::CommandContext::with_idempotency_key) that is used for two
-    /// different commands is refused. Default: `None`, and commands are not compared.
+    /// A fingerprint of the command. If two commands with different fingerprints have the same [idempotency
+    /// key](crate::CommandContext::with_idempotency_key), the second is refused. Default: `None`, and commands are not
+    /// compared.
     ///
     /// `#[aggregate]` implements it for `Serialize` command types, and `#[aggregate(fingerprint = ..)]` by the value of a
     /// function. By hand it is [`fingerprint(command)`](crate::fingerprint()), or the fingerprint of a part that does not
@@ -149,10 +150,10 @@ pub trait Aggregate:
     }
 }
 
-/// `A`, as an entry of `subscribes = [..]`; generated code uses this name when it calls the handler.
+/// `A`, as an entry of `subscribes = [..]`. Generated code uses this name when it calls the handler.
 ///
-/// It is `A` itself. If `A` is no [`Aggregate`], it is no type at all. So rustc reports once that `A` is no aggregate, and does
-/// not report the missing handler as well.
+/// It is `A` itself. If `A` is not an [`Aggregate`], it is no type at all. So rustc reports once that `A` is not an
+/// aggregate, and does not also report the missing handler.
 pub type Subscribed<A> = <<A as Aggregate>::DomainEvent as Yields<A>>::Type;
 
 /// The types of an [`Aggregate`], which [`Decider`] requires. Every aggregate implements it.
@@ -197,7 +198,7 @@ pub trait Decider: DeclaredAggregate {
     ///
     /// # Errors
     ///
-    /// The rejection of the aggregate; nothing is stored then.
+    /// The rejection of the aggregate. It stores nothing.
     fn decide(
         &self,
         command: <Self as DeclaredAggregate>::Command,

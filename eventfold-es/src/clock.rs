@@ -12,7 +12,7 @@ use uuid::{ClockSequence, ContextV7, Timestamp, Uuid};
 
 pub(crate) use store_clock::{StoreClock, millis_since_1970};
 
-/// The time of this process, once a test has set it.
+/// The time of this process, if a test has set it.
 #[cfg(feature = "testing")]
 static SET: Mutex<Option<SystemTime>> = Mutex::new(None);
 
@@ -37,7 +37,7 @@ pub trait Clock: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> SystemTime;
 
-    /// Completes at `time`, or earlier: the caller then looks at the clock again.
+    /// Completes at `time`, or earlier: the caller then checks the clock again.
     fn sleep_until(&self, time: SystemTime) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -55,7 +55,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// The longest time between two looks at the clock, which may jump.
+/// The longest time between two checks of the clock, which may jump.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 impl Clock for SystemClock {
@@ -69,7 +69,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock of the user, which may panic: then the system clock replaces it.
+/// A clock of the user. If it panics, the system clock replaces it.
 pub(crate) struct GuardedClock(Kept<Box<dyn Clock>>);
 
 impl GuardedClock {
@@ -104,7 +104,7 @@ fn clock_of_the_user() -> String {
     "the clock of the store".to_owned()
 }
 
-/// A clock that stands until it is moved.
+/// A clock that stands until a test moves it.
 ///
 /// # Examples
 ///
@@ -124,7 +124,7 @@ pub struct ManualClock {
 
 #[cfg(feature = "testing")]
 impl ManualClock {
-    /// A clock that shows `time`.
+    /// A clock at `time`.
     #[must_use]
     pub fn new(time: SystemTime) -> Self {
         Self {
@@ -152,7 +152,7 @@ impl Clock for ManualClock {
     fn sleep_until(&self, time: SystemTime) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         let mut shown = self.time.subscribe();
         Box::pin(async move {
-            // An error means that nobody moves it any more.
+            // An error means that the sender is dropped, so the clock stands forever.
             if shown.wait_for(|shown| *shown >= time).await.is_err() {
                 std::future::pending().await
             }
@@ -176,12 +176,12 @@ pub(crate) fn event_id() -> Uuid {
     ids.next(since)
 }
 
-/// The number of random bytes in one request to the system; a request for each id would be a system call.
+/// The number of random bytes in one request to the system. A request for each id would be a system call.
 const RANDOM_BYTES: usize = 4096;
-/// The number of bits of an id that count within a millisecond; the other bits beside the time are random.
+/// The number of counter bits in an id, within a millisecond. The other bits besides the time are random.
 const COUNTER_BITS: u32 = 42;
 
-/// Makes the ids of this process, in order even if the clock is not.
+/// Makes the ids of this process. They are in order even if the clock is not.
 struct EventIds {
     order: ContextV7,
     random: [u8; RANDOM_BYTES],
@@ -207,8 +207,8 @@ impl EventIds {
         let millis = seconds
             .saturating_mul(1000)
             .saturating_add(u64::from(nanos) / 1_000_000);
-        // RFC 9562, section 5.7: 12 bits behind the version, 62 behind the variant; here the counter and 32 random bits. The
-        // builder sets version and variant.
+        // RFC 9562, section 5.7: 12 bits follow the version, 62 follow the variant. They hold the counter and 32 random
+        // bits. The builder sets version and variant.
         let counter = counter & ((1 << COUNTER_BITS) - 1);
         let upper = (counter >> (COUNTER_BITS - 12)) as u16;
         let lower = (counter << 32 & (u64::MAX >> 2)) | u64::from(random);
@@ -219,7 +219,7 @@ impl EventIds {
         uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
     }
 
-    /// None if the system has no randomness; `uuid` decides then.
+    /// `None` if the system has no randomness; `uuid` then decides.
     fn random(&mut self) -> Option<u32> {
         if self.used >= RANDOM_BYTES {
             getrandom::fill(&mut self.random).ok()?;
@@ -241,7 +241,7 @@ mod tests {
         let mut last = Uuid::nil();
         let mut random = std::collections::HashSet::new();
         for number in 0..20_000_u64 {
-            // It stands, goes on, and jumps back.
+            // The clock stands, continues, and jumps back.
             let millis = 1_700_000_000_000 + (number * 7) % 5 + number / 100;
             let id = ids.next(Duration::from_millis(millis));
             assert!(id > last, "{id} after {last}");

@@ -21,10 +21,10 @@ pub trait Command: Send + Sized + 'static {
     type Aggregate: Aggregate<Command = Self>;
 }
 
-/// The aggregate of a command type, without the bound on that aggregate. `#[aggregate]` generates it, and [`Command`] follows
-/// from it.
+/// The aggregate of a command type, without the bound on that aggregate. `#[aggregate]` generates it, and [`Command`]
+/// follows from it.
 ///
-/// With a bound on the aggregate, each missing part of it would be reported again here.
+/// With a bound on the aggregate, rustc would report each missing part of the aggregate again here.
 pub trait DecidedBy {
     /// The aggregate that decides this command.
     type Aggregate;
@@ -39,12 +39,12 @@ where
     type Aggregate = <C as DecidedBy>::Aggregate;
 }
 
-/// The id of an instance of the aggregate `A`, for [`Reaction::send`](crate::Reaction::send): any value that displays as that
-/// id.
+/// The id of an instance of the aggregate `A`, for [`Reaction::send`](crate::Reaction::send): any value that displays
+/// as that id.
 ///
 /// Implemented for every type with `Display`: `&str`, `String`, the numbers, and an id type of your own.
 ///
-/// It depends on `A`, so that rustc reports no id beside a command that is missing or wrong.
+/// It depends on `A`. So rustc does not also report the id if the command is missing or wrong.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the id of an instance",
     label = "not an id",
@@ -63,7 +63,7 @@ impl<T, A: Shows<T>> IdOf<A> for T {
     }
 }
 
-/// The entries of the `meta` of events that only the store writes.
+/// The entries of the `meta` of events that belong to the store.
 pub(crate) const RESERVED_METADATA: [&str; 4] =
     ["command_id", "causation_id", "correlation_id", "depth"];
 
@@ -72,8 +72,8 @@ pub(crate) const RESERVED_METADATA: [&str; 4] =
 /// `actor` becomes [`eventfold::Event::actor`]. The rest is merged into its `meta`: the entries of `metadata` (if it is a JSON
 /// object), then `correlation_id`, `causation_id` and `source_device` under these names.
 ///
-/// Each function with a context accepts `()` for none: `execute(command, ())`. It also accepts a type of your own, such as the
-/// request of a web framework, with an `impl From<MyRequest> for CommandContext`.
+/// Each function with a context accepts `()` for an empty context: `execute(command, ())`. It also accepts a type of
+/// your own, such as the request of a web framework, with an `impl From<MyRequest> for CommandContext`.
 ///
 /// [`eventfold::Event::actor`]: https://docs.rs/eventfold/0.2/eventfold/struct.Event.html#structfield.actor
 ///
@@ -84,8 +84,8 @@ pub(crate) const RESERVED_METADATA: [&str; 4] =
 /// - `command_id` names the command permanently. It is a hash of the process manager, its instance, the position of the source
 ///   event, and the index of the command.
 /// - `causation_id` is the id of the source event (`@` and its position if it has none).
-/// - `correlation_id` is that of the source event, or its id at the head of a chain. A context with another correlation id
-///   begins another conversation.
+/// - `correlation_id` is the correlation id of the source event, or the id of that event at the head of a chain. A
+///   context with another correlation id begins another conversation.
 /// - `depth` counts the reactions of the chain, from 1; see
 ///   [`max_reaction_depth`](crate::AggregateStoreBuilder::max_reaction_depth).
 ///
@@ -104,7 +104,7 @@ pub struct CommandContext {
     pub actor: Option<String>,
     /// The request or conversation that the command belongs to.
     pub correlation_id: Option<String>,
-    /// The cause of the command, if its caller knows it: the id of an event or of a message from elsewhere. A value from a
+    /// The cause of the command, if its caller knows it: the id of an event or of an outside message. A value from a
     /// process manager is not stored, since the store knows the cause of its commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
@@ -151,7 +151,7 @@ impl CommandContext {
         self
     }
 
-    /// Sets further entries for the `meta` of the events. Anything but a JSON object is not stored.
+    /// Sets further entries for the `meta` of the events. Only a JSON object is stored.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Value) -> Self {
         self.metadata = Some(metadata);
@@ -173,18 +173,18 @@ impl CommandContext {
     ///   regard to the order of fields and lists. Some commands cannot be compared, and then only the key counts: a command
     ///   type that is not `Serialize`, an aggregate by hand without [`fingerprint`](crate::Aggregate::fingerprint), and events
     ///   that were stored by either.
-    /// - **A retry sends the same command.** A value that is new at each attempt makes it another command: a time, a random id,
-    ///   a text that is encrypted with a new nonce. Keep such a command with its key, or let the aggregate make these values.
-    ///   Or choose the compared part: `#[aggregate(fingerprint = OrderCommand::intent)]` names a
-    ///   `fn(&OrderCommand) -> impl Serialize`.
+    /// - **A retry sends the same command.** A value that is new at each attempt makes it another command: a time, a
+    ///   random id, or a text that is encrypted with a new nonce. Keep such a command with its key, or let the
+    ///   aggregate make these values. You can also choose the compared part: `#[aggregate(fingerprint =
+    ///   OrderCommand::intent)]` names a `fn(&OrderCommand) -> impl Serialize`.
     /// - A key belongs to one aggregate. Under the same key, another aggregate executes a command of its own.
     /// - It is stored with the events, and counts permanently: after a restart, an eviction, or a crash.
-    /// - Only commands that stored events are remembered. A command that was rejected, had nothing to do, or could not be
-    ///   stored is decided anew. While the first command is in flight, a retry waits for it and shares its outcome.
-    /// - A process manager may set it too: a command that its target has executed already counts as dispatched.
+    /// - Only commands that stored events are remembered. A command that was rejected, had nothing to do, or could not
+    ///   be stored is decided again. While the first command is in flight, a retry waits for it and shares its outcome.
+    /// - A process manager may set it too: a command that its target has already executed counts as dispatched.
     ///
-    /// A new key costs no read, except for one in a hundred, which reads an entry of the index in vain. A retry reads the line
-    /// of its first commit.
+    /// A new key usually costs no read: about one in a hundred reads an entry of the index without a match. A retry
+    /// reads the line of its first commit.
     ///
     /// A key has 1 to 512 bytes and no control characters. Any other key is refused with
     /// [`StoreError::InvalidIdempotencyKey`](crate::StoreError::InvalidIdempotencyKey) when the command is executed.
@@ -234,13 +234,14 @@ impl CommandContext {
     ///
     /// A stream with any other version is a [`Conflict`](crate::ExecuteError::Conflict), and nothing is stored.
     ///
-    /// - The version counts all earlier commands, including those whose commits are not durable yet. The answer waits for them:
-    ///   if they fail, this command fails too, without a conflict.
-    /// - A command that is repeated under an idempotency key returns the first answer, although it moved the version itself.
+    /// - The version counts all earlier commands, including commands with commits that are not durable yet. The answer
+    ///   waits for them: if they fail, this command fails too, without a conflict.
+    /// - A command that is repeated under an idempotency key returns the first answer, although it moved the version
+    ///   itself.
     /// - Several commands of one reaction or transaction to one aggregate each see the events of the earlier commands.
-    /// - A conflicting command of a process manager is a rejected command: `on_failure` decides, and by default it becomes a
-    ///   dead letter. Retries and [`redrive`](crate::ProcessManagerHandle::redrive) keep the condition. So a stream that has
-    ///   moved on is a conflict again, and the dead letter should be discarded.
+    /// - A conflicting command of a process manager is a rejected command: `on_failure` decides, and by default it
+    ///   becomes a dead letter. Retries and [`redrive`](crate::ProcessManagerHandle::redrive) keep the condition. So
+    ///   they conflict again with a stream that has changed: discard the dead letter.
     ///
     /// # Examples
     ///

@@ -17,7 +17,8 @@ type Route =
 
 /// Routes commands to aggregates by their type, for programs that learn the set of commands at run time.
 ///
-/// For a known command type, [`AggregateStore::send`] needs no registration and cannot meet an unknown command.
+/// If the command type is known, prefer [`AggregateStore::send`]: it needs no registration and cannot meet an unknown
+/// command.
 ///
 /// # Examples
 ///

@@ -1,6 +1,6 @@
 //! The fingerprint and the equality of values whose type may lack `Serialize` or `PartialEq`, for generated code.
 //!
-//! Rust prefers an inherent method to that of a trait, and finds it only where its bound holds.
+//! Rust prefers an inherent method to a trait method, and finds it only if its bound holds.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ impl<C: Serialize> Comparing<'_, C> {
     }
 }
 
-/// The answer for a command that is not `Serialize`: it has no fingerprint.
+/// The result for a command that is not `Serialize`: it has no fingerprint.
 pub trait NotComparable: Sized {
     /// `None`.
     #[must_use]
@@ -29,14 +29,14 @@ pub trait NotComparable: Sized {
 impl<C> NotComparable for Comparing<'_, C> {}
 
 impl<C: PartialEq> Comparing<'_, C> {
-    /// Whether two values are equal that are `PartialEq`.
+    /// Whether two `PartialEq` values are equal.
     #[must_use]
     pub fn same_if_partial_eq(self, other: &C) -> Option<bool> {
         Some(self.0 == other)
     }
 }
 
-/// The answer for values that are not `PartialEq`: they cannot be compared.
+/// The result for values that are not `PartialEq`: they cannot be compared.
 pub trait NotEquatable<C>: Sized {
     /// `None`.
     #[must_use]

@@ -1,5 +1,5 @@
-//! The traits and values between the declared parts: the macros implement them, or a type that is written by hand. A program
-//! calls none of them.
+//! The traits and values between the declared parts. The macros implement them, or you do for a hand-written type. A
+//! program does not call them.
 //!
 //! For example, `#[process_manager(subscribes = [Order], dispatches = [Inventory])]` generates an envelope enum with [`Dispatch`],
 //! and an implementation of [`SubscribesTo<Order>`](SubscribesTo) and of [`DispatchesTo<Inventory>`](DispatchesTo).

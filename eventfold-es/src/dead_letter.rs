@@ -7,7 +7,8 @@ use crate::envelope::CommandEnvelope;
 use crate::nesting;
 use crate::process_manager::SourceEvent;
 
-/// A command of a process manager that was not executed, as a line of `dead_letters.jsonl`: one JSON object per line.
+/// A command of a process manager that was not executed: a line of `dead_letters.jsonl`, which has one JSON object per
+/// line.
 ///
 /// # Examples
 ///
@@ -65,7 +66,7 @@ impl UnreactedLine {
     }
 }
 
-/// The envelope, in a form that reads back from every place of storage.
+/// The envelope, in a form that can be read back from every place of storage.
 pub(crate) fn readable(envelope: &CommandEnvelope) -> CommandEnvelope {
     let is_deeper = |value: &Value| nesting::is_deeper(&value.to_string(), nesting::MAX_DEPTH);
     match is_deeper(&envelope.command) || envelope.context.metadata.as_ref().is_some_and(is_deeper)
@@ -75,7 +76,7 @@ pub(crate) fn readable(envelope: &CommandEnvelope) -> CommandEnvelope {
     }
 }
 
-/// JSON that nests too deeply to be read again is kept as text: one letter must not make the others unreadable.
+/// Stores JSON that nests too deeply to be read back as text: one letter must not make the others unreadable.
 fn as_text(envelope: &CommandEnvelope) -> CommandEnvelope {
     let mut envelope = envelope.clone();
     envelope.command = Value::String(envelope.command.to_string());

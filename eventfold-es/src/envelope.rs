@@ -101,7 +101,7 @@ where
     }
 }
 
-/// The erased form of a command with its address. The dead-letter log holds it, and hand-written process managers without
+/// The erased form of a command with its address. The dead-letter log holds it. Hand-written process managers without
 /// compile-time targets produce it.
 ///
 /// `aggregate_type` routes it, through the types registered with
@@ -138,10 +138,10 @@ pub struct CommandEnvelope {
 ///
 /// `#[process_manager]` generates an enum with one variant per dispatch target, whose `route` is a `match`.
 pub trait Dispatch: 'static {
-    /// Names every target that is known at compile time, so that registering the process manager registers them.
+    /// Names every target that is known at compile time. Registering the process manager then registers these targets.
     fn targets(targets: &mut impl TargetVisitor);
 
-    /// Passes this command on, typed or erased.
+    /// Passes this command to the router, typed or erased.
     fn route<R: Router>(self, router: R) -> R::Routed;
 }
 
@@ -156,10 +156,10 @@ pub trait Router {
     /// The result for the command.
     type Routed;
 
-    /// A command whose target is known at compile time.
+    /// Receives a command with a target that is known at compile time.
     fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed;
 
-    /// A command whose target is looked up by its stored name.
+    /// Receives a command with a target that must be looked up by its stored name.
     fn erased(self, envelope: CommandEnvelope) -> Self::Routed;
 }
 

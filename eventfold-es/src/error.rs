@@ -89,8 +89,8 @@ pub enum OpenError {
         /// The second Rust type.
         second: &'static str,
     },
-    /// A registered process manager or projection was written by hand without a list of its aggregates, so that it would get no
-    /// events.
+    /// A registered process manager or projection was written by hand without a list of its aggregates. It would
+    /// receive no events.
     #[error(
         "{type_name} subscribes to nothing: implement `fn subscriptions(&self)`, or set `const SUBSCRIPTIONS` to \
          `Some(&[Order::AGGREGATE_TYPE])`; a type that is meant to get no events says `Some(&[])`"
@@ -188,7 +188,7 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
-    /// Metadata of a command with an entry that only the store writes; nothing was written.
+    /// Metadata of a command with an entry that belongs to the store; nothing was written.
     #[error(
         "the metadata of the command has the entry `{name}`, which only the store makes: give it another name, or set it with \
          `CommandContext::with_correlation_id` or `with_causation_id`"
@@ -197,7 +197,7 @@ pub enum StoreError {
         /// The name of the entry.
         name: &'static str,
     },
-    /// A call from inside a reaction that would have to wait for that reaction.
+    /// A call inside a reaction that would have to wait for that same reaction.
     #[error(
         "the process manager `{process_manager}` cannot wait for the store inside its own reaction: let it send the command \
          instead (`cx.send(..)`), which is executed when it has returned"
@@ -243,7 +243,7 @@ pub enum StoreError {
     /// A version that the stream does not have yet.
     #[error("the stream has version {last}, so that it has no state at version {version} yet")]
     NoSuchVersion {
-        /// The version that was asked for.
+        /// The requested version.
         version: u64,
         /// The version of the stream.
         last: u64,
@@ -289,7 +289,7 @@ pub enum StoreError {
     /// A file operation failed.
     #[error(transparent)]
     File(Arc<FileError>),
-    /// The commit was not written, and nothing of it is stored; it can be tried again.
+    /// The commit was not written, and nothing of it is stored. It can be tried again.
     #[error("nothing was stored: {reason}")]
     Refused {
         /// The reason.
@@ -433,7 +433,7 @@ impl fmt::Display for TransactionCommandAt {
     }
 }
 
-/// A transaction that was not executed: none of its commands was.
+/// A transaction that was not executed: none of its commands was executed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransactionError {
@@ -535,7 +535,7 @@ pub enum DispatchError {
     Execution(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// An event that a reader did not get.
+/// An event that a reader did not receive.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -555,7 +555,7 @@ pub enum ReadError {
         /// The reason.
         source: EventError,
     },
-    /// The journal cannot be read. Reading ends; it can begin again behind the last position that was read.
+    /// The journal cannot be read. Reading ends. It can start again after the last read position.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -59,9 +59,9 @@ pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
     ///
     /// # Errors
     ///
-    /// [`EventError::Unstorable`] if serde refuses the value, a number in it is none in JSON (NaN, an infinity, an integer
-    /// beyond 64 bits), or it is retired. The same for an output that is not `{type, data}` with the type name of
-    /// [`event_type`](DomainEvent::event_type).
+    /// [`EventError::Unstorable`] if serde refuses the value, if JSON cannot hold a number in it (NaN, an infinity, an
+    /// integer beyond 64 bits), or if it is retired. It is also the error for an output that is not `{type, data}` with
+    /// the type name of [`event_type`](DomainEvent::event_type).
     fn to_event(&self) -> Result<Event, EventError> {
         encode(self)
     }
@@ -76,7 +76,7 @@ pub trait DomainEvent: Serialize + DeserializeOwned + Clone + Send + Sync + 'sta
         decode(event)
     }
 
-    /// [`from_event`](Self::from_event), straight from the line of the event where the result is the same. Generated code
+    /// [`from_event`](Self::from_event), straight from the line of the event if the result is the same. Generated code
     /// implements it.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ pub enum EventError {
         /// The names that the enum reads, separated by commas.
         known: String,
     },
-    /// A stored event of a version that this program does not know yet.
+    /// A stored event of a newer version than this program knows.
     #[error(
         "the stored event `{event_type}` is version {version}, but this program knows it up to version {current}: a newer \
          program wrote it; update this one"
@@ -119,12 +119,12 @@ pub enum EventError {
     Newer {
         /// The stored type name.
         event_type: String,
-        /// The version it was stored as.
+        /// The stored version.
         version: u64,
         /// The version this program writes.
         current: u32,
     },
-    /// A stored event of an older version that nothing reads. Only a hand-written [`DomainEvent`] can have it.
+    /// A stored event of an older version without an upcaster. Only a hand-written [`DomainEvent`] can have it.
     #[error(
         "the stored event `{event_type}` is version {version}, and nothing takes it to version {current}: add an upcaster from \
          that version"
@@ -132,7 +132,7 @@ pub enum EventError {
     NoUpcast {
         /// The stored type name.
         event_type: String,
-        /// The version it was stored as.
+        /// The stored version.
         version: u64,
         /// The version this program writes.
         current: u32,
@@ -253,7 +253,7 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
     if let Some(current) = evolution::upcast(event)? {
         return Ok(current);
     }
-    // As text, as on its line: serde's code for a second form would double what an enum costs to compile.
+    // As text, as on its line. Code of serde for a second form would double the time to compile an enum.
     let decoded = serde_json::value::to_raw_value(&event.data);
     let decoded = decoded.and_then(|data| deserialize(&event.event_type, &data));
     decoded.map_err(|error| EventError::Malformed {
@@ -262,7 +262,7 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
     })
 }
 
-/// The text of an error, without the place in the data, which stands alone nowhere.
+/// The text of an error, without its place in the data. The data alone is not a line of any file.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -299,7 +299,7 @@ impl<'de> Deserializer<'de> for Stored<'de> {
     }
 }
 
-/// The fields that are still to come.
+/// The fields that serde has not read yet.
 struct StoredFields<'a> {
     event_type: Option<&'a str>,
     data: Option<&'a RawValue>,

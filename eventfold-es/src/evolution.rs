@@ -7,14 +7,15 @@ use serde_json::Value;
 
 use crate::event::{DomainEvent, EventError};
 
-/// The entry of an event's `meta` for the version of its shape. It is present if that is above 1.
+/// The entry of an event's `meta` for the version of its shape. It is present if the version is above 1.
 pub const SCHEMA_VERSION: &str = "schema_version";
 
-/// One step in the evolution of an event: from the shape of one version to that of the next, or to the event itself.
+/// One step in the evolution of an event: from the shape of one version to the shape of the next version, or to the
+/// event itself.
 ///
-/// `#[event(version = 3, upcast_from(1 => PlacedV1, 2 => PlacedV2))]` lists the steps of a variant. An event of version 1 then
-/// takes the steps from `PlacedV1` to `PlacedV2` and from there to the event. A step is total and deterministic: a stored event
-/// reads the same whenever it is read.
+/// `#[event(version = 3, upcast_from(1 => PlacedV1, 2 => PlacedV2))]` lists the steps of a variant. An event of version
+/// 1 then takes the steps from `PlacedV1` to `PlacedV2` and from there to the event. A step is total and deterministic:
+/// a stored event always reads the same.
 ///
 /// # Examples
 ///
@@ -93,14 +94,14 @@ impl<T: DeserializeOwned> PastShape for T {
 pub struct Upcaster<E: 'static> {
     /// The names under which the event was stored.
     pub names: &'static [&'static str],
-    /// The version it was stored as.
+    /// The stored version of the event.
     pub version: u32,
     /// Reads its data, and takes every step.
     pub upcast: fn(&Value) -> Result<E, serde_json::Error>,
 }
 
 impl<E> Upcaster<E> {
-    /// The reader of events that were stored as `version` under one of `names`.
+    /// The reader of events of the stored version `version` under one of `names`.
     #[must_use]
     pub const fn new(
         names: &'static [&'static str],
@@ -136,7 +137,8 @@ impl<E> fmt::Debug for Upcaster<E> {
 struct Versions<E>(std::marker::PhantomData<E>);
 
 impl<E: DomainEvent> Versions<E> {
-    /// Whether an event of it is above version 1, or retired. Most enums have none, and need no look-up.
+    /// Whether any event of the enum is above version 1, or retired. Most enums have no such event, and need no
+    /// look-up.
     const ARE_LOOKED_UP: bool = {
         let mut schemas = E::SCHEMAS;
         let mut found = false;
@@ -148,7 +150,7 @@ impl<E: DomainEvent> Versions<E> {
     };
 }
 
-/// The current version of an event of `E`, whatever it is called.
+/// The current version of the event of `E` with this name, which may be an alias.
 pub(crate) fn current_version<E: DomainEvent>(name: &str) -> u32 {
     if !Versions::<E>::ARE_LOOKED_UP {
         return 1;
@@ -159,7 +161,7 @@ pub(crate) fn current_version<E: DomainEvent>(name: &str) -> u32 {
         .map_or(1, |schema| schema.version)
 }
 
-/// The version to be stored with an event, if it is to be stored.
+/// The version to store with an event, if any: only versions above 1 are stored.
 pub(crate) fn written_version<E: DomainEvent>(name: &str) -> Option<u32> {
     Some(current_version::<E>(name)).filter(|version| *version > 1)
 }
@@ -171,7 +173,7 @@ pub(crate) fn is_retired<E: DomainEvent>(name: &str) -> bool {
             .any(|schema| schema.is_retired && schema.is_named(name))
 }
 
-/// The stored version of an event. A value that is no whole number above 0 was not written by this crate.
+/// The stored version of an event. A value other than a whole number above 0 was not written by this crate.
 pub(crate) fn stored_version(event: &eventfold::Event) -> u64 {
     let entry = event
         .meta
@@ -182,11 +184,11 @@ pub(crate) fn stored_version(event: &eventfold::Event) -> u64 {
         .map_or(1, |version| version.max(1))
 }
 
-/// Reads an event whose stored version is not the current one; `None` if it is.
+/// Converts an event with an older stored version; `None` if it has the current version.
 ///
 /// # Errors
 ///
-/// [`EventError::Newer`], [`EventError::NoUpcast`], or [`EventError::Malformed`] if its data is not what its version stored.
+/// [`EventError::Newer`], [`EventError::NoUpcast`], or [`EventError::Malformed`] if its data does not fit its version.
 pub(crate) fn upcast<E: DomainEvent>(event: &eventfold::Event) -> Result<Option<E>, EventError> {
     let stored = stored_version(event);
     let current = current_version::<E>(&event.event_type);

@@ -6,11 +6,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// A digest of a command by its JSON; `None` if it does not serialize, or is nested more than 127 levels deep.
 ///
-/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each copy of
-/// it. A field that is `None` does not count either: a later version of the program may have added it. Two commands that differ
-/// in nothing else have one digest.
+/// The order of fields and of list entries does not count: maps and sets in a command may have another order in each
+/// copy of it. A field that is `None` does not count either: a later version of the program may have added it. Commands
+/// that differ only in these ways have the same digest.
 ///
-/// `#[aggregate]` calls it for commands that are `Serialize`, and `#[aggregate(fingerprint = ..)]` for the value that the
+/// `#[aggregate]` calls it for `Serialize` commands, and `#[aggregate(fingerprint = ..)]` for the value that the
 /// function returns. A hand-written aggregate calls it in [`Aggregate::fingerprint`](crate::Aggregate::fingerprint).
 ///
 /// # Examples
@@ -23,8 +23,8 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// ```
 #[must_use]
 pub fn fingerprint<C: Serialize + ?Sized>(command: &C) -> Option<u64> {
-    // By way of text: a command that a process manager sends is written as text anyway, and serde's code for a second form would
-    // double what its enum costs to compile.
+    // Goes through text. A process manager writes its commands as text anyway, and code of serde for a second form
+    // would double the time to compile a command enum.
     digest_of(serde_json::to_string(command))
 }
 
@@ -37,7 +37,8 @@ fn digest(value: &Value) -> u64 {
     match value {
         Value::Array(entries) => of_parts(b'a', entries.iter().map(digest).collect()),
         Value::Object(entries) => {
-            // A field that a later version adds is `null` in what an earlier one has sent.
+            // A field that a later version adds is missing in the command of an earlier version, and `null` in the
+            // command of the later version.
             let entries = entries.iter().filter(|(_, value)| !value.is_null());
             let entries = entries.map(|(name, value)| {
                 let mut hash = Xxh3::new();
@@ -47,7 +48,7 @@ fn digest(value: &Value) -> u64 {
             });
             of_parts(b'o', entries.collect())
         }
-        // A text has quotes, so that it is no number.
+        // A string keeps its quotes, so that it differs from a number.
         plain => xxh3_64(plain.to_string().as_bytes()),
     }
 }
@@ -69,7 +70,7 @@ fn of_parts(kind: u8, mut parts: Vec<u64>) -> u64 {
     note = "write `fn intent(command: &{C}) -> impl Serialize {{ .. }}`"
 )]
 pub trait TellsIntent<'a, C> {
-    /// The fingerprint of what it says.
+    /// The fingerprint of the value that the function returns.
     fn fingerprint(self, command: &'a C) -> Option<u64>;
 }
 
@@ -80,7 +81,7 @@ impl<'a, C: 'a, F: FnOnce(&'a C) -> R, R: Serialize> TellsIntent<'a, C> for F {
     }
 }
 
-/// The fingerprint of what `tells` says of a command.
+/// The fingerprint of the value that `tells` returns for a command.
 pub fn fingerprint_by<'a, C>(tells: impl TellsIntent<'a, C>, command: &'a C) -> Option<u64> {
     tells.fingerprint(command)
 }

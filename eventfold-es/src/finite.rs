@@ -1,8 +1,9 @@
-//! Encoding as JSON without values that JSON does not have: numbers that are not finite or too large, and nesting without end.
+//! Encoding as JSON, without values that JSON cannot hold: numbers that are not finite or too large, and endless
+//! nesting.
 //!
-//! serde_json writes NaN and the infinities as `null`, so that an `Option<f64>` silently comes back as `None`. Here they are
-//! refused, with their place. A value that nests too deeply to be read again is refused on the way down, before the stack
-//! overflows. Everything else is left to the serializer below.
+//! serde_json writes NaN and the infinities as `null`, so that an `Option<f64>` silently comes back as `None`. This
+//! module refuses such numbers and reports their place. It also refuses a value that nests too deeply to be read back,
+//! on the way down, before the stack overflows. The inner serializer does everything else.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -17,7 +18,7 @@ use crate::nesting::{MAX_DEPTH, TOO_DEEP, is_deeper};
 ///
 /// # Errors
 ///
-/// A number that JSON does not have, with its place; nesting that cannot be read again; otherwise the error of serde.
+/// A number that JSON cannot hold, with its place; nesting that cannot be read back; otherwise the error of serde.
 pub(crate) fn to_value(value: &impl Serialize) -> Result<Value, serde_json::Error> {
     checked(value, |value| serde_json::to_value(value))
 }
@@ -35,7 +36,7 @@ pub(crate) fn to_raw_value(value: &impl Serialize) -> Result<Box<RawValue>, serd
     }
 }
 
-/// Encodes a value that the store has put around values of the user.
+/// Encodes a value of the store that contains values of the user.
 ///
 /// # Errors
 ///
@@ -62,18 +63,17 @@ fn checked<T: Serialize, R>(
     })
 }
 
-/// The depth to which values are followed while they are serialized: more than can be stored, and far from the end of the
-/// stack.
+/// The maximum depth of serialization. It is more than can be stored, and far from the end of the stack.
 const MAX_FOLLOWED: u32 = 128;
 
-/// The place of a refused number. It is put together while the error returns through the values around it, so that it costs
-/// nothing otherwise.
+/// The place of a refused number. It is collected while the error returns through the surrounding values, so that
+/// success costs nothing.
 #[derive(Default)]
 struct Trace(RefCell<Option<Refused>>);
 
 struct Refused {
     number: String,
-    /// Innermost first.
+    /// The names and indexes around the number, innermost first.
     place: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ impl Trace {
     }
 }
 
-/// A value whose parts are looked at while it is serialized.
+/// A value that checks its parts while it is serialized.
 struct Checked<'a, T: ?Sized> {
     value: &'a T,
     trace: &'a Trace,
@@ -141,7 +141,7 @@ impl<T: Serialize + ?Sized> Serialize for Checked<'_, T> {
     }
 }
 
-/// A serializer that passes on what it accepts.
+/// A serializer that passes accepted values to the inner serializer.
 struct Checking<'a, S> {
     inner: S,
     trace: &'a Trace,
@@ -149,7 +149,7 @@ struct Checking<'a, S> {
 }
 
 impl<'a, S> Checking<'a, S> {
-    /// The depth of what stands inside this value.
+    /// The depth of the values inside this value.
     fn inside<E: ser::Error>(&self) -> Result<u32, E> {
         if self.depth < MAX_FOLLOWED {
             Ok(self.depth + 1)
@@ -181,7 +181,7 @@ struct Parts<'a, C> {
     inner: C,
     trace: &'a Trace,
     depth: u32,
-    /// The name around them, if they belong to a variant.
+    /// The name of the variant that they belong to, if any.
     variant: Option<&'static str>,
     index: usize,
 }
@@ -267,7 +267,7 @@ impl<'a, S: Serializer> Serializer for Checking<'a, S> {
     }
 
     fn serialize_i128(self, value: i128) -> Result<S::Ok, S::Error> {
-        // serde_json has them in text, but not in memory.
+        // serde_json supports these integers in text, but not in memory.
         let done = self.inner.serialize_i128(value);
         done.map_err(|_| self.trace.refuse(value))
     }

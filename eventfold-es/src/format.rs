@@ -16,8 +16,8 @@ pub(crate) const RUNS: u64 = 1;
 /// The format of the table of a journal segment.
 pub(crate) const SEGMENTS: u64 = 1;
 
-/// The format of checkpoints: `{"checksum":"..","format":1,..`. The dead letters have no number of their own. A checkpoint
-/// covers them, and they have its format.
+/// The format of checkpoints: `{"checksum":"..","format":1,..`. The dead letters have no number of their own. A
+/// checkpoint covers them, so they have its format.
 pub(crate) const SEALED: u64 = 1;
 
 /// A file of a newer version of eventfold-es.
@@ -32,7 +32,7 @@ pub(crate) struct Newer {
 }
 
 impl Newer {
-    /// The failure to read the file. It is never damage, which would be derived again.
+    /// The failure to read the file. It must not count as damage, which would be derived again.
     pub(crate) fn in_file(self, path: &Path) -> FileError {
         FileError::new("read", path, std::io::Error::other(self))
     }

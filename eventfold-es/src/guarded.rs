@@ -1,4 +1,4 @@
-//! Guards around code of the user, which may panic. It is called here, and its values are dropped here.
+//! Guards around code of the user, which may panic. They call this code, and drop its values.
 
 use std::any::{Any, type_name};
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::StoreError;
 
-/// Runs code of the user; a panic becomes an error that names it.
+/// Runs code of the user. A panic becomes an error that names the code.
 ///
 /// The caller discards the value that the code was changing.
 pub(crate) fn guard<T>(
@@ -25,7 +25,7 @@ pub(crate) fn guard<T>(
     })
 }
 
-/// Runs a task; a panic that no other guard has caught becomes an error that names it.
+/// Runs a task. A panic that no other guard has caught becomes an error that names the task.
 pub(crate) async fn guard_task<T>(
     what: impl Fn() -> String,
     task: impl Future<Output = T>,
@@ -38,10 +38,10 @@ pub(crate) async fn guard_task<T>(
     .await
 }
 
-/// Runs code that blocks, on the pool of the runtime.
+/// Runs blocking code, on the pool of the runtime.
 ///
-/// A panic becomes an error that names it. The end of the runtime is another error, since the result of the code is unknown
-/// then.
+/// A panic becomes an error that names the code. The end of the runtime is another error, since the result of the code
+/// is then unknown.
 pub(crate) async fn blocking<T: Send + 'static>(
     what: impl FnOnce() -> String,
     run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
@@ -65,12 +65,12 @@ fn message(payload: Box<dyn Any + Send>) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
-    // It may be any value of the user.
+    // The payload may be any value of the user.
     drop(Kept::new(payload));
     text
 }
 
-/// A value of the user, whose `Drop` may panic. A panic of its drop is caught and logged, also while another panic unwinds: no
+/// A value of the user, whose `Drop` may panic. Such a panic is caught and logged, even while another panic unwinds: no
 /// command depends on it.
 pub(crate) struct Kept<T>(Option<T>);
 
@@ -79,12 +79,12 @@ impl<T> Kept<T> {
         Self(Some(value))
     }
 
-    /// Keeps each value for itself, since the drop of a list ends the process at its second panic.
+    /// Wraps each value separately, since the drop of a list ends the process at its second panic.
     pub(crate) fn each<C: FromIterator<Self>>(values: impl IntoIterator<Item = T>) -> C {
         values.into_iter().map(Self::new).collect()
     }
 
-    /// The value; the caller drops it.
+    /// The value. The caller is responsible for dropping it.
     pub(crate) fn into_inner(mut self) -> T {
         match self.0.take() {
             Some(value) => value,

@@ -112,14 +112,14 @@
 //! - Each process manager reacts to each event of a subscribed stream exactly once, in order. One commit has the effects of the
 //!   reaction and the progress past its event.
 //! - A rejected command of a process manager becomes exactly one [`DeadLetter`].
-//! - Recovery drops an incomplete last batch, which no caller was told about, and [reports](AggregateStore::recovery) it. Any
-//!   other changed bytes are an error with file and offset.
-//! - A future that is dropped at any await loses nothing and duplicates nothing.
+//! - Recovery drops an incomplete last batch, which no caller has an answer for, and
+//!   [reports](AggregateStore::recovery) it. Any other changed bytes are an error with file and offset.
+//! - Dropping a future at any await loses nothing and duplicates nothing.
 //!
 //! # What it is not
 //!
-//! It is no message broker, no query engine, no ORM, and no database for several writing processes: one process opens a store
-//! at a time.
+//! It is not a message broker, a query engine, an ORM, or a database for several writing processes: one process opens a
+//! store at a time.
 //!
 //! # Limits
 //!
@@ -137,9 +137,9 @@
 //!
 //! # Directories of eventfold-es 0.2.0
 //!
-//! The first [`open`](AggregateStoreBuilder::open) migrates such a directory, and [reports](RecoveryReport::adoption) the
-//! result. Its events are the first of the store, and its process managers and projections continue at their checkpoints. Make
-//! a copy before: 0.2.0 cannot open the directory afterwards.
+//! The first [`open`](AggregateStoreBuilder::open) migrates such a directory, and [reports](RecoveryReport::adoption)
+//! the result. Its events become the first events of the store, and its process managers and projections continue at
+//! their checkpoints. Make a copy first: 0.2.0 cannot open the directory afterwards.
 //!
 //! `docs/internals/storage.md` describes the bytes on disk and their recovery.
 

@@ -1,9 +1,9 @@
 //! The stored names of types, and their rules.
 //!
-//! A stored name is the directory of a projection or of a process manager, and in an export that of an aggregate type's
-//! streams. It is 1 to 100 bytes of `[A-Za-z0-9._-]`. It does not start with `.` or `-`, and does not end with `.`. It is no
-//! device name of Windows (`con`, `nul`, `com1`, … with or without an extension), so that a store can be copied to any file
-//! system.
+//! A stored name is the directory of a projection or of a process manager. In an export it is also the directory of an
+//! aggregate type's streams. It is 1 to 100 bytes of `[A-Za-z0-9._-]`. It does not start with `.` or `-`, and does not
+//! end with `.`. It is not a device name of Windows (`con`, `nul`, `com1`, … with or without an extension), so that a
+//! store can be copied to any file system.
 
 use std::path::{Component, Path};
 
@@ -42,7 +42,7 @@ pub const fn is_storable(name: &str) -> bool {
     last != b'.' && !is_reserved_device(bytes)
 }
 
-/// Whether a file of this name is a device on Windows, whatever its extension and case.
+/// Whether a file of this name is a device on Windows, regardless of its extension and case.
 pub(crate) const fn is_reserved_device(name: &[u8]) -> bool {
     let stem = stem(name);
     match stem {
@@ -96,7 +96,7 @@ pub const fn equal(left: &str, right: &str) -> bool {
     true
 }
 
-/// Whether `names` has the name at `index` before that index, too; usable in constant expressions.
+/// Whether the name at `index` also occurs in `names` before that index; usable in constant expressions.
 #[must_use]
 pub const fn is_repeated(names: &[&str], index: usize) -> bool {
     let Some((before, [name, ..])) = names.split_at_checked(index) else {

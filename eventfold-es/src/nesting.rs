@@ -1,15 +1,15 @@
-//! The depth to which values may nest: all readers of stored values must be able to read them, including eventfold.
+//! The maximum depth of nested values: all readers of stored values must be able to read them, including eventfold.
 
-/// The number of lists and objects that may be nested in a value of the user. Readers of JSON, including eventfold, accept 127
-/// in a whole line. The rest is for the levels of the store around the value: ten in a commit.
+/// The number of lists and objects that may be nested in a value of the user. Readers of JSON, including eventfold,
+/// accept 127 in a whole line. The rest is for the levels that the store adds: ten in a commit.
 pub(crate) const MAX_DEPTH: usize = 100;
 
-/// The message for a value that nests more than [`MAX_DEPTH`].
+/// The message for a value that nests deeper than [`MAX_DEPTH`].
 pub(crate) const TOO_DEEP: &str = "it is nested more than 100 levels deep, and would come close to the recursion limit of JSON readers where it is stored";
 
-/// Whether more than `levels` lists and objects are nested in a text of JSON.
+/// Whether more than `levels` lists and objects are nested in a JSON text.
 pub(crate) fn is_deeper(json: &str, levels: usize) -> bool {
-    // Few texts have so many of them at all, and counting them is fast.
+    // Few texts have so many brackets at all, and counting them is fast.
     if memchr::memchr2_iter(b'[', b'{', json.as_bytes())
         .nth(levels)
         .is_none()

@@ -1,4 +1,4 @@
-//! The JSON of report fields for which serde's own form does not read well.
+//! The JSON of report fields for which serde's own form is hard to read.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A path as text. serde refuses a path that is not UTF-8; here the report is worth more than the bytes that cannot be shown.
+/// A path as text. serde refuses a path that is not UTF-8. In a report, the text is worth more than the bytes that
+/// cannot be shown.
 pub(crate) fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     path.to_string_lossy().serialize(serializer)
 }
@@ -60,7 +61,7 @@ pub(crate) fn json<S: Serializer>(text: &Option<String>, serializer: S) -> Resul
     };
     match serde_json::from_str::<&RawValue>(text) {
         Ok(value) => value.serialize(serializer),
-        // A state is stored as JSON; somebody who changed it still sees the text.
+        // The store writes a state as JSON. If a person has changed it, the report still shows the text.
         Err(_) => Cow::Borrowed(&**text).serialize(serializer),
     }
 }
@@ -86,14 +87,15 @@ const MILLIS_PER_DAY: i64 = 86_400_000;
 const DAYS_PER_ERA: i64 = 146_097;
 /// The days from 0000-03-01 to 1970-01-01.
 const DAYS_BEFORE_1970: i64 = 719_468;
-/// Beyond it no year has four digits, and the sums below could overflow.
+/// A later year has more than four digits, and the sums below could overflow.
 const MOST_MILLIS: u128 = 253_402_300_799_999;
 
 fn millis(duration: Duration) -> i64 {
     duration.as_millis().min(MOST_MILLIS) as i64
 }
 
-/// Year, month and day of a day that is counted from 1970-01-01. Years begin in March here, so that the leap day is the last.
+/// Year, month and day of a day that is counted from 1970-01-01. Years begin in March here, so that the leap day is the
+/// last day.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + DAYS_BEFORE_1970;
     let (era, of_era) = (days.div_euclid(DAYS_PER_ERA), days.rem_euclid(DAYS_PER_ERA));

@@ -1,8 +1,9 @@
-//! Bugs that can be planted, so that a test can tell whether the suite would catch them.
+//! Bugs to plant. A test then shows whether the suite detects them.
 //!
-//! In a build with `--cfg eventfold_sabotage` and the feature `testing`, the environment variable `EVENTFOLD_PLANTED_BUG` names
-//! one of [`Bug::ALL`] for the whole process. The test `planted_bugs` makes such builds, and nothing else does: a feature could
-//! not keep this out of a program, since cargo unifies features. In every other build `planted` is a constant.
+//! In a build with `--cfg eventfold_sabotage` and the feature `testing`, the environment variable
+//! `EVENTFOLD_PLANTED_BUG` names one of [`Bug::ALL`] for the whole process. Only the test `planted_bugs` makes such
+//! builds. A feature could not keep this code out of a program, since cargo unifies features. In every other build
+//! `planted` is a constant.
 
 macro_rules! bugs {
     ($($(#[doc = $text:literal])+ $bug:ident = $name:literal,)+) => {
@@ -14,10 +15,10 @@ macro_rules! bugs {
 
         #[cfg(feature = "testing")]
         impl Bug {
-            /// All of them.
+            /// All bugs.
             pub const ALL: &'static [Self] = &[$(Self::$bug),+];
 
-            /// What it is called in the environment.
+            /// The name of the bug in the environment.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -25,7 +26,7 @@ macro_rules! bugs {
                 }
             }
 
-            /// What goes wrong.
+            /// The effect of the bug.
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self {
@@ -41,29 +42,29 @@ bugs! {
     SkipSync = "skip-sync",
     /// A batch is acknowledged before it is written.
     AcknowledgeEarly = "acknowledge-early",
-    /// The last commit of a batch does not say that the batch ends.
+    /// The last commit of a batch does not mark the end of the batch.
     NoEndOfBatch = "no-end-of-batch",
-    /// A batch that could not be written is refused, but what there is of it stays.
+    /// A batch that could not be written is refused, but its written part stays.
     NoCutBack = "no-cut-back",
-    /// After a failed sync the store goes on.
+    /// After a failed sync the store continues.
     NoPoison = "no-poison",
-    /// What waits behind a failed commit is written all the same.
+    /// Commits that wait for a failed commit are written nevertheless.
     UndoLeavesTheQueue = "undo-leaves-the-queue",
-    /// A commit that was decided on a failed one is not refused.
+    /// A commit that was decided on a failed commit is not refused.
     UndoNotTransitive = "undo-not-transitive",
-    /// An incomplete last batch is left where it is.
+    /// An incomplete last batch is not removed.
     SkipTailRepair = "skip-tail-repair",
-    /// Opening believes what it read of the last batch, and does not write it again.
+    /// Opening trusts the bytes of the last batch, and does not write it again.
     LastBatchNotRewritten = "last-batch-not-rewritten",
     /// Opening does not make the name of the journal durable.
     JournalNameNotSynced = "journal-name-not-synced",
-    /// A commit that does not follow the one before it by its hash is believed.
+    /// A commit with a hash that does not follow from the previous commit is accepted.
     HashChainNotChecked = "hash-chain-not-checked",
     /// The files derived from the journal are written before it is synced.
     DerivedBeforeTheJournal = "derived-before-the-journal",
-    /// A checkpoint is saved before what it vouches for is synced.
+    /// A checkpoint is saved before the data that it covers is synced.
     CheckpointBeforeTheSync = "checkpoint-before-the-sync",
-    /// A checkpoint vouches for dead letters that could not be written.
+    /// A checkpoint covers dead letters that could not be written.
     CheckpointPassesALaggingStream = "checkpoint-passes-a-lagging-stream",
     /// A checksum is not compared.
     ChecksumNotCompared = "checksum-not-compared",
@@ -71,31 +72,31 @@ bugs! {
     JournalArchiveNotSynced = "journal-archive-not-synced",
     /// A backup's files get their names before they are synced.
     BackupNotSynced = "backup-not-synced",
-    /// Nothing says that a backup has segments which its active file does not need yet.
+    /// A backup has no mark for segments that its active file does not need yet.
     BackupWithoutItsMark = "backup-without-its-mark",
-    /// The new name of the journal's active file is not made durable before more is written to it.
+    /// The new name of the journal's active file is not made durable before the next write to it.
     JournalSwapNotSynced = "journal-swap-not-synced",
     /// A run of the index is listed by a checkpoint before it is synced.
     RunNotSynced = "run-not-synced",
     /// The name of a run is not made durable.
     RunNameNotSynced = "run-name-not-synced",
-    /// Where several runs have a key, the entry of the oldest counts.
+    /// If several runs have a key, the oldest entry counts.
     MergeKeepsTheOldest = "merge-keeps-the-oldest",
-    /// Runs that were merged are removed while a checkpoint lists them.
+    /// Merged runs are removed while a checkpoint lists them.
     MergedRunsRemovedEarly = "merged-runs-removed-early",
     /// A checkpoint drops appends from memory that its run does not have yet.
     SealNotAwaited = "seal-not-awaited",
     /// The filter of a run knows none of its keys.
     EmptyFilter = "empty-filter",
-    /// Another run of the same name is taken for the one that the checkpoint lists.
+    /// Another run of the same name is accepted in place of the run that the checkpoint lists.
     OtherRunsBelieved = "other-runs-believed",
-    /// A checkpoint lists runs which are known to be damaged.
+    /// A checkpoint lists runs that are known to be damaged.
     DamagedIndexListed = "damaged-index-listed",
-    /// The appends of commits that redo has found are not noted.
+    /// The appends of redone commits are not indexed.
     RedoneNotIndexed = "redone-not-indexed",
-    /// A snapshot is used wherever its stream ended when it was taken.
+    /// A snapshot is used without a check of the place at which it was taken.
     SnapshotPlaceNotChecked = "snapshot-place-not-checked",
-    /// The state that is saved has seen events which are not durable.
+    /// A saved state includes events that are not durable.
     SpeculativeSnapshot = "speculative-snapshot",
     /// The progress of a process manager is not in the commit of its reaction.
     CursorOutsideTheCommit = "cursor-outside-the-commit",
@@ -103,25 +104,25 @@ bugs! {
     DeadLettersOutsideTheCommit = "dead-letters-outside-the-commit",
     /// Rows are not in the commit of their reaction.
     RowsOutsideTheCommit = "rows-outside-the-commit",
-    /// A table of rows is believed, up to whatever commit it is true.
+    /// A table of rows is used without a check of its commit.
     TableWithoutItsCommit = "table-without-its-commit",
-    /// What is not in a table of rows yet is forgotten when some of it is saved.
+    /// Rows that are not in a table yet are dropped when only a part of them is saved.
     OverlayDroppedEarly = "overlay-dropped-early",
-    /// After a failure a process manager goes back to its place, but keeps its state.
+    /// After a failure a process manager returns to its position, but keeps its state.
     ProgressNotRestored = "progress-not-restored",
-    /// A command is rejected before the state that it was decided on is durable.
+    /// A command is rejected before the state of its decision is durable.
     EarlyRejection = "early-rejection",
-    /// An aggregate is evicted while commits of it are on their way.
+    /// An aggregate is evicted while commits of it are in flight.
     EvictionWithPendingCommits = "eviction-with-pending-commits",
-    /// The key of a command is forgotten with the memory.
+    /// The key of a command is lost when the aggregate is evicted.
     KeyForgotten = "key-forgotten",
-    /// The key of a command is not looked for among the commits on their way.
+    /// The key of a command is not compared with commits in flight.
     KeyNotClaimed = "key-not-claimed",
-    /// A transaction goes on without the command that is rejected.
+    /// A transaction continues without the rejected command.
     RejectedTransactionGoesOn = "rejected-transaction-goes-on",
     /// The ids of stored events are not recognized.
     InjectedIdForgotten = "injected-id-forgotten",
-    /// The checkpoint of a projection claims an event that its state has not seen.
+    /// The checkpoint of a projection covers an event that its state has not folded.
     ProjectionAheadOfItsState = "projection-ahead-of-its-state",
 }
 

@@ -6,20 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Clock;
 
-/// The clock of a store: the clock of its builder, except that it never goes back. After a restart it continues within a
-/// millisecond of the last commit.
+/// The clock of a store: the clock of its builder, except that it never goes back. After a restart it continues within
+/// a millisecond of the last commit.
 ///
-/// Commits get their times from it, and so do deadlines that are armed `after` a duration. When the clock below jumps back,
-/// this clock stands until that has caught up.
+/// It determines the times of commits, and of deadlines that are armed `after` a duration. When the inner clock jumps
+/// back, this clock stands until the inner clock has caught up.
 pub(crate) struct StoreClock {
     clock: Arc<dyn Clock>,
-    /// The latest time that it has shown, in milliseconds since 1970.
+    /// The latest time that it has returned, in milliseconds since 1970.
     shown: AtomicU64,
-    /// Whether the lag of the clock below was reported.
+    /// Whether the lag of the inner clock was reported.
     is_told: AtomicBool,
 }
 
-/// The lag of the clock below, in milliseconds, above which it is reported.
+/// The lag of the inner clock, in milliseconds, above which it is reported.
 const FAR: u64 = 60_000;
 
 impl StoreClock {
@@ -33,27 +33,27 @@ impl StoreClock {
         }
     }
 
-    /// The time, in whole milliseconds; never earlier than it was before.
+    /// The time, in whole milliseconds. It never goes back.
     pub(crate) fn now(&self) -> SystemTime {
         let now = UNIX_EPOCH.checked_add(Duration::from_millis(self.now_ms()));
         now.unwrap_or_else(|| self.clock.now())
     }
 
-    /// The same in milliseconds since 1970.
+    /// The time in milliseconds since 1970.
     pub(crate) fn now_ms(&self) -> u64 {
         let now = millis_since_1970(self.clock.now());
         self.shown.fetch_max(now, Ordering::AcqRel).max(now)
     }
 
-    /// The lag of the clock below, if it is so large that the clock was wrong then or is wrong now: until it has caught up,
-    /// this clock stands.
+    /// The lag of the inner clock, if it is large. The inner clock was wrong then or is wrong now. This clock stands
+    /// until the inner clock has caught up.
     pub(crate) fn stands_for(&self) -> Option<Duration> {
         let now = millis_since_1970(self.clock.now());
         let behind = self.shown.load(Ordering::Acquire).saturating_sub(now);
         (behind >= FAR).then(|| Duration::from_millis(behind))
     }
 
-    /// Reports it, once each time. No lock is held meanwhile.
+    /// Reports the lag, once for each time that the clock falls behind. It holds no lock meanwhile.
     pub(crate) fn warn_if_it_stands(&self) {
         let stands = self.stands_for();
         let was_told = self.is_told.swap(stands.is_some(), Ordering::AcqRel);
@@ -67,7 +67,7 @@ impl StoreClock {
         }
     }
 
-    /// The time of the clock below, which may jump: seconds since 1970, for the `ts` of events.
+    /// The time of the inner clock, which may jump: seconds since 1970, for the `ts` of events.
     pub(crate) fn seconds_shown(&self) -> u64 {
         millis_since_1970(self.clock.now()) / 1000
     }

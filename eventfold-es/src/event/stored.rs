@@ -1,4 +1,4 @@
-//! An event as its line has it: decoded straight into the user's enum, and into a [`RecordedEvent`] only for those who ask.
+//! An event in its stored line. It decodes straight into the user's enum, and into a [`RecordedEvent`] only on request.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{DomainEvent, EventError, RecordedEvent, deserialize};
 use crate::evolution;
 
-/// A stored event: its line, or the event that was decoded already.
+/// A stored event: its line, or an already decoded event.
 #[derive(Debug)]
 pub struct StoredEvent<'a>(Content<'a>);
 
@@ -49,7 +49,7 @@ struct Meta {
 }
 
 impl<'a> StoredEvent<'a> {
-    /// An event that was read already.
+    /// An already decoded event.
     #[must_use]
     pub fn of(event: &'a RecordedEvent) -> Self {
         Self(Content::Recorded(event))
@@ -79,11 +79,12 @@ impl<'a> StoredEvent<'a> {
         {
             return Ok(event);
         }
-        // Older versions are values on their way, and errors are found by the slower way alone.
+        // Older versions are converted as values, and only the slower way reports errors.
         E::from_event(self.recorded()?)
     }
 
-    /// Type, stored version and data on the line of an event of one of these types; `None` if it takes a closer look.
+    /// Type, stored version and data on the line of an event of one of these types; `None` if only full decoding can
+    /// determine them.
     fn of_type(&self, types: &[&str]) -> Option<(&str, u64, &RawValue)> {
         let Content::Line(Line { fields, .. }) = &self.0 else {
             return None;
@@ -94,11 +95,11 @@ impl<'a> StoredEvent<'a> {
         Some((event_type, version, fields.data))
     }
 
-    /// The event with everything that was stored.
+    /// The event with all its stored data.
     ///
     /// # Errors
     ///
-    /// [`EventError::Malformed`] if the line is no eventfold event.
+    /// [`EventError::Malformed`] if the line is not an eventfold event.
     pub fn recorded(&self) -> Result<&RecordedEvent, EventError> {
         let line = match &self.0 {
             Content::Recorded(event) => return Ok(event),
@@ -113,8 +114,8 @@ impl<'a> StoredEvent<'a> {
         Ok(line.recorded.get_or_init(|| Box::new(recorded)))
     }
 
-    /// [`recorded`](Self::recorded), for those whose event was decoded already. An event that decodes and is no eventfold event all the
-    /// same, which no store has written, has its data as a text.
+    /// [`recorded`](Self::recorded) for an event that is already decoded. An event may decode without being a whole
+    /// eventfold event. No store has written such an event. Its data is then the text of the line.
     pub(crate) fn shown(&self) -> &RecordedEvent {
         let line = match &self.0 {
             Content::Recorded(event) => return event,
@@ -135,7 +136,7 @@ impl<'a> StoredEvent<'a> {
         })
     }
 
-    /// Whether a step to the current version begins with it.
+    /// Whether it is older than the current version, so that a step of evolution applies.
     pub(crate) fn is_older<E: DomainEvent>(&self) -> bool {
         let Content::Line(Line { fields, .. }) = &self.0 else {
             return false;
@@ -162,14 +163,14 @@ impl<'a> StoredEvent<'a> {
     }
 }
 
-/// The stored name of the event on a line, if it has one.
+/// The stored name of the event on a line, if any.
 pub(crate) fn stored_name(line: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Named<'a> {
         #[serde(borrow, rename = "type")]
         event_type: Cow<'a, str>,
     }
-    // As the store writes it: the name comes first.
+    // The store writes the name first.
     let first = line.strip_prefix("{\"type\":\"");
     let end = first.and_then(|name| memchr::memchr2(b'"', b'\\', name.as_bytes()));
     match first
@@ -184,7 +185,7 @@ pub(crate) fn stored_name(line: &str) -> Option<Cow<'_, str>> {
 }
 
 impl Fields<'_> {
-    /// The version that the event was stored as; `None` if it takes a closer look.
+    /// The stored version of the event; `None` if only full decoding can determine it.
     fn version(&self) -> Option<u64> {
         let Some(meta) = self.meta else {
             return Some(1);
@@ -253,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Lines of events that decode, and of such as do not.
+    /// Lines of events that decode, and of events that do not.
     fn lines() -> Vec<String> {
         let data = [
             ("Unit", json!(null)),
@@ -321,12 +322,12 @@ mod tests {
             if let Some(Ok(expected)) = &expected
                 && let Ok(recorded) = &recorded
             {
-                // The type first, as on a line: behind the data serde reads that into values of its own.
+                // The type comes first, as on a line. After the data, serde would read the data into values of its own.
                 let [event_type, data] = [json!(recorded.event_type), recorded.data.clone()];
                 let object = format!("{{\"type\":{event_type},\"data\":{data}}}");
                 match serde_json::from_str::<Mixed>(&object) {
                     Ok(other) => assert_eq!(other, *expected, "{line}"),
-                    // Of an older version, which serde does not know.
+                    // serde does not know older versions.
                     Err(_) => assert_eq!(recorded.data, json!("old"), "{line}"),
                 }
             }
@@ -339,7 +340,7 @@ mod tests {
                     assert_eq!(found.to_string(), expected.to_string(), "{line}");
                     assert!(!found.to_string().contains(" at line "), "{found}");
                 }
-                // Time is not looked at by those who decode.
+                // Decoding does not read the time.
                 (None, Ok(Mixed::Unit)) if !line.contains("ts") => {}
                 (None, Err(EventError::Malformed { .. })) => {}
                 (expected, found) => panic!("{line}: {expected:?}, {found:?}"),

@@ -10,7 +10,7 @@ use super::{FailureAction, ProcessManager};
 const DEFAULT_MAX: Duration = Duration::from_secs(300);
 const DEFAULT_ATTEMPTS: u32 = 10;
 const DEFAULT_JITTER: u16 = 200;
-/// What a jitter of 1 is.
+/// The number of parts in a jitter of 1.
 const WHOLE: u16 = 1000;
 
 /// Waits between attempts that double from one to the next, up to a bound.
@@ -37,12 +37,12 @@ pub struct Backoff {
     max: Duration,
     /// `None` for no limit.
     attempts: Option<u32>,
-    /// In thousandths.
+    /// The jitter, in thousandths.
     jitter: u16,
     then: Exhausted,
 }
 
-/// The fate of a command, or of an instance, after its last attempt has failed.
+/// The action for a command, or for an instance, after its last attempt has failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -50,7 +50,7 @@ pub enum Exhausted {
     /// It becomes a dead letter.
     #[default]
     DeadLetter,
-    /// It is given up; only a count remains.
+    /// It is skipped; only a count remains.
     Skip,
     /// The instance is parked.
     Park,
@@ -59,7 +59,7 @@ pub enum Exhausted {
 }
 
 impl Exhausted {
-    /// The action that takes the place of another attempt.
+    /// The action instead of another attempt.
     pub(crate) fn action<PM: ProcessManager>(self) -> FailureAction<PM> {
         match self {
             Self::DeadLetter => FailureAction::DeadLetter,
@@ -71,7 +71,7 @@ impl Exhausted {
 }
 
 impl Backoff {
-    /// Waits `initial` after the first attempt, and twice as long after each further one.
+    /// Waits `initial` after the first attempt, and twice as long after each further attempt.
     ///
     /// Defaults: at most five minutes, ten attempts, a jitter of 0.2, then a dead letter.
     pub const fn exponential(initial: Duration) -> Self {
@@ -102,23 +102,24 @@ impl Backoff {
         self
     }
 
-    /// The part by which a wait may be shorter, from 0 for never to 1. So work that failed together is not retried together.
+    /// The part by which a wait may be shorter, from 0 (never shorter) to 1. So work that failed together is not
+    /// retried together.
     ///
-    /// The part depends only on the id of the command and on the attempt. A value below 0 counts as 0, and a value above 1 as
-    /// 1.
+    /// The part depends only on the id of the command and on the attempt. A value below 0 counts as 0, and a value
+    /// above 1 counts as 1.
     pub fn jitter(mut self, part: f64) -> Self {
         // A cast of NaN gives 0.
         self.jitter = (part.clamp(0.0, 1.0) * f64::from(WHOLE)) as u16;
         self
     }
 
-    /// What happens after the last attempt. Default: a dead letter.
+    /// Sets the action after the last attempt. Default: a dead letter.
     pub const fn then(mut self, exhausted: Exhausted) -> Self {
         self.then = exhausted;
         self
     }
 
-    /// What happens after the last attempt.
+    /// The action after the last attempt.
     #[must_use]
     pub const fn exhausted(&self) -> Exhausted {
         self.then
@@ -135,7 +136,7 @@ impl Backoff {
         let whole = self.initial.saturating_mul(factor).min(self.max);
         let hash = xxh64(command_id.as_bytes(), u64::from(attempt));
         let part = (hash % u64::from(WHOLE)) as u32 * u32::from(self.jitter) / u32::from(WHOLE);
-        // The longest wait is far below what the multiplication holds, if it is not without sense.
+        // Any sensible longest wait is far below the limit of the multiplication.
         let shorter = whole / u32::from(WHOLE) * part;
         Some(whole.saturating_sub(shorter))
     }

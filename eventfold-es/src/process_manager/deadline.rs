@@ -13,7 +13,7 @@ use crate::event::RecordedEvent;
 use crate::finite;
 use crate::runtime::check_text;
 
-/// The latest time that is stored: the end of the year 9999.
+/// The latest time that can be stored: the end of the year 9999.
 const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// The time of a deadline.
@@ -39,15 +39,15 @@ enum When {
 }
 
 impl Deadline {
-    /// At `time`; if that is past, as soon as the reaction is stored.
+    /// At `time`; if that is in the past, as soon as the reaction is stored.
     pub const fn at(time: SystemTime) -> Self {
         Self(When::At(time))
     }
 
     /// At the time `duration` after the reaction.
     ///
-    /// It counts from the reaction, not from the event, which may be long ago. To count from the event, use [`at`](Self::at)
-    /// with a time that the event carries.
+    /// It counts from the reaction, not from the event, which may be old. To count from the event, use [`at`](Self::at)
+    /// with a time in the event.
     pub const fn after(duration: Duration) -> Self {
         Self(When::After(duration))
     }
@@ -80,7 +80,7 @@ impl From<SystemTime> for Deadline {
 
 /// The name of a deadline with the message `M`, for [`Reaction::schedule`]: any type that becomes a `String`.
 ///
-/// It depends on `M`, so that rustc reports no name beside a missing message.
+/// It depends on `M`. So rustc does not also report the name if the message is missing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the name of a deadline",
     label = "not a name",
@@ -98,9 +98,10 @@ impl<T, M: Given<T, String>> NameOf<M> for T {
     }
 }
 
-/// The time of a deadline with the message `M`, for [`Reaction::schedule`]: a [`Deadline`], a `Duration` or a `SystemTime`.
+/// The time of a deadline with the message `M`, for [`Reaction::schedule`]: a [`Deadline`], a `Duration` or a
+/// `SystemTime`.
 ///
-/// It depends on `M`, so that rustc reports no time beside a missing message.
+/// It depends on `M`. So rustc does not also report the time if the message is missing.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the time of a deadline",
     label = "not a time",
@@ -156,7 +157,7 @@ impl SourceEvent {
         }
     }
 
-    /// The place for an unknown event, or for none.
+    /// The place of an unknown or missing event.
     pub(crate) fn none() -> Self {
         Self {
             aggregate_type: String::new(),
@@ -187,7 +188,8 @@ pub struct ScheduledDeadline {
 impl ScheduledDeadline {
     /// # Errors
     ///
-    /// [`ReactError::Deadline`] if the name has no byte, more than 512 or control characters, or the message was not encoded.
+    /// [`ReactError::Deadline`] if the name is empty, has more than 512 bytes or control characters, or if the message
+    /// was not encoded.
     pub(super) fn new(
         name: String,
         when: Deadline,
@@ -245,7 +247,8 @@ pub struct StoredDeadline {
     pub message_type: String,
     /// The message as JSON.
     pub message: Box<RawValue>,
-    /// The event whose reaction armed it. For a deadline that another deadline armed, the event behind that.
+    /// The event whose reaction armed it. For a deadline that another deadline armed, the source event of that
+    /// deadline.
     pub source: SourceEvent,
 }
 
@@ -257,8 +260,8 @@ impl StoredDeadline {
         UNIX_EPOCH + since_1970
     }
 
-    /// The value of [`Reaction::event`] while the deadline is handled: the deadline in the form of an event, in the place of
-    /// the event whose reaction armed it.
+    /// The value of [`Reaction::event`] while the deadline is handled. It is the deadline in the form of an event, at
+    /// the place of the event whose reaction armed it.
     #[must_use]
     pub fn as_event(&self) -> RecordedEvent {
         let meta = self
@@ -285,10 +288,11 @@ impl StoredDeadline {
     note = "write `impl OnDeadline<{M}> for {Self} {{ fn on_deadline(&mut self, message: {M}, cx: &mut Reaction<'_, Self>) {{ .. }} }}`, or remove `{M}` from `deadlines`"
 )]
 pub trait OnDeadline<M>: DeclaredProcessManager<Declared: Schedules<M>> {
-    /// Reacts to a deadline that fell due and was not cancelled before.
+    /// Reacts to a deadline that is due and was not cancelled.
     ///
     /// `cx` has the place of the event whose reaction armed it, and [`Reaction::event`] is the deadline itself.
-    // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
+    // The trait has the same bound. rustc assumes it here when it compares an impl, so that a missing attribute is
+    // reported once.
     fn on_deadline(&mut self, message: M, cx: &mut Reaction<'_, Self>)
     where
         Self: DeclaredProcessManager;
@@ -341,7 +345,7 @@ impl<M: Serialize + DeserializeOwned> DeadlineMessage for M {
     }
 }
 
-/// Marks the messages in the `deadlines` list of a process manager; generated.
+/// Marks the messages in the `deadlines` list of a process manager. The attribute generates it.
 #[diagnostic::on_unimplemented(
     message = "`{M}` is no deadline of `{Self}`",
     label = "handles `{M}`, which is not in `deadlines`",

@@ -2,7 +2,7 @@
 
 use super::{ReactError, ScheduledDeadline};
 
-/// All effects of one reaction of one instance. All of them are stored in one commit, or none.
+/// All effects of one reaction of one instance. One commit stores all of them, or none.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[must_use = "it is what the reaction asks for"]
@@ -45,11 +45,11 @@ impl<E> From<Vec<E>> for Effects<E> {
 pub enum TimerChange {
     /// Arms a deadline. It replaces a deadline of the same name.
     Schedule(ScheduledDeadline),
-    /// Disarms the deadline of this name, if there is one.
+    /// Disarms the deadline of this name, if any.
     Cancel(String),
 }
 
-/// Effects while they are collected, with the first mistake.
+/// The effects collected so far, with the first mistake.
 pub(super) struct Collected<E> {
     pub(super) effects: Effects<E>,
     pub(super) mistake: Option<ReactError>,

@@ -50,7 +50,7 @@ impl<'a> Failure<'a> {
         self
     }
 
-    /// The failed command compensates an earlier failure.
+    /// Marks the failed command as a compensation of an earlier failure.
     #[must_use]
     pub fn of_compensation(mut self) -> Self {
         self.is_compensation = true;
@@ -97,7 +97,7 @@ pub enum FailureCause {
     },
     /// The event, the deadline, the state or the command does not decode.
     Undecodable {
-        /// The problem of it.
+        /// The error of decoding.
         reason: String,
     },
     /// A read or a write failed. A target whose stream is damaged, or has events of a newer program, cannot be read.
@@ -110,8 +110,8 @@ pub enum FailureCause {
         /// The message of the panic.
         message: String,
     },
-    /// The whole process ended each time the reaction was begun. It is parked without asking `on_failure`, which is code of the
-    /// user as well; see [`max_starts`](crate::AggregateStoreBuilder::max_starts).
+    /// The whole process ended each time the reaction began. The store parks it without a call of `on_failure`, which
+    /// is code of the user as well; see [`max_starts`](crate::AggregateStoreBuilder::max_starts).
     Aborted {
         /// The number of times.
         starts: u32,
@@ -133,7 +133,7 @@ impl FailureCause {
 }
 
 impl FailureCause {
-    /// The reason, for a message that says already that it failed. A panic names itself.
+    /// The reason, for a message that already says that it failed. A panic needs no further words.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Panicked { message } => message.clone(),
@@ -145,7 +145,7 @@ impl FailureCause {
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The error is code of the user.
+            // The error is code of the user, and may panic.
             Self::Rejected { error } => {
                 match guard(|| "the text of the error".to_owned(), || error.to_string()) {
                     Ok(text) => f.write_str(&text),
@@ -172,10 +172,11 @@ pub enum FailureAction<PM: DeclaredProcessManager> {
     DeadLetter,
     /// The command, the event or the deadline is skipped.
     Skip,
-    /// These commands are sent instead of the failed command, or instead of the reaction, whose event is skipped.
+    /// These commands are sent instead of the failed command, or instead of the reaction. The event of the reaction is
+    /// skipped.
     Compensate(Vec<<PM as DeclaredProcessManager>::Envelope>),
-    /// The instance is parked: it holds its events, in order, until it is released. If the instance key cannot be determined,
-    /// its stream is held in the same way.
+    /// The instance is parked: it holds its events, in order, until it is released. If the instance key cannot be
+    /// determined, the stream of the event is held in the same way.
     Park,
     /// The process manager stops at this event, with all its instances.
     Stop,
@@ -194,7 +195,7 @@ impl<PM: ProcessManager> FailureAction<PM> {
             }
             _ if failure.is_compensation => Self::Park,
             FailureCause::Rejected { .. } => Self::DeadLetter,
-            // The command is to blame then, and not what the instance was told.
+            // The cause is the command then, not the event of the instance.
             _ if failure.envelope.is_some() => Self::DeadLetter,
             _ => Self::Park,
         }
@@ -208,7 +209,8 @@ impl<PM: ProcessManager> FailureAction<PM> {
         Self::Compensate(Vec::new()).and_send(instance_id, command)
     }
 
-    /// Sends another command, after those of [`compensate`](Self::compensate). It has no effect on another action.
+    /// Sends another command, after the commands of [`compensate`](Self::compensate). It has no effect on another
+    /// action.
     #[must_use]
     pub fn and_send<C: SentBy<PM>>(mut self, instance_id: impl Into<String>, command: C) -> Self {
         if let Self::Compensate(envelopes) = &mut self {
@@ -242,14 +244,15 @@ impl<PM: ProcessManager> fmt::Debug for FailureAction<PM> {
 pub trait HandleFailure: DeclaredProcessManager<Declared: FailurePolicy> {
     /// Decides on one failure. `self` is the state before the reaction that failed.
     ///
-    /// Return [`FailureAction::default_for`] for failures without an answer of their own.
-    // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
+    /// Return [`FailureAction::default_for`] for failures without a specific action.
+    // The trait has the same bound. rustc assumes it here when it compares an impl, so that a missing attribute is
+    // reported once.
     fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self>
     where
         Self: DeclaredProcessManager;
 }
 
-/// Marks a process manager that is declared with `on_failure`; generated.
+/// Marks a process manager with `on_failure`. The attribute generates it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not declared with `on_failure`, so this would never be asked",
     label = "never asked",

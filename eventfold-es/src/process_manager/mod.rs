@@ -34,17 +34,17 @@ use crate::schema::{NamedType, Shape};
 
 /// A workflow across aggregates: it reacts to events by sending commands, and has a state of its own.
 ///
-/// `#[process_manager]` implements it by delegating to [`React`]. A hand-written implementation works beside declared types in
-/// one store.
+/// `#[process_manager]` implements it by delegating to [`React`]. A hand-written implementation works next to declared
+/// types in one store.
 ///
 /// # Contract
 ///
-/// - [`react`](ProcessManager::react) is deterministic and does no I/O. Its effects are the returned commands and the change of
-///   its own state. One commit stores both, with the events of the commands and the position of the source event. So each event
-///   is handled exactly once.
-/// - It begins with the saved state, also without a restart in between: a value that `Serialize` leaves out is lost with the
-///   reaction.
-/// - An event without commands needs no commit: after a crash it may be delivered again, to the state before it.
+/// - [`react`](ProcessManager::react) is deterministic and does no I/O. Its effects are the returned commands and the
+///   change of its own state. One commit stores both, with the events of the commands and the position of the source
+///   event. So each event is handled exactly once.
+/// - Each reaction begins with the saved state, even without a restart in between. So a value that `Serialize` leaves
+///   out is lost after the reaction.
+/// - An event without commands needs no commit. After a crash it may be delivered again, to the state before it.
 ///
 /// # Examples
 ///
@@ -95,21 +95,23 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// [`subscriptions`](Self::subscriptions). Default: `None`, not known.
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
 
-    /// The stored names of the target aggregate types, as far as they are known at compile time. Default: `None`, not known.
+    /// The stored names of the target aggregate types, as far as they are known at compile time. Default: `None`,
+    /// unknown.
     const TARGETS: Option<&'static [&'static str]> = None;
 
-    /// The shape of its state. Default: not known.
+    /// The shape of its state. Default: unknown.
     const STATE: Shape = Shape::Unknown;
 
-    /// The version of its state. Raise it when older states no longer decode or mean something else.
+    /// The version of its state. Raise it when older states no longer decode or change their meaning.
     ///
-    /// It is stored with each state. [`migrate_state`](ProcessManager::migrate_state) gets the states of earlier versions.
+    /// It is stored with each state. [`migrate_state`](ProcessManager::migrate_state) receives the states of earlier
+    /// versions.
     const STATE_VERSION: u32 = 1;
 
-    /// Its starting point in a store that has not seen it before.
+    /// Its starting point in a store that does not know it.
     const START: StartFrom = StartFrom::Origin;
 
-    /// Whether each key has an instance with a state of its own. Otherwise there is one instance, whose key is empty.
+    /// Whether each key has an instance with its own state. Otherwise there is one instance, with an empty key.
     const IS_KEYED: bool = false;
 
     /// The name of its key's type in the program, for the lock of stored shapes: a key is stored as text, which another type
@@ -119,16 +121,17 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// The stored names of the messages that it schedules for itself.
     const DEADLINES: &'static [&'static str] = &[];
 
-    /// The shapes of these messages, under their stored names. A missing shape is not known. Default: empty.
+    /// The shapes of these messages, under their stored names. A message without an entry has an unknown shape.
+    /// Default: empty.
     const DEADLINE_MESSAGES: &'static [NamedType] = &[];
 
     /// Its output: the generated enum of typed envelopes, or [`CommandEnvelope`](crate::CommandEnvelope).
     type Envelope: Dispatch;
 
-    /// The stored names of the subscribed aggregate types. Default: [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS). A hand-written type
-    /// has one of the two. Without either, or with an empty list here,
-    /// [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening. A type that only handles
-    /// deadlines which are armed already sets `SUBSCRIPTIONS = Some(&[])`.
+    /// The stored names of the subscribed aggregate types. Default: [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS). A
+    /// hand-written type has one of the two. Without either, or with an empty list here,
+    /// [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening. A type that only
+    /// handles deadlines which are already armed sets `SUBSCRIPTIONS = Some(&[])`.
     fn subscriptions(&self) -> &'static [&'static str] {
         Self::SUBSCRIPTIONS.unwrap_or_default()
     }
@@ -137,8 +140,8 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     ///
     /// # Errors
     ///
-    /// [`ReactError`] if the event does not decode. The process manager is then parked at this event, until a program that
-    /// decodes it is started. Others continue.
+    /// [`ReactError`] if the event does not decode. The process manager is then parked at this event, until you start a
+    /// program that decodes it. Other process managers continue.
     fn react(
         &mut self,
         aggregate_type: &str,
@@ -152,7 +155,7 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     ///
     /// # Errors
     ///
-    /// [`ReactError`] if the event does not decode. Its stream is then held until it does; others continue.
+    /// [`ReactError`] if the event does not decode. Its stream is then held until it does; other streams continue.
     fn correlate(
         _aggregate_type: &str,
         _stream_id: &str,
@@ -183,7 +186,7 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     ///
     /// # Errors
     ///
-    /// [`ReactError`] if the deadline does not decode. By default it never does.
+    /// [`ReactError`] if the deadline does not decode. The default implementation always returns it.
     fn on_deadline(
         &mut self,
         _key: &str,
@@ -194,7 +197,7 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
 
     /// Decides on one failure. `self` is the state before the failed reaction.
     ///
-    /// By default it is [`FailureAction::default_for`].
+    /// The default is [`FailureAction::default_for`].
     fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Self> {
         FailureAction::default_for(failure)
     }
@@ -203,16 +206,17 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] if it cannot. By default it never can.
+    /// [`MigrationError`] if it cannot convert the state. The default implementation always returns it.
     fn migrate_state(state: StoredState<'_>) -> Result<Self, MigrationError> {
         Err(MigrationError::unknown(state))
     }
 }
 
-/// The part of a [`ProcessManager`] that [`React`], [`Keyed`] and their kind require. Every process manager implements it.
+/// The part of a [`ProcessManager`] that [`React`], [`Keyed`] and similar traits require. Every process manager
+/// implements it.
 ///
-/// It has no supertraits but `Sized`, so that a missing `#[derive(Default)]` is reported at the type, and not once more at each
-/// handler.
+/// It has no supertraits except `Sized`. So a missing `#[derive(Default)]` is reported at the type, and not again at
+/// each handler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a process manager",
     label = "not a process manager",
@@ -228,26 +232,26 @@ pub trait DeclaredProcessManager: Sized {
 
 #[diagnostic::do_not_recommend]
 impl<PM: ProcessManager> DeclaredProcessManager for PM {
-    // `PM`; no type at all where it is none, so that nothing more is asked of it.
+    // `PM`. If `PM` is not a process manager, it is no type at all, so that rustc reports nothing more about it.
     type Declared = <<PM as ProcessManager>::Envelope as Yields<PM>>::Type;
     type Envelope = <PM as ProcessManager>::Envelope;
 }
 
-/// The starting point of a process manager in a store that has not seen it before.
+/// The starting point of a process manager in a store that does not know it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartFrom {
     /// At the first event of the store.
     #[default]
     Origin,
-    /// Behind the last event that is durable when the store is opened with it for the first time.
+    /// After the last event that is durable when the store is opened with it for the first time.
     Now,
 }
 
 /// The reaction of a process manager to the events of one aggregate, written by the user of `#[process_manager]`.
 ///
-/// Called from outside as `React::<Order>::react(&mut saga, &event, &mut reaction)`, since `ProcessManager::react` has the
-/// same name.
+/// Outside of an impl, call it as `React::<Order>::react(&mut saga, &event, &mut reaction)`, since
+/// `ProcessManager::react` has the same name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` subscribes to `{A}` but does not react to its events",
     label = "`impl React<{A}> for {Self}` is missing",
@@ -257,13 +261,14 @@ pub trait React<A: Aggregate>:
     DeclaredProcessManager<Declared: SubscribesTo<Subscribed<A>>>
 {
     /// Reacts to one event: changes the process manager's own state and sends commands through `cx`.
-    // The bound is that of the trait. rustc assumes it here when it compares an impl, so that a missing attribute is reported once.
+    // The trait has the same bound. rustc assumes it here when it compares an impl, so that a missing attribute is
+    // reported once.
     fn react(&mut self, event: &<A as Aggregate>::DomainEvent, cx: &mut Reaction<'_, Self>)
     where
         Self: DeclaredProcessManager;
 }
 
-/// The aggregates in the `subscribes` list of a process manager or projection; it follows from the generated code.
+/// The aggregates in the `subscribes` list of a process manager or projection. It follows from the generated code.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not subscribe to `{A}`",
     label = "handles the events of `{A}`, which is not in `subscribes`",
@@ -274,7 +279,7 @@ pub trait SubscribesTo<A> {}
 #[diagnostic::do_not_recommend]
 impl<T: Subscribes<A>, A> SubscribesTo<A> for T {}
 
-/// Wraps a command for one of the `dispatches` targets of a process manager; generated.
+/// Wraps a command for one of the `dispatches` targets of a process manager. The attribute generates it.
 pub trait DispatchesTo<A> {
     /// The envelope of this target.
     fn envelope(envelope: Envelope<A>) -> Self::Envelope
@@ -369,7 +374,7 @@ pub enum ReactError {
         /// The stored name of its message's type.
         message_type: String,
     },
-    /// A keyed process manager was asked for a reaction without a key.
+    /// A reaction of a keyed process manager was requested without a key.
     #[error(
         "the process manager has an instance for each key: call `react_in` with the key of one"
     )]
@@ -380,7 +385,7 @@ pub enum ReactError {
 }
 
 impl ReactError {
-    /// There is no handler for `deadline`.
+    /// The error of a deadline without a handler.
     #[must_use]
     pub fn unexpected_deadline(deadline: &StoredDeadline) -> Self {
         Self::UnexpectedDeadline {

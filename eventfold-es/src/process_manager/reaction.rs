@@ -59,13 +59,13 @@ pub struct Reaction<'a, PM: DeclaredProcessManager> {
     aggregate_type: &'a str,
     stream_id: &'a str,
     event: &'a RecordedEvent,
-    /// The key of its instance, as its own type.
+    /// The key of its instance, in the type of the user.
     own_key: Option<&'a (dyn Any + Send + Sync)>,
     collected: Collected<<PM as DeclaredProcessManager>::Envelope>,
 }
 
 impl<'a, PM: ProcessManager> Reaction<'a, PM> {
-    /// A reaction to `event` of the stream `stream_id`, without commands yet.
+    /// A reaction to `event` of the stream `stream_id`, still without commands.
     #[must_use]
     pub fn new(aggregate_type: &'a str, stream_id: &'a str, event: &'a RecordedEvent) -> Self {
         Self {
@@ -77,14 +77,14 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         }
     }
 
-    /// A reaction to `deadline`, whose [form as an event](StoredDeadline::as_event) is `event`.
+    /// A reaction to `deadline`. `event` is the deadline in its [form as an event](StoredDeadline::as_event).
     #[must_use]
     pub fn to_deadline(deadline: &'a StoredDeadline, event: &'a RecordedEvent) -> Self {
         let source = &deadline.source;
         Self::new(&source.aggregate_type, &source.stream_id, event)
     }
 
-    /// The reaction of the instance `key`.
+    /// Sets the instance of the reaction to `key`.
     ///
     /// [`InstanceKey::from_text`](super::InstanceKey::from_text) reads a stored key.
     #[must_use]
@@ -98,8 +98,8 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
 
     /// Sends `command` to the instance `instance_id` of its aggregate, under the correlation id of the event.
     ///
-    /// The id is any value that [displays](IdOf) as one: a `String`, a `&str`, a number, or [the key](Self::key) of this
-    /// instance, as in `cx.send(cx.key(), OrderCommand::Cancel)`.
+    /// The id is any value that [displays](IdOf) as an id: a `String`, a `&str`, a number, or [the key](Self::key) of
+    /// this instance, as in `cx.send(cx.key(), OrderCommand::Cancel)`.
     ///
     /// It compiles only if the command's aggregate is in the `dispatches` list. A command that the aggregate rejects becomes
     /// a dead letter.
@@ -115,7 +115,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.send_with(instance_id, command, context);
     }
 
-    /// Sends `command` with a context of its own, without any additions.
+    /// Sends `command` with its own context, without any additions.
     pub fn send_with<C, A>(
         &mut self,
         instance_id: impl IdOf<A>,
@@ -132,15 +132,16 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
             .push(<C as SentBy<PM>>::envelope(envelope));
     }
 
-    /// Arms the deadline `name`. When it is due, [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) is called with
-    /// `message`, exactly once, unless the deadline is cancelled or the instance completes before.
+    /// Arms the deadline `name`. When it is due, the store calls
+    /// [`OnDeadline::on_deadline`](super::OnDeadline::on_deadline) with `message`, exactly once. It does not if the
+    /// deadline is cancelled or the instance completes first.
     ///
-    /// It comes after every event that was stored at its time or before, and before every later event, however late either is
-    /// handled. For example, if it is due at 12:00, it comes after a payment that was stored at 12:00 and before a payment of
-    /// 12:01.
+    /// It is delivered after every event that was stored at its time or before, and before every later event, however
+    /// late either is handled. For example, a deadline that is due at 12:00 is delivered after a payment that was
+    /// stored at 12:00. It is delivered before a payment of 12:01.
     ///
     /// A name belongs to the instance, and has 1 to 512 bytes and no control characters. A deadline of the same name is
-    /// replaced. It compiles only if the message is in the `deadlines` list.
+    /// replaced. The call compiles only if the message is in the `deadlines` list.
     ///
     /// `when` is a [`Deadline`], a `Duration` (as [`Deadline::after`]), or a `SystemTime` (as [`Deadline::at`]).
     ///
@@ -164,10 +165,10 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.collected.timer(scheduled.map(TimerChange::Schedule));
     }
 
-    /// Disarms the deadline `name` of this instance. It has no effect if there is none.
+    /// Disarms the deadline `name` of this instance. It has no effect without such a deadline.
     pub fn cancel(&mut self, name: impl Into<String>) {
         let name = name.into();
-        // No deadline has a name that cannot be stored.
+        // A name that cannot be stored belongs to no deadline.
         if check_name(&name).is_ok() {
             self.collected.timer(Ok(TimerChange::Cancel(name)));
         }
@@ -184,7 +185,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         self.collected.effects.is_complete = true;
     }
 
-    /// The key of this instance. It does not borrow the reaction, so that it can be passed to [`send`](Self::send).
+    /// The key of this instance. It does not borrow the reaction, so that you can pass it to [`send`](Self::send).
     ///
     /// # Panics
     ///
@@ -256,7 +257,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
     ///
     /// # Errors
     ///
-    /// [`ReactError::Deadline`] if a deadline cannot be stored; the first, if there are several.
+    /// [`ReactError::Deadline`] for the first deadline that cannot be stored.
     pub fn into_effects(self) -> Result<Effects<PM::Envelope>, ReactError> {
         self.collected.finish()
     }

@@ -15,7 +15,7 @@ pub struct StoredState<'a> {
 }
 
 impl<'a> StoredState<'a> {
-    /// A state that the version `version` of its process manager stored as `json`.
+    /// A state that version `version` of its process manager stored as `json`.
     #[must_use]
     pub fn new(version: u32, json: &'a str) -> Self {
         Self { version, json }
@@ -49,7 +49,7 @@ impl<'a> StoredState<'a> {
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] if it does not decode, comes from a newer program, or is older and is not migrated.
+    /// [`MigrationError`] if it does not decode, comes from a newer program, or is older and has no migration.
     pub fn into_current<PM: ProcessManager>(self) -> Result<PM, MigrationError> {
         match self.version.cmp(&PM::STATE_VERSION) {
             Ordering::Equal => self.decode(),
@@ -112,11 +112,12 @@ pub trait MigrateState: DeclaredProcessManager<Declared: StateVersioned> {
     ///
     /// # Errors
     ///
-    /// [`MigrationError`] if it cannot. The state stays as it is, and the error appears where the state was needed.
+    /// [`MigrationError`] if it cannot convert the state. The state stays unchanged, and the error appears at the work
+    /// that needs the state.
     fn migrate(state: StoredState<'_>) -> Result<Self, MigrationError>;
 }
 
-/// Marks a process manager whose `state_version` is above 1; generated.
+/// Marks a process manager with a `state_version` above 1. The attribute generates it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no older states to migrate: its `state_version` is 1",
     label = "not needed",
@@ -164,7 +165,7 @@ pub enum MigrationError {
 }
 
 impl MigrationError {
-    /// There is no migration from the version of `state`.
+    /// The error of a state without a migration from its version.
     #[must_use]
     pub fn unknown(state: StoredState<'_>) -> Self {
         Self::Unknown {

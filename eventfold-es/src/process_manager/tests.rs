@@ -1,4 +1,4 @@
-//! A process manager written by hand with all that the macro would write.
+//! A hand-written process manager, with everything that the macro generates.
 
 use std::time::{Duration, SystemTime};
 

@@ -7,16 +7,17 @@ use crate::aggregate::Aggregate;
 use crate::event::{EventError, RecordedEvent, StoredEvent};
 use crate::process_manager::SubscribesTo;
 
-/// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order in which they happened.
+/// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order of
+/// positions.
 ///
-/// `#[projection]` implements it by delegating to [`Project`]. A hand-written implementation works beside declared types in one
-/// store.
+/// `#[projection]` implements it by delegating to [`Project`]. A hand-written implementation works next to declared
+/// types in one store.
 ///
 /// # Contract
 ///
-/// - [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild gives the same state.
-/// - The state survives serde: the projection continues from its saved state when the store is opened. A field that `Serialize`
-///   leaves out has its default then.
+/// - [`apply`](Projection::apply) is deterministic and does no I/O: a rebuild results in the same state.
+/// - The state survives serde: the projection continues from its saved state when the store is opened. A field that
+///   `Serialize` leaves out then has its default.
 ///
 /// # Examples
 ///
@@ -56,8 +57,8 @@ pub trait Projection:
     const NAME: &'static str;
 
     /// The stored names of the aggregate types of the folded events, as far as they are known at compile time. An
-    /// [`#[event_store]`](macro@crate::event_store) checks and draws them. It is the same as
-    /// [`subscriptions`](Self::subscriptions). Default: `None`, not known.
+    /// [`#[event_store]`](macro@crate::event_store) checks and draws them. They equal
+    /// [`subscriptions`](Self::subscriptions). Default: `None`, unknown.
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
 
     /// The policy for an event of a newer program: an event, or a version of an event, that this program does not know.
@@ -66,8 +67,8 @@ pub trait Projection:
 
     /// The stored names of the aggregate types of the folded events. Default: [`SUBSCRIPTIONS`](Self::SUBSCRIPTIONS). A
     /// hand-written type has one of the two. Without either, or with an empty list here,
-    /// [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening. A type without events on
-    /// purpose sets `SUBSCRIPTIONS = Some(&[])`.
+    /// [`OpenError::NoSubscriptions`](crate::OpenError::NoSubscriptions) keeps the store from opening. A type that
+    /// intentionally has no events sets `SUBSCRIPTIONS = Some(&[])`.
     fn subscriptions(&self) -> &'static [&'static str] {
         Self::SUBSCRIPTIONS.unwrap_or_default()
     }
@@ -84,7 +85,7 @@ pub trait Projection:
         event: &RecordedEvent,
     ) -> Result<(), ProjectError>;
 
-    /// [`apply`](Self::apply) for an event on its line. Generated code implements it.
+    /// [`apply`](Self::apply) for an event in its stored line. Generated code implements it.
     ///
     /// # Errors
     ///
@@ -106,22 +107,23 @@ pub trait Projection:
 /// skipped event is never delivered again. A projection can, because it can be rebuilt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum UnknownEvents {
-    /// The projection stops before the event, and reading it is an error, until the program that knows the event is started.
+    /// The projection stops before the event. Reading it is an error, until you start the program that knows the event.
     #[default]
     Stop,
-    /// The projection continues without the event, and records that: the program that knows the event rebuilds the projection
-    /// when it opens the store. Until then its state lacks such events.
+    /// The projection continues without the event, and records that. The program that knows the event rebuilds the
+    /// projection when it opens the store. Until then the state lacks such events.
     ///
     /// A hand-written [`apply`](Projection::apply) must not have changed the state when it returns [`EventError::UnknownType`]
     /// or [`EventError::Newer`].
     Skip,
 }
 
-/// A type that is declared with `#[projection]`, which implements this trait. [`Project`] requires it. A hand-written
-/// [`Projection`] has a handler of its own, and needs this trait only for impls of `Project`.
+/// A type with `#[projection]`, which implements this trait. [`Project`] requires it. A hand-written [`Projection`] has
+/// its own handler, and needs this trait only for impls of `Project`.
 ///
-/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not again at each handler. It
-/// does not follow from [`Projection`], so that a type without that trait is not also reported as one without a subscription.
+/// It has no supertraits, so that a missing `#[derive(Default)]` is reported at the type, and not again at each
+/// handler. It does not follow from [`Projection`], so that a type without that trait is not also reported as a type
+/// without a subscription.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection",
     label = "not a projection",
@@ -168,7 +170,7 @@ impl<'a> EventContext<'a> {
         }
     }
 
-    /// The context of an event that is still on its line.
+    /// The context of an event in its stored line.
     #[doc(hidden)]
     #[must_use]
     pub fn of_stored(

@@ -87,7 +87,7 @@ pub enum Shape {
 pub struct Variant {
     /// The written name.
     pub name: &'static str,
-    /// Other names that are read.
+    /// Other names under which it can be read.
     pub aliases: &'static [&'static str],
     /// The data after the name.
     pub shape: Shape,

@@ -213,7 +213,7 @@ fn values(
     }
 }
 
-/// A value that is there before and after.
+/// Compares a value that exists before and after.
 fn same_value(
     place: &str,
     old: &Value,
