@@ -1,4 +1,4 @@
-//! Which types have been declared so far.
+//! The types declared so far.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,9 +10,10 @@ use crate::item;
 /// The attribute and the name of each type.
 static DECLARED: Mutex<BTreeSet<(&str, String)>> = Mutex::new(BTreeSet::new());
 
-/// Whether `item` needs stubs: an impl under an attribute needs none if the attribute is on its type too, which stands before it as a rule.
+/// Whether `item` needs stubs. An impl under an attribute needs no stubs if the attribute is also on its type, which
+/// usually comes first.
 ///
-/// Nothing but stubs may depend on this: whoever expands a program twice in one process finds everything declared.
+/// Only stubs may depend on this: if a process expands a program twice, every type is declared at the second time.
 pub(crate) fn is_first(macro_name: &'static str, ident: &Ident, item: &TokenStream) -> bool {
     if !proc_macro::is_available() {
         return true;

@@ -1,4 +1,4 @@
-//! Collects what is wrong with a declaration, so that one build reports every mistake.
+//! Collects the mistakes of a declaration, so that one build reports all of them.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -7,9 +7,9 @@ use std::thread;
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
-/// The errors of one macro call. It must be finished before it is dropped, so that none is lost.
+/// The errors of one macro call. It must be finished before it is dropped, so that no error is lost.
 pub(crate) struct Diagnostics {
-    /// `None` once finished.
+    /// `None` after `finish`.
     errors: RefCell<Option<Vec<syn::Error>>>,
 }
 
@@ -20,29 +20,29 @@ impl Diagnostics {
         }
     }
 
-    /// Blames all of `tokens`, from the first to the last.
+    /// Reports an error at all of `tokens`, from the first to the last.
     pub(crate) fn error(&self, tokens: impl ToTokens, message: impl Display) {
         self.push(syn::Error::new_spanned(tokens, message));
     }
 
-    /// Blames one place.
+    /// Reports an error at one place.
     pub(crate) fn error_at(&self, span: Span, message: impl Display) {
         self.push(syn::Error::new(span, message));
     }
 
-    /// Blames the attribute as a whole, for what is missing from it.
+    /// Reports an error at the attribute as a whole, for a missing argument.
     pub(crate) fn error_at_call(&self, message: impl Display) {
         self.error_at(Span::call_site(), message);
     }
 
-    /// Takes over an error of the parser.
+    /// Adds an error of the parser.
     pub(crate) fn push(&self, error: syn::Error) {
         if let Some(errors) = self.errors.borrow_mut().as_mut() {
             errors.push(error);
         }
     }
 
-    /// Every error as a `compile_error!`, or `None` if there is none.
+    /// Every error as a `compile_error!`, or `None` without errors.
     pub(crate) fn finish(self) -> Option<TokenStream> {
         let errors = self.errors.borrow_mut().take().unwrap_or_default();
         if errors.is_empty() {

@@ -1,4 +1,4 @@
-//! What is generated for a declaration that has errors: enough that nothing but the mistake itself is reported.
+//! The generated code for a declaration with errors: enough that rustc reports only the mistake itself.
 //!
 //! A generic type is such a mistake; see [`generic`](crate::generic).
 
@@ -14,7 +14,7 @@ use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
 use crate::{generic, item};
 
-/// The item with what its declaration generates, or with its errors and its stubs.
+/// The item with the code that its declaration generates, or with its errors and its stubs.
 pub(crate) fn declaration<M>(
     item: TokenStream,
     errors: Option<TokenStream>,
@@ -31,7 +31,7 @@ pub(crate) fn declaration<M>(
         return quote!(#item #expanded);
     }
     let (generics, krate) = parts(&model);
-    // Serde's derives give up on a struct or an enum that is not finished.
+    // serde's derives fail on an unfinished struct or enum.
     let unfinished = (!item::is_whole(&item))
         .then(|| item::name_of(&item))
         .flatten();
@@ -53,7 +53,8 @@ fn mention<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> TokenStream {
     quote!(const _: ::std::marker::PhantomData<(#(#entries,)*)> = ::std::marker::PhantomData;)
 }
 
-/// The errors are in the error type, which may be what is wrong: it is then no type at all, so that nothing more is said of it.
+/// The errors are in the error type, which may be the mistake. It is then no type at all, so that rustc reports nothing
+/// more about it.
 pub(crate) fn aggregate(model: &aggregate::Model, errors: Option<TokenStream>) -> TokenStream {
     let aggregate::Model {
         ident,
@@ -70,7 +71,7 @@ pub(crate) fn aggregate(model: &aggregate::Model, errors: Option<TokenStream>) -
         quote!(#ident)
     };
     let aggregate = (!is_generic).then(|| {
-        // `context` may be in what was not understood.
+        // `context` may be among the arguments that could not be read.
         quote! {
             #[automatically_derived]
             impl #krate::Aggregate for #ident {
@@ -262,7 +263,7 @@ pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {
             .params
             .is_empty()
             .then(|| unreachable_serde(ident, krate)),
-        // rustc would say so in other words.
+        // rustc would report the same in other words.
         Serde::NotOwned => return TokenStream::new(),
     };
     let mut bounded = generics.clone();
@@ -334,7 +335,7 @@ pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
     }
 }
 
-/// What serde's derives leave out when they report a mistake of their own.
+/// The impls of serde's derives, which are missing after a mistake that these derives report.
 fn unreachable_serde(ident: &Ident, krate: &CratePath) -> TokenStream {
     quote! {
         #[automatically_derived]

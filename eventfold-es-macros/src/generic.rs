@@ -1,8 +1,10 @@
-//! A generic type under an attribute: what is emitted in place of it, so that rustc reports the parameters and nothing else.
+//! A generic type under an attribute: the code that replaces it. With this code rustc reports the parameters and
+//! nothing else.
 //!
-//! The type gets one parameter more, whose default is a constant that cannot be evaluated, since the errors are in it. A type with such
-//! a constant in it is an error to rustc, which is then silent about whatever is said of it: that it is no aggregate, that a handler
-//! is missing, that a state is not `'static`. The other parameters get defaults too, so that it can be named without them.
+//! The type gets an additional parameter. Its default is a constant that cannot be evaluated, since it contains the
+//! errors. rustc treats a type with such a constant as an error, and reports nothing more about it. For example, it
+//! does not report that it is not an aggregate, that a handler is missing, or that a state is not `'static`. The other
+//! parameters get defaults too, so that the type can be named without them.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -58,14 +60,14 @@ pub(crate) fn erring(
     })
 }
 
-/// The type by its name, with the lifetimes that cannot be left out.
+/// The name of the type, with the lifetimes that must be written.
 pub(crate) fn named(ident: &Ident, generics: &Generics) -> TokenStream {
     let lifetimes = generics.lifetimes().map(|_| quote!('static));
     quote!(#ident <#(#lifetimes),*>)
 }
 
-/// Serde's `Deserialize` reports what cannot be borrowed in words of its own. It is taken out of a derive that has `Serialize` too, to
-/// which the attributes of serde then belong.
+/// Removes serde's `Deserialize`, which reports fields that cannot be borrowed in its own words. It does so only in a
+/// derive that also has `Serialize`, which then owns the attributes of serde.
 fn without_deserialize(item: &mut DeriveInput) {
     type Derives = Punctuated<syn::Path, Token![,]>;
     let is_named =

@@ -8,8 +8,8 @@ use crate::diagnostics::Diagnostics;
 
 /// Reads the annotated item, which must be a struct or an enum without generics.
 ///
-/// Returns `None` if it is something else altogether, or is left to another call of the macro; the rest of what is wrong
-/// is only reported.
+/// Returns `None` for any other item, and for an item that another call of the macro handles. Other mistakes are only
+/// reported.
 pub(crate) fn parse(
     item: &TokenStream,
     macro_name: &str,
@@ -25,14 +25,14 @@ pub(crate) fn parse(
                 }
                 None => {
                     let name = name_of(item);
-                    // Of a struct that is not finished, rustc says the same.
+                    // For an unfinished struct, rustc reports the same.
                     let message = name.as_ref().map(|_| error.to_string());
                     let message = message.unwrap_or_else(|| goes_on(macro_name));
                     diagnostics.push(syn::Error::new(error.span(), message));
                     name
                 }
             };
-            // The stubs are then for the type that was meant.
+            // The stubs are then for the intended type.
             return meant.map(|meant| parse_quote!(struct #meant;));
         }
     };
@@ -62,14 +62,14 @@ pub(crate) fn parse(
                 parsed.ident
             ),
         );
-        // The stubs are then for the type that was meant.
+        // The stubs are then for the intended type.
         return Some(parse_quote!(struct #meant;));
     }
     reject_generics(&parsed, &format!("`#[{macro_name}]`"), diagnostics);
     Some(parsed)
 }
 
-/// Whether it can be read.
+/// Whether the item can be parsed.
 pub(crate) fn is_whole(item: &TokenStream) -> bool {
     syn::parse2::<DeriveInput>(item.clone()).is_ok()
 }
@@ -78,7 +78,7 @@ pub(crate) fn is_impl(item: &TokenStream) -> bool {
     !is_whole(item) && Kind::of(item).is_some_and(|kind| kind.name == "an impl")
 }
 
-/// The name of a struct or an enum, however its rest is written: what the stubs of one that does not parse are for.
+/// The name of a struct or an enum, even if the rest does not parse. The stubs of such an item use it.
 pub(crate) fn name_of(item: &TokenStream) -> Option<Ident> {
     let mut tokens = item.clone().into_iter();
     tokens.find(
@@ -90,23 +90,24 @@ pub(crate) fn name_of(item: &TokenStream) -> Option<Ident> {
     }
 }
 
-/// The type whose events `item` are, if it is an enum that derives `DomainEvent` and is called after that type.
+/// The aggregate of the events in `item`, if `item` is an enum with its name that derives `DomainEvent`.
 fn whose_events(item: &DeriveInput) -> Option<Ident> {
     enum_of(item, "Event").filter(|_| derives(item, "DomainEvent"))
 }
 
-/// The aggregate whose commands `item` are, if it is an enum that is called after that, and could be no aggregate without more ado.
+/// The aggregate of the commands in `item`, if `item` is an enum with its name that cannot be an aggregate itself,
+/// since it does not derive `Default`.
 pub(crate) fn whose_commands(item: &DeriveInput) -> Option<Ident> {
     enum_of(item, "Command").filter(|_| !derives(item, "Default"))
 }
 
-/// The type that an enum is called after.
+/// The type that gives an enum its name.
 fn enum_of(item: &DeriveInput, suffix: &str) -> Option<Ident> {
     if !matches!(item.data, Data::Enum(_)) {
         return None;
     }
     let name = item.ident.unraw().to_string();
-    // Nothing is left of `Event`, and `Self` is left of `SelfEvent`.
+    // For `Event` no name remains, and for `SelfEvent` it is `Self`.
     let mut meant: Ident = syn::parse_str(name.strip_suffix(suffix)?).ok()?;
     meant.set_span(item.ident.span());
     Some(meant)
@@ -129,7 +130,7 @@ fn goes_on(macro_name: &str) -> String {
     format!("`#[{macro_name}]` goes on {what}")
 }
 
-/// Whether the attribute macro `macro_name` is still to be expanded on `item`.
+/// Whether the attribute macro `macro_name` on `item` is still unexpanded.
 pub(crate) fn is_under(item: &DeriveInput, macro_name: &str) -> bool {
     item.attrs
         .iter()
@@ -159,7 +160,7 @@ pub(crate) fn reject_generics(item: &DeriveInput, what: &str, diagnostics: &Diag
     diagnostics.error(&item.generics, format!("{what} {why}"));
 }
 
-/// Reports a helper attribute of a derive that does not stand above the item, but in it.
+/// Reports a helper attribute of a derive that is inside the item instead of above it.
 pub(crate) fn reject_inner_helper(item: &DeriveInput, helper: &str, diagnostics: &Diagnostics) {
     let fields: Vec<&syn::Field> = match &item.data {
         Data::Struct(data) => data.fields.iter().collect(),
@@ -189,7 +190,7 @@ pub(crate) fn reject_inner_helper(item: &DeriveInput, helper: &str, diagnostics:
     }
 }
 
-/// What an item is that is neither a struct nor an enum.
+/// An item that is neither a struct nor an enum.
 struct Kind {
     keyword: Ident,
     name: &'static str,
@@ -254,7 +255,7 @@ fn is_function(tokens: &mut std::iter::Peekable<impl Iterator<Item = TokenTree>>
     }
 }
 
-/// The last name in front of the braces of an `impl`, outside of angle brackets.
+/// The last name before the braces of an `impl`, outside of angle brackets.
 fn implementor(tokens: impl Iterator<Item = TokenTree>) -> Option<Ident> {
     let mut depth = 0_usize;
     let mut last = None;

@@ -1,9 +1,9 @@
-//! The macros of `eventfold-es`, which exports them: depend on that crate, not on this one.
+//! The macros of `eventfold-es`, which exports them. Depend on that crate, not on this one.
 //!
-//! Each phase has a file of its own: `attributes` reads arguments, `model` checks them, `expand` generates code. `diagnostics`
-//! collects every mistake on the way, so that one build reports them all. The item under an attribute is always emitted first
-//! and unchanged. After a declaration with mistakes come the stubs of `fallback`. The expansions are checked in under
-//! `src/expansions`.
+//! Each phase has its own file: `attributes` reads arguments, `model` checks them, `expand` generates code.
+//! `diagnostics` collects every mistake on the way, so that one build reports all of them. The output always begins
+//! with the unchanged item under the attribute. After a declaration with mistakes it continues with the stubs of
+//! `fallback`. The expansions are checked in under `src/expansions`.
 
 mod aggregate;
 mod attributes;
@@ -31,28 +31,28 @@ mod stored_shape;
 
 use proc_macro::TokenStream;
 
-/// Declares an aggregate: implements `Aggregate` by delegating to your `Decider` (or `ContextDecider`), and `DecidedBy` for its command type, which makes
-/// it a `Command`.
+/// Declares an aggregate. It implements `Aggregate` by delegating to your `Decider` (or `ContextDecider`). It also
+/// implements `DecidedBy` for its command type, which makes that type a `Command`.
 ///
-/// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
+/// It goes on a struct or an enum without parameters, which must also be `Default`, `Clone`, `Serialize` and
 /// `Deserialize`.
 ///
 /// # Arguments
 ///
-/// All are optional; the defaults are those of a type `Order`.
+/// All arguments are optional. The defaults are for a type `Order`.
 ///
 /// | argument | value | default | meaning |
 /// |---|---|---|---|
 /// | `name` | string, or path of a `&'static str` constant | `"order"` (kebab-case) | the stored name of the type |
-/// | `command` | type | `OrderCommand` | what is asked of it; a type of this crate |
-/// | `event` | type | `OrderEvent` | what happened to it; derives `DomainEvent` |
-/// | `error` | type | `OrderError` | why a command is rejected; an `std::error::Error` |
-/// | `snapshot_version` | whole number, or path of a `u32` constant | `0` | raise it when the fold or the meaning of the state changes: states that were saved before are then not used |
-/// | `fingerprint` | path of a function `fn(&OrderCommand) -> impl Serialize` | the whole command | what of a command is compared with the first one under its idempotency key |
+/// | `command` | type | `OrderCommand` | its commands; a type of this crate |
+/// | `event` | type | `OrderEvent` | its events; derives `DomainEvent` |
+/// | `error` | type | `OrderError` | the reason of a rejection; an `std::error::Error` |
+/// | `snapshot_version` | whole number, or path of a `u32` constant | `0` | raise it when the fold or the meaning of the state changes: saved states of another version are not used |
+/// | `fingerprint` | path of a function `fn(&OrderCommand) -> impl Serialize` | the whole command | the compared part of a command under an idempotency key |
 /// | `context` | no value | not given | it decides with its id, its version, the time and the actor: in an `impl ContextDecider` instead of an `impl Decider` |
-/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+/// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
-/// The name is persisted. A type that is renamed keeps its data only if the old name is pinned with `name = ".."`.
+/// The name is persisted. A renamed type keeps its data only if `name = ".."` keeps the old name.
 ///
 /// # Examples
 ///
@@ -93,7 +93,7 @@ use proc_macro::TokenStream;
 /// assert_eq!(counter.apply(&CounterEvent::Added { amount: 2 }).total, 2);
 /// ```
 ///
-/// It generates the code that you would write:
+/// It generates the code that you would write by hand:
 ///
 /// ```
 /// # use eventfold_es::prelude::*;
@@ -137,35 +137,35 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Declares a process manager. It implements `ProcessManager` by delegating to one `React<A>` for each subscribed aggregate,
 /// and generates the enum of its commands.
 ///
-/// It goes on a struct or an enum without parameters, which also has to be `Default`, `Serialize` and `Deserialize`.
+/// It goes on a struct or an enum without parameters, which must also be `Default`, `Serialize` and `Deserialize`.
 ///
 /// # Arguments
 ///
-/// The defaults are those of a type `ReservationSaga`.
+/// The defaults are for a type `ReservationSaga`.
 ///
 /// | argument | value | default | meaning |
 /// |---|---|---|---|
-/// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it reacts to |
-/// | `dispatches` | `[Inventory, ..]` | `[]` | the aggregates it may send commands to |
-/// | `key` | type with `Display`, `FromStr` and `Eq` | none: one instance | what tells its instances apart, each with a state of its own |
+/// | `subscribes` | `[Order, ..]` | required | the aggregates of the events that it handles |
+/// | `dispatches` | `[Inventory, ..]` | `[]` | the targets of its commands |
+/// | `key` | type with `Display`, `FromStr` and `Eq` | none: one instance | the key of its instances, each with a state of its own |
 /// | `deadlines` | `[PaymentDue, ..]` | `[]` | the messages that it schedules for itself |
 /// | `on_failure` | no value | not given | it decides on failures itself, in an `impl HandleFailure` |
 /// | `state_version` | whole number from 1 on, or path of a `u32` constant | `1` | raise it when stored states no longer decode or mean something else, and migrate them in an `impl MigrateState` |
-/// | `start` | `"origin"` or `"now"` | `"origin"` | where it starts in a store that has not seen it before: at the first event, or behind the last |
+/// | `start` | `"origin"` or `"now"` | `"origin"` | its starting point in a store that does not know it: the first event, or after the last |
 /// | `name` | string, or path of a `&'static str` constant | `"reservation-saga"` (kebab-case) | the stored name |
 /// | `envelope` | identifier | `ReservationSagaEnvelope` | the generated enum |
-/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+/// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
 /// The commands of its targets are `Clone + Serialize + Deserialize`, because a rejected command is kept. The name is
 /// persisted: under another name it starts from the first event again.
 ///
-/// # What it asks for
+/// # What it requires
 ///
 /// - `impl React<A>` for each aggregate `A` in `subscribes`;
-/// - with `key`, `impl Correlate<A>` for each of them, which names the instances of an event. A key has `Display`, a `FromStr`
-///   that reads the text of `Display`, and `Eq`; its text is persisted;
-/// - `impl OnDeadline<M>` for each message `M` in `deadlines`. A message is stored under the kebab-case of the last segment of
-///   its path: a renamed type keeps its deadlines if it is imported under the old name, with `use … as …`;
+/// - with `key`, `impl Correlate<A>` for each of these aggregates, which names the instances of an event. A key has
+///   `Display`, a `FromStr` that reads the text of `Display`, and `Eq`; its text is persisted;
+/// - `impl OnDeadline<M>` for each message `M` in `deadlines`. A message is stored under the kebab-case of the last
+///   segment of its path. A renamed type keeps its deadlines if you import it under the old name, with `use … as …`;
 /// - with `on_failure`, `impl HandleFailure`;
 /// - with a `state_version` above 1, or a constant, `impl MigrateState`.
 ///
@@ -174,12 +174,13 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # What it generates
 ///
 /// - `impl ProcessManager`, which finds the handler of an event by the stored name of its aggregate type;
-/// - `enum ReservationSagaEnvelope`, as visible as the type, with one variant per entry of `dispatches`, named like the last
-///   segment of its path (distinguish equal names with `use … as …`), and `impl Dispatch`, `Clone` and `Debug` for it;
-/// - markers, from which `SubscribesTo<Order>` follows, and `impl DispatchesTo<Inventory>` for the type. So an undeclared
-///   handler or command does not compile. Likewise `Keyed`, `Schedules<PaymentDue>`, `FailurePolicy` and `StateVersioned` for
-///   `key`, `deadlines`, `on_failure` and `state_version`;
-/// - assertions that no two entries of a list have one stored name.
+/// - `enum ReservationSagaEnvelope`, as visible as the type, with `impl Dispatch`, `Clone` and `Debug`. It has one
+///   variant per entry of `dispatches`, named like the last segment of its path. Distinguish equal names with
+///   `use … as …`;
+/// - markers, from which `SubscribesTo<Order>` follows, and `impl DispatchesTo<Inventory>` for the type. So an
+///   undeclared handler or command does not compile. Likewise `Keyed`, `Schedules<PaymentDue>`, `FailurePolicy` and
+///   `StateVersioned` for `key`, `deadlines`, `on_failure` and `state_version`;
+/// - assertions that no two entries of a list have the same stored name.
 ///
 /// # Examples
 ///
@@ -297,26 +298,26 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
     process_manager::process_manager(arguments.into(), item.into()).into()
 }
 
-/// Declares a projection: implements `Projection` by delegating to one `Project<A>` for each subscribed aggregate.
+/// Declares a projection. It implements `Projection` by delegating to one `Project<A>` for each subscribed aggregate.
 ///
-/// It goes on a struct or an enum without parameters, which also has to be `Default`, `Clone`, `Serialize` and
+/// It goes on a struct or an enum without parameters, which must also be `Default`, `Clone`, `Serialize` and
 /// `Deserialize`.
 ///
 /// # Arguments
 ///
-/// The defaults are those of a type `Sales`.
+/// The defaults are for a type `Sales`.
 ///
 /// | argument | value | default | meaning |
 /// |---|---|---|---|
-/// | `subscribes` | `[Order, ..]` | required | the aggregates whose events it folds |
+/// | `subscribes` | `[Order, ..]` | required | the aggregates of the folded events |
 /// | `name` | string, or path of a `&'static str` constant | `"sales"` (kebab-case) | the stored name |
-/// | `unknown_events` | `"stop"` or `"skip"` | `"stop"` | what is done about events of a newer program: the projection waits for that program, or goes on without them and is built anew by it |
-/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+/// | `unknown_events` | `"stop"` or `"skip"` | `"stop"` | the policy for events of a newer program: wait for that program, or continue without them and be rebuilt by it |
+/// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
 /// The name is persisted: under another name the projection is rebuilt.
 ///
-/// It generates `impl Projection`, and a marker from which `SubscribesTo<Order>` follows, so that an undeclared handler does
-/// not compile. It also asserts that no two entries have one stored name.
+/// It generates `impl Projection`, and a marker from which `SubscribesTo<Order>` follows. So an undeclared handler does
+/// not compile. It also asserts that no two entries have the same stored name.
 ///
 /// # Examples
 ///
@@ -368,22 +369,26 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `aggregates` | `[Order, ..]` | required | its aggregates |
 /// | `process_managers` | `[ReservationSaga, ..]` | `[]` | its process managers |
 /// | `projections` | `[Sales, ..]` | `[]` | its projections |
-/// | `crate` | path | `::eventfold_es` | where this crate is, if it was renamed or is re-exported |
+/// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
 /// # What it generates
 ///
-/// As visible as the struct:
+/// Each item is as visible as the struct:
 ///
-/// - `Shop::builder(dir)`, an `AggregateStoreBuilder` with every part registered, for further settings. Aggregates whose
-///   commands are `Clone + Serialize + Deserialize` are targets of erased envelopes, too;
+/// - `Shop::builder(dir)`, an `AggregateStoreBuilder` with every part registered, for further settings. Aggregates
+///   whose commands are `Clone + Serialize + Deserialize` are also targets of erased envelopes;
 /// - `Shop::open(dir)`, which opens it with the defaults;
 /// - `Shop::topology()`, a constant that renders to Mermaid, to Graphviz and to JSON;
 /// - `Shop::schema()`, the stored shapes of its events and states, for the lock that detects their changes.
 ///
-/// Some mistakes do not compile, with an error at the wrong entry. A process manager or a projection needs an unlisted
-/// aggregate. Two aggregates, two process managers or two projections share a stored name (upper and lower case count as the
-/// same, since names are directories). An aggregate decides the commands that are sent to another aggregate by their type. A
-/// hand-written process manager or projection is checked if it sets its constants `SUBSCRIPTIONS` and `TARGETS`.
+/// Some mistakes do not compile, with an error at the wrong entry:
+///
+/// - A process manager or a projection needs an unlisted aggregate.
+/// - Two aggregates, two process managers or two projections share a stored name. Upper and lower case count as the
+///   same, since names are directories.
+/// - An aggregate decides the commands that are sent to another aggregate by their type.
+///
+/// A hand-written process manager or projection is checked if it sets its constants `SUBSCRIPTIONS` and `TARGETS`.
 ///
 /// # Examples
 ///
@@ -459,20 +464,23 @@ pub fn event_store(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Attributes
 ///
-/// - `rename_all` (each of serde's cases), `rename` and `alias` name the events as they do for serde, so that the stored
-///   names are known at compile time. An event must be read under the name it is written with, and no two may share one.
-/// - An attribute that loses a part of an event is an error: `skip`, `skip_serializing` and `skip_deserializing` on variants
-///   and fields, `other` and `untagged` on variants, `skip_serializing_if` without `default`, and other representations.
-/// - `#[event(version = 2, upcast_from(1 => PlacedV1))]` on a variant names the earlier shape of its data. `PlacedV1` is
-///   `Deserialize`, and becomes the event by `impl Upcast<OrderEvent> for PlacedV1`. With more versions, each but the last
-///   becomes the next: `upcast_from(1 => PlacedV1, 2 => PlacedV2)` needs `Upcast<PlacedV2>` for `PlacedV1`. Every version is
-///   there, and none twice. The version of an event is stored in its `meta` if it is above 1.
+/// - `rename_all` (each of serde's cases), `rename` and `alias` name the events as they do for serde. So the stored
+///   names are known at compile time. An event must be read under its written name, and no two events may share a name.
+/// - An attribute that loses a part of an event is an error: `skip`, `skip_serializing` and `skip_deserializing` on
+///   variants and fields, `other` and `untagged` on variants, `skip_serializing_if` without `default`, and other
+///   representations.
+/// - `#[event(version = 2, upcast_from(1 => PlacedV1))]` on a variant names the earlier shape of its data. `PlacedV1`
+///   is `Deserialize`, and becomes the event by `impl Upcast<OrderEvent> for PlacedV1`. With more versions, each
+///   version but the last becomes the next. For example, `upcast_from(1 => PlacedV1, 2 => PlacedV2)` needs
+///   `Upcast<PlacedV2>` for `PlacedV1`. Every version must be listed exactly once. The version of an event is stored in
+///   its `meta` if it is above 1.
 /// - `#[event(retired)]` on a variant: the event is read, and no longer written.
 /// - `#[domain_event(crate = my_crate::eventfold_es)]` is the path of the crate, if it was renamed or is re-exported.
 ///
 /// `EVENT_TYPES` are the names, `SCHEMAS` their stored shapes, `UPCASTERS` the steps from older versions.
 ///
-/// The names are persisted. To rename a variant, keep its old name: as the stored name with `rename`, or readable with `alias`.
+/// The names are persisted. When you rename a variant, keep its old name: as the stored name with `rename`, or readable
+/// with `alias`.
 ///
 /// # Examples
 ///
@@ -495,7 +503,7 @@ pub fn domain_event(item: TokenStream) -> TokenStream {
     domain_event::domain_event(item.into()).into()
 }
 
-/// Describes the stored shape of a type: the lock of stored shapes then sees changes inside of it.
+/// Describes the stored shape of a type, so that the lock of stored shapes detects changes inside of it.
 ///
 /// It goes on types in the fields of events and states, on the older shapes of events (`upcast_from`), and on the messages of
 /// deadlines. It reads serde's attributes and needs nothing else. A type without it has only its name in the lock.
@@ -525,28 +533,28 @@ pub fn stored_shape(item: TokenStream) -> TokenStream {
     stored_shape::stored_shape(item.into()).into()
 }
 
-/// No derive: an aggregate is declared with [`macro@aggregate`]. The error says so.
+/// Not a derive: declare an aggregate with [`macro@aggregate`]. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(Aggregate)]
 pub fn derive_aggregate(item: TokenStream) -> TokenStream {
     not_derives::aggregate(item.into()).into()
 }
 
-/// No derive: a process manager is declared with [`macro@process_manager`]. The error says so.
+/// Not a derive: declare a process manager with [`macro@process_manager`]. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(ProcessManager)]
 pub fn derive_process_manager(item: TokenStream) -> TokenStream {
     not_derives::process_manager(item.into()).into()
 }
 
-/// No derive: a projection is declared with [`macro@projection`]. The error says so.
+/// Not a derive: declare a projection with [`macro@projection`]. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(Projection)]
 pub fn derive_projection(item: TokenStream) -> TokenStream {
     not_derives::projection(item.into()).into()
 }
 
-/// No derive: a type is a command once [`macro@aggregate`] names it. The error says so.
+/// Not a derive: [`macro@aggregate`] makes a type a command by naming it. The error says so.
 #[doc(hidden)]
 #[proc_macro_derive(Command)]
 pub fn derive_command(_item: TokenStream) -> TokenStream {

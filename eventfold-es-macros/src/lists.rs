@@ -1,4 +1,5 @@
-//! The lists of aggregates in `subscribes` and `dispatches`: their checks, and what both macros generate from them.
+//! The lists of aggregates in `subscribes` and `dispatches`: their checks, and the code that both macros generate from
+//! them.
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
@@ -8,7 +9,7 @@ use crate::diagnostics::Diagnostics;
 use crate::names;
 use crate::path::{CratePath, Entry, parenthesized};
 
-/// The `subscribes` list, which must be there and name something.
+/// The `subscribes` list, which must be present and not empty.
 pub(crate) fn required(
     key: Key,
     arguments: &Arguments,
@@ -43,7 +44,7 @@ pub(crate) fn required(
     }
 }
 
-/// The entries without those that stand in the list already, which are reported.
+/// The entries without repetitions, which are reported.
 pub(crate) fn without_duplicates(
     key: Key,
     entries: Vec<Entry>,
@@ -68,7 +69,7 @@ pub(crate) fn without_duplicates(
     distinct
 }
 
-/// The entries without those whose variant of an enum an earlier one has, which are reported.
+/// The entries without those with the same variant of the envelope enum as an earlier entry. These are reported.
 pub(crate) fn with_distinct_variants(
     entries: Vec<Entry>,
     of: &str,
@@ -94,7 +95,8 @@ pub(crate) fn with_distinct_variants(
     distinct
 }
 
-/// The messages in `deadlines`, each with its stored name, without those whose name an earlier one has, which are reported.
+/// The messages in `deadlines`, each with its stored name. A message with the stored name of an earlier message is
+/// reported and left out.
 pub(crate) fn with_distinct_names(
     entries: Vec<Entry>,
     diagnostics: &Diagnostics,
@@ -117,15 +119,15 @@ pub(crate) fn with_distinct_names(
     distinct
 }
 
-/// `<Order as Aggregate>::AGGREGATE_TYPE`: the one form in which an entry is used as an aggregate, so that rustc
-/// reports one that is none once.
+/// `<Order as Aggregate>::AGGREGATE_TYPE`. This is the only form in which an entry is used as an aggregate. So rustc
+/// reports an entry that is not an aggregate once.
 pub(crate) fn stored_name(entry: &Entry, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);
     quote_spanned!(at=> <#entry as #krate::Aggregate>::AGGREGATE_TYPE)
 }
 
-/// What an `#[event_store]` knows of the `subscribes` list.
+/// The `subscribes` list as a constant, for `#[event_store]`.
 pub(crate) fn const_subscriptions(entries: &[Entry], krate: &CratePath) -> TokenStream {
     let stored_names = entries.iter().map(|entry| stored_name(entry, krate));
     quote! {
@@ -133,7 +135,7 @@ pub(crate) fn const_subscriptions(entries: &[Entry], krate: &CratePath) -> Token
     }
 }
 
-/// The chain of `if`s that hands an event to the handler of its aggregate: one branch per entry, then the error.
+/// The chain of `if`s that passes an event to the handler of its aggregate: one branch per entry, then the error.
 pub(crate) fn handlers(
     entries: &[Entry],
     handler: &str,
@@ -143,7 +145,7 @@ pub(crate) fn handlers(
     krate: &CratePath,
 ) -> TokenStream {
     let branches = entries.iter().map(|entry| {
-        // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
+        // All tokens that mention the type of the entry have its span, so that rustc prints each error about it once.
         let at = entry.exact_span();
         let (handler, method) = (
             Ident::new(handler, at),
@@ -180,10 +182,10 @@ pub(crate) fn decode(entry: &Entry, decode: &str, krate: &CratePath) -> TokenStr
     quote_spanned!(at=> #krate::__private::#decode::<#krate::contract::Subscribed<#entry>>)
 }
 
-/// The markers that make a handler for an aggregate that is not subscribed an error.
+/// The markers that make a handler for an unsubscribed aggregate an error.
 ///
-/// The last one says that all entries are aggregates. If one is none, rustc takes it for a marker of any type, so that nothing but the
-/// entry is reported.
+/// The last marker requires that all entries are aggregates. If an entry is not an aggregate, rustc treats this marker
+/// as a marker of any type. So it reports only the entry.
 pub(crate) fn markers(
     implementor: &syn::Ident,
     entries: &[Entry],
@@ -209,7 +211,8 @@ pub(crate) fn markers(
     }
 }
 
-/// Assertions that no entry has the stored name of one before it; entries that are all among the `asserted` are left to them.
+/// Assertions that no entry has the stored name of an earlier entry. Entries that are all among the `asserted` are left
+/// to these.
 pub(crate) fn assert_distinct(
     key: Key,
     entries: &[Entry],

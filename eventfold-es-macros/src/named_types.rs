@@ -1,4 +1,4 @@
-//! The types in the type of a field: those that may tell what they look like in storage.
+//! The types in the type of a field whose stored shape may be known.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -7,7 +7,7 @@ use syn::{GenericArgument, PathArguments, Type, TypePath};
 use crate::path::CratePath;
 use crate::shape::{tokens_text, type_text};
 
-/// Types of std that are what their name says, and those that are nothing but what they hold.
+/// Types of std with a stored form that follows from their name, and types of std that are stored as their content.
 const KNOWN: [&str; 43] = [
     "bool",
     "char",
@@ -54,7 +54,7 @@ const KNOWN: [&str; 43] = [
     "Self",
 ];
 
-/// Every type in `ty` that is not of std, from the outside in.
+/// Every type in `ty` that does not come from std, from the outside in.
 pub(crate) fn in_type(ty: &Type) -> Vec<TypePath> {
     let mut found = Vec::new();
     collect(ty, &mut found);
@@ -93,17 +93,17 @@ fn collect_path(path: &TypePath, found: &mut Vec<TypePath>) {
     }
 }
 
-/// `NamedType::new("Line", Recorded::<Line>::SHAPE)`; [`in_scope`] belongs around it.
+/// `NamedType::new("Line", Recorded::<Line>::SHAPE)`. It must be wrapped in [`in_scope`].
 pub(crate) fn named_as(name: &str, ty: &Type, krate: &CratePath) -> TokenStream {
     quote!(#krate::schema::NamedType::new(#name, #krate::schema::Recorded::<#ty>::SHAPE))
 }
 
-/// As [`named_as`], under the name that it has in the program.
+/// Like [`named_as`], under its name in the program.
 pub(crate) fn named(ty: &Type, krate: &CratePath) -> TokenStream {
     named_as(&type_text(ty), ty, krate)
 }
 
-/// `value`, beside what stands in for the types that do not tell.
+/// `value`, with the trait in scope that stands in for types without a known shape.
 pub(crate) fn in_scope(value: &TokenStream, krate: &CratePath) -> TokenStream {
     quote! {
         {

@@ -1,4 +1,4 @@
-//! Stored names: the default for a type, and what can be one. The rules are those of `eventfold_es::names`.
+//! Stored names: the default for a type, and the rules. These are the rules of `eventfold_es::names`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
@@ -14,7 +14,7 @@ const MAX_NAME_BYTES: usize = 100;
 const ALLOWED: &str = "a stored name is 1 to 100 of `A-Z`, `a-z`, `0-9`, `.`, `_` and `-`, does not start with `.` or `-`, \
                        does not end with `.`, and is no device name of Windows";
 
-/// Why `name` cannot be stored, or `None`.
+/// The reason why `name` cannot be stored, or `None`.
 pub(crate) fn objection(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("it is empty");
@@ -37,14 +37,14 @@ pub(crate) fn objection(name: &str) -> Option<&'static str> {
     is_device(name).then_some("it is the name of a device on Windows")
 }
 
-/// A name like `name` that can be stored, if there is one.
+/// A name like `name` that can be stored, if any.
 fn storable(name: &str) -> Option<String> {
     let mut storable = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-') {
             storable.push(character);
         } else if character.is_alphanumeric() {
-            // What is left of a word without some of its letters is no name for anything.
+            // Without some of its letters, the rest of a word is not a meaningful name.
             return None;
         } else if !storable.ends_with('-') {
             storable.push('-');
@@ -91,7 +91,7 @@ pub(crate) fn kebab_case(ident: &Ident) -> String {
     kebab
 }
 
-/// The name that `ident` is stored under: the one that was given, or the default, checked if it is known now.
+/// The stored name of `ident`: the given name, or the default. It is checked if it is already known.
 pub(crate) fn resolve(
     given: Option<StoredName>,
     ident: &Ident,
@@ -132,7 +132,7 @@ pub(crate) fn resolve(
     }
 }
 
-/// An assertion that a name which only the compiler knows can be stored; `stored` is the constant that holds it.
+/// An assertion that a name which only the compiler knows can be stored. `stored` is the constant with the name.
 pub(crate) fn assert_storable(
     name: &StoredName,
     stored: &TokenStream,

@@ -1,7 +1,7 @@
-//! The derives that one would guess: what is declared by an attribute is not derived.
+//! The derives that a user may guess although the declaration is an attribute.
 //!
-//! They are macros all the same, beside the traits of their names, since rustc would only say that there is no such derive,
-//! and then report each use of the type.
+//! They exist as macros, next to the traits with their names. Without them rustc would only say that there is no such
+//! derive, and then report each use of the type.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
@@ -62,7 +62,7 @@ pub(crate) fn command() -> TokenStream {
     diagnostics.finish().unwrap_or_default()
 }
 
-/// The error, and stubs unless the attribute is there, too, and still to be expanded.
+/// The error, and stubs unless the attribute is present, too, and still unexpanded.
 fn report(
     item: &TokenStream,
     derive: &str,
@@ -90,14 +90,15 @@ fn report(
     if is_declared {
         return errors.unwrap_or_default();
     }
-    // What else is wrong is reported once the attribute is there.
+    // Other mistakes are reported once the attribute is present.
     let muted = Diagnostics::new();
     let stubs = stubs(&muted, errors.clone());
     drop(muted.finish());
     stubs.or(errors).unwrap_or_default()
 }
 
-/// `item` without the derive that would only say what its attribute says here; it would not see the attribute above it.
+/// `item` without the derive. The attribute itself reports here what the derive would report, since the derive would
+/// not see the attribute above it.
 pub(crate) fn taken_from(
     item: TokenStream,
     derive: &str,
@@ -128,7 +129,8 @@ pub(crate) fn taken_from(
     kept
 }
 
-/// `[derive(Debug, Aggregate)]` without `Aggregate`, whose place is noted; anything else as it is.
+/// `[derive(Debug, Aggregate)]` without `Aggregate`, with the place of `Aggregate` in `found`. Other brackets stay
+/// unchanged.
 fn without(brackets: Group, derive: &str, found: &mut Option<Span>) -> Group {
     let tokens: Vec<TokenTree> = brackets.stream().into_iter().collect();
     let [TokenTree::Ident(word), TokenTree::Group(list)] = tokens.as_slice() else {

@@ -1,4 +1,4 @@
-//! The paths that generated code names.
+//! The paths in generated code.
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
@@ -6,7 +6,7 @@ use syn::{Attribute, Path, Type, TypePath};
 
 use crate::diagnostics::Diagnostics;
 
-/// The path of the `eventfold_es` crate: `::eventfold_es`, unless `crate = …` says otherwise.
+/// The path of the `eventfold_es` crate: `::eventfold_es`, or the value of `crate = …`.
 #[derive(Clone)]
 pub(crate) struct CratePath {
     tokens: TokenStream,
@@ -21,7 +21,7 @@ impl CratePath {
         }
     }
 
-    /// What the helper attribute `#[helper(crate = path)]` of a derive says.
+    /// The path in the helper attribute `#[helper(crate = path)]` of a derive.
     pub(crate) fn of_derive(
         helper: &str,
         attributes: &[Attribute],
@@ -58,7 +58,7 @@ impl CratePath {
         Self::new(path.as_ref())
     }
 
-    /// The same path, which rustc reports at `span`.
+    /// The same path. rustc reports errors in it at `span`.
     pub(crate) fn at(&self, span: Span) -> Self {
         self.respanned(|own| own.located_at(span))
     }
@@ -90,7 +90,7 @@ impl ToTokens for CratePath {
     }
 }
 
-/// An aggregate in a list, as the user wrote it.
+/// An entry of a list, as the user wrote it.
 #[derive(Clone)]
 pub(crate) struct Entry {
     path: TypePath,
@@ -109,7 +109,7 @@ impl Entry {
         &self.last
     }
 
-    /// The path as text, without spaces: what messages quote, and what duplicates have in common.
+    /// The path as text, without spaces. Messages quote it, and duplicates have the same text.
     pub(crate) fn text(&self) -> String {
         text(&self.path)
     }
@@ -118,16 +118,16 @@ impl Entry {
         Type::Path(self.path.clone())
     }
 
-    /// Where rustc reports what is wrong with this entry; names resolve where the macro is called.
+    /// The span at which rustc reports an error about this entry. Names resolve at the call of the macro.
     pub(crate) fn span(&self) -> Span {
         Span::call_site().located_at(self.last.span())
     }
 }
 
 impl Entry {
-    /// The span of the entry itself, as if the user had written what is generated. rustc prints errors that agree in
-    /// words and place once, and the place includes the macro that a span comes from, so paths that name an entry have
-    /// this one. It is no span for variables: they would not be found inside `macro_rules!`.
+    /// The span of the entry itself, as if the user had written the generated code. rustc prints errors with equal words
+    /// and place once. The place includes the macro that a span comes from, so paths that name an entry use this span. Do
+    /// not use it for variables: they would not be found inside `macro_rules!`.
     pub(crate) fn exact_span(&self) -> Span {
         self.last.span()
     }
@@ -139,14 +139,15 @@ impl ToTokens for Entry {
     }
 }
 
-/// `(arguments)`, where the parentheses are at `span`: a call is placed from its function to its last parenthesis.
+/// `(arguments)`, with the parentheses at `span`: the place of a call reaches from its function to its last
+/// parenthesis.
 pub(crate) fn parenthesized(arguments: TokenStream, span: Span) -> Group {
     let mut group = Group::new(Delimiter::Parenthesis, arguments);
     group.set_span(span);
     group
 }
 
-/// `tokens` as one writes them in a path: without the spaces between tokens.
+/// `tokens` as a person writes them in a path: without the spaces between tokens.
 pub(crate) fn text(tokens: &impl ToTokens) -> String {
     let spaced = tokens.to_token_stream().to_string();
     spaced
@@ -158,7 +159,7 @@ pub(crate) fn text(tokens: &impl ToTokens) -> String {
         .replace("& ", "&")
 }
 
-/// The type that owns what a reference to `ty` points to.
+/// The owned type for a reference to `ty`.
 pub(crate) fn owned(ty: &Type) -> String {
     match ty {
         Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),

@@ -1,4 +1,4 @@
-//! What a type looks like in storage, as far as its declaration tells.
+//! The stored shape of a type, as far as its declaration shows it.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
@@ -19,7 +19,7 @@ pub(crate) enum Shape {
     },
     Enum(Vec<Variant>),
     Custom(String),
-    /// What is stored is another type, or what a function makes of it.
+    /// Another type is stored, or the result of a function.
     Converted(String),
 }
 
@@ -38,32 +38,32 @@ pub(crate) struct Field {
     type_name: String,
     is_optional: bool,
     form: String,
-    /// The types in its type that may tell what they look like.
+    /// The types in its type whose stored shape may be known.
     types: Vec<Type>,
     cfgs: Vec<Attribute>,
 }
 
-/// How serde treats the fields of a type or a variant.
+/// The rules of serde for the fields of a type or a variant.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Rules<'a> {
-    /// The case that names are written in.
+    /// The case of the names.
     pub(crate) rename_all: Option<&'a LitStr>,
     /// Every field may be missing.
     pub(crate) is_default: bool,
-    /// Fields that are not known are refused.
+    /// Unknown fields are refused.
     pub(crate) is_strict: bool,
 }
 
-/// serde's attributes of an enum that say where the names of its variants are stored.
+/// serde's attributes of an enum that determine where the names of its variants are stored.
 const REPRESENTATIONS: [&str; 3] = ["tag", "content", "untagged"];
 
-/// serde's attributes of a whole type that put another in its place.
+/// serde's attributes of a whole type that replace it by another type.
 const CONVERSIONS: [&str; 4] = ["from", "try_from", "into", "remote"];
 
-/// serde's attributes of a variant that leave its form to a function.
+/// serde's attributes of a variant that make a function determine its form.
 const FUNCTIONS: [&str; 3] = ["with", "serialize_with", "deserialize_with"];
 
-/// serde's attributes of a field that give it another form than that of its type.
+/// serde's attributes of a field that make its form differ from the form of its type.
 const FORMS: [&str; 5] = [
     "with",
     "serialize_with",
@@ -127,7 +127,7 @@ impl Shape {
                 if representation.is_empty() {
                     variants
                 } else {
-                    // Not tagged from outside: its variants are one text, which changes with any of them.
+                    // Not externally tagged: its variants are one text, which changes with any of them.
                     Self::Custom(format!("{representation}: {}", variants.text()))
                 }
             }
@@ -135,7 +135,7 @@ impl Shape {
         }
     }
 
-    /// The shape of a type that is stored as the one field it holds: a single value stands for itself.
+    /// The shape of a type that is stored as its only field: a single value stands for itself.
     fn of_transparent(fields: &Fields) -> Self {
         let is_held = |field: &&syn::Field| !is_phantom(&field.ty);
         let held = fields.iter().filter(is_held).filter_map(|field| {
@@ -217,7 +217,7 @@ impl Shape {
         }
     }
 
-    /// Leaves out the types that tell nothing where the shape is declared.
+    /// Keeps only the types whose shape is known at the declaration.
     pub(crate) fn retain_types(&mut self, tells: &impl Fn(&Type) -> bool) {
         match self {
             Self::Unit | Self::Custom(_) | Self::Converted(_) => {}
@@ -234,7 +234,7 @@ impl Shape {
         }
     }
 
-    /// Whether types are named that may tell what they look like.
+    /// Whether it names types whose stored shape may be known.
     pub(crate) fn names_types(&self) -> bool {
         match self {
             Self::Unit | Self::Custom(_) | Self::Converted(_) => false,
@@ -305,7 +305,7 @@ impl Field {
                 .map_or_else(|| renamed(ident, rules.rename_all), |name| name.value()),
         };
         let form = given(&FORMS, &entries);
-        // Under another form, the type says nothing about what is stored.
+        // Under another form, the type does not determine the stored shape.
         let types = if form.is_empty() || serde::find(&entries, "flatten").is_some() {
             let types = named_types::in_type(&field.ty).into_iter();
             types.map(Type::Path).collect()
@@ -352,13 +352,13 @@ impl Field {
     }
 }
 
-/// Those of `keys` that are among the attributes, as they are written.
+/// The attributes with one of these keys, as the user wrote them.
 fn given(keys: &[&str], entries: &[Meta]) -> String {
     let given = keys.iter().filter_map(|key| serde::find(entries, key));
     given.map(tokens_text).collect::<Vec<_>>().join(", ")
 }
 
-/// What serde passes over when it looks for the field of a transparent type.
+/// Whether serde skips a field of this type when it looks for the field of a transparent type.
 fn is_phantom(ty: &Type) -> bool {
     let Type::Path(path) = ty else {
         return false;
@@ -390,7 +390,7 @@ pub(crate) fn reads_as_none(ty: &Type, entries: &[Meta]) -> bool {
         && serde::find(entries, "deserialize_with").is_none()
 }
 
-/// What an attribute macro sees before the configuration is applied.
+/// The `cfg` attributes: an attribute macro sees them before the configuration is applied.
 fn cfgs(attributes: &[Attribute]) -> Vec<Attribute> {
     attributes
         .iter()
@@ -426,7 +426,7 @@ pub(crate) fn renamed(ident: &Ident, rule: Option<&LitStr>) -> String {
     }
 }
 
-/// A type as one writes it, whatever the compiler's printing of tokens looks like.
+/// A type as a person writes it, regardless of how the compiler prints tokens.
 pub(crate) fn type_text(ty: &Type) -> String {
     tokens_text(ty)
 }

@@ -10,7 +10,7 @@ use syn::{Attribute, Data, DeriveInput, Fields, Meta, Token, Type, parse_quote};
 use crate::diagnostics::Diagnostics;
 use crate::domain_event::serde_attributes as serde;
 
-/// The attributes of serde's under which a field has its default again when it is read back.
+/// The attributes of serde that give a field its default again when it is read back.
 const LOSING: [&str; 3] = ["skip", "skip_serializing", "skip_deserializing"];
 
 /// A field that is not saved.
@@ -27,7 +27,7 @@ pub(crate) struct Skipped {
 pub(crate) fn skipped(item: &DeriveInput) -> Vec<Skipped> {
     let entries = serde::entries(&item.attrs);
     let is_given = |key| serde::find(&entries, key).is_some();
-    // Then it is another type that is saved.
+    // With these, another type is saved.
     if is_given("into") && (is_given("from") || is_given("try_from")) {
         return Vec::new();
     }
@@ -70,7 +70,7 @@ fn in_fields(fields: &Fields, variant: Option<&str>, around: &[Attribute]) -> Ve
     skipped
 }
 
-/// The attribute that leaves a field out, with the condition under which it stands. A macro above the derives sees `cfg_attr`.
+/// The attribute that leaves a field out, with its condition. A macro above the derives sees `cfg_attr`.
 fn losing(attributes: &[Attribute]) -> Option<(Meta, Option<TokenStream>)> {
     let is_losing = |entry: &Meta| LOSING.iter().any(|key| entry.path().is_ident(key));
     if let Some(entry) = serde::entries(attributes).into_iter().find(is_losing) {
@@ -104,13 +104,13 @@ fn holds_more(ty: &Type) -> bool {
     }
 }
 
-/// Reports fields that are not saved, where what is saved is all there is.
+/// Reports fields that are not saved, for types that cannot get them back from events.
 pub(crate) fn reject(item: &DeriveInput, why: &str, diagnostics: &Diagnostics) {
     for Skipped {
         attribute, cfgs, ..
     } in skipped(item)
     {
-        // Whether the field is there, only rustc knows.
+        // Only rustc knows whether the field exists.
         if cfgs.is_empty() {
             let key = attribute.path().get_ident().map(ToString::to_string);
             let key = key.unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::item;
 use crate::path::CratePath;
 use crate::shape::Shape;
 
-/// What `#[derive(StoredShape)]` generates.
+/// The code that `#[derive(StoredShape)]` generates.
 pub(crate) fn stored_shape(item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let item = match syn::parse2::<DeriveInput>(item) {
@@ -31,7 +31,7 @@ pub(crate) fn stored_shape(item: TokenStream) -> TokenStream {
     let shape = match errors {
         None => {
             let mut shape = Shape::of_item(&item);
-            // What a parameter stands for is known where the type is used.
+            // The type that a parameter stands for is only known at the use of the item.
             let parameters: Vec<String> = item
                 .generics
                 .type_params()

@@ -161,8 +161,8 @@ impl<Known, T: fmt::Display> Shows<T> for Known {
     }
 }
 
-/// The use of the envelope of an entry of `dispatches` by generated code. There is one form only, `<Envelope<Inventory>
-/// as Addressed>::…`.
+/// The use of the envelope of an entry of `dispatches` by generated code. There is one form only,
+/// `<Envelope<Inventory> as Addressed>::…`.
 ///
 /// rustc prints errors with the same words and place once. The type alone determines whether its target is an
 /// aggregate, in the same words as in the envelope enum. The trait only adds whether its commands can be kept.

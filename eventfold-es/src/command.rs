@@ -175,8 +175,8 @@ impl CommandContext {
     ///   that were stored by either.
     /// - **A retry sends the same command.** A value that is new at each attempt makes it another command: a time, a
     ///   random id, or a text that is encrypted with a new nonce. Keep such a command with its key, or let the
-    ///   aggregate make these values. You can also choose the compared part: `#[aggregate(fingerprint =
-    ///   OrderCommand::intent)]` names a `fn(&OrderCommand) -> impl Serialize`.
+    ///   aggregate make these values. You can also choose the compared part:
+    ///   `#[aggregate(fingerprint = OrderCommand::intent)]` names a `fn(&OrderCommand) -> impl Serialize`.
     /// - A key belongs to one aggregate. Under the same key, another aggregate executes a command of its own.
     /// - It is stored with the events, and counts permanently: after a restart, an eviction, or a crash.
     /// - Only commands that stored events are remembered. A command that was rejected, had nothing to do, or could not

@@ -1,4 +1,4 @@
-//! What `#[aggregate]` generates.
+//! The code that `#[aggregate]` generates.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -116,7 +116,7 @@ fn impl_aggregate(model: &Model) -> TokenStream {
     }
 }
 
-/// The error type, of which rustc says nothing more once it has reported that it is no error.
+/// The error type. If rustc has reported that it is not an error, it reports nothing more about it.
 fn checked_error(error: &Type, krate: &CratePath) -> TokenStream {
     let krate = krate.at(Span::call_site().located_at(error.span()));
     quote!(#krate::__private::Checked<#error, { #krate::__private::is_rejection::<#error>() }>)
@@ -129,7 +129,7 @@ fn decides_with_context(ident: &Ident, krate: &CratePath) -> TokenStream {
     }
 }
 
-/// Two aggregates that claim one command type are an E0119, reported at the command that the user wrote.
+/// If two aggregates claim one command type, it is an E0119, reported at the command that the user wrote.
 fn impl_command(model: &Model) -> TokenStream {
     let Model {
         ident,

@@ -10,7 +10,7 @@ use model::Model;
 use crate::diagnostics::Diagnostics;
 use crate::{declared, fallback, not_derives};
 
-/// The annotated item, followed by what `#[aggregate]` generates.
+/// The annotated item, followed by the code that `#[aggregate]` generates.
 pub(crate) fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let item = not_derives::taken_from(item, "Aggregate", "aggregate", &diagnostics);

@@ -1,4 +1,4 @@
-//! What `#[aggregate]` was told, checked.
+//! The checked arguments of `#[aggregate]`.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;
@@ -118,11 +118,11 @@ pub(crate) struct Model {
     pub(crate) event: Type,
     pub(crate) error: Type,
     pub(crate) snapshot_version: Option<Expr>,
-    /// What of a command is compared, if it is not all of it.
+    /// The function that returns the compared part of a command; `None` for the whole command.
     pub(crate) fingerprint: Option<ExprPath>,
     /// Whether it decides with the context of a command.
     pub(crate) context: bool,
-    /// What its state looks like.
+    /// The stored shape of its state.
     pub(crate) state: Shape,
     /// The fields that a saved state leaves out.
     pub(crate) not_saved: Vec<Skipped>,
@@ -146,7 +146,7 @@ impl Model {
                     item.ident
                 ),
             );
-            // The stubs are then for the type that was meant.
+            // The stubs are then for the intended type.
             item = parse_quote!(struct #meant;);
         }
         let is_itself = |event: &Type| {

@@ -1,4 +1,4 @@
-//! How far a word is from the one that was meant.
+//! The distance of a word from the intended word.
 
 /// The Levenshtein distance between two keys.
 pub(crate) fn distance(left: &str, right: &str) -> usize {

@@ -1,4 +1,4 @@
-//! What each macro accepts, and what a key that is none was meant to be.
+//! The accepted keys of each macro, and the intended keys behind wrong keys.
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
@@ -7,7 +7,7 @@ use super::Reported;
 use super::distance::distance;
 use crate::diagnostics::Diagnostics;
 
-/// What one macro accepts.
+/// The accepted keys of one macro.
 pub(crate) struct Grammar {
     pub(crate) macro_name: &'static str,
     pub(crate) keys: &'static [Key],
@@ -17,9 +17,9 @@ pub(crate) struct Grammar {
 /// Plausible wrong keys.
 pub(crate) struct Guess {
     pub(crate) words: &'static [&'static str],
-    /// The key that they stand for, if the macro has it.
+    /// The intended key, if the macro has it.
     pub(crate) key: Option<Key>,
-    /// What to write instead.
+    /// The remedy.
     pub(crate) answer: &'static str,
 }
 
@@ -74,7 +74,7 @@ impl Key {
         }
     }
 
-    /// How the argument is written.
+    /// An example of the argument.
     pub(crate) fn example(self) -> &'static str {
         match self {
             Self::Name => "name = \"order\"",
@@ -100,7 +100,7 @@ impl Key {
         }
     }
 
-    /// What its list is a list of.
+    /// The name of the entries of its list.
     pub(super) fn listed(self) -> &'static str {
         match self {
             Self::ProcessManagers => "process managers",
@@ -116,7 +116,7 @@ impl Grammar {
         self.keys.contains(&Key::Subscribes)
     }
 
-    /// The key that `ident` is or was meant to be; a misspelled key is reported and taken as the right one.
+    /// The key that `ident` is, or is meant to be. A misspelled key is reported and taken as the right key.
     pub(super) fn key(&self, ident: &Ident, diagnostics: &Diagnostics) -> Result<Key, Reported> {
         let given = ident.unraw().to_string();
         if let Some(key) = self.keys.iter().find(|key| key.name() == given) {
@@ -134,7 +134,7 @@ impl Grammar {
             .keys
             .iter()
             .min_by_key(|key| distance(key.name(), &given));
-        // Whatever comes of a wrong path to this crate is an error, too.
+        // A wrong path to this crate causes further errors, so a guess must be close.
         let tolerated = |key: Key| match key {
             Key::Crate => 1,
             key => 1 + key.name().len() / 4,

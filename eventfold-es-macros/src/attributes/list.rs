@@ -14,7 +14,7 @@ use crate::path::{Entry, text};
 /// A list of types, with its brackets for messages about the list as a whole.
 pub(crate) struct List {
     pub(crate) brackets: Span,
-    /// Nothing stands between the brackets.
+    /// Whether the brackets are empty.
     pub(crate) is_empty: bool,
     pub(crate) entries: Vec<Entry>,
 }
@@ -67,7 +67,7 @@ pub(super) fn parse_list(
     list(input).map_err(|error| report(diagnostics, error))
 }
 
-/// What is between the first brackets, as in `Some([Order])`.
+/// The tokens between the first brackets, as in `Some([Order])`.
 fn bracketed(tokens: impl Iterator<Item = TokenTree>) -> Option<TokenStream> {
     tokens
         .filter_map(|token| match token {
@@ -131,7 +131,7 @@ fn parse_entry(
     Entry::new(path).ok_or(Reported)
 }
 
-/// The enum that `path` is a variant of: modules are not written with a capital.
+/// The enum that `path` is a variant of. The name of a module has no capital.
 fn variant_of(path: &TypePath) -> Option<String> {
     let mut segments = path.path.segments.iter().rev().skip(1);
     let parent = segments.next()?.ident.unraw().to_string();

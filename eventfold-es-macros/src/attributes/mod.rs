@@ -1,4 +1,4 @@
-//! The arguments of the attribute macros: `key = value`, separated by commas, every mistake reported.
+//! The arguments of the attribute macros: `key = value`, separated by commas. Every mistake is reported.
 
 pub(crate) mod distance;
 mod grammar;
@@ -23,7 +23,7 @@ use values::{
     parse_version, parse_with,
 };
 
-/// The arguments that were given, as far as they could be understood.
+/// The given arguments, as far as they could be read.
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) name: Option<StoredName>,
@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     pub(crate) event: Option<Type>,
     pub(crate) error: Option<Type>,
     pub(crate) snapshot_version: Option<Expr>,
-    /// The function that says what of a command is compared.
+    /// The function that returns the compared part of a command.
     pub(crate) fingerprint: Option<ExprPath>,
     /// Whether commands are decided with their context.
     pub(crate) context: bool,
@@ -47,14 +47,14 @@ pub(crate) struct Arguments {
     pub(crate) deadlines: Option<List>,
     pub(crate) state_version: Option<Expr>,
     pub(crate) start: Option<Start>,
-    /// Where it stands.
+    /// The place of the argument.
     pub(crate) on_failure: Option<Span>,
     pub(crate) crate_path: Option<Path>,
-    /// Every argument that was given, understood or not.
+    /// Every given argument, even if its value could not be read.
     seen: Vec<Key>,
 }
 
-/// A mistake that was reported; the parser goes on behind the next comma.
+/// A reported mistake. The parser continues after the next comma.
 struct Reported;
 
 /// Reads the arguments of a macro.
@@ -97,7 +97,7 @@ pub(crate) fn parse(
     arguments
 }
 
-/// Whether the macro was called as `#[macro_name = ..]`: rustc objects to that form, and shows what follows `=` as if it were
+/// Whether the macro was called as `#[macro_name = ..]`. rustc reports this form, and passes the tokens after `=` as
 /// the arguments.
 fn is_key_value(macro_name: &str) -> bool {
     let call = Span::call_site().source_text();
@@ -107,7 +107,7 @@ fn is_key_value(macro_name: &str) -> bool {
 }
 
 impl Arguments {
-    /// Whether `key` was given, even if its value was not understood.
+    /// Whether `key` was given, even if its value could not be read.
     pub(crate) fn was_given(&self, key: Key) -> bool {
         self.seen.contains(&key)
     }
@@ -135,7 +135,7 @@ impl Arguments {
             return Err(Reported);
         };
         let key = grammar.key(&ident, diagnostics).inspect_err(|_| {
-            // The list was meant, so it does not count as missing.
+            // The user intended the list, so it does not count as missing.
             if grammar.lists_aggregates() && is_type(&ident.unraw().to_string()) {
                 self.seen.push(Key::Subscribes);
             }
@@ -213,7 +213,7 @@ impl Arguments {
             Key::Keyed => self.key = Some(parse_type(key, input, diagnostics)?),
             Key::Deadlines => self.deadlines = Some(parse_list(key, input, diagnostics)?),
             Key::Start => self.start = Some(parse_start(input, diagnostics)?),
-            // They have no value.
+            // These arguments have no value.
             Key::OnFailure | Key::Context => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),

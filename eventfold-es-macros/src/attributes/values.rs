@@ -11,7 +11,7 @@ use super::{Reported, report};
 use crate::diagnostics::Diagnostics;
 use crate::path::{owned, text};
 
-/// The name under which a type is stored.
+/// The stored name of a type.
 #[derive(Clone)]
 pub(crate) enum StoredName {
     /// Known to the macro, which checks it.
@@ -29,7 +29,7 @@ impl ToTokens for StoredName {
     }
 }
 
-/// Where a process manager starts in a store that has not seen it before.
+/// The starting point of a process manager in a store that does not know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     Origin,
@@ -78,7 +78,7 @@ pub(super) fn parse_name(
     }
 }
 
-/// Whether this is a name without its quotes: constants are written in capitals.
+/// Whether this is a name without its quotes. Constants are written in capitals.
 fn is_word(path: &Path) -> bool {
     let word = path.get_ident().map(ToString::to_string);
     word.is_some_and(|word| !word.contains(|character: char| character.is_uppercase()))
@@ -217,7 +217,7 @@ pub(super) fn parse_type(
     }
     if let Some(objection) = objection(key, &ty) {
         diagnostics.error(&ty, objection);
-        // A reference is what the stubs take as well.
+        // The stubs accept a reference, too.
         let is_whole = matches!(&ty, Type::Reference(reference) if reference.lifetime.is_some());
         if key != Key::Command || !is_whole {
             return Err(Reported);
@@ -226,7 +226,7 @@ pub(super) fn parse_type(
     Ok(ty)
 }
 
-/// Why a type is none of those that `key` takes, as far as its tokens tell.
+/// The reason why `key` does not accept a type, as far as its tokens show.
 fn objection(key: Key, ty: &Type) -> Option<String> {
     let name = key.name();
     if key == Key::Error && is_text(ty) {

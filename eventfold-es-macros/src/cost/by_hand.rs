@@ -1,4 +1,4 @@
-//! The same parts as one writes them by hand, with what a store needs and nothing else: no shapes for a lock, no constants for a
+//! The same parts, written by hand with the minimum that a store needs: no shapes for a lock, no constants for a
 //! drawing, no checks.
 
 use std::fmt::Write as _;
@@ -226,7 +226,7 @@ impl Projection for Totals{index} {{
     )
 }
 
-/// What `#[event_store]` spares one that needs to be there: a builder with all parts.
+/// The hand-written minimum of `#[event_store]`: a builder with all parts.
 pub(super) fn store() -> String {
     let mut calls = String::new();
     for index in 0..AGGREGATES {

@@ -1,4 +1,4 @@
-//! The parts as one declares them.
+//! The parts, declared with the macros.
 
 use super::{AGGREGATES, PROCESS_MANAGERS, PROJECTIONS};
 

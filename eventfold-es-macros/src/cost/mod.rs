@@ -1,5 +1,5 @@
-//! What the macros cost: a crate of many declarations, and the same crate as one would write it by hand; each with and without
-//! the declaration of the store.
+//! Measures the cost of the macros, with a crate of many declarations and the same crate written by hand. There are two
+//! versions of each, with and without the declaration of the store.
 //!
 //! `tests/cost/measure` runs this with a directory in `EVENTFOLD_COST`, and builds them. It is a test because only tests of
 //! this crate can call the macros as functions.
@@ -79,7 +79,7 @@ fn declared_sources(store: Option<fn() -> String>) -> BTreeMap<String, String> {
     sources
 }
 
-/// How many lines each macro in a module comes to.
+/// Counts the lines that each macro in a module generates.
 fn count_expansions(source: &str, lines: &mut BTreeMap<&'static str, usize>) {
     let file = syn::parse_file(source).expect("the source parses");
     for item in file.items {
@@ -115,7 +115,7 @@ fn count_expansion(mut item: Item, lines: &mut BTreeMap<&'static str, usize>) {
     }
 }
 
-/// Removes a derive, if it is there.
+/// Removes a derive, if present.
 fn without_derive(attributes: &mut [Attribute], derive: &str) -> bool {
     let mut found = false;
     for attribute in attributes {

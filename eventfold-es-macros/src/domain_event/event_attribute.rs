@@ -14,27 +14,27 @@ use crate::path::text;
 const VERSION_EXAMPLE: &str = "version = 2";
 const STEPS_EXAMPLE: &str = "upcast_from(1 => PlacedV1)";
 
-/// How an event has evolved.
+/// The evolution of an event.
 pub(crate) struct Evolution {
     /// The version of its shape, from 1.
     pub(crate) version: u32,
-    /// The shapes it had before, in the order of their versions, from 1 on without gaps.
+    /// The earlier shapes, in the order of their versions, from 1 on without gaps.
     pub(crate) past: Vec<Type>,
     pub(crate) is_retired: bool,
 }
 
-/// What was given, as far as it was understood.
+/// The given entries, as far as they could be read.
 #[derive(Default)]
 struct Given {
     version: Option<LitInt>,
     steps: Option<(Ident, Vec<(LitInt, Type)>)>,
     retired: Option<Ident>,
-    /// A mistake was reported, so that what is missing may be there.
+    /// A mistake was reported. Missing entries may be part of it.
     is_broken: bool,
 }
 
 impl Evolution {
-    /// An event that is as it always was.
+    /// An event that has never changed.
     fn none() -> Self {
         Self {
             version: 1,
@@ -114,7 +114,7 @@ impl Given {
         Ok(())
     }
 
-    /// That the steps lead from version 1 to the current one, one after the other.
+    /// Checks that the steps lead from version 1 to the current version, one after the other.
     fn check(self, of: &Ident, variant: &Ident, diagnostics: &Diagnostics) -> Evolution {
         let is_retired = self.retired.is_some();
         let (key, steps) = match self.steps {
@@ -304,7 +304,7 @@ fn parse_steps(
     Ok(found)
 }
 
-/// What to write for a key that there is not.
+/// The remedy for an unknown key.
 fn unknown(key: &str) -> String {
     let meant = match key {
         "schema_version" | "v" | "revision" | "vers" => {

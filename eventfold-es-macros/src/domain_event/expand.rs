@@ -1,4 +1,4 @@
-//! What `#[derive(DomainEvent)]` generates.
+//! The code that `#[derive(DomainEvent)]` generates.
 
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -56,7 +56,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     }
 }
 
-/// What is stored of each variant.
+/// The stored names, versions and shapes of each variant.
 fn schemas(model: &Model) -> Option<TokenStream> {
     let Model {
         variants, krate, ..
@@ -106,7 +106,7 @@ fn schemas(model: &Model) -> Option<TokenStream> {
     })
 }
 
-/// What reads each older version: its shape, and a step to the next for each version behind it.
+/// The readers of older versions: the shape of each version, and a step for each version after it.
 fn upcasters(model: &Model) -> Option<TokenStream> {
     let Model {
         ident,
@@ -162,8 +162,8 @@ fn upcasters(model: &Model) -> Option<TokenStream> {
     })
 }
 
-/// That no two versions have one shape, whatever it is called: the steps between them would lead in a circle. It is an E0119
-/// at the second one.
+/// Asserts that no two versions have the same shape, under any name: the steps between them would form a circle. The
+/// error is an E0119 at the second version.
 fn assert_chain(model: &Model, variant: &Event) -> Option<TokenStream> {
     let ident = &model.ident;
     let past = &variant.evolution.past;
@@ -185,7 +185,7 @@ fn assert_chain(model: &Model, variant: &Event) -> Option<TokenStream> {
     })
 }
 
-/// Where rustc reports what is wrong with a shape.
+/// The span at which rustc reports an error about a shape.
 fn shape_span(shape: &Type) -> Span {
     match shape {
         Type::Path(path) => path

@@ -13,7 +13,7 @@ use model::Model;
 use crate::diagnostics::Diagnostics;
 use crate::fallback;
 
-/// What `#[derive(DomainEvent)]` generates.
+/// The code that `#[derive(DomainEvent)]` generates.
 pub(crate) fn domain_event(item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let model = Model::new(item, &diagnostics);
@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    /// Each enum has one mistake, and its message says this.
+    /// Each enum has one mistake, and the error contains this message.
     #[test]
     fn what_cannot_be_stored_faithfully_is_rejected() {
         let variant = |variant: TokenStream| {
@@ -280,7 +280,7 @@ mod tests {
         }
     }
 
-    /// Each variant has one mistake in its `#[event(..)]`, and its message says this.
+    /// Each variant has one mistake in its `#[event(..)]`, and the error contains this message.
     #[test]
     fn steps_that_lead_nowhere_are_rejected() {
         let cases = [

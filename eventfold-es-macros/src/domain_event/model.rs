@@ -1,4 +1,4 @@
-//! What `#[derive(DomainEvent)]` was told, checked.
+//! The checked attributes of `#[derive(DomainEvent)]`.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{Data, DataEnum, DeriveInput, Field, Fields, Generics, LitStr, Meta, Variant};
@@ -13,7 +13,7 @@ use crate::shape::{self, Rules, Shape, reads_as_none};
 
 const REPRESENTATION: &str = "#[serde(tag = \"type\", content = \"data\")]";
 
-/// What serde's derives do not implement their traits for such an enum with.
+/// Attributes for which serde's derives do not implement their traits for an enum.
 const REFUSED_ON_ENUMS: [&str; 4] = [
     "transparent",
     "remote",
@@ -27,11 +27,11 @@ pub(crate) struct Model {
     pub(crate) generics: Generics,
     pub(crate) variants: Vec<Event>,
     pub(crate) krate: CratePath,
-    /// What serde's derives make of the enum.
+    /// The result of serde's derives for the enum.
     pub(crate) serde: Serde,
 }
 
-/// Whether serde's derives implement their traits for the enum; only asked when there is a mistake.
+/// Whether serde's derives implement their traits for the enum. It only matters after a mistake.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Serde {
     Implemented,
@@ -44,11 +44,11 @@ pub(crate) enum Serde {
 /// A variant of the enum.
 pub(crate) struct Event {
     pub(crate) ident: Ident,
-    /// The name it is written under.
+    /// The name under which it is written.
     pub(crate) stored: LitStr,
-    /// Other names it is read under.
+    /// Other names under which it is read.
     pub(crate) aliases: Vec<LitStr>,
-    /// What its data looks like.
+    /// The stored shape of its data.
     pub(crate) shape: Shape,
     pub(crate) evolution: Evolution,
 }
@@ -64,7 +64,7 @@ impl Model {
                     generics: Generics::default(),
                     variants: Vec::new(),
                     krate: CratePath::new(None),
-                    // serde's derives do not parse it either.
+                    // serde's derives do not parse the enum either.
                     serde: Serde::Refused,
                 });
             }
@@ -145,14 +145,14 @@ impl Model {
     }
 }
 
-/// What the enum says about its variants.
+/// The rules of the enum for its variants.
 struct EnumRules<'a> {
     ident: &'a Ident,
     rename_all: TwoWay,
-    /// Fields are written and read under one rule.
+    /// The field names are written and read under one rule.
     fields_agree: bool,
     rename_all_fields: Option<LitStr>,
-    /// Fields that are not known are refused.
+    /// Unknown fields are refused.
     is_strict: bool,
 }
 
@@ -258,7 +258,7 @@ impl Event {
     }
 }
 
-/// What serde makes of the enum, as far as it shows; reports rules of names and types of fields that cannot be.
+/// The result of serde for the enum, as far as the tokens show it. Reports impossible name rules and types of fields.
 fn serde_verdict(item: &DeriveInput, enum_: &DataEnum, diagnostics: &Diagnostics) -> Serde {
     let container = serde::entries(&item.attrs);
     let mut are_known = serde::check_rules(&container, diagnostics);
@@ -360,7 +360,7 @@ fn check_field_cases(entries: &[Meta], key: &str, diagnostics: &Diagnostics) -> 
     agrees
 }
 
-/// What is stored must be what was in the event, or the state after a restart is another.
+/// The stored data must equal the data in the event. Otherwise the state after a restart is another state.
 fn check_field(field: &Field, diagnostics: &Diagnostics) {
     let entries = serde::entries(&field.attrs);
     for key in ["skip", "skip_serializing", "skip_deserializing"] {
@@ -407,7 +407,7 @@ fn check_field(field: &Field, diagnostics: &Diagnostics) {
     }
 }
 
-/// Reports a stored name that two variants have.
+/// Reports a stored name of two variants.
 fn check_collisions(variants: &[Event], diagnostics: &Diagnostics) {
     let mut taken: Vec<(String, &Ident)> = Vec::new();
     for variant in variants {
@@ -434,7 +434,7 @@ fn check_collisions(variants: &[Event], diagnostics: &Diagnostics) {
     }
 }
 
-/// Reports a stored name that two fields of one variant have: the value of one of them would be lost.
+/// Reports a stored name of two fields of one variant: one of the values would be lost.
 fn check_field_collisions(fields: &Fields, rule: Option<&LitStr>, diagnostics: &Diagnostics) {
     let mut taken: Vec<(String, &Ident)> = Vec::new();
     for field in fields {

@@ -1,6 +1,6 @@
 //! Reading `#[serde(..)]`.
 //!
-//! What serde itself rejects is left to its derives: an attribute that does not parse is passed over, so that nothing is
+//! serde's derives report their own mistakes. So an attribute that does not parse is skipped here, and nothing is
 //! reported twice.
 
 use proc_macro2::Ident;
@@ -55,11 +55,11 @@ pub(crate) fn find<'a>(entries: &'a [Meta], key: &str) -> Option<&'a Meta> {
     entries.iter().find(|entry| entry.path().is_ident(key))
 }
 
-/// `key = "…"`, or `key(serialize = "…", deserialize = "…")`, where either may be missing.
+/// `key = "…"`, or `key(serialize = "…", deserialize = "…")` with either or both parts.
 #[derive(Default)]
 pub(crate) struct TwoWay {
     pub(crate) serialize: Option<LitStr>,
-    /// The first is the name; serde takes the others as aliases.
+    /// The first entry is the name. serde takes the other entries as aliases.
     pub(crate) deserialize: Vec<LitStr>,
 }
 
@@ -85,7 +85,7 @@ impl TwoWay {
         both
     }
 
-    /// Whether both directions are given and say the same, or neither is given.
+    /// Whether both directions are given and equal, or neither is given.
     pub(crate) fn agrees(&self) -> bool {
         match (&self.serialize, self.deserialize.first()) {
             (None, None) => true,
@@ -95,7 +95,7 @@ impl TwoWay {
     }
 }
 
-/// The rules of `rename_all` and its kind, for variants and fields.
+/// The rules of `rename_all` and similar attributes, for variants and fields.
 const RULES: &[&str] = &[
     "lowercase",
     "UPPERCASE",
@@ -107,7 +107,7 @@ const RULES: &[&str] = &[
     "SCREAMING-KEBAB-CASE",
 ];
 
-/// Reports a rule of names that serde does not have; serde's derives then implement nothing. Returns whether all are known.
+/// Reports an unknown rule of names. serde's derives then implement nothing. Returns whether all rules are known.
 pub(crate) fn check_rules(entries: &[Meta], diagnostics: &Diagnostics) -> bool {
     let mut are_known = true;
     for key in ["rename_all", "rename_all_fields"] {
@@ -132,7 +132,7 @@ pub(crate) fn check_rules(entries: &[Meta], diagnostics: &Diagnostics) -> bool {
     are_known
 }
 
-/// Where an attribute of serde's stands.
+/// The place of a serde attribute.
 #[derive(Clone, Copy)]
 pub(crate) enum Level {
     Container,
@@ -141,7 +141,7 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    /// As serde's messages call it.
+    /// The name in serde's messages.
     fn name(self) -> &'static str {
         match self {
             Self::Container => "container",
@@ -207,10 +207,11 @@ impl Level {
     }
 }
 
-/// Reports a key that serde does not have here, in the words in which serde's derives do, so that rustc prints it once.
+/// Reports a key that serde does not accept here. It uses the words of serde's derives, so that rustc prints the
+/// message once.
 ///
-/// Only of what is meant to be another key is it certain that serde will never have it. Returns whether serde has all of
-/// them; where it does not, its derives implement nothing.
+/// It only reports a key that is clearly meant to be another key: a later version of serde may accept any other key.
+/// Returns whether serde accepts all keys. Otherwise its derives implement nothing.
 pub(crate) fn check_keys(
     attributes: &[Attribute],
     level: Level,
@@ -245,7 +246,7 @@ pub(crate) fn check_keys(
             .iter()
             .any(|known| known.len() > 2 && distance(known, &key) <= 2);
         if is_elsewhere || is_guess || is_misspelt {
-            // serde stops at the first.
+            // serde stops at the first unknown key.
             diagnostics.error(
                 entry.path(),
                 format!("unknown serde {} attribute `{key}`", level.name()),

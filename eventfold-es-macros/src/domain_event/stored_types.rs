@@ -1,4 +1,4 @@
-//! Types of fields that no event can hold, as far as they show in the tokens. The rest is left to serde's derives.
+//! Types of fields that no event can hold, as far as the tokens show. serde's derives report the rest.
 
 use syn::{Field, GenericArgument, PathArguments, Type, TypePath};
 
@@ -6,15 +6,15 @@ use super::serde_attributes as serde;
 use crate::diagnostics::Diagnostics;
 use crate::path::{owned, text};
 
-/// What of this crate can still be implemented for an event with such fields.
+/// The traits of this crate that can still be implemented for an event with such fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Storable,
-    /// serde does not read it into an event that outlives what was read.
+    /// serde cannot read the type into an event that outlives the input.
     Unreadable,
 }
 
-/// Reports what is wrong with the type of a field, unless the field says how it is stored.
+/// Reports a mistake in the type of a field, unless an attribute of the field defines its stored form.
 pub(crate) fn check(field: &Field, diagnostics: &Diagnostics) -> Verdict {
     let entries = serde::entries(&field.attrs);
     let is_converted = ["with", "serialize_with", "deserialize_with"]
@@ -81,7 +81,7 @@ fn check_path(path: &TypePath, diagnostics: &Diagnostics) -> Verdict {
     let PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return Verdict::Storable;
     };
-    // It holds nothing.
+    // `PhantomData` holds nothing.
     if last.ident == "PhantomData" {
         return Verdict::Storable;
     }

@@ -1,4 +1,4 @@
-//! What `#[event_store]` generates.
+//! The code that `#[event_store]` generates.
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
@@ -173,8 +173,8 @@ fn nodes(
     })
 }
 
-/// `<Order as ListedAggregate>::member`: the one form in which an entry is used, so that rustc reports one that is something
-/// else once, at the entry.
+/// `<Order as ListedAggregate>::member`. This is the only form in which an entry is used. So rustc reports an entry of
+/// another kind once, at the entry.
 pub(crate) fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);
@@ -182,7 +182,7 @@ pub(crate) fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePat
     quote_spanned!(at=> <#entry as #krate::__private::#listed>::#member)
 }
 
-/// One assertion per entry: that it fits to the others. The message is put together when it is evaluated, since only the
+/// One assertion per entry: that it fits the other entries. The message is built during its evaluation, since only the
 /// compiler knows the stored names.
 fn assert_fitting(model: &Model, assertion: &str, entries: &[Entry]) -> TokenStream {
     let Model { ident, krate, .. } = model;

@@ -11,7 +11,7 @@ use model::Model;
 use crate::diagnostics::Diagnostics;
 use crate::fallback;
 
-/// The annotated item, followed by what `#[event_store]` generates.
+/// The annotated item, followed by the code that `#[event_store]` generates.
 pub(crate) fn event_store(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let model = Model::new(arguments, &item, &diagnostics);

@@ -1,4 +1,4 @@
-//! What `#[event_store]` was told, checked.
+//! The checked arguments of `#[event_store]`.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{Data, Fields, Generics, Visibility};
@@ -105,7 +105,7 @@ impl Model {
             Data::Struct(data) => matches!(data.fields, Fields::Unit),
             _ => false,
         };
-        // A generic type is reported as such, and has fields of necessity.
+        // A generic type is reported as generic, and must have fields.
         if !is_unit_struct && item.generics.params.is_empty() {
             diagnostics.error(
                 &item.ident,

@@ -1,4 +1,4 @@
-//! What `#[process_manager]` generates.
+//! The code that `#[process_manager]` generates.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -136,7 +136,7 @@ fn envelope_enum(model: &Model) -> TokenStream {
         )
     };
     let origin = origin.map(|origin| quote!(#[doc = ""] #[doc = #origin]));
-    // A target may be known to fewer than the process manager is.
+    // A target may be less visible than the process manager.
     let private = (!matches!(vis, Visibility::Inherited)).then(|| {
         quote!(#[allow(private_interfaces, reason = "a target may be more private than what sends to it")])
     });
@@ -162,7 +162,7 @@ fn envelope_enum(model: &Model) -> TokenStream {
     }
 }
 
-/// The output of a derive, in the only form in which an entry is used as a target.
+/// The impls of `Clone` and `Debug`, in the only form in which an entry is used as a target.
 fn impl_clone_and_debug(model: &Model) -> TokenStream {
     let Model {
         envelope,
@@ -238,7 +238,7 @@ fn impl_dispatch(model: &Model) -> TokenStream {
     }
 }
 
-/// One arm per variant, from its pattern, the variable in it for the envelope, and its target.
+/// One arm per variant, made from its pattern, the variable for the envelope in it, and its target.
 fn each_variant(
     model: &Model,
     arm: impl Fn(TokenStream, Ident, &Entry) -> TokenStream,
@@ -250,15 +250,15 @@ fn each_variant(
     arms.collect()
 }
 
-/// `Self::Inventory(content)`, all of it at the entry.
+/// `Self::Inventory(content)`, with the span of the entry.
 fn variant_of(entry: &Entry, content: TokenStream) -> TokenStream {
     let at = entry.exact_span();
     let (variant, content) = (entry.last(), parenthesized(content, at));
     quote_spanned!(at=> Self::#variant #content)
 }
 
-/// `<Envelope<Inventory> as Addressed>::function(arguments)`: the one form in which an entry is used as a target, so that
-/// rustc reports one that is none once, at the entry.
+/// `<Envelope<Inventory> as Addressed>::function(arguments)`. This is the only form in which an entry is used as a
+/// target. So rustc reports an entry that is not a target once, at the entry.
 fn call(entry: &Entry, function: &str, arguments: &TokenStream, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let (function, envelope) = (Ident::new(function, at), envelope_of(entry, krate));
@@ -267,7 +267,7 @@ fn call(entry: &Entry, function: &str, arguments: &TokenStream, krate: &CratePat
     quote_spanned!(at=> <#envelope as #krate::__private::Addressed>::#function #arguments)
 }
 
-/// `Envelope<Inventory>`, again in one form.
+/// `Envelope<Inventory>`, also in one form.
 fn envelope_of(entry: &Entry, krate: &CratePath) -> TokenStream {
     let at = entry.exact_span();
     let krate = krate.exactly_at(at);

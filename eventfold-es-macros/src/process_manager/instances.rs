@@ -1,4 +1,4 @@
-//! What `#[process_manager]` generates for `key`, `deadlines`, `on_failure` and `state_version`.
+//! The code that `#[process_manager]` generates for `key`, `deadlines`, `on_failure` and `state_version`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -9,7 +9,7 @@ use super::model::Model;
 use crate::path::{CratePath, Entry, parenthesized};
 use crate::{lists, named_types, path};
 
-/// Whether its reactions ask for more than commands.
+/// Whether its reactions have effects other than commands.
 pub(super) fn collects_effects(model: &Model) -> bool {
     model.key.is_some() || !model.deadlines.is_empty()
 }
@@ -42,7 +42,7 @@ pub(super) fn constants(model: &Model) -> TokenStream {
     quote!(#version #keyed #deadlines)
 }
 
-/// The body of `react`, beside a `react_in` that does everything.
+/// The body of `react`, for a type whose `react_in` does the work.
 pub(super) fn react(model: &Model) -> TokenStream {
     let krate = &model.krate;
     if model.key.is_some() {
@@ -60,7 +60,7 @@ pub(super) fn react(model: &Model) -> TokenStream {
     }
 }
 
-/// The functions of `ProcessManager` that have a default.
+/// The functions of `ProcessManager` with a default.
 pub(super) fn hooks(model: &Model, handlers: &TokenStream) -> TokenStream {
     let correlate = model.key.is_some().then(|| correlate(model));
     let react_in = collects_effects(model).then(|| react_in(model, handlers));
@@ -81,7 +81,7 @@ fn correlate(model: &Model) -> TokenStream {
         subscribes, krate, ..
     } = model;
     let branches = subscribes.iter().map(|entry| {
-        // All that mentions the type of the entry is at the entry, so that rustc prints what is wrong with it once.
+        // All tokens that mention the type of the entry have its span, so that rustc prints each error about it once.
         let at = entry.exact_span();
         let spanned = krate.exactly_at(at);
         let decode = lists::decode(entry, "decode", krate);
@@ -193,8 +193,8 @@ fn begin(model: &Model, new: &TokenStream) -> (Ident, TokenStream) {
     (key, reaction)
 }
 
-/// `<PaymentDue as DeadlineMessage>::function(arguments)`: the one form in which an entry is used as a message, so that rustc
-/// reports one that is none once, at the entry.
+/// `<PaymentDue as DeadlineMessage>::function(arguments)`. This is the only form in which an entry is used as a
+/// message. So rustc reports an entry that is not a message once, at the entry.
 fn as_message(
     entry: &Entry,
     function: &str,
@@ -233,7 +233,7 @@ fn migrate(model: &Model) -> Option<TokenStream> {
     })
 }
 
-/// The markers that make a handler for what was not declared an error, and what is known of the key and the messages.
+/// The markers that make an undeclared handler an error, and the known facts about the key and the messages.
 pub(super) fn markers(model: &Model) -> TokenStream {
     let Model {
         ident, key, krate, ..
@@ -262,7 +262,7 @@ pub(super) fn markers(model: &Model) -> TokenStream {
     let versioned = model.version_above_1().map(|version| {
         let at = Span::call_site().located_at(version.span());
         let message = "`state_version` counts from 1";
-        // A literal was checked when it was read.
+        // A literal was checked during parsing.
         let assertion = (!matches!(version, Expr::Lit(_)))
             .then(|| quote_spanned!(at=> const _: () = ::std::assert!(#version >= 1, #message);));
         quote_spanned! {at=>

@@ -11,7 +11,7 @@ use model::Model;
 use crate::diagnostics::Diagnostics;
 use crate::{declared, fallback, not_derives};
 
-/// The annotated item, followed by what `#[process_manager]` generates.
+/// The annotated item, followed by the code that `#[process_manager]` generates.
 pub(crate) fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let item = not_derives::taken_from(item, "ProcessManager", "process_manager", &diagnostics);

@@ -1,4 +1,4 @@
-//! What `#[process_manager]` was told, checked.
+//! The checked arguments of `#[process_manager]`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::format_ident;
@@ -167,20 +167,20 @@ pub(crate) struct Model {
     pub(crate) subscribes: Vec<Entry>,
     pub(crate) dispatches: Vec<Entry>,
     pub(crate) envelope: Ident,
-    /// What its state looks like.
+    /// The stored shape of its state.
     pub(crate) state: Shape,
     pub(crate) key: Option<Type>,
-    /// The messages, with the names that they are stored under.
+    /// The messages, with their stored names.
     pub(crate) deadlines: Vec<(Entry, String)>,
     pub(crate) state_version: Option<Expr>,
     pub(crate) start: Start,
-    /// Where `on_failure` stands.
+    /// The place of `on_failure`.
     pub(crate) on_failure: Option<Span>,
     pub(crate) krate: CratePath,
 }
 
 impl Model {
-    /// The version of the state, if there may be older ones.
+    /// The version of the state, if older states may exist.
     pub(crate) fn version_above_1(&self) -> Option<&Expr> {
         self.state_version.as_ref().filter(|version| {
             let Expr::Lit(ExprLit {

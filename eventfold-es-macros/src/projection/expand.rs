@@ -1,4 +1,4 @@
-//! What `#[projection]` generates.
+//! The code that `#[projection]` generates.
 
 use proc_macro2::TokenStream;
 use quote::quote;

@@ -10,7 +10,7 @@ use model::Model;
 use crate::diagnostics::Diagnostics;
 use crate::{declared, fallback, not_derives};
 
-/// The annotated item, followed by what `#[projection]` generates.
+/// The annotated item, followed by the code that `#[projection]` generates.
 pub(crate) fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let item = not_derives::taken_from(item, "Projection", "projection", &diagnostics);

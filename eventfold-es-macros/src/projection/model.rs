@@ -1,4 +1,4 @@
-//! What `#[projection]` was told, checked.
+//! The checked arguments of `#[projection]`.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::Generics;

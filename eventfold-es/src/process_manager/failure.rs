@@ -165,8 +165,8 @@ impl fmt::Display for FailureCause {
 /// The action for a failure.
 #[non_exhaustive]
 pub enum FailureAction<PM: DeclaredProcessManager> {
-    /// The command, or the reaction, is retried later. A waiting command holds up nothing else. A waiting reaction holds up the
-    /// later events of its instance, or of its stream if the instance key cannot be determined.
+    /// The command, or the reaction, is retried later. A waiting command delays no other work. A waiting reaction
+    /// delays the later events of its instance, or of its stream if the instance key cannot be determined.
     Retry(Backoff),
     /// The command becomes a dead letter. So does an event or a deadline that was not handled; its instance continues.
     DeadLetter,

@@ -91,8 +91,8 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     const NAME: &'static str;
 
     /// The stored names of the subscribed aggregate types, as far as they are known at compile time. An
-    /// [`#[event_store]`](macro@crate::event_store) checks and draws them. It is the same as
-    /// [`subscriptions`](Self::subscriptions). Default: `None`, not known.
+    /// [`#[event_store]`](macro@crate::event_store) checks and draws them. They equal
+    /// [`subscriptions`](Self::subscriptions). Default: `None`, unknown.
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = None;
 
     /// The stored names of the target aggregate types, as far as they are known at compile time. Default: `None`,

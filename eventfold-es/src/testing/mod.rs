@@ -1,7 +1,7 @@
 //! Tests of aggregates, process managers and projections without a store, and tests of whole programs after crashes.
 //!
-//! The feature `testing` enables it. It belongs in the `dev-dependencies`: `eventfold-es = { version = "..", features =
-//! ["testing"] }`.
+//! The feature `testing` enables it. It belongs in the `dev-dependencies`:
+//! `eventfold-es = { version = "..", features = ["testing"] }`.
 //!
 //! - [`aggregate`], [`process_manager`] and [`projection`] start a test of the form given, when, then. Events, states
 //!   and messages are stored and read back on the way, as in a store. A failing test shows the difference.
