@@ -81,7 +81,7 @@ impl GuardedClock {
 impl Clock for GuardedClock {
     fn now(&self) -> SystemTime {
         guard(clock_of_the_user, || self.0.now()).unwrap_or_else(|error| {
-            tracing::error!(%error, "a clock cannot be asked");
+            tracing::error!(%error, "reading a clock failed");
             now()
         })
     }
@@ -93,7 +93,7 @@ impl Clock for GuardedClock {
                 Err(error) => Err(error),
             };
             if let Err(error) = slept {
-                tracing::error!(%error, "a clock cannot be waited for");
+                tracing::error!(%error, "waiting for a clock failed");
                 SystemClock.sleep_until(time).await;
             }
         })

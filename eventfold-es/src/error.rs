@@ -34,9 +34,9 @@ pub enum OpenError {
     },
     /// A process manager of eventfold-es 0.2.0 that cannot continue from its checkpoint.
     #[error(
-        "the process manager `{name}` cannot go on where eventfold-es 0.2.0 left it, and would send its commands again: {damage}. \
-         Remove that file to let it start from the first event, or open a copy of the directory that 0.2.0 left, with a checkpoint \
-         that is whole"
+        "the process manager `{name}` cannot continue from the checkpoint of eventfold-es 0.2.0, and would send its commands again: {damage}. \
+         Remove that file to let it start from the first event, or open a copy of the 0.2.0 directory with an \
+         intact checkpoint"
     )]
     ProcessManagerCheckpoint {
         /// Its stored name.
@@ -59,7 +59,7 @@ pub enum OpenError {
     },
     /// Stored bytes were changed, or the files of a copy are of different moments. Recovery never guesses.
     #[error(
-        "the store cannot be opened: {0}. What is damaged has to come from a backup; a copy that was made while the store was open \
+        "the store cannot be opened: {0}. Restore the damaged files from a backup; a copy that was made while the store was open \
          has to be made again, with `AggregateStore::backup`"
     )]
     Damaged(#[from] Damage),
@@ -93,7 +93,7 @@ pub enum OpenError {
     /// receive no events.
     #[error(
         "{type_name} subscribes to nothing: implement `fn subscriptions(&self)`, or set `const SUBSCRIPTIONS` to \
-         `Some(&[Order::AGGREGATE_TYPE])`; a type that is meant to get no events says `Some(&[])`"
+         `Some(&[Order::AGGREGATE_TYPE])`; a type that intentionally has no events sets `Some(&[])`"
     )]
     NoSubscriptions {
         /// Its stored name.

@@ -201,7 +201,7 @@ fn encode<E: DomainEvent>(event: &E) -> Result<Event, EventError> {
     };
     if evolution::is_retired::<E>(announced) {
         return Err(unstorable(
-            "it is retired: what is stored is read, but nothing new is written".to_owned(),
+            "it is retired: stored events are read, but no new event is written".to_owned(),
         ));
     }
     let value = finite::to_value(event).map_err(|error| unstorable(error.to_string()))?;

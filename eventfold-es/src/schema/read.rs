@@ -330,12 +330,12 @@ fn value(node: &Node<'_>) -> Result<Value, Malformed> {
         if note == "optional" {
             value.is_optional = true;
         } else if let Some(aliases) = note.strip_prefix("also ") {
-            value.aliases = split(aliases).ok_or_else(|| wrong("expected names behind `also`"))?;
+            value.aliases = split(aliases).ok_or_else(|| wrong("expected names after `also`"))?;
         } else if let Some(form) = note.strip_prefix("form ") {
             value.form = form.to_owned();
         } else if note != NOT_CHECKED || value.is_checked() {
             return Err(wrong(
-                "expected `optional`, `also NAME ..` or `form ..`, and `not checked` behind a form that a function makes",
+                "expected `optional`, `also NAME ..` or `form ..`, and `not checked` after a form that is the result of a function",
             ));
         }
     }

@@ -228,13 +228,13 @@ impl AggregateStore {
             Some(reason) => (HealthStatus::Unusable, vec![reason]),
             None => {
                 let read_only = journal.read_only().map(|reason| {
-                    format!("nothing can be written: {reason}. What is stored can be read")
+                    format!("nothing can be written: {reason}. The stored events can be read")
                 });
                 let stands = journal.clock().stands_for().map(|behind| {
                     format!(
-                        "the clock is {} seconds behind the last commit, which was stored when it was ahead, or it is wrong now. Until it \
-                         has caught up, the time of the store stands: what is stored gets the time of that commit, and deadlines \
-                         wait. Set it right",
+                        "the clock is {} seconds behind the last commit: it was ahead then, or it is wrong now. Until it \
+                         has caught up, the time of the store stands: new commits get the time of that commit, and deadlines \
+                         wait. Correct the clock",
                         behind.as_secs()
                     )
                 });
@@ -280,7 +280,7 @@ impl AggregateStore {
         }
         match self.shared.runtime.reactions.ended_because() {
             Some(StoreError::RuntimeGone) => Some(
-                "the tokio runtime that the store was opened on has shut down; open the store again, on one that lives as long \
+                "the tokio runtime that the store was opened on has shut down; open the store again, on a runtime that lives as long \
                  as the store"
                     .to_owned(),
             ),
@@ -309,7 +309,7 @@ impl AggregateStore {
             return ages;
         }
         let log: Arc<dyn Log> = journal.clone();
-        let what = || "reading how old an event is".to_owned();
+        let what = || "reading the age of an event".to_owned();
         let read = blocking(what, move || {
             let read = unread.into_iter().filter_map(|at| {
                 // The reader of the event itself reports the damage.
@@ -365,11 +365,11 @@ impl ProcessManagerHealth {
         let ended = self
             .ended
             .as_ref()
-            .map(|ended| format!("`{name}` reacts no more: {ended}; open the store again"));
+            .map(|ended| format!("`{name}` no longer reacts: {ended}; open the store again"));
         let stays = self.parked_at.as_ref().map(|parked| {
             let ParkedAt { position, reason } = parked;
             format!(
-                "`{name}` is parked at position {position}: {reason}. Mend the cause, and call `retry()` or `skip()` on its handle"
+                "`{name}` is parked at position {position}: {reason}. Fix the cause, and call `retry()` or `skip()` on its handle"
             )
         });
         let paused = self

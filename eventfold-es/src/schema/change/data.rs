@@ -34,12 +34,12 @@ pub(super) fn data(
         (Data::Unknown, _) => changes.compatible(
             place,
             "what it looks like is known now",
-            "whether it has changed before cannot be told",
+            "it is unknown whether it has changed before",
         ),
         (_, Data::Unknown) => changes.breaking(
             place,
             "what it looks like is not known any more",
-            "say it again (with `#[derive(StoredShape)]`, or in the constant of a hand-written type), or write the lock anew",
+            "declare it again (with `#[derive(StoredShape)]`, or in the constant of a hand-written type), or write the lock anew",
         ),
         (
             Data::Struct {
@@ -55,7 +55,7 @@ pub(super) fn data(
                 let what = if *is_strict {
                     "it refuses fields that it does not know"
                 } else {
-                    "it passes over fields that it does not know"
+                    "it ignores fields that it does not know"
                 };
                 changes.compatible(place, what, "");
             }
@@ -115,9 +115,9 @@ fn fields(
             match alike.next() {
                 Some(renamed) if alike.next().is_none() => changes.breaking(
                     place,
-                    format!("{described}, and `{}` of the same type is new: what is stored would be lost", renamed.name),
+                    format!("{described}, and `{}` of the same type is new: the stored value would be lost", renamed.name),
                     format!(
-                        "if it was renamed, write `#[serde(alias = \"{}\")]` on `{}`; if it is another thing, {}, or write the lock anew",
+                        "if it was renamed, write `#[serde(alias = \"{}\")]` on `{}`; if it is a different field, {}, or write the lock anew",
                         value.name, renamed.name, remedies.raise
                     ),
                 ),
@@ -126,7 +126,7 @@ fn fields(
                     format!("{described}, and fields that are not known are refused"),
                     format!("remove `deny_unknown_fields`, or {}", remedies.raise),
                 ),
-                _ => changes.compatible(place, described, "what is stored in it is passed over"),
+                _ => changes.compatible(place, described, "its stored value is ignored"),
             }
             continue;
         };

@@ -29,7 +29,7 @@ pub(super) fn events(old: &AggregateShapes, new: &AggregateShapes, changes: &mut
             };
             changes.breaking(
                 &place,
-                "it is gone, and what is stored cannot be read",
+                "it is gone, and its stored events cannot be read",
                 remedy,
             );
             continue;
@@ -107,7 +107,7 @@ fn event_data(place: &str, old: &EventShape, new: &EventShape, changes: &mut Cha
         changes.breaking(
             place,
             format!(
-                "its version was lowered from {} to {}, and what is stored would count as newer than the program",
+                "its version was lowered from {} to {}, and its stored events would count as newer than the program",
                 old.version, new.version
             ),
             format!("write `#[event(version = {}, ..)]` again, or a higher one", old.version),

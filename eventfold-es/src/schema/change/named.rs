@@ -107,19 +107,19 @@ pub(super) fn key(old: &ProcessManagerShapes, new: &ProcessManagerShapes, change
     }
     let place = format!("key of the process manager `{}`", new.name);
     let another_name = format!(
-        "give it another stored name, `#[process_manager(name = \"{}-2\", ..)]`: under that it starts anew, at the first event or with \
+        "give it another stored name, `#[process_manager(name = \"{}-2\", ..)]`: under that name it starts again, at the first event or with \
          `start = \"now\"` at the next",
         new.name
     );
     if old.key.is_empty() {
         let what = format!(
-            "it has the key `{}` now, and what is stored is the state of one instance without a key",
+            "it has the key `{}` now, but the stored state is that of one instance without a key",
             new.key
         );
         changes.breaking(&place, what, another_name);
     } else if new.key.is_empty() {
         let what = format!(
-            "the key `{}` is gone, and what is stored are the states of its instances",
+            "the key `{}` is gone, but the stored states are those of its instances",
             old.key
         );
         changes.breaking(&place, what, another_name);
@@ -151,7 +151,7 @@ pub(super) fn deadlines(
         let Some(current) = found.find(|current| current.name == known.name) else {
             changes.breaking(
                 &place,
-                "it is gone, and one that is armed could not be handled",
+                "it is gone, and an armed deadline with this message could not be handled",
                 "keep its message in `deadlines` until none is armed; if the type was renamed, import it under the name it had, with \
                  `use .. as ..`",
             );

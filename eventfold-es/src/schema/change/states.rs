@@ -85,13 +85,13 @@ pub(super) fn process_manager_state(
                 "its version was raised from {} to {}",
                 old.version, new.version
             ),
-            "what is stored is migrated when it is read",
+            "stored states are migrated when they are read",
         );
     } else if new.version < old.version {
         changes.breaking(
             &place,
             format!(
-                "its version was lowered from {} to {}, and what is stored would count as newer than the program",
+                "its version was lowered from {} to {}, and the stored states would count as newer than the program",
                 old.version, new.version
             ),
             format!("write `state_version = {}` again, or a higher one", old.version),

@@ -60,7 +60,7 @@ impl AggregateStoreBuilder {
         if recovery.redone_commits > 0 {
             tracing::info!(
                 commits = recovery.redone_commits,
-                "commits redone, since the last program did not close the store"
+                "commits redone, because the last program did not close the store"
             );
         }
         tracing::info!(

@@ -47,7 +47,7 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// The directory is not empty. Nothing was written.
-    #[error("{} is in the way; choose an empty directory, or one that does not exist", path.display())]
+    #[error("{} already exists; choose an empty or a new directory", path.display())]
     Occupied {
         /// The first file or directory in it.
         path: PathBuf,

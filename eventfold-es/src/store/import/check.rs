@@ -102,7 +102,7 @@ fn check_log(
             Err(_) if line.is_open => {
                 // The write of this line did not finish, so its program never confirmed the event.
                 report.torn += 1;
-                tracing::warn!(path = %log.log().display(), offset = line.at.offset, "the last line of the log is no whole event");
+                tracing::warn!(path = %log.log().display(), offset = line.at.offset, "the last line of the log is not a whole event");
                 break;
             }
             Err(error) => {
@@ -287,7 +287,7 @@ impl Comparison {
             }
             Some(_) => Err("the store has the events in another order, or has others between them"),
             None if self.last == stored.count => Ok(Compared::New),
-            None => Err("the store has other events behind the last one that both have"),
+            None => Err("the store has other events after the last event that both have"),
         })
     }
 }

@@ -139,7 +139,7 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// The directory is a store of this version, whose events are in its journal.
-    #[error("{} is a store; open it, and import from what `export_streams` writes", path.display())]
+    #[error("{} is a store; open it, and import from a directory that `export_streams` writes", path.display())]
     IsStore {
         /// The directory.
         path: PathBuf,

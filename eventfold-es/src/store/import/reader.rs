@@ -146,7 +146,7 @@ impl Reader {
         let path = log.archive();
         let failed = |error: io::Error| {
             let reason = format!(
-                "it cannot be decompressed behind its first {} bytes of text: {error}",
+                "it cannot be decompressed after its first {} bytes of text: {error}",
                 self.at.offset
             );
             ImportError::Damaged(Damage::new(&path, 0, reason))
@@ -203,7 +203,7 @@ pub(super) fn damage(log: &Log, at: At, reason: String) -> ImportError {
         false => Damage::new(
             log.archive(),
             at.offset,
-            format!("{reason} (the place is one of the decompressed text)"),
+            format!("{reason} (the offset is in the decompressed text)"),
         ),
     })
 }

@@ -162,7 +162,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         if is_interrupted {
             return Err(StoreError::Refused {
                 reason: format!(
-                    "`{}` has stopped before it came to all of them: {done} were done and {failed} failed again. Look at its status, \
+                    "`{}` stopped before it had handled all of them: {done} were done and {failed} failed again. Look at its status, \
                      and try again",
                     self.name
                 )
@@ -213,7 +213,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         answered.await.map_err(|_| {
             self.ended().unwrap_or_else(|| StoreError::Refused {
                 reason: format!(
-                    "`{}` has stopped before it was done; look at its status, and try again",
+                    "`{}` stopped before the request was done; look at its status, and try again",
                     self.name
                 )
                 .into(),

@@ -215,7 +215,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         };
         assert_same(
             &format!(
-                "`{}` is not deterministic: it asks for something else when it reacts again from the same state",
+                "`{}` is not deterministic: it has other effects when it reacts again from the same state",
                 PM::NAME
             ),
             &printed(std::slice::from_ref(first), false),
