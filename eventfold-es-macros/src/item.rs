@@ -90,13 +90,13 @@ pub(crate) fn name_of(item: &TokenStream) -> Option<Ident> {
     }
 }
 
-/// The aggregate of the events in `item`, if `item` is an enum with its name that derives `DomainEvent`.
+/// The aggregate of the events in `item`, if `item` is an enum that is named after it and derives `DomainEvent`.
 fn whose_events(item: &DeriveInput) -> Option<Ident> {
     enum_of(item, "Event").filter(|_| derives(item, "DomainEvent"))
 }
 
-/// The aggregate of the commands in `item`, if `item` is an enum with its name that cannot be an aggregate itself,
-/// since it does not derive `Default`.
+/// The aggregate of the commands in `item`, if `item` is an enum that is named after it. An enum that derives `Default`
+/// may be an aggregate itself, and does not count.
 pub(crate) fn whose_commands(item: &DeriveInput) -> Option<Ident> {
     enum_of(item, "Command").filter(|_| !derives(item, "Default"))
 }

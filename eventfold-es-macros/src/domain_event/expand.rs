@@ -106,7 +106,7 @@ fn schemas(model: &Model) -> Option<TokenStream> {
     })
 }
 
-/// The readers of older versions: the shape of each version, and a step for each version after it.
+/// The readers of older versions: the shape of each version, and the steps from it to the event.
 fn upcasters(model: &Model) -> Option<TokenStream> {
     let Model {
         ident,

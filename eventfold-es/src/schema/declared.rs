@@ -98,8 +98,7 @@ pub(super) struct StateShape {
 pub(super) struct TypeShape {
     pub(super) name: String,
     pub(super) data: Data,
-    /// The types in it with a known shape. If the shape of a type in this list is known, the types in it are in its own
-    /// list.
+    /// The types in it with a known shape. For a type in such a list it is empty: that list has these types, too.
     pub(super) types: Vec<TypeShape>,
 }
 

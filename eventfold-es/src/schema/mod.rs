@@ -73,8 +73,7 @@ pub enum Shape {
     StrictStruct(&'static [Field]),
     /// One of several variants.
     Enum(&'static [Variant]),
-    /// An enum whose stored data does not begin with the name of its variant, as one text: serde's attributes, and the
-    /// variants.
+    /// An enum that is not externally tagged, as one text: serde's attributes, and the variants.
     Custom(&'static str),
     /// Another type in its place, or the result of a function, by serde's attributes: `from`, `into`, `remote`, `with`
     /// and similar attributes. Its stored shape is unknown, and is not checked.

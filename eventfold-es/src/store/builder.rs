@@ -194,8 +194,8 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// The number of events of a stream between two snapshots of its aggregate. Default: 100. At 0 the store neither
-    /// takes nor uses snapshots. It takes them in the background.
+    /// The number of events of a stream between two snapshots of its aggregate. Default: 100. The store takes them in
+    /// the background. At 0 it neither takes nor uses snapshots.
     ///
     /// A snapshot is also taken when an aggregate leaves memory with 16 or more unsaved events (or `events`, if that is less).
     /// Loading then folds only the events behind the snapshot. Snapshots are derived: a snapshot that does not fit its stream

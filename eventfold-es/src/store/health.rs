@@ -56,9 +56,9 @@ pub struct Health {
 pub enum HealthStatus {
     /// No action is needed.
     Healthy,
-    /// It serves, but some work waits until an operator acts. A process manager is parked or paused, an instance is
-    /// parked, a projection fails, the clock is at least a minute behind the last commit, or the file system is
-    /// read-only. A restart does not help.
+    /// It serves, but some work waits until an operator acts. For example, a process manager is parked or paused, an
+    /// instance is parked, or a projection fails. The clock may also be at least a minute behind the last commit, or
+    /// the file system read-only. A restart does not help.
     Degraded,
     /// This process executes no more commands: the store is poisoned or closed, or its tokio runtime has ended. Open it
     /// again.

@@ -41,7 +41,7 @@ struct LaneState {
     parked: Vec<Thread>,
     /// The number of workers. A thread stays as long as there is a worker.
     workers: usize,
-    /// The lane ends: no further work arrives.
+    /// The lane ends after the ready work. No further work arrives.
     is_ending: bool,
 }
 

@@ -111,7 +111,7 @@ impl Objection {
             }
             aggregates = tail;
         }
-        // The stored name belongs to an aggregate elsewhere: another store may list both.
+        // The owner of these commands is not in this store. Another store may list both.
         None
     }
 

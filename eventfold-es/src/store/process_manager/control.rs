@@ -56,7 +56,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Delivers the event at which a process manager is parked as a whole once more, and lets it continue. `done` is 1 if it
     /// was parked; if it parks again, `reactions` says so.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting for that event.
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that the event has held up.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Lets a process manager without `key` that is parked as a whole skip the event, the deadline or the command at which it
     /// is parked. A row records that. It is durable when this returns. `done` is 1 if it was parked.
     ///
-    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was waiting for it. While it is
+    /// In [`RunMode::Inline`](crate::RunMode::Inline) it waits for all work that was held up. While it is
     /// [paused](Self::pause), it only skips: `reactions` is [`Paused`](crate::Reactions::Paused).
     ///
     /// # Errors

@@ -138,7 +138,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///   later events.
     /// - A deadline stays a dead letter while its instance is parked, and has no effect after the end of the instance.
     ///
-    /// A later event or deadline may have been handled before it meanwhile.
+    /// Later work may have been handled before it meanwhile.
     ///
     /// # Errors
     ///

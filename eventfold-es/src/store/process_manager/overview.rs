@@ -30,7 +30,7 @@ pub struct ProcessManagerOverview {
     pub parked: Option<ParkedAt>,
     /// Its instances; all 0 without `key`.
     pub instances: InstanceCounts,
-    /// The number of streams that wait for an unreadable event.
+    /// The number of streams that are held at an unreadable event.
     pub held_streams: u64,
     /// The number of armed deadlines.
     pub deadlines: u64,
