@@ -140,7 +140,7 @@ pub(crate) async fn items(store: &AggregateStore) -> TestResult {
             actor: None,
             meta,
         };
-        let options = eventfold_es::InjectOptions::default();
+        let options = eventfold_es::store::InjectOptions::default();
         store.inject_event::<Item>("i", event, options).await?;
     }
     Ok(())
