@@ -39,11 +39,9 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         // At the entry, as its other uses.
         let at = entry.exact_span();
         let event = Ident::new(&event.to_string(), at);
-        let decode = {
-            let event = parenthesized(quote!(event), at);
-            parenthesized(quote_spanned!(at=> #decode #event?), at)
-        };
-        let decoded = quote_spanned!(at=> #event::#variant #decode);
+        let raw = parenthesized(quote!(event), at);
+        let variant = parenthesized(quote_spanned!(at=> #event::#variant), at);
+        let decoded = quote_spanned!(at=> #decode #raw.map #variant);
         let name = member(entry, "ListedAggregate", "NAME", krate);
         // Events of other types do not come here.
         match (index, index + 1 == aggregates.len()) {
@@ -64,7 +62,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
 
             #[inline]
             fn decode(event: &#krate::RawRecorded) -> ::std::result::Result<Self, #krate::ReadError> {
-                ::std::result::Result::Ok(#(#decoded)*)
+                #(#decoded)*
             }
         }
     }

@@ -20,21 +20,17 @@ impl ::eventfold_es::__private::Decodes for ShopEvent {
     fn decode(
         event: &::eventfold_es::RawRecorded,
     ) -> ::std::result::Result<Self, ::eventfold_es::ReadError> {
-        ::std::result::Result::Ok(
-            if event.aggregate_type()
-                == <Order as ::eventfold_es::__private::ListedAggregate>::NAME
-            {
-                ShopEvent::Order(
-                    <Order as ::eventfold_es::__private::ListedAggregate>::decode(event)?,
+        if event.aggregate_type()
+            == <Order as ::eventfold_es::__private::ListedAggregate>::NAME
+        {
+            <Order as ::eventfold_es::__private::ListedAggregate>::decode(event)
+                .map(ShopEvent::Order)
+        } else {
+            <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::decode(
+                    event,
                 )
-            } else {
-                ShopEvent::Inventory(
-                    <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::decode(
-                        event,
-                    )?,
-                )
-            },
-        )
+                .map(ShopEvent::Inventory)
+        }
     }
 }
 #[allow(dead_code, reason = "a program need not use all of it")]

@@ -18,11 +18,8 @@ impl my::es::__private::Decodes for ShopEvent {
     fn decode(
         event: &my::es::RawRecorded,
     ) -> ::std::result::Result<Self, my::es::ReadError> {
-        ::std::result::Result::Ok(
-            ShopEvent::Order(
-                <Order as my::es::__private::ListedAggregate>::decode(event)?,
-            ),
-        )
+        <Order as my::es::__private::ListedAggregate>::decode(event)
+            .map(ShopEvent::Order)
     }
 }
 #[allow(dead_code, reason = "a program need not use all of it")]

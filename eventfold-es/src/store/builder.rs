@@ -202,8 +202,8 @@ impl AggregateStoreBuilder {
     /// is ignored, and all of them may be deleted while the store is closed. After a change of the fold, raise
     /// [`Aggregate::SNAPSHOT_VERSION`](crate::Aggregate::SNAPSHOT_VERSION).
     ///
-    /// Before the first, second, fourth, eighth and so on snapshot of a type, the store folds the stream twice: into a state,
-    /// and into a copy that is written and read back on the way. If they differ, the type has no snapshots until the store is
+    /// Before the first, second, fourth, eighth and so on snapshot of a type, the store folds the stream twice. It writes and
+    /// reads back one of the two states on the way. If they differ, the type has no snapshots until the store is
     /// closed, and a warning names the difference. A type with fields that are [not saved](crate::Aggregate::NOT_SAVED) has no
     /// snapshots at all.
     ///

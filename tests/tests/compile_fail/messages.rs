@@ -130,9 +130,7 @@ fn every_argument_is_documented() -> Result<(), Box<dyn Error>> {
     let (_, names) = grammar
         .split_once("fn name(self)")
         .ok_or("no names of arguments")?;
-    let (names, _) = names
-        .split_once("/// How the argument is written")
-        .ok_or("no end")?;
+    let (names, _) = names.split_once("\n    }\n").ok_or("no end")?;
     let name_of = |key: &str| -> Option<String> {
         let (_, name) = names.split_once(&format!("Self::{key} => \""))?;
         Some(name.split('"').next()?.to_owned())

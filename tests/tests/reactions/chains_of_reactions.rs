@@ -240,7 +240,7 @@ impl OnDeadline<Due> for Later {
 /// Where a process manager is when a deadline is reached has nothing to do with how its chain came there.
 #[tokio::test]
 async fn the_path_of_a_chain_with_a_deadline_names_nobody_else() -> TestResult {
-    for (depth, path) in [(0, "along .. -> later -> pong."), (1, "along later.")] {
+    for (depth, path) in [(0, ": .. -> later -> pong."), (1, ": later.")] {
         let base = tempfile::tempdir()?;
         let clock = ManualClock::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
         let store = AggregateStore::builder(base.path())

@@ -48,9 +48,9 @@ impl Drop for MemoryWriter {
 
 impl MemoryWriter {
     fn store(&mut self, queued: Vec<Queued>) {
-        let mut settled: Vec<(Pledge, Result<Receipt, CommitError>)> = Vec::new();
+        let mut stored: Vec<(Pledge, Receipt)> = Vec::new();
+        let mut failed: Vec<(Pledge, CommitError)> = Vec::new();
         let mut on_settled = Vec::new();
-        let mut is_behind_conflict = false;
         for Queued {
             mut commit,
             time,
@@ -62,43 +62,41 @@ impl MemoryWriter {
                 pledge.settle(Err(CommitError::Refused(BEHIND_FAILURE.into())));
                 continue;
             }
-            if is_behind_conflict {
+            if !failed.is_empty() {
                 let error = CommitError::Refused(BEHIND_CONFLICT.into());
-                settled.push((pledge, Err(error)));
+                failed.push((pledge, error));
                 continue;
             }
             if let Err(conflict) = self.check(&commit) {
-                is_behind_conflict = true;
-                settled.push((pledge, Err(conflict)));
+                failed.push((pledge, conflict));
                 continue;
             }
             on_settled.extend(commit.on_settled.take());
             let on_durable = commit.on_durable.take();
             let receipt = {
-                let mut stored = lock(&self.stored);
-                let receipt = stored.add(commit, time);
-                let stored = stored.commits.last();
-                stored
-                    .into_iter()
-                    .for_each(|commit| self.followers.note(&commit.recorded));
+                let mut content = lock(&self.stored);
+                let receipt = content.add(commit, time);
+                if let Some(commit) = content.commits.last() {
+                    self.followers.note(&commit.recorded);
+                }
                 receipt
             };
             if let Some(on_durable) = on_durable {
                 on_durable(&receipt);
             }
-            settled.push((pledge, Ok(receipt)));
+            stored.push((pledge, receipt));
         }
         let position = lock(&self.stored).position;
         self.followers.announce(position);
-        for (pledge, result) in settled {
-            pledge.settle(result);
+        for (pledge, receipt) in stored {
+            pledge.settle(Ok(receipt));
         }
         for on_settled in on_settled {
             on_settled();
         }
-        if is_behind_conflict {
+        if !failed.is_empty() {
             let error = CommitError::Refused(BEHIND_CONFLICT.into());
-            self.queue.undo(None, &error);
+            self.queue.undo(failed, &error);
         }
     }
 

@@ -92,7 +92,11 @@ async fn work_without_descriptors(path: &Path) {
         }
     });
     let (mut kept, mut failed) = (BTreeMap::new(), 0);
-    for tag in 0..400 {
+    // A command needs a descriptor only if it reads a part of the archive for the first time.
+    for tag in 0..20_000 {
+        if tag >= 400 && failed > 0 {
+            break;
+        }
         let id = ["a", "b", "c"][tag as usize % 3];
         let command = LedgerCommand::Put { tag, parts: 1 };
         match store.send(id, command, CommandContext::default()).await {

@@ -244,18 +244,18 @@ impl Queue {
         Work::Commits(batch)
     }
 
-    /// Fails these commits, and every commit that was added so far.
+    /// Fails these commits, each with its error, and every commit that was added so far.
     ///
     /// All of them fail at once. A caller that adds a new commit after it has learned of the failure is therefore behind it. A
     /// commit that was decided on a failed commit is refused.
     pub(in crate::journal) fn undo(
         &self,
-        failed: impl IntoIterator<Item = Pledge>,
+        failed: impl IntoIterator<Item = (Pledge, CommitError)>,
         error: &CommitError,
     ) {
         let mut state = lock(&self.state);
-        for pledge in failed {
-            pledge.settle(Err(error.clone()));
+        for (pledge, error) in failed {
+            pledge.settle(Err(error));
         }
         if planted(Bug::UndoLeavesTheQueue) {
             return;

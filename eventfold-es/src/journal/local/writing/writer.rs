@@ -81,7 +81,8 @@ impl Turns for Writer {
                         "the backlog is full, and the derived files cannot be written: {reason}"
                     );
                     let error = CommitError::Refused(reason.into());
-                    let failed = queued.into_iter().map(|queued| queued.pledge);
+                    let failed = queued.into_iter();
+                    let failed = failed.map(|queued| (queued.pledge, error.clone()));
                     self.queue.undo(failed, &error);
                 }
             }
@@ -121,11 +122,8 @@ impl Writer {
             self.commit(batch);
         }
         if !refused.is_empty() {
-            for (pledge, error) in refused {
-                pledge.settle(Err(error));
-            }
             self.queue
-                .undo(None, &CommitError::Refused(BEHIND_CONFLICT.into()));
+                .undo(refused, &CommitError::Refused(BEHIND_CONFLICT.into()));
         }
     }
 
@@ -168,7 +166,8 @@ impl Writer {
                     "the journal could not be written ({error}); nothing of the commit is stored"
                 );
                 let error = CommitError::Refused(reason.into());
-                self.queue.undo(pledges(batch), &error);
+                let failed = pledges(batch).map(|pledge| (pledge, error.clone()));
+                self.queue.undo(failed, &error);
             }
             Written::Unknown(error) => {
                 let reason = format!(
