@@ -44,8 +44,8 @@ pub(super) struct RowTables {
     files: Files,
     layout: Layout,
     tables: Mutex<BTreeMap<String, Arc<RowTable>>>,
-    /// The number of changes so far.
-    changes: AtomicU64,
+    /// The number of the last commit that changed a row since the store was opened.
+    last_commit: AtomicU64,
     is_closed: AtomicBool,
 }
 
@@ -78,7 +78,7 @@ impl RowTables {
             files: files.clone(),
             layout: layout.clone(),
             tables: Mutex::default(),
-            changes: AtomicU64::new(0),
+            last_commit: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -165,16 +165,17 @@ impl RowTables {
     ) {
         let rows = self.of(name);
         let mut overlay = lock(&rows.overlay);
+        self.last_commit.fetch_max(commit, Ordering::Release);
         for RowChange { key, value } in changes {
             overlay.bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
             overlay.rows.insert(key, Changed { commit, value });
         }
-        self.changes.fetch_add(1, Ordering::Release);
     }
 
-    /// The number of changes so far.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+    /// The number of the last commit that changed a row since the store was opened; 0 for none. A caller that has read a row
+    /// finds the commit of the row here.
+    pub(super) fn last_commit(&self) -> u64 {
+        self.last_commit.load(Ordering::Acquire)
     }
 
     /// Moves collected rows to the tables while everything is derived again, if there are many. No checkpoint covers these
