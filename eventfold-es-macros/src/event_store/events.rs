@@ -1,6 +1,6 @@
 //! The enum of all events of a store, and the way to subscribe to them.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
 use super::expand::member;
@@ -30,9 +30,6 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         );
         quote!(#variant(#event))
     });
-    let names = aggregates
-        .iter()
-        .map(|entry| member(entry, "ListedAggregate", "NAME", krate));
     let decoded = aggregates.iter().enumerate().map(|(index, entry)| {
         let variant = entry.last();
         let decode = member(entry, "ListedAggregate", "decode", krate);
@@ -42,12 +39,12 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         let raw = parenthesized(quote!(event), at);
         let variant = parenthesized(quote_spanned!(at=> #event::#variant), at);
         let decoded = quote_spanned!(at=> #decode #raw.map #variant);
-        let name = member(entry, "ListedAggregate", "NAME", krate);
-        // Events of other types do not come here.
-        match (index, index + 1 == aggregates.len()) {
-            (0, true) => decoded,
-            (_, true) => quote!({ #decoded }),
-            _ => quote!(if event.aggregate_type() == #name { #decoded } else),
+        match index + 1 == aggregates.len() {
+            true => quote!(_ => #decoded),
+            false => {
+                let index = Literal::usize_unsuffixed(index);
+                quote!(#index => #decoded,)
+            }
         }
     });
     quote! {
@@ -58,11 +55,19 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         }
 
         impl #krate::__private::Decodes for #event {
-            const TYPES: &'static [&'static str] = &[#(#names),*];
+            #[inline]
+            fn topology() -> &'static #krate::topology::Topology {
+                #ident::topology()
+            }
 
             #[inline]
-            fn decode(event: &#krate::RawRecorded) -> ::std::result::Result<Self, #krate::ReadError> {
-                #(#decoded)*
+            fn decode(
+                index: ::std::primitive::usize,
+                event: &#krate::RawRecorded,
+            ) -> ::std::result::Result<Self, #krate::ReadError> {
+                match index {
+                    #(#decoded)*
+                }
             }
         }
     }

@@ -12,24 +12,26 @@ pub enum ShopEvent {
     Inventory(<stock::Inventory as ::eventfold_es::__private::ListedAggregate>::Event),
 }
 impl ::eventfold_es::__private::Decodes for ShopEvent {
-    const TYPES: &'static [&'static str] = &[
-        <Order as ::eventfold_es::__private::ListedAggregate>::NAME,
-        <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::NAME,
-    ];
+    #[inline]
+    fn topology() -> &'static ::eventfold_es::topology::Topology {
+        Shop::topology()
+    }
     #[inline]
     fn decode(
+        index: ::std::primitive::usize,
         event: &::eventfold_es::RawRecorded,
     ) -> ::std::result::Result<Self, ::eventfold_es::ReadError> {
-        if event.aggregate_type()
-            == <Order as ::eventfold_es::__private::ListedAggregate>::NAME
-        {
-            <Order as ::eventfold_es::__private::ListedAggregate>::decode(event)
-                .map(ShopEvent::Order)
-        } else {
-            <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::decode(
-                    event,
-                )
-                .map(ShopEvent::Inventory)
+        match index {
+            0 => {
+                <Order as ::eventfold_es::__private::ListedAggregate>::decode(event)
+                    .map(ShopEvent::Order)
+            }
+            _ => {
+                <stock::Inventory as ::eventfold_es::__private::ListedAggregate>::decode(
+                        event,
+                    )
+                    .map(ShopEvent::Inventory)
+            }
         }
     }
 }

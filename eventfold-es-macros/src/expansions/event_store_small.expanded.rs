@@ -11,15 +11,21 @@ pub enum ShopEvent {
     Order(<Order as my::es::__private::ListedAggregate>::Event),
 }
 impl my::es::__private::Decodes for ShopEvent {
-    const TYPES: &'static [&'static str] = &[
-        <Order as my::es::__private::ListedAggregate>::NAME,
-    ];
+    #[inline]
+    fn topology() -> &'static my::es::topology::Topology {
+        Shop::topology()
+    }
     #[inline]
     fn decode(
+        index: ::std::primitive::usize,
         event: &my::es::RawRecorded,
     ) -> ::std::result::Result<Self, my::es::ReadError> {
-        <Order as my::es::__private::ListedAggregate>::decode(event)
-            .map(ShopEvent::Order)
+        match index {
+            _ => {
+                <Order as my::es::__private::ListedAggregate>::decode(event)
+                    .map(ShopEvent::Order)
+            }
+        }
     }
 }
 #[allow(dead_code, reason = "a program need not use all of it")]

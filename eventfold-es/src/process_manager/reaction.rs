@@ -108,10 +108,7 @@ impl<'a, PM: ProcessManager> Reaction<'a, PM> {
         C: SentBy<PM, Aggregate = A>,
         A: Aggregate<Command = C>,
     {
-        let context = CommandContext {
-            correlation_id: self.correlation_id().map(str::to_owned),
-            ..CommandContext::default()
-        };
+        let context = correlated(self.correlation_id());
         self.send_with(instance_id, command, context);
     }
 
@@ -274,5 +271,13 @@ impl<PM: ProcessManager> fmt::Debug for Reaction<'_, PM> {
             .field("timers", &self.timers())
             .field("is_complete", &self.collected.effects.is_complete)
             .finish()
+    }
+}
+
+/// The context of a command of a conversation. It is not generic, so that it is compiled once and not for each target.
+fn correlated(correlation_id: Option<&str>) -> CommandContext {
+    CommandContext {
+        correlation_id: correlation_id.map(str::to_owned),
+        ..CommandContext::default()
     }
 }

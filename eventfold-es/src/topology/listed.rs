@@ -25,9 +25,6 @@ pub trait ListedAggregate {
     /// Its events.
     type Event;
 
-    /// Its stored name.
-    const NAME: &'static str;
-
     /// Its place in a drawing.
     const NODE: AggregateNode;
 
@@ -45,8 +42,6 @@ pub trait ListedAggregate {
 #[diagnostic::do_not_recommend]
 impl<A: Aggregate> ListedAggregate for A {
     type Event = A::DomainEvent;
-
-    const NAME: &'static str = A::AGGREGATE_TYPE;
 
     fn decode(event: &RawRecorded) -> Result<Self::Event, ReadError> {
         event.decoded::<A>()

@@ -13,6 +13,7 @@ use crate::event::{DomainEvent, EventError, RecordedEvent, StoredEvent};
 use crate::journal::{CommittedEvent, StreamId};
 use crate::runtime::{Kept, guard};
 use crate::store::AggregateStore;
+use crate::topology::Topology;
 
 /// A typed event with all its stored facts.
 ///
@@ -43,25 +44,29 @@ pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 /// Decodes an event of several aggregate types. A declared store generates the implementation.
 #[doc(hidden)]
 pub trait Decodes: Sized {
-    /// The stored names of the aggregate types.
-    const TYPES: &'static [&'static str];
+    /// The store, whose aggregates these are.
+    fn topology() -> &'static Topology;
 
-    /// Decodes an event of one of these types.
+    /// Decodes an event of the aggregate with this index in the topology.
     ///
     /// # Errors
     ///
     /// [`ReadError::Event`] if the event does not decode.
-    fn decode(event: &RawRecorded) -> Result<Self, ReadError>;
+    fn decode(index: usize, event: &RawRecorded) -> Result<Self, ReadError>;
 }
 
 /// The events of several aggregate types.
 #[doc(hidden)]
 pub fn subscribe<E: Decodes>(store: &AggregateStore) -> Subscription<Recorded<E>> {
     let mut events = store.subscription(None, |raw| {
-        let event = E::decode(&raw)?;
+        let mut aggregates = E::topology().aggregates.iter();
+        // An event of another type is not delivered; it would not decode.
+        let index = aggregates.position(|aggregate| aggregate.name == raw.aggregate_type());
+        let event = E::decode(index.unwrap_or(usize::MAX), &raw)?;
         Ok(Recorded { event, raw })
     });
-    events.set_types(Some(E::TYPES.iter().map(|name| (*name).into()).collect()));
+    let types = E::topology().aggregates.iter();
+    events.set_types(Some(types.map(|aggregate| aggregate.name.into()).collect()));
     events
 }
 
