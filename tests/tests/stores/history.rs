@@ -243,6 +243,7 @@ fn is_closed<T>(next: Option<Result<T, ReadError>>) -> bool {
 
 /// What was decided and handed over is no history before it is durable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn only_durable_events_are_history() -> TestResult {
     let base = tempfile::tempdir()?;
     let disk = GatedDisk::default();
@@ -283,6 +284,7 @@ async fn only_durable_events_are_history() -> TestResult {
 
 /// A page of the newest events reads these, and few blocks of the index; a long history is not read before it is asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_page_of_a_long_stream_reads_little() -> TestResult {
     const COMMITS: u64 = 20_000;
     let base = tempfile::tempdir()?;
@@ -498,6 +500,7 @@ async fn a_fold_that_panics_is_an_error() -> TestResult {
 }
 
 #[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn damage_is_an_error_and_the_end() -> TestResult {
     let base = tempfile::tempdir()?;
     let store = AggregateStore::open(base.path()).await?;
