@@ -18,6 +18,7 @@ pub use crate::__fingerprint as fingerprint;
 pub use crate::__is_same as is_same;
 pub use crate::comparing::{Comparing, NotComparable, NotEquatable};
 pub use crate::fingerprint::{TellsIntent, fingerprint_by};
+pub use crate::projection::Deletion;
 pub use crate::store::{Decodes, subscribe};
 pub use crate::topology::listed::{
     Commands, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, OfNobody,

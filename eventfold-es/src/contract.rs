@@ -7,10 +7,15 @@
 pub use crate::aggregate::{DecidesWithContext, DeclaredAggregate, Subscribed};
 pub use crate::command::{DecidedBy, IdOf};
 pub use crate::envelope::{Dispatch, DispatchTarget, Router, TargetVisitor};
+pub use crate::event::StoredEvent;
 pub use crate::evolution::{PastShape, Upcaster};
 pub use crate::process_manager::{
     DeadlineMessage, DeadlineOf, DeclaredProcessManager, DispatchesTo, InstanceKey, Join, JoinKind,
     KeyOf, Keyed, NameOf, ReactError, ScheduledDeadline, Schedules, SentBy, StateVersioned,
     StoredDeadline, SubscribesTo, TargetOf, TimeOf, TimerChange,
 };
-pub use crate::projection::{DeclaredProjection, ProjectError};
+pub use crate::projection::{
+    DeclaredProjection, DeclaredRows, DeclaredSink, ProjectError, ReadModel, RowKey, RowKeyOf,
+    RowProjection, SinkError, SinkErrorOf, SinkProjection, TxOf,
+};
+pub use crate::rows::{EncodeError, IndexEntries, RowConnection, RowSink, RowTx, RowsError};

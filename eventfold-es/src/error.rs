@@ -101,6 +101,16 @@ pub enum OpenError {
         /// The Rust type.
         type_name: &'static str,
     },
+    /// A projection writes to a database that the builder was not given.
+    #[error(
+        "the projection `{name}` writes to a {type_name}: give it to the builder of the store with `.sink(..)`"
+    )]
+    NoSink {
+        /// The stored name of the projection.
+        name: &'static str,
+        /// The Rust type of the sink.
+        type_name: &'static str,
+    },
     /// The stored state of a process manager does not decode into the type that is registered under its name.
     #[error(
         "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \
@@ -275,6 +285,35 @@ pub enum StoreError {
         /// The reason.
         source: ProjectError,
     },
+    /// The database of a projection cannot be used. The projection tries again.
+    #[error("the projection `{name}` cannot use its database: {reason}")]
+    Sink {
+        /// Its stored name.
+        name: &'static str,
+        /// The error of the database.
+        reason: Arc<str>,
+    },
+    /// Rows that cannot be read.
+    #[error("{reason}")]
+    Rows {
+        /// The row, the problem and the remedy.
+        reason: Arc<str>,
+    },
+    /// A projection that did not reach a position in time, or that has stopped before it.
+    #[error("the projection `{name}` is at position {reached}, and has not reached {position}{}", because(.failure.as_deref()))]
+    NotReached {
+        /// Its stored name.
+        name: &'static str,
+        /// The position that was waited for.
+        position: u64,
+        /// The position that it has reached.
+        reached: u64,
+        /// The reason why it does not advance, if it fails.
+        failure: Option<String>,
+    },
+    /// A rebuild that was cancelled. The projection goes on with its old state.
+    #[error("the rebuild was cancelled")]
+    RebuildCancelled,
     /// Code of the user panicked; its result was discarded.
     #[error("{what} panicked: {message}")]
     Panicked {
@@ -327,6 +366,10 @@ pub enum StoreError {
     /// The runtime of the store has shut down.
     #[error("the tokio runtime has shut down")]
     RuntimeGone,
+}
+
+fn because(failure: Option<&str>) -> String {
+    failure.map_or_else(String::new, |failure| format!(": {failure}"))
 }
 
 impl From<JournalError> for StoreError {

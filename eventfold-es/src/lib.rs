@@ -170,6 +170,7 @@ pub mod prelude;
 mod process_manager;
 mod projection;
 mod report_json;
+mod rows;
 mod runtime;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
@@ -211,7 +212,10 @@ pub use process_manager::{
     FailureCause, FailurePolicy, HandleFailure, MigrateState, MigrationError, OnDeadline,
     ProcessManager, React, Reaction, SourceEvent, StartFrom, StoredState,
 };
-pub use projection::{EventContext, Project, Projection, UnknownEvents};
+pub use projection::{
+    EventContext, Index, Keys, Locate, Prepare, Project, ProjectInto, Projection,
+    ProjectionFailure, Sink, UnknownEvents,
+};
 pub use runtime::Reactions;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, BackupError, BackupReport, Durability,

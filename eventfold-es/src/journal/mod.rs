@@ -28,6 +28,7 @@ mod proposed;
 mod recorded;
 mod recorded_lines;
 mod recovery_report;
+mod redb_file;
 mod row_store;
 mod rows;
 mod saved_projection;
@@ -63,6 +64,7 @@ pub(crate) use proposed::{OnDurable, ProposedAppend, ProposedCommit, ProposedRea
 pub(crate) use recorded::{CommittedEvent, RecordedAppend, RecordedCommit};
 pub(crate) use recorded_lines::RecordedLines;
 pub use recovery_report::{IncompleteBatch, RecoveryReport};
+pub(crate) use redb_file::{RedbFile, RedbOptions};
 pub(crate) use row_store::{Progress, RowStore, StoredLines};
 pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};

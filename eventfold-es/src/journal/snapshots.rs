@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{JournalError, SavedValue, Snapshot, StreamId};
+use super::{JournalError, RedbFile, RedbOptions, SavedValue, Snapshot, StreamId};
 
 /// Saved states. All of them are derived: the store can lose any of them.
 pub(crate) trait Snapshots: Send + Sync + 'static {
@@ -14,6 +14,15 @@ pub(crate) trait Snapshots: Send + Sync + 'static {
 
     /// The saved state of a projection. Call [`prepare_to_save`](Self::prepare_to_save) before each save.
     fn projection(&self, name: &str) -> Arc<dyn SavedValue>;
+
+    /// Opens the rows of a projection, or replaces them by an empty file. Call [`prepare_to_save`](Self::prepare_to_save)
+    /// before each durable change. Blocks.
+    fn projection_rows(
+        &self,
+        name: &str,
+        options: &RedbOptions,
+        is_new: bool,
+    ) -> Result<RedbFile, JournalError>;
 
     /// Ensures that all readable events survive a power loss, and that the files are still those of this store. Called before
     /// derived data is saved. Blocks.

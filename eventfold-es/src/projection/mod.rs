@@ -1,11 +1,24 @@
 //! Projections: read models folded from the events of many streams.
 
+mod read_model;
+mod rows;
+mod sink;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aggregate::Aggregate;
 use crate::event::{EventError, RecordedEvent, StoredEvent};
 use crate::process_manager::SubscribesTo;
+
+pub use read_model::ReadModel;
+pub use rows::{DeclaredRows, Index, Keys, Locate, RowKey, RowKeyOf, RowProjection};
+pub use sink::{
+    DeclaredSink, Prepare, ProjectInto, ProjectionFailure, Sink, SinkError, SinkErrorOf,
+    SinkProjection, TxOf,
+};
 
 /// A read model: the fold of the events of its subscribed aggregates, over all their streams, in the order of
 /// positions.
@@ -151,6 +164,19 @@ pub struct EventContext<'a> {
     aggregate_type: &'a str,
     stream_id: &'a str,
     event: Source<'a>,
+    deletion: Option<&'a Deletion>,
+}
+
+/// Whether the handler of an event has asked for the deletion of the state.
+#[derive(Debug, Default)]
+pub struct Deletion(AtomicBool);
+
+impl Deletion {
+    /// Whether [`EventContext::delete`] was called.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -167,6 +193,7 @@ impl<'a> EventContext<'a> {
             aggregate_type,
             stream_id,
             event: Source::Recorded(event),
+            deletion: None,
         }
     }
 
@@ -182,6 +209,44 @@ impl<'a> EventContext<'a> {
             aggregate_type,
             stream_id,
             event: Source::Stored(event),
+            deletion: None,
+        }
+    }
+
+    /// The same context, whose [`delete`](Self::delete) is noted.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn deleting(self, deletion: &'a Deletion) -> Self {
+        Self {
+            deletion: Some(deletion),
+            ..self
+        }
+    }
+
+    /// Removes the row when the handler returns. In a projection without rows, the state becomes its default again.
+    ///
+    /// A removed row that a later event locates begins with the default of its type.
+    ///
+    /// It has no effect in a hand-written [`apply`](Projection::apply), in `locate`, and in a projection into a sink.
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # pub enum OrderEvent { Placed, Cancelled }
+    /// # pub struct OpenOrder { is_placed: bool }
+    /// # trait Project<A> { fn project(&mut self, event: &OrderEvent, cx: &EventContext<'_>); }
+    /// # struct Order;
+    /// impl Project<Order> for OpenOrder {
+    ///     fn project(&mut self, event: &OrderEvent, cx: &EventContext<'_>) {
+    ///         match event {
+    ///             OrderEvent::Placed => self.is_placed = true,
+    ///             OrderEvent::Cancelled => cx.delete(),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn delete(&self) {
+        if let Some(deletion) = self.deletion {
+            deletion.0.store(true, Ordering::Relaxed);
         }
     }
 

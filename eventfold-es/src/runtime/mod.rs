@@ -4,6 +4,7 @@ mod cell;
 mod cells;
 mod encode;
 mod end;
+mod follower;
 mod imported;
 mod inside_reaction;
 mod loader;
@@ -11,6 +12,7 @@ mod locked_targets;
 mod origin;
 mod past_states;
 mod process_manager;
+mod progress_gauge;
 mod projection;
 mod reactions;
 mod read_ahead;
@@ -30,6 +32,7 @@ use crate::guarded;
 pub(crate) use cell::{Cell, Decided, Key, Keys, LockedCell, PartOfCommit, Place, Repeated};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
+pub(crate) use follower::{Follower, FollowerContext, FollowerRequest};
 pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
@@ -38,7 +41,9 @@ pub(crate) use process_manager::{
     Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,
     rows as process_manager_rows,
 };
-pub(crate) use projection::{ProjectionGauge, ProjectionRunner};
+pub(crate) use progress_gauge::ProjectionGauge;
+pub use progress_gauge::RebuildProgress;
+pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, ReactionHub, Stay, WaitGuard};
 pub(crate) use recall::recall;

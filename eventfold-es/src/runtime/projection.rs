@@ -1,10 +1,10 @@
 //! One projection: its state, its position and its checkpoint.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::guarded::{Kept, guard};
+use super::progress_gauge::ProjectionGauge;
 use super::read_ahead::read_ahead;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
@@ -23,34 +23,6 @@ const SAVE_EVENTS: u64 = 10_000;
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The maximum number of events to fold on the caller's thread. Beyond it, the blocking pool folds them.
 const FEW_EVENTS: u64 = 64;
-
-/// The progress of a projection, for readers that do not wait until it has caught up.
-#[derive(Debug, Default)]
-pub(crate) struct ProjectionGauge {
-    position: AtomicU64,
-    /// The reason why the projection does not advance.
-    failure: Mutex<Option<String>>,
-}
-
-impl ProjectionGauge {
-    pub(crate) fn position(&self) -> u64 {
-        self.position.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn failure(&self) -> Option<String> {
-        let failure = self.failure.lock();
-        failure.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn is_at(&self, position: u64) {
-        self.position.store(position, Ordering::Release);
-    }
-
-    fn fails(&self, failure: Option<&StoreError>) {
-        let failure = failure.map(ToString::to_string);
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
-    }
-}
 
 pub(crate) struct ProjectionRunner<P: Projection> {
     journal: Arc<dyn Journal>,
@@ -229,7 +201,7 @@ impl<P: Projection> ProjectionRunner<P> {
                 return false;
             }
         }
-        self.gauge.fails(None);
+        self.gauge.fails(None, false);
         true
     }
 
@@ -237,7 +209,8 @@ impl<P: Projection> ProjectionRunner<P> {
     pub(crate) fn catch_up(&mut self, position: u64) -> Result<(), StoreError> {
         let _span = self.span(position).entered();
         let done = self.fold_up_to(position);
-        self.gauge.fails(done.as_ref().err());
+        let failure = done.as_ref().err().map(ToString::to_string);
+        self.gauge.fails(failure, false);
         done
     }
 

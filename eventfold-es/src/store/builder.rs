@@ -4,12 +4,12 @@ mod opening;
 mod parts;
 mod starting_points;
 
-use std::any::{Any, TypeId, type_name};
+use std::any::{TypeId, type_name};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parts::{ProcessManagerPart, ProjectionPart, Targets, given};
+use parts::{ProcessManagerPart, ProjectionPart, Sinks, Targets, given};
 
 use super::RunMode;
 use crate::clock::{Clock, GuardedClock, SystemClock};
@@ -17,11 +17,9 @@ use crate::disk::{Disk, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
 use crate::journal::{Durability, JournalOptions};
 use crate::process_manager::{ProcessManager, StartFrom};
-use crate::projection::Projection;
+use crate::projection::{Projection, ReadModel, RowProjection, Sink, SinkProjection};
 use crate::runtime::process_manager_rows::VersionRow;
-use crate::runtime::{
-    Kept, ProcessManagerRunner, ProjectionRunner, guard, initial_progress, migrated,
-};
+use crate::runtime::{Kept, ProcessManagerRunner, guard, initial_progress, migrated};
 use crate::threads::StoreRuntime;
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -54,6 +52,7 @@ pub struct AggregateStoreBuilder {
     pub(super) disk: Arc<dyn Disk>,
     process_managers: Vec<ProcessManagerPart>,
     projections: Vec<ProjectionPart>,
+    sinks: Sinks,
     targets: Targets,
     idle_timeout: Duration,
     snapshot_every: u64,
@@ -89,6 +88,7 @@ impl AggregateStoreBuilder {
             disk: Arc::new(SystemDisk),
             process_managers: Vec::new(),
             projections: Vec::new(),
+            sinks: Sinks::default(),
             targets: Targets::default(),
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             snapshot_every: DEFAULT_SNAPSHOT_EVERY,
@@ -146,35 +146,41 @@ impl AggregateStoreBuilder {
         self
     }
 
-    /// Registers a projection.
-    pub fn projection<P: Projection>(mut self) -> Self {
-        if self
-            .projections
-            .iter()
-            .any(|part| part.type_id == TypeId::of::<P>())
-        {
-            return self;
+    /// Registers a projection of any kind: a value in memory, rows (`key = ..`) or a database (`sink = ..`).
+    pub fn projection<P: ReadModel>(self) -> Self {
+        P::register(self)
+    }
+
+    /// Registers a projection that is a value in memory.
+    #[doc(hidden)]
+    pub fn folded_projection<P: Projection>(self) -> Self {
+        self.projection_part(ProjectionPart::folded::<P>())
+    }
+
+    /// Registers a projection with rows.
+    #[doc(hidden)]
+    pub fn row_projection<P: RowProjection>(self) -> Self {
+        self.projection_part(ProjectionPart::rows::<P>())
+    }
+
+    /// Registers a projection into a database.
+    #[doc(hidden)]
+    pub fn sink_projection<P: SinkProjection>(self) -> Self {
+        self.projection_part(ProjectionPart::sink::<P>())
+    }
+
+    fn projection_part(mut self, part: ProjectionPart) -> Self {
+        let mut parts = self.projections.iter();
+        if !parts.any(|known| known.type_id == part.type_id) {
+            self.projections.push(part);
         }
-        self.projections.push(ProjectionPart {
-            name: P::NAME,
-            type_id: TypeId::of::<P>(),
-            type_name: type_name::<P>(),
-            check_subscriptions: || {
-                let subscriptions = guard(
-                    || format!("the default of `{}`", P::NAME),
-                    || Kept::<P>::default().subscriptions(),
-                );
-                given::<P>(P::NAME, P::SUBSCRIPTIONS, subscriptions?).map(drop)
-            },
-            load: |journal| {
-                let runner = ProjectionRunner::<P>::load(journal)?;
-                let gauge = runner.gauge();
-                let runner = Arc::new(tokio::sync::Mutex::new(runner));
-                let saved = Arc::clone(&runner);
-                let saver = Box::pin(async move { saved.lock_owned().await.save_or_warn() });
-                Ok((runner as Arc<dyn Any + Send + Sync>, saver, gauge))
-            },
-        });
+        self
+    }
+
+    /// The database of the projections with `sink = S`. A second database of the same type replaces the first: for two
+    /// databases of one kind, wrap one of them in a type of your own that implements [`Sink`].
+    pub fn sink<S: Sink>(mut self, sink: S) -> Self {
+        self.sinks.insert(sink);
         self
     }
 

@@ -10,7 +10,7 @@ use super::{AggregateStore, ParkedAt};
 use crate::error::StoreError;
 use crate::journal::{CommittedEvent, Cursor, Log};
 use crate::report_json;
-use crate::runtime::{Member, Reactions, Tallied, blocking};
+use crate::runtime::{Member, Reactions, RebuildProgress, Tallied, blocking};
 
 /// The health of a store, with its figures.
 ///
@@ -26,7 +26,7 @@ use crate::runtime::{Member, Reactions, Tallied, blocking};
 ///     "name": "fulfillment", "position": 1200, "lag": 4, "lag_seconds": 12, "is_paused": true, "parked_at": null,
 ///     "parked": 0, "retrying": 1, "dead_letters": 38, "ended": null
 ///   }],
-///   "projections": [{"name": "sales", "position": 1204, "lag": 0, "lag_seconds": 0, "failure": null}]
+///   "projections": [{"name": "sales", "position": 1204, "lag": 0, "lag_seconds": 0, "failure": null, "rebuild": null, "skipped": 0}]
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -130,7 +130,7 @@ pub struct ProcessManagerHealth {
 /// # JSON
 ///
 /// ```json
-/// {"name":"sales","position":1204,"lag":0,"lag_seconds":0,"failure":null}
+/// {"name":"sales","position":1204,"lag":0,"lag_seconds":0,"failure":null,"rebuild":{"position":300,"of":1204},"skipped":0}
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -143,8 +143,12 @@ pub struct ProjectionHealth {
     pub lag: u64,
     /// The age of the first position behind it, in seconds; 0 without lag, and none if the journal cannot be read.
     pub lag_seconds: Option<u64>,
-    /// The reason why the last read of it failed.
+    /// The reason why it does not advance. For a projection in memory, this is the failure of the last read.
     pub failure: Option<String>,
+    /// The progress of its rebuild, while there is one.
+    pub rebuild: Option<RebuildProgress>,
+    /// The number of events that it has skipped by its [`on_failure`](crate::ProjectionFailure::Skip) policy.
+    pub skipped: u64,
 }
 
 impl AggregateStore {
@@ -220,6 +224,8 @@ impl AggregateStore {
                     lag: position.saturating_sub(at),
                     lag_seconds: age(at),
                     failure: gauge.failure(),
+                    rebuild: gauge.rebuild(),
+                    skipped: gauge.skipped(),
                 }
             })
             .collect();

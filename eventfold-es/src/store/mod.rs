@@ -11,6 +11,7 @@ mod inject;
 mod process_manager;
 mod projections;
 mod reading;
+mod rows;
 mod running;
 #[cfg(feature = "testing")]
 mod saved_snapshots;
@@ -19,7 +20,7 @@ mod streams;
 mod transaction;
 mod verify;
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ pub use crate::journal::{
     AdoptedCheckpoint, AdoptionReport, BackupError, BackupReport, Durability, IncompleteBatch,
     QuarantinedStream, RecoveryReport, TornTail,
 };
+pub use crate::runtime::RebuildProgress;
 pub use builder::AggregateStoreBuilder;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};
@@ -41,6 +43,7 @@ pub use process_manager::{
     ParkedWork, ProcessManagerHandle, ProcessManagerOverview, RebuiltState,
 };
 pub use reading::{Decodes, History, RawRecorded, Recorded, Subscription, subscribe};
+pub use rows::{InvalidPageToken, Page, PageToken, RowQuery, Rows};
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
 pub use transaction::{Committed, CommittedCommand, Transaction};
 pub use verify::{RepairReport, VerifyReport};
@@ -99,8 +102,7 @@ struct Shared {
     run_mode: RunMode,
     reaction_timeout: Duration,
     recovery: RecoveryReport,
-    /// A `tokio::sync::Mutex<ProjectionRunner<P>>` for each `P`.
-    projections: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    projections: HashMap<TypeId, projections::RegisteredProjection>,
     /// The stored name and the progress of each projection, in the order of registration.
     gauges: Vec<(&'static str, Arc<ProjectionGauge>)>,
     /// The index and the stored name of each process manager.

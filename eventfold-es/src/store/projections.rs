@@ -1,14 +1,58 @@
-//! Projections, caught up at each read.
+//! Projections in memory, caught up at each read; and the waits and rebuilds of all projections.
 
-use std::any::{TypeId, type_name};
+use std::any::{Any, TypeId, type_name};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 
 use super::AggregateStore;
 use crate::error::StoreError;
-use crate::projection::Projection;
-use crate::runtime::{ProjectionRunner, blocking, guard};
+use crate::journal::Journal;
+use crate::projection::{Projection, ReadModel};
+use crate::runtime::{FollowerRequest, ProjectionGauge, ProjectionRunner, blocking, guard};
+
+/// A projection of an open store.
+pub(super) struct RegisteredProjection {
+    /// A `tokio::sync::Mutex<ProjectionRunner<P>>` or a `RowTable<P>`.
+    pub(super) state: Option<Arc<dyn Any + Send + Sync>>,
+    pub(super) control: ProjectionControl,
+    pub(super) gauge: Arc<ProjectionGauge>,
+}
+
+/// The operations on a projection that do not depend on its type.
+pub(super) enum ProjectionControl {
+    /// A value in memory, which catches up when it is read.
+    Folded(Arc<dyn Rebuild>),
+    /// Rows or a database, which a task brings up to date.
+    Followed(mpsc::UnboundedSender<FollowerRequest>),
+}
+
+type Rebuilt = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + Sync>>;
+
+/// A value in memory that can be made anew.
+pub(super) trait Rebuild: Send + Sync {
+    fn rebuild(self: Arc<Self>, journal: Arc<dyn Journal>) -> Rebuilt;
+}
+
+impl<P: Projection> Rebuild for Mutex<ProjectionRunner<P>> {
+    fn rebuild(self: Arc<Self>, journal: Arc<dyn Journal>) -> Rebuilt {
+        Box::pin(async move {
+            let mut runner = self.lock_owned().await;
+            let what = || format!("rebuilding the projection `{}`", P::NAME);
+            let position = *journal.durable().borrow();
+            blocking(what, move || {
+                runner.reset();
+                runner.catch_up(position)?;
+                runner.save_or_warn();
+                Ok(())
+            })
+            .await
+        })
+    }
+}
 
 impl AggregateStore {
     /// Calls `read` with a projection that has every event durable at the time of the call, and returns its result. It
@@ -74,7 +118,7 @@ impl AggregateStore {
         &self,
         read: impl FnOnce(&P) -> R,
     ) -> Result<R, StoreError> {
-        let runner = self.caught_up::<P>(false).await?;
+        let runner = self.caught_up::<P>().await?;
         let what = || format!("reading the projection `{}`", P::NAME);
         guard(what, || read(runner.state()))
     }
@@ -94,55 +138,214 @@ impl AggregateStore {
     ///
     /// Cancel safe; catching up continues without the caller.
     pub async fn projection<P: Projection>(&self) -> Result<Arc<P>, StoreError> {
-        let runner = self.caught_up::<P>(false).await?;
+        let runner = self.caught_up::<P>().await?;
         Ok(Arc::clone(runner.state()))
     }
 
-    /// Rebuilds a projection from the first event, and returns when it has every event that was durable at the call.
+    /// Makes a projection anew from the first event, and returns when it has every event that was durable at the call.
+    ///
+    /// Rows and databases show their old state until the new state is complete: it is made in one transaction. The events
+    /// from meanwhile are in the new state. [`Health::projections`](crate::store::ProjectionHealth::rebuild) tells how far it
+    /// is. A rebuild that a crash interrupts starts again from the first event, if it was due to another `version`;
+    /// otherwise the old state goes on. A projection in memory has no state for readers during its rebuild, so they wait.
     ///
     /// # Errors
     ///
-    /// As [`projection`](Self::projection).
+    /// [`StoreError::NotRegistered`] if the store was opened without it, [`StoreError::RebuildCancelled`] after
+    /// [`cancel_rebuild`](Self::cancel_rebuild), and the errors of the projection at an event. The projection then tries the
+    /// rebuild again by its `on_failure` policy.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe; the rebuild continues without the caller.
-    pub async fn rebuild_projection<P: Projection>(&self) -> Result<(), StoreError> {
-        self.caught_up::<P>(true).await.map(drop)
+    /// The rebuild continues without the caller.
+    pub async fn rebuild_projection<P: ReadModel>(&self) -> Result<(), StoreError> {
+        let registered = self.registered_projection::<P>()?;
+        match &registered.control {
+            ProjectionControl::Folded(state) => {
+                let journal = Arc::clone(&self.shared.runtime.journal);
+                Arc::clone(state).rebuild(journal).await
+            }
+            ProjectionControl::Followed(requests) => {
+                let (answer, rebuilt) = oneshot::channel();
+                let is_cancelled = Arc::new(AtomicBool::new(false));
+                let request = FollowerRequest::Rebuild {
+                    is_cancelled: Arc::clone(&is_cancelled),
+                    answer,
+                };
+                registered.gauge.can_cancel(&is_cancelled);
+                requests.send(request).map_err(|_| self.has_ended())?;
+                rebuilt.await.map_err(|_| self.has_ended())?
+            }
+        }
+    }
+
+    /// Cancels the rebuild of a projection with rows or a database. It goes on with its old state, unless that is of another
+    /// `version`: the projection then stops until [`rebuild_projection`](Self::rebuild_projection) or the next open. Without
+    /// a rebuild it has no effect.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotRegistered`] if the store was opened without it.
+    pub fn cancel_rebuild<P: ReadModel>(&self) -> Result<(), StoreError> {
+        self.registered_projection::<P>()?.gauge.cancel_rebuild();
+        Ok(())
+    }
+
+    /// Lets a projection that has stopped, or waits for its next attempt, try again at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotRegistered`] if the store was opened without it, [`StoreError::Closed`] if it is closed.
+    pub fn resume_projection<P: ReadModel>(&self) -> Result<(), StoreError> {
+        let registered = self.registered_projection::<P>()?;
+        match &registered.control {
+            // It tries again at each read.
+            ProjectionControl::Folded(_) => Ok(()),
+            ProjectionControl::Followed(requests) => requests
+                .send(FollowerRequest::Resume)
+                .map_err(|_| self.has_ended()),
+        }
+    }
+
+    /// Waits until a projection has every event up to a position, and returns the position that it has reached. It lets a
+    /// program read its own writes: wait for [`Executed::position`](crate::Executed::position). `None`, from a command without
+    /// events, does not wait.
+    ///
+    /// A projection in memory catches up at each read, so for it the call only waits until the event is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotReached`] after `timeout`, and at once if the projection has stopped. It has the reason if the
+    /// projection fails. [`StoreError::Closed`] if the store closes, [`StoreError::NotRegistered`] if it was opened
+    /// without the projection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; it changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # use eventfold_es::contract::{ReadModel, RowProjection};
+    /// # use std::time::Duration;
+    /// # async fn place<A, P>(store: AggregateStore, command: A::Command) -> Result<(), Box<dyn std::error::Error>>
+    /// # where A: Aggregate, P: RowProjection + ReadModel {
+    /// let done = store.get::<A>("ord-1").await?.execute(command, ()).await?;
+    /// store.wait_for::<P>(done.position, Duration::from_secs(2)).await?;
+    /// let rows = store.rows::<P>()?.all().limit(20).collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn wait_for<P: ReadModel>(
+        &self,
+        position: impl Into<Option<u64>>,
+        timeout: Duration,
+    ) -> Result<u64, StoreError> {
+        let position = position.into().unwrap_or(0);
+        let registered = self.registered_projection::<P>()?;
+        let gauge = &registered.gauge;
+        let mut reached = match registered.control {
+            ProjectionControl::Folded(_) => self.shared.runtime.journal.durable(),
+            ProjectionControl::Followed(_) => gauge.positions(),
+        };
+        let mut closing = self.shared.closing.clone();
+        let not_reached = || StoreError::NotReached {
+            name: P::NAME,
+            position,
+            reached: gauge.position(),
+            failure: gauge.failure(),
+        };
+        let waiting = async {
+            loop {
+                let at = *reached.borrow_and_update();
+                if at >= position {
+                    return Ok(at);
+                }
+                if gauge.has_stopped() {
+                    return Err(not_reached());
+                }
+                if reached.changed().await.is_err() {
+                    return Err(StoreError::Closed);
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            waited = tokio::time::timeout(timeout, waiting) => waited.unwrap_or_else(|_| Err(not_reached())),
+            _ = closing.wait_for(|closing| *closing) => Err(StoreError::Closed),
+        }
+    }
+
+    /// The position of the last event that has changed a projection, as it moves on. A user interface draws again when it
+    /// changes.
+    ///
+    /// A projection in memory changes when it is read. For it, the position is that of the last durable event of any kind.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotRegistered`] if the store was opened without it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # use eventfold_es::contract::{ReadModel, RowProjection};
+    /// # async fn draw<P: RowProjection + ReadModel>(store: AggregateStore) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut changes = store.watch::<P>()?;
+    /// while changes.changed().await.is_ok() {
+    ///     let position = *changes.borrow_and_update();
+    ///     println!("{} rows at {position}", store.rows::<P>()?.all().count().await?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch<P: ReadModel>(&self) -> Result<watch::Receiver<u64>, StoreError> {
+        let registered = self.registered_projection::<P>()?;
+        Ok(match registered.control {
+            ProjectionControl::Folded(_) => self.shared.runtime.journal.durable(),
+            ProjectionControl::Followed(_) => registered.gauge.changes(),
+        })
+    }
+
+    /// The reason why a projection no longer takes requests.
+    fn has_ended(&self) -> StoreError {
+        match self.shared.runtime.journal.read_only() {
+            Some(reason) => StoreError::ReadOnly { reason },
+            None => StoreError::Closed,
+        }
+    }
+
+    fn registered_projection<P: ReadModel>(&self) -> Result<&RegisteredProjection, StoreError> {
+        let registered = self.shared.projections.get(&TypeId::of::<P>());
+        registered.ok_or(StoreError::NotRegistered {
+            type_name: type_name::<P>(),
+            method: "projection",
+        })
     }
 
     /// The projection, locked, with all durable events.
     async fn caught_up<P: Projection>(
         &self,
-        is_rebuild: bool,
     ) -> Result<OwnedMutexGuard<ProjectionRunner<P>>, StoreError> {
         let not_registered = || StoreError::NotRegistered {
             type_name: type_name::<P>(),
             method: "projection",
         };
-        let runner = self
-            .shared
-            .projections
-            .get(&TypeId::of::<P>())
-            .ok_or_else(not_registered)?;
-        let runner: Arc<Mutex<ProjectionRunner<P>>> = Arc::clone(runner)
+        let runner = self.registered_projection::<P>()?.state.clone();
+        let runner: Arc<Mutex<ProjectionRunner<P>>> = runner
+            .ok_or_else(not_registered)?
             .downcast()
             .map_err(|_| not_registered())?;
         let position = *self.shared.runtime.journal.durable().borrow();
         let mut runner = runner.lock_owned().await;
-        if !is_rebuild && runner.catch_up_in_memory(position, false) {
+        if runner.catch_up_in_memory(position, false) {
             return Ok(runner);
         }
         let what = || format!("catching up the projection `{}`", P::NAME);
         blocking(what, move || {
-            if is_rebuild {
-                runner.reset();
-            } else if runner.catch_up_in_memory(position, true) {
-                return Ok(runner);
-            }
-            runner.catch_up(position)?;
-            if is_rebuild {
-                runner.save_or_warn();
+            if !runner.catch_up_in_memory(position, true) {
+                runner.catch_up(position)?;
             }
             Ok(runner)
         })

@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::envelope::DispatchTarget;
 use crate::error::ReadError;
 use crate::process_manager::ProcessManager;
-use crate::projection::Projection;
+use crate::projection::ReadModel;
 use crate::schema::Schema;
 use crate::store::{AggregateStoreBuilder, RawRecorded};
 
@@ -99,7 +99,7 @@ pub trait ListedProjection {
 }
 
 #[diagnostic::do_not_recommend]
-impl<P: Projection> ListedProjection for P {
+impl<P: ReadModel> ListedProjection for P {
     const NODE: ProjectionNode = ProjectionNode::of::<P>("");
 
     fn register(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {

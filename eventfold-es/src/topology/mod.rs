@@ -9,7 +9,7 @@ pub mod objection;
 use crate::aggregate::Aggregate;
 use crate::event::DomainEvent;
 use crate::process_manager::ProcessManager;
-use crate::projection::Projection;
+use crate::projection::ReadModel;
 use crate::schema::EventSchema;
 
 /// The parts of a store, and their connections.
@@ -242,7 +242,7 @@ impl ProcessManagerNode {
 impl ProjectionNode {
     /// The projection `P`, whose type is `type_name` in the program.
     #[must_use]
-    pub const fn of<P: Projection>(type_name: &'static str) -> Self {
+    pub const fn of<P: ReadModel>(type_name: &'static str) -> Self {
         Self {
             type_name,
             name: P::NAME,

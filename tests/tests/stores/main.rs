@@ -37,6 +37,8 @@ mod projections;
 #[cfg(not(eventfold_sabotage))]
 mod public_api;
 #[cfg(not(eventfold_sabotage))]
+mod rows_by_hand;
+#[cfg(not(eventfold_sabotage))]
 mod store_api;
 #[cfg(not(eventfold_sabotage))]
 mod subscriptions;

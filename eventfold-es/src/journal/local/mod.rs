@@ -48,11 +48,11 @@ use writing::{backlog, batch, writer};
 use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,
     JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit,
-    RecordedCommit, RecoveryReport, SavedValue, Snapshot, Snapshots, StreamEnd, StreamId,
-    StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
+    RecordedCommit, RecoveryReport, RedbFile, RedbOptions, SavedValue, Snapshot, Snapshots,
+    StreamEnd, StreamId, StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
-use crate::disk::{FileError, Files, LockHandle, SealedFile};
+use crate::disk::{FileError, Files, LockHandle, OpenMode, SealedFile};
 use crate::error::OpenError;
 use crate::threads::StoreRuntime;
 
@@ -361,6 +361,23 @@ impl Snapshots for LocalJournal {
     fn projection(&self, name: &str) -> Arc<dyn SavedValue> {
         let path = self.layout.projection_checkpoint(name);
         Arc::new(SealedFile::new(self.files.clone(), path))
+    }
+
+    fn projection_rows(
+        &self,
+        name: &str,
+        options: &RedbOptions,
+        is_new: bool,
+    ) -> Result<RedbFile, JournalError> {
+        let path = self.layout.projection_rows(name);
+        if is_new {
+            self.files.remove(&path)?;
+        }
+        if !self.files.exists(&path)? {
+            self.files
+                .create_dir_durably(&self.layout.projection(name))?;
+        }
+        RedbFile::open(self.files.open(&path, OpenMode::Write)?, options)
     }
 
     fn prepare_to_save(&self) -> Result<(), JournalError> {

@@ -25,9 +25,9 @@ use super::local::queue::Queue;
 use super::{
     Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Followers, Inherited, Journal,
     JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, PastReaction,
-    PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport, Row, RowRange,
-    RowStore, SavedValue, Snapshot, Snapshots, StoredLines, StreamEnd, StreamId, StreamPart,
-    StreamReader, Streams, Types, Verified, Vitals, Waiting,
+    PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions,
+    Row, RowRange, RowStore, SavedValue, Snapshot, Snapshots, StoredLines, StreamEnd, StreamId,
+    StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::Files;
@@ -368,6 +368,16 @@ impl Snapshots for MemoryJournal {
 
     fn projection(&self, name: &str) -> Arc<dyn SavedValue> {
         self.value(format!("the state of {name}"))
+    }
+
+    /// The rows do not survive the store. They are made anew from the events.
+    fn projection_rows(
+        &self,
+        _name: &str,
+        options: &RedbOptions,
+        _is_new: bool,
+    ) -> Result<RedbFile, JournalError> {
+        RedbFile::in_memory(options)
     }
 
     fn prepare_to_save(&self) -> Result<(), JournalError> {

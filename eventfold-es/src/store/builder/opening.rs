@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
+use super::parts::LoadContext;
 use super::starting_points::starting_points;
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
@@ -17,6 +18,7 @@ use crate::runtime::{
     WaitingSnapshots, blocking,
 };
 use crate::store::closing::{Shutdown, Steps, millis};
+use crate::store::projections::RegisteredProjection;
 use crate::store::{AggregateStore, RunMode, Shared};
 
 impl AggregateStoreBuilder {
@@ -83,6 +85,7 @@ impl AggregateStoreBuilder {
         let subscriptions = subscriptions.collect::<Result<Vec<_>, _>>()?;
         for projection in &self.projections {
             (projection.check_subscriptions)()?;
+            (projection.check_sink)(&self.sinks)?;
         }
         let base = absolute(&self.base)?;
         let files = Files::new(Arc::clone(&self.disk));
@@ -108,14 +111,30 @@ impl AggregateStoreBuilder {
 
         let mut projections = HashMap::new();
         let mut gauges = Vec::new();
+        let mut tasks = Vec::new();
+        let loading = LoadContext {
+            journal: Arc::clone(&journal),
+            sinks: Arc::new(self.sinks),
+            closing: closing_receiver.clone(),
+            alive: alive.clone(),
+        };
         for part in self.projections {
-            let journal = Arc::clone(&journal);
+            let context = loading.clone();
             let what = || format!("loading the projection `{}`", part.name);
-            let (runner, saver, gauge) = blocking(what, move || (part.load)(journal)).await?;
-            shutdown.add_saver(saver);
-            gauges.push((part.name, gauge));
-            projections.insert(part.type_id, runner);
+            let loaded = blocking(what, move || (part.load)(context)).await?;
+            if let Some(saver) = loaded.saver {
+                shutdown.add_saver(saver);
+            }
+            tasks.extend(loaded.task);
+            gauges.push((part.name, Arc::clone(&loaded.gauge)));
+            let registered = RegisteredProjection {
+                state: loaded.state,
+                control: loaded.control,
+                gauge: loaded.gauge,
+            };
+            projections.insert(part.type_id, registered);
         }
+        drop(loading);
 
         let parks_unreadable = self.parks_unreadable;
         let points = starting_points(&journal, &self.process_managers, parks_unreadable).await?;
@@ -157,7 +176,6 @@ impl AggregateStoreBuilder {
             journal,
             reactions,
         });
-        let mut tasks = Vec::new();
         let mut requests = Vec::new();
         let mut received = Vec::new();
         for _ in &self.process_managers {

@@ -7,15 +7,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use tokio::sync::{mpsc, watch};
 
 use super::AggregateStoreBuilder;
 use crate::envelope::{DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
 use crate::journal::{Journal, Progress};
 use crate::names;
+use crate::projection::{Projection, RowProjection, Sink, SinkProjection};
+use crate::rows::{RowSink, RowTable};
 use crate::runtime::process_manager_rows::VersionRow;
-use crate::runtime::{ProjectionGauge, Routes, RunnerContext};
+use crate::runtime::{
+    Follower, FollowerContext, Kept, ProjectionGauge, ProjectionRunner, Routes, RunnerContext,
+    guard,
+};
 use crate::store::closing::Saver;
+use crate::store::projections::ProjectionControl;
 
 pub(super) type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -31,15 +38,143 @@ pub(super) struct ProcessManagerPart {
     pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, String>,
 }
 
-/// A projection runner behind a lock, with its closing save and its progress.
-pub(super) type LoadedProjection = (Arc<dyn Any + Send + Sync>, Saver, Arc<ProjectionGauge>);
+/// A projection that is ready to run.
+pub(super) struct LoadedProjection {
+    /// The state, for readers: a runner behind a lock, or a table of rows.
+    pub(super) state: Option<Arc<dyn Any + Send + Sync>>,
+    pub(super) control: ProjectionControl,
+    pub(super) gauge: Arc<ProjectionGauge>,
+    /// Saves or closes the state when the store closes.
+    pub(super) saver: Option<Saver>,
+    /// Follows the events until the store closes.
+    pub(super) task: Option<RunnerTask>,
+}
+
+/// The parts of a store that a projection is loaded with.
+#[derive(Clone)]
+pub(super) struct LoadContext {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) closing: watch::Receiver<bool>,
+    pub(super) alive: mpsc::Sender<()>,
+}
+
+/// The databases of the projections, by their types.
+#[derive(Default)]
+pub(super) struct Sinks(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl Sinks {
+    pub(super) fn insert<S: Sink>(&mut self, sink: S) {
+        self.0.insert(TypeId::of::<S>(), Arc::new(sink));
+    }
+
+    fn of<P: SinkProjection>(&self) -> Result<Arc<P::Sink>, OpenError> {
+        let sink = self.0.get(&TypeId::of::<P::Sink>());
+        let sink = sink.and_then(|sink| Arc::clone(sink).downcast().ok());
+        sink.ok_or(OpenError::NoSink {
+            name: P::NAME,
+            type_name: type_name::<P::Sink>(),
+        })
+    }
+}
 
 pub(super) struct ProjectionPart {
     pub(super) name: &'static str,
     pub(super) type_id: TypeId,
     pub(super) type_name: &'static str,
     pub(super) check_subscriptions: fn() -> Result<(), OpenError>,
-    pub(super) load: fn(Arc<dyn Journal>) -> Result<LoadedProjection, StoreError>,
+    pub(super) check_sink: fn(&Sinks) -> Result<(), OpenError>,
+    pub(super) load: fn(LoadContext) -> Result<LoadedProjection, StoreError>,
+}
+
+impl ProjectionPart {
+    pub(super) fn folded<P: Projection>() -> Self {
+        Self {
+            name: P::NAME,
+            type_id: TypeId::of::<P>(),
+            type_name: type_name::<P>(),
+            check_subscriptions: || {
+                let subscriptions = guard(
+                    || format!("the default of `{}`", P::NAME),
+                    || Kept::<P>::default().subscriptions(),
+                );
+                given::<P>(P::NAME, P::SUBSCRIPTIONS, subscriptions?).map(drop)
+            },
+            check_sink: |_| Ok(()),
+            load: |context| {
+                let runner = ProjectionRunner::<P>::load(context.journal)?;
+                let gauge = runner.gauge();
+                let runner = Arc::new(tokio::sync::Mutex::new(runner));
+                let saved = Arc::clone(&runner);
+                Ok(LoadedProjection {
+                    state: Some(Arc::clone(&runner) as Arc<dyn Any + Send + Sync>),
+                    control: ProjectionControl::Folded(runner),
+                    gauge,
+                    saver: Some(Box::pin(async move {
+                        saved.lock_owned().await.save_or_warn();
+                    })),
+                    task: None,
+                })
+            },
+        }
+    }
+
+    pub(super) fn rows<P: RowProjection>() -> Self {
+        Self {
+            load: |context| {
+                if context.journal.read_only().is_some() {
+                    return Ok(follow::<P>(context, None));
+                }
+                let table = Arc::new(RowTable::<P>::open(&*context.journal)?);
+                let sink = Arc::new(RowSink::new(Arc::clone(&table)));
+                let closed = Arc::clone(&table);
+                Ok(LoadedProjection {
+                    state: Some(table),
+                    saver: Some(Box::pin(async move { closed.close() })),
+                    ..follow::<P>(context, Some(sink))
+                })
+            },
+            check_sink: |_| Ok(()),
+            ..Self::sink::<P>()
+        }
+    }
+
+    pub(super) fn sink<P: SinkProjection>() -> Self {
+        Self {
+            name: P::NAME,
+            type_id: TypeId::of::<P>(),
+            type_name: type_name::<P>(),
+            check_subscriptions: || Ok(()),
+            check_sink: |sinks| sinks.of::<P>().map(drop),
+            load: |context| {
+                let sink = context.sinks.of::<P>().ok();
+                Ok(follow::<P>(context, sink))
+            },
+        }
+    }
+}
+
+/// A projection that follows the events. On a read-only file system it does not run, as process managers.
+fn follow<P: SinkProjection>(context: LoadContext, sink: Option<Arc<P::Sink>>) -> LoadedProjection {
+    let (requests, received) = mpsc::unbounded_channel();
+    let gauge = Arc::<ProjectionGauge>::default();
+    let is_read_only = context.journal.read_only().is_some();
+    let follower = FollowerContext {
+        journal: context.journal,
+        gauge: Arc::clone(&gauge),
+        closing: context.closing,
+        requests: received,
+        _alive: context.alive,
+    };
+    LoadedProjection {
+        state: None,
+        control: ProjectionControl::Followed(requests),
+        gauge,
+        saver: None,
+        task: sink
+            .filter(|_| !is_read_only)
+            .map(|sink| Box::pin(Follower::<P>::run(follower, sink)) as RunnerTask),
+    }
 }
 
 pub(super) struct TargetPart {

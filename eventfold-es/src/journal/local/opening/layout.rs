@@ -95,4 +95,9 @@ impl Layout {
     pub(crate) fn projection_checkpoint(&self, name: &str) -> PathBuf {
         self.projection(name).join("checkpoint.json")
     }
+
+    /// The table of the rows of a projection with `key`.
+    pub(crate) fn projection_rows(&self, name: &str) -> PathBuf {
+        self.projection(name).join("rows.redb")
+    }
 }

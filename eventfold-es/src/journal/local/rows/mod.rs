@@ -4,7 +4,6 @@
 //! that it contains. It is durable before the checkpoint says so. Later changes are in memory. Opening the store reads them
 //! from the journal again: at most the distance from the last checkpoint to the end of the journal.
 
-mod backend;
 mod compare;
 mod table;
 #[cfg(test)]

@@ -1,27 +1,27 @@
 //! The file of the rows of one process manager.
 
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{ReadableDatabase, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-use super::super::appends::lock;
 use super::super::scan::Tip;
-use super::backend::TableFile;
-use crate::disk::{FileError, Files, OpenMode};
+use crate::disk::{Files, OpenMode};
 use crate::format;
-use crate::journal::{Damage, JournalError, Row, RowChange, RowRange};
+use crate::journal::{JournalError, RedbFile, RedbOptions, Row, RowChange, RowRange};
 
 const ROWS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("rows");
 /// The key under which the tip of the table is stored. No row has it.
 const TIP: &str = "";
-/// The number of bytes of the table that stay in memory.
-const CACHE_BYTES: usize = 16 << 20;
+const OPTIONS: RedbOptions = RedbOptions {
+    cache_bytes: 16 << 20,
+    // Each value has its own hash, but a damaged page that leads to the wrong place would make rows missing.
+    is_checked: true,
+    remedy: "`repair` derives it from the journal again",
+};
 /// The bytes of the hash before each value.
 const HASH_BYTES: usize = 8;
 
@@ -58,35 +58,14 @@ struct StoredFormat {
 
 /// An open table.
 pub(super) struct Table {
-    database: Database,
-    path: PathBuf,
-    failure: Arc<Mutex<Option<FileError>>>,
+    file: RedbFile,
 }
 
 impl Table {
     /// Opens the table, and creates it if it is missing. Blocks.
-    ///
-    /// Every page is checked. Each value has its own hash, but a damaged page that leads to the wrong place would make rows
-    /// missing.
     pub(super) fn open(files: &Files, path: &Path) -> Result<Self, JournalError> {
-        let file = files.open(path, OpenMode::Write)?;
-        let length = file.len()?;
-        let failure = Arc::default();
-        let backend = TableFile {
-            file,
-            failure: Arc::clone(&failure),
-        };
-        let opened = guarded(&failure, path, || {
-            Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .set_check_integrity_on_open(length > 0)
-                .create_with_backend(backend)
-        });
-        Ok(Self {
-            database: opened?,
-            path: path.to_owned(),
-            failure,
-        })
+        let file = RedbFile::open(files.open(path, OpenMode::Write)?, &OPTIONS)?;
+        Ok(Self { file })
     }
 
     /// The tip of the table; `None` if nothing was ever saved to it.
@@ -96,7 +75,8 @@ impl Table {
             return Ok(None);
         };
         let StoredFormat { format } = self.parse(&stored)?;
-        format::refuse_newer(format, format::ROWS).map_err(|newer| newer.in_file(&self.path))?;
+        format::refuse_newer(format, format::ROWS)
+            .map_err(|newer| newer.in_file(self.file.path()))?;
         let StoredTip { tip, .. } = self.parse(&stored)?;
         Ok(Some(tip))
     }
@@ -104,7 +84,7 @@ impl Table {
     /// Parses the value under the key that no row has.
     fn parse<T: DeserializeOwned>(&self, stored: &str) -> Result<T, JournalError> {
         serde_json::from_str(stored)
-            .map_err(|error| self.damage(format!("its tip does not read: {error}")))
+            .map_err(|error| self.file.damage(&format!("its tip does not read: {error}")))
     }
 
     /// Makes the changes durable, together with the commit that they belong to.
@@ -113,10 +93,12 @@ impl Table {
             format: format::ROWS,
             tip: tip.clone(),
         };
-        let tip = serde_json::to_string(&stored)
-            .map_err(|error| self.damage(format!("its tip does not serialize: {error}")))?;
-        self.run(|| {
-            let mut transaction = self.database.begin_write()?;
+        let tip = serde_json::to_string(&stored).map_err(|error| {
+            self.file
+                .damage(&format!("its tip does not serialize: {error}"))
+        })?;
+        self.file.run(|database| {
+            let mut transaction = database.begin_write()?;
             // With quick repair, opening after a crash does not read the whole table.
             transaction.set_quick_repair(true);
             {
@@ -137,8 +119,8 @@ impl Table {
     }
 
     pub(super) fn get(&self, keys: &[&str]) -> Result<Vec<Option<Box<str>>>, JournalError> {
-        let found = self.run(|| {
-            let transaction = self.database.begin_read()?;
+        let found = self.file.run(|database| {
+            let transaction = database.begin_read()?;
             let rows = match transaction.open_table(ROWS) {
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(vec![None; keys.len()]),
                 opened => opened?,
@@ -163,8 +145,8 @@ impl Table {
 
     /// The first rows of a range, `limit` at most.
     pub(super) fn range(&self, range: &RowRange, limit: usize) -> Result<Vec<Row>, JournalError> {
-        let found = self.run(|| {
-            let transaction = self.database.begin_read()?;
+        let found = self.file.run(|database| {
+            let transaction = database.begin_read()?;
             let rows = match transaction.open_table(ROWS) {
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 opened => opened?,
@@ -187,50 +169,9 @@ impl Table {
             .collect()
     }
 
-    fn run<T, E: Into<redb::Error>>(
-        &self,
-        run: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, JournalError> {
-        guarded(&self.failure, &self.path, run)
-    }
-
     fn changed(&self, key: &str) -> JournalError {
-        self.damage(format!("the row {key:?} is not what was written"))
-    }
-
-    fn damage(&self, reason: String) -> JournalError {
-        damage(&self.path, reason)
-    }
-}
-
-fn damage(path: &Path, reason: String) -> JournalError {
-    let reason = format!("{reason}; `repair` derives it from the journal again");
-    Damage::new(path, 0, reason).into()
-}
-
-/// Runs a call of redb, which panics on some files that were changed from outside.
-fn guarded<T, E: Into<redb::Error>>(
-    failure: &Mutex<Option<FileError>>,
-    path: &Path,
-    run: impl FnOnce() -> Result<T, E>,
-) -> Result<T, JournalError> {
-    let error: redb::Error = match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(done)) => return Ok(done),
-        Ok(Err(error)) => error.into(),
-        Err(_) => return Err(damage(path, "redb cannot read it".to_owned())),
-    };
-    if let Some(failure) = lock(failure).take() {
-        return Err(failure.into());
-    }
-    match error {
-        redb::Error::Io(source) if source.kind() != std::io::ErrorKind::InvalidData => {
-            Err(FileError::new("use", path, source).into())
-        }
-        error @ (redb::Error::PreviousIo | redb::Error::DatabaseClosed) => {
-            let source = std::io::Error::other(error.to_string());
-            Err(FileError::new("use", path, source).into())
-        }
-        error => Err(damage(path, error.to_string())),
+        let reason = format!("the row {key:?} is not what was written");
+        self.file.damage(&reason)
     }
 }
 
@@ -255,6 +196,8 @@ fn hash(key: &str, value: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::disk::SystemDisk;
 
@@ -270,12 +213,14 @@ mod tests {
         };
         table.save(&[], &tip)?;
         assert_eq!(table.tip()?, Some(tip));
-        let write = |text: &str| -> Result<(), redb::Error> {
-            let transaction = table.database.begin_write()?;
-            let mut rows = transaction.open_table(ROWS)?;
-            rows.insert(TIP, &*sealed(TIP, text))?;
-            drop(rows);
-            Ok(transaction.commit()?)
+        let write = |text: &str| {
+            table.file.run(|database| {
+                let transaction = database.begin_write()?;
+                let mut rows = transaction.open_table(ROWS)?;
+                rows.insert(TIP, &*sealed(TIP, text))?;
+                drop(rows);
+                Ok::<_, redb::Error>(transaction.commit()?)
+            })
         };
         write("{\"format\":2,\"until\":[3]}")?;
         let refused = table.tip().err().ok_or("it was read")?;

@@ -1,0 +1,250 @@
+//! The changes of one transaction.
+
+use std::collections::BTreeMap;
+
+use redb::{ReadableTable as _, Table, WriteTransaction};
+
+use super::encode::{EncodeError, encode, encode_to};
+use super::table::{INDEX, ROWS, row, sealed};
+use super::{RowsError, decode};
+use crate::error::StoreError;
+use crate::finite;
+use crate::guarded::{Kept, guard};
+use crate::journal::{JournalError, RedbFile};
+use crate::projection::{Deletion, EventContext, Keys, RowProjection, SinkError};
+
+/// The number of changed rows in memory, beyond which they are written to the tables.
+const PENDING_ROWS: usize = 16_384;
+
+/// A transaction that changes the rows of a projection.
+pub struct RowTx<'t, P: RowProjection> {
+    file: &'t RedbFile,
+    transaction: &'t WriteTransaction,
+    tables: Option<Tables<'t>>,
+    /// The rows that this transaction has read or changed, by their encoded keys.
+    pending: BTreeMap<Vec<u8>, Pending<P>>,
+}
+
+struct Tables<'t> {
+    rows: Table<'t, &'static [u8], &'static [u8]>,
+    index: Table<'t, &'static [u8], u32>,
+}
+
+struct Pending<P> {
+    /// The entries of the stored row in the indexes, and whether there is a stored row.
+    stored: Option<Vec<Vec<u8>>>,
+    row: Option<Kept<P>>,
+}
+
+impl<P: RowProjection> std::fmt::Debug for RowTx<'_, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowTx")
+            .field("projection", &P::NAME)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'t, P: RowProjection> RowTx<'t, P> {
+    pub(super) fn new(file: &'t RedbFile, transaction: &'t WriteTransaction) -> Self {
+        Self {
+            file,
+            transaction,
+            tables: None,
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Removes all rows.
+    ///
+    /// # Errors
+    ///
+    /// [`RowsError::Store`] if the file of the rows cannot be changed.
+    pub fn clear(&mut self) -> Result<(), RowsError> {
+        self.pending.clear();
+        self.tables = None;
+        let transaction = self.transaction;
+        run(self.file, || {
+            transaction.delete_table(ROWS)?;
+            transaction.delete_table(INDEX)?;
+            Ok(())
+        })
+    }
+
+    /// Runs `change` for the row of each key. A row that does not exist yet begins with the default of its type. After a call
+    /// of [`EventContext::delete`] the row is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Sink`] if a row cannot be read, or a key has no stored form.
+    pub fn change(
+        &mut self,
+        keys: Keys<P::Key>,
+        context: &EventContext<'_>,
+        mut change: impl FnMut(&mut P, &EventContext<'_>),
+    ) -> Result<(), SinkError<RowsError>> {
+        for key in keys {
+            let changed = self.change_row(&key, |row| {
+                let deletion = Deletion::default();
+                change(row, &context.deleting(&deletion));
+                !deletion.is_asked()
+            });
+            changed.map_err(SinkError::Sink)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `change` with the row of a key, or with the default of its type. If `change` returns `false`, the row is removed.
+    fn change_row(
+        &mut self,
+        key: &P::Key,
+        change: impl FnOnce(&mut P) -> bool,
+    ) -> Result<(), RowsError> {
+        let key = encode(key)?;
+        if self.pending.len() >= PENDING_ROWS && !self.pending.contains_key(&key) {
+            self.flush()?;
+        }
+        if !self.pending.contains_key(&key) {
+            let pending = self.stored(&key)?;
+            self.pending.insert(key.clone(), pending);
+        }
+        if let Some(pending) = self.pending.get_mut(&key) {
+            let row = pending.row.get_or_insert_default();
+            if !change(row) {
+                pending.row = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, key: &[u8]) -> Result<Pending<P>, RowsError> {
+        let file = self.file;
+        let tables = self.tables()?;
+        let value = run(file, || Ok(tables.rows.get(key)?))?;
+        let Some(value) = value else {
+            return Ok(Pending {
+                stored: None,
+                row: None,
+            });
+        };
+        let row = row::<P>(file, key, value.value())?;
+        Ok(Pending {
+            stored: Some(entries(&*row, key)?),
+            row: Some(row),
+        })
+    }
+
+    fn tables(&mut self) -> Result<&mut Tables<'t>, RowsError> {
+        let transaction = self.transaction;
+        let opened = match self.tables.take() {
+            Some(opened) => opened,
+            None => run(self.file, || {
+                Ok(Tables {
+                    rows: transaction.open_table(ROWS)?,
+                    index: transaction.open_table(INDEX)?,
+                })
+            })?,
+        };
+        Ok(self.tables.insert(opened))
+    }
+
+    /// Writes the changed rows to the tables.
+    pub(super) fn flush(&mut self) -> Result<(), RowsError> {
+        let pending = std::mem::take(&mut self.pending);
+        let file = self.file;
+        let Tables { rows, index } = self.tables()?;
+        for (key, Pending { stored, row }) in pending {
+            let is_stored = stored.is_some();
+            let stored = stored.unwrap_or_default();
+            let (value, entries) = match &row {
+                Some(row) => (
+                    Some(sealed(&key, &json::<P>(row)?)),
+                    entries::<P>(row, &key)?,
+                ),
+                None => (None, Vec::new()),
+            };
+            run(file, || {
+                match &value {
+                    Some(value) => drop(rows.insert(&*key, &**value)?),
+                    None if is_stored => drop(rows.remove(&*key)?),
+                    None => {}
+                }
+                for entry in stored.iter().filter(|entry| !entries.contains(entry)) {
+                    index.remove(&**entry)?;
+                }
+                for entry in entries.iter().filter(|entry| !stored.contains(entry)) {
+                    let before = entry.len().saturating_sub(key.len());
+                    index.insert(&**entry, u32::try_from(before).unwrap_or(u32::MAX))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn run<T>(file: &RedbFile, run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, RowsError> {
+    let done: Result<T, JournalError> = file.run(|_| run());
+    Ok(done.map_err(StoreError::from)?)
+}
+
+fn json<P: RowProjection>(row: &P) -> Result<Box<str>, RowsError> {
+    let what = || format!("the encoding of a row of `{}`", P::NAME);
+    let json = guard(what, || finite::to_raw_value(row))?;
+    json.map(|json| json.get().into())
+        .map_err(|error| RowsError::Unstorable {
+            projection: P::NAME,
+            reason: error.to_string(),
+        })
+}
+
+/// The entries of a row in the indexes.
+fn entries<P: RowProjection>(row: &P, key: &[u8]) -> Result<Vec<Vec<u8>>, RowsError> {
+    if P::INDEXES.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut entries = IndexEntries {
+        names: P::INDEXES,
+        key,
+        entries: Vec::with_capacity(P::INDEXES.len()),
+    };
+    let what = || format!("the indexes of a row of `{}`", P::NAME);
+    guard(what, || row.index(&mut entries))??;
+    Ok(entries.entries)
+}
+
+/// The values of the indexes of one row.
+#[derive(Debug)]
+pub struct IndexEntries<'a> {
+    names: &'static [&'static str],
+    key: &'a [u8],
+    entries: Vec<Vec<u8>>,
+}
+
+impl IndexEntries<'_> {
+    /// Adds the value of the next index.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`] if the value has no stored form, or if there is no further index.
+    pub fn add(&mut self, value: &impl serde::Serialize) -> Result<(), EncodeError> {
+        let name = self.names.get(self.entries.len());
+        let name = name.ok_or_else(|| EncodeError::new("the row has more values than indexes"))?;
+        let mut entry = index_prefix(name);
+        encode_to(&mut entry, value)?;
+        entry.extend_from_slice(self.key);
+        self.entries.push(entry);
+        Ok(())
+    }
+}
+
+/// The first bytes of all entries of an index.
+pub(super) fn index_prefix(name: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0]].concat()
+}
+
+/// The key of a stored row.
+pub(super) fn key_of<P: RowProjection>(key: &[u8]) -> Result<P::Key, RowsError> {
+    let what = || format!("the decoding of a key of `{}`", P::NAME);
+    Ok(guard(what, || decode(key))??)
+}

@@ -1,0 +1,153 @@
+//! The file of the rows of one projection.
+
+use std::marker::PhantomData;
+use std::sync::{PoisonError, RwLock};
+
+use redb::{ReadTransaction, ReadableDatabase, TableDefinition, TableError};
+use xxhash_rust::xxh64::xxh64;
+
+use super::{RowsError, decode};
+use crate::error::StoreError;
+use crate::guarded::{Kept, guard};
+use crate::journal::{Journal, JournalError, RedbFile, RedbOptions};
+use crate::projection::RowProjection;
+
+pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
+/// The value is the number of bytes before the key of the row.
+pub(super) const INDEX: TableDefinition<'static, &[u8], u32> = TableDefinition::new("index");
+pub(super) const PROGRESS: TableDefinition<'static, &str, &str> = TableDefinition::new("progress");
+
+const OPTIONS: RedbOptions = RedbOptions {
+    cache_bytes: 32 << 20,
+    is_checked: false,
+    remedy: "remove the file while the store is closed; the rows are then made anew from the events",
+};
+
+/// The number of bytes of the hash before each row.
+const HASH_BYTES: usize = 8;
+
+/// The rows of a projection, for readers and for the one writer.
+pub(crate) struct RowTable<P> {
+    /// None when the store is closed. Another store may open the file then.
+    file: RwLock<Option<RedbFile>>,
+    of: PhantomData<fn() -> P>,
+}
+
+impl<P: RowProjection> RowTable<P> {
+    /// Opens the rows. A damaged file is replaced by an empty file. Blocks.
+    pub(crate) fn open(journal: &dyn Journal) -> Result<Self, JournalError> {
+        let open = |is_new| journal.projection_rows(P::NAME, &OPTIONS, is_new);
+        let file = match open(false) {
+            Err(JournalError::Damage(damage)) => {
+                tracing::warn!(projection = P::NAME, %damage, "the rows of a projection cannot be used; they are made anew");
+                open(true)?
+            }
+            opened => opened?,
+        };
+        Ok(Self {
+            file: RwLock::new(Some(file)),
+            of: PhantomData,
+        })
+    }
+}
+
+impl<P> RowTable<P> {
+    /// Calls `run` with the file, unless the store is closed.
+    pub(super) fn with<T>(
+        &self,
+        run: impl FnOnce(&RedbFile) -> Result<T, RowsError>,
+    ) -> Result<T, RowsError> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        match &*file {
+            Some(file) => run(file),
+            None => Err(StoreError::Closed.into()),
+        }
+    }
+
+    /// Closes the file, when all calls that use it have returned. Blocks.
+    pub(crate) fn close(&self) {
+        let file = self
+            .file
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(file);
+    }
+}
+
+impl<P: RowProjection> RowTable<P> {
+    /// Reads in one snapshot. A table without rows is `None`. Blocks.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<Option<T>, RowsError> {
+        self.with(|file| {
+            let found = file.run(|database| {
+                let transaction = database.begin_read()?;
+                match read(&transaction) {
+                    Err(redb::Error::TableDoesNotExist(_)) => Ok(None),
+                    found => found.map(Some),
+                }
+            });
+            Ok(found.map_err(StoreError::from)?)
+        })
+    }
+
+    /// The row of a stored value. `key` is its encoded key.
+    pub(super) fn row(&self, key: &[u8], value: &[u8]) -> Result<Kept<P>, RowsError> {
+        self.with(|file| row(file, key, value))
+    }
+}
+
+/// The stored form of a row.
+pub(super) fn sealed(key: &[u8], json: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HASH_BYTES + json.len());
+    bytes.extend_from_slice(&hash(key, json.as_bytes()).to_le_bytes());
+    bytes.extend_from_slice(json.as_bytes());
+    bytes
+}
+
+/// The row in a stored value.
+pub(super) fn row<P: RowProjection>(
+    file: &RedbFile,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Kept<P>, RowsError> {
+    let json = value.split_at_checked(HASH_BYTES);
+    let json = json.filter(|(stored, json)| **stored == hash(key, json).to_le_bytes());
+    let Some((_, json)) = json else {
+        let reason = format!("the row {} is not as it was written", shown::<P>(key));
+        return Err(StoreError::from(file.damage(&reason)).into());
+    };
+    let what = || format!("the decoding of a row of `{}`", P::NAME);
+    let row = guard(what, || serde_json::from_slice::<Kept<P>>(json))?;
+    row.map_err(|error| RowsError::Undecodable {
+        projection: P::NAME,
+        key: shown::<P>(key),
+        reason: error.to_string(),
+    })
+}
+
+/// A key, for a message.
+fn shown<P: RowProjection>(key: &[u8]) -> String {
+    let json = guard(
+        || "the text of a key".to_owned(),
+        || {
+            let key: P::Key = decode(key).ok()?;
+            serde_json::to_string(&key).ok()
+        },
+    );
+    json.ok().flatten().unwrap_or_else(|| format!("{key:02x?}"))
+}
+
+fn hash(key: &[u8], value: &[u8]) -> u64 {
+    xxh64(value, xxh64(key, 0))
+}
+
+/// A missing table has no entries.
+pub(super) fn unless_missing<T>(opened: Result<T, TableError>) -> Result<Option<T>, redb::Error> {
+    match opened {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        opened => Ok(opened.map(Some)?),
+    }
+}

@@ -1,0 +1,469 @@
+//! From the saved progress to the last durable event.
+
+use super::progress::{SavedEvent, SavedProgress};
+use super::{Follower, Halt};
+use crate::error::StoreError;
+use crate::event::EventError;
+use crate::evolution::stored_version;
+use crate::guarded::{Kept, guard};
+use crate::journal::{CommittedEvent, Cursor, Journal, Log, SkippedEvent};
+use crate::projection::{
+    ProjectError, ProjectionFailure, Sink, SinkError, SinkProjection, UnknownEvents,
+};
+use crate::runtime::read_ahead::{Chunk, read_ahead};
+
+/// The number of positions without an event for the projection, after which its progress is saved.
+const SAVE_EVENTS: u64 = 10_000;
+/// The number of attempts for an event that is skipped then.
+const ATTEMPTS: u32 = 3;
+
+/// The end of an attempt to project some events.
+pub(super) enum Attempt {
+    Done,
+    /// The event with this index cannot be projected.
+    Failed(usize, Cause),
+}
+
+/// The reason why an event cannot be projected.
+pub(super) struct Cause {
+    pub(super) error: StoreError,
+    /// Whether a newer program has written it.
+    is_unknown: bool,
+}
+
+impl<P: SinkProjection> Follower<P> {
+    /// Projects all durable events. Blocks.
+    pub(super) fn advance(&mut self) -> Result<(), Halt> {
+        let advanced = self.try_advance();
+        // After an error, the transaction of a database may be broken, and its outcome unknown.
+        match &advanced {
+            Err(Halt::Sink(_) | Halt::Event(_)) => {
+                self.connection = None;
+                self.progress = None;
+            }
+            Err(Halt::Moved) => self.progress = None,
+            Ok(()) | Err(Halt::Asked) => {}
+        }
+        advanced
+    }
+
+    fn try_advance(&mut self) -> Result<(), Halt> {
+        if self.progress.is_none() {
+            self.begin()?;
+        }
+        if self.rebuild.is_some() {
+            self.make_anew()?;
+        }
+        let target = *self.journal.durable().borrow();
+        let journal = std::sync::Arc::clone(&self.journal);
+        let mut halt = None;
+        let read = read_ahead(&*journal, self.cursor, target, |chunk| {
+            let projected = match self.is_closing() {
+                true => Err(Halt::Asked),
+                false => self.project(chunk),
+            };
+            projected.map_err(|reason| {
+                halt = Some(reason);
+                StoreError::Closed
+            })
+        });
+        match halt {
+            Some(halt) => Err(halt),
+            // The journal cannot be read.
+            None => read.map_err(Halt::Sink),
+        }
+    }
+
+    /// Reads the saved progress, and checks that it is of this history.
+    fn begin(&mut self) -> Result<(), Halt> {
+        let mut stored = None;
+        let read = self.transact(&mut |_, progress| {
+            stored = progress.map(str::to_owned);
+            None
+        });
+        read?;
+        let new = SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS);
+        let Some(stored) = stored else {
+            // The tables exist from now on, though no event may come for long.
+            self.attempt(&[], &new, &new)?;
+            self.cursor = Cursor::default();
+            self.is_at(new);
+            return Ok(());
+        };
+        let failed = |reason: String| {
+            Halt::Sink(StoreError::Sink {
+                name: P::NAME,
+                reason: reason.into(),
+            })
+        };
+        let saved: SavedProgress = serde_json::from_str(&stored)
+            .map_err(|error| failed(format!("its saved progress does not read: {error}")))?;
+        let durable = *self.journal.durable().borrow();
+        if saved.position > durable {
+            return Err(failed(format!(
+                "the database is at position {}, but the journal ends at {durable}: it is ahead of this store. Restore both of \
+                 one moment, or call `rebuild_projection`",
+                saved.position
+            ))).or_else(|halt| self.made_anew_if_own(halt));
+        }
+        if !is_of_this_history(&*self.journal, &saved) {
+            return Err(failed(
+                "the database contains events that this store does not have: it belongs to another store. Use another \
+                 database, or call `rebuild_projection`"
+                    .to_owned(),
+            )).or_else(|halt| self.made_anew_if_own(halt));
+        }
+        let reason = match saved.version == P::VERSION {
+            false => Some("its version has changed"),
+            true if saved.subscriptions != P::SUBSCRIPTIONS => {
+                Some("its subscriptions have changed")
+            }
+            true if self.knows_any(&saved.unknown)? => {
+                Some("it skipped events that this program knows")
+            }
+            true => None,
+        };
+        if let Some(reason) = reason {
+            tracing::info!(projection = P::NAME, reason, "a projection is made anew");
+            self.require_rebuild();
+        }
+        self.cursor = Cursor::after(saved.position);
+        self.is_at(saved);
+        Ok(())
+    }
+
+    /// Rows in the directory of the store are derived from this store alone, so they are made anew.
+    fn made_anew_if_own(&mut self, halt: Halt) -> Result<(), Halt> {
+        if !P::Sink::IS_IN_STORE && self.rebuild.is_none() {
+            return Err(halt);
+        }
+        tracing::warn!(
+            projection = P::NAME,
+            "the rows of a projection are not of this history; they are made anew"
+        );
+        self.require_rebuild();
+        self.cursor = Cursor::default();
+        self.progress = Some(SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS));
+        Ok(())
+    }
+
+    /// Whether this program knows one of the unknown events, or would no longer skip it.
+    fn knows_any(&mut self, unknown: &[SkippedEvent]) -> Result<bool, Halt> {
+        for event in unknown {
+            let journal = std::sync::Arc::clone(&self.journal);
+            let commit = journal.commit_at(event.position);
+            let commit = commit.map_err(|error| Halt::Sink(error.into()))?;
+            let event = commit
+                .as_ref()
+                .and_then(|commit| commit.event_at(event.position));
+            let Some(event) = event else {
+                return Ok(true);
+            };
+            let mut is_known = true;
+            self.transact(&mut |tx, _| {
+                is_known =
+                    !matches!(project_one::<P>(event, tx), Err(cause) if is_skipped::<P>(&cause));
+                None
+            })?;
+            if is_known {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Projects a chunk of commits, in one transaction if all goes well.
+    fn project(&mut self, (commits, cursor): Chunk) -> Result<(), Halt> {
+        let Some(progress) = self.progress.clone() else {
+            return Err(Halt::Moved);
+        };
+        let events = commits.iter().flat_map(|commit| commit.events());
+        let events: Vec<_> = events
+            .filter(|event| event.position > progress.position && is_subscribed::<P>(event))
+            .collect();
+        let mut rest = &events[..];
+        let mut progress = progress;
+        while !rest.is_empty() {
+            let next = after(&progress, rest, cursor.position);
+            match self.attempt(rest, &progress, &next)? {
+                Attempt::Done => {
+                    progress = next;
+                    rest = &[];
+                }
+                Attempt::Failed(0, cause) => {
+                    let (event, others) = match rest.split_first() {
+                        Some(split) => split,
+                        None => break,
+                    };
+                    let next = self.skip(*event, cause, &progress)?;
+                    self.attempt(&[], &progress, &next)?;
+                    progress = next;
+                    rest = others;
+                }
+                Attempt::Failed(before, _) => {
+                    let (good, others) = rest.split_at(before.min(rest.len()));
+                    let next = after(&progress, good, progress.position);
+                    // The failing event is tried again alone, in a transaction of its own.
+                    if let Attempt::Failed(_, cause) = self.attempt(good, &progress, &next)? {
+                        return Err(Halt::Event(cause.error));
+                    }
+                    progress = next;
+                    rest = others;
+                }
+            }
+        }
+        if cursor.position >= progress.position + SAVE_EVENTS {
+            let next = SavedProgress {
+                position: cursor.position,
+                ..progress.clone()
+            };
+            self.attempt(&[], &progress, &next)?;
+            progress = next;
+        }
+        self.progress = Some(progress);
+        self.cursor = cursor;
+        self.gauge.is_at(cursor.position);
+        if let Some(last) = events.last() {
+            self.gauge.has_changed(last.position);
+        }
+        Ok(())
+    }
+
+    /// The progress behind an event that cannot be projected, if it is skipped.
+    fn skip(
+        &mut self,
+        event: CommittedEvent<'_>,
+        cause: Cause,
+        progress: &SavedProgress,
+    ) -> Result<SavedProgress, Halt> {
+        let mut next = SavedProgress {
+            position: event.position,
+            ..progress.clone()
+        };
+        if is_skipped::<P>(&cause) {
+            if let Some(skipped) = skipped_event(event)
+                && next.skip_unknown(skipped)
+            {
+                tracing::warn!(projection = P::NAME, position = event.position, error = %cause.error, "a projection skips events that this program does not know");
+            }
+            return Ok(next);
+        }
+        let attempts = match self.failing {
+            Some((position, attempts)) if position == event.position => attempts + 1,
+            _ => 1,
+        };
+        self.failing = Some((event.position, attempts));
+        if P::ON_FAILURE != ProjectionFailure::Skip || attempts < ATTEMPTS {
+            return Err(Halt::Event(cause.error));
+        }
+        tracing::warn!(projection = P::NAME, position = event.position, error = %cause.error, "a projection skips an event");
+        next.skip(event.position, cause.error.to_string());
+        self.gauge.has_skipped(next.skipped);
+        Ok(next)
+    }
+
+    /// Projects events in one transaction, and saves the progress behind them.
+    fn attempt(
+        &mut self,
+        events: &[CommittedEvent<'_>],
+        expected: &SavedProgress,
+        next: &SavedProgress,
+    ) -> Result<Attempt, Halt> {
+        let is_new = expected.position == 0 && expected.event.is_none();
+        let expected = to_json(expected)?;
+        let next = to_json(next)?;
+        let mut halt = None;
+        let mut failed = None;
+        let transacted = self.transact(&mut |tx, stored| {
+            match stored {
+                Some(stored) if stored == expected => {}
+                None if is_new => {
+                    if let Err(error) = prepare::<P>(tx) {
+                        halt = Some(Halt::Event(error));
+                        return None;
+                    }
+                }
+                _ => {
+                    halt = Some(Halt::Moved);
+                    return None;
+                }
+            }
+            for (index, event) in events.iter().enumerate() {
+                if let Err(cause) = project_one::<P>(*event, tx) {
+                    failed = Some((index, cause));
+                    return None;
+                }
+            }
+            Some(next.clone())
+        });
+        match (halt, failed) {
+            (Some(halt), _) => Err(halt),
+            // A broken transaction may also fail to roll back.
+            (None, Some((index, cause))) => {
+                if transacted.is_err() {
+                    self.connection = None;
+                }
+                Ok(Attempt::Failed(index, cause))
+            }
+            (None, None) => transacted.map(|()| Attempt::Done),
+        }
+    }
+
+    /// One transaction of the sink.
+    pub(super) fn transact(&mut self, work: &mut Work<'_, P>) -> Result<(), Halt> {
+        self.journal
+            .prepare_to_save()
+            .map_err(|error| Halt::Sink(error.into()))?;
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => {
+                let what = || format!("connecting the projection `{}`", P::NAME);
+                let connected = guard(what, || self.sink.connect()).map_err(Halt::Sink)?;
+                let connected = connected.map_err(|error| Halt::Sink(unreachable::<P>(&error)))?;
+                self.connection.insert(Kept::new(connected))
+            }
+        };
+        let what = || format!("a transaction of the projection `{}`", P::NAME);
+        let transacted = guard(what, || P::Sink::transact(connection, P::NAME, work));
+        transacted
+            .map_err(Halt::Sink)?
+            .map_err(|error| Halt::Sink(unreachable::<P>(&error)))
+    }
+
+    pub(super) fn is_at(&mut self, progress: SavedProgress) {
+        self.gauge.is_at(progress.position);
+        self.gauge.has_skipped(progress.skipped);
+        self.progress = Some(progress);
+    }
+
+    /// Whether a failure at an event stops it.
+    pub(super) fn stops(&self) -> bool {
+        P::ON_FAILURE == ProjectionFailure::Stop
+    }
+}
+
+/// The work in a transaction.
+pub(super) type Work<'a, P> = dyn FnMut(&mut <<P as SinkProjection>::Sink as Sink>::Tx<'_>, Option<&str>) -> Option<String>
+    + 'a;
+
+fn unreachable<P: SinkProjection>(error: &<P::Sink as Sink>::Error) -> StoreError {
+    StoreError::Sink {
+        name: P::NAME,
+        reason: text(error).into(),
+    }
+}
+
+/// The text of an error of the user.
+fn text(error: &dyn std::error::Error) -> String {
+    let what = || "the text of an error".to_owned();
+    let written = guard(what, || {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let cause = error.to_string();
+            if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
+            }
+            source = error.source();
+        }
+        text
+    });
+    written.unwrap_or_else(|error| error.to_string())
+}
+
+pub(super) fn to_json(progress: &SavedProgress) -> Result<String, Halt> {
+    serde_json::to_string(progress).map_err(|error| {
+        Halt::Sink(StoreError::Sink {
+            name: "progress",
+            reason: error.to_string().into(),
+        })
+    })
+}
+
+pub(super) fn is_subscribed<P: SinkProjection>(event: &CommittedEvent<'_>) -> bool {
+    P::SUBSCRIPTIONS.contains(&&*event.stream.aggregate_type)
+}
+
+/// The progress behind some events, which are all of the subscribed events up to a position.
+fn after(progress: &SavedProgress, events: &[CommittedEvent<'_>], position: u64) -> SavedProgress {
+    let last = events.last();
+    let last_position = last.map_or(0, |event| event.position);
+    SavedProgress {
+        position: position.max(last_position).max(progress.position),
+        event: last.map(saved_event).or_else(|| progress.event.clone()),
+        ..progress.clone()
+    }
+}
+
+pub(super) fn saved_event(event: &CommittedEvent<'_>) -> SavedEvent {
+    SavedEvent {
+        position: event.position,
+        hash: eventfold::line_hash(event.line.as_bytes()),
+    }
+}
+
+fn is_of_this_history(journal: &dyn Journal, saved: &SavedProgress) -> bool {
+    let log: &dyn Log = journal;
+    saved.event.as_ref().is_none_or(|saved| {
+        let hash = log.event_at(saved.position, |event| Some(saved_event(&event).hash));
+        // The read of the journal reports any damage.
+        hash.ok().flatten().is_some_and(|hash| hash == saved.hash)
+    })
+}
+
+fn skipped_event(event: CommittedEvent<'_>) -> Option<SkippedEvent> {
+    let recorded = event.read().ok()?;
+    Some(SkippedEvent {
+        position: event.position,
+        aggregate_type: event.stream.aggregate_type.to_string(),
+        event_type: recorded.event_type.clone(),
+        version: stored_version(&recorded),
+    })
+}
+
+fn is_skipped<P: SinkProjection>(cause: &Cause) -> bool {
+    cause.is_unknown && P::UNKNOWN_EVENTS == UnknownEvents::Skip
+}
+
+/// Empties the state, before the first event.
+pub(super) fn prepare<P: SinkProjection>(
+    tx: &mut <P::Sink as Sink>::Tx<'_>,
+) -> Result<(), StoreError> {
+    let what = || format!("`prepare` of the projection `{}`", P::NAME);
+    guard(what, || P::prepare(tx))?.map_err(|error| StoreError::Sink {
+        name: P::NAME,
+        reason: format!("`prepare` fails: {}", text(&error)).into(),
+    })
+}
+
+/// Projects one event.
+pub(super) fn project_one<P: SinkProjection>(
+    event: CommittedEvent<'_>,
+    tx: &mut <P::Sink as Sink>::Tx<'_>,
+) -> Result<(), Cause> {
+    let position = event.position;
+    let failed = |source: ProjectError| Cause {
+        is_unknown: matches!(
+            source,
+            ProjectError::Event(EventError::UnknownType { .. } | EventError::Newer { .. })
+        ),
+        error: StoreError::Projection {
+            name: P::NAME.to_owned(),
+            position,
+            source,
+        },
+    };
+    let (aggregate_type, stream_id) = (&event.stream.aggregate_type, &event.stream.instance_id);
+    let stored = event.stored().map_err(|error| failed(error.into()))?;
+    let what = || format!("the projection `{}`, at position {position},", P::NAME);
+    let applied = guard(what, || P::apply(aggregate_type, stream_id, &stored, tx));
+    match applied {
+        Err(error) => Err(Cause {
+            error,
+            is_unknown: false,
+        }),
+        Ok(Err(SinkError::Event(error))) => Err(failed(error)),
+        Ok(Err(SinkError::Sink(error))) => Err(failed(ProjectError::Other(text(&error)))),
+        Ok(Ok(())) => Ok(()),
+    }
+}

@@ -1,0 +1,228 @@
+//! The task of a projection that writes to a sink. It follows the durable events, and commits its progress with its rows.
+
+mod advance;
+mod progress;
+mod rebuild;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::progress_gauge::ProjectionGauge;
+use crate::error::StoreError;
+use crate::guarded::{Kept, blocking};
+use crate::journal::{Cursor, Journal};
+use crate::process_manager::Backoff;
+use crate::projection::{Sink, SinkProjection};
+use progress::SavedProgress;
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// A request to a follower.
+pub(crate) enum FollowerRequest {
+    /// Makes the state anew. The answer comes when it is there.
+    Rebuild {
+        is_cancelled: Arc<AtomicBool>,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Tries again, at once.
+    Resume,
+}
+
+/// The parts of the store that a follower uses.
+pub(crate) struct FollowerContext {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) gauge: Arc<ProjectionGauge>,
+    pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) requests: mpsc::UnboundedReceiver<FollowerRequest>,
+    /// Closing waits until it is dropped.
+    pub(crate) _alive: mpsc::Sender<()>,
+}
+
+/// A projection and its connection.
+pub(crate) struct Follower<P: SinkProjection> {
+    journal: Arc<dyn Journal>,
+    gauge: Arc<ProjectionGauge>,
+    closing: watch::Receiver<bool>,
+    sink: Arc<P::Sink>,
+    connection: Option<Kept<<P::Sink as Sink>::Connection>>,
+    /// The progress in the sink; none before it was read.
+    progress: Option<SavedProgress>,
+    cursor: Cursor,
+    /// The requested rebuild, or the rebuild that the saved progress requires.
+    rebuild: Option<RebuildOrder>,
+    /// The events that a rebuild skips, because they failed in its earlier attempts.
+    failed_in_rebuild: BTreeSet<u64>,
+    /// The event that fails, and the number of its attempts.
+    failing: Option<(u64, u32)>,
+}
+
+/// A rebuild that is to be done.
+struct RebuildOrder {
+    is_cancelled: Arc<AtomicBool>,
+    /// Whether this program cannot go on with the old state.
+    is_required: bool,
+}
+
+/// The reason why a follower does not advance.
+enum Halt {
+    /// The store closes, or the rebuild is cancelled.
+    Asked,
+    /// The progress in the sink is not the expected progress. It has to be read again.
+    Moved,
+    /// The sink fails. This is always retried.
+    Sink(StoreError),
+    /// An event cannot be projected.
+    Event(StoreError),
+}
+
+impl<P: SinkProjection> Follower<P> {
+    /// Follows the events until the store closes.
+    pub(crate) async fn run(context: FollowerContext, sink: Arc<P::Sink>) {
+        let FollowerContext {
+            journal,
+            gauge,
+            closing,
+            mut requests,
+            _alive,
+        } = context;
+        let mut durable = journal.durable();
+        let mut is_closing = closing.clone();
+        let mut follower = Box::new(Self {
+            journal,
+            gauge: Arc::clone(&gauge),
+            closing,
+            sink,
+            connection: None,
+            progress: None,
+            cursor: Cursor::default(),
+            rebuild: None,
+            failed_in_rebuild: BTreeSet::new(),
+            failing: None,
+        });
+        let mut answers = Vec::new();
+        let mut attempts = 0;
+        while !*is_closing.borrow() {
+            durable.borrow_and_update();
+            let what = || format!("the projection `{}`", P::NAME);
+            let advanced = blocking(what, move || {
+                let advanced = follower.advance();
+                Ok((follower, advanced))
+            });
+            let advanced = match advanced.await {
+                Ok((returned, advanced)) => {
+                    follower = returned;
+                    advanced
+                }
+                Err(error) => {
+                    gauge.fails(Some(error.to_string()), true);
+                    return;
+                }
+            };
+            let wait = match advanced {
+                Ok(()) => {
+                    attempts = 0;
+                    gauge.fails(None, false);
+                    answer(&mut answers, &Ok(()));
+                    None
+                }
+                Err(Halt::Moved) => continue,
+                Err(Halt::Asked) if *is_closing.borrow() => break,
+                Err(Halt::Asked) => {
+                    answer(&mut answers, &Err(StoreError::RebuildCancelled));
+                    follower.progress = None;
+                    match follower.rebuild.take() {
+                        Some(rebuild) if rebuild.is_required => {
+                            let reason =
+                                "its rebuild was cancelled, and its state is of another version";
+                            gauge.fails(Some(reason.to_owned()), true);
+                        }
+                        _ => continue,
+                    }
+                    None
+                }
+                Err(halt) => {
+                    let is_event = matches!(halt, Halt::Event(_));
+                    let (Halt::Sink(error) | Halt::Event(error)) = halt else {
+                        continue;
+                    };
+                    attempts += 1;
+                    let stops = is_event && follower.stops();
+                    tracing::warn!(projection = P::NAME, %error, attempts, stops, "a projection cannot go on");
+                    gauge.fails(Some(error.to_string()), stops);
+                    answer(&mut answers, &Err(error));
+                    (!stops).then(|| {
+                        let backoff = Backoff::exponential(FIRST_RETRY).max(LAST_RETRY).forever();
+                        backoff.delay(attempts, P::NAME).unwrap_or(LAST_RETRY)
+                    })
+                }
+            };
+            let has_failed = gauge.failure().is_some();
+            let request = tokio::select! {
+                _ = is_closing.changed() => None,
+                request = requests.recv() => request,
+                Ok(()) = durable.changed(), if !has_failed => None,
+                () = sleep(wait), if wait.is_some() => None,
+            };
+            match request {
+                None => {}
+                Some(FollowerRequest::Resume) => attempts = 0,
+                Some(FollowerRequest::Rebuild {
+                    is_cancelled,
+                    answer,
+                }) => {
+                    follower.rebuild = Some(RebuildOrder {
+                        is_cancelled,
+                        is_required: false,
+                    });
+                    follower.failed_in_rebuild.clear();
+                    answers.push(answer);
+                }
+            }
+        }
+        // The connection may save its last transactions.
+        let what = || format!("disconnecting the projection `{}`", P::NAME);
+        let _ = blocking(what, move || {
+            drop(follower);
+            Ok(())
+        })
+        .await;
+        answer(&mut answers, &Err(StoreError::Closed));
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Orders the rebuild without which this program cannot go on.
+    fn require_rebuild(&mut self) {
+        let gauge = &self.gauge;
+        let rebuild = self.rebuild.get_or_insert_with(|| {
+            let is_cancelled = Arc::default();
+            gauge.can_cancel(&is_cancelled);
+            RebuildOrder {
+                is_cancelled,
+                is_required: true,
+            }
+        });
+        rebuild.is_required = true;
+    }
+}
+
+fn answer(
+    answers: &mut Vec<oneshot::Sender<Result<(), StoreError>>>,
+    result: &Result<(), StoreError>,
+) {
+    for answer in answers.drain(..) {
+        // The caller may be gone.
+        let _ = answer.send(result.clone());
+    }
+}
+
+async fn sleep(time: Option<Duration>) {
+    tokio::time::sleep(time.unwrap_or_default()).await;
+}

@@ -1,0 +1,114 @@
+//! A rebuild: the state is made anew in one transaction, so that readers see the old state until the new state is complete.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::advance::{is_subscribed, prepare, project_one, saved_event, to_json};
+use super::progress::SavedProgress;
+use super::{Follower, Halt};
+use crate::error::StoreError;
+use crate::journal::Cursor;
+use crate::projection::{ProjectionFailure, SinkProjection};
+use crate::runtime::progress_gauge::RebuildProgress;
+use crate::runtime::read_ahead::read_ahead;
+
+impl<P: SinkProjection> Follower<P> {
+    /// Makes the state anew. Blocks.
+    pub(super) fn make_anew(&mut self) -> Result<(), Halt> {
+        let begun = std::time::Instant::now();
+        let mut progress = SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS);
+        for position in &self.failed_in_rebuild {
+            progress.skip(*position, "it failed in a rebuild".to_owned());
+        }
+        let journal = Arc::clone(&self.journal);
+        let gauge = Arc::clone(&self.gauge);
+        let closing = self.closing.clone();
+        let cancelled = self.rebuild.as_ref();
+        let cancelled = cancelled.map(|rebuild| Arc::clone(&rebuild.is_cancelled));
+        let is_cancelled = || {
+            let cancelled = cancelled.as_ref();
+            *closing.borrow() || cancelled.is_some_and(|flag| flag.load(Ordering::Acquire))
+        };
+        let skips = self.failed_in_rebuild.clone();
+        let mut cursor = Cursor::default();
+        let mut halt = None;
+        let mut failed = None;
+        let transacted = self.transact(&mut |tx, _| {
+            if let Err(error) = prepare::<P>(tx) {
+                halt = Some(Halt::Event(error));
+                return None;
+            }
+            loop {
+                let target = *journal.durable().borrow();
+                let read = read_ahead(&*journal, cursor, target, |(commits, read)| {
+                    if is_cancelled() {
+                        halt = Some(Halt::Asked);
+                        return Err(StoreError::Closed);
+                    }
+                    let events = commits.iter().flat_map(|commit| commit.events());
+                    for event in events.filter(is_subscribed::<P>) {
+                        if skips.contains(&event.position) {
+                            continue;
+                        }
+                        if let Err(cause) = project_one::<P>(event, tx) {
+                            failed = Some((event.position, cause.error));
+                            return Err(StoreError::Closed);
+                        }
+                        progress.event = Some(saved_event(&event));
+                    }
+                    cursor = read;
+                    gauge.rebuilds(Some(RebuildProgress {
+                        position: read.position,
+                        of: target,
+                    }));
+                    Ok(())
+                });
+                match read {
+                    Ok(()) => {}
+                    Err(_) if halt.is_some() || failed.is_some() => return None,
+                    Err(error) => {
+                        halt = Some(Halt::Sink(error));
+                        return None;
+                    }
+                }
+                if *journal.durable().borrow() == target {
+                    break;
+                }
+            }
+            progress.position = cursor.position;
+            match to_json(&progress) {
+                Ok(json) => Some(json),
+                Err(error) => {
+                    halt = Some(error);
+                    None
+                }
+            }
+        });
+        self.gauge.rebuilds(None);
+        let ended = match (halt, failed) {
+            (Some(halt), _) => Err(halt),
+            (None, Some((position, error))) => {
+                if P::ON_FAILURE == ProjectionFailure::Skip {
+                    self.failed_in_rebuild.insert(position);
+                }
+                Err(Halt::Event(error))
+            }
+            (None, None) => transacted,
+        };
+        ended?;
+        tracing::info!(
+            projection = P::NAME,
+            position = cursor.position,
+            ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "a projection was made anew"
+        );
+        self.rebuild = None;
+        self.failed_in_rebuild.clear();
+        self.cursor = cursor;
+        if let Some(event) = &progress.event {
+            self.gauge.has_changed(event.position);
+        }
+        self.is_at(progress);
+        Ok(())
+    }
+}
