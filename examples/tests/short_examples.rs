@@ -81,3 +81,30 @@ fn an_address_belongs_to_one_user() {
         "{printed}"
     );
 }
+
+#[test]
+fn a_dashboard_in_a_pipe_is_drawn_once_and_without_escapes() {
+    let printed = run("live_dashboard");
+    assert!(!printed.contains('\x1b'), "{printed:?}");
+    assert_eq!(printed.matches("Branch").count(), 1, "{printed}");
+    let totals = "all           300       270         30  2700.00";
+    assert!(printed.contains(totals), "{printed}");
+}
+
+#[test]
+fn each_email_is_delivered_through_crashes() {
+    let printed = run("email_outbox");
+    assert!(
+        printed.contains("attempts: 19\ndelivered: 16\n"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_author_of_a_price_is_found() {
+    let printed = run("time_travel");
+    assert!(
+        printed.contains("the price: linus, day 5, in version 6"),
+        "{printed}"
+    );
+}
