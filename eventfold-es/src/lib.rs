@@ -244,6 +244,14 @@ struct PersonalDataPage;
 #[doc = include_str!("../../docs/guide/operations.md")]
 struct OperationsPage;
 
+/// The programs on the pages about reading run as tests, except the route of a web framework and the fragments.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/reading.md")]
+#[doc = include_str!("../../docs/guide/time-travel.md")]
+#[doc = include_str!("../../docs/guide/live-updates.md")]
+#[doc = include_str!("../../docs/guide/exporting.md")]
+struct ReadingPages;
+
 /// The programs on the pages of the macros run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/reference/macros.md")]
