@@ -19,3 +19,5 @@ pub use crate::projection::{
     RowProjection, SinkError, SinkErrorOf, SinkProjection, TxOf,
 };
 pub use crate::rows::{EncodeError, IndexEntries, RowConnection, RowSink, RowTx, RowsError};
+#[cfg(feature = "sqlite")]
+pub use crate::sinks::SqliteConnection;

@@ -179,6 +179,8 @@ pub mod sabotage;
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod sabotage;
 pub mod schema;
+#[cfg(feature = "sqlite")]
+mod sinks;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -217,6 +219,11 @@ pub use projection::{
     ProjectionFailure, Sink, UnknownEvents,
 };
 pub use runtime::Reactions;
+/// [`Sqlite`] gives transactions of this crate.
+#[cfg(feature = "sqlite")]
+pub use rusqlite;
+#[cfg(feature = "sqlite")]
+pub use sinks::Sqlite;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, BackupError, BackupReport, Durability,
     Executed, Health, History, Loaded, ProcessManagerHandle, RawRecorded, Recorded, RecoveryReport,

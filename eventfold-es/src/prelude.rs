@@ -20,7 +20,9 @@ pub use crate::process_manager::{
     Backoff, Correlate, Correlation, Deadline, Failure, FailureAction, HandleFailure, MigrateState,
     OnDeadline, ProcessManager, React, Reaction,
 };
-pub use crate::projection::{EventContext, Project, Projection};
+pub use crate::projection::{
+    EventContext, Keys, Locate, Prepare, Project, ProjectInto, Projection,
+};
 pub use crate::runtime::Reactions;
 pub use crate::schema::StoredShape;
 pub use crate::store::{AggregateStore, RunMode};
