@@ -3,7 +3,8 @@
 //! A generic type is such a mistake; see [`generic`](crate::generic).
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
 use syn::{Generics, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
@@ -12,6 +13,7 @@ use crate::event_store::model as event_store;
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
+use crate::projection::{rows, sink};
 use crate::{generic, item};
 
 /// The item with the code that its declaration generates, or with its errors and its stubs.
@@ -213,40 +215,123 @@ fn implemented_process_manager(model: &process_manager::Model) -> TokenStream {
     }
 }
 
+/// A projection of all three kinds, since the argument that says the kind may be the mistake. A missing key or sink is no type
+/// at all, as the error type of [`aggregate`].
 pub(crate) fn projection(model: &projection::Model, errors: Option<TokenStream>) -> TokenStream {
-    let projection::Model {
-        ident,
-        generics,
-        subscribes,
-        krate,
-        ..
-    } = model;
-    let mentioned = mention(subscribes);
-    let implemented = generics.params.is_empty().then(|| {
-        quote! {
-            #[automatically_derived]
-            impl #krate::contract::DeclaredProjection for #ident {
-                type Declared = Self;
-            }
+    let mentioned = mention(&model.subscribes);
+    if !model.generics.params.is_empty() {
+        return quote!(#errors #mentioned);
+    }
+    let projection::Model { ident, krate, .. } = model;
+    let is_declared = format_ident!("__{}_is_declared", ident.unraw());
+    let unknown = quote!(#krate::__private::Checked<(), { #is_declared }>);
+    let key = rows::key(model).unwrap_or_else(|| unknown.clone());
+    let sink = sink::sink(model).unwrap_or(unknown);
+    let constants = rows::index_constants(model);
+    let read = match model.place {
+        projection::Place::Memory => read_from_memory(model),
+        projection::Place::Rows => {
+            let read = sink_projection(
+                model,
+                &quote!(#krate::contract::RowSink<Self>),
+                &quote!(#krate::contract::RowTx<'_, Self>),
+                &quote!(#krate::contract::RowsError),
+            );
+            quote! {
+                #read
 
-            #[automatically_derived]
-            impl #krate::Projection for #ident {
-                const NAME: &'static str = "";
-                fn apply(
-                    &mut self,
-                    _: &str,
-                    _: &str,
-                    _: &#krate::RecordedEvent,
-                ) -> ::std::result::Result<(), #krate::contract::ProjectError> {
-                    ::std::unreachable!()
+                #[automatically_derived]
+                impl #krate::contract::RowProjection for #ident {
+                    type Key = #krate::contract::RowKeyOf<Self>;
                 }
             }
-
-            #[automatically_derived]
-            impl<A: #krate::Aggregate> #krate::__private::Subscribes<A> for #ident {}
         }
-    });
-    quote!(#errors #mentioned #implemented)
+        projection::Place::Sink => sink_projection(
+            model,
+            &quote!(<Self as #krate::contract::DeclaredSink>::Sink),
+            &quote!(#krate::contract::TxOf<'_, Self>),
+            &quote!(#krate::contract::SinkErrorOf<Self>),
+        ),
+    };
+    quote! {
+        #[allow(non_upper_case_globals, reason = "it stands in until the mistake is mended")]
+        const #is_declared: bool = {
+            #errors
+            true
+        };
+        #mentioned
+
+        #[automatically_derived]
+        impl #krate::contract::DeclaredProjection for #ident {
+            type Declared = Self;
+        }
+
+        #[automatically_derived]
+        impl #krate::contract::DeclaredRows for #ident {
+            type Declared = Self;
+            type Key = #key;
+        }
+
+        #[automatically_derived]
+        impl #krate::contract::DeclaredSink for #ident {
+            type Declared = Self;
+            type Sink = #sink;
+        }
+
+        #[automatically_derived]
+        impl<A: #krate::Aggregate> #krate::__private::Subscribes<A> for #ident {}
+
+        #read
+        #constants
+    }
+}
+
+fn read_from_memory(model: &projection::Model) -> TokenStream {
+    let projection::Model { ident, krate, .. } = model;
+    quote! {
+        #[automatically_derived]
+        impl #krate::Projection for #ident {
+            const NAME: &'static str = "";
+            fn apply(
+                &mut self,
+                _: &str,
+                _: &str,
+                _: &#krate::RecordedEvent,
+            ) -> ::std::result::Result<(), #krate::contract::ProjectError> {
+                ::std::unreachable!()
+            }
+        }
+    }
+}
+
+fn sink_projection(
+    model: &projection::Model,
+    sink: &TokenStream,
+    tx: &TokenStream,
+    error: &TokenStream,
+) -> TokenStream {
+    let projection::Model { ident, krate, .. } = model;
+    quote! {
+        #[automatically_derived]
+        impl #krate::contract::SinkProjection for #ident {
+            type Sink = #sink;
+            const NAME: &'static str = "";
+            const SUBSCRIPTIONS: &'static [&'static str] = &[];
+
+            fn prepare(_: &mut #tx) -> ::std::result::Result<(), #error> {
+                ::std::unreachable!()
+            }
+
+            fn apply(
+                _: &str,
+                _: &str,
+                _: &#krate::__private::StoredEvent<'_>,
+                _: &mut #tx,
+            ) -> ::std::result::Result<(), #krate::contract::SinkError<#error>> {
+                ::std::unreachable!()
+            }
+        }
+    }
 }
 
 pub(crate) fn domain_event(model: &domain_event::Model) -> TokenStream {

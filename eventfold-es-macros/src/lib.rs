@@ -298,10 +298,17 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
     process_manager::process_manager(arguments.into(), item.into()).into()
 }
 
-/// Declares a projection. It implements `Projection` by delegating to one `Project<A>` for each subscribed aggregate.
+/// Declares a projection: a read model of the events of its aggregates.
 ///
-/// It goes on a struct or an enum without parameters, which must also be `Default`, `Clone`, `Serialize` and
-/// `Deserialize`.
+/// It goes on a struct or an enum without parameters. The arguments decide where its state is:
+///
+/// | state | declared as | you implement | derives |
+/// |---|---|---|---|
+/// | one value in memory | `subscribes = [Order]` | `Project<A>` | `Default`, `Clone`, `Serialize`, `Deserialize` |
+/// | the rows of the store, one for each key | `.., key = CustomerId` | `Locate<A>`, `Project<A>` | `Default`, `Serialize`, `Deserialize` |
+/// | your database | `.., sink = Sqlite` | `Prepare`, `ProjectInto<A>` | none |
+///
+/// Each handler is implemented for each subscribed aggregate `A`.
 ///
 /// # Arguments
 ///
@@ -309,15 +316,27 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 ///
 /// | argument | value | default | meaning |
 /// |---|---|---|---|
-/// | `subscribes` | `[Order, ..]` | required | the aggregates of the folded events |
+/// | `subscribes` | `[Order, ..]` | required | the aggregates of the handled events |
+/// | `key` | type with `Ord`, `Serialize` and `Deserialize` | none: one value in memory | the key of its rows |
+/// | `sink` | type that implements `Sink` | none: one value in memory | the database that it writes to; not together with `key` |
+/// | `version` | whole number from 1 on, or path of a `u32` constant | `1` | raise it when the rows or tables change their meaning: they are made again; only with `key` or `sink` |
+/// | `on_failure` | `"retry"`, `"skip"` or `"stop"` | `"retry"` | the action for an event that it cannot project; only with `key` or `sink` |
 /// | `name` | string, or path of a `&'static str` constant | `"sales"` (kebab-case) | the stored name |
 /// | `unknown_events` | `"stop"` or `"skip"` | `"stop"` | the policy for events of a newer program: wait for that program, or continue without them and be rebuilt by it |
 /// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
 /// The name is persisted: under another name the projection is rebuilt.
 ///
-/// It generates `impl Projection`, and a marker from which `SubscribesTo<Order>` follows. So an undeclared handler does
-/// not compile. It also asserts that no two entries have the same stored name.
+/// `#[index]` on a field of a row keeps an index over its values. It generates a constant with the name of the field in
+/// capitals: the index of `city` is `CustomerOrders::CITY`. If your type already has a constant of that name, rustc reports E0592.
+///
+/// # What it generates
+///
+/// - `impl Projection`, or with `key` and `sink` an `impl SinkProjection`, which finds the handler of an event by the stored name
+///   of its aggregate type; with `key` also `impl RowProjection`;
+/// - markers, from which `SubscribesTo<Order>`, `DeclaredRows` and `DeclaredSink` follow. So a missing or undeclared handler does
+///   not compile;
+/// - an assertion that no two entries have the same stored name.
 ///
 /// # Examples
 ///

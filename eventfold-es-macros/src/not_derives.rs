@@ -46,7 +46,7 @@ pub(crate) fn projection(item: TokenStream) -> TokenStream {
         "projection",
         "(subscribes = [Order])",
         |muted, errors| {
-            let model = ProjectionModel::new(TokenStream::new(), &item, muted);
+            let (model, _) = ProjectionModel::new(TokenStream::new(), item.clone(), muted);
             let model = model.filter(|model| model.generics.params.is_empty())?;
             Some(fallback::projection(&model, errors))
         },

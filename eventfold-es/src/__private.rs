@@ -12,7 +12,7 @@ use crate::envelope::{Envelope, Router, TargetVisitor};
 pub use crate::event::StoredEvent;
 use crate::event::{DomainEvent, EventError, RecordedEvent};
 use crate::process_manager::{Correlation, InstanceKey, Keyed, ReactError};
-use crate::projection::ProjectError;
+use crate::projection::{ProjectError, Projection, RowKey, Sink};
 
 pub use crate::__fingerprint as fingerprint;
 pub use crate::__is_same as is_same;
@@ -96,6 +96,33 @@ pub trait Folds {
         stream_id: &str,
         event: &StoredEvent<'_>,
     ) -> Result<(), ProjectError>;
+}
+
+/// Makes the state its default, if its handler has called [`EventContext::delete`](crate::EventContext::delete).
+///
+/// The declaration already requires a `Default`. A bound on [`Projection`] instead of `Default` reports its absence once.
+pub fn delete_if_asked<P: Projection>(state: &mut P, deletion: &Deletion) {
+    if deletion.is_asked() {
+        *state = P::default();
+    }
+}
+
+/// Holds for the key of rows.
+#[must_use]
+pub const fn is_row_key<K: RowKey>() -> bool {
+    true
+}
+
+/// The name of an index over values of this type.
+#[must_use]
+pub const fn indexed<V: RowKey>(name: &'static str) -> &'static str {
+    name
+}
+
+/// Holds for a sink.
+#[must_use]
+pub const fn is_sink<S: Sink>() -> bool {
+    true
 }
 
 /// Holds for the error of an aggregate.

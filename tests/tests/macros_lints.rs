@@ -74,6 +74,7 @@ pub mod domain {
     use eventfold_es::MigrationError;
     use eventfold_es::StoredState;
     use eventfold_es::prelude::*;
+    use eventfold_es_tests_domain::Lines;
 
     /// What can be asked of a [`Lamp`].
     #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -118,7 +119,7 @@ pub mod domain {
     #[event_store(
         aggregates = [Lamp, Switch],
         process_managers = [Echo, Listener, Timer, Alarm],
-        projections = [Switches],
+        projections = [Switches, LampRow, LampReport],
     )]
     #[derive(Debug, Clone, Copy)]
     pub struct House;
@@ -279,11 +280,66 @@ pub mod domain {
     impl Project<Switch> for Switches {
         fn project(&mut self, _event: &SwitchEvent, _cx: &EventContext<'_>) {}
     }
+
+    /// A projection with rows.
+    #[projection(subscribes = [Lamp], key = String, version = 2, on_failure = "skip")]
+    #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+    pub struct LampRow {
+        /// How often.
+        #[index]
+        pub count: u64,
+        #[index]
+        private: u64,
+    }
+
+    impl Locate<Lamp> for LampRow {
+        fn locate(_event: &LampEvent, cx: &EventContext<'_>) -> Keys<String> {
+            Keys::one(cx.stream_id().to_owned())
+        }
+    }
+
+    impl Project<Lamp> for LampRow {
+        fn project(&mut self, _event: &LampEvent, _cx: &EventContext<'_>) {
+            self.count += self.private;
+        }
+    }
+
+    /// A projection into a database.
+    #[projection(subscribes = [Lamp, Switch], sink = Lines, on_failure = "stop")]
+    #[derive(Debug, Clone, Copy)]
+    pub struct LampReport;
+
+    impl Prepare for LampReport {
+        fn prepare(tx: &mut Vec<String>) -> Result<(), Infallible> {
+            tx.clear();
+            Ok(())
+        }
+    }
+
+    impl ProjectInto<Lamp> for LampReport {
+        fn project(
+            _event: &LampEvent,
+            _cx: &EventContext<'_>,
+            _tx: &mut Vec<String>,
+        ) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    impl ProjectInto<Switch> for LampReport {
+        fn project(
+            _event: &SwitchEvent,
+            _cx: &EventContext<'_>,
+            _tx: &mut Vec<String>,
+        ) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::domain::{Alarm, Echo, Lamp, LampEvent, Listener, Switches, Timer};
+    use super::domain::{Alarm, Echo, Lamp, LampEvent, LampRow, Listener, Switches, Timer};
     use eventfold_es::prelude::*;
 
     #[test]
@@ -293,5 +349,6 @@ mod tests {
         assert_eq!(Listener::NAME, "listener");
         assert_eq!(Timer::DEADLINES, Alarm::DEADLINES);
         assert_eq!(LampEvent::EVENT_TYPES, ["Switched", "Flickered"]);
+        assert_eq!(LampRow::COUNT.name(), "count");
     }
 }

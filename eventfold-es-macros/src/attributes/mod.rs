@@ -12,15 +12,15 @@ use syn::{Expr, ExprPath, LitStr, Path, Token, Type, token};
 
 pub(crate) use grammar::{Grammar, Guess, Key};
 pub(crate) use list::List;
-pub(crate) use values::{Start, StoredName};
+pub(crate) use values::{OnFailedEvent, Start, StoredName};
 
 use crate::diagnostics::Diagnostics;
 use crate::path::text;
 use grammar::{is_type, listed};
 use list::parse_list;
 use values::{
-    parse_envelope, parse_function, parse_name, parse_start, parse_type, parse_unknown_events,
-    parse_version, parse_with,
+    parse_envelope, parse_function, parse_name, parse_on_failed_event, parse_start, parse_type,
+    parse_unknown_events, parse_version, parse_with,
 };
 
 /// The given arguments, as far as they could be read.
@@ -43,6 +43,9 @@ pub(crate) struct Arguments {
     pub(crate) projections: Option<List>,
     /// Whether unknown events are skipped.
     pub(crate) skips_unknown_events: Option<bool>,
+    pub(crate) sink: Option<Type>,
+    pub(crate) version: Option<Expr>,
+    pub(crate) on_failed_event: Option<OnFailedEvent>,
     pub(crate) key: Option<Type>,
     pub(crate) deadlines: Option<List>,
     pub(crate) state_version: Option<Expr>,
@@ -52,6 +55,8 @@ pub(crate) struct Arguments {
     pub(crate) crate_path: Option<Path>,
     /// Every given argument, even if its value could not be read.
     seen: Vec<Key>,
+    /// The given words, in their order, without the misspelled ones.
+    written: Vec<(Key, Ident)>,
 }
 
 /// A reported mistake. The parser continues after the next comma.
@@ -112,6 +117,13 @@ impl Arguments {
         self.seen.contains(&key)
     }
 
+    /// The place of `key` among the arguments, and its word. `None` if it was not given, or was misspelled.
+    pub(crate) fn written(&self, key: Key) -> Option<(usize, &Ident)> {
+        let words = self.written.iter().enumerate();
+        let mut words = words.filter(|(_, (written, _))| *written == key);
+        words.next().map(|(place, (_, word))| (place, word))
+    }
+
     fn parse_one(
         &mut self,
         input: ParseStream<'_>,
@@ -148,6 +160,9 @@ impl Arguments {
             return Err(Reported);
         }
         self.seen.push(key);
+        if ident.unraw() == key.name() {
+            self.written.push((key, ident.clone()));
+        }
         let decided_in = match key {
             Key::OnFailure => {
                 self.on_failure = Some(ident.span());
@@ -224,6 +239,11 @@ impl Arguments {
             Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
             Key::UnknownEvents => {
                 self.skips_unknown_events = Some(parse_unknown_events(input, diagnostics)?);
+            }
+            Key::Sink => self.sink = Some(parse_type(key, input, diagnostics)?),
+            Key::Version => self.version = Some(parse_version(key, 1, input, diagnostics)?),
+            Key::OnFailedEvent => {
+                self.on_failed_event = Some(parse_on_failed_event(input, diagnostics)?);
             }
             Key::Envelope => {
                 self.envelope = Some(parse_envelope(input, diagnostics)?);

@@ -36,6 +36,14 @@ pub(crate) enum Start {
     Now,
 }
 
+/// The action of a projection for an event that it cannot project.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFailedEvent {
+    Retry,
+    Skip,
+    Stop,
+}
+
 fn parse_expression(
     key: Key,
     what: &str,
@@ -162,6 +170,33 @@ pub(super) fn parse_unknown_events(
         value,
         "`unknown_events` takes `\"stop\"` (the projection waits for the program that knows them, the default) or `\"skip\"` (it goes \
          on without them, and that program builds it anew): write `unknown_events = \"skip\"`",
+    );
+    Err(Reported)
+}
+
+pub(super) fn parse_on_failed_event(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<OnFailedEvent, Reported> {
+    let key = Key::OnFailedEvent;
+    let what = "`\"retry\"`, `\"skip\"` or `\"stop\"`";
+    let value = parse_expression(key, what, input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "retry" => return Ok(OnFailedEvent::Retry),
+            "skip" => return Ok(OnFailedEvent::Skip),
+            "stop" => return Ok(OnFailedEvent::Stop),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`on_failure` takes `\"retry\"` (the event is retried without limit, the default), `\"skip\"` (it is skipped after three \
+         attempts) or `\"stop\"` (the projection stops before it): write `on_failure = \"skip\"`",
     );
     Err(Reported)
 }

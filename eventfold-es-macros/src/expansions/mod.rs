@@ -289,6 +289,25 @@ fn nothing_but_the_given_crate_is_named() {
             saga(),
         ),
         projection(quote!(subscribes = [A, B], crate = my::es), sales()),
+        projection(
+            quote!(
+                subscribes = [A, B],
+                key = K,
+                version = V,
+                on_failure = "stop",
+                crate = my::es
+            ),
+            quote!(
+                struct Rows {
+                    #[index]
+                    city: String,
+                }
+            ),
+        ),
+        projection(
+            quote!(subscribes = [A, B], sink = S, crate = my::es),
+            sales(),
+        ),
         domain_event(events(quote!(#[domain_event(crate = my::es)]))),
         event_store(
             quote!(
@@ -306,6 +325,14 @@ fn nothing_but_the_given_crate_is_named() {
             saga(),
         ),
         projection(quote!(subscribes = [A, A], crate = my::es), sales()),
+        projection(
+            quote!(subscribes = [A, A], key = K, crate = my::es),
+            sales(),
+        ),
+        projection(
+            quote!(subscribes = [A, A], sink = S, crate = my::es),
+            sales(),
+        ),
         domain_event(quote!(
             #[domain_event(crate = my::es)]
             enum Untagged {}

@@ -115,6 +115,54 @@ fn projection_with_one_argument() {
 }
 
 #[test]
+fn projection_with_rows_or_with_a_sink_and_one_argument() {
+    for (name, argument) in [
+        ("projection_key", quote!(key = CustomerId)),
+        ("projection_sink", quote!(sink = Sqlite)),
+        ("projection_version", quote!(sink = Sqlite, version = 2)),
+        (
+            "projection_version_constant",
+            quote!(sink = Sqlite, version = versions::SALES),
+        ),
+        (
+            "projection_on_failure",
+            quote!(sink = Sqlite, on_failure = "skip"),
+        ),
+        (
+            "projection_on_failure_stop",
+            quote!(key = CustomerId, on_failure = "stop"),
+        ),
+        // The default, which is not written out.
+        (
+            "projection_key",
+            quote!(key = CustomerId, on_failure = "retry"),
+        ),
+    ] {
+        let arguments = quote!(subscribes = [Order], #argument);
+        check(name, projection(arguments, sales()));
+    }
+}
+
+#[test]
+fn projection_with_indexes() {
+    let row = quote! {
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        pub(crate) struct CustomerOrders {
+            pub name: String,
+            /// Where the customer lives.
+            #[index]
+            pub city: String,
+            #[cfg(feature = "kinds")]
+            #[serde(default)]
+            #[index]
+            r#type: u8,
+        }
+    };
+    let arguments = quote!(subscribes = [Order, stock::Inventory], key = String);
+    check("projection_index", projection(arguments, row));
+}
+
+#[test]
 fn domain_event_with_one_attribute() {
     for (name, on_enum, on_variant) in [
         ("domain_event_plain", quote!(), quote!()),
@@ -213,6 +261,22 @@ fn fallbacks() {
     check(
         "projection_fallback",
         projection(quote!(subscribes = []), sales()),
+    );
+    check(
+        "projection_fallback_with_rows",
+        projection(
+            quote!(subscribes = [Order, Order], key = CustomerId),
+            quote!(
+                pub struct Sales {
+                    #[index]
+                    units: u64,
+                }
+            ),
+        ),
+    );
+    check(
+        "projection_fallback_with_a_sink",
+        projection(quote!(subscribes = [Order], sink = "sqlite"), sales()),
     );
     let untagged = quote! {
         pub enum OrderEvent {

@@ -34,7 +34,9 @@ impl my::es::__private::Folds for Sales {
         stream_id: &str,
         event: &my::es::__private::StoredEvent<'_>,
     ) -> ::std::result::Result<(), my::es::contract::ProjectError> {
-        let context = my::es::EventContext::of_stored(aggregate_type, stream_id, event);
+        let deletion: my::es::__private::Deletion = ::std::default::Default::default();
+        let context = my::es::EventContext::of_stored(aggregate_type, stream_id, event)
+            .deleting(&deletion);
         if aggregate_type == <Order as my::es::Aggregate>::AGGREGATE_TYPE {
             let event = my::es::__private::decode_stored::<
                 my::es::contract::Subscribed<Order>,
@@ -47,6 +49,7 @@ impl my::es::__private::Folds for Sales {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
+        my::es::__private::delete_if_asked(self, &deletion);
         ::std::result::Result::Ok(())
     }
 }

@@ -34,11 +34,13 @@ impl ::eventfold_es::__private::Folds for Sales {
         stream_id: &str,
         event: &::eventfold_es::__private::StoredEvent<'_>,
     ) -> ::std::result::Result<(), ::eventfold_es::contract::ProjectError> {
+        let deletion: ::eventfold_es::__private::Deletion = ::std::default::Default::default();
         let context = ::eventfold_es::EventContext::of_stored(
-            aggregate_type,
-            stream_id,
-            event,
-        );
+                aggregate_type,
+                stream_id,
+                event,
+            )
+            .deleting(&deletion);
         if aggregate_type == <Order as ::eventfold_es::Aggregate>::AGGREGATE_TYPE {
             let event = ::eventfold_es::__private::decode_stored::<
                 ::eventfold_es::contract::Subscribed<Order>,
@@ -51,6 +53,7 @@ impl ::eventfold_es::__private::Folds for Sales {
                 aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
             });
         }
+        ::eventfold_es::__private::delete_if_asked(self, &deletion);
         ::std::result::Result::Ok(())
     }
 }

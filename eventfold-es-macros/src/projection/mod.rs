@@ -1,7 +1,10 @@
 //! `#[projection]`.
 
 mod expand;
+mod index;
 pub(crate) mod model;
+pub(crate) mod rows;
+pub(crate) mod sink;
 
 use proc_macro2::TokenStream;
 
@@ -14,7 +17,7 @@ use crate::{declared, fallback, not_derives};
 pub(crate) fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let item = not_derives::taken_from(item, "Projection", "projection", &diagnostics);
-    let model = Model::new(arguments, &item, &diagnostics);
+    let (model, item) = Model::new(arguments, item, &diagnostics);
     // An impl has no stubs if its type has them, or needs none.
     let model = model.filter(|model| declared::is_first("projection", &model.ident, &item));
     let errors = diagnostics.finish();

@@ -140,7 +140,8 @@ pub enum UnknownEvents {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a projection",
     label = "not a projection",
-    note = "put `#[projection(subscribes = [..])]` on `{Self}`, or implement `Projection` by hand"
+    note = "put `#[projection(subscribes = [..])]` on `{Self}`, or implement `Projection` by hand",
+    note = "with `sink = ..`, the handlers are `impl ProjectInto<..>`, which write to a database"
 )]
 pub trait DeclaredProjection {
     /// The type itself.

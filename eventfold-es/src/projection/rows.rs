@@ -18,7 +18,7 @@ use crate::rows::{EncodeError, IndexEntries, RowSink};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the key or an index of rows",
     label = "it has no stored order",
-    note = "rows are found by order: it needs `#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]`; instead of an `f64`, use whole cents or the like"
+    note = "put `#[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]` on a type of yours; a float has no order, so use whole cents or the like"
 )]
 pub trait RowKey: Serialize + DeserializeOwned + Ord + Send + Sync + 'static {}
 

@@ -57,7 +57,7 @@ use crate::process_manager::SubscribesTo;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sink",
     label = "not a sink",
-    note = "in `sink = ..`, name `Sqlite`, `Postgres`, or a type of yours that implements `Sink`"
+    note = "write `sink = Sqlite` or `sink = Postgres`, or implement `Sink` for `{Self}`"
 )]
 pub trait Sink: Send + Sync + 'static {
     /// A connection to the database. Each projection has its own.

@@ -1,9 +1,10 @@
-//! Two aggregates that the compile-fail cases are about.
+//! Two aggregates and a database that the compile-fail cases are about.
 //!
 //! A crate of its own: rustc names what else is in scope, so another aggregate here changes the messages under `ui/`.
 
 use std::convert::Infallible;
 
+use eventfold_es::Sink;
 use eventfold_es::prelude::*;
 
 /// What can be asked of an [`Order`].
@@ -85,5 +86,28 @@ impl Decider for Inventory {
     fn evolve(&mut self, event: &InventoryEvent) {
         let InventoryEvent::Reserved { qty } = event;
         self.reserved += qty;
+    }
+}
+
+/// A database that forgets every line.
+#[derive(Debug)]
+pub struct Lines;
+
+impl Sink for Lines {
+    type Connection = ();
+    type Tx<'t> = Vec<String>;
+    type Error = Infallible;
+
+    fn connect(&self) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    fn transact(
+        _connection: &mut (),
+        _projection: &str,
+        work: &mut dyn FnMut(&mut Vec<String>, Option<&str>) -> Option<String>,
+    ) -> Result<(), Infallible> {
+        work(&mut Vec::new(), None);
+        Ok(())
     }
 }

@@ -99,6 +99,26 @@ impl Project<Lamp> for Switches {
     }
 }
 
+/// The lamps by their rooms.
+#[projection(subscribes = [Lamp], key = String, crate = es)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Rooms {
+    #[index]
+    count: u64,
+}
+
+impl es::Locate<Lamp> for Rooms {
+    fn locate(_event: &LampEvent, cx: &EventContext<'_>) -> es::Keys<String> {
+        es::Keys::one(cx.stream_id().to_owned())
+    }
+}
+
+impl Project<Lamp> for Rooms {
+    fn project(&mut self, _event: &LampEvent, _cx: &EventContext<'_>) {
+        self.count += 1;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +130,7 @@ mod tests {
         let mut switches = Switches::default();
         Projection::apply(&mut switches, "lamp", "hall", &recorded).unwrap();
         assert_eq!(switches.count, 1);
+        assert_eq!(Rooms::COUNT.name(), "count");
         let effects = Twilight
             .react_in("hall", "lamp", "hall", &recorded)
             .unwrap();

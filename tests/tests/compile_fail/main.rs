@@ -33,6 +33,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
             "evolution/steps_in_wrong_order",
             "process_managers/handler_of_a_projection",
             "projections/handler_of_a_process_manager",
+            "projections/project_in_a_sink",
         ],
     ),
     (
@@ -54,6 +55,9 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
             "aggregates/attribute_misspelt",
             "process_managers/correlation_without_key",
             "process_managers/deadline_handled_as_event",
+            "projections/locate_without_key",
+            "projections/project_into_memory",
+            "projections/project_into_rows",
         ],
     ),
     (

@@ -6,6 +6,7 @@ mod events;
 mod hygiene;
 mod instances;
 mod places;
+mod projections;
 mod schema_lock;
 mod schema_lock_by_hand;
 mod schema_lock_types;

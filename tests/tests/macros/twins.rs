@@ -140,12 +140,20 @@ mod arguments_guessed_event_type;
 mod arguments_guessed_fingerprint;
 #[path = "../../ui/arguments/guessed_id.pass.rs"]
 mod arguments_guessed_id;
+#[path = "../../ui/arguments/guessed_index.pass.rs"]
+mod arguments_guessed_index;
 #[path = "../../ui/arguments/guessed_instances.pass.rs"]
 mod arguments_guessed_instances;
+#[path = "../../ui/arguments/guessed_key.pass.rs"]
+mod arguments_guessed_key;
 #[path = "../../ui/arguments/guessed_name.pass.rs"]
 mod arguments_guessed_name;
+#[path = "../../ui/arguments/guessed_on_error.pass.rs"]
+mod arguments_guessed_on_error;
 #[path = "../../ui/arguments/guessed_retry.pass.rs"]
 mod arguments_guessed_retry;
+#[path = "../../ui/arguments/guessed_sink.pass.rs"]
+mod arguments_guessed_sink;
 #[path = "../../ui/arguments/guessed_snapshot_version.pass.rs"]
 mod arguments_guessed_snapshot_version;
 #[path = "../../ui/arguments/guessed_snapshots.pass.rs"]
@@ -162,6 +170,8 @@ mod arguments_guessed_state_version;
 mod arguments_guessed_timers;
 #[path = "../../ui/arguments/guessed_unknown_events.pass.rs"]
 mod arguments_guessed_unknown_events;
+#[path = "../../ui/arguments/guessed_version.pass.rs"]
+mod arguments_guessed_version;
 #[path = "../../ui/arguments/key_by_reference.pass.rs"]
 mod arguments_key_by_reference;
 #[path = "../../ui/arguments/key_in_quotes.pass.rs"]
@@ -198,10 +208,22 @@ mod arguments_parentheses_around_list;
 mod arguments_process_manager_equals;
 #[path = "../../ui/arguments/projection_equals.pass.rs"]
 mod arguments_projection_equals;
+#[path = "../../ui/arguments/projection_on_failure_misspelt.pass.rs"]
+mod arguments_projection_on_failure_misspelt;
+#[path = "../../ui/arguments/projection_on_failure_not_a_value.pass.rs"]
+mod arguments_projection_on_failure_not_a_value;
+#[path = "../../ui/arguments/projection_on_failure_without_value.pass.rs"]
+mod arguments_projection_on_failure_without_value;
+#[path = "../../ui/arguments/projection_version_constant_zero.pass.rs"]
+mod arguments_projection_version_constant_zero;
+#[path = "../../ui/arguments/projection_version_zero.pass.rs"]
+mod arguments_projection_version_zero;
 #[path = "../../ui/arguments/reference_in_list.pass.rs"]
 mod arguments_reference_in_list;
 #[path = "../../ui/arguments/several_mistakes.pass.rs"]
 mod arguments_several_mistakes;
+#[path = "../../ui/arguments/sink_in_quotes.pass.rs"]
+mod arguments_sink_in_quotes;
 #[path = "../../ui/arguments/snapshot_version_negative.pass.rs"]
 mod arguments_snapshot_version_negative;
 #[path = "../../ui/arguments/snapshot_version_not_a_number.pass.rs"]
@@ -290,6 +312,12 @@ mod derives_projection_without_default;
 mod derives_projection_without_deserialize;
 #[path = "../../ui/derives/projection_without_serialize.pass.rs"]
 mod derives_projection_without_serialize;
+#[path = "../../ui/derives/row_without_default.pass.rs"]
+mod derives_row_without_default;
+#[path = "../../ui/derives/row_without_deserialize.pass.rs"]
+mod derives_row_without_deserialize;
+#[path = "../../ui/derives/row_without_serialize.pass.rs"]
+mod derives_row_without_serialize;
 #[path = "../../ui/derives/state_of_one_thread.pass.rs"]
 mod derives_state_of_one_thread;
 #[path = "../../ui/event_store/aggregates_empty.pass.rs"]
@@ -712,16 +740,68 @@ mod projections_handler_missing;
 mod projections_handler_not_subscribed;
 #[path = "../../ui/projections/handler_of_a_process_manager.pass.rs"]
 mod projections_handler_of_a_process_manager;
-#[path = "../../ui/projections/key_given.pass.rs"]
-mod projections_key_given;
+#[path = "../../ui/projections/index_above_the_type.pass.rs"]
+mod projections_index_above_the_type;
+#[path = "../../ui/projections/index_constant_exists.pass.rs"]
+mod projections_index_constant_exists;
+#[path = "../../ui/projections/index_in_a_sink.pass.rs"]
+mod projections_index_in_a_sink;
+#[path = "../../ui/projections/index_in_an_enum.pass.rs"]
+mod projections_index_in_an_enum;
+#[path = "../../ui/projections/index_twice.pass.rs"]
+mod projections_index_twice;
+#[path = "../../ui/projections/index_unnamed.pass.rs"]
+mod projections_index_unnamed;
+#[path = "../../ui/projections/index_with_arguments.pass.rs"]
+mod projections_index_with_arguments;
+#[path = "../../ui/projections/index_without_key.pass.rs"]
+mod projections_index_without_key;
+#[path = "../../ui/projections/index_without_order.pass.rs"]
+mod projections_index_without_order;
+#[path = "../../ui/projections/indexes_collide.pass.rs"]
+mod projections_indexes_collide;
+#[path = "../../ui/projections/key_and_sink.pass.rs"]
+mod projections_key_and_sink;
+#[path = "../../ui/projections/key_without_order.pass.rs"]
+mod projections_key_without_order;
+#[path = "../../ui/projections/locate_missing.pass.rs"]
+mod projections_locate_missing;
+#[path = "../../ui/projections/locate_not_subscribed.pass.rs"]
+mod projections_locate_not_subscribed;
+#[path = "../../ui/projections/locate_without_key.pass.rs"]
+mod projections_locate_without_key;
 #[path = "../../ui/projections/no_handler.pass.rs"]
 mod projections_no_handler;
+#[path = "../../ui/projections/on_failure_in_memory.pass.rs"]
+mod projections_on_failure_in_memory;
+#[path = "../../ui/projections/prepare_missing.pass.rs"]
+mod projections_prepare_missing;
+#[path = "../../ui/projections/project_in_a_sink.pass.rs"]
+mod projections_project_in_a_sink;
+#[path = "../../ui/projections/project_into_memory.pass.rs"]
+mod projections_project_into_memory;
+#[path = "../../ui/projections/project_into_missing.pass.rs"]
+mod projections_project_into_missing;
+#[path = "../../ui/projections/project_into_not_subscribed.pass.rs"]
+mod projections_project_into_not_subscribed;
+#[path = "../../ui/projections/project_into_rows.pass.rs"]
+mod projections_project_into_rows;
+#[path = "../../ui/projections/row_field_skipped.pass.rs"]
+mod projections_row_field_skipped;
+#[path = "../../ui/projections/row_handler_missing.pass.rs"]
+mod projections_row_handler_missing;
 #[path = "../../ui/projections/sends_commands.pass.rs"]
 mod projections_sends_commands;
+#[path = "../../ui/projections/sink_and_key.pass.rs"]
+mod projections_sink_and_key;
+#[path = "../../ui/projections/sink_not_a_sink.pass.rs"]
+mod projections_sink_not_a_sink;
 #[path = "../../ui/projections/subscribed_not_an_aggregate.pass.rs"]
 mod projections_subscribed_not_an_aggregate;
 #[path = "../../ui/projections/unknown_events_misspelt.pass.rs"]
 mod projections_unknown_events_misspelt;
+#[path = "../../ui/projections/version_in_memory.pass.rs"]
+mod projections_version_in_memory;
 #[path = "../../ui/stores/aggregate_as_process_manager.pass.rs"]
 mod stores_aggregate_as_process_manager;
 #[path = "../../ui/stores/command_of_another_aggregate.pass.rs"]

@@ -1,0 +1,18 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order], key = f64)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sales;
+
+impl Locate<Order> for Sales {
+    fn locate(_event: &OrderEvent, cx: &EventContext<'_>) -> Keys<f64> {
+        Keys::one(cx.position() as f64)
+    }
+}
+
+impl Project<Order> for Sales {
+    fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
+}
+
+fn main() {}

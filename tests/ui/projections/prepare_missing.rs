@@ -1,0 +1,16 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order], sink = Lines)]
+struct Sales;
+
+impl ProjectInto<Order> for Sales {
+    fn project(event: &OrderEvent, _cx: &EventContext<'_>, tx: &mut Vec<String>) -> Result<(), Infallible> {
+        tx.push(format!("{event:?}"));
+        Ok(())
+    }
+}
+
+fn main() {}

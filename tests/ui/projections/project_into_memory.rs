@@ -1,0 +1,17 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order])]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Sales;
+
+impl ProjectInto<Order> for Sales {
+    fn project(event: &OrderEvent, _cx: &EventContext<'_>, tx: &mut Vec<String>) -> Result<(), Infallible> {
+        tx.push(format!("{event:?}"));
+        Ok(())
+    }
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[projection(subscribes = [Order], sink = Lines)]
+struct Sales;
+
+impl Prepare for Sales {
+    fn prepare(tx: &mut Vec<String>) -> Result<(), Infallible> {
+        tx.clear();
+        Ok(())
+    }
+}
+
+fn main() {}
