@@ -104,7 +104,7 @@ pub enum ProjectionFailure {
     /// The event is retried without limit, at first after 50 ms and at most every 30 seconds.
     #[default]
     Retry,
-    /// After three attempts the event is skipped. Its position and the reason are saved with the progress.
+    /// After three attempts, or after one in a rebuild, the event is skipped. Its position and the reason are saved with the progress.
     Skip,
     /// The projection stops before the event, until
     /// [`resume_projection`](crate::AggregateStore::resume_projection) is called or the store is opened again.

@@ -78,6 +78,11 @@ impl ProjectionGauge {
         self.state().skipped
     }
 
+    /// The projection is about to try again.
+    pub(crate) fn is_resumed(&self) {
+        self.state().has_stopped = false;
+    }
+
     /// Notes the flag that cancels the rebuild.
     pub(crate) fn can_cancel(&self, flag: &Arc<AtomicBool>) {
         self.state().cancels_rebuild = Some(Arc::clone(flag));

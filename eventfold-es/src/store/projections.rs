@@ -173,6 +173,7 @@ impl AggregateStore {
                     answer,
                 };
                 registered.gauge.can_cancel(&is_cancelled);
+                registered.gauge.is_resumed();
                 requests.send(request).map_err(|_| self.has_ended())?;
                 rebuilt.await.map_err(|_| self.has_ended())?
             }
@@ -201,9 +202,12 @@ impl AggregateStore {
         match &registered.control {
             // It tries again at each read.
             ProjectionControl::Folded(_) => Ok(()),
-            ProjectionControl::Followed(requests) => requests
-                .send(FollowerRequest::Resume)
-                .map_err(|_| self.has_ended()),
+            ProjectionControl::Followed(requests) => {
+                registered.gauge.is_resumed();
+                requests
+                    .send(FollowerRequest::Resume)
+                    .map_err(|_| self.has_ended())
+            }
         }
     }
 

@@ -197,6 +197,7 @@ impl<P: SinkProjection> Follower<P> {
                     };
                     let next = self.skip(*event, cause, &progress)?;
                     self.attempt(&[], &progress, &next)?;
+                    self.is_at(next.clone());
                     progress = next;
                     rest = others;
                 }
@@ -207,6 +208,7 @@ impl<P: SinkProjection> Follower<P> {
                     if let Attempt::Failed(_, cause) = self.attempt(good, &progress, &next)? {
                         return Err(Halt::Event(cause.error));
                     }
+                    self.is_at(next.clone());
                     progress = next;
                     rest = others;
                 }
@@ -222,6 +224,8 @@ impl<P: SinkProjection> Follower<P> {
         }
         self.progress = Some(progress);
         self.cursor = cursor;
+        // Whoever sees the position finds no failure of before.
+        self.gauge.fails(None, false);
         self.gauge.is_at(cursor.position);
         if let Some(last) = events.last() {
             self.gauge.has_changed(last.position);
@@ -298,13 +302,8 @@ impl<P: SinkProjection> Follower<P> {
         });
         match (halt, failed) {
             (Some(halt), _) => Err(halt),
-            // A broken transaction may also fail to roll back.
-            (None, Some((index, cause))) => {
-                if transacted.is_err() {
-                    self.connection = None;
-                }
-                Ok(Attempt::Failed(index, cause))
-            }
+            // If the transaction could be rolled back, the connection works, and the cause is the event.
+            (None, Some((index, cause))) => transacted.map(|()| Attempt::Failed(index, cause)),
             (None, None) => transacted.map(|()| Attempt::Done),
         }
     }

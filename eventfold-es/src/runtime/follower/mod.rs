@@ -4,7 +4,7 @@ mod advance;
 mod progress;
 mod rebuild;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -56,7 +56,7 @@ pub(crate) struct Follower<P: SinkProjection> {
     /// The requested rebuild, or the rebuild that the saved progress requires.
     rebuild: Option<RebuildOrder>,
     /// The events that a rebuild skips, because they failed in its earlier attempts.
-    failed_in_rebuild: BTreeSet<u64>,
+    failed_in_rebuild: BTreeMap<u64, String>,
     /// The event that fails, and the number of its attempts.
     failing: Option<(u64, u32)>,
 }
@@ -72,7 +72,7 @@ struct RebuildOrder {
 enum Halt {
     /// The store closes, or the rebuild is cancelled.
     Asked,
-    /// The progress in the sink is not the expected progress. It has to be read again.
+    /// The progress in the sink is not the expected progress, or a rebuild begins again. The progress has to be read again.
     Moved,
     /// The sink fails. This is always retried.
     Sink(StoreError),
@@ -101,7 +101,7 @@ impl<P: SinkProjection> Follower<P> {
             progress: None,
             cursor: Cursor::default(),
             rebuild: None,
-            failed_in_rebuild: BTreeSet::new(),
+            failed_in_rebuild: BTreeMap::new(),
             failing: None,
         });
         let mut answers = Vec::new();

@@ -17,8 +17,8 @@ impl<P: SinkProjection> Follower<P> {
     pub(super) fn make_anew(&mut self) -> Result<(), Halt> {
         let begun = std::time::Instant::now();
         let mut progress = SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS);
-        for position in &self.failed_in_rebuild {
-            progress.skip(*position, "it failed in a rebuild".to_owned());
+        for (position, reason) in &self.failed_in_rebuild {
+            progress.skip(*position, reason.clone());
         }
         let journal = Arc::clone(&self.journal);
         let gauge = Arc::clone(&self.gauge);
@@ -47,7 +47,7 @@ impl<P: SinkProjection> Follower<P> {
                     }
                     let events = commits.iter().flat_map(|commit| commit.events());
                     for event in events.filter(is_subscribed::<P>) {
-                        if skips.contains(&event.position) {
+                        if skips.contains_key(&event.position) {
                             continue;
                         }
                         if let Err(cause) = project_one::<P>(event, tx) {
@@ -75,6 +75,10 @@ impl<P: SinkProjection> Follower<P> {
                     break;
                 }
             }
+            if is_cancelled() {
+                halt = Some(Halt::Asked);
+                return None;
+            }
             progress.position = cursor.position;
             match to_json(&progress) {
                 Ok(json) => Some(json),
@@ -87,12 +91,15 @@ impl<P: SinkProjection> Follower<P> {
         self.gauge.rebuilds(None);
         let ended = match (halt, failed) {
             (Some(halt), _) => Err(halt),
-            (None, Some((position, error))) => {
+            // As in an attempt, a connection that cannot roll back is the cause.
+            (None, Some((position, error))) => transacted.and_then(|()| {
                 if P::ON_FAILURE == ProjectionFailure::Skip {
-                    self.failed_in_rebuild.insert(position);
+                    tracing::warn!(projection = P::NAME, position, %error, "a rebuild skips an event, and begins again");
+                    self.failed_in_rebuild.insert(position, error.to_string());
+                    return Err(Halt::Moved);
                 }
                 Err(Halt::Event(error))
-            }
+            }),
             (None, None) => transacted,
         };
         ended?;

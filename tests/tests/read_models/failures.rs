@@ -1,0 +1,249 @@
+//! Events that cannot be projected: each policy, and what the others notice of it.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use eventfold_es::StoreError;
+use eventfold_es::prelude::*;
+use eventfold_es::store::{HealthStatus, ProjectionHealth};
+use eventfold_es_tests::TestResult;
+
+use crate::SOON;
+use crate::common::counter::{Counter, CounterCommand, CounterEvent};
+
+/// One test at a time breaks the projections.
+static BREAKING: Mutex<()> = Mutex::new(());
+/// Whether the projections panic at an event that adds a negative number.
+static IS_BROKEN: AtomicBool = AtomicBool::new(false);
+/// How often a broken projection was called.
+static CALLS: AtomicU32 = AtomicU32::new(0);
+
+macro_rules! sums {
+    ($($name:ident, $policy:literal;)*) => {
+        $(
+            #[projection(subscribes = [Counter], key = String, on_failure = $policy)]
+            #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+            struct $name {
+                sum: i64,
+            }
+
+            impl Locate<Counter> for $name {
+                fn locate(_: &CounterEvent, cx: &EventContext<'_>) -> Keys<String> {
+                    Keys::one(cx.stream_id().to_owned())
+                }
+            }
+
+            impl Project<Counter> for $name {
+                fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+                    let CounterEvent::Added(by) = event else { return };
+                    self.sum += by;
+                    if *by < 0 && IS_BROKEN.load(Ordering::SeqCst) {
+                        CALLS.fetch_add(1, Ordering::SeqCst);
+                        panic!("negative");
+                    }
+                }
+            }
+        )*
+    };
+}
+
+sums! {
+    Retries, "retry";
+    Skips, "skip";
+    Stops, "stop";
+}
+
+struct Broken<'a>(#[expect(dead_code, reason = "held")] std::sync::MutexGuard<'a, ()>);
+
+impl Broken<'_> {
+    fn begin() -> Self {
+        let held = BREAKING
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        IS_BROKEN.store(true, Ordering::SeqCst);
+        CALLS.store(0, Ordering::SeqCst);
+        Self(held)
+    }
+
+    fn mend() {
+        IS_BROKEN.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Broken<'_> {
+    fn drop(&mut self) {
+        Self::mend();
+    }
+}
+
+async fn add(store: &AggregateStore, id: &str, by: i64) -> TestResult {
+    store.send(id, CounterCommand::Add(by), ()).await?;
+    Ok(())
+}
+
+async fn health_of(store: &AggregateStore, name: &str) -> ProjectionHealth {
+    let health = store.health().await;
+    let mut projections = health.projections.into_iter();
+    projections
+        .find(|projection| projection.name == name)
+        .unwrap()
+}
+
+#[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "one test at a time breaks the projections"
+)]
+async fn a_retried_event_holds_up_the_projection_until_it_is_mended() -> TestResult {
+    let _broken = Broken::begin();
+    let base = tempfile::tempdir()?;
+    let builder = AggregateStore::builder(base.path());
+    let store = builder.projection::<Retries>().open().await?;
+    add(&store, "a", 1).await?;
+    add(&store, "a", -2).await?;
+    add(&store, "b", 5).await?;
+    while CALLS.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let late = store
+        .wait_for::<Retries>(3, Duration::from_millis(1))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            &late,
+            StoreError::NotReached {
+                reached: 1,
+                failure: Some(_),
+                ..
+            }
+        ),
+        "{late:?}"
+    );
+    assert!(late.to_string().contains("panicked: negative"), "{late}");
+    let health = health_of(&store, "retries").await;
+    assert_eq!(health.position, 1);
+    assert!(
+        health
+            .failure
+            .is_some_and(|failure| failure.contains("negative"))
+    );
+    assert_eq!(store.health().await.status, HealthStatus::Degraded);
+    // Half of the failed event is nowhere, and the events before it are there.
+    assert_eq!(
+        store.rows::<Retries>()?.get("a").await?,
+        Some(Retries { sum: 1 })
+    );
+
+    Broken::mend();
+    store.resume_projection::<Retries>()?;
+    store.wait_for::<Retries>(3, SOON).await?;
+    assert_eq!(
+        store.rows::<Retries>()?.get("a").await?,
+        Some(Retries { sum: -1 })
+    );
+    assert_eq!(
+        store.rows::<Retries>()?.get("b").await?,
+        Some(Retries { sum: 5 })
+    );
+    assert_eq!(store.health().await.status, HealthStatus::Healthy);
+    Ok(())
+}
+
+#[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "one test at a time breaks the projections"
+)]
+async fn a_skipped_event_is_counted_and_remembered() -> TestResult {
+    let _broken = Broken::begin();
+    let base = tempfile::tempdir()?;
+    let open = || {
+        AggregateStore::builder(base.path())
+            .projection::<Skips>()
+            .open()
+    };
+    let store = open().await?;
+    for by in [1, -2, 5, -7, 9] {
+        add(&store, "a", by).await?;
+    }
+    store.wait_for::<Skips>(5, SOON).await?;
+    assert_eq!(
+        store.rows::<Skips>()?.get("a").await?,
+        Some(Skips { sum: 15 })
+    );
+    let health = health_of(&store, "skips").await;
+    assert_eq!((health.skipped, health.failure), (2, None));
+    assert!(CALLS.load(Ordering::SeqCst) >= 6);
+    store.close().await?;
+
+    // Skipped is skipped, until it is made anew.
+    Broken::mend();
+    let store = open().await?;
+    add(&store, "a", 1).await?;
+    store.wait_for::<Skips>(6, SOON).await?;
+    assert_eq!(
+        store.rows::<Skips>()?.get("a").await?,
+        Some(Skips { sum: 16 })
+    );
+    assert_eq!(health_of(&store, "skips").await.skipped, 2);
+    store.rebuild_projection::<Skips>().await?;
+    assert_eq!(
+        store.rows::<Skips>()?.get("a").await?,
+        Some(Skips { sum: 7 })
+    );
+    assert_eq!(health_of(&store, "skips").await.skipped, 0);
+
+    // A rebuild skips by the same policy.
+    IS_BROKEN.store(true, Ordering::SeqCst);
+    store.rebuild_projection::<Skips>().await?;
+    assert_eq!(
+        store.rows::<Skips>()?.get("a").await?,
+        Some(Skips { sum: 16 })
+    );
+    Ok(())
+}
+
+#[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "one test at a time breaks the projections"
+)]
+async fn one_that_stops_stops_alone_until_it_is_resumed() -> TestResult {
+    let _broken = Broken::begin();
+    let base = tempfile::tempdir()?;
+    let builder = AggregateStore::builder(base.path());
+    let builder = builder.projection::<Stops>().projection::<Skips>();
+    let store = builder.open().await?;
+    add(&store, "a", 1).await?;
+    add(&store, "a", -2).await?;
+    add(&store, "a", 4).await?;
+    // At once, and not after the timeout.
+    let stopped = store.wait_for::<Stops>(3, SOON * 100).await.unwrap_err();
+    assert!(
+        matches!(stopped, StoreError::NotReached { reached: 1, .. }),
+        "{stopped}"
+    );
+    let calls = CALLS.load(Ordering::SeqCst);
+    store.wait_for::<Skips>(3, SOON).await?;
+    add(&store, "a", 8).await?;
+    store.wait_for::<Skips>(4, SOON).await?;
+    assert!(
+        CALLS.load(Ordering::SeqCst) <= calls + 3,
+        "it is not tried again"
+    );
+    assert_eq!(
+        store.rows::<Stops>()?.get("a").await?,
+        Some(Stops { sum: 1 })
+    );
+
+    Broken::mend();
+    store.resume_projection::<Stops>()?;
+    store.wait_for::<Stops>(4, SOON).await?;
+    assert_eq!(
+        store.rows::<Stops>()?.get("a").await?,
+        Some(Stops { sum: 11 })
+    );
+    Ok(())
+}

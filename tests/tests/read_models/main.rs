@@ -1,0 +1,16 @@
+//! Projections with rows, and projections into databases.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod damage;
+mod failures;
+mod following;
+mod queries;
+mod rebuilds;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::time::Duration;
+
+/// Longer than anything takes.
+const SOON: Duration = Duration::from_secs(20);
