@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventfold::Event;
 use eventfold_es::disk::SystemDisk;
@@ -11,8 +12,8 @@ use serde_json::Value;
 
 use super::audit::{Audit, audit, same};
 use super::domain::{
-    Chain, DESK, Fanout, Journalist, Ledger, LedgerCommand, LedgerEvent, REJECTED, Tally, Target,
-    first_target, is_fanned_out, second_target,
+    ALL, Chain, DESK, Fanout, Journalist, Ledger, LedgerCommand, LedgerEvent, REJECTED, Tally,
+    TallyRow, Target, first_target, is_fanned_out, second_target,
 };
 use super::instances::check_instances;
 use super::note::{Expected, TriedCommand};
@@ -26,6 +27,8 @@ pub struct Check {
     pub process_managers: bool,
     /// Whether it is the one with instances.
     pub instances: bool,
+    /// Whether there is a projection with rows.
+    pub rows: bool,
     /// Whether a target may have been unreadable for a moment, so that a dead letter stands for an effect.
     pub unreadable_targets: bool,
 }
@@ -35,30 +38,45 @@ impl Check {
     pub const AGGREGATES: Self = Self {
         process_managers: false,
         instances: false,
+        rows: false,
         unreadable_targets: false,
     };
     /// With process managers.
     pub const PROCESS_MANAGERS: Self = Self {
         process_managers: true,
         instances: false,
+        rows: false,
         unreadable_targets: false,
     };
     /// With process managers whose targets may have been unreadable.
     pub const UNREADABLE_TARGETS: Self = Self {
         process_managers: true,
         instances: false,
+        rows: false,
         unreadable_targets: true,
     };
     /// With the process manager that has instances.
     pub const INSTANCES: Self = Self {
         process_managers: true,
         instances: true,
+        rows: false,
+        unreadable_targets: false,
+    };
+
+    /// With a projection with rows.
+    pub const ROWS: Self = Self {
+        process_managers: false,
+        instances: false,
+        rows: true,
         unreadable_targets: false,
     };
 
     /// The process managers of the store.
     #[must_use]
     pub fn members(self) -> Members {
+        if self.rows {
+            return Members::Rows;
+        }
         match self.instances {
             true => Members::Keyed,
             false => self.process_managers.into(),
@@ -126,6 +144,9 @@ pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), 
         run(&opened).await?;
     }
     let tally = opened.projection::<Tally>().await.map_err(text)?;
+    if how.rows {
+        check_rows(&opened, &tally).await?;
+    }
     let letters = dead_letters(&opened, how).await?;
     let streams = read_streams(&opened).await?;
     let states = states(&opened).await?;
@@ -162,6 +183,9 @@ pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), 
         &again.projection::<Tally>().await.map_err(text)?,
         &tally,
     )?;
+    if how.rows {
+        check_rows(&again, &tally).await?;
+    }
     if how.process_managers {
         let report = again.run_process_managers().await.map_err(text)?;
         same(
@@ -185,6 +209,33 @@ pub(super) async fn open(store: &Path, how: Check) -> Result<AggregateStore, Str
         .open()
         .await
         .map_err(|error| format!("opening: {error}"))
+}
+
+/// Compares the rows, and the entries of their index, with the projection in memory.
+async fn check_rows(store: &AggregateStore, tally: &Tally) -> Result<(), String> {
+    let position = store.health().await.position;
+    let reached = store.wait_for::<TallyRow>(position, Duration::from_secs(20));
+    reached.await.map_err(text)?;
+    let rows = store.rows::<TallyRow>().map_err(text)?;
+    let found = rows.all().collect().await.map_err(text)?;
+    let indexed = rows
+        .by_range(TallyRow::EVENTS, ..)
+        .collect()
+        .await
+        .map_err(text)?;
+    let mut by_index: Vec<_> = indexed.iter().map(|(key, row)| (row.events, key)).collect();
+    same("the order of the index", by_index.is_sorted(), true)?;
+    by_index.sort_by_key(|(_, key)| *key);
+    let mut counts = BTreeMap::new();
+    for (key, row) in &found {
+        match key.as_str() {
+            ALL => same("the row of all", &row.tally, tally)?,
+            stream => drop(counts.insert(stream.to_owned(), row.events)),
+        }
+    }
+    let by_key: Vec<_> = found.iter().map(|(key, row)| (row.events, key)).collect();
+    same("the rows of the index", by_index, by_key)?;
+    same("the rows", &counts, &tally.counts)
 }
 
 pub(super) fn text(error: impl std::fmt::Display) -> String {

@@ -272,6 +272,56 @@ impl React<Target> for Chain {
     }
 }
 
+/// The rows with the numbers of [`Tally`]: one for each stream, and one for all.
+#[projection(subscribes = [Ledger, Target], key = String)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TallyRow {
+    /// The events of the stream, or all.
+    #[index]
+    pub events: u64,
+    /// The whole of [`Tally`], in the row of all.
+    pub tally: Tally,
+}
+
+/// The key of the row of all streams.
+pub const ALL: &str = "all";
+
+impl TallyRow {
+    fn keys(cx: &EventContext<'_>) -> Keys<String> {
+        let stream = format!("{}/{}", cx.aggregate_type(), cx.stream_id());
+        Keys::each([stream, ALL.to_owned()])
+    }
+}
+
+impl Locate<Ledger> for TallyRow {
+    fn locate(_event: &LedgerEvent, cx: &EventContext<'_>) -> Keys<String> {
+        Self::keys(cx)
+    }
+}
+
+impl Locate<Target> for TallyRow {
+    fn locate(event: &TargetEvent, cx: &EventContext<'_>) -> Keys<String> {
+        match event {
+            TargetEvent::Noted { .. } => Self::keys(cx),
+            _ => Keys::none(),
+        }
+    }
+}
+
+impl Project<Ledger> for TallyRow {
+    fn project(&mut self, event: &LedgerEvent, cx: &EventContext<'_>) {
+        self.events += 1;
+        Project::<Ledger>::project(&mut self.tally, event, cx);
+    }
+}
+
+impl Project<Target> for TallyRow {
+    fn project(&mut self, event: &TargetEvent, cx: &EventContext<'_>) {
+        self.events += 1;
+        Project::<Target>::project(&mut self.tally, event, cx);
+    }
+}
+
 /// Everything that happened to ledgers and targets, so that the order matters.
 #[projection(subscribes = [Ledger, Target])]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::store::InjectOptions;
 use eventfold_es::{ExecuteError, Reactions, RunMode, StoreError, TransactionError};
 
-use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally};
+use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally, TallyRow};
 use super::instances::{Heavy, Watcher};
 use super::note::Note;
 use super::retry::{injected, keyed, put_together};
@@ -23,6 +23,8 @@ pub enum Members {
     Keyed,
     /// The same, in a later version of the program.
     Rewritten,
+    /// None of them, but a projection with rows.
+    Rows,
 }
 
 impl From<bool> for Members {
@@ -48,6 +50,7 @@ pub fn builder(
             .process_manager::<Chain>(),
         Members::Keyed => builder.process_manager::<Watcher>(),
         Members::Rewritten => builder.process_manager::<Heavy>(),
+        Members::Rows => builder.projection::<TallyRow>(),
     }
 }
 

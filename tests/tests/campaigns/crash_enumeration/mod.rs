@@ -22,14 +22,14 @@ use std::time::Duration;
 use eventfold_es::disk::{DiskOp, Recording, RecordingDisk, SplitMix64};
 use eventfold_es::{CommandContext, RunMode};
 use eventfold_es_tests::campaign::{number, size};
-use eventfold_es_tests::crash::domain::LedgerCommand;
+use eventfold_es_tests::crash::domain::{LedgerCommand, TallyRow};
 use eventfold_es_tests::crash::instances::{Heavy, PARKS, Watcher, release};
 use eventfold_es_tests::crash::{
     Campaign, Check, Client, Members, Note, builder, open_on, scratch,
 };
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 13] = [
+const ROUND: [(Workload, usize, (usize, usize)); 14] = [
     (Workload::Commands, 100, (3, 12)),
     (Workload::HotAggregate, 75, (3, 12)),
     (Workload::ProcessManagers, 150, (4, 12)),
@@ -43,6 +43,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 13] = [
     (Workload::Rebuilt, 75, (4, 12)),
     (Workload::Backup, 75, (3, 12)),
     (Workload::Adoption, 50, (2, 12)),
+    (Workload::Rows, 125, (4, 12)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +76,8 @@ enum Workload {
     Backup,
     /// A directory of 0.2.0, with process managers half caught up, that is adopted and worked on.
     Adoption,
+    /// A projection with rows that is behind, follows, and is rebuilt.
+    Rows,
 }
 
 #[test]
@@ -129,6 +132,7 @@ impl Workload {
             | Self::Snapshots
             | Self::Backup
             | Self::Adoption => Check::PROCESS_MANAGERS,
+            Self::Rows => Check::ROWS,
             Self::Commands | Self::HotAggregate | Self::OddIds | Self::Keyed => Check::AGGREGATES,
         }
     }
@@ -155,6 +159,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Transactions => runtime.block_on(transactions(&disk, &store, random)),
         Workload::Instances => runtime.block_on(instances(&disk, &store, random)),
         Workload::Rebuilt => runtime.block_on(rebuilt(&disk, &store, random)),
+        Workload::Rows => runtime.block_on(rows(&disk, &store, random)),
         Workload::Backup => return runtime.block_on(backup(place.path(), random)),
         Workload::Adoption => return runtime.block_on(adoption::record(place.path())),
     }
@@ -367,6 +372,40 @@ async fn rebuilt(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
     heavy.rebuild_state().await.expect("the disk works");
     drop(heavy);
     store.close().await.expect("the disk works");
+}
+
+async fn rows(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for members in [Members::None, Members::Rows, Members::Rows] {
+        let store = open_on(disk, path, members, RunMode::Inline).await;
+        let client = Client::recorded(&store, disk);
+        let has_rows = matches!(members, Members::Rows);
+        for round in 0..8 {
+            tag += 1;
+            let id = ["a", "b", "c"][random.below(3)];
+            let parts = 1 + random.below(4) as u32;
+            client.put(id, tag, parts).await.expect("the disk works");
+            if !has_rows {
+                continue;
+            }
+            if round == 5 {
+                let rebuilt = store.rebuild_projection::<TallyRow>().await;
+                rebuilt.expect("the disk works");
+            }
+            if random.chance(4) {
+                let position = store.health().await.position;
+                let reached = store.wait_for::<TallyRow>(position, Duration::from_secs(20));
+                reached.await.expect("the disk works");
+            }
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
+    let ops = disk.ops();
+    let saves = ops.iter().filter(
+        |op| matches!(op, DiskOp::Write { path, .. } if path.ends_with("tally-row/rows.redb")),
+    );
+    assert!(saves.count() > 10, "the rows are written");
 }
 
 async fn odd_ids(disk: &RecordingDisk, path: &Path) {
