@@ -1,7 +1,10 @@
 //! Projections with rows, and projections into databases.
 
+#[cfg(feature = "sqlite")]
+mod agreement;
 #[path = "../common/mod.rs"]
 mod common;
+
 mod damage;
 mod failures;
 mod following;
