@@ -18,8 +18,11 @@ mod raw;
 mod reactions;
 mod redo;
 mod report;
+mod rows;
 mod scratch;
 mod space;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod states;
 mod subscribers;
 
@@ -41,7 +44,7 @@ struct Section {
     measure: fn(&Scratch, &mut Report) -> Result<(), Failure>,
 }
 
-const SECTIONS: [Section; 25] = [
+const SECTIONS: &[Section] = &[
     Section {
         names: commands::NAMES,
         measure: commands::measure,
@@ -142,6 +145,19 @@ const SECTIONS: [Section; 25] = [
         names: loading::NAMES,
         measure: loading::measure,
     },
+    Section {
+        names: rows::NAMES,
+        measure: rows::measure,
+    },
+    Section {
+        names: rows::READS,
+        measure: rows::measure_reads,
+    },
+    #[cfg(feature = "sqlite")]
+    Section {
+        names: sqlite::NAMES,
+        measure: sqlite::measure,
+    },
 ];
 
 fn main() -> Result<(), Failure> {
@@ -149,6 +165,7 @@ fn main() -> Result<(), Failure> {
         return match child.task.as_str() {
             redo::CHILD => redo::work_until_killed(&child.store),
             memory::CHILD => memory::work(&child.store),
+            rows::CHILD => rows::work(&child.store),
             memory::CHILD_OF_A_MILLION => memory::open(&child.store),
             task @ (instances::FILL | instances::FILL_AND_KILL | instances::RESTART) => {
                 instances::work(task, &child.store)

@@ -17,6 +17,8 @@ pub(crate) struct ProjectionGauge {
 
 #[derive(Debug, Clone, Default)]
 struct State {
+    /// Whether its state exists, though it may have seen no event yet.
+    has_begun: bool,
     failure: Option<String>,
     has_stopped: bool,
     rebuild: Option<RebuildProgress>,
@@ -66,6 +68,10 @@ impl ProjectionGauge {
         self.state().failure.clone()
     }
 
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state().has_begun
+    }
+
     pub(crate) fn has_stopped(&self) -> bool {
         self.state().has_stopped
     }
@@ -95,6 +101,7 @@ impl ProjectionGauge {
     }
 
     pub(super) fn is_at(&self, position: u64) {
+        self.state().has_begun = true;
         self.position.send_replace(position);
     }
 

@@ -213,7 +213,7 @@ impl AggregateStore {
 
     /// Waits until a projection has every event up to a position, and returns the position that it has reached. It lets a
     /// program read its own writes: wait for [`Executed::position`](crate::Executed::position). `None`, from a command without
-    /// events, does not wait.
+    /// events, waits only until the rows or tables exist.
     ///
     /// A projection in memory catches up at each read, so for it the call only waits until the event is durable.
     ///
@@ -249,6 +249,7 @@ impl AggregateStore {
         let position = position.into().unwrap_or(0);
         let registered = self.registered_projection::<P>()?;
         let gauge = &registered.gauge;
+        let is_folded = matches!(registered.control, ProjectionControl::Folded(_));
         let mut reached = match registered.control {
             ProjectionControl::Folded(_) => self.shared.runtime.journal.durable(),
             ProjectionControl::Followed(_) => gauge.positions(),
@@ -263,7 +264,7 @@ impl AggregateStore {
         let waiting = async {
             loop {
                 let at = *reached.borrow_and_update();
-                if at >= position {
+                if at >= position && (is_folded || gauge.has_begun()) {
                     return Ok(at);
                 }
                 if gauge.has_stopped() {
