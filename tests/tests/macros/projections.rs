@@ -177,6 +177,7 @@ macro_rules! declare {
         }
 
         #[projection(subscribes = [$aggregate], sink = $sink, crate = $es)]
+        #[allow(dead_code, reason = "it only has to compile")]
         struct $table;
 
         impl Prepare for $table {
