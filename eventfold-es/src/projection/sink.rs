@@ -88,6 +88,10 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     ///
     /// The error of the database. Nothing of the transaction is stored then, or all of it.
+    #[expect(
+        clippy::type_complexity,
+        reason = "an alias would hide the signature that a sink has to have"
+    )]
     fn transact(
         connection: &mut Self::Connection,
         projection: &str,

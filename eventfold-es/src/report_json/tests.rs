@@ -419,6 +419,8 @@ fn health() {
         lag: 0,
         lag_seconds: None,
         failure: Some("it panicked".into()),
+        rebuild: Some(RebuildProgress { position: 3, of: 7 }),
+        skipped: 1,
     };
     let health = Health {
         status: HealthStatus::Degraded,
@@ -429,7 +431,7 @@ fn health() {
         projections: vec![projection],
     };
     let expected = format!(
-        r#"{{"status":"degraded","reasons":["`saga` is paused"],"position":7,"journal":{{"bytes":524288,"last_sync":"2023-11-14T22:13:20.250Z","last_checkpoint":null}},"process_managers":[{{"name":"saga","position":6,"lag":1,"lag_seconds":12,"is_paused":false,"parked_at":{PARKED_AT},"parked":2,"retrying":3,"dead_letters":4,"ended":null}}],"projections":[{{"name":"sales","position":7,"lag":0,"lag_seconds":null,"failure":"it panicked"}}]}}"#
+        r#"{{"status":"degraded","reasons":["`saga` is paused"],"position":7,"journal":{{"bytes":524288,"last_sync":"2023-11-14T22:13:20.250Z","last_checkpoint":null}},"process_managers":[{{"name":"saga","position":6,"lag":1,"lag_seconds":12,"is_paused":false,"parked_at":{PARKED_AT},"parked":2,"retrying":3,"dead_letters":4,"ended":null}}],"projections":[{{"name":"sales","position":7,"lag":0,"lag_seconds":null,"failure":"it panicked","rebuild":{{"position":3,"of":7}},"skipped":1}}]}}"#
     );
     assert_json(&health, &expected);
 }

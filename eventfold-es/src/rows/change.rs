@@ -31,7 +31,7 @@ struct Tables<'t> {
 }
 
 struct Pending<P> {
-    /// The entries of the stored row in the indexes, and whether there is a stored row.
+    /// The entries of the stored row in the indexes; none without a stored row.
     stored: Option<Vec<Vec<u8>>>,
     row: Option<Kept<P>>,
 }

@@ -418,13 +418,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_key_are_an_error() {
-        for bytes in [
-            &[][..],
-            &[b'a'],
-            &[b'a', 0],
-            &[0xFF, 0, 0],
-            &[b'a', 0, 0, 1],
-        ] {
+        for bytes in [&[][..], b"a", b"a\0", &[0xFF, 0, 0], b"a\0\0\x01"] {
             assert!(decode::<String>(bytes).is_err(), "{bytes:?}");
         }
         assert!(decode::<Kind>(&[0, 0, 0, 9]).is_err());

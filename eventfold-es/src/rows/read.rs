@@ -1,6 +1,5 @@
 //! Ranges of rows, by key or by index.
 
-use std::borrow::Borrow;
 use std::ops::{Bound, RangeBounds};
 
 use redb::ReadableTableMetadata as _;
@@ -53,14 +52,10 @@ impl Query {
     }
 
     /// The rows with keys in a range, or with values of an index in a range.
-    pub(crate) fn range<K, Q>(
+    pub(crate) fn range<Q: Serialize + ?Sized>(
         index: Option<&'static str>,
         range: &impl RangeBounds<Q>,
-    ) -> Result<Self, EncodeError>
-    where
-        K: Borrow<Q>,
-        Q: Serialize + ?Sized,
-    {
+    ) -> Result<Self, EncodeError> {
         let base = index.map(index_prefix).unwrap_or_default();
         let at = |value: &Q| {
             let mut bytes = base.clone();

@@ -27,6 +27,12 @@ struct State {
 }
 
 /// The progress of a rebuild.
+///
+/// # JSON
+///
+/// ```json
+/// {"position":300,"of":1204}
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RebuildProgress {

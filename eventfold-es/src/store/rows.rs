@@ -24,8 +24,8 @@ use crate::rows::{EncodeError, Query, RowTable, RowsError, prefix_of_text};
 ///
 /// # Errors
 ///
-/// All calls: [`StoreError::Rows`] if a row does not decode, or a key has no stored form; [`StoreError::Damaged`] or
-/// [`StoreError::File`] if the file of the rows cannot be read; [`StoreError::Closed`] if the store is closed.
+/// [`StoreError::Rows`] if a row does not decode, or a key has no stored form. [`StoreError::Damaged`] or
+/// [`StoreError::File`] if the file of the rows cannot be read. [`StoreError::Closed`] if the store is closed.
 ///
 /// # Cancel safety
 ///
@@ -227,9 +227,9 @@ impl AggregateStore {
 impl<P: RowProjection> Rows<P> {
     /// The row of a key; none if there is no row.
     ///
-    /// A row in memory takes about 3 µs. This call reads on the thread of the caller, at most one page of 4 KiB for each
-    /// level of the table: three reads for a million rows, if none of them is in memory. To hand over to another thread
-    /// would take longer than the usual read.
+    /// It takes a few microseconds if the row is in memory. It reads on the thread of the caller: at most one page of 4 KiB
+    /// for each level of the table, which is three pages for a million rows. A change of threads would take longer than the
+    /// usual read.
     pub async fn get<Q>(&self, key: &Q) -> Result<Option<P>, StoreError>
     where
         P::Key: Borrow<Q>,
@@ -253,7 +253,7 @@ impl<P: RowProjection> Rows<P> {
         Q: Serialize + ?Sized,
         R: RangeBounds<Q>,
     {
-        self.query(guarded::<P>(|| Query::range::<P::Key, Q>(None, &range)))
+        self.query(guarded::<P>(|| Query::range::<Q>(None, &range)))
     }
 
     /// The rows whose keys begin with a text. A key is a `String`, or a tuple or struct whose first field is a `String`.
@@ -277,7 +277,7 @@ impl<P: RowProjection> Rows<P> {
         R: RangeBounds<V>,
     {
         self.query(guarded::<P>(|| {
-            Query::range::<V, V>(Some(index.name()), &range)
+            Query::range::<V>(Some(index.name()), &range)
         }))
     }
 

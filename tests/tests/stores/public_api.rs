@@ -7,16 +7,16 @@ use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::common::counter::{Counter, CounterCommand, CounterError, CounterEvent};
 use crate::common::sagas::{ReservationByHand, ReservationSaga, ReservationSagaEnvelope};
-use eventfold_es::contract::{ProjectError, ReactError};
+use eventfold_es::contract::{ProjectError, ReactError, ReadModel, RowProjection};
 use eventfold_es::prelude::*;
-use eventfold_es::store::{InjectOptions, ProcessManagerReport, ProcessManagerStatus};
+use eventfold_es::store::{InjectOptions, ProcessManagerReport, ProcessManagerStatus, Rows};
 use eventfold_es::{
     AggregateHandle, AggregateStoreBuilder, CommandBus, Damage, DeadLetter, DispatchError, Error,
-    EventError, ExecuteError, Executed, FileError, History, Loaded, OpenError,
+    EventError, ExecuteError, Executed, FileError, History, Index, Loaded, OpenError,
     ProcessManagerHandle, RawRecorded, Reactions, RecoveryReport, RunMode, StateError, StoreError,
     StoreRuntime, TransactionError,
 };
@@ -137,6 +137,21 @@ fn every_future_can_be_spawned<
     send_and_sync(handle.state_at_time(SystemTime::UNIX_EPOCH));
     send_and_sync(handle.exists());
     send(bus.dispatch("c", last, third));
+}
+
+/// As [`every_future_can_be_spawned`], for those of projections of all kinds.
+#[expect(dead_code, reason = "it is enough that it compiles")]
+fn every_future_of_a_projection_can_be_spawned<M: ReadModel, P: RowProjection<Key = String>>(
+    store: &AggregateStore,
+    rows: &Rows<P>,
+    index: Index<P, u64>,
+) {
+    send_and_sync(store.wait_for::<M>(1, Duration::ZERO));
+    send_and_sync(store.rebuild_projection::<M>());
+    send_and_sync(rows.get("key"));
+    send_and_sync(rows.all().collect());
+    send_and_sync(rows.by(index, &1).page());
+    send_and_sync(rows.prefix("k").count());
 }
 
 /// As [`every_future_can_be_spawned`], for those of process managers.

@@ -83,9 +83,10 @@ impl<P: SinkProjection> Follower<P> {
         });
         read?;
         let new = SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS);
+        self.stored.clone_from(&stored);
         let Some(stored) = stored else {
             // The tables exist from now on, though no event may come for long.
-            self.attempt(&[], &new, &new)?;
+            self.attempt(&[], &new)?;
             self.cursor = Cursor::default();
             self.is_at(new);
             return Ok(());
@@ -185,7 +186,7 @@ impl<P: SinkProjection> Follower<P> {
         let mut progress = progress;
         while !rest.is_empty() {
             let next = after(&progress, rest, cursor.position);
-            match self.attempt(rest, &progress, &next)? {
+            match self.attempt(rest, &next)? {
                 Attempt::Done => {
                     progress = next;
                     rest = &[];
@@ -196,7 +197,7 @@ impl<P: SinkProjection> Follower<P> {
                         None => break,
                     };
                     let next = self.skip(*event, cause, &progress)?;
-                    self.attempt(&[], &progress, &next)?;
+                    self.attempt(&[], &next)?;
                     self.is_at(next.clone());
                     progress = next;
                     rest = others;
@@ -205,7 +206,7 @@ impl<P: SinkProjection> Follower<P> {
                     let (good, others) = rest.split_at(before.min(rest.len()));
                     let next = after(&progress, good, progress.position);
                     // The failing event is tried again alone, in a transaction of its own.
-                    if let Attempt::Failed(_, cause) = self.attempt(good, &progress, &next)? {
+                    if let Attempt::Failed(_, cause) = self.attempt(good, &next)? {
                         return Err(Halt::Event(cause.error));
                     }
                     self.is_at(next.clone());
@@ -219,7 +220,7 @@ impl<P: SinkProjection> Follower<P> {
                 position: cursor.position,
                 ..progress.clone()
             };
-            self.attempt(&[], &progress, &next)?;
+            self.attempt(&[], &next)?;
             progress = next;
         }
         self.progress = Some(progress);
@@ -270,27 +271,22 @@ impl<P: SinkProjection> Follower<P> {
     fn attempt(
         &mut self,
         events: &[CommittedEvent<'_>],
-        expected: &SavedProgress,
         next: &SavedProgress,
     ) -> Result<Attempt, Halt> {
-        let is_new = expected.position == 0 && expected.event.is_none();
-        let expected = to_json(expected)?;
+        let expected = self.stored.clone();
         let next = to_json(next)?;
         let mut halt = None;
         let mut failed = None;
         let transacted = self.transact(&mut |tx, stored| {
-            match stored {
-                Some(stored) if stored == expected => {}
-                None if is_new => {
-                    if let Err(error) = prepare::<P>(tx) {
-                        halt = Some(Halt::Event(error));
-                        return None;
-                    }
-                }
-                _ => {
-                    halt = Some(Halt::Moved);
-                    return None;
-                }
+            if stored != expected.as_deref() {
+                halt = Some(Halt::Moved);
+                return None;
+            }
+            if stored.is_none()
+                && let Err(error) = prepare::<P>(tx)
+            {
+                halt = Some(Halt::Event(error));
+                return None;
             }
             for (index, event) in events.iter().enumerate() {
                 if let Err(cause) = project_one::<P>(*event, tx) {
@@ -304,7 +300,11 @@ impl<P: SinkProjection> Follower<P> {
             (Some(halt), _) => Err(halt),
             // If the transaction could be rolled back, the connection works, and the cause is the event.
             (None, Some((index, cause))) => transacted.map(|()| Attempt::Failed(index, cause)),
-            (None, None) => transacted.map(|()| Attempt::Done),
+            (None, None) => {
+                transacted?;
+                self.stored = Some(next);
+                Ok(Attempt::Done)
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Follower<P: SinkProjection> {
     connection: Option<Kept<<P::Sink as Sink>::Connection>>,
     /// The progress in the sink; none before it was read.
     progress: Option<SavedProgress>,
+    /// The text of the progress in the sink; none if it has none.
+    stored: Option<String>,
     cursor: Cursor,
     /// The requested rebuild, or the rebuild that the saved progress requires.
     rebuild: Option<RebuildOrder>,
@@ -99,6 +101,7 @@ impl<P: SinkProjection> Follower<P> {
             sink,
             connection: None,
             progress: None,
+            stored: None,
             cursor: Cursor::default(),
             rebuild: None,
             failed_in_rebuild: BTreeMap::new(),

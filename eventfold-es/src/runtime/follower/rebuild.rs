@@ -33,6 +33,7 @@ impl<P: SinkProjection> Follower<P> {
         let mut cursor = Cursor::default();
         let mut halt = None;
         let mut failed = None;
+        let mut stored = None;
         let transacted = self.transact(&mut |tx, _| {
             if let Err(error) = prepare::<P>(tx) {
                 halt = Some(Halt::Event(error));
@@ -81,7 +82,10 @@ impl<P: SinkProjection> Follower<P> {
             }
             progress.position = cursor.position;
             match to_json(&progress) {
-                Ok(json) => Some(json),
+                Ok(json) => {
+                    stored = Some(json.clone());
+                    Some(json)
+                }
                 Err(error) => {
                     halt = Some(error);
                     None
@@ -103,6 +107,7 @@ impl<P: SinkProjection> Follower<P> {
             (None, None) => transacted,
         };
         ended?;
+        self.stored = stored;
         tracing::info!(
             projection = P::NAME,
             position = cursor.position,
