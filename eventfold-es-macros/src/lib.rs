@@ -398,7 +398,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///   whose commands are `Clone + Serialize + Deserialize` are also targets of erased envelopes;
 /// - `Shop::open(dir)`, which opens it with the defaults;
 /// - `Shop::topology()`, a constant that renders to Mermaid, to Graphviz and to JSON;
-/// - `Shop::schema()`, the stored shapes of its events and states, for the lock that detects their changes.
+/// - `Shop::schema()`, the stored shapes of its events, states and rows, for the lock that detects their changes.
 ///
 /// Some mistakes do not compile, with an error at the wrong entry:
 ///

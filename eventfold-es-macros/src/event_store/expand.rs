@@ -76,6 +76,7 @@ fn impl_store(model: &Model) -> TokenStream {
     let declared = [
         (aggregates, "ListedAggregate"),
         (process_managers, "ListedProcessManager"),
+        (projections, "ListedProjection"),
     ];
     let declared = declared.iter().flat_map(|(entries, listed)| {
         entries.iter().map(move |entry| {
@@ -88,7 +89,8 @@ fn impl_store(model: &Model) -> TokenStream {
     let about_events = format!(
         " The events of all aggregates of `{name}`, as `AggregateStore::subscribe` has those of one."
     );
-    let about_schema = format!(" What the events and states of `{name}` look like in storage.");
+    let about_schema =
+        format!(" What the events, states and rows of `{name}` look like in storage.");
     let about_builder = format!(
         " A builder of `{name}` in the directory `base`, with all of its parts registered."
     );

@@ -120,7 +120,7 @@ impl Shop {
     ) -> ::eventfold_es::Subscription<::eventfold_es::Recorded<ShopEvent>> {
         ::eventfold_es::__private::subscribe(store)
     }
-    /// What the events and states of `Shop` look like in storage.
+    /// What the events, states and rows of `Shop` look like in storage.
     #[must_use]
     pub fn schema() -> ::eventfold_es::schema::Schema {
         let schema = ::eventfold_es::schema::Schema::new("Shop");
@@ -131,6 +131,9 @@ impl Shop {
             schema,
         );
         let schema = <ReservationSaga as ::eventfold_es::__private::ListedProcessManager>::declare(
+            schema,
+        );
+        let schema = <Sales as ::eventfold_es::__private::ListedProjection>::declare(
             schema,
         );
         schema

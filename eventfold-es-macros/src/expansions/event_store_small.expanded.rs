@@ -84,7 +84,7 @@ impl Shop {
     ) -> my::es::Subscription<my::es::Recorded<ShopEvent>> {
         my::es::__private::subscribe(store)
     }
-    /// What the events and states of `Shop` look like in storage.
+    /// What the events, states and rows of `Shop` look like in storage.
     #[must_use]
     pub fn schema() -> my::es::schema::Schema {
         let schema = my::es::schema::Schema::new("Shop");

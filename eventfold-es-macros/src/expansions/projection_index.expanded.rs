@@ -78,10 +78,24 @@ impl ::eventfold_es::contract::SinkProjection for CustomerOrders {
 #[automatically_derived]
 impl ::eventfold_es::contract::RowProjection for CustomerOrders {
     type Key = ::eventfold_es::contract::RowKeyOf<Self>;
+    const ROW: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[
+            ::eventfold_es::schema::Field::new("name", "String"),
+            ::eventfold_es::schema::Field::new("city", "String"),
+            #[cfg(feature = "kinds")]
+            ::eventfold_es::schema::Field::new("type", "u8").optional(),
+        ],
+    );
+    const KEY_TYPE: &'static str = "String";
     const INDEXES: &'static [&'static str] = &[
         ::eventfold_es::__private::indexed::<String>("city"),
         #[cfg(feature = "kinds")]
         ::eventfold_es::__private::indexed::<u8>("type"),
+    ];
+    const INDEX_TYPES: &'static [&'static str] = &[
+        "String",
+        #[cfg(feature = "kinds")]
+        "u8",
     ];
     fn index(
         &self,
@@ -126,6 +140,11 @@ impl ::eventfold_es::contract::ReadModel for CustomerOrders {
         builder: ::eventfold_es::AggregateStoreBuilder,
     ) -> ::eventfold_es::AggregateStoreBuilder {
         builder.row_projection::<Self>()
+    }
+    fn declare(
+        schema: ::eventfold_es::schema::Schema,
+    ) -> ::eventfold_es::schema::Schema {
+        schema.rows::<Self>()
     }
 }
 #[automatically_derived]

@@ -55,6 +55,10 @@ impl ::eventfold_es::contract::SinkProjection for Sales {
 #[automatically_derived]
 impl ::eventfold_es::contract::RowProjection for Sales {
     type Key = ::eventfold_es::contract::RowKeyOf<Self>;
+    const ROW: ::eventfold_es::schema::Shape = ::eventfold_es::schema::Shape::Struct(
+        &[::eventfold_es::schema::Field::new("units", "u64")],
+    );
+    const KEY_TYPE: &'static str = "CustomerId";
 }
 #[automatically_derived]
 impl ::eventfold_es::contract::DeclaredProjection for Sales {
@@ -78,6 +82,11 @@ impl ::eventfold_es::contract::ReadModel for Sales {
         builder: ::eventfold_es::AggregateStoreBuilder,
     ) -> ::eventfold_es::AggregateStoreBuilder {
         builder.row_projection::<Self>()
+    }
+    fn declare(
+        schema: ::eventfold_es::schema::Schema,
+    ) -> ::eventfold_es::schema::Schema {
+        schema.rows::<Self>()
     }
 }
 #[automatically_derived]

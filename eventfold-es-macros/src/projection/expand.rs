@@ -195,8 +195,13 @@ pub(super) fn apply(
     }
 }
 
-/// The registration of a projection with rows or with a sink, by the method `register` of the builder.
-pub(super) fn read_model(model: &Model, register: &TokenStream) -> TokenStream {
+/// The registration of a projection with rows or with a sink, by the method `register` of the builder. `declare` adds its
+/// rows to a schema.
+pub(super) fn read_model(
+    model: &Model,
+    register: &TokenStream,
+    declare: Option<TokenStream>,
+) -> TokenStream {
     let Model { ident, krate, .. } = model;
     quote! {
         #[automatically_derived]
@@ -208,6 +213,8 @@ pub(super) fn read_model(model: &Model, register: &TokenStream) -> TokenStream {
             fn register(builder: #krate::AggregateStoreBuilder) -> #krate::AggregateStoreBuilder {
                 builder.#register::<Self>()
             }
+
+            #declare
         }
     }
 }

@@ -7,6 +7,7 @@ use super::index::{self, Indexed};
 use crate::attributes::{self, Arguments, Grammar, Guess, Key, OnFailedEvent, StoredName};
 use crate::diagnostics::Diagnostics;
 use crate::path::{CratePath, Entry};
+use crate::shape::Shape;
 use crate::{item, lists, names, skipped};
 
 const GRAMMAR: Grammar = Grammar {
@@ -156,6 +157,8 @@ pub(crate) struct Model {
     /// The key of its rows, unless there was a mistake.
     pub(crate) key: Option<Type>,
     pub(crate) indexes: Vec<Indexed>,
+    /// The stored shape of a row.
+    pub(crate) row: Shape,
     /// The database that it writes to, unless there was a mistake.
     pub(crate) sink: Option<Type>,
     pub(crate) version: Option<Expr>,
@@ -210,6 +213,7 @@ impl Model {
             place,
             key: arguments.key,
             indexes,
+            row: Shape::of_item(&parsed),
             sink: arguments.sink,
             version: arguments.version,
             on_failed_event: arguments.on_failed_event,

@@ -8,6 +8,7 @@ use super::expand;
 use super::index::Indexed;
 use super::model::Model;
 use crate::path::parenthesized;
+use crate::shape::type_text;
 
 pub(super) fn expand(model: &Model) -> TokenStream {
     let Model { ident, krate, .. } = model;
@@ -33,7 +34,15 @@ pub(super) fn expand(model: &Model) -> TokenStream {
         }
     });
     let declared = expand::declared(model);
-    let read_model = expand::read_model(model, &quote!(row_projection));
+    let read_model = expand::read_model(
+        model,
+        &quote!(row_projection),
+        Some(quote! {
+            fn declare(schema: #krate::schema::Schema) -> #krate::schema::Schema {
+                schema.rows::<Self>()
+            }
+        }),
+    );
     let rows = impl_rows(model);
     let constants_of_indexes = index_constants(model);
     let key = key(model);
@@ -65,9 +74,16 @@ fn impl_rows(model: &Model) -> TokenStream {
     let Model {
         ident,
         indexes,
+        row,
         krate,
         ..
     } = model;
+    let row = row.expand_alone(krate);
+    let key_type = model
+        .key
+        .as_ref()
+        .map(type_text)
+        .map(|key| quote!(const KEY_TYPE: &'static str = #key;));
     let indexed = (!indexes.is_empty()).then(|| {
         let names = indexes.iter().map(|index| {
             let Indexed { name, ty, cfgs, .. } = index;
@@ -77,12 +93,17 @@ fn impl_rows(model: &Model) -> TokenStream {
             let indexed = quote_spanned!(at=> #krate::__private::indexed::<#ty>);
             quote!(#(#cfgs)* #indexed(#name))
         });
+        let types = indexes.iter().map(|index| {
+            let (cfgs, text) = (&index.cfgs, type_text(&index.ty));
+            quote!(#(#cfgs)* #text)
+        });
         let added = indexes.iter().map(|index| {
             let Indexed { field, cfgs, .. } = index;
             quote!(#(#cfgs)* entries.add(&self.#field)?;)
         });
         quote! {
             const INDEXES: &'static [&'static str] = &[#(#names),*];
+            const INDEX_TYPES: &'static [&'static str] = &[#(#types),*];
 
             fn index(
                 &self,
@@ -97,6 +118,8 @@ fn impl_rows(model: &Model) -> TokenStream {
         #[automatically_derived]
         impl #krate::contract::RowProjection for #ident {
             type Key = #krate::contract::RowKeyOf<Self>;
+            const ROW: #krate::schema::Shape = #row;
+            #key_type
             #indexed
         }
     }

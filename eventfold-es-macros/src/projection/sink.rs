@@ -23,7 +23,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
         let project = quote_spanned!(at=> <Self as #spanned::ProjectInto<#spanned::contract::Subscribed<#entry>>>::#project #projected);
         quote!(#project.map_err(#krate::contract::SinkError::Sink))
     });
-    let read_model = expand::read_model(model, &quote!(sink_projection));
+    let read_model = expand::read_model(model, &quote!(sink_projection), None);
     let sink = sink(model);
     // A missing `impl Prepare` is reported at the name of the type.
     let at = ident.span();

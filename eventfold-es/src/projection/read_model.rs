@@ -1,6 +1,7 @@
 //! Projections of all kinds.
 
 use super::Projection;
+use crate::schema::Schema;
 use crate::store::AggregateStoreBuilder;
 
 /// A projection of any kind: a value in memory, rows, or tables in a database.
@@ -21,6 +22,13 @@ pub trait ReadModel: Sized + Send + Sync + 'static {
     /// Registers it: with `folded_projection`, `row_projection` or `sink_projection`.
     #[doc(hidden)]
     fn register(builder: AggregateStoreBuilder) -> AggregateStoreBuilder;
+
+    /// Adds its rows. Default: none, since the lock has no values in memory and no tables of a database.
+    #[doc(hidden)]
+    #[must_use]
+    fn declare(schema: Schema) -> Schema {
+        schema
+    }
 }
 
 #[diagnostic::do_not_recommend]

@@ -10,6 +10,7 @@ use super::{EventContext, SinkProjection};
 use crate::aggregate::Aggregate;
 use crate::process_manager::SubscribesTo;
 use crate::rows::{EncodeError, IndexEntries, RowSink};
+use crate::schema::Shape;
 
 /// The key of a row, or the value of an index.
 ///
@@ -37,8 +38,21 @@ pub trait RowProjection:
     /// The type of the key.
     type Key: RowKey;
 
-    /// The stored names of the indexes.
+    /// The name of the key's type in the program. With another name the rows are made anew, since a stored key may not read
+    /// as the new type. The lock of stored shapes has it. Default: empty, unknown.
+    const KEY_TYPE: &'static str = "";
+
+    /// The stored names of the indexes. If an index is new or gone, the rows are made anew.
     const INDEXES: &'static [&'static str] = &[];
+
+    /// The names of the types of the indexes in the program, in the order of [`INDEXES`](Self::INDEXES). If one is another,
+    /// the rows are made anew. The lock of stored shapes has them. Default: empty, all unknown.
+    const INDEX_TYPES: &'static [&'static str] = &[];
+
+    /// The shape of a row, for the lock of stored shapes. Default: unknown.
+    ///
+    /// The store does not compare it: raise [`VERSION`](SinkProjection::VERSION) with it.
+    const ROW: Shape = Shape::Unknown;
 
     /// Adds the value of each index of this row, in the order of [`INDEXES`](Self::INDEXES). Default: none.
     ///

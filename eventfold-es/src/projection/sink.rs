@@ -73,6 +73,13 @@ pub trait Sink: Send + Sync + 'static {
     #[doc(hidden)]
     const IS_IN_STORE: bool = false;
 
+    /// The parts of the stored form that the program determines. With other parts, the state is made anew. Default: none.
+    #[doc(hidden)]
+    #[must_use]
+    fn layout() -> Vec<String> {
+        Vec::new()
+    }
+
     /// Connects to the database. After an error of [`transact`](Self::transact) the store connects anew.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The rows as the sink of their projection.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fmt, iter};
 
 use redb::Durability;
 
@@ -52,6 +52,18 @@ impl<P: RowProjection> Sink for RowSink<P> {
     type Tx<'t> = RowTx<'t, P>;
     type Error = RowsError;
     const IS_IN_STORE: bool = true;
+
+    /// The key and the indexes, as `key String` and `index city: String`, whatever the order of the fields.
+    fn layout() -> Vec<String> {
+        let types = P::INDEX_TYPES.iter().copied().chain(iter::repeat(""));
+        let indexes = P::INDEXES.iter().zip(types);
+        let mut layout: Vec<String> = indexes
+            .map(|(name, of)| format!("index {name}: {of}"))
+            .collect();
+        layout.sort_unstable();
+        layout.push(format!("key {}", P::KEY_TYPE));
+        layout
+    }
 
     fn connect(&self) -> Result<RowConnection<P>, RowsError> {
         Ok(RowConnection {

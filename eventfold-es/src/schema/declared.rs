@@ -4,9 +4,10 @@ use super::{EventSchema, NamedType, Shape, Variant};
 use crate::aggregate::Aggregate;
 use crate::event::DomainEvent;
 use crate::process_manager::ProcessManager;
+use crate::projection::RowProjection;
 
-/// The stored shapes of a store's parts: its events, the states of its aggregates and the states of its process
-/// managers.
+/// The stored shapes of a store's parts: its events, the states of its aggregates, the states of its process managers and
+/// the rows of its projections.
 ///
 /// [`#[event_store]`](macro@crate::event_store) generates a schema, `Shop::schema()`; without it, name the parts here.
 /// One line in a test compares them with a file that is checked in; see [`check`](Self::check).
@@ -54,6 +55,8 @@ pub struct Schema {
 pub(super) struct Parts {
     pub(super) aggregates: Vec<AggregateShapes>,
     pub(super) process_managers: Vec<ProcessManagerShapes>,
+    /// The projections with rows.
+    pub(super) projections: Vec<RowShapes>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +74,23 @@ pub(super) struct ProcessManagerShapes {
     pub(super) state: StateShape,
     /// The messages of its deadlines, by their stored names.
     pub(super) deadlines: Vec<TypeShape>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RowShapes {
+    pub(super) name: String,
+    /// The name of its key's type; empty if it is unknown.
+    pub(super) key: String,
+    /// In the order of their names.
+    pub(super) indexes: Vec<IndexShape>,
+    pub(super) row: StateShape,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IndexShape {
+    pub(super) name: String,
+    /// The name of the type of its values; empty if it is unknown.
+    pub(super) type_name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +186,15 @@ impl Schema {
         parts.add_process_manager(PM::NAME, PM::KEY_TYPE, state, deadlines);
         self
     }
+
+    /// Adds the rows of the projection `P`, with its key and its indexes.
+    #[must_use]
+    pub fn rows<P: RowProjection>(mut self) -> Self {
+        let row = StateShape::of(P::VERSION, &P::ROW);
+        let indexes = indexes(P::INDEXES, P::INDEX_TYPES);
+        self.parts.add_rows(P::NAME, P::KEY_TYPE, indexes, row);
+        self
+    }
 }
 
 // Nothing below is generic: it would be compiled again for each part of a program.
@@ -196,6 +225,16 @@ impl Parts {
         self.sort();
     }
 
+    fn add_rows(&mut self, name: &str, key: &str, indexes: Vec<IndexShape>, row: StateShape) {
+        self.projections.push(RowShapes {
+            name: name.to_owned(),
+            key: key.to_owned(),
+            indexes,
+            row,
+        });
+        self.sort();
+    }
+
     /// Sorts the parts into an order that does not depend on their declaration, and removes repetitions.
     fn sort(&mut self) {
         self.aggregates
@@ -204,6 +243,9 @@ impl Parts {
         self.process_managers
             .sort_by(|left, right| left.name.cmp(&right.name));
         self.process_managers.dedup();
+        self.projections
+            .sort_by(|left, right| left.name.cmp(&right.name));
+        self.projections.dedup();
     }
 }
 
@@ -261,6 +303,21 @@ fn deadlines(messages: &[NamedType], names: &[&'static str]) -> Vec<TypeShape> {
     }
     deadlines.sort_by(|left, right| left.name.cmp(&right.name));
     deadlines
+}
+
+/// The indexes with these names, in the order of their names. A missing type is unknown.
+fn indexes(names: &[&str], types: &[&str]) -> Vec<IndexShape> {
+    let types = types.iter().copied().chain(std::iter::repeat(""));
+    let mut indexes: Vec<IndexShape> = names
+        .iter()
+        .zip(types)
+        .map(|(name, type_name)| IndexShape {
+            name: (*name).to_owned(),
+            type_name: type_name.to_owned(),
+        })
+        .collect();
+    indexes.sort_by(|left, right| left.name.cmp(&right.name));
+    indexes
 }
 
 /// The types in `shape` with a known shape, and the types in them, in the order of their names. A recursive type appears once.

@@ -33,8 +33,8 @@ impl Schema {
     /// `cargo test` that is the directory of the package.
     ///
     /// It compares names, fields, types and serde's attributes as the declarations write them. This covers events with
-    /// their older shapes, the states of aggregates and process managers, and the messages of deadlines. The shape of a
-    /// type in a field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape).
+    /// their older shapes, the states of aggregates and process managers, the messages of deadlines, and the rows of
+    /// projections with their keys and indexes. The shape of a type in a field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape).
     /// Otherwise the lock has only its name, and a change inside the type is not detected.
     ///
     /// # Errors
@@ -198,7 +198,7 @@ impl fmt::Display for Changed<'_> {
 mod tests {
     use super::*;
     use crate::schema::declared::{
-        AggregateShapes, Data, EventShape, StateShape, TypeShape, Value,
+        AggregateShapes, Data, EventShape, IndexShape, RowShapes, StateShape, TypeShape, Value,
     };
 
     fn schema(events: Vec<EventShape>) -> Schema {
@@ -231,7 +231,7 @@ mod tests {
             is_optional: true,
             form: "with = \"m::n\"".to_owned(),
         };
-        schema(vec![
+        let mut schema = schema(vec![
             EventShape {
                 name: "order placed: \"x\"\n".to_owned(),
                 aliases: vec!["version".to_owned(), "retired".to_owned(), String::new()],
@@ -268,7 +268,38 @@ mod tests {
                 types: Vec::new(),
                 past: Vec::new(),
             },
-        ])
+        ]);
+        let index = |name: &str, type_name: &str| IndexShape {
+            name: name.to_owned(),
+            type_name: type_name.to_owned(),
+        };
+        schema.parts.projections.push(RowShapes {
+            name: "key: index".to_owned(),
+            key: "(u8, \"x\" :: Key)".to_owned(),
+            indexes: vec![
+                index("a: \"b\"", "BTreeMap<String, [u8; 4]>"),
+                index("row", ""),
+            ],
+            row: StateShape {
+                version: 3,
+                data: Data::Struct {
+                    fields: vec![value("row", "u8")],
+                    is_strict: false,
+                },
+                types: Vec::new(),
+            },
+        });
+        schema.parts.projections.push(RowShapes {
+            name: "by hand".to_owned(),
+            key: String::new(),
+            indexes: Vec::new(),
+            row: StateShape {
+                version: 1,
+                data: Data::Unknown,
+                types: Vec::new(),
+            },
+        });
+        schema
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The stored shapes of events and states, as a program declares them, and the lock that detects their changes.
+//! The stored shapes of events, states and rows, as a program declares them, and the lock that detects their changes.
 
 mod by_hand;
 mod change;

@@ -2,8 +2,8 @@
 
 use super::by_hand::{refuse_marks_of_a_merge, refuse_second};
 use super::declared::{
-    AggregateShapes, Case, Data, EventShape, Parts, ProcessManagerShapes, StateShape, TypeShape,
-    Value,
+    AggregateShapes, Case, Data, EventShape, IndexShape, Parts, ProcessManagerShapes, RowShapes,
+    StateShape, TypeShape, Value,
 };
 use super::text::{FORMAT, NOT_CHECKED};
 
@@ -71,14 +71,19 @@ pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
                 parts.process_managers.push(ProcessManagerShapes {
                     name,
                     key,
-                    state: self::state(state)?,
+                    state: self::state("state", state)?,
                     deadlines,
                 });
+            }
+            "projection" => {
+                let earlier = parts.projections.iter().map(|earlier| &earlier.name);
+                refuse_second(&name, earlier, "projection", node.line)?;
+                parts.projections.push(projection(name, &node)?);
             }
             _ => {
                 return Err(malformed(
                     node.line,
-                    "expected `aggregate` or `process_manager`",
+                    "expected `aggregate`, `process_manager` or `projection`",
                 ));
             }
         }
@@ -86,7 +91,45 @@ pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
     Ok(parts)
 }
 
-/// The key of a process manager, if any, and the nodes after it.
+fn projection(name: String, node: &Node<'_>) -> Result<RowShapes, Malformed> {
+    let (key, mut rest) = key(&node.children)?;
+    let mut indexes: Vec<IndexShape> = Vec::new();
+    while let [node, tail @ ..] = rest {
+        let Some(described) = node.content.strip_prefix("index ") else {
+            break;
+        };
+        let index =
+            index(described).ok_or_else(|| malformed(node.line, "expected `index NAME: TYPE`"))?;
+        let earlier = indexes.iter().map(|index| &index.name);
+        refuse_second(&index.name, earlier, "index", node.line)?;
+        none_left(&node.children)?;
+        indexes.push(index);
+        rest = tail;
+    }
+    let [row] = rest else {
+        return Err(malformed(node.line, "a projection has one row"));
+    };
+    Ok(RowShapes {
+        name,
+        key,
+        indexes,
+        row: state("row", row)?,
+    })
+}
+
+fn index(described: &str) -> Option<IndexShape> {
+    let (name, behind) = first_word(described)?;
+    let type_name = match behind {
+        "" => "",
+        typed => typed.strip_prefix(": ")?,
+    };
+    Some(IndexShape {
+        name,
+        type_name: type_name.to_owned(),
+    })
+}
+
+/// The key of a process manager or a projection, if any, and the nodes after it.
 fn key<'a, 'b>(nodes: &'a [Node<'b>]) -> Result<(String, &'a [Node<'b>]), Malformed> {
     let [node, tail @ ..] = nodes else {
         return Ok((String::new(), nodes));
@@ -134,7 +177,7 @@ fn aggregate(name: String, node: &Node<'_>) -> Result<AggregateShapes, Malformed
                 refuse_second(&event.name, earlier, "event", child.line)?;
                 events.push(event);
             }
-            "state" => state = Some(self::state(child)?),
+            "state" => state = Some(self::state("state", child)?),
             _ => return Err(malformed(child.line, "expected `event` or `state`")),
         }
     }
@@ -189,11 +232,12 @@ fn event(words: &[String], node: &Node<'_>) -> Result<EventShape, Malformed> {
     }
 }
 
-fn state(node: &Node<'_>) -> Result<StateShape, Malformed> {
+/// A state or a row, whose line begins with `expected`.
+fn state(expected: &str, node: &Node<'_>) -> Result<StateShape, Malformed> {
     let (kind, words) = head(node)?;
-    let wrong = || malformed(node.line, "expected `state version N`");
-    match (kind.as_str(), words.as_slice()) {
-        ("state", [key, number]) if key == "version" => {
+    let wrong = || malformed(node.line, &format!("expected `{expected} version N`"));
+    match words.as_slice() {
+        [key, number] if kind == expected && key == "version" => {
             let (data, types, behind) = described(node)?;
             none_left(behind)?;
             Ok(StateShape {

@@ -15,12 +15,20 @@
 //!   state version 0
 //!     struct
 //!       qty: u32
+//!
+//! projection customers
+//!   key CustomerId
+//!   index city: String
+//!   row version 1
+//!     struct
+//!       city: String
 //! ```
 
 use std::fmt::Write as _;
 
 use super::declared::{
-    AggregateShapes, Data, ProcessManagerShapes, Schema, StateShape, TypeShape, Value,
+    AggregateShapes, Data, IndexShape, ProcessManagerShapes, RowShapes, Schema, StateShape,
+    TypeShape, Value,
 };
 
 pub(super) const FORMAT: &str = "format 1";
@@ -59,7 +67,7 @@ impl Schema {
                 write_types(&mut text, 2, "type", &event.types);
                 write_types(&mut text, 2, "past", &event.past);
             }
-            write_state(&mut text, state);
+            write_state(&mut text, "state", state);
         }
         for ProcessManagerShapes {
             name,
@@ -74,14 +82,35 @@ impl Schema {
                 line(&mut text, 1, &format!("key {}", word(key)));
             }
             write_types(&mut text, 1, "deadline", deadlines);
-            write_state(&mut text, state);
+            write_state(&mut text, "state", state);
+        }
+        for RowShapes {
+            name,
+            key,
+            indexes,
+            row,
+        } in &self.parts.projections
+        {
+            text.push('\n');
+            line(&mut text, 0, &format!("projection {}", word(name)));
+            if !key.is_empty() {
+                line(&mut text, 1, &format!("key {}", word(key)));
+            }
+            for IndexShape { name, type_name } in indexes {
+                let mut described = format!("index {}", word(name));
+                if !type_name.is_empty() {
+                    let _ = write!(described, ": {type_name}");
+                }
+                line(&mut text, 1, &described);
+            }
+            write_state(&mut text, "row", row);
         }
         text
     }
 }
 
-fn write_state(text: &mut String, state: &StateShape) {
-    line(text, 1, &format!("state version {}", state.version));
+fn write_state(text: &mut String, kind: &str, state: &StateShape) {
+    line(text, 1, &format!("{kind} version {}", state.version));
     write_data(text, 2, &state.data);
     write_types(text, 2, "type", &state.types);
 }

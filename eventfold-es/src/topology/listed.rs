@@ -96,6 +96,9 @@ pub trait ListedProjection {
 
     /// Registers it.
     fn register(builder: AggregateStoreBuilder) -> AggregateStoreBuilder;
+
+    /// Adds its rows, if it has rows.
+    fn declare(schema: Schema) -> Schema;
 }
 
 #[diagnostic::do_not_recommend]
@@ -104,6 +107,10 @@ impl<P: ReadModel> ListedProjection for P {
 
     fn register(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {
         builder.projection::<P>()
+    }
+
+    fn declare(schema: Schema) -> Schema {
+        P::declare(schema)
     }
 }
 

@@ -9,5 +9,6 @@ mod places;
 mod projections;
 mod schema_lock;
 mod schema_lock_by_hand;
+mod schema_lock_rows;
 mod schema_lock_types;
 mod twins;

@@ -254,3 +254,112 @@ async fn another_version_makes_the_rows_anew_and_a_row_of_another_shape_says_so(
     );
     Ok(())
 }
+
+/// One projection with other keys and indexes.
+mod layouts {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    /// The number of projected events.
+    pub(super) static PROJECTED: AtomicU32 = AtomicU32::new(0);
+
+    fn text(id: &str) -> String {
+        id.to_owned()
+    }
+
+    fn pair(id: &str) -> (u8, String) {
+        (1, id.to_owned())
+    }
+
+    macro_rules! layout {
+        ($module:ident, $key:ty, $key_of:path, $sum:ty, $($index:tt)*) => {
+            pub(super) mod $module {
+                use super::*;
+
+                #[projection(subscribes = [Counter], key = $key, name = "layouts")]
+                #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+                pub(crate) struct Sum {
+                    $($index)*
+                    pub(crate) sum: $sum,
+                }
+
+                impl Locate<Counter> for Sum {
+                    fn locate(_: &CounterEvent, cx: &EventContext<'_>) -> Keys<$key> {
+                        Keys::one($key_of(cx.stream_id()))
+                    }
+                }
+
+                impl Project<Counter> for Sum {
+                    fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+                        PROJECTED.fetch_add(1, Ordering::SeqCst);
+                        if let CounterEvent::Added(by) = event {
+                            self.sum += <$sum>::try_from(*by).unwrap();
+                        }
+                    }
+                }
+            }
+        };
+    }
+
+    layout!(plain, String, text, i64,);
+    layout!(indexed, String, text, i64, #[index]);
+    layout!(narrow, String, text, i32, #[index]);
+    layout!(paired, (u8, String), pair, i32, #[index]);
+}
+
+#[tokio::test]
+async fn another_key_or_index_makes_the_rows_anew_without_an_event() -> TestResult {
+    use layouts::{PROJECTED, indexed, narrow, paired, plain};
+
+    let base = tempfile::tempdir()?;
+    let builder = || AggregateStore::builder(base.path());
+    let projected = || PROJECTED.load(Ordering::SeqCst);
+    let store = builder().projection::<plain::Sum>().open().await?;
+    add(&store, "a", 2).await?;
+    add(&store, "b", 1).await?;
+    store.wait_for::<plain::Sum>(2, SOON).await?;
+    store.close().await?;
+    assert_eq!(projected(), 2);
+
+    // The index is new.
+    let store = builder().projection::<indexed::Sum>().open().await?;
+    store.wait_for::<indexed::Sum>(2, SOON).await?;
+    let rows = store.rows::<indexed::Sum>()?;
+    let found = rows.by_range(indexed::Sum::SUM, ..).collect().await?;
+    let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, ["b", "a"]);
+    store.close().await?;
+    assert_eq!(projected(), 4);
+
+    // Nothing has changed.
+    let store = builder().projection::<indexed::Sum>().open().await?;
+    store.wait_for::<indexed::Sum>(2, SOON).await?;
+    store.close().await?;
+    assert_eq!(projected(), 4);
+
+    // Its values have another type, and so another stored form.
+    let store = builder().projection::<narrow::Sum>().open().await?;
+    store.wait_for::<narrow::Sum>(2, SOON).await?;
+    let rows = store.rows::<narrow::Sum>()?;
+    assert_eq!(rows.by(narrow::Sum::SUM, &2).count().await?, 1);
+    store.close().await?;
+    assert_eq!(projected(), 6);
+
+    let store = builder().projection::<paired::Sum>().open().await?;
+    store.wait_for::<paired::Sum>(2, SOON).await?;
+    let rows = store.rows::<paired::Sum>()?;
+    let row = rows.get(&(1, "a".to_owned())).await?;
+    assert_eq!(row, Some(paired::Sum { sum: 2 }));
+    assert_eq!(rows.all().count().await?, 2);
+    store.close().await?;
+    assert_eq!(projected(), 8);
+
+    // The index is gone.
+    let store = builder().projection::<plain::Sum>().open().await?;
+    store.wait_for::<plain::Sum>(2, SOON).await?;
+    let row = store.rows::<plain::Sum>()?.get("b").await?;
+    assert_eq!(row, Some(plain::Sum { sum: 1 }));
+    assert_eq!(projected(), 10);
+    Ok(())
+}

@@ -82,7 +82,7 @@ impl<P: SinkProjection> Follower<P> {
             None
         });
         read?;
-        let new = SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS);
+        let new = SavedProgress::new::<P>();
         self.stored.clone_from(&stored);
         let Some(stored) = stored else {
             // The tables exist from now on, though no event may come for long.
@@ -119,17 +119,21 @@ impl<P: SinkProjection> Follower<P> {
             true if saved.subscriptions != P::SUBSCRIPTIONS => {
                 Some("its subscriptions have changed")
             }
+            true if saved.layout != new.layout => Some("its key or its indexes have changed"),
             true if self.knows_any(&saved.unknown)? => {
                 Some("it skipped events that this program knows")
             }
             true => None,
         };
-        if let Some(reason) = reason {
-            tracing::info!(projection = P::NAME, reason, "a projection is made anew");
-            self.require_rebuild();
-        }
         self.cursor = Cursor::after(saved.position);
-        self.is_at(saved);
+        let Some(reason) = reason else {
+            self.is_at(saved);
+            return Ok(());
+        };
+        tracing::info!(projection = P::NAME, reason, "a projection is made anew");
+        self.require_rebuild();
+        // Whoever waits for a position waits for the new state.
+        self.progress = Some(saved);
         Ok(())
     }
 
@@ -144,7 +148,7 @@ impl<P: SinkProjection> Follower<P> {
         );
         self.require_rebuild();
         self.cursor = Cursor::default();
-        self.progress = Some(SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS));
+        self.progress = Some(SavedProgress::new::<P>());
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::journal::SkippedEvent;
+use crate::projection::{Sink as _, SinkProjection};
 
 /// The number of skipped events whose reasons are kept.
 const KEPT_REASONS: usize = 100;
@@ -19,6 +20,9 @@ pub(super) struct SavedProgress {
     pub(super) version: u32,
     /// The aggregate types whose events it has seen.
     pub(super) subscriptions: Vec<String>,
+    /// The key and the indexes of its rows. A database has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) layout: Vec<String>,
     /// The unknown events that it has skipped, the first event of each kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) unknown: Vec<SkippedEvent>,
@@ -53,13 +57,14 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl SavedProgress {
-    /// The progress before the first event.
-    pub(super) fn new(version: u32, subscriptions: &[&str]) -> Self {
+    /// The progress of `P` before the first event.
+    pub(super) fn new<P: SinkProjection>() -> Self {
         Self {
             position: 0,
             event: None,
-            version,
-            subscriptions: subscriptions.iter().map(ToString::to_string).collect(),
+            version: P::VERSION,
+            subscriptions: P::SUBSCRIPTIONS.iter().map(ToString::to_string).collect(),
+            layout: P::Sink::layout(),
             unknown: Vec::new(),
             skipped: 0,
             reasons: Vec::new(),

@@ -16,7 +16,7 @@ impl<P: SinkProjection> Follower<P> {
     /// Makes the state anew. Blocks.
     pub(super) fn make_anew(&mut self) -> Result<(), Halt> {
         let begun = std::time::Instant::now();
-        let mut progress = SavedProgress::new(P::VERSION, P::SUBSCRIPTIONS);
+        let mut progress = SavedProgress::new::<P>();
         for (position, reason) in &self.failed_in_rebuild {
             progress.skip(*position, reason.clone());
         }

@@ -3,6 +3,7 @@
 mod data;
 mod events;
 mod named;
+mod rows;
 mod states;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use super::declared::Parts;
 
 use events::events;
 use named::{deadlines, key};
+use rows::rows;
 use states::{aggregate_state, process_manager_state};
 
 /// The meaning of a change for stored data.
@@ -126,6 +128,22 @@ pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
             .all(|old| old.name != new.name)
         {
             let place = format!("process manager `{}`", new.name);
+            changes.compatible(&place, "it is new", "");
+        }
+    }
+    for old in &locked.projections {
+        match now.projections.iter().find(|new| new.name == old.name) {
+            Some(new) => rows(old, new, &mut changes),
+            None => changes.compatible(
+                &format!("projection `{}`", old.name),
+                "it is gone, or has no rows any more",
+                "its rows are made from the events: under another name they are made anew",
+            ),
+        }
+    }
+    for new in &now.projections {
+        if locked.projections.iter().all(|old| old.name != new.name) {
+            let place = format!("projection `{}`", new.name);
             changes.compatible(&place, "it is new", "");
         }
     }
