@@ -108,3 +108,21 @@ fn the_author_of_a_price_is_found() {
         "{printed}"
     );
 }
+
+#[test]
+fn tickets_are_listed_by_page_and_by_index() {
+    let printed = run("list_view");
+    assert!(
+        printed.contains("page 2 after t-02 was closed: t-05 t-06 t-07 t-08"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_directory_has_each_event_once_through_crashes() {
+    let printed = run("own_sink");
+    assert!(
+        printed.contains("24 deposits, each in the files once, through 19 crashes"),
+        "{printed}"
+    );
+}
