@@ -10,7 +10,7 @@ use eventfold_es::RunMode;
 pub const USAGE: &str = "\
 Runs the invoices of a CSV file through an event-sourced order workflow.
 
-Usage: order_fulfillment [CSV] [STORE_DIR] [--run-mode MODE]
+Usage: order_fulfillment [CSV] [STORE_DIR] [--run-mode MODE] [--sql FILE]
        order_fulfillment --topology LANGUAGE
 
 Arguments:
@@ -24,6 +24,7 @@ Options:
                      inline      before the command that placed it returns
                      background  soon after, in a task of the store
                      on-demand   when all commands are done
+  --sql FILE       also write the sales to this SQLite database, and print the ten best articles from it
   --topology LANGUAGE  print what the store is made of, and run nothing
                      mermaid     for Markdown
                      dot         for Graphviz
@@ -59,6 +60,8 @@ pub struct Arguments {
     pub store: Option<PathBuf>,
     /// The run mode of the saga.
     pub run_mode: RunMode,
+    /// The SQLite database of the sales, if they are wanted in SQL.
+    pub sql: Option<PathBuf>,
 }
 
 /// A command line with a mistake.
@@ -78,6 +81,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
     let mut arguments = arguments.into_iter();
     let mut paths = Vec::new();
     let mut run_mode = None;
+    let mut sql = None;
     let mut only_paths = false;
     while let Some(argument) = arguments.next() {
         let option = match argument.to_str() {
@@ -94,12 +98,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
                 let value = arguments.next().ok_or_else(|| missing_mode("nothing"))?;
                 set_mode(&mut run_mode, &value.to_string_lossy())?;
             }
+            "--sql" => set_sql(&mut sql, arguments.next().unwrap_or_default())?,
             "--topology" => {
                 let value = arguments.next().unwrap_or_default();
                 return language(&value.to_string_lossy()).map(Request::Topology);
             }
             _ => match option.split_once('=') {
                 Some(("--run-mode", value)) => set_mode(&mut run_mode, value)?,
+                Some(("--sql", value)) => set_sql(&mut sql, value.into())?,
                 Some(("--topology", value)) => return language(value).map(Request::Topology),
                 _ => return Err(UsageError(format!("there is no option `{option}`"))),
             },
@@ -125,6 +131,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, U
         csv,
         store,
         run_mode: run_mode.unwrap_or_default(),
+        sql,
     }))
 }
 
@@ -138,6 +145,16 @@ fn set_mode(run_mode: &mut Option<RunMode>, value: &str) -> Result<(), UsageErro
     match run_mode.replace(mode) {
         None => Ok(()),
         Some(_) => Err(UsageError("`--run-mode` is given twice".to_owned())),
+    }
+}
+
+fn set_sql(sql: &mut Option<PathBuf>, value: OsString) -> Result<(), UsageError> {
+    if value.is_empty() {
+        return Err(UsageError("`--sql` expects a file".to_owned()));
+    }
+    match sql.replace(value.into()) {
+        None => Ok(()),
+        Some(_) => Err(UsageError("`--sql` is given twice".to_owned())),
     }
 }
 
@@ -175,6 +192,7 @@ mod tests {
             csv: csv.map(PathBuf::from),
             store: store.map(PathBuf::from),
             run_mode,
+            sql: None,
         }))
     }
 
@@ -201,6 +219,12 @@ mod tests {
             parsed(&["--run-mode", "on-demand", "--", "-x.csv"]),
             run(Some("-x.csv"), None, RunMode::OnDemand)
         );
+        for arguments in [&["--sql", "a.db"][..], &["--sql=a.db"]] {
+            let Ok(Request::Run(arguments)) = parsed(arguments) else {
+                panic!("{arguments:?}");
+            };
+            assert_eq!(arguments.sql, Some(PathBuf::from("a.db")));
+        }
         assert_eq!(parsed(&["a.csv", "--help"]), Ok(Request::Help));
     }
 
@@ -211,6 +235,8 @@ mod tests {
             (&["--run-mode"], "found nothing"),
             (&["--run-mode", "fast"], "found `fast`"),
             (&["--run-mode=inline", "--run-mode=inline"], "given twice"),
+            (&["--sql"], "`--sql` expects a file"),
+            (&["--sql=a", "--sql", "b"], "given twice"),
             (&["a", "b", "c"], "`c` is one argument too many"),
             (&[""], "the path of the CSV file is empty"),
         ] {

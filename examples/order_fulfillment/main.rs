@@ -1,14 +1,14 @@
 //! Real invoices through an event-sourced order workflow.
 //!
 //! ```text
-//! cargo run --release --example order_fulfillment [-- [CSV] [STORE_DIR] [--run-mode inline|background|on-demand]]
+//! cargo run --release --example order_fulfillment [-- [CSV] [STORE_DIR] [--run-mode inline|background|on-demand] [--sql FILE]]
 //! cargo run --example order_fulfillment -- --topology mermaid|dot|json
 //! ```
 //!
 //! Each invoice of the CSV file is one command to one `Order`. A saga reserves the lines of a placed order on `Inventory`, and
 //! releases those of a return. Projections count the sales per country and the movements of the stock. Run it again on the same
 //! store directory, or kill it at any moment and run it again: nothing happens twice, nothing is lost, and the totals are the
-//! same.
+//! same. With `--sql`, another projection writes the sales to tables of SQLite, each order exactly once.
 //!
 //! # How a file is read
 //!
@@ -51,6 +51,7 @@ mod order;
 mod projections;
 mod report;
 mod shop;
+mod sql;
 
 use std::error::Error;
 use std::io::{ErrorKind, Write as _};
@@ -69,6 +70,7 @@ use order::OrderError;
 use projections::{Sales, Stock};
 use report::Totals;
 use shop::Shop;
+use sql::SalesTables;
 
 /// The shipped file, from where the example was built or from the root of the repository.
 const SHIPPED: [&str; 2] = [
@@ -121,10 +123,13 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             temporary.path()
         }
     };
-    let store = Shop::builder(directory)
-        .run_mode(arguments.run_mode)
-        .open()
-        .await?;
+    let mut builder = Shop::builder(directory).run_mode(arguments.run_mode);
+    if let Some(file) = &arguments.sql {
+        builder = builder
+            .projection::<SalesTables>()
+            .sink(sql::database(file)?);
+    }
+    let store = builder.open().await?;
 
     let started = Instant::now();
     let commands = invoices.steps.len() as u64;
@@ -145,10 +150,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let stock = store.projection::<Stock>().await?;
     let dead_letters = store.dead_letters::<FulfillmentSaga>().await?;
     let totals = Totals::new(&sales, &stock, dead_letters.len());
+    let by_sql = match &arguments.sql {
+        Some(file) => format!("\n{}", sql::report(&store, file, &sales).await?),
+        None => String::new(),
+    };
     store.close().await?;
 
     print(&format!(
-        "{}\n{}\n{}",
+        "{}\n{}{by_sql}\n{}",
         report::table(&sales),
         totals.lines(),
         report::throughput(invoices.lines, commands, elapsed),

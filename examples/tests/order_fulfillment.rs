@@ -103,6 +103,36 @@ fn totals_on_demand() {
     totals_and_a_second_run_that_changes_nothing("on-demand");
 }
 
+/// The program compares the tables with its projections in memory.
+#[test]
+fn the_tables_of_sql_survive_their_removal_and_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let csv = write(directory.path(), "first.csv", first_lines(1_000));
+    let (store, database) = (
+        directory.path().join("store"),
+        directory.path().join("sales.db"),
+    );
+    let without = report(&[&csv, &store]);
+    // A projection that is new to the store begins with the first event.
+    let first = report(&[&csv, &store, &"--sql", &database]);
+    let by_sql = first.strip_prefix(&without).unwrap();
+    assert!(
+        by_sql.contains("first United Kingdom. The ten best articles:\n"),
+        "{by_sql}"
+    );
+    assert_eq!(by_sql.trim().lines().count(), 11, "{by_sql}");
+
+    assert_eq!(report(&[&csv, &store, &"--sql", &database]), first);
+    fs::remove_file(&database).unwrap();
+    assert_eq!(report(&[&csv, &store, &"--sql", &database]), first);
+
+    let missing = directory.path().join("missing/sales.db");
+    let output = run(&[&csv, &store, &"--sql", &missing]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{error}");
+    assert!(error.contains("unable to open database file"), "{error}");
+}
+
 /// The drawing in the documentation is the one that the program prints.
 #[test]
 fn it_draws_what_it_is_made_of() {
