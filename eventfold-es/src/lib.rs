@@ -257,7 +257,15 @@ struct OperationsPage;
 #[doc = include_str!("../../docs/guide/time-travel.md")]
 #[doc = include_str!("../../docs/guide/live-updates.md")]
 #[doc = include_str!("../../docs/guide/exporting.md")]
+#[doc = include_str!("../../docs/guide/list-views.md")]
+#[doc = include_str!("../../docs/guide/rebuilding.md")]
 struct ReadingPages;
+
+/// The programs on these pages write to SQLite.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../docs/guide/search.md")]
+#[doc = include_str!("../../docs/guide/sql-reports.md")]
+struct SqlPages;
 
 /// The programs on the pages of the macros run as tests.
 #[cfg(doctest)]
