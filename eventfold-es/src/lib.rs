@@ -216,7 +216,7 @@ pub use process_manager::{
 };
 pub use projection::{
     EventContext, Index, Keys, Locate, Prepare, Project, ProjectInto, Projection,
-    ProjectionFailure, Sink, UnknownEvents,
+    ProjectionFailure, Sink, SinkFault, UnknownEvents,
 };
 pub use runtime::Reactions;
 /// [`Sqlite`] gives transactions of this crate.

@@ -16,7 +16,7 @@ use crate::process_manager::SubscribesTo;
 pub use read_model::ReadModel;
 pub use rows::{DeclaredRows, Index, Keys, Locate, RowKey, RowKeyOf, RowProjection};
 pub use sink::{
-    DeclaredSink, Prepare, ProjectInto, ProjectionFailure, Sink, SinkError, SinkErrorOf,
+    DeclaredSink, Prepare, ProjectInto, ProjectionFailure, Sink, SinkError, SinkErrorOf, SinkFault,
     SinkProjection, TxOf,
 };
 

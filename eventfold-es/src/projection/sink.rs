@@ -104,11 +104,32 @@ pub trait Sink: Send + Sync + 'static {
         projection: &str,
         work: &mut dyn FnMut(&mut Self::Tx<'_>, Option<&str>) -> Option<String>,
     ) -> Result<(), Self::Error>;
+
+    /// The cause of an error of a handler or of [`transact`](Self::transact). For example, a violated constraint is the fault of
+    /// the event, and a full disk that of the database. The default is [`SinkFault::Unknown`].
+    fn fault(error: &Self::Error) -> SinkFault {
+        let _ = error;
+        SinkFault::Unknown
+    }
+}
+
+/// The cause of an error of a [`Sink`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SinkFault {
+    /// The event, if a handler returns the error; the database, if [`Sink::transact`] does.
+    #[default]
+    Unknown,
+    /// The event. The `on_failure` policy decides. If [`Sink::transact`] returns the error for several events, the store finds
+    /// the event in smaller transactions.
+    Event,
+    /// The database, which cannot be used now. The store always tries again.
+    Database,
 }
 
 /// The action of a projection with rows or with a sink for an event that it cannot project.
 ///
-/// Errors of the connection to a database are always retried.
+/// Errors of the connection to a database are always retried, and all others with [`SinkFault::Database`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProjectionFailure {

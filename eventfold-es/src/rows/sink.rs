@@ -10,7 +10,7 @@ use super::change::RowTx;
 use super::table::{PROGRESS, RowTable};
 use super::{RowsError, table};
 use crate::error::StoreError;
-use crate::projection::{RowProjection, Sink};
+use crate::projection::{RowProjection, Sink, SinkFault};
 
 /// The maximum time between two durable transactions. After a power loss, the events of this time are projected again.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
@@ -127,6 +127,16 @@ impl<P: RowProjection> Sink for RowSink<P> {
             }
         }
         Ok(())
+    }
+
+    fn fault(error: &RowsError) -> SinkFault {
+        match error {
+            RowsError::Undecodable { .. } | RowsError::Unstorable { .. } | RowsError::Key(_) => {
+                SinkFault::Event
+            }
+            RowsError::Store(StoreError::Panicked { .. }) => SinkFault::Event,
+            RowsError::Store(_) => SinkFault::Database,
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, ffi};
 
-use crate::projection::Sink;
+use crate::projection::{Sink, SinkFault};
 
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -160,6 +160,28 @@ impl Sink for Sqlite {
                     .execute([projection, &next])?;
                 tx.commit()
             }
+        }
+    }
+
+    fn fault(error: &rusqlite::Error) -> SinkFault {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                SinkFault::Event
+            }
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::OutOfMemory
+                | ErrorCode::FileLockingProtocolFailed,
+            ) => SinkFault::Database,
+            _ => SinkFault::Unknown,
         }
     }
 }

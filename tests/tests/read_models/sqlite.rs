@@ -339,3 +339,73 @@ async fn an_event_that_the_table_refuses_is_skipped_with_its_reason() -> TestRes
     assert!(matches!(unknown, Err(StoreError::NotRegistered { .. })));
     Ok(())
 }
+
+/// Has a constraint that is checked when the transaction commits.
+#[projection(subscribes = [Counter], sink = Sqlite, on_failure = "skip")]
+struct Owned;
+
+impl Prepare for Owned {
+    fn prepare(tx: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        tx.execute_batch(
+            "DROP TABLE IF EXISTS owned; DROP TABLE IF EXISTS owners; CREATE TABLE owners (id INTEGER PRIMARY KEY);
+             CREATE TABLE owned (value INTEGER, owner INTEGER REFERENCES owners DEFERRABLE INITIALLY DEFERRED)",
+        )
+    }
+}
+
+impl ProjectInto<Counter> for Owned {
+    fn project(
+        event: &CounterEvent,
+        _: &EventContext<'_>,
+        tx: &mut Transaction<'_>,
+    ) -> rusqlite::Result<()> {
+        if let CounterEvent::Added(by) = event {
+            let owner = (*by < 0).then_some(*by);
+            tx.execute("INSERT INTO owned VALUES (?1, ?2)", params![by, owner])?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_refused_at_the_commit_are_skipped_and_no_others() -> TestResult {
+    let place = tempfile::tempdir()?;
+    let (base, database) = (place.path().join("store"), place.path().join("report.db"));
+    let store = AggregateStore::open(&base).await?;
+    for by in (1..50).chain([-1, 50, -2]).chain(51..60) {
+        store.send("a", CounterCommand::Add(by), ()).await?;
+    }
+    store.close().await?;
+    let builder = AggregateStore::builder(&base).projection::<Owned>();
+    let store = builder.sink(Sqlite::file(&database)).open().await?;
+    store.wait_for::<Owned>(61, SOON).await?;
+    let connection = Connection::open(&database)?;
+    let (sum, rows): (i64, i64) =
+        connection.query_row("SELECT sum(value), count(*) FROM owned", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    assert_eq!((sum, rows), ((1..60).sum(), 59));
+    let health = store.health().await;
+    assert_eq!(
+        health.projections.first().map(|owned| owned.skipped),
+        Some(2)
+    );
+    store.close().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn progress_in_another_form_is_the_same_progress() -> TestResult {
+    let place = tempfile::tempdir()?;
+    let (base, database) = (place.path().join("store"), place.path().join("report.db"));
+    let store = open(&base, &database).await?;
+    add(&store, 0, 3).await?;
+    store.wait_for::<Digests>(3, SOON).await?;
+    let spaces = "UPDATE eventfold_progress SET progress = replace(progress, ',', ' , ')";
+    assert_eq!(Connection::open(&database)?.execute(spaces, [])?, 1);
+    add(&store, 3, 9).await?;
+    store.wait_for::<Digests>(9, SOON).await?;
+    assert_eq!(table(&database)?, wanted(9));
+    store.close().await?;
+    Ok(())
+}

@@ -8,7 +8,7 @@ use crate::evolution::stored_version;
 use crate::guarded::{Kept, guard};
 use crate::journal::{CommittedEvent, Cursor, Journal, Log, SkippedEvent};
 use crate::projection::{
-    ProjectError, ProjectionFailure, Sink, SinkError, SinkProjection, UnknownEvents,
+    ProjectError, ProjectionFailure, Sink, SinkError, SinkFault, SinkProjection, UnknownEvents,
 };
 use crate::runtime::read_ahead::{Chunk, read_ahead};
 
@@ -22,6 +22,8 @@ pub(super) enum Attempt {
     Done,
     /// The event with this index cannot be projected.
     Failed(usize, Cause),
+    /// The sink refuses to commit, because of one or several of the events.
+    Refused(Cause),
 }
 
 /// The reason why an event cannot be projected.
@@ -29,6 +31,8 @@ pub(super) struct Cause {
     pub(super) error: StoreError,
     /// Whether a newer program has written it.
     is_unknown: bool,
+    /// Whether the database cannot be used now, for any event.
+    pub(super) is_of_database: bool,
 }
 
 impl<P: SinkProjection> Follower<P> {
@@ -188,34 +192,36 @@ impl<P: SinkProjection> Follower<P> {
             .collect();
         let mut rest = &events[..];
         let mut progress = progress;
+        let mut at_once = rest.len();
         while !rest.is_empty() {
-            let next = after(&progress, rest, cursor.position);
-            match self.attempt(rest, &next)? {
+            let (part, others) = rest.split_at(at_once.clamp(1, rest.len()));
+            let seen = match others.is_empty() {
+                true => cursor.position,
+                false => progress.position,
+            };
+            let next = after(&progress, part, seen);
+            match self.attempt(part, &next)? {
                 Attempt::Done => {
+                    if !others.is_empty() {
+                        self.is_at(next.clone());
+                    }
                     progress = next;
-                    rest = &[];
+                    rest = others;
+                    at_once = rest.len();
                 }
-                Attempt::Failed(0, cause) => {
-                    let (event, others) = match rest.split_first() {
-                        Some(split) => split,
-                        None => break,
+                // The failing event is tried again, as the first of its transaction.
+                Attempt::Failed(before @ 1.., _) => at_once = before,
+                Attempt::Refused(_) if part.len() > 1 => at_once = part.len() / 2,
+                Attempt::Failed(0, cause) | Attempt::Refused(cause) => {
+                    let Some((event, others)) = rest.split_first() else {
+                        break;
                     };
                     let next = self.skip(*event, cause, &progress)?;
                     self.attempt(&[], &next)?;
                     self.is_at(next.clone());
                     progress = next;
                     rest = others;
-                }
-                Attempt::Failed(before, _) => {
-                    let (good, others) = rest.split_at(before.min(rest.len()));
-                    let next = after(&progress, good, progress.position);
-                    // The failing event is tried again alone, in a transaction of its own.
-                    if let Attempt::Failed(_, cause) = self.attempt(good, &next)? {
-                        return Err(Halt::Event(cause.error));
-                    }
-                    self.is_at(next.clone());
-                    progress = next;
-                    rest = others;
+                    at_once = rest.len();
                 }
             }
         }
@@ -281,7 +287,7 @@ impl<P: SinkProjection> Follower<P> {
         let next = to_json(next)?;
         let mut halt = None;
         let mut failed = None;
-        let transacted = self.transact(&mut |tx, stored| {
+        let transacted = self.try_transact(&mut |tx, stored| {
             if stored != expected.as_deref() {
                 halt = Some(Halt::Moved);
                 return None;
@@ -300,37 +306,51 @@ impl<P: SinkProjection> Follower<P> {
             }
             Some(next.clone())
         });
-        match (halt, failed) {
-            (Some(halt), _) => Err(halt),
+        match (halt, failed, transacted) {
+            (Some(halt), ..) => Err(halt),
+            (None, Some((_, cause)), _) if cause.is_of_database => Err(Halt::Sink(cause.error)),
             // If the transaction could be rolled back, the connection works, and the cause is the event.
-            (None, Some((index, cause))) => transacted.map(|()| Attempt::Failed(index, cause)),
-            (None, None) => {
-                transacted?;
+            (None, Some((index, cause)), Ok(())) => Ok(Attempt::Failed(index, cause)),
+            (None, None, Ok(())) => {
                 self.stored = Some(next);
                 Ok(Attempt::Done)
             }
+            (None, None, Err((error, SinkFault::Event))) if !events.is_empty() => {
+                self.connection = None;
+                Ok(Attempt::Refused(Cause {
+                    error,
+                    is_unknown: false,
+                    is_of_database: false,
+                }))
+            }
+            (None, _, Err((error, _))) => Err(Halt::Sink(error)),
         }
     }
 
     /// One transaction of the sink.
     pub(super) fn transact(&mut self, work: &mut Work<'_, P>) -> Result<(), Halt> {
-        self.journal
-            .prepare_to_save()
-            .map_err(|error| Halt::Sink(error.into()))?;
+        let transacted = self.try_transact(work);
+        transacted.map_err(|(error, _)| Halt::Sink(error))
+    }
+
+    fn try_transact(&mut self, work: &mut Work<'_, P>) -> Result<(), (StoreError, SinkFault)> {
+        let unknown = |error| (error, SinkFault::Unknown);
+        let prepared = self.journal.prepare_to_save();
+        prepared.map_err(|error| unknown(error.into()))?;
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => {
                 let what = || format!("connecting the projection `{}`", P::NAME);
-                let connected = guard(what, || self.sink.connect()).map_err(Halt::Sink)?;
-                let connected = connected.map_err(|error| Halt::Sink(unreachable::<P>(&error)))?;
+                let connected = guard(what, || self.sink.connect()).map_err(unknown)?;
+                let connected = connected.map_err(|error| unknown(unreachable::<P>(&error)))?;
                 self.connection.insert(Kept::new(connected))
             }
         };
         let what = || format!("a transaction of the projection `{}`", P::NAME);
         let transacted = guard(what, || P::Sink::transact(connection, P::NAME, work));
         transacted
-            .map_err(Halt::Sink)?
-            .map_err(|error| Halt::Sink(unreachable::<P>(&error)))
+            .map_err(unknown)?
+            .map_err(|error| (unreachable::<P>(&error), fault::<P>(&error)))
     }
 
     pub(super) fn is_at(&mut self, progress: SavedProgress) {
@@ -354,6 +374,11 @@ fn unreachable<P: SinkProjection>(error: &<P::Sink as Sink>::Error) -> StoreErro
         name: P::NAME,
         reason: text(error).into(),
     }
+}
+
+fn fault<P: SinkProjection>(error: &<P::Sink as Sink>::Error) -> SinkFault {
+    let what = || format!("the fault of an error of the projection `{}`", P::NAME);
+    guard(what, || P::Sink::fault(error)).unwrap_or_default()
 }
 
 /// The text of an error of the user.
@@ -450,6 +475,7 @@ pub(super) fn project_one<P: SinkProjection>(
             source,
             ProjectError::Event(EventError::UnknownType { .. } | EventError::Newer { .. })
         ),
+        is_of_database: false,
         error: StoreError::Projection {
             name: P::NAME.to_owned(),
             position,
@@ -464,9 +490,13 @@ pub(super) fn project_one<P: SinkProjection>(
         Err(error) => Err(Cause {
             error,
             is_unknown: false,
+            is_of_database: false,
         }),
         Ok(Err(SinkError::Event(error))) => Err(failed(error)),
-        Ok(Err(SinkError::Sink(error))) => Err(failed(ProjectError::Other(text(&error)))),
+        Ok(Err(SinkError::Sink(error))) => Err(Cause {
+            is_of_database: fault::<P>(&error) == SinkFault::Database,
+            ..failed(ProjectError::Other(text(&error)))
+        }),
         Ok(Ok(())) => Ok(()),
     }
 }

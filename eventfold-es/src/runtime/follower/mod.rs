@@ -7,6 +7,7 @@ mod rebuild;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -190,7 +191,7 @@ impl<P: SinkProjection> Follower<P> {
         // The connection may save its last transactions.
         let what = || format!("disconnecting the projection `{}`", P::NAME);
         let _ = blocking(what, move || {
-            drop(follower);
+            follower.connection = None;
             Ok(())
         })
         .await;
@@ -213,6 +214,21 @@ impl<P: SinkProjection> Follower<P> {
             }
         });
         rebuild.is_required = true;
+    }
+}
+
+impl<P: SinkProjection> Drop for Follower<P> {
+    /// If the runtime ends before the store, this is a thread of the runtime. There, a client that blocks panics as it closes
+    /// its connection.
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        let thread = thread::Builder::new().name("eventfold-es-disconnect".to_owned());
+        if let Ok(disconnecting) = thread.spawn(move || drop(connection)) {
+            // The store may be opened again now.
+            let _ = disconnecting.join();
+        }
     }
 }
 

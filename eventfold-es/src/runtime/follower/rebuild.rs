@@ -52,6 +52,10 @@ impl<P: SinkProjection> Follower<P> {
                             continue;
                         }
                         if let Err(cause) = project_one::<P>(event, tx) {
+                            if cause.is_of_database {
+                                halt = Some(Halt::Sink(cause.error));
+                                return Err(StoreError::Closed);
+                            }
                             failed = Some((event.position, cause.error));
                             return Err(StoreError::Closed);
                         }
