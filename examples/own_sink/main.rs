@@ -95,7 +95,7 @@ async fn live(directory: &Path, fuel: Fuel, total: u64) -> Result<u64, Box<dyn E
         }
         let id = ACCOUNTS.iter().cycle().nth(usize::try_from(done)?);
         let deposit = Deposit { cents: 1 << done };
-        store.send(*id.ok_or("no account")?, deposit, ()).await?;
+        store.send(id.ok_or("no account")?, deposit, ()).await?;
         done += 1;
     }
     // The store is dropped, and not closed.
