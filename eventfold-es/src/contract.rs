@@ -19,5 +19,7 @@ pub use crate::projection::{
     RowProjection, SinkError, SinkErrorOf, SinkProjection, TxOf,
 };
 pub use crate::rows::{EncodeError, IndexEntries, RowConnection, RowSink, RowTx, RowsError};
+#[cfg(feature = "postgres")]
+pub use crate::sinks::PostgresConnection;
 #[cfg(feature = "sqlite")]
 pub use crate::sinks::SqliteConnection;

@@ -179,7 +179,7 @@ pub mod sabotage;
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod sabotage;
 pub mod schema;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sinks;
 pub mod store;
 #[cfg(feature = "testing")]
@@ -209,6 +209,9 @@ pub use eventfold_es_macros::{
 };
 pub use evolution::Upcast;
 pub use fingerprint::fingerprint;
+/// [`Postgres`] gives transactions of this crate.
+#[cfg(feature = "postgres")]
+pub use postgres;
 pub use process_manager::{
     Backoff, Correlate, Correlation, Deadline, Effects, Exhausted, Failure, FailureAction,
     FailureCause, FailurePolicy, HandleFailure, MigrateState, MigrationError, OnDeadline,
@@ -222,6 +225,8 @@ pub use runtime::Reactions;
 /// [`Sqlite`] gives transactions of this crate.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
+#[cfg(feature = "postgres")]
+pub use sinks::Postgres;
 #[cfg(feature = "sqlite")]
 pub use sinks::Sqlite;
 pub use store::{
