@@ -292,7 +292,7 @@ mod tests {
         schema.parts.projections.push(RowShapes {
             name: "by hand".to_owned(),
             key: String::new(),
-            indexes: Vec::new(),
+            indexes: vec![index("city", "String")],
             row: StateShape {
                 version: 1,
                 data: Data::Unknown,

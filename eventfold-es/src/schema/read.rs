@@ -134,11 +134,13 @@ fn key<'a, 'b>(nodes: &'a [Node<'b>]) -> Result<(String, &'a [Node<'b>]), Malfor
     let [node, tail @ ..] = nodes else {
         return Ok((String::new(), nodes));
     };
-    let (kind, words) = head(node)?;
-    match (kind.as_str(), words.as_slice()) {
-        ("key", [key]) => Ok((key.clone(), tail)),
-        ("key", _) => Err(malformed(node.line, "expected `key TYPE`")),
-        _ => Ok((String::new(), nodes)),
+    // Only a key is a list of words: an index is not.
+    if node.content.split(' ').next() != Some("key") {
+        return Ok((String::new(), nodes));
+    }
+    match head(node)?.1.as_slice() {
+        [key] => Ok((key.clone(), tail)),
+        _ => Err(malformed(node.line, "expected `key TYPE`")),
     }
 }
 
