@@ -166,6 +166,8 @@ pub struct EventContext<'a> {
     stream_id: &'a str,
     event: Source<'a>,
     deletion: Option<&'a Deletion>,
+    /// The stored form of the key of the row.
+    key: Option<&'a [u8]>,
 }
 
 /// Whether the handler of an event has asked for the deletion of the state.
@@ -195,6 +197,7 @@ impl<'a> EventContext<'a> {
             stream_id,
             event: Source::Recorded(event),
             deletion: None,
+            key: None,
         }
     }
 
@@ -211,6 +214,7 @@ impl<'a> EventContext<'a> {
             stream_id,
             event: Source::Stored(event),
             deletion: None,
+            key: None,
         }
     }
 
@@ -222,6 +226,51 @@ impl<'a> EventContext<'a> {
             deletion: Some(deletion),
             ..self
         }
+    }
+
+    /// The same context, for the row with this key.
+    pub(crate) fn of_row(self, key: &'a [u8]) -> Self {
+        Self {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// The key of the row that the handler changes. An event that changes several rows tells them apart by it.
+    ///
+    /// `K` is the `key` of the projection. It is `None` outside the handler of a row, and for a type whose stored form is
+    /// another.
+    ///
+    /// ```
+    /// # use eventfold_es::prelude::*;
+    /// # pub enum TransferEvent { Moved { from: String, to: String, cents: i64 } }
+    /// # pub struct Balance { cents: i64 }
+    /// # trait Locate<A> { fn locate(event: &TransferEvent, cx: &EventContext<'_>) -> Keys<String>; }
+    /// # trait Project<A> { fn project(&mut self, event: &TransferEvent, cx: &EventContext<'_>); }
+    /// # struct Transfer;
+    /// impl Locate<Transfer> for Balance {
+    ///     fn locate(event: &TransferEvent, _cx: &EventContext<'_>) -> Keys<String> {
+    ///         let TransferEvent::Moved { from, to, .. } = event;
+    ///         Keys::each([from.clone(), to.clone()])
+    ///     }
+    /// }
+    ///
+    /// impl Project<Transfer> for Balance {
+    ///     fn project(&mut self, event: &TransferEvent, cx: &EventContext<'_>) {
+    ///         let TransferEvent::Moved { from, to, cents } = event;
+    ///         let account = cx.row_key::<String>();
+    ///         if account.as_ref() == Some(from) {
+    ///             self.cents -= cents;
+    ///         }
+    ///         if account.as_ref() == Some(to) {
+    ///             self.cents += cents;
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn row_key<K: RowKey>(&self) -> Option<K> {
+        crate::rows::decode(self.key?).ok()
     }
 
     /// Removes the row when the handler returns. In a projection without rows, the state becomes its default again.

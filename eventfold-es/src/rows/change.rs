@@ -84,9 +84,9 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         mut change: impl FnMut(&mut P, &EventContext<'_>),
     ) -> Result<(), SinkError<RowsError>> {
         for key in keys {
-            let changed = self.change_row(&key, |row| {
+            let changed = self.change_row(&key, |key, row| {
                 let deletion = Deletion::default();
-                change(row, &context.deleting(&deletion));
+                change(row, &context.of_row(key).deleting(&deletion));
                 !deletion.is_asked()
             });
             changed.map_err(SinkError::Sink)?;
@@ -94,11 +94,11 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         Ok(())
     }
 
-    /// Runs `change` with the row of a key, or with the default of its type. If `change` returns `false`, the row is removed.
+    /// Runs `change` with the stored key and its row, or with the default of its type. If `change` returns `false`, the row is removed.
     fn change_row(
         &mut self,
         key: &P::Key,
-        change: impl FnOnce(&mut P) -> bool,
+        change: impl FnOnce(&[u8], &mut P) -> bool,
     ) -> Result<(), RowsError> {
         let key = encode(key)?;
         if self.pending.len() >= PENDING_ROWS && !self.pending.contains_key(&key) {
@@ -110,7 +110,7 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         }
         if let Some(pending) = self.pending.get_mut(&key) {
             let row = pending.row.get_or_insert_default();
-            if !change(row) {
+            if !change(&key, row) {
                 pending.row = None;
             }
         }

@@ -15,6 +15,7 @@ use crate::common::shop::{Inventory, InventoryCommand, Order, OrderCommand, Orde
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Articles {
     qty: u32,
+    key: Option<String>,
     orders: Vec<String>,
 }
 
@@ -34,6 +35,8 @@ impl Project<Order> for Articles {
         match event {
             OrderEvent::Placed { qty, .. } => {
                 self.qty += qty;
+                self.key = cx.row_key();
+                assert_eq!(cx.row_key::<(String, u64)>(), None);
                 self.orders
                     .push(format!("{}@{}", cx.stream_id(), cx.position()));
             }
@@ -78,7 +81,8 @@ async fn each_event_changes_the_rows_that_it_locates_once() -> TestResult {
         (tea.qty, tea.orders),
         (7, vec!["o-1@1".into(), "o-2@2".to_owned()])
     );
-    assert_eq!(rows.get("jam").await?.unwrap().qty, 2);
+    let jam = rows.get("jam").await?.unwrap();
+    assert_eq!((jam.qty, jam.key.as_deref()), (2, Some("jam")));
     assert_eq!(rows.all().count().await?, 4);
 
     let confirmed = store.send("o-1", OrderCommand::Confirm, ()).await?;
