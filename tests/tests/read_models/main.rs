@@ -8,6 +8,7 @@ mod common;
 mod damage;
 mod failures;
 mod following;
+mod left_out;
 mod queries;
 mod rebuilds;
 #[cfg(feature = "sqlite")]

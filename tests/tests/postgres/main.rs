@@ -1,0 +1,10 @@
+//! Projections into PostgreSQL. Each test has a database of its own, in a server that the tests start:
+//! `cargo test -p eventfold-es-tests --features postgres --test postgres`.
+
+mod connecting;
+mod failures;
+mod following;
+mod killed;
+mod pad;
+mod restored;
+mod server;

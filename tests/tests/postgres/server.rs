@@ -1,0 +1,340 @@
+//! A PostgreSQL server in a scratch directory, on a loopback port. It ends with the test, however that ends.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use eventfold_es::postgres::{Client, Error, NoTls};
+use eventfold_es::{Postgres, Sink as _, SinkFault};
+use tempfile::TempDir;
+
+const MISSING: &str = "these tests start a PostgreSQL server, and none is installed: run `apt-get install postgresql`, or add the \
+                       directory of `initdb` and `postgres` to PATH";
+/// The time that a server has to answer, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a server until its standard input ends. Without a line before the end, the test has ended, and the directory goes.
+const KEEPER: &str = r#"
+"$1" -D "$2/data" -k "$2" -c listen_addresses=127.0.0.1 -c port="$3" -c "$4" >>"$2/log" 2>&1 &
+server=$!
+echo $server
+word=gone
+read -r word
+# Before it has set itself up, the server ignores the signal; and in the middle of a recovery it may never end by it.
+signal=INT
+left=200
+while kill -$signal $server 2>/dev/null; do
+  sleep 0.05
+  left=$((left - 1))
+  [ $left -gt 0 ] || signal=QUIT
+  [ $left -gt -200 ] || signal=KILL
+done
+[ "$word" = keep ] || rm -rf "$2"
+"#;
+
+/// A server.
+pub struct Server {
+    scratch: TempDir,
+    port: u16,
+    /// Whether it keeps its promises after a crash of the machine. Without that it is faster.
+    is_durable: bool,
+    keeper: Option<Keeper>,
+}
+
+/// The process that ends the server.
+struct Keeper {
+    process: Child,
+    server: u32,
+}
+
+/// How a server is killed.
+#[derive(Debug, Clone, Copy)]
+pub enum Kill {
+    /// All its processes, at once.
+    All,
+    /// The first process. The others see its end.
+    Postmaster,
+    /// One connection. The server ends the others, and recovers.
+    Connection,
+}
+
+impl Server {
+    /// A new server that runs.
+    pub fn start(is_durable: bool) -> Self {
+        let mut server = Self::stopped(is_durable);
+        server.resume();
+        server
+    }
+
+    /// A new server that does not run yet.
+    pub fn stopped(is_durable: bool) -> Self {
+        let scratch = tempfile::Builder::new()
+            .prefix("eventfold-es-postgres-")
+            .tempdir()
+            .unwrap();
+        let account = Account::find();
+        if let Some(Account { user, group }) = account {
+            chown(scratch.path(), Some(user), Some(group)).unwrap();
+        }
+        let made = as_server(&program("initdb"))
+            .arg("--pgdata")
+            .arg(scratch.path().join("data"))
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--no-locale",
+            ])
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        Self {
+            scratch,
+            port: free_port(),
+            is_durable,
+            keeper: None,
+        }
+    }
+
+    /// Starts it again, and waits until it answers.
+    pub fn resume(&mut self) {
+        let begun = Instant::now();
+        loop {
+            let mut process = as_server(Path::new("sh"))
+                .args(["-c", KEEPER, "keeper"])
+                .arg(program("postgres"))
+                .arg(self.scratch.path())
+                .arg(self.port.to_string())
+                .arg(if self.is_durable {
+                    "fsync=on"
+                } else {
+                    "fsync=off"
+                })
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut server = String::new();
+            BufReader::new(process.stdout.take().unwrap())
+                .read_line(&mut server)
+                .unwrap();
+            let server = server.trim().parse().unwrap();
+            self.keeper = Some(Keeper { process, server });
+            // After a kill, the memory of the old processes may still be in use, and the server ends.
+            while begun.elapsed() < PATIENCE && is_running(server) {
+                if self.run("SELECT 1").is_ok() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            self.stop();
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the server does not start: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Stops it in order.
+    pub fn stop(&mut self) {
+        if let Some(Keeper { mut process, .. }) = self.keeper.take() {
+            let mut input = process.stdin.take().unwrap();
+            // It may be gone.
+            let _ = input.write_all(b"keep\n");
+            drop(input);
+            process.wait().unwrap();
+        }
+    }
+
+    /// Kills it with SIGKILL, and starts it again.
+    pub fn kill_and_resume(&mut self, kill: Kill) {
+        let postmaster = self.keeper.as_ref().expect("the server runs").server;
+        let others = children(postmaster);
+        match kill {
+            Kill::All => kill_9(others.into_iter().chain([postmaster])),
+            Kill::Postmaster => kill_9([postmaster]),
+            Kill::Connection => {
+                let is_connection = |pid: &u32| {
+                    let title = fs::read_to_string(format!("/proc/{pid}/cmdline"));
+                    title.is_ok_and(|title| title.contains("127.0.0.1"))
+                };
+                kill_9(others.into_iter().find(is_connection));
+            }
+        }
+        if !matches!(kill, Kill::Connection) {
+            self.stop();
+            self.resume();
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+    }
+
+    /// An empty database, by its URL.
+    pub fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("db{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.run(&format!("CREATE DATABASE {name}")).unwrap();
+        self.url(&name)
+    }
+
+    /// The URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs a statement, on a thread of its own: the client blocks.
+    fn run(&self, statement: &str) -> Result<(), Error> {
+        let url = self.url("postgres");
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| Client::connect(&url, NoTls)?.batch_execute(statement));
+            run.join().unwrap()
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The server that the tests share which do not stop it.
+pub fn shared() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(false))
+}
+
+/// An empty database of the shared server.
+pub fn database() -> (String, Postgres) {
+    let url = shared().database();
+    (url.clone(), Postgres::url(url))
+}
+
+/// Runs SQL beside the async code of a test; again, if the server recovers from a kill.
+pub async fn sql<T: Send + 'static>(
+    url: &str,
+    run: impl Fn(&mut Client) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let url = url.to_owned();
+    let done = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
+        loop {
+            let done = Client::connect(&url, NoTls).and_then(|mut client| run(&mut client));
+            match done {
+                Err(error)
+                    if Postgres::fault(&error) == SinkFault::Database
+                        && begun.elapsed() < PATIENCE =>
+                {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                done => return done,
+            }
+        }
+    });
+    done.await.unwrap()
+}
+
+/// Runs statements without results.
+pub async fn batch(url: &str, statements: impl Into<String>) -> Result<(), Error> {
+    let statements = statements.into();
+    sql(url, move |client| client.batch_execute(&statements)).await
+}
+
+/// Whether a process has not ended.
+fn is_running(process: u32) -> bool {
+    fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+fn kill_9(processes: impl IntoIterator<Item = u32>) {
+    let pids: Vec<_> = processes.into_iter().map(|pid| pid.to_string()).collect();
+    if !pids.is_empty() {
+        // A process may end by itself meanwhile.
+        let _ = Command::new("kill")
+            .arg("-9")
+            .args(pids)
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// A port below those that the system gives to clients, so that it is still free after a restart.
+fn free_port() -> u16 {
+    let first = 20_000 + (std::process::id() % 5_000) as u16;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let mut ports = (first..32_000).skip(TAKEN.fetch_add(1, Ordering::Relaxed) as usize * 20);
+    ports.find(is_free).expect("a free port")
+}
+
+/// An account that is not root's, for a server does not run as root.
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Account {
+    fn find() -> Option<Self> {
+        if fs::metadata("/proc/self").unwrap().uid() != 0 {
+            return None;
+        }
+        let accounts = fs::read_to_string("/etc/passwd").unwrap();
+        let account = |name: &str| {
+            let mut fields = accounts
+                .lines()
+                .map(|line| line.split(':').collect::<Vec<_>>());
+            let fields = fields.find(|fields| fields[0] == name)?;
+            Some(Self {
+                user: fields[2].parse().ok()?,
+                group: fields[3].parse().ok()?,
+            })
+        };
+        let found = account("postgres").or_else(|| account("nobody"));
+        Some(found.expect("an account named `postgres` or `nobody`"))
+    }
+}
+
+fn as_server(program: &Path) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new(program);
+    command.current_dir("/");
+    if let Some(Account { user, group }) = Account::find() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// A program of the server: in PATH, or at the place where Debian has it.
+fn program(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<_> = env::split_paths(&path).collect();
+    if let Ok(versions) = fs::read_dir("/usr/lib/postgresql") {
+        directories.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    let mut files = directories.iter().map(|directory| directory.join(name));
+    files.find(|file| file.is_file()).expect(MISSING)
+}
