@@ -311,7 +311,7 @@ pub enum StoreError {
         /// The reason why it does not advance, if it fails.
         failure: Option<String>,
     },
-    /// A rebuild that was cancelled. The projection goes on with its old state.
+    /// A rebuild that was cancelled. The projection continues with its old state.
     #[error("the rebuild was cancelled")]
     RebuildCancelled,
     /// Code of the user panicked; its result was discarded.

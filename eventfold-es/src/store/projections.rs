@@ -180,7 +180,7 @@ impl AggregateStore {
         }
     }
 
-    /// Cancels the rebuild of a projection with rows or a database. It goes on with its old state, unless that is of another
+    /// Cancels the rebuild of a projection with rows or a database. It continues with its old state, unless that is of another
     /// `version`: the projection then stops until [`rebuild_projection`](Self::rebuild_projection) or the next open. Without
     /// a rebuild it has no effect.
     ///

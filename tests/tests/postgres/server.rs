@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const KEEPER: &str = r#"
 "$1" -D "$2/data" -k "$2" -c listen_addresses=127.0.0.1 -c port="$3" -c "$4" >>"$2/log" 2>&1 &
 server=$!
+# Ctrl-C reaches the keeper, too.
+trap "" INT TERM HUP
 echo $server
 word=gone
 read -r word
