@@ -10,7 +10,7 @@ use crate::process_manager::SubscribesTo;
 /// A database that projections write to.
 ///
 /// The store saves the progress of a projection in the same transaction as its rows, so that each event is projected
-/// exactly once, whatever crashes. `Sqlite` and `Postgres` are ready implementations, behind the features of these names.
+/// exactly once, through every crash. `Sqlite` and `Postgres` are ready implementations, behind the features of these names.
 ///
 /// All calls block, and happen on a thread for blocking work.
 ///

@@ -53,7 +53,7 @@ impl<P: RowProjection> Sink for RowSink<P> {
     type Error = RowsError;
     const IS_IN_STORE: bool = true;
 
-    /// The key and the indexes, as `key String` and `index city: String`, whatever the order of the fields.
+    /// The key and the indexes, as `key String` and `index city: String` in the order of their names.
     fn layout() -> Vec<String> {
         let types = P::INDEX_TYPES.iter().copied().chain(iter::repeat(""));
         let indexes = P::INDEXES.iter().zip(types);

@@ -16,7 +16,7 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The value of `Config::get_keepalives_idle` if nobody has set it.
+/// The value of `Config::get_keepalives_idle` if the user has not set it.
 const UNSET_KEEPALIVE_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Settings of the session, unless `options` of the URL has them. With those of TCP the server notices that this program's
@@ -85,7 +85,7 @@ const OF_EVENT: [&str; 5] = ["22", "23", "44", "P0", "25P02"];
 /// | until a lost network ends a connection | 60 s | `tcp_user_timeout`, `keepalives_idle`, `keepalives_interval`, in seconds; `keepalives_retries` |
 /// | until the server ends the transaction of a lost machine | 60 s | `options=-c%20tcp_keepalives_idle%3D10`, `tcp_keepalives_interval`, `tcp_keepalives_count` |
 ///
-/// After each of them, the projection tries again, whatever its `on_failure` is. A server that is suspended while its
+/// After each of them, the projection tries again under every `on_failure`. A server that is suspended while its
 /// network still answers, for example by a signal, keeps a projection waiting. [`close`](crate::AggregateStore::close) then
 /// waits, too.
 ///
