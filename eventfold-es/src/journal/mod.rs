@@ -64,7 +64,7 @@ pub(crate) use proposed::{OnDurable, ProposedAppend, ProposedCommit, ProposedRea
 pub(crate) use recorded::{CommittedEvent, RecordedAppend, RecordedCommit};
 pub(crate) use recorded_lines::RecordedLines;
 pub use recovery_report::{IncompleteBatch, RecoveryReport};
-pub(crate) use redb_file::{RedbFile, RedbOptions};
+pub(crate) use redb_file::{RedbFile, RedbOptions, sealed, unsealed};
 pub(crate) use row_store::{Progress, RowStore, StoredLines};
 pub(crate) use rows::{Row, RowChange, RowRange};
 pub(crate) use saved_projection::{SavedProjection, SkippedEvent};

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, StorageBackend};
+use xxhash_rust::xxh64::xxh64;
 
 use super::{Damage, JournalError};
 use crate::disk::{FileError, FileHandle};
+
+/// The number of bytes of the hash before each value.
+const HASH_BYTES: usize = 8;
 
 /// An open file of redb.
 pub(crate) struct RedbFile {
@@ -86,6 +90,24 @@ impl RedbFile {
     pub(crate) fn damage(&self, reason: &str) -> JournalError {
         damage(&self.path, reason, self.remedy)
     }
+}
+
+/// A value with a hash of its row, because redb does not verify the content of a page when it reads it.
+pub(crate) fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HASH_BYTES + value.len());
+    bytes.extend_from_slice(&hash(key, value).to_le_bytes());
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+/// The value, unless it was changed.
+pub(crate) fn unsealed<'a>(key: &[u8], bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let (stored, value) = bytes.split_at_checked(HASH_BYTES)?;
+    (stored == hash(key, value).to_le_bytes()).then_some(value)
+}
+
+fn hash(key: &[u8], value: &[u8]) -> u64 {
+    xxh64(value, xxh64(key, 0))
 }
 
 fn damage(path: &Path, reason: &str, remedy: &str) -> JournalError {

@@ -38,15 +38,15 @@ pub trait RowProjection:
     /// The type of the key.
     type Key: RowKey;
 
-    /// The name of the key's type in the program. With another name the rows are made anew, since a stored key may not read
+    /// The name of the key's type in the program. With another name the rows are rebuilt, since a stored key may not read
     /// as the new type. The lock of stored shapes has it. Default: empty, unknown.
     const KEY_TYPE: &'static str = "";
 
-    /// The stored names of the indexes. If an index is new or gone, the rows are made anew.
+    /// The stored names of the indexes. If an index is new or gone, the rows are rebuilt.
     const INDEXES: &'static [&'static str] = &[];
 
     /// The names of the types of the indexes in the program, in the order of [`INDEXES`](Self::INDEXES). If one is another,
-    /// the rows are made anew. The lock of stored shapes has them. Default: empty, all unknown.
+    /// the rows are rebuilt. The lock of stored shapes has them. Default: empty, all unknown.
     const INDEX_TYPES: &'static [&'static str] = &[];
 
     /// The shape of a row, for the lock of stored shapes. Default: unknown.

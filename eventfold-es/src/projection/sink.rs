@@ -73,7 +73,7 @@ pub trait Sink: Send + Sync + 'static {
     #[doc(hidden)]
     const IS_IN_STORE: bool = false;
 
-    /// The parts of the stored form that the program determines. With other parts, the state is made anew. Default: none.
+    /// The parts of the stored form that the program determines. With other parts, the state is rebuilt. Default: none.
     #[doc(hidden)]
     #[must_use]
     fn layout() -> Vec<String> {
@@ -155,7 +155,7 @@ pub trait SinkProjection: Sized + Send + Sync + 'static {
     /// The stored names of the aggregate types of the projected events.
     const SUBSCRIPTIONS: &'static [&'static str];
 
-    /// The version of the projection. A projection that was made with another version is made anew. Default: 1.
+    /// The version of the projection. A projection that was made with another version is rebuilt. Default: 1.
     const VERSION: u32 = 1;
 
     /// The policy for an event of a newer program. Default: [`UnknownEvents::Stop`], which fails at the event.

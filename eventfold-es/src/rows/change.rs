@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::encode::{EncodeError, encode, encode_to};
-use super::table::{INDEX, ROWS, row, sealed};
+use super::table::{INDEX, ROWS, row};
 use super::{RowsError, decode};
 use crate::error::StoreError;
 use crate::finite;
 use crate::guarded::{Kept, guard};
-use crate::journal::{JournalError, RedbFile};
+use crate::journal::{JournalError, RedbFile, sealed};
 use crate::projection::{Deletion, EventContext, Keys, RowProjection, SinkError};
 
 /// The number of changed rows in memory, beyond which they are written to the tables.
@@ -158,7 +158,7 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
             let stored = stored.unwrap_or_default();
             let (value, entries) = match &row {
                 Some(row) => (
-                    Some(sealed(&key, &json::<P>(row)?)),
+                    Some(sealed(&key, json::<P>(row)?.as_bytes())),
                     entries::<P>(row, &key)?,
                 ),
                 None => (None, Vec::new()),

@@ -8,7 +8,7 @@ pub enum RowsError {
     /// A stored row does not decode into the type that is registered now.
     #[error(
         "the row {key} of the projection `{projection}` does not decode: {reason}. Give new fields `#[serde(default)]`, or raise \
-         `version = ..` in `#[projection(..)]`, which makes all rows anew"
+         `version = ..` in `#[projection(..)]`, which rebuilds all rows"
     )]
     Undecodable {
         /// The stored name of the projection.

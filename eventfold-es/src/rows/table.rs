@@ -4,12 +4,11 @@ use std::marker::PhantomData;
 use std::sync::{PoisonError, RwLock};
 
 use redb::{ReadTransaction, ReadableDatabase, TableDefinition, TableError};
-use xxhash_rust::xxh64::xxh64;
 
 use super::{RowsError, decode};
 use crate::error::StoreError;
 use crate::guarded::{Kept, guard};
-use crate::journal::{Journal, JournalError, RedbFile, RedbOptions};
+use crate::journal::{Journal, JournalError, RedbFile, RedbOptions, unsealed};
 use crate::projection::RowProjection;
 
 pub(super) const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
@@ -20,11 +19,8 @@ pub(super) const PROGRESS: TableDefinition<'static, &str, &str> = TableDefinitio
 const OPTIONS: RedbOptions = RedbOptions {
     cache_bytes: 32 << 20,
     is_checked: false,
-    remedy: "remove the file while the store is closed; the rows are then made anew from the events",
+    remedy: "remove the file while the store is closed; the rows are then rebuilt from the events",
 };
-
-/// The number of bytes of the hash before each row.
-const HASH_BYTES: usize = 8;
 
 /// The rows of a projection, for readers and for the one writer.
 pub(crate) struct RowTable<P> {
@@ -39,7 +35,7 @@ impl<P: RowProjection> RowTable<P> {
         let open = |is_new| journal.projection_rows(P::NAME, &OPTIONS, is_new);
         let file = match open(false) {
             Err(JournalError::Damage(damage)) => {
-                tracing::warn!(projection = P::NAME, %damage, "the rows of a projection cannot be used; they are made anew");
+                tracing::warn!(projection = P::NAME, %damage, "the rows of a projection cannot be used; they are rebuilt");
                 open(true)?
             }
             opened => opened?,
@@ -99,23 +95,13 @@ impl<P: RowProjection> RowTable<P> {
     }
 }
 
-/// The stored form of a row.
-pub(super) fn sealed(key: &[u8], json: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HASH_BYTES + json.len());
-    bytes.extend_from_slice(&hash(key, json.as_bytes()).to_le_bytes());
-    bytes.extend_from_slice(json.as_bytes());
-    bytes
-}
-
 /// The row in a stored value.
 pub(super) fn row<P: RowProjection>(
     file: &RedbFile,
     key: &[u8],
     value: &[u8],
 ) -> Result<Kept<P>, RowsError> {
-    let json = value.split_at_checked(HASH_BYTES);
-    let json = json.filter(|(stored, json)| **stored == hash(key, json).to_le_bytes());
-    let Some((_, json)) = json else {
+    let Some(json) = unsealed(key, value) else {
         let reason = format!("the row {} is not as it was written", shown::<P>(key));
         return Err(StoreError::from(file.damage(&reason)).into());
     };
@@ -138,10 +124,6 @@ fn shown<P: RowProjection>(key: &[u8]) -> String {
         },
     );
     json.ok().flatten().unwrap_or_else(|| format!("{key:02x?}"))
-}
-
-fn hash(key: &[u8], value: &[u8]) -> u64 {
-    xxh64(value, xxh64(key, 0))
 }
 
 /// A missing table has no entries.

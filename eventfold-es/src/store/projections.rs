@@ -32,7 +32,7 @@ pub(super) enum ProjectionControl {
 
 type Rebuilt = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + Sync>>;
 
-/// A value in memory that can be made anew.
+/// A value in memory that can be rebuilt.
 pub(super) trait Rebuild: Send + Sync {
     fn rebuild(self: Arc<Self>, journal: Arc<dyn Journal>) -> Rebuilt;
 }
@@ -142,7 +142,7 @@ impl AggregateStore {
         Ok(Arc::clone(runner.state()))
     }
 
-    /// Makes a projection anew from the first event, and returns when it has every event that was durable at the call.
+    /// Rebuilds a projection from the first event, and returns when it has every event that was durable at the call.
     ///
     /// Rows and databases show their old state until the new state is complete: it is made in one transaction. The events
     /// from meanwhile are in the new state. [`Health::projections`](crate::store::ProjectionHealth::rebuild) tells how far it

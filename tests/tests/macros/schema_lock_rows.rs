@@ -168,22 +168,22 @@ fn another_key_or_index_needs_nothing_and_another_row_needs_a_version() {
             (
                 Compatible,
                 "key of the projection `customers`: its type has changed from `String` to `u64`",
-                "the rows are made anew by themselves",
+                "the store rebuilds the rows",
             ),
             (
                 Compatible,
                 "index `city` of the projection `customers`: it is gone",
-                "made anew by themselves",
+                "the store rebuilds the rows",
             ),
             (
                 Compatible,
                 "index `zip` of the projection `customers`: its type has changed from `Option<u32>` to `Option<u64>`",
-                "made anew by themselves",
+                "the store rebuilds the rows",
             ),
             (
                 Compatible,
                 "index `name` of the projection `customers`: it is new",
-                "made anew by themselves",
+                "the store rebuilds the rows",
             ),
         ],
     );
@@ -206,12 +206,12 @@ fn a_raised_version_is_enough_and_a_lowered_version_is_not() {
             (
                 Compatible,
                 "index `city` of the projection `customers`: its type has changed",
-                "made anew by themselves",
+                "the store rebuilds the rows",
             ),
             (
                 Compatible,
                 &format!("{version}raised from 1 to 2"),
-                "the rows are made anew from the events",
+                "the rows are rebuilt from the events",
             ),
         ],
     );
@@ -227,7 +227,7 @@ fn a_raised_version_is_enough_and_a_lowered_version_is_not() {
             (
                 Compatible,
                 "index `city` of the projection `customers`: its type has changed",
-                "made anew by themselves",
+                "the store rebuilds the rows",
             ),
         ],
     );

@@ -158,7 +158,7 @@ async fn progress_that_an_operator_has_touched_is_read_or_named() -> TestResult 
     .await?;
     check_all::<Retried>(&store, &url).await;
 
-    // Without progress the tables are made anew.
+    // Without progress the tables are rebuilt.
     batch(&url, "DELETE FROM eventfold_progress").await?;
     write_some(&store, 70, 10).await;
     check_all::<Retried>(&store, &url).await;

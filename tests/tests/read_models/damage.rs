@@ -56,7 +56,7 @@ async fn sum(
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_table_is_made_anew() -> TestResult {
+async fn a_file_that_is_no_table_is_rebuilt() -> TestResult {
     let base = tempfile::tempdir()?;
     let file = base.path().join("projections/sums/rows.redb");
     let store = open(base.path()).await?;
@@ -116,7 +116,7 @@ async fn a_changed_row_is_never_returned() -> TestResult {
 
 /// The journal of an earlier moment, with rows that are ahead, and of another history with as many events.
 #[tokio::test]
-async fn rows_of_another_moment_are_made_anew() -> TestResult {
+async fn rows_of_another_moment_are_rebuilt() -> TestResult {
     let (base, rows) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let file = base.path().join("projections/sums/rows.redb");
     let kept = rows.path().join("rows.redb");

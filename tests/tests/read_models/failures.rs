@@ -176,7 +176,7 @@ async fn a_skipped_event_is_counted_and_remembered() -> TestResult {
     assert!(calls("skips") >= 6);
     store.close().await?;
 
-    // Skipped is skipped, until it is made anew.
+    // Skipped is skipped, until it is rebuilt.
     Broken::mend();
     let store = open().await?;
     add(&store, "a", 1).await?;

@@ -193,7 +193,7 @@ mod versions {
 }
 
 #[tokio::test]
-async fn another_version_makes_the_rows_anew_and_a_row_of_another_shape_says_so() -> TestResult {
+async fn another_version_rebuilds_the_rows_and_a_row_of_another_shape_says_so() -> TestResult {
     use versions::{changed, first, second};
 
     let base = tempfile::tempdir()?;
@@ -309,7 +309,7 @@ mod layouts {
 }
 
 #[tokio::test]
-async fn another_key_or_index_makes_the_rows_anew_without_an_event() -> TestResult {
+async fn another_key_or_index_rebuilds_the_rows_without_an_event() -> TestResult {
     use layouts::{PROJECTED, indexed, narrow, paired, plain};
 
     let base = tempfile::tempdir()?;

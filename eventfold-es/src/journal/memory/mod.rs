@@ -370,7 +370,7 @@ impl Snapshots for MemoryJournal {
         self.value(format!("the state of {name}"))
     }
 
-    /// The rows do not survive the store. They are made anew from the events.
+    /// The rows do not survive the store. They are rebuilt from the events.
     fn projection_rows(
         &self,
         _name: &str,

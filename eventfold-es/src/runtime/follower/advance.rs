@@ -56,7 +56,7 @@ impl<P: SinkProjection> Follower<P> {
             self.begin()?;
         }
         if self.rebuild.is_some() {
-            self.make_anew()?;
+            self.run_rebuild()?;
         }
         let target = *self.journal.durable().borrow();
         let journal = std::sync::Arc::clone(&self.journal);
@@ -109,14 +109,14 @@ impl<P: SinkProjection> Follower<P> {
                 "the database is at position {}, but the journal ends at {durable}: it is ahead of this store. Restore both of \
                  one moment, or call `rebuild_projection`",
                 saved.position
-            ))).or_else(|halt| self.made_anew_if_own(halt));
+            ))).or_else(|halt| self.rebuilt_if_own(halt));
         }
         if !is_of_this_history(&*self.journal, &saved) {
             return Err(failed(
                 "the database contains events that this store does not have: it belongs to another store. Use another \
                  database, or call `rebuild_projection`"
                     .to_owned(),
-            )).or_else(|halt| self.made_anew_if_own(halt));
+            )).or_else(|halt| self.rebuilt_if_own(halt));
         }
         let reason = match saved.version == P::VERSION {
             false => Some("its version has changed"),
@@ -134,21 +134,21 @@ impl<P: SinkProjection> Follower<P> {
             self.is_at(saved);
             return Ok(());
         };
-        tracing::info!(projection = P::NAME, reason, "a projection is made anew");
+        tracing::info!(projection = P::NAME, reason, "a projection is rebuilt");
         self.require_rebuild();
         // Whoever waits for a position waits for the new state.
         self.progress = Some(saved);
         Ok(())
     }
 
-    /// Rows in the directory of the store are derived from this store alone, so they are made anew.
-    fn made_anew_if_own(&mut self, halt: Halt) -> Result<(), Halt> {
+    /// Rows in the directory of the store are derived from this store alone, so they are rebuilt.
+    fn rebuilt_if_own(&mut self, halt: Halt) -> Result<(), Halt> {
         if !P::Sink::IS_IN_STORE && self.rebuild.is_none() {
             return Err(halt);
         }
         tracing::warn!(
             projection = P::NAME,
-            "the rows of a projection are not of this history; they are made anew"
+            "the rows of a projection are not of this history; they are rebuilt"
         );
         self.require_rebuild();
         self.cursor = Cursor::default();

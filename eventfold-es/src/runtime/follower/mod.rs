@@ -25,7 +25,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// A request to a follower.
 pub(crate) enum FollowerRequest {
-    /// Makes the state anew. The answer comes when it is there.
+    /// Rebuilds the state. The answer comes when it is there.
     Rebuild {
         is_cancelled: Arc<AtomicBool>,
         answer: oneshot::Sender<Result<(), StoreError>>,

@@ -1,4 +1,4 @@
-//! A rebuild: the state is made anew in one transaction, so that readers see the old state until the new state is complete.
+//! A rebuild: the state is rebuilt in one transaction, so that readers see the old state until the new state is complete.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,8 +13,8 @@ use crate::runtime::progress_gauge::RebuildProgress;
 use crate::runtime::read_ahead::read_ahead;
 
 impl<P: SinkProjection> Follower<P> {
-    /// Makes the state anew. Blocks.
-    pub(super) fn make_anew(&mut self) -> Result<(), Halt> {
+    /// Rebuilds the state. Blocks.
+    pub(super) fn run_rebuild(&mut self) -> Result<(), Halt> {
         let begun = std::time::Instant::now();
         let mut progress = SavedProgress::new::<P>();
         for (position, reason) in &self.failed_in_rebuild {
@@ -116,7 +116,7 @@ impl<P: SinkProjection> Follower<P> {
             projection = P::NAME,
             position = cursor.position,
             ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "a projection was made anew"
+            "a projection was rebuilt"
         );
         self.rebuild = None;
         self.failed_in_rebuild.clear();

@@ -137,7 +137,7 @@ pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
             None => changes.compatible(
                 &format!("projection `{}`", old.name),
                 "it is gone, or has no rows any more",
-                "its rows are made from the events: under another name they are made anew",
+                "its rows are made from the events: under another name they are rebuilt",
             ),
         }
     }

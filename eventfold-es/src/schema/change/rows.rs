@@ -5,7 +5,7 @@ use super::states::{Derived, derived};
 use crate::schema::declared::RowShapes;
 
 /// The consequence of another key or index, which the store compares itself.
-const MADE_ANEW: &str = "the rows are made anew by themselves";
+const REBUILT: &str = "the store rebuilds the rows";
 
 /// Compares the rows of a projection. They are derived, so nothing is lost.
 pub(super) fn rows(old: &RowShapes, new: &RowShapes, changes: &mut Changes) {
@@ -17,12 +17,12 @@ pub(super) fn rows(old: &RowShapes, new: &RowShapes, changes: &mut Changes) {
         let mut found = new.indexes.iter();
         match found.find(|current| current.name == index.name) {
             Some(current) => retyped(&place, &index.type_name, &current.type_name, changes),
-            None => changes.compatible(&place, "it is gone", MADE_ANEW),
+            None => changes.compatible(&place, "it is gone", REBUILT),
         }
     }
     for index in &new.indexes {
         if old.indexes.iter().all(|known| known.name != index.name) {
-            changes.compatible(&place(&index.name), "it is new", MADE_ANEW);
+            changes.compatible(&place(&index.name), "it is new", REBUILT);
         }
     }
     let words = Derived {
@@ -30,7 +30,7 @@ pub(super) fn rows(old: &RowShapes, new: &RowShapes, changes: &mut Changes) {
             "write `#[projection(.., version = {})]`",
             old.row.version + 1
         ),
-        raised: "the rows are made anew from the events",
+        raised: "the rows are rebuilt from the events",
         misread: "a row that was stored before may read as another row than its events lead to",
     };
     let place = format!("row {of_projection}");
@@ -45,5 +45,5 @@ fn retyped(place: &str, old: &str, new: &str, changes: &mut Changes) {
         (old, "") => format!("its type `{old}` is not known any more"),
         (old, new) => format!("its type has changed from `{old}` to `{new}`"),
     };
-    changes.compatible(place, what, MADE_ANEW);
+    changes.compatible(place, what, REBUILT);
 }

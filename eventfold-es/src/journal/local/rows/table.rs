@@ -6,12 +6,13 @@ use std::path::Path;
 use redb::{ReadableDatabase, TableDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh64::xxh64;
 
 use super::super::scan::Tip;
 use crate::disk::{Files, OpenMode};
 use crate::format;
-use crate::journal::{JournalError, RedbFile, RedbOptions, Row, RowChange, RowRange};
+use crate::journal::{
+    JournalError, RedbFile, RedbOptions, Row, RowChange, RowRange, sealed, unsealed,
+};
 
 const ROWS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("rows");
 /// The key under which the tip of the table is stored. No row has it.
@@ -22,8 +23,6 @@ const OPTIONS: RedbOptions = RedbOptions {
     is_checked: true,
     remedy: "`repair` derives it from the journal again",
 };
-/// The bytes of the hash before each value.
-const HASH_BYTES: usize = 8;
 
 /// The last commit whose rows are in a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,12 +105,15 @@ impl Table {
                 for change in changes {
                     match &change.value {
                         Some(value) => {
-                            rows.insert(&*change.key, &*sealed(&change.key, value))?;
+                            rows.insert(
+                                &*change.key,
+                                &*sealed(change.key.as_bytes(), value.as_bytes()),
+                            )?;
                         }
                         None => drop(rows.remove(&*change.key)?),
                     }
                 }
-                rows.insert(TIP, &*sealed(TIP, &tip))?;
+                rows.insert(TIP, &*sealed(TIP.as_bytes(), tip.as_bytes()))?;
             }
             transaction.commit()?;
             Ok::<_, redb::Error>(())
@@ -128,7 +130,7 @@ impl Table {
             keys.iter()
                 .map(|key| {
                     let value = rows.get(*key)?;
-                    Ok(value.map(|value| unsealed(key, value.value())))
+                    Ok(value.map(|value| text(key, value.value())))
                 })
                 .collect::<Result<Vec<_>, redb::Error>>()
         })?;
@@ -155,7 +157,7 @@ impl Table {
             let mut found = Vec::new();
             for row in rows.range::<&str>(bounds)?.take(limit) {
                 let (key, value) = row?;
-                let value = unsealed(key.value(), value.value());
+                let value = text(key.value(), value.value());
                 found.push((Box::<str>::from(key.value()), value));
             }
             Ok::<_, redb::Error>(found)
@@ -175,23 +177,10 @@ impl Table {
     }
 }
 
-/// A value with a hash of its row, because redb does not verify the content of a page when it reads it.
-fn sealed(key: &str, value: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HASH_BYTES + value.len());
-    bytes.extend_from_slice(&hash(key, value.as_bytes()).to_le_bytes());
-    bytes.extend_from_slice(value.as_bytes());
-    bytes
-}
-
-fn unsealed(key: &str, bytes: &[u8]) -> Option<Box<str>> {
-    let (stored, value) = bytes.split_at_checked(HASH_BYTES)?;
-    let is_whole = stored == hash(key, value).to_le_bytes();
-    let value = std::str::from_utf8(value).ok()?;
-    is_whole.then(|| value.into())
-}
-
-fn hash(key: &str, value: &[u8]) -> u64 {
-    xxh64(value, xxh64(key.as_bytes(), 0))
+/// The text of a stored value, unless it was changed.
+fn text(key: &str, bytes: &[u8]) -> Option<Box<str>> {
+    let value = unsealed(key.as_bytes(), bytes)?;
+    std::str::from_utf8(value).ok().map(Into::into)
 }
 
 #[cfg(test)]
@@ -217,7 +206,7 @@ mod tests {
             table.file.run(|database| {
                 let transaction = database.begin_write()?;
                 let mut rows = transaction.open_table(ROWS)?;
-                rows.insert(TIP, &*sealed(TIP, text))?;
+                rows.insert(TIP, &*sealed(TIP.as_bytes(), text.as_bytes()))?;
                 drop(rows);
                 Ok::<_, redb::Error>(transaction.commit()?)
             })
