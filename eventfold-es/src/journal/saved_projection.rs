@@ -1,6 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::SeenBefore;
+use crate::event::RecordedEvent;
+use crate::evolution::stored_version;
 
 /// The content of the checkpoint of a projection.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +31,31 @@ pub(crate) struct SkippedEvent {
     pub(crate) event_type: String,
     /// The version of its shape.
     pub(crate) version: u64,
+}
+
+impl SkippedEvent {
+    pub(crate) fn of(aggregate_type: &str, event: &RecordedEvent) -> Self {
+        Self {
+            position: event.position,
+            aggregate_type: aggregate_type.to_owned(),
+            event_type: event.event_type.clone(),
+            version: stored_version(event),
+        }
+    }
+
+    /// Adds the event to a list, if it is the first of its kind there; returns whether it is.
+    pub(crate) fn note_in(self, list: &mut Vec<Self>) -> bool {
+        let is_alike = |known: &Self| {
+            known.version == self.version
+                && known.event_type == self.event_type
+                && known.aggregate_type == self.aggregate_type
+        };
+        let is_first = !list.iter().any(is_alike);
+        if is_first {
+            list.push(self);
+        }
+        is_first
+    }
 }
 
 impl<S> SavedProjection<S> {

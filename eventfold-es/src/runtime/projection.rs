@@ -8,7 +8,6 @@ use super::progress_gauge::ProjectionGauge;
 use super::read_ahead::read_ahead;
 use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
-use crate::evolution::stored_version;
 use crate::finite;
 use crate::journal::{
     CommittedEvent, Cursor, Journal, JournalError, Log, RecordedCommit, SavedProjection,
@@ -137,23 +136,8 @@ impl<P: Projection> ProjectionRunner<P> {
 
     /// Skips an event, and remembers the first event of its kind.
     fn skip(&mut self, aggregate_type: &str, event: &RecordedEvent, error: &ProjectError) {
-        let skipped = SkippedEvent {
-            position: event.position,
-            aggregate_type: aggregate_type.to_owned(),
-            event_type: event.event_type.clone(),
-            version: stored_version(event),
-        };
-        let is_known = self.skipped.iter().any(|known| {
-            (&known.aggregate_type, &known.event_type, known.version)
-                == (
-                    &skipped.aggregate_type,
-                    &skipped.event_type,
-                    skipped.version,
-                )
-        });
-        if !is_known {
+        if SkippedEvent::of(aggregate_type, event).note_in(&mut self.skipped) {
             tracing::warn!(projection = P::NAME, position = event.position, %error, "a projection skips events that this program does not know");
-            self.skipped.push(skipped);
         }
     }
 

@@ -13,6 +13,7 @@ mod queries;
 mod rebuilds;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod unknown_events;
 
 use std::time::Duration;
 

@@ -4,7 +4,6 @@ use super::progress::{SavedEvent, SavedProgress};
 use super::{Follower, Halt};
 use crate::error::StoreError;
 use crate::event::EventError;
-use crate::evolution::stored_version;
 use crate::guarded::{Kept, guard};
 use crate::journal::{CommittedEvent, Cursor, Journal, Log, SkippedEvent};
 use crate::projection::{
@@ -256,11 +255,7 @@ impl<P: SinkProjection> Follower<P> {
             ..progress.clone()
         };
         if is_skipped::<P>(&cause) {
-            if let Some(skipped) = skipped_event(event)
-                && next.skip_unknown(skipped)
-            {
-                tracing::warn!(projection = P::NAME, position = event.position, error = %cause.error, "a projection skips events that this program does not know");
-            }
+            skip_unknown::<P>(event, &cause.error, &mut next);
             return Ok(next);
         }
         let attempts = match self.failing {
@@ -439,17 +434,20 @@ fn is_of_this_history(journal: &dyn Journal, saved: &SavedProgress) -> bool {
     })
 }
 
-fn skipped_event(event: CommittedEvent<'_>) -> Option<SkippedEvent> {
-    let recorded = event.read().ok()?;
-    Some(SkippedEvent {
-        position: event.position,
-        aggregate_type: event.stream.aggregate_type.to_string(),
-        event_type: recorded.event_type.clone(),
-        version: stored_version(&recorded),
-    })
+/// Notes an event that this program does not know.
+pub(super) fn skip_unknown<P: SinkProjection>(
+    event: CommittedEvent<'_>,
+    error: &StoreError,
+    progress: &mut SavedProgress,
+) {
+    let skipped = event.read().ok();
+    let skipped = skipped.map(|read| SkippedEvent::of(&event.stream.aggregate_type, &read));
+    if skipped.is_some_and(|skipped| skipped.note_in(&mut progress.unknown)) {
+        tracing::warn!(projection = P::NAME, position = event.position, %error, "a projection skips events that this program does not know");
+    }
 }
 
-fn is_skipped<P: SinkProjection>(cause: &Cause) -> bool {
+pub(super) fn is_skipped<P: SinkProjection>(cause: &Cause) -> bool {
     cause.is_unknown && P::UNKNOWN_EVENTS == UnknownEvents::Skip
 }
 

@@ -79,17 +79,4 @@ impl SavedProgress {
             self.reasons.remove(0);
         }
     }
-
-    /// Notes an event that this program does not know; returns whether it is the first of its kind.
-    pub(super) fn skip_unknown(&mut self, event: SkippedEvent) -> bool {
-        let kind = |event: &SkippedEvent| {
-            let name = (event.aggregate_type.clone(), event.event_type.clone());
-            (name, event.version)
-        };
-        let is_first = !self.unknown.iter().any(|known| kind(known) == kind(&event));
-        if is_first {
-            self.unknown.push(event);
-        }
-        is_first
-    }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::advance::{is_subscribed, prepare, project_one, saved_event, to_json};
+use super::advance::{
+    is_skipped, is_subscribed, prepare, project_one, saved_event, skip_unknown, to_json,
+};
 use super::progress::SavedProgress;
 use super::{Follower, Halt};
 use crate::error::StoreError;
@@ -52,6 +54,11 @@ impl<P: SinkProjection> Follower<P> {
                             continue;
                         }
                         if let Err(cause) = project_one::<P>(event, tx) {
+                            // It does not decode, so that the transaction has nothing of it.
+                            if is_skipped::<P>(&cause) {
+                                skip_unknown::<P>(event, &cause.error, &mut progress);
+                                continue;
+                            }
                             if cause.is_of_database {
                                 halt = Some(Halt::Sink(cause.error));
                                 return Err(StoreError::Closed);
