@@ -120,11 +120,10 @@ impl<A: Aggregate> LockedCell<'_, A> {
         key: &str,
         copy: impl FnOnce(&[Kept<A::DomainEvent>]) -> Result<Vec<Kept<E>>, F>,
     ) -> Result<Option<Repeated<E>>, F> {
-        if let Some(answer) = self.durable_answer(key) {
-            return Ok(Some(Repeated::Durable(answer)));
-        }
+        // The journal has the answer a moment before readers see the commit. If the commit is still pending, the caller waits for
+        // its outcome, so that a read after the repeated answer sees it.
         let Some((pending, group, first_version)) = self.pending_answer(key) else {
-            return Ok(None);
+            return Ok(self.durable_answer(key).map(Repeated::Durable));
         };
         let events = pending.events.get(group.before..group.before + group.count);
         Ok(Some(Repeated::Pending(PendingAnswer {
