@@ -28,6 +28,7 @@ mod projection;
 mod shape;
 mod skipped;
 mod stored_shape;
+mod type_text;
 
 use proc_macro::TokenStream;
 

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::{GenericArgument, PathArguments, Type, TypePath};
 
 use crate::path::CratePath;
-use crate::shape::{tokens_text, type_text};
+use crate::type_text::{tokens_text, type_text};
 
 /// Types of std with a stored form that follows from their name, and types of std that are stored as their content.
 const KNOWN: [&str; 43] = [

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
-use super::expand::member;
+use super::member::member;
 use super::model::Model;
 use crate::path::parenthesized;
 

@@ -5,6 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use super::events;
+use super::member::member;
 use super::model::Model;
 use crate::path::{CratePath, Entry, parenthesized};
 
@@ -173,15 +174,6 @@ fn nodes(
         let listed = member(entry, listed, "NODE", krate);
         quote!(#krate::topology::#node::called(#listed, #text))
     })
-}
-
-/// `<Order as ListedAggregate>::member`. This is the only form in which an entry is used. So rustc reports an entry of
-/// another kind once, at the entry.
-pub(crate) fn member(entry: &Entry, listed: &str, member: &str, krate: &CratePath) -> TokenStream {
-    let at = entry.exact_span();
-    let krate = krate.exactly_at(at);
-    let (listed, member) = (Ident::new(listed, at), Ident::new(member, at));
-    quote_spanned!(at=> <#entry as #krate::__private::#listed>::#member)
 }
 
 /// One assertion per entry: that it fits the other entries. The message is built during its evaluation, since only the

@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 mod expand;
+mod member;
 pub(crate) mod model;
 
 use proc_macro2::TokenStream;

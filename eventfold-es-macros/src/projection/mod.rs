@@ -2,7 +2,9 @@
 
 mod expand;
 mod index;
+mod memory;
 pub(crate) mod model;
+mod parts;
 pub(crate) mod rows;
 pub(crate) mod sink;
 

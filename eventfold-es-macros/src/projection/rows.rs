@@ -4,18 +4,18 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::expand;
 use super::index::Indexed;
 use super::model::Model;
+use super::parts;
 use crate::path::parenthesized;
-use crate::shape::type_text;
+use crate::type_text::type_text;
 
 pub(super) fn expand(model: &Model) -> TokenStream {
     let Model { ident, krate, .. } = model;
-    let constants = expand::constants(model);
+    let constants = parts::constants(model);
     let tx = quote!(#krate::contract::RowTx<'_, Self>);
     let error = quote!(#krate::contract::RowsError);
-    let apply = expand::apply(model, &tx, &error, |entry| {
+    let apply = parts::apply(model, &tx, &error, |entry| {
         // All tokens that mention the type of the entry have its span, so that rustc prints each error about it once.
         let at = entry.exact_span();
         let spanned = krate.exactly_at(at);
@@ -33,8 +33,8 @@ pub(super) fn expand(model: &Model) -> TokenStream {
             tx.change(keys, &context, |row, context| #project #projected)
         }
     });
-    let declared = expand::declared(model);
-    let read_model = expand::read_model(
+    let declared = parts::declared(model);
+    let read_model = parts::read_model(
         model,
         &quote!(row_projection),
         Some(quote! {

@@ -4,16 +4,16 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
-use super::expand;
 use super::model::Model;
+use super::parts;
 use crate::path::parenthesized;
 
 pub(super) fn expand(model: &Model) -> TokenStream {
     let Model { ident, krate, .. } = model;
-    let constants = expand::constants(model);
+    let constants = parts::constants(model);
     let tx = quote!(#krate::contract::TxOf<'_, Self>);
     let error = quote!(#krate::contract::SinkErrorOf<Self>);
-    let apply = expand::apply(model, &tx, &error, |entry| {
+    let apply = parts::apply(model, &tx, &error, |entry| {
         // All tokens that mention the type of the entry have its span, so that rustc prints each error about it once.
         let at = entry.exact_span();
         let spanned = krate.exactly_at(at);
@@ -23,7 +23,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
         let project = quote_spanned!(at=> <Self as #spanned::ProjectInto<#spanned::contract::Subscribed<#entry>>>::#project #projected);
         quote!(#project.map_err(#krate::contract::SinkError::Sink))
     });
-    let read_model = expand::read_model(model, &quote!(sink_projection), None);
+    let read_model = parts::read_model(model, &quote!(sink_projection), None);
     let sink = sink(model);
     // A missing `impl Prepare` is reported at the name of the type.
     let at = ident.span();
