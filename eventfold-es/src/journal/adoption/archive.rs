@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use super::source::Piece;
+use super::piece::Piece;
 use crate::disk::{FileError, Files, OpenMode};
 
 /// An unusable part, and its start in the compressed file.

@@ -4,7 +4,8 @@ use eventfold::line_hash;
 use serde::Deserialize;
 
 use super::archive::{self, Unreadable};
-use super::source::{LineReader, Piece, RawLine, StreamSource};
+use super::piece::Piece;
+use super::source::{LineReader, RawLine, StreamSource};
 use super::survey::Found;
 use crate::disk::{FileError, Files, OpenMode};
 use crate::journal::local::Layout;

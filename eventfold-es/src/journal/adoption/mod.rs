@@ -11,6 +11,7 @@ mod consumers;
 mod dead_letters;
 mod examine;
 mod import;
+mod piece;
 mod record;
 mod report;
 mod source;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::archive;
+use super::piece::Piece;
 use crate::disk::{FileError, Files, OpenMode};
 
 /// The minimum number of bytes of an archive that are decompressed at once. Each time, everything before them is decompressed
@@ -10,16 +11,6 @@ use crate::disk::{FileError, Files, OpenMode};
 const ARCHIVE_BYTES: u64 = 1 << 20;
 /// The maximum number of times that an archive is decompressed.
 const ARCHIVE_READS: u64 = 32;
-
-/// A part of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Piece {
-    /// Whether it is in the archive; otherwise it is in the log.
-    pub(super) is_archived: bool,
-    /// Its start in the log, or in the decompressed text of the archive.
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
 
 /// The files and pieces with the events of a stream.
 #[derive(Debug, Clone)]
