@@ -139,7 +139,8 @@ impl StoreRuntime {
         let lanes = Lanes {
             journal: Lane::new("eventfold-es-journal", JOURNAL_THREADS, PATIENCE),
             upkeep: Lane::new("eventfold-es-upkeep", UPKEEP_THREADS, PATIENCE),
-            is_slow: AtomicBool::new(false),
+            // Nothing of a store that was just opened is in memory.
+            is_slow: AtomicBool::new(true),
         };
         Self {
             lanes: Arc::new(lanes),
