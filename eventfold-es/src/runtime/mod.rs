@@ -39,7 +39,7 @@ pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use origin::{Cause, command_id};
 pub(crate) use process_manager::{
     Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,
-    rows as process_manager_rows,
+    correlation, rows as process_manager_rows,
 };
 pub(crate) use progress_gauge::ProjectionGauge;
 pub use progress_gauge::RebuildProgress;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::origin::Cause;
 use super::super::reactions::Reactions;
+use super::correlation::{Found, Part, part};
 use super::draft::{Draft, Report, Source};
 use super::failed_reaction::Unclaimed;
 use super::react::Input;
@@ -13,7 +14,7 @@ use super::rows::{
 };
 use super::{Halt, ProcessManagerRunner, Shown};
 use crate::journal::{RecordedCommit, Row, RowChange, RowRange, StreamId};
-use crate::process_manager::{JoinKind, ProcessManager, StoredDeadline};
+use crate::process_manager::{ProcessManager, StoredDeadline};
 
 /// The maximum number of held rows per read.
 const ROWS: usize = 256;
@@ -219,9 +220,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 };
                 let cause = Cause::of(&event.1);
                 let mut draft = Draft::new(position, at, cause, Source::Event(Arc::clone(&event)));
-                let is_start = correlation.as_ref().is_ok_and(|joins| {
+                let is_ignored = correlation.as_ref().is_ok_and(|joins| {
                     let mut own = joins.iter().filter(|join| join.key == key);
-                    own.any(|join| join.kind == JoinKind::Start)
+                    own.any(|join| part(join.kind, Found::Open) == Part::Ignored)
                 });
                 let is_releasing = self.status_of(key) == Some(Status::Releasing);
                 // The event waits in its stream, to keep the order of the stream.
@@ -229,8 +230,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     && self.held_streams.contains_key(&event.0)
                     && (correlation.is_err() || self.is_held_before(&event.0, at).await?);
                 self.dirty.push(remove(row.key), position);
-                // An open instance ignores start events. The exception is the failed event that started it.
-                if is_releasing && is_start && !has_failed {
+                // The exception is the failed event that started the instance.
+                if is_releasing && is_ignored && !has_failed {
                     return self.ignore(at, 0);
                 }
                 if is_releasing {

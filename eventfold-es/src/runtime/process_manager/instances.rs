@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::super::guarded::{Kept, guard};
 use super::super::saved_state::{default_state, round_trip};
+use super::correlation::Found;
 use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
 use crate::journal::RowChange;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
@@ -181,6 +182,14 @@ impl<PM: ProcessManager> Instance<PM> {
         self.encoded = None;
     }
 
+    pub(super) fn found(&self) -> Found {
+        match self.status {
+            Status::Open => Found::Open,
+            Status::Completed => Found::Nothing,
+            Status::Parked | Status::Releasing => Found::Holding,
+        }
+    }
+
     pub(super) fn holds(&self) -> bool {
         matches!(self.status, Status::Parked | Status::Releasing)
     }
@@ -290,6 +299,11 @@ impl<PM: ProcessManager> Instances<PM> {
         let instance = self.find(key)?;
         instance.last_used = used;
         Some(instance)
+    }
+
+    /// The cached instance of a key, for the join table.
+    pub(super) fn found(&mut self, key: &str) -> Found {
+        self.get(key).map_or(Found::Nothing, |found| found.found())
     }
 
     /// Starts a new instance in place of the previous one.

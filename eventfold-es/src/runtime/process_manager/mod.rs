@@ -3,6 +3,7 @@
 mod agenda;
 mod catch_up;
 mod commit;
+pub(crate) mod correlation;
 mod deadlines;
 mod draft;
 mod durable;
@@ -32,6 +33,7 @@ use super::guarded::{Kept, guard_task};
 use super::reactions::{Reactions, Setback, Stay};
 use super::saved_state::decode_state;
 use crate::clock::{Clock, millis_since_1970};
+use crate::error::StoreError;
 use crate::event::RecordedEvent;
 use crate::journal::{Cursor, Progress, RowChange, SeenBefore, StreamId};
 use crate::process_manager::{FailureCause, ProcessManager};
@@ -197,6 +199,18 @@ enum Halt {
     Back,
     /// No further write is possible.
     Ended,
+}
+
+/// The failure cause of a guarded call of user code.
+fn cause_of(error: &StoreError) -> FailureCause {
+    match error {
+        StoreError::Panicked { .. } => FailureCause::Panicked {
+            message: error.to_string(),
+        },
+        other => FailureCause::Undecodable {
+            reason: other.to_string(),
+        },
+    }
 }
 
 /// An event, with the result of its correlation.

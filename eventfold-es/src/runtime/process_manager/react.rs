@@ -7,17 +7,17 @@ use tracing::{Span, debug_span};
 use super::super::guarded::{Kept, guard};
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::Cause;
+use super::correlation::{Part, joins, part};
 use super::draft::{Draft, Source};
 use super::failed_reaction::Unclaimed;
 use super::instances::Instance;
-use super::rows::{self, FiredRow, HeldRow, Status, TimerRow, held_key, put, remove, timer_key};
-use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown};
+use super::rows::{self, FiredRow, HeldRow, TimerRow, held_key, put, remove, timer_key};
+use super::{Halt, MAX_DIRTY, ProcessManagerRunner, Shown, cause_of};
 use crate::clock::millis_since_1970;
-use crate::error::StoreError;
 use crate::event::RecordedEvent;
 use crate::journal::{CommittedEvent, RowChange, StreamId};
 use crate::process_manager::{
-    Effects, FailureCause, Join, JoinKind, ProcessManager, SourceEvent, TimerChange,
+    Effects, FailureCause, Join, ProcessManager, SourceEvent, TimerChange,
 };
 
 /// The delay, in milliseconds, from which a deadline starts a new chain of reactions. A loop with such a delay is harmless. For example, a
@@ -153,23 +153,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 correlation: Err(cause.clone()),
             };
         }
-        let correlated = guard(
-            || format!("the correlation of `{}`", PM::NAME),
-            || {
-                inside_reaction(PM::NAME, || {
-                    PM::correlate(&stream.aggregate_type, &stream.instance_id, &event)
-                })
-            },
-        );
+        let correlation = joins::<PM>(stream, &event);
         Shown {
             event: Arc::new((stream.clone(), event)),
-            correlation: match correlated {
-                Ok(Ok(correlation)) => Ok(correlation.into_joins()),
-                Ok(Err(error)) => Err(FailureCause::Undecodable {
-                    reason: error.to_string(),
-                }),
-                Err(error) => Err(cause_of(&error)),
-            },
+            correlation,
         }
     }
 
@@ -272,12 +259,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         draft: &mut Draft,
     ) -> Result<(), Halt> {
         let (stream, event) = event;
-        let found = self.instances.get(key);
-        let is_held = found.as_ref().is_some_and(|found| found.holds());
-        let is_open = found.is_some_and(|found| found.status == Status::Open);
-        match kind {
-            // The release decides whether the event concerns the instance, because the instance may have ended by then.
-            _ if is_held => {
+        match part(*kind, self.instances.found(key)) {
+            Part::Waits => {
                 let held = held_key(key, event.position, 0, "");
                 let row = put(held, &HeldRow::Event(event.position));
                 self.dirty.push(row, draft.position);
@@ -286,11 +269,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.store_parked(key, draft.position);
                 return Ok(());
             }
-            JoinKind::Start if is_open => return self.ignore(event.position, nth),
-            JoinKind::Continue if !is_open => return self.ignore(event.position, nth),
-            JoinKind::Start => drop(self.instances.begin(key)),
-            JoinKind::StartOrContinue if !is_open => drop(self.instances.begin(key)),
-            JoinKind::Continue | JoinKind::StartOrContinue => {}
+            Part::Ignored => return self.ignore(event.position, nth),
+            Part::Starts => drop(self.instances.begin(key)),
+            Part::Continues => {}
         }
         self.show_to(key, Input::Event(stream, event), draft)
     }
@@ -446,18 +427,6 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.plan(draft, &key.into(), generation, envelopes);
         Ok(())
-    }
-}
-
-/// The failure cause of a guarded call of user code.
-fn cause_of(error: &StoreError) -> FailureCause {
-    match error {
-        StoreError::Panicked { .. } => FailureCause::Panicked {
-            message: error.to_string(),
-        },
-        other => FailureCause::Undecodable {
-            reason: other.to_string(),
-        },
     }
 }
 

@@ -9,8 +9,9 @@ use crate::clock::millis_since_1970;
 use crate::envelope::CommandEnvelope;
 use crate::event::RecordedEvent;
 use crate::process_manager::{
-    Effects, JoinKind, ProcessManager, ReactError, SourceEvent, StoredDeadline, TimerChange,
+    Effects, ProcessManager, ReactError, SourceEvent, StoredDeadline, TimerChange,
 };
+use crate::runtime::correlation::{self, Found, part};
 use crate::testing::diff::assert_same;
 use crate::testing::expected::{Part, printed};
 use crate::testing::print::{printed_value, read_back, recorded};
@@ -118,13 +119,11 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
             }
         };
         for join in correlation.into_joins() {
-            let is_open = self.instances.contains_key(&join.key);
-            let reacts = match join.kind {
-                JoinKind::Start => !is_open,
-                JoinKind::Continue => is_open,
-                JoinKind::StartOrContinue => true,
+            let found = match self.instances.contains_key(&join.key) {
+                true => Found::Open,
+                false => Found::Nothing,
             };
-            if reacts {
+            if part(join.kind, found) != correlation::Part::Ignored {
                 let input = Input::Event(A::AGGREGATE_TYPE, stream_id, &event);
                 self.react(&join.key, input, &mut last);
             }

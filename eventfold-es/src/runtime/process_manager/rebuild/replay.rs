@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::correlation::{Found, Part, part};
 use super::super::rows::{self, FiredRow, InstanceRow, Status, put};
 use super::super::{Halt, ProcessManagerRunner, Shown};
 use super::past::Owed;
@@ -67,19 +68,20 @@ impl<PM: ProcessManager> Replay<PM> {
                 generation: 0,
                 state: None,
             });
-            match kind {
-                JoinKind::Start if remade.state.is_some() => continue,
-                JoinKind::Continue if remade.state.is_none() => continue,
-                _ => {}
+            let found = match remade.state {
+                Some(_) => Found::Open,
+                None => Found::Nothing,
+            };
+            match part(kind, found) {
+                Part::Ignored | Part::Waits => continue,
+                Part::Starts => {
+                    remade.generation += 1;
+                    let state = default_state();
+                    remade.state = Some(state.map_err(|reason| refused(position, &reason))?);
+                }
+                Part::Continues => {}
             }
             is_shown = true;
-            if remade.state.is_none() {
-                remade.generation += 1;
-            }
-            if remade.state.is_none() {
-                let state = default_state();
-                remade.state = Some(state.map_err(|reason| refused(position, &reason))?);
-            }
             let Some(state) = remade.state.as_deref_mut().filter(|_| !is_owed) else {
                 continue;
             };
