@@ -1,6 +1,6 @@
 //! Runs the examples that check what they print.
 //!
-//! `tested_saga` needs the feature `testing`, and runs in `.ci/run`.
+//! `tested_saga` and `explored_saga` need the feature `testing`, and run in `.ci/run`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

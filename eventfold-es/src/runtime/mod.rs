@@ -37,9 +37,11 @@ pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
 pub(crate) use origin::{Cause, command_id};
+#[cfg(feature = "testing")]
+pub(crate) use process_manager::offline;
 pub(crate) use process_manager::{
-    Asked, Parked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Tallied, Tally,
-    correlation, rows as process_manager_rows,
+    Asked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Scope, Tallied, Tally,
+    rows as process_manager_rows,
 };
 pub(crate) use progress_gauge::ProjectionGauge;
 pub use progress_gauge::RebuildProgress;

@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use crate::command::{Command, CommandContext};
-use crate::envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router};
+use crate::envelope::{CommandEnvelope, Dispatch, Envelope};
 use crate::process_manager::{
-    Backoff, Deadline, DeadlineOf, Effects, FailureAction, Keyed, ProcessManager, TargetOf,
-    TimerChange,
+    Backoff, Deadline, DeadlineOf, FailureAction, Keyed, ProcessManager, TargetOf, TimerChange,
 };
+use crate::runtime::offline::{self, Reacted};
 
 /// The expected effects of the process manager `PM`, built by the closure of
 /// [`ProcessManagerTest::then`](super::ProcessManagerTest::then).
@@ -163,14 +163,9 @@ impl<PM: ProcessManager> Expected<PM> {
 }
 
 impl Part {
-    /// The effects of the instance `key` at `now`, and the commands among them.
-    pub(super) fn of<E: Dispatch>(
-        key: &str,
-        effects: Effects<E>,
-        now: SystemTime,
-    ) -> (Self, Vec<CommandEnvelope>) {
-        let commands: Vec<_> = effects.envelopes.into_iter().map(erase).collect();
-        let timers = effects.timers.iter().map(|change| match change {
+    /// The effects of a reaction at `now`.
+    pub(super) fn of(reacted: &Reacted, now: SystemTime) -> Self {
+        let timers = reacted.timers.iter().map(|change| match change {
             TimerChange::Schedule(scheduled) => printed_timer(
                 &scheduled.name,
                 scheduled.when.due(now),
@@ -180,17 +175,13 @@ impl Part {
             ),
             TimerChange::Cancel(name) => printed_cancel(name),
         });
-        let part = Self {
-            key: Some(key.to_owned()),
-            commands: commands.iter().map(printed_command).collect(),
+        let complete = reacted.is_complete.then(|| "complete".to_owned());
+        Self {
+            key: Some(reacted.key.clone()),
+            commands: reacted.commands.iter().map(printed_command).collect(),
             timers: timers.collect(),
-            end: effects
-                .is_complete
-                .then(|| "complete".to_owned())
-                .into_iter()
-                .collect(),
-        };
-        (part, commands)
+            end: complete.into_iter().collect(),
+        }
     }
 
     /// The action of the instance `key` for a failure.
@@ -240,23 +231,9 @@ pub(super) fn printed(parts: &[Part], with_keys: bool) -> String {
     printed
 }
 
-struct Erase;
-
-impl Router for Erase {
-    type Routed = Result<CommandEnvelope, serde_json::Error>;
-
-    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
-        envelope.erase()
-    }
-
-    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
-        Ok(envelope)
-    }
-}
-
 #[track_caller]
 fn erase<E: Dispatch>(envelope: E) -> CommandEnvelope {
-    match envelope.route(Erase) {
+    match offline::erased(envelope) {
         Ok(envelope) => envelope,
         Err(error) => panic!("a command does not serialize: {error}"),
     }

@@ -5,6 +5,8 @@
 //!
 //! - [`aggregate`], [`process_manager`] and [`projection`] start a test of the form given, when, then. Events, states
 //!   and messages are stored and read back on the way, as in a store. A failing test shows the difference.
+//! - [`explore`](ProcessManagerTest::explore) reaches a process manager in every order of events, deadlines, rejections and failures,
+//!   and finds the shortest one that breaks an invariant.
 //! - [`MemoryDisk`] has stores that leave nothing behind. They run the same code as stores on a file system.
 //! - [`ManualClock`](crate::clock::ManualClock), given to [`builder.clock(..)`](crate::AggregateStoreBuilder::clock),
 //!   is the time of a store.
@@ -16,6 +18,7 @@ mod aggregate;
 mod crash;
 mod diff;
 mod expected;
+mod explore;
 mod memory;
 mod print;
 mod process_manager;
@@ -24,6 +27,7 @@ mod projection;
 pub use aggregate::{AggregateTest, Decided, aggregate};
 pub use crash::{CrashPoints, Crashes, for_each_crash_point};
 pub use expected::Expected;
+pub use explore::{Exploration, Explored, Moment, Violation};
 pub use memory::MemoryDisk;
 pub use process_manager::{ProcessManagerTest, process_manager};
 pub use projection::{ProjectionTest, projection};

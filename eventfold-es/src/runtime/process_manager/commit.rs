@@ -1,47 +1,110 @@
-//! One commit: the effects of a reaction, and the pending row changes.
+//! One commit: the commands of a draft, decided together, and the rows of the machine. It becomes durable, or the driver goes back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::Runtime;
+use super::super::guarded::{Kept, guard};
+use super::super::locked_targets::{LockedTargets, forget_evicted};
+use super::super::origin::{Origin, path_to};
+use super::super::reactions::DurableReaction;
+use super::super::routes::Stage;
+use super::super::saved_state::encode_state;
+use super::super::staging::{
+    Letter, Staged, Targets, Undeliverable, cause_of, cause_of_refusal, find_targets, look_up,
+};
+use super::Halt;
+use super::driver::ProcessManagerRunner;
+use super::failure::Attempt;
+use super::machine::{Effect, Input, Stored};
+use super::plan::{Draft, Planned, Post, Report};
+use super::tally::TallyChange;
+use crate::command::CommandContext;
+use crate::envelope::{CommandEnvelope, Dispatch};
+use crate::error::ExecuteError;
+use crate::journal::{Outcome, Progress, ProposedCommit, ProposedReaction};
+use crate::process_manager::{FailureCause, ProcessManager};
 use serde_json::value::RawValue;
 
-use super::super::locked_targets::forget_evicted;
-use super::super::origin::{Cause, path_to};
-use super::super::reactions::Reactions;
-use super::super::staging::{Letter, find_targets, look_up};
-use super::draft::{Draft, Planned, Report, Source};
-use super::hand_over::HandOver;
-use super::{Halt, MAX_IN_FLIGHT, ProcessManagerRunner};
-use crate::process_manager::ProcessManager;
+/// The maximum number of reactions in flight: submitted to the journal and not yet durable.
+const MAX_IN_FLIGHT: usize = 1024;
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Without `key`: encodes the state and returns `true`.
-    pub(super) fn encode_unkeyed(&mut self, position: u64) -> Result<bool, Halt> {
-        if !PM::IS_KEYED
-            && let Some(instance) = self.instances.get("")
-        {
-            let encoded = instance.encode();
-            encoded.map_err(|cause| Halt::Parked {
-                position,
-                reason: cause.reason(),
-            })?;
-            return Ok(true);
+/// A commit that is submitted and not yet known to be durable.
+pub(super) struct InFlight {
+    pub(super) outcome: Arc<Outcome>,
+    progress: Progress,
+    number: u64,
+}
+
+/// A command with its route.
+type Routed = (Letter, Planned);
+
+/// The result of an attempt to submit a commit.
+enum HandOver {
+    Done(Report),
+    /// A target was evicted, an idempotency key needs another lookup, or an earlier commit failed.
+    Again,
+    /// The targets of compensations are not loaded, or their idempotency keys were not looked up.
+    More(Vec<Letter>),
+    Halt(Halt),
+}
+
+/// The routes to the aggregates of a store.
+pub(super) struct Routing(pub(super) Arc<Runtime>);
+
+impl<PM: ProcessManager> Post<PM> for Routing {
+    type Letter = Letter;
+
+    fn typed(&self, envelope: Kept<PM::Envelope>) -> Letter {
+        let Runtime { types, routes, .. } = &*self.0;
+        // Without the macros, routing is user code.
+        let routed = guard(
+            || format!("the routing of a command of `{}`", PM::NAME),
+            || envelope.into_inner().route(Stage { types, routes }),
+        );
+        match routed {
+            Ok(Ok(staged)) => Letter::Staged(staged),
+            Ok(Err(undeliverable)) => Letter::Dead(undeliverable),
+            Err(error) => {
+                let lost = CommandEnvelope {
+                    aggregate_type: String::new(),
+                    instance_id: String::new(),
+                    command: serde_json::Value::Null,
+                    context: CommandContext::default(),
+                };
+                Letter::Dead(Undeliverable::panicked(lost, &error))
+            }
         }
-        Ok(false)
     }
 
+    fn stored(&self, envelope: CommandEnvelope) -> Letter {
+        let Runtime { types, routes, .. } = &*self.0;
+        match envelope.route(Stage { types, routes }) {
+            Ok(staged) => Letter::Staged(staged),
+            Err(undeliverable) => Letter::Dead(undeliverable),
+        }
+    }
+}
+
+impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Commits a draft and the pending row changes.
-    pub(super) async fn commit(&mut self, mut draft: Draft) -> Result<Report, Halt> {
-        let position = draft.position;
-        self.encode_unkeyed(position)?;
-        if draft.cause.depth > self.context.max_depth && !draft.planned.is_empty() {
+    pub(super) async fn commit(&mut self, mut draft: Draft<Letter>) -> Result<Report, Halt> {
+        self.machine.encode_unkeyed(draft.position)?;
+        if draft.cause.depth > self.context.max_depth && !draft.commands.is_empty() {
             let reason = self.too_long(draft.source_position()).await?;
-            for planned in &mut draft.planned {
-                planned.give_up(&reason);
+            for (letter, _) in &mut draft.commands {
+                if let Letter::Staged(staged) = letter {
+                    let undeliverable = Undeliverable::new(staged.erase(), reason.clone());
+                    *letter = Letter::Dead(undeliverable);
+                }
             }
         }
         let mut extra = Vec::new();
         let report = loop {
-            let letters = draft.planned.iter().map(Planned::letter);
+            let letters = draft.commands.iter().map(|(letter, _)| letter);
             let lookups = look_up(letters.chain(&extra).filter_map(Letter::wanted));
             let Ok(targets) = find_targets(lookups).await else {
                 return Err(Halt::Ended);
@@ -57,12 +120,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.settle()?;
                 }
                 HandOver::More(letters) => extra.extend(letters),
-                HandOver::Stop(reason, Reactions::Stopped) => {
-                    return Err(Halt::Stopped { position, reason });
-                }
-                HandOver::Stop(reason, _) => {
-                    return Err(Halt::Parked { position, reason });
-                }
+                HandOver::Halt(halt) => return Err(halt),
             }
         };
         while self.in_flight.len() > MAX_IN_FLIGHT {
@@ -77,7 +135,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Commits the pending row changes, if there are any.
     pub(super) async fn flush(&mut self) -> Result<(), Halt> {
-        match self.dirty.is_empty() {
+        match self.machine.dirty.is_empty() {
             true => Ok(()),
             false => self.commit_progress().await,
         }
@@ -85,13 +143,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Commits the current position and the pending row changes.
     pub(super) async fn commit_progress(&mut self) -> Result<(), Halt> {
-        let cause = Cause::none();
-        let draft = Draft::new(self.position, self.position, cause, Source::Nothing);
+        let draft = self.machine.progress();
         self.commit(draft).await.map(drop)
     }
 
+    pub(super) async fn settle_all(&mut self) -> Result<(), Halt> {
+        self.flush().await?;
+        self.finish_in_flight().await?;
+        self.settle()
+    }
+
     /// The reason why the commands that this event caused are not executed.
-    pub(super) async fn too_long(&self, position: u64) -> Result<String, Halt> {
+    async fn too_long(&mut self, position: u64) -> Result<String, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let path = tokio::task::spawn_blocking(move || path_to(&*journal, position, PM::NAME));
         let path = match path.await.map_err(|_| Halt::Ended)? {
@@ -105,15 +168,256 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         ))
     }
 
-    /// The state that is stored with the progress.
-    pub(super) fn progress_state(&mut self) -> Box<RawValue> {
-        let encoded = match PM::IS_KEYED {
-            true => None,
-            false => self
-                .instances
-                .get("")
-                .and_then(|found| found.encoded.clone()),
+    /// No await lies between the locks on the targets and the submission. So a dropped future leaves either nothing or a commit.
+    fn hand_over(
+        &mut self,
+        draft: &Draft<Letter>,
+        targets: &Targets,
+        room: OwnedSemaphorePermit,
+    ) -> HandOver {
+        let journal = Arc::clone(&self.context.runtime.journal);
+        let Some(mut locked) = LockedTargets::lock(targets, &*journal) else {
+            return HandOver::Again;
         };
-        encoded.unwrap_or_else(|| RawValue::NULL.to_owned())
+        if self.has_failed() {
+            return HandOver::Again;
+        }
+        let mut attempt = Attempt::default();
+        let (mut dispatched, mut more) = (0, Vec::new());
+        let mut compensations: VecDeque<Routed> = VecDeque::new();
+        let mut index = 0;
+        loop {
+            let compensation;
+            let (letter, planned) = match draft.commands.get(index) {
+                Some(command) => command,
+                None => match compensations.pop_front() {
+                    Some(next) => {
+                        compensation = next;
+                        &compensation
+                    }
+                    None => break,
+                },
+            };
+            let refused = match letter {
+                Letter::Dead(dead) => Some((dead.cause.clone(), dead.envelope.clone())),
+                Letter::Staged(staged) => match self.decide(&mut locked, draft, staged, planned) {
+                    Some(Ok(())) => None,
+                    Some(Err(cause)) => Some((cause, staged.erase())),
+                    None => {
+                        // This compensation is decided after its target is loaded and its key is looked up.
+                        more.push(Post::<PM>::stored(&self.machine.post, staged.erase()));
+                        None
+                    }
+                },
+            };
+            match refused {
+                None => dispatched += 1,
+                Some((cause, envelope)) => {
+                    // The cause may be the last owner of the aggregate's error, and its drop is user code.
+                    let cause = Kept::new(cause);
+                    let effects = self.take(Input::Refused {
+                        draft,
+                        planned,
+                        envelope,
+                        cause: &cause,
+                        index,
+                        attempt: &mut attempt,
+                    });
+                    for effect in effects {
+                        if let Effect::Also(also) = effect {
+                            compensations.extend(also);
+                        }
+                    }
+                }
+            }
+            index += 1;
+        }
+        if !more.is_empty() {
+            return HandOver::More(more);
+        }
+        let failed = attempt.failed;
+        for effect in self.take(Input::Decided { draft, attempt }) {
+            match effect {
+                Effect::Store(stored) => self.submit(stored, dispatched, locked, room),
+                Effect::Halt(halt) => return HandOver::Halt(halt),
+                _ => continue,
+            }
+            return HandOver::Done(Report::new(dispatched, failed));
+        }
+        HandOver::Again
+    }
+
+    /// Lets the target decide a command. `None` if the target is not locked, or a key was not looked up.
+    fn decide(
+        &self,
+        locked: &mut LockedTargets<'_>,
+        draft: &Draft<Letter>,
+        staged: &Staged,
+        planned: &Planned,
+    ) -> Option<Result<(), FailureCause>> {
+        let context = staged.context();
+        let before = planned.before.as_ref();
+        let origin = Origin {
+            command_id: &planned.command_id,
+            cause: before.map_or(&draft.cause, |row| &row.cause),
+        };
+        let key = context.idempotency_key.as_deref();
+        Some(match locked.target(staged.address().stream(), key)? {
+            Ok(target) => {
+                let clock = self.context.runtime.journal.clock();
+                let command = staged.command().map_err(ExecuteError::Store);
+                let decided = command.and_then(|command| {
+                    target.decide(command, context, staged.key(), Some(origin), clock)
+                });
+                decided.map(drop).map_err(cause_of_refusal)
+            }
+            Err(error) => Err(cause_of(error)),
+        })
+    }
+
+    /// Submits one commit.
+    fn submit(
+        &mut self,
+        stored: Stored,
+        dispatched: usize,
+        mut locked: LockedTargets<'_>,
+        room: OwnedSemaphorePermit,
+    ) {
+        let Stored {
+            progress,
+            rows,
+            setbacks,
+            dead_letters,
+            counts,
+        } = stored;
+        let appends = locked.proposed();
+        let after = locked
+            .last_pending()
+            .chain(self.in_flight.back().map(|last| Arc::clone(&last.outcome)))
+            .collect();
+        let aggregate_types: SmallVec<[_; 1]> = appends
+            .iter()
+            .map(|append| Arc::clone(&append.stream.aggregate_type))
+            .collect();
+        let tally: Vec<_> = rows.iter().filter_map(TallyChange::of).collect();
+        let hub = Arc::clone(&self.context.runtime.reactions);
+        let settled_hub = Arc::clone(&hub);
+        let (member, operator) = (self.context.member, self.operator);
+        let source = progress.position;
+        let dead_lettered = dead_letters.len();
+        let outcome = self.context.runtime.journal.submit(
+            room,
+            ProposedCommit {
+                after,
+                appends,
+                reaction: Some(ProposedReaction {
+                    process_manager: Arc::clone(&self.name),
+                    progress: progress.clone(),
+                    dispatched: dispatched as u64,
+                    rows,
+                    dead_letters,
+                }),
+                on_durable: Some(Box::new(move |receipt| {
+                    hub.reacted(&DurableReaction {
+                        member,
+                        operator,
+                        source,
+                        receipt: receipt.clone(),
+                        aggregate_types: &aggregate_types,
+                        dispatched,
+                        dead_lettered,
+                        ignored: counts.ignored,
+                        skipped: counts.skipped,
+                        setbacks: &setbacks,
+                        tally: &tally,
+                    });
+                })),
+                // All earlier work is in earlier commits. The journal notifies waiting callers at once, without this task.
+                on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
+            },
+        );
+        locked.handed_over(&outcome);
+        self.in_flight.push_back(InFlight {
+            outcome,
+            progress,
+            number: self.machine.next_commit - 1,
+        });
+    }
+
+    /// Whether a reaction in flight failed to become durable.
+    fn has_failed(&self) -> bool {
+        // Each commit depends on the previous one. So a failure reaches the last commit, if not the first.
+        let ends = self.in_flight.front().into_iter();
+        ends.chain(self.in_flight.back())
+            .any(|reaction| matches!(reaction.outcome.get(), Some(Err(_))))
+    }
+
+    pub(super) fn take_durable(&mut self) {
+        while let Some(first) = self
+            .in_flight
+            .pop_front_if(|first| first.outcome.is_durable())
+        {
+            self.committed = first.progress;
+            self.durable_commit = first.number;
+        }
+    }
+
+    /// Records the reactions that became durable. Fails if a reaction did not.
+    pub(super) fn settle(&mut self) -> Result<(), Halt> {
+        self.take_durable();
+        if self.context.runtime.journal.poisoned().is_some() {
+            return Err(Halt::Ended);
+        }
+        if self.has_failed() {
+            return Err(Halt::Retry);
+        }
+        let in_flight = self.in_flight.front().map(|first| first.progress.position);
+        let waiting = [in_flight, self.machine.dirty.first];
+        let position = self.machine.position;
+        let processed = match waiting.into_iter().flatten().min() {
+            Some(first) => first.saturating_sub(1).min(position),
+            None => position,
+        };
+        let hub = &self.context.runtime.reactions;
+        hub.processed(self.context.member, processed);
+        Ok(())
+    }
+
+    /// Waits until no reaction is in flight.
+    pub(super) async fn finish_in_flight(&mut self) -> Result<(), Halt> {
+        while let Some(first) = self.in_flight.front() {
+            let outcome = Arc::clone(&first.outcome);
+            drop(outcome.wait().await);
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// The position up to which everything is submitted.
+    pub(super) fn submitted(&self) -> u64 {
+        let last = self.in_flight.back();
+        last.map_or(self.committed.position, |last| last.progress.position)
+    }
+
+    /// Notes progress without a commit. The next checkpoint saves it.
+    pub(super) fn note(&mut self) {
+        if self.unreadable.is_some() {
+            return;
+        }
+        let only = self.machine.instances.get("").filter(|_| !PM::IS_KEYED);
+        let state = match only.and_then(|only| only.state.as_ref()) {
+            Some(state) => encode_state::<PM>(state),
+            None => Ok(RawValue::NULL.to_owned()),
+        };
+        if let Ok(state) = state {
+            let progress = Progress {
+                position: self.machine.position,
+                state,
+            };
+            self.noted = self.machine.position;
+            self.committed = progress.clone();
+            let journal = &self.context.runtime.journal;
+            journal.note_progress(&self.name, progress);
+        }
     }
 }

@@ -51,6 +51,13 @@ pub(super) fn joins<PM: ProcessManager>(
     stream: &StreamId,
     event: &RecordedEvent,
 ) -> Result<Vec<Join>, FailureCause> {
+    if !PM::IS_KEYED {
+        let kind = JoinKind::StartOrContinue;
+        return Ok(vec![Join {
+            key: String::new(),
+            kind,
+        }]);
+    }
     let correlated = guard(
         || format!("the correlation of `{}`", PM::NAME),
         || {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::super::guarded::{Kept, guard};
 use super::super::saved_state::{default_state, round_trip};
 use super::correlation::Found;
-use super::rows::{InstanceRow, InstanceTable, ParkedRow, Status, put, read};
+use super::rows::{HoldRow, InstanceRow, InstanceTable, Status, put, read};
 use crate::journal::RowChange;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
@@ -25,7 +25,7 @@ pub(super) struct Instance<PM> {
     /// The version of the encoded state.
     version: u32,
     pub(super) timers: BTreeMap<String, u64>,
-    pub(super) parked: Option<ParkedRow>,
+    pub(super) hold: Option<HoldRow>,
     /// Whether the instance had completed before it was parked. For example, its last command failed.
     pub(super) is_complete: bool,
     /// Whether the instance was parked while it was loaded, and no row says so yet.
@@ -48,7 +48,7 @@ impl<PM: ProcessManager> Instance<PM> {
             encoded: None,
             version: PM::STATE_VERSION,
             timers: BTreeMap::new(),
-            parked: None,
+            hold: None,
             is_complete: false,
             is_unstored: false,
             replaced: None,
@@ -65,7 +65,7 @@ impl<PM: ProcessManager> Instance<PM> {
             encoded: row.state,
             version: row.version.unwrap_or(1),
             timers: row.timers,
-            parked: row.parked,
+            hold: row.parked,
             is_complete: row.is_complete,
             ..Self::new(row.generation, table)
         };
@@ -144,7 +144,7 @@ impl<PM: ProcessManager> Instance<PM> {
             // Without `key`, the progress contains the state.
             state: self.encoded.clone().filter(|_| PM::IS_KEYED),
             timers: self.timers.clone(),
-            parked: self.parked.clone(),
+            parked: self.hold.clone(),
             is_complete: self.is_complete,
         };
         put(self.table.key(key), &row)
@@ -157,7 +157,7 @@ impl<PM: ProcessManager> Instance<PM> {
             false => status,
         };
         if self.status != Status::Releasing {
-            self.parked = None;
+            self.hold = None;
         }
     }
 
@@ -177,7 +177,7 @@ impl<PM: ProcessManager> Instance<PM> {
     /// Ends the instance. Later events for its key start another instance, or are ignored.
     pub(super) fn end(&mut self) {
         self.status = Status::Completed;
-        self.parked = None;
+        self.hold = None;
         self.state = None;
         self.encoded = None;
     }
@@ -188,6 +188,15 @@ impl<PM: ProcessManager> Instance<PM> {
             Status::Completed => Found::Nothing,
             Status::Parked | Status::Releasing => Found::Holding,
         }
+    }
+
+    /// Without `key`: ends the retry of `what`, and returns whether there was one.
+    pub(super) fn ends_retry_of(&mut self, what: &str) -> bool {
+        !PM::IS_KEYED
+            && self
+                .hold
+                .take_if(|hold| hold.retry_of(what).is_some())
+                .is_some()
     }
 
     pub(super) fn holds(&self) -> bool {
@@ -250,6 +259,7 @@ impl<PM: ProcessManager> Instances<PM> {
         key: &str,
         row: Option<&str>,
         position: u64,
+        noted: u64,
     ) -> Result<(), String> {
         let instance = match row {
             None => None,
@@ -269,7 +279,7 @@ impl<PM: ProcessManager> Instances<PM> {
                         reason,
                         "an instance is parked"
                     );
-                    instance.parked = Some(ParkedRow::new(position, reason));
+                    instance.hold = Some(HoldRow::new(position, reason, noted));
                     instance.is_unstored = true;
                 }
                 Some(instance)
@@ -327,12 +337,17 @@ impl<PM: ProcessManager> Instances<PM> {
         }
     }
 
-    /// Records that the commit with this number contains, or will contain, a change of the instance.
-    pub(super) fn changed(&mut self, key: &str, commit: u64) {
-        if let Some(instance) = self.find(key) {
-            instance.changed_in = commit;
-            instance.replaced = None;
-        }
+    pub(super) fn is_releasing(&mut self, key: &str) -> bool {
+        self.get(key)
+            .is_some_and(|found| found.status == Status::Releasing)
+    }
+
+    /// The row of an instance, for the commit with this number.
+    pub(super) fn store(&mut self, key: &str, commit: u64) -> Option<RowChange> {
+        let instance = self.get(key)?;
+        instance.changed_in = commit;
+        instance.replaced = None;
+        Some(instance.row(key))
     }
 
     /// Evicts instances that were not used recently and have no change after the commit `durable`.

@@ -9,7 +9,7 @@
 //! | `p` next attempt, `@` instance or `#` stream | [`RetriedRow`]: the held work to release at that time |
 //! | `d` position, index, id | [`CommandRow`], or [`ReactionRow`]: a dead letter |
 //! | `h` instance, position, index | [`HeldRow`]: held work of a parked instance |
-//! | `S` stream | [`ParkedRow`]: a stream that is held since one of its events failed to correlate |
+//! | `S` stream | [`HoldRow`]: a stream that is held since one of its events failed to correlate |
 //! | `s` stream, position | [`HeldRow`] |
 //! | `r` instance | [`Marker`]: the release of the instance has begun, and continues after a restart |
 //! | `R` stream | [`Marker`]: the same |
@@ -29,10 +29,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::clock::seconds_since_1970;
 use crate::envelope::CommandEnvelope;
 use crate::journal::{RowChange, StreamId};
 use crate::process_manager::{Backoff, FailureCause, SourceEvent, StoredDeadline};
+use crate::runtime::Reactions;
 use crate::runtime::origin::{Cause, command_id};
 
 pub(super) use keys::{
@@ -114,7 +114,7 @@ pub(crate) struct InstanceRow {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) timers: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) parked: Option<ParkedRow>,
+    pub(crate) parked: Option<HoldRow>,
     /// Whether the instance had completed before it was parked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_complete: bool,
@@ -122,7 +122,7 @@ pub(crate) struct InstanceRow {
 
 /// The reason why an instance or a stream is held.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ParkedRow {
+pub(crate) struct HoldRow {
     pub(crate) position: u64,
     pub(crate) reason: String,
     /// Seconds since 1970.
@@ -132,23 +132,28 @@ pub(crate) struct ParkedRow {
     pub(crate) retry: Option<Box<RetryRow>>,
 }
 
-impl ParkedRow {
-    pub(super) fn new(position: u64, reason: String) -> Self {
+impl HoldRow {
+    /// A hold that an operator ends.
+    pub(super) fn new(position: u64, reason: String, ts: u64) -> Self {
         Self {
             position,
             reason,
-            ts: seconds_since_1970(),
+            ts,
             retry: None,
         }
     }
-}
 
-impl ParkedRow {
-    /// Whether the hold ends with a retry of `what`.
-    pub(super) fn tries(&self, what: &str) -> bool {
-        self.retry
-            .as_ref()
-            .is_some_and(|retry| &*retry.what == what)
+    /// The retry that ends the hold, if it is a retry of `what`.
+    pub(super) fn retry_of(&self, what: &str) -> Option<&RetryRow> {
+        self.retry.as_deref().filter(|retry| &*retry.what == what)
+    }
+
+    /// The outcome for callers that wait for held work.
+    pub(super) fn outcome(&self) -> Reactions {
+        match self.retry {
+            Some(_) => Reactions::Retrying,
+            None => Reactions::Parked,
+        }
     }
 
     /// Whether both wait for the same attempt at the same work.
@@ -172,6 +177,18 @@ pub(crate) struct RetryRow {
     pub(super) count: u32,
     /// The first failed attempt and the most recent ones.
     pub(super) attempts: Vec<AttemptRow>,
+}
+
+impl RetryRow {
+    /// The retry of work that has not failed yet.
+    pub(super) fn none(what: &str) -> Self {
+        Self {
+            due: 0,
+            what: what.into(),
+            count: 0,
+            attempts: Vec::new(),
+        }
+    }
 }
 
 /// The instance or stream to release at the time of its retry.
@@ -264,11 +281,11 @@ pub(crate) struct AttemptRow {
 }
 
 impl AttemptRow {
-    pub(super) fn new(cause: &FailureCause) -> Self {
+    pub(super) fn new(cause: &FailureCause, ts: u64) -> Self {
         Self {
             kind: cause.kind().to_owned(),
             error: cause.to_string(),
-            ts: seconds_since_1970(),
+            ts,
         }
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Halt, ProcessManagerRunner};
+use super::Halt;
+use super::driver::ProcessManagerRunner;
 use crate::disk::FileError;
 use crate::journal::SavedValue;
 use crate::process_manager::{FailureCause, ProcessManager};
@@ -114,9 +115,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.starts.is_noted {
             return Ok(());
         }
-        let due = self.timers.due(opened).or(self.pending.due(opened));
+        let due = self
+            .machine
+            .timers
+            .due(opened)
+            .or(self.machine.retries.due(opened));
         let due: Option<Box<str>> = due.map(|(key, _)| key.into());
-        if self.position >= self.starts.head && due.is_none() {
+        if self.machine.position >= self.starts.head && due.is_none() {
             return Ok(());
         }
         self.note_this_start(due).await
@@ -185,8 +190,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Removes the note when all work that waited for this start is done.
     pub(super) async fn forget_start(&mut self) -> Result<(), Halt> {
         let now = self.now_ms();
-        let is_due = self.timers.due(now).is_some() || self.pending.due(now).is_some();
-        if self.starts.note.is_none() || self.position < self.starts.head || is_due {
+        let is_due =
+            self.machine.timers.due(now).is_some() || self.machine.retries.due(now).is_some();
+        if self.starts.note.is_none() || self.machine.position < self.starts.head || is_due {
             return Ok(());
         }
         self.settle_all().await?;

@@ -3,7 +3,7 @@
 use super::{OperatorReport, ProcessManagerHandle};
 use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
-use crate::runtime::{Parked, Request};
+use crate::runtime::{Request, Scope};
 
 impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Stops all reactions until [`resume`](Self::resume), also after a restart. Commands do not wait for it meanwhile.
@@ -66,7 +66,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Dropping the future leaves it done or not.
     pub async fn retry(&self) -> Result<OperatorReport, StoreError> {
-        self.operate(|asked| Request::Release(Parked::All, asked))
+        self.operate(|asked| Request::Release(Scope::All, asked))
             .await
     }
 
@@ -84,7 +84,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     ///
     /// Dropping the future leaves it done or not.
     pub async fn skip(&self) -> Result<OperatorReport, StoreError> {
-        self.operate(|asked| Request::Discard(Parked::All, asked))
+        self.operate(|asked| Request::Discard(Scope::All, asked))
             .await
     }
 }

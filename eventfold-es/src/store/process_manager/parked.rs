@@ -9,7 +9,7 @@ use super::{OperatorReport, ParkedAt, ProcessManagerHandle, rows, text_of};
 use crate::error::StoreError;
 use crate::journal::{RowRange, StreamId};
 use crate::process_manager::ProcessManager;
-use crate::runtime::{Parked, Request};
+use crate::runtime::{Request, Scope};
 use rows::InstanceRow;
 
 /// Work that waits until it is released.
@@ -109,7 +109,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
     /// Releasing continues without the caller, and after a crash.
     pub async fn release(&self, key: impl fmt::Display) -> Result<OperatorReport, StoreError> {
         let key = text_of(key)?;
-        self.operate(|asked| Request::Release(Parked::Instance(key), asked))
+        self.operate(|asked| Request::Release(Scope::Instance(key), asked))
             .await
     }
 
@@ -128,7 +128,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         stream_id: &str,
     ) -> Result<OperatorReport, StoreError> {
         let stream = StreamId::new(aggregate_type, stream_id);
-        self.operate(|asked| Request::Release(Parked::Stream(stream), asked))
+        self.operate(|asked| Request::Release(Scope::Stream(stream), asked))
             .await
     }
 
@@ -148,7 +148,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         key: impl fmt::Display,
     ) -> Result<OperatorReport, StoreError> {
         let key = text_of(key)?;
-        self.operate(|asked| Request::Discard(Parked::Instance(key), asked))
+        self.operate(|asked| Request::Discard(Scope::Instance(key), asked))
             .await
     }
 
@@ -167,7 +167,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         stream_id: &str,
     ) -> Result<OperatorReport, StoreError> {
         let stream = StreamId::new(aggregate_type, stream_id);
-        self.operate(|asked| Request::Discard(Parked::Stream(stream), asked))
+        self.operate(|asked| Request::Discard(Scope::Stream(stream), asked))
             .await
     }
 }

@@ -3,17 +3,17 @@
 mod simulation;
 mod then;
 
-use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use simulation::{Instance, Last, stored_state};
+use simulation::{Last, stored_state};
 
 use super::expected::Part;
 use crate::aggregate::Aggregate;
 use crate::process_manager::{Failure, FailureCause, ProcessManager};
+use crate::runtime::offline::{Offline, Recorded};
 
 /// The time at the beginning of a test: 2000-01-01, 00:00 UTC.
 const BEGIN: Duration = Duration::from_secs(946_684_800);
@@ -24,8 +24,9 @@ const MAX_AT_ONCE: u32 = 10_000;
 /// happens or a [deadline fires](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
 /// timers, or completes.
 ///
-/// Events find their instances, and states and deadlines are stored and read back, as in a store. Every reaction runs
-/// twice from the same state, and must have the same effects both times. The test does not execute commands. It gives
+/// It runs the machine of a store, on rows in memory: events find their instances, and states and deadlines are stored and
+/// read back. A reaction that fails has the consequences that its failure policy chooses. Every reaction runs twice from the
+/// same state, and must have the same effects both times. The test does not execute commands. It gives
 /// their results, as events of their targets or with [`when_rejected`](ProcessManagerTest::when_rejected). Time stands
 /// still unless the test lets it [pass](ProcessManagerTest::when_time_passes). Deadlines and events come in the order
 /// of time, as in a store. So a deadline that was due before an event, or before another deadline, is handled before
@@ -102,22 +103,31 @@ const MAX_AT_ONCE: u32 = 10_000;
 /// ```
 #[derive(Debug)]
 pub struct ProcessManagerTest<PM> {
-    instances: BTreeMap<String, Instance>,
+    offline: Offline,
     now: SystemTime,
-    position: u64,
-    versions: HashMap<(&'static str, String), u64>,
+    events: Vec<Recorded>,
     last: Option<Last>,
     _process_manager: PhantomData<fn() -> PM>,
 }
 
 /// A test of the process manager `PM`, without events.
+///
+/// # Panics
+///
+/// If the default state of `PM` cannot be stored.
 #[must_use = "a test says what it expects with `then(..)`"]
+#[track_caller]
 pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
     ProcessManagerTest {
-        instances: BTreeMap::new(),
+        offline: match Offline::new::<PM>() {
+            Ok(offline) => offline,
+            Err(reason) => panic!(
+                "the default state of `{}` cannot be stored: {reason}",
+                PM::NAME
+            ),
+        },
         now: UNIX_EPOCH + BEGIN,
-        position: 0,
-        versions: HashMap::new(),
+        events: Vec::new(),
         last: None,
         _process_manager: PhantomData,
     }
@@ -191,12 +201,12 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     #[track_caller]
     fn armed_as(&self, name: &str) -> (SystemTime, String) {
         let armed: Vec<_> = self
-            .instances
-            .iter()
-            .filter_map(|(key, instance)| Some((key.clone(), instance.deadlines.get(name)?)))
+            .offline
+            .deadlines()
+            .filter(|(_, timer)| timer.deadline.name == name)
             .collect();
         match armed.as_slice() {
-            [(key, deadline)] => (deadline.due(), key.clone()),
+            [(_, timer)] => (timer.deadline.due(), timer.key.clone()),
             [] => panic!(
                 "the deadline `{name}` is not armed; armed are: {}",
                 self.armed()
@@ -252,14 +262,23 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         self
     }
 
+    /// An exploration takes its events from its plan.
+    #[track_caller]
+    pub(super) fn refuse_events(&self) {
+        assert!(
+            self.events.is_empty(),
+            "give the events to the plan of the exploration, with `plan.given(..)`"
+        );
+    }
+
     fn armed(&self) -> String {
-        let mut armed = Vec::new();
-        for (key, instance) in &self.instances {
-            armed.extend(instance.deadlines.keys().map(|name| match key.as_str() {
-                "" => format!("`{name}`"),
-                _ => format!("`{name}` of `{key}`"),
-            }));
-        }
+        let deadlines = self.offline.deadlines();
+        let armed: Vec<_> = deadlines
+            .map(|(_, timer)| match timer.key.as_str() {
+                "" => format!("`{}`", timer.deadline.name),
+                key => format!("`{}` of `{key}`", timer.deadline.name),
+            })
+            .collect();
         if armed.is_empty() {
             return "none".to_owned();
         }

@@ -1,27 +1,17 @@
-//! The reactions of instances in a test: as in a store, and each twice.
+//! The reactions of instances in a test: the machine of a store, on rows in memory. Each reaction happens twice.
 
-use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{MAX_AT_ONCE, ProcessManagerTest};
 use crate::aggregate::Aggregate;
 use crate::clock::millis_since_1970;
 use crate::envelope::CommandEnvelope;
-use crate::event::RecordedEvent;
-use crate::process_manager::{
-    Effects, ProcessManager, ReactError, SourceEvent, StoredDeadline, TimerChange,
-};
-use crate::runtime::correlation::{self, Found, part};
+use crate::journal::StreamId;
+use crate::process_manager::{FailureCause, ProcessManager, SourceEvent};
+use crate::runtime::offline::{Happened, Recorded, Work, World};
 use crate::testing::diff::assert_same;
 use crate::testing::expected::{Part, printed};
-use crate::testing::print::{printed_value, read_back, recorded};
-
-/// The stored data of an open instance.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Instance {
-    pub(super) state: String,
-    pub(super) deadlines: BTreeMap<String, StoredDeadline>,
-}
+use crate::testing::print::{printed_value, recorded};
 
 /// The result of the last `when`.
 #[derive(Debug, Default)]
@@ -43,44 +33,35 @@ pub(super) struct Sent {
     pub(super) source: SourceEvent,
 }
 
-/// The input of a reaction.
-#[derive(Clone, Copy)]
-enum Input<'a> {
-    Event(&'a str, &'a str, &'a RecordedEvent),
-    Deadline(&'a StoredDeadline),
+/// The world of a test: every command is executed, without events.
+struct Around<'a> {
+    now: SystemTime,
+    events: &'a [Recorded],
 }
 
-impl Input<'_> {
-    fn react<PM: ProcessManager>(
-        self,
-        state: &mut PM,
-        key: &str,
-    ) -> Result<Effects<PM::Envelope>, ReactError> {
-        match self {
-            Self::Event(aggregate_type, stream_id, event) => {
-                state.react_in(key, aggregate_type, stream_id, event)
-            }
-            Self::Deadline(deadline) => ProcessManager::on_deadline(state, key, deadline),
-        }
+impl World for Around<'_> {
+    fn now(&self) -> SystemTime {
+        self.now
     }
 
-    fn source(self) -> SourceEvent {
-        match self {
-            Self::Event(aggregate_type, stream_id, event) => {
-                SourceEvent::of(aggregate_type, stream_id, event)
-            }
-            Self::Deadline(deadline) => deadline.source.clone(),
-        }
+    fn event(&self, position: u64) -> Option<Recorded> {
+        let index = usize::try_from(position).ok()?.checked_sub(1)?;
+        self.events.get(index).cloned()
     }
+
+    fn decide(&mut self, _command: &CommandEnvelope) -> Option<FailureCause> {
+        None
+    }
+
+    fn executed(&mut self, _command: CommandEnvelope) {}
 }
 
 impl<PM: ProcessManager> ProcessManagerTest<PM> {
+    /// The deadline that is due first: its time, its instance and its name.
     pub(super) fn next_due(&self) -> Option<(SystemTime, String, String)> {
-        let armed = self.instances.iter().flat_map(|(key, instance)| {
-            let deadlines = instance.deadlines.values();
-            deadlines.map(|deadline| (deadline.due(), key.clone(), deadline.name.clone()))
-        });
-        armed.min()
+        let (_, timer) = self.offline.next_deadline()?;
+        let due = timer.deadline.due();
+        Some((due, timer.key, timer.deadline.name))
     }
 
     #[track_caller]
@@ -102,32 +83,17 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         while let Some((due, key, name)) = self.next_due().filter(|(due, ..)| is_before(due)) {
             self.reach(due, &key, &name, &mut last);
         }
-        self.position += 1;
-        let stream = (A::AGGREGATE_TYPE, stream_id.to_owned());
-        let version = self.versions.entry(stream).or_default();
-        *version += 1;
-        let mut event = recorded(event, self.position, *version);
-        event.event.id = Some(format!("event-{}", self.position));
+        let position = self.events.len() as u64 + 1;
+        let stream = StreamId::new(A::AGGREGATE_TYPE, stream_id);
+        let before = self.events.iter().filter(|before| before.0 == stream);
+        let mut event = recorded(event, position, before.count() as u64 + 1);
+        event.event.id = Some(format!("event-{position}"));
         let since_1970 = self.now.duration_since(UNIX_EPOCH);
         event.event.ts = since_1970.unwrap_or_default().as_secs();
-
-        let correlation = match PM::correlate(A::AGGREGATE_TYPE, stream_id, &event) {
-            Ok(correlation) => correlation,
-            Err(error) => {
-                last.failed.push(error.to_string());
-                return last;
-            }
-        };
-        for join in correlation.into_joins() {
-            let found = match self.instances.contains_key(&join.key) {
-                true => Found::Open,
-                false => Found::Nothing,
-            };
-            if part(join.kind, found) != correlation::Part::Ignored {
-                let input = Input::Event(A::AGGREGATE_TYPE, stream_id, &event);
-                self.react(&join.key, input, &mut last);
-            }
-        }
+        let source = SourceEvent::of(A::AGGREGATE_TYPE, stream_id, &event);
+        let event: Recorded = (stream, event).into();
+        self.events.push(event.clone());
+        self.work(|| Work::Event(&event, None), &source, &mut last);
         last
     }
 
@@ -141,85 +107,75 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
             PM::NAME
         );
         self.now = self.now.max(due);
-        self.fire(key, name, last);
-    }
-
-    #[track_caller]
-    fn fire(&mut self, key: &str, name: &str, last: &mut Last) {
-        let instance = self.instances.get_mut(key);
-        let deadline = instance.and_then(|instance| instance.deadlines.remove(name));
-        if let Some(deadline) = deadline {
-            self.react(key, Input::Deadline(&deadline), last);
+        let mut armed = self.offline.deadlines();
+        let found = armed.find(|(_, timer)| timer.key == key && timer.deadline.name == name);
+        if let Some((row, timer)) = found.map(|(row, timer)| (row.to_owned(), timer)) {
+            drop(armed);
+            self.work(|| Work::Deadline(&row, None), &timer.deadline.source, last);
         }
     }
 
+    /// Does one piece of work twice: after a crash, a store may deliver an event again, to the state before it.
     #[track_caller]
-    fn react(&mut self, key: &str, input: Input<'_>, last: &mut Last) {
-        let open = self.instances.get(key).cloned();
-        let mut instance = open.unwrap_or_else(|| Instance {
-            state: printed_value(&PM::default()),
-            ..Instance::default()
-        });
-        let before = instance.state.clone();
-        let mut state: PM = stored_state(&before);
-        let effects = match input.react(&mut state, key) {
-            Ok(effects) => effects,
-            Err(error) => {
-                last.failed.push(error.to_string());
-                return;
-            }
+    fn work<'w>(&mut self, work: impl Fn() -> Work<'w>, source: &SourceEvent, last: &mut Last) {
+        let before = self.offline.clone();
+        let mut again = before.clone();
+        let mut world = Around {
+            now: self.now,
+            events: &self.events,
         };
-        for change in &effects.timers {
-            match change {
-                TimerChange::Schedule(scheduled) => {
-                    let stored = scheduled.clone().store(self.now, input.source());
-                    instance.deadlines.insert(stored.name.clone(), stored);
+        let first = self.offline.work::<PM>(work(), &mut world);
+        let second = again.work::<PM>(work(), &mut world);
+        let mut parts = Vec::new();
+        for happened in &first {
+            match happened {
+                Happened::Failed(cause) => {
+                    let name = PM::NAME;
+                    let reason = cause.to_string();
+                    let reason =
+                        reason.replace("the state does", &format!("the state of `{name}` does"));
+                    last.failed.push(reason);
                 }
-                TimerChange::Cancel(name) => {
-                    instance.deadlines.remove(name);
-                }
+                Happened::Reacted(reacted) => parts.push(Part::of(reacted, self.now)),
             }
         }
-        let is_complete = effects.is_complete;
-        let (part, commands) = Part::of(key, effects, self.now);
-        self.repeat(key, input, &before, &part);
-        if let Some(envelope) = commands.into_iter().next_back() {
-            last.sent = Some(Sent {
-                key: key.to_owned(),
-                state: before,
-                envelope,
-                source: input.source(),
-            });
-        }
-        last.parts.push(part);
-        if is_complete {
-            self.instances.remove(key);
-        } else {
-            instance.state = printed_value(&read_back(PM::NAME, &state));
-            self.instances.insert(key.to_owned(), instance);
-        }
-    }
-
-    /// Reacts again: after a crash, a store may deliver an event again, to the state before it.
-    #[track_caller]
-    fn repeat(&self, key: &str, input: Input<'_>, before: &str, first: &Part) {
-        let mut state: PM = stored_state(before);
-        let again = input.react(&mut state, key);
-        let again = match again {
-            Ok(effects) => Part::of(key, effects, self.now).0,
-            Err(error) => panic!(
-                "`{}` is not deterministic: reacting again from the same state fails: {error}",
-                PM::NAME
-            ),
-        };
+        let repeated: Vec<_> = second
+            .iter()
+            .filter_map(|happened| match happened {
+                Happened::Failed(_) => None,
+                Happened::Reacted(reacted) => Some(Part::of(reacted, self.now)),
+            })
+            .collect();
         assert_same(
             &format!(
                 "`{}` is not deterministic: it has other effects when it reacts again from the same state",
                 PM::NAME
             ),
-            &printed(std::slice::from_ref(first), false),
-            &printed(std::slice::from_ref(&again), false),
+            &printed(&parts, parts.len() > 1),
+            &printed(&repeated, parts.len() > 1),
         );
+        let sent = first.into_iter().filter_map(|happened| match happened {
+            Happened::Reacted(mut reacted) => {
+                let envelope = reacted.commands.pop()?;
+                Some((reacted.key, envelope))
+            }
+            Happened::Failed(_) => None,
+        });
+        if let Some((key, envelope)) = sent.last() {
+            let mut instances = before.instances::<PM>();
+            let found = instances.find(|(found, _)| *found == key);
+            let state = found.and_then(|(_, state)| state);
+            last.sent = Some(Sent {
+                key,
+                state: match state {
+                    Some(state) => state.get().to_owned(),
+                    None => printed_value(&PM::default()),
+                },
+                envelope,
+                source: source.clone(),
+            });
+        }
+        last.parts.extend(parts);
     }
 }
 

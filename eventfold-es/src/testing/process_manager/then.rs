@@ -90,9 +90,12 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// If the state differs, or if there is no open instance, or more than one.
     #[track_caller]
     pub fn then_state(self, state: &PM) -> Self {
-        let keys: Vec<_> = self.instances.keys().cloned().collect();
+        let keys = self.open_instances();
         match keys.as_slice() {
-            [key] => self.then_state_of(key, state),
+            [key] => {
+                let key = (*key).to_owned();
+                self.then_state_of(key, state)
+            }
             [] => panic!("`{}` has no instance that is open", PM::NAME),
             _ => panic!(
                 "`{}` has several instances: say which with `then_state_of`; open are {keys:?}",
@@ -109,10 +112,13 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     #[track_caller]
     pub fn then_state_of(self, key: impl Display, state: &PM) -> Self {
         let key = key.to_string();
-        let Some(instance) = self.instances.get(&key) else {
+        let mut instances = self.offline.instances::<PM>();
+        let found = instances.find(|(found, _)| *found == key);
+        let Some(found) = found.and_then(|(_, state)| state) else {
             panic!("`{}` has no open instance `{key}`", PM::NAME);
         };
-        let found: PM = stored_state(&instance.state);
+        drop(instances);
+        let found: PM = stored_state(found.get());
         assert_same(
             &format!("the state of `{}` is not as expected", PM::NAME),
             &printed_value(state),
@@ -124,7 +130,9 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// The keys of the open instances, in order.
     #[must_use]
     pub fn open_instances(&self) -> Vec<&str> {
-        self.instances.keys().map(String::as_str).collect()
+        let instances = self.offline.instances::<PM>();
+        let open = instances.filter(|(_, state)| state.is_some());
+        open.map(|(key, _)| key).collect()
     }
 
     #[track_caller]

@@ -6,12 +6,11 @@
 mod past;
 mod replay;
 
-use super::draft::{Draft, Source};
+use super::Halt;
+use super::driver::ProcessManagerRunner;
 use super::rows::{self, DeadRow, HeldRow, InstanceRow, Status, VersionRow, put, remove};
-use super::{Halt, ProcessManagerRunner};
 use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
-use crate::runtime::origin::Cause;
 use crate::runtime::saved_state::{default_state, encode_state};
 
 use past::Owed;
@@ -81,11 +80,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         let encoded = encode_state::<PM>(&state);
         let encoded = encoded.map_err(|cause| Failed::Refused(cause.reason()))?;
-        if let Some(instance) = self.instances.get("") {
+        if let Some(instance) = self.machine.instances.get("") {
             instance.state = Some(state);
             instance.encoded = Some(encoded);
         }
-        let position = self.position;
+        let position = self.machine.position;
         if self.unreadable.is_some() {
             // The replaced state may have an older version.
             let version = VersionRow {
@@ -93,11 +92,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 is_keyed: PM::IS_KEYED,
             };
             let row = put(rows::VERSION.into(), &version);
-            self.dirty.push(row, position);
+            self.machine.put(row, position);
         }
         // The progress contains the state, so this commit replaces it.
-        let draft = Draft::new(position, position, Cause::none(), Source::Nothing);
-        self.commit(draft).await?;
+        self.commit_progress().await?;
         self.settle_all().await?;
         self.unreadable = None;
         Ok(rebuilt)
@@ -135,7 +133,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Adds the current status, deadlines and generation to each rebuilt instance. Returns the number of instances.
     async fn settle_remade(&mut self) -> Result<u64, Failed> {
-        let table = self.instances.table();
+        let table = self.machine.instances.table();
         let mut range = RowRange::of_kind(table.kind());
         loop {
             let page = self.read_range(range.clone(), ROWS).await?;
@@ -151,8 +149,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     .map(|remade| rows::read(&key, &remade))
                     .transpose()
                     .map_err(unreadable)?;
-                self.dirty
-                    .push(put(key, &settled(old, remade)), self.position);
+                self.machine
+                    .put(put(key, &settled(old, remade)), self.machine.position);
             }
             self.flush().await?;
             self.finish_in_flight().await?;
@@ -169,21 +167,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Switches to the rebuilt table in one commit, and removes the previous one.
     async fn exchange(&mut self) -> Result<(), Halt> {
-        let table = self.instances.table().other();
+        let table = self.machine.instances.table().other();
         let control = rows::ControlRow {
             instances: table,
             ..self.control()
         };
         let row = put(rows::CONTROL.into(), &control);
-        self.dirty.push(row, self.position);
+        self.machine.put(row, self.machine.position);
         self.settle_all().await?;
-        self.instances.move_to(table);
+        self.machine.instances.move_to(table);
         self.sweep_spare().await
     }
 
     /// Removes the instances of the unused table. They were replaced, or an interrupted rebuild left them.
     pub(super) async fn sweep_spare(&mut self) -> Result<(), Halt> {
-        let table = self.instances.table();
+        let table = self.machine.instances.table();
         let spare = RowRange::of_kind(table.other().kind());
         loop {
             let page = self.read_range(spare.clone(), ROWS).await?;
@@ -212,11 +210,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let is_kept = kept.as_ref().and_then(|kept| kept.get(&name)) == Some(&due);
             if !is_kept {
                 let removed = remove(rows::timer_key(due, instance, &name));
-                self.notice(&removed);
-                self.dirty.push(removed, self.position);
+                self.machine.put(removed, self.machine.position);
             }
         }
-        self.dirty.push(remove(row.key.clone()), self.position);
+        self.machine
+            .put(remove(row.key.clone()), self.machine.position);
     }
 }
 

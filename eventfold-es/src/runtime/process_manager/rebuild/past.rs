@@ -1,10 +1,10 @@
 //! The selection of past inputs for the replay.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 
+use super::super::Halt;
+use super::super::driver::ProcessManagerRunner;
 use super::super::rows::{self, FiredRow, PassedRow};
-use super::super::{Halt, ProcessManagerRunner};
 use super::Failed;
 use crate::journal::{PastReaction, PastReactions, RowChange};
 use crate::process_manager::ProcessManager;
@@ -146,13 +146,11 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         &mut self,
         mut past: PastReactions,
     ) -> Result<(PastReactions, Vec<PastReaction>), Halt> {
-        let journal = Arc::clone(&self.context.runtime.journal);
-        let read = tokio::task::spawn_blocking(move || {
+        self.blocking(move |journal| {
             let found = journal.past_reactions(&mut past);
             found.map(|found| (past, found))
-        });
-        let read = read.await.map_err(|_| Halt::Ended)?;
-        self.read(read)
+        })
+        .await
     }
 }
 

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::Shown;
 use super::super::correlation::{Found, Part, part};
+use super::super::driver::ProcessManagerRunner;
+use super::super::reaction::Delivery;
 use super::super::rows::{self, FiredRow, InstanceRow, Status, put};
-use super::super::{Halt, ProcessManagerRunner, Shown};
 use super::past::Owed;
 use super::{Failed, ROWS, Rebuilt};
 use crate::journal::{Cursor, RecordedCommit};
-use crate::process_manager::{Effects, Join, JoinKind, ProcessManager, ReactError};
-use crate::runtime::guarded::{Kept, guard};
+use crate::process_manager::{Join, ProcessManager};
+use crate::runtime::guarded::Kept;
 use crate::runtime::imported::is_imported;
-use crate::runtime::inside_reaction::inside_reaction;
 use crate::runtime::saved_state::{decode_state, default_state, encode_state};
 
 /// The maximum number of instances in memory. Beyond it, they are stored and evicted.
@@ -49,17 +50,10 @@ impl<PM: ProcessManager> Replay<PM> {
     fn show(&mut self, shown: &Shown) -> Result<(), Failed> {
         let (stream, event) = &*shown.event;
         let position = event.position;
-        // Without `key`, every event belongs to the only instance.
-        let joins = match &shown.correlation {
-            _ if !PM::IS_KEYED => vec![("", JoinKind::StartOrContinue)],
-            Ok(joins) => joins
-                .iter()
-                .map(|Join { key, kind, .. }| (key.as_str(), *kind))
-                .collect(),
-            Err(cause) => return Err(refused(position, &cause.to_string())),
-        };
+        let joins = shown.correlation.as_ref();
+        let joins = joins.map_err(|cause| refused(position, &cause.to_string()))?;
         let mut is_shown = false;
-        for (key, kind) in joins {
+        for Join { key, kind, .. } in joins {
             let is_owed = self.owed.holds(position, key);
             if is_owed && !self.owed.begins(position, key) {
                 continue;
@@ -72,7 +66,7 @@ impl<PM: ProcessManager> Replay<PM> {
                 Some(_) => Found::Open,
                 None => Found::Nothing,
             };
-            match part(kind, found) {
+            match part(*kind, found) {
                 Part::Ignored | Part::Waits => continue,
                 Part::Starts => {
                     remade.generation += 1;
@@ -85,11 +79,8 @@ impl<PM: ProcessManager> Replay<PM> {
             let Some(state) = remade.state.as_deref_mut().filter(|_| !is_owed) else {
                 continue;
             };
-            let reacted = || {
-                let (aggregate_type, id) = (&stream.aggregate_type, &stream.instance_id);
-                state.react_in(key, aggregate_type, id, event)
-            };
-            if is_complete::<PM>(reacted).map_err(|reason| refused(position, &reason))? {
+            let done = is_complete(Delivery::Event(stream, event), state, key);
+            if done.map_err(|reason| refused(position, &reason))? {
                 remade.state = None;
             }
         }
@@ -108,8 +99,8 @@ impl<PM: ProcessManager> Replay<PM> {
         };
         self.rebuilt.deadlines += 1;
         let deadline = &fired.timer.deadline;
-        let reacted = || state.on_deadline(key, deadline);
-        let done = is_complete::<PM>(reacted).map_err(|reason| {
+        let done = is_complete(Delivery::Deadline(&fired.timer), &mut **state, key);
+        let done = done.map_err(|reason| {
             Failed::Refused(format!(
                 "the deadline `{}` of `{key}` that fired after position {} cannot be handled: {reason}",
                 deadline.name, fired.at
@@ -134,17 +125,12 @@ fn refused(position: u64, reason: &str) -> Failed {
 ///
 /// The reason, if the reaction fails.
 fn is_complete<PM: ProcessManager>(
-    react: impl FnOnce() -> Result<Effects<PM::Envelope>, ReactError>,
+    input: Delivery<'_>,
+    state: &mut PM,
+    key: &str,
 ) -> Result<bool, String> {
-    let reacted = guard(
-        || format!("the reaction of `{}`", PM::NAME),
-        || inside_reaction(PM::NAME, react),
-    );
-    match reacted {
-        Ok(Ok(effects)) => Ok(effects.is_complete && PM::IS_KEYED),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+    let effects = input.react(state, key).map_err(|cause| cause.reason())?;
+    Ok(effects.is_complete && PM::IS_KEYED)
 }
 
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
@@ -152,18 +138,17 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     pub(super) async fn replay(&mut self, replay: &mut Replay<PM>) -> Result<(), Failed> {
         let (start, mut reached) = self.reached().await?;
         let mut cursor = Cursor::after(start);
-        let until = self.position;
+        let until = self.machine.position;
         while cursor.position < until {
             if *self.context.closing.borrow() {
                 let reason = "the store is closing; ask again when it is open";
                 return Err(Failed::Refused(reason.to_owned()));
             }
-            let journal = Arc::clone(&self.context.runtime.journal);
-            let read = tokio::task::spawn_blocking(move || {
+            let read = self.blocking(move |journal| {
                 let commits = journal.read_on(&mut cursor);
                 commits.map(|commits| (cursor, commits))
             });
-            let (read_to, commits) = self.read(read.await.map_err(|_| Halt::Ended)?)?;
+            let (read_to, commits) = read.await?;
             if commits.is_empty() {
                 break;
             }
@@ -211,10 +196,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             for event in commit.events() {
                 let is_past = event.position > start && event.position <= until;
                 let is_shown = is_past
-                    && self.subscriptions.contains(&&*event.stream.aggregate_type)
+                    && self
+                        .context
+                        .subscriptions
+                        .contains(&&*event.stream.aggregate_type)
                     && !is_imported(event.line);
                 if is_shown && !owed.holds_for_all(event.position) {
-                    shown.push(self.show(event));
+                    shown.push(self.show(event, None));
                 }
             }
         }
@@ -233,7 +221,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         instances.retain(|instance| !replay.known.contains_key(instance));
         instances.sort();
         instances.dedup();
-        let table = self.instances.table().other();
+        let table = self.machine.instances.table().other();
         let keys = instances.iter().map(|instance| table.key(instance));
         let stored = self.read_rows(keys.collect()).await?;
         for (instance, row) in instances.into_iter().zip(stored) {
@@ -257,7 +245,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         &mut self,
         known: HashMap<String, Remade<PM>>,
     ) -> Result<(), Failed> {
-        let table = self.instances.table().other();
+        let table = self.machine.instances.table().other();
         for (key, remade) in known {
             if remade.generation == 0 {
                 continue;
@@ -279,8 +267,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 parked: None,
                 is_complete: false,
             };
-            self.dirty.push(put(table.key(&key), &row), self.position);
-            if self.dirty.rows.len() >= ROWS {
+            self.machine
+                .put(put(table.key(&key), &row), self.machine.position);
+            if self.machine.dirty.rows.len() >= ROWS {
                 self.flush().await?;
             }
         }

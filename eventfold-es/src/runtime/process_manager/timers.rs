@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::rows::due_of;
-use crate::journal::Row;
+use crate::journal::{Row, RowChange};
 
 /// The number of rows to keep in memory. Later rows are read in their turn.
 const HELD_ROWS: usize = 1024;
 
 /// The rows that are due first.
-pub(super) struct Agenda {
+pub(super) struct Timers {
     rows: BTreeMap<Box<str>, Box<str>>,
     /// Whether no other rows follow them.
     is_complete: bool,
@@ -17,8 +17,8 @@ pub(super) struct Agenda {
     first_due: u64,
 }
 
-impl Agenda {
-    /// An agenda whose rows have to be read.
+impl Timers {
+    /// A queue whose rows have to be read.
     pub(super) fn unread() -> Self {
         Self {
             rows: BTreeMap::new(),
@@ -42,7 +42,15 @@ impl Agenda {
         self.rows.is_empty() && !self.is_complete
     }
 
-    pub(super) fn add(&mut self, key: Box<str>, value: Box<str>) {
+    /// Follows a change that is about to be committed.
+    pub(super) fn notice(&mut self, row: &RowChange) {
+        match &row.value {
+            Some(value) => self.add(row.key.clone(), value.clone()),
+            None => self.remove(&row.key),
+        }
+    }
+
+    fn add(&mut self, key: Box<str>, value: Box<str>) {
         let is_beyond = self
             .rows
             .last_key_value()
@@ -61,7 +69,7 @@ impl Agenda {
         self.note_first();
     }
 
-    pub(super) fn remove(&mut self, key: &str) {
+    fn remove(&mut self, key: &str) {
         self.rows.remove(key);
         self.note_first();
     }
@@ -102,43 +110,43 @@ mod tests {
     use super::super::rows::timer_key;
     use super::*;
 
-    fn add(agenda: &mut Agenda, due: u64) {
-        agenda.add(timer_key(due, "a", &due.to_string()), "{}".into());
+    fn add(timers: &mut Timers, due: u64) {
+        timers.add(timer_key(due, "a", &due.to_string()), "{}".into());
     }
 
     #[test]
     fn it_holds_the_first_ones_and_knows_that_there_are_others() {
-        let mut agenda = Agenda::unread();
-        assert!(agenda.is_exhausted());
-        add(&mut agenda, 5);
-        assert!(agenda.is_exhausted(), "earlier rows are not known");
-        agenda.read(Vec::new());
-        assert!(!agenda.is_exhausted());
+        let mut timers = Timers::unread();
+        assert!(timers.is_exhausted());
+        add(&mut timers, 5);
+        assert!(timers.is_exhausted(), "earlier rows are not known");
+        timers.read(Vec::new());
+        assert!(!timers.is_exhausted());
         for due in (0..10_000).rev() {
-            add(&mut agenda, due);
-            assert!(agenda.rows.len() <= 2 * HELD_ROWS);
+            add(&mut timers, due);
+            assert!(timers.rows.len() <= 2 * HELD_ROWS);
         }
         let mut fired = 0;
-        while let Some((key, _)) = agenda.due(u64::MAX) {
+        while let Some((key, _)) = timers.due(u64::MAX) {
             assert_eq!(due_of(key), Some(fired));
             let key = key.to_owned();
-            agenda.remove(&key);
+            timers.remove(&key);
             fired += 1;
         }
         assert!(fired >= HELD_ROWS as u64);
-        assert!(agenda.is_exhausted());
+        assert!(timers.is_exhausted());
     }
 
     #[test]
     fn nothing_is_due_before_its_time() {
-        let mut agenda = Agenda::unread();
-        agenda.read(Vec::new());
-        add(&mut agenda, 10);
-        assert_eq!(agenda.next_due(), Some(10));
-        assert!(agenda.due(9).is_none());
-        assert!(agenda.due(10).is_some());
-        assert!(!agenda.is_due_before(10) && agenda.is_due_before(11));
-        agenda.remove(&timer_key(10, "a", "10"));
-        assert!(!agenda.is_due_before(u64::MAX));
+        let mut timers = Timers::unread();
+        timers.read(Vec::new());
+        add(&mut timers, 10);
+        assert_eq!(timers.next_due(), Some(10));
+        assert!(timers.due(9).is_none());
+        assert!(timers.due(10).is_some());
+        assert!(!timers.is_due_before(10) && timers.is_due_before(11));
+        timers.remove(&timer_key(10, "a", "10"));
+        assert!(!timers.is_due_before(u64::MAX));
     }
 }
