@@ -1,6 +1,7 @@
 //! `cargo bench -p eventfold-es --bench limits`: what the store must reach, measured. `docs/internals/benchmarks.md` says what each line
 //! means.
 
+mod alone;
 mod catch_up;
 mod clients;
 mod commands;
@@ -50,6 +51,10 @@ const SECTIONS: &[Section] = &[
         measure: commands::measure,
     },
     Section {
+        names: alone::NAMES,
+        measure: alone::measure,
+    },
+    Section {
         names: states::READS,
         measure: states::measure_reads,
     },
@@ -72,6 +77,10 @@ const SECTIONS: &[Section] = &[
     Section {
         names: reactions::INLINE,
         measure: reactions::measure_inline,
+    },
+    Section {
+        names: reactions::INLINE_64,
+        measure: reactions::measure_inline_64,
     },
     Section {
         names: reactions::BACKGROUND,

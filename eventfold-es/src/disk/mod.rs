@@ -20,7 +20,7 @@ pub use system::SystemDisk;
 #[cfg(feature = "testing")]
 pub use testing::{
     CrashImage, DiskModel, DiskOp, Failure, Fault, FaultyDisk, FileId, Hit, LogError, Mark,
-    Operation, Recording, RecordingDisk, SECTOR, SplitMix64, Survival,
+    Operation, Recording, RecordingDisk, SECTOR, SlowDisk, SplitMix64, Survival,
 };
 
 /// The mode in which a file is opened.

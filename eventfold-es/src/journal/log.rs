@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
-    CommittedEvent, JournalError, Outcome, ProposedCommit, RecordedCommit, Types, Waiting,
+    Audience, CommittedEvent, JournalError, Outcome, ProposedCommit, RecordedCommit, Types, Waiting,
 };
 use crate::clock::StoreClock;
 
@@ -34,8 +34,17 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// The next commits if they are still in memory, without any I/O.
     fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>>;
 
-    /// The commit with the event at a position, if it exists. Blocks.
+    /// The process managers that see commits before they are durable, if the journal shows commits.
+    fn audience(&self) -> Option<&Arc<Audience>>;
+
+    /// The commit with the event at a position, if it exists. It may be shown and not durable yet. Blocks.
     fn commit_at(&self, position: u64) -> Result<Option<Arc<RecordedCommit>>, JournalError> {
+        let shown = self
+            .audience()
+            .and_then(|audience| audience.commit_at(position));
+        if shown.is_some() {
+            return Ok(shown);
+        }
         let commits = self.read_on(&mut Cursor::for_commit_at(position))?;
         let has_it = |commit: &Arc<RecordedCommit>| commit.first_position <= position;
         Ok(commits.into_iter().next().filter(has_it))

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod answer;
+mod audience;
 mod backup;
 mod block_cache;
 mod damage;
@@ -45,6 +46,7 @@ mod varint;
 
 pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 pub(crate) use answer::{Answer, KeyLookup};
+pub(crate) use audience::{Audience, EarlyCommits, Seat};
 pub use backup::{BackupError, BackupReport};
 pub use damage::Damage;
 pub(crate) use damage::JournalError;

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use super::{RecordedLines, StreamEnd};
 
 /// The place of a durable commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Receipt {
     /// The position of its first event, or of the next event if it has none.
     pub(crate) first_position: u64,
@@ -16,6 +16,14 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
+    /// The receipt of a batch as a whole, behind the event at `position`.
+    pub(crate) fn of_nothing(position: u64) -> Self {
+        Self {
+            first_position: position + 1,
+            ..Self::default()
+        }
+    }
+
     /// The position of its last event.
     pub(crate) fn last_position(&self) -> u64 {
         (self.first_position + self.event_count).saturating_sub(1)
@@ -60,9 +68,19 @@ impl Outcome {
     }
 
     pub(crate) fn settle(&self, result: Result<Receipt, CommitError>) {
-        if self.result.set(result).is_ok() {
-            self.settled.notify_waiters();
-        }
+        self.set(result);
+        self.tell();
+    }
+
+    /// Settles it without waking those who wait. A call of [`tell`](Self::tell) follows.
+    pub(crate) fn set(&self, result: Result<Receipt, CommitError>) {
+        // The first result counts.
+        let _ = self.result.set(result);
+    }
+
+    /// Wakes those who wait, after [`set`](Self::set).
+    pub(crate) fn tell(&self) {
+        self.settled.notify_waiters();
     }
 
     /// Keeps allocations that are no longer needed, so that the threads that made them free them. If the writer's thread freed

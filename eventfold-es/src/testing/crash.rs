@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::memory::MemoryDisk;
-use crate::disk::{CrashImage, DiskOp, Recording, RecordingDisk, SplitMix64, Survival};
+use crate::disk::{CrashImage, DiskOp, Recording, RecordingDisk, SlowDisk, SplitMix64, Survival};
 use crate::store::{AggregateStore, AggregateStoreBuilder};
 
 const DEFAULT_POINTS: usize = 300;
 const DEFAULT_SEED: u64 = 1;
+/// The time of a sync while the workload runs. As on a real disk, it lets reactions join the batch of their command.
+const SYNC_TIME: Duration = Duration::from_millis(2);
 
 /// Runs `workload` once, and `check` after a crash at each of its durable steps: each operation on the disk, and within each
 /// write.
@@ -202,7 +205,8 @@ where
     let root = memory.root().to_owned();
     let disk = RecordingDisk::on(Arc::new(memory), &root);
     let disk = succeed(disk, "an empty disk can be recorded");
-    let builder = AggregateStore::builder(&root).disk(Arc::new(disk.clone()));
+    let slow = SlowDisk::new(Arc::new(disk.clone()), SYNC_TIME);
+    let builder = AggregateStore::builder(&root).disk(Arc::new(slow));
     let store = open(configure, builder).await;
     workload(store.clone()).await;
     succeed(store.close().await, "the store closes after the workload");

@@ -8,6 +8,8 @@ mod chains_of_reactions;
 mod common;
 mod instances;
 #[cfg(not(eventfold_sabotage))]
+mod one_sync;
+#[cfg(not(eventfold_sabotage))]
 mod parked;
 #[cfg(not(eventfold_sabotage))]
 mod process_managers;

@@ -4,6 +4,7 @@
 //! - [`DiskModel`] replays a recording and builds a [`CrashImage`]: a possible state after a kill or a power loss. Its
 //!   documentation states the model.
 //! - [`FaultyDisk`] makes chosen calls fail or transfer too few bytes.
+//! - [`SlowDisk`] makes each sync take a given time.
 
 mod crash_image;
 mod fault;
@@ -15,6 +16,7 @@ mod pages;
 mod random;
 mod recorder;
 mod recording;
+mod slow_disk;
 mod survival;
 
 pub use crash_image::CrashImage;
@@ -25,4 +27,5 @@ pub use op::{DiskOp, FileId, SECTOR};
 pub use random::SplitMix64;
 pub use recorder::RecordingDisk;
 pub use recording::{Mark, Recording};
+pub use slow_disk::SlowDisk;
 pub use survival::Survival;

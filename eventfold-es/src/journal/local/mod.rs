@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -29,6 +29,7 @@ use history::History;
 use jobs::Jobs;
 pub(crate) use layout::Layout;
 use lines::{line, line_canonical, line_json, line_read};
+use linger::Linger;
 use log::{JournalLog, Parts};
 pub(crate) use new_journal::NewJournal;
 use opening::{layout, new_journal, read_only, recovery, redo, release, scan};
@@ -43,13 +44,14 @@ use streams::StreamIndex;
 use under_way::UnderWay;
 use writer::Writer;
 pub(in crate::journal) use writing::queue;
-use writing::{backlog, batch, writer};
+use writing::{backlog, batch, linger, writer};
 
 use super::{
-    Answer, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited, Journal,
-    JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress, ProposedCommit,
-    RecordedCommit, RecoveryReport, RedbFile, RedbOptions, SavedValue, Snapshot, Snapshots,
-    StreamEnd, StreamId, StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
+    Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited,
+    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress,
+    ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions, SavedValue, Snapshot,
+    Snapshots, StreamEnd, StreamId, StreamPart, StreamReader, Streams, Types, Verified, Vitals,
+    Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, OpenMode, SealedFile};
@@ -125,7 +127,8 @@ impl LocalJournal {
         };
         let filled = journal.parts().len()?;
         let log = journal;
-        let queue = Queue::new(tip.time, clock, read_only, writer_worker.clone());
+        let audience = Audience::new(tip.position);
+        let queue = Queue::new(tip.time, clock, read_only, writer_worker.clone(), audience);
         let queue = Arc::new(queue);
         let streams = Arc::new(streams);
         let backlog = Arc::new(Backlog::new(writer_worker.clone(), derived_worker.clone()));
@@ -169,6 +172,8 @@ impl LocalJournal {
             jobs: Arc::clone(&jobs),
             tip: tip.clone(),
             filled,
+            sync_time: Duration::ZERO,
+            linger: Linger::default(),
             dead_letters: states
                 .iter()
                 .map(|(name, state)| (name.as_str().into(), state.dead_letters))
@@ -280,6 +285,10 @@ impl Log for LocalJournal {
 
     fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting> {
         self.history.followers.wait_behind(position, types)
+    }
+
+    fn audience(&self) -> Option<&Arc<Audience>> {
+        Some(self.queue.audience())
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -23,8 +23,8 @@ use writer::MemoryWriter;
 
 use super::local::queue::Queue;
 use super::{
-    Answer, BackupError, BackupReport, CheckState, Cursor, Damage, Followers, Inherited, Journal,
-    JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, PastReaction,
+    Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Damage, Followers, Inherited,
+    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, PastReaction,
     PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions,
     Row, RowRange, RowStore, SavedValue, Snapshot, Snapshots, StoredLines, StreamEnd, StreamId,
     StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
@@ -82,7 +82,13 @@ impl MemoryJournal {
             files,
             base: base.to_owned(),
             stored,
-            queue: Arc::new(Queue::new(time, clock, None, worker.clone())),
+            queue: Arc::new(Queue::new(
+                time,
+                clock,
+                None,
+                worker.clone(),
+                Audience::new(position),
+            )),
             followers: Followers::new(position),
             closed,
         };
@@ -172,6 +178,11 @@ impl Log for MemoryJournal {
 
     fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting> {
         self.followers.wait_behind(position, types)
+    }
+
+    /// Nothing is shown early: there is no sync that a reaction could share.
+    fn audience(&self) -> Option<&Arc<Audience>> {
+        None
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -32,11 +32,13 @@ use serde_json::value::RawValue;
 /// The maximum number of reactions in flight: submitted to the journal and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// A commit that is submitted and not yet known to be durable.
+/// A commit of this process manager, or a batch of others that it was shown before the batch is durable.
 pub(super) struct InFlight {
     pub(super) outcome: Arc<Outcome>,
-    progress: Progress,
-    number: u64,
+    /// The position of the first event that is not handled durably before the outcome.
+    position: u64,
+    /// The progress and the number of the commit.
+    commit: Option<(Progress, u64)>,
 }
 
 /// A command with its route.
@@ -339,8 +341,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         locked.handed_over(&outcome);
         self.in_flight.push_back(InFlight {
             outcome,
-            progress,
-            number: self.machine.next_commit - 1,
+            position: progress.position,
+            commit: Some((progress, self.machine.next_commit - 1)),
         });
     }
 
@@ -357,8 +359,24 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .in_flight
             .pop_front_if(|first| first.outcome.is_durable())
         {
-            self.committed = first.progress;
-            self.durable_commit = first.number;
+            if let Some((progress, number)) = first.commit {
+                self.committed = progress;
+                self.durable_commit = number;
+            }
+        }
+    }
+
+    /// Records that the next events are shown, and depend on the outcome of their batch. Fails if the batch has failed.
+    pub(super) fn depends_on(&mut self, outcome: Arc<Outcome>) -> Result<(), Halt> {
+        let position = self.machine.position + 1;
+        self.in_flight.push_back(InFlight {
+            outcome,
+            position,
+            commit: None,
+        });
+        match self.has_failed() {
+            true => Err(Halt::Retry),
+            false => Ok(()),
         }
     }
 
@@ -371,7 +389,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.has_failed() {
             return Err(Halt::Retry);
         }
-        let in_flight = self.in_flight.front().map(|first| first.progress.position);
+        let in_flight = self.in_flight.front().map(|first| first.position);
         let waiting = [in_flight, self.machine.dirty.first];
         let position = self.machine.position;
         let processed = match waiting.into_iter().flatten().min() {
@@ -395,8 +413,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// The position up to which everything is submitted.
     pub(super) fn submitted(&self) -> u64 {
-        let last = self.in_flight.back();
-        last.map_or(self.committed.position, |last| last.progress.position)
+        let mut commits = self.in_flight.iter().rev();
+        let last = commits.find_map(|last| last.commit.as_ref());
+        last.map_or(self.committed.position, |(progress, _)| progress.position)
     }
 
     /// Notes progress without a commit. The next checkpoint saves it.

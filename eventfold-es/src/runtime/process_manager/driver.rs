@@ -20,7 +20,7 @@ use super::plan::Report;
 use super::rows::HoldRow;
 use super::starts::Starts;
 use crate::clock::{Clock, millis_since_1970, seconds_since_1970};
-use crate::journal::{Cursor, Progress, SeenBefore};
+use crate::journal::{Cursor, Progress, Seat, SeenBefore};
 use crate::process_manager::ProcessManager;
 
 /// The delay before a failed read or write is retried: the first delay, and the maximum.
@@ -46,6 +46,8 @@ pub(crate) struct RunnerContext {
     pub(crate) fires: bool,
     /// The last position to handle.
     pub(crate) target: watch::Receiver<u64>,
+    /// The place from which it sees commits before they are durable, unless it reacts on demand.
+    pub(crate) seat: Option<Seat>,
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     /// Becomes true when the store closes.
     pub(crate) closing: watch::Receiver<bool>,
@@ -380,6 +382,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 self.flush().await?;
             }
             self.settle()?;
+            self.note_if_due();
             self.answer_skip().await?;
             self.has_gone_on().await?;
             self.forget_start().await?;

@@ -10,7 +10,9 @@ use super::machine::{Effect, Input};
 use super::rows::{self, ControlRow, HoldRow, InstanceRow};
 use super::{Halt, Shown};
 use crate::event::RecordedEvent;
-use crate::journal::{CommittedEvent, Cursor, JournalError, RecordedCommit, Row, RowRange};
+use crate::journal::{
+    CommittedEvent, Cursor, EarlyCommits, JournalError, RecordedCommit, Row, RowRange,
+};
 use crate::process_manager::{FailureCause, ProcessManager};
 
 /// The number of events without a commit after which the runner notes its progress.
@@ -38,6 +40,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.go_on_where_it_stays().await?;
         self.react_to_next(until).await?;
         self.flush().await?;
+        if let Some(seat) = &self.context.seat {
+            seat.has_seen(self.machine.position);
+        }
         self.settle()?;
         self.answer_skip().await
     }
@@ -45,7 +50,15 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Handles the next commits that the journal has, up to the position `until`.
     async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
-        let commits = match journal.read_recent(&mut self.cursor) {
+        let seat = self.context.seat.as_ref();
+        let recent = match seat.and_then(|seat| seat.read(&mut self.cursor)) {
+            Some(EarlyCommits { commits, outcome }) => {
+                self.depends_on(outcome)?;
+                Some(commits)
+            }
+            None => journal.read_recent(&mut self.cursor),
+        };
+        let commits = match recent {
             Some(commits) => Ok(commits),
             None => {
                 let mut cursor = self.cursor;
@@ -104,11 +117,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
         self.react_to_chunk(chunk).await?;
         self.machine.position = reached;
+        self.note_if_due();
+        Ok(())
+    }
+
+    /// Notes progress without a commit, if much was read and nothing waits for a commit.
+    pub(super) fn note_if_due(&mut self) {
         let is_idle = self.in_flight.is_empty() && self.machine.dirty.is_empty();
         if is_idle && self.machine.position >= self.noted + NOTE_EVENTS {
             self.note();
         }
-        Ok(())
     }
 
     /// Whether the event is subscribed, not imported, and not handled by an earlier version of the store.

@@ -12,7 +12,7 @@ use super::parts::LoadContext;
 use super::starting_points::starting_points;
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
-use crate::journal;
+use crate::journal::{self, Seat};
 use crate::runtime::{
     AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,
@@ -189,9 +189,15 @@ impl AggregateStoreBuilder {
             .zip(progress.into_iter().zip(unreadable))
             .zip(received);
         for (member, ((part, (progress, unreadable)), requests)) in running.enumerate() {
+            let subscriptions = subscriptions.get(member).copied().unwrap_or_default();
+            let is_inline = self.run_mode == RunMode::Inline;
+            let audience = runtime.journal.audience();
+            let audience = audience.filter(|_| self.run_mode != RunMode::OnDemand);
+            let seat = audience
+                .map(|audience| Seat::new(audience, subscriptions, progress.position, is_inline));
             let context = RunnerContext {
                 runtime: Arc::clone(&runtime),
-                subscriptions: subscriptions.get(member).copied().unwrap_or_default(),
+                subscriptions,
                 member,
                 max_depth: self.max_reaction_depth,
                 max_starts: self.max_starts,
@@ -200,10 +206,12 @@ impl AggregateStoreBuilder {
                 clock: Arc::clone(&self.clock),
                 fires: self.run_mode != RunMode::OnDemand,
                 requests,
-                target: match self.run_mode {
-                    RunMode::Inline | RunMode::Background => runtime.journal.durable(),
-                    RunMode::OnDemand => runtime.reactions.demand(),
+                target: match (self.run_mode, &seat) {
+                    (RunMode::OnDemand, _) => runtime.reactions.demand(),
+                    (RunMode::Inline | RunMode::Background, Some(seat)) => seat.shown(),
+                    (RunMode::Inline | RunMode::Background, None) => runtime.journal.durable(),
                 },
+                seat,
                 closing: closing_receiver.clone(),
                 _alive: alive.clone(),
             };

@@ -16,7 +16,7 @@ use crate::journal::local::queue::{BEHIND_CONFLICT, BEHIND_FAILURE, Pledge, Queu
 use crate::journal::local::scan::Tip;
 use crate::journal::local::streams::hash_from;
 use crate::journal::{
-    CommitError, CommitPlace, Durability, Extent, JournalError, KeyedLines, OnDurable,
+    CommitError, CommitPlace, Durability, Extent, JournalError, KeyedLines, OnDurable, Outcome,
     ProposedCommit, Receipt, RecordedAppend, RecordedCommit, RecordedLines, StreamEnd, StreamId,
 };
 use crate::sabotage::{Bug, planted};
@@ -33,6 +33,8 @@ pub(in crate::journal::local) struct Batch {
     /// The first commit that does not continue its streams, and every commit behind it, with their errors. They are settled
     /// after the other commits are durable, so that a caller that waits for the last commit has waited for all.
     pub(in crate::journal::local) refused: Vec<(Pledge, CommitError)>,
+    /// The outcome of the whole batch, if process managers were shown commits of it.
+    pub(in crate::journal::local) shown: Option<Pledge>,
     /// The end of the journal once it is durable.
     pub(in crate::journal::local) tip: Tip,
 }
@@ -99,100 +101,152 @@ struct OpenCommit {
 pub(in crate::journal::local) type VersionOf<'a> =
     dyn Fn(&StreamId, u64) -> Result<u64, JournalError> + 'a;
 
-/// Assembles a batch, up to the first commit that does not continue its streams.
-pub(in crate::journal::local) fn assemble(
-    queued: Vec<Queued>,
-    tip: &Tip,
-    version: &VersionOf<'_>,
-    dead_letters: &DeadLetterExtents,
-    durability: Durability,
-) -> Batch {
-    // The versions of the streams that the batch appends to.
-    let mut versions = HashMap::new();
-    let mut batch = Batch {
-        text: Arc::default(),
-        commits: Vec::with_capacity(queued.len()),
-        dead_letters: HashMap::new(),
-        refused: Vec::new(),
-        tip: Tip {
-            batch: tip.batch + 1,
-            flush: durability == Durability::Flush,
-            ..tip.clone()
-        },
-    };
-    let mut drafts = Vec::with_capacity(queued.len());
-    for queued in queued {
-        let Queued {
-            commit,
-            time,
-            pledge,
+/// A batch to which commits are added. They have their numbers and positions, and no text yet.
+pub(in crate::journal::local) struct OpenBatch {
+    batch: Batch,
+    drafts: Vec<OpenCommit>,
+    /// The versions of the streams that the batch appends to.
+    versions: HashMap<StreamId, u64>,
+    /// The number of commits that are shown to process managers.
+    shown: usize,
+}
+
+impl OpenBatch {
+    /// A batch behind `tip`.
+    pub(in crate::journal::local) fn new(tip: &Tip, durability: Durability) -> Self {
+        Self {
+            batch: Batch {
+                text: Arc::default(),
+                commits: Vec::new(),
+                dead_letters: HashMap::new(),
+                refused: Vec::new(),
+                shown: None,
+                tip: Tip {
+                    batch: tip.batch + 1,
+                    flush: durability == Durability::Flush,
+                    ..tip.clone()
+                },
+            },
+            drafts: Vec::new(),
+            versions: HashMap::new(),
+            shown: 0,
+        }
+    }
+
+    /// Adds commits, up to the first one that does not continue its streams.
+    pub(in crate::journal::local) fn add(
+        &mut self,
+        queued: Vec<Queued>,
+        version: &VersionOf<'_>,
+        dead_letters: &DeadLetterExtents,
+    ) {
+        let Self {
+            batch,
+            drafts,
+            versions,
             ..
-        } = queued;
-        if commit.is_undone() && !planted(Bug::UndoNotTransitive) {
-            pledge.settle(Err(CommitError::Refused(BEHIND_FAILURE.into())));
-            continue;
-        }
-        if !batch.refused.is_empty() {
-            // The command may have been decided on events of the conflicting commit.
-            let error = CommitError::Refused(BEHIND_CONFLICT.into());
-            batch.refused.push((pledge, error));
-            continue;
-        }
-        match plan(&mut versions, &commit, version) {
-            Ok(()) => drafts.push(draft(
-                &mut batch,
-                &mut versions,
+        } = self;
+        drafts.reserve(queued.len());
+        for queued in queued {
+            let Queued {
                 commit,
                 time,
                 pledge,
-                dead_letters,
-            )),
-            Err(Unfit::Unknown(error)) => {
-                // Only the commits that were decided on this commit are refused with it.
-                pledge.settle(Err(CommitError::Refused(error.to_string().into())));
+                ..
+            } = queued;
+            if commit.is_undone() && !planted(Bug::UndoNotTransitive) {
+                pledge.settle(Err(CommitError::Refused(BEHIND_FAILURE.into())));
+                continue;
             }
-            Err(Unfit::Conflict(error)) => batch.refused.push((pledge, error)),
+            if !batch.refused.is_empty() {
+                // The command may have been decided on events of the conflicting commit.
+                let error = CommitError::Refused(BEHIND_CONFLICT.into());
+                batch.refused.push((pledge, error));
+                continue;
+            }
+            match plan(versions, &commit, version) {
+                Ok(()) => drafts.push(draft(batch, versions, commit, time, pledge, dead_letters)),
+                Err(Unfit::Unknown(error)) => {
+                    // Only the commits that were decided on this commit are refused with it.
+                    pledge.settle(Err(CommitError::Refused(error.to_string().into())));
+                }
+                Err(Unfit::Conflict(error)) => batch.refused.push((pledge, error)),
+            }
         }
     }
-    let count = drafts.len();
-    // The text lives as long as any of its events, and so does every byte that is reserved in vain.
-    let bytes = drafts.iter().map(|draft| draft.body.line_bytes()).sum();
-    let mut text = String::with_capacity(bytes);
-    let mut head = String::new();
-    let mut line_places = Vec::with_capacity(count);
-    for (index, mut draft) in drafts.into_iter().enumerate() {
-        let start = text.len();
-        let places = draft.body.push_to(
-            &mut text,
-            &Heading {
-                commit: draft.commit_number,
-                batch: batch.tip.batch,
-                end: index + 1 == count && !planted(Bug::NoEndOfBatch),
-                flush: batch.tip.flush,
-                previous: &batch.tip.hash,
-                position: draft.prepared.receipt.first_position,
-                time: draft.time,
-                ts: draft.time / 1000,
-            },
-            &mut head,
-        );
-        batch.tip.hash = line_hash(text.as_bytes().get(start..).unwrap_or_default());
-        text.push('\n');
-        let place = CommitPlace {
-            offset: batch.tip.offset,
-            length: (text.len() - start) as u64,
-            hash: hash_from(&batch.tip.hash),
-        };
-        batch.tip.offset += place.length;
-        draft.prepared.place(place);
-        line_places.push(places);
-        batch.commits.push(draft.prepared);
+
+    /// The number of its commits, and of the bytes of their lines.
+    pub(in crate::journal::local) fn size(&self) -> (usize, usize) {
+        let bytes = self.drafts.iter().map(|draft| draft.body.line_bytes());
+        (self.drafts.len(), bytes.sum())
     }
-    batch.text = Arc::new(text);
-    for (prepared, places) in batch.commits.iter_mut().zip(line_places) {
-        share(prepared, places, &batch.text);
+
+    /// Whether it takes no further commit, because one was refused.
+    pub(in crate::journal::local) fn is_refusing(&self) -> bool {
+        !self.batch.refused.is_empty()
     }
-    batch
+
+    /// Its commits that are not shown yet.
+    pub(in crate::journal::local) fn unseen(&self) -> impl Iterator<Item = &RecordedCommit> {
+        let unseen = self.drafts.get(self.shown..).unwrap_or_default();
+        unseen.iter().map(|draft| &draft.prepared.commit)
+    }
+
+    /// The commits that were not shown yet and have events, and the outcome of the batch. They count as shown from now on.
+    pub(in crate::journal::local) fn show(&mut self) -> (Vec<Arc<RecordedCommit>>, Arc<Outcome>) {
+        let unseen = self.unseen().filter(|commit| commit.event_count() > 0);
+        let unseen = unseen.map(|commit| Arc::new(commit.clone())).collect();
+        self.shown = self.drafts.len();
+        let pledge = self.batch.shown.get_or_insert_with(Pledge::of_batch);
+        (unseen, Arc::clone(pledge.outcome()))
+    }
+
+    /// Writes the text of its commits.
+    pub(in crate::journal::local) fn seal(self) -> Batch {
+        let Self {
+            mut batch, drafts, ..
+        } = self;
+        let count = drafts.len();
+        // The text lives as long as any of its events, and so does every byte that is reserved in vain.
+        let bytes = drafts.iter().map(|draft| draft.body.line_bytes()).sum();
+        let mut text = String::with_capacity(bytes);
+        let mut head = String::new();
+        let mut line_places = Vec::with_capacity(count);
+        batch.commits.reserve(count);
+        for (index, mut draft) in drafts.into_iter().enumerate() {
+            let start = text.len();
+            let places = draft.body.push_to(
+                &mut text,
+                &Heading {
+                    commit: draft.commit_number,
+                    batch: batch.tip.batch,
+                    end: index + 1 == count && !planted(Bug::NoEndOfBatch),
+                    flush: batch.tip.flush,
+                    previous: &batch.tip.hash,
+                    position: draft.prepared.receipt.first_position,
+                    time: draft.time,
+                    ts: draft.time / 1000,
+                },
+                &mut head,
+            );
+            batch.tip.hash = line_hash(text.as_bytes().get(start..).unwrap_or_default());
+            text.push('\n');
+            let place = CommitPlace {
+                offset: batch.tip.offset,
+                length: (text.len() - start) as u64,
+                hash: hash_from(&batch.tip.hash),
+            };
+            batch.tip.offset += place.length;
+            draft.prepared.place(place);
+            line_places.push(places);
+            batch.commits.push(draft.prepared);
+        }
+        batch.text = Arc::new(text);
+        for (prepared, places) in batch.commits.iter_mut().zip(line_places) {
+            share(prepared, places, &batch.text);
+        }
+        batch
+    }
 }
 
 /// Lets the events of a commit point into the text of the batch, which its readers share.
@@ -339,8 +393,20 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::journal::local::queue::{Queue, Work};
-    use crate::journal::{Damage, ProposedAppend};
+    use crate::journal::{Audience, Damage, ProposedAppend};
     use crate::threads::StoreRuntime;
+
+    fn assemble(
+        queued: Vec<Queued>,
+        tip: &Tip,
+        version: &VersionOf<'_>,
+        dead_letters: &DeadLetterExtents,
+        durability: Durability,
+    ) -> Batch {
+        let mut batch = OpenBatch::new(tip, durability);
+        batch.add(queued, version, dead_letters);
+        batch.seal()
+    }
 
     fn commit(expected_version: u64) -> ProposedCommit {
         let append = ProposedAppend {
@@ -361,7 +427,7 @@ mod tests {
         let writer = StoreRuntime::default()
             .journal_worker(Path::new("a"))
             .unwrap();
-        let queue = Queue::new(0, Arc::new(SystemClock), None, writer);
+        let queue = Queue::new(0, Arc::new(SystemClock), None, writer, Audience::new(0));
         let push = |commit| {
             let room = Arc::clone(queue.room()).try_acquire_owned().unwrap();
             queue.push(room, commit)
@@ -409,7 +475,7 @@ mod tests {
         let writer = StoreRuntime::default()
             .journal_worker(Path::new("a"))
             .unwrap();
-        let queue = Queue::new(0, Arc::new(SystemClock), None, writer);
+        let queue = Queue::new(0, Arc::new(SystemClock), None, writer, Audience::new(0));
         let pushed = [0, 7, 0].map(|version| {
             let room = Arc::clone(queue.room()).try_acquire_owned().unwrap();
             queue.push(room, commit(version))

@@ -1,7 +1,9 @@
 //! The commits that wait for the writer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -9,7 +11,8 @@ use crate::clock::{Clock, StoreClock};
 use crate::journal::local::appends::lock;
 use crate::journal::local::log::Archived;
 use crate::journal::{
-    CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Spent,
+    Audience, CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
+    Spent,
 };
 use crate::sabotage::{Bug, planted};
 use crate::threads::Worker;
@@ -46,8 +49,27 @@ pub(in crate::journal) struct Queued {
 pub(in crate::journal) struct Pledge(Arc<Outcome>);
 
 impl Pledge {
+    /// The pledge of a whole batch, with its outcome.
+    pub(in crate::journal) fn of_batch() -> Self {
+        Self(Arc::default())
+    }
+
+    pub(in crate::journal) fn outcome(&self) -> &Arc<Outcome> {
+        &self.0
+    }
+
     pub(in crate::journal) fn settle(&self, result: Result<Receipt, CommitError>) {
         self.0.settle(result);
+    }
+
+    /// See [`Outcome::set`].
+    pub(in crate::journal) fn set(&self, result: Result<Receipt, CommitError>) {
+        self.0.set(result);
+    }
+
+    /// See [`Outcome::tell`].
+    pub(in crate::journal) fn tell(&self) {
+        self.0.tell();
     }
 
     /// See [`Outcome::keep`].
@@ -95,6 +117,9 @@ pub(in crate::journal) struct Queue {
     /// The reason for refusing every commit, if the file system is read-only.
     read_only: Option<Arc<str>>,
     clock: StoreClock,
+    audience: Arc<Audience>,
+    /// Whether something waits for the writer, for a query without the lock.
+    has_work: AtomicBool,
 }
 
 #[derive(Default)]
@@ -119,8 +144,11 @@ impl Queue {
         clock: Arc<dyn Clock>,
         read_only: Option<Arc<str>>,
         writer: Worker,
+        audience: Arc<Audience>,
     ) -> Self {
         Self {
+            audience,
+            has_work: AtomicBool::new(false),
             read_only,
             clock: StoreClock::behind(last_commit, clock),
             room: Arc::new(Semaphore::new(CAPACITY)),
@@ -139,6 +167,10 @@ impl Queue {
 
     pub(in crate::journal) fn clock(&self) -> &StoreClock {
         &self.clock
+    }
+
+    pub(in crate::journal) fn audience(&self) -> &Arc<Audience> {
+        &self.audience
     }
 
     /// See [`Log::pass`](crate::journal::Log::pass).
@@ -191,9 +223,13 @@ impl Queue {
                 std::mem::take(&mut state.is_idle)
             }
         };
+        self.has_work.store(true, Ordering::Release);
+        let is_plain = self.audience.is_waited_for() && self.has_plain_in(state.waiting.back());
         drop(state);
         if is_idle {
             self.writer.wake();
+        } else if is_plain {
+            self.audience.interrupt();
         }
         outcome
     }
@@ -219,6 +255,18 @@ impl Queue {
         lock(&self.state).is_replacing
     }
 
+    /// Whether a commit is added within a moment. The thread spins meanwhile.
+    pub(in crate::journal) fn gets_work_within(&self, moment: Duration) -> bool {
+        let begun = Instant::now();
+        while !self.has_work.load(Ordering::Acquire) {
+            if begun.elapsed() >= moment {
+                return false;
+            }
+            std::hint::spin_loop();
+        }
+        true
+    }
+
     /// Takes the next task: at most as many commits as a batch holds.
     pub(in crate::journal) fn take(&self) -> Work {
         let mut state = lock(&self.state);
@@ -230,18 +278,48 @@ impl Queue {
                 return Work::Ended;
             }
             state.is_idle = true;
+            self.has_work.store(false, Ordering::Release);
             return Work::Nothing;
         }
-        let mut bytes = 0;
-        let mut batch = Vec::with_capacity(state.waiting.len().min(BATCH_COMMITS));
-        while let Some(next) = state.waiting.front() {
-            bytes += next.byte_count();
-            if !batch.is_empty() && (bytes > BATCH_BYTES || batch.len() >= BATCH_COMMITS) {
+        Work::Commits(self.take_up_to(&mut state, BATCH_COMMITS, BATCH_BYTES))
+    }
+
+    /// Takes more commits for a batch that has this many commits and bytes.
+    pub(in crate::journal) fn take_more(&self, commits: usize, bytes: usize) -> Vec<Queued> {
+        let (commits, bytes) = (
+            BATCH_COMMITS.saturating_sub(commits),
+            BATCH_BYTES.saturating_sub(bytes),
+        );
+        match commits > 0 && bytes > 0 {
+            true => self.take_up_to(&mut lock(&self.state), commits, bytes),
+            false => Vec::new(),
+        }
+    }
+
+    /// Whether a command waits that no process manager reacts to.
+    pub(in crate::journal) fn has_plain(&self) -> bool {
+        self.has_plain_in(&lock(&self.state).waiting)
+    }
+
+    fn has_plain_in<'a>(&self, queued: impl IntoIterator<Item = &'a Queued>) -> bool {
+        let mut queued = queued.into_iter();
+        queued.any(|queued| self.audience.is_plain(&queued.commit))
+    }
+
+    /// The first waiting commits: at least one, unless none waits, and at most so many commits and bytes.
+    fn take_up_to(&self, state: &mut QueueState, commits: usize, bytes: usize) -> Vec<Queued> {
+        let waiting = &mut state.waiting;
+        let mut taken_bytes = 0;
+        let mut taken = Vec::with_capacity(waiting.len().min(commits));
+        while let Some(next) = waiting.front() {
+            taken_bytes += next.byte_count();
+            if !taken.is_empty() && (taken_bytes > bytes || taken.len() >= commits) {
                 break;
             }
-            batch.extend(state.waiting.pop_front());
+            taken.extend(waiting.pop_front());
         }
-        Work::Commits(batch)
+        self.has_work.store(!waiting.is_empty(), Ordering::Release);
+        taken
     }
 
     /// Fails these commits, each with its error, and every commit that was added so far.

@@ -1,12 +1,14 @@
 //! Making commits durable: all waiting commits go into one write and one sync.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::disk::FileError;
 use crate::journal::local::backlog::Backlog;
-use crate::journal::local::batch::{Batch, DeadLetterExtents, Prepared, assemble};
+use crate::journal::local::batch::{Batch, DeadLetterExtents, Prepared};
 use crate::journal::local::history::History;
 use crate::journal::local::jobs::{DurableBatch, Job, Jobs};
+use crate::journal::local::linger::Linger;
 use crate::journal::local::log::Archived;
 use crate::journal::local::log::{JournalLog, SwapError};
 use crate::journal::local::pulse::Pulse;
@@ -15,7 +17,7 @@ use crate::journal::local::release::Release;
 use crate::journal::local::rows::RowTables;
 use crate::journal::local::scan::Tip;
 use crate::journal::local::streams::StreamIndex;
-use crate::journal::{CommitError, CommitPlace, Durability};
+use crate::journal::{CommitError, CommitPlace, Durability, Receipt};
 use crate::sabotage::{Bug, planted};
 use crate::threads::{Next, Turn, Turns};
 
@@ -37,6 +39,9 @@ pub(in crate::journal::local) struct Writer {
     pub(in crate::journal::local) tip: Tip,
     /// The length of the file, trailing zeros included.
     pub(in crate::journal::local) filled: u64,
+    /// The usual time of a sync; zero before the first.
+    pub(in crate::journal::local) sync_time: Duration,
+    pub(in crate::journal::local) linger: Linger,
     pub(in crate::journal::local) dead_letters: DeadLetterExtents,
     /// Commits that wait for room in the backlog.
     pub(in crate::journal::local) held: Option<Vec<Queued>>,
@@ -56,7 +61,13 @@ enum Written {
 impl Turns for Writer {
     /// Writes until nothing waits, or until other stores wait.
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
+        let mut has_written = false;
         loop {
+            if has_written && self.durability == Durability::Sync && !turn.others_wait() {
+                // With work that has come meanwhile, this returns at once.
+                self.linger.for_next(&self.queue);
+            }
+            has_written = false;
             let taken = self.held.take().map(Work::Commits);
             let queued = match taken.unwrap_or_else(|| self.queue.take()) {
                 Work::Commits(queued) => queued,
@@ -71,7 +82,10 @@ impl Turns for Writer {
                 }
             };
             match self.backlog.has_room() {
-                Ok(true) => self.write_batch(queued),
+                Ok(true) => {
+                    self.write_batch(queued, !turn.others_wait());
+                    has_written = true;
+                }
                 Ok(false) => {
                     self.held = Some(queued);
                     return Next::Idle;
@@ -109,14 +123,8 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    fn write_batch(&mut self, queued: Vec<Queued>) {
-        let mut batch = assemble(
-            queued,
-            &self.tip,
-            &|stream, expected| self.streams.version(stream, expected),
-            &self.dead_letters,
-            self.durability,
-        );
+    fn write_batch(&mut self, queued: Vec<Queued>, may_wait: bool) {
+        let mut batch = self.gather(queued, may_wait);
         let refused = std::mem::take(&mut batch.refused);
         if !batch.commits.is_empty() {
             self.commit(batch);
@@ -162,6 +170,7 @@ impl Writer {
         match self.write(&batch) {
             Written::Durable => self.publish(batch),
             Written::CutBack(error) => {
+                self.queue.audience().end(self.tip.position);
                 let reason = format!(
                     "the journal could not be written ({error}); nothing of the commit is stored"
                 );
@@ -178,6 +187,7 @@ impl Writer {
                 for pledge in pledges(batch) {
                     pledge.settle(Err(error.clone()));
                 }
+                self.queue.audience().end(self.tip.position);
                 self.queue.poison_with(&reason);
             }
         }
@@ -212,8 +222,10 @@ impl Writer {
         if (batch.tip.flush && self.tip.flush) || planted(Bug::SkipSync) {
             return Written::Durable;
         }
+        let begun = Instant::now();
         match self.log.parts().sync_data() {
             Ok(()) => {
+                self.note_sync(begun.elapsed());
                 self.pulse.synced(self.queue.clock());
                 Written::Durable
             }
@@ -287,11 +299,19 @@ impl Writer {
             self.queue.poison_with(PANICKED);
         }
         self.history.publish(self.tip.offset, self.tip.position);
-        for (pledge, receipt) in pledges {
-            pledge.settle(Ok(receipt));
+        self.queue.audience().end(self.tip.position);
+        if let Some(shown) = batch.shown {
+            pledges.push((shown, Receipt::of_nothing(self.tip.position)));
+        }
+        // A caller that waits for its command and the reactions to it is woken once, when all of them are settled.
+        for (pledge, receipt) in &mut pledges {
+            pledge.set(Ok(std::mem::take(receipt)));
         }
         for on_settled in on_settled {
             on_settled();
+        }
+        for (pledge, _) in pledges {
+            pledge.tell();
         }
     }
 }
@@ -299,5 +319,5 @@ impl Writer {
 /// The pledges of a batch that is not durable. Each of them must be settled.
 fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
     let commits = batch.commits.into_iter();
-    commits.map(|prepared| prepared.pledge)
+    commits.map(|prepared| prepared.pledge).chain(batch.shown)
 }
