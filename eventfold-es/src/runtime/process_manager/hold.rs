@@ -358,7 +358,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
     }
 }
 
-/// Lets an instance continue without its held work. It ends if it has reacted to nothing yet.
+/// Lets an instance continue without its held work. It ends if it has handled nothing yet.
 fn discard_in<PM: ProcessManager>(instance: &mut Instance<PM>, held: &[Row]) {
     match instance.has_reacted_to_nothing() {
         true => instance.end(),

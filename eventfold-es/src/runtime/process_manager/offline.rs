@@ -332,7 +332,14 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
             #[cfg(test)]
             Work::Release(scope) => self.release(&scope)?,
         }
-        self.flush()?;
+        match PM::IS_KEYED {
+            true => self.flush()?,
+            // The progress contains the state.
+            false => {
+                let draft = self.machine.progress();
+                self.commit(draft)?;
+            }
+        }
         self.stored.position = self.machine.position;
         Ok(())
     }

@@ -52,7 +52,8 @@ impl<PM: ProcessManager> Moment<'_, PM> {
     #[must_use]
     pub fn happened<A: Aggregate>(&self) -> Vec<(String, A::DomainEvent)> {
         let positions = 1..=self.node.delivered.len() as u64;
-        let events = positions.filter_map(|position| self.search.recorded(self.node, position));
+        let events =
+            positions.filter_map(|position| self.search.recorded(&self.node.delivered, position));
         let of_type = events.filter(|event| *event.0.aggregate_type == *A::AGGREGATE_TYPE);
         of_type
             .filter_map(|event| {

@@ -94,6 +94,7 @@ enum Kind {
 /// See the [module](self).
 pub(super) struct Search<'a, PM> {
     plan: &'a Exploration<PM>,
+    subscriptions: &'static [&'static str],
     pool: RefCell<Pool>,
     seen: HashSet<u128>,
     /// The number of steps that were taken.
@@ -143,7 +144,7 @@ impl Pool {
 /// The world of one step.
 struct Around<'a, PM> {
     search: &'a Search<'a, PM>,
-    before: &'a Node,
+    delivered: &'a [u32],
     now: SystemTime,
     /// The decisions so far, and those that are prescribed.
     rejected: Vec<bool>,
@@ -157,7 +158,7 @@ impl<PM: ProcessManager> World for Around<'_, PM> {
     }
 
     fn event(&self, position: u64) -> Option<Recorded> {
-        self.search.recorded(self.before, position)
+        self.search.recorded(self.delivered, position)
     }
 
     fn decide(&mut self, command: &CommandEnvelope) -> Option<FailureCause> {
@@ -183,6 +184,7 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
     pub(super) fn new(plan: &'a Exploration<PM>) -> Self {
         Self {
             plan,
+            subscriptions: PM::default().subscriptions(),
             pool: RefCell::default(),
             seen: HashSet::new(),
             steps: 0,
@@ -246,12 +248,12 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
     }
 
     /// The event at a position.
-    pub(super) fn recorded(&self, node: &Node, position: u64) -> Option<Recorded> {
+    pub(super) fn recorded(&self, delivered: &[u32], position: u64) -> Option<Recorded> {
         let index = usize::try_from(position).ok()?.checked_sub(1)?;
-        let number = *node.delivered.get(index)?;
+        let number = *delivered.get(index)?;
         let pool = self.pool.borrow();
         let Scripted { stream, event } = pool.events.get(number as usize)?;
-        let before = node.delivered.iter().take(index);
+        let before = delivered.iter().take(index);
         let of_stream = |number: &&u32| {
             let event = pool.events.get(**number as usize);
             event.is_some_and(|event| event.stream == *stream)
@@ -277,7 +279,7 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
                 let waiting = node.waiting.get_mut(index);
                 if let Some(number) = waiting.and_then(|(_, events)| events.pop_front()) {
                     node.delivered.push(number);
-                    event = self.recorded(&node, node.delivered.len() as u64);
+                    event = self.recorded(&node.delivered, node.delivered.len() as u64);
                 }
             }
             Kind::Deadline => {
@@ -293,10 +295,9 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
                 }
             }
         }
-        let mut stored = std::mem::replace(&mut node.stored, before.stored.clone());
         let mut around = Around {
             search: self,
-            before: &node,
+            delivered: &node.delivered,
             now: node.now,
             rejected: step.rejected.clone(),
             decided: 0,
@@ -307,21 +308,17 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
             (Kind::Deadline, _) => Work::Deadline(&row, fails),
             (Kind::Event(_) | Kind::Retry, _) => Work::Retry(&row),
         };
-        stored.work::<PM>(work, &mut around);
+        node.stored.work::<PM>(work, &mut around);
         let Around {
-            rejected,
+            mut rejected,
             executed,
             decided,
             ..
         } = around;
-        node.stored = stored;
-        let mut rejected = rejected;
         rejected.truncate(decided);
-        let subscriptions = PM::default();
-        let subscriptions = subscriptions.subscriptions();
         for command in executed {
             for (aggregate_type, answers) in &self.plan.answers {
-                let is_shown = subscriptions.contains(aggregate_type);
+                let is_shown = self.subscriptions.contains(aggregate_type);
                 if is_shown && *aggregate_type == command.aggregate_type {
                     for event in answers(&command) {
                         self.wait(&mut node, event);
