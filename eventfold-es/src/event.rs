@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::de::StrRead;
 
 use crate::evolution::{self, Upcaster};
 use crate::finite;
@@ -254,8 +254,10 @@ fn decode<E: DomainEvent>(event: &Event) -> Result<E, EventError> {
         return Ok(current);
     }
     // As text, as on its line. Code of serde for a second form would double the time to compile an enum.
-    let decoded = serde_json::value::to_raw_value(&event.data);
-    let decoded = decoded.and_then(|data| deserialize(&event.event_type, &data));
+    let decoded = serde_json::to_string(&event.data).and_then(|data| {
+        let mut data = serde_json::Deserializer::from_str(&data);
+        deserialize(&event.event_type, &mut data)
+    });
     decoded.map_err(|error| EventError::Malformed {
         event_type: event.event_type.clone(),
         reason: without_place(&error),
@@ -270,20 +272,24 @@ fn without_place(error: &serde_json::Error) -> String {
         .map_or(text.clone(), str::to_owned)
 }
 
-fn deserialize<'de, E: DomainEvent>(
-    event_type: &'de str,
-    data: &'de RawValue,
+/// Reads the value that comes next in `data`, as the data of an event of this type.
+fn deserialize<E: DomainEvent>(
+    event_type: &str,
+    data: &mut Data<'_>,
 ) -> Result<E, serde_json::Error> {
     E::deserialize(Stored { event_type, data })
 }
 
+/// The reader of the text of the data.
+type Data<'de> = serde_json::Deserializer<StrRead<'de>>;
+
 /// Presents a stored event to serde as the object `{type, data}`, without copying the data.
-struct Stored<'a> {
+struct Stored<'a, 'de> {
     event_type: &'a str,
-    data: &'a RawValue,
+    data: &'a mut Data<'de>,
 }
 
-impl<'de> Deserializer<'de> for Stored<'de> {
+impl<'de> Deserializer<'de> for Stored<'_, 'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -300,12 +306,12 @@ impl<'de> Deserializer<'de> for Stored<'de> {
 }
 
 /// The fields that serde has not read yet.
-struct StoredFields<'a> {
+struct StoredFields<'a, 'de> {
     event_type: Option<&'a str>,
-    data: Option<&'a RawValue>,
+    data: Option<&'a mut Data<'de>>,
 }
 
-impl<'de> MapAccess<'de> for StoredFields<'de> {
+impl<'de> MapAccess<'de> for StoredFields<'_, 'de> {
     type Error = serde_json::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(

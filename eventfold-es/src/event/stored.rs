@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use eventfold::Event;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -26,8 +27,17 @@ struct Line<'a> {
     position: u64,
     version: u64,
     text: &'a str,
-    fields: Fields<'a>,
+    head: Head<'a>,
     recorded: OnceLock<Box<RecordedEvent>>,
+}
+
+/// The beginning of a line.
+#[derive(Debug)]
+enum Head<'a> {
+    /// The form that the store writes: `{"type":"Placed","data":`, and then the rest.
+    Written { event_type: &'a str, rest: &'a str },
+    /// Another form, as in a directory of version 0.2.
+    Other(Fields<'a>),
 }
 
 /// The fields of an eventfold event that decoding needs.
@@ -55,14 +65,17 @@ impl<'a> StoredEvent<'a> {
         Self(Content::Recorded(event))
     }
 
-    /// The event on a line, which is JSON without a newline.
+    /// The event on a line, which is JSON without a newline. It reads the line when the event is decoded.
     pub(crate) fn of_line(position: u64, version: u64, text: &'a str) -> Result<Self, EventError> {
-        let fields = serde_json::from_str(text).map_err(|error| malformed("?", error))?;
+        let head = match written_head(text) {
+            Some((event_type, rest)) => Head::Written { event_type, rest },
+            None => Head::Other(Fields::of(text)?),
+        };
         Ok(Self(Content::Line(Line {
             position,
             version,
             text,
-            fields,
+            head,
             recorded: OnceLock::new(),
         })))
     }
@@ -73,26 +86,13 @@ impl<'a> StoredEvent<'a> {
     ///
     /// As [`DomainEvent::from_event`].
     pub fn decode<E: DomainEvent>(&self) -> Result<E, EventError> {
-        if let Some((event_type, version, data)) = self.of_type(E::EVENT_TYPES)
-            && version == u64::from(evolution::current_version::<E>(event_type))
-            && let Ok(event) = deserialize(event_type, data)
+        if let Content::Line(line) = &self.0
+            && let Some(event) = line.decode()
         {
             return Ok(event);
         }
         // Older versions are converted as values, and only the slower way reports errors.
         E::from_event(self.recorded()?)
-    }
-
-    /// Type, stored version and data on the line of an event of one of these types; `None` if only full decoding can
-    /// determine them.
-    fn of_type(&self, types: &[&str]) -> Option<(&str, u64, &RawValue)> {
-        let Content::Line(Line { fields, .. }) = &self.0 else {
-            return None;
-        };
-        let event_type = &*fields.event_type;
-        let is_known = types.contains(&event_type);
-        let version = fields.version().filter(|_| is_known)?;
-        Some((event_type, version, fields.data))
     }
 
     /// The event with all its stored data.
@@ -109,7 +109,7 @@ impl<'a> StoredEvent<'a> {
             return Ok(recorded);
         }
         let event = serde_json::from_str(line.text);
-        let event = event.map_err(|error| malformed(&line.fields.event_type, error))?;
+        let event = event.map_err(|error| malformed(line.event_type(), error))?;
         let recorded = RecordedEvent::new(line.position, line.version, event);
         Ok(line.recorded.get_or_init(|| Box::new(recorded)))
     }
@@ -123,9 +123,10 @@ impl<'a> StoredEvent<'a> {
         };
         self.recorded().unwrap_or_else(|_| {
             line.recorded.get_or_init(|| {
+                let fields = Fields::of(line.text);
                 let event = Event {
-                    event_type: line.fields.event_type.to_string(),
-                    data: Value::from(line.fields.data.get()),
+                    event_type: line.event_type().to_owned(),
+                    data: Value::from(fields.map_or(line.text, |fields| fields.data.get())),
                     ts: 0,
                     id: None,
                     actor: None,
@@ -138,14 +139,14 @@ impl<'a> StoredEvent<'a> {
 
     /// Whether it is older than the current version, so that a step of evolution applies.
     pub(crate) fn is_older<E: DomainEvent>(&self) -> bool {
-        let Content::Line(Line { fields, .. }) = &self.0 else {
+        let Content::Line(line) = &self.0 else {
             return false;
         };
-        let name = &*fields.event_type;
+        let name = line.event_type();
         let current = u64::from(evolution::current_version::<E>(name));
         let mut upcasters = E::UPCASTERS.iter();
         upcasters.any(|upcaster| upcaster.names.contains(&name))
-            && fields.version() != Some(current)
+            && Fields::of(line.text).is_ok_and(|fields| fields.version() != Some(current))
     }
 
     pub(crate) fn position(&self) -> u64 {
@@ -163,6 +164,85 @@ impl<'a> StoredEvent<'a> {
     }
 }
 
+impl Line<'_> {
+    fn event_type(&self) -> &str {
+        match &self.head {
+            Head::Written { event_type, .. } => event_type,
+            Head::Other(fields) => &fields.event_type,
+        }
+    }
+
+    /// The event, if it has the current version and its data is read without an error.
+    fn decode<E: DomainEvent>(&self) -> Option<E> {
+        let event_type = self.event_type();
+        if !E::EVENT_TYPES.contains(&event_type) {
+            return None;
+        }
+        let current = u64::from(evolution::current_version::<E>(event_type));
+        match &self.head {
+            // The data is read once, and its version behind it. An event with older versions tells its version first.
+            Head::Written { rest, .. } if current == 1 => {
+                let mut data = serde_json::Deserializer::from_str(rest);
+                let event = deserialize(event_type, &mut data).ok()?;
+                (version_behind(rest, data)? == current).then_some(event)
+            }
+            Head::Written { .. } => decode_fields(event_type, &Fields::of(self.text).ok()?, current),
+            Head::Other(fields) => decode_fields(event_type, fields, current),
+        }
+    }
+}
+
+fn decode_fields<E: DomainEvent>(
+    event_type: &str,
+    fields: &Fields<'_>,
+    current: u64,
+) -> Option<E> {
+    if fields.version() != Some(current) {
+        return None;
+    }
+    let mut data = serde_json::Deserializer::from_str(fields.data.get());
+    deserialize(event_type, &mut data).ok()
+}
+
+/// The name of the event on a line that the store has written, and the line from the data on.
+fn written_head(line: &str) -> Option<(&str, &str)> {
+    let (name, rest) = plain_string(line.strip_prefix("{\"type\":\"")?)?;
+    Some((name, rest.strip_prefix(",\"data\":")?))
+}
+
+/// The string up to the next quotation mark, and the text behind that; `None` if the string has an escape.
+fn plain_string(text: &str) -> Option<(&str, &str)> {
+    let end = memchr::memchr2(b'"', b'\\', text.as_bytes())?;
+    let (string, rest) = text.split_at_checked(end)?;
+    Some((string, rest.strip_prefix('"')?))
+}
+
+/// The stored version of the event whose data was read from the beginning of `text`, if the fields behind the data are as the
+/// store writes them.
+fn version_behind(
+    text: &str,
+    data: serde_json::Deserializer<serde_json::de::StrRead<'_>>,
+) -> Option<u64> {
+    let read = data.into_iter::<IgnoredAny>().byte_offset();
+    let rest = text.get(read..)?.strip_prefix(",\"ts\":")?;
+    let mut rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    for label in [",\"id\":\"", ",\"actor\":\""] {
+        if let Some(field) = rest.strip_prefix(label) {
+            (_, rest) = plain_string(field)?;
+        }
+    }
+    match rest.strip_prefix(",\"meta\":") {
+        None => (rest == "}").then_some(1),
+        Some(meta) => version_in(meta.strip_suffix('}')?),
+    }
+}
+
+/// The version in the `meta` of an event; `None` if only full decoding can determine it.
+fn version_in(meta: &str) -> Option<u64> {
+    let meta: Meta = serde_json::from_str(meta).ok()?;
+    Some(meta.schema_version.unwrap_or(1))
+}
+
 /// The stored name of the event on a line, if any.
 pub(crate) fn stored_name(line: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
@@ -170,28 +250,25 @@ pub(crate) fn stored_name(line: &str) -> Option<Cow<'_, str>> {
         #[serde(borrow, rename = "type")]
         event_type: Cow<'a, str>,
     }
-    // The store writes the name first.
-    let first = line.strip_prefix("{\"type\":\"");
-    let end = first.and_then(|name| memchr::memchr2(b'"', b'\\', name.as_bytes()));
-    match first
-        .zip(end)
-        .and_then(|(name, end)| name.split_at_checked(end))
-    {
-        Some((name, rest)) if rest.starts_with('"') => Some(Cow::Borrowed(name)),
-        _ => serde_json::from_str(line)
+    match written_head(line) {
+        Some((name, _)) => Some(Cow::Borrowed(name)),
+        None => serde_json::from_str(line)
             .ok()
             .map(|Named { event_type }| event_type),
     }
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn of(text: &'a str) -> Result<Self, EventError> {
+        serde_json::from_str(text).map_err(|error| malformed("?", error))
+    }
+
     /// The stored version of the event; `None` if only full decoding can determine it.
     fn version(&self) -> Option<u64> {
-        let Some(meta) = self.meta else {
-            return Some(1);
-        };
-        let meta: Meta = serde_json::from_str(meta.get()).ok()?;
-        Some(meta.schema_version.unwrap_or(1))
+        match self.meta {
+            None => Some(1),
+            Some(meta) => version_in(meta.get()),
+        }
     }
 }
 
@@ -296,6 +373,14 @@ mod tests {
                 let event =
                     json!({ "type": event_type, "data": data, "ts": 7, "id": "i", "meta": meta });
                 lines.push(event.to_string());
+                // As the store writes it.
+                let end = match meta.is_null() {
+                    true => "}".to_owned(),
+                    false => format!(",\"id\":\"i\",\"actor\":\"a\",\"meta\":{meta}}}"),
+                };
+                lines.push(format!(
+                    "{{\"type\":{event_type:?},\"data\":{data},\"ts\":7{end}"
+                ));
             }
         }
         let odd = [
@@ -304,6 +389,11 @@ mod tests {
             r#"{"type":"Unit","data":null}"#,
             r#"{"type":"Newtype","data":1e999,"ts":1}"#,
             r#"{"type":"Unit","data":null,"ts":1} 1"#,
+            r#"{"type":"Unit","data":null,"ts":1"#,
+            r#"{"type":"Unit","data":nul"#,
+            r#"{"type":"Grown","data":{"text":"new"},"meta":{"schema_version":2},"ts":1}"#,
+            r#"{"type":"Unit","data":null,"ts":1,"meta":{"schema_version":2},"new":{}}"#,
+            r#"{"type":"Unit","data":null,"ts":1,"id":"\"","actor":"a"}"#,
             "[]",
             "",
         ];
