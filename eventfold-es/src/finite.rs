@@ -36,6 +36,24 @@ pub(crate) fn to_raw_value(value: &impl Serialize) -> Result<Box<RawValue>, serd
     }
 }
 
+/// Appends a value of the user to `json`, as JSON text.
+///
+/// # Errors
+///
+/// As [`to_raw_value`]. `json` may then end in a part of the value.
+pub(crate) fn append_to(
+    json: &mut Vec<u8>,
+    value: &impl Serialize,
+) -> Result<(), serde_json::Error> {
+    let start = json.len();
+    checked(value, |value| serde_json::to_writer(&mut *json, &value))?;
+    let encoded = json.get(start..).map(std::str::from_utf8);
+    match encoded.is_some_and(|text| text.is_ok_and(|text| !is_deeper(text, MAX_DEPTH))) {
+        true => Ok(()),
+        false => Err(serde_json::Error::custom(TOO_DEEP)),
+    }
+}
+
 /// Encodes a value of the store that contains values of the user.
 ///
 /// # Errors

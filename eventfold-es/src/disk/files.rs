@@ -263,12 +263,36 @@ impl FileHandle {
 
     /// Reads `length` bytes from `offset`, or fewer if the file ends before.
     pub(crate) fn read_range(&self, offset: u64, length: u64) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        self.read_into(offset, length, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// [`read_range`](Self::read_range), in place of the content of `bytes`.
+    pub(crate) fn read_into(
+        &self,
+        offset: u64,
+        length: u64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), FileError> {
         // A length from a damaged place may exceed the memory.
         let length = match length > UNCHECKED_BYTES {
             true => length.min(self.len()?.saturating_sub(offset)),
             false => length,
         };
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if bytes.capacity() < length {
+            // The system has zeroed memory.
+            *bytes = vec![0; length];
+        }
+        bytes.resize(length, 0);
+        let filled = self.read_to(bytes, offset)?;
+        bytes.truncate(filled);
+        Ok(())
+    }
+
+    /// Fills the bytes with those from `offset` on. The result is their number, which is smaller if the file ends before.
+    pub(crate) fn read_to(&self, bytes: &mut [u8], offset: u64) -> Result<usize, FileError> {
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match retried(|| self.file.read_at(rest, offset + filled as u64)) {
@@ -277,8 +301,7 @@ impl FileHandle {
                 Err(error) => return Err(self.error("read", error)),
             }
         }
-        bytes.truncate(filled);
-        Ok(bytes)
+        Ok(filled)
     }
 
     pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {

@@ -186,17 +186,15 @@ impl Line<'_> {
                 let event = deserialize(event_type, &mut data).ok()?;
                 (version_behind(rest, data)? == current).then_some(event)
             }
-            Head::Written { .. } => decode_fields(event_type, &Fields::of(self.text).ok()?, current),
+            Head::Written { .. } => {
+                decode_fields(event_type, &Fields::of(self.text).ok()?, current)
+            }
             Head::Other(fields) => decode_fields(event_type, fields, current),
         }
     }
 }
 
-fn decode_fields<E: DomainEvent>(
-    event_type: &str,
-    fields: &Fields<'_>,
-    current: u64,
-) -> Option<E> {
+fn decode_fields<E: DomainEvent>(event_type: &str, fields: &Fields<'_>, current: u64) -> Option<E> {
     if fields.version() != Some(current) {
         return None;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Damage, RowChange, StreamId};
+use super::{Damage, RowChange, StreamId, StreamRef};
 
 /// The progress of a process manager or a projection, stream by stream, when an earlier version saved it.
 ///
@@ -33,12 +33,12 @@ impl SeenBefore {
     }
 
     /// Whether this event of the stream was seen.
-    pub(crate) fn covers(&self, stream: &StreamId, version: u64, position: u64) -> bool {
+    pub(crate) fn covers(&self, stream: StreamRef<'_>, version: u64, position: u64) -> bool {
         position <= self.boundary
             && self
                 .versions
-                .get(&*stream.aggregate_type)
-                .and_then(|instances| instances.get(&*stream.instance_id))
+                .get(&**stream.aggregate_type)
+                .and_then(|instances| instances.get(stream.instance_id))
                 .is_some_and(|seen| version <= *seen)
     }
 

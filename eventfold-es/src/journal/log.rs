@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
-    Audience, CommittedEvent, JournalError, Outcome, ProposedCommit, RecordedCommit, Types, Waiting,
+    Audience, CommittedEvent, EventChunk, JournalError, Outcome, ProposedCommit, RecordedCommit,
+    Types, Waiting,
 };
 use crate::clock::StoreClock;
 
@@ -30,6 +31,42 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// The next commits with events behind the cursor, up to about a megabyte; empty if all durable commits were read. Moves
     /// the cursor behind them. Blocks only if the commits are no longer in memory.
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError>;
+
+    /// The events of the next commits behind the cursor, in about this number of bytes of the journal; none if all durable commits
+    /// were read. Moves the cursor behind them. `used` is an earlier chunk, whose memory serves again. Blocks as
+    /// [`read_on`](Self::read_on).
+    fn read_events(
+        &self,
+        cursor: &mut Cursor,
+        bytes: u64,
+        used: EventChunk,
+    ) -> Result<EventChunk, JournalError> {
+        let _ = (bytes, used);
+        self.read_on(cursor).map(EventChunk::of_commits)
+    }
+
+    /// The next text of the journal at a place, without its events. Moves the place behind it. [`find_events`](Self::find_events)
+    /// finds the events, on any thread. `None` at the end of the durable text. Blocks.
+    fn read_text(
+        &self,
+        place: &mut TextPlace,
+        bytes: u64,
+        used: EventChunk,
+    ) -> Result<Option<EventChunk>, JournalError> {
+        let _ = (place, bytes, used);
+        Ok(None)
+    }
+
+    /// Verifies the text of a chunk, and finds its events. Unreadable text is a failure of the chunk, behind the events before it.
+    fn find_events(&self, chunk: &mut EventChunk) {
+        let _ = chunk;
+    }
+
+    /// Moves the cursor behind the events of a text. They follow the events up to the cursor, or some are missing.
+    fn pass_text(&self, cursor: &mut Cursor, chunk: &EventChunk) -> Result<(), JournalError> {
+        let _ = (cursor, chunk);
+        Ok(())
+    }
 
     /// The next commits if they are still in memory, without any I/O.
     fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>>;
@@ -88,7 +125,16 @@ pub(crate) struct Cursor {
     pub(super) is_for_one: bool,
 }
 
+/// A place in the journal's text, where a commit begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TextPlace(pub(super) u64);
+
 impl Cursor {
+    /// The place of the events behind the cursor, if the cursor comes from a text.
+    pub(crate) fn text_place(&self) -> Option<TextPlace> {
+        (self.hint > 0).then_some(TextPlace(self.hint))
+    }
+
     pub(crate) fn after(position: u64) -> Self {
         Self {
             position,

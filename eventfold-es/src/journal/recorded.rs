@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{RecordedLines, StreamId};
+use super::{RecordedLines, StreamId, StreamRef};
 use crate::event::{EventError, RecordedEvent, StoredEvent};
 
 /// A durable commit.
@@ -37,13 +37,14 @@ impl RecordedCommit {
     pub(crate) fn events(&self) -> impl Iterator<Item = CommittedEvent<'_>> {
         let events = self.appends.iter().flat_map(|append| {
             let events = append.events();
-            events.map(|(version, line)| (&append.stream, version, line))
+            events.map(|(version, line)| (append.stream.borrowed(), version, line))
         });
         let placed = (self.first_position..).zip(events);
         placed.map(|(position, (stream, version, line))| CommittedEvent {
             position,
             stream,
             version,
+            time: self.time,
             line,
         })
     }
@@ -58,9 +59,11 @@ impl RecordedCommit {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommittedEvent<'a> {
     pub(crate) position: u64,
-    pub(crate) stream: &'a StreamId,
+    pub(crate) stream: StreamRef<'a>,
     /// The version of the stream after the event.
     pub(crate) version: u64,
+    /// The time of its commit, in milliseconds since 1970.
+    pub(crate) time: u64,
     /// One eventfold event, as JSON without a newline.
     pub(crate) line: &'a str,
 }

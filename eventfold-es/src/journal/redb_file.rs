@@ -59,7 +59,7 @@ impl RedbFile {
     }
 
     /// An empty file in memory.
-    #[cfg(any(test, eventfold_memory_journal))]
+    #[cfg(any(test, eventfold_memory_journal, feature = "testing"))]
     pub(crate) fn in_memory(options: &RedbOptions) -> Result<Self, JournalError> {
         let (failure, path) = (Arc::default(), PathBuf::from("memory"));
         let database = guarded(&failure, &path, options.remedy, || {
@@ -98,6 +98,19 @@ pub(crate) fn sealed(key: &[u8], value: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&hash(key, value).to_le_bytes());
     bytes.extend_from_slice(value);
     bytes
+}
+
+/// [`sealed`] for a value that `write` appends.
+pub(crate) fn sealed_with<E>(
+    key: &[u8],
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    let mut bytes = vec![0; HASH_BYTES];
+    write(&mut bytes)?;
+    if let Some((start, value)) = bytes.split_at_mut_checked(HASH_BYTES) {
+        start.copy_from_slice(&hash(key, value).to_le_bytes());
+    }
+    Ok(bytes)
 }
 
 /// The value, unless it was changed.
@@ -176,12 +189,10 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let read = self.note(self.file.read_range(offset, out.len() as u64))?;
-        if read.len() < out.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match self.note(self.file.read_to(out, offset))? == out.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
         }
-        out.copy_from_slice(&read);
-        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

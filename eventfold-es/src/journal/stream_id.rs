@@ -15,3 +15,28 @@ impl StreamId {
         }
     }
 }
+
+/// A borrowed [`StreamId`]. The few names of aggregate types are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamRef<'a> {
+    pub(crate) aggregate_type: &'a Arc<str>,
+    pub(crate) instance_id: &'a str,
+}
+
+impl StreamId {
+    pub(crate) fn borrowed(&self) -> StreamRef<'_> {
+        StreamRef {
+            aggregate_type: &self.aggregate_type,
+            instance_id: &self.instance_id,
+        }
+    }
+}
+
+impl StreamRef<'_> {
+    pub(crate) fn to_id(self) -> StreamId {
+        StreamId {
+            aggregate_type: Arc::clone(self.aggregate_type),
+            instance_id: self.instance_id.into(),
+        }
+    }
+}

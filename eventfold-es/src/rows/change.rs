@@ -1,6 +1,7 @@
 //! The changes of one transaction.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
@@ -10,7 +11,7 @@ use super::{RowsError, decode};
 use crate::error::StoreError;
 use crate::finite;
 use crate::guarded::{Kept, guard};
-use crate::journal::{JournalError, RedbFile, sealed};
+use crate::journal::{JournalError, RedbFile, sealed_with};
 use crate::projection::{Deletion, EventContext, Keys, RowProjection, SinkError};
 
 /// The number of changed rows in memory, beyond which they are written to the tables.
@@ -23,6 +24,8 @@ pub struct RowTx<'t, P: RowProjection> {
     tables: Option<Tables<'t>>,
     /// The rows that this transaction has read or changed, by their encoded keys.
     pending: BTreeMap<Vec<u8>, Pending<P>>,
+    /// Whether all changes since the last mark are pending.
+    can_undo: bool,
 }
 
 struct Tables<'t> {
@@ -52,7 +55,23 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
             transaction,
             tables: None,
             pending: BTreeMap::new(),
+            can_undo: false,
         }
+    }
+
+    /// Writes the changed rows. The changes from here on can be undone.
+    pub(super) fn mark(&mut self) -> Result<(), RowsError> {
+        self.flush()?;
+        self.can_undo = true;
+        Ok(())
+    }
+
+    /// Forgets the changes since the last mark, unless some were written to the tables.
+    pub(super) fn undo(&mut self) -> bool {
+        if self.can_undo {
+            self.pending.clear();
+        }
+        self.can_undo
     }
 
     /// Removes all rows.
@@ -104,22 +123,31 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
         if self.pending.len() >= PENDING_ROWS && !self.pending.contains_key(&key) {
             self.flush()?;
         }
-        if !self.pending.contains_key(&key) {
-            let pending = self.stored(&key)?;
-            self.pending.insert(key.clone(), pending);
-        }
-        if let Some(pending) = self.pending.get_mut(&key) {
-            let row = pending.row.get_or_insert_default();
-            if !change(&key, row) {
+        let file = self.file;
+        self.tables()?;
+        let (Some(tables), pending) = (&self.tables, &mut self.pending) else {
+            return Ok(());
+        };
+        let change = |key: &[u8], pending: &mut Pending<P>| {
+            if !change(key, pending.row.get_or_insert_default()) {
                 pending.row = None;
+            }
+        };
+        match pending.entry(key) {
+            Entry::Occupied(mut entry) => {
+                let key = entry.key().clone();
+                change(&key, entry.get_mut());
+            }
+            Entry::Vacant(entry) => {
+                let mut pending = Self::stored(file, tables, entry.key())?;
+                change(entry.key(), &mut pending);
+                entry.insert(pending);
             }
         }
         Ok(())
     }
 
-    fn stored(&mut self, key: &[u8]) -> Result<Pending<P>, RowsError> {
-        let file = self.file;
-        let tables = self.tables()?;
+    fn stored(file: &RedbFile, tables: &Tables<'_>, key: &[u8]) -> Result<Pending<P>, RowsError> {
         let value = run(file, || Ok(tables.rows.get(key)?))?;
         let Some(value) = value else {
             return Ok(Pending {
@@ -150,6 +178,7 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
 
     /// Writes the changed rows to the tables.
     pub(super) fn flush(&mut self) -> Result<(), RowsError> {
+        self.can_undo = false;
         let pending = std::mem::take(&mut self.pending);
         let file = self.file;
         let Tables { rows, index } = self.tables()?;
@@ -158,7 +187,7 @@ impl<'t, P: RowProjection> RowTx<'t, P> {
             let stored = stored.unwrap_or_default();
             let (value, entries) = match &row {
                 Some(row) => (
-                    Some(sealed(&key, json::<P>(row)?.as_bytes())),
+                    Some(sealed_with(&key, |value| encode_row::<P>(row, value))?),
                     entries::<P>(row, &key)?,
                 ),
                 None => (None, Vec::new()),
@@ -188,14 +217,13 @@ fn run<T>(file: &RedbFile, run: impl FnOnce() -> Result<T, redb::Error>) -> Resu
     Ok(done.map_err(StoreError::from)?)
 }
 
-fn json<P: RowProjection>(row: &P) -> Result<Box<str>, RowsError> {
+fn encode_row<P: RowProjection>(row: &P, json: &mut Vec<u8>) -> Result<(), RowsError> {
     let what = || format!("the encoding of a row of `{}`", P::NAME);
-    let json = guard(what, || finite::to_raw_value(row))?;
-    json.map(|json| json.get().into())
-        .map_err(|error| RowsError::Unstorable {
-            projection: P::NAME,
-            reason: error.to_string(),
-        })
+    let encoded = guard(what, || finite::append_to(json, row))?;
+    encoded.map_err(|error| RowsError::Unstorable {
+        projection: P::NAME,
+        reason: error.to_string(),
+    })
 }
 
 /// The entries of a row in the indexes.

@@ -2,6 +2,7 @@
 
 mod cell;
 mod cells;
+mod chunk_queue;
 mod encode;
 mod end;
 mod follower;

@@ -10,8 +10,8 @@ use crate::error::StoreError;
 use crate::event::{EventError, RecordedEvent};
 use crate::finite;
 use crate::journal::{
-    CommittedEvent, Cursor, Journal, JournalError, Log, RecordedCommit, SavedProjection,
-    SavedValue, SeenBefore, SkippedEvent, StreamId,
+    CommittedEvent, Cursor, EventChunk, Journal, JournalError, Log, SavedProjection, SavedValue,
+    SeenBefore, SkippedEvent, StreamRef,
 };
 use crate::projection::{ProjectError, Projection, UnknownEvents};
 use crate::sabotage::{Bug, planted};
@@ -20,6 +20,8 @@ use crate::sabotage::{Bug, planted};
 const SAVE_EVENTS: u64 = 10_000;
 /// The minimum interval between saves during a catch-up. A save waits for the disk, and without it only the work of this interval is lost.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// The number of bytes of the journal in a chunk, which fits in the cache of a processor.
+const CHUNK_BYTES: u64 = 256 << 10;
 /// The maximum number of events to fold on the caller's thread. Beyond it, the blocking pool folds them.
 const FEW_EVENTS: u64 = 64;
 
@@ -120,7 +122,7 @@ impl<P: Projection> ProjectionRunner<P> {
         skipped.iter().any(|skipped| {
             // The read of the whole journal finds an unreadable event.
             let found = log.event_at(skipped.position, |found| {
-                Some((found.stream.clone(), found.read().ok()?))
+                Some((found.stream.to_id(), found.read().ok()?))
             });
             let Ok(Some((stream, event))) = found else {
                 return true;
@@ -181,7 +183,7 @@ impl<P: Projection> ProjectionRunner<P> {
             let Some(commits) = self.journal.read_recent(&mut cursor) else {
                 return false;
             };
-            if self.fold(&commits, cursor).is_err() {
+            if self.fold(&EventChunk::of_commits(commits), cursor).is_err() {
                 return false;
             }
         }
@@ -213,14 +215,20 @@ impl<P: Projection> ProjectionRunner<P> {
         }
         let journal = Arc::clone(&self.journal);
         let mut saved_at = Instant::now();
-        read_ahead(&*journal, self.cursor, position, |(commits, cursor)| {
-            self.fold(&commits, cursor)?;
-            if self.is_save_due() && saved_at.elapsed() >= SAVE_INTERVAL {
-                self.save_or_warn();
-                saved_at = Instant::now();
-            }
-            Ok(())
-        })?;
+        read_ahead(
+            &*journal,
+            self.cursor,
+            position,
+            CHUNK_BYTES,
+            |chunk, cursor| {
+                self.fold(chunk, cursor)?;
+                if self.is_save_due() && saved_at.elapsed() >= SAVE_INTERVAL {
+                    self.save_or_warn();
+                    saved_at = Instant::now();
+                }
+                Ok(())
+            },
+        )?;
         if self.is_save_due() {
             self.save_or_warn();
         }
@@ -282,20 +290,18 @@ impl<P: Projection> ProjectionRunner<P> {
         }
     }
 
-    fn fold(&mut self, commits: &[Arc<RecordedCommit>], cursor: Cursor) -> Result<(), StoreError> {
-        for commit in commits {
-            for event in commit.events() {
-                let aggregate_type = &*event.stream.aggregate_type;
-                if !self.subscriptions.contains(&aggregate_type)
-                    || self.has_seen(event.stream, event.version, event.position)
-                {
-                    continue;
-                }
-                if let Err(error) = self.fold_event(event) {
-                    // The state may contain half of the event.
-                    self.is_broken = true;
-                    return Err(error);
-                }
+    fn fold(&mut self, chunk: &EventChunk, cursor: Cursor) -> Result<(), StoreError> {
+        for event in chunk.events() {
+            let aggregate_type = &**event.stream.aggregate_type;
+            if !self.subscriptions.contains(&aggregate_type)
+                || self.has_seen(event.stream, event.version, event.position)
+            {
+                continue;
+            }
+            if let Err(error) = self.fold_event(event) {
+                // The state may contain half of the event.
+                self.is_broken = true;
+                return Err(error);
             }
         }
         self.cursor = cursor;
@@ -305,7 +311,7 @@ impl<P: Projection> ProjectionRunner<P> {
         Ok(())
     }
 
-    fn has_seen(&self, stream: &StreamId, version: u64, position: u64) -> bool {
+    fn has_seen(&self, stream: StreamRef<'_>, version: u64, position: u64) -> bool {
         let seen_before = self.seen_before.as_ref();
         seen_before.is_some_and(|seen| seen.covers(stream, version, position))
     }
@@ -314,7 +320,7 @@ impl<P: Projection> ProjectionRunner<P> {
         let CommittedEvent {
             position, stream, ..
         } = event;
-        let (aggregate_type, stream_id) = (&*stream.aggregate_type, &*stream.instance_id);
+        let (aggregate_type, stream_id) = (&**stream.aggregate_type, stream.instance_id);
         let failed = |source: ProjectError| StoreError::Projection {
             name: P::NAME.to_owned(),
             position,

@@ -1,113 +1,68 @@
-//! Reads the journal ahead, while earlier commits are processed.
+//! Reads the journal ahead, while earlier events are handled.
 
-use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use super::chunk_queue::ChunkQueue;
 use crate::error::StoreError;
-use crate::journal::{Cursor, JournalError, Log, RecordedCommit};
+use crate::journal::{Cursor, EventChunk, Log};
 
-/// The maximum number of waiting chunks, apart from the processed chunk and the chunk that is being read.
-const WAITING_CHUNKS: usize = 3;
-
-/// The time to poll for the next chunk before blocking. It is about the time of reading a chunk.
-const PATIENCE: Duration = Duration::from_millis(1);
-
-/// Commits that were read together, and the cursor after them.
-pub(super) type Chunk = (Vec<Arc<RecordedCommit>>, Cursor);
-
-/// Calls `work` with the commits between the cursor and a position, in order. If there is more than one chunk, another thread reads ahead.
-/// The first error ends the work. A read error comes after the commits that were read before it. Blocks.
+/// Calls `work` with the events between the cursor and a position, in order, and with the cursor after them. A chunk has about this
+/// number of bytes of the journal. If there is more than one chunk, another thread reads ahead. The first error ends the work. A read
+/// error comes after the events that were read before it. Blocks.
 pub(super) fn read_ahead(
     log: &dyn Log,
-    cursor: Cursor,
+    mut cursor: Cursor,
     position: u64,
-    work: impl FnMut(Chunk) -> Result<(), StoreError>,
+    bytes: u64,
+    mut work: impl FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut chunks = Chunks {
-        log,
-        cursor,
-        position,
-    };
-    let first = chunks.next();
-    if chunks.cursor.position >= chunks.position {
-        return work_through(first, work);
-    }
-    thread::scope(|scope| {
-        let (sender, ahead) = mpsc::sync_channel(WAITING_CHUNKS);
-        let reader = chunks.clone();
-        let spawned = thread::Builder::new()
-            .name("eventfold-es-read".to_owned())
-            .spawn_scoped(scope, move || {
-                for chunk in reader {
-                    // After a failure of the work, the receiver is gone.
-                    if sender.send(chunk).is_err() {
-                        break;
-                    }
-                }
-            });
-        match spawned {
-            Ok(_) => work_through(first.into_iter().chain(Ahead(ahead)), work),
-            Err(_) => work_through(first.into_iter().chain(chunks), work),
+    let mut used = EventChunk::default();
+    while cursor.position < position {
+        let before = cursor.position;
+        let chunk = log.read_events(&mut cursor, bytes, used)?;
+        if cursor.position == before {
+            break;
         }
-    })
-}
-
-/// The chunks from the reading thread.
-struct Ahead(mpsc::Receiver<Result<Chunk, JournalError>>);
-
-impl Iterator for Ahead {
-    type Item = Result<Chunk, JournalError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // The next chunk comes soon. A wake-up would cost the reader more than reading a part of the next chunk.
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            match self.0.try_recv() {
-                Ok(chunk) => return Some(chunk),
-                Err(mpsc::TryRecvError::Empty) => thread::yield_now(),
-                Err(mpsc::TryRecvError::Disconnected) => return None,
-            }
+        work(&chunk, cursor)?;
+        used = chunk;
+        if cursor.position < position {
+            read_text_ahead(log, &mut cursor, bytes, &mut work)?;
         }
-        self.0.recv().ok()
-    }
-}
-
-fn work_through(
-    chunks: impl IntoIterator<Item = Result<Chunk, JournalError>>,
-    mut work: impl FnMut(Chunk) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    for chunk in chunks {
-        work(chunk?)?;
     }
     Ok(())
 }
 
-/// The chunks up to a position. An error is the last item.
-#[derive(Clone)]
-struct Chunks<'a> {
-    log: &'a dyn Log,
-    cursor: Cursor,
-    position: u64,
-}
-
-impl Iterator for Chunks<'_> {
-    type Item = Result<Chunk, JournalError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.cursor.position >= self.position {
-            return None;
+/// Calls `work` with all events of the text behind the cursor. Another thread reads the text, and finds the events in it as far as it is
+/// faster than the work.
+fn read_text_ahead(
+    log: &dyn Log,
+    cursor: &mut Cursor,
+    bytes: u64,
+    work: &mut impl FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let Some(place) = cursor.text_place() else {
+        return Ok(());
+    };
+    let queue = ChunkQueue::new(log, place, bytes);
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("eventfold-es-read".to_owned());
+        // Without another thread, this one reads.
+        if thread.spawn_scoped(scope, || queue.fill()).is_err() {
+            return Ok(());
         }
-        match self.log.read_on(&mut self.cursor) {
-            Ok(commits) if commits.is_empty() => {
-                self.position = 0;
-                None
+        // The thread ends with the queue, also after a panic.
+        let _close = queue.close_on_drop();
+        while let Some(mut chunk) = queue.next()? {
+            let before = cursor.position;
+            log.pass_text(cursor, &chunk)?;
+            if cursor.position > before {
+                work(&chunk, *cursor)?;
             }
-            Ok(commits) => Some(Ok((commits, self.cursor))),
-            Err(error) => {
-                self.position = 0;
-                Some(Err(error))
+            if let Some(failure) = chunk.take_failure() {
+                return Err(failure.into());
             }
+            queue.give_back(chunk);
         }
-    }
+        Ok(())
+    })
 }

@@ -47,7 +47,7 @@ fn lines<'a>(
     let commit = commits.first()?;
     let is_of_answer = |event: &CommittedEvent<'_>| {
         let index = event.position.checked_sub(answer.first_position);
-        event.stream == stream
+        event.stream == stream.borrowed()
             && index == event.version.checked_sub(answer.first_version)
             && index.is_some_and(|index| index < answer.event_count())
     };

@@ -165,6 +165,8 @@ async fn damage_that_is_read_ahead_is_named_after_what_comes_before_it() -> Test
     assert!(first.contains(&format!("position {}", MANY / 5)), "{first}");
     let damage = store.projection::<Total>().await.unwrap_err();
     assert!(matches!(damage, StoreError::Damaged(_)), "{damage}");
+    let again = store.projection::<Total>().await.unwrap_err();
+    assert_eq!(again.to_string(), damage.to_string());
     Ok(())
 }
 

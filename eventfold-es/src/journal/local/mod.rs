@@ -28,7 +28,7 @@ use deriving::{checkpoint, derived, jobs, pulse, under_way};
 use history::History;
 use jobs::Jobs;
 pub(crate) use layout::Layout;
-use lines::{line, line_canonical, line_json, line_read};
+use lines::{line, line_canonical, line_events, line_json, line_read};
 use linger::Linger;
 use log::{JournalLog, Parts};
 pub(crate) use new_journal::NewJournal;
@@ -47,11 +47,11 @@ pub(in crate::journal) use writing::queue;
 use writing::{backlog, batch, linger, writer};
 
 use super::{
-    Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Durability, Extent, Inherited,
-    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, Progress,
-    ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions, SavedValue, Snapshot,
-    Snapshots, StreamEnd, StreamId, StreamPart, StreamReader, Streams, Types, Verified, Vitals,
-    Waiting,
+    Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Durability, EventChunk,
+    Extent, Inherited, Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome,
+    Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions, SavedValue,
+    Snapshot, Snapshots, StreamEnd, StreamId, StreamPart, StreamReader, Streams, TextPlace, Types,
+    Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, OpenMode, SealedFile};
@@ -273,6 +273,32 @@ impl Log for LocalJournal {
 
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
         self.history.read_on(cursor)
+    }
+
+    fn read_events(
+        &self,
+        cursor: &mut Cursor,
+        bytes: u64,
+        used: EventChunk,
+    ) -> Result<EventChunk, JournalError> {
+        self.history.read_events(cursor, bytes, used)
+    }
+
+    fn read_text(
+        &self,
+        place: &mut TextPlace,
+        bytes: u64,
+        used: EventChunk,
+    ) -> Result<Option<EventChunk>, JournalError> {
+        self.history.read_text(place, bytes, used)
+    }
+
+    fn find_events(&self, chunk: &mut EventChunk) {
+        self.history.find_events(chunk);
+    }
+
+    fn pass_text(&self, cursor: &mut Cursor, chunk: &EventChunk) -> Result<(), JournalError> {
+        self.history.pass_text(cursor, chunk)
     }
 
     fn read_recent(&self, cursor: &mut Cursor) -> Option<Vec<Arc<RecordedCommit>>> {

@@ -277,8 +277,8 @@ impl Streams for MemoryJournal {
             .into_iter()
             .flat_map(|commit| commit.recorded.events());
         let versions = answer.first_version..=answer.last_version();
-        let events =
-            events.filter(|event| event.stream == stream && versions.contains(&event.version));
+        let events = events
+            .filter(|event| event.stream == stream.borrowed() && versions.contains(&event.version));
         Ok(events.map(|event| event.line.into()).collect())
     }
 }

@@ -187,23 +187,32 @@ impl Segments {
     /// Up to `length` bytes of the text from `offset` on: fewer at the end of a segment, and none behind the last segment. The
     /// bytes are cached. Blocks.
     pub(crate) fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
-        self.read_with(offset, length, Some(&self.cache))
+        match self.span(offset) {
+            Some(span) => self.segment(span)?.read(offset, length, &self.cache),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// [`read`](Self::read), for a reader that reads every byte once: nothing is cached. Blocks.
     pub(crate) fn read_through(&self, offset: u64, length: u64) -> Result<Vec<u8>, JournalError> {
-        self.read_with(offset, length, None)
+        let mut text = Vec::new();
+        self.read_into(offset, length, &mut text)?;
+        Ok(text)
     }
 
-    fn read_with(
+    /// [`read_through`](Self::read_through), in place of the content of `text`. Blocks.
+    pub(crate) fn read_into(
         &self,
         offset: u64,
         length: u64,
-        cache: Option<&(Arc<BlockCache>, FileKey)>,
-    ) -> Result<Vec<u8>, JournalError> {
+        text: &mut Vec<u8>,
+    ) -> Result<(), JournalError> {
         match self.span(offset) {
-            Some(span) => self.segment(span)?.read(offset, length, cache),
-            None => Ok(Vec::new()),
+            Some(span) => self.segment(span)?.read_into(offset, length, text),
+            None => {
+                text.clear();
+                Ok(())
+            }
         }
     }
 

@@ -16,8 +16,25 @@ use crate::journal::{Damage, JournalError};
 const TAIL_BYTES: u64 = 64 << 10;
 
 thread_local! {
-    /// The last decompressor of the thread. Creating one takes longer than decompressing a frame.
-    static DECOMPRESSOR: Cell<Option<Decompressor<'static>>> = const { Cell::new(None) };
+    /// The last tools of the thread. Creating a decompressor takes longer than decompressing a frame.
+    static TOOLS: Cell<Option<Box<Tools>>> = const { Cell::new(None) };
+}
+
+/// A decompressor and its memory.
+struct Tools {
+    decompressor: Decompressor<'static>,
+    compressed: Vec<u8>,
+    frame: [u8; FRAME_BYTES as usize],
+}
+
+impl Tools {
+    fn new() -> std::io::Result<Box<Self>> {
+        Ok(Box::new(Self {
+            decompressor: Decompressor::new()?,
+            compressed: Vec::new(),
+            frame: [0; FRAME_BYTES as usize],
+        }))
+    }
 }
 
 /// An open segment. Its file stays open as long as it is held.
@@ -99,12 +116,12 @@ impl Segment {
         frame.copied().unwrap_or_default().into()
     }
 
-    /// Up to `length` bytes of the text from `offset` on, fewer at its end. Blocks.
+    /// Up to `length` bytes of the text from `offset` on, fewer at its end. Frames are cached. Blocks.
     pub(super) fn read(
         &self,
         offset: u64,
         length: u64,
-        cache: Option<&(Arc<BlockCache>, FileKey)>,
+        (cache, key): &(Arc<BlockCache>, FileKey),
     ) -> Result<Vec<u8>, JournalError> {
         let from = offset.saturating_sub(self.table.start);
         let to = from.saturating_add(length).min(self.table.text);
@@ -112,29 +129,26 @@ impl Segment {
         let mut text = Vec::with_capacity(
             usize::try_from((last.saturating_sub(first)) * FRAME_BYTES).unwrap_or(0),
         );
-        match cache {
-            Some((cache, key)) => {
-                let found = |frame| cache.find(*key, self.table.start + frame * FRAME_BYTES);
-                let mut frame = first;
-                while frame < last {
-                    if let Some(content) = found(frame) {
-                        text.extend_from_slice(&content);
-                        frame += 1;
-                        continue;
-                    }
-                    // The same read also covers the missing frames behind it.
-                    let behind = (frame + 1..last).find(|frame| found(*frame).is_some());
-                    let behind = behind.unwrap_or(last);
-                    let read = self.read_frames(frame, behind)?;
-                    for (frame, content) in (frame..).zip(read.chunks(FRAME_BYTES as usize)) {
-                        let place = self.table.start + frame * FRAME_BYTES;
-                        cache.insert(*key, place, content.into());
-                    }
-                    text.extend_from_slice(&read);
-                    frame = behind;
-                }
+        let found = |frame| cache.find(*key, self.table.start + frame * FRAME_BYTES);
+        let mut frame = first;
+        let mut read = Vec::new();
+        while frame < last {
+            if let Some(content) = found(frame) {
+                text.extend_from_slice(&content);
+                frame += 1;
+                continue;
             }
-            None => text = self.read_frames(first, last)?,
+            // The same read also covers the missing frames behind it.
+            let behind = (frame + 1..last).find(|frame| found(*frame).is_some());
+            let behind = behind.unwrap_or(last);
+            let place = self.table.start + frame * FRAME_BYTES;
+            self.read_into(place, (behind - frame) * FRAME_BYTES, &mut read)?;
+            for (frame, content) in (frame..).zip(read.chunks(FRAME_BYTES as usize)) {
+                let place = self.table.start + frame * FRAME_BYTES;
+                cache.insert(*key, place, content.into());
+            }
+            text.extend_from_slice(&read);
+            frame = behind;
         }
         let skipped = usize::try_from(from - first * FRAME_BYTES).unwrap_or(usize::MAX);
         text.truncate(usize::try_from(to - first * FRAME_BYTES).unwrap_or(usize::MAX));
@@ -142,8 +156,22 @@ impl Segment {
         Ok(text)
     }
 
-    /// The text of consecutive frames.
-    fn read_frames(&self, first: u64, last: u64) -> Result<Vec<u8>, JournalError> {
+    /// Up to `length` bytes of the text from `offset` on, fewer at its end, in place of the content of `text`. Blocks.
+    pub(super) fn read_into(
+        &self,
+        offset: u64,
+        length: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<(), JournalError> {
+        let from = offset.saturating_sub(self.table.start);
+        let to = from.saturating_add(length).min(self.table.text);
+        let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
+        if text.capacity() < wanted {
+            // The system has zeroed memory.
+            *text = vec![0; wanted];
+        }
+        text.resize(wanted, 0);
+        let (first, last) = (from / FRAME_BYTES, to.div_ceil(FRAME_BYTES));
         let bound = |frame: u64| {
             let place = usize::try_from(frame)
                 .ok()
@@ -151,34 +179,51 @@ impl Segment {
             place.copied().map_or(0, u64::from)
         };
         let start = bound(first);
-        let bytes = self
-            .file
-            .read_range(start, bound(last).saturating_sub(start))?;
-        let mut text = vec![0; usize::try_from((last - first) * FRAME_BYTES).unwrap_or(0)];
-        let mut filled = 0;
-        let mut decompressor = match DECOMPRESSOR.take() {
+        let mut tools = match TOOLS.take() {
             Some(used) => used,
-            None => Decompressor::new().map_err(|error| self.damaged(start, &error.to_string()))?,
+            None => Tools::new().map_err(|error| self.damaged(start, &error.to_string()))?,
         };
+        let length = bound(last).saturating_sub(start);
+        self.file.read_into(start, length, &mut tools.compressed)?;
+        let mut rest = &mut text[..];
         for frame in first..last {
-            let (from, to) = (bound(frame), bound(frame + 1));
-            let expected = FRAME_BYTES.min(self.table.text.saturating_sub(frame * FRAME_BYTES));
+            let (begin, end) = (bound(frame), bound(frame + 1));
             let place = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
-            let compressed = bytes.get(place(from)..place(to)).unwrap_or_default();
-            let room = text.get_mut(filled..).unwrap_or_default();
-            match decompressor.decompress_to_buffer(compressed, room) {
-                Ok(length) if length as u64 == expected => filled += length,
+            let compressed = tools.compressed.get(place(begin)..place(end));
+            let compressed = compressed.unwrap_or_default();
+            let frame_from = frame * FRAME_BYTES;
+            let expected = FRAME_BYTES.min(self.table.text.saturating_sub(frame_from)) as usize;
+            // The first frame and the last frame may be wanted in part.
+            let is_whole = from <= frame_from && rest.len() >= expected;
+            let room = match is_whole {
+                true => rest.get_mut(..expected).unwrap_or_default(),
+                false => &mut tools.frame[..],
+            };
+            match tools.decompressor.decompress_to_buffer(compressed, room) {
+                Ok(length) if length == expected => {}
                 Ok(length) => {
                     let reason =
                         format!("it holds {length} bytes of text where {expected} were written");
-                    return Err(self.damaged(from, &reason).into());
+                    return Err(self.damaged(begin, &reason).into());
                 }
-                Err(error) => return Err(self.damaged(from, &error.to_string()).into()),
+                Err(error) => return Err(self.damaged(begin, &error.to_string()).into()),
             }
+            let mut filled = expected;
+            if !is_whole {
+                let skipped = usize::try_from(from.saturating_sub(frame_from)).unwrap_or(0);
+                let part = tools.frame.get(skipped..expected).unwrap_or_default();
+                filled = part.len().min(rest.len());
+                let (part, room) = (part.get(..filled), rest.get_mut(..filled));
+                if let (Some(part), Some(room)) = (part, room) {
+                    room.copy_from_slice(part);
+                }
+            }
+            rest = rest
+                .split_at_mut_checked(filled)
+                .map_or(&mut [], |(_, rest)| rest);
         }
-        DECOMPRESSOR.set(Some(decompressor));
-        text.truncate(filled);
-        Ok(text)
+        TOOLS.set(Some(tools));
+        Ok(())
     }
 
     fn damaged(&self, offset: u64, reason: &str) -> Damage {

@@ -71,7 +71,7 @@ fn the_text_is_read_back_from_any_place() -> TestResult {
     let (segments, text) = written(directory.path())?;
     let reopened = Segments::open(&files(), directory.path(), &cache(), text.len() as u64)?;
     for segments in [segments, reopened] {
-        for step in [1 << 20, 10_000, 4_096] {
+        for step in [1 << 20, 10_000, 4_096, 3_001] {
             assert!(read_all(|from, step| segments.read(from, step), step)? == text.as_bytes());
             assert!(
                 read_all(|from, step| segments.read_through(from, step), step)? == text.as_bytes()
@@ -80,6 +80,7 @@ fn the_text_is_read_back_from_any_place() -> TestResult {
         for offset in (0..text.len()).step_by(9_973) {
             let read = segments.read(offset as u64, 300)?;
             assert!(!read.is_empty() && text.as_bytes()[offset..].starts_with(&read));
+            assert_eq!(segments.read_through(offset as u64, 300)?, read);
         }
         assert!(segments.read(text.len() as u64, 1)?.is_empty());
     }

@@ -5,14 +5,16 @@ use super::{Follower, Halt};
 use crate::error::StoreError;
 use crate::event::EventError;
 use crate::guarded::{Kept, guard};
-use crate::journal::{CommittedEvent, Cursor, Journal, Log, SkippedEvent};
+use crate::journal::{CommittedEvent, Cursor, EventChunk, Journal, Log, SkippedEvent};
 use crate::projection::{
     ProjectError, ProjectionFailure, Sink, SinkError, SinkFault, SinkProjection, UnknownEvents,
 };
-use crate::runtime::read_ahead::{Chunk, read_ahead};
+use crate::runtime::read_ahead::read_ahead;
 
 /// The number of positions without an event for the projection, after which its progress is saved.
 const SAVE_EVENTS: u64 = 10_000;
+/// The number of bytes of the journal whose events are projected in one transaction.
+pub(super) const CHUNK_BYTES: u64 = 1 << 20;
 /// The number of attempts for an event that is skipped then.
 const ATTEMPTS: u32 = 3;
 
@@ -60,16 +62,22 @@ impl<P: SinkProjection> Follower<P> {
         let target = *self.journal.durable().borrow();
         let journal = std::sync::Arc::clone(&self.journal);
         let mut halt = None;
-        let read = read_ahead(&*journal, self.cursor, target, |chunk| {
-            let projected = match self.is_closing() {
-                true => Err(Halt::Asked),
-                false => self.project(chunk),
-            };
-            projected.map_err(|reason| {
-                halt = Some(reason);
-                StoreError::Closed
-            })
-        });
+        let read = read_ahead(
+            &*journal,
+            self.cursor,
+            target,
+            CHUNK_BYTES,
+            |chunk, read| {
+                let projected = match self.is_closing() {
+                    true => Err(Halt::Asked),
+                    false => self.project(chunk, read),
+                };
+                projected.map_err(|reason| {
+                    halt = Some(reason);
+                    StoreError::Closed
+                })
+            },
+        );
         match halt {
             Some(halt) => Err(halt),
             // The journal cannot be read.
@@ -181,12 +189,12 @@ impl<P: SinkProjection> Follower<P> {
     }
 
     /// Projects a chunk of commits, in one transaction if all goes well.
-    fn project(&mut self, (commits, cursor): Chunk) -> Result<(), Halt> {
+    fn project(&mut self, chunk: &EventChunk, cursor: Cursor) -> Result<(), Halt> {
         let Some(progress) = self.progress.clone() else {
             return Err(Halt::Moved);
         };
-        let events = commits.iter().flat_map(|commit| commit.events());
-        let events: Vec<_> = events
+        let events: Vec<_> = chunk
+            .events()
             .filter(|event| event.position > progress.position && is_subscribed::<P>(event))
             .collect();
         let mut rest = &events[..];
@@ -404,7 +412,7 @@ pub(super) fn to_json(progress: &SavedProgress) -> Result<String, Halt> {
 }
 
 pub(super) fn is_subscribed<P: SinkProjection>(event: &CommittedEvent<'_>) -> bool {
-    P::SUBSCRIPTIONS.contains(&&*event.stream.aggregate_type)
+    P::SUBSCRIPTIONS.contains(&&**event.stream.aggregate_type)
 }
 
 /// The progress behind some events, which are all of the subscribed events up to a position.
@@ -480,7 +488,7 @@ pub(super) fn project_one<P: SinkProjection>(
             source,
         },
     };
-    let (aggregate_type, stream_id) = (&event.stream.aggregate_type, &event.stream.instance_id);
+    let (aggregate_type, stream_id) = (event.stream.aggregate_type, event.stream.instance_id);
     let stored = event.stored().map_err(|error| failed(error.into()))?;
     let what = || format!("the projection `{}`, at position {position},", P::NAME);
     let applied = guard(what, || P::apply(aggregate_type, stream_id, &stored, tx));

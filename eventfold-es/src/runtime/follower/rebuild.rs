@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::advance::{
-    is_skipped, is_subscribed, prepare, project_one, saved_event, skip_unknown, to_json,
+    CHUNK_BYTES, is_skipped, is_subscribed, prepare, project_one, saved_event, skip_unknown,
+    to_json,
 };
 use super::progress::SavedProgress;
 use super::{Follower, Halt};
@@ -43,13 +44,12 @@ impl<P: SinkProjection> Follower<P> {
             }
             loop {
                 let target = *journal.durable().borrow();
-                let read = read_ahead(&*journal, cursor, target, |(commits, read)| {
+                let read = read_ahead(&*journal, cursor, target, CHUNK_BYTES, |chunk, read| {
                     if is_cancelled() {
                         halt = Some(Halt::Asked);
                         return Err(StoreError::Closed);
                     }
-                    let events = commits.iter().flat_map(|commit| commit.events());
-                    for event in events.filter(is_subscribed::<P>) {
+                    for event in chunk.events().filter(is_subscribed::<P>) {
                         if skips.contains_key(&event.position) {
                             continue;
                         }

@@ -136,7 +136,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             seen.is_some_and(|seen| seen.covers(event.stream, event.version, event.position));
         self.context
             .subscriptions
-            .contains(&&*event.stream.aggregate_type)
+            .contains(&&**event.stream.aggregate_type)
             && !is_seen
             && !is_imported(event.line)
     }
@@ -149,11 +149,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             version,
             ..
         } = event;
+        let stream = stream.to_id();
         let (event, correlation) = match event.read() {
             Ok(event) => {
                 let correlation = match given_up {
                     Some(cause) => Err(cause),
-                    None => joins::<PM>(stream, &event),
+                    None => joins::<PM>(&stream, &event),
                 };
                 (event, correlation)
             }
@@ -171,7 +172,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 (event, Err(FailureCause::Undecodable { reason }))
             }
         };
-        Shown::new(Arc::new((stream.clone(), event)), correlation)
+        Shown::new(Arc::new((stream, event)), correlation)
     }
 
     /// Delivers events, each with the time of its commit, to their instances.

@@ -1,15 +1,26 @@
 //! The filter of a subscription: by aggregate type and by event name.
 
+use std::sync::Arc;
+
 use super::{RawRecorded, Recorded, Subscription};
 use crate::error::{ReadError, StoreError};
 use crate::event::{DomainEvent, StoredEvent, stored_name};
-use crate::journal::{RecordedAppend, Types};
+use crate::journal::Types;
 use crate::runtime::guard;
 
 /// Selects the events of a subscription.
 pub(super) struct Filter<T> {
     pub(super) types: Types,
     names: Option<Names<T>>,
+}
+
+impl<T> Clone for Filter<T> {
+    fn clone(&self) -> Self {
+        Self {
+            types: self.types.clone(),
+            names: self.names.clone(),
+        }
+    }
 }
 
 struct Names<T> {
@@ -21,6 +32,15 @@ struct Names<T> {
     is_wanted: fn(&T, &[&'static str]) -> bool,
 }
 
+impl<T> Clone for Names<T> {
+    fn clone(&self) -> Self {
+        Self {
+            stored: self.stored.clone(),
+            ..*self
+        }
+    }
+}
+
 impl<T> Filter<T> {
     pub(super) fn of_type(aggregate_type: Option<&str>) -> Self {
         Self {
@@ -29,9 +49,9 @@ impl<T> Filter<T> {
         }
     }
 
-    pub(super) fn has_type_of(&self, append: &RecordedAppend) -> bool {
+    pub(super) fn has_type(&self, aggregate_type: &Arc<str>) -> bool {
         let types = self.types.as_ref();
-        types.is_none_or(|types| types.contains(&append.stream.aggregate_type))
+        types.is_none_or(|types| types.contains(aggregate_type))
     }
 
     /// Whether the subscription may deliver the event on a line. It does not decode the event.
@@ -125,7 +145,7 @@ impl<E: DomainEvent> Subscription<Recorded<E>> {
     /// # }
     /// ```
     pub fn only(mut self, names: &[&str]) -> Result<Self, StoreError> {
-        self.filter.names = Some(Names {
+        self.filter().names = Some(Names {
             stored: stored_names::<E>(names)?,
             is_older: |line| {
                 let stored = (!E::UPCASTERS.is_empty()).then(|| StoredEvent::of_line(0, 0, line));

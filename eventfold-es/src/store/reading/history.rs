@@ -238,7 +238,8 @@ fn read(
             }
             for commit in &commits {
                 let events = commit.events().filter(|event| {
-                    *event.stream == *stream && (part.first..=part.last).contains(&event.version)
+                    event.stream == stream.borrowed()
+                        && (part.first..=part.last).contains(&event.version)
                 });
                 let mut events: Vec<_> = events.collect();
                 if part.is_backwards {
@@ -246,7 +247,7 @@ fn read(
                 }
                 let left = usize::try_from(part.limit).unwrap_or(usize::MAX) - piece.len();
                 let events = events.into_iter().take(left);
-                piece.extend(events.map(|event| RawRecorded::new(event, commit.time)));
+                piece.extend(events.map(|event| RawRecorded::new(event)));
             }
             Ok(piece)
         },

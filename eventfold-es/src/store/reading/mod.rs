@@ -1,6 +1,7 @@
 //! Reading events: subscriptions, pages of all events, and the history of one aggregate.
 
 mod chunks;
+mod decoder;
 mod filter;
 mod history;
 mod recorded;
@@ -23,7 +24,7 @@ impl AggregateStore {
     /// [`after`](Subscription::after) begins after a position, and [`until_now`](Subscription::until_now) ends at the
     /// last event that is durable now.
     ///
-    /// A subscription holds at most two megabytes of the journal, however slow its reader is. It slows no writer and
+    /// A subscription holds about two megabytes of the journal, and the events in them, however slow its reader is. It slows no writer and
     /// keeps no store open. It ends when the store closes.
     ///
     /// # Examples

@@ -1,7 +1,7 @@
 //! Events as readers receive them.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::Subscription;
 use crate::aggregate::Aggregate;
 use crate::error::ReadError;
 use crate::event::{DomainEvent, EventError, RecordedEvent, StoredEvent};
-use crate::journal::{CommittedEvent, StreamId};
+use crate::journal::CommittedEvent;
 use crate::runtime::{Kept, guard};
 use crate::store::AggregateStore;
 use crate::topology::Topology;
@@ -43,7 +43,7 @@ pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 
 /// Decodes an event of several aggregate types. A declared store generates the implementation.
 #[doc(hidden)]
-pub trait Decodes: Sized {
+pub trait Decodes: Sized + Send + 'static {
     /// The store, whose aggregates these are.
     fn topology() -> &'static Topology;
 
@@ -136,11 +136,13 @@ impl<E> Recorded<E> {
 ///
 /// [`AggregateStore::subscribe_all`](crate::AggregateStore::subscribe_all) has an example.
 pub struct RawRecorded {
-    stream: StreamId,
+    aggregate_type: Arc<str>,
     position: u64,
     version: u64,
     time: u64,
-    line: Box<str>,
+    /// The id of the aggregate, and then the line of the event.
+    text: Box<str>,
+    id_bytes: usize,
     recorded: OnceLock<Option<Box<RecordedEvent>>>,
 }
 
@@ -151,20 +153,25 @@ impl fmt::Debug for RawRecorded {
             .field("aggregate_type", &self.aggregate_type())
             .field("stream_id", &self.stream_id())
             .field("version", &self.version)
-            .field("json", &self.line)
+            .field("json", &self.json())
             .finish_non_exhaustive()
     }
 }
 
 impl RawRecorded {
-    pub(super) fn new(event: CommittedEvent<'_>, time: u64) -> Self {
+    pub(super) fn new(event: CommittedEvent<'_>) -> Self {
+        let id = event.stream.instance_id;
+        // A copy, so that one event does not keep a part of the journal in memory.
+        let mut text = String::with_capacity(id.len() + event.line.len());
+        text.push_str(id);
+        text.push_str(event.line);
         Self {
-            stream: event.stream.clone(),
+            aggregate_type: Arc::clone(event.stream.aggregate_type),
             position: event.position,
             version: event.version,
-            time,
-            // A copy, so that one event does not keep a megabyte of the journal in memory.
-            line: event.line.into(),
+            time: event.time,
+            text: text.into_boxed_str(),
+            id_bytes: id.len(),
             recorded: OnceLock::new(),
         }
     }
@@ -172,13 +179,13 @@ impl RawRecorded {
     /// The stored name of the aggregate type.
     #[must_use]
     pub fn aggregate_type(&self) -> &str {
-        &self.stream.aggregate_type
+        &self.aggregate_type
     }
 
     /// The id of the aggregate that the event belongs to.
     #[must_use]
     pub fn stream_id(&self) -> &str {
-        &self.stream.instance_id
+        self.text.get(..self.id_bytes).unwrap_or_default()
     }
 
     /// The position in the order of all events of the store. The first event has 1, and there are no gaps.
@@ -202,7 +209,7 @@ impl RawRecorded {
     /// The stored event as JSON, in one line: an [`eventfold::Event`](https://docs.rs/eventfold/0.2/eventfold/struct.Event.html).
     #[must_use]
     pub fn json(&self) -> &str {
-        &self.line
+        self.text.get(self.id_bytes..).unwrap_or_default()
     }
 
     /// The stored event. The first access decodes it.
@@ -214,19 +221,19 @@ impl RawRecorded {
         if let Some(recorded) = self.lazily() {
             return Ok(recorded);
         }
-        let event = serde_json::from_str::<eventfold::Event>(&self.line);
+        let event = serde_json::from_str::<eventfold::Event>(self.json());
         Err(malformed(event.err()))
     }
 
     /// The stored event without its position and version.
     pub(in crate::store) fn read(&self) -> Result<eventfold::Event, ReadError> {
-        let event = serde_json::from_str(&self.line);
+        let event = serde_json::from_str(self.json());
         event.map_err(|error| self.error(malformed(Some(error))))
     }
 
     fn lazily(&self) -> Option<&RecordedEvent> {
         let recorded = self.recorded.get_or_init(|| {
-            let event = serde_json::from_str(&self.line).ok()?;
+            let event = serde_json::from_str(self.json()).ok()?;
             Some(Box::new(RecordedEvent::new(
                 self.position,
                 self.version,
@@ -279,7 +286,7 @@ impl RawRecorded {
     }
 
     pub(crate) fn decoded<A: Aggregate>(&self) -> Result<A::DomainEvent, ReadError> {
-        let stored = StoredEvent::of_line(self.position, self.version, &self.line);
+        let stored = StoredEvent::of_line(self.position, self.version, self.json());
         let decoded = stored.and_then(|stored| {
             guard(
                 || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::RawRecorded;
 use super::chunks::{Chunk, Chunks};
+use super::decoder::Decoder;
 use super::filter::Filter;
 use super::recorded::Decode;
 use crate::error::{ReadError, StoreError};
@@ -17,7 +17,9 @@ use crate::journal::{CommittedEvent, RecordedCommit, Types};
 use crate::runtime::Kept;
 use crate::store::AggregateStore;
 
-type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
+type Reading<T> = Pin<Box<dyn Future<Output = (Chunks<T>, Chunk<T>)> + Send>>;
+/// Begins to wait for the next chunk. Made where the type is known to be `Send`, so that no reader has to say it.
+type NextChunk<T> = fn(Chunks<T>, Decoder<T>) -> Reading<T>;
 
 /// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): the stored events,
 /// and then each event when it becomes durable.
@@ -31,69 +33,85 @@ type Reading = Pin<Box<dyn Future<Output = (Chunks, Chunk)> + Send>>;
 /// [`next`](Self::next) is cancel safe: no event is lost when its future is dropped.
 #[must_use = "a subscription reads when it is polled"]
 pub struct Subscription<T> {
-    state: State,
-    chunk: OpenChunk,
-    pub(super) filter: Filter<T>,
-    decode: Decode<T>,
+    state: State<T>,
+    chunk: OpenChunk<T>,
+    decoder: Decoder<T>,
+    next_chunk: NextChunk<T>,
 }
 
-enum State {
+enum State<T> {
     /// No chunk is being read.
-    Ready(Chunks),
-    /// A chunk is being read. The subscription wants its events from this position on.
-    Reading(Reading, u64),
+    Ready(Chunks<T>),
+    /// A chunk is being read.
+    Reading(Reading<T>),
     Ended {
         is_closed: bool,
     },
 }
 
-/// Commits of a chunk, and the place of the next event in them.
-#[derive(Default)]
-struct OpenChunk {
-    commits: std::vec::IntoIter<Arc<RecordedCommit>>,
-    commit: Option<Arc<RecordedCommit>>,
-    append: usize,
-    line: usize,
-    /// The position of the next event.
-    position: u64,
-    /// The subscription wants the events from `from` to `until`, both included.
-    from: u64,
-    until: u64,
+/// The events of a chunk that were not delivered yet.
+enum OpenChunk<T> {
+    /// From memory. They are decoded when they are delivered.
+    Commits {
+        commits: std::vec::IntoIter<Arc<RecordedCommit>>,
+        commit: Option<Arc<RecordedCommit>>,
+        /// The place of the next event in the commit, and its position.
+        append: usize,
+        line: usize,
+        position: u64,
+    },
+    Decoded(std::vec::IntoIter<Kept<Result<T, ReadError>>>),
 }
 
-impl OpenChunk {
-    /// The next event that the filter may want.
-    fn next<T>(&mut self, filter: &Filter<T>) -> Option<RawRecorded> {
+impl<T> OpenChunk<T> {
+    fn of_commits(commits: Vec<Arc<RecordedCommit>>) -> Self {
+        Self::Commits {
+            commits: commits.into_iter(),
+            commit: None,
+            append: 0,
+            line: 0,
+            position: 0,
+        }
+    }
+
+    /// The next wanted event.
+    fn next(&mut self, decoder: &Decoder<T>) -> Option<Kept<Result<T, ReadError>>> {
+        let (commits, commit, append, line, position) = match self {
+            Self::Decoded(events) => return events.next(),
+            Self::Commits {
+                commits,
+                commit,
+                append,
+                line,
+                position,
+            } => (commits, commit, append, line, position),
+        };
         loop {
-            let Some(commit) = &self.commit else {
-                let commit = self.commits.next()?;
-                (self.append, self.line) = (0, 0);
-                self.position = commit.first_position;
-                self.commit = Some(commit);
+            let Some(open) = &*commit else {
+                let next = commits.next()?;
+                (*append, *line, *position) = (0, 0, next.first_position);
+                *commit = Some(next);
                 continue;
             };
-            let Some(append) = commit.appends.get(self.append) else {
-                self.commit = None;
+            let Some(of_stream) = open.appends.get(*append) else {
+                *commit = None;
                 continue;
             };
-            let line = append.lines.get(self.line);
-            let line = line.filter(|_| self.line > 0 || filter.has_type_of(append));
-            let Some(line) = line else {
-                self.position += (append.lines.len() - self.line) as u64;
-                self.append += 1;
-                self.line = 0;
+            let Some(text) = of_stream.lines.get(*line) else {
+                (*append, *line) = (*append + 1, 0);
                 continue;
             };
             let event = CommittedEvent {
-                position: self.position,
-                stream: &append.stream,
-                version: append.first_version + self.line as u64,
-                line,
+                position: *position,
+                stream: of_stream.stream.borrowed(),
+                version: of_stream.first_version + *line as u64,
+                time: open.time,
+                line: text,
             };
-            self.line += 1;
-            self.position += 1;
-            if (self.from..=self.until).contains(&event.position) && filter.may_want(line) {
-                return Some(RawRecorded::new(event, commit.time));
+            *line += 1;
+            *position += 1;
+            if let Some(event) = decoder.decode_one(event) {
+                return Some(event);
             }
         }
     }
@@ -102,13 +120,13 @@ impl OpenChunk {
 impl<T> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("aggregate_types", &self.filter.types)
+            .field("aggregate_types", &self.decoder.filter.types)
             .finish_non_exhaustive()
     }
 }
 
 impl AggregateStore {
-    pub(super) fn subscription<T>(
+    pub(super) fn subscription<T: Send + 'static>(
         &self,
         aggregate_type: Option<&str>,
         decode: Decode<T>,
@@ -119,9 +137,14 @@ impl AggregateStore {
         chunks.types.clone_from(&filter.types);
         Subscription {
             state: State::Ready(chunks),
-            chunk: OpenChunk::default(),
-            filter,
-            decode,
+            chunk: OpenChunk::of_commits(Vec::new()),
+            decoder: Decoder {
+                filter,
+                decode,
+                from: 0,
+                until: u64::MAX,
+            },
+            next_chunk: |chunks, decoder| Box::pin(chunks.next(decoder)),
         }
     }
 }
@@ -149,9 +172,20 @@ impl<T> Subscription<T> {
         if let State::Ready(chunks) = &mut self.state {
             chunks.types.clone_from(&types);
         }
-        self.filter.types = types;
+        self.decoder.filter.types = types;
     }
 
+    pub(super) fn filter(&mut self) -> &mut Filter<T> {
+        &mut self.decoder.filter
+    }
+
+    /// Whether the subscription has ended because the store closes.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Ended { is_closed: true })
+    }
+}
+
+impl<T> Subscription<T> {
     /// The next event; `None` when the subscription has ended.
     ///
     /// # Errors
@@ -166,18 +200,10 @@ impl<T> Subscription<T> {
         poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// Whether the subscription has ended because the store closes.
-    pub(super) fn is_closed(&self) -> bool {
-        matches!(self.state, State::Ended { is_closed: true })
-    }
-
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
         loop {
-            while let Some(event) = self.chunk.next(&self.filter) {
-                let event = Kept::new((self.decode)(event));
-                if self.filter.wants(&event) {
-                    return Poll::Ready(Some(event.into_inner()));
-                }
+            if let Some(event) = self.chunk.next(&self.decoder) {
+                return Poll::Ready(Some(event.into_inner()));
             }
             let chunk = ready!(self.poll_chunk(context));
             match chunk {
@@ -187,20 +213,19 @@ impl<T> Subscription<T> {
             }
         }
     }
-}
 
-impl<T> Subscription<T> {
     fn poll_chunk(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<OpenChunk, StoreError>>> {
+    ) -> Poll<Option<Result<OpenChunk<T>, StoreError>>> {
         let ended = State::Ended { is_closed: false };
-        let (mut reading, from) = match std::mem::replace(&mut self.state, ended) {
+        let mut reading = match std::mem::replace(&mut self.state, ended) {
             State::Ready(chunks) => {
-                let from = chunks.position() + 1;
-                (Box::pin(chunks.next()) as Reading, from)
+                self.decoder.from = chunks.position() + 1;
+                self.decoder.until = chunks.until.unwrap_or(u64::MAX);
+                (self.next_chunk)(chunks, self.decoder.clone())
             }
-            State::Reading(reading, from) => (reading, from),
+            State::Reading(reading) => reading,
             ended @ State::Ended { .. } => {
                 self.state = ended;
                 return Poll::Ready(None);
@@ -208,7 +233,7 @@ impl<T> Subscription<T> {
         };
         match reading.as_mut().poll(context) {
             Poll::Pending => {
-                self.state = State::Reading(reading, from);
+                self.state = State::Reading(reading);
                 Poll::Pending
             }
             Poll::Ready((_, Chunk::Failed(error))) => Poll::Ready(Some(Err(error))),
@@ -217,18 +242,19 @@ impl<T> Subscription<T> {
                 Poll::Ready(None)
             }
             Poll::Ready((chunks, Chunk::Commits(commits))) => {
-                let until = chunks.until.unwrap_or(u64::MAX);
                 self.state = State::Ready(chunks);
-                Poll::Ready(Some(Ok(OpenChunk {
-                    commits: commits.into_iter(),
-                    from,
-                    until,
-                    ..OpenChunk::default()
-                })))
+                Poll::Ready(Some(Ok(OpenChunk::of_commits(commits))))
+            }
+            Poll::Ready((chunks, Chunk::Events(events))) => {
+                self.state = State::Ready(chunks);
+                Poll::Ready(Some(Ok(OpenChunk::Decoded(events.into_iter()))))
             }
         }
     }
 }
+
+/// No event is pinned.
+impl<T> Unpin for Subscription<T> {}
 
 impl<T> Stream for Subscription<T> {
     type Item = Result<T, ReadError>;

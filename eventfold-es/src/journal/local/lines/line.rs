@@ -30,7 +30,7 @@ use smallvec::SmallVec;
 
 use crate::journal::RowChange;
 pub(in crate::journal::local) use crate::journal::local::line_read::{
-    CommitData, CommitLine, LineError, parse, parse_text, read,
+    CommitData, CommitLine, LineError, parse, parse_events, parse_text, read,
 };
 use crate::sabotage::{Bug, planted};
 

@@ -98,30 +98,41 @@ fn row<'a>(rest: &mut Rest<'a>) -> Option<RowLine<'a>> {
     Some(RowLine::new(key, value))
 }
 
+/// A number with this many digits fits in 64 bits.
+const SAFE_DIGITS: usize = 19;
+
 /// The unread rest of a line.
-struct Rest<'a>(&'a str);
+pub(super) struct Rest<'a>(pub(super) &'a str);
 
 impl<'a> Rest<'a> {
     // Inlined, so that a label of known length is compared without a call.
     #[inline(always)]
-    fn accept(&mut self, label: &str) -> bool {
+    pub(super) fn accept(&mut self, label: &str) -> bool {
         self.expect(label).is_some()
     }
 
     #[inline(always)]
-    fn expect(&mut self, label: &str) -> Option<()> {
+    pub(super) fn expect(&mut self, label: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(label)?;
         Some(())
     }
 
     #[inline(always)]
-    fn number(&mut self, label: &str) -> Option<u64> {
+    pub(super) fn number(&mut self, label: &str) -> Option<u64> {
         self.expect(label)?;
         self.digits()
     }
 
     #[inline(always)]
-    fn string(&mut self, label: &str) -> Option<Cow<'a, str>> {
+    pub(super) fn skip_number(&mut self, label: &str) -> Option<()> {
+        self.expect(label)?;
+        let digits = self.0.bytes().take_while(u8::is_ascii_digit).count();
+        self.0 = self.0.get(digits..)?;
+        (digits > 0).then_some(())
+    }
+
+    #[inline(always)]
+    pub(super) fn string(&mut self, label: &str) -> Option<Cow<'a, str>> {
         self.expect(label)?;
         self.quoted()
     }
@@ -130,9 +141,11 @@ impl<'a> Rest<'a> {
         let mut number: u64 = 0;
         let mut digits = 0;
         for byte in self.0.bytes().take_while(u8::is_ascii_digit) {
-            number = number
-                .checked_mul(10)?
-                .checked_add(u64::from(byte - b'0'))?;
+            let digit = u64::from(byte - b'0');
+            number = match digits < SAFE_DIGITS {
+                true => number * 10 + digit,
+                false => number.checked_mul(10)?.checked_add(digit)?,
+            };
             digits += 1;
         }
         let is_canonical = digits == 1 || digits > 1 && !self.0.starts_with('0');
@@ -156,7 +169,7 @@ impl<'a> Rest<'a> {
         Some(Cow::Owned(string))
     }
 
-    fn cut(&mut self, length: u64) -> Option<&'a str> {
+    pub(super) fn cut(&mut self, length: u64) -> Option<&'a str> {
         let (cut, behind) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
         self.0 = behind;
         Some(cut)
@@ -182,9 +195,11 @@ impl<'a> Rest<'a> {
         }
     }
 
-    fn lines(&mut self) -> Option<Lines<'a>> {
+    pub(super) fn lines(&mut self) -> Option<Lines<'a>> {
         self.expect(",\"lengths\":[")?;
-        let (lengths, behind) = self.0.split_at_checked(self.0.find(']')?)?;
+        let (lengths, behind) = self
+            .0
+            .split_at_checked(memchr::memchr(b']', self.0.as_bytes())?)?;
         self.0 = behind;
         self.expect("],\"lines\":[")?;
         let mut lengths = Rest(lengths);

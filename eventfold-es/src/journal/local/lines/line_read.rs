@@ -9,6 +9,7 @@ use crate::format;
 use crate::journal::index::Address;
 use crate::journal::local::appends::Append;
 use crate::journal::local::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL, format_of};
+use crate::journal::local::line_events::{self, OneAppend};
 use crate::journal::local::{line_canonical, line_json};
 use crate::journal::{RowChange, StreamId, keyed};
 
@@ -141,6 +142,37 @@ pub(in crate::journal::local) fn parse(line: &[u8]) -> Result<CommitLine<'_>, Li
 
 /// [`parse`], for bytes that are known to be text.
 pub(in crate::journal::local) fn parse_text(text: &str) -> Result<CommitLine<'_>, LineError> {
+    verify(text)?;
+    Ok(read(text)?)
+}
+
+/// The events of a line, which is verified as [`parse_text`] does.
+pub(in crate::journal::local) fn parse_events(text: &str) -> Result<CommitEvents<'_>, LineError> {
+    let body = verify(text)?;
+    match line_events::read(text, body) {
+        Some(append) => Ok(CommitEvents::OneAppend(append)),
+        None => Ok(CommitEvents::Commit(Box::new(read(text)?))),
+    }
+}
+
+/// The events of a commit.
+pub(in crate::journal::local) enum CommitEvents<'a> {
+    OneAppend(OneAppend<'a>),
+    Commit(Box<CommitLine<'a>>),
+}
+
+impl CommitEvents<'_> {
+    /// The position of the first event, and the number of events.
+    pub(in crate::journal::local) fn positions(&self) -> (u64, u64) {
+        match self {
+            Self::OneAppend(append) => (append.position, append.lines.len() as u64),
+            Self::Commit(commit) => (commit.data.position, commit.data.event_count()),
+        }
+    }
+}
+
+/// Verifies the checksum and the format of a line. The result is the part of it that the checksum covers.
+fn verify(text: &str) -> Result<&str, LineError> {
     let damaged = |reason: &str| LineError::Damaged(reason.to_owned());
     let (body, checksum) =
         split_checksum(text).ok_or_else(|| damaged("the line is too short to be a commit"))?;
@@ -156,7 +188,7 @@ pub(in crate::journal::local) fn parse_text(text: &str) -> Result<CommitLine<'_>
     if let Some(found) = format_of(text.as_bytes()) {
         format::refuse_newer(found, format::JOURNAL)?;
     }
-    Ok(read(text)?)
+    Ok(body)
 }
 
 /// Reads a line that [`parse`] has already accepted, without computing its checksum again.
@@ -268,6 +300,64 @@ mod tests {
             let canonical = line_canonical::read(&line, body).ok_or("not canonical")?;
             assert_eq!(canonical, line_json::read(&line)?);
             assert_eq!(canonical, parse(line.as_bytes())?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_events_alone_are_those_of_the_whole_commit() -> Result<(), Box<dyn std::error::Error>> {
+        let mut body = Body::default();
+        let events = ["{\"a\":\"],[ü\"}".into(), "{}".into()];
+        body.stream(&StreamId::new("or\\der", "a\"b"), 7, &events);
+        let odd = body.finish(&Heading {
+            commit: 12,
+            batch: 3,
+            end: false,
+            flush: true,
+            previous: "00ffe7d2b9a41c55",
+            position: 30,
+            time: 5_999,
+            ts: 5,
+        });
+        for (line, is_short) in [(sample(3), true), (odd, true), (full()?, false)] {
+            let whole = parse_text(&line)?.data;
+            assert_eq!(
+                matches!(parse_events(&line)?, CommitEvents::OneAppend(_)),
+                is_short
+            );
+            assert_eq!(
+                parse_events(&line)?.positions(),
+                (whole.position, whole.event_count())
+            );
+            let Some(StreamLines {
+                aggregate_type,
+                id,
+                version,
+                lines,
+            }) = whole.streams.into_iter().next()
+            else {
+                return Err("no stream".into());
+            };
+            let CommitEvents::OneAppend(found) = parse_events(&line)? else {
+                continue;
+            };
+            let (position, time) = (whole.position, whole.time);
+            let expected = OneAppend {
+                position,
+                time,
+                aggregate_type,
+                id,
+                version,
+                lines,
+            };
+            assert_eq!(found, expected);
+            let body = split_checksum(&line).ok_or("short")?.0;
+            for other in [
+                line.replacen("\"length\":", "\"length\":1", 1),
+                format!("{line} "),
+            ] {
+                assert_eq!(line_events::read(&other, body), None);
+            }
         }
         Ok(())
     }

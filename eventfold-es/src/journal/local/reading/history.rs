@@ -1,17 +1,20 @@
 //! Reading the durable commits in order: the latest commits from memory, older commits from the journal's file.
 
+use std::borrow::Borrow;
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::journal::local::appends::lock;
 use crate::journal::local::line::{self, LineError};
-use crate::journal::local::line_read::RowLine;
+use crate::journal::local::line_read::{CommitEvents, RowLine};
 use crate::journal::local::log::{JournalLog, Parts, each_line};
 use crate::journal::local::scan::Tip;
 use crate::journal::{
-    Cursor, Followers, JournalError, PastReaction, PastReactions, RecordedAppend, RecordedCommit,
-    RecordedLines, StreamId,
+    Cursor, EventChunk, Followers, JournalError, PastReaction, PastReactions, RecordedAppend,
+    RecordedCommit, RecordedLines, StreamId, TextPlace,
 };
 
 /// The number of bytes of the journal that stay in memory for followers.
@@ -150,7 +153,132 @@ impl History {
         }
     }
 
+    /// The events of [`read_on`](Self::read_on), in the memory of an earlier chunk.
+    pub(in crate::journal::local) fn read_events(
+        &self,
+        cursor: &mut Cursor,
+        bytes: u64,
+        mut chunk: EventChunk,
+    ) -> Result<EventChunk, JournalError> {
+        if let Some(read) = self.read_recent(cursor) {
+            return Ok(EventChunk::of_commits(read));
+        }
+        let memory = Cell::new(chunk.restart());
+        let read = |file: &Parts, range| text_in(file, range, bytes, memory.take());
+        let text = self.scan_file(cursor, read, |text, commit| add(&mut chunk, text, commit))?;
+        chunk.finish(text.unwrap_or_default());
+        Ok(chunk)
+    }
+
+    /// The text from a place on, whose events [`find_events`](Self::find_events) finds.
+    pub(in crate::journal::local) fn read_text(
+        &self,
+        place: &mut TextPlace,
+        bytes: u64,
+        mut chunk: EventChunk,
+    ) -> Result<Option<EventChunk>, JournalError> {
+        // In this order, as in `scan_file`.
+        let end = self.end.load(Ordering::Acquire);
+        let file = self.log.parts();
+        let offset = place.0;
+        if offset >= end {
+            return Ok(None);
+        }
+        let text = text_in(&file, offset..end, bytes, chunk.restart())?;
+        let text = text.ok_or_else(|| file.endless(offset))?;
+        place.0 += text.len() as u64;
+        chunk.finish(text);
+        (chunk.place, chunk.is_unread) = (offset, true);
+        Ok(Some(chunk))
+    }
+
+    /// Finds the events in the text of a chunk.
+    pub(in crate::journal::local) fn find_events(&self, chunk: &mut EventChunk) {
+        if !chunk.is_unread {
+            return;
+        }
+        let text = chunk.restart();
+        let mut next = None;
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
+            let line = text.get(begin..end).unwrap_or_default();
+            let offset = chunk.place + begin as u64;
+            begin = end + 1;
+            let commit = match line::parse_events(line) {
+                Ok(commit) => commit,
+                Err(error) => {
+                    chunk.failure = Some(self.log.parts().unreadable(offset, error));
+                    break;
+                }
+            };
+            let (first, events) = commit.positions();
+            if events == 0 {
+                continue;
+            }
+            if let Some(next) = next
+                && next != first
+            {
+                chunk.failure = Some(missing(&self.log.parts(), offset, next, first));
+                break;
+            }
+            match &commit {
+                CommitEvents::OneAppend(append) => {
+                    let id = (&*append.aggregate_type, &*append.id);
+                    let lines = append.lines.iter().copied();
+                    chunk.add(&text, (first, append.time), id, append.version, lines);
+                }
+                CommitEvents::Commit(commit) => add(chunk, &text, &commit.data),
+            }
+            next = Some(first + events);
+        }
+        chunk.finish(text);
+    }
+
+    /// Moves the cursor behind the events of a text.
+    pub(in crate::journal::local) fn pass_text(
+        &self,
+        cursor: &mut Cursor,
+        chunk: &EventChunk,
+    ) -> Result<(), JournalError> {
+        if let Some((first, last)) = chunk.text_positions() {
+            let next = cursor.position + 1;
+            if first != next {
+                return Err(missing(&self.log.parts(), chunk.place, next, first));
+            }
+            cursor.position = last;
+        }
+        // The next read finds the place of unreadable text again.
+        cursor.hint = match chunk.failure {
+            None => chunk.place + chunk.text_bytes(),
+            Some(_) => 0,
+        };
+        Ok(())
+    }
+
     fn read_file(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError> {
+        let (window, of_parts): (_, fn(&Parts, u64, u64) -> _) = match cursor.is_for_one {
+            true => (2 * INDEX_STEP, Parts::read_cached),
+            false => (READ_BYTES, Parts::read_range),
+        };
+        let read = |file: &Parts, range| {
+            let lines = file.lines(range, window, of_parts)?;
+            Ok(lines.map(|lines| Arc::new(text_of(lines))))
+        };
+        let (mut commits, mut types) = (Vec::new(), Vec::new());
+        self.scan_file(cursor, read, |text, commit| {
+            commits.push(Arc::new(recorded(commit, text, &mut types)));
+        })?;
+        Ok(commits)
+    }
+
+    /// Calls `found` with the next commits behind the cursor in one text of the file, and moves the cursor behind them. `read`
+    /// reads whole lines of a range. The result is the last text.
+    fn scan_file<T: Borrow<String>>(
+        &self,
+        cursor: &mut Cursor,
+        read: impl Fn(&Parts, Range<u64>) -> Result<Option<T>, JournalError>,
+        mut found: impl FnMut(&T, &line::CommitData<'_>),
+    ) -> Result<Option<T>, JournalError> {
         // The end is loaded first: a file that is replaced meanwhile does not have the later lines.
         let end = self.end.load(Ordering::Acquire);
         let file = self.log.parts();
@@ -158,27 +286,25 @@ impl History {
             0 => self.offset_of(cursor.position + 1, &file)?,
             hint => hint,
         };
-        let mut read = Vec::new();
-        let mut types = Vec::new();
+        let mut last_text = None;
+        let mut has_found = false;
         // The damage of lines that may be before the wanted position. The next whole line decides.
         let mut passed = None;
-        let (window, of_parts): (_, fn(&Parts, u64, u64) -> _) = match cursor.is_for_one {
-            true => (2 * INDEX_STEP, Parts::read_cached),
-            false => (READ_BYTES, Parts::read_range),
-        };
-        while offset < end && read.is_empty() {
-            let lines = file.lines(offset..end, window, of_parts)?;
-            let text = Arc::new(text_of(lines.ok_or_else(|| file.endless(offset))?));
+        while offset < end && !has_found {
+            // Its memory serves for the next text.
+            drop(last_text.take());
+            let text = read(&file, offset..end)?.ok_or_else(|| file.endless(offset))?;
+            let whole: &String = text.borrow();
             let mut begin = 0;
-            for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
-                let line = text.get(begin..end).unwrap_or_default();
+            for end in memchr::memchr_iter(b'\n', whole.as_bytes()) {
+                let line = whole.get(begin..end).unwrap_or_default();
                 begin = end + 1;
                 let at = offset;
                 offset += line.len() as u64 + 1;
                 let commit = match line::parse_text(line) {
                     Ok(commit) => commit,
                     Err(error @ LineError::Newer(_)) => return Err(file.unreadable(at, error)),
-                    Err(_) if !read.is_empty() => {
+                    Err(_) if has_found => {
                         offset = at;
                         break;
                     }
@@ -187,37 +313,33 @@ impl History {
                         continue;
                     }
                 };
+                let first = commit.data.position;
                 if let Some(error) = passed.take()
-                    && commit.data.position > cursor.position + 1
+                    && first > cursor.position + 1
                 {
                     return Err(error);
                 }
-                if commit.data.event_count() == 0 {
+                let events = commit.data.event_count();
+                let last = (first + events).saturating_sub(1);
+                if events == 0 || last <= cursor.position {
                     continue;
                 }
-                let commit = recorded(&commit.data, &text, &mut types);
-                if commit.last_position() <= cursor.position {
-                    continue;
+                if first > cursor.position + 1 {
+                    return Err(missing(&file, at, cursor.position + 1, first));
                 }
-                if commit.first_position > cursor.position + 1 {
-                    let reason = format!(
-                        "the events at position {} are missing; the next commit begins at {}",
-                        cursor.position + 1,
-                        commit.first_position
-                    );
-                    return Err(file.damage(at, reason).into());
-                }
-                cursor.position = commit.last_position();
-                read.push(Arc::new(commit));
+                found(&text, &commit.data);
+                has_found = true;
+                cursor.position = last;
                 if cursor.is_for_one {
                     break;
                 }
             }
             cursor.hint = offset;
+            last_text = Some(text);
         }
-        match passed.filter(|_| read.is_empty()) {
+        match passed.filter(|_| !has_found) {
             Some(error) => Err(error),
-            None => Ok(read),
+            None => Ok(last_text),
         }
     }
 
@@ -315,6 +437,36 @@ fn text_of(mut bytes: Vec<u8>) -> String {
     }
 }
 
+/// The error of a commit at an offset that does not begin with the next position.
+fn missing(file: &Parts, offset: u64, next: u64, first: u64) -> JournalError {
+    let reason =
+        format!("the events at position {next} are missing; the next commit begins at {first}");
+    file.damage(offset, reason).into()
+}
+
+/// The whole lines at the beginning of a range, in the memory of an earlier text.
+fn text_in(
+    file: &Parts,
+    range: Range<u64>,
+    bytes: u64,
+    memory: String,
+) -> Result<Option<String>, JournalError> {
+    let mut text = memory.into_bytes();
+    let is_whole = file.lines_into(range, bytes, &mut text)?;
+    Ok(is_whole.then(|| text_of(text)))
+}
+
+/// Adds the events of a commit on a line of `text`.
+fn add(chunk: &mut EventChunk, text: &str, commit: &line::CommitData<'_>) {
+    let mut position = commit.position;
+    for stream in &commit.streams {
+        let id = (&*stream.aggregate_type, &*stream.id);
+        let lines = stream.lines.iter().copied();
+        chunk.add(text, (position, commit.time), id, stream.version, lines);
+        position += stream.lines.len() as u64;
+    }
+}
+
 /// The commit on a line of `text`. The names of the few aggregate types are shared.
 pub(in crate::journal::local) fn recorded(
     data: &line::CommitData<'_>,
@@ -353,6 +505,56 @@ fn shared(name: &str, known: &mut Vec<Arc<str>>) -> Arc<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::local::fixture;
+    use crate::journal::{CommittedEvent, Log};
+
+    #[tokio::test]
+    async fn text_has_the_events_of_the_commits_in_chunks_of_any_size()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let directory = tempfile::tempdir()?;
+        // Most of it is archived.
+        let journal = fixture::open(directory.path(), 8 << 10);
+        for version in 0..120 {
+            for id in ["plain", "with \"escapes\" \n"] {
+                let stream = StreamId::new("a", id);
+                fixture::commit(&journal, &stream, 2 * version, &version.to_string()).await;
+            }
+        }
+        let shown = |event: CommittedEvent<'_>| format!("{event:?}");
+        let (mut cursor, mut expected) = (Cursor::default(), Vec::new());
+        loop {
+            let commits = journal.read_on(&mut cursor)?;
+            if commits.is_empty() {
+                break;
+            }
+            expected.extend(commits.iter().flat_map(|commit| commit.events()).map(shown));
+        }
+        assert_eq!(expected.len(), 480);
+        for bytes in [1, 700, 5_000, 1 << 20] {
+            let (mut cursor, mut found) = (Cursor::default(), Vec::new());
+            let (mut chunk, mut place) = (EventChunk::default(), TextPlace(0));
+            while let Some(read) = journal.read_text(&mut place, bytes, chunk)? {
+                chunk = read;
+                journal.find_events(&mut chunk);
+                journal.pass_text(&mut cursor, &chunk)?;
+                assert!(chunk.take_failure().is_none());
+                found.extend(chunk.events().map(shown));
+            }
+            assert_eq!(found, expected, "{bytes}");
+            assert_eq!(cursor.position, 480);
+        }
+        // A chunk that is left out is seen.
+        let mut cursor = Cursor::default();
+        let (mut place, chunk) = (TextPlace(0), EventChunk::default());
+        let left_out = journal.read_text(&mut place, 1, chunk)?.ok_or("the end")?;
+        let mut next = journal
+            .read_text(&mut place, 1, left_out)?
+            .ok_or("the end")?;
+        journal.find_events(&mut next);
+        let passed = journal.pass_text(&mut cursor, &next);
+        assert!(passed.is_err_and(|error| error.to_string().contains("are missing")));
+        Ok(())
+    }
 
     #[test]
     fn the_index_stays_small_and_knows_its_first_entry() {

@@ -356,6 +356,32 @@ impl Parts {
         }
     }
 
+    /// [`lines`](Self::lines), into memory that is used again, for a reader that reads every byte once. `false` if no line ends in
+    /// the range.
+    pub(in crate::journal::local) fn lines_into(
+        &self,
+        range: Range<u64>,
+        mut window: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<bool, JournalError> {
+        let available = range.end.saturating_sub(range.start);
+        loop {
+            let length = window.min(available);
+            match range.start.checked_sub(self.start) {
+                Some(offset) => self.active.read_into(offset, length, text)?,
+                None => self.segments.read_into(range.start, length, text)?,
+            }
+            if let Some(newline) = memchr::memrchr(b'\n', text) {
+                text.truncate(newline + 1);
+                return Ok(true);
+            }
+            if window >= available {
+                return Ok(false);
+            }
+            window = window.saturating_mul(2);
+        }
+    }
+
     /// The offset from which a read finds the event at a position, if a segment has it. A line starts there.
     pub(in crate::journal::local) fn find(&self, position: u64) -> Result<u64, JournalError> {
         self.segments.find(position)

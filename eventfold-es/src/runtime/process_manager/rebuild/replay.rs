@@ -199,7 +199,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     && self
                         .context
                         .subscriptions
-                        .contains(&&*event.stream.aggregate_type)
+                        .contains(&&**event.stream.aggregate_type)
                     && !is_imported(event.line);
                 if is_shown && !owed.holds_for_all(event.position) {
                     shown.push(self.show(event, None));
