@@ -105,6 +105,29 @@ pub trait Sink: Send + Sync + 'static {
         work: &mut dyn FnMut(&mut Self::Tx<'_>, Option<&str>) -> Option<String>,
     ) -> Result<(), Self::Error>;
 
+    /// Ends the part of a transaction that [`undo`](Self::undo) takes back, and begins the next part. `false` if there are no such
+    /// parts, as by default.
+    ///
+    /// # Errors
+    ///
+    /// The error of the database.
+    #[doc(hidden)]
+    fn mark(tx: &mut Self::Tx<'_>) -> Result<bool, Self::Error> {
+        let _ = tx;
+        Ok(false)
+    }
+
+    /// Takes back the changes since the last [`mark`](Self::mark). `false` if they stay.
+    ///
+    /// # Errors
+    ///
+    /// The error of the database.
+    #[doc(hidden)]
+    fn undo(tx: &mut Self::Tx<'_>) -> Result<bool, Self::Error> {
+        let _ = tx;
+        Ok(false)
+    }
+
     /// The cause of an error of a handler or of [`transact`](Self::transact). For example, a violated constraint is the fault of
     /// the event, and a full disk that of the database. The default is [`SinkFault::Unknown`].
     fn fault(error: &Self::Error) -> SinkFault {

@@ -129,6 +129,15 @@ impl<P: RowProjection> Sink for RowSink<P> {
         Ok(())
     }
 
+    fn mark(tx: &mut RowTx<'_, P>) -> Result<bool, RowsError> {
+        tx.mark()?;
+        Ok(true)
+    }
+
+    fn undo(tx: &mut RowTx<'_, P>) -> Result<bool, RowsError> {
+        Ok(tx.undo())
+    }
+
     fn fault(error: &RowsError) -> SinkFault {
         match error {
             RowsError::Undecodable { .. } | RowsError::Unstorable { .. } | RowsError::Key(_) => {

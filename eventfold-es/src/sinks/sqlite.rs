@@ -163,6 +163,18 @@ impl Sink for Sqlite {
         }
     }
 
+    fn mark(tx: &mut rusqlite::Transaction<'_>) -> rusqlite::Result<bool> {
+        // The first time there is none, which is an error without consequences.
+        let _ = tx.execute_batch("RELEASE eventfold");
+        tx.execute_batch("SAVEPOINT eventfold")?;
+        Ok(true)
+    }
+
+    fn undo(tx: &mut rusqlite::Transaction<'_>) -> rusqlite::Result<bool> {
+        tx.execute_batch("ROLLBACK TO eventfold")?;
+        Ok(true)
+    }
+
     fn fault(error: &rusqlite::Error) -> SinkFault {
         match error.sqlite_error_code() {
             Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use eventfold_es::StoreError;
@@ -20,6 +20,9 @@ static BREAKING: Mutex<()> = Mutex::new(());
 static IS_BROKEN: AtomicBool = AtomicBool::new(false);
 /// How often each broken projection was called.
 static CALLS: Mutex<BTreeMap<&str, u32>> = Mutex::new(BTreeMap::new());
+
+/// How often the first event was projected into `Skips`.
+static BEGUN: AtomicU32 = AtomicU32::new(0);
 
 fn calls(of: &str) -> u32 {
     CALLS.lock().unwrap().get(of).copied().unwrap_or(0)
@@ -41,8 +44,11 @@ macro_rules! sums {
             }
 
             impl Project<Counter> for $name {
-                fn project(&mut self, event: &CounterEvent, _: &EventContext<'_>) {
+                fn project(&mut self, event: &CounterEvent, cx: &EventContext<'_>) {
                     let CounterEvent::Added(by) = event else { return };
+                    if cx.position() == 1 && Self::NAME == Skips::NAME {
+                        BEGUN.fetch_add(1, Ordering::SeqCst);
+                    }
                     self.sum += by;
                     if *by < 0 && IS_BROKEN.load(Ordering::SeqCst) {
                         *CALLS.lock().unwrap().entry(Self::NAME).or_default() += 1;
@@ -200,6 +206,23 @@ async fn a_skipped_event_is_counted_and_remembered() -> TestResult {
         store.rows::<Skips>()?.get("a").await?,
         Some(Skips { sum: 16 })
     );
+    assert_eq!(health_of(&store, "skips").await.skipped, 2);
+
+    // It does not begin again for an event that fails far behind the first.
+    for _ in 0..6 {
+        let mut transaction = store.transaction(());
+        for id in 0..1_000 {
+            let add = CounterCommand::Add(1);
+            transaction = transaction.send(format!("other-{id}"), add);
+        }
+        transaction.commit().await?;
+    }
+    add(&store, "a", -1).await?;
+    BEGUN.store(0, Ordering::SeqCst);
+    store.rebuild_projection::<Skips>().await?;
+    assert_eq!(health_of(&store, "skips").await.skipped, 3);
+    // The second time is for the first failure, in the same chunk.
+    assert_eq!(BEGUN.load(Ordering::SeqCst), 2);
     Ok(())
 }
 

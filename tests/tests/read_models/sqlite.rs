@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
@@ -282,12 +282,15 @@ async fn a_database_that_is_locked_removed_or_older_meanwhile_is_caught_up() -> 
 
 /// Refuses an event by a constraint of its table.
 static REFUSES: AtomicBool = AtomicBool::new(true);
+/// How often its tables were prepared.
+static PREPARED: AtomicU32 = AtomicU32::new(0);
 
 #[projection(subscribes = [Counter], sink = Sqlite, on_failure = "skip")]
 struct Positive;
 
 impl Prepare for Positive {
     fn prepare(tx: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        PREPARED.fetch_add(1, Ordering::SeqCst);
         tx.execute_batch("DROP TABLE IF EXISTS positive; CREATE TABLE positive (value INTEGER CHECK (value >= 0))")
     }
 }
@@ -337,6 +340,16 @@ async fn an_event_that_the_table_refuses_is_skipped_with_its_reason() -> TestRes
     );
     let unknown = store.wait_for::<Digests>(1, SOON).await;
     assert!(matches!(unknown, Err(StoreError::NotRegistered { .. })));
+
+    // A rebuild skips them too, and does not begin again for it.
+    let prepared = PREPARED.load(Ordering::SeqCst);
+    store.rebuild_projection::<Positive>().await?;
+    assert_eq!(PREPARED.load(Ordering::SeqCst), prepared + 1);
+    let values = "SELECT group_concat(value) FROM positive";
+    let values: String = connection.query_row(values, [], |row| row.get(0))?;
+    assert_eq!(values, "1,3,5");
+    let progress: String = connection.query_row(select, [], |row| row.get(0))?;
+    assert!(progress.contains("\"skipped\":2"), "{progress}");
     Ok(())
 }
 

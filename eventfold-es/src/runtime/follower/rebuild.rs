@@ -10,10 +10,23 @@ use super::advance::{
 use super::progress::SavedProgress;
 use super::{Follower, Halt};
 use crate::error::StoreError;
+use crate::guarded::guard;
 use crate::journal::Cursor;
-use crate::projection::{ProjectionFailure, SinkProjection};
+use crate::projection::{ProjectionFailure, Sink, SinkProjection};
 use crate::runtime::progress_gauge::RebuildProgress;
 use crate::runtime::read_ahead::read_ahead;
+
+/// Marks the place in a transaction to which [`undone`] goes back. Without a mark, a failure ends the transaction.
+fn marked<P: SinkProjection>(tx: &mut <P::Sink as Sink>::Tx<'_>) -> bool {
+    let what = || format!("a mark of the projection `{}`", P::NAME);
+    matches!(guard(what, || P::Sink::mark(tx)), Ok(Ok(true)))
+}
+
+/// Takes back the changes since the last mark.
+fn undone<P: SinkProjection>(tx: &mut <P::Sink as Sink>::Tx<'_>) -> bool {
+    let what = || format!("the undoing of changes of the projection `{}`", P::NAME);
+    matches!(guard(what, || P::Sink::undo(tx)), Ok(Ok(true)))
+}
 
 impl<P: SinkProjection> Follower<P> {
     /// Rebuilds the state. Blocks.
@@ -32,7 +45,8 @@ impl<P: SinkProjection> Follower<P> {
             let cancelled = cancelled.as_ref();
             *closing.borrow() || cancelled.is_some_and(|flag| flag.load(Ordering::Acquire))
         };
-        let skips = self.failed_in_rebuild.clone();
+        let mut skips = self.failed_in_rebuild.clone();
+        let skips_failures = P::ON_FAILURE == ProjectionFailure::Skip;
         let mut cursor = Cursor::default();
         let mut halt = None;
         let mut failed = None;
@@ -49,24 +63,41 @@ impl<P: SinkProjection> Follower<P> {
                         halt = Some(Halt::Asked);
                         return Err(StoreError::Closed);
                     }
-                    for event in chunk.events().filter(is_subscribed::<P>) {
-                        if skips.contains_key(&event.position) {
+                    let mut can_undo = skips_failures && marked::<P>(tx);
+                    let mut marked_at = 0;
+                    let mut events = chunk.events();
+                    while let Some(event) = events.next() {
+                        if !is_subscribed::<P>(&event) || event.position <= marked_at {
                             continue;
                         }
-                        if let Err(cause) = project_one::<P>(event, tx) {
-                            // It does not decode, so that the transaction has nothing of it.
-                            if is_skipped::<P>(&cause) {
-                                skip_unknown::<P>(event, &cause.error, &mut progress);
-                                continue;
-                            }
-                            if cause.is_of_database {
-                                halt = Some(Halt::Sink(cause.error));
-                                return Err(StoreError::Closed);
-                            }
+                        if skips.contains_key(&event.position) {
+                            // The events before it are projected for good.
+                            can_undo = can_undo && marked::<P>(tx);
+                            marked_at = event.position;
+                            continue;
+                        }
+                        let Err(cause) = project_one::<P>(event, tx) else {
+                            progress.event = Some(saved_event(&event));
+                            continue;
+                        };
+                        // It does not decode, so that the transaction has nothing of it.
+                        if is_skipped::<P>(&cause) {
+                            skip_unknown::<P>(event, &cause.error, &mut progress);
+                            continue;
+                        }
+                        if cause.is_of_database {
+                            halt = Some(Halt::Sink(cause.error));
+                            return Err(StoreError::Closed);
+                        }
+                        if !can_undo || !undone::<P>(tx) {
                             failed = Some((event.position, cause.error));
                             return Err(StoreError::Closed);
                         }
-                        progress.event = Some(saved_event(&event));
+                        tracing::warn!(projection = P::NAME, position = event.position, error = %cause.error, "a rebuild skips an event");
+                        skips.insert(event.position, cause.error.to_string());
+                        progress.skip(event.position, cause.error.to_string());
+                        // Once more from the mark on, without the event.
+                        events = chunk.events();
                     }
                     cursor = read;
                     gauge.rebuilds(Some(RebuildProgress {
