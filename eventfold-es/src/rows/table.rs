@@ -30,6 +30,15 @@ pub(crate) struct RowTable<P> {
 }
 
 impl<P: RowProjection> RowTable<P> {
+    /// Rows in memory, for a test.
+    #[cfg(feature = "testing")]
+    pub(crate) fn in_memory() -> Result<Self, JournalError> {
+        Ok(Self {
+            file: RwLock::new(Some(RedbFile::in_memory(&OPTIONS)?)),
+            of: PhantomData,
+        })
+    }
+
     /// Opens the rows. A damaged file is replaced by an empty file. Blocks.
     pub(crate) fn open(journal: &dyn Journal) -> Result<Self, JournalError> {
         let open = |is_new| journal.projection_rows(P::NAME, &OPTIONS, is_new);

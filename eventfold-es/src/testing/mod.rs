@@ -3,8 +3,8 @@
 //! The feature `testing` enables it. It belongs in the `dev-dependencies`:
 //! `eventfold-es = { version = "..", features = ["testing"] }`.
 //!
-//! - [`aggregate`], [`process_manager`] and [`projection`] start a test of the form given, when, then. Events, states
-//!   and messages are stored and read back on the way, as in a store. A failing test shows the difference.
+//! - [`aggregate`], [`process_manager`], [`projection`], [`rows`] and [`sink`] start a test of the form given, when,
+//!   then. Events, states, rows and messages are stored and read back on the way, as in a store. A failing test shows the difference.
 //! - [`explore`](ProcessManagerTest::explore) reaches a process manager in every order of events, deadlines, rejections and failures,
 //!   and finds the shortest one that breaks an invariant.
 //! - [`MemoryDisk`] has stores that leave nothing behind. They run the same code as stores on a file system.
@@ -23,6 +23,8 @@ mod memory;
 mod print;
 mod process_manager;
 mod projection;
+mod rows;
+mod sink;
 
 pub use aggregate::{AggregateTest, Decided, aggregate};
 pub use crash::{CrashPoints, Crashes, for_each_crash_point};
@@ -31,3 +33,5 @@ pub use explore::{Exploration, Explored, Moment, Violation};
 pub use memory::MemoryDisk;
 pub use process_manager::{ProcessManagerTest, process_manager};
 pub use projection::{ProjectionTest, projection};
+pub use rows::{RowsTest, rows};
+pub use sink::{SinkTest, sink};

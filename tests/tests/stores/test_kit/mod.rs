@@ -7,6 +7,7 @@ mod exploration;
 mod memory;
 mod process_managers;
 mod projections;
+mod rows;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
