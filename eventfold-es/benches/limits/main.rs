@@ -10,6 +10,7 @@ mod creating;
 mod document;
 mod instances;
 mod loading;
+mod long_stream;
 mod memory;
 mod opening;
 mod pauses;
@@ -65,6 +66,10 @@ const SECTIONS: &[Section] = &[
     Section {
         names: catch_up::NAMES,
         measure: catch_up::measure,
+    },
+    Section {
+        names: long_stream::NAMES,
+        measure: long_stream::measure,
     },
     Section {
         names: subscribers::LIVE,
@@ -166,6 +171,11 @@ const SECTIONS: &[Section] = &[
     Section {
         names: sqlite::NAMES,
         measure: sqlite::measure,
+    },
+    #[cfg(feature = "sqlite")]
+    Section {
+        names: sqlite::READING,
+        measure: sqlite::measure_reading,
     },
 ];
 
