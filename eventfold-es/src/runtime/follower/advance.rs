@@ -449,7 +449,7 @@ pub(super) fn skip_unknown<P: SinkProjection>(
     progress: &mut SavedProgress,
 ) {
     let skipped = event.read().ok();
-    let skipped = skipped.map(|read| SkippedEvent::of(&event.stream.aggregate_type, &read));
+    let skipped = skipped.map(|read| SkippedEvent::of(event.stream.aggregate_type, &read));
     if skipped.is_some_and(|skipped| skipped.note_in(&mut progress.unknown)) {
         tracing::warn!(projection = P::NAME, position = event.position, %error, "a projection skips events that this program does not know");
     }

@@ -103,7 +103,7 @@ impl<T> Chunks<T> {
 
 impl<T: Send + 'static> Chunks<T> {
     /// Waits for the next chunk, and returns it with `self`.
-    pub(super) async fn next(mut self, decoder: Decoder<T>) -> (Self, Chunk<T>) {
+    pub(super) async fn next(mut self: Box<Self>, decoder: Decoder<T>) -> (Box<Self>, Chunk<T>) {
         let next = self.wait(decoder).await;
         (self, next.unwrap_or_else(Chunk::Failed))
     }

@@ -17,9 +17,9 @@ use crate::journal::{CommittedEvent, RecordedCommit, Types};
 use crate::runtime::Kept;
 use crate::store::AggregateStore;
 
-type Reading<T> = Pin<Box<dyn Future<Output = (Chunks<T>, Chunk<T>)> + Send>>;
+type Reading<T> = Pin<Box<dyn Future<Output = (Box<Chunks<T>>, Chunk<T>)> + Send>>;
 /// Begins to wait for the next chunk. Made where the type is known to be `Send`, so that no reader has to say it.
-type NextChunk<T> = fn(Chunks<T>, Decoder<T>) -> Reading<T>;
+type NextChunk<T> = fn(Box<Chunks<T>>, Decoder<T>) -> Reading<T>;
 
 /// Events as a [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html): the stored events,
 /// and then each event when it becomes durable.
@@ -41,7 +41,7 @@ pub struct Subscription<T> {
 
 enum State<T> {
     /// No chunk is being read.
-    Ready(Chunks<T>),
+    Ready(Box<Chunks<T>>),
     /// A chunk is being read.
     Reading(Reading<T>),
     Ended {
@@ -136,7 +136,7 @@ impl AggregateStore {
         let filter = Filter::of_type(aggregate_type);
         chunks.types.clone_from(&filter.types);
         Subscription {
-            state: State::Ready(chunks),
+            state: State::Ready(Box::new(chunks)),
             chunk: OpenChunk::of_commits(Vec::new()),
             decoder: Decoder {
                 filter,
