@@ -174,8 +174,8 @@ struct Instance {
 struct Model {
     events: Vec<Event>,
     instances: BTreeMap<String, Instance>,
-    /// Held streams: the failures of the first event, and the positions.
-    streams: BTreeMap<&'static str, (u32, Vec<u64>)>,
+    /// Held streams: the event that failed and the number of its failures, and the held positions.
+    streams: BTreeMap<&'static str, ((u64, u32), Vec<u64>)>,
     pending: BTreeMap<String, Command>,
     sent: Vec<String>,
     letters: usize,
@@ -217,7 +217,7 @@ impl Model {
             "retry" if failed > 0 => self.letters += 1,
             _ => {
                 let (failures, held) = self.streams.entry(event.stream).or_default();
-                *failures = failed + 1;
+                *failures = (position, failed + 1);
                 if !held.contains(&position) {
                     held.push(position);
                     held.sort_unstable();
@@ -394,13 +394,15 @@ impl Model {
                     }
                 }
                 Held::Event { .. } => {
-                    let stream = self.event_at(place.0).stream;
-                    match self.streams.get_mut(stream) {
-                        Some((_, held)) if held[0] < place.0 => {
+                    // Its instance has ended. It waits in its stream, if that holds an earlier event or the event has no instance.
+                    let event = self.event_at(place.0);
+                    let is_odd = event.join == "odd" && self.is_broken;
+                    match self.streams.get_mut(event.stream) {
+                        Some((_, held)) if is_odd || held[0] < place.0 => {
                             held.push(place.0);
                             held.sort_unstable();
                         }
-                        _ => self.join(place.0),
+                        _ => drop(self.correlate(place.0, 0)),
                     }
                 }
                 // A deadline is held under the name that it was armed with.
@@ -417,16 +419,16 @@ impl Model {
     }
 
     fn release_stream(&mut self, stream: &'static str) {
-        let Some((mut failed, held)) = self.streams.remove(stream) else {
+        let Some(((first, failed), held)) = self.streams.remove(stream) else {
             return;
         };
         for (nth, position) in held.iter().enumerate() {
+            let failed = if *position == first { failed } else { 0 };
             if self.correlate(*position, failed) {
                 let (_, rest) = self.streams.get_mut(stream).unwrap();
                 *rest = held[nth..].to_vec();
                 return;
             }
-            failed = 0;
         }
     }
 }
@@ -520,7 +522,7 @@ fn sequence(seed: u64) -> Result<(), String> {
                 };
                 row = key.into();
                 model.now = model.now.max(due.div_ceil(1000));
-                let value = &offline.rows[&row];
+                let value = &offline.rows[&*row];
                 match rows::read::<RetriedRow>(&row, value).map(Scope::from) {
                     Ok(Scope::Stream(stream)) => {
                         let stream = if &*stream.instance_id == "s" {

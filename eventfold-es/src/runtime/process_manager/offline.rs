@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -29,7 +30,8 @@ pub(crate) type Recorded = Arc<(StreamId, RecordedEvent)>;
 /// The durable data of a process manager, in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Offline {
-    pub(crate) rows: BTreeMap<Box<str>, Box<str>>,
+    /// Shared, since an exploration copies them at each step.
+    pub(crate) rows: BTreeMap<Arc<str>, Arc<str>>,
     /// Without `key`: the state.
     pub(crate) state: Box<RawValue>,
     pub(crate) position: u64,
@@ -168,10 +170,14 @@ impl Offline {
     }
 
     fn within(&self, range: RowRange) -> impl Iterator<Item = (&str, &str)> {
-        let range = range.from..range.to;
+        let range = (Bound::Included(&*range.from), Bound::Excluded(&*range.to));
         self.rows
-            .range(range)
+            .range::<str, _>(range)
             .map(|(key, value)| (&**key, &**value))
+    }
+
+    pub(crate) fn has_deadlines(&self) -> bool {
+        self.of_kind(rows::TIMERS).next().is_some()
     }
 
     /// The first deadline that is due, with its row.
@@ -285,7 +291,7 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
         let row = self
             .stored
             .rows
-            .get(&rows::InstanceTable::default().key(""));
+            .get(&*rows::InstanceTable::default().key(""));
         let row = row.map(|row| rows::read::<InstanceRow>("i", row));
         if let Some(Ok(row)) = row {
             instance.generation = row.generation;
@@ -366,7 +372,7 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
                 let row = self
                     .stored
                     .rows
-                    .get(&self.machine.instances.table().key(key));
+                    .get(&*self.machine.instances.table().key(key));
                 let position = self.machine.position;
                 let instances = &mut self.machine.instances;
                 let learnt = instances.learn(key, row.map(|row| &**row), position, noted);
@@ -469,7 +475,7 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
                 if self
                     .stored
                     .rows
-                    .contains_key(&rows::timer_key(due, &timer.key, name))
+                    .contains_key(&*rows::timer_key(due, &timer.key, name))
                 {
                     self.remove(row.key);
                     return Ok(());
@@ -578,8 +584,8 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
                 continue;
             }
             match row.value {
-                Some(value) => drop(self.stored.rows.insert(row.key, value)),
-                None => drop(self.stored.rows.remove(&row.key)),
+                Some(value) => drop(self.stored.rows.insert(row.key.into(), value.into())),
+                None => drop(self.stored.rows.remove(&*row.key)),
             }
         }
         self.stored.state = progress.state;

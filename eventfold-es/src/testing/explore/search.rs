@@ -36,7 +36,7 @@ impl Node {
     pub(super) fn is_at_rest(&self) -> bool {
         let is_idle = self.waiting.iter().all(|(_, events)| events.is_empty());
         let stored = &self.stored;
-        is_idle && stored.next_deadline().is_none() && stored.next_retry().is_none()
+        is_idle && !stored.has_deadlines() && stored.next_retry().is_none()
             || stored.halted.is_some()
     }
 
@@ -351,7 +351,7 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
         let waiting = node.waiting.iter().enumerate();
         let events = waiting.filter(|(_, (_, events))| !events.is_empty());
         let mut kinds: Vec<_> = events.map(|(index, _)| Kind::Event(index)).collect();
-        kinds.extend(node.stored.next_deadline().map(|_| Kind::Deadline));
+        kinds.extend(node.stored.has_deadlines().then_some(Kind::Deadline));
         kinds.extend(node.stored.next_retry().map(|_| Kind::Retry));
         for kind in kinds {
             let may_fail = node.failures > 0 && !matches!(kind, Kind::Retry);
