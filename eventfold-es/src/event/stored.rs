@@ -215,8 +215,8 @@ fn plain_string(text: &str) -> Option<(&str, &str)> {
     Some((string, rest.strip_prefix('"')?))
 }
 
-/// The stored version of the event whose data was read from the beginning of `text`, if the fields behind the data are as the
-/// store writes them.
+/// The stored version of the event whose data was read from the beginning of `text`, if the fields behind the data are as
+/// the store writes them.
 fn version_behind(
     text: &str,
     data: serde_json::Deserializer<serde_json::de::StrRead<'_>>,

@@ -90,8 +90,8 @@ impl EventChunk {
         self.failure.take()
     }
 
-    /// Adds the events that the next commit appended to one stream. `lines` are slices of `text`, and so is `id`, unless it was
-    /// written with escapes.
+    /// Adds the events that the next commit appended to one stream. `lines` are slices of `text`, and so is `id`, unless it
+    /// was written with escapes.
     pub(super) fn add<'a>(
         &mut self,
         text: &str,

@@ -32,8 +32,8 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// the cursor behind them. Blocks only if the commits are no longer in memory.
     fn read_on(&self, cursor: &mut Cursor) -> Result<Vec<Arc<RecordedCommit>>, JournalError>;
 
-    /// The events of the next commits behind the cursor, in about this number of bytes of the journal; none if all durable commits
-    /// were read. Moves the cursor behind them. `used` is an earlier chunk, whose memory serves again. Blocks as
+    /// The events of the next commits behind the cursor, in about this number of bytes of the journal; none if all durable
+    /// commits were read. Moves the cursor behind them. `used` is an earlier chunk, whose memory serves again. Blocks as
     /// [`read_on`](Self::read_on).
     fn read_events(
         &self,
@@ -45,8 +45,8 @@ pub(crate) trait Log: Send + Sync + 'static {
         self.read_on(cursor).map(EventChunk::of_commits)
     }
 
-    /// The next text of the journal at a place, without its events. Moves the place behind it. [`find_events`](Self::find_events)
-    /// finds the events, on any thread. `None` at the end of the durable text. Blocks.
+    /// The next text of the journal at a place, without its events. Moves the place behind it.
+    /// [`find_events`](Self::find_events) finds the events, on any thread. `None` at the end of the durable text. Blocks.
     fn read_text(
         &self,
         place: &mut TextPlace,
@@ -57,7 +57,8 @@ pub(crate) trait Log: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Verifies the text of a chunk, and finds its events. Unreadable text is a failure of the chunk, behind the events before it.
+    /// Verifies the text of a chunk, and finds its events. Unreadable text is a failure of the chunk, behind the events
+    /// before it.
     fn find_events(&self, chunk: &mut EventChunk) {
         let _ = chunk;
     }

@@ -105,8 +105,8 @@ pub trait Sink: Send + Sync + 'static {
         work: &mut dyn FnMut(&mut Self::Tx<'_>, Option<&str>) -> Option<String>,
     ) -> Result<(), Self::Error>;
 
-    /// Ends the part of a transaction that [`undo`](Self::undo) takes back, and begins the next part. `false` if there are no such
-    /// parts, as by default.
+    /// Ends the part of a transaction that [`undo`](Self::undo) takes back, and begins the next part. `false` if there are
+    /// no such parts, as by default.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ const WAITING_CHUNKS: usize = 4;
 /// The time to poll for the next chunk before blocking. It is more than the time of reading a chunk.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// Chunks of text, in order. The reading thread finds the events of waiting chunks when there are enough of them. The handling thread
-/// does it for a chunk that comes before that. So both threads have work, whichever is faster.
+/// Chunks of text, in order. The reading thread finds the events of waiting chunks when there are enough of them. The
+/// handling thread does it for a chunk that comes before that. So both threads have work, whichever is faster.
 pub(super) struct ChunkQueue<'a> {
     log: &'a dyn Log,
     bytes: u64,
@@ -89,7 +89,8 @@ impl<'a> ChunkQueue<'a> {
         }
     }
 
-    /// Finds the events of a waiting chunk, counted from the end of the queue. Only this thread adds chunks, so that the number stays.
+    /// Finds the events of a waiting chunk, counted from the end of the queue. Only this thread adds chunks, so that the
+    /// number stays.
     fn find_events(&self, mut state: MutexGuard<'_, State>, from_end: usize) {
         let Some(slot) = slot(&mut state, from_end) else {
             return;

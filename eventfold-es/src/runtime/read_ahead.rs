@@ -6,9 +6,9 @@ use super::chunk_queue::ChunkQueue;
 use crate::error::StoreError;
 use crate::journal::{Cursor, EventChunk, Log};
 
-/// Calls `work` with the events between the cursor and a position, in order, and with the cursor after them. A chunk has about this
-/// number of bytes of the journal. If there is more than one chunk, another thread reads ahead. The first error ends the work. A read
-/// error comes after the events that were read before it. Blocks.
+/// Calls `work` with the events between the cursor and a position, in order, and with the cursor after them. A chunk has
+/// about this number of bytes of the journal. If there is more than one chunk, another thread reads ahead. The first error
+/// ends the work. A read error comes after the events that were read before it. Blocks.
 pub(super) fn read_ahead(
     log: &dyn Log,
     mut cursor: Cursor,
@@ -32,8 +32,8 @@ pub(super) fn read_ahead(
     Ok(())
 }
 
-/// Calls `work` with all events of the text behind the cursor. Another thread reads the text, and finds the events in it as far as it is
-/// faster than the work.
+/// Calls `work` with all events of the text behind the cursor. Another thread reads the text, and finds the events in it as
+/// far as it is faster than the work.
 fn read_text_ahead(
     log: &dyn Log,
     cursor: &mut Cursor,

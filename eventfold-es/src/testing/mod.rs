@@ -4,7 +4,8 @@
 //! `eventfold-es = { version = "..", features = ["testing"] }`.
 //!
 //! - [`aggregate`], [`process_manager`], [`projection`], [`rows`] and [`sink`] start a test of the form given, when,
-//!   then. Events, states, rows and messages are stored and read back on the way, as in a store. A failing test shows the difference.
+//!   then. Events, states, rows and messages are stored and read back on the way, as in a store. A failing test shows the
+//!   difference.
 //! - [`explore`](ProcessManagerTest::explore) reaches a process manager in every order of events, deadlines, rejections and failures,
 //!   and finds the shortest one that breaks an invariant.
 //! - [`MemoryDisk`] has stores that leave nothing behind. They run the same code as stores on a file system.

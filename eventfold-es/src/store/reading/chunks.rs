@@ -12,7 +12,8 @@ use crate::runtime::blocking;
 
 /// The number of bytes of the journal in a chunk from the files.
 const CHUNK_BYTES: u64 = 512 << 10;
-/// The maximum number of chunks that are decoded ahead, apart from the chunk that is being decoded and the chunk that is being read.
+/// The maximum number of chunks that are decoded ahead, apart from the chunk that is being decoded and the chunk that is
+/// being read.
 const AHEAD: usize = 1;
 
 /// A chunk from the files, and its events.
@@ -172,7 +173,8 @@ async fn read_first<T: Send + 'static>(
     reading.await.unwrap_or(Err(StoreError::RuntimeGone))
 }
 
-/// Reads the text of the files up to its end, and decodes each chunk on a thread of its own. It ends early if the reader is gone.
+/// Reads the text of the files up to its end, and decodes each chunk on a thread of its own. It ends early if the reader is
+/// gone.
 async fn read_text_ahead<T: Send + 'static>(
     log: Arc<dyn Log>,
     mut place: TextPlace,

@@ -24,8 +24,8 @@ impl AggregateStore {
     /// [`after`](Subscription::after) begins after a position, and [`until_now`](Subscription::until_now) ends at the
     /// last event that is durable now.
     ///
-    /// A subscription holds about two megabytes of the journal, and the events in them, however slow its reader is. It slows no writer and
-    /// keeps no store open. It ends when the store closes.
+    /// A subscription holds about two megabytes of the journal, and the events in them, however slow its reader is. It slows
+    /// no writer and keeps no store open. It ends when the store closes.
     ///
     /// # Examples
     ///

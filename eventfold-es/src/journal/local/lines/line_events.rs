@@ -1,7 +1,7 @@
 //! Reading the events of the most frequent commits: one append to one stream, without a reaction.
 //!
-//! It reads the form of [`line_canonical`](super::line_canonical), and skips the fields that a reader of events does not need. Other
-//! commits are read as a whole.
+//! It reads the form of [`line_canonical`](super::line_canonical), and skips the fields that a reader of events does not
+//! need. Other commits are read as a whole.
 
 use std::borrow::Cow;
 

@@ -271,8 +271,8 @@ impl History {
         Ok(commits)
     }
 
-    /// Calls `found` with the next commits behind the cursor in one text of the file, and moves the cursor behind them. `read`
-    /// reads whole lines of a range. The result is the last text.
+    /// Calls `found` with the next commits behind the cursor in one text of the file, and moves the cursor behind them.
+    /// `read` reads whole lines of a range. The result is the last text.
     fn scan_file<T: Borrow<String>>(
         &self,
         cursor: &mut Cursor,

@@ -356,8 +356,8 @@ impl Parts {
         }
     }
 
-    /// [`lines`](Self::lines), into memory that is used again, for a reader that reads every byte once. `false` if no line ends in
-    /// the range.
+    /// [`lines`](Self::lines), into memory that is used again, for a reader that reads every byte once. `false` if no line
+    /// ends in the range.
     pub(in crate::journal::local) fn lines_into(
         &self,
         range: Range<u64>,
