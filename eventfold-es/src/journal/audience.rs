@@ -47,6 +47,17 @@ pub(crate) struct EarlyCommits {
     pub(crate) outcome: Arc<Outcome>,
 }
 
+/// What became of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// Nobody was awaited.
+    ForNobody,
+    /// Everybody has seen all, or the wait was interrupted.
+    UntilSeen,
+    /// The time was over first.
+    TooLong,
+}
+
 struct SeatState {
     id: u64,
     types: &'static [&'static str],
@@ -145,12 +156,17 @@ impl Audience {
     }
 
     /// Waits until everybody who attends has reacted to what is shown, or until a time. Returns at once if `is_due`.
-    /// [`interrupt`](Self::interrupt) ends the wait. The result is whether anybody was awaited.
-    pub(crate) fn wait(&self, until: Instant, is_due: impl FnOnce() -> bool) -> bool {
+    /// [`interrupt`](Self::interrupt) ends the wait. It spins first, if `spins`.
+    pub(crate) fn wait(
+        &self,
+        until: Instant,
+        spins: bool,
+        is_due: impl FnOnce() -> bool,
+    ) -> Waited {
         {
             let mut state = self.state();
             if !state.is_anybody_awaited() {
-                return false;
+                return Waited::ForNobody;
             }
             state.writer = Some(thread::current());
             self.is_waiting.store(true, Ordering::SeqCst);
@@ -159,20 +175,22 @@ impl Audience {
         if is_due() {
             self.interrupt();
         }
-        let parks_at = Instant::now() + SPIN;
+        let parks_at = spins.then(|| Instant::now() + SPIN);
+        let mut waited = Waited::UntilSeen;
         while self.is_waiting.load(Ordering::Acquire) {
             let now = Instant::now();
             if now >= until {
+                waited = Waited::TooLong;
                 break;
             }
-            match now < parks_at {
+            match parks_at.is_some_and(|parks_at| now < parks_at) {
                 true => std::hint::spin_loop(),
                 false => thread::park_timeout(until - now),
             }
         }
         self.is_waiting.store(false, Ordering::Release);
         self.state().writer = None;
-        true
+        waited
     }
 
     /// Whether the writer waits.
@@ -355,8 +373,8 @@ mod tests {
 
     /// Whether a wait lasts until its end.
     fn waits(audience: &Audience) -> bool {
-        let (begun, time) = (Instant::now(), Duration::from_millis(5));
-        audience.wait(begun + time, || false) && begun.elapsed() >= time
+        let until = Instant::now() + Duration::from_millis(5);
+        audience.wait(until, true, || false) == Waited::TooLong
     }
 
     #[test]
@@ -376,7 +394,7 @@ mod tests {
                 orders.has_seen(11);
             });
             let begun = Instant::now();
-            audience.wait(begun + LONG, || false);
+            audience.wait(begun + LONG, true, || false);
             assert!(begun.elapsed() < LONG / 2);
         });
         // A process manager that lags is not awaited before it has caught up.
@@ -394,7 +412,10 @@ mod tests {
         let _seat = Seat::new(&audience, &["order"], 0, true);
         audience.show(vec![commit(1, "order")], &Arc::default());
         let begun = Instant::now();
-        assert!(audience.wait(begun + LONG, || true));
+        assert_eq!(
+            audience.wait(begun + LONG, true, || true),
+            Waited::UntilSeen
+        );
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !audience.is_waited_for() {
@@ -403,7 +424,7 @@ mod tests {
                 thread::sleep(2 * SPIN);
                 audience.interrupt();
             });
-            audience.wait(begun + LONG, || false);
+            audience.wait(begun + LONG, true, || false);
         });
         assert!(begun.elapsed() < LONG / 2);
         let reaction = ProposedReaction {

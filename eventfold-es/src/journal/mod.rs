@@ -47,7 +47,7 @@ mod varint;
 
 pub use adoption::{AdoptedCheckpoint, AdoptionReport, QuarantinedStream, TornTail};
 pub(crate) use answer::{Answer, KeyLookup};
-pub(crate) use audience::{Audience, EarlyCommits, Seat};
+pub(crate) use audience::{Audience, EarlyCommits, Seat, Waited};
 pub use backup::{BackupError, BackupReport};
 pub use damage::Damage;
 pub(crate) use damage::JournalError;

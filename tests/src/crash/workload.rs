@@ -1,7 +1,8 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use eventfold_es::disk::{Disk, RecordingDisk};
+use eventfold_es::disk::{Disk, RecordingDisk, SlowDisk};
 use eventfold_es::prelude::*;
 use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::store::InjectOptions;
@@ -11,6 +12,9 @@ use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally, TallyR
 use super::instances::{Heavy, Watcher};
 use super::note::Note;
 use super::retry::{injected, keyed, put_together};
+
+/// The time of a sync in a store whose process managers react by themselves.
+const SYNC_TIME: Duration = Duration::from_micros(500);
 
 /// Which process managers of the domain a store has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +58,8 @@ pub fn builder(
     }
 }
 
-/// Opens such a store on a recording disk.
+/// Opens such a store on a recording disk. If process managers react by themselves, each sync takes the time that reactions need
+/// to join the batch of their command.
 ///
 /// # Panics
 ///
@@ -65,7 +70,13 @@ pub async fn open_on(
     process_managers: impl Into<Members>,
     mode: RunMode,
 ) -> AggregateStore {
-    let builder = builder(store, Arc::new(disk.clone()), process_managers);
+    let process_managers = process_managers.into();
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let disk = match (mode, process_managers) {
+        (RunMode::OnDemand, _) | (_, Members::None | Members::Rows) => disk,
+        _ => Arc::new(SlowDisk::new(disk, SYNC_TIME)),
+    };
+    let builder = builder(store, disk, process_managers);
     builder
         .run_mode(mode)
         .open()

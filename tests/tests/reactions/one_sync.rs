@@ -13,7 +13,10 @@ use eventfold_es_tests::TestResult;
 /// Long enough that the reactions of these tests come within a part of it, on a busy machine too.
 const SYNC: Duration = Duration::from_millis(40);
 
-/// Sends what is added to `a-…` on to `b-…`, and so on. It panics at `panic-…`.
+/// Longer than a store waits for reactions on such a disk, and shorter than it takes to cut off a batch that was not written.
+const LATE: Duration = Duration::from_millis(35);
+
+/// Sends what is added to `a-…` on to `b-…`, and so on. It panics at `panic`, and comes late at `a-late`.
 macro_rules! relay {
     ($name:ident, $from:literal, $to:literal) => {
         #[process_manager(subscribes = [Counter], dispatches = [Counter])]
@@ -27,7 +30,10 @@ macro_rules! relay {
                 let CounterEvent::Added(by) = event else {
                     return;
                 };
-                assert!(!cx.stream_id().starts_with("panic"), "it was asked to");
+                assert_ne!(cx.stream_id(), "panic", "it was asked to");
+                if $from == "a-" && cx.stream_id() == "a-late" {
+                    std::thread::sleep(LATE);
+                }
                 if let Some(rest) = cx.stream_id().strip_prefix($from) {
                     self.relayed += 1;
                     cx.send(format!("{}{rest}", $to), CounterCommand::Add(by * 10));
@@ -76,6 +82,7 @@ fn batches(base: &Path, id: &str) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_chain_of_reactions_shares_the_batch_of_its_command() -> TestResult {
     for mode in [RunMode::Inline, RunMode::Background] {
         let base = tempfile::tempdir()?;
@@ -113,6 +120,7 @@ fn fail_next_write(disk: &FaultyDisk) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_refused_command_takes_the_reactions_to_it_along() -> TestResult {
     let base = tempfile::tempdir()?;
     let disk = FaultyDisk::new(Arc::new(SystemDisk));
@@ -130,8 +138,28 @@ async fn a_refused_command_takes_the_reactions_to_it_along() -> TestResult {
     Ok(())
 }
 
+/// The reaction comes when the batch is closed, and waits while the batch fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
+async fn a_reaction_that_is_too_late_for_a_refused_batch_is_refused_with_it() -> TestResult {
+    let base = tempfile::tempdir()?;
+    let disk = FaultyDisk::new(Arc::new(SystemDisk));
+    let store = open(base.path(), Arc::new(disk.clone()), RunMode::Inline).await;
+    for number in 1..=4 {
+        fail_next_write(&disk);
+        assert!(add(&store, "a-late").await.is_err());
+        assert_eq!(add(&store, "a-late").await?, Reactions::Done);
+        assert_eq!(sum(&store, "b-late").await, 10 * number);
+        assert_eq!(sum(&store, "c-late").await, 100 * number);
+    }
+    store.close().await?;
+    assert_eq!(batches(base.path(), "b-late").len(), 4);
+    Ok(())
+}
+
 /// The process managers have seen a refused event and done nothing. The next event has its position.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn the_event_in_the_place_of_a_refused_one_is_reacted_to() -> TestResult {
     let base = tempfile::tempdir()?;
     let disk = FaultyDisk::new(Arc::new(SystemDisk));
@@ -171,13 +199,17 @@ async fn a_batch_that_is_torn_before_a_reaction_leaves_no_half_of_a_chain() {
     let crashes = testing::for_each_crash_point(
         configure,
         async |store| {
-            for _ in 0..4 {
-                add(&store, "a-1").await.unwrap();
+            for id in ["a-1", "a-1", "a-late", "a-1"] {
+                add(&store, id).await.unwrap();
             }
         },
         async |store| {
-            let (a, b) = (sum(&store, "a-1").await, sum(&store, "b-1").await);
-            assert_eq!((10 * a, 100 * a), (b, sum(&store, "c-1").await));
+            for end in ["1", "late"] {
+                let of = |start: &str| format!("{start}-{end}");
+                let (a, b) = (sum(&store, &of("a")).await, sum(&store, &of("b")).await);
+                assert_eq!((10 * a, 100 * a), (b, sum(&store, &of("c")).await));
+            }
+            let a = sum(&store, "a-1").await;
             assert_eq!(add(&store, "a-1").await.unwrap(), Reactions::Done);
             assert_eq!(sum(&store, "c-1").await, 100 * (a + 1));
         },

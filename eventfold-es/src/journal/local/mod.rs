@@ -174,6 +174,7 @@ impl LocalJournal {
             filled,
             sync_time: Duration::ZERO,
             linger: Linger::default(),
+            reactions: Linger::default(),
             dead_letters: states
                 .iter()
                 .map(|(name, state)| (name.as_str().into(), state.dead_letters))

@@ -3,25 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::journal::Durability;
 use crate::journal::local::batch::{Batch, OpenBatch};
 use crate::journal::local::queue::Queued;
 use crate::journal::local::writer::Writer;
+use crate::journal::{Durability, Waited};
 
 /// The longest time for which a batch waits for reactions, however long a sync takes.
 const MAX_MOMENT: Duration = Duration::from_millis(20);
+/// The number of commits up to which the writer spins for reactions before it parks. More of them take longer than a wake-up.
+const SPIN_COMMITS: usize = 4;
 
 impl Writer {
     /// Assembles a batch. Process managers are shown its commits, and their reactions join it if they come within a moment that
     /// is shorter than a sync. `may_wait` is false if other stores wait for this thread.
     ///
-    /// A batch with a command that nobody reacts to does not wait.
+    /// A batch with a command that nobody reacts to does not wait. If the reactions did not come in time, fewer batches wait. So many
+    /// clients do not wait for a process manager that is busy anyway: it reacts while the batch is written.
     pub(super) fn gather(&mut self, queued: Vec<Queued>, may_wait: bool) -> Batch {
         let mut batch = OpenBatch::new(&self.tip, self.durability);
         let audience = Arc::clone(self.queue.audience());
         let mut next = queued;
         let mut until = None;
-        let (mut has_waited, mut has_reaction) = (false, false);
+        let may_wait = may_wait && self.reactions.is_due();
+        let (mut waited, mut has_reaction) = (Waited::ForNobody, false);
         loop {
             let is_plain = next.iter().any(|queued| audience.is_plain(&queued.commit));
             let is_reaction = |queued: &Queued| {
@@ -42,14 +46,21 @@ impl Writer {
             if is_plain || !may_wait || now >= until {
                 break;
             }
-            has_waited |= audience.wait(until, || self.queue.has_plain());
             let (commits, bytes) = batch.size();
+            let spins = commits <= SPIN_COMMITS;
+            match audience.wait(until, spins, || self.queue.has_plain()) {
+                Waited::ForNobody => {}
+                other => waited = other,
+            }
             next = self.queue.take_more(commits, bytes);
             if next.is_empty() {
                 break;
             }
         }
-        if has_waited || has_reaction {
+        if waited != Waited::ForNobody {
+            self.reactions.note(waited == Waited::UntilSeen);
+        }
+        if waited != Waited::ForNobody || has_reaction {
             audience.count(has_reaction);
         }
         batch.seal()

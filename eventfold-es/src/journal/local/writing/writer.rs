@@ -41,7 +41,10 @@ pub(in crate::journal::local) struct Writer {
     pub(in crate::journal::local) filled: u64,
     /// The usual time of a sync; zero before the first.
     pub(in crate::journal::local) sync_time: Duration,
+    /// Whether it spins for the next command of a lone client.
     pub(in crate::journal::local) linger: Linger,
+    /// Whether it waits for reactions.
+    pub(in crate::journal::local) reactions: Linger,
     pub(in crate::journal::local) dead_letters: DeadLetterExtents,
     /// Commits that wait for room in the backlog.
     pub(in crate::journal::local) held: Option<Vec<Queued>>,
@@ -61,13 +64,13 @@ enum Written {
 impl Turns for Writer {
     /// Writes until nothing waits, or until other stores wait.
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
-        let mut has_written = false;
+        let mut was_alone = false;
         loop {
-            if has_written && self.durability == Durability::Sync && !turn.others_wait() {
+            if was_alone && self.durability == Durability::Sync && !turn.others_wait() {
                 // With work that has come meanwhile, this returns at once.
                 self.linger.for_next(&self.queue);
             }
-            has_written = false;
+            was_alone = false;
             let taken = self.held.take().map(Work::Commits);
             let queued = match taken.unwrap_or_else(|| self.queue.take()) {
                 Work::Commits(queued) => queued,
@@ -83,8 +86,8 @@ impl Turns for Writer {
             };
             match self.backlog.has_room() {
                 Ok(true) => {
+                    was_alone = queued.len() == 1;
                     self.write_batch(queued, !turn.others_wait());
-                    has_written = true;
                 }
                 Ok(false) => {
                     self.held = Some(queued);
