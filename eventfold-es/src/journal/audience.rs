@@ -1,10 +1,10 @@
 //! The process managers that see a batch before it is durable, so that their reactions join it.
 //!
 //! The writer shows the commits of a batch as soon as they have their positions. Each process manager reacts, submits its
-//! commits behind those that it was shown, and says how far it is. The writer waits for that during a moment that is shorter
+//! commits behind the shown ones, and reports its position. The writer waits for that during a moment that is shorter
 //! than a sync. So a command and its reaction share one write, one sync and one answer.
 //!
-//! The commits that are shown depend on one [`Outcome`], that of their batch. A reaction names it in
+//! All shown commits of a batch depend on one [`Outcome`]. A reaction names it in
 //! [`ProposedCommit::after`](super::ProposedCommit::after), and is refused if the batch fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ const MAX_IN_VAIN: u32 = 8;
 /// See the [module](self).
 pub(crate) struct Audience {
     state: Mutex<State>,
-    /// The last position that process managers may handle: of the last durable event, or of the last one that is shown.
+    /// The last position that process managers may handle: of the last durable event, or of the last shown event.
     shown: watch::Sender<u64>,
     /// Whether the writer waits.
     is_waiting: AtomicBool,
@@ -41,18 +41,18 @@ struct State {
     in_vain: u32,
 }
 
-/// Commits that are shown, with the outcome of their batch.
+/// Shown commits, with the outcome of their batch.
 pub(crate) struct EarlyCommits {
     pub(crate) commits: Vec<Arc<RecordedCommit>>,
     pub(crate) outcome: Arc<Outcome>,
 }
 
-/// What became of a wait.
+/// The outcome of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// Nobody was awaited.
+    /// No process manager was awaited.
     ForNobody,
-    /// Everybody has seen all, or the wait was interrupted.
+    /// All awaited process managers have seen all, or the wait was interrupted.
     UntilSeen,
     /// The time was over first.
     TooLong,
@@ -83,7 +83,7 @@ impl State {
         awaited.any(|seat| seat.has_callers || is_worth_it)
     }
 
-    /// Ends the batch: everything up to `position` is durable, and nothing else is shown.
+    /// Ends the batch: everything up to `position` is durable, and no other event is visible.
     fn end(&mut self, position: u64) -> Option<EarlyCommits> {
         for seat in &mut self.seats {
             seat.attends = None;
@@ -95,7 +95,7 @@ impl State {
 }
 
 impl Audience {
-    /// Nobody, in a journal whose last event has this position.
+    /// An empty audience, for a journal whose last event has this position.
     pub(crate) fn new(durable: u64) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
@@ -116,8 +116,7 @@ impl Audience {
         seats.any(|seat| seat.is_concerned(commit))
     }
 
-    /// Whether the writer must not wait for reactions once this commit is in the batch: it is a command, and nobody reacts
-    /// to it.
+    /// Whether the commit is a command without a subscribed process manager. A batch with such a commit does not wait.
     pub(crate) fn is_plain(&self, commit: &ProposedCommit) -> bool {
         if commit.reaction.is_some() {
             return false;
@@ -155,8 +154,8 @@ impl Audience {
         self.move_to(last);
     }
 
-    /// Waits until everybody who attends has reacted to what is shown, or until a time. Returns at once if `is_due`.
-    /// [`interrupt`](Self::interrupt) ends the wait. It spins first, if `spins`.
+    /// Waits until all attending process managers have handled the shown events, or until a time. Returns at once if
+    /// `is_due`. [`interrupt`](Self::interrupt) ends the wait. It spins first, if `spins`.
     pub(crate) fn wait(
         &self,
         until: Instant,
@@ -171,7 +170,7 @@ impl Audience {
             state.writer = Some(thread::current());
             self.is_waiting.store(true, Ordering::SeqCst);
         }
-        // Whoever submits a command before this call is found by it, and whoever submits one after it sees that the writer waits.
+        // A command that was submitted before this call is found by it. A later submission sees that the writer waits.
         if is_due() {
             self.interrupt();
         }
@@ -211,7 +210,7 @@ impl Audience {
         }
     }
 
-    /// Notes whether a batch that was shown, or that followed one, has a reaction.
+    /// Notes whether a batch has a reaction, after a wait or without it.
     pub(crate) fn count(&self, has_reaction: bool) {
         let mut state = self.state();
         state.in_vain = match has_reaction {
@@ -220,8 +219,7 @@ impl Audience {
         };
     }
 
-    /// Ends the batch: the last durable event has this position. After a failure, that is an earlier position than the last one
-    /// that was shown.
+    /// Ends the batch: the last durable event has this position. After a failure, it lies before the shown events.
     pub(crate) fn end(&self, durable: u64) {
         let batch = self.state().end(durable);
         drop(batch);
@@ -236,7 +234,7 @@ impl Audience {
         });
     }
 
-    /// The commit with the event at a position, if it is shown and not durable.
+    /// The shown commit with the event at a position.
     pub(crate) fn commit_at(&self, position: u64) -> Option<Arc<RecordedCommit>> {
         let state = self.state();
         let mut commits = state.batch.iter().flat_map(|batch| &batch.commits);
@@ -261,8 +259,8 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// A seat for a process manager that has handled all events up to `position`. If callers wait for its reactions, the writer
-    /// waits for them in any case, and otherwise only as long as reactions come.
+    /// A seat for a process manager that has handled all events up to `position`. If callers wait for its reactions, the
+    /// writer waits for them in any case, and otherwise only as long as reactions come.
     pub(crate) fn new(
         audience: &Arc<Audience>,
         types: &'static [&'static str],
@@ -290,8 +288,8 @@ impl Seat {
         self.audience.shown.subscribe()
     }
 
-    /// The commits behind the cursor that are shown and not durable. Moves the cursor behind them. `None` if there are none, or
-    /// if durable ones come first.
+    /// The shown commits behind the cursor. Moves the cursor behind them. `None` without such commits, or if durable commits
+    /// come first.
     pub(crate) fn read(&self, cursor: &mut Cursor) -> Option<EarlyCommits> {
         let state = self.audience.state();
         let batch = state.batch.as_ref()?;

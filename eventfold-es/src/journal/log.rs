@@ -75,7 +75,7 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// The process managers that see commits before they are durable, if the journal shows commits.
     fn audience(&self) -> Option<&Arc<Audience>>;
 
-    /// The commit with the event at a position, if it exists. It may be shown and not durable yet. Blocks.
+    /// The commit with the event at a position, if it exists. Process managers may see it before it is durable. Blocks.
     fn commit_at(&self, position: u64) -> Result<Option<Arc<RecordedCommit>>, JournalError> {
         let shown = self
             .audience()

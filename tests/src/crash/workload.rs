@@ -58,8 +58,8 @@ pub fn builder(
     }
 }
 
-/// Opens such a store on a recording disk. If process managers react by themselves, each sync takes the time that reactions need
-/// to join the batch of their command.
+/// Opens such a store on a recording disk. If process managers react by themselves, each sync takes the time that reactions
+/// need to join the batch of their command.
 ///
 /// # Panics
 ///
@@ -147,8 +147,8 @@ impl Client {
                 parts: *parts,
             });
         }
-        // A crash point can lie between two notes: the transaction is known when all of its commands are. A check that knew it
-        // earlier would take a tag of it for its own next command.
+        // A crash point can lie between two notes: the transaction is known when all of its commands are. A check that knew
+        // it earlier would take a tag of it for its own next command.
         let tags = puts.iter().map(|(tag, ..)| *tag).collect();
         (self.tell)(&Note::Together { tags });
         let done = put_together(&self.store, puts).await;

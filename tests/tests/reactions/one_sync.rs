@@ -13,7 +13,8 @@ use eventfold_es_tests::TestResult;
 /// Long enough that the reactions of these tests come within a part of it, on a busy machine too.
 const SYNC: Duration = Duration::from_millis(40);
 
-/// Longer than a store waits for reactions on such a disk, and shorter than it takes to cut off a batch that was not written.
+/// Longer than a store waits for reactions on such a disk, and shorter than it takes to cut off a batch that was not
+/// written.
 const LATE: Duration = Duration::from_millis(35);
 
 /// Sends what is added to `a-…` on to `b-…`, and so on. It panics at `panic`, and comes late at `a-late`.

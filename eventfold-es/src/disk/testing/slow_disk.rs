@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::disk::{DirectoryEntry, Disk, DiskFile, DiskLock, OpenMode};
 
-/// A disk on which each sync of a file takes at least a given time, as on a real disk. Other calls go through to the disk below.
+/// A disk on which each sync of a file takes at least a given time, as on a real disk. Other calls go through to the disk
+/// below.
 ///
-/// A store lets reactions join the batch of their command for a moment that is shorter than a sync. On a disk whose syncs take
-/// no time, for example a disk in memory, no reaction joins.
+/// A store lets reactions join the batch of their command for a moment that is shorter than a sync. On a disk whose syncs
+/// take no time, for example a disk in memory, no reaction joins.
 #[derive(Clone)]
 pub struct SlowDisk {
     inner: Arc<dyn Disk>,

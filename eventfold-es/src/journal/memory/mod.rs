@@ -180,7 +180,7 @@ impl Log for MemoryJournal {
         self.followers.wait_behind(position, types)
     }
 
-    /// Nothing is shown early: there is no sync that a reaction could share.
+    /// No commit is visible early, because there is no sync that a reaction could share.
     fn audience(&self) -> Option<&Arc<Audience>> {
         None
     }

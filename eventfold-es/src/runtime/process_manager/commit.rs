@@ -32,7 +32,7 @@ use serde_json::value::RawValue;
 /// The maximum number of reactions in flight: submitted to the journal and not yet durable.
 const MAX_IN_FLIGHT: usize = 1024;
 
-/// A commit of this process manager, or a batch of others that it was shown before the batch is durable.
+/// A commit of this process manager, or a batch whose events it handled before the batch is durable.
 pub(super) struct InFlight {
     pub(super) outcome: Arc<Outcome>,
     /// The position of the first event that is not handled durably before the outcome.
@@ -366,7 +366,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Records that the next events are shown, and depend on the outcome of their batch. Fails if the batch has failed.
+    /// Records that the next events depend on the outcome of their batch. Fails if the batch has failed.
     pub(super) fn depends_on(&mut self, outcome: Arc<Outcome>) -> Result<(), Halt> {
         let position = self.machine.position + 1;
         self.in_flight.push_back(InFlight {

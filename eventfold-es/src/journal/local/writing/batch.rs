@@ -33,7 +33,7 @@ pub(in crate::journal::local) struct Batch {
     /// The first commit that does not continue its streams, and every commit behind it, with their errors. They are settled
     /// after the other commits are durable, so that a caller that waits for the last commit has waited for all.
     pub(in crate::journal::local) refused: Vec<(Pledge, CommitError)>,
-    /// The outcome of the whole batch, if process managers were shown commits of it.
+    /// The outcome of the whole batch, if process managers can see commits of it.
     pub(in crate::journal::local) shown: Option<Pledge>,
     /// The end of the journal once it is durable.
     pub(in crate::journal::local) tip: Tip,
@@ -107,7 +107,7 @@ pub(in crate::journal::local) struct OpenBatch {
     drafts: Vec<OpenCommit>,
     /// The versions of the streams that the batch appends to.
     versions: HashMap<StreamId, u64>,
-    /// The number of commits that are shown to process managers.
+    /// The number of commits that process managers can see.
     shown: usize,
 }
 
@@ -133,7 +133,7 @@ impl OpenBatch {
         }
     }
 
-    /// Adds commits, up to the first one that does not continue its streams.
+    /// Adds commits, up to the first commit that does not continue its streams.
     pub(in crate::journal::local) fn add(
         &mut self,
         queued: Vec<Queued>,
@@ -186,13 +186,13 @@ impl OpenBatch {
         !self.batch.refused.is_empty()
     }
 
-    /// Its commits that are not shown yet.
+    /// Its commits that process managers cannot see yet.
     pub(in crate::journal::local) fn unseen(&self) -> impl Iterator<Item = &RecordedCommit> {
         let unseen = self.drafts.get(self.shown..).unwrap_or_default();
         unseen.iter().map(|draft| &draft.prepared.commit)
     }
 
-    /// The commits that were not shown yet and have events, and the outcome of the batch. They count as shown from now on.
+    /// The unseen commits with events, and the outcome of the batch. They count as seen from now on.
     pub(in crate::journal::local) fn show(&mut self) -> (Vec<Arc<RecordedCommit>>, Arc<Outcome>) {
         let unseen = self.unseen().filter(|commit| commit.event_count() > 0);
         let unseen = unseen.map(|commit| Arc::new(commit.clone())).collect();

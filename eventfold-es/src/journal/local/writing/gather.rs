@@ -10,15 +10,17 @@ use crate::journal::{Durability, Waited};
 
 /// The longest time for which a batch waits for reactions, however long a sync takes.
 const MAX_MOMENT: Duration = Duration::from_millis(20);
-/// The number of commits up to which the writer spins for reactions before it parks. More of them take longer than a wake-up.
+/// The number of commits up to which the writer spins for reactions before it parks. More of them take longer than a
+/// wake-up.
 const SPIN_COMMITS: usize = 4;
 
 impl Writer {
-    /// Assembles a batch. Process managers are shown its commits, and their reactions join it if they come within a moment that
-    /// is shorter than a sync. `may_wait` is false if other stores wait for this thread.
+    /// Assembles a batch. Process managers are shown its commits, and their reactions join it if they come within a moment
+    /// that is shorter than a sync. `may_wait` is false if other stores wait for this thread.
     ///
-    /// A batch with a command that nobody reacts to does not wait. If the reactions did not come in time, fewer batches wait. So many
-    /// clients do not wait for a process manager that is busy anyway: it reacts while the batch is written.
+    /// A batch with a command without subscribed process managers does not wait. If the reactions did not come in time,
+    /// fewer batches wait. So many clients do not wait for a process manager that is busy anyway: it reacts while the batch
+    /// is written.
     pub(super) fn gather(&mut self, queued: Vec<Queued>, may_wait: bool) -> Batch {
         let mut batch = OpenBatch::new(&self.tip, self.durability);
         let audience = Arc::clone(self.queue.audience());

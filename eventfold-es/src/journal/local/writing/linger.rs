@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::journal::local::queue::Queue;
 
-/// The time for which the writer spins for the next command: that of a client which answers at once, its own wake-up included.
-/// Waking a parked thread takes about half of this time.
+/// The time for which the writer spins for the next command: that of a client which answers at once, its own wake-up
+/// included. Waking a parked thread takes about half of this time.
 const SPIN: Duration = Duration::from_micros(60);
 /// The largest number of batches without a wait after a wait in vain.
 const MAX_PAUSE: u32 = 64;
 
-/// Decides whether to wait, by whether it paid before. After each wait in vain, twice as many batches pass before the next one. For
-/// example, a store with rare commands spins for a 64th of them.
+/// Decides whether to wait, by whether it paid before. After each wait in vain, twice as many batches pass before the next
+/// one. For example, a store with rare commands spins for a 64th of them.
 #[derive(Debug, Default)]
 pub(in crate::journal::local) struct Linger {
     /// The number of batches to let pass.

@@ -45,7 +45,8 @@ pub(in crate::journal) struct Queued {
     _room: OwnedSemaphorePermit,
 }
 
-/// The duty to settle an outcome. A drop before that, which only a panic causes, settles it, so that no caller waits forever.
+/// The duty to settle an outcome. A drop before that, which only a panic causes, settles it, so that no caller waits
+/// forever.
 pub(in crate::journal) struct Pledge(Arc<Outcome>);
 
 impl Pledge {
@@ -296,7 +297,7 @@ impl Queue {
         }
     }
 
-    /// Whether a command waits that no process manager reacts to.
+    /// Whether a command without subscribed process managers waits.
     pub(in crate::journal) fn has_plain(&self) -> bool {
         self.has_plain_in(&lock(&self.state).waiting)
     }
@@ -324,8 +325,8 @@ impl Queue {
 
     /// Fails these commits, each with its error, and every commit that was added so far.
     ///
-    /// All of them fail at once. A caller that adds a new commit after it has learned of the failure is therefore behind it. A
-    /// commit that was decided on a failed commit is refused.
+    /// All of them fail at once. A caller that adds a new commit after it has learned of the failure is therefore behind it.
+    /// A commit that was decided on a failed commit is refused.
     pub(in crate::journal) fn undo(
         &self,
         failed: impl IntoIterator<Item = (Pledge, CommitError)>,
