@@ -85,7 +85,9 @@ async fn copies_are_few_and_a_panic_costs_one_snapshot() -> TestResult {
     // A snapshot is taken when the command after the fiftieth settles.
     touch(51).await?;
     wait_for_version(&file, 50).await;
-    assert_eq!(CLONES.load(Ordering::Relaxed), 2);
+    // Each idle second may cost another copy.
+    let copies = CLONES.load(Ordering::Relaxed);
+    assert!((2..10).contains(&copies), "{copies}");
 
     CLONE_PANICS.store(true, Ordering::Relaxed);
     touch(50).await?;

@@ -27,8 +27,8 @@ async fn a_key_that_was_free_is_not_when_its_answer_went_from_memory_to_a_run() 
     };
     assert_eq!(found(answer), expected);
     let mut commits = 0;
-    while known().is_some() {
-        assert_eq!(known(), Some(KeyLookup::Answered(answer)));
+    while let Some(known) = known() {
+        assert_eq!(known, KeyLookup::Answered(answer));
         assert!(commits < 1_000, "it stays in memory");
         commit(&journal, &other, 2 * commits, "k").await;
         commits += 1;
