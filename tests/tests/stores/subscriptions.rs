@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
@@ -87,6 +87,22 @@ pub(crate) async fn work(
     Ok(())
 }
 
+/// The archived segments of a closed store, in order.
+fn segments(base: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let journal = base.join("meta/journal");
+    let mut segments = Vec::new();
+    if journal.exists() {
+        for entry in fs::read_dir(journal)? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name != "app.jsonl") {
+                segments.push(path);
+            }
+        }
+    }
+    segments.sort();
+    Ok(segments)
+}
+
 async fn positions_until(
     mut events: Subscription<RawRecorded>,
     last: u64,
@@ -105,15 +121,17 @@ async fn positions_until(
 #[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn each_event_comes_once_from_the_past_into_the_present() -> TestResult {
     let base = tempfile::tempdir()?;
-    let store = open(base.path()).await?;
-    let clients: Vec<_> = (0..8)
-        .map(|client| tokio::spawn(work(store.clone(), client, 300)))
-        .collect();
-    for client in clients {
-        client.await??;
+    // A busy machine archives less at a time.
+    while segments(base.path())?.len() < 3 {
+        let store = open(base.path()).await?;
+        let clients: Vec<_> = (0..8)
+            .map(|client| tokio::spawn(work(store.clone(), client, 300)))
+            .collect();
+        for client in clients {
+            client.await??;
+        }
+        store.close().await?;
     }
-    store.close().await?;
-    assert!(fs::read_dir(base.path().join("meta/journal"))?.count() > 3);
 
     // Nothing of that is in memory now.
     let store = open(base.path()).await?;
@@ -363,18 +381,13 @@ async fn it_ends_with_its_store_and_keeps_none_open() -> TestResult {
 #[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn damage_is_an_error_and_the_end() -> TestResult {
     let base = tempfile::tempdir()?;
-    let store = open(base.path()).await?;
-    work(store.clone(), 1, 1_500).await?;
-    store.close().await?;
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(base.path().join("meta/journal"))? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name != "app.jsonl") {
-            segments.push(path);
-        }
+    while segments(base.path())?.len() < 2 {
+        let store = open(base.path()).await?;
+        work(store.clone(), 1, 1_500).await?;
+        store.close().await?;
     }
-    segments.sort();
-    let path = segments.get(1).ok_or("no segment")?;
+    let archived = segments(base.path())?;
+    let path = archived.get(1).ok_or("no segment")?;
     let mut bytes = fs::read(path)?;
     for byte in bytes.iter_mut().skip(100).take(2_000) {
         *byte ^= 0x55;
