@@ -7,7 +7,7 @@
 //!   then. Events, states, rows and messages are stored and read back on the way, as in a store. A failing test shows the
 //!   difference.
 //! - [`explore`](ProcessManagerTest::explore) reaches a process manager in every order of events, deadlines, rejections and failures,
-//!   and finds the shortest one that breaks an invariant.
+//!   and finds the shortest order that breaks an invariant.
 //! - [`MemoryDisk`] has stores that leave nothing behind. They run the same code as stores on a file system.
 //! - [`ManualClock`](crate::clock::ManualClock), given to [`builder.clock(..)`](crate::AggregateStoreBuilder::clock),
 //!   is the time of a store.

@@ -29,7 +29,7 @@ thread_local! {
     static IS_BROKEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The saga: each event says what it does.
+/// The saga. Each event names its reaction.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Puppet {
     count: u64,

@@ -257,7 +257,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let position = self.position;
         let reason = format!("a command was not executed: {cause}");
         if !PM::IS_KEYED {
-            return Err(Halt::parked(position, reason));
+            return Err(self.parked(position, reason));
         }
         row.attempts.push(self.attempt(cause));
         let key = row.key.clone();
@@ -310,7 +310,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         if let Some(instance) = self.instances.get(key) {
             if let Err(problem) = instance.restore() {
                 let reason = format!("the state does not read back: {problem}");
-                return Err(Halt::parked(position, reason));
+                return Err(self.parked(position, reason));
             }
             let hold = instance.hold.as_ref();
             before = hold.and_then(|hold| hold.retry_of(&what).cloned());
@@ -391,7 +391,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let (stream, recorded) = &**event;
         let position = recorded.position;
         if !PM::IS_KEYED {
-            return Err(Halt::parked(position, cause.reason()));
+            return Err(self.parked(position, cause.reason()));
         }
         let source = SourceEvent::of(&stream.aggregate_type, &stream.instance_id, recorded);
         let what = rows::stream_held_key(stream, position);

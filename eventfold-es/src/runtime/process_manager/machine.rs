@@ -1,7 +1,7 @@
 //! The machine: the effects of one input on the states of a process manager.
 //!
 //! It is synchronous. It reads no file, waits for nothing and has no clock: each input comes with the rows and the time that it needs.
-//! So the store, a rebuild and the test kit run the same code, and a crash at any moment leaves what was stored before.
+//! So the store, the test kit and explorations run the same code, and a crash at any moment leaves the stored state.
 //!
 //! A piece of work takes these steps. For example, an event whose reaction sends one command, which is rejected:
 //!
@@ -594,6 +594,12 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         Ok(())
     }
 
+    /// A hold of the whole process manager, until an operator ends it.
+    pub(super) fn parked(&self, position: u64, reason: String) -> Halt {
+        let hold = HoldRow::new(position, reason, self.now.noted);
+        Halt::held(hold, Reactions::Parked)
+    }
+
     /// A draft of the current position and the pending row changes.
     pub(crate) fn progress(&self) -> Draft<P::Letter> {
         let cause = super::super::origin::Cause::none();
@@ -606,7 +612,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             && let Some(instance) = self.instances.get("")
         {
             let encoded = instance.encode();
-            encoded.map_err(|cause| Halt::parked(position, cause.reason()))?;
+            encoded.map_err(|cause| self.parked(position, cause.reason()))?;
         }
         Ok(())
     }

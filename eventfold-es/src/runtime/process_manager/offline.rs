@@ -302,7 +302,7 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
     }
 
     fn broken(&self, reason: String) -> Halt {
-        Halt::parked(self.machine.position + 1, reason)
+        self.machine.parked(self.machine.position + 1, reason)
     }
 
     fn work(&mut self, work: Work<'_>) -> Result<(), Halt> {
@@ -376,7 +376,7 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
                 let position = self.machine.position;
                 let instances = &mut self.machine.instances;
                 let learnt = instances.learn(key, row.map(|row| &**row), position, noted);
-                learnt.map_err(|reason| Halt::parked(position + 1, reason))?;
+                learnt.map_err(|reason| self.broken(reason))?;
             }
         }
         Ok(())

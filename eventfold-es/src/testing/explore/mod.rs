@@ -205,7 +205,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// - each of these with a failed reaction, and with each combination of rejected commands, as far as the plan has them.
     ///
     /// Every step begins with the stored data, as after a restart. So a crash between two steps makes no difference, and a crash in
-    /// the middle of a step leaves the state before it. The machine is the one that runs in a store.
+    /// the middle of a step leaves the state before it. A store runs the same machine.
     ///
     /// # Panics
     ///
