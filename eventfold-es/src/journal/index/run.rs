@@ -175,10 +175,7 @@ impl Run {
         let Some(footer) = Footer::decode(file.read_range(offset, FOOTER_BYTES)?, offset) else {
             return Err(Damage::new(path, offset, "this part of the index is not complete").into());
         };
-        let run = Self::written(Tree::new(file, footer.root), footer, bytes, cache)?;
-        // Each search begins there, and each further block costs it one wait for the disk.
-        run.tree.block(run.footer.root, Some(&run.cache))?;
-        Ok(run)
+        Self::written(Tree::new(file, footer.root), footer, bytes, cache)
     }
 
     /// A run whose file is complete. Blocks.
