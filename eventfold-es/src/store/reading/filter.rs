@@ -145,17 +145,21 @@ impl<E: DomainEvent> Subscription<Recorded<E>> {
     /// # }
     /// ```
     pub fn only(mut self, names: &[&str]) -> Result<Self, StoreError> {
-        self.filter().names = Some(Names {
+        let names = Names {
             stored: stored_names::<E>(names)?,
             is_older: |line| {
                 let stored = (!E::UPCASTERS.is_empty()).then(|| StoredEvent::of_line(0, 0, line));
                 stored.is_some_and(|stored| stored.is_ok_and(|stored| stored.is_older::<E>()))
             },
             // Without older versions, the stored name has decided already.
-            is_wanted: |recorded, names| {
+            is_wanted: |recorded: &Recorded<E>, names| {
                 E::UPCASTERS.is_empty() || names.contains(&recorded.event.event_type())
             },
-        });
+        };
+        // The enum of a declared store has no names: it is no `DomainEvent`.
+        if let Some(filter) = self.filter() {
+            filter.names = Some(names);
+        }
         Ok(self)
     }
 }

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod decoder;
+mod events;
 mod filter;
 mod history;
 mod recorded;

@@ -43,7 +43,7 @@ pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 
 /// Decodes an event of several aggregate types. A declared store generates the implementation.
 #[doc(hidden)]
-pub trait Decodes: Sized + Send + 'static {
+pub trait Decodes: Sized {
     /// The store, whose aggregates these are.
     fn topology() -> &'static Topology;
 
@@ -58,16 +58,15 @@ pub trait Decodes: Sized + Send + 'static {
 /// The events of several aggregate types.
 #[doc(hidden)]
 pub fn subscribe<E: Decodes>(store: &AggregateStore) -> Subscription<Recorded<E>> {
-    let mut events = store.subscription(None, |raw| {
+    let types = E::topology().aggregates.iter();
+    let types = types.map(|aggregate| aggregate.name.into()).collect();
+    store.subscription_of(Some(types), |raw| {
         let mut aggregates = E::topology().aggregates.iter();
         // An event of another type is not delivered; it would not decode.
         let index = aggregates.position(|aggregate| aggregate.name == raw.aggregate_type());
         let event = E::decode(index.unwrap_or(usize::MAX), &raw)?;
         Ok(Recorded { event, raw })
-    });
-    let types = E::topology().aggregates.iter();
-    events.set_types(Some(types.map(|aggregate| aggregate.name.into()).collect()));
-    events
+    })
 }
 
 impl<E> Recorded<E> {
