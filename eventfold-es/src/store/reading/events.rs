@@ -9,6 +9,7 @@ use super::chunks::{Chunk, Chunks};
 use super::decoder::Decoder;
 use super::filter::Filter;
 use super::recorded::Decode;
+use super::subscription::Source;
 use crate::error::{ReadError, StoreError};
 use crate::journal::{CommittedEvent, RecordedCommit, Types};
 use crate::runtime::Kept;
@@ -128,45 +129,39 @@ impl<T: Send + 'static> Events<T> {
     }
 }
 
-impl<T> Events<T> {
-    /// See [`Subscription::after`](super::Subscription::after).
-    pub(super) fn begin_after(&mut self, position: u64) {
+impl<T> Source<T> for Events<T> {
+    fn begin_after(&mut self, position: u64) {
         if let State::Ready(chunks) = &mut self.state {
             chunks.begin_after(position);
         }
     }
 
-    /// See [`Subscription::until_now`](super::Subscription::until_now).
-    pub(super) fn end_now(&mut self) {
+    fn end_now(&mut self) {
         if let State::Ready(chunks) = &mut self.state {
             chunks.until = Some(chunks.durable());
         }
     }
 
-    pub(super) fn types(&self) -> &Types {
+    fn types(&self) -> &Types {
         &self.decoder.filter.types
     }
 
-    pub(super) fn set_types(&mut self, types: Types) {
+    fn set_types(&mut self, types: Types) {
         if let State::Ready(chunks) = &mut self.state {
             chunks.types.clone_from(&types);
         }
         self.decoder.filter.types = types;
     }
 
-    pub(super) fn filter(&mut self) -> &mut Filter<T> {
-        &mut self.decoder.filter
+    fn filter(&mut self) -> Option<&mut Filter<T>> {
+        Some(&mut self.decoder.filter)
     }
 
-    /// Whether the subscription has ended because the store closes.
-    pub(super) fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         matches!(self.state, State::Ended { is_closed: true })
     }
 
-    pub(super) fn poll_event(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<T, ReadError>>> {
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
         loop {
             if let Some(event) = self.chunk.next(&self.decoder) {
                 return Poll::Ready(Some(event.into_inner()));
@@ -179,7 +174,9 @@ impl<T> Events<T> {
             }
         }
     }
+}
 
+impl<T> Events<T> {
     fn poll_chunk(
         &mut self,
         context: &mut Context<'_>,

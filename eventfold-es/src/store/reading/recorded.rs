@@ -43,7 +43,7 @@ pub(super) type Decode<T> = fn(RawRecorded) -> Result<T, ReadError>;
 
 /// Decodes an event of several aggregate types. A declared store generates the implementation.
 #[doc(hidden)]
-pub trait Decodes: Sized {
+pub trait Decodes: Sized + 'static {
     /// The store, whose aggregates these are.
     fn topology() -> &'static Topology;
 

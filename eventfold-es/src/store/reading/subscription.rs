@@ -26,24 +26,65 @@ use crate::store::AggregateStore;
 ///
 /// [`next`](Self::next) is cancel safe: no event is lost when its future is dropped.
 #[must_use = "a subscription reads when it is polled"]
-pub struct Subscription<T>(Source<T>);
+pub struct Subscription<T>(Box<dyn Source<T> + Send>);
 
-enum Source<T> {
-    /// Decoded on other threads.
-    Decoded(Events<T>),
-    /// Decoded by the reader, for a type that need not be known to be `Send`: the enum of a declared store. If an entry of the
-    /// store is no aggregate, a bound on the enum would be a second error for it.
-    Raw(Box<Events<RawRecorded>>, Decode<T>),
+/// Events that a subscription delivers. It hides whether it holds decoded events: the enum of a declared store need not be known
+/// to be `Send`, nor how it is dropped. If an entry of the store is no aggregate, each of these would be a second error for it.
+pub(super) trait Source<T> {
+    /// See [`Subscription::after`].
+    fn begin_after(&mut self, position: u64);
+    /// See [`Subscription::until_now`].
+    fn end_now(&mut self);
+    fn set_types(&mut self, types: Types);
+    fn types(&self) -> &Types;
+    /// The filter by names, if its events have names.
+    fn filter(&mut self) -> Option<&mut Filter<T>>;
+    /// Whether it has ended because the store closes.
+    fn is_closed(&self) -> bool;
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>>;
+}
+
+/// Events that the reader decodes.
+struct DecodedByReader<T> {
+    events: Events<RawRecorded>,
+    decode: Decode<T>,
+}
+
+impl<T> Source<T> for DecodedByReader<T> {
+    fn begin_after(&mut self, position: u64) {
+        self.events.begin_after(position);
+    }
+
+    fn end_now(&mut self) {
+        self.events.end_now();
+    }
+
+    fn set_types(&mut self, types: Types) {
+        self.events.set_types(types);
+    }
+
+    fn types(&self) -> &Types {
+        self.events.types()
+    }
+
+    fn filter(&mut self) -> Option<&mut Filter<T>> {
+        None
+    }
+
+    fn is_closed(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
+        let raw = ready!(self.events.poll_event(context));
+        Poll::Ready(raw.map(|raw| raw.and_then(self.decode)))
+    }
 }
 
 impl<T> fmt::Debug for Subscription<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let types = match &self.0 {
-            Source::Decoded(events) => events.types(),
-            Source::Raw(events, _) => events.types(),
-        };
         f.debug_struct("Subscription")
-            .field("aggregate_types", types)
+            .field("aggregate_types", self.0.types())
             .finish_non_exhaustive()
     }
 }
@@ -54,14 +95,18 @@ impl AggregateStore {
         aggregate_type: Option<&str>,
         decode: Decode<T>,
     ) -> Subscription<T> {
-        Subscription(Source::Decoded(Events::new(self, aggregate_type, decode)))
+        Subscription(Box::new(Events::new(self, aggregate_type, decode)))
     }
 
     /// A subscription to these types, whose events the reader decodes.
-    pub(super) fn subscription_of<T>(&self, types: Types, decode: Decode<T>) -> Subscription<T> {
+    pub(super) fn subscription_of<T: 'static>(
+        &self,
+        types: Types,
+        decode: Decode<T>,
+    ) -> Subscription<T> {
         let mut events = Events::new(self, None, Ok);
         events.set_types(types);
-        Subscription(Source::Raw(Box::new(events), decode))
+        Subscription(Box::new(DecodedByReader { events, decode }))
     }
 }
 
@@ -70,43 +115,28 @@ impl<T> Subscription<T> {
     ///
     /// Call this before you read the first event.
     pub fn after(mut self, position: u64) -> Self {
-        match &mut self.0 {
-            Source::Decoded(events) => events.begin_after(position),
-            Source::Raw(events, _) => events.begin_after(position),
-        }
+        self.0.begin_after(position);
         self
     }
 
     /// Ends after the last event that is durable now, instead of waiting for new events.
     pub fn until_now(mut self) -> Self {
-        match &mut self.0 {
-            Source::Decoded(events) => events.end_now(),
-            Source::Raw(events, _) => events.end_now(),
-        }
+        self.0.end_now();
         self
     }
 
     pub(super) fn set_types(&mut self, types: Types) {
-        match &mut self.0 {
-            Source::Decoded(events) => events.set_types(types),
-            Source::Raw(events, _) => events.set_types(types),
-        }
+        self.0.set_types(types);
     }
 
-    /// The filter, if its events are decoded on other threads.
+    /// The filter by names, if its events have names.
     pub(super) fn filter(&mut self) -> Option<&mut Filter<T>> {
-        match &mut self.0 {
-            Source::Decoded(events) => Some(events.filter()),
-            Source::Raw(..) => None,
-        }
+        self.0.filter()
     }
 
     /// Whether the subscription has ended because the store closes.
     pub(super) fn is_closed(&self) -> bool {
-        match &self.0 {
-            Source::Decoded(events) => events.is_closed(),
-            Source::Raw(events, _) => events.is_closed(),
-        }
+        self.0.is_closed()
     }
 }
 
@@ -122,17 +152,7 @@ impl<T> Subscription<T> {
     ///
     /// Cancel safe: no event is lost.
     pub async fn next(&mut self) -> Option<Result<T, ReadError>> {
-        poll_fn(|context| self.poll_event(context)).await
-    }
-
-    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ReadError>>> {
-        match &mut self.0 {
-            Source::Decoded(events) => events.poll_event(context),
-            Source::Raw(events, decode) => {
-                let raw = ready!(events.poll_event(context));
-                Poll::Ready(raw.map(|raw| raw.and_then(*decode)))
-            }
-        }
+        poll_fn(|context| self.0.poll_event(context)).await
     }
 }
 
@@ -143,6 +163,6 @@ impl<T> Stream for Subscription<T> {
     type Item = Result<T, ReadError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_event(context)
+        self.get_mut().0.poll_event(context)
     }
 }
