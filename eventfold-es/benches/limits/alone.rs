@@ -1,7 +1,9 @@
 //! One client on a store that was just created, first second included, against the bare disk and against SQLite.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(feature = "sqlite")]
+use std::time::Instant;
 
 use eventfold_es::AggregateStore;
 #[cfg(feature = "sqlite")]

@@ -191,6 +191,7 @@ async fn a_process_manager_that_panics_while_a_batch_waits_for_it_fails_nothing_
 /// A batch that is torn between a command and the reactions to it, or within them, leaves none of them, and every event that
 /// is left is reacted to once. A chain goes over several batches, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 async fn a_batch_that_is_torn_before_a_reaction_leaves_no_half_of_a_chain() {
     let configure = |builder: eventfold_es::AggregateStoreBuilder| {
         builder
