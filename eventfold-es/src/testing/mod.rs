@@ -20,6 +20,7 @@ mod crash;
 mod diff;
 mod expected;
 mod explore;
+mod given;
 mod memory;
 mod print;
 mod process_manager;

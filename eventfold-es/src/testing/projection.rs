@@ -1,9 +1,8 @@
 //! Tests of the form: given events, then a read model.
 
-use std::collections::HashMap;
-
 use super::diff::assert_same;
-use super::print::{printed_value, read_back, recorded};
+use super::given::Given;
+use super::print::{printed_value, read_back};
 use crate::aggregate::Aggregate;
 use crate::projection::Projection;
 
@@ -48,8 +47,7 @@ use crate::projection::Projection;
 #[derive(Debug)]
 pub struct ProjectionTest<P: Projection> {
     state: P,
-    position: u64,
-    versions: HashMap<(&'static str, String), u64>,
+    given: Given,
 }
 
 /// A test of the projection `P`, without events.
@@ -57,8 +55,7 @@ pub struct ProjectionTest<P: Projection> {
 pub fn projection<P: Projection>() -> ProjectionTest<P> {
     ProjectionTest {
         state: P::default(),
-        position: 0,
-        versions: HashMap::new(),
+        given: Given::default(),
     }
 }
 
@@ -76,19 +73,9 @@ impl<P: Projection> ProjectionTest<P> {
         event: A::DomainEvent,
     ) -> Self {
         let stream_id = stream_id.into();
-        assert!(
-            self.state.subscriptions().contains(&A::AGGREGATE_TYPE),
-            "the projection `{}` does not subscribe to `{}`",
-            P::NAME,
-            A::AGGREGATE_TYPE
-        );
-        self.position += 1;
-        let version = self
-            .versions
-            .entry((A::AGGREGATE_TYPE, stream_id.clone()))
-            .or_default();
-        *version += 1;
-        let event = recorded(&event, self.position, *version);
+        let subscribed = self.state.subscriptions();
+        let given = &mut self.given;
+        let event = given.next::<A>(P::NAME, subscribed, &stream_id, &event);
         if let Err(error) = self.state.apply(A::AGGREGATE_TYPE, &stream_id, &event) {
             panic!(
                 "the projection `{}` cannot fold the event: {error}",

@@ -1,9 +1,8 @@
 //! Tests of the form: given events, then a database.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use super::print::recorded;
+use super::given::Given;
 use crate::aggregate::Aggregate;
 use crate::event::StoredEvent;
 use crate::projection::{Sink, SinkProjection};
@@ -66,15 +65,14 @@ use crate::projection::{Sink, SinkProjection};
 /// ```
 pub struct SinkTest<P: SinkProjection> {
     connection: <P::Sink as Sink>::Connection,
-    position: u64,
-    versions: HashMap<(&'static str, String), u64>,
+    given: Given,
 }
 
 impl<P: SinkProjection> fmt::Debug for SinkTest<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SinkTest")
             .field("projection", &P::NAME)
-            .field("position", &self.position)
+            .field("given", &self.given)
             .finish_non_exhaustive()
     }
 }
@@ -94,8 +92,7 @@ pub fn sink<P: SinkProjection>(sink: P::Sink) -> SinkTest<P> {
     };
     let mut test = SinkTest {
         connection,
-        position: 0,
-        versions: HashMap::new(),
+        given: Given::default(),
     };
     test.transact(&mut |tx| P::prepare(tx).map_err(|error| format!("`prepare` fails: {error}")));
     test
@@ -115,18 +112,8 @@ impl<P: SinkProjection> SinkTest<P> {
         event: A::DomainEvent,
     ) -> Self {
         let stream_id = stream_id.into();
-        assert!(
-            P::SUBSCRIPTIONS.contains(&A::AGGREGATE_TYPE),
-            "the projection `{}` does not subscribe to `{}`",
-            P::NAME,
-            A::AGGREGATE_TYPE
-        );
-        self.position += 1;
-        let versions = &mut self.versions;
-        let version = versions.entry((A::AGGREGATE_TYPE, stream_id.clone()));
-        let version = version.or_default();
-        *version += 1;
-        let event = recorded(&event, self.position, *version);
+        let given = &mut self.given;
+        let event = given.next::<A>(P::NAME, P::SUBSCRIPTIONS, &stream_id, &event);
         self.transact(&mut |tx| {
             let applied = P::apply(A::AGGREGATE_TYPE, &stream_id, &StoredEvent::of(&event), tx);
             applied.map_err(|error| format!("the event cannot be projected: {error}"))

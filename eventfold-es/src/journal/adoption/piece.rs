@@ -3,9 +3,10 @@
 /// A part of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// Whether it is in the archive; otherwise it is in the log.
+    /// Whether the archive has the part. Otherwise, the log has it.
     pub(super) is_archived: bool,
-    /// Its start in the log, or in the decompressed text of the archive.
+    /// The offset of its first byte, in the log or in the decompressed text of the archive.
     pub(super) start: u64,
+    /// The offset behind its last byte.
     pub(super) end: u64,
 }

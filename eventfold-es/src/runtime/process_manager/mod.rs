@@ -13,7 +13,7 @@
 //! | [`operator`], [`rebuild`], [`starts`], [`tally`] | requests, rebuilds, aborts of the program, counts |
 
 #[cfg(test)]
-#[allow(
+#[expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a panic is how a test fails"
