@@ -233,6 +233,8 @@ async fn a_closed_store_is_unusable_and_says_what_to_do() -> TestResult {
 
 #[tokio::test]
 async fn a_poisoned_store_is_unusable_and_says_what_to_do() -> TestResult {
+    // It makes the writer slow in poisoning the store.
+    Collector::global();
     let base = tempfile::tempdir()?;
     let disk = FaultyDisk::new(Arc::new(SystemDisk));
     let store = builder(base.path())

@@ -187,11 +187,12 @@ impl Writer {
                      nothing can be written"
                 );
                 let error = CommitError::OutcomeUnknown(reason.as_str().into());
+                // Whoever learns of the failure finds the store poisoned.
+                self.queue.poison_with(&reason);
                 for pledge in pledges(batch) {
                     pledge.settle(Err(error.clone()));
                 }
                 self.queue.audience().end(self.tip.position);
-                self.queue.poison_with(&reason);
             }
         }
     }

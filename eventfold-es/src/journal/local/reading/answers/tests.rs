@@ -29,7 +29,11 @@ async fn a_key_that_was_free_is_not_when_its_answer_went_from_memory_to_a_run() 
     let mut commits = 0;
     while let Some(known) = known() {
         assert_eq!(known, KeyLookup::Answered(answer));
-        assert!(commits < 1_000, "it stays in memory");
+        assert!(commits < 20_000, "it stays in memory");
+        if commits > 100 {
+            // A busy machine writes the run later.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
         commit(&journal, &other, 2 * commits, "k").await;
         commits += 1;
     }
