@@ -2,12 +2,14 @@
 
 pub mod alone;
 pub mod campaign;
+mod copied;
 pub mod crash;
 pub mod gate;
 pub mod journal_file;
 mod read_only_disk;
 pub mod reads;
 
+pub use copied::copy_directory;
 pub use read_only_disk::ReadOnlyDisk;
 
 /// What a test returns: any error fails it.

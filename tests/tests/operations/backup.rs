@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use eventfold_es::disk::SplitMix64;
 use eventfold_es::prelude::*;
 use eventfold_es::{BackupError, BackupReport};
+use eventfold_es_tests::copy_directory;
 use tempfile::TempDir;
 
 use crate::common::counter::{Counter, CounterCommand, CounterEvent};
@@ -71,18 +72,6 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "zst"));
     paths.sort();
     paths
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), target).unwrap()),
-        }
-    }
 }
 
 /// The contents of the files in a directory, by name.
@@ -156,7 +145,7 @@ async fn the_next_backup_copies_what_is_new() {
         // Archiving goes on in the background.
         linked += again.linked_bytes;
         let aside = place.path(&format!("aside-{round}"));
-        copy(&backup, &aside);
+        copy_directory(&backup, &aside).unwrap();
         let opened = open(&aside).await;
         assert_eq!(sum(&opened, "copy").await, 20 * round);
         opened.close().await.unwrap();
@@ -188,7 +177,7 @@ async fn commands_go_on_meanwhile() {
         let report = store.backup(&backup).await.unwrap();
         if backups.len() < 8 {
             let aside = place.path(&format!("aside-{}", backups.len()));
-            copy(&backup, &aside);
+            copy_directory(&backup, &aside).unwrap();
             backups.push((before, report, aside));
         }
     }
@@ -276,7 +265,7 @@ async fn a_backup_of_what_was_further_is_not_overwritten() {
         add(&store, "a", 1).await;
     }
     store.close().await.unwrap();
-    copy(&place.path("store"), &place.path("older"));
+    copy_directory(&place.path("store"), &place.path("older")).unwrap();
     let store = place.open().await;
     for _ in 0..30 {
         add(&store, "a", 1).await;
@@ -328,7 +317,7 @@ async fn a_backup_that_is_dropped_leaves_the_one_from_before() {
             tokio::task::yield_now().await;
         }
         if backup.join("meta/journal/app.jsonl").exists() {
-            copy(&backup, &aside);
+            copy_directory(&backup, &aside).unwrap();
             let opened = open(&aside).await;
             assert!(opened.health().await.position >= before);
             assert_eq!(

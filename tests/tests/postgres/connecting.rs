@@ -136,7 +136,7 @@ async fn two_programs_with_one_projection_project_each_event_once() -> TestResul
     let store = crate::pad::builder(first.path()).open().await?;
     write_some(&store, 0, 3_000).await;
     store.close().await?;
-    crate::restored::copy(first.path(), second.path())?;
+    eventfold_es_tests::copy_directory(first.path(), second.path())?;
     for _ in 0..5 {
         let (url, sink) = database();
         let (one, two) = tokio::join!(

@@ -1,30 +1,12 @@
 //! Databases and stores that are restored from older copies, and databases of several stores.
 
-use std::fs;
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use eventfold_es::prelude::*;
-use eventfold_es_tests::TestResult;
+use eventfold_es_tests::{TestResult, copy_directory};
 
 use crate::pad::{Retried, SOON, Stopped, builder, check, check_all, open, write_some};
 use crate::server::{batch, database};
-
-/// Copies a directory.
-pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
-}
 
 const SAVE: &str = "
     CREATE TABLE old_lines AS SELECT * FROM retried_lines;
@@ -77,7 +59,7 @@ async fn a_database_that_is_ahead_is_refused_until_it_is_put_right() -> TestResu
     write_some(&store, 0, 50).await;
     check_all::<Retried>(&store, &url).await;
     store.close().await?;
-    copy(directory.path(), older.path())?;
+    copy_directory(directory.path(), older.path())?;
     batch(&url, SAVE).await?;
     let store = open::<Retried>(directory.path(), sink.clone()).await;
     write_some(&store, 50, 50).await;

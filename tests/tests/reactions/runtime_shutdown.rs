@@ -87,6 +87,8 @@ async fn open(base: &Path) -> Result<AggregateStore, eventfold_es::OpenError> {
     AggregateStore::builder(base)
         .process_manager::<Counting>()
         .run_mode(RunMode::Background)
+        // On a busy machine each runtime may end at the same reaction.
+        .max_starts(0)
         .open()
         .await
 }

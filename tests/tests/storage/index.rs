@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crate::common::counter::{Counter, CounterCommand};
 use eventfold_es::prelude::*;
 use eventfold_es::{ExecuteError, StoreError};
-use eventfold_es_tests::TestResult;
 use eventfold_es_tests::crash::scratch;
+use eventfold_es_tests::{TestResult, copy_directory};
 
 /// So little of the journal lies between two checkpoints.
 const STEP: u64 = 2_000;
@@ -41,18 +41,6 @@ fn runs(base: &Path) -> Vec<PathBuf> {
     let mut runs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     runs.sort();
     runs
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&from, &to),
-            false => drop(fs::copy(from, to).unwrap()),
-        }
-    }
 }
 
 #[tokio::test]
@@ -160,7 +148,7 @@ async fn merged_runs_stay_until_no_checkpoint_lists_them() -> TestResult {
         commands += 1;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    copy(base.path(), second.path());
+    copy_directory(base.path(), second.path())?;
     store.close().await?;
     let store = open(second.path(), 0).await?;
     let recovery = store.recovery();

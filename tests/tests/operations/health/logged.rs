@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use eventfold_es_tests::TestResult;
+use eventfold_es_tests::{TestResult, copy_directory};
 use tracing::Level;
 
 use super::{Courier, How, ParcelCommand, Sent, builder, send};
@@ -35,7 +35,7 @@ async fn opening_recovery_and_closing_are_one_line_each() -> TestResult {
     let copy = tempfile::tempdir()?;
     let place = copy.path().display().to_string();
     std::fs::remove_dir(copy.path())?;
-    copy_all(base.path(), copy.path())?;
+    copy_directory(base.path(), copy.path())?;
     std::fs::remove_file(copy.path().join("meta/lock")).ok();
     store.close().await?;
     let closed = eventually(&["the store is closed", &path]).await;
@@ -66,18 +66,6 @@ async fn opening_recovery_and_closing_are_one_line_each() -> TestResult {
         checkpoints.iter().filter(is_last).count() >= 2,
         "{checkpoints:?}"
     );
-    Ok(())
-}
-
-fn copy_all(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => copy_all(&entry.path(), &to.join(entry.file_name()))?,
-            false => drop(std::fs::copy(entry.path(), to.join(entry.file_name()))?),
-        }
-    }
     Ok(())
 }
 

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eventfold_es::disk::SplitMix64;
 use eventfold_es::prelude::*;
 use eventfold_es::{Durability, Executed};
-use eventfold_es_tests::TestResult;
 use eventfold_es_tests::reads::CountingDisk;
+use eventfold_es_tests::{TestResult, copy_directory};
 
 use crate::common::counter::{Counter, CounterCommand, CounterEvent};
 use crate::idempotency_keys::{context, counter, keyed, ones};
@@ -108,19 +107,6 @@ async fn a_free_key_is_told_without_reading() -> TestResult {
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &to)?,
-            false => drop(fs::copy(entry.path(), to)?),
-        }
-    }
-    Ok(())
-}
-
 /// Sends some of the commands again.
 async fn check(
     store: &AggregateStore,
@@ -174,7 +160,7 @@ async fn keys_are_found_wherever_they_are() -> TestResult {
         check(&store, &answers, 5).await?;
         most_runs = most_runs.max(fs::read_dir(base.path().join("meta/index"))?.count());
         let crashed = tempfile::tempdir()?;
-        copy(base.path(), crashed.path())?;
+        copy_directory(base.path(), crashed.path())?;
         match round % 4 {
             0 | 2 => store.close().await?,
             1 => drop(store),
