@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::recorded_lines::place_in;
 use super::{CommittedEvent, JournalError, RecordedCommit, StreamRef};
 
 /// The events of consecutive commits. Events from the journal's files share one text, and no event has an allocation of its
@@ -100,11 +101,6 @@ impl EventChunk {
         version: u64,
         lines: impl Iterator<Item = &'a str>,
     ) {
-        let start = text.as_ptr().addr();
-        let place = |part: &str| {
-            let place = part.as_ptr().addr().wrapping_sub(start);
-            place..place.wrapping_add(part.len())
-        };
         let read = &mut self.read;
         let known = read
             .types
@@ -114,7 +110,7 @@ impl EventChunk {
             read.types.push(aggregate_type.into());
             read.types.len() - 1
         });
-        let id_place = place(id);
+        let id_place = place_in(text, id);
         let id = match id_place.start < text.len() && id_place.end <= text.len() {
             true => IdPlace::Text(id_place),
             false => {
@@ -129,7 +125,7 @@ impl EventChunk {
                 time,
                 aggregate_type,
                 id: id.clone(),
-                line: place(line),
+                line: place_in(text, line),
             });
         }
     }

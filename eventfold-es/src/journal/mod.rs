@@ -41,6 +41,7 @@ mod snapshots;
 mod stream_end;
 mod stream_id;
 mod stream_part;
+mod stream_piece;
 mod stream_reader;
 mod streams;
 mod varint;
@@ -78,7 +79,8 @@ pub(crate) use snapshots::Snapshots;
 pub(crate) use stream_end::{CommitPlace, StreamEnd};
 pub(crate) use stream_id::{StreamId, StreamRef};
 pub(crate) use stream_part::StreamPart;
-pub(crate) use stream_reader::StreamReader;
+pub(crate) use stream_piece::StreamPiece;
+pub(crate) use stream_reader::{FindEvents, StreamReader};
 pub(crate) use streams::Streams;
 
 /// The storage of one store. Code takes the narrowest of its parts that suffices.

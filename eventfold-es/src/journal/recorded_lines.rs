@@ -17,12 +17,7 @@ pub(crate) enum RecordedLines {
 impl RecordedLines {
     /// Lines that are slices of `text`.
     pub(super) fn shared(text: &Arc<String>, lines: &[&str]) -> Self {
-        let start = text.as_ptr().addr();
-        let places = lines.iter().map(|line| {
-            let place = line.as_ptr().addr().wrapping_sub(start);
-            place..place.wrapping_add(line.len())
-        });
-        Self::at(text, places)
+        Self::at(text, lines.iter().map(|line| place_in(text, line)))
     }
 
     /// Lines at these ranges of `text`.
@@ -60,6 +55,12 @@ impl RecordedLines {
             }
         }
     }
+}
+
+/// The range of a slice of a text. It is beyond the text for any other string.
+pub(super) fn place_in(text: &str, part: &str) -> Range<usize> {
+    let place = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    place..place.wrapping_add(part.len())
 }
 
 impl From<Vec<Box<str>>> for RecordedLines {

@@ -13,19 +13,21 @@ pub(super) fn push(bytes: &mut Vec<u8>, mut number: u64) {
 /// Takes a number off the front; `None` if there is no complete number of 64 bits.
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
-    for shift in (0..64).step_by(7) {
+    let mut shift = 0;
+    loop {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
         let digit = u64::from(byte & 0x7f);
-        if digit << shift >> shift != digit {
+        number |= digit << shift;
+        if *byte < 0x80 {
+            // The tenth byte has room for one bit.
+            return (shift < 63 || digit < 2).then_some(number);
+        }
+        shift += 7;
+        if shift > 63 {
             return None;
         }
-        number |= digit << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
     }
-    None
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod event_ids;
 mod keys;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,13 +21,14 @@ use super::encode::EncodedEvent;
 use super::guarded::{Kept, guard};
 use super::origin::Origin;
 use super::snapshots::{CellSnapshots, Save};
+use super::stream_ahead::each_piece;
 use crate::aggregate::{Aggregate, Deciding};
 use crate::clock::StoreClock;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
 use crate::journal::{
     CommitError, JournalError, KeyedLines, Outcome, ProposedAppend, StreamEnd, StreamId,
-    StreamReader,
+    StreamPiece, StreamReader,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -283,27 +285,39 @@ pub(super) fn decode<A: Aggregate>(
 /// Folds the next events of a stream into the state before them, up to a version. The inner error concerns an event or its fold.
 pub(super) fn fold<A: Aggregate>(
     stream: &StreamId,
-    mut state: A,
+    state: A,
     events: &mut dyn StreamReader,
     up_to: u64,
 ) -> Result<Result<A, StoreError>, JournalError> {
-    while events.end().version < up_to
-        && let Some(append) = events.next()?
-    {
-        for (version, line) in append.events().take_while(|(version, _)| *version <= up_to) {
-            let folded = decode::<A>(stream, version, line).and_then(|event| {
-                guard(
-                    || format!("the fold of `{}`", A::AGGREGATE_TYPE),
-                    || state.apply(&event),
-                )
-            });
-            match folded {
-                Ok(folded) => state = folded,
-                Err(error) => return Ok(Err(error)),
-            }
-        }
+    if events.end().version >= up_to {
+        return Ok(Ok(state));
     }
-    Ok(Ok(state))
+    let mut folded = Ok(state);
+    each_piece(events, &mut |piece| {
+        let before = std::mem::replace(&mut folded, Err(StoreError::Closed));
+        folded = before.and_then(|state| fold_piece(stream, state, piece, up_to));
+        match &folded {
+            Ok(_) if piece.last_version() < up_to => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        }
+    })?;
+    Ok(folded)
+}
+
+fn fold_piece<A: Aggregate>(
+    stream: &StreamId,
+    mut state: A,
+    piece: &StreamPiece,
+    up_to: u64,
+) -> Result<A, StoreError> {
+    for (version, line) in piece.events().take_while(|(version, _)| *version <= up_to) {
+        let event = decode::<A>(stream, version, line)?;
+        state = guard(
+            || format!("the fold of `{}`", A::AGGREGATE_TYPE),
+            || state.apply(&event),
+        )?;
+    }
+    Ok(state)
 }
 
 /// A locked cell. Commands are decided and staged here, and then submitted together.

@@ -1,11 +1,11 @@
-//! The queue between the thread that reads the journal's text and the thread that handles the events.
+//! The queue between the thread that reads text of the journal and the thread that handles the events.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::journal::{EventChunk, JournalError, Log, TextPlace};
+use crate::journal::JournalError;
 
 /// The maximum number of waiting chunks, apart from the handled chunk and the chunk that is being read.
 const WAITING_CHUNKS: usize = 4;
@@ -15,50 +15,65 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Chunks of text, in order. The reading thread finds the events of waiting chunks when there are enough of them. The
 /// handling thread does it for a chunk that comes before that. So both threads have work, whichever is faster.
-pub(super) struct ChunkQueue<'a> {
-    log: &'a dyn Log,
-    bytes: u64,
-    begin: TextPlace,
-    state: Mutex<State>,
+pub(super) struct ChunkQueue<'a, C> {
+    find_events: &'a (dyn Fn(&mut C) + Sync),
+    state: Mutex<State<C>>,
     /// Wakes either thread. At most one of them waits.
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Slot>,
+struct State<C> {
+    waiting: VecDeque<Slot<C>>,
     /// Used chunks, whose memory serves for the next chunks.
-    used: Vec<EventChunk>,
+    used: Vec<C>,
     /// Whether the reading thread has ended.
     has_ended: bool,
     /// Whether no more chunks are wanted.
     is_closed: bool,
 }
 
-enum Slot {
+enum Slot<C> {
     /// The events were not found yet.
-    Text(EventChunk),
+    Text(C),
     /// The reading thread finds the events.
     Taken,
-    Events(EventChunk),
+    Events(C),
     Failed(JournalError),
 }
 
-impl<'a> ChunkQueue<'a> {
-    pub(super) fn new(log: &'a dyn Log, begin: TextPlace, bytes: u64) -> Self {
+impl<'a, C: Default + Send> ChunkQueue<'a, C> {
+    /// `find_events` finds the events in the text of a chunk.
+    pub(super) fn new(find_events: &'a (dyn Fn(&mut C) + Sync)) -> Self {
         Self {
-            log,
-            bytes,
-            begin,
-            state: Mutex::default(),
+            find_events,
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                used: Vec::new(),
+                has_ended: false,
+                is_closed: false,
+            }),
             changed: Condvar::new(),
         }
     }
 
+    /// Calls `work` while another thread reads. The result is `None`, without a call, if that thread does not start. Blocks.
+    pub(super) fn work<T>(
+        &self,
+        read: &mut (dyn FnMut(C) -> Result<Option<C>, JournalError> + Send),
+        work: impl FnOnce() -> T,
+    ) -> Option<T> {
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name("eventfold-es-read".to_owned());
+            thread.spawn_scoped(scope, || self.fill(read)).ok()?;
+            // The thread ends with the work, also after a panic.
+            let _close = OnDrop(|| self.change(|state| state.is_closed = true));
+            Some(work())
+        })
+    }
+
     /// Reads the text up to its end, unless the queue is closed. Blocks.
-    pub(super) fn fill(&self) {
+    fn fill(&self, read: &mut dyn FnMut(C) -> Result<Option<C>, JournalError>) {
         let _end = OnDrop(|| self.change(|state| state.has_ended = true));
-        let mut place = self.begin;
         let mut is_read = false;
         loop {
             let mut state = self.state();
@@ -68,7 +83,7 @@ impl<'a> ChunkQueue<'a> {
             if !is_read && state.waiting.len() < WAITING_CHUNKS {
                 let used = state.used.pop().unwrap_or_default();
                 drop(state);
-                let slot = match self.log.read_text(&mut place, self.bytes, used) {
+                let slot = match read(used) {
                     Ok(Some(chunk)) => Some(Slot::Text(chunk)),
                     Ok(None) => None,
                     Err(error) => Some(Slot::Failed(error)),
@@ -91,13 +106,13 @@ impl<'a> ChunkQueue<'a> {
 
     /// Finds the events of a waiting chunk, counted from the end of the queue. Only this thread adds chunks, so that the
     /// number stays.
-    fn find_events(&self, mut state: MutexGuard<'_, State>, from_end: usize) {
+    fn find_events(&self, mut state: MutexGuard<'_, State<C>>, from_end: usize) {
         let Some(slot) = slot(&mut state, from_end) else {
             return;
         };
         if let Slot::Text(mut chunk) = std::mem::replace(slot, Slot::Taken) {
             drop(state);
-            self.log.find_events(&mut chunk);
+            (self.find_events)(&mut chunk);
             self.change(|state| {
                 if let Some(slot) = self::slot(state, from_end) {
                     *slot = Slot::Events(chunk);
@@ -107,7 +122,7 @@ impl<'a> ChunkQueue<'a> {
     }
 
     /// The next chunk; `None` at the end of the text. Blocks.
-    pub(super) fn next(&self) -> Result<Option<EventChunk>, JournalError> {
+    pub(super) fn next(&self) -> Result<Option<C>, JournalError> {
         let begun = Instant::now();
         let mut state = self.state();
         loop {
@@ -134,7 +149,7 @@ impl<'a> ChunkQueue<'a> {
         self.changed.notify_all();
         match slot {
             Some(Slot::Text(mut chunk)) => {
-                self.log.find_events(&mut chunk);
+                (self.find_events)(&mut chunk);
                 Ok(Some(chunk))
             }
             Some(Slot::Events(chunk)) => Ok(Some(chunk)),
@@ -144,27 +159,22 @@ impl<'a> ChunkQueue<'a> {
     }
 
     /// Takes a chunk back, for its memory.
-    pub(super) fn give_back(&self, chunk: EventChunk) {
+    pub(super) fn give_back(&self, chunk: C) {
         self.state().used.push(chunk);
     }
 
-    /// Ends the reading thread when the result is dropped.
-    pub(super) fn close_on_drop(&self) -> impl Drop {
-        OnDrop(|| self.change(|state| state.is_closed = true))
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut State<C>)) {
         change(&mut self.state());
         self.changed.notify_all();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<C>> {
         // Every critical section leaves its data whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn slot(state: &mut State, from_end: usize) -> Option<&mut Slot> {
+fn slot<C>(state: &mut State<C>, from_end: usize) -> Option<&mut Slot<C>> {
     let index = state.waiting.len().checked_sub(from_end)?;
     state.waiting.get_mut(index)
 }

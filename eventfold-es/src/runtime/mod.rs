@@ -24,6 +24,7 @@ mod routes;
 mod saved_state;
 mod snapshots;
 mod staging;
+mod stream_ahead;
 mod transaction;
 mod types;
 

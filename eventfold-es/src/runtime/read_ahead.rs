@@ -1,7 +1,5 @@
 //! Reads the journal ahead, while earlier events are handled.
 
-use std::thread;
-
 use super::chunk_queue::ChunkQueue;
 use crate::error::StoreError;
 use crate::journal::{Cursor, EventChunk, Log};
@@ -40,18 +38,13 @@ fn read_text_ahead(
     bytes: u64,
     work: &mut impl FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let Some(place) = cursor.text_place() else {
+    let Some(mut place) = cursor.text_place() else {
         return Ok(());
     };
-    let queue = ChunkQueue::new(log, place, bytes);
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("eventfold-es-read".to_owned());
-        // Without another thread, this one reads.
-        if thread.spawn_scoped(scope, || queue.fill()).is_err() {
-            return Ok(());
-        }
-        // The thread ends with the queue, also after a panic.
-        let _close = queue.close_on_drop();
+    let find_events = |chunk: &mut EventChunk| log.find_events(chunk);
+    let queue = ChunkQueue::new(&find_events);
+    let mut read = |used| log.read_text(&mut place, bytes, used);
+    let done = queue.work(&mut read, || {
         while let Some(mut chunk) = queue.next()? {
             let before = cursor.position;
             log.pass_text(cursor, &chunk)?;
@@ -64,5 +57,7 @@ fn read_text_ahead(
             queue.give_back(chunk);
         }
         Ok(())
-    })
+    });
+    // Without another thread, this one reads.
+    done.unwrap_or(Ok(()))
 }

@@ -13,7 +13,7 @@ use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::fingerprint::fingerprint;
 use crate::finite;
-use crate::journal::{StreamEnd, StreamId, Streams};
+use crate::journal::{StreamEnd, StreamId, StreamPiece, Streams};
 
 /// The number of times that the copy is read back.
 const PLACES: u64 = 16;
@@ -48,10 +48,9 @@ fn compare<A: Aggregate>(
     let (mut kept, mut copy) = (Kept::<A>::default(), Kept::<A>::default());
     let step = count.div_ceil(PLACES).max(1);
     let mut events = streams.read_stream(stream, StreamEnd::default())?;
-    while events.end().version < count
-        && let Some(append) = events.next()?
-    {
-        let events = append.events();
+    let mut piece = StreamPiece::default();
+    while events.end().version < count && events.next(&mut piece)? {
+        let events = piece.events();
         for (version, line) in events.take_while(|(version, _)| *version <= count) {
             let event = Kept::new(cell::decode::<A>(stream, version, line)?);
             kept = apply::<A>(kept, &event)?;

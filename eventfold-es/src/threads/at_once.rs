@@ -27,9 +27,38 @@ struct Left<R> {
 
 impl StoreRuntime {
     /// Runs `run` for each item, and returns the results in the order of the items. The caller starts alone. Threads
-    /// help as soon as an item takes long, and from the start if an item of the last call did. The caller waits for the
-    /// items that helpers have started, but never for a thread to become free. Blocks.
+    /// help as soon as an item takes long. They help from the start if an item of the last call did, and with the first
+    /// items of all. The caller waits for the items that helpers have started, but never for a thread to become free.
+    /// Blocks.
     pub(crate) fn at_once<T, R, F>(&self, items: Vec<T>, run: F) -> Vec<R>
+    where
+        T: Send + Sync + 'static,
+        R: Send + 'static,
+        F: Fn(&T) -> R + Send + Sync + 'static,
+    {
+        if items.is_empty() {
+            return Vec::new();
+        }
+        let mut is_slow = self.lanes.is_slow.load(Ordering::Relaxed);
+        let mut has_waited = false;
+        let (mut items, mut done) = (items.into_iter(), Vec::new());
+        while (!is_slow || items.len() < 2)
+            && let Some(item) = items.next()
+        {
+            let begun = Instant::now();
+            done.push(run(&item));
+            has_waited |= begun.elapsed() > PATIENCE;
+            is_slow |= has_waited;
+        }
+        if items.len() > 0 {
+            done.extend(self.helped(items.collect(), run, &mut has_waited));
+        }
+        self.lanes.is_slow.store(has_waited, Ordering::Relaxed);
+        done
+    }
+
+    /// [`at_once`](Self::at_once), with threads that help from the start.
+    fn helped<T, R, F>(&self, items: Vec<T>, run: F, has_waited: &mut bool) -> Vec<R>
     where
         T: Send + Sync + 'static,
         R: Send + 'static,
@@ -44,25 +73,18 @@ impl StoreRuntime {
                 results: Some(sender),
             }),
         });
-        let mut is_slow = self.lanes.is_slow.load(Ordering::Relaxed);
-        let (mut is_helped, mut has_waited) = (false, false);
+        for _ in 0..work.items.len().saturating_sub(1).min(MAX_HELPERS) {
+            let work = Arc::clone(&work);
+            // Without a helper the caller runs all items.
+            let _ = self.submit(move || while work.step() {});
+        }
         loop {
-            if is_slow && !is_helped {
-                is_helped = true;
-                for _ in 0..work.items.len().saturating_sub(1).min(MAX_HELPERS) {
-                    let work = Arc::clone(&work);
-                    // Without a helper the caller runs all items.
-                    let _ = self.submit(move || while work.step() {});
-                }
-            }
             let begun = Instant::now();
             if !work.step() {
                 break;
             }
-            has_waited |= begun.elapsed() > PATIENCE;
-            is_slow |= has_waited;
+            *has_waited |= begun.elapsed() > PATIENCE;
         }
-        self.lanes.is_slow.store(has_waited, Ordering::Relaxed);
         let mut found: Vec<Option<R>> = work.items.iter().map(|_| None).collect();
         for (index, result) in results {
             if let Some(place) = found.get_mut(index) {

@@ -241,6 +241,24 @@ fn what_waits_for_the_disk_is_done_at_once_and_in_order() {
     assert!((3..=8).contains(&threads.len()), "{}", threads.len());
 }
 
+/// Nothing of a store that was just opened is in memory.
+#[test]
+fn the_first_items_are_done_at_once_from_the_start() {
+    let runtime = StoreRuntime::new();
+    let nothing: Vec<u64> = Vec::new();
+    assert!(runtime.at_once(nothing, |item| *item).is_empty());
+    let started = Arc::new(AtomicUsize::new(0));
+    let met = runtime.at_once(vec![1, 2], move |_| {
+        started.fetch_add(1, Ordering::SeqCst);
+        let begun = Instant::now();
+        while started.load(Ordering::SeqCst) < 2 && begun.elapsed() < Duration::from_secs(9) {
+            thread::yield_now();
+        }
+        started.load(Ordering::SeqCst)
+    });
+    assert_eq!(met, [2, 2]);
+}
+
 /// All threads are busy until the items are done.
 #[test]
 fn what_is_done_at_once_needs_no_other_thread() {

@@ -146,38 +146,91 @@ impl BlockCursor {
 
     /// Moves to the next entry; `false` if there is none.
     pub(super) fn advance(&mut self) -> Result<bool, Malformed> {
-        let bytes = self.block.get(self.next..).unwrap_or_default();
-        if bytes.is_empty() {
+        let Some(entry) = self.read(self.key.len())? else {
             return Ok(false);
-        }
-        let mut rest = bytes;
-        let mut length = || varint::take(&mut rest).and_then(|length| usize::try_from(length).ok());
-        let (shared, other, value) = length()
-            .zip(length())
-            .zip(length())
-            .map(|((shared, other), value)| (shared, other, value))
-            .ok_or(Malformed)?;
-        let (key, rest) = rest.split_at_checked(other).ok_or(Malformed)?;
-        if shared > self.key.len() || rest.len() < value {
-            return Err(Malformed);
-        }
-        self.key.truncate(shared);
-        self.key.extend_from_slice(key);
-        let start = self.block.len() - rest.len();
-        self.value = start..start + value;
-        self.next = self.value.end;
+        };
+        self.key.truncate(entry.shared);
+        self.enter(&entry);
         Ok(true)
     }
 
-    /// Moves to the first entry with an equal or greater key; `false` if there is none.
+    /// Moves from the beginning of the block to the first entry with an equal or greater key; `false` if there is none.
     pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool, Malformed> {
-        while self.advance()? {
-            if self.key() >= key {
-                return Ok(true);
+        // The number of bytes that the entry before has in common with `key`. An entry that shares more of them with the entry
+        // before is less than `key`, as the entry before is: its key is not even looked at.
+        let (mut common, mut length) = (0, 0);
+        while let Some(entry) = self.read(length)? {
+            length = entry.shared + entry.key.len();
+            if entry.shared <= common {
+                let (prefix, wanted) = key.split_at_checked(entry.shared).unwrap_or((key, &[]));
+                let own = self.block.get(entry.key.clone()).unwrap_or_default();
+                let alike = own.iter().zip(wanted).take_while(|(a, b)| a == b);
+                common = entry.shared + alike.count();
+                if own >= wanted {
+                    self.key.clear();
+                    self.key.extend_from_slice(prefix);
+                    self.enter(&entry);
+                    return Ok(true);
+                }
             }
+            self.next = entry.value.end;
         }
         Ok(false)
     }
+
+    /// The next entry; `None` behind the last. The key of the entry before has this length.
+    fn read(&self, length: usize) -> Result<Option<BlockEntry>, Malformed> {
+        let mut rest = self.block.get(self.next..).unwrap_or_default();
+        let (shared, other, value) = match rest {
+            [] => return Ok(None),
+            // Nearly all lengths have one byte.
+            [shared, other, value, behind @ ..] if shared | other | value < 0x80 => {
+                rest = behind;
+                (
+                    usize::from(*shared),
+                    usize::from(*other),
+                    usize::from(*value),
+                )
+            }
+            _ => {
+                let mut number = || {
+                    let number = varint::take(&mut rest);
+                    number
+                        .and_then(|number| usize::try_from(number).ok())
+                        .ok_or(Malformed)
+                };
+                (number()?, number()?, number()?)
+            }
+        };
+        let start = self.block.len() - rest.len();
+        let end = other
+            .checked_add(value)
+            .filter(|bytes| *bytes <= rest.len() && shared <= length)
+            .ok_or(Malformed)?;
+        let middle = start + other;
+        Ok(Some(BlockEntry {
+            shared,
+            key: start..middle,
+            value: middle..start + end,
+        }))
+    }
+
+    /// Moves to an entry. `key` has the bytes that it shares with the entry before.
+    fn enter(&mut self, entry: &BlockEntry) {
+        let own = self.block.get(entry.key.clone()).unwrap_or_default();
+        self.key.extend_from_slice(own);
+        self.value = entry.value.clone();
+        self.next = entry.value.end;
+    }
+}
+
+/// The places of an entry in its block.
+struct BlockEntry {
+    /// The number of bytes of the key that the entry before also has.
+    shared: usize,
+    /// The other bytes of the key.
+    key: Range<usize>,
+    value: Range<usize>,
 }
 
 #[cfg(test)]
@@ -225,13 +278,33 @@ mod tests {
 
     #[test]
     fn seeking_finds_the_first_that_is_not_less() -> Result<(), Malformed> {
-        let entries = entries();
-        for key in ["", "a", "a\u{0}", "abb", "b", "bbbbbbbbb", "bbbbbbbc", "c"] {
+        let mut entries = entries();
+        // Longer than one byte can say.
+        entries.push((vec![b'b'; 300], vec![b'v'; 300]));
+        entries.push((vec![b'b'; 301], Vec::new()));
+        entries.sort();
+        let long = "b".repeat(300);
+        for key in [
+            &long,
+            "",
+            "a",
+            "a\u{0}",
+            "abb",
+            "b",
+            "bbbbbbbbb",
+            "bbbbbbbc",
+            "c",
+        ] {
             let mut cursor = cursor(built(&entries, 0), 0).ok_or(Malformed)?;
-            let found = cursor.seek(key.as_bytes())?.then(|| cursor.key().to_vec());
-            let mut keys = entries.iter().map(|(key, _)| key);
-            let expected = keys.find(|other| &other[..] >= key.as_bytes());
-            assert_eq!(found.as_ref(), expected, "{key:?}");
+            let mut found = Vec::new();
+            let mut is_there = cursor.seek(key.as_bytes())?;
+            while is_there {
+                found.push((cursor.key().to_vec(), cursor.value().to_vec()));
+                is_there = cursor.advance()?;
+            }
+            let expected = entries.iter();
+            let expected = expected.skip_while(|(other, _)| &other[..] < key.as_bytes());
+            assert!(found.iter().eq(expected), "{key:?}: {found:?}");
         }
         Ok(())
     }
@@ -258,7 +331,7 @@ mod tests {
             for byte in [0x00, 0x7f, 0xff] {
                 let mut changed = block.clone();
                 changed[index] = byte;
-                let mut cursor = BlockCursor::new(changed.into());
+                let mut cursor = BlockCursor::new(changed.clone().into());
                 loop {
                     match cursor.advance() {
                         Ok(true) => {}
@@ -269,6 +342,8 @@ mod tests {
                         }
                     }
                 }
+                let mut cursor = BlockCursor::new(changed.into());
+                malformed += usize::from(cursor.seek(b"zzz").is_err());
             }
         }
         assert!(malformed > 10);

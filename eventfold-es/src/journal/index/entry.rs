@@ -102,6 +102,16 @@ impl EntryKey {
         Some((stream, read_version(rest)?))
     }
 
+    /// The part of the keys of all appends to a stream before the version.
+    pub(crate) fn before_version(stream: &StreamId) -> Self {
+        Self::named(STREAM, stream)
+    }
+
+    /// The version, if the key has [this part](Self::before_version) before it.
+    pub(crate) fn version_behind(key: &[u8], before: &Self) -> Option<u64> {
+        read_version(key.strip_prefix(&before.0[..])?)
+    }
+
     /// The version, if the key is that of an answer.
     pub(crate) fn read_answer(key: &[u8]) -> Option<u64> {
         match key.split_at_checked(ANSWER_BYTES)? {
@@ -230,6 +240,14 @@ mod tests {
             let (stream, version) =
                 EntryKey::read_append(key.as_bytes()).unwrap_or_else(|| unreachable!());
             assert_eq!(*key, EntryKey::append(&stream, version));
+            let before = EntryKey::before_version(&stream);
+            assert_eq!(
+                EntryKey::version_behind(key.as_bytes(), &before),
+                Some(version)
+            );
+            let longer = StreamId::new(&stream.aggregate_type, &format!("{}1", stream.instance_id));
+            let before = EntryKey::before_version(&longer);
+            assert_eq!(EntryKey::version_behind(key.as_bytes(), &before), None);
             let filtered = filtered(key.as_bytes());
             assert_eq!(filtered, EntryKey::named(STREAM, &stream).as_bytes());
             assert!(key >= &EntryKey::first_append(Some(&stream.aggregate_type)));

@@ -36,7 +36,7 @@ use opening::{layout, new_journal, read_only, recovery, redo, release, scan};
 use pulse::Pulse;
 use queue::Queue;
 use read_only::{Opened, recover_where_possible};
-use reading::{appends, history, log, snapshots, streams};
+use reading::{appends, commit_texts, history, log, snapshots, streams};
 use recovery::Recovered;
 use release::Release;
 use rows::RowTables;

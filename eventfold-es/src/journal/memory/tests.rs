@@ -12,7 +12,7 @@ use crate::journal::local::LocalJournal;
 use crate::journal::{
     CommitError, Cursor, Durability, Journal, JournalOptions, KeyLookup, KeyedLines, PastReactions,
     Progress, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, RowChange, RowRange,
-    Snapshot, StreamEnd, StreamId,
+    Snapshot, StreamEnd, StreamId, StreamPiece,
 };
 use crate::threads::StoreRuntime;
 
@@ -89,10 +89,16 @@ async fn close(journal: Arc<dyn Journal>) {
     let _ = closed.wait_for(|closed| *closed).await;
 }
 
-/// Writes to a journal; returns the results.
-async fn written(journal: &dyn Journal) -> Vec<String> {
-    let mut said = Vec::new();
-    let mut say = |what: &str, result: Result<Receipt, CommitError>| {
+/// The ends that streams had, each with the id of the stream.
+type Ends = Vec<(&'static str, StreamEnd)>;
+
+/// Writes to a journal; returns the results, and the ends of the streams after each commit.
+async fn written(journal: &dyn Journal) -> (Vec<String>, Ends) {
+    let (mut said, mut ends) = (Vec::new(), Vec::new());
+    let mut say = |what: &str, ids: &[&'static str], result: Result<Receipt, CommitError>| {
+        let receipt = result.as_ref().ok();
+        let receipt_ends = receipt.into_iter().flat_map(|receipt| receipt.ends.iter());
+        ends.extend(ids.iter().copied().zip(receipt_ends.copied()));
         let result = result.map(|receipt| {
             let versions: Vec<_> = receipt.ends.iter().map(|end| end.version).collect();
             (receipt.first_position, receipt.event_count, versions)
@@ -102,25 +108,26 @@ async fn written(journal: &dyn Journal) -> Vec<String> {
     let rows = [("a1", Some("1")), ("a2", Some("2")), ("b1", Some("3"))];
     let first = reaction(1, &rows, &["{}", "[]"]);
     let first = commit(journal, vec![append("a", 0, 2, Some("k"))], Some(first));
-    say("first", first.await);
+    say("first", &["a"], first.await);
     let two = vec![append("a", 2, 1, None), append("b", 0, 3, Some("k"))];
-    say("two streams", commit(journal, two, None).await);
+    say("two streams", &["a", "b"], commit(journal, two, None).await);
     let rows = [("a2", None), ("a3", Some("4"))];
     let none = commit(journal, Vec::new(), Some(reaction(5, &rows, &["7"])));
-    say("no events", none.await);
+    say("no events", &[], none.await);
     let last = vec![append("a", 3, 1, None)];
     say(
         "last",
+        &["a"],
         commit(journal, last, Some(reaction(6, &[], &[]))).await,
     );
     // The last one: a commit that comes at once behind it may be refused with it.
     let conflict = vec![append("b", 3, 1, None), append("a", 1, 1, None)];
-    say("conflict", commit(journal, conflict, None).await);
-    said
+    say("conflict", &[], commit(journal, conflict, None).await);
+    (said, ends)
 }
 
 /// Reads all that can be read.
-fn read(journal: &dyn Journal) -> Vec<String> {
+fn read(journal: &dyn Journal, ends: &Ends) -> Vec<String> {
     let mut said = vec![format!("durable {}", *journal.durable().borrow())];
     for mut cursor in [
         Cursor::default(),
@@ -150,29 +157,28 @@ fn read(journal: &dyn Journal) -> Vec<String> {
     said.push(format!("{all:?} {others:?}"));
     for id in ["a", "b", "none"] {
         let stream = StreamId::new("counter", id);
-        let mut ends = vec![StreamEnd::default()];
+        let ends = ends.iter().filter(|(of, _)| *of == id).map(|(_, end)| *end);
+        let ends = [StreamEnd::default()].into_iter().chain(ends);
         let mut events = journal.read_stream(&stream, StreamEnd::default()).unwrap();
-        while let Some(append) = events.next().unwrap() {
-            said.push(format!(
-                "{} {:?}",
-                append.first_version,
-                append.lines.iter().collect::<Vec<_>>()
-            ));
-            ends.push(events.end());
+        let mut piece = StreamPiece::default();
+        while events.next(&mut piece).unwrap() {
+            said.extend(piece.events().map(|event| format!("{event:?}")));
         }
+        assert_eq!(Some(events.end()), ends.clone().last());
         let has_it = journal.has_stream(&stream).unwrap();
         said.push(has_it.to_string());
         // It need not be known.
         let (known, end) = (journal.known_version(&stream), events.end());
         assert!(known.is_none_or(|known| known == end.version), "{known:?}");
-        for end in &ends {
-            let mut rest = journal.read_stream(&stream, *end).unwrap();
-            let next = rest.next().unwrap().map(|append| append.first_version);
+        for end in ends {
+            let mut rest = journal.read_stream(&stream, end).unwrap();
+            let next = rest.next(&mut piece).unwrap();
+            let next = next.then(|| piece.events().next().map(|(version, _)| version));
             said.push(format!("behind {} {next:?}", end.version));
-            let mut other = *end;
+            let mut other = end;
             other.version += 1;
             said.push(format!("{}", journal.read_stream(&stream, other).is_err()));
-            other = *end;
+            other = end;
             other.commit.hash ^= 1;
             said.push(format!("{}", journal.read_stream(&stream, other).is_err()));
         }
@@ -232,12 +238,10 @@ fn saved(journal: &dyn Journal) -> Vec<String> {
     )]
 }
 
-fn save(journal: &dyn Journal) {
+fn save(journal: &dyn Journal, seen: StreamEnd) {
     let stream = StreamId::new("counter", "a");
-    let mut events = journal.read_stream(&stream, StreamEnd::default()).unwrap();
-    events.next().unwrap();
     let snapshot = Snapshot {
-        seen: events.end(),
+        seen,
         snapshot_version: 1,
         state: RawValue::from_string("2".to_owned()).unwrap(),
     };
@@ -253,15 +257,16 @@ async fn all(open: Open) -> Vec<String> {
     let (base, copy) = (place.path().join("store"), place.path().join("copy"));
     let journal = open(&base);
     let mut said = saved(&*journal);
-    said.extend(written(&*journal).await);
-    said.extend(read(&*journal));
-    save(&*journal);
+    let (written, ends) = written(&*journal).await;
+    said.extend(written);
+    said.extend(read(&*journal, &ends));
+    save(&*journal, ends[0].1);
     let report = journal.backup(&copy, &Default::default()).unwrap().unwrap();
     said.push(format!("{} {}", report.position, report.commits));
     close(journal).await;
     for base in [&base, &copy] {
         let journal = open(base);
-        said.extend(read(&*journal));
+        said.extend(read(&*journal, &ends));
         if base.ends_with("store") {
             said.extend(saved(&*journal));
             let found = journal.verify(&|_, _, _| Ok(None)).unwrap();

@@ -126,15 +126,22 @@ impl Segment {
         let from = offset.saturating_sub(self.table.start);
         let to = from.saturating_add(length).min(self.table.text);
         let (first, last) = (from / FRAME_BYTES, to.div_ceil(FRAME_BYTES));
-        let mut text = Vec::with_capacity(
-            usize::try_from((last.saturating_sub(first)) * FRAME_BYTES).unwrap_or(0),
-        );
+        let wanted = usize::try_from(to.saturating_sub(from)).unwrap_or(0);
+        let mut text = Vec::with_capacity(wanted);
+        let mut skipped = usize::try_from(from - first * FRAME_BYTES).unwrap_or(usize::MAX);
+        let mut take = |content: &[u8]| {
+            let content = content
+                .get(std::mem::take(&mut skipped)..)
+                .unwrap_or_default();
+            let content = content.get(..wanted - text.len()).unwrap_or(content);
+            text.extend_from_slice(content);
+        };
         let found = |frame| cache.find(*key, self.table.start + frame * FRAME_BYTES);
         let mut frame = first;
         let mut read = Vec::new();
         while frame < last {
             if let Some(content) = found(frame) {
-                text.extend_from_slice(&content);
+                take(&content);
                 frame += 1;
                 continue;
             }
@@ -147,12 +154,9 @@ impl Segment {
                 let place = self.table.start + frame * FRAME_BYTES;
                 cache.insert(*key, place, content.into());
             }
-            text.extend_from_slice(&read);
+            take(&read);
             frame = behind;
         }
-        let skipped = usize::try_from(from - first * FRAME_BYTES).unwrap_or(usize::MAX);
-        text.truncate(usize::try_from(to - first * FRAME_BYTES).unwrap_or(usize::MAX));
-        text.drain(..skipped.min(text.len()));
         Ok(text)
     }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Cell, LockedCell, Pending};
 use crate::aggregate::Aggregate;
-use crate::journal::{JournalError, Outcome, StreamEnd, StreamId, Streams};
+use crate::journal::{JournalError, Outcome, StreamEnd, StreamId, StreamPiece, Streams};
 use crate::sabotage::{Bug, planted};
 
 /// The ids of durable events of a stream.
@@ -40,9 +40,11 @@ pub(in crate::runtime) fn read_event_ids(
     }
     let mut ids = HashSet::new();
     let mut reader = streams.read_stream(stream, StreamEnd::default())?;
-    while let Some(append) = reader.next()? {
-        for line in append.lines.iter() {
-            let damage = |error| reader.damage(format!("the line is not an event: {error}"));
+    let mut piece = StreamPiece::default();
+    while reader.next(&mut piece)? {
+        for (version, line) in piece.events() {
+            let damage =
+                |error| reader.damage(version, format!("the line is not an event: {error}"));
             let event: Identity = serde_json::from_str(line).map_err(damage)?;
             ids.extend(event.id.filter(|_| !planted(Bug::InjectedIdForgotten)));
         }

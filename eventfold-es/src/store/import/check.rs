@@ -13,7 +13,7 @@ use super::reader::{At, Line, Reader, damage};
 use super::survey::{Log, survey};
 use super::{ImportError, ImportOptions, ImportReport};
 use crate::disk::Files;
-use crate::journal::{JournalError, RecordedAppend, StreamEnd, StreamId, StreamReader, Streams};
+use crate::journal::{JournalError, StreamEnd, StreamId, StreamPiece, StreamReader, Streams};
 use crate::nesting;
 use crate::runtime::Runtime;
 
@@ -181,8 +181,8 @@ struct Stored<'a> {
     by_id: HashMap<u128, u64>,
     /// Continues to read after `at`; `None` if the store does not have the stream.
     reader: Option<Box<dyn StreamReader + 'a>>,
-    /// The last compared commit.
-    at: Option<RecordedAppend>,
+    /// The piece with the last compared event.
+    at: StreamPiece,
 }
 
 impl<'a> Stored<'a> {
@@ -195,14 +195,14 @@ impl<'a> Stored<'a> {
             count: 0,
             by_id: HashMap::new(),
             reader: None,
-            at: None,
+            at: StreamPiece::default(),
         };
         if !streams.has_stream(stream)? {
             return Ok(stored);
         }
         let mut reader = streams.read_stream(stream, StreamEnd::default())?;
-        while let Some(append) = reader.next()? {
-            for (version, line) in append.events() {
+        while reader.next(&mut stored.at)? {
+            for (version, line) in stored.at.events() {
                 stored.count = version;
                 if let Ok(WithId { id: Some(id) }) = serde_json::from_str(line) {
                     stored.by_id.insert(xxh3_128(id.as_bytes()), version);
@@ -218,14 +218,12 @@ impl<'a> Stored<'a> {
         while let Some(reader) = &mut self.reader
             && reader.end().version < version
         {
-            self.at = reader.next()?;
-            if self.at.is_none() {
+            if !reader.next(&mut self.at)? {
                 return Ok(false);
             }
         }
-        let mut events = self.at.iter().flat_map(RecordedAppend::events);
-        let stored = events.find(|(stored, _)| *stored == version);
-        Ok(stored.is_some_and(|(_, line)| {
+        let stored = self.at.event(version);
+        Ok(stored.is_some_and(|line| {
             serde_json::from_str::<Event>(line).is_ok_and(|stored| stored == *event)
         }))
     }

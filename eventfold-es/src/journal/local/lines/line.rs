@@ -30,7 +30,7 @@ use smallvec::SmallVec;
 
 use crate::journal::RowChange;
 pub(in crate::journal::local) use crate::journal::local::line_read::{
-    CommitData, CommitLine, LineError, parse, parse_events, parse_text, read,
+    CommitData, CommitLine, LineError, parse, parse_append, parse_events, parse_text, read,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -54,6 +54,8 @@ pub(in crate::journal::local) const FORMAT_LABEL: &str =
 /// The beginning of a line in the format [`format::JOURNAL`](crate::format::JOURNAL).
 pub(in crate::journal::local) const LENGTH_LABEL: &str =
     "{\"type\":\"commit\",\"data\":{\"format\":1,\"length\":";
+/// The text before the appends of a commit.
+pub(in crate::journal::local) const STREAMS_LABEL: &str = ",\"streams\":[";
 
 /// The place of a commit in the chain.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +104,8 @@ impl Body {
         let lines_bytes: usize = lines.iter().map(|line| line.len() + LENGTH_BYTES).sum();
         text.reserve(lines_bytes + STREAM_BYTES);
         separate(text);
-        text.push_str("{\"type\":");
-        push_string(text, &stream.aggregate_type);
-        text.push_str(",\"id\":");
-        push_string(text, &stream.instance_id);
-        push_number(text, ",\"version\":", version);
+        push_stream(text, stream);
+        push_number(text, "", version);
         push_lines(text, lines, Some(&mut self.lines));
         text.push('}');
     }
@@ -179,7 +178,7 @@ impl Body {
         head.push_str(heading.previous);
         push_number(head, "\",\"position\":", heading.position);
         push_number(head, ",\"time\":", heading.time);
-        head.push_str(",\"streams\":[");
+        head.push_str(STREAMS_LABEL);
         let mut ts = itoa::Buffer::new();
         let parts = [
             &**head,
@@ -216,6 +215,21 @@ impl Body {
         }
         lines
     }
+}
+
+/// The text before the version in the line of a commit whose first append is to this stream.
+pub(in crate::journal::local) fn append_label(stream: &crate::journal::StreamId) -> String {
+    let mut label = STREAMS_LABEL.to_owned();
+    push_stream(&mut label, stream);
+    label
+}
+
+fn push_stream(text: &mut String, stream: &crate::journal::StreamId) {
+    text.push_str("{\"type\":");
+    push_string(text, &stream.aggregate_type);
+    text.push_str(",\"id\":");
+    push_string(text, &stream.instance_id);
+    text.push_str(",\"version\":");
 }
 
 fn separate(list: &mut String) {

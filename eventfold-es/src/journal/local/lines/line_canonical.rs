@@ -140,13 +140,16 @@ impl<'a> Rest<'a> {
     fn digits(&mut self) -> Option<u64> {
         let mut number: u64 = 0;
         let mut digits = 0;
-        for byte in self.0.bytes().take_while(u8::is_ascii_digit) {
-            let digit = u64::from(byte - b'0');
-            number = match digits < SAFE_DIGITS {
-                true => number * 10 + digit,
-                false => number.checked_mul(10)?.checked_add(digit)?,
-            };
+        for byte in self.0.bytes() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_add(digit.into());
             digits += 1;
+        }
+        if digits > SAFE_DIGITS {
+            number = self.0.get(..digits)?.parse().ok()?;
         }
         let is_canonical = digits == 1 || digits > 1 && !self.0.starts_with('0');
         self.0 = self.0.get(digits..)?;

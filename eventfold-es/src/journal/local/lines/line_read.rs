@@ -8,7 +8,9 @@ use xxhash_rust::xxh64::xxh64;
 use crate::format;
 use crate::journal::index::Address;
 use crate::journal::local::appends::Append;
-use crate::journal::local::line::{CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL, format_of};
+use crate::journal::local::line::{
+    CHECKSUM_DIGITS, CHECKSUM_END, CHECKSUM_LABEL, LENGTH_LABEL, format_of,
+};
 use crate::journal::local::line_events::{self, OneAppend};
 use crate::journal::local::{line_canonical, line_json};
 use crate::journal::{RowChange, StreamId, keyed};
@@ -155,6 +157,24 @@ pub(in crate::journal::local) fn parse_events(text: &str) -> Result<CommitEvents
     }
 }
 
+/// The events that a line, which is verified as [`parse_text`] does, appends to a stream: the version of the first, and their
+/// lines. `label` is the [label](super::line::append_label) of the stream.
+pub(in crate::journal::local) fn parse_append<'a>(
+    text: &'a str,
+    stream: &StreamId,
+    label: &str,
+) -> Result<Option<(u64, Lines<'a>)>, LineError> {
+    let body = verify(text)?;
+    if let Some(append) = line_events::read_of(text, body, label) {
+        return Ok(Some(append));
+    }
+    let mut appends = read(text)?.data.streams.into_iter();
+    let append = appends.find(|append| {
+        append.id == *stream.instance_id && append.aggregate_type == *stream.aggregate_type
+    });
+    Ok(append.map(|append| (append.version, append.lines)))
+}
+
 /// The events of a commit.
 pub(in crate::journal::local) enum CommitEvents<'a> {
     OneAppend(OneAppend<'a>),
@@ -185,7 +205,8 @@ fn verify(text: &str) -> Result<&str, LineError> {
         let reason = format!("the commit's checksum is {stored}, but its bytes have {actual:016x}");
         return Err(reason.into());
     }
-    if let Some(found) = format_of(text.as_bytes()) {
+    let is_of_this_format = body.starts_with(LENGTH_LABEL);
+    if !is_of_this_format && let Some(found) = format_of(text.as_bytes()) {
         format::refuse_newer(found, format::JOURNAL)?;
     }
     Ok(body)
@@ -216,18 +237,20 @@ fn split_checksum(text: &str) -> Option<(&str, &str)> {
 
 /// Whether these are the digits in which eventfold writes a line hash: 16, in lower case.
 fn is_written_as(digits: &str, hash: u64) -> bool {
-    let mut rest = hash;
-    digits.len() == CHECKSUM_DIGITS
-        && digits.bytes().all(|digit| {
-            rest = rest.rotate_left(4);
-            let value = (rest & 0xf) as u8;
-            digit
-                == if value < 10 {
-                    b'0' + value
-                } else {
-                    b'a' - 10 + value
-                }
-        })
+    let (high, low) = ((hash >> 32) as u32, hash as u32);
+    let written = [eight_digits(high), eight_digits(low)];
+    digits.as_bytes() == written.as_flattened()
+}
+
+/// The digits of a number, all at once: each byte of the result is one of them.
+fn eight_digits(number: u32) -> [u8; 8] {
+    let mut digits = u64::from(number);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    let digits = digits + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
+    digits.to_be_bytes()
 }
 
 #[cfg(test)]

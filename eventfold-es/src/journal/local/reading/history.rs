@@ -422,7 +422,7 @@ pub(in crate::journal::local) fn note(index: &mut Vec<IndexEntry>, position: u64
 
 /// The text of bytes that were read. Invalid UTF-8 is replaced by text of the same length, which fails the checksum of its
 /// line.
-fn text_of(mut bytes: Vec<u8>) -> String {
+pub(in crate::journal::local) fn text_of(mut bytes: Vec<u8>) -> String {
     loop {
         match String::from_utf8(bytes) {
             Ok(text) => return text,

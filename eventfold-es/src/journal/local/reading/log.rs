@@ -25,6 +25,9 @@ const HEADER_BYTES: u64 = 128;
 /// The number of bytes that archiving reads from the active file at once.
 const ARCHIVE_BYTES: u64 = 1 << 20;
 
+/// The maximum length of a part of the text that a reader of a stream caches.
+const CACHED_BYTES: u64 = 64 << 10;
+
 /// A checkpoint's record of the parts of the journal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::journal::local) struct SavedParts {
@@ -332,6 +335,22 @@ impl Parts {
             Some(offset) => Ok(self.active.read_range(offset, length)?),
             None => self.segments.read(offset, length),
         }
+    }
+
+    /// [`read_cached`](Self::read_cached) in place of the content of `text`. A long part is not cached: a stream whose events are
+    /// close to each other is read through.
+    pub(in crate::journal::local) fn read_near(
+        &self,
+        offset: u64,
+        length: u64,
+        text: &mut Vec<u8>,
+    ) -> Result<(), JournalError> {
+        match offset.checked_sub(self.start) {
+            Some(offset) => self.active.read_into(offset, length, text)?,
+            None if length > CACHED_BYTES => self.segments.read_into(offset, length, text)?,
+            None => *text = self.segments.read(offset, length)?,
+        }
+        Ok(())
     }
 
     /// Whole lines from the start of the range on, where a line begins, read by `read`. The result has about `window` bytes, or

@@ -1,9 +1,16 @@
 //! Reading a stream piece by piece, from either end. The index has no way back, so that a piece is looked for from its lower bound.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
-use crate::journal::local::streams::{AHEAD_BYTES, AHEAD_COMMITS, Indexed, StreamIndex};
+use crate::journal::local::commit_texts::CommitTexts;
+use crate::journal::local::streams::{Indexed, StreamIndex};
 use crate::journal::{JournalError, RecordedCommit, StreamId, StreamPart};
+
+/// The maximum number of commits that are read at once.
+const AHEAD_COMMITS: usize = 64;
+/// The number of bytes of commits after which no further commits are read at once.
+const AHEAD_BYTES: u64 = 1 << 20;
 
 /// The version of the last event of an append.
 fn last_of((version, address): &Indexed) -> u64 {
@@ -62,19 +69,29 @@ impl StreamIndex {
                 piece.truncate(kept);
             }
         }
-        let read = self.read_commits(piece).into_iter();
-        read.map(|(append, bytes)| self.commit_with(stream, append, bytes?))
+        let CommitTexts {
+            text,
+            places,
+            failure,
+        } = self.read_commits(&piece, String::new());
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let (text, commits) = (Arc::new(text), piece.into_iter().zip(places));
+        commits
+            .map(|(append, place)| self.commit_with(stream, append, &text, place))
             .collect()
     }
 
-    /// The commit whose bytes were read where the index has an append to the stream.
+    /// The commit on a line that was read where the index has an append to the stream.
     fn commit_with(
         &self,
         stream: &StreamId,
         (version, address): Indexed,
-        bytes: Vec<u8>,
+        text: &Arc<String>,
+        place: Range<usize>,
     ) -> Result<RecordedCommit, JournalError> {
-        let commit = self.commit_of(address.offset, bytes)?;
+        let commit = self.commit_in(text, place, address.offset)?;
         let is_indexed = commit.appends.iter().any(|append| {
             append.stream == *stream
                 && (append.first_version, append.lines.len() as u64) == (version, address.count)
@@ -98,7 +115,7 @@ impl StreamIndex {
     ) -> Result<Vec<Indexed>, JournalError> {
         let mut found = Vec::new();
         let mut entries = self.entries(stream, versions.clone())?;
-        while let Some(append) = self.next_entry(&mut entries, stream)?
+        while let Some(append) = self.next_entry(&mut entries)?
             && append.0 <= *versions.end()
         {
             found.push(append);
@@ -113,7 +130,7 @@ impl StreamIndex {
             let from = version.saturating_sub(back);
             let mut entries = self.entries(stream, from..=version)?;
             let mut found = None;
-            while let Some(append) = self.next_entry(&mut entries, stream)?
+            while let Some(append) = self.next_entry(&mut entries)?
                 && append.0 <= version
             {
                 found = Some(append);
@@ -144,7 +161,7 @@ impl StreamIndex {
                 Some(beyond) => next + (beyond - next) / 2,
             };
             let mut entries = self.entries(stream, from..=u64::MAX)?;
-            match self.next_entry(&mut entries, stream)? {
+            match self.next_entry(&mut entries)? {
                 Some(append) => end = last_of(&append),
                 None => beyond = Some(from),
             }

@@ -1,30 +1,14 @@
 //! Reading the events of streams, which the index locates in the journal.
 
-use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use eventfold::line_hash;
-
 use crate::journal::index::{Address, Entries, EntryKey, Merged, Runs};
 use crate::journal::local::appends::{ALL, Append, Appends};
-use crate::journal::local::history::recorded;
-use crate::journal::local::line::{self, CommitLine};
-use crate::journal::local::log::{JournalLog, Parts};
+use crate::journal::local::log::JournalLog;
 use crate::journal::local::snapshots::SnapshotRuns;
-use crate::journal::{
-    CommitPlace, JournalError, RecordedAppend, RecordedCommit, RecordedLines, StreamEnd, StreamId,
-    StreamReader,
-};
-use crate::sabotage::{Bug, planted};
+use crate::journal::{JournalError, StreamId};
 use crate::threads::StoreRuntime;
-
-/// The maximum number of commits that are read ahead.
-pub(in crate::journal::local) const AHEAD_COMMITS: usize = 64;
-/// The number of bytes of commits after which no further commits are read ahead.
-pub(in crate::journal::local) const AHEAD_BYTES: u64 = 1 << 20;
-/// The longest gap between two commits that are read together, in bytes: approximately the text of a frame.
-const GAP_BYTES: u64 = 4 << 10;
 
 /// The index of the events of all streams.
 pub(in crate::journal::local) struct StreamIndex {
@@ -37,24 +21,15 @@ pub(in crate::journal::local) struct StreamIndex {
     pub(in crate::journal::local) threads: StoreRuntime,
 }
 
-/// The events of a stream from a version on, append by append.
-pub(in crate::journal::local) struct StreamAppends<'a> {
-    streams: &'a StreamIndex,
-    stream: &'a StreamId,
-    entries: Merged,
-    /// The next commits.
-    ahead: VecDeque<CommitBytes>,
-    /// See [`Appends::drops`].
-    drops: u64,
-    /// The end of the part of the stream that was read so far.
-    end: StreamEnd,
+/// The entries of a stream, and those behind it.
+pub(in crate::journal::local) struct StreamEntries {
+    merged: Merged,
+    /// The part of its keys before the version.
+    prefix: EntryKey,
 }
 
 /// The index entry of an append: the version of its first event, and the place of the commit.
 pub(in crate::journal::local) type Indexed = (u64, Address);
-
-/// The bytes at the place of a commit.
-pub(in crate::journal::local) type CommitBytes = (Indexed, Result<Vec<u8>, JournalError>);
 
 impl StreamIndex {
     pub(in crate::journal::local) fn new(
@@ -78,7 +53,7 @@ impl StreamIndex {
         &self,
         stream: &StreamId,
         versions: RangeInclusive<u64>,
-    ) -> Result<Merged, JournalError> {
+    ) -> Result<StreamEntries, JournalError> {
         let latest = self.appends.of_stream(stream, &versions);
         let latest = latest.into_iter().map(|(version, address)| {
             let key = EntryKey::append(stream, version);
@@ -86,24 +61,29 @@ impl StreamIndex {
         });
         let newest = vec![Entries::in_memory(latest.collect())];
         let key = EntryKey::append(stream, *versions.start());
-        self.index.alike(&self.threads, key.as_bytes(), newest)
+        let merged = self.index.alike(&self.threads, key.as_bytes(), newest)?;
+        Ok(StreamEntries {
+            merged,
+            prefix: EntryKey::before_version(stream),
+        })
     }
 
-    /// The next entry that belongs to the stream. Blocks.
+    /// The next entry of the stream. Blocks.
     pub(in crate::journal::local) fn next_entry(
         &self,
-        entries: &mut Merged,
-        stream: &StreamId,
+        entries: &mut StreamEntries,
     ) -> Result<Option<Indexed>, JournalError> {
-        let Some((key, value)) = self.index.noted(entries.next())? else {
+        let StreamEntries { merged, prefix } = entries;
+        let Some((key, value)) = self.index.noted(merged.next())? else {
             return Ok(None);
         };
-        match (EntryKey::read_append(key), Address::decode(value)) {
-            (Some((found, version)), Some(address)) if found == *stream => {
-                Ok(Some((version, address)))
-            }
+        match (
+            EntryKey::version_behind(key, prefix),
+            Address::decode(value),
+        ) {
+            (Some(version), Some(address)) => Ok(Some((version, address))),
             // The first entry behind the stream.
-            (_, Some(_)) => Ok(None),
+            (None, Some(_)) => Ok(None),
             (_, None) => self.index.noted(Err(self.index.malformed().into())),
         }
     }
@@ -114,7 +94,7 @@ impl StreamIndex {
             return Ok(version > 0);
         }
         let mut entries = self.entries(stream, 0..=0)?;
-        Ok(self.next_entry(&mut entries, stream)?.is_some())
+        Ok(self.next_entry(&mut entries)?.is_some())
     }
 
     /// The number of events in the stream, if it is known without I/O.
@@ -143,7 +123,7 @@ impl StreamIndex {
             let from = expected.saturating_sub(back);
             let mut entries = self.entries(stream, from..=u64::MAX)?;
             let mut version = None;
-            while let Some((first, address)) = self.next_entry(&mut entries, stream)? {
+            while let Some((first, address)) = self.next_entry(&mut entries)? {
                 version = Some(first + address.count - 1);
             }
             match version {
@@ -152,88 +132,6 @@ impl StreamIndex {
                 None => back = 2 * back + 1,
             }
         }
-    }
-
-    /// The events of a stream behind an earlier end. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// Damage, also if the stream never ended there.
-    pub(in crate::journal::local) fn read<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        behind: StreamEnd,
-    ) -> Result<StreamAppends<'a>, JournalError> {
-        if let Some(damage) = self.appends.quarantined(stream) {
-            return Err(damage.into());
-        }
-        if behind.version > 0 && !planted(Bug::SnapshotPlaceNotChecked) {
-            let CommitPlace { offset, length, .. } = behind.commit;
-            let parts = self.log.parts();
-            let bytes = parts.read_cached(offset, length)?;
-            let (found, hash) = append_in(&parts, stream, offset, bytes)?;
-            let last = found.first_version + found.lines.len() as u64 - 1;
-            if (last, hash) != (behind.version, behind.commit.hash) {
-                let reason = format!(
-                    "the stream `{}` of `{}` does not end here at version {}",
-                    stream.instance_id, stream.aggregate_type, behind.version
-                );
-                return Err(parts.damage(behind.commit.offset, reason).into());
-            }
-        }
-        Ok(StreamAppends {
-            streams: self,
-            stream,
-            drops: self.appends.drops(),
-            entries: self.entries(stream, behind.version + 1..=u64::MAX)?,
-            ahead: VecDeque::new(),
-            end: behind,
-        })
-    }
-
-    /// The bytes of commits, in the order of the journal; those that are close to each other are read together. Blocks.
-    pub(in crate::journal::local) fn read_commits(
-        &self,
-        commits: Vec<Indexed>,
-    ) -> Vec<CommitBytes> {
-        let mut groups: Vec<Vec<Indexed>> = Vec::new();
-        let mut end = 0;
-        for next in commits {
-            let (_, Address { offset, length, .. }) = next;
-            let gap = offset.checked_sub(end);
-            match groups.last_mut() {
-                Some(group) if gap.is_some_and(|gap| gap <= GAP_BYTES) => group.push(next),
-                _ => groups.push(vec![next]),
-            }
-            end = offset.saturating_add(length);
-        }
-        let parts = self.log.parts();
-        let read = self
-            .threads
-            .at_once(groups, move |group| read_together(&parts, group));
-        read.into_iter().flatten().collect()
-    }
-
-    /// The commit at an address. Blocks.
-    pub(in crate::journal::local) fn commit_at(
-        &self,
-        offset: u64,
-        length: u64,
-    ) -> Result<RecordedCommit, JournalError> {
-        let parts = self.log.parts();
-        self.commit_of(offset, parts.read_cached(offset, length)?)
-    }
-
-    /// The commit whose bytes were read at a place.
-    pub(in crate::journal::local) fn commit_of(
-        &self,
-        offset: u64,
-        bytes: Vec<u8>,
-    ) -> Result<RecordedCommit, JournalError> {
-        let parts = self.log.parts();
-        let text = utf8_text(&parts, offset, bytes)?;
-        let commit = commit_in(&parts, offset, &text)?;
-        Ok(recorded(&commit.data, &text, &mut Vec::new()))
     }
 
     /// Whether the index has every entry of an append. Blocks.
@@ -285,154 +183,6 @@ impl StreamIndex {
         }
         Ok(streams)
     }
-}
-
-impl StreamAppends<'_> {
-    /// Reads the next commits; adjacent commits are read together. Blocks.
-    fn read_ahead(&mut self) -> Result<(), JournalError> {
-        let (mut next, mut bytes) = (Vec::new(), 0_u64);
-        while next.len() < AHEAD_COMMITS
-            && bytes < AHEAD_BYTES
-            && let Some(indexed) = self.streams.next_entry(&mut self.entries, self.stream)?
-        {
-            bytes = bytes.saturating_add(indexed.1.length);
-            next.push(indexed);
-        }
-        self.ahead = self.streams.read_commits(next).into();
-        Ok(())
-    }
-}
-
-impl StreamReader for StreamAppends<'_> {
-    fn next(&mut self) -> Result<Option<RecordedAppend>, JournalError> {
-        if self.ahead.is_empty() {
-            self.read_ahead()?;
-        }
-        let Some(((version, address), bytes)) = self.ahead.pop_front() else {
-            let version = self.end.version;
-            self.streams.appends.learn(self.stream, version, self.drops);
-            return Ok(None);
-        };
-        let parts = self.streams.log.parts();
-        let Address {
-            offset,
-            length,
-            count: expected,
-        } = address;
-        let (append, hash) = append_in(&parts, self.stream, offset, bytes?)?;
-        let count = append.lines.len() as u64;
-        if (append.first_version, count) != (version, expected) || version != self.end.version + 1 {
-            let reason = format!(
-                "the commit adds the events {} to {} to the stream `{}` of `{}`, where event {} was expected",
-                append.first_version,
-                append.first_version + count - 1,
-                self.stream.instance_id,
-                self.stream.aggregate_type,
-                self.end.version + 1
-            );
-            return Err(parts.damage(offset, reason).into());
-        }
-        self.end = StreamEnd {
-            version: self.end.version + count,
-            commit: CommitPlace {
-                offset,
-                length,
-                hash,
-            },
-        };
-        Ok(Some(append))
-    }
-
-    fn end(&self) -> StreamEnd {
-        self.end
-    }
-
-    fn damage(&self, reason: String) -> JournalError {
-        let parts = self.streams.log.parts();
-        parts.damage(self.end.commit.offset, reason).into()
-    }
-}
-
-/// The bytes of adjacent commits, with one read. Blocks.
-fn read_together(parts: &Parts, group: &[Indexed]) -> Vec<CommitBytes> {
-    if let [(_, first), .., (_, last)] = group
-        && let end = last.offset.saturating_add(last.length)
-        && let Ok(read) = parts.read_cached(first.offset, end - first.offset)
-    {
-        let cut = |address: &Address| {
-            let start = usize::try_from(address.offset - first.offset).ok()?;
-            let bytes = read.get(start..)?;
-            Some(bytes.get(..usize::try_from(address.length).ok()?)?.to_vec())
-        };
-        let group = group.iter();
-        let cut = group.map(|indexed| Some((*indexed, Ok(cut(&indexed.1)?))));
-        if let Some(cut) = cut.collect() {
-            return cut;
-        }
-    }
-    // A read ends with its segment. Damage between the commits does not affect them.
-    let group = group.iter();
-    let alone = group.map(|indexed| {
-        let Address { offset, length, .. } = indexed.1;
-        (*indexed, parts.read_cached(offset, length))
-    });
-    alone.collect()
-}
-
-/// The text at the place of a commit.
-fn utf8_text(parts: &Parts, offset: u64, bytes: Vec<u8>) -> Result<Arc<String>, JournalError> {
-    let text = String::from_utf8(bytes);
-    let text = text.map_err(|error| {
-        let reason = format!("the commit is not UTF-8 text: {error}");
-        parts.damage(offset, reason)
-    });
-    Ok(Arc::new(text?))
-}
-
-/// The commit of this text.
-fn commit_in<'a>(
-    parts: &Parts,
-    offset: u64,
-    text: &'a str,
-) -> Result<CommitLine<'a>, JournalError> {
-    let Some(line) = text.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
-        let reason = "the index expects a different line here";
-        return Err(parts.damage(offset, reason).into());
-    };
-    line::parse_text(line).map_err(|error| parts.unreadable(offset, error))
-}
-
-/// The events that the commit at a place appends to a stream, and the hash of the commit.
-fn append_in(
-    parts: &Parts,
-    stream: &StreamId,
-    offset: u64,
-    bytes: Vec<u8>,
-) -> Result<(RecordedAppend, u64), JournalError> {
-    let text = utf8_text(parts, offset, bytes)?;
-    let commit = commit_in(parts, offset, &text)?;
-    let mut appends = commit.data.streams.iter();
-    let append = appends.find(|append| {
-        append.id == *stream.instance_id && append.aggregate_type == *stream.aggregate_type
-    });
-    let Some(append) = append else {
-        let reason = format!(
-            "the commit adds nothing to the stream `{}` of `{}`, contrary to the index",
-            stream.instance_id, stream.aggregate_type
-        );
-        return Err(parts.damage(offset, reason).into());
-    };
-    let append = RecordedAppend {
-        stream: stream.clone(),
-        first_version: append.version,
-        lines: RecordedLines::shared(&text, &append.lines),
-    };
-    Ok((append, hash_of(commit.text)))
-}
-
-/// The hash of a line without its newline.
-fn hash_of(line: &str) -> u64 {
-    hash_from(&line_hash(line.as_bytes()))
 }
 
 /// A hash from its digits.
