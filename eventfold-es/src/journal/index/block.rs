@@ -156,8 +156,8 @@ impl BlockCursor {
 
     /// Moves from the beginning of the block to the first entry with an equal or greater key; `false` if there is none.
     pub(super) fn seek(&mut self, key: &[u8]) -> Result<bool, Malformed> {
-        // The number of bytes that `key` and the entry before have in common. An entry that shares more bytes than these with the
-        // entry before is also less than `key`, so its key is not compared.
+        // The number of bytes that `key` and the entry before have in common. An entry that shares more bytes with the entry
+        // before is also less than `key`, so its key is not compared.
         let (mut common, mut length) = (0, 0);
         while let Some(entry) = self.read(length)? {
             length = entry.shared + entry.key.len();

@@ -260,7 +260,7 @@ async fn all(open: Open) -> Vec<String> {
     let (written, ends) = written(&*journal).await;
     said.extend(written);
     said.extend(read(&*journal, &ends));
-    save(&*journal, ends[0].1);
+    save(&*journal, ends.first().unwrap().1);
     let report = journal.backup(&copy, &Default::default()).unwrap().unwrap();
     said.push(format!("{} {}", report.position, report.commits));
     close(journal).await;
