@@ -8,6 +8,10 @@ pub use crate::aggregate::{DecidesWithContext, DeclaredAggregate, Subscribed};
 pub use crate::command::{DecidedBy, IdOf};
 pub use crate::envelope::{Dispatch, DispatchTarget, Router, TargetVisitor};
 pub use crate::event::StoredEvent;
+pub use crate::event_handler::{
+    DeclaredEventHandler, Handled, HandlerDispatchesTo, HandlerKeyOf, HandlerKeyed, SentByHandler,
+    TargetOfHandler, key_text, stream_key,
+};
 pub use crate::evolution::{PastShape, Upcaster};
 pub use crate::process_manager::{
     DeadlineMessage, DeadlineOf, DeclaredProcessManager, DispatchesTo, InstanceKey, Join, JoinKind,

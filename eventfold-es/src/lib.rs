@@ -158,6 +158,7 @@ mod disk;
 mod envelope;
 pub mod error;
 mod event;
+mod event_handler;
 pub mod evolution;
 mod fingerprint;
 mod finite;
@@ -200,6 +201,9 @@ pub use error::{
     StoreError, TransactionError,
 };
 pub use event::{DomainEvent, EventError, RecordedEvent};
+pub use event_handler::{
+    EventHandler, Handle, HandleError, HandleKey, HandlerAction, HandlerPolicy, Handling,
+};
 /// The line formats of events and logs. [`eventfold::Event`] is in signatures of this crate.
 pub use eventfold;
 #[cfg(feature = "macros")]

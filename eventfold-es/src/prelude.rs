@@ -15,6 +15,9 @@ pub use crate::command::{Command, CommandContext};
 pub use crate::envelope::{CommandEnvelope, Envelope};
 pub use crate::error::ExecuteError;
 pub use crate::event::{DomainEvent, RecordedEvent};
+pub use crate::event_handler::{
+    EventHandler, Handle, HandleKey, HandlerAction, HandlerPolicy, Handling,
+};
 pub use crate::evolution::Upcast;
 pub use crate::process_manager::{
     Backoff, Correlate, Correlation, Deadline, Failure, FailureAction, HandleFailure, MigrateState,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backoff, DeclaredProcessManager, ProcessManager, SentBy, SourceEvent};
+use super::{Backoff, DeclaredProcessManager, Exhausted, ProcessManager, SentBy, SourceEvent};
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Envelope};
 use crate::runtime::guard;
@@ -84,6 +84,34 @@ impl<'a> Failure<'a> {
             _ => None,
         }
     }
+
+    /// The error of the [event handler](crate::EventHandler), if the cause is [`FailureCause::Failed`] and `E` is its type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use eventfold_es::{EventHandler, Failure, FailureAction, HandlerAction};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// enum MailError {
+    ///     #[error("the address does not exist")]
+    ///     NoSuchAddress,
+    /// }
+    ///
+    /// fn on_failure<H: EventHandler>(failure: &Failure<'_>) -> HandlerAction<H> {
+    ///     match failure.error::<MailError>() {
+    ///         Some(MailError::NoSuchAddress) => FailureAction::DeadLetter,
+    ///         None => FailureAction::default_for(failure),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn error<E: Error + 'static>(&self) -> Option<&E> {
+        match &self.cause {
+            FailureCause::Failed { error } => error.downcast_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// The cause of a failure.
@@ -105,6 +133,16 @@ pub enum FailureCause {
         /// The error of the store.
         reason: String,
     },
+    /// An [event handler](crate::EventHandler) returned an error.
+    Failed {
+        /// The error of the handler.
+        error: Arc<dyn Error + Send + Sync>,
+    },
+    /// A call of an [event handler](crate::EventHandler) took longer than its time-out, and was dropped.
+    TimedOut {
+        /// The time-out.
+        after: Duration,
+    },
     /// Code of the user panicked.
     Panicked {
         /// The message of the panic.
@@ -119,13 +157,15 @@ pub enum FailureCause {
 }
 
 impl FailureCause {
-    /// The word in the dead-letter log: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`.
+    /// The word in the dead-letter log: `rejected`, `undecodable`, `storage`, `failed`, `timed-out`, `panicked` or `aborted`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rejected { .. } => "rejected",
             Self::Undecodable { .. } => "undecodable",
             Self::Storage { .. } => "storage",
+            Self::Failed { .. } => "failed",
+            Self::TimedOut { .. } => "timed-out",
             Self::Panicked { .. } => "panicked",
             Self::Aborted { .. } => "aborted",
         }
@@ -146,13 +186,14 @@ impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // The error is code of the user, and may panic.
-            Self::Rejected { error } => {
+            Self::Rejected { error } | Self::Failed { error } => {
                 match guard(|| "the text of the error".to_owned(), || error.to_string()) {
                     Ok(text) => f.write_str(&text),
                     Err(error) => error.fmt(f),
                 }
             }
             Self::Undecodable { reason } | Self::Storage { reason } => f.write_str(reason),
+            Self::TimedOut { after } => write!(f, "it took longer than {after:?}"),
             Self::Panicked { message } => write!(f, "it panicked: {message}"),
             Self::Aborted { starts } => write!(
                 f,
@@ -186,12 +227,19 @@ impl<PM: ProcessManager> FailureAction<PM> {
     /// The default policy. A command that its target rejects, panics at or does not decode becomes a dead letter. A failed read
     /// or write is retried without limit, at first after 50 ms and at most every 5 s. An event or deadline that does not decode
     /// or panics parks its instance. So does a compensation that fails for any other reason than storage.
+    ///
+    /// A call of an event handler that returns an error or takes too long is retried nine times, at first after one second and
+    /// at most every five minutes. Then its key is parked.
     #[must_use]
     pub fn default_for(failure: &Failure<'_>) -> Self {
         match failure.cause {
             FailureCause::Storage { .. } => {
                 let first = Duration::from_millis(50);
                 Self::Retry(Backoff::exponential(first).max(first * 100).forever())
+            }
+            FailureCause::Failed { .. } | FailureCause::TimedOut { .. } => {
+                let backoff = Backoff::exponential(Duration::from_secs(1));
+                Self::Retry(backoff.then(Exhausted::Park))
             }
             _ if failure.is_compensation => Self::Park,
             FailureCause::Rejected { .. } => Self::DeadLetter,

@@ -118,6 +118,10 @@ pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync +
     /// may not read. Default: empty, and not compared.
     const KEY_TYPE: &'static str = "";
 
+    /// Whether its instances have a state. The store of an event handler sets it to `false`.
+    #[doc(hidden)]
+    const HAS_STATE: bool = true;
+
     /// The stored names of the messages that it schedules for itself.
     const DEADLINES: &'static [&'static str] = &[];
 
