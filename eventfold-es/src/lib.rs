@@ -235,8 +235,8 @@ pub use sinks::Postgres;
 pub use sinks::Sqlite;
 pub use store::{
     AggregateHandle, AggregateStore, AggregateStoreBuilder, BackupError, BackupReport, Durability,
-    Executed, Health, History, Loaded, ProcessManagerHandle, RawRecorded, Recorded, RecoveryReport,
-    RunMode, Subscription, Transaction,
+    EventHandlerHandle, Executed, Health, History, Loaded, ProcessManagerHandle, RawRecorded,
+    Recorded, RecoveryReport, RunMode, Subscription, Transaction,
 };
 pub use threads::StoreRuntime;
 

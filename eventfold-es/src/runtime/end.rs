@@ -49,6 +49,7 @@ mod tests {
             vec![Member {
                 name: "saga",
                 subscriptions: &["counter"],
+                is_awaited: true,
                 processed: 3,
                 stays: None,
                 is_paused: false,

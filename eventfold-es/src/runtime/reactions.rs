@@ -31,6 +31,8 @@ use crate::journal::Receipt;
 pub(crate) struct Member {
     pub(crate) name: &'static str,
     pub(crate) subscriptions: &'static [&'static str],
+    /// Whether commands wait for it. They do not wait for event handlers.
+    pub(crate) is_awaited: bool,
     /// The position up to which all its reactions are durable.
     pub(crate) processed: u64,
     /// The halt of the whole process manager, if it has halted.
@@ -136,7 +138,7 @@ impl ReactionHub {
         self.state()
             .members
             .iter()
-            .any(|member| member.subscriptions.contains(&aggregate_type))
+            .any(|member| member.is_awaited && member.subscriptions.contains(&aggregate_type))
     }
 
     pub(crate) fn demand(&self) -> watch::Receiver<u64> {
@@ -163,6 +165,7 @@ impl ReactionHub {
             owed: Vec::new(),
             going_on: None,
             has_begun: false,
+            is_for_all: false,
             outcome: Reactions::NotAwaited,
             done: Some(sender),
         };
@@ -199,6 +202,7 @@ impl ReactionHub {
         let HubState { members, waits, .. } = &mut *state;
         if let Some(wait) = waits.get_mut(&wait) {
             wait.has_begun = true;
+            wait.is_for_all = true;
             wait.covered.push((0, position));
             for (index, member) in members.iter().enumerate() {
                 match member.absence() {
@@ -229,7 +233,8 @@ impl ReactionHub {
             wait.cover(members, first, last, aggregate_types);
             wait.covered.push((first, durable));
             for (index, member) in members.iter().enumerate() {
-                if member.processed < durable && member.absence().is_none() {
+                let is_behind = member.is_awaited && member.processed < durable;
+                if is_behind && member.absence().is_none() {
                     wait.owe(index, durable);
                 }
             }
@@ -242,7 +247,9 @@ impl ReactionHub {
         let mut state = self.state();
         state.dispatched += reaction.dispatched;
         state.dead_lettered += reaction.dead_lettered;
-        if let Some(member) = state.members.get_mut(reaction.member) {
+        let member = state.members.get_mut(reaction.member);
+        let is_awaited = member.as_ref().is_none_or(|member| member.is_awaited);
+        if let Some(member) = member {
             member.ignored += reaction.ignored;
             member.skipped += reaction.skipped;
         }
@@ -254,7 +261,8 @@ impl ReactionHub {
         }
         for Setback { position, outcome } in reaction.setbacks {
             for (id, wait) in &mut state.waits {
-                let is_covered = position.is_some_and(|position| wait.covers(position));
+                let is_covered = (is_awaited || wait.is_for_all)
+                    && position.is_some_and(|position| wait.covers(position));
                 if is_covered || reaction.is_for(*id, wait) {
                     wait.came_to(*outcome);
                 }
@@ -270,15 +278,16 @@ impl ReactionHub {
         state.caused = last.max(state.caused);
         let HubState { members, waits, .. } = &mut *state;
         let types = reaction.aggregate_types.iter().map(|name| &**name);
-        let mut is_awaited = false;
+        let mut has_waits = false;
         for (id, wait) in waits {
-            if wait.covers(reaction.source) || reaction.is_for(*id, wait) {
+            let is_covered = (is_awaited || wait.is_for_all) && wait.covers(reaction.source);
+            if is_covered || reaction.is_for(*id, wait) {
                 wait.cover(members, first, last, types.clone());
-                is_awaited = true;
+                has_waits = true;
             }
         }
         drop(state);
-        if is_awaited {
+        if has_waits {
             self.raise_demand(last);
         }
     }

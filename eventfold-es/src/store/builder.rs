@@ -15,6 +15,7 @@ use super::RunMode;
 use crate::clock::{Clock, GuardedClock, SystemClock};
 use crate::disk::{Disk, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
+use crate::event_handler::{EventHandler, Handled};
 use crate::journal::{Durability, JournalOptions};
 use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::{Projection, ReadModel, RowProjection, Sink, SinkProjection};
@@ -27,6 +28,7 @@ const DEFAULT_MAX_LOG_SIZE: u64 = 64 << 20;
 const DEFAULT_SNAPSHOT_EVERY: u64 = 100;
 const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
 const DEFAULT_MAX_STARTS: u32 = 5;
+const DEFAULT_HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Configures a store and opens it.
@@ -57,6 +59,9 @@ pub struct AggregateStoreBuilder {
     idle_timeout: Duration,
     snapshot_every: u64,
     run_mode: RunMode,
+    /// The event handlers whose values have to be given: their types, names and type names.
+    expected_handlers: Vec<(TypeId, &'static str, &'static str)>,
+    handler_patience: Duration,
     reaction_timeout: Duration,
     max_reaction_depth: u32,
     max_starts: u32,
@@ -93,6 +98,8 @@ impl AggregateStoreBuilder {
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             snapshot_every: DEFAULT_SNAPSHOT_EVERY,
             run_mode: RunMode::default(),
+            expected_handlers: Vec::new(),
+            handler_patience: DEFAULT_HANDLER_PATIENCE,
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
             max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             max_starts: DEFAULT_MAX_STARTS,
@@ -138,11 +145,85 @@ impl AggregateStoreBuilder {
             starts_now: PM::START == StartFrom::Now,
             migrate: migrated::<PM>,
             initial: initial_progress::<PM>,
-            start: |context, progress| {
+            start: Box::new(|context, progress| {
                 let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
                 Ok(Box::pin(runner.run()))
-            },
+            }),
+            is_handler: false,
         });
+        self
+    }
+
+    /// Registers an [event handler](EventHandler): a value with the resources that it calls, such as an HTTP client. It also
+    /// registers the targets that the handler knows at compile time.
+    ///
+    /// A second value of the same type replaces the first. A handler that is new in this directory starts at
+    /// [`EventHandler::START`]. Commands do not wait for handlers, in any [`RunMode`].
+    ///
+    /// # Examples
+    ///
+    /// A handler for the events of the aggregate type `order`:
+    ///
+    /// ```
+    /// use eventfold_es::{AggregateStore, CommandEnvelope, EventHandler, HandleError, Handling};
+    ///
+    /// struct Printer { prefix: String }
+    ///
+    /// impl EventHandler for Printer {
+    ///     const NAME: &'static str = "printer";
+    ///     const SUBSCRIPTIONS: &'static [&'static str] = &["order"];
+    ///     type Envelope = CommandEnvelope;
+    ///
+    ///     async fn handle_event(&self, cx: &mut Handling<'_, Self>) -> Result<(), HandleError> {
+    ///         println!("{} {}", self.prefix, cx.event().event_type);
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let printer = Printer { prefix: "order:".to_owned() };
+    /// let store = AggregateStore::builder(directory.path()).event_handler(printer).open().await?;
+    /// let status = store.event_handler::<Printer>()?.status().await?;
+    /// assert_eq!(status.name, "printer");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn event_handler<H: EventHandler>(mut self, handler: H) -> Self {
+        H::Envelope::targets(&mut self.targets);
+        let handler = Arc::new(Kept::new(handler));
+        let part = ProcessManagerPart {
+            name: H::NAME,
+            type_id: TypeId::of::<Handled<H>>(),
+            type_name: type_name::<H>(),
+            subscriptions: || Ok(H::SUBSCRIPTIONS),
+            version: VersionRow {
+                state_version: 1,
+                is_keyed: true,
+            },
+            starts_now: H::START == StartFrom::Now,
+            migrate: migrated::<Handled<H>>,
+            initial: initial_progress::<Handled<H>>,
+            start: Box::new(move |context, progress| {
+                let runner = ProcessManagerRunner::handling(context, progress, &handler)?;
+                Ok(Box::pin(runner.run()))
+            }),
+            is_handler: true,
+        };
+        let mut parts = self.process_managers.iter_mut();
+        match parts.find(|known| known.type_id == part.type_id) {
+            Some(known) => *known = part,
+            None => self.process_managers.push(part),
+        }
+        self
+    }
+
+    /// Makes [`open`](Self::open) fail unless [`event_handler`](Self::event_handler) is given a value of this type.
+    #[doc(hidden)]
+    pub fn expects_event_handler<H: EventHandler>(mut self) -> Self {
+        let expected = (TypeId::of::<Handled<H>>(), H::NAME, type_name::<H>());
+        self.expected_handlers.push(expected);
         self
     }
 
@@ -197,6 +278,15 @@ impl AggregateStoreBuilder {
     /// Eviction takes a snapshot first if that is worthwhile.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
+        self
+    }
+
+    /// The time that closing waits for running calls of event handlers. Default: 10 seconds.
+    ///
+    /// No call begins meanwhile. Then the remaining calls are dropped, and made again at the next start, with the same
+    /// [`idempotency_key`](crate::Handling::idempotency_key).
+    pub fn handler_patience(mut self, patience: Duration) -> Self {
+        self.handler_patience = patience;
         self
     }
 

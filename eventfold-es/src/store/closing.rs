@@ -11,7 +11,7 @@ use crate::journal::{Directory, Journal};
 use crate::threads::{Next, Turn, Turns, Worker};
 
 /// The time that closing waits for process managers to finish their submitted commits.
-const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Saves derived state after the last change; blocks.
 pub(super) type Saver = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -29,6 +29,8 @@ pub(super) struct Steps {
     pub(super) closing: watch::Sender<bool>,
     /// Disconnected when all process managers have ended.
     pub(super) runners: mpsc::Receiver<()>,
+    /// The time to wait for that.
+    pub(super) patience: Duration,
     pub(super) savers: Vec<Saver>,
     /// The worker of the steps.
     pub(super) closer: Worker,
@@ -71,6 +73,7 @@ impl Shutdown {
             begun,
             journal: steps.journal,
             runners: Some(steps.runners),
+            patience: steps.patience,
             rest: Box::pin(close(begun, steps.directory, journal, steps.savers)),
         });
     }
@@ -88,6 +91,7 @@ struct Closing {
     journal: Arc<dyn Journal>,
     /// The process managers that it waits for.
     runners: Option<mpsc::Receiver<()>>,
+    patience: Duration,
     rest: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -96,7 +100,7 @@ impl Turns for Closing {
         let waker = turn.waker();
         let mut context = Context::from_waker(&waker);
         if let Some(runners) = &mut self.runners {
-            let patience = RUNNER_PATIENCE.saturating_sub(self.begun.elapsed());
+            let patience = self.patience.saturating_sub(self.begun.elapsed());
             // No value is ever sent. The wait ends when the last runner has ended or the patience is over.
             if runners.poll_recv(&mut context).is_pending() && !patience.is_zero() {
                 return Next::Later(patience);

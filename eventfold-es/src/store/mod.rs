@@ -3,6 +3,7 @@
 mod backup;
 mod builder;
 mod closing;
+mod event_handlers;
 mod export;
 mod handle;
 mod health;
@@ -33,6 +34,7 @@ pub use crate::journal::{
 };
 pub use crate::runtime::RebuildProgress;
 pub use builder::AggregateStoreBuilder;
+pub use event_handlers::EventHandlerHandle;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};
 pub use health::{Health, HealthStatus, JournalHealth, ProcessManagerHealth, ProjectionHealth};

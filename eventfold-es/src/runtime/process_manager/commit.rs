@@ -17,6 +17,7 @@ use super::super::staging::{
     Letter, Staged, Targets, Undeliverable, cause_of, cause_of_refusal, find_targets, look_up,
 };
 use super::Halt;
+use super::calls::Caller;
 use super::driver::ProcessManagerRunner;
 use super::failure::Attempt;
 use super::machine::{Effect, Input, Stored};
@@ -26,7 +27,7 @@ use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Dispatch};
 use crate::error::ExecuteError;
 use crate::journal::{Outcome, Progress, ProposedCommit, ProposedReaction};
-use crate::process_manager::{FailureCause, ProcessManager};
+use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
 use serde_json::value::RawValue;
 
 /// The maximum number of reactions in flight: submitted to the journal and not yet durable.
@@ -54,32 +55,21 @@ enum HandOver {
     Halt(Halt),
 }
 
-/// The routes to the aggregates of a store.
-pub(super) struct Routing(pub(super) Arc<Runtime>);
+/// The routes to the aggregates of a store, and the value of an event handler.
+pub(super) struct Routing<PM>(
+    pub(super) Arc<Runtime>,
+    pub(super) Option<Arc<dyn Caller<PM>>>,
+);
 
-impl<PM: ProcessManager> Post<PM> for Routing {
+impl<PM: ProcessManager> Post<PM> for Routing<PM> {
     type Letter = Letter;
 
+    fn on_failure(&self, failure: &Failure<'_>) -> Option<FailureAction<PM>> {
+        self.1.as_ref().map(|caller| caller.on_failure(failure))
+    }
+
     fn typed(&self, envelope: Kept<PM::Envelope>) -> Letter {
-        let Runtime { types, routes, .. } = &*self.0;
-        // Without the macros, routing is user code.
-        let routed = guard(
-            || format!("the routing of a command of `{}`", PM::NAME),
-            || envelope.into_inner().route(Stage { types, routes }),
-        );
-        match routed {
-            Ok(Ok(staged)) => Letter::Staged(staged),
-            Ok(Err(undeliverable)) => Letter::Dead(undeliverable),
-            Err(error) => {
-                let lost = CommandEnvelope {
-                    aggregate_type: String::new(),
-                    instance_id: String::new(),
-                    command: serde_json::Value::Null,
-                    context: CommandContext::default(),
-                };
-                Letter::Dead(Undeliverable::panicked(lost, &error))
-            }
-        }
+        address::<PM>(&self.0, envelope)
     }
 
     fn stored(&self, envelope: CommandEnvelope) -> Letter {
@@ -87,6 +77,32 @@ impl<PM: ProcessManager> Post<PM> for Routing {
         match envelope.route(Stage { types, routes }) {
             Ok(staged) => Letter::Staged(staged),
             Err(undeliverable) => Letter::Dead(undeliverable),
+        }
+    }
+}
+
+/// Addresses a command.
+pub(super) fn address<PM: ProcessManager>(
+    runtime: &Runtime,
+    envelope: Kept<PM::Envelope>,
+) -> Letter {
+    let Runtime { types, routes, .. } = runtime;
+    // Without the macros, routing is user code.
+    let routed = guard(
+        || format!("the routing of a command of `{}`", PM::NAME),
+        || envelope.into_inner().route(Stage { types, routes }),
+    );
+    match routed {
+        Ok(Ok(staged)) => Letter::Staged(staged),
+        Ok(Err(undeliverable)) => Letter::Dead(undeliverable),
+        Err(error) => {
+            let lost = CommandEnvelope {
+                aggregate_type: String::new(),
+                instance_id: String::new(),
+                command: serde_json::Value::Null,
+                context: CommandContext::default(),
+            };
+            Letter::Dead(Undeliverable::panicked(lost, &error))
         }
     }
 }
@@ -390,7 +406,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             return Err(Halt::Retry);
         }
         let in_flight = self.in_flight.front().map(|first| first.position);
-        let waiting = [in_flight, self.machine.dirty.first];
+        let waiting = [in_flight, self.machine.dirty.first, self.calls.deferred()];
         let position = self.machine.position;
         let processed = match waiting.into_iter().flatten().min() {
             Some(first) => first.saturating_sub(1).min(position),

@@ -13,6 +13,7 @@ use super::super::reactions::{Reactions, Stay};
 use super::super::saved_state::decode_state;
 use super::super::staging::Letter;
 use super::Halt;
+use super::calls::{Calls, Handler};
 use super::commit::{InFlight, Routing};
 use super::machine::{Effect, Input, Machine, Now};
 use super::operator::{Asked, Request};
@@ -20,6 +21,7 @@ use super::plan::Report;
 use super::rows::HoldRow;
 use super::starts::Starts;
 use crate::clock::{Clock, millis_since_1970, seconds_since_1970};
+use crate::event_handler::{EventHandler, Handled};
 use crate::journal::{Cursor, Progress, Seat, SeenBefore};
 use crate::process_manager::ProcessManager;
 
@@ -42,6 +44,8 @@ pub(crate) struct RunnerContext {
     /// The reason why the state is unusable, if it is already known.
     pub(crate) unreadable: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The time that closing waits for the calls of an event handler.
+    pub(crate) handler_patience: Duration,
     /// Whether deadlines fire and retries start on their own.
     pub(crate) fires: bool,
     /// The last position to handle.
@@ -58,7 +62,9 @@ pub(crate) struct RunnerContext {
 pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     pub(super) context: RunnerContext,
     pub(super) name: Arc<str>,
-    pub(super) machine: Machine<PM, Routing>,
+    pub(super) machine: Machine<PM, Routing<PM>>,
+    /// The calls of an event handler.
+    pub(super) calls: Calls<PM>,
     pub(super) is_paused: bool,
     /// Whether the durable rows are loaded.
     pub(super) is_loaded: bool,
@@ -95,13 +101,38 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     pub(super) passed: Option<(u64, u64)>,
 }
 
+impl<H: EventHandler> ProcessManagerRunner<Handled<H>> {
+    /// Creates the runner of an event handler, which continues after `progress`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(crate) fn handling(
+        context: RunnerContext,
+        progress: Progress,
+        value: &Arc<Kept<H>>,
+    ) -> Result<Self, String> {
+        let runtime = Arc::clone(&context.runtime);
+        let handler = Handler::new(Arc::clone(value), runtime, context.handler_patience);
+        Self::with_handler(context, progress, Some(handler))
+    }
+}
+
 impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Creates a runner that continues after `progress`.
     ///
     /// # Errors
     ///
     /// The reason, if the stored state does not decode and [`RunnerContext::parks_unreadable`] is false.
-    pub(crate) fn new(mut context: RunnerContext, progress: Progress) -> Result<Self, String> {
+    pub(crate) fn new(context: RunnerContext, progress: Progress) -> Result<Self, String> {
+        Self::with_handler(context, progress, None)
+    }
+
+    fn with_handler(
+        mut context: RunnerContext,
+        progress: Progress,
+        handler: Option<Handler<PM>>,
+    ) -> Result<Self, String> {
         let inherited = context.runtime.journal.inherited(PM::NAME);
         let seen_before = inherited.map(|inherited| Arc::clone(&inherited.seen));
         let head = *context.runtime.journal.durable().borrow();
@@ -116,7 +147,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             unreadable: context.unreadable.take(),
             seen_before,
             name: PM::NAME.into(),
-            machine: Machine::new(progress.position, Routing(Arc::clone(&context.runtime))),
+            machine: Machine::new(
+                progress.position,
+                Routing(
+                    Arc::clone(&context.runtime),
+                    handler.as_ref().map(|handler| Arc::clone(&handler.caller)),
+                ),
+            ),
+            calls: Calls::new(handler, progress.position),
             context,
             is_paused: false,
             is_loaded: false,
@@ -244,6 +282,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let before = self.committed.position;
         let reacted = match panicked {
             Some(halt) => Err(halt),
+            None if self.calls.are_made() => self.call_until_closing().await,
             None => self.react_until_closing().await,
         };
         let halt = match reacted {
@@ -296,6 +335,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.is_loaded = false;
         self.due = None;
         self.machine.go_back(self.committed.position);
+        self.calls.go_back(self.committed.position);
         self.cursor = Cursor::after(self.committed.position);
         if !crate::sabotage::planted(crate::sabotage::Bug::ProgressNotRestored) {
             self.machine.instances.clear();

@@ -179,11 +179,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     pub(super) async fn try_due_again(&mut self) -> Result<usize, Halt> {
         let now = self.now_ms();
         for tried in 0..MAX_FIRED {
-            if self.machine.retries.is_exhausted() {
-                self.flush().await?;
-                self.finish_in_flight().await?;
-                self.read_timers().await?;
-            }
+            self.read_due().await?;
             self.note_start().await?;
             let first = self.machine.retries.due(now);
             let Some((key, value)) = first.map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -194,6 +190,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.due = None;
         }
         Ok(MAX_FIRED)
+    }
+
+    /// Reads the retries that are due first, if none is known.
+    pub(super) async fn read_due(&mut self) -> Result<(), Halt> {
+        if self.machine.retries.is_exhausted() {
+            self.flush().await?;
+            self.finish_in_flight().await?;
+            self.read_timers().await?;
+        }
+        Ok(())
     }
 
     /// Processes the deadline or command at which the whole process manager halted, before any other work. No commit may be in flight.
@@ -257,7 +263,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .map(drop)
     }
 
-    async fn try_again(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
+    pub(super) async fn try_again(&mut self, row_key: Box<str>, value: &str) -> Result<(), Halt> {
         if let Ok(retried) = rows::read::<RetriedRow>(&row_key, value) {
             return self.release_again(row_key, retried).await;
         }
@@ -295,6 +301,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Releases an instance or a stream whose retry is due.
     async fn release_again(&mut self, row_key: Box<str>, retried: RetriedRow) -> Result<(), Halt> {
+        if let Some(scope) = self.takes_turn(row_key, retried).await? {
+            self.release(&scope).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the row of a retry that is due. Returns the instance or the stream, if it still waits for that retry.
+    pub(super) async fn takes_turn(
+        &mut self,
+        row_key: Box<str>,
+        retried: RetriedRow,
+    ) -> Result<Option<Scope>, Halt> {
         self.machine
             .put(remove(row_key.clone()), self.machine.position);
         let scope = Scope::from(retried.clone());
@@ -305,10 +323,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             .machine
             .hold_of(&scope)
             .and_then(|hold| hold.retry.as_ref());
-        if retry.map(|retry| retried.key(retry.due)) == Some(row_key) {
-            self.release(&scope).await?;
-        }
-        Ok(())
+        let is_its = retry.map(|retry| retried.key(retry.due)) == Some(row_key);
+        Ok(is_its.then_some(scope))
     }
 
     /// Stores the decisions of operators with the next commit.

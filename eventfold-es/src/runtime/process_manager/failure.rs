@@ -105,9 +105,10 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let asked = guard(
             || format!("the failure policy of `{}`", PM::NAME),
             || {
-                inside_reaction(PM::NAME, || match state {
-                    Some(state) => state.on_failure(failure),
-                    None => Kept::new(PM::default()).on_failure(failure),
+                inside_reaction(PM::NAME, || match (self.post.on_failure(failure), state) {
+                    (Some(action), _) => action,
+                    (None, Some(state)) => state.on_failure(failure),
+                    (None, None) => Kept::new(PM::default()).on_failure(failure),
                 })
             },
         );

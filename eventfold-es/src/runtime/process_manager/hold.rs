@@ -10,6 +10,7 @@
 //! fails again, the scope is held again, with that work and the rest. A marker in the rows continues an interrupted release.
 
 use super::super::reactions::Reactions;
+use super::correlation::Found;
 use super::instances::Instance;
 use super::machine::Machine;
 use super::plan::{Post, Report};
@@ -204,6 +205,23 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let found = self.instances.get(key);
         let hold = found.and_then(|found| found.hold.as_ref());
         hold.map_or(Reactions::Parked, HoldRow::outcome)
+    }
+
+    /// Holds an event whose call continues, as the first work of a release. Returns the key of its row.
+    pub(super) fn defer(&mut self, key: &str, event: u64) -> Box<str> {
+        let position = self.position.max(event);
+        if self.instances.found(key) == Found::Nothing {
+            self.instances.begin(key);
+        }
+        if let Some(instance) = self.instances.get(key) {
+            instance.status = Status::Releasing;
+        }
+        self.store(key, position);
+        let row = held_key(key, event, 0, "");
+        self.put(put(row.clone(), &HeldRow::Event(event)), position);
+        let marker = Scope::Instance(key.to_owned()).marker();
+        self.put(put(marker, &Marker {}), position);
+        row
     }
 
     /// Begins the release of a scope that holds its work. Returns `false` if the state of its instance is unusable, so that it remains

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::super::guarded::{Kept, guard};
 use super::super::saved_state::{default_state, round_trip};
 use super::correlation::Found;
-use super::rows::{HoldRow, InstanceRow, InstanceTable, Status, put, read};
+use super::rows::{HoldRow, InstanceRow, InstanceTable, Status, put, read, remove};
 use crate::journal::RowChange;
 use crate::process_manager::{FailureCause, ProcessManager, StoredState};
 
@@ -30,6 +30,8 @@ pub(super) struct Instance<PM> {
     pub(super) is_complete: bool,
     /// Whether the instance was parked while it was loaded, and no row says so yet.
     pub(super) is_unstored: bool,
+    /// Without a state: whether there is a row. Only an instance that holds work has one.
+    has_row: bool,
     /// The previous instance of the key, until a change of this one is stored.
     replaced: Option<Box<Option<Self>>>,
     table: InstanceTable,
@@ -51,6 +53,7 @@ impl<PM: ProcessManager> Instance<PM> {
             hold: None,
             is_complete: false,
             is_unstored: false,
+            has_row: false,
             replaced: None,
             table,
             changed_in: 0,
@@ -67,6 +70,7 @@ impl<PM: ProcessManager> Instance<PM> {
             timers: row.timers,
             hold: row.parked,
             is_complete: row.is_complete,
+            has_row: true,
             ..Self::new(row.generation, table)
         };
         let problem = instance.restore().err();
@@ -169,6 +173,7 @@ impl<PM: ProcessManager> Instance<PM> {
     /// Whether the instance has handled no event, not even the event that started it.
     pub(super) fn has_reacted_to_nothing(&self) -> bool {
         PM::IS_KEYED
+            && PM::HAS_STATE
             && self.status != Status::Completed
             && self.encoded.is_none()
             && !self.is_complete
@@ -347,6 +352,11 @@ impl<PM: ProcessManager> Instances<PM> {
         let instance = self.get(key)?;
         instance.changed_in = commit;
         instance.replaced = None;
+        if !PM::HAS_STATE && !instance.holds() {
+            let had_row = std::mem::take(&mut instance.has_row);
+            return had_row.then(|| remove(instance.table.key(key)));
+        }
+        instance.has_row = true;
         Some(instance.row(key))
     }
 

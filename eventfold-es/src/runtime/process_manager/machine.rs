@@ -157,6 +157,8 @@ pub(crate) struct Machine<PM: ProcessManager, P: Post<PM>> {
     pub(super) cautious: Option<u64>,
     /// The cause with which the next delivery fails, without a call of user code.
     pub(super) given_up: Option<FailureCause>,
+    /// The outcome of the next delivery, whose call of user code was made before.
+    pub(super) called: Option<Result<Vec<P::Letter>, FailureCause>>,
     /// The draft of an event, between two of its instances.
     open: Option<Draft<P::Letter>>,
     /// The position of the last event that was counted as ignored, and the last of its joins that was counted, from 1.
@@ -214,6 +216,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             },
             cautious: None,
             given_up: None,
+            called: None,
             open: None,
             ignored_to: (0, 0),
             effects: Vec::new(),
@@ -225,6 +228,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         self.dirty = Dirty::default();
         self.open = None;
         self.given_up = None;
+        self.called = None;
         self.timers = Timers::unread();
         self.retries = Timers::unread();
         self.position = position;
@@ -297,10 +301,10 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let Shown { event, correlation } = shown;
         let (stream, recorded) = &**event;
         let position = recorded.position;
-        // The events of a stream that is being released are later than the position of the machine.
+        // The held events of a stream that is being released lie before the position of the machine.
         let at = self.position.max(position);
         if let Some(held) = self.held_streams.get(stream)
-            && !held.is_releasing
+            && (!held.is_releasing || position > self.position)
         {
             let outcome = held.hold.outcome();
             let key = rows::stream_held_key(stream, position);
@@ -646,6 +650,10 @@ impl Shown {
 
     pub(crate) fn stream(&self) -> &StreamId {
         &self.event.0
+    }
+
+    pub(super) fn event(&self) -> Arc<(StreamId, RecordedEvent)> {
+        Arc::clone(&self.event)
     }
 
     pub(crate) fn new(

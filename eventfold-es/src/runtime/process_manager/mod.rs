@@ -10,6 +10,7 @@
 //! | [`timers`] | due rows in the order of their times |
 //! | [`instances`], [`rows`] | states in memory and stored |
 //! | [`driver`], [`reading`], [`commit`], [`due`], [`release`] | the task: events, commits, time, held work |
+//! | [`calls`] | event handlers: calls that take time, instead of reactions |
 //! | [`operator`], [`rebuild`], [`starts`], [`tally`] | requests, rebuilds, aborts of the program, counts |
 
 #[cfg(test)]
@@ -19,6 +20,7 @@
     reason = "a panic is how a test fails"
 )]
 mod against_model;
+mod calls;
 mod commit;
 mod correlation;
 mod driver;

@@ -10,7 +10,7 @@ use super::rows::{
     self, CommandRow, ControlRow, DeadRow, HeldRow, HoldRow, ReactionRow, TimerRow, put, remove,
 };
 use super::{Halt, Rebuilt};
-use crate::journal::RowRange;
+use crate::journal::{Row, RowRange};
 use crate::process_manager::ProcessManager;
 
 /// The channel of the answer. Its receiver may be gone.
@@ -60,6 +60,11 @@ impl Request {
         }
     }
 
+    /// Whether an event handler serves the request by calls.
+    fn needs_call(&self) -> bool {
+        matches!(self, Self::Fire(_) | Self::Release(..) | Self::Redrive(..))
+    }
+
     /// The operator's wait, for requests whose work is done before the answer.
     fn operator(&self) -> Option<u64> {
         match self {
@@ -100,6 +105,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     async fn serve_now(&mut self, request: Request) -> Result<(), Halt> {
         match request {
+            Request::Fire(answer) if self.calls.are_made() => self.fire_for(answer).await?,
             Request::Fire(answer) => {
                 let fired = match self.is_paused {
                     true => 0,
@@ -109,6 +115,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 let _ = answer.send(fired);
             }
             Request::Settle(answer) => {
+                self.store_progress().await?;
                 self.settle_all().await?;
                 let _ = answer.send(());
             }
@@ -124,6 +131,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     self.goes_on_for(asked.wait);
                 }
                 asked.tell(Report::done(usize::from(was_paused)));
+            }
+            Request::Rebuild(asked) if !PM::HAS_STATE => {
+                asked.tell(Err("an event handler has no state".to_owned()));
             }
             Request::Rebuild(asked) => {
                 let was_unreadable = self.unreadable.is_some();
@@ -141,12 +151,21 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 if scope != Scope::All {
                     self.starts.forgive();
                 }
+                if self.calls.are_made() {
+                    return self.begin_errand(&scope, Some(asked)).await;
+                }
                 let done = self.release(&scope).await?;
                 asked.tell(done);
             }
             Request::Discard(scope, asked) => {
+                self.drop_errand(&scope);
                 let done = self.discard(&scope).await?;
                 asked.tell(done);
+            }
+            Request::Redrive(id, asked) if self.calls.are_made() => {
+                let letters = self.dead_letters(id).await?.into_iter();
+                let letters = letters.map(|(key, value)| Row { key, value });
+                self.begin_letters(letters.collect(), asked);
             }
             Request::Redrive(id, asked) => self.redrive(id, asked).await?,
             Request::Forget(id, asked) => {
@@ -210,6 +229,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
                 Ok(true)
             }
+            // No call begins while the whole handler is held.
+            request if self.calls.are_made() && request.needs_call() => Ok(false),
             request if can_serve && (self.unreadable.is_none() || request.needs_no_state()) => {
                 let was_unreadable = self.unreadable.is_some();
                 self.serve(request).await?;
@@ -390,31 +411,39 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         id: Option<String>,
         done: &mut Vec<(u64, Report)>,
     ) -> Result<(), Halt> {
-        for (row, value) in self.dead_letters(id).await? {
-            let report = match DeadRow::read(&row, &value) {
-                Ok(DeadRow::Command(command)) => {
-                    self.learn(vec![command.key.clone()]).await?;
-                    self.settle()?;
-                    self.execute(row, *command, None, true).await?
-                }
-                Ok(DeadRow::Reaction(letter)) => self.redrive_reaction(row, *letter).await?,
-                Err(reason) => {
-                    let id = row.get(1..).unwrap_or_default().to_owned();
-                    tracing::error!(
-                        process_manager = PM::NAME,
-                        id,
-                        reason,
-                        "a dead letter cannot be read"
-                    );
-                    Report {
-                        unreadable: vec![id],
-                        ..Report::new(0, 1)
-                    }
-                }
+        for (key, value) in self.dead_letters(id).await? {
+            let report = match DeadRow::read(&key, &value) {
+                Ok(DeadRow::Reaction(letter)) => self.redrive_reaction(key, *letter).await?,
+                _ => self.redrive_command(Row { key, value }).await?,
             };
             done.push((self.machine.next_commit.saturating_sub(1), report));
         }
         self.settle_all().await
+    }
+
+    /// Redrives the dead letter of a command.
+    pub(super) async fn redrive_command(&mut self, row: Row) -> Result<Report, Halt> {
+        match DeadRow::read(&row.key, &row.value) {
+            Ok(DeadRow::Command(command)) => {
+                self.learn(vec![command.key.clone()]).await?;
+                self.settle()?;
+                self.execute(row.key, *command, None, true).await
+            }
+            Ok(DeadRow::Reaction(_)) => Ok(Report::default()),
+            Err(reason) => {
+                let id = row.key.get(1..).unwrap_or_default().to_owned();
+                tracing::error!(
+                    process_manager = PM::NAME,
+                    id,
+                    reason,
+                    "a dead letter cannot be read"
+                );
+                Ok(Report {
+                    unreadable: vec![id],
+                    ..Report::new(0, 1)
+                })
+            }
+        }
     }
 
     async fn redrive_reaction(

@@ -9,7 +9,9 @@ use super::super::origin::{Cause, command_id};
 use super::rows::{BEHIND_EVENT, CommandRow, ReactionRow, TimerRow, held_key};
 use crate::envelope::CommandEnvelope;
 use crate::journal::StreamId;
-use crate::process_manager::{Effects, FailureCause, ProcessManager, SourceEvent};
+use crate::process_manager::{
+    Effects, Failure, FailureAction, FailureCause, ProcessManager, SourceEvent,
+};
 
 /// Addresses the envelopes of a process manager, for the driver.
 pub(crate) trait Post<PM: ProcessManager> {
@@ -21,6 +23,11 @@ pub(crate) trait Post<PM: ProcessManager> {
 
     /// An instance reacts. Its envelopes follow.
     fn reacted(&self, _key: &str, _effects: &Effects<PM::Envelope>) {}
+
+    /// The action for a failure, if the value of an event handler decides on it.
+    fn on_failure(&self, _failure: &Failure<'_>) -> Option<FailureAction<PM>> {
+        None
+    }
 
     /// A reaction or a correlation fails.
     fn failed(&self, _cause: &FailureCause) {}
@@ -99,6 +106,13 @@ impl Report {
             failed,
             ..Self::default()
         }
+    }
+
+    /// Adds the report of other work.
+    pub(super) fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+        self.unreadable.extend(other.unreadable);
     }
 
     /// A report of this much work, without a failure.

@@ -112,6 +112,18 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
+        match self.called.take() {
+            Some(Ok(letters)) => {
+                draft.plan::<PM>(key, instance.generation, letters);
+                return Ok(());
+            }
+            Some(Err(cause)) => {
+                // The drop of the error is user code.
+                let cause = Kept::new(cause);
+                return self.reaction_failed(key, input, &cause, draft);
+            }
+            None => {}
+        }
         let reacted = match instance.current() {
             Ok(Some(state)) => input.react(state, key),
             Ok(None) => return Ok(()),
@@ -151,7 +163,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let what = input.what(key);
         let is_fired = matches!(input, Delivery::Deadline(_));
         let mut is_changed = !timers.is_empty() || is_complete || is_fired;
-        if PM::IS_KEYED && !is_complete {
+        if PM::IS_KEYED && PM::HAS_STATE && !is_complete {
             is_changed |= instance.encode()?;
         }
         if !PM::IS_KEYED && is_complete {

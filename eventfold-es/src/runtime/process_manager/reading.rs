@@ -18,7 +18,7 @@ use crate::process_manager::{FailureCause, ProcessManager};
 /// The number of events without a commit after which the runner notes its progress.
 const NOTE_EVENTS: u64 = 4096;
 /// The maximum number of row changes that wait for a reaction with a commit.
-const MAX_DIRTY: usize = 256;
+pub(super) const MAX_DIRTY: usize = 256;
 /// The number of events to correlate before the runner loads their instances in one read.
 const CHUNK_EVENTS: usize = 512;
 
@@ -49,6 +49,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Handles the next commits that the journal has, up to the position `until`.
     async fn react_to_next(&mut self, until: u64) -> Result<(), Halt> {
+        let commits = self.next_commits().await?;
+        self.react_to_commits(&commits, until).await?;
+        if self.machine.position >= until {
+            self.cursor = Cursor::after(self.machine.position);
+        }
+        // Other tasks run between chunks.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// The next commits that the journal has.
+    pub(super) async fn next_commits(&mut self) -> Result<Vec<Arc<RecordedCommit>>, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let seat = self.context.seat.as_ref();
         let recent = match seat.and_then(|seat| seat.read(&mut self.cursor)) {
@@ -75,14 +87,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             // This failure does not undo the reactions in flight.
             self.finish_in_flight().await?;
         }
-        let commits = self.read(commits)?;
-        self.react_to_commits(&commits, until).await?;
-        if self.machine.position >= until {
-            self.cursor = Cursor::after(self.machine.position);
-        }
-        // Other tasks run between chunks.
-        tokio::task::yield_now().await;
-        Ok(())
+        self.read(commits)
     }
 
     /// Handles commits in chunks: correlates the events of a chunk, loads their instances, and delivers the events.
@@ -130,7 +135,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Whether the event is subscribed, not imported, and not handled by an earlier version of the store.
-    fn is_shown(&self, event: CommittedEvent<'_>) -> bool {
+    pub(super) fn is_shown(&self, event: CommittedEvent<'_>) -> bool {
         let seen = self.seen_before.as_ref();
         let is_seen =
             seen.is_some_and(|seen| seen.covers(event.stream, event.version, event.position));

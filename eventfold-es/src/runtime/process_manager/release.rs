@@ -34,6 +34,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.note_this_start(None).await?;
         }
         for scope in scopes {
+            if self.calls.are_made() {
+                self.begin_errand(&scope, None).await?;
+                continue;
+            }
             match &scope {
                 Scope::Instance(key) => {
                     self.learn(vec![key.clone()]).await?;

@@ -4,6 +4,7 @@ fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
     let member = |name: &&'static str| Member {
         name,
         subscriptions: &["counter"],
+        is_awaited: true,
         processed: 0,
         stays: None,
         is_paused: false,

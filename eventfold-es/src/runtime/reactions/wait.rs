@@ -12,6 +12,8 @@ pub(super) struct Wait {
     /// A member that continues for an operator, until it has no work left.
     pub(super) going_on: Option<usize>,
     pub(super) has_begun: bool,
+    /// Whether it waits for event handlers, too. A command does not: their calls take time.
+    pub(super) is_for_all: bool,
     pub(super) outcome: Reactions,
     pub(super) done: Option<oneshot::Sender<Reactions>>,
 }
@@ -41,7 +43,8 @@ impl Wait {
             None => self.covered.push((first, last)),
         }
         for (index, member) in members.iter().enumerate() {
-            if !member.subscribes_to_any(aggregate_types.clone()) {
+            let is_awaited = member.is_awaited || self.is_for_all;
+            if !is_awaited || !member.subscribes_to_any(aggregate_types.clone()) {
                 continue;
             }
             self.came_to(Reactions::Done);

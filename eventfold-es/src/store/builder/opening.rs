@@ -17,7 +17,7 @@ use crate::runtime::{
     AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,
 };
-use crate::store::closing::{Shutdown, Steps, millis};
+use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
 use crate::store::projections::RegisteredProjection;
 use crate::store::{AggregateStore, RunMode, Shared};
 
@@ -98,6 +98,11 @@ impl AggregateStoreBuilder {
         // No await until `Shutdown` exists, which closes the store: a dropped future must not leave it open.
         let (journal, directory) = opened.keep();
         journal.clock().warn_if_it_stands();
+        let mut parts = self.process_managers.iter();
+        let handler_patience = match parts.any(|part| part.is_handler) {
+            true => self.handler_patience,
+            false => Duration::ZERO,
+        };
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = mpsc::channel(1);
         let mut shutdown = Shutdown::new(Steps {
@@ -105,6 +110,7 @@ impl AggregateStoreBuilder {
             journal: Arc::clone(&journal),
             closing,
             runners,
+            patience: RUNNER_PATIENCE.saturating_add(handler_patience),
             savers: Vec::new(),
             closer,
         });
@@ -155,6 +161,7 @@ impl AggregateStoreBuilder {
                 .map(|((part, subscriptions), progress)| Member {
                     name: part.name,
                     subscriptions,
+                    is_awaited: !part.is_handler,
                     processed: progress.position,
                     stays: None,
                     is_paused: false,
@@ -192,7 +199,9 @@ impl AggregateStoreBuilder {
             let subscriptions = subscriptions.get(member).copied().unwrap_or_default();
             let is_inline = self.run_mode == RunMode::Inline;
             let audience = runtime.journal.audience();
-            let audience = audience.filter(|_| self.run_mode != RunMode::OnDemand);
+            // The world outside must not learn of an event that is not durable.
+            let audience =
+                audience.filter(|_| self.run_mode != RunMode::OnDemand && !part.is_handler);
             let seat = audience
                 .map(|audience| Seat::new(audience, subscriptions, progress.position, is_inline));
             let context = RunnerContext {
@@ -204,6 +213,7 @@ impl AggregateStoreBuilder {
                 parks_unreadable,
                 unreadable,
                 clock: Arc::clone(&self.clock),
+                handler_patience: self.handler_patience,
                 fires: self.run_mode != RunMode::OnDemand,
                 requests,
                 target: match (self.run_mode, &seat) {

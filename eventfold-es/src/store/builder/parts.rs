@@ -35,8 +35,14 @@ pub(super) struct ProcessManagerPart {
     pub(super) starts_now: bool,
     pub(super) migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
     pub(super) initial: fn() -> Result<Progress, String>,
-    pub(super) start: fn(RunnerContext, Progress) -> Result<RunnerTask, String>,
+    pub(super) start: Start,
+    /// Whether it is an event handler, for which no command waits.
+    pub(super) is_handler: bool,
 }
+
+/// Starts the task of a process manager or of an event handler.
+pub(super) type Start =
+    Box<dyn Fn(RunnerContext, Progress) -> Result<RunnerTask, String> + Send + Sync>;
 
 /// A projection that is ready to run.
 pub(super) struct LoadedProjection {
@@ -216,6 +222,13 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
+        let expected = self.expected_handlers.iter();
+        for (type_id, name, type_name) in expected.copied() {
+            let mut parts = self.process_managers.iter();
+            if !parts.any(|part| part.type_id == type_id) {
+                return Err(OpenError::NoEventHandler { name, type_name });
+            }
+        }
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)
