@@ -260,6 +260,11 @@ struct PersonalDataPage;
 #[doc = include_str!("../../docs/guide/operations.md")]
 struct OperationsPage;
 
+/// The program on the page about event handlers runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/event-handlers.md")]
+struct EventHandlersPage;
+
 /// The programs on the pages about reading run as tests, except the route of a web framework and the fragments.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/reading.md")]

@@ -8,6 +8,7 @@ mod commands;
 mod counter;
 mod creating;
 mod document;
+mod handlers;
 mod instances;
 mod loading;
 mod long_stream;
@@ -94,6 +95,18 @@ const SECTIONS: &[Section] = &[
     Section {
         names: reactions::CATCHING_UP,
         measure: reactions::measure_catching_up,
+    },
+    Section {
+        names: handlers::RATE,
+        measure: handlers::measure_rate,
+    },
+    Section {
+        names: handlers::LATENCY,
+        measure: handlers::measure_latency,
+    },
+    Section {
+        names: handlers::COST,
+        measure: handlers::measure_cost,
     },
     Section {
         names: instances::NAMES,

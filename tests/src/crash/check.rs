@@ -15,6 +15,7 @@ use super::domain::{
     ALL, Chain, DESK, Fanout, Journalist, Ledger, LedgerCommand, LedgerEvent, REJECTED, Tally,
     TallyRow, Target, first_target, is_fanned_out, second_target,
 };
+use super::handlers::check_handlers;
 use super::instances::check_instances;
 use super::note::{Expected, TriedCommand};
 use super::retry::retry;
@@ -27,6 +28,8 @@ pub struct Check {
     pub process_managers: bool,
     /// Whether it is the one with instances.
     pub instances: bool,
+    /// Whether there is an event handler instead.
+    pub handlers: bool,
     /// Whether there is a projection with rows.
     pub rows: bool,
     /// Whether a target may have been unreadable for a moment, so that a dead letter stands for an effect.
@@ -38,6 +41,7 @@ impl Check {
     pub const AGGREGATES: Self = Self {
         process_managers: false,
         instances: false,
+        handlers: false,
         rows: false,
         unreadable_targets: false,
     };
@@ -45,6 +49,7 @@ impl Check {
     pub const PROCESS_MANAGERS: Self = Self {
         process_managers: true,
         instances: false,
+        handlers: false,
         rows: false,
         unreadable_targets: false,
     };
@@ -52,6 +57,7 @@ impl Check {
     pub const UNREADABLE_TARGETS: Self = Self {
         process_managers: true,
         instances: false,
+        handlers: false,
         rows: false,
         unreadable_targets: true,
     };
@@ -59,6 +65,16 @@ impl Check {
     pub const INSTANCES: Self = Self {
         process_managers: true,
         instances: true,
+        handlers: false,
+        rows: false,
+        unreadable_targets: false,
+    };
+
+    /// With an event handler.
+    pub const HANDLERS: Self = Self {
+        process_managers: true,
+        instances: false,
+        handlers: true,
         rows: false,
         unreadable_targets: false,
     };
@@ -67,6 +83,7 @@ impl Check {
     pub const ROWS: Self = Self {
         process_managers: false,
         instances: false,
+        handlers: false,
         rows: true,
         unreadable_targets: false,
     };
@@ -76,6 +93,9 @@ impl Check {
     pub fn members(self) -> Members {
         if self.rows {
             return Members::Rows;
+        }
+        if self.handlers {
+            return Members::Handlers;
         }
         match self.instances {
             true => Members::Keyed,
@@ -94,6 +114,9 @@ pub(super) type Streams = BTreeMap<(String, String), Vec<Event>>;
 pub async fn check(store: &Path, expected: &Expected, how: Check) -> Result<(), String> {
     if how.instances {
         return check_instances(store, expected).await;
+    }
+    if how.handlers {
+        return check_handlers(store, expected).await;
     }
     let mut expected = expected.clone();
     check_files(store, &expected)?;

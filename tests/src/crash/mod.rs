@@ -7,6 +7,7 @@ mod check;
 pub mod domain;
 mod enumerate;
 mod fixture;
+mod handlers;
 pub mod instances;
 mod note;
 mod place;

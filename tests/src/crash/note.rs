@@ -59,6 +59,15 @@ pub enum Note {
         /// Its name.
         tag: u64,
     },
+    /// An event handler has called the world outside.
+    Called {
+        /// The command of the entry.
+        tag: u64,
+        /// Its entry.
+        part: u32,
+        /// The idempotency key of the call.
+        key: String,
+    },
     /// A file that must stay as it is.
     Untouched {
         /// Its path in the store.
@@ -104,6 +113,8 @@ pub struct Expected {
     pub injected: BTreeSet<u64>,
     /// The version and the position that commands with a key were answered with.
     pub answers: BTreeMap<u64, (u64, Option<u64>)>,
+    /// The idempotency keys of the calls of an event handler, by command and entry.
+    pub called: BTreeMap<(u64, u32), Vec<String>>,
     /// The files that must be as they were, by their paths in the store.
     pub untouched: BTreeMap<String, String>,
 }
@@ -163,6 +174,9 @@ impl Expected {
             }
             Note::Reacted { tag } => {
                 self.reacted.insert(tag);
+            }
+            Note::Called { tag, part, key } => {
+                self.called.entry((tag, part)).or_default().push(key);
             }
             Note::Untouched { name, text } => {
                 self.untouched.insert(name, text);

@@ -8,7 +8,8 @@ use eventfold_es::store::AggregateStoreBuilder;
 use eventfold_es::store::InjectOptions;
 use eventfold_es::{ExecuteError, Reactions, RunMode, StoreError, TransactionError};
 
-use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally, TallyRow};
+use super::domain::{Chain, Fanout, Ledger, LedgerCommand, Refused, Tally, TallyRow, Target};
+use super::handlers::Post;
 use super::instances::{Heavy, Watcher};
 use super::note::Note;
 use super::retry::{injected, keyed, put_together};
@@ -29,6 +30,8 @@ pub enum Members {
     Rewritten,
     /// None of them, but a projection with rows.
     Rows,
+    /// None of them, but an event handler, which [`open_on`] gives.
+    Handlers,
 }
 
 impl From<bool> for Members {
@@ -55,6 +58,7 @@ pub fn builder(
         Members::Keyed => builder.process_manager::<Watcher>(),
         Members::Rewritten => builder.process_manager::<Heavy>(),
         Members::Rows => builder.projection::<TallyRow>(),
+        Members::Handlers => builder.aggregate_type::<Target>(),
     }
 }
 
@@ -65,18 +69,21 @@ pub fn builder(
 ///
 /// If it does not open.
 pub async fn open_on(
-    disk: &RecordingDisk,
+    recording: &RecordingDisk,
     store: &Path,
     process_managers: impl Into<Members>,
     mode: RunMode,
 ) -> AggregateStore {
     let process_managers = process_managers.into();
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let disk: Arc<dyn Disk> = Arc::new(recording.clone());
     let disk = match (mode, process_managers) {
         (RunMode::OnDemand, _) | (_, Members::None | Members::Rows) => disk,
         _ => Arc::new(SlowDisk::new(disk, SYNC_TIME)),
     };
-    let builder = builder(store, disk, process_managers);
+    let mut builder = builder(store, disk, process_managers);
+    if process_managers == Members::Handlers {
+        builder = builder.event_handler(Post::recorded(recording));
+    }
     builder
         .run_mode(mode)
         .open()

@@ -10,6 +10,8 @@ mod failed_calls;
 #[cfg(not(eventfold_sabotage))]
 mod killed;
 #[cfg(not(eventfold_sabotage))]
+mod killed_handlers;
+#[cfg(not(eventfold_sabotage))]
 mod killed_while_it_is_created;
 #[cfg(not(eventfold_sabotage))]
 mod model;

@@ -6,6 +6,8 @@
 mod chains_of_reactions;
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(not(eventfold_sabotage))]
+mod event_handlers;
 mod instances;
 #[cfg(not(eventfold_sabotage))]
 mod one_sync;

@@ -323,6 +323,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let (member, operator) = (self.context.member, self.operator);
         let source = progress.position;
         let dead_lettered = dead_letters.len();
+        // A deferred call is not done.
+        let deferred = self.calls.deferred();
+        let processed = deferred.map_or(source, |first| first.saturating_sub(1).min(source));
         let outcome = self.context.runtime.journal.submit(
             room,
             ProposedCommit {
@@ -351,7 +354,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     });
                 })),
                 // All earlier work is in earlier commits. The journal notifies waiting callers at once, without this task.
-                on_settled: Some(Box::new(move || settled_hub.processed(member, source))),
+                on_settled: Some(Box::new(move || settled_hub.processed(member, processed))),
             },
         );
         locked.handed_over(&outcome);

@@ -29,7 +29,7 @@ use eventfold_es_tests::crash::{
 };
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
-const ROUND: [(Workload, usize, (usize, usize)); 14] = [
+const ROUND: [(Workload, usize, (usize, usize)); 15] = [
     (Workload::Commands, 100, (3, 12)),
     (Workload::HotAggregate, 75, (3, 12)),
     (Workload::ProcessManagers, 150, (4, 12)),
@@ -44,6 +44,7 @@ const ROUND: [(Workload, usize, (usize, usize)); 14] = [
     (Workload::Backup, 75, (3, 12)),
     (Workload::Adoption, 50, (2, 12)),
     (Workload::Rows, 125, (4, 12)),
+    (Workload::Handlers, 125, (4, 12)),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,8 @@ enum Workload {
     Backup,
     /// A directory of 0.2.0, with process managers half caught up, that is adopted and worked on.
     Adoption,
+    /// An event handler whose calls are noted outside, some of which fail once or take long.
+    Handlers,
     /// A projection with rows that is behind, follows, and is rebuilt.
     Rows,
 }
@@ -133,6 +136,7 @@ impl Workload {
             | Self::Backup
             | Self::Adoption => Check::PROCESS_MANAGERS,
             Self::Rows => Check::ROWS,
+            Self::Handlers => Check::HANDLERS,
             Self::Commands | Self::HotAggregate | Self::OddIds | Self::Keyed => Check::AGGREGATES,
         }
     }
@@ -160,6 +164,7 @@ fn record(workload: Workload, random: &mut SplitMix64) -> Recording {
         Workload::Instances => runtime.block_on(instances(&disk, &store, random)),
         Workload::Rebuilt => runtime.block_on(rebuilt(&disk, &store, random)),
         Workload::Rows => runtime.block_on(rows(&disk, &store, random)),
+        Workload::Handlers => runtime.block_on(handlers(&disk, &store, random)),
         Workload::Backup => return runtime.block_on(backup(place.path(), random)),
         Workload::Adoption => return runtime.block_on(adoption::record(place.path())),
     }
@@ -312,6 +317,28 @@ async fn backup(root: &Path, random: &mut SplitMix64) -> Recording {
         }
     }
     disk.recording()
+}
+
+async fn handlers(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
+    let mut tag = 0;
+    for mode in [RunMode::Background, RunMode::OnDemand, RunMode::Inline] {
+        let store = open_on(disk, path, Members::Handlers, mode).await;
+        let client = Client::recorded(&store, disk);
+        for _ in 0..6 {
+            tag += 1;
+            let id = ["a", "b", "c", "a/b"][random.below(4)];
+            let parts = 1 + random.below(4) as u32;
+            client.put(id, tag, parts).await.expect("the disk works");
+        }
+        if mode != RunMode::Background {
+            store.run_process_managers().await.expect("the disk works");
+            for tag in 1..=tag {
+                disk.mark(Note::Reacted { tag }.label());
+            }
+        }
+        drop(client);
+        store.close().await.expect("the disk works");
+    }
 }
 
 async fn instances(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {

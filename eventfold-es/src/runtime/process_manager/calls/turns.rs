@@ -1,6 +1,8 @@
 //! The await loop of an event handler. It reads ahead, begins calls, and takes their outcomes in the order of the journal.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -46,8 +48,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             self.keep_up().await?;
             self.settle()?;
             if has_moved {
-                // Other tasks run between turns.
-                tokio::task::yield_now().await;
+                give_way().await;
                 self.serve_waiting().await?;
                 continue;
             }
@@ -414,4 +415,17 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.calls.running.abort_all();
         self.store_progress().await
     }
+}
+
+/// Lets other tasks run. Unlike `yield_now`, another thread can take the task over, while a call blocks this one.
+async fn give_way() {
+    let mut has_given_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_given_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
