@@ -111,16 +111,6 @@ pub enum OpenError {
         /// The Rust type of the sink.
         type_name: &'static str,
     },
-    /// The declared store has an event handler whose value the builder was not given.
-    #[error(
-        "the store has the event handler `{name}`: give its value to the builder with `.event_handler({type_name} {{ .. }})`"
-    )]
-    NoEventHandler {
-        /// The stored name of the event handler.
-        name: &'static str,
-        /// The Rust type of the event handler.
-        type_name: &'static str,
-    },
     /// The stored state of a process manager does not decode into the type that is registered under its name.
     #[error(
         "the state of the process manager `{name}` does not decode: {reason}. Nothing was changed; give new fields \

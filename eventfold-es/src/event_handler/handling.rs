@@ -115,8 +115,8 @@ impl<'a, H: EventHandler> Handling<'a, H> {
     /// of the store. No other event and no other handler has it. For example, `mailer:order/ord-1/3` is the third event of the
     /// order `ord-1`.
     ///
-    /// It is ASCII without spaces, as a header needs it: each byte of the stream's id that is not a letter, a digit or one of
-    /// `-._~` is written as `%` and two hexadecimal digits. So an id of 36 bytes gives a key of less than 250 bytes.
+    /// It is ASCII without spaces, as a header needs it. In the stream's id, only letters, digits and `-._~` stay. Each other
+    /// byte becomes `%` and two hexadecimal digits. With an id of 36 letters and digits, the key has less than 270 bytes.
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
         self.idempotency_key.get_or_init(|| {

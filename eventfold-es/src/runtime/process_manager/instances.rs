@@ -30,7 +30,7 @@ pub(super) struct Instance<PM> {
     pub(super) is_complete: bool,
     /// Whether the instance was parked while it was loaded, and no row says so yet.
     pub(super) is_unstored: bool,
-    /// Without a state: whether there is a row. Only an instance that holds work has one.
+    /// Without a state: whether it has a row. Only an instance that holds work has a row then.
     has_row: bool,
     /// The previous instance of the key, until a change of this one is stored.
     replaced: Option<Box<Option<Self>>>,

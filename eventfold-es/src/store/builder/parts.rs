@@ -222,13 +222,6 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
-        let expected = self.expected_handlers.iter();
-        for (type_id, name, type_name) in expected.copied() {
-            let mut parts = self.process_managers.iter();
-            if !parts.any(|part| part.type_id == type_id) {
-                return Err(OpenError::NoEventHandler { name, type_name });
-            }
-        }
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)

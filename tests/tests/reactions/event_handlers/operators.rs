@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventfold_es::StoreError;
 use eventfold_es::prelude::*;
-use eventfold_es::{OpenError, StoreError};
 use eventfold_es_tests::TestResult;
 use tokio::sync::Semaphore;
 
@@ -104,23 +104,5 @@ async fn what_a_handler_does_not_have_is_refused() -> TestResult {
             ..
         }
     ));
-    store.close().await?;
-    let missing = AggregateStore::builder(directory.path())
-        .expects_event_handler::<Handler>()
-        .open()
-        .await;
-    let missing = missing.map(drop).expect_err("its value is missing");
-    assert!(
-        matches!(
-            missing,
-            OpenError::NoEventHandler {
-                name: "courier",
-                ..
-            }
-        ),
-        "{missing}"
-    );
-    let given = builder::<2, 60_000>(directory.path(), &world).expects_event_handler::<Handler>();
-    given.open().await?.close().await?;
     Ok(())
 }

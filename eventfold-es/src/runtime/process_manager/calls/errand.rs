@@ -213,11 +213,14 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         Ok(begun)
     }
 
-    /// Answers the request to start due retries when the started ones have ended.
+    /// Continues interrupted releases, and starts due retries. The request is answered when they have ended.
     pub(in super::super) async fn fire_for(&mut self, answer: Answer<usize>) -> Result<(), Halt> {
         let begun = match self.is_paused {
             true => 0,
-            false => self.release_due().await?,
+            false => {
+                self.resume_releases().await?;
+                self.release_due().await?
+            }
         };
         self.calls.fired.push((answer, begun));
         Ok(())
@@ -308,7 +311,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         }
     }
 
-    /// Reads the next piece of an errand. Returns whether there is one.
+    /// Reads the next piece of an errand. Returns `false` if none is left.
     async fn next_piece(&mut self, errand: &mut Errand) -> Result<bool, Halt> {
         loop {
             if let Work::Held(scope) = &errand.work {

@@ -31,11 +31,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             if *closing.borrow() {
                 return self.end_calls().await;
             }
-            if !self.is_paused {
+            if self.context.fires && !self.is_paused {
                 self.resume_releases().await?;
-                if self.context.fires {
-                    self.release_due().await?;
-                }
+                self.release_due().await?;
             }
             let until = *target.borrow_and_update();
             let mut has_moved = self.take_outcomes().await?;
@@ -380,7 +378,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         self.flush().await
     }
 
-    /// Waits for the running calls, because the store closes, and stores what they have done. Calls that take too long are dropped.
+    /// Waits for the running calls, because the store closes, and stores their outcomes. Calls that take too long are dropped.
     async fn end_calls(&mut self) -> Result<(), Halt> {
         let patience = self.calls.handler.as_ref().map(|handler| handler.patience);
         let now = Instant::now();
