@@ -19,6 +19,7 @@ pub use bench::Bench;
 pub use check::{Check, check};
 pub use enumerate::{Campaign, Totals};
 pub use fixture::Fixture;
+pub use handlers::Post;
 pub use note::{Expected, Note};
 pub use place::{Place, scratch};
 pub use retry::retry;

@@ -25,7 +25,7 @@ use eventfold_es_tests::campaign::{number, size};
 use eventfold_es_tests::crash::domain::{LedgerCommand, TallyRow};
 use eventfold_es_tests::crash::instances::{Heavy, PARKS, Watcher, release};
 use eventfold_es_tests::crash::{
-    Campaign, Check, Client, Members, Note, builder, open_on, scratch,
+    Campaign, Check, Client, Members, Note, Post, builder, open_on, scratch,
 };
 
 /// How many points each workload gets in one round, and how many first crashes with how many second ones.
@@ -332,6 +332,12 @@ async fn handlers(disk: &RecordingDisk, path: &Path, random: &mut SplitMix64) {
         }
         if mode != RunMode::Background {
             store.run_process_managers().await.expect("the disk works");
+            // A retry that was not due then is due a moment later.
+            let post = store.event_handler::<Post>().expect("registered");
+            while !post.parked().await.expect("the disk works").is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                store.run_process_managers().await.expect("the disk works");
+            }
             for tag in 1..=tag {
                 disk.mark(Note::Reacted { tag }.label());
             }

@@ -41,6 +41,26 @@ async fn a_failing_stream_is_retried_in_order_and_holds_up_no_other() -> TestRes
 }
 
 #[tokio::test]
+async fn no_event_behind_a_failed_one_is_called_before_the_policy_has_decided() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let world = World::new(|call| match call.number {
+        2 => Act::Fail("no"),
+        _ => Act::Silence,
+    });
+    let world = world.with(Policy::Park);
+    let opened = builder::<4, 200>(directory.path(), &world).run_mode(RunMode::OnDemand);
+    let store = opened.open().await?;
+    for number in 1..=4 {
+        add(&store, "a-1", number).await;
+    }
+    store.run_process_managers().await?;
+    assert_eq!(world.numbers("a-1"), [1, 2]);
+    let parked = store.event_handler::<Handler>()?.parked().await?;
+    assert_eq!((parked.len(), parked[0].held), (1, 3));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_is_dropped_and_becomes_a_dead_letter() -> TestResult {
     let directory = tempfile::tempdir()?;
     let world = World::new(|call| match call.number {

@@ -82,6 +82,35 @@ async fn discarded_work_is_skipped_also_while_it_is_called() -> TestResult {
 }
 
 #[tokio::test]
+async fn a_redriven_event_waits_for_the_running_call_of_its_key() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let world = World::new(|_| Act::Fail("no")).with(Policy::DeadLetter);
+    let store = builder::<2, 60_000>(directory.path(), &world)
+        .open()
+        .await?;
+    let handle = store.event_handler::<Handler>()?;
+    add(&store, "a-1", 1).await;
+    store.run_process_managers().await?;
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    world.acts(move |_| Act::At(Arc::clone(&held)));
+    add(&store, "a-1", 2).await;
+    until("it is called", || async { world.running() == 1 }).await;
+    let redriving = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.redrive_all().await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.numbers("a-1"), [1, 2]);
+    gate.add_permits(2);
+    assert_eq!(redriving.await??.done, 1);
+    until_sum(&store, "b-1", 3).await;
+    assert_eq!(world.numbers("a-1"), [1, 2, 1]);
+    assert!(world.overlaps().is_empty(), "{:?}", world.overlaps());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_a_handler_does_not_have_is_refused() -> TestResult {
     let directory = tempfile::tempdir()?;
     let world = World::new(|_| Act::Answer);
