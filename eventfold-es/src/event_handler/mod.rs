@@ -5,6 +5,7 @@ mod handled;
 mod handling;
 mod key;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests;
 
 use std::error::Error;

@@ -43,13 +43,16 @@ async fn a_failing_stream_is_retried_in_order_and_holds_up_no_other() -> TestRes
 #[tokio::test]
 async fn no_event_behind_a_failed_one_is_called_before_the_policy_has_decided() -> TestResult {
     let directory = tempfile::tempdir()?;
-    let world = World::new(|call| match call.number {
-        2 => Act::Fail("no"),
+    // The outcomes wait for an older call.
+    let world = World::new(|call| match (call.stream.as_str(), call.number) {
+        ("a-slow", _) => Act::Late(Duration::from_millis(60)),
+        (_, 2) => Act::Fail("no"),
         _ => Act::Silence,
     });
     let world = world.with(Policy::Park);
     let opened = builder::<4, 200>(directory.path(), &world).run_mode(RunMode::OnDemand);
     let store = opened.open().await?;
+    add(&store, "a-slow", 1).await;
     for number in 1..=4 {
         add(&store, "a-1", number).await;
     }
