@@ -27,3 +27,4 @@ pub use crate::rows::{EncodeError, IndexEntries, RowConnection, RowSink, RowTx, 
 pub use crate::sinks::PostgresConnection;
 #[cfg(feature = "sqlite")]
 pub use crate::sinks::SqliteConnection;
+pub use crate::store::{Awaits, Given};

@@ -1,14 +1,17 @@
 //! The configuration of a store.
 
+mod awaits;
 mod opening;
 mod parts;
 mod starting_points;
 
 use std::any::{TypeId, type_name};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use awaits::{Awaits, Given};
 use parts::{ProcessManagerPart, ProjectionPart, Sinks, Targets, given};
 
 use super::RunMode;
@@ -48,8 +51,10 @@ const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// `Handlers` is `()`, except for a declared store with `event_handlers` until they are given: see [`Awaits`].
 #[must_use = "a builder does nothing before `open`"]
-pub struct AggregateStoreBuilder {
+pub struct AggregateStoreBuilder<Handlers = ()> {
     pub(super) base: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
     process_managers: Vec<ProcessManagerPart>,
@@ -67,9 +72,10 @@ pub struct AggregateStoreBuilder {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
     pub(super) threads: StoreRuntime,
+    handlers: PhantomData<fn() -> Handlers>,
 }
 
-impl std::fmt::Debug for AggregateStoreBuilder {
+impl<Handlers> std::fmt::Debug for AggregateStoreBuilder<Handlers> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let process_managers: Vec<_> = self.process_managers.iter().map(|part| part.name).collect();
         let projections: Vec<_> = self.projections.iter().map(|part| part.name).collect();
@@ -108,9 +114,12 @@ impl AggregateStoreBuilder {
                 rebuild: false,
             },
             threads: StoreRuntime::new(),
+            handlers: PhantomData,
         }
     }
+}
 
+impl<Handlers> AggregateStoreBuilder<Handlers> {
     /// Registers a process manager, and the targets that it knows at compile time.
     ///
     /// A process manager that is new in this directory starts from the first event. Its starting point is durable when
@@ -150,7 +159,9 @@ impl AggregateStoreBuilder {
         });
         self
     }
+}
 
+impl AggregateStoreBuilder {
     /// Registers an [event handler](EventHandler): a value with the resources that it calls, such as an HTTP client. It also
     /// registers the targets that the handler knows at compile time.
     ///
@@ -215,10 +226,12 @@ impl AggregateStoreBuilder {
         }
         self
     }
+}
 
+impl<Handlers> AggregateStoreBuilder<Handlers> {
     /// Registers a projection of any kind: a value in memory, rows (`key = ..`) or a database (`sink = ..`).
     pub fn projection<P: ReadModel>(self) -> Self {
-        P::register(self)
+        P::register(self.awaiting()).awaiting()
     }
 
     /// Registers a projection that is a value in memory.

@@ -33,7 +33,7 @@ pub use crate::journal::{
     QuarantinedStream, RecoveryReport, TornTail,
 };
 pub use crate::runtime::RebuildProgress;
-pub use builder::AggregateStoreBuilder;
+pub use builder::{AggregateStoreBuilder, Awaits, Given};
 pub use event_handlers::EventHandlerHandle;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};
