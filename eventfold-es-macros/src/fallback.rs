@@ -5,11 +5,12 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
-use syn::{Generics, WherePredicate, parse_quote};
+use syn::{Generics, Visibility, WherePredicate, parse_quote};
 
 use crate::aggregate::model as aggregate;
 use crate::domain_event::model::{self as domain_event, Serde};
-use crate::event_store::model as event_store;
+use crate::event_handler::model as event_handler;
+use crate::event_store::{handlers, model as event_store};
 use crate::path::{CratePath, Entry};
 use crate::process_manager::model as process_manager;
 use crate::projection::model as projection;
@@ -125,16 +126,28 @@ pub(crate) fn process_manager(
         .params
         .is_empty()
         .then(|| implemented_process_manager(model));
-    let variants = dispatches.iter().map(|entry| {
-        let variant = entry.last();
-        quote!(#variant(#krate::Envelope<#entry>),)
-    });
+    let envelope = unreachable_envelope(vis, envelope, dispatches, krate);
     quote! {
         #errors
         #mentioned
         #messages
         #implemented
+        #envelope
+    }
+}
 
+/// The enum of the commands, which is never routed.
+fn unreachable_envelope(
+    vis: &Visibility,
+    envelope: &Ident,
+    dispatches: &[Entry],
+    krate: &CratePath,
+) -> TokenStream {
+    let variants = dispatches.iter().map(|entry| {
+        let variant = entry.last();
+        quote!(#variant(#krate::Envelope<#entry>),)
+    });
+    quote! {
         #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
         #vis enum #envelope {
             #(#variants)*
@@ -212,6 +225,80 @@ fn implemented_process_manager(model: &process_manager::Model) -> TokenStream {
 
         #[automatically_derived]
         impl #krate::contract::StateVersioned for #ident {}
+    }
+}
+
+pub(crate) fn event_handler(
+    model: &event_handler::Model,
+    errors: Option<TokenStream>,
+) -> TokenStream {
+    let event_handler::Model {
+        generics,
+        vis,
+        envelope,
+        subscribes,
+        dispatches,
+        krate,
+        ..
+    } = model;
+    let mentioned = mention(subscribes);
+    let implemented = generics
+        .params
+        .is_empty()
+        .then(|| implemented_event_handler(model));
+    let envelope = unreachable_envelope(vis, envelope, dispatches, krate);
+    quote! {
+        #errors
+        #mentioned
+        #implemented
+        #envelope
+    }
+}
+
+fn implemented_event_handler(model: &event_handler::Model) -> TokenStream {
+    let event_handler::Model {
+        ident,
+        envelope,
+        key,
+        krate,
+        ..
+    } = model;
+    let key = key.as_ref().map_or_else(
+        || quote!(::std::string::String),
+        quote::ToTokens::to_token_stream,
+    );
+    quote! {
+        #[automatically_derived]
+        impl #krate::EventHandler for #ident {
+            const NAME: &'static str = "";
+            const SUBSCRIPTIONS: &'static [&'static str] = &[];
+            type Envelope = #envelope;
+
+            async fn handle_event(
+                &self,
+                _: &mut #krate::Handling<'_, Self>,
+            ) -> ::std::result::Result<(), #krate::HandleError> {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl<A: #krate::Aggregate> #krate::__private::Subscribes<A> for #ident {}
+
+        #[automatically_derived]
+        impl<A: #krate::Aggregate> #krate::contract::HandlerDispatchesTo<A> for #ident {
+            fn envelope(_: #krate::Envelope<A>) -> <Self as #krate::EventHandler>::Envelope {
+                ::std::unreachable!()
+            }
+        }
+
+        #[automatically_derived]
+        impl #krate::contract::HandlerKeyed for #ident {
+            type Key = #key;
+        }
+
+        #[automatically_derived]
+        impl #krate::FailurePolicy for #ident {}
     }
 }
 
@@ -379,12 +466,14 @@ pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
         vis,
         aggregates,
         process_managers,
+        event_handlers,
         projections,
         krate,
         ..
     } = model;
-    let mentioned =
-        [aggregates, process_managers, projections].map(|entries| mention(entries.as_slice()));
+    let mentioned = [aggregates, process_managers, event_handlers, projections];
+    let mentioned = mentioned.map(|entries| mention(entries.as_slice()));
+    let builder = handlers::builder_type(model);
     let (parameters, arguments, conditions) = generics.split_for_impl();
     let event = crate::event_store::events::name(model);
     quote! {
@@ -395,12 +484,13 @@ pub(crate) fn event_store(model: &event_store::Model) -> TokenStream {
 
         #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
         impl #parameters #ident #arguments #conditions {
-            #vis fn builder(_: impl ::std::convert::AsRef<::std::path::Path>) -> #krate::AggregateStoreBuilder {
+            #vis fn builder(_: impl ::std::convert::AsRef<::std::path::Path>) -> #builder {
                 ::std::unreachable!()
             }
 
             #vis async fn open(
-                _: impl ::std::convert::AsRef<::std::path::Path>,
+                _: impl ::std::convert::AsRef<::std::path::Path>
+                #(, _: #event_handlers)*
             ) -> ::std::result::Result<#krate::AggregateStore, #krate::OpenError> {
                 ::std::unreachable!()
             }

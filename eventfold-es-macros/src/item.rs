@@ -141,6 +141,9 @@ fn is_named(path: &syn::Path, name: &str) -> bool {
     path.segments.last().is_some_and(|last| last.ident == name)
 }
 
+/// The macro whose types are values of the program, and are not stored.
+const EVENT_HANDLER: &str = "`#[event_handler]`";
+
 /// Reports the generics of an item: one stored name cannot mean several types.
 pub(crate) fn reject_generics(item: &DeriveInput, what: &str, diagnostics: &Diagnostics) {
     let parameters = &item.generics.params;
@@ -150,12 +153,23 @@ pub(crate) fn reject_generics(item: &DeriveInput, what: &str, diagnostics: &Diag
     let has_types = parameters
         .iter()
         .any(|parameter| !matches!(parameter, GenericParam::Lifetime(_)));
-    let why = if has_types {
-        "does not go on a generic type: its stored name cannot mean several types; \
-         remove the parameters, and declare one type for each use"
-    } else {
-        "does not go on a type with lifetimes: it is read from storage, so it owns what it holds; \
-         remove the lifetimes, and write `String` for `&str` and `Vec<T>` for `&[T]`"
+    let why = match (has_types, what) {
+        (true, EVENT_HANDLER) => {
+            "does not go on a generic type: its stored name cannot mean several types; \
+             remove the parameters, and hold the part that differs as a trait object, such as `Arc<dyn Mail>`"
+        }
+        (true, _) => {
+            "does not go on a generic type: its stored name cannot mean several types; \
+             remove the parameters, and declare one type for each use"
+        }
+        (false, EVENT_HANDLER) => {
+            "does not go on a type with lifetimes: it lives as long as its store, so it owns what it holds; \
+             remove the lifetimes, and write `String` for `&str` and `Arc<T>` for `&T`"
+        }
+        (false, _) => {
+            "does not go on a type with lifetimes: it is read from storage, so it owns what it holds; \
+             remove the lifetimes, and write `String` for `&str` and `Vec<T>` for `&[T]`"
+        }
     };
     diagnostics.error(&item.generics, format!("{what} {why}"));
 }

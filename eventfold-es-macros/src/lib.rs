@@ -11,7 +11,9 @@ mod attributes;
 mod cost;
 mod declared;
 mod diagnostics;
+mod dispatching;
 mod domain_event;
+mod event_handler;
 mod event_store;
 #[cfg(test)]
 mod expansions;
@@ -299,6 +301,106 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
     process_manager::process_manager(arguments.into(), item.into()).into()
 }
 
+/// Declares an event handler: a workflow that reaches the world outside, such as an e-mail server or a payment provider. It
+/// implements `EventHandler` by delegating to one `Handle<A>` for each subscribed aggregate, and generates the enum of its commands.
+///
+/// It goes on a struct or an enum without parameters. The value has the resources of the handler, such as a client, and is
+/// given to the builder of the store. It is not stored, so it derives neither `Serialize` nor `Default`.
+///
+/// # Arguments
+///
+/// The defaults are for a type `Mailer`.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | `subscribes` | `[Order, ..]` | required | the aggregates of the events that it handles |
+/// | `dispatches` | `[Order, ..]` | `[]` | the targets of its commands |
+/// | `key` | type with `Display`, `FromStr` and `Eq` | none: the stream | the key of an event: events of one key are handled in order |
+/// | `concurrency` | whole number from 1 on, or path of a `usize` constant | `16` | the number of keys that it handles at a time |
+/// | `timeout` | time such as `"500ms"`, `"30s"`, `"5m"` or `"2h"`, or path of a `Duration` constant | `"30s"` | the longest time of one call |
+/// | `on_failure` | no value | not given | it decides on failures itself, in an `impl HandlerPolicy` |
+/// | `start` | `"origin"` (also `"beginning"`) or `"now"` | `"origin"` | its starting point in a store that does not know it: the first event, or after the last |
+/// | `name` | string, or path of a `&'static str` constant | `"mailer"` (kebab-case) | the stored name |
+/// | `envelope` | identifier | `MailerEnvelope` | the generated enum |
+/// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
+///
+/// The commands of its targets are `Clone + Serialize + Deserialize`, because a rejected command is kept. The name is persisted: under
+/// another name it starts at its starting point again.
+///
+/// # What it requires
+///
+/// - `impl Handle<A>` for each aggregate `A` in `subscribes`. Its `handle` is an `async fn` whose future is `Send`: it holds no `Rc`
+///   and no guard of a `std::sync::Mutex` across an `.await`;
+/// - with `key`, `impl HandleKey<A>` for each of these aggregates;
+/// - with `on_failure`, `impl HandlerPolicy`.
+///
+/// A missing or undeclared impl does not compile.
+///
+/// # What it generates
+///
+/// - `impl EventHandler`, which finds the handler of an event by the stored name of its aggregate type;
+/// - `enum MailerEnvelope`, as visible as the type, with `impl Dispatch`, `Clone` and `Debug`. It has one variant per entry of
+///   `dispatches`, named like the last segment of its path. Distinguish equal names with `use … as …`;
+/// - markers, from which `SubscribesTo<Order>` follows, and `impl HandlerDispatchesTo<Order>` for the type. So an undeclared handler or
+///   command does not compile. Likewise `HandlerKeyed` and `FailurePolicy` for `key` and `on_failure`;
+/// - assertions that no two entries of a list have the same stored name.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use eventfold_es::prelude::*;
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # pub enum OrderCommand { NoteMail { receipt: String } }
+/// # #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+/// # #[serde(tag = "type", content = "data")]
+/// # pub enum OrderEvent { Shipped { email: String } }
+/// # #[aggregate(error = Infallible)]
+/// # #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// # pub struct Order;
+/// # impl Decider for Order {
+/// #     fn decide(&self, _: OrderCommand) -> Result<Vec<OrderEvent>, Infallible> { Ok(vec![]) }
+/// #     fn evolve(&mut self, _: &OrderEvent) {}
+/// # }
+/// # struct SmtpClient;
+/// # impl SmtpClient {
+/// #     async fn send(&self, email: &str, key: &str) -> Result<String, Infallible> { Ok(format!("{key} to {email}")) }
+/// # }
+///
+/// #[event_handler(subscribes = [Order], dispatches = [Order], timeout = "10s")]
+/// pub struct Mailer { smtp: SmtpClient }
+///
+/// impl Handle<Order> for Mailer {
+///     type Error = Infallible;
+///
+///     async fn handle(&self, event: &OrderEvent, cx: &mut Handling<'_, Self>) -> Result<(), Infallible> {
+///         let OrderEvent::Shipped { email } = event;
+///         let receipt = self.smtp.send(email, cx.idempotency_key()).await?;
+///         cx.send(cx.stream_id(), OrderCommand::NoteMail { receipt });
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mailer = Mailer { smtp: SmtpClient };
+/// let shipped = OrderEvent::Shipped { email: "a@example.org".to_owned() }.to_event()?;
+/// let shipped = RecordedEvent::new(1, 1, shipped);
+/// let mut cx = Handling::new("order", "ord-1", &shipped);
+/// mailer.handle_event(&mut cx).await?;
+/// assert!(matches!(
+///     cx.envelopes(),
+///     [MailerEnvelope::Order(envelope)] if envelope.instance_id == "ord-1"
+/// ));
+/// # Ok(())
+/// # }
+/// ```
+#[proc_macro_attribute]
+pub fn event_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    event_handler::event_handler(arguments.into(), item.into()).into()
+}
+
 /// Declares a projection: a read model of the events of its aggregates.
 ///
 /// It goes on a struct or an enum without parameters. The arguments decide where its state is:
@@ -388,6 +490,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|---|
 /// | `aggregates` | `[Order, ..]` | required | its aggregates |
 /// | `process_managers` | `[ReservationSaga, ..]` | `[]` | its process managers |
+/// | `event_handlers` | `[Mailer, ..]` | `[]` | its event handlers, whose values the builder takes |
 /// | `projections` | `[Sales, ..]` | `[]` | its projections |
 /// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
@@ -397,15 +500,18 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// - `Shop::builder(dir)`, an `AggregateStoreBuilder` with every part registered, for further settings. Aggregates
 ///   whose commands are `Clone + Serialize + Deserialize` are also targets of erased envelopes;
-/// - `Shop::open(dir)`, which opens it with the defaults;
+/// - `Shop::open(dir)`, which opens it with the defaults, and with one more argument for each event handler;
 /// - `Shop::topology()`, a constant that renders to Mermaid, to Graphviz and to JSON;
 /// - `Shop::schema()`, the stored shapes of its events, states and rows, for the lock that detects their changes.
 ///
+/// With `event_handlers = [Mailer, Billing]` the builder awaits their values, in this order:
+/// `Shop::builder(dir).event_handler(Mailer { smtp }).event_handler(Billing { client }).open()`. A missing one does not compile.
+///
 /// Some mistakes do not compile, with an error at the wrong entry:
 ///
-/// - A process manager or a projection needs an unlisted aggregate.
-/// - Two aggregates, two process managers or two projections share a stored name. Upper and lower case count as the
-///   same, since names are directories.
+/// - A process manager, an event handler or a projection needs an unlisted aggregate.
+/// - Two aggregates, two process managers or event handlers, or two projections share a stored name. Upper and lower case
+///   count as the same, since names are directories.
 /// - An aggregate decides the commands that are sent to another aggregate by their type.
 ///
 /// A hand-written process manager or projection is checked if it sets its constants `SUBSCRIPTIONS` and `TARGETS`.
@@ -565,6 +671,13 @@ pub fn derive_aggregate(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(ProcessManager)]
 pub fn derive_process_manager(item: TokenStream) -> TokenStream {
     not_derives::process_manager(item.into()).into()
+}
+
+/// Not a derive: declare an event handler with [`macro@event_handler`]. The error says so.
+#[doc(hidden)]
+#[proc_macro_derive(EventHandler)]
+pub fn derive_event_handler(item: TokenStream) -> TokenStream {
+    not_derives::event_handler(item.into()).into()
 }
 
 /// Not a derive: declare a projection with [`macro@projection`]. The error says so.

@@ -1,4 +1,4 @@
-//! The lists of aggregates in `subscribes` and `dispatches`: their checks, and the code that both macros generate from
+//! The lists of aggregates in `subscribes` and `dispatches`: their checks, and the code that several macros generate from
 //! them.
 
 use proc_macro2::{Ident, Literal, TokenStream};
@@ -135,7 +135,35 @@ pub(crate) fn const_subscriptions(entries: &[Entry], krate: &CratePath) -> Token
     }
 }
 
-/// The chain of `if`s that passes an event to the handler of its aggregate: one branch per entry, then the error.
+/// The chain of `if`s that finds the branch of an event by its aggregate: one branch per entry, then `otherwise`.
+pub(crate) fn by_aggregate(
+    entries: &[Entry],
+    otherwise: &TokenStream,
+    krate: &CratePath,
+    branch: impl Fn(&Entry) -> TokenStream,
+) -> TokenStream {
+    let branches = entries.iter().map(|entry| {
+        let stored_name = stored_name(entry, krate);
+        let branch = branch(entry);
+        quote! {
+            if aggregate_type == #stored_name {
+                #branch
+            } else
+        }
+    });
+    quote!(#(#branches)* { #otherwise })
+}
+
+/// The error of an event whose aggregate is no entry.
+pub(crate) fn unexpected(error: &TokenStream, krate: &CratePath) -> TokenStream {
+    quote! {
+        ::std::result::Result::Err(#krate::contract::#error::UnexpectedAggregate {
+            aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
+        })
+    }
+}
+
+/// The chain of `if`s that passes an event to the handler of its aggregate, and returns the error of another event.
 pub(crate) fn handlers(
     entries: &[Entry],
     handler: &str,
@@ -144,7 +172,8 @@ pub(crate) fn handlers(
     decode: &str,
     krate: &CratePath,
 ) -> TokenStream {
-    let branches = entries.iter().map(|entry| {
+    let unexpected = unexpected(error, krate);
+    by_aggregate(entries, &quote!(return #unexpected;), krate, |entry| {
         // All tokens that mention the type of the entry have its span, so that rustc prints each error about it once.
         let at = entry.exact_span();
         let (handler, method) = (
@@ -157,21 +186,11 @@ pub(crate) fn handlers(
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(self, #decoded_ref, #context), at);
-        let stored_name = stored_name(entry, krate);
         quote! {
-            if aggregate_type == #stored_name {
-                let #decoded = #decode(event)?;
-                #handle #arguments;
-            } else
+            let #decoded = #decode(event)?;
+            #handle #arguments;
         }
-    });
-    quote! {
-        #(#branches)* {
-            return ::std::result::Result::Err(#krate::contract::#error::UnexpectedAggregate {
-                aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
-            });
-        }
-    }
+    })
 }
 
 /// `decode::<Subscribed<Order>>`

@@ -9,6 +9,7 @@ use syn::DeriveInput;
 
 use crate::aggregate::model::Model as AggregateModel;
 use crate::diagnostics::Diagnostics;
+use crate::event_handler::model::Model as EventHandlerModel;
 use crate::process_manager::model::Model as ProcessManagerModel;
 use crate::projection::model::Model as ProjectionModel;
 use crate::{fallback, item};
@@ -34,6 +35,22 @@ pub(crate) fn process_manager(item: TokenStream) -> TokenStream {
             let model = ProcessManagerModel::new(TokenStream::new(), &item, muted);
             let model = model.filter(|model| model.generics.params.is_empty())?;
             Some(fallback::process_manager(&model, errors))
+        },
+    )
+}
+
+/// `#[derive(EventHandler)]`.
+pub(crate) fn event_handler(item: TokenStream) -> TokenStream {
+    let arguments = "(subscribes = [Order])";
+    report(
+        &item,
+        "EventHandler",
+        "event_handler",
+        arguments,
+        |muted, errors| {
+            let model = EventHandlerModel::new(TokenStream::new(), &item, muted);
+            let model = model.filter(|model| model.generics.params.is_empty())?;
+            Some(fallback::event_handler(&model, errors))
         },
     )
 }

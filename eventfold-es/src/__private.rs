@@ -17,13 +17,17 @@ use crate::projection::{ProjectError, Projection, RowKey, Sink};
 pub use crate::__fingerprint as fingerprint;
 pub use crate::__is_same as is_same;
 pub use crate::comparing::{Comparing, NotComparable, NotEquatable};
+pub use crate::event_handler::key_text;
 pub use crate::fingerprint::{TellsIntent, fingerprint_by};
 pub use crate::projection::Deletion;
 pub use crate::store::{Decodes, subscribe};
 pub use crate::topology::listed::{
-    Commands, ListedAggregate, ListedProcessManager, ListedProjection, NotATarget, OfNobody,
+    Commands, ListedAggregate, ListedEventHandler, ListedProcessManager, ListedProjection,
+    NotATarget, OfNobody,
 };
-pub use crate::topology::objection::{aggregate_fits, process_manager_fits, projection_fits};
+pub use crate::topology::objection::{
+    aggregate_fits, event_handler_fits, process_manager_fits, projection_fits,
+};
 
 /// The assumed bounds of a type in the stubs of a generic declaration, which is an error.
 pub trait Stored: Serialize + DeserializeOwned + Send + Sync + 'static {}

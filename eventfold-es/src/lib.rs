@@ -208,8 +208,8 @@ pub use event_handler::{
 pub use eventfold;
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
-    Aggregate, Command, DomainEvent, ProcessManager, Projection, StoredShape, aggregate,
-    event_store, process_manager, projection,
+    Aggregate, Command, DomainEvent, EventHandler, ProcessManager, Projection, StoredShape,
+    aggregate, event_handler, event_store, process_manager, projection,
 };
 pub use evolution::Upcast;
 pub use fingerprint::fingerprint;
@@ -287,5 +287,6 @@ struct SqlPages;
 #[doc = include_str!("../../docs/reference/aggregate.md")]
 #[doc = include_str!("../../docs/reference/domain_event.md")]
 #[doc = include_str!("../../docs/reference/process_manager.md")]
+#[doc = include_str!("../../docs/reference/event_handler.md")]
 #[doc = include_str!("../../docs/reference/projection.md")]
 struct MacroPages;

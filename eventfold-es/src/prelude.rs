@@ -5,8 +5,8 @@
 
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
-    Aggregate, Command, DomainEvent, ProcessManager, Projection, StoredShape, aggregate,
-    event_store, process_manager, projection,
+    Aggregate, Command, DomainEvent, EventHandler, ProcessManager, Projection, StoredShape,
+    aggregate, event_handler, event_store, process_manager, projection,
 };
 pub use serde::{Deserialize, Serialize};
 

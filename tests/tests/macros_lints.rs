@@ -119,6 +119,7 @@ pub mod domain {
     #[event_store(
         aggregates = [Lamp, Switch],
         process_managers = [Echo, Listener, Timer, Alarm],
+        event_handlers = [Bell, Chime],
         projections = [Switches, LampRow, LampReport],
     )]
     #[derive(Debug, Clone, Copy)]
@@ -191,6 +192,79 @@ pub mod domain {
 
     impl React<Lamp> for Listener {
         fn react(&mut self, _event: &LampEvent, _cx: &mut Reaction<'_, Self>) {}
+    }
+
+    /// An event handler with everything.
+    #[event_handler(
+        subscribes = [Lamp, Switch],
+        dispatches = [Lamp],
+        key = u64,
+        concurrency = 4,
+        timeout = "5s",
+        on_failure,
+        start = "now"
+    )]
+    #[derive(Debug, Clone, Copy)]
+    pub struct Bell;
+
+    impl Handle<Lamp> for Bell {
+        type Error = Infallible;
+
+        async fn handle(
+            &self,
+            _event: &LampEvent,
+            cx: &mut Handling<'_, Self>,
+        ) -> Result<(), Infallible> {
+            cx.send("kitchen", LampCommand::Switch);
+            Ok(())
+        }
+    }
+
+    impl Handle<Switch> for Bell {
+        type Error = Infallible;
+
+        async fn handle(
+            &self,
+            _event: &SwitchEvent,
+            _cx: &mut Handling<'_, Self>,
+        ) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    impl HandleKey<Lamp> for Bell {
+        fn key(_event: &LampEvent, _cx: &EventContext<'_>) -> u64 {
+            1
+        }
+    }
+
+    impl HandleKey<Switch> for Bell {
+        fn key(_event: &SwitchEvent, _cx: &EventContext<'_>) -> u64 {
+            2
+        }
+    }
+
+    impl HandlerPolicy for Bell {
+        fn on_failure(&self, failure: &Failure<'_>) -> HandlerAction<Self> {
+            HandlerAction::<Self>::default_for(failure)
+        }
+    }
+
+    /// An event handler that sends nothing.
+    #[event_handler(subscribes = [Lamp], name = "chime")]
+    #[derive(Debug, Clone, Copy)]
+    pub struct Chime;
+
+    impl Handle<Lamp> for Chime {
+        type Error = Infallible;
+
+        async fn handle(
+            &self,
+            _event: &LampEvent,
+            _cx: &mut Handling<'_, Self>,
+        ) -> Result<(), Infallible> {
+            Ok(())
+        }
     }
 
     /// A message to itself.

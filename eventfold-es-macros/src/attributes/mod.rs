@@ -2,7 +2,9 @@
 
 pub(crate) mod distance;
 mod grammar;
+pub(crate) mod guesses;
 mod list;
+mod time;
 mod values;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
@@ -12,15 +14,17 @@ use syn::{Expr, ExprPath, LitStr, Path, Token, Type, token};
 
 pub(crate) use grammar::{Grammar, Guess, Key};
 pub(crate) use list::List;
+pub(crate) use time::Timeout;
 pub(crate) use values::{OnFailedEvent, Start, StoredName};
 
 use crate::diagnostics::Diagnostics;
 use crate::path::text;
 use grammar::{is_type, listed};
 use list::parse_list;
+use time::parse_timeout;
 use values::{
-    parse_envelope, parse_function, parse_name, parse_on_failed_event, parse_start, parse_type,
-    parse_unknown_events, parse_version, parse_with,
+    parse_envelope, parse_function, parse_name, parse_number, parse_on_failed_event, parse_start,
+    parse_type, parse_unknown_events, parse_version, parse_with,
 };
 
 /// The given arguments, as far as they could be read.
@@ -40,6 +44,7 @@ pub(crate) struct Arguments {
     pub(crate) envelope: Option<Ident>,
     pub(crate) aggregates: Option<List>,
     pub(crate) process_managers: Option<List>,
+    pub(crate) event_handlers: Option<List>,
     pub(crate) projections: Option<List>,
     /// Whether unknown events are skipped.
     pub(crate) skips_unknown_events: Option<bool>,
@@ -48,6 +53,8 @@ pub(crate) struct Arguments {
     pub(crate) on_failed_event: Option<OnFailedEvent>,
     pub(crate) key: Option<Type>,
     pub(crate) deadlines: Option<List>,
+    pub(crate) concurrency: Option<Expr>,
+    pub(crate) timeout: Option<Timeout>,
     pub(crate) state_version: Option<Expr>,
     pub(crate) start: Option<Start>,
     /// The place of the argument.
@@ -168,6 +175,10 @@ impl Arguments {
                 self.on_failure = Some(ident.span());
                 Some("HandleFailure")
             }
+            Key::OnFailedCall => {
+                self.on_failure = Some(ident.span());
+                Some("HandlerPolicy")
+            }
             Key::Context => {
                 self.context = true;
                 Some("ContextDecider")
@@ -227,15 +238,20 @@ impl Arguments {
             }
             Key::Keyed => self.key = Some(parse_type(key, input, diagnostics)?),
             Key::Deadlines => self.deadlines = Some(parse_list(key, input, diagnostics)?),
+            Key::Concurrency => {
+                self.concurrency = Some(parse_number(key, 1, "usize", input, diagnostics)?);
+            }
+            Key::Timeout => self.timeout = Some(parse_timeout(input, diagnostics)?),
             Key::Start => self.start = Some(parse_start(input, diagnostics)?),
             // These arguments have no value.
-            Key::OnFailure | Key::Context => {}
+            Key::OnFailure | Key::OnFailedCall | Key::Context => {}
             Key::Subscribes => self.subscribes = Some(parse_list(key, input, diagnostics)?),
             Key::Dispatches => self.dispatches = Some(parse_list(key, input, diagnostics)?),
             Key::Aggregates => self.aggregates = Some(parse_list(key, input, diagnostics)?),
             Key::ProcessManagers => {
                 self.process_managers = Some(parse_list(key, input, diagnostics)?);
             }
+            Key::EventHandlers => self.event_handlers = Some(parse_list(key, input, diagnostics)?),
             Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
             Key::UnknownEvents => {
                 self.skips_unknown_events = Some(parse_unknown_events(input, diagnostics)?);

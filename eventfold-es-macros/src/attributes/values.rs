@@ -29,7 +29,7 @@ impl ToTokens for StoredName {
     }
 }
 
-/// The starting point of a process manager in a store that does not know it.
+/// The starting point of a process manager or an event handler in a store that does not know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     Origin,
@@ -44,7 +44,7 @@ pub(crate) enum OnFailedEvent {
     Stop,
 }
 
-fn parse_expression(
+pub(super) fn parse_expression(
     key: Key,
     what: &str,
     input: ParseStream<'_>,
@@ -99,13 +99,24 @@ pub(super) fn parse_version(
     input: ParseStream<'_>,
     diagnostics: &Diagnostics,
 ) -> Result<Expr, Reported> {
+    parse_number(key, least, "u32", input, diagnostics)
+}
+
+/// A number of the type `of`, of at most 32 bits, or a constant.
+pub(super) fn parse_number(
+    key: Key,
+    least: u32,
+    of: &str,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Expr, Reported> {
     let value = parse_expression(key, "a whole number", input, diagnostics)?;
     let is_version = match &value {
         Expr::Lit(ExprLit {
             lit: Lit::Int(literal),
             ..
         }) => {
-            matches!(literal.suffix(), "" | "u32")
+            (literal.suffix().is_empty() || literal.suffix() == of)
                 && literal
                     .base10_parse::<u32>()
                     .is_ok_and(|version| version >= least)
@@ -120,7 +131,7 @@ pub(super) fn parse_version(
     let (name, example) = (key.name(), key.example());
     diagnostics.error(
         value,
-        format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `u32` constant: write `{example}`"),
+        format!("`{name}` takes a whole number{from} of up to 32 bits, or the path of a `{of}` constant: write `{example}`"),
     );
     Err(Reported)
 }
@@ -213,7 +224,7 @@ pub(super) fn parse_start(
     {
         match literal.value().as_str() {
             "now" => return Ok(Start::Now),
-            "origin" => return Ok(Start::Origin),
+            "origin" | "beginning" => return Ok(Start::Origin),
             _ => {}
         }
     }

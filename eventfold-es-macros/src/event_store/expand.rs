@@ -4,15 +4,16 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 
-use super::events;
 use super::member::member;
 use super::model::Model;
+use super::{events, handlers};
 use crate::path::{CratePath, Entry, parenthesized};
 
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let Model {
         aggregates,
         process_managers,
+        event_handlers,
         projections,
         ..
     } = model;
@@ -20,6 +21,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let fitting = [
         ("aggregate_fits", aggregates),
         ("process_manager_fits", process_managers),
+        ("event_handler_fits", event_handlers),
         ("projection_fits", projections),
     ]
     .map(|(assertion, entries)| assert_fitting(model, assertion, entries));
@@ -36,6 +38,7 @@ fn impl_store(model: &Model) -> TokenStream {
         vis,
         aggregates,
         process_managers,
+        event_handlers,
         projections,
         krate,
         ..
@@ -55,6 +58,14 @@ fn impl_store(model: &Model) -> TokenStream {
         "ProcessManagerNode",
         krate,
     );
+    let event_handler_nodes = nodes(
+        event_handlers,
+        "ListedEventHandler",
+        "EventHandlerNode",
+        krate,
+    );
+    let with_event_handlers = (!event_handlers.is_empty())
+        .then(|| quote!(.with_event_handlers(&[#(#event_handler_nodes),*])));
     let projection_nodes = nodes(projections, "ListedProjection", "ProjectionNode", krate);
     let targets = aggregates.iter().map(|entry| {
         let at = entry.exact_span();
@@ -77,6 +88,7 @@ fn impl_store(model: &Model) -> TokenStream {
     let declared = [
         (aggregates, "ListedAggregate"),
         (process_managers, "ListedProcessManager"),
+        (event_handlers, "ListedEventHandler"),
         (projections, "ListedProjection"),
     ];
     let declared = declared.iter().flat_map(|(entries, listed)| {
@@ -92,43 +104,28 @@ fn impl_store(model: &Model) -> TokenStream {
     );
     let about_schema =
         format!(" What the events, states and rows of `{name}` look like in storage.");
-    let about_builder = format!(
-        " A builder of `{name}` in the directory `base`, with all of its parts registered."
-    );
-    let about_open = format!(" Opens `{name}` in the directory `base`, with the defaults.");
+    let about_builder = handlers::about_builder(model, &name);
+    let open = handlers::open(model, &name);
+    let builder = handlers::builder_type(model);
+    let awaiting = handlers::awaiting(model);
+    let private = handlers::allow_private(model);
     let about_topology = format!(" What `{name}` is made of, and how its parts are connected.");
     quote! {
         #[allow(dead_code, reason = "a program need not use all of it")]
         impl #ident {
-            #[doc = #about_builder]
+            #(#[doc = #about_builder])*
             #[allow(unused_imports, reason = "every aggregate may be a target")]
-            #vis fn builder(base: impl ::std::convert::AsRef<::std::path::Path>) -> #krate::AggregateStoreBuilder {
+            #private
+            #vis fn builder(base: impl ::std::convert::AsRef<::std::path::Path>) -> #builder {
                 use #krate::__private::NotATarget as _;
 
                 let builder = #krate::AggregateStore::builder(base);
                 #(#targets)*
                 #(#registered)*
-                builder
+                #awaiting
             }
 
-            #[doc = #about_open]
-            ///
-            /// # Errors
-            ///
-            /// As `AggregateStoreBuilder::open`.
-            ///
-            /// # Panics
-            ///
-            /// Outside a tokio runtime, and in one without timer.
-            ///
-            /// # Cancel safety
-            ///
-            /// Dropping the future leaves the directory as it was or recovered.
-            #vis async fn open(
-                base: impl ::std::convert::AsRef<::std::path::Path>,
-            ) -> ::std::result::Result<#krate::AggregateStore, #krate::OpenError> {
-                #krate::AggregateStoreBuilder::open(Self::builder(base)).await
-            }
+            #open
 
             #[doc = #about_topology]
             #[must_use]
@@ -141,7 +138,7 @@ fn impl_store(model: &Model) -> TokenStream {
                     &[#(#aggregate_nodes),*],
                     &[#(#process_manager_nodes),*],
                     &[#(#projection_nodes),*],
-                );
+                )#with_event_handlers;
                 &TOPOLOGY
             }
 

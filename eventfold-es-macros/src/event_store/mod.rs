@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 mod expand;
+pub(crate) mod handlers;
 mod member;
 pub(crate) mod model;
 

@@ -13,6 +13,7 @@ const GRAMMAR: Grammar = Grammar {
     keys: &[
         Key::Aggregates,
         Key::ProcessManagers,
+        Key::EventHandlers,
         Key::Projections,
         Key::Crate,
     ],
@@ -34,6 +35,17 @@ const GRAMMAR: Grammar = Grammar {
             ],
             key: Some(Key::ProcessManagers),
             answer: "the process managers are listed as `process_managers = [ReservationSaga]`",
+        },
+        Guess {
+            words: &[
+                "event_handler",
+                "handlers",
+                "handler",
+                "reactors",
+                "workers",
+            ],
+            key: Some(Key::EventHandlers),
+            answer: "the event handlers are listed as `event_handlers = [Mailer]`",
         },
         Guess {
             words: &["projection", "views", "view", "read_models", "queries"],
@@ -65,6 +77,7 @@ pub(crate) struct Model {
     pub(crate) vis: Visibility,
     pub(crate) aggregates: Vec<Entry>,
     pub(crate) process_managers: Vec<Entry>,
+    pub(crate) event_handlers: Vec<Entry>,
     pub(crate) projections: Vec<Entry>,
     pub(crate) krate: CratePath,
 }
@@ -99,6 +112,7 @@ impl Model {
         let of = "enum of all events";
         let aggregates = lists::with_distinct_variants(aggregates, of, diagnostics);
         let process_managers = distinct(Key::ProcessManagers, arguments.process_managers);
+        let event_handlers = distinct(Key::EventHandlers, arguments.event_handlers);
         let projections = distinct(Key::Projections, arguments.projections);
         let item = item::parse(item, GRAMMAR.macro_name, diagnostics)?;
         let is_unit_struct = match &item.data {
@@ -118,6 +132,7 @@ impl Model {
         Some(Self {
             aggregates,
             process_managers,
+            event_handlers,
             projections,
             krate: CratePath::new(arguments.crate_path.as_ref()),
             ident: item.ident,

@@ -6,6 +6,7 @@ pub struct Shop;
 const _: ::std::marker::PhantomData<(Order,)> = ::std::marker::PhantomData;
 const _: ::std::marker::PhantomData<(Saga,)> = ::std::marker::PhantomData;
 const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
+const _: ::std::marker::PhantomData<()> = ::std::marker::PhantomData;
 #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]
 pub enum ShopEvent {}
 #[allow(dead_code, missing_docs, reason = "it stands in until the mistake is mended")]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on may stop")]
 
+mod event_handlers;
 mod options;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use quote::quote;
 
 use crate::aggregate::aggregate;
 use crate::domain_event::domain_event;
+use crate::event_handler::event_handler;
 use crate::event_store::event_store;
 use crate::process_manager::process_manager;
 use crate::projection::projection;
@@ -288,6 +290,23 @@ fn nothing_but_the_given_crate_is_named() {
             ),
             saga(),
         ),
+        event_handler(
+            quote!(
+                subscribes = [A, B],
+                dispatches = [C, D],
+                key = K,
+                concurrency = N,
+                timeout = T,
+                start = "now",
+                on_failure,
+                crate = my::es
+            ),
+            event_handlers::mailer(),
+        ),
+        event_handler(
+            quote!(subscribes = [A, A], dispatches = [C], crate = my::es),
+            event_handlers::mailer(),
+        ),
         projection(quote!(subscribes = [A, B], crate = my::es), sales()),
         projection(
             quote!(
@@ -313,6 +332,7 @@ fn nothing_but_the_given_crate_is_named() {
             quote!(
                 aggregates = [A, B],
                 process_managers = [C],
+                event_handlers = [E],
                 projections = [D],
                 crate = my::es
             ),

@@ -80,7 +80,8 @@ fn correlate(model: &Model) -> TokenStream {
     let Model {
         subscribes, krate, ..
     } = model;
-    let branches = subscribes.iter().map(|entry| {
+    let unexpected = lists::unexpected(&quote!(ReactError), krate);
+    let correlated = lists::by_aggregate(subscribes, &unexpected, krate, |entry| {
         // All tokens that mention the type of the entry have its span, so that rustc prints each error about it once.
         let at = entry.exact_span();
         let spanned = krate.exactly_at(at);
@@ -88,14 +89,10 @@ fn correlate(model: &Model) -> TokenStream {
         let decoded = Ident::new("event", at);
         let decoded_ref = quote_spanned!(at=> &#decoded);
         let arguments = parenthesized(quote!(#decoded_ref, &context), at);
-        let correlated =
-            quote_spanned!(at=> <Self as #spanned::Correlate<#spanned::contract::Subscribed<#entry>>>::correlate #arguments);
-        let stored_name = lists::stored_name(entry, krate);
+        let correlated = quote_spanned!(at=> <Self as #spanned::Correlate<#spanned::contract::Subscribed<#entry>>>::correlate #arguments);
         quote! {
-            if aggregate_type == #stored_name {
-                let #decoded = #decode(event)?;
-                #krate::__private::erase::<Self>(#correlated)
-            } else
+            let #decoded = #decode(event)?;
+            #krate::__private::erase::<Self>(#correlated)
         }
     });
     quote! {
@@ -105,11 +102,7 @@ fn correlate(model: &Model) -> TokenStream {
             event: &#krate::RecordedEvent,
         ) -> ::std::result::Result<#krate::Correlation, #krate::contract::ReactError> {
             let context = #krate::EventContext::new(aggregate_type, stream_id, event);
-            #(#branches)* {
-                ::std::result::Result::Err(#krate::contract::ReactError::UnexpectedAggregate {
-                    aggregate_type: ::std::borrow::ToOwned::to_owned(aggregate_type),
-                })
-            }
+            #correlated
         }
     }
 }

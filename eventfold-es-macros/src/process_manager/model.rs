@@ -1,15 +1,14 @@
 //! The checked arguments of `#[process_manager]`.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::format_ident;
-use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Generics, Lit, Type, Visibility};
 
-use crate::attributes::{self, Grammar, Guess, Key, Start, StoredName};
+use crate::attributes::{self, Grammar, Guess, Key, Start, StoredName, guesses};
 use crate::diagnostics::Diagnostics;
+use crate::dispatching::Sender;
 use crate::path::{CratePath, Entry};
 use crate::shape::Shape;
-use crate::{item, lists, names, skipped};
+use crate::{dispatching, item, lists, names, skipped};
 
 const GRAMMAR: Grammar = Grammar {
     macro_name: "process_manager",
@@ -27,58 +26,13 @@ const GRAMMAR: Grammar = Grammar {
     ],
     guesses: &[
         Guess {
-            words: &[
-                "subscribe",
-                "subscription",
-                "subscriptions",
-                "subscribes_to",
-                "events",
-                "event",
-                "handles",
-                "listens",
-                "listens_to",
-                "on",
-                "sources",
-                "aggregates",
-                "reacts",
-                "reacts_to",
-            ],
+            words: guesses::SUBSCRIBES,
             key: Some(Key::Subscribes),
             answer: "the aggregates whose events it reacts to are listed as `subscribes = [Order]`",
         },
+        guesses::DISPATCHES,
         Guess {
-            words: &[
-                "dispatch",
-                "dispatches_to",
-                "commands",
-                "command",
-                "sends",
-                "sends_to",
-                "targets",
-                "emits",
-                "issues",
-            ],
-            key: Some(Key::Dispatches),
-            answer: "the aggregates it sends commands to are listed as `dispatches = [Inventory]`",
-        },
-        Guess {
-            words: &[
-                "keyed",
-                "keyed_by",
-                "key_type",
-                "keys",
-                "per",
-                "by",
-                "instance",
-                "instances",
-                "correlate",
-                "correlates",
-                "correlate_by",
-                "correlated_by",
-                "correlation",
-                "correlation_id",
-                "partition_by",
-            ],
+            words: guesses::KEYED,
             key: Some(Key::Keyed),
             answer: "the type that tells its instances apart is given as `key = OrderId`",
         },
@@ -100,22 +54,7 @@ const GRAMMAR: Grammar = Grammar {
             answer: "the messages that it schedules for itself are listed as `deadlines = [PaymentDue]`",
         },
         Guess {
-            words: &[
-                "on_error",
-                "on_reject",
-                "on_rejected",
-                "failure",
-                "failures",
-                "failure_policy",
-                "error_policy",
-                "policy",
-                "retry",
-                "retries",
-                "backoff",
-                "handle_failure",
-                "handles_failures",
-                "compensates",
-            ],
+            words: guesses::ON_FAILURE,
             key: None,
             answer: "a policy of its own for failures is declared as `on_failure`, and written as `impl HandleFailure`",
         },
@@ -131,20 +70,7 @@ const GRAMMAR: Grammar = Grammar {
             key: Some(Key::StateVersion),
             answer: "the version of its state is given as `state_version = 2`",
         },
-        Guess {
-            words: &[
-                "from",
-                "starts",
-                "start_from",
-                "starts_from",
-                "start_at",
-                "starts_at",
-                "since",
-                "position",
-            ],
-            key: Some(Key::Start),
-            answer: "where it starts is given as `start = \"now\"`",
-        },
+        guesses::START,
         Guess {
             words: &["state", "state_type", "data"],
             key: None,
@@ -194,6 +120,19 @@ impl Model {
         })
     }
 
+    /// The commands that it sends.
+    pub(super) fn sender(&self) -> Sender<'_> {
+        Sender {
+            macro_name: GRAMMAR.macro_name,
+            marker: "DispatchesTo",
+            ident: &self.ident,
+            vis: &self.vis,
+            envelope: &self.envelope,
+            dispatches: &self.dispatches,
+            krate: &self.krate,
+        }
+    }
+
     pub(crate) fn new(
         arguments: TokenStream,
         item: &TokenStream,
@@ -212,12 +151,7 @@ impl Model {
             GRAMMAR.macro_name,
             diagnostics,
         );
-        let dispatches = arguments
-            .dispatches
-            .map(|list| list.entries)
-            .unwrap_or_default();
-        let dispatches = lists::without_duplicates(Key::Dispatches, dispatches, diagnostics);
-        let dispatches = lists::with_distinct_variants(dispatches, "envelope enum", diagnostics);
+        let dispatches = dispatching::checked(arguments.dispatches, diagnostics);
         let deadlines = arguments
             .deadlines
             .map(|list| list.entries)
@@ -231,32 +165,11 @@ impl Model {
              attribute, or the field",
             diagnostics,
         );
-        let is_its_own = |envelope: &Ident| {
-            let is_its_own = *envelope == item.ident;
-            if is_its_own {
-                diagnostics.error(
-                    envelope,
-                    format!(
-                        "`envelope` names the enum that is generated beside `{0}`: write another name, or remove it for \
-                         `{0}Envelope`",
-                        item.ident.unraw()
-                    ),
-                );
-            }
-            is_its_own
-        };
-        let envelope = arguments.envelope.filter(|envelope| !is_its_own(envelope));
         Some(Self {
             name: names::resolve(arguments.name, &item.ident, GRAMMAR.macro_name, diagnostics),
             subscribes,
             dispatches,
-            envelope: envelope.unwrap_or_else(|| {
-                format_ident!(
-                    "{}Envelope",
-                    item.ident.unraw(),
-                    span = Span::call_site().located_at(item.ident.span())
-                )
-            }),
+            envelope: dispatching::name(arguments.envelope, &item.ident, diagnostics),
             state: Shape::of_item(&item),
             key: arguments.key,
             deadlines,

@@ -43,6 +43,7 @@ impl<'de, H> Deserialize<'de> for Handled<H> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<H: EventHandler> ProcessManager for Handled<H> {
     const NAME: &'static str = H::NAME;
     const SUBSCRIPTIONS: Option<&'static [&'static str]> = Some(H::SUBSCRIPTIONS);

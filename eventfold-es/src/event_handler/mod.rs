@@ -211,6 +211,29 @@ pub trait Handle<A: Aggregate>:
     ) -> impl Future<Output = Result<(), Self::Error>> + Send
     where
         Self: DeclaredEventHandler;
+
+    /// Decodes the event, and handles it. Generated code calls it.
+    ///
+    /// Its future is `Send` by its declaration. rustc would inspect the future of [`handle`](Handle::handle) once more where it is
+    /// awaited, and report a future that is not `Send` in two places.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventHandler::handle_event`].
+    #[doc(hidden)]
+    fn handled(
+        &self,
+        cx: &mut Handling<'_, Self>,
+    ) -> impl Future<Output = Result<(), HandleError>> + Send
+    where
+        Self: EventHandler,
+    {
+        async move {
+            let event = crate::__private::decode::<A>(cx.event())?;
+            let handled = Handle::<A>::handle(self, &event, cx).await;
+            handled.map_err(HandleError::failed)
+        }
+    }
 }
 
 /// The policy of an event handler for failures, written by the user of `#[event_handler(.., on_failure)]`.

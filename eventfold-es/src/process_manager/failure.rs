@@ -304,7 +304,7 @@ pub trait HandleFailure: DeclaredProcessManager<Declared: FailurePolicy> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not declared with `on_failure`, so this would never be asked",
     label = "never asked",
-    note = "add `on_failure` to `#[process_manager(..)]` of `{Self}`, or remove this impl"
+    note = "add `on_failure` to the attribute of `{Self}`, `#[process_manager(..)]` or `#[event_handler(..)]`, or remove this impl"
 )]
 pub trait FailurePolicy {}
 

@@ -82,7 +82,8 @@ use crate::schema::{NamedType, Shape};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a process manager",
     label = "not a process manager",
-    note = "put `#[process_manager(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `ProcessManager` by hand"
+    note = "put `#[process_manager(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `ProcessManager` by hand",
+    note = "an event handler is a value: it is given to the builder, as in `.event_handler(Mailer {{ .. }})`"
 )]
 pub trait ProcessManager: Default + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The stored name of this process manager, and its directory under `process_managers/`.

@@ -3,11 +3,12 @@
 use super::{EventSchema, NamedType, Shape, Variant};
 use crate::aggregate::Aggregate;
 use crate::event::DomainEvent;
+use crate::event_handler::EventHandler;
 use crate::process_manager::ProcessManager;
 use crate::projection::RowProjection;
 
-/// The stored shapes of a store's parts: its events, the states of its aggregates, the states of its process managers and
-/// the rows of its projections.
+/// The stored shapes of a store's parts: its events, the states of its aggregates and process managers, and the rows of its
+/// projections. An event handler has no stored state, so it has its subscriptions and its key here.
 ///
 /// [`#[event_store]`](macro@crate::event_store) generates a schema, `Shop::schema()`; without it, name the parts here.
 /// One line in a test compares them with a file that is checked in; see [`check`](Self::check).
@@ -55,6 +56,7 @@ pub struct Schema {
 pub(super) struct Parts {
     pub(super) aggregates: Vec<AggregateShapes>,
     pub(super) process_managers: Vec<ProcessManagerShapes>,
+    pub(super) event_handlers: Vec<HandlerShape>,
     /// The projections with rows.
     pub(super) projections: Vec<RowShapes>,
 }
@@ -74,6 +76,15 @@ pub(super) struct ProcessManagerShapes {
     pub(super) state: StateShape,
     /// The messages of its deadlines, by their stored names.
     pub(super) deadlines: Vec<TypeShape>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HandlerShape {
+    pub(super) name: String,
+    /// The name of its key's type; empty if its events are in order per stream, or if it is unknown.
+    pub(super) key: String,
+    /// The stored names of the subscribed aggregates, in their order.
+    pub(super) subscriptions: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +198,14 @@ impl Schema {
         self
     }
 
+    /// Adds the subscriptions of the event handler `H`, and the type of its key. It has no stored state.
+    #[must_use]
+    pub fn event_handler<H: EventHandler>(mut self) -> Self {
+        let parts = &mut self.parts;
+        parts.add_event_handler(H::NAME, H::KEY_TYPE, H::SUBSCRIPTIONS);
+        self
+    }
+
     /// Adds the rows of the projection `P`, with its key and its indexes.
     #[must_use]
     pub fn rows<P: RowProjection>(mut self) -> Self {
@@ -225,6 +244,17 @@ impl Parts {
         self.sort();
     }
 
+    fn add_event_handler(&mut self, name: &str, key: &str, subscriptions: &[&str]) {
+        let mut subscriptions = owned(subscriptions);
+        subscriptions.sort();
+        self.event_handlers.push(HandlerShape {
+            name: name.to_owned(),
+            key: key.to_owned(),
+            subscriptions,
+        });
+        self.sort();
+    }
+
     fn add_rows(&mut self, name: &str, key: &str, indexes: Vec<IndexShape>, row: StateShape) {
         self.projections.push(RowShapes {
             name: name.to_owned(),
@@ -243,6 +273,9 @@ impl Parts {
         self.process_managers
             .sort_by(|left, right| left.name.cmp(&right.name));
         self.process_managers.dedup();
+        self.event_handlers
+            .sort_by(|left, right| left.name.cmp(&right.name));
+        self.event_handlers.dedup();
         self.projections
             .sort_by(|left, right| left.name.cmp(&right.name));
         self.projections.dedup();

@@ -34,7 +34,7 @@ impl Schema {
     ///
     /// It compares names, fields, types and serde's attributes as the declarations write them. This covers events with
     /// their older shapes, the states of aggregates and process managers, the messages of deadlines, and the rows of
-    /// projections with their keys and indexes. The shape of a type in a field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape).
+    /// projections with their keys and indexes. Of an event handler it covers the subscriptions and the key. The shape of a type in a field, an older shape or a message is known if it derives [`StoredShape`](super::StoredShape).
     /// Otherwise the lock has only its name, and a change inside the type is not detected.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use super::by_hand::{refuse_marks_of_a_merge, refuse_second};
 use super::declared::{
-    AggregateShapes, Case, Data, EventShape, IndexShape, Parts, ProcessManagerShapes, RowShapes,
-    StateShape, TypeShape, Value,
+    AggregateShapes, Case, Data, EventShape, HandlerShape, IndexShape, Parts, ProcessManagerShapes,
+    RowShapes, StateShape, TypeShape, Value,
 };
 use super::text::{FORMAT, NOT_CHECKED};
 
@@ -75,6 +75,11 @@ pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
                     deadlines,
                 });
             }
+            "event_handler" => {
+                let earlier = parts.event_handlers.iter().map(|earlier| &earlier.name);
+                refuse_second(&name, earlier, "event handler", node.line)?;
+                parts.event_handlers.push(event_handler(name, &node)?);
+            }
             "projection" => {
                 let earlier = parts.projections.iter().map(|earlier| &earlier.name);
                 refuse_second(&name, earlier, "projection", node.line)?;
@@ -83,12 +88,39 @@ pub(super) fn parse(text: &str) -> Result<Parts, Malformed> {
             _ => {
                 return Err(malformed(
                     node.line,
-                    "expected `aggregate`, `process_manager` or `projection`",
+                    "expected `aggregate`, `process_manager`, `event_handler` or `projection`",
                 ));
             }
         }
     }
     Ok(parts)
+}
+
+fn event_handler(name: String, node: &Node<'_>) -> Result<HandlerShape, Malformed> {
+    let (key, rest) = key(&node.children)?;
+    let mut subscriptions = Vec::new();
+    for node in rest {
+        let (kind, words) = head(node)?;
+        let [aggregate] = words.as_slice() else {
+            return Err(malformed(node.line, "expected `subscribes NAME`"));
+        };
+        if kind != "subscribes" {
+            return Err(malformed(node.line, "expected `subscribes NAME`"));
+        }
+        refuse_second(
+            aggregate,
+            subscriptions.iter(),
+            "subscribed aggregate",
+            node.line,
+        )?;
+        none_left(&node.children)?;
+        subscriptions.push(aggregate.clone());
+    }
+    Ok(HandlerShape {
+        name,
+        key,
+        subscriptions,
+    })
 }
 
 fn projection(name: String, node: &Node<'_>) -> Result<RowShapes, Malformed> {
@@ -129,7 +161,7 @@ fn index(described: &str) -> Option<IndexShape> {
     })
 }
 
-/// The key of a process manager or a projection, if any, and the nodes after it.
+/// The key of a process manager, an event handler or a projection, if any, and the nodes after it.
 fn key<'a, 'b>(nodes: &'a [Node<'b>]) -> Result<(String, &'a [Node<'b>]), Malformed> {
     let [node, tail @ ..] = nodes else {
         return Ok((String::new(), nodes));

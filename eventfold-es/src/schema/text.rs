@@ -16,6 +16,10 @@
 //!     struct
 //!       qty: u32
 //!
+//! event_handler mailer
+//!   key CustomerId
+//!   subscribes order
+//!
 //! projection customers
 //!   key CustomerId
 //!   index city: String
@@ -27,8 +31,8 @@
 use std::fmt::Write as _;
 
 use super::declared::{
-    AggregateShapes, Data, IndexShape, ProcessManagerShapes, RowShapes, Schema, StateShape,
-    TypeShape, Value,
+    AggregateShapes, Data, HandlerShape, IndexShape, ProcessManagerShapes, RowShapes, Schema,
+    StateShape, TypeShape, Value,
 };
 
 pub(super) const FORMAT: &str = "format 1";
@@ -83,6 +87,21 @@ impl Schema {
             }
             write_types(&mut text, 1, "deadline", deadlines);
             write_state(&mut text, "state", state);
+        }
+        for HandlerShape {
+            name,
+            key,
+            subscriptions,
+        } in &self.parts.event_handlers
+        {
+            text.push('\n');
+            line(&mut text, 0, &format!("event_handler {}", word(name)));
+            if !key.is_empty() {
+                line(&mut text, 1, &format!("key {}", word(key)));
+            }
+            for aggregate in subscriptions {
+                line(&mut text, 1, &format!("subscribes {}", word(aggregate)));
+            }
         }
         for RowShapes {
             name,

@@ -9,8 +9,8 @@ use super::{Edge, Topology};
 impl Topology {
     /// A flow chart in the language of Mermaid, which renders in Markdown on most forges.
     ///
-    /// Aggregates are boxes with their events, process managers are hexagons, projections are drums. A thick arrow carries
-    /// commands and names their type; a dotted arrow carries events into a read model.
+    /// Aggregates are boxes with their events, process managers are hexagons, event handlers are parallelograms, projections
+    /// are drums. A thick arrow carries commands and names their type; a dotted arrow carries events into a read model.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut drawing = "flowchart LR\n".to_owned();
@@ -32,6 +32,13 @@ impl Topology {
                 format_args!("    process_manager{index}{{{{\"<b>{label}</b>\"}}}}"),
             );
         }
+        for (index, part) in self.event_handlers.iter().enumerate() {
+            let label = mermaid_text(&label(part.type_name, part.name));
+            line(
+                &mut drawing,
+                format_args!("    event_handler{index}[/\"<b>{label}</b>\"/]"),
+            );
+        }
         for (index, part) in self.projections.iter().enumerate() {
             let label = mermaid_text(&label(part.type_name, part.name));
             line(
@@ -42,19 +49,21 @@ impl Topology {
         for edge in self.edges() {
             let (from, to) = self.ends(edge);
             match edge {
-                Edge::Reacts { .. } => {
+                Edge::Reacts { .. } | Edge::Handles { .. } => {
                     line(&mut drawing, format_args!("    {from} --> {to}"));
                 }
-                Edge::Sends { aggregate, .. } => match self.command_type(aggregate) {
-                    "" => line(&mut drawing, format_args!("    {from} ==> {to}")),
-                    command => {
-                        let command = mermaid_text(command);
-                        line(
-                            &mut drawing,
-                            format_args!("    {from} ==>|\"{command}\"| {to}"),
-                        );
+                Edge::Sends { aggregate, .. } | Edge::Returns { aggregate, .. } => {
+                    match self.command_type(aggregate) {
+                        "" => line(&mut drawing, format_args!("    {from} ==> {to}")),
+                        command => {
+                            let command = mermaid_text(command);
+                            line(
+                                &mut drawing,
+                                format_args!("    {from} ==>|\"{command}\"| {to}"),
+                            );
+                        }
                     }
-                },
+                }
                 Edge::Folds { .. } => {
                     line(&mut drawing, format_args!("    {from} -.-> {to}"));
                 }
@@ -88,6 +97,10 @@ impl Topology {
             let label = label(part.type_name, part.name);
             node("process_manager", index, "hexagon", &label);
         }
+        for (index, part) in self.event_handlers.iter().enumerate() {
+            let label = label(part.type_name, part.name);
+            node("event_handler", index, "parallelogram", &label);
+        }
         for (index, part) in self.projections.iter().enumerate() {
             let label = label(part.type_name, part.name);
             node("projection", index, "cylinder", &label);
@@ -95,10 +108,10 @@ impl Topology {
         for edge in self.edges() {
             let (from, to) = self.ends(edge);
             match edge {
-                Edge::Reacts { .. } => {
+                Edge::Reacts { .. } | Edge::Handles { .. } => {
                     line(&mut drawing, format_args!("    {from} -> {to};"));
                 }
-                Edge::Sends { aggregate, .. } => {
+                Edge::Sends { aggregate, .. } | Edge::Returns { aggregate, .. } => {
                     let command = dot_text(self.command_type(aggregate));
                     line(
                         &mut drawing,
@@ -117,7 +130,7 @@ impl Topology {
         drawing
     }
 
-    /// An object with `name`, `aggregates`, `process_managers`, `projections` and `edges`, for other tools. It is
+    /// An object with `name`, `aggregates`, `process_managers`, `event_handlers`, `projections` and `edges`, for other tools. It is
     /// indented, and has everything that is in the fields and in [`edges`](Self::edges). Unknown values are `null`.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -129,6 +142,11 @@ impl Topology {
             })
         });
         let process_managers = self.process_managers.iter().map(|part| {
+            json!({
+                "type": part.type_name, "name": part.name, "subscriptions": part.subscriptions, "targets": part.targets,
+            })
+        });
+        let event_handlers = self.event_handlers.iter().map(|part| {
             json!({
                 "type": part.type_name, "name": part.name, "subscriptions": part.subscriptions, "targets": part.targets,
             })
@@ -147,6 +165,14 @@ impl Topology {
                 process_manager,
                 aggregate,
             } => json!({ "kind": "sends", "from": process_manager, "to": aggregate }),
+            Edge::Handles {
+                aggregate,
+                event_handler,
+            } => json!({ "kind": "handles", "from": aggregate, "to": event_handler }),
+            Edge::Returns {
+                event_handler,
+                aggregate,
+            } => json!({ "kind": "returns", "from": event_handler, "to": aggregate }),
             Edge::Folds {
                 aggregate,
                 projection,
@@ -156,6 +182,7 @@ impl Topology {
             "name": self.name,
             "aggregates": aggregates.collect::<Vec<Value>>(),
             "process_managers": process_managers.collect::<Vec<Value>>(),
+            "event_handlers": event_handlers.collect::<Vec<Value>>(),
             "projections": projections.collect::<Vec<Value>>(),
             "edges": edges.collect::<Vec<Value>>(),
         });
@@ -176,6 +203,14 @@ impl Topology {
                 name,
             )
         };
+        let event_handler = |name: &str| {
+            let mut parts = self.event_handlers.iter();
+            node(
+                "event_handler",
+                parts.position(|part| part.name == name),
+                name,
+            )
+        };
         let projection = |name: &str| {
             let place = self.projections.iter().position(|part| part.name == name);
             node("projection", place, name)
@@ -189,6 +224,14 @@ impl Topology {
                 process_manager: from,
                 aggregate: to,
             } => (process_manager(from), aggregate(to)),
+            Edge::Handles {
+                aggregate: from,
+                event_handler: to,
+            } => (aggregate(from), event_handler(to)),
+            Edge::Returns {
+                event_handler: from,
+                aggregate: to,
+            } => (event_handler(from), aggregate(to)),
             Edge::Folds {
                 aggregate: from,
                 projection: to,
@@ -282,7 +325,7 @@ fn dot_text(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::schema::{EventSchema, Shape};
-    use crate::topology::{AggregateNode, ProcessManagerNode, ProjectionNode};
+    use crate::topology::{AggregateNode, EventHandlerNode, ProcessManagerNode, ProjectionNode};
 
     const AGGREGATES: &[AggregateNode] = &[AggregateNode {
         type_name: "stock::Item<\"2\">",
@@ -315,7 +358,14 @@ mod tests {
         name: "items",
         subscriptions: Some(&["item"]),
     }];
-    const TOPOLOGY: Topology = Topology::new("Shop", AGGREGATES, PROCESS_MANAGERS, PROJECTIONS);
+    const EVENT_HANDLERS: &[EventHandlerNode] = &[EventHandlerNode {
+        type_name: "Mailer",
+        name: "mails",
+        subscriptions: &["item"],
+        targets: Some(&["item"]),
+    }];
+    const TOPOLOGY: Topology = Topology::new("Shop", AGGREGATES, PROCESS_MANAGERS, PROJECTIONS)
+        .with_event_handlers(EVENT_HANDLERS);
 
     #[test]
     fn mermaid() {
@@ -325,10 +375,13 @@ mod tests {
     aggregate0["<b>stock::Item#60;#34;2#34;#62; (item)</b><br/>order #34;placed#34;#92;<br/>back slash#59;#35;"]
     process_manager0{{"<b>ItemSaga</b>"}}
     process_manager1{{"<b>ByHand</b>"}}
+    event_handler0[/"<b>Mailer (mails)</b>"/]
     projection0[("<b>Items</b>")]
     aggregate0 --> process_manager0
     aggregate_else_where --> process_manager0
     process_manager0 ==>|"Change"| aggregate0
+    aggregate0 --> event_handler0
+    event_handler0 ==>|"Change"| aggregate0
     aggregate0 -.-> projection0
 "#
         );
@@ -343,10 +396,13 @@ mod tests {
     aggregate0 [shape = box, label = "stock::Item<\"2\"> (item)\norder \"placed\"\\\nback\nslash;#"];
     process_manager0 [shape = hexagon, label = "ItemSaga"];
     process_manager1 [shape = hexagon, label = "ByHand"];
+    event_handler0 [shape = parallelogram, label = "Mailer (mails)"];
     projection0 [shape = cylinder, label = "Items"];
     aggregate0 -> process_manager0;
     aggregate_else_where -> process_manager0;
     process_manager0 -> aggregate0 [style = bold, label = "Change"];
+    aggregate0 -> event_handler0;
+    event_handler0 -> aggregate0 [style = bold, label = "Change"];
     aggregate0 -> projection0 [style = dotted];
 }
 "#
@@ -370,11 +426,16 @@ mod tests {
                     { "type": "ItemSaga", "name": "item-saga", "subscriptions": ["item", "else.where"], "targets": ["item"] },
                     { "type": "ByHand", "name": "by-hand", "subscriptions": null, "targets": null },
                 ],
+                "event_handlers": [
+                    { "type": "Mailer", "name": "mails", "subscriptions": ["item"], "targets": ["item"] },
+                ],
                 "projections": [{ "type": "Items", "name": "items", "subscriptions": ["item"] }],
                 "edges": [
                     edge("reacts", "item", "item-saga"),
                     edge("reacts", "else.where", "item-saga"),
                     edge("sends", "item-saga", "item"),
+                    edge("handles", "item", "mails"),
+                    edge("returns", "mails", "item"),
                     edge("folds", "item", "items"),
                 ],
             })

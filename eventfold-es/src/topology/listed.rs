@@ -2,11 +2,12 @@
 
 use std::marker::PhantomData;
 
-use super::{AggregateNode, ProcessManagerNode, ProjectionNode};
+use super::{AggregateNode, EventHandlerNode, ProcessManagerNode, ProjectionNode};
 use crate::aggregate::Aggregate;
 use crate::command::Command;
 use crate::envelope::DispatchTarget;
 use crate::error::ReadError;
+use crate::event_handler::EventHandler;
 use crate::process_manager::ProcessManager;
 use crate::projection::ReadModel;
 use crate::schema::Schema;
@@ -58,7 +59,8 @@ impl<A: Aggregate> ListedAggregate for A {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a process manager",
     label = "not a process manager",
-    note = "put `#[process_manager(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `ProcessManager` by hand"
+    note = "put `#[process_manager(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `ProcessManager` by hand",
+    note = "an event handler is listed in `event_handlers = [..]`"
 )]
 pub trait ListedProcessManager {
     /// Its place in a drawing.
@@ -81,6 +83,36 @@ impl<PM: ProcessManager> ListedProcessManager for PM {
 
     fn declare(schema: Schema) -> Schema {
         schema.process_manager::<PM>()
+    }
+}
+
+/// The use of an entry of `event_handlers` by generated code.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event handler",
+    label = "not an event handler",
+    note = "put `#[event_handler(subscribes = [..], dispatches = [..])]` on `{Self}`, or implement `EventHandler` by hand"
+)]
+pub trait ListedEventHandler: Sized {
+    /// Its place in a drawing.
+    const NODE: EventHandlerNode;
+
+    /// Gives its value to the builder.
+    fn register(builder: AggregateStoreBuilder, handler: Self) -> AggregateStoreBuilder;
+
+    /// Adds its subscriptions and its key.
+    fn declare(schema: Schema) -> Schema;
+}
+
+#[diagnostic::do_not_recommend]
+impl<H: EventHandler> ListedEventHandler for H {
+    const NODE: EventHandlerNode = EventHandlerNode::of::<H>("");
+
+    fn register(builder: AggregateStoreBuilder, handler: Self) -> AggregateStoreBuilder {
+        builder.event_handler(handler)
+    }
+
+    fn declare(schema: Schema) -> Schema {
+        schema.event_handler::<H>()
     }
 }
 

@@ -8,6 +8,7 @@ pub mod objection;
 
 use crate::aggregate::Aggregate;
 use crate::event::DomainEvent;
+use crate::event_handler::EventHandler;
 use crate::process_manager::ProcessManager;
 use crate::projection::ReadModel;
 use crate::schema::EventSchema;
@@ -56,6 +57,8 @@ pub struct Topology {
     pub process_managers: &'static [ProcessManagerNode],
     /// In the order of their declaration.
     pub projections: &'static [ProjectionNode],
+    /// In the order of their declaration.
+    pub event_handlers: &'static [EventHandlerNode],
 }
 
 /// An aggregate of a [`Topology`].
@@ -91,6 +94,20 @@ pub struct ProcessManagerNode {
     pub targets: Option<&'static [&'static str]>,
 }
 
+/// An event handler of a [`Topology`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventHandlerNode {
+    /// The name of the type in the program.
+    pub type_name: &'static str,
+    /// Its stored name.
+    pub name: &'static str,
+    /// The stored names of the subscribed aggregates.
+    pub subscriptions: &'static [&'static str],
+    /// The stored names of the target aggregates; `None` for a hand-written type that does not set them.
+    pub targets: Option<&'static [&'static str]>,
+}
+
 /// A projection of a [`Topology`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -121,6 +138,20 @@ pub enum Edge {
         /// The aggregate.
         aggregate: &'static str,
     },
+    /// An event handler handles the events of an aggregate.
+    Handles {
+        /// The aggregate.
+        aggregate: &'static str,
+        /// The event handler.
+        event_handler: &'static str,
+    },
+    /// An event handler sends commands to an aggregate.
+    Returns {
+        /// The event handler.
+        event_handler: &'static str,
+        /// The aggregate.
+        aggregate: &'static str,
+    },
     /// A projection folds the events of an aggregate.
     Folds {
         /// The aggregate.
@@ -144,11 +175,22 @@ impl Topology {
             aggregates,
             process_managers,
             projections,
+            event_handlers: &[],
         }
     }
 
-    /// The connections: of each process manager the subscriptions and then the targets, then of each projection the
-    /// subscriptions.
+    /// The same topology, with these event handlers.
+    #[must_use]
+    pub const fn with_event_handlers(
+        mut self,
+        event_handlers: &'static [EventHandlerNode],
+    ) -> Self {
+        self.event_handlers = event_handlers;
+        self
+    }
+
+    /// The connections: of each process manager the subscriptions and then the targets, of each event handler likewise, then
+    /// of each projection the subscriptions.
     pub fn edges(&self) -> impl Iterator<Item = Edge> + use<> {
         let process_managers = self.process_managers.iter().flat_map(|part| {
             let process_manager = part.name;
@@ -162,13 +204,28 @@ impl Topology {
             });
             reacts.chain(sends)
         });
+        let event_handlers = self.event_handlers.iter().flat_map(|part| {
+            let event_handler = part.name;
+            let handles = part
+                .subscriptions
+                .iter()
+                .map(move |aggregate| Edge::Handles {
+                    aggregate,
+                    event_handler,
+                });
+            let returns = known(part.targets).map(move |aggregate| Edge::Returns {
+                event_handler,
+                aggregate,
+            });
+            handles.chain(returns)
+        });
         let projections = self.projections.iter().flat_map(|part| {
             known(part.subscriptions).map(|aggregate| Edge::Folds {
                 aggregate,
                 projection: part.name,
             })
         });
-        process_managers.chain(projections)
+        process_managers.chain(event_handlers).chain(projections)
     }
 }
 
@@ -228,6 +285,26 @@ impl ProcessManagerNode {
             name: PM::NAME,
             subscriptions: PM::SUBSCRIPTIONS,
             targets: PM::TARGETS,
+        }
+    }
+
+    /// The same node, of the type `type_name` in the program.
+    #[must_use]
+    pub const fn called(mut self, type_name: &'static str) -> Self {
+        self.type_name = type_name;
+        self
+    }
+}
+
+impl EventHandlerNode {
+    /// The event handler `H`, whose type is `type_name` in the program.
+    #[must_use]
+    pub const fn of<H: EventHandler>(type_name: &'static str) -> Self {
+        Self {
+            type_name,
+            name: H::NAME,
+            subscriptions: H::SUBSCRIPTIONS,
+            targets: H::TARGETS,
         }
     }
 

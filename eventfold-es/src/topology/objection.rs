@@ -151,6 +151,55 @@ impl Objection {
         }
     }
 
+    /// The reason why the `index`th event handler of a store does not fit into it. Its stored name is among those of process
+    /// managers.
+    const fn to_event_handler(store: &Topology, index: usize) -> Option<Self> {
+        let (mut earlier, behind) = store.event_handlers.split_at(index);
+        let [part, ..] = behind else {
+            return None;
+        };
+        while let [first, tail @ ..] = earlier {
+            if is_same_directory(first.name, part.name) {
+                return Some(Self::shared(
+                    first.type_name,
+                    part.type_name,
+                    part.name,
+                    "event_handler",
+                ));
+            }
+            earlier = tail;
+        }
+        let mut process_managers = store.process_managers;
+        while let [first, tail @ ..] = process_managers {
+            if is_same_directory(first.name, part.name) {
+                return Some(Self::shared(
+                    first.type_name,
+                    part.type_name,
+                    part.name,
+                    "event_handler",
+                ));
+            }
+            process_managers = tail;
+        }
+        if let Some(aggregate) = unlisted(store, Some(part.subscriptions)) {
+            return Some(Self::not_listed(
+                part.type_name,
+                "handles the events of",
+                aggregate,
+                store.name,
+            ));
+        }
+        match unlisted(store, part.targets) {
+            Some(aggregate) => Some(Self::not_listed(
+                part.type_name,
+                "sends commands to",
+                aggregate,
+                store.name,
+            )),
+            None => None,
+        }
+    }
+
     /// The reason why the `index`th projection of a store does not fit into it.
     const fn to_projection(store: &Topology, index: usize) -> Option<Self> {
         let (mut earlier, behind) = store.projections.split_at(index);
@@ -198,6 +247,16 @@ pub const fn aggregate_fits(store: &Topology, index: usize) {
 #[track_caller]
 pub const fn process_manager_fits(store: &Topology, index: usize) {
     assert_none(Objection::to_process_manager(store, index));
+}
+
+/// Asserts that the `index`th event handler of a store fits into it.
+///
+/// # Panics
+///
+/// As [`aggregate_fits`].
+#[track_caller]
+pub const fn event_handler_fits(store: &Topology, index: usize) {
+    assert_none(Objection::to_event_handler(store, index));
 }
 
 /// Asserts that the `index`th projection of a store fits into it.

@@ -86,6 +86,50 @@ impl MigrateState for Twilight {
     }
 }
 
+/// Rings when a lamp is switched.
+#[event_handler(
+    subscribes = [Lamp],
+    dispatches = [Lamp],
+    key = String,
+    concurrency = 2,
+    timeout = "5s",
+    on_failure,
+    start = "now",
+    crate = ::es
+)]
+#[derive(Debug)]
+pub struct Bell {
+    /// Whether the neighbours hear it.
+    pub is_loud: bool,
+}
+
+impl Handle<Lamp> for Bell {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &LampEvent,
+        cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        if self.is_loud {
+            cx.send("hall", LampCommand::Switch);
+        }
+        Ok(())
+    }
+}
+
+impl HandleKey<Lamp> for Bell {
+    fn key(_event: &LampEvent, cx: &EventContext<'_>) -> String {
+        cx.stream_id().to_owned()
+    }
+}
+
+impl HandlerPolicy for Bell {
+    fn on_failure(&self, _failure: &Failure<'_>) -> HandlerAction<Self> {
+        FailureAction::Park
+    }
+}
+
 /// How often lamps were switched.
 #[projection(subscribes = [Lamp], crate = es)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -119,6 +163,16 @@ impl Project<Lamp> for Rooms {
     }
 }
 
+/// Everything there is.
+#[event_store(
+    aggregates = [Lamp],
+    process_managers = [Twilight],
+    event_handlers = [Bell],
+    projections = [Switches, Rooms],
+    crate = es
+)]
+pub struct House;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +185,9 @@ mod tests {
         Projection::apply(&mut switches, "lamp", "hall", &recorded).unwrap();
         assert_eq!(switches.count, 1);
         assert_eq!(Rooms::COUNT.name(), "count");
+        assert_eq!(Bell::key_of("lamp", "hall", &recorded).unwrap(), "hall");
+        assert_eq!(House::topology().edges().count(), 6);
+        drop(House::builder("house").event_handler(Bell { is_loud: true }));
         let effects = Twilight
             .react_in("hall", "lamp", "hall", &recorded)
             .unwrap();

@@ -25,8 +25,11 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
     (
         "there is more than one mistake",
         &[
+            "arguments/guessed_in_event_handler",
             "arguments/several_mistakes",
             "derives/aggregate_without_any",
+            "event_handlers/handler_of_a_process_manager",
+            "event_store/event_handlers_in_another_order",
             "event_store/guessed",
             "events/other_words",
             "events/several_mistakes",
@@ -37,12 +40,16 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "a type that is neither `Send` nor `Sync` lacks two bounds",
-        &["derives/state_of_one_thread"],
+        "a type that is neither `Send` nor `Sync` lacks two bounds, and the futures that borrow it are not `Send` either",
+        &[
+            "derives/state_of_one_thread",
+            "event_handlers/of_one_thread",
+        ],
     ),
     (
         "without its attribute no macro can tell rustc to be silent about the lines that name the type",
         &[
+            "event_handlers/attribute_missing",
             "process_managers/attribute_missing",
             "process_managers/attribute_missing_below_handlers",
         ],
@@ -53,6 +60,8 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
             "aggregates/attribute_missing",
             "aggregates/context_taken_by_decider",
             "aggregates/attribute_misspelt",
+            "event_handlers/handler_with_another_context",
+            "event_handlers/key_undeclared",
             "process_managers/correlation_without_key",
             "process_managers/deadline_handled_as_event",
             "projections/locate_without_key",

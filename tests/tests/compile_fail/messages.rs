@@ -136,7 +136,13 @@ fn every_argument_is_documented() -> Result<(), Box<dyn Error>> {
         Some(name.split('"').next()?.to_owned())
     };
     let entries = read(&format!("{MACROS}/lib.rs"))?;
-    for name in ["aggregate", "process_manager", "projection", "event_store"] {
+    for name in [
+        "aggregate",
+        "process_manager",
+        "event_handler",
+        "projection",
+        "event_store",
+    ] {
         let model = read(&format!("{MACROS}/{name}/model.rs"))?;
         let (_, keys) = model.split_once("keys: &[").ok_or("a grammar has keys")?;
         let keys = keys.split(']').next().unwrap_or_default();

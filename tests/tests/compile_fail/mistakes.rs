@@ -132,7 +132,13 @@ fn page(class: &str, program: &str) -> &'static str {
         _ => {}
     }
     // A program that has several of them is about the one that uses the others.
-    let pages = ["event_store", "process_manager", "projection", "aggregate"];
+    let pages = [
+        "event_store",
+        "event_handler",
+        "process_manager",
+        "projection",
+        "aggregate",
+    ];
     let about = pages
         .iter()
         .find(|page| program.contains(&format!("#[{page}")));

@@ -21,7 +21,9 @@ mod bare {
     #![no_implicit_prelude]
     #![allow(dead_code)]
 
-    use ::eventfold_es::{DomainEvent, aggregate, event_store, process_manager, projection};
+    use ::eventfold_es::{
+        DomainEvent, aggregate, event_handler, event_store, process_manager, projection,
+    };
     use ::serde::{Deserialize, Serialize};
     use ::std::prelude::v1::derive;
 
@@ -49,6 +51,11 @@ mod bare {
     pub trait ContextDecider {}
     pub struct Deciding;
     pub trait Envelope {}
+    pub trait Handle {}
+    pub trait EventHandler {}
+    pub struct Handling;
+    pub struct HandleError;
+    pub struct Duration;
     pub mod eventfold_es {}
     pub mod core {}
     pub mod std {}
@@ -95,8 +102,69 @@ mod bare {
         }
     }
 
-    #[event_store(aggregates = [Lamp], process_managers = [Echo, Listener, Timer], projections = [Switches])]
+    #[event_store(
+        aggregates = [Lamp],
+        process_managers = [Echo, Listener, Timer],
+        event_handlers = [Bell, Chime],
+        projections = [Switches]
+    )]
     pub struct House;
+
+    #[event_handler(
+        subscribes = [Lamp],
+        dispatches = [Lamp],
+        key = ::std::string::String,
+        concurrency = 2,
+        timeout = "5s",
+        on_failure,
+        start = "now"
+    )]
+    pub struct Bell {
+        pub loud: bool,
+    }
+
+    impl ::eventfold_es::Handle<Lamp> for Bell {
+        type Error = ::std::convert::Infallible;
+
+        async fn handle(
+            &self,
+            _: &LampEvent,
+            cx: &mut ::eventfold_es::Handling<'_, Self>,
+        ) -> ::std::result::Result<(), ::std::convert::Infallible> {
+            cx.send(cx.stream_id(), LampCommand::Switch);
+            ::std::result::Result::Ok(())
+        }
+    }
+
+    impl ::eventfold_es::HandleKey<Lamp> for Bell {
+        fn key(_: &LampEvent, cx: &::eventfold_es::EventContext<'_>) -> ::std::string::String {
+            ::std::borrow::ToOwned::to_owned(cx.stream_id())
+        }
+    }
+
+    impl ::eventfold_es::HandlerPolicy for Bell {
+        fn on_failure(
+            &self,
+            _: &::eventfold_es::Failure<'_>,
+        ) -> ::eventfold_es::HandlerAction<Self> {
+            ::eventfold_es::FailureAction::Park
+        }
+    }
+
+    #[event_handler(subscribes = [Lamp])]
+    pub struct Chime;
+
+    impl ::eventfold_es::Handle<Lamp> for Chime {
+        type Error = ::std::convert::Infallible;
+
+        async fn handle(
+            &self,
+            _: &LampEvent,
+            _: &mut ::eventfold_es::Handling<'_, Self>,
+        ) -> ::std::result::Result<(), ::std::convert::Infallible> {
+            ::std::result::Result::Ok(())
+        }
+    }
 
     #[aggregate(error = ::std::convert::Infallible)]
     #[derive(::std::clone::Clone, ::std::default::Default, Serialize, Deserialize)]
@@ -232,8 +300,13 @@ fn the_prelude_is_not_needed_and_may_be_shadowed() {
     let effects = bare::Timer.react_in("hall", "lamp", "hall", &switched);
     assert_eq!(effects.unwrap().timers.len(), 1);
     assert_eq!(bare::Switches::default().subscriptions(), ["lamp"]);
-    assert_eq!(bare::House::topology().edges().count(), 6);
-    drop(bare::House::builder("house"));
+    assert_eq!(bare::House::topology().edges().count(), 9);
+    let house = bare::House::builder("house");
+    drop(
+        house
+            .event_handler(bare::Bell { loud: true })
+            .event_handler(bare::Chime),
+    );
     let lock = bare::House::schema().to_lock();
     for known in [
         "type Manner\n      enum",
@@ -427,6 +500,21 @@ fn the_crate_can_have_another_path() {
         }
     }
 
+    #[event_handler(subscribes = [Light], dispatches = [Light], crate = facade::es, envelope = BellMessage)]
+    struct LightBell;
+
+    impl Handle<Light> for LightBell {
+        type Error = std::convert::Infallible;
+
+        async fn handle(
+            &self,
+            event: &LightEvent,
+            _cx: &mut Handling<'_, Self>,
+        ) -> Result<(), std::convert::Infallible> {
+            match *event {}
+        }
+    }
+
     #[projection(subscribes = [Light, Order], crate = facade::es, name = concat!("li", "ghts"))]
     #[derive(Debug, Clone, Default, Serialize, Deserialize)]
     struct Lights;
@@ -441,14 +529,16 @@ fn the_crate_can_have_another_path() {
         fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
     }
 
-    #[event_store(aggregates = [Light, self::Order], process_managers = [Watcher], projections = [Lights], crate = facade::es)]
+    #[event_store(aggregates = [Light, self::Order], process_managers = [Watcher], event_handlers = [LightBell], projections = [Lights], crate = facade::es)]
     struct Lamps;
 
-    assert_eq!(Lamps::topology().edges().count(), 4);
+    assert_eq!(Lamps::topology().edges().count(), 6);
     assert_eq!(Lights::NAME, "lights");
     assert_eq!(Lights.subscriptions(), ["facade.light", "order"]);
     assert_eq!(Watcher.subscriptions(), ["facade.light"]);
     assert_eq!(targets::<LightMessage>(), ["facade.light"]);
+    assert_eq!(LightBell::SUBSCRIPTIONS, ["facade.light"]);
+    assert_eq!(targets::<BellMessage>(), ["facade.light"]);
 }
 
 /// Fields that depend on the configuration are recorded as they are compiled.

@@ -1,6 +1,7 @@
 //! What the macros generate, where they may stand, and the lock of stored shapes.
 
 mod declare;
+mod event_handlers;
 mod event_store;
 mod events;
 mod hygiene;

@@ -225,7 +225,7 @@ fn what_a_person_has_changed_is_told_with_the_line() {
         (
             "aggregate order\n",
             "agregate order\n",
-            ":4: expected `aggregate`, `process_manager` or `projection`",
+            ":4: expected `aggregate`, `process_manager`, `event_handler` or `projection`",
         ),
         ("aggregate order\n", "aggregate\n", ":4: expected one name"),
         (

@@ -86,6 +86,10 @@ mod arguments_comma_missing;
 mod arguments_command_by_reference;
 #[path = "../../ui/arguments/command_list.pass.rs"]
 mod arguments_command_list;
+#[path = "../../ui/arguments/concurrency_constant_zero.pass.rs"]
+mod arguments_concurrency_constant_zero;
+#[path = "../../ui/arguments/concurrency_zero.pass.rs"]
+mod arguments_concurrency_zero;
 #[path = "../../ui/arguments/context_with_value.pass.rs"]
 mod arguments_context_with_value;
 #[path = "../../ui/arguments/crate_not_a_path.pass.rs"]
@@ -140,6 +144,8 @@ mod arguments_guessed_event_type;
 mod arguments_guessed_fingerprint;
 #[path = "../../ui/arguments/guessed_id.pass.rs"]
 mod arguments_guessed_id;
+#[path = "../../ui/arguments/guessed_in_event_handler.pass.rs"]
+mod arguments_guessed_in_event_handler;
 #[path = "../../ui/arguments/guessed_index.pass.rs"]
 mod arguments_guessed_index;
 #[path = "../../ui/arguments/guessed_instances.pass.rs"]
@@ -172,6 +178,8 @@ mod arguments_guessed_timers;
 mod arguments_guessed_unknown_events;
 #[path = "../../ui/arguments/guessed_version.pass.rs"]
 mod arguments_guessed_version;
+#[path = "../../ui/arguments/handler_on_failure_with_value.pass.rs"]
+mod arguments_handler_on_failure_with_value;
 #[path = "../../ui/arguments/key_by_reference.pass.rs"]
 mod arguments_key_by_reference;
 #[path = "../../ui/arguments/key_in_quotes.pass.rs"]
@@ -248,6 +256,12 @@ mod arguments_subscribes_empty;
 mod arguments_subscribes_missing;
 #[path = "../../ui/arguments/subscribes_without_brackets.pass.rs"]
 mod arguments_subscribes_without_brackets;
+#[path = "../../ui/arguments/timeout_constant_zero.pass.rs"]
+mod arguments_timeout_constant_zero;
+#[path = "../../ui/arguments/timeout_in_other_words.pass.rs"]
+mod arguments_timeout_in_other_words;
+#[path = "../../ui/arguments/timeout_without_unit.pass.rs"]
+mod arguments_timeout_without_unit;
 #[path = "../../ui/arguments/type_alone.pass.rs"]
 mod arguments_type_alone;
 #[path = "../../ui/arguments/type_alone_in_aggregate.pass.rs"]
@@ -320,14 +334,80 @@ mod derives_row_without_deserialize;
 mod derives_row_without_serialize;
 #[path = "../../ui/derives/state_of_one_thread.pass.rs"]
 mod derives_state_of_one_thread;
+#[path = "../../ui/event_handlers/attribute_missing.pass.rs"]
+mod event_handlers_attribute_missing;
+#[path = "../../ui/event_handlers/derived.pass.rs"]
+mod event_handlers_derived;
+#[path = "../../ui/event_handlers/error_not_an_error.pass.rs"]
+mod event_handlers_error_not_an_error;
+#[path = "../../ui/event_handlers/event_subscribed.pass.rs"]
+mod event_handlers_event_subscribed;
+#[path = "../../ui/event_handlers/future_holds_a_lock.pass.rs"]
+mod event_handlers_future_holds_a_lock;
+#[path = "../../ui/event_handlers/future_not_send.pass.rs"]
+mod event_handlers_future_not_send;
+#[path = "../../ui/event_handlers/generic.pass.rs"]
+mod event_handlers_generic;
+#[path = "../../ui/event_handlers/handler_is_not_asynchronous.pass.rs"]
+mod event_handlers_handler_is_not_asynchronous;
+#[path = "../../ui/event_handlers/handler_missing.pass.rs"]
+mod event_handlers_handler_missing;
+#[path = "../../ui/event_handlers/handler_mutates.pass.rs"]
+mod event_handlers_handler_mutates;
+#[path = "../../ui/event_handlers/handler_not_subscribed.pass.rs"]
+mod event_handlers_handler_not_subscribed;
+#[path = "../../ui/event_handlers/handler_of_a_process_manager.pass.rs"]
+mod event_handlers_handler_of_a_process_manager;
+#[path = "../../ui/event_handlers/handler_of_wrong_event.pass.rs"]
+mod event_handlers_handler_of_wrong_event;
+#[path = "../../ui/event_handlers/handler_returns_nothing.pass.rs"]
+mod event_handlers_handler_returns_nothing;
+#[path = "../../ui/event_handlers/handler_with_another_context.pass.rs"]
+mod event_handlers_handler_with_another_context;
+#[path = "../../ui/event_handlers/key_missing.pass.rs"]
+mod event_handlers_key_missing;
+#[path = "../../ui/event_handlers/key_not_subscribed.pass.rs"]
+mod event_handlers_key_not_subscribed;
+#[path = "../../ui/event_handlers/key_of_another_type.pass.rs"]
+mod event_handlers_key_of_another_type;
+#[path = "../../ui/event_handlers/key_undeclared.pass.rs"]
+mod event_handlers_key_undeclared;
+#[path = "../../ui/event_handlers/lifetime.pass.rs"]
+mod event_handlers_lifetime;
+#[path = "../../ui/event_handlers/no_handler.pass.rs"]
+mod event_handlers_no_handler;
+#[path = "../../ui/event_handlers/of_one_thread.pass.rs"]
+mod event_handlers_of_one_thread;
+#[path = "../../ui/event_handlers/policy_missing.pass.rs"]
+mod event_handlers_policy_missing;
+#[path = "../../ui/event_handlers/policy_undeclared.pass.rs"]
+mod event_handlers_policy_undeclared;
+#[path = "../../ui/event_handlers/process_manager_given.pass.rs"]
+mod event_handlers_process_manager_given;
+#[path = "../../ui/event_handlers/registered_as_process_manager.pass.rs"]
+mod event_handlers_registered_as_process_manager;
+#[path = "../../ui/event_handlers/serialized.pass.rs"]
+mod event_handlers_serialized;
+#[path = "../../ui/event_handlers/target_undeclared.pass.rs"]
+mod event_handlers_target_undeclared;
+#[path = "../../ui/event_handlers/target_undeclared_by_none.pass.rs"]
+mod event_handlers_target_undeclared_by_none;
 #[path = "../../ui/event_store/aggregates_empty.pass.rs"]
 mod event_store_aggregates_empty;
 #[path = "../../ui/event_store/aggregates_missing.pass.rs"]
 mod event_store_aggregates_missing;
+#[path = "../../ui/event_store/another_event_handler.pass.rs"]
+mod event_store_another_event_handler;
 #[path = "../../ui/event_store/command_shared.pass.rs"]
 mod event_store_command_shared;
 #[path = "../../ui/event_store/command_shared_with_a_later_one.pass.rs"]
 mod event_store_command_shared_with_a_later_one;
+#[path = "../../ui/event_store/event_handler_as_process_manager.pass.rs"]
+mod event_store_event_handler_as_process_manager;
+#[path = "../../ui/event_store/event_handler_not_given.pass.rs"]
+mod event_store_event_handler_not_given;
+#[path = "../../ui/event_store/event_handlers_in_another_order.pass.rs"]
+mod event_store_event_handlers_in_another_order;
 #[path = "../../ui/event_store/fields.pass.rs"]
 mod event_store_fields;
 #[path = "../../ui/event_store/folds_unlisted.pass.rs"]
@@ -338,6 +418,8 @@ mod event_store_generic;
 mod event_store_guessed;
 #[path = "../../ui/event_store/guessed_aggregates.pass.rs"]
 mod event_store_guessed_aggregates;
+#[path = "../../ui/event_store/guessed_event_handlers.pass.rs"]
+mod event_store_guessed_event_handlers;
 #[path = "../../ui/event_store/guessed_events.pass.rs"]
 mod event_store_guessed_events;
 #[path = "../../ui/event_store/guessed_name.pass.rs"]
@@ -346,20 +428,32 @@ mod event_store_guessed_name;
 mod event_store_guessed_projections;
 #[path = "../../ui/event_store/guessed_run_mode.pass.rs"]
 mod event_store_guessed_run_mode;
+#[path = "../../ui/event_store/handler_sends_to_unlisted.pass.rs"]
+mod event_store_handler_sends_to_unlisted;
+#[path = "../../ui/event_store/handles_unlisted.pass.rs"]
+mod event_store_handles_unlisted;
 #[path = "../../ui/event_store/listed_twice.pass.rs"]
 mod event_store_listed_twice;
 #[path = "../../ui/event_store/name_shared.pass.rs"]
 mod event_store_name_shared;
+#[path = "../../ui/event_store/name_shared_by_event_handlers.pass.rs"]
+mod event_store_name_shared_by_event_handlers;
 #[path = "../../ui/event_store/name_shared_by_process_managers.pass.rs"]
 mod event_store_name_shared_by_process_managers;
 #[path = "../../ui/event_store/name_shared_by_projections.pass.rs"]
 mod event_store_name_shared_by_projections;
+#[path = "../../ui/event_store/name_shared_with_a_process_manager.pass.rs"]
+mod event_store_name_shared_with_a_process_manager;
 #[path = "../../ui/event_store/not_a_process_manager.pass.rs"]
 mod event_store_not_a_process_manager;
 #[path = "../../ui/event_store/not_a_projection.pass.rs"]
 mod event_store_not_a_projection;
 #[path = "../../ui/event_store/not_an_aggregate.pass.rs"]
 mod event_store_not_an_aggregate;
+#[path = "../../ui/event_store/not_an_event_handler.pass.rs"]
+mod event_store_not_an_event_handler;
+#[path = "../../ui/event_store/opened_without_event_handlers.pass.rs"]
+mod event_store_opened_without_event_handlers;
 #[path = "../../ui/event_store/reacts_to_unlisted.pass.rs"]
 mod event_store_reacts_to_unlisted;
 #[path = "../../ui/event_store/sends_to_unlisted.pass.rs"]

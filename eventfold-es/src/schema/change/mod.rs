@@ -2,6 +2,7 @@
 
 mod data;
 mod events;
+mod handlers;
 mod named;
 mod rows;
 mod states;
@@ -11,6 +12,7 @@ use std::fmt;
 use super::declared::Parts;
 
 use events::events;
+use handlers::event_handler;
 use named::{deadlines, key};
 use rows::rows;
 use states::{aggregate_state, process_manager_state};
@@ -128,6 +130,27 @@ pub(super) fn compare(locked: &Parts, now: &Parts) -> Vec<Change> {
             .all(|old| old.name != new.name)
         {
             let place = format!("process manager `{}`", new.name);
+            changes.compatible(&place, "it is new", "");
+        }
+    }
+    for old in &locked.event_handlers {
+        let mut parts = now.event_handlers.iter();
+        match parts.find(|new| new.name == old.name) {
+            Some(new) => event_handler(old, new, &mut changes),
+            None => changes.breaking(
+                &format!("event handler `{}`", old.name),
+                "it is gone; under another name it would start at its starting point again, and call the world outside twice",
+                format!(
+                    "if it was renamed, keep its stored name: `#[event_handler(name = \"{}\", ..)]`; if it is gone for good, write the \
+                     lock anew",
+                    old.name
+                ),
+            ),
+        }
+    }
+    for new in &now.event_handlers {
+        if locked.event_handlers.iter().all(|old| old.name != new.name) {
+            let place = format!("event handler `{}`", new.name);
             changes.compatible(&place, "it is new", "");
         }
     }

@@ -1,0 +1,33 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[event_handler(subscribes = [Order], concurrency = 4, timeout = "5s", key = String, on_failure, name = "mailer")]
+struct Mailer;
+
+impl Handle<Order> for Mailer {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &OrderEvent,
+        _cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl HandleKey<Order> for Mailer {
+    fn key(_event: &OrderEvent, cx: &EventContext<'_>) -> String {
+        cx.stream_id().to_owned()
+    }
+}
+
+impl HandlerPolicy for Mailer {
+    fn on_failure(&self, failure: &Failure<'_>) -> HandlerAction<Self> {
+        HandlerAction::<Self>::default_for(failure)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,27 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[event_handler(listens_to = [Order], max_in_flight = 4, time_limit = "5s", partition_by = String, state = Mailer, timers = [Due], retries = 3, handler = "mailer")]
+struct Mailer;
+
+impl Handle<Order> for Mailer {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &OrderEvent,
+        _cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl HandleKey<Order> for Mailer {
+    fn key(_event: &OrderEvent, cx: &EventContext<'_>) -> String {
+        cx.stream_id().to_owned()
+    }
+}
+
+fn main() {}

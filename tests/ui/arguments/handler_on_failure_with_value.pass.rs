@@ -1,0 +1,27 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[event_handler(subscribes = [Order], on_failure)]
+struct Mailer;
+
+impl Handle<Order> for Mailer {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &OrderEvent,
+        _cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl HandlerPolicy for Mailer {
+    fn on_failure(&self, failure: &Failure<'_>) -> HandlerAction<Self> {
+        HandlerAction::<Self>::default_for(failure)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,23 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[event_handler(subscribes = [Order], dispatches = [Order, Inventory])]
+struct Mailer;
+
+impl Handle<Order> for Mailer {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        event: &OrderEvent,
+        cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        let OrderEvent::Placed { qty } = event;
+        cx.send(cx.stream_id(), InventoryCommand::Reserve { qty: *qty });
+        Ok(())
+    }
+}
+
+fn main() {}

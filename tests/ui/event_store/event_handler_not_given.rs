@@ -1,0 +1,45 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[event_handler(subscribes = [Order])]
+struct Mailer;
+
+impl Handle<Order> for Mailer {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &OrderEvent,
+        _cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[event_handler(subscribes = [Order])]
+struct Auditor;
+
+impl Handle<Order> for Auditor {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &OrderEvent,
+        _cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[event_store(aggregates = [Order], event_handlers = [Mailer, Auditor])]
+struct Shop;
+
+async fn open() -> Result<AggregateStore, eventfold_es::OpenError> {
+    Shop::builder("shop").event_handler(Mailer).open().await
+}
+
+fn main() {
+    let _ = open();
+}

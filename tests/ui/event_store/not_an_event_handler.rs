@@ -1,0 +1,26 @@
+use std::convert::Infallible;
+
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[event_handler(subscribes = [Order])]
+struct Mailer;
+
+impl Handle<Order> for Mailer {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        _event: &OrderEvent,
+        _cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[event_store(aggregates = [Order], event_handlers = [Order])]
+struct Shop;
+
+fn main() {
+    let _ = Shop::topology();
+}
