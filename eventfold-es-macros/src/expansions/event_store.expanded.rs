@@ -75,7 +75,7 @@ impl Shop {
         ::eventfold_es::AggregateStore,
         ::eventfold_es::OpenError,
     > {
-        ::eventfold_es::AggregateStoreBuilder::open(Self::builder(base)).await
+        <::eventfold_es::AggregateStoreBuilder>::open(Self::builder(base)).await
     }
     /// What `Shop` is made of, and how its parts are connected.
     #[must_use]

@@ -81,7 +81,7 @@ impl Shop {
             builder,
             auditor,
         );
-        ::eventfold_es::AggregateStoreBuilder::open(builder).await
+        <::eventfold_es::AggregateStoreBuilder>::open(builder).await
     }
     /// What `Shop` is made of, and how its parts are connected.
     #[must_use]

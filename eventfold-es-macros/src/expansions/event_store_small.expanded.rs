@@ -56,7 +56,7 @@ impl Shop {
     pub async fn open(
         base: impl ::std::convert::AsRef<::std::path::Path>,
     ) -> ::std::result::Result<my::es::AggregateStore, my::es::OpenError> {
-        my::es::AggregateStoreBuilder::open(Self::builder(base)).await
+        <my::es::AggregateStoreBuilder>::open(Self::builder(base)).await
     }
     /// What `Shop` is made of, and how its parts are connected.
     #[must_use]
