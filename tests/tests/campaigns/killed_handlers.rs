@@ -214,8 +214,16 @@ async fn check(store: &Path, port: u16, requests: &Requests, kills: u64) -> (usi
     let opened = open(store, port, RunMode::OnDemand).await;
     let (_, effects_before) = entries_and_effects(&opened).await;
     let before = counted();
-    opened.run_process_managers().await.unwrap();
-    let (entries, effects) = entries_and_effects(&opened).await;
+    let caught_up = Instant::now();
+    let (entries, effects) = loop {
+        // A refused request is retried a moment later.
+        opened.run_process_managers().await.unwrap();
+        let (entries, effects) = entries_and_effects(&opened).await;
+        if effects.len() >= entries.len() || caught_up.elapsed() > Duration::from_secs(20) {
+            break (entries, effects);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     let after = counted();
     for (key, entry) in &entries {
         let there = effects.iter().filter(|effect| *effect == entry).count();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventfold_es::StoreError;
-use eventfold_es::prelude::*;
 use eventfold_es_tests::TestResult;
 use tokio::sync::Semaphore;
 
