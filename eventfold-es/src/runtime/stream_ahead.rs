@@ -62,11 +62,17 @@ mod tests {
     use super::*;
     use crate::journal::{Damage, FindEvents, StreamEnd};
 
-    /// Events need not be found.
-    struct Found;
+    /// Events need not be found. The piece with the event `damaged` is the last.
+    struct Found {
+        damaged: u64,
+    }
 
     impl FindEvents for Found {
-        fn find(&self, _: &mut StreamPiece) {}
+        fn find(&self, piece: &mut StreamPiece) {
+            if piece.last_version() >= self.damaged {
+                piece.failure = Some(Damage::new("numbers", self.damaged, "damaged").into());
+            }
+        }
     }
 
     /// A stream of events that are numbers, with so many in a piece.
@@ -76,6 +82,7 @@ mod tests {
         in_piece: u64,
         /// Whether the end is an error.
         fails: bool,
+        damaged: u64,
     }
 
     impl StreamReader for Numbers {
@@ -100,7 +107,8 @@ mod tests {
         }
 
         fn finder(&self) -> Arc<dyn FindEvents> {
-            Arc::new(Found)
+            let damaged = self.damaged;
+            Arc::new(Found { damaged })
         }
 
         fn end(&self) -> StreamEnd {
@@ -130,6 +138,7 @@ mod tests {
                     last,
                     in_piece,
                     fails,
+                    damaged: u64::MAX,
                 };
                 let (mut seen, mut threads) = (0, Vec::new());
                 let read = each_piece(&mut events, &mut |piece| {
@@ -154,12 +163,33 @@ mod tests {
     }
 
     #[test]
+    fn damage_comes_after_the_events_before_it_on_either_thread() {
+        for (damaged, read) in [(1, 100), (950, 1_000), (5_050, 5_100)] {
+            let mut events = Numbers {
+                end: 0,
+                last: 9_999,
+                in_piece: 100,
+                fails: false,
+                damaged,
+            };
+            let mut seen = 0;
+            let error = each_piece(&mut events, &mut |piece| {
+                seen = piece.last_version();
+                ControlFlow::Continue(())
+            });
+            assert!(error.is_err(), "damage at {damaged}");
+            assert_eq!(seen, read, "damage at {damaged}");
+        }
+    }
+
+    #[test]
     fn a_panic_of_the_work_ends_the_other_thread() {
         let mut events = Numbers {
             end: 0,
             last: u64::MAX,
             in_piece: 500,
             fails: false,
+            damaged: u64::MAX,
         };
         let work = std::panic::AssertUnwindSafe(|| {
             let mut pieces = 0;
