@@ -162,7 +162,7 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// The commands of its targets are `Clone + Serialize + Deserialize`, because a rejected command is kept. The name is
 /// persisted: under another name it starts from the first event again.
 ///
-/// # What it requires
+/// # Requirements
 ///
 /// - `impl React<A>` for each aggregate `A` in `subscribes`;
 /// - with `key`, `impl Correlate<A>` for each of these aggregates, which names the instances of an event. A key has
@@ -174,7 +174,7 @@ pub fn aggregate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// A missing or undeclared impl does not compile.
 ///
-/// # What it generates
+/// # Generated items
 ///
 /// - `impl ProcessManager`, which finds the handler of an event by the stored name of its aggregate type;
 /// - `enum ReservationSagaEnvelope`, as visible as the type, with `impl Dispatch`, `Clone` and `Debug`. It has one
@@ -327,7 +327,7 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// The commands of its targets are `Clone + Serialize + Deserialize`, because a rejected command is kept. The name is persisted: under
 /// another name it starts at its starting point again.
 ///
-/// # What it requires
+/// # Requirements
 ///
 /// - `impl Handle<A>` for each aggregate `A` in `subscribes`. Its `handle` is an `async fn` whose future is `Send`: it holds no `Rc`
 ///   and no guard of a `std::sync::Mutex` across an `.await`;
@@ -336,7 +336,7 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 ///
 /// A missing or undeclared impl does not compile.
 ///
-/// # What it generates
+/// # Generated items
 ///
 /// - `impl EventHandler`, which finds the handler of an event by the stored name of its aggregate type;
 /// - `enum MailerEnvelope`, as visible as the type, with `impl Dispatch`, `Clone` and `Debug`. It has one variant per entry of
@@ -433,7 +433,7 @@ pub fn event_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// `#[index]` on a field of a row keeps an index over its values. It generates a constant with the name of the field in
 /// capitals: the index of `city` is `CustomerOrders::CITY`. If your type already has a constant of that name, rustc reports E0592.
 ///
-/// # What it generates
+/// # Generated items
 ///
 /// - `impl Projection`, or with `key` and `sink` an `impl SinkProjection`, which finds the handler of an event by the stored name
 ///   of its aggregate type; with `key` also `impl RowProjection`;
@@ -494,7 +494,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `projections` | `[Sales, ..]` | `[]` | its projections |
 /// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
-/// # What it generates
+/// # Generated items
 ///
 /// Each item is as visible as the struct:
 ///

@@ -36,7 +36,7 @@ pub(super) struct ProcessManagerPart {
     pub(super) migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
     pub(super) initial: fn() -> Result<Progress, String>,
     pub(super) start: Start,
-    /// Whether it is an event handler, for which no command waits.
+    /// Whether the part is an event handler. No command waits for an event handler.
     pub(super) is_handler: bool,
 }
 

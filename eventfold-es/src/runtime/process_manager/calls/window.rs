@@ -35,7 +35,7 @@ struct Lane {
     waiting: VecDeque<u64>,
     /// Whether a call for its key runs.
     is_running: bool,
-    /// Whether it is in the list of ready lanes.
+    /// Whether the list of ready lanes has the lane.
     is_listed: bool,
 }
 
@@ -77,7 +77,7 @@ impl<T, O> Window<T, O> {
         self.entries.len() >= EVENTS || self.bytes >= BYTES
     }
 
-    /// Whether it is worthwhile to read more events.
+    /// Whether at least half of the window is free, so that a read of more events is worth its cost.
     pub(super) fn has_room(&self) -> bool {
         self.entries.len() <= EVENTS / 2 && self.bytes <= BYTES / 2
     }
