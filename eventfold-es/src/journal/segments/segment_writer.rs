@@ -28,6 +28,7 @@ pub(crate) struct SegmentWriter {
     commits: Vec<CommitPlace>,
     frames: Vec<u32>,
     written: u64,
+    compressor: zstd::bulk::Compressor<'static>,
 }
 
 impl SegmentWriter {
@@ -42,7 +43,9 @@ impl SegmentWriter {
             &path.with_extension(format!("zst{UNFINISHED}")),
             OpenMode::Truncate,
         )?;
+        let compressor = zstd::bulk::Compressor::new(LEVEL);
         Ok(Self {
+            compressor: compressor.map_err(|error| FileError::new("compress", path, error))?,
             files: files.clone(),
             file,
             path: path.to_owned(),
@@ -84,20 +87,23 @@ impl SegmentWriter {
     }
 
     fn write_frames(&mut self, length: usize) -> Result<(), FileError> {
-        let pending = std::mem::take(&mut self.pending);
-        let (whole, rest) = pending.split_at_checked(length).unwrap_or((&[], &pending));
+        let length = length.min(self.pending.len());
+        let whole = self.pending.get(..length).unwrap_or_default();
         let failed = |error| FileError::new("compress", &self.path, error);
-        let mut compressor = zstd::bulk::Compressor::new(LEVEL).map_err(failed)?;
+        let frame_bytes = usize::try_from(FRAME_BYTES).unwrap_or(usize::MAX);
         let mut frames = Vec::with_capacity(length / 2);
-        for text in whole.chunks(usize::try_from(FRAME_BYTES).unwrap_or(usize::MAX)) {
-            frames.extend_from_slice(&compressor.compress(text).map_err(failed)?);
+        let mut frame = Vec::with_capacity(zstd::zstd_safe::compress_bound(frame_bytes));
+        for text in whole.chunks(frame_bytes) {
+            let compressed = self.compressor.compress_to_buffer(text, &mut frame);
+            compressed.map_err(failed)?;
+            frames.extend_from_slice(&frame);
             let end = u32::try_from(self.written + frames.len() as u64);
             self.frames.push(end.map_err(|_| {
                 let reason = std::io::Error::other("a segment of the journal takes at most 4 GiB");
                 FileError::new("write", &self.path, reason)
             })?);
         }
-        self.pending = rest.to_vec();
+        self.pending.drain(..length);
         self.file.write_all_at(&frames, self.written)?;
         self.written += frames.len() as u64;
         Ok(())

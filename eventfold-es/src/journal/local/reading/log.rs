@@ -124,17 +124,20 @@ impl JournalLog {
     ) -> Result<Archived, JournalError> {
         let parts = self.parts();
         let mut segment = parts.segments.begin(parts.start, parts.first_commit)?;
+        let mut text = Vec::new();
         while segment.end() < start {
             let at = segment.end();
-            let text = parts.lines(at..start, ARCHIVE_BYTES, Parts::read_range)?;
-            let text = text.ok_or_else(|| parts.endless(at))?;
-            for line in text.split_inclusive(|byte| *byte == b'\n') {
-                let commit = line::parse(line.strip_suffix(b"\n").unwrap_or(line))
-                    .map_err(|error| parts.unreadable(segment.end(), error))?;
+            if !parts.lines_into(at..start, ARCHIVE_BYTES, &mut text)? {
+                return Err(parts.endless(at).into());
+            }
+            for (_, line) in each_line(&text, at) {
+                let commit =
+                    line::parse(line).map_err(|error| parts.unreadable(segment.end(), error))?;
                 if commit.data.event_count() > 0 {
                     segment.begin_commit(commit.data.position);
                 }
                 segment.push(line)?;
+                segment.push(b"\n")?;
             }
         }
         Ok(Archived {
