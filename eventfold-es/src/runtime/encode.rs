@@ -57,13 +57,15 @@ impl<E: DomainEvent> EncodedEvent<E> {
             .and_then(|meta| meta.get_mut(SCHEMA_VERSION));
         let version = version.map(Value::take);
         stored.meta = meta(context, origin.is_some(), version);
-        let mut encoded = Self::from_stored::<A>(&stored)?;
+        let (mut line, event) = encode::<A>(&stored)?;
         if let Some(origin) = origin {
-            let mut line = String::from(encoded.line);
             origin.add_to(&mut line, stored.meta.is_some(), context);
-            encoded.line = line.into();
         }
-        Ok(encoded)
+        Ok(Self {
+            line: line.into(),
+            event,
+            id: stored.id,
+        })
     }
 
     /// Encodes an event that another store has written.
@@ -74,35 +76,41 @@ impl<E: DomainEvent> EncodedEvent<E> {
     pub(crate) fn from_stored<A: Aggregate<DomainEvent = E>>(
         stored: &Event,
     ) -> Result<Self, StoreError> {
-        let unstorable = |reason: String| {
-            StoreError::Unstorable(EventError::Unstorable {
-                event_type: stored.event_type.clone(),
-                reason,
-            })
-        };
-        let line = serde_json::to_string(stored).map_err(|error| unstorable(error.to_string()))?;
-        // The event itself is one level.
-        if nesting::is_deeper(&line, nesting::MAX_DEPTH + 1) {
-            return Err(unstorable(nesting::TOO_DEEP.to_owned()));
-        }
-        if !reads_back(&line, stored)
-            .map_err(|error| unstorable(format!("it does not read back: {error}")))?
-        {
-            return Err(unstorable("it reads back with other values".to_owned()));
-        }
-        let decoded = guard(
-            || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),
-            || E::from_event(stored),
-        )?;
-        let event = decoded
-            .map(Kept::new)
-            .map_err(|error| unstorable(format!("it does not read back: {error}")))?;
+        let (line, event) = encode::<A>(stored)?;
         Ok(Self {
             line: line.into(),
             event,
             id: stored.id.clone(),
         })
     }
+}
+
+/// The line of an event, and the event as the line reads back.
+fn encode<A: Aggregate>(stored: &Event) -> Result<(String, Kept<A::DomainEvent>), StoreError> {
+    let unstorable = |reason: String| {
+        StoreError::Unstorable(EventError::Unstorable {
+            event_type: stored.event_type.clone(),
+            reason,
+        })
+    };
+    let line = serde_json::to_string(stored).map_err(|error| unstorable(error.to_string()))?;
+    // The event itself is one level.
+    if nesting::is_deeper(&line, nesting::MAX_DEPTH + 1) {
+        return Err(unstorable(nesting::TOO_DEEP.to_owned()));
+    }
+    if !reads_back(&line, stored)
+        .map_err(|error| unstorable(format!("it does not read back: {error}")))?
+    {
+        return Err(unstorable("it reads back with other values".to_owned()));
+    }
+    let decoded = guard(
+        || format!("the decoding of an event of `{}`", A::AGGREGATE_TYPE),
+        || A::DomainEvent::from_event(stored),
+    )?;
+    let event = decoded
+        .map(Kept::new)
+        .map_err(|error| unstorable(format!("it does not read back: {error}")))?;
+    Ok((line, event))
 }
 
 fn meta(

@@ -475,7 +475,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
     fn keep(&mut self, key: &str, input: Delivery<'_>, is_begun: bool, position: u64) {
         let is_over = matches!(input, Delivery::Deadline(_));
         if let Some(instance) = self.instances.get(key)
-            && (instance.ends_retry_of(&input.what(key))
+            && (instance.ends_retry_of(|| input.what(key))
                 || is_over
                 || is_begun
                 || (PM::IS_KEYED && instance.is_new()))

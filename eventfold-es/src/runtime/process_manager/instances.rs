@@ -196,12 +196,13 @@ impl<PM: ProcessManager> Instance<PM> {
     }
 
     /// Without `key`: ends the retry of `what`, and returns whether there was one.
-    pub(super) fn ends_retry_of(&mut self, what: &str) -> bool {
-        !PM::IS_KEYED
-            && self
-                .hold
-                .take_if(|hold| hold.retry_of(what).is_some())
-                .is_some()
+    pub(super) fn ends_retry_of(&mut self, what: impl FnOnce() -> Box<str>) -> bool {
+        if PM::IS_KEYED || self.hold.is_none() {
+            return false;
+        }
+        let what = what();
+        let ended = self.hold.take_if(|hold| hold.retry_of(&what).is_some());
+        ended.is_some()
     }
 
     pub(super) fn holds(&self) -> bool {

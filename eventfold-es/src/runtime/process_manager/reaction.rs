@@ -160,7 +160,6 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
-        let what = input.what(key);
         let is_fired = matches!(input, Delivery::Deadline(_));
         let mut is_changed = !timers.is_empty() || is_complete || is_fired;
         if PM::IS_KEYED && PM::HAS_STATE && !is_complete {
@@ -170,7 +169,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             let reason = "without `key` there is no instance that could complete".to_owned();
             return Err(FailureCause::Undecodable { reason });
         }
-        is_changed |= instance.ends_retry_of(&what);
+        is_changed |= instance.ends_retry_of(|| input.what(key));
         let generation = instance.generation;
         let mut changes = Vec::new();
         if let Delivery::Deadline(timer) = input {
