@@ -198,45 +198,39 @@ impl<P: RowProjection> RowTable<P> {
         let found = self.read(|transaction| {
             let rows = transaction.open_table(ROWS)?;
             let mut found = Vec::new();
-            let mut last = None;
-            let mut take = |place: &[u8], key: &[u8], value: &[u8]| {
-                if found.len() == query.limit {
-                    return false;
-                }
-                found.push((key.to_vec(), value.to_vec()));
-                last = Some(place.to_vec());
-                true
-            };
-            let mut has_more = false;
+            let (mut last, mut has_more) = (Vec::new(), false);
             if query.is_index {
                 let index = transaction.open_table(INDEX)?;
                 let mut range = index.range::<&[u8]>(query.bounds())?;
                 while let Some(entry) = turn(&mut range, query.is_backwards) {
                     let (place, before) = entry?;
+                    has_more = found.len() == query.limit;
+                    if has_more {
+                        break;
+                    }
                     let before = usize::try_from(before.value()).unwrap_or(usize::MAX);
-                    let place = place.value();
-                    let key = place.split_at_checked(before).map(|(_, key)| key);
+                    place.value().clone_into(&mut last);
+                    let key = last.split_at_checked(before).map(|(_, key)| key);
                     let key = key.unwrap_or_default();
                     let Some(value) = rows.get(key)? else {
                         lost = Some(format!("an index has the row {key:02x?}, which is missing"));
                         break;
                     };
-                    if !take(place, key, value.value()) {
-                        has_more = true;
-                        break;
-                    }
+                    found.push((key.to_vec(), value.value().to_vec()));
                 }
             } else {
                 let mut range = rows.range::<&[u8]>(query.bounds())?;
                 while let Some(row) = turn(&mut range, query.is_backwards) {
                     let (key, value) = row?;
-                    if !take(key.value(), key.value(), value.value()) {
-                        has_more = true;
+                    has_more = found.len() == query.limit;
+                    if has_more {
                         break;
                     }
+                    key.value().clone_into(&mut last);
+                    found.push((key.value().to_vec(), value.value().to_vec()));
                 }
             }
-            Ok((found, last.filter(|_| has_more)))
+            Ok((found, has_more.then_some(last)))
         })?;
         match lost {
             Some(reason) => self.with(|file| Err(StoreError::from(file.damage(&reason)).into())),
