@@ -124,6 +124,7 @@ fn derives(item: &DeriveInput, derive: &str) -> bool {
 
 fn goes_on(macro_name: &str) -> String {
     let what = match macro_name {
+        "schedule" => "a struct without fields, in which it stores the last occurrence",
         "event_store" => "a struct without fields, which only names the store",
         _ => "a struct or an enum",
     };

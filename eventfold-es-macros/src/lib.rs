@@ -27,6 +27,7 @@ mod not_derives;
 mod path;
 mod process_manager;
 mod projection;
+mod schedule;
 mod shape;
 mod skipped;
 mod stored_shape;
@@ -399,6 +400,50 @@ pub fn process_manager(arguments: TokenStream, item: TokenStream) -> TokenStream
 #[proc_macro_attribute]
 pub fn event_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
     event_handler::event_handler(arguments.into(), item.into()).into()
+}
+
+/// Declares a schedule: recurring work, by a cron expression in a time zone. It makes the type an aggregate, whose events are
+/// `Occurrence`s. Process managers, event handlers and projections subscribe to it.
+///
+/// It goes on a struct without fields, and stores the last occurrence in it. It needs the feature `schedules`.
+///
+/// # Arguments
+///
+/// The defaults are for a type `Nightly`.
+///
+/// | argument | value | default | meaning |
+/// |---|---|---|---|
+/// | `cron` | string, or path of a `&str` constant | required | the times: minute, hour, day of the month, month, day of the week; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly` |
+/// | `time_zone` | string, or path of a `&str` constant | `"UTC"` | the name of a time zone of the IANA database, such as `Europe/Berlin` |
+/// | `missed` | `"once"`, `"all"` or `"none"` | `"once"` | the occurrences that are recorded although they became due while the program was away: the latest for all of them, each of them, or none |
+/// | `name` | string, or path of a `&'static str` constant | `"nightly"` (kebab-case) | the stored name, and the id of its only stream |
+/// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
+///
+/// Literals are checked when the program is compiled, and constants when a store is opened. The name is persisted: under another name the
+/// schedule begins anew.
+///
+/// # Generated items
+///
+/// - The struct with a private field for its last occurrence, and `Clone`, `Default`, `Serialize` and `Deserialize`;
+/// - `impl Aggregate`, with the event `Occurrence`, the command `contract::Due` and the error `contract::NotDue`;
+/// - `impl Schedule`, with the timetable.
+///
+/// # Examples
+///
+/// ```
+/// use eventfold_es::prelude::*;
+///
+/// /// Two in the morning in Berlin.
+/// #[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin", missed = "once")]
+/// pub struct Nightly;
+///
+/// assert_eq!(Nightly::AGGREGATE_TYPE, "nightly");
+/// assert_eq!(Nightly::timetable()?.time_zone(), "Europe/Berlin");
+/// # Ok::<(), eventfold_es::TimetableError>(())
+/// ```
+#[proc_macro_attribute]
+pub fn schedule(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    schedule::schedule(arguments.into(), item.into()).into()
 }
 
 /// Declares a projection: a read model of the events of its aggregates.

@@ -21,6 +21,8 @@ pub use crate::event_handler::key_text;
 pub use crate::fingerprint::{TellsIntent, fingerprint_by};
 pub use crate::projection::Deletion;
 pub use crate::store::{Decodes, subscribe};
+#[cfg(feature = "schedules")]
+pub use crate::topology::listed::ListedSchedule;
 pub use crate::topology::listed::{
     Commands, ListedAggregate, ListedEventHandler, ListedProcessManager, ListedProjection,
     NotATarget, OfNobody,

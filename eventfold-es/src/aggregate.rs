@@ -95,6 +95,10 @@ pub trait Aggregate:
     /// empty, and not drawn.
     const COMMAND_TYPE: &'static str = "";
 
+    /// Whether it is a schedule, whose occurrences the store records.
+    #[doc(hidden)]
+    const IS_SCHEDULE: bool = false;
+
     /// The commands this aggregate decides.
     type Command: Send + 'static;
 

@@ -23,6 +23,8 @@ pub use crate::projection::{
     RowProjection, SinkError, SinkErrorOf, SinkProjection, TxOf,
 };
 pub use crate::rows::{EncodeError, IndexEntries, RowConnection, RowSink, RowTx, RowsError};
+#[cfg(feature = "schedules")]
+pub use crate::schedule::{Due, NotDue, Occurrences};
 #[cfg(feature = "postgres")]
 pub use crate::sinks::PostgresConnection;
 #[cfg(feature = "sqlite")]

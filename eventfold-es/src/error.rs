@@ -123,7 +123,16 @@ pub enum OpenError {
         /// The error of serde.
         reason: String,
     },
-    /// The first commit of a process manager could not be written, or the store to be repaired is read-only.
+    /// The timetable of a schedule has no meaning.
+    #[cfg(feature = "schedules")]
+    #[error("the timetable of the schedule `{name}` cannot be used: {source}")]
+    Timetable {
+        /// Its stored name.
+        name: &'static str,
+        /// The mistake, with the remedy.
+        source: crate::schedule::TimetableError,
+    },
+    /// The first commit of a process manager or a schedule could not be written, or the store to be repaired is read-only.
     #[error(transparent)]
     Store(StoreError),
 }
@@ -648,6 +657,10 @@ pub enum Error {
     /// An event could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A timetable has no meaning.
+    #[cfg(feature = "schedules")]
+    #[error(transparent)]
+    Timetable(#[from] crate::schedule::TimetableError),
 }
 
 impl From<TransactionError> for Error {

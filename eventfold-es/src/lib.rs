@@ -179,6 +179,8 @@ pub mod sabotage;
 #[cfg(not(feature = "testing"))]
 #[expect(unreachable_pub, reason = "public with the feature `testing`")]
 mod sabotage;
+#[cfg(feature = "schedules")]
+mod schedule;
 pub mod schema;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod sinks;
@@ -209,7 +211,7 @@ pub use eventfold;
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
     Aggregate, Command, DomainEvent, EventHandler, ProcessManager, Projection, StoredShape,
-    aggregate, event_handler, event_store, process_manager, projection,
+    aggregate, event_handler, event_store, process_manager, projection, schedule,
 };
 pub use evolution::Upcast;
 pub use fingerprint::fingerprint;
@@ -229,6 +231,8 @@ pub use runtime::Reactions;
 /// [`Sqlite`] gives transactions of this crate.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
+#[cfg(feature = "schedules")]
+pub use schedule::{Missed, Occurrence, Schedule, Timetable, TimetableError};
 #[cfg(feature = "postgres")]
 pub use sinks::Postgres;
 #[cfg(feature = "sqlite")]

@@ -6,7 +6,7 @@
 #[cfg(feature = "macros")]
 pub use eventfold_es_macros::{
     Aggregate, Command, DomainEvent, EventHandler, ProcessManager, Projection, StoredShape,
-    aggregate, event_handler, event_store, process_manager, projection,
+    aggregate, event_handler, event_store, process_manager, projection, schedule,
 };
 pub use serde::{Deserialize, Serialize};
 
@@ -27,5 +27,7 @@ pub use crate::projection::{
     EventContext, Keys, Locate, Prepare, Project, ProjectInto, Projection,
 };
 pub use crate::runtime::Reactions;
+#[cfg(feature = "schedules")]
+pub use crate::schedule::{Occurrence, Schedule, Timetable, TimetableError};
 pub use crate::schema::StoredShape;
 pub use crate::store::{AggregateStore, RunMode};

@@ -15,7 +15,7 @@ use syn::{Expr, ExprPath, LitStr, Path, Token, Type, token};
 pub(crate) use grammar::{Grammar, Guess, Key};
 pub(crate) use list::List;
 pub(crate) use time::Timeout;
-pub(crate) use values::{OnFailedEvent, Start, StoredName};
+pub(crate) use values::{Missed, OnFailedEvent, Start, StoredName, Text};
 
 use crate::diagnostics::Diagnostics;
 use crate::path::text;
@@ -23,8 +23,8 @@ use grammar::{is_type, listed};
 use list::parse_list;
 use time::parse_timeout;
 use values::{
-    parse_envelope, parse_function, parse_name, parse_number, parse_on_failed_event, parse_start,
-    parse_type, parse_unknown_events, parse_version, parse_with,
+    parse_envelope, parse_function, parse_missed, parse_name, parse_number, parse_on_failed_event,
+    parse_start, parse_text, parse_type, parse_unknown_events, parse_version, parse_with,
 };
 
 /// The given arguments, as far as they could be read.
@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     pub(crate) aggregates: Option<List>,
     pub(crate) process_managers: Option<List>,
     pub(crate) event_handlers: Option<List>,
+    pub(crate) schedules: Option<List>,
+    pub(crate) cron: Option<Text>,
+    pub(crate) time_zone: Option<Text>,
+    pub(crate) missed: Option<Missed>,
     pub(crate) projections: Option<List>,
     /// Whether unknown events are skipped.
     pub(crate) skips_unknown_events: Option<bool>,
@@ -252,6 +256,10 @@ impl Arguments {
                 self.process_managers = Some(parse_list(key, input, diagnostics)?);
             }
             Key::EventHandlers => self.event_handlers = Some(parse_list(key, input, diagnostics)?),
+            Key::Schedules => self.schedules = Some(parse_list(key, input, diagnostics)?),
+            Key::Cron => self.cron = Some(parse_text(key, input, diagnostics)?),
+            Key::TimeZone => self.time_zone = Some(parse_text(key, input, diagnostics)?),
+            Key::Missed => self.missed = Some(parse_missed(input, diagnostics)?),
             Key::Projections => self.projections = Some(parse_list(key, input, diagnostics)?),
             Key::UnknownEvents => {
                 self.skips_unknown_events = Some(parse_unknown_events(input, diagnostics)?);

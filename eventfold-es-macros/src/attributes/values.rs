@@ -29,6 +29,31 @@ impl ToTokens for StoredName {
     }
 }
 
+/// A text for the program.
+pub(crate) enum Text {
+    /// Known to the macro, which checks it.
+    Literal(LitStr),
+    /// A constant, which is checked when the program runs.
+    Constant(Expr),
+}
+
+impl ToTokens for Text {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match self {
+            Self::Literal(literal) => literal.to_tokens(tokens),
+            Self::Constant(constant) => constant.to_tokens(tokens),
+        }
+    }
+}
+
+/// The policy of a schedule for missed occurrences.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missed {
+    Once,
+    All,
+    None,
+}
+
 /// The starting point of a process manager or an event handler in a store that does not know it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
@@ -232,6 +257,56 @@ pub(super) fn parse_start(
         value,
         "`start` takes `\"origin\"` (the first event of the store, the default) or `\"now\"` (behind the last event when the store \
          first sees it): write `start = \"now\"`",
+    );
+    Err(Reported)
+}
+
+pub(super) fn parse_text(
+    key: Key,
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Text, Reported> {
+    match parse_expression(key, "a string", input, diagnostics)? {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(literal),
+            ..
+        }) => Ok(Text::Literal(literal)),
+        constant @ (Expr::Path(_) | Expr::Macro(_)) => Ok(Text::Constant(constant)),
+        other => {
+            let (name, example) = (key.name(), key.example());
+            diagnostics.error(
+                other,
+                format!(
+                    "`{name}` takes a string, or the path of a `&str` constant: write `{example}`"
+                ),
+            );
+            Err(Reported)
+        }
+    }
+}
+
+pub(super) fn parse_missed(
+    input: ParseStream<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<Missed, Reported> {
+    let what = "`\"once\"`, `\"all\"` or `\"none\"`";
+    let value = parse_expression(Key::Missed, what, input, diagnostics)?;
+    if let Expr::Lit(ExprLit {
+        lit: Lit::Str(literal),
+        ..
+    }) = &value
+    {
+        match literal.value().as_str() {
+            "once" => return Ok(Missed::Once),
+            "all" => return Ok(Missed::All),
+            "none" => return Ok(Missed::None),
+            _ => {}
+        }
+    }
+    diagnostics.error(
+        value,
+        "`missed` takes `\"once\"` (the latest missed occurrence stands for all of them, the default), `\"all\"` (each is recorded) or \
+         `\"none\"` (they are forgotten): write `missed = \"once\"`",
     );
     Err(Reported)
 }

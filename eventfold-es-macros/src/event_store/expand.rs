@@ -37,6 +37,7 @@ fn impl_store(model: &Model) -> TokenStream {
         ident,
         vis,
         aggregates,
+        schedules,
         process_managers,
         event_handlers,
         projections,
@@ -50,7 +51,11 @@ fn impl_store(model: &Model) -> TokenStream {
             let at = entry.exact_span();
             let krate = krate.exactly_at(at);
             let owner = quote_spanned!(at=> #krate::__private::Commands::<#entry>::OWNER);
-            quote!(#node.deciding_for(#owner))
+            let is_schedule = schedules
+                .iter()
+                .any(|schedule| schedule.text() == entry.text());
+            let scheduled = is_schedule.then(|| quote!(.scheduled()));
+            quote!(#node.deciding_for(#owner)#scheduled)
         });
     let process_manager_nodes = nodes(
         process_managers,
@@ -75,6 +80,7 @@ fn impl_store(model: &Model) -> TokenStream {
         quote!(let builder = #accept #builder;)
     });
     let registered = [
+        (schedules, "ListedSchedule"),
         (process_managers, "ListedProcessManager"),
         (projections, "ListedProjection"),
     ];

@@ -15,6 +15,7 @@ const GRAMMAR: Grammar = Grammar {
         Key::ProcessManagers,
         Key::EventHandlers,
         Key::Projections,
+        Key::Schedules,
         Key::Crate,
     ],
     guesses: &[
@@ -53,6 +54,11 @@ const GRAMMAR: Grammar = Grammar {
             answer: "the projections are listed as `projections = [Sales]`",
         },
         Guess {
+            words: &["schedule", "timers", "crons", "cron", "jobs", "recurring"],
+            key: Some(Key::Schedules),
+            answer: "the schedules are listed as `schedules = [Nightly]`",
+        },
+        Guess {
             words: &["events", "event", "commands", "command"],
             key: None,
             answer: "events and commands belong to their aggregates, which are listed as `aggregates = [Order]`",
@@ -75,7 +81,9 @@ pub(crate) struct Model {
     pub(crate) ident: Ident,
     pub(crate) generics: Generics,
     pub(crate) vis: Visibility,
+    /// The aggregates, and behind them the schedules, which are aggregates, too.
     pub(crate) aggregates: Vec<Entry>,
+    pub(crate) schedules: Vec<Entry>,
     pub(crate) process_managers: Vec<Entry>,
     pub(crate) event_handlers: Vec<Entry>,
     pub(crate) projections: Vec<Entry>,
@@ -99,7 +107,8 @@ impl Model {
                 *brackets,
                 format!("`aggregates` is empty: list the aggregates of the store, as in `{example}`"),
             ),
-            None if !arguments.was_given(Key::Aggregates) => diagnostics.error_at_call(format!(
+            None if !arguments.was_given(Key::Aggregates)
+                && !arguments.was_given(Key::Schedules) => diagnostics.error_at_call(format!(
                 "`aggregates` is missing: list the aggregates of the store, as in `#[event_store({example})]`"
             )),
             _ => {}
@@ -108,7 +117,22 @@ impl Model {
             let entries = list.map(|list| list.entries).unwrap_or_default();
             lists::without_duplicates(key, entries, diagnostics)
         };
-        let aggregates = distinct(Key::Aggregates, arguments.aggregates);
+        let mut aggregates = distinct(Key::Aggregates, arguments.aggregates);
+        let schedules = distinct(Key::Schedules, arguments.schedules);
+        for schedule in &schedules {
+            let is_it = |aggregate: &Entry| aggregate.text() == schedule.text();
+            if let Some(aggregate) = aggregates.iter().position(is_it) {
+                let aggregate = aggregates.remove(aggregate);
+                diagnostics.error(
+                    &aggregate,
+                    format!(
+                        "`{}` is in `schedules`, too: remove it here",
+                        schedule.text()
+                    ),
+                );
+            }
+        }
+        aggregates.extend(schedules.iter().cloned());
         let of = "enum of all events";
         let aggregates = lists::with_distinct_variants(aggregates, of, diagnostics);
         let process_managers = distinct(Key::ProcessManagers, arguments.process_managers);
@@ -131,6 +155,7 @@ impl Model {
         }
         Some(Self {
             aggregates,
+            schedules,
             process_managers,
             event_handlers,
             projections,

@@ -3,6 +3,8 @@
 mod awaits;
 mod opening;
 mod parts;
+#[cfg(feature = "schedules")]
+mod schedules;
 mod starting_points;
 
 use std::any::{TypeId, type_name};
@@ -15,6 +17,8 @@ pub use awaits::{Awaits, Given};
 use parts::{ProcessManagerPart, ProjectionPart, Sinks, Targets, given};
 
 use super::RunMode;
+#[cfg(feature = "schedules")]
+use super::timekeeper::SchedulePart;
 use crate::clock::{Clock, GuardedClock, SystemClock};
 use crate::disk::{Disk, SystemDisk};
 use crate::envelope::{Dispatch, DispatchTarget, TargetVisitor};
@@ -24,6 +28,8 @@ use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::{Projection, ReadModel, RowProjection, Sink, SinkProjection};
 use crate::runtime::process_manager_rows::VersionRow;
 use crate::runtime::{Kept, ProcessManagerRunner, guard, initial_progress, migrated};
+#[cfg(feature = "schedules")]
+use crate::schedule::{Schedule, Timetable};
 use crate::threads::StoreRuntime;
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -60,6 +66,8 @@ pub struct AggregateStoreBuilder<Handlers = ()> {
     process_managers: Vec<ProcessManagerPart>,
     projections: Vec<ProjectionPart>,
     sinks: Sinks,
+    #[cfg(feature = "schedules")]
+    schedules: Vec<SchedulePart>,
     targets: Targets,
     idle_timeout: Duration,
     snapshot_every: u64,
@@ -98,6 +106,8 @@ impl AggregateStoreBuilder {
             process_managers: Vec::new(),
             projections: Vec::new(),
             sinks: Sinks::default(),
+            #[cfg(feature = "schedules")]
+            schedules: Vec::new(),
             targets: Targets::default(),
             idle_timeout: DEFAULT_IDLE_TIMEOUT,
             snapshot_every: DEFAULT_SNAPSHOT_EVERY,
@@ -256,6 +266,83 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
         let mut parts = self.projections.iter();
         if !parts.any(|known| known.type_id == part.type_id) {
             self.projections.push(part);
+        }
+        self
+    }
+
+    /// Registers a [schedule](Schedule), whose occurrences the store then records when they are due.
+    ///
+    /// A schedule that is new in this directory starts when it is opened; this time is durable when [`open`](Self::open) returns. While
+    /// a schedule is not registered, its occurrences are [missed](crate::Missed).
+    ///
+    /// In [`RunMode::Inline`] and [`RunMode::Background`] a task of the store sleeps until the next occurrence, on the
+    /// [clock](Self::clock) of the store. In [`RunMode::OnDemand`] the occurrences are recorded when
+    /// [`run_process_managers`](crate::AggregateStore::run_process_managers) is called. No command waits for an occurrence.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use eventfold_es::prelude::*;
+    ///
+    /// /// Two in the morning in Berlin.
+    /// #[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin")]
+    /// struct Nightly;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let store = AggregateStore::builder(directory.path()).schedule::<Nightly>().open().await?;
+    /// let status = &store.schedules()[0];
+    /// assert_eq!((status.name.as_str(), status.last), ("nightly", None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "schedules")]
+    pub fn schedule<S: Schedule>(self) -> Self {
+        let is_known = self
+            .schedules
+            .iter()
+            .any(|part| part.type_id == TypeId::of::<S>());
+        match is_known {
+            true => self,
+            false => self.schedule_part(SchedulePart::of::<S>(None)),
+        }
+    }
+
+    /// Registers a schedule with a timetable from a configuration, in place of its own. It may be registered before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use eventfold_es::Timetable;
+    /// use eventfold_es::prelude::*;
+    ///
+    /// #[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin")]
+    /// struct Nightly;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), eventfold_es::Error> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// let configured = Timetable::new("30 4 * * *")?.in_time_zone("America/New_York")?;
+    /// let store = AggregateStore::builder(directory.path())
+    ///     .schedule_with::<Nightly>(configured)
+    ///     .open()
+    ///     .await?;
+    /// assert_eq!(store.schedules()[0].cron, "30 4 * * *");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "schedules")]
+    pub fn schedule_with<S: Schedule>(self, timetable: Timetable) -> Self {
+        self.schedule_part(SchedulePart::of::<S>(Some(timetable)))
+    }
+
+    #[cfg(feature = "schedules")]
+    fn schedule_part(mut self, part: SchedulePart) -> Self {
+        let mut parts = self.schedules.iter_mut();
+        match parts.find(|known| known.type_id == part.type_id) {
+            Some(known) => *known = part,
+            None => self.schedules.push(part),
         }
         self
     }

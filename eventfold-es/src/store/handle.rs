@@ -227,6 +227,30 @@ impl<A: Aggregate> AggregateHandle<A> {
         })
     }
 
+    /// Executes a command of the store itself, without waiting for reactions.
+    #[cfg(feature = "schedules")]
+    pub(super) async fn execute_unawaited(
+        &self,
+        command: A::Command,
+    ) -> Result<(), ExecuteError<A::Error>> {
+        let context = CommandContext::default();
+        match self.decide(Kept::new(command), &context, None).await? {
+            Decision::Committed { cell, outcome, .. } => {
+                outcome.wait().await.map_err(StoreError::from)?;
+                cell.settle_if_free();
+            }
+            Decision::Answer { pending, answer } => {
+                if let Some(pending) = pending {
+                    pending.wait().await.map_err(StoreError::from)?;
+                }
+                answer.into_inner()?;
+            }
+            // The command has no idempotency key.
+            Decision::Repeated(_) => {}
+        }
+        Ok(())
+    }
+
     /// Returns the first answer to a command again.
     async fn answer_again(
         &self,

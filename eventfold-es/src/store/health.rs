@@ -244,6 +244,8 @@ impl AggregateStore {
                         behind.as_secs()
                     )
                 });
+                #[cfg(feature = "schedules")]
+                let stands = stands.into_iter().chain(self.schedule_reasons());
                 let reasons: Vec<_> = read_only
                     .into_iter()
                     .chain(stands)

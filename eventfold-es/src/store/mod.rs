@@ -16,8 +16,12 @@ mod rows;
 mod running;
 #[cfg(feature = "testing")]
 mod saved_snapshots;
+#[cfg(feature = "schedules")]
+mod schedules;
 mod stop_on_drop;
 mod streams;
+#[cfg(feature = "schedules")]
+mod timekeeper;
 mod transaction;
 mod verify;
 
@@ -47,6 +51,8 @@ pub use process_manager::{
 pub use reading::{Decodes, History, RawRecorded, Recorded, Subscription, subscribe};
 pub use rows::{InvalidPageToken, Page, PageToken, RowQuery, Rows};
 pub use running::{ParkedAt, ProcessManagerReport, ProcessManagerStatus, RunMode};
+#[cfg(feature = "schedules")]
+pub use schedules::ScheduleStatus;
 pub use transaction::{Committed, CommittedCommand, Transaction};
 pub use verify::{RepairReport, VerifyReport};
 
@@ -114,6 +120,8 @@ struct Shared {
     shutdown: Mutex<closing::Shutdown>,
     /// Turns true when the store begins to close.
     closing: watch::Receiver<bool>,
+    #[cfg(feature = "schedules")]
+    schedules: timekeeper::Schedules,
 }
 
 impl Shared {

@@ -96,7 +96,7 @@ impl AggregateStore {
     /// Waits until all process managers have handled every event that was durable at the call, and the consequences. In
     /// [`RunMode::OnDemand`] only this call makes them react.
     ///
-    /// Due deadlines fire, including deadlines that fall due at once because of that. Due retries run. It does not wait
+    /// Due occurrences of schedules are recorded. Due deadlines fire, including deadlines that fall due at once because of that. Due retries run. It does not wait
     /// for a parked or paused process manager; see [`process_managers`](Self::process_managers).
     ///
     /// # Errors
@@ -139,8 +139,9 @@ impl AggregateStore {
         })
     }
 
-    /// Fires the due deadlines and retries of each process manager; returns their number.
+    /// Records the due occurrences of schedules, and fires the due deadlines and retries of each process manager; returns their number.
     async fn fire_due(&self) -> usize {
+        let recorded = self.record_due().await;
         let mut answers = Vec::with_capacity(self.shared.requests.len());
         for requests in &self.shared.requests {
             let (answer, fired) = oneshot::channel();
@@ -148,12 +149,31 @@ impl AggregateStore {
                 answers.push(fired);
             }
         }
-        let mut total = 0;
+        let mut total = recorded;
         for answer in answers {
             // An ended process manager fires nothing.
             total += answer.await.unwrap_or_default();
         }
         total
+    }
+
+    /// Records the due occurrences of schedules; returns their number.
+    #[cfg(feature = "schedules")]
+    async fn record_due(&self) -> usize {
+        let Some(looks) = &self.shared.schedules.looks else {
+            return 0;
+        };
+        let (answer, recorded) = oneshot::channel();
+        match looks.send(answer) {
+            Ok(()) => recorded.await.unwrap_or_default(),
+            Err(_) => 0,
+        }
+    }
+
+    #[cfg(not(feature = "schedules"))]
+    #[expect(clippy::unused_async, reason = "without schedules nothing is due")]
+    async fn record_due(&self) -> usize {
+        0
     }
 
     /// The progress of each process manager, in the order of registration.

@@ -55,6 +55,26 @@ impl<A: Aggregate> ListedAggregate for A {
     }
 }
 
+/// The use of an entry of `schedules` by generated code.
+#[cfg(feature = "schedules")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a schedule",
+    label = "not a schedule",
+    note = "put `#[schedule(cron = \"0 2 * * *\", time_zone = \"Europe/Berlin\")]` on `{Self}`, or implement `Schedule` by hand"
+)]
+pub trait ListedSchedule {
+    /// Registers it.
+    fn register(builder: AggregateStoreBuilder) -> AggregateStoreBuilder;
+}
+
+#[cfg(feature = "schedules")]
+#[diagnostic::do_not_recommend]
+impl<S: crate::schedule::Schedule> ListedSchedule for S {
+    fn register(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {
+        builder.schedule::<S>()
+    }
+}
+
 /// The use of an entry of `process_managers` by generated code.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a process manager",

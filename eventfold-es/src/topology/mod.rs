@@ -78,6 +78,10 @@ pub struct AggregateNode {
     /// The stored name of the aggregate of this type of commands; `None` if it is unknown, or if the type does not
     /// determine the aggregate.
     owner: Option<&'static str>,
+    /// Whether it is a schedule.
+    is_schedule: bool,
+    /// Whether the store records its occurrences.
+    is_scheduled: bool,
 }
 
 /// A process manager of a [`Topology`].
@@ -244,7 +248,17 @@ impl AggregateNode {
             events: <A::DomainEvent as DomainEvent>::EVENT_TYPES,
             schemas: <A::DomainEvent as DomainEvent>::SCHEMAS,
             owner: None,
+            is_schedule: A::IS_SCHEDULE,
+            is_scheduled: false,
         }
+    }
+
+    /// The same node, of a schedule whose occurrences the store records.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn scheduled(mut self) -> Self {
+        self.is_scheduled = true;
+        self
     }
 
     /// The same node, with commands that belong to the aggregate with the stored name `owner`.

@@ -72,6 +72,15 @@ impl Objection {
             .saying("`: add it there")
     }
 
+    const fn not_scheduled(part: &str) -> Self {
+        Self::EMPTY
+            .saying("`")
+            .saying(part)
+            .saying("` is a schedule, which has no occurrences in `aggregates`: list it in `schedules = [")
+            .saying(part)
+            .saying("]` instead")
+    }
+
     const fn one_decider(first: &str, second: &str) -> Self {
         Self::EMPTY
             .saying("`")
@@ -93,10 +102,16 @@ impl Objection {
                     first.type_name,
                     part.type_name,
                     part.name,
-                    "aggregate",
+                    match part.is_schedule {
+                        true => "schedule",
+                        false => "aggregate",
+                    },
                 ));
             }
             earlier = tail;
+        }
+        if part.is_schedule && !part.is_scheduled {
+            return Some(Self::not_scheduled(part.type_name));
         }
         let Some(owner) = part.owner else {
             return None;

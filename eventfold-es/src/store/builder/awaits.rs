@@ -52,6 +52,8 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             process_managers,
             projections,
             sinks,
+            #[cfg(feature = "schedules")]
+            schedules,
             targets,
             idle_timeout,
             snapshot_every,
@@ -72,6 +74,8 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             process_managers,
             projections,
             sinks,
+            #[cfg(feature = "schedules")]
+            schedules,
             targets,
             idle_timeout,
             snapshot_every,

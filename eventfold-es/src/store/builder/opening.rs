@@ -9,6 +9,8 @@ use tracing::Instrument as _;
 
 use super::AggregateStoreBuilder;
 use super::parts::LoadContext;
+#[cfg(feature = "schedules")]
+use super::schedules::{entries, timetables};
 use super::starting_points::starting_points;
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
@@ -19,6 +21,8 @@ use crate::runtime::{
 };
 use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
 use crate::store::projections::RegisteredProjection;
+#[cfg(feature = "schedules")]
+use crate::store::timekeeper::{Schedules, Timekeeper};
 use crate::store::{AggregateStore, RunMode, Shared};
 
 impl AggregateStoreBuilder {
@@ -87,6 +91,8 @@ impl AggregateStoreBuilder {
             (projection.check_subscriptions)()?;
             (projection.check_sink)(&self.sinks)?;
         }
+        #[cfg(feature = "schedules")]
+        let timetables = timetables(&self.schedules)?;
         let base = absolute(&self.base)?;
         let files = Files::new(Arc::clone(&self.disk));
         let disk = files.clone();
@@ -154,6 +160,8 @@ impl AggregateStoreBuilder {
             Ok(tallies.collect::<Result<Vec<_>, _>>()?)
         });
         let tallies = tallies.await?;
+        #[cfg(feature = "schedules")]
+        let entries = entries(&journal, self.schedules, timetables).await?;
         let parts = self.process_managers.iter().zip(&subscriptions);
         let members = parts.zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
@@ -242,7 +250,9 @@ impl AggregateStoreBuilder {
             waiting,
             closing_receiver.clone(),
         ));
-        Ok(AggregateStore {
+        #[cfg(feature = "schedules")]
+        let (schedules, looks) = Schedules::of(&entries, read_only.is_none());
+        let store = AggregateStore {
             shared: Arc::new(Shared {
                 runtime,
                 files: disk,
@@ -260,9 +270,25 @@ impl AggregateStoreBuilder {
                     .collect(),
                 requests,
                 shutdown: Mutex::new(shutdown),
+                #[cfg(feature = "schedules")]
+                closing: closing_receiver.clone(),
+                #[cfg(not(feature = "schedules"))]
                 closing: closing_receiver,
+                #[cfg(feature = "schedules")]
+                schedules,
             }),
-        })
+        };
+        #[cfg(feature = "schedules")]
+        if !entries.is_empty() {
+            let looks_by_itself = self.run_mode != RunMode::OnDemand;
+            let mut timekeeper =
+                Timekeeper::new(&store, entries, self.clock, looks_by_itself, alive);
+            timekeeper.read().await;
+            if let Some(looks) = looks {
+                tokio::spawn(timekeeper.run(looks, closing_receiver));
+            }
+        }
+        Ok(store)
     }
 }
 

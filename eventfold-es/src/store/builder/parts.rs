@@ -222,6 +222,12 @@ impl AggregateStoreBuilder {
             .parts
             .iter()
             .map(|part| (part.name, part.type_id, part.type_name));
+        #[cfg(feature = "schedules")]
+        let targets = targets.chain(
+            self.schedules
+                .iter()
+                .map(|part| (part.name, part.type_id, part.type_name)),
+        );
         check_kind(process_managers)?;
         check_kind(projections)?;
         check_kind(targets)

@@ -1,0 +1,93 @@
+//! The schedules of a store that is opened: their timetables, and the times at which they start.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{OpenError, StoreError};
+use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction};
+use crate::runtime::room;
+use crate::schedule::Timetable;
+use crate::store::schedules::ScheduleGauge;
+use crate::store::timekeeper::{Entry, SchedulePart, State};
+
+/// The beginning of a schedule in a store, as the state of its progress.
+#[derive(Serialize, Deserialize)]
+struct Beginning {
+    /// Milliseconds since 1970.
+    started: u64,
+}
+
+/// The name of the progress of a schedule. No process manager can have it.
+fn progress_of(schedule: &str) -> String {
+    format!("schedule:{schedule}")
+}
+
+pub(super) fn timetables(parts: &[SchedulePart]) -> Result<Vec<Timetable>, OpenError> {
+    parts.iter().map(SchedulePart::timetable).collect()
+}
+
+/// The schedules with their beginnings. If commits are possible, the beginning of a new schedule is committed first.
+pub(super) async fn entries(
+    journal: &Arc<dyn Journal>,
+    parts: Vec<SchedulePart>,
+    timetables: Vec<Timetable>,
+) -> Result<Vec<Entry>, OpenError> {
+    let mut entries = Vec::with_capacity(parts.len());
+    for (part, timetable) in parts.into_iter().zip(timetables) {
+        let timetable = Arc::new(timetable);
+        entries.push(Entry {
+            name: part.name,
+            gauge: Arc::new(ScheduleGauge::new(part.name, Arc::clone(&timetable))),
+            timetable,
+            calls: part.calls,
+            started: started(journal, part.name).await?,
+            state: State::Unread,
+        });
+    }
+    Ok(entries)
+}
+
+async fn started(journal: &Arc<dyn Journal>, name: &str) -> Result<SystemTime, OpenError> {
+    let progress_name = progress_of(name);
+    let known = journal.progress(&progress_name);
+    let known = known.map(|progress| serde_json::from_str::<Beginning>(progress.state.get()));
+    let unreadable = |error: serde_json::Error| StoreError::Refused {
+        reason: format!("the beginning of the schedule `{name}` does not read: {error}").into(),
+    };
+    let beginning = match known {
+        Some(known) => known.map_err(unreadable).map_err(OpenError::Store)?,
+        None => {
+            let beginning = Beginning {
+                started: journal.clock().now_ms(),
+            };
+            if journal.read_only().is_none() {
+                let state = serde_json::value::to_raw_value(&beginning);
+                let progress = Progress {
+                    position: *journal.durable().borrow(),
+                    state: state.map_err(unreadable).map_err(OpenError::Store)?,
+                };
+                let room = room(&**journal).await.map_err(OpenError::Store)?;
+                let committed = journal.submit(
+                    room,
+                    ProposedCommit {
+                        reaction: Some(ProposedReaction {
+                            process_manager: progress_name.into(),
+                            progress,
+                            dispatched: 0,
+                            rows: Vec::new(),
+                            dead_letters: Vec::new(),
+                        }),
+                        ..ProposedCommit::default()
+                    },
+                );
+                let committed = committed.wait().await.map_err(StoreError::from);
+                committed.map_err(OpenError::Store)?;
+            }
+            beginning
+        }
+    };
+    let started = UNIX_EPOCH.checked_add(Duration::from_millis(beginning.started));
+    Ok(started.unwrap_or(UNIX_EPOCH))
+}
