@@ -2,7 +2,7 @@
 //!
 //! Each phase has its own file: `attributes` reads arguments, `model` checks them, `expand` generates code.
 //! `diagnostics` collects every mistake on the way, so that one build reports all of them. The output always begins
-//! with the unchanged item under the attribute. After a declaration with mistakes it continues with the stubs of
+//! with the item under the attribute. It is unchanged, except for the field that `#[schedule]` adds. After a declaration with mistakes it continues with the stubs of
 //! `fallback`. The expansions are checked in under `src/expansions`.
 
 mod aggregate;
@@ -443,7 +443,11 @@ pub fn event_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn schedule(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    schedule::schedule(arguments.into(), item.into()).into()
+    if cfg!(feature = "schedules") {
+        schedule::schedule(arguments.into(), item.into()).into()
+    } else {
+        schedule::without_the_feature(&item.into()).into()
+    }
 }
 
 /// Declares a projection: a read model of the events of its aggregates.
@@ -536,6 +540,7 @@ pub fn projection(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `aggregates` | `[Order, ..]` | required | its aggregates |
 /// | `process_managers` | `[ReservationSaga, ..]` | `[]` | its process managers |
 /// | `event_handlers` | `[Mailer, ..]` | `[]` | its event handlers, whose values the builder takes |
+/// | `schedules` | `[Nightly, ..]` | `[]` | its schedules; with schedules, `aggregates` may be missing |
 /// | `projections` | `[Sales, ..]` | `[]` | its projections |
 /// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///

@@ -9,6 +9,7 @@
 //! - [`#[process_manager]`](macro@process_manager): a workflow that reacts to events ([`React`]) by sending commands to other
 //!   aggregates, exactly once per event, through crashes at any point.
 //! - [`#[projection]`](macro@projection): a read model folded from the events of many streams ([`Project`]).
+//! - [`#[schedule]`](macro@schedule): recurring work, by a cron expression in a time zone (feature `schedules`).
 //! - [`AggregateStore`]: the directory that holds them.
 //! - [`#[event_store]`](macro@event_store): the whole system, declared. It opens with all of its parts, and [draws
 //!   itself](topology::Topology).
@@ -284,6 +285,11 @@ struct ReadingPages;
 #[doc = include_str!("../../docs/guide/search.md")]
 #[doc = include_str!("../../docs/guide/sql-reports.md")]
 struct SqlPages;
+
+/// The programs on the page about schedules run as tests.
+#[cfg(all(doctest, feature = "schedules"))]
+#[doc = include_str!("../../docs/guide/schedules.md")]
+struct SchedulesPage;
 
 /// The programs on the pages of the macros run as tests.
 #[cfg(doctest)]

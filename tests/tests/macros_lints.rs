@@ -121,6 +121,7 @@ pub mod domain {
         process_managers = [Echo, Listener, Timer, Alarm],
         event_handlers = [Bell, Chime],
         projections = [Switches, LampRow, LampReport],
+        schedules = [Dusk],
     )]
     #[derive(Debug, Clone, Copy)]
     pub struct House;
@@ -193,6 +194,11 @@ pub mod domain {
     impl React<Lamp> for Listener {
         fn react(&mut self, _event: &LampEvent, _cx: &mut Reaction<'_, Self>) {}
     }
+
+    /// A schedule.
+    #[schedule(cron = "0 20 * * *", time_zone = "Europe/Berlin", missed = "none")]
+    #[derive(Debug, PartialEq, Eq)]
+    pub struct Dusk;
 
     /// An event handler with everything.
     #[event_handler(

@@ -5,6 +5,7 @@
 
 mod event_handlers;
 mod options;
+mod schedules;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ use crate::event_handler::event_handler;
 use crate::event_store::event_store;
 use crate::process_manager::process_manager;
 use crate::projection::projection;
+use crate::schedule::schedule;
 use crate::stored_shape::stored_shape;
 
 fn print(tokens: TokenStream) -> String {
@@ -334,10 +336,16 @@ fn nothing_but_the_given_crate_is_named() {
                 process_managers = [C],
                 event_handlers = [E],
                 projections = [D],
+                schedules = [S],
                 crate = my::es
             ),
             shop(),
         ),
+        schedule(
+            quote!(cron = CRON, time_zone = ZONE, crate = my::es),
+            schedules::nightly(),
+        ),
+        schedule(quote!(cron = 2, crate = my::es), schedules::nightly()),
         event_store(quote!(aggregates = [A, A], crate = my::es), shop()),
         aggregate(quote!(crate = my::es, what), order()),
         process_manager(

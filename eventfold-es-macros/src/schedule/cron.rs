@@ -53,9 +53,7 @@ const NICKNAMES: &str = "`@yearly`, `@annually`, `@monthly`, `@weekly`, `@daily`
 pub(super) fn parse(expression: &str) -> Result<Cron, String> {
     let expression = expression.trim();
     if expression.starts_with('@') {
-        return parsed(expression).ok_or_else(|| {
-            format!("`{expression}` is no cron expression: the names are {NICKNAMES}")
-        });
+        return parsed(expression).ok_or_else(|| no_expression(expression));
     }
     let fields: Vec<&str> = expression.split_whitespace().collect();
     if fields.len() != FIELDS.len() {
@@ -66,17 +64,19 @@ pub(super) fn parse(expression: &str) -> Result<Cron, String> {
     if let Some(objection) = wrong.next() {
         return Err(objection);
     }
-    let cron = parsed(expression).ok_or_else(|| {
-        format!(
-            "`{expression}` is no cron expression: write `0 2 * * *` for each night at two o'clock"
-        )
-    })?;
+    let cron = parsed(expression).ok_or_else(|| no_expression(expression))?;
     match has_a_day(&cron) {
         true => Ok(cron),
         false => Err(format!(
             "`{expression}` never occurs: no month of its months has such a day"
         )),
     }
+}
+
+fn no_expression(text: &str) -> String {
+    format!(
+        "`{text}` is no cron expression: write five fields such as `0 2 * * *`, or one of {NICKNAMES}"
+    )
 }
 
 fn parsed(expression: &str) -> Option<Cron> {
@@ -223,8 +223,8 @@ mod tests {
                 "neither seconds nor years. Write `0 2 * * *`",
             ),
             ("0 0 2 * * ? 2027", "and this has 7"),
-            ("@midnight", "the names are `@yearly`"),
-            ("@reboot", "the names are `@yearly`"),
+            ("@midnight", "or one of `@yearly`"),
+            ("@reboot", "or one of `@yearly`"),
         ] {
             let said_instead = parse(expression).err().unwrap_or_default();
             assert!(said_instead.contains(said), "{expression}: {said_instead}");

@@ -9,6 +9,7 @@ pub(crate) mod model;
 mod zones;
 
 use proc_macro2::TokenStream;
+use quote::quote;
 use syn::LitStr;
 
 use model::Model;
@@ -19,20 +20,22 @@ use crate::diagnostics::Diagnostics;
 pub(crate) fn schedule(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let diagnostics = Diagnostics::new();
     let model = Model::new(arguments, &item, &diagnostics);
-    if !cfg!(any(feature = "schedules", test)) {
-        diagnostics.error_at_call(
-            "`#[schedule]` needs the feature `schedules` of `eventfold-es`: write `eventfold-es = { version = \"0.3\", features = \
-             [\"schedules\"] }` in Cargo.toml",
-        );
-    }
     match (diagnostics.finish(), model) {
         (None, Some(model)) => expand::expand(&model),
-        // Without the feature there is nothing that stubs could use.
-        (errors, Some(model)) if cfg!(any(feature = "schedules", test)) => {
-            expand::stubs(&model, errors)
-        }
-        (errors, _) => quote::quote!(#item #errors),
+        (errors, Some(model)) => expand::stubs(&model, errors),
+        (errors, None) => quote!(#item #errors),
     }
+}
+
+/// The annotated item, and what is missing in the manifest. Without the feature there is nothing that stubs could use.
+pub(crate) fn without_the_feature(item: &TokenStream) -> TokenStream {
+    let diagnostics = Diagnostics::new();
+    diagnostics.error_at_call(
+        "`#[schedule]` needs the feature `schedules` of `eventfold-es`: write `eventfold-es = { version = \"0.3\", features = \
+         [\"schedules\"] }` in Cargo.toml",
+    );
+    let errors = diagnostics.finish();
+    quote!(#item #errors)
 }
 
 /// The mistake of a cron expression.

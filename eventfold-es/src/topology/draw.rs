@@ -338,6 +338,8 @@ mod tests {
             EventSchema::new("gone", Shape::Unit).retired(),
         ],
         owner: None,
+        is_schedule: false,
+        is_scheduled: false,
     }];
     const PROCESS_MANAGERS: &[ProcessManagerNode] = &[
         ProcessManagerNode {

@@ -130,6 +130,11 @@ impl HandlerPolicy for Bell {
     }
 }
 
+/// When lamps are switched on.
+#[schedule(cron = "0 20 * * *", time_zone = "Europe/Berlin", crate = es)]
+#[derive(Debug)]
+pub struct Dusk;
+
 /// How often lamps were switched.
 #[projection(subscribes = [Lamp], crate = es)]
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -169,6 +174,7 @@ impl Project<Lamp> for Rooms {
     process_managers = [Twilight],
     event_handlers = [Bell],
     projections = [Switches, Rooms],
+    schedules = [Dusk],
     crate = es
 )]
 pub struct House;

@@ -37,6 +37,7 @@ const MORE_THAN_ONE: &[(&str, &[&str])] = &[
             "process_managers/handler_of_a_projection",
             "projections/handler_of_a_process_manager",
             "projections/project_in_a_sink",
+            "schedules/guessed",
         ],
     ),
     (

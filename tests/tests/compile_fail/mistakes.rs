@@ -128,6 +128,7 @@ fn page(class: &str, program: &str) -> &'static str {
         "aggregates" => return "aggregate",
         "events" => return "domain_event",
         "evolution" => return "evolution",
+        "schedules" => return "schedule",
         "stores" => return "store",
         _ => {}
     }

@@ -22,7 +22,7 @@ mod bare {
     #![allow(dead_code)]
 
     use ::eventfold_es::{
-        DomainEvent, aggregate, event_handler, event_store, process_manager, projection,
+        DomainEvent, aggregate, event_handler, event_store, process_manager, projection, schedule,
     };
     use ::serde::{Deserialize, Serialize};
     use ::std::prelude::v1::derive;
@@ -56,6 +56,11 @@ mod bare {
     pub struct Handling;
     pub struct HandleError;
     pub struct Duration;
+    pub struct Occurrence;
+    pub struct Timetable;
+    pub trait Schedule {}
+    pub struct Missed;
+    pub struct Due;
     pub mod eventfold_es {}
     pub mod core {}
     pub mod std {}
@@ -106,9 +111,13 @@ mod bare {
         aggregates = [Lamp],
         process_managers = [Echo, Listener, Timer],
         event_handlers = [Bell, Chime],
-        projections = [Switches]
+        projections = [Switches],
+        schedules = [Dusk]
     )]
     pub struct House;
+
+    #[schedule(cron = "0 20 * * *", time_zone = "Europe/Berlin", missed = "all")]
+    pub struct Dusk;
 
     #[event_handler(
         subscribes = [Lamp],
@@ -515,6 +524,11 @@ fn the_crate_can_have_another_path() {
         }
     }
 
+    #[schedule(cron = concat!("@", "daily"), time_zone = concat!("U", "TC"), crate = facade::es)]
+    struct Daily;
+
+    assert_eq!(Daily::timetable().unwrap().time_zone(), "UTC");
+
     #[projection(subscribes = [Light, Order], crate = facade::es, name = concat!("li", "ghts"))]
     #[derive(Debug, Clone, Default, Serialize, Deserialize)]
     struct Lights;
@@ -529,7 +543,7 @@ fn the_crate_can_have_another_path() {
         fn project(&mut self, _event: &OrderEvent, _cx: &EventContext<'_>) {}
     }
 
-    #[event_store(aggregates = [Light, self::Order], process_managers = [Watcher], event_handlers = [LightBell], projections = [Lights], crate = facade::es)]
+    #[event_store(aggregates = [Light, self::Order], process_managers = [Watcher], event_handlers = [LightBell], projections = [Lights], schedules = [Daily], crate = facade::es)]
     struct Lamps;
 
     assert_eq!(Lamps::topology().edges().count(), 6);

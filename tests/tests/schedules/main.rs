@@ -7,6 +7,8 @@ mod clocks;
 #[cfg(not(eventfold_sabotage))]
 mod closing;
 #[cfg(not(eventfold_sabotage))]
+mod copies;
+#[cfg(not(eventfold_sabotage))]
 mod crashes;
 #[cfg(not(eventfold_sabotage))]
 mod daylight_saving;

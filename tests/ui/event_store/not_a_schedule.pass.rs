@@ -1,0 +1,12 @@
+use eventfold_es::prelude::*;
+use eventfold_es_tests_domain::*;
+
+#[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin")]
+struct Nightly;
+
+#[event_store(aggregates = [Inventory, Order])]
+struct Shop;
+
+fn main() {
+    let _ = Shop::topology();
+}

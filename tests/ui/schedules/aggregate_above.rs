@@ -1,0 +1,7 @@
+use eventfold_es::prelude::*;
+
+#[aggregate]
+#[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin")]
+struct Nightly;
+
+fn main() {}

@@ -1,0 +1,9 @@
+use eventfold_es::prelude::*;
+
+struct Nightly;
+
+async fn open() -> Result<AggregateStore, eventfold_es::OpenError> {
+    AggregateStore::builder("data").schedule::<Nightly>().open().await
+}
+
+fn main() {}

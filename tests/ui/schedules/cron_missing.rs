@@ -1,0 +1,6 @@
+use eventfold_es::prelude::*;
+
+#[schedule(time_zone = "Europe/Berlin")]
+struct Nightly;
+
+fn main() {}

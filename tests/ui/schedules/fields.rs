@@ -1,0 +1,8 @@
+use eventfold_es::prelude::*;
+
+#[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin")]
+struct Nightly {
+    last: u64,
+}
+
+fn main() {}

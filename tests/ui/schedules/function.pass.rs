@@ -1,0 +1,6 @@
+use eventfold_es::prelude::*;
+
+#[schedule(cron = "0 2 * * *", time_zone = "Europe/Berlin")]
+struct Nightly;
+
+fn main() {}

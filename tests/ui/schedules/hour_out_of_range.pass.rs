@@ -1,0 +1,6 @@
+use eventfold_es::prelude::*;
+
+#[schedule(cron = "0 0 * * *")]
+struct Nightly;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use eventfold_es::prelude::*;
+
+#[schedule(cron = "0 22-23,0-2 * * *")]
+struct Nightly;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use eventfold_es::prelude::*;
+
+#[schedule(cron = "@midnight")]
+struct Nightly;
+
+fn main() {}
