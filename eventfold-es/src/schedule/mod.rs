@@ -28,9 +28,9 @@ use crate::aggregate::Aggregate;
 /// - Each occurrence is recorded once, at its time or later, through restarts and crashes. [`Occurrences::decide`] refuses an occurrence that
 ///   is not after the last recorded occurrence.
 /// - A schedule that is new to a store starts when the store is first opened with it. This time is durable when `open` returns. Earlier
-///   occurrences do not exist.
+///   occurrences do not exist. A stream that another store has recorded continues behind its last occurrence.
 /// - The times of occurrences are those of the clock of the store, which [never goes back](crate::Deciding::now).
-/// - Occurrences that became due while nobody looked at the clock are recorded as [`Missed`] says.
+/// - Occurrences that became due while the store did not look at its clock are recorded as [`Missed`] says.
 /// - Another timetable is effective from the last recorded occurrence on. So with [`Missed::All`], its occurrences since then are missed.
 ///
 /// # Examples

@@ -138,6 +138,7 @@ impl Occurrence {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl DomainEvent for Occurrence {
     const EVENT_TYPES: &'static [&'static str] = &["Occurred"];
     const SCHEMAS: &'static [EventSchema] = &[EventSchema::new(

@@ -1,4 +1,5 @@
 mod past;
+mod target;
 
 use std::fmt;
 use std::iter::once;
@@ -8,16 +9,18 @@ use tracing::Instrument as _;
 
 use serde::Serialize;
 
+pub(super) use target::{Needs, Target};
+
 use super::{RunMode, Shared};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
-use crate::journal::{OnDurable, Outcome, ProposedCommit};
+use crate::journal::OnDurable;
 use crate::runtime::{
-    AggregateCells, Cell, Decided, Kept, Key, Keys, LockedCell, PartOfCommit, Reactions, Repeated,
-    WaitGuard, check_context, guard, recall, refuse_inside_reaction, room,
+    AggregateCells, Cell, Kept, LockedCell, Reactions, Repeated, WaitGuard, check_context, recall,
+    refuse_inside_reaction,
 };
-use crate::sabotage::{Bug, planted};
+use target::Decision;
 
 /// A handle to one aggregate. It holds an id, not the aggregate. So it survives evictions, and an aggregate without
 /// events has a handle like any other.
@@ -87,36 +90,6 @@ pub struct Loaded<A> {
     pub version: u64,
     /// Whether the aggregate has an event.
     pub exists: bool,
-}
-
-type Answer<A> =
-    Result<Decided<<A as Aggregate>::DomainEvent>, ExecuteError<<A as Aggregate>::Error>>;
-
-/// The knowledge of a stream that a decision on it needs.
-pub(super) enum Needs {
-    /// The state of the aggregate.
-    State,
-    /// The state, and the ids of its events.
-    EventIds,
-    /// The state, and the answers to commands with these keys.
-    Answers(Keys),
-}
-
-/// The result of deciding a command under the lock of its cell.
-enum Decision<A: Aggregate> {
-    /// A commit was submitted.
-    Committed {
-        cell: Arc<Cell<A>>,
-        outcome: Arc<Outcome>,
-        decided: Decided<A::DomainEvent>,
-    },
-    /// There is nothing to commit. The answer holds once the earlier commits are durable.
-    Answer {
-        pending: Option<Arc<Outcome>>,
-        answer: Kept<Answer<A>>,
-    },
-    /// The command was decided before, under the same key.
-    Repeated(Repeated<A::DomainEvent>),
 }
 
 impl<A: Aggregate> AggregateHandle<A> {
@@ -196,26 +169,29 @@ impl<A: Aggregate> AggregateHandle<A> {
                 as OnDurable
         });
 
-        let (cell, outcome, decided) = match self.decide(command, &context, on_durable).await? {
-            Decision::Committed {
-                cell,
-                outcome,
-                decided,
-            } => (cell, outcome, decided),
-            Decision::Answer { pending, answer } => {
-                if let Some(pending) = pending {
-                    pending.wait().await.map_err(StoreError::from)?;
+        let (cell, outcome, decided) =
+            match self.target().decide(command, &context, on_durable).await? {
+                Decision::Committed {
+                    cell,
+                    outcome,
+                    decided,
+                } => (cell, outcome, decided),
+                Decision::Answer { pending, answer } => {
+                    if let Some(pending) = pending {
+                        pending.wait().await.map_err(StoreError::from)?;
+                    }
+                    let decided = answer.into_inner()?;
+                    return Ok(Executed {
+                        version: decided.version,
+                        events: decided.into_events(),
+                        position: None,
+                        reactions: Reactions::NotAwaited,
+                    });
                 }
-                let decided = answer.into_inner()?;
-                return Ok(Executed {
-                    version: decided.version,
-                    events: decided.into_events(),
-                    position: None,
-                    reactions: Reactions::NotAwaited,
-                });
-            }
-            Decision::Repeated(repeated) => return Ok(self.answer_again(repeated, wait).await?),
-        };
+                Decision::Repeated(repeated) => {
+                    return Ok(self.answer_again(repeated, wait).await?);
+                }
+            };
         let receipt = outcome.wait().await.map_err(StoreError::from)?;
         cell.settle_if_free();
         let reactions = self.shared.reactions(wait).await;
@@ -225,30 +201,6 @@ impl<A: Aggregate> AggregateHandle<A> {
             position: Some(receipt.last_position()),
             reactions,
         })
-    }
-
-    /// Executes a command of the store itself, without waiting for reactions.
-    #[cfg(feature = "schedules")]
-    pub(super) async fn execute_unawaited(
-        &self,
-        command: A::Command,
-    ) -> Result<(), ExecuteError<A::Error>> {
-        let context = CommandContext::default();
-        match self.decide(Kept::new(command), &context, None).await? {
-            Decision::Committed { cell, outcome, .. } => {
-                outcome.wait().await.map_err(StoreError::from)?;
-                cell.settle_if_free();
-            }
-            Decision::Answer { pending, answer } => {
-                if let Some(pending) = pending {
-                    pending.wait().await.map_err(StoreError::from)?;
-                }
-                answer.into_inner()?;
-            }
-            // The command has no idempotency key.
-            Decision::Repeated(_) => {}
-        }
-        Ok(())
     }
 
     /// Returns the first answer to a command again.
@@ -281,60 +233,6 @@ impl<A: Aggregate> AggregateHandle<A> {
             position: Some(answer.last_position()),
             reactions,
         })
-    }
-
-    async fn decide(
-        &self,
-        command: Kept<A::Command>,
-        context: &CommandContext,
-        on_durable: Option<OnDurable>,
-    ) -> Result<Decision<A>, ExecuteError<A::Error>> {
-        let journal = &self.shared.runtime.journal;
-        // Waits for room first: between the lock and the submission it must not wait.
-        let room = room(&**journal).await?;
-        let key = Key::of::<A>(context, &command);
-        let keys = Keys::of(context.idempotency_key.as_deref());
-        self.with_cell(Needs::Answers(keys), |cell, locked| {
-            if let Some(key) = key
-                && let Some(repeated) = locked.repeated(key.text)?
-            {
-                return Ok(match key.is_reused(repeated.digest()) {
-                    false => Decision::Repeated(repeated),
-                    true => Decision::Answer {
-                        pending: repeated.pending(),
-                        answer: Kept::new(Err(key.reused().into())),
-                    },
-                });
-            }
-            let decided = match locked.decide(command, context, key, journal.clock()) {
-                Ok(decided) if !decided.events.is_empty() => decided,
-                answer => {
-                    return Ok(Decision::Answer {
-                        pending: locked
-                            .last_pending()
-                            .filter(|_| !planted(Bug::EarlyRejection)),
-                        answer: Kept::new(answer),
-                    });
-                }
-            };
-            let outcome = journal.submit(
-                room,
-                ProposedCommit {
-                    after: locked.last_pending().into_iter().collect(),
-                    appends: locked.proposed().into_iter().collect(),
-                    reaction: None,
-                    on_durable,
-                    on_settled: None,
-                },
-            );
-            locked.handed_over(&outcome, PartOfCommit::default());
-            Ok(Decision::Committed {
-                cell: Arc::clone(cell),
-                outcome,
-                decided,
-            })
-        })
-        .await
     }
 
     /// The durable state, as after a restart. An aggregate without events has its default.
@@ -388,20 +286,8 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// # }
     /// ```
     pub async fn load(&self) -> Result<Loaded<A>, StateError> {
-        self.with_cell(Needs::State, |_, locked| {
-            let (state, version) = locked.durable();
-            let copy = guard(
-                || format!("the clone of `{}`", A::AGGREGATE_TYPE),
-                || state.clone(),
-            )?;
-            Ok(Loaded {
-                state: copy,
-                version,
-                exists: version > 0,
-            })
-        })
-        .await
-        .map_err(|source| self.state_error(source))
+        let loaded = self.target().load().await;
+        loaded.map_err(|source| self.state_error(source))
     }
 
     fn state_error(&self, source: StoreError) -> StateError {
@@ -426,42 +312,17 @@ impl<A: Aggregate> AggregateHandle<A> {
         exists.map_err(|source| self.state_error(source))
     }
 
+    fn target(&self) -> Target<'_, A> {
+        Target::new(&self.shared.runtime.journal, &self.cells, &self.id)
+    }
+
     /// Runs `action` under the lock of the settled cell, with the required knowledge loaded.
     pub(super) async fn with_cell<T, E: From<StoreError>>(
         &self,
-        mut needs: Needs,
+        needs: Needs,
         action: impl FnOnce(&Arc<Cell<A>>, &mut LockedCell<'_, A>) -> Result<T, E>,
     ) -> Result<T, E> {
-        loop {
-            let cell = self.cells.cell(&self.id).await?;
-            let is_evicted = {
-                let mut locked = cell.lock();
-                if !locked.is_evicted() {
-                    locked.settle()?;
-                    // Settling may show that the stream has to be loaded again.
-                    let is_known = match &needs {
-                        Needs::State => true,
-                        Needs::EventIds => locked.knows_event_ids(),
-                        Needs::Answers(keys) => {
-                            locked.learn_answers(keys, &*self.shared.runtime.journal)
-                        }
-                    };
-                    if is_known && !locked.is_evicted() {
-                        return action(&cell, &mut locked);
-                    }
-                }
-                locked.is_evicted()
-            };
-            if is_evicted {
-                self.cells.forget(&self.id, &cell);
-            } else {
-                match &mut needs {
-                    Needs::State => {}
-                    Needs::EventIds => self.cells.learn_event_ids(&self.id, &cell).await?,
-                    Needs::Answers(keys) => self.cells.look_for(&self.id, keys).await?,
-                }
-            }
-        }
+        self.target().with_cell(needs, action).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod part;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,10 +12,9 @@ pub(super) use part::SchedulePart;
 use part::{Answer, Calls};
 
 use super::schedules::ScheduleGauge;
-use super::{AggregateStore, Shared};
 use crate::clock::Clock;
 use crate::error::StoreError;
-use crate::runtime::blocking;
+use crate::runtime::{Runtime, blocking};
 use crate::schedule::{DueOccurrences, Occurrence, Portion, Timetable, instant};
 
 /// The waits between two attempts after an error: the first is doubled up to the second.
@@ -73,7 +72,8 @@ pub(super) enum State {
 
 /// The task. It ends when the store closes.
 pub(super) struct Timekeeper {
-    store: Weak<Shared>,
+    /// Not the store itself, which stays open as long as anything holds it.
+    runtime: Arc<Runtime>,
     entries: Vec<Entry>,
     clock: Arc<dyn Clock>,
     /// Whether it looks at the clock by itself.
@@ -83,14 +83,14 @@ pub(super) struct Timekeeper {
 
 impl Timekeeper {
     pub(super) fn new(
-        store: &AggregateStore,
+        runtime: &Arc<Runtime>,
         entries: Vec<Entry>,
         clock: Arc<dyn Clock>,
         looks_by_itself: bool,
         alive: mpsc::Sender<()>,
     ) -> Self {
         Self {
-            store: Arc::downgrade(&store.shared),
+            runtime: Arc::clone(runtime),
             entries,
             clock,
             looks_by_itself,
@@ -102,7 +102,7 @@ impl Timekeeper {
     pub(super) async fn read(&mut self) {
         for entry in &mut self.entries {
             // At the beginning of time nothing is due, so that it only finds the next occurrence.
-            let read = entry.look(&self.store, SystemTime::UNIX_EPOCH).await;
+            let read = entry.look(&self.runtime, SystemTime::UNIX_EPOCH).await;
             entry.note(read);
         }
     }
@@ -122,6 +122,10 @@ impl Timekeeper {
                     () = self.sleep() => None,
                 };
                 let recorded = self.look(asked.is_some()).await;
+                if recorded == 0 {
+                    // A clock of the user may always end its sleep at once.
+                    tokio::task::yield_now().await;
+                }
                 if let Some(asked) = asked {
                     // An error means that the caller no longer waits.
                     let _ = asked.send(recorded);
@@ -186,21 +190,12 @@ impl Timekeeper {
             {
                 continue;
             }
-            let Ok(now) = held(&self.store).map(|store| store.shared.runtime.journal.clock().now())
-            else {
-                break;
-            };
-            let looked = entry.look(&self.store, now).await;
+            let now = self.runtime.journal.clock().now();
+            let looked = entry.look(&self.runtime, now).await;
             recorded += entry.note(looked);
         }
         recorded
     }
-}
-
-/// The store, for one call. Between two calls the task does not keep the store open.
-fn held(store: &Weak<Shared>) -> Result<AggregateStore, StoreError> {
-    let shared = store.upgrade().ok_or(StoreError::Closed)?;
-    Ok(AggregateStore { shared })
 }
 
 /// The result of a look: the number of recorded occurrences, and the next one.
@@ -212,7 +207,7 @@ struct Looked {
 
 impl Entry {
     /// Records the occurrences that are due at `now`.
-    async fn look(&self, store: &Weak<Shared>, now: SystemTime) -> Result<Looked, StoreError> {
+    async fn look(&self, runtime: &Arc<Runtime>, now: SystemTime) -> Result<Looked, StoreError> {
         let mut up_to = match self.state {
             State::Kept {
                 up_to,
@@ -225,7 +220,7 @@ impl Entry {
                 });
             }
             State::Kept { up_to, .. } => up_to,
-            State::Unread | State::Failed { .. } => self.last(store).await?,
+            State::Unread | State::Failed { .. } => self.last(runtime).await?,
         };
         let mut recorded = 0;
         let find = |up_to| {
@@ -255,7 +250,7 @@ impl Entry {
                 Portion::Record(occurrences) => {
                     let (count, first) = (occurrences.len(), occurrences.first());
                     let first = first.map_or(up_to, Occurrence::due);
-                    match (self.calls.record)(held(store)?, occurrences).await? {
+                    match (self.calls.record)(Arc::clone(runtime), occurrences).await? {
                         Answer::Recorded => recorded += count,
                         // The program itself has recorded a later occurrence.
                         Answer::NotDue(last) => {
@@ -263,19 +258,19 @@ impl Entry {
                             due = find(up_to);
                         }
                     }
-                    self.last(store).await?;
+                    self.last(runtime).await?;
                 }
             }
         }
     }
 
     /// The time of the last recorded occurrence; before the first, the time at which the store began to keep the schedule.
-    async fn last(&self, store: &Weak<Shared>) -> Result<SystemTime, StoreError> {
-        let last = (self.calls.last)(held(store)?).await?;
+    async fn last(&self, runtime: &Arc<Runtime>) -> Result<SystemTime, StoreError> {
+        let last = (self.calls.last)(Arc::clone(runtime)).await?;
         if let Some(last) = last {
             self.gauge.change(|progress| progress.last = Some(last));
         }
-        Ok(last.map_or(self.started, |last| last.max(self.started)))
+        Ok(last.unwrap_or(self.started))
     }
 
     /// Notes the result of a look; the number of recorded occurrences.

@@ -428,6 +428,8 @@ mod event_store_guessed_name;
 mod event_store_guessed_projections;
 #[path = "../../ui/event_store/guessed_run_mode.pass.rs"]
 mod event_store_guessed_run_mode;
+#[path = "../../ui/event_store/guessed_schedules.pass.rs"]
+mod event_store_guessed_schedules;
 #[path = "../../ui/event_store/handler_sends_to_unlisted.pass.rs"]
 mod event_store_handler_sends_to_unlisted;
 #[path = "../../ui/event_store/handles_unlisted.pass.rs"]
@@ -442,12 +444,16 @@ mod event_store_name_shared_by_event_handlers;
 mod event_store_name_shared_by_process_managers;
 #[path = "../../ui/event_store/name_shared_by_projections.pass.rs"]
 mod event_store_name_shared_by_projections;
+#[path = "../../ui/event_store/name_shared_by_schedules.pass.rs"]
+mod event_store_name_shared_by_schedules;
 #[path = "../../ui/event_store/name_shared_with_a_process_manager.pass.rs"]
 mod event_store_name_shared_with_a_process_manager;
 #[path = "../../ui/event_store/not_a_process_manager.pass.rs"]
 mod event_store_not_a_process_manager;
 #[path = "../../ui/event_store/not_a_projection.pass.rs"]
 mod event_store_not_a_projection;
+#[path = "../../ui/event_store/not_a_schedule.pass.rs"]
+mod event_store_not_a_schedule;
 #[path = "../../ui/event_store/not_an_aggregate.pass.rs"]
 mod event_store_not_an_aggregate;
 #[path = "../../ui/event_store/not_an_event_handler.pass.rs"]
@@ -456,6 +462,12 @@ mod event_store_not_an_event_handler;
 mod event_store_opened_without_event_handlers;
 #[path = "../../ui/event_store/reacts_to_unlisted.pass.rs"]
 mod event_store_reacts_to_unlisted;
+#[path = "../../ui/event_store/schedule_as_aggregate.pass.rs"]
+mod event_store_schedule_as_aggregate;
+#[path = "../../ui/event_store/schedule_listed_twice.pass.rs"]
+mod event_store_schedule_listed_twice;
+#[path = "../../ui/event_store/schedule_unlisted.pass.rs"]
+mod event_store_schedule_unlisted;
 #[path = "../../ui/event_store/sends_to_unlisted.pass.rs"]
 mod event_store_sends_to_unlisted;
 #[path = "../../ui/event_store/variants_clash.pass.rs"]
@@ -896,6 +908,58 @@ mod projections_subscribed_not_an_aggregate;
 mod projections_unknown_events_misspelt;
 #[path = "../../ui/projections/version_in_memory.pass.rs"]
 mod projections_version_in_memory;
+#[path = "../../ui/schedules/aggregate_above.pass.rs"]
+mod schedules_aggregate_above;
+#[path = "../../ui/schedules/aggregate_below.pass.rs"]
+mod schedules_aggregate_below;
+#[path = "../../ui/schedules/attribute_missing.pass.rs"]
+mod schedules_attribute_missing;
+#[path = "../../ui/schedules/cron_missing.pass.rs"]
+mod schedules_cron_missing;
+#[path = "../../ui/schedules/cron_not_a_string.pass.rs"]
+mod schedules_cron_not_a_string;
+#[path = "../../ui/schedules/day_out_of_range.pass.rs"]
+mod schedules_day_out_of_range;
+#[path = "../../ui/schedules/derived.pass.rs"]
+mod schedules_derived;
+#[path = "../../ui/schedules/fields.pass.rs"]
+mod schedules_fields;
+#[path = "../../ui/schedules/function.pass.rs"]
+mod schedules_function;
+#[path = "../../ui/schedules/generic.pass.rs"]
+mod schedules_generic;
+#[path = "../../ui/schedules/guessed.pass.rs"]
+mod schedules_guessed;
+#[path = "../../ui/schedules/handler_of_wrong_event.pass.rs"]
+mod schedules_handler_of_wrong_event;
+#[path = "../../ui/schedules/hour_out_of_range.pass.rs"]
+mod schedules_hour_out_of_range;
+#[path = "../../ui/schedules/list_with_a_gap.pass.rs"]
+mod schedules_list_with_a_gap;
+#[path = "../../ui/schedules/minute_out_of_range.pass.rs"]
+mod schedules_minute_out_of_range;
+#[path = "../../ui/schedules/missed_in_other_words.pass.rs"]
+mod schedules_missed_in_other_words;
+#[path = "../../ui/schedules/month_out_of_range.pass.rs"]
+mod schedules_month_out_of_range;
+#[path = "../../ui/schedules/never.pass.rs"]
+mod schedules_never;
+#[path = "../../ui/schedules/range_that_descends.pass.rs"]
+mod schedules_range_that_descends;
+#[path = "../../ui/schedules/seconds.pass.rs"]
+mod schedules_seconds;
+#[path = "../../ui/schedules/step_of_one_value.pass.rs"]
+mod schedules_step_of_one_value;
+#[path = "../../ui/schedules/step_too_large.pass.rs"]
+mod schedules_step_too_large;
+#[path = "../../ui/schedules/time_zone_unknown.pass.rs"]
+mod schedules_time_zone_unknown;
+#[path = "../../ui/schedules/twice.pass.rs"]
+mod schedules_twice;
+#[path = "../../ui/schedules/unknown_name.pass.rs"]
+mod schedules_unknown_name;
+#[path = "../../ui/schedules/weekday_in_full.pass.rs"]
+mod schedules_weekday_in_full;
 #[path = "../../ui/stores/aggregate_as_process_manager.pass.rs"]
 mod stores_aggregate_as_process_manager;
 #[path = "../../ui/stores/command_of_another_aggregate.pass.rs"]

@@ -1,5 +1,6 @@
 //! Another timetable, a schedule that is left out, and wrong timetables.
 
+use eventfold_es::contract::Due;
 use eventfold_es::prelude::*;
 use eventfold_es::{Missed, OpenError};
 use eventfold_es_tests::TestResult;
@@ -81,6 +82,33 @@ async fn a_schedule_that_is_left_out_is_away() -> TestResult {
         recorded::<Nightly>(&store).await,
         [("2026-12-01T01:00:00Z".to_owned(), 3)]
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stream_from_another_store_continues_behind_its_last_occurrence() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let clock = clock("2026-12-01T12:00:00Z");
+    // The occurrence comes from an import, for example, and the schedule was never registered here.
+    let without = AggregateStore::builder(directory.path())
+        .clock(clock.clone())
+        .open()
+        .await?;
+    let last = Occurrence::at(at("2026-11-29T01:00:00Z"));
+    let nightly = without.get::<Nightly>("nightly").await?;
+    nightly.execute(Due::from(last), ()).await?;
+    drop(nightly);
+    without.close().await?;
+    let store = builder(directory.path(), &clock)
+        .schedule::<Nightly>()
+        .open()
+        .await?;
+    store.run_process_managers().await?;
+    let expected = [
+        ("2026-11-29T01:00:00Z".to_owned(), 1),
+        ("2026-12-01T01:00:00Z".to_owned(), 2),
+    ];
+    assert_eq!(recorded::<Nightly>(&store).await, expected);
     Ok(())
 }
 

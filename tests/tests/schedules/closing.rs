@@ -62,7 +62,15 @@ async fn a_dropped_store_is_not_kept_open() -> TestResult {
     };
     drop(open().await?);
     clock.advance(Duration::from_secs(AWAY * 60));
-    drop(open().await?);
+    for _ in 0..10 {
+        let store = open().await?;
+        let before = store.schedules()[0].last;
+        until("it records", || async {
+            store.schedules()[0].last > before
+        })
+        .await;
+        drop(store);
+    }
     // It waits until the dropped store has released the directory.
     let store = AggregateStore::builder(directory.path()).open().await?;
     assert!(recorded::<EachMinute>(&store).await.len() < AWAY as usize);

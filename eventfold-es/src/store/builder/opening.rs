@@ -281,8 +281,13 @@ impl AggregateStoreBuilder {
         #[cfg(feature = "schedules")]
         if !entries.is_empty() {
             let looks_by_itself = self.run_mode != RunMode::OnDemand;
-            let mut timekeeper =
-                Timekeeper::new(&store, entries, self.clock, looks_by_itself, alive);
+            let mut timekeeper = Timekeeper::new(
+                &store.shared.runtime,
+                entries,
+                self.clock,
+                looks_by_itself,
+                alive,
+            );
             timekeeper.read().await;
             if let Some(looks) = looks {
                 tokio::spawn(timekeeper.run(looks, closing_receiver));

@@ -3,12 +3,13 @@
 use std::any::{TypeId, type_name};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::{ExecuteError, OpenError, StoreError};
-use crate::runtime::guard;
+use crate::runtime::{Runtime, guard};
 use crate::schedule::{Due, Occurrence, Schedule, Timetable, TimetableError};
-use crate::store::AggregateStore;
+use crate::store::handle::Target;
 
 /// A schedule of a builder.
 pub(in crate::store) struct SchedulePart {
@@ -33,8 +34,8 @@ type Called<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 #[derive(Clone, Copy)]
 pub(in crate::store) struct Calls {
     /// The time of the last recorded occurrence.
-    pub(super) last: fn(AggregateStore) -> Called<Option<SystemTime>>,
-    pub(super) record: fn(AggregateStore, Vec<Occurrence>) -> Called<Answer>,
+    pub(super) last: fn(Arc<Runtime>) -> Called<Option<SystemTime>>,
+    pub(super) record: fn(Arc<Runtime>, Vec<Occurrence>) -> Called<Answer>,
 }
 
 /// The answer of the aggregate.
@@ -51,8 +52,8 @@ impl SchedulePart {
             type_id: TypeId::of::<S>(),
             type_name: type_name::<S>(),
             calls: Calls {
-                last: |store| Box::pin(last::<S>(store)),
-                record: |store, occurrences| Box::pin(record::<S>(store, occurrences)),
+                last: |runtime| Box::pin(last::<S>(runtime)),
+                record: |runtime, occurrences| Box::pin(record::<S>(runtime, occurrences)),
             },
             timetable: given.map_or(Source::Declared(S::timetable), Source::Given),
         }
@@ -72,19 +73,23 @@ impl SchedulePart {
     }
 }
 
-async fn last<S: Schedule>(store: AggregateStore) -> Result<Option<SystemTime>, StoreError> {
-    let handle = store.get::<S>(S::AGGREGATE_TYPE).await?;
-    let schedule = handle.state().await.map_err(|error| error.source)?;
+async fn last<S: Schedule>(runtime: Arc<Runtime>) -> Result<Option<SystemTime>, StoreError> {
+    let cells = runtime.types.cells::<S>()?;
+    let id = Arc::from(S::AGGREGATE_TYPE);
+    let target = Target::new(&runtime.journal, &cells, &id);
+    let schedule = target.load().await?.state;
     let what = || format!("the occurrences of `{}`", S::AGGREGATE_TYPE);
     guard(what, || schedule.occurrences().last())
 }
 
 async fn record<S: Schedule>(
-    store: AggregateStore,
+    runtime: Arc<Runtime>,
     occurrences: Vec<Occurrence>,
 ) -> Result<Answer, StoreError> {
-    let handle = store.get::<S>(S::AGGREGATE_TYPE).await?;
-    match handle.execute_unawaited(Due::from(occurrences)).await {
+    let cells = runtime.types.cells::<S>()?;
+    let id = Arc::from(S::AGGREGATE_TYPE);
+    let target = Target::new(&runtime.journal, &cells, &id);
+    match target.execute_unawaited(Due::from(occurrences)).await {
         Ok(()) => Ok(Answer::Recorded),
         Err(ExecuteError::Domain(refused)) => Ok(Answer::NotDue(refused.last())),
         Err(ExecuteError::Conflict { expected, actual }) => {
