@@ -940,6 +940,8 @@ mod schedules_list_with_a_gap;
 mod schedules_minute_out_of_range;
 #[path = "../../ui/schedules/missed_in_other_words.pass.rs"]
 mod schedules_missed_in_other_words;
+#[path = "../../ui/schedules/missed_not_a_value.pass.rs"]
+mod schedules_missed_not_a_value;
 #[path = "../../ui/schedules/month_out_of_range.pass.rs"]
 mod schedules_month_out_of_range;
 #[path = "../../ui/schedules/never.pass.rs"]
