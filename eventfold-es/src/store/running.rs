@@ -171,7 +171,6 @@ impl AggregateStore {
     }
 
     #[cfg(not(feature = "schedules"))]
-    #[expect(clippy::unused_async, reason = "without schedules nothing is due")]
     async fn record_due(&self) -> usize {
         0
     }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use super::*;
 use crate::command::DecidedBy;
 use crate::event::{DomainEvent, EventError};
-use crate::journal::CommitError;
+use crate::journal::{CommitError, Outcome};
 use crate::runtime::{EncodedEvent, PartOfCommit};
 use crate::store::AggregateStore;
 
@@ -117,7 +117,8 @@ async fn a_repeated_answer_is_not_before_its_commit() {
         entered.send(()).unwrap();
         is_released.recv().unwrap();
     });
-    let decided = note.decide(Kept::new(Write), &context, Some(on_durable));
+    let target = note.target();
+    let decided = target.decide(Kept::new(Write), &context, Some(on_durable));
     assert!(matches!(decided.await.unwrap(), Decision::Committed { .. }));
     is_entered.await.unwrap();
     let repeated = tokio::spawn({
