@@ -121,7 +121,7 @@ pub mod domain {
         process_managers = [Echo, Listener, Timer, Alarm],
         event_handlers = [Bell, Chime],
         projections = [Switches, LampRow, LampReport],
-        schedules = [Dusk],
+        schedules = [Sunset],
     )]
     #[derive(Debug, Clone, Copy)]
     pub struct House;
@@ -198,7 +198,7 @@ pub mod domain {
     /// A schedule.
     #[schedule(cron = "0 20 * * *", time_zone = "Europe/Berlin", missed = "none")]
     #[derive(Debug, PartialEq, Eq)]
-    pub struct Dusk;
+    pub struct Sunset;
 
     /// An event handler with everything.
     #[event_handler(

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::{Timestamp, Zoned};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::instant;
 use crate::__private::StoredEvent;
@@ -34,8 +34,7 @@ use crate::schema::{EventSchema, Field, Shape};
 /// assert_eq!(occurrence.local(), "1970-01-01T02:00:00+00:00[UTC]");
 /// assert_eq!(occurrence.local_date(), "1970-01-01");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Stored", from = "Stored")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occurrence {
     due: Timestamp,
     local: String,
@@ -54,33 +53,34 @@ enum Stored {
     },
 }
 
-impl From<Occurrence> for Stored {
-    fn from(occurrence: Occurrence) -> Self {
-        let Occurrence {
+impl Serialize for Occurrence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self {
             due,
             local,
             stands_for,
-        } = occurrence;
-        Self::Occurred {
+        } = self.clone();
+        let stored = Stored::Occurred {
             due,
             local,
             stands_for,
-        }
+        };
+        stored.serialize(serializer)
     }
 }
 
-impl From<Stored> for Occurrence {
-    fn from(stored: Stored) -> Self {
+impl<'de> Deserialize<'de> for Occurrence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Stored::Occurred {
             due,
             local,
             stands_for,
-        } = stored;
-        Self {
+        } = Stored::deserialize(deserializer)?;
+        Ok(Self {
             due,
             local,
             stands_for,
-        }
+        })
     }
 }
 

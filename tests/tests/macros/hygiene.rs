@@ -112,12 +112,12 @@ mod bare {
         process_managers = [Echo, Listener, Timer],
         event_handlers = [Bell, Chime],
         projections = [Switches],
-        schedules = [Dusk]
+        schedules = [Sunset]
     )]
     pub struct House;
 
     #[schedule(cron = "0 20 * * *", time_zone = "Europe/Berlin", missed = "all")]
-    pub struct Dusk;
+    pub struct Sunset;
 
     #[event_handler(
         subscribes = [Lamp],
