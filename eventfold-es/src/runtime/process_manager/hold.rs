@@ -119,6 +119,10 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         match scope {
             Scope::All => {}
             Scope::Instance(key) => {
+                // Without a state, an instance has a row only while it holds work.
+                if !PM::HAS_STATE && self.instances.get(key).is_none() {
+                    self.instances.begin(key);
+                }
                 if let Some(instance) = self.instances.get(key) {
                     instance.is_complete |= instance.status == Status::Completed;
                     instance.status = Status::Parked;

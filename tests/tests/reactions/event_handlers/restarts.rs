@@ -1,16 +1,17 @@
 //! Closing and opening again, with calls that run, wait for a retry or never end.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
+use eventfold_es::clock::ManualClock;
 use eventfold_es::disk::CrashImage;
 use eventfold_es::prelude::*;
-use eventfold_es::{HandleError, StartFrom};
+use eventfold_es::{HandleError, RunMode, StartFrom};
 use eventfold_es_tests::TestResult;
 use tokio::sync::Semaphore;
 
-use super::world::{Act, World, add, builder, sum, until, until_sum};
-use crate::common::counter::Counter;
+use super::world::{Act, World, add, builder, until, until_sum};
+use crate::common::counter::{Counter, CounterEvent};
 
 #[tokio::test]
 async fn progress_without_commands_is_durable_and_nothing_is_called_again_after_a_restart()
@@ -112,8 +113,8 @@ async fn a_deferred_call_and_a_retry_go_on_after_a_restart_in_order() -> TestRes
     Ok(())
 }
 
-/// Counts the events that it sees.
-struct Late(World);
+/// Notes the numbers that it sees.
+struct Late(Arc<Mutex<Vec<i64>>>);
 
 impl EventHandler for Late {
     const NAME: &'static str = "late";
@@ -122,28 +123,99 @@ impl EventHandler for Late {
     type Envelope = CommandEnvelope;
 
     async fn handle_event(&self, cx: &mut Handling<'_, Self>) -> Result<(), HandleError> {
-        // The world is shared with the other handler.
-        if cx.position() < 2 {
-            self.0.acts(|_| Act::Panic);
+        if let CounterEvent::Added(number) = CounterEvent::from_event(cx.event())? {
+            self.0.lock().unwrap().push(number);
         }
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn a_handler_that_starts_now_sees_no_earlier_event() -> TestResult {
+async fn a_handler_that_starts_now_sees_later_events_only_also_after_a_restart() -> TestResult {
     let directory = tempfile::tempdir()?;
-    let world = World::new(|_| Act::Answer);
-    let store = builder::<4, 60_000>(directory.path(), &world)
-        .open()
-        .await?;
-    add(&store, "a-1", 1).await;
+    let store = AggregateStore::open(directory.path()).await?;
+    for number in 1..=3 {
+        add(&store, "x", number).await;
+    }
+    store.close().await?;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let open = || {
+        let builder = AggregateStore::builder(directory.path());
+        builder.event_handler(Late(Arc::clone(&seen))).open()
+    };
+    let store = open().await?;
+    store.run_process_managers().await?;
+    assert_eq!(*seen.lock().unwrap(), [0; 0]);
+    add(&store, "x", 4).await;
     store.run_process_managers().await?;
     store.close().await?;
-    let opened = builder::<4, 60_000>(directory.path(), &world).event_handler(Late(world.clone()));
-    let store = opened.open().await?;
-    add(&store, "a-1", 2).await;
+    // It begins where it ended, and not at another now.
+    let store = AggregateStore::open(directory.path()).await?;
+    add(&store, "x", 5).await;
+    store.close().await?;
+    let store = open().await?;
     store.run_process_managers().await?;
-    assert_eq!(sum(&store, "b-1").await, 3);
+    assert_eq!(*seen.lock().unwrap(), [4, 5]);
+    store.close().await?;
+    Ok(())
+}
+
+/// Sends a command that is always rejected. It is executed again once, then its key is parked, and then it is a dead letter.
+struct Insistent;
+
+impl EventHandler for Insistent {
+    const NAME: &'static str = "insistent";
+    const SUBSCRIPTIONS: &'static [&'static str] = &[Counter::AGGREGATE_TYPE];
+    type Envelope = CommandEnvelope;
+
+    async fn handle_event(&self, cx: &mut Handling<'_, Self>) -> Result<(), HandleError> {
+        cx.send_envelope(CommandEnvelope {
+            aggregate_type: Counter::AGGREGATE_TYPE.to_owned(),
+            instance_id: "y".to_owned(),
+            command: serde_json::json!("Reject"),
+            context: CommandContext::default(),
+        });
+        Ok(())
+    }
+
+    fn on_failure(&self, failure: &Failure<'_>) -> HandlerAction<Self> {
+        match failure.attempt {
+            1 => FailureAction::Retry(Backoff::exponential(Duration::from_secs(1))),
+            2 => FailureAction::Park,
+            _ => FailureAction::DeadLetter,
+        }
+    }
+}
+
+/// The key had no row any more, and could not be parked. So the command was held for ever, and nobody was told.
+#[tokio::test]
+async fn a_command_parks_its_key_also_after_a_restart() -> TestResult {
+    let directory = tempfile::tempdir()?;
+    let clock = ManualClock::new(SystemTime::now());
+    let open = || {
+        let builder = AggregateStore::builder(directory.path()).event_handler(Insistent);
+        let builder = builder.clock(clock.clone()).run_mode(RunMode::OnDemand);
+        builder.open()
+    };
+    let store = open().await?;
+    add(&store, "x", 1).await;
+    store.run_process_managers().await?;
+    let pending = store.event_handler::<Insistent>()?.status().await?.pending;
+    assert_eq!(pending, 1);
+    store.close().await?;
+    let store = open().await?;
+    clock.advance(Duration::from_secs(1));
+    store.run_process_managers().await?;
+    add(&store, "x", 2).await;
+    store.run_process_managers().await?;
+    let handle = store.event_handler::<Insistent>()?;
+    let parked = handle.parked().await?;
+    let [parked] = &parked[..] else {
+        panic!("{parked:?}");
+    };
+    assert_eq!(parked.instance.as_deref(), Some("counter/x"));
+    assert_eq!(parked.held, 2, "the command, and the next event");
+    assert_eq!(handle.release("counter/x").await?.done, 2);
+    assert_eq!(handle.dead_letters().await?.len(), 1);
     Ok(())
 }
