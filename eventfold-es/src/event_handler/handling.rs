@@ -120,16 +120,7 @@ impl<'a, H: EventHandler> Handling<'a, H> {
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
         self.idempotency_key.get_or_init(|| {
-            let mut key = format!("{}:{}/", H::NAME, self.aggregate_type);
-            for byte in self.stream_id.bytes() {
-                match byte {
-                    b'-' | b'.' | b'_' | b'~' => key.push(char::from(byte)),
-                    _ if byte.is_ascii_alphanumeric() => key.push(char::from(byte)),
-                    _ => key.push_str(&format!("%{byte:02X}")),
-                }
-            }
-            key.push_str(&format!("/{}", self.event.version));
-            key
+            idempotency_key::<H>(self.aggregate_type, self.stream_id, self.event.version)
         })
     }
 
@@ -181,6 +172,24 @@ impl<'a, H: EventHandler> Handling<'a, H> {
     pub fn into_envelopes(self) -> Vec<H::Envelope> {
         self.envelopes
     }
+}
+
+/// See [`Handling::idempotency_key`].
+pub(crate) fn idempotency_key<H: EventHandler>(
+    aggregate_type: &str,
+    stream_id: &str,
+    version: u64,
+) -> String {
+    let mut key = format!("{}:{aggregate_type}/", H::NAME);
+    for byte in stream_id.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => key.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => key.push(char::from(byte)),
+            _ => key.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    key.push_str(&format!("/{version}"));
+    key
 }
 
 impl<H: EventHandler> fmt::Debug for Handling<'_, H> {

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub use error::HandleError;
 pub use handled::Handled;
 pub use handling::Handling;
+#[cfg(feature = "testing")]
+pub(crate) use handling::idempotency_key;
 pub use key::{HandleKey, HandlerKeyOf, HandlerKeyed, key_text, stream_key};
 
 use crate::__private::Yields;

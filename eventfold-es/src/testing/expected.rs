@@ -20,19 +20,26 @@ use crate::runtime::offline::{self, Reacted};
 #[derive(Debug)]
 #[must_use = "it is what the closure returns"]
 pub struct Expected<PM> {
-    /// The expectations before an instance is named.
-    first: Part,
-    /// The expectations for the named instances.
-    named: Vec<Part>,
+    parts: Parts,
     pub(super) now: SystemTime,
     _process_manager: PhantomData<fn() -> PM>,
 }
 
-/// The effects of one instance.
+/// Expectations, in the order in which a test names them.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// The expectations before an instance or a call is named.
+    first: Part,
+    named: Vec<Part>,
+}
+
+/// The effects of one instance, or of one call.
 #[derive(Debug, Default)]
 pub(super) struct Part {
-    /// `None` if the test does not name it.
-    pub(super) key: Option<String>,
+    /// The instance or the call. `None` if the test does not name it.
+    pub(super) name: Option<String>,
+    /// The reason of the failure of a call.
+    pub(super) failure: Option<String>,
     pub(super) commands: Vec<String>,
     pub(super) timers: Vec<String>,
     pub(super) end: Vec<String>,
@@ -41,8 +48,7 @@ pub(super) struct Part {
 impl<PM: ProcessManager> Expected<PM> {
     pub(super) fn new(now: SystemTime) -> Self {
         Self {
-            first: Part::default(),
-            named: Vec::new(),
+            parts: Parts::default(),
             now,
             _process_manager: PhantomData,
         }
@@ -53,10 +59,7 @@ impl<PM: ProcessManager> Expected<PM> {
     where
         PM: Keyed,
     {
-        self.named.push(Part {
-            key: Some(key.to_string()),
-            ..Part::default()
-        });
+        self.parts.name(instance(key));
         self
     }
 
@@ -73,9 +76,8 @@ impl<PM: ProcessManager> Expected<PM> {
     {
         let context = CommandContext::default();
         let envelope = Envelope::<C::Aggregate>::new(instance_id, command, context);
-        let envelope = <C::Aggregate as TargetOf<PM>>::envelope(envelope);
-        let printed = printed_command(&erase(envelope));
-        self.part().commands.push(printed);
+        let printed = printed_envelope(<C::Aggregate as TargetOf<PM>>::envelope(envelope));
+        self.parts.last().commands.push(printed);
         self
     }
 
@@ -98,14 +100,14 @@ impl<PM: ProcessManager> Expected<PM> {
         };
         let due = when.into().due(self.now);
         let printed = printed_timer(&name.into(), due, self.now, message_type, message.get());
-        self.part().timers.push(printed);
+        self.parts.last().timers.push(printed);
         self
     }
 
     /// Expects that it cancels the deadline `name`, whether such a deadline is armed or not.
     pub fn cancel(mut self, name: impl Into<String>) -> Self {
         let printed = printed_cancel(&name.into());
-        self.part().timers.push(printed);
+        self.parts.last().timers.push(printed);
         self
     }
 
@@ -144,22 +146,43 @@ impl<PM: ProcessManager> Expected<PM> {
     }
 
     fn ends_with(mut self, what: &str) -> Self {
-        self.part().end.push(what.to_owned());
+        self.parts.last().end.push(what.to_owned());
         self
     }
 
-    fn part(&mut self) -> &mut Part {
+    pub(super) fn into_parts(self) -> Parts {
+        self.parts
+    }
+}
+
+impl Parts {
+    /// The following expectations are for this instance or call.
+    pub(super) fn name(&mut self, name: String) {
+        self.named.push(Part {
+            name: Some(name),
+            ..Part::default()
+        });
+    }
+
+    /// The part that the following expectations belong to.
+    pub(super) fn last(&mut self) -> &mut Part {
         self.named.last_mut().unwrap_or(&mut self.first)
     }
 
-    /// Whether instances are named.
+    /// Whether instances or calls are named.
     pub(super) fn has_names(&self) -> bool {
         !self.named.is_empty()
     }
 
-    pub(super) fn into_parts(self) -> Vec<Part> {
-        std::iter::once(self.first).chain(self.named).collect()
+    pub(super) fn into_vec(self) -> Vec<Part> {
+        let first = Some(self.first).filter(|first| !first.is_empty());
+        first.into_iter().chain(self.named).collect()
     }
+}
+
+/// The name of an instance.
+fn instance(key: impl Display) -> String {
+    format!("instance `{key}`")
 }
 
 impl Part {
@@ -177,7 +200,8 @@ impl Part {
         });
         let complete = reacted.is_complete.then(|| "complete".to_owned());
         Self {
-            key: Some(reacted.key.clone()),
+            name: Some(instance(&reacted.key)),
+            failure: None,
             commands: reacted.commands.iter().map(printed_command).collect(),
             timers: timers.collect(),
             end: complete.into_iter().collect(),
@@ -187,7 +211,7 @@ impl Part {
     /// The action of the instance `key` for a failure.
     pub(super) fn of_action<PM: ProcessManager>(key: &str, action: FailureAction<PM>) -> Self {
         let mut part = Self {
-            key: Some(key.to_owned()),
+            name: Some(instance(key)),
             ..Self::default()
         };
         let end = match action {
@@ -206,22 +230,37 @@ impl Part {
         part
     }
 
-    fn is_empty(&self) -> bool {
-        self.commands.is_empty() && self.timers.is_empty() && self.end.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.failure.is_none()
+            && self.commands.is_empty()
+            && self.timers.is_empty()
+            && self.end.is_empty()
     }
 }
 
 /// The effects of instances, without instances that have no effects; with their keys if a test names them.
 pub(super) fn printed(parts: &[Part], with_keys: bool) -> String {
+    let with_effects = parts.iter().filter(|part| !part.is_empty());
+    printed_all(with_effects, with_keys)
+}
+
+/// The effects of instances or calls; with their names if a test names them.
+pub(super) fn printed_all<'a>(
+    parts: impl IntoIterator<Item = &'a Part>,
+    with_names: bool,
+) -> String {
     let mut printed = String::new();
-    for part in parts.iter().filter(|part| !part.is_empty()) {
-        let indent = match (&part.key, with_keys) {
-            (Some(key), true) => {
-                let _ = writeln!(printed, "instance `{key}`");
+    for part in parts {
+        let indent = match (&part.name, with_names) {
+            (Some(name), true) => {
+                let _ = writeln!(printed, "{name}");
                 "  "
             }
             _ => "",
         };
+        if let Some(failure) = &part.failure {
+            let _ = writeln!(printed, "{indent}fails: {failure}");
+        }
         for line in part.commands.iter().chain(&part.timers).chain(&part.end) {
             for line in line.lines() {
                 let _ = writeln!(printed, "{indent}{line}");
@@ -229,6 +268,12 @@ pub(super) fn printed(parts: &[Part], with_keys: bool) -> String {
         }
     }
     printed
+}
+
+/// A command of a reaction or of a call, with any context.
+#[track_caller]
+pub(super) fn printed_envelope(envelope: impl Dispatch) -> String {
+    printed_command(&erase(envelope))
 }
 
 #[track_caller]
@@ -239,7 +284,7 @@ fn erase<E: Dispatch>(envelope: E) -> CommandEnvelope {
     }
 }
 
-fn printed_command(envelope: &CommandEnvelope) -> String {
+pub(super) fn printed_command(envelope: &CommandEnvelope) -> String {
     let command = serde_json::to_string_pretty(&envelope.command);
     let command = command.unwrap_or_else(|_| envelope.command.to_string());
     format!(

@@ -1,10 +1,10 @@
-//! Tests of aggregates, process managers and projections without a store, and tests of whole programs after crashes.
+//! Tests of aggregates, process managers, event handlers and projections without a store, and tests of whole programs after crashes.
 //!
 //! The feature `testing` enables it. It belongs in the `dev-dependencies`:
 //! `eventfold-es = { version = "..", features = ["testing"] }`.
 //!
-//! - [`aggregate`], [`process_manager`], [`projection`], [`rows`] and [`sink`] start a test of the form given, when,
-//!   then. Events, states, rows and messages are stored and read back on the way, as in a store. A failing test shows the
+//! - [`aggregate`], [`process_manager`], [`event_handler`], [`projection`], [`rows`] and [`sink`] start a test of the form
+//!   given, when, then. Events, states, rows and messages are stored and read back on the way, as in a store. A failing test shows the
 //!   difference.
 //! - [`explore`](ProcessManagerTest::explore) reaches a process manager in every order of events, deadlines, rejections and failures,
 //!   and finds the shortest order that breaks an invariant.
@@ -18,18 +18,22 @@
 mod aggregate;
 mod crash;
 mod diff;
+mod event_handler;
 mod expected;
 mod explore;
 mod given;
+mod history;
 mod memory;
 mod print;
 mod process_manager;
 mod projection;
 mod rows;
 mod sink;
+mod virtual_time;
 
 pub use aggregate::{AggregateTest, Decided, aggregate};
 pub use crash::{CrashPoints, Crashes, for_each_crash_point};
+pub use event_handler::{EventHandlerTest, ExpectedCalls, event_handler};
 pub use expected::Expected;
 pub use explore::{Exploration, Explored, Moment, Violation};
 pub use memory::MemoryDisk;

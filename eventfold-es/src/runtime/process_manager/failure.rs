@@ -82,6 +82,13 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                 tracing::warn!(process_manager = PM::NAME, instance = failure.key, position = failure.source.position, cause = %failure.cause, attempt = failure.attempt, ?action, "a reaction failed");
             }
         }
+        let verdict = self.verdict(action, failure, what);
+        self.post.judged(failure, &verdict.action);
+        verdict
+    }
+
+    /// The time of the next attempt, if there is one.
+    fn verdict(&self, action: FailureAction<PM>, failure: &Failure<'_>, what: &str) -> Verdict<PM> {
         let FailureAction::Retry(backoff) = &action else {
             return Verdict { action, due: None };
         };
@@ -278,7 +285,6 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         what: &str,
         before: Option<RetryRow>,
     ) -> (Verdict<PM>, RetryRow) {
-        self.post.failed(cause);
         let mut tried = before.unwrap_or_else(|| RetryRow::none(what));
         tried.count = tried.count.saturating_add(1);
         tried.attempts.push(self.attempt(cause));

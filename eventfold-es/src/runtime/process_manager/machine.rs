@@ -303,9 +303,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let position = recorded.position;
         // The held events of a stream that is being released lie before the position of the machine.
         let at = self.position.max(position);
-        if let Some(held) = self.held_streams.get(stream)
-            && (!held.is_releasing || position > self.position)
-        {
+        if let Some(held) = self.held_in_stream(stream, position) {
             let outcome = held.hold.outcome();
             let key = rows::stream_held_key(stream, position);
             self.put(put(key, &HeldRow::Event(position)), at);
@@ -330,6 +328,21 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             self.effects.push(Effect::Decide(draft));
         }
         Ok(())
+    }
+
+    /// The hold of the stream of an event, if the event waits in its stream.
+    pub(super) fn held_in_stream(&self, stream: &StreamId, position: u64) -> Option<&HeldStream> {
+        let held = self.held_streams.get(stream);
+        held.filter(|held| !held.is_releasing || position > self.position)
+    }
+
+    /// The number of the next attempt at an event, from 1.
+    pub(super) fn attempt_at(&mut self, key: &str, position: u64) -> u32 {
+        let what = held_key(key, position, 0, "");
+        let found = self.instances.get(key);
+        let hold = found.and_then(|found| found.hold.as_ref());
+        let before = hold.and_then(|hold| hold.retry_of(&what));
+        before.map_or(1, |retry| retry.count.saturating_add(1))
     }
 
     /// Delivers an event to the instance of its `nth` join.

@@ -9,9 +9,7 @@ use super::super::origin::{Cause, command_id};
 use super::rows::{BEHIND_EVENT, CommandRow, ReactionRow, TimerRow, held_key};
 use crate::envelope::CommandEnvelope;
 use crate::journal::StreamId;
-use crate::process_manager::{
-    Effects, Failure, FailureAction, FailureCause, ProcessManager, SourceEvent,
-};
+use crate::process_manager::{Effects, Failure, FailureAction, ProcessManager, SourceEvent};
 
 /// Addresses the envelopes of a process manager, for the driver.
 pub(crate) trait Post<PM: ProcessManager> {
@@ -29,8 +27,8 @@ pub(crate) trait Post<PM: ProcessManager> {
         None
     }
 
-    /// A reaction or a correlation fails.
-    fn failed(&self, _cause: &FailureCause) {}
+    /// A failure is judged.
+    fn judged(&self, _failure: &Failure<'_>, _action: &FailureAction<PM>) {}
 
     /// A stored command.
     fn stored(&self, envelope: CommandEnvelope) -> Self::Letter;

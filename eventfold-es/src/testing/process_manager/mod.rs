@@ -11,14 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use simulation::{Last, stored_state};
 
 use super::expected::Part;
+use super::history::{BEGIN, History};
 use crate::aggregate::Aggregate;
 use crate::process_manager::{Failure, FailureCause, ProcessManager};
-use crate::runtime::offline::{Offline, Recorded};
-
-/// The time at the beginning of a test: 2000-01-01, 00:00 UTC.
-const BEGIN: Duration = Duration::from_secs(946_684_800);
-/// The maximum number of deadlines that fire while time stands still.
-const MAX_AT_ONCE: u32 = 10_000;
+use crate::runtime::offline::Offline;
 
 /// A test of the process manager `PM`. [`given`](ProcessManagerTest::given) events, [`when`](ProcessManagerTest::when) an event
 /// happens or a [deadline fires](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
@@ -105,7 +101,7 @@ const MAX_AT_ONCE: u32 = 10_000;
 pub struct ProcessManagerTest<PM> {
     offline: Offline,
     now: SystemTime,
-    events: Vec<Recorded>,
+    history: History,
     last: Option<Last>,
     _process_manager: PhantomData<fn() -> PM>,
 }
@@ -127,7 +123,7 @@ pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
             ),
         },
         now: UNIX_EPOCH + BEGIN,
-        events: Vec::new(),
+        history: History::default(),
         last: None,
         _process_manager: PhantomData,
     }
@@ -266,7 +262,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     #[track_caller]
     pub(super) fn refuse_events(&self) {
         assert!(
-            self.events.is_empty(),
+            self.history.is_empty(),
             "give the events to the plan of the exploration, with `plan.given(..)`"
         );
     }

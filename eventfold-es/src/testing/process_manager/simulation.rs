@@ -1,17 +1,17 @@
 //! The reactions of instances in a test: the machine of a store, on rows in memory. Each reaction happens twice.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use super::{MAX_AT_ONCE, ProcessManagerTest};
+use super::ProcessManagerTest;
 use crate::aggregate::Aggregate;
 use crate::clock::millis_since_1970;
 use crate::envelope::CommandEnvelope;
-use crate::journal::StreamId;
-use crate::process_manager::{FailureCause, ProcessManager, SourceEvent};
-use crate::runtime::offline::{Happened, Recorded, Work, World};
+use crate::process_manager::{ProcessManager, SourceEvent};
+use crate::runtime::offline::{Happened, Work};
 use crate::testing::diff::assert_same;
 use crate::testing::expected::{Part, printed};
-use crate::testing::print::{printed_value, recorded};
+use crate::testing::history::{Around, MAX_AT_ONCE};
+use crate::testing::print::printed_value;
 
 /// The result of the last `when`.
 #[derive(Debug, Default)]
@@ -31,29 +31,6 @@ pub(super) struct Sent {
     pub(super) state: String,
     pub(super) envelope: CommandEnvelope,
     pub(super) source: SourceEvent,
-}
-
-/// The world of a test: every command is executed, without events.
-struct Around<'a> {
-    now: SystemTime,
-    events: &'a [Recorded],
-}
-
-impl World for Around<'_> {
-    fn now(&self) -> SystemTime {
-        self.now
-    }
-
-    fn event(&self, position: u64) -> Option<Recorded> {
-        let index = usize::try_from(position).ok()?.checked_sub(1)?;
-        self.events.get(index).cloned()
-    }
-
-    fn decide(&mut self, _command: &CommandEnvelope) -> Option<FailureCause> {
-        None
-    }
-
-    fn executed(&mut self, _command: CommandEnvelope) {}
 }
 
 impl<PM: ProcessManager> ProcessManagerTest<PM> {
@@ -83,16 +60,8 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         while let Some((due, key, name)) = self.next_due().filter(|(due, ..)| is_before(due)) {
             self.reach(due, &key, &name, &mut last);
         }
-        let position = self.events.len() as u64 + 1;
-        let stream = StreamId::new(A::AGGREGATE_TYPE, stream_id);
-        let before = self.events.iter().filter(|before| before.0 == stream);
-        let mut event = recorded(event, position, before.count() as u64 + 1);
-        event.event.id = Some(format!("event-{position}"));
-        let since_1970 = self.now.duration_since(UNIX_EPOCH);
-        event.event.ts = since_1970.unwrap_or_default().as_secs();
-        let source = SourceEvent::of(A::AGGREGATE_TYPE, stream_id, &event);
-        let event: Recorded = (stream, event).into();
-        self.events.push(event.clone());
+        let event = self.history.add::<A>(stream_id, event, self.now);
+        let source = SourceEvent::of(A::AGGREGATE_TYPE, stream_id, &event.1);
         self.work(|| Work::Event(&event, None), &source, &mut last);
         last
     }
@@ -120,30 +89,36 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     fn work<'w>(&mut self, work: impl Fn() -> Work<'w>, source: &SourceEvent, last: &mut Last) {
         let before = self.offline.clone();
         let mut again = before.clone();
+        let now = self.now;
         let mut world = Around {
-            now: self.now,
-            events: &self.events,
+            now: || now,
+            history: &self.history,
+            rejected: None,
+            decided: Vec::new(),
         };
         let first = self.offline.work::<PM>(work(), &mut world);
         let second = again.work::<PM>(work(), &mut world);
         let mut parts = Vec::new();
+        let name = PM::NAME;
         for happened in &first {
-            match happened {
-                Happened::Failed(cause) => {
-                    let name = PM::NAME;
-                    let reason = cause.to_string();
-                    let reason =
-                        reason.replace("the state does", &format!("the state of `{name}` does"));
-                    last.failed.push(reason);
+            let failed = match happened {
+                Happened::Reacted(reacted) => {
+                    parts.push(Part::of(reacted, self.now));
+                    continue;
                 }
-                Happened::Reacted(reacted) => parts.push(Part::of(reacted, self.now)),
-            }
+                Happened::Judged(judged) if judged.is_of_command => continue,
+                Happened::Judged(judged) => judged.cause.to_string(),
+                Happened::Halted(reason) => reason.clone(),
+                Happened::Called(_) => continue,
+            };
+            let of_name = format!("the state of `{name}` does");
+            last.failed.push(failed.replace("the state does", &of_name));
         }
         let repeated: Vec<_> = second
             .iter()
             .filter_map(|happened| match happened {
-                Happened::Failed(_) => None,
                 Happened::Reacted(reacted) => Some(Part::of(reacted, self.now)),
+                _ => None,
             })
             .collect();
         assert_same(
@@ -159,7 +134,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
                 let envelope = reacted.commands.pop()?;
                 Some((reacted.key, envelope))
             }
-            Happened::Failed(_) => None,
+            _ => None,
         });
         if let Some((key, envelope)) = sent.last() {
             let mut instances = before.instances::<PM>();

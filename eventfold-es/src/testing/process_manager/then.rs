@@ -17,7 +17,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// If its effects differ, or it fails to react; the message shows the difference.
     #[track_caller]
     pub fn then(self, expected: impl FnOnce(Expected<PM>) -> Expected<PM>) -> Self {
-        let expected = expected(Expected::new(self.now));
+        let expected = expected(Expected::new(self.now)).into_parts();
         let last = self.last();
         if let Some(reason) = last.failed.first() {
             panic!("`{}` fails to react: {reason}", PM::NAME);
@@ -25,7 +25,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
         let with_keys = expected.has_names() || last.parts.len() > 1;
         assert_same(
             &format!("`{}` does not do what is expected", PM::NAME),
-            &printed(&expected.into_parts(), with_keys),
+            &printed(&expected.into_vec(), with_keys),
             &printed(&last.parts, with_keys),
         );
         self

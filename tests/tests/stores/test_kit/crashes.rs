@@ -1,5 +1,7 @@
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
 
 use eventfold_es::prelude::*;
 use eventfold_es::testing::{self, CrashPoints};
@@ -66,6 +68,70 @@ async fn each_order_is_asked_to_be_paid_once_whatever_crashes() {
     assert!(
         crashes.points > 100 && crashes.operations > 20,
         "{crashes:?}"
+    );
+}
+
+/// The keys that were given to the service outside, in order.
+type Keys = Arc<Mutex<Vec<String>>>;
+
+/// Tells a service outside of each order, and asks for its payment.
+#[event_handler(subscribes = [Order], dispatches = [Payment])]
+struct Caller(Keys);
+
+impl Handle<Order> for Caller {
+    type Error = Infallible;
+
+    async fn handle(
+        &self,
+        event: &OrderEvent,
+        cx: &mut Handling<'_, Self>,
+    ) -> Result<(), Infallible> {
+        if let OrderEvent::Placed { .. } = event {
+            self.0.lock().unwrap().push(cx.idempotency_key().to_owned());
+            let order = cx.stream_id().to_owned();
+            cx.send("cash", PaymentCommand::Request { order });
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
+async fn a_call_is_made_again_after_a_crash_before_its_commit_and_not_after_another() {
+    let keys = Keys::default();
+    let take = || std::mem::take(&mut *keys.lock().unwrap());
+    // The number of crash points with both orders, by the number of calls after the crash.
+    let seen = Cell::new([0_u32; 3]);
+    let crashes = testing::for_each_crash_point(
+        |builder| builder.event_handler(Caller(Arc::clone(&keys))),
+        async |store| {
+            place(&store, "a").await;
+            place(&store, "b").await;
+            store.run_process_managers().await.unwrap();
+            assert_eq!(take(), ["caller:order/a/1", "caller:order/b/1"]);
+        },
+        async |store| {
+            let orders = orders(&store).await;
+            assert_eq!(requested(&store).await, orders, "exactly once inside");
+            let again = take();
+            let own = |key: &String| {
+                orders
+                    .iter()
+                    .any(|id| *key == format!("caller:order/{id}/1"))
+            };
+            assert!(again.iter().all(own), "{again:?}");
+            if orders.len() == 2 {
+                let mut counts = seen.get();
+                counts[again.len()] += 1;
+                seen.set(counts);
+            }
+        },
+    )
+    .await;
+    assert!(
+        seen.get().iter().all(|count| *count > 0),
+        "{:?} of {crashes:?}",
+        seen.get()
     );
 }
 

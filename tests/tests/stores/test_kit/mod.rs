@@ -3,6 +3,7 @@
 mod aggregates;
 mod crashes;
 mod domain;
+mod event_handlers;
 mod exploration;
 mod memory;
 mod process_managers;

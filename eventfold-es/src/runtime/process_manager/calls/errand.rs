@@ -9,7 +9,7 @@ use super::super::hold::Scope;
 use super::super::machine::Input;
 use super::super::operator::{Answer, Asked};
 use super::super::plan::Report;
-use super::super::rows::{self, DeadRow, HeldRow, ReactionRow, RetriedRow, held_key};
+use super::super::rows::{self, DeadRow, HeldRow, ReactionRow, RetriedRow};
 use super::super::{Halt, Shown};
 use super::Job;
 use super::handler::Outcome;
@@ -300,11 +300,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 errand.call = State::Ended(Err(self.starts.cause()));
                 continue;
             }
-            let what = held_key(&key, position, 0, "");
-            let found = self.machine.instances.get(&key);
-            let hold = found.and_then(|found| found.hold.as_ref());
-            let before = hold.and_then(|hold| hold.retry_of(&what));
-            let attempt = before.map_or(1, |retry| retry.count.saturating_add(1));
+            let attempt = self.machine.attempt_at(&key, position);
             self.calls.window.occupy(&key);
             self.call(Job::Errand(errand.id), event, attempt);
             errand.call = State::Running(None);

@@ -82,7 +82,7 @@ impl<H: EventHandler> Caller<Handled<H>> for Value<H> {
 }
 
 /// Calls user code. Each poll and the drop of its future are guarded.
-async fn call<H: EventHandler>(
+pub(crate) async fn call<H: EventHandler>(
     handler: &H,
     (stream, event): &(StreamId, RecordedEvent),
     attempt: u32,

@@ -33,6 +33,8 @@ use crate::journal::RecordedCommit;
 use crate::process_manager::ProcessManager;
 use errand::Errand;
 use handler::Outcome;
+#[cfg(feature = "testing")]
+pub(crate) use handler::call;
 pub(crate) use handler::{Caller, Handler};
 use window::Window;
 

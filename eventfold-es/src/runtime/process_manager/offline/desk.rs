@@ -1,277 +1,44 @@
-//! The machine on rows in memory: the driver of tests and of exploration. Each piece of work begins with the stored rows, as after a crash,
-//! and ends with one commit.
+//! One piece of work: the inputs of the machine, and the commits.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use serde_json::value::RawValue;
-
-use super::super::guarded::Kept;
-use super::super::saved_state::{decode_state, initial_progress};
-use super::correlation::joins;
-use super::failure::Attempt;
-use super::hold::{HeldStream, Scope};
-use super::machine::{Effect, Input, Machine, Now, Stored, Turn};
-use super::plan::{Draft, Post};
-use super::rows::{self, CommandRow, HeldRow, InstanceRow, RetriedRow, Status, TimerRow};
-use super::{Halt, Shown};
+use super::post::{Called, Happened, Letter, Plain};
+use super::{Offline, Recorded, Work, World};
 use crate::clock::millis_since_1970;
-use crate::envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router};
-use crate::event::RecordedEvent;
-use crate::journal::{Row, RowRange, StreamId};
-use crate::process_manager::{Effects, FailureCause, ProcessManager, TimerChange};
-
-/// An event of a journal in memory.
-pub(crate) type Recorded = Arc<(StreamId, RecordedEvent)>;
-
-/// The durable data of a process manager, in memory.
-#[derive(Debug, Clone)]
-pub(crate) struct Offline {
-    /// Shared, since an exploration copies them at each step.
-    pub(crate) rows: BTreeMap<Arc<str>, Arc<str>>,
-    /// Without `key`: the state.
-    pub(crate) state: Box<RawValue>,
-    pub(crate) position: u64,
-    /// The reason why the whole process manager is held.
-    pub(crate) halted: Option<String>,
-}
-
-/// The world around one piece of work.
-pub(crate) trait World {
-    fn now(&self) -> SystemTime;
-
-    /// The event at a position, to release held work.
-    fn event(&self, position: u64) -> Option<Recorded>;
-
-    /// The decision of the target of a command: the cause if it does not execute it.
-    fn decide(&mut self, command: &CommandEnvelope) -> Option<FailureCause>;
-
-    /// A command that was executed, when its commit is stored.
-    fn executed(&mut self, command: CommandEnvelope);
-}
-
-/// A piece of work.
-pub(crate) enum Work<'a> {
-    /// An event, with the cause if its delivery fails.
-    Event(&'a Recorded, Option<FailureCause>),
-    /// The row of a deadline that is due, with the cause if its delivery fails.
-    Deadline(&'a str, Option<FailureCause>),
-    /// The row of a command, an instance or a stream whose retry is due.
-    Retry(&'a str),
-    /// A scope that an operator releases.
-    #[cfg(test)]
-    Release(Scope),
-}
-
-/// Keeps envelopes in their stored form.
-struct Erase;
-
-impl Router for Erase {
-    type Routed = Result<CommandEnvelope, serde_json::Error>;
-
-    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
-        envelope.erase()
-    }
-
-    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
-        Ok(envelope)
-    }
-}
-
-/// The stored form of a command.
-///
-/// # Errors
-///
-/// The error of its encoding.
-pub(crate) fn erased<E: Dispatch>(envelope: E) -> Result<CommandEnvelope, serde_json::Error> {
-    envelope.route(Erase)
-}
-
-/// The effects of one reaction.
-#[derive(Debug, Clone)]
-pub(crate) struct Reacted {
-    pub(crate) key: String,
-    pub(crate) commands: Vec<CommandEnvelope>,
-    pub(crate) timers: Vec<TimerChange>,
-    pub(crate) is_complete: bool,
-}
-
-/// A call of user code in a piece of work.
-#[derive(Debug, Clone)]
-pub(crate) enum Happened {
-    Reacted(Reacted),
-    Failed(FailureCause),
-}
-
-/// Keeps the envelopes in their stored form, and notes the reactions.
-#[derive(Default)]
-struct Plain {
-    happened: RefCell<Vec<Happened>>,
-}
-
-impl<PM: ProcessManager> Post<PM> for Plain {
-    type Letter = Result<CommandEnvelope, String>;
-
-    fn reacted(&self, key: &str, effects: &Effects<PM::Envelope>) {
-        let reacted = Reacted {
-            key: key.to_owned(),
-            commands: Vec::new(),
-            timers: effects.timers.clone(),
-            is_complete: effects.is_complete,
-        };
-        self.happened.borrow_mut().push(Happened::Reacted(reacted));
-    }
-
-    fn failed(&self, cause: &FailureCause) {
-        let mut happened = self.happened.borrow_mut();
-        // A state that cannot be stored makes its reaction a failure.
-        happened.push(Happened::Failed(cause.clone()));
-    }
-
-    fn typed(&self, envelope: Kept<PM::Envelope>) -> Self::Letter {
-        let erased = erased(envelope.into_inner());
-        if let Ok(command) = &erased
-            && let Some(Happened::Reacted(reacted)) = self.happened.borrow_mut().last_mut()
-        {
-            reacted.commands.push(command.clone());
-        }
-        erased.map_err(|error| format!("the command does not serialize: {error}"))
-    }
-
-    fn stored(&self, envelope: CommandEnvelope) -> Self::Letter {
-        Ok(envelope)
-    }
-}
-
-type Letter = Result<CommandEnvelope, String>;
-
-impl Offline {
-    /// A process manager before its first event.
-    ///
-    /// # Errors
-    ///
-    /// The reason, if its default state cannot be stored.
-    pub(crate) fn new<PM: ProcessManager>() -> Result<Self, String> {
-        let progress = initial_progress::<PM>()?;
-        Ok(Self {
-            rows: BTreeMap::new(),
-            state: progress.state,
-            position: progress.position,
-            halted: None,
-        })
-    }
-
-    /// The rows of a kind, in the order of their keys.
-    pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&str, &str)> {
-        self.within(RowRange::of_kind(kind))
-    }
-
-    fn within(&self, range: RowRange) -> impl Iterator<Item = (&str, &str)> {
-        let range = (Bound::Included(&*range.from), Bound::Excluded(&*range.to));
-        self.rows
-            .range::<str, _>(range)
-            .map(|(key, value)| (&**key, &**value))
-    }
-
-    pub(crate) fn has_deadlines(&self) -> bool {
-        self.of_kind(rows::TIMERS).next().is_some()
-    }
-
-    /// The first deadline that is due, with its row.
-    pub(crate) fn next_deadline(&self) -> Option<(&str, TimerRow)> {
-        self.deadlines().next()
-    }
-
-    /// The armed deadlines with their rows, in the order of their times.
-    pub(crate) fn deadlines(&self) -> impl Iterator<Item = (&str, TimerRow)> {
-        let rows = self.of_kind(rows::TIMERS);
-        rows.filter_map(|(key, value)| Some((key, rows::read(key, value).ok()?)))
-    }
-
-    /// The row of the first retry, and its time in milliseconds since 1970.
-    pub(crate) fn next_retry(&self) -> Option<(&str, u64)> {
-        let (key, _) = self.of_kind(rows::PENDING).next()?;
-        Some((key, rows::due_of(key)?))
-    }
-
-    /// The instances, in the order of their keys: the stored form of the state, if the instance is open.
-    pub(crate) fn instances<PM: ProcessManager>(
-        &self,
-    ) -> impl Iterator<Item = (&str, Option<Box<RawValue>>)> {
-        let only = (!PM::IS_KEYED).then(|| ("", Some(self.state.clone())));
-        let kind = rows::InstanceTable::default().kind();
-        let keyed = self.of_kind(kind).filter(|_| PM::IS_KEYED);
-        only.into_iter().chain(keyed.map(|(key, value)| {
-            let read = rows::read::<InstanceRow>(key, value).ok();
-            let open = read.filter(|row| row.status != Status::Completed);
-            (
-                key.get(1..).unwrap_or_default(),
-                open.and_then(|row| row.state),
-            )
-        }))
-    }
-
-    /// The number of parked instances and held streams without a retry.
-    pub(crate) fn parked(&self) -> usize {
-        let kind = rows::InstanceTable::default().kind();
-        let instances = self.of_kind(kind).filter(|(key, value)| {
-            let read = rows::read::<InstanceRow>(key, value);
-            read.is_ok_and(|row| row.parked.is_some_and(|hold| hold.retry.is_none()))
-        });
-        let streams = self.of_kind(rows::STREAMS).filter(|(key, value)| {
-            let read = rows::read::<rows::HoldRow>(key, value);
-            read.is_ok_and(|hold| hold.retry.is_none())
-        });
-        instances.count() + streams.count()
-    }
-
-    /// Does one piece of work, and stores its effects. If the process manager halts as a whole, nothing is stored but that. Returns the calls
-    /// of user code.
-    pub(crate) fn work<PM: ProcessManager>(
-        &mut self,
-        work: Work<'_>,
-        world: &mut impl World,
-    ) -> Vec<Happened> {
-        if self.halted.is_some() {
-            return Vec::new();
-        }
-        let mut desk = Desk::<PM, _> {
-            machine: Machine::new(self.position, Plain::default()),
-            stored: self,
-            world,
-        };
-        let done = desk.load().and_then(|()| desk.work(work));
-        let mut happened = desk.machine.post.happened.take();
-        if let Err(halt) = done {
-            let reason = match halt {
-                Halt::Held(hold, _) => hold.reason,
-                Halt::Retry | Halt::Back | Halt::Ended => "it cannot go on".to_owned(),
-            };
-            self.halted = Some(reason.clone());
-            happened.push(Happened::Failed(FailureCause::Undecodable { reason }));
-        }
-        happened
-    }
-}
+use crate::envelope::CommandEnvelope;
+use crate::guarded::Kept;
+use crate::journal::{Row, RowRange};
+use crate::process_manager::{FailureCause, ProcessManager};
+use crate::runtime::process_manager::correlation::{Found, joins};
+use crate::runtime::process_manager::failure::Attempt;
+use crate::runtime::process_manager::hold::{HeldStream, Scope};
+use crate::runtime::process_manager::machine::{Effect, Input, Machine, Now, Stored, Turn};
+use crate::runtime::process_manager::plan::Draft;
+use crate::runtime::process_manager::rows::{
+    self, CommandRow, HeldRow, InstanceRow, RetriedRow, Status, TimerRow,
+};
+use crate::runtime::process_manager::{Halt, Shown};
+use crate::runtime::saved_state::decode_state;
 
 /// One piece of work in progress.
-struct Desk<'a, PM: ProcessManager, W> {
-    machine: Machine<PM, Plain>,
-    stored: &'a mut Offline,
-    world: &'a mut W,
+pub(super) struct Desk<'a, PM: ProcessManager, W: ?Sized> {
+    pub(super) machine: Machine<PM, Plain<'a, PM>>,
+    pub(super) stored: &'a mut Offline,
+    pub(super) world: &'a mut W,
 }
 
-impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
-    fn load(&mut self) -> Result<(), Halt> {
+impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
+    fn tell_time(&mut self) {
         let now = self.world.now();
         self.machine.now = Now {
             stored: now,
             retries_ms: millis_since_1970(now),
             noted: millis_since_1970(now) / 1000,
         };
+    }
+
+    pub(super) fn load(&mut self) -> Result<(), Halt> {
+        self.tell_time();
         for (key, value) in self.stored.of_kind(rows::STREAMS) {
             if let (Some(stream), Ok(hold)) = (rows::stream_of(key), rows::read(key, value)) {
                 let held = HeldStream {
@@ -305,12 +72,13 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
         self.machine.parked(self.machine.position + 1, reason)
     }
 
-    fn work(&mut self, work: Work<'_>) -> Result<(), Halt> {
+    pub(super) fn work(&mut self, work: Work<'_>) -> Result<(), Halt> {
         match work {
             Work::Event(event, fails) => {
                 let shown = self.show(event);
                 self.event(&shown, fails)?;
-                self.machine.position = shown.position();
+                // An event handler may handle events of other keys before it.
+                self.machine.position = self.machine.position.max(shown.position());
             }
             Work::Deadline(row, fails) => {
                 let Some(value) = self.stored.rows.get(row) else {
@@ -335,7 +103,6 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
                 self.step(Input::Deadline { row, timer, turn })?;
             }
             Work::Retry(row) => self.retry(row)?,
-            #[cfg(test)]
             Work::Release(scope) => self.release(&scope)?,
         }
         match PM::IS_KEYED {
@@ -356,12 +123,41 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
 
     fn event(&mut self, shown: &Shown, fails: Option<FailureCause>) -> Result<(), Halt> {
         self.learn(shown.joins().iter().map(|join| join.key.as_str()))?;
+        if self.is_called(shown) {
+            self.call(shown, 1)?;
+        }
         // The state before the event is known, so nothing has to go back.
         self.machine.cautious = Some(shown.position());
         for nth in 0..shown.joins().len().max(1) {
             self.machine.given_up = fails.clone();
             self.step(Input::Event { shown, nth })?;
         }
+        Ok(())
+    }
+
+    /// Whether an event handler is called: no earlier work of its key or of its stream waits.
+    fn is_called(&mut self, shown: &Shown) -> bool {
+        let [join] = shown.joins() else {
+            return false;
+        };
+        let machine = &mut self.machine;
+        let held = machine.held_in_stream(shown.stream(), shown.position());
+        held.is_none() && machine.instances.found(&join.key) != Found::Holding
+    }
+
+    /// Calls the event handler, if it is one. The next delivery has the outcome.
+    fn call(&mut self, shown: &Shown, attempt: u32) -> Result<(), Halt> {
+        let Some(caller) = self.machine.post.caller else {
+            return Ok(());
+        };
+        let event = shown.event();
+        let outcome = caller.call(self.stored, &event, attempt);
+        // The call has taken time.
+        self.tell_time();
+        let outcome = outcome.ok_or(Halt::Ended)?;
+        self.machine.called = Some(outcome.clone());
+        let called = Called { event, outcome };
+        self.machine.post.note(Happened::Called(called));
         Ok(())
     }
 
@@ -417,7 +213,8 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
         if !self.machine.holds(scope) {
             return Ok(());
         }
-        if self.machine.begin_release(scope) {
+        // A release that a crash has interrupted has begun.
+        if !self.machine.is_parked(scope) || self.machine.begin_release(scope) {
             self.flush()?;
             let range = RowRange::numbered(&scope.prefix());
             while !self.machine.is_parked(scope) {
@@ -452,6 +249,8 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
                             let first = first.and_then(|(key, _)| rows::stream_held_at(key));
                             first.is_some_and(|first| first < at)
                         };
+                        let attempt = self.machine.attempt_at(key, at);
+                        self.call(&shown, attempt)?;
                         self.step(Input::Held {
                             key,
                             row: row.key,
@@ -501,6 +300,7 @@ impl<PM: ProcessManager, W: World> Desk<'_, PM, W> {
     fn step(&mut self, input: Input<'_, Letter>) -> Result<(), Halt> {
         let effects = self.machine.step(input);
         self.machine.given_up = None;
+        self.machine.called = None;
         for effect in effects {
             match effect {
                 Effect::Decide(draft) => self.commit(draft)?,
