@@ -1,6 +1,6 @@
 //! Runs the examples that check what they print.
 //!
-//! `tested_saga` and `explored_saga` need the feature `testing`, and run in `.ci/run`.
+//! `tested_saga`, `explored_saga` and `explored_handler` need the feature `testing`, and run in `.ci/run`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

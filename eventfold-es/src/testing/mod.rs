@@ -35,7 +35,7 @@ pub use aggregate::{AggregateTest, Decided, aggregate};
 pub use crash::{CrashPoints, Crashes, for_each_crash_point};
 pub use event_handler::{EventHandlerTest, ExpectedCalls, event_handler};
 pub use expected::Expected;
-pub use explore::{Exploration, Explored, Moment, Violation};
+pub use explore::{Exploration, Explored, Moment, Outside, Violation};
 pub use memory::MemoryDisk;
 pub use process_manager::{ProcessManagerTest, process_manager};
 pub use projection::{ProjectionTest, projection};

@@ -1,21 +1,28 @@
 //! Exploration: every order in which events, deadlines, rejections and failures can reach a process manager, up to a bound.
 
+mod handlers;
 mod moment;
+mod outside;
 mod search;
 
 use std::any::type_name;
 use std::error::Error;
+use std::fmt::{self, Debug};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use handlers::{Hired, Homebound, Staff};
 pub use moment::Moment;
+pub use outside::Outside;
 use search::{Node, Search};
 
 use super::ProcessManagerTest;
 use crate::aggregate::Aggregate;
 use crate::envelope::{CommandEnvelope, DispatchTarget};
+use crate::event_handler::EventHandler;
 use crate::journal::StreamId;
 use crate::process_manager::{FailureCause, ProcessManager};
 use crate::testing::print::recorded;
@@ -25,15 +32,21 @@ const STATES: usize = 1_000_000;
 
 /// The plan of an exploration: the events that can happen, the answers of the targets, and the invariants.
 ///
+/// `W` is the world [outside](Self::outside), which [event handlers](Self::event_handler) change.
+///
 /// [`ProcessManagerTest::explore`] has an example.
-pub struct Exploration<PM> {
+pub struct Exploration<PM, W = ()> {
     given: Vec<Scripted>,
     events: Vec<Scripted>,
     rejections: Vec<Rejection>,
     answers: Vec<Answer>,
     failures: u32,
+    timeouts: u32,
+    crashes: u32,
     states: usize,
-    invariants: Vec<Invariant<PM>>,
+    outside: W,
+    handlers: Vec<Box<dyn Staff<W>>>,
+    invariants: Vec<Invariant<PM, W>>,
 }
 
 /// An event of a stream, without its place.
@@ -49,12 +62,12 @@ type Rejection = (
 );
 type Answer = (&'static str, Box<dyn Fn(&CommandEnvelope) -> Vec<Scripted>>);
 
-type Condition<PM> = dyn Fn(&Moment<'_, PM>) -> Result<(), String>;
+type Condition<PM, W> = dyn Fn(&Moment<'_, PM, W>) -> Result<(), String>;
 
 /// A condition on states, and whether it is only for states at rest.
-struct Invariant<PM> {
+struct Invariant<PM, W> {
     is_at_rest: bool,
-    holds: Box<Condition<PM>>,
+    holds: Box<Condition<PM, W>>,
 }
 
 /// The result of an exploration.
@@ -90,9 +103,90 @@ impl<PM: ProcessManager> Exploration<PM> {
             rejections: Vec::new(),
             answers: Vec::new(),
             failures: 0,
+            timeouts: 0,
+            crashes: 0,
             states: STATES,
+            outside: (),
+            handlers: Vec::new(),
             invariants: Vec::new(),
         }
+    }
+
+    /// The world outside at the beginning: the data of the services that [event handlers](Self::event_handler) call. For example, the
+    /// charges of a bank.
+    ///
+    /// It is a part of each state. So an exploration clones, hashes and compares it.
+    pub fn outside<W>(self, world: W) -> Exploration<PM, W> {
+        let handlers = self.handlers.into_iter();
+        let invariants = self.invariants.into_iter();
+        Exploration {
+            given: self.given,
+            events: self.events,
+            rejections: self.rejections,
+            answers: self.answers,
+            failures: self.failures,
+            timeouts: self.timeouts,
+            crashes: self.crashes,
+            states: self.states,
+            outside: world,
+            handlers: handlers
+                .map(|handler| Box::new(Homebound(handler)) as Box<dyn Staff<W>>)
+                .collect(),
+            invariants: invariants.map(Invariant::elsewhere).collect(),
+        }
+    }
+}
+
+impl<PM: ProcessManager> Invariant<PM, ()> {
+    /// The same condition in another world.
+    fn elsewhere<W>(self) -> Invariant<PM, W> {
+        let Self { is_at_rest, holds } = self;
+        Invariant {
+            is_at_rest,
+            holds: Box::new(move |moment: &Moment<'_, PM, W>| {
+                holds(&Moment {
+                    pool: moment.pool,
+                    node: moment.node,
+                    outside: &(),
+                    process_manager: PhantomData,
+                })
+            }),
+        }
+    }
+}
+
+impl<PM: ProcessManager, W> Exploration<PM, W> {
+    /// An event handler beside the process manager. `build` builds it, with a fake that changes the world [outside](Self::outside).
+    ///
+    /// Each call is a step, with a handler of its own. It may come at any time after its event, and calls of one key come in order. Its
+    /// commit belongs to the step. [`crashes`](Self::crashes) and [`timeouts`](Self::timeouts) part the two. The call runs on a
+    /// virtual clock, as in a test of [`event_handler`](crate::testing::event_handler).
+    ///
+    /// The handler and its fake keep no data but those of the world, and depend on nothing else. So they are deterministic. Every call is
+    /// made twice in the same world, and must have the same result both times.
+    pub fn event_handler<H: EventHandler>(
+        mut self,
+        build: impl Fn(Outside<W>) -> H + 'static,
+    ) -> Self
+    where
+        W: Clone + Eq + Debug + 'static,
+    {
+        self.handlers.push(Box::new(Hired(build)));
+        self
+    }
+
+    /// Up to `count` calls of event handlers time out. The call has changed the world outside, but its answer is lost. The failure policy of
+    /// the handler decides. Default: 0.
+    pub fn timeouts(mut self, count: u32) -> Self {
+        self.timeouts = count;
+        self
+    }
+
+    /// The process crashes up to `count` times between a call of an event handler and its commit. The call is made again at some time
+    /// after it. Default: 0.
+    pub fn crashes(mut self, count: u32) -> Self {
+        self.crashes = count;
+        self
     }
 
     /// Given `event` of the instance `stream_id` of `A`: it happens before everything else, in the order of these calls.
@@ -159,7 +253,7 @@ impl<PM: ProcessManager> Exploration<PM> {
         self
     }
 
-    /// Up to `count` reactions fail as if they had panicked. Their failure policy decides. Default: 0.
+    /// Up to `count` reactions of the process manager fail as if they had panicked. Its failure policy decides. Default: 0.
     pub fn failures(mut self, count: u32) -> Self {
         self.failures = count;
         self
@@ -172,19 +266,25 @@ impl<PM: ProcessManager> Exploration<PM> {
     }
 
     /// `holds` is true of every state. Otherwise it returns the reason.
-    pub fn always(self, holds: impl Fn(&Moment<'_, PM>) -> Result<(), String> + 'static) -> Self {
+    pub fn always(
+        self,
+        holds: impl Fn(&Moment<'_, PM, W>) -> Result<(), String> + 'static,
+    ) -> Self {
         self.invariant(false, holds)
     }
 
-    /// `holds` is true of every state at rest: no event, deadline or retry is left. Otherwise it returns the reason.
-    pub fn at_rest(self, holds: impl Fn(&Moment<'_, PM>) -> Result<(), String> + 'static) -> Self {
+    /// `holds` is true of every state at rest: no event, deadline, retry or call is left. Otherwise it returns the reason.
+    pub fn at_rest(
+        self,
+        holds: impl Fn(&Moment<'_, PM, W>) -> Result<(), String> + 'static,
+    ) -> Self {
         self.invariant(true, holds)
     }
 
     fn invariant(
         mut self,
         is_at_rest: bool,
-        holds: impl Fn(&Moment<'_, PM>) -> Result<(), String> + 'static,
+        holds: impl Fn(&Moment<'_, PM, W>) -> Result<(), String> + 'static,
     ) -> Self {
         let holds = Box::new(holds);
         self.invariants.push(Invariant { is_at_rest, holds });
@@ -202,7 +302,8 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// - the next event of a stream;
     /// - the armed deadline that is due first, before or after any event;
     /// - the retry that is due first;
-    /// - each of these with a failed reaction, and with each combination of rejected commands, as far as the plan has them.
+    /// - a call of an event handler, its retry, or its repetition after a crash;
+    /// - each of these with a failed reaction or call, and with each combination of rejected commands, as far as the plan has them.
     ///
     /// Every step begins with the stored data, as after a restart. So a crash between two steps makes no difference, and a crash in
     /// the middle of a step leaves the state before it. A store runs the same machine.
@@ -296,9 +397,10 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// assert_eq!(race.steps, ["Cancelled of booking `b-1`", "Paid of payment `b-1`"]);
     /// ```
     #[track_caller]
-    pub fn explore<F>(self, plan: F) -> Explored
+    pub fn explore<F, W>(self, plan: F) -> Explored
     where
-        F: FnOnce(Exploration<PM>) -> Exploration<PM>,
+        F: FnOnce(Exploration<PM>) -> Exploration<PM, W>,
+        W: Clone + Hash,
     {
         self.refuse_events();
         let name = type_name::<F>();
@@ -324,32 +426,36 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     ///
     /// If a step is not possible, or an invariant does not hold.
     #[track_caller]
-    pub fn follow(self, plan: impl FnOnce(Exploration<PM>) -> Exploration<PM>, steps: &[&str]) {
+    pub fn follow<W: Clone + Hash>(
+        self,
+        plan: impl FnOnce(Exploration<PM>) -> Exploration<PM, W>,
+        steps: &[&str],
+    ) {
         self.refuse_events();
         let plan = plan(Exploration::new());
         let search = Search::new(&plan);
-        let mut node = search.start();
+        let mut state = search.start();
         let mut taken = String::new();
-        let check = |node: &Node, taken: &str| {
-            if let Err(reason) = search.check(node) {
+        let check = |state: &(Node, W), taken: &str| {
+            if let Err(reason) = search.check(state) {
                 panic!(
                     "an invariant of `{}` does not hold: {reason}{taken}",
                     PM::NAME
                 );
             }
         };
-        check(&node, &taken);
+        check(&state, &taken);
         for step in steps {
-            let next = search.next(&node);
+            let next = search.next(&state);
             let names: Vec<_> = next.iter().map(|(_, _, name)| name.clone()).collect();
             let found = next.into_iter().find(|(_, _, name)| name == step);
             let Some((_, next, _)) = found else {
                 panic!("`{step}` is not possible{taken}\npossible are {names:#?}");
             };
-            node = next;
+            state = next;
             taken.push_str("\nafter ");
             taken.push_str(step);
-            check(&node, &taken);
+            check(&state, &taken);
         }
     }
 }
@@ -417,11 +523,13 @@ fn text(value: &Value) -> String {
     value.to_string()
 }
 
-impl<PM> std::fmt::Debug for Exploration<PM> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<PM, W> fmt::Debug for Exploration<PM, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exploration")
             .field("events", &self.events.len())
             .field("failures", &self.failures)
+            .field("timeouts", &self.timeouts)
+            .field("crashes", &self.crashes)
             .field("process_manager", &PhantomData::<PM>)
             .finish_non_exhaustive()
     }

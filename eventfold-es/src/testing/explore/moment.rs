@@ -1,22 +1,30 @@
 //! A state of an exploration, for its invariants.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use super::search::{Node, Search};
+use super::search::{Node, Pool};
 use crate::aggregate::Aggregate;
 use crate::envelope::DispatchTarget;
 use crate::event::DomainEvent;
 use crate::process_manager::ProcessManager;
 
-/// One state of a process manager and of its world.
-pub struct Moment<'a, PM> {
-    pub(super) search: &'a Search<'a, PM>,
+/// One state of a process manager, of the event handlers beside it, and of the world `W` outside.
+pub struct Moment<'a, PM, W = ()> {
+    pub(super) pool: &'a RefCell<Pool>,
     pub(super) node: &'a Node,
+    pub(super) outside: &'a W,
     pub(super) process_manager: PhantomData<fn() -> PM>,
 }
 
-impl<PM: ProcessManager> Moment<'_, PM> {
+impl<PM: ProcessManager, W> Moment<'_, PM, W> {
+    /// The world outside, which the calls of event handlers have changed.
+    #[must_use]
+    pub fn outside(&self) -> &W {
+        self.outside
+    }
+
     /// The state of the instance `key`, if it is open. Without `key`, the key is empty.
     #[must_use]
     pub fn state(&self, key: impl Display) -> Option<PM> {
@@ -37,8 +45,9 @@ impl<PM: ProcessManager> Moment<'_, PM> {
     /// The executed commands for `A`, in order, each with the id of its target.
     #[must_use]
     pub fn sent<A: DispatchTarget>(&self) -> Vec<(String, A::Command)> {
+        let pool = self.pool.borrow();
         let sent = self.node.sent.iter();
-        let commands = sent.filter_map(|sent| self.search.command(*sent));
+        let commands = sent.filter_map(|sent| pool.commands.get(*sent as usize));
         let of_type = commands.filter(|command| command.aggregate_type == A::AGGREGATE_TYPE);
         of_type
             .filter_map(|command| {
@@ -52,8 +61,9 @@ impl<PM: ProcessManager> Moment<'_, PM> {
     #[must_use]
     pub fn happened<A: Aggregate>(&self) -> Vec<(String, A::DomainEvent)> {
         let positions = 1..=self.node.delivered.len() as u64;
-        let events =
-            positions.filter_map(|position| self.search.recorded(&self.node.delivered, position));
+        let pool = self.pool.borrow();
+        let delivered = &self.node.delivered;
+        let events = positions.filter_map(|position| pool.recorded(delivered, position));
         let of_type = events.filter(|event| *event.0.aggregate_type == *A::AGGREGATE_TYPE);
         of_type
             .filter_map(|event| {
@@ -63,26 +73,30 @@ impl<PM: ProcessManager> Moment<'_, PM> {
             .collect()
     }
 
-    /// The number of dead letters.
+    /// The number of dead letters, also of event handlers.
     #[must_use]
     pub fn dead_letters(&self) -> usize {
-        self.node.stored.of_kind("d").count()
+        let letters = self.node.all_stored().map(|stored| stored.of_kind("d"));
+        letters.map(Iterator::count).sum()
     }
 
-    /// The number of parked instances and held streams, and 1 more if the process manager has halted as a whole.
+    /// The number of parked instances, keys and held streams, and 1 more for the process manager and for each event handler that has
+    /// halted as a whole.
     #[must_use]
     pub fn parked(&self) -> usize {
-        self.node.stored.parked() + usize::from(self.node.stored.halted.is_some())
+        let all = self.node.all_stored();
+        all.map(|stored| stored.parked() + usize::from(stored.halted.is_some()))
+            .sum()
     }
 
-    /// Whether no event, deadline or retry is left.
+    /// Whether no event, deadline, retry or call is left.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.node.is_at_rest()
     }
 }
 
-impl<PM> std::fmt::Debug for Moment<'_, PM> {
+impl<PM, W> std::fmt::Debug for Moment<'_, PM, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let rows = &self.node.stored.rows;
         f.debug_struct("Moment").field("rows", rows).finish()

@@ -2,21 +2,22 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::handlers::{Station, Task, Turn};
 use super::{Exploration, Moment, Scripted, text};
 use crate::envelope::CommandEnvelope;
 use crate::event::RecordedEvent;
 use crate::journal::StreamId;
 use crate::process_manager::{FailureCause, ProcessManager};
 use crate::runtime::offline::{Offline, Recorded, Work, World};
-
-/// The time at the beginning: 2000-01-01, 00:00 UTC.
-const BEGIN: Duration = Duration::from_secs(946_684_800);
+use crate::testing::history::BEGIN;
+use crate::testing::virtual_time::VirtualTime;
 
 /// A state: of the process manager, and of the world around it.
 #[derive(Clone)]
@@ -29,31 +30,66 @@ pub(super) struct Node {
     /// The executed commands, in order.
     pub(super) sent: Vec<u32>,
     failures: u32,
+    timeouts: u32,
+    crashes: u32,
     now: SystemTime,
+    /// The event handlers, in the order of the plan.
+    stations: Vec<Station>,
 }
 
 impl Node {
     pub(super) fn is_at_rest(&self) -> bool {
-        let is_idle = self.waiting.iter().all(|(_, events)| events.is_empty());
+        let is_idle = self.waiting.iter().all(|(_, events)| events.is_empty())
+            && self.stations.iter().all(Station::is_at_rest);
         let stored = &self.stored;
         is_idle && !stored.has_deadlines() && stored.next_retry().is_none()
             || stored.halted.is_some()
     }
 
+    /// The time of a deadline or of a retry.
+    fn due(&self, kind: Kind) -> Option<SystemTime> {
+        let retry = |stored: &Offline| {
+            let (_, due) = stored.next_retry()?;
+            Some(UNIX_EPOCH + Duration::from_millis(due))
+        };
+        match kind {
+            Kind::Deadline => {
+                let (_, timer) = self.stored.next_deadline()?;
+                Some(timer.deadline.due())
+            }
+            Kind::Retry => retry(&self.stored),
+            Kind::Handler(index, Task::Retry) => retry(&self.stations.get(index)?.stored),
+            Kind::Event(_) | Kind::Handler(..) => None,
+        }
+    }
+
+    /// The stored data of the process manager and of the event handlers.
+    pub(super) fn all_stored(&self) -> impl Iterator<Item = &Offline> {
+        let stations = self.stations.iter().map(|station| &station.stored);
+        std::iter::once(&self.stored).chain(stations)
+    }
+
     /// The identity of the state. Positions count as far as rows name them.
-    fn hash(&self) -> u128 {
+    fn hash(&self, outside: &impl Hash) -> u128 {
         let mut hash = Xxh3::new();
         let mut holds = false;
-        for (key, value) in &self.stored.rows {
-            holds |= key.starts_with(['h', 's']);
-            for part in [key, value] {
-                hash.update(&(part.len() as u64).to_le_bytes());
-                hash.update(part.as_bytes());
+        for stored in self.all_stored() {
+            for (key, value) in &stored.rows {
+                holds |= key.starts_with(['h', 's']);
+                for part in [key, value] {
+                    hash.update(&(part.len() as u64).to_le_bytes());
+                    hash.update(part.as_bytes());
+                }
             }
+            hash.update(b"\n");
+            hash.update(stored.state.get().as_bytes());
+            hash.update(&[u8::from(stored.halted.is_some())]);
         }
-        hash.update(b"\n");
-        hash.update(self.stored.state.get().as_bytes());
-        hash.update(&[u8::from(self.stored.halted.is_some())]);
+        for station in &self.stations {
+            station.hash(&mut hash);
+            hash.update(b"\n");
+        }
+        outside.hash(&mut hash);
         for (_, events) in &self.waiting {
             hash.update(&(events.len() as u64).to_le_bytes());
             for event in events {
@@ -70,6 +106,8 @@ impl Node {
             }
         }
         hash.update(&self.failures.to_le_bytes());
+        hash.update(&self.timeouts.to_le_bytes());
+        hash.update(&self.crashes.to_le_bytes());
         hash.digest128()
     }
 }
@@ -79,8 +117,21 @@ impl Node {
 pub(super) struct Step {
     kind: Kind,
     fails: bool,
+    /// The number of the call, from 0, at which the process crashes before its commit.
+    crashes_at: Option<usize>,
     /// For each command that may be rejected, whether it is.
     rejected: Vec<bool>,
+}
+
+impl Step {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            fails: false,
+            crashes_at: None,
+            rejected: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -89,13 +140,17 @@ enum Kind {
     Event(usize),
     Deadline,
     Retry,
+    /// A step of the event handler with this index.
+    Handler(usize, Task),
 }
 
 /// See the [module](self).
-pub(super) struct Search<'a, PM> {
-    plan: &'a Exploration<PM>,
+pub(super) struct Search<'a, PM, W> {
+    plan: &'a Exploration<PM, W>,
     subscriptions: &'static [&'static str],
     pool: RefCell<Pool>,
+    /// The time of the calls of event handlers.
+    time: VirtualTime,
     seen: HashSet<u128>,
     /// The number of steps that were taken.
     pub(super) steps: usize,
@@ -104,9 +159,9 @@ pub(super) struct Search<'a, PM> {
 
 /// Events and commands, each once.
 #[derive(Default)]
-struct Pool {
+pub(super) struct Pool {
     events: Vec<Scripted>,
-    commands: Vec<Arc<CommandEnvelope>>,
+    pub(super) commands: Vec<Arc<CommandEnvelope>>,
     known: HashMap<String, u32>,
 }
 
@@ -139,11 +194,29 @@ impl Pool {
             commands.len() as u32 - 1
         })
     }
+
+    /// The event at a position.
+    pub(super) fn recorded(&self, delivered: &[u32], position: u64) -> Option<Recorded> {
+        let index = usize::try_from(position).ok()?.checked_sub(1)?;
+        let number = *delivered.get(index)?;
+        let Scripted { stream, event } = self.events.get(number as usize)?;
+        let before = delivered.iter().take(index);
+        let of_stream = |number: &&u32| {
+            let event = self.events.get(**number as usize);
+            event.is_some_and(|event| event.stream == *stream)
+        };
+        let version = before.filter(of_stream).count() as u64 + 1;
+        let mut event = RecordedEvent::new(position, version, (**event).clone());
+        event.event.id = Some(format!("event-{position}"));
+        event.event.ts = BEGIN.as_secs();
+        Some(Arc::new((stream.clone(), event)))
+    }
 }
 
 /// The world of one step.
-struct Around<'a, PM> {
-    search: &'a Search<'a, PM>,
+struct Around<'a, PM, W> {
+    plan: &'a Exploration<PM, W>,
+    pool: &'a RefCell<Pool>,
     delivered: &'a [u32],
     now: SystemTime,
     /// The decisions so far, and those that are prescribed.
@@ -152,17 +225,17 @@ struct Around<'a, PM> {
     executed: Vec<CommandEnvelope>,
 }
 
-impl<PM: ProcessManager> World for Around<'_, PM> {
+impl<PM, W> World for Around<'_, PM, W> {
     fn now(&self) -> SystemTime {
         self.now
     }
 
     fn event(&self, position: u64) -> Option<Recorded> {
-        self.search.recorded(self.delivered, position)
+        self.pool.borrow().recorded(self.delivered, position)
     }
 
     fn decide(&mut self, command: &CommandEnvelope) -> Option<FailureCause> {
-        let mut rejections = self.search.plan.rejections.iter();
+        let mut rejections = self.plan.rejections.iter();
         let cause = rejections.find_map(|(aggregate_type, rejects)| {
             let is_of_type = *aggregate_type == command.aggregate_type;
             is_of_type.then(|| rejects(command)).flatten()
@@ -180,12 +253,14 @@ impl<PM: ProcessManager> World for Around<'_, PM> {
     }
 }
 
-impl<'a, PM: ProcessManager> Search<'a, PM> {
-    pub(super) fn new(plan: &'a Exploration<PM>) -> Self {
+impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
+    #[track_caller]
+    pub(super) fn new(plan: &'a Exploration<PM, W>) -> Self {
         Self {
             plan,
             subscriptions: PM::default().subscriptions(),
             pool: RefCell::default(),
+            time: VirtualTime::default(),
             seen: HashSet::new(),
             steps: 0,
             is_complete: true,
@@ -196,38 +271,42 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
         self.seen.len()
     }
 
-    pub(super) fn command(&self, number: u32) -> Option<Arc<CommandEnvelope>> {
-        self.pool.borrow().commands.get(number as usize).cloned()
-    }
-
     /// The state after the given events.
     #[track_caller]
-    pub(super) fn start(&self) -> Node {
+    pub(super) fn start(&self) -> (Node, W) {
         let stored = match Offline::new::<PM>() {
             Ok(stored) => stored,
             Err(reason) => panic!("`{}` cannot be stored: {reason}", PM::NAME),
         };
-        let mut node = Node {
+        let handlers = self.plan.handlers.iter();
+        let node = Node {
             stored,
             waiting: Vec::new(),
             delivered: Vec::new(),
             sent: Vec::new(),
             failures: self.plan.failures,
+            timeouts: self.plan.timeouts,
+            crashes: self.plan.crashes,
             now: UNIX_EPOCH + BEGIN,
+            stations: handlers.map(|handler| handler.station()).collect(),
         };
+        let mut state = (node, self.plan.outside.clone());
         for given in &self.plan.given {
-            let stream = self.wait(&mut node, given.clone());
-            let step = Step {
-                kind: Kind::Event(stream),
-                fails: false,
-                rejected: Vec::new(),
-            };
-            node = self.take(&node, &step).0;
+            let stream = self.wait(&mut state.0, given.clone());
+            let step = Step::new(Kind::Event(stream));
+            state = self.take(&state, &step).0;
         }
         for event in &self.plan.events {
-            self.wait(&mut node, event.clone());
+            self.wait(&mut state.0, event.clone());
         }
-        node
+        state
+    }
+
+    /// Whether the process manager or an event handler subscribes to an aggregate type.
+    fn is_shown(&self, aggregate_type: &str) -> bool {
+        let mut handlers = self.plan.handlers.iter();
+        self.subscriptions.contains(&aggregate_type)
+            || handlers.any(|handler| handler.subscriptions().contains(&aggregate_type))
     }
 
     /// Adds an event to those that are still to happen. Returns the index of its stream.
@@ -247,79 +326,76 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
         index
     }
 
-    /// The event at a position.
-    pub(super) fn recorded(&self, delivered: &[u32], position: u64) -> Option<Recorded> {
-        let index = usize::try_from(position).ok()?.checked_sub(1)?;
-        let number = *delivered.get(index)?;
-        let pool = self.pool.borrow();
-        let Scripted { stream, event } = pool.events.get(number as usize)?;
-        let before = delivered.iter().take(index);
-        let of_stream = |number: &&u32| {
-            let event = pool.events.get(**number as usize);
-            event.is_some_and(|event| event.stream == *stream)
-        };
-        let version = before.filter(of_stream).count() as u64 + 1;
-        let mut event = RecordedEvent::new(position, version, (**event).clone());
-        event.event.id = Some(format!("event-{position}"));
-        event.event.ts = BEGIN.as_secs();
-        Some(Arc::new((stream.clone(), event)))
-    }
-
-    /// The state after a step, and the step with all of its decisions.
-    fn take(&self, before: &Node, step: &Step) -> (Node, Step) {
-        let mut node = before.clone();
-        let fails = step.fails.then(|| FailureCause::Panicked {
-            message: "it panicked: a failure of the exploration".to_owned(),
-        });
-        node.failures -= u32::from(step.fails);
-        let mut row = Box::<str>::default();
-        let mut event = None;
-        match step.kind {
-            Kind::Event(index) => {
-                let waiting = node.waiting.get_mut(index);
-                if let Some(number) = waiting.and_then(|(_, events)| events.pop_front()) {
-                    node.delivered.push(number);
-                    event = self.recorded(&node.delivered, node.delivered.len() as u64);
-                }
-            }
-            Kind::Deadline => {
-                if let Some((key, timer)) = node.stored.next_deadline() {
-                    row = key.into();
-                    node.now = node.now.max(timer.deadline.due());
-                }
-            }
-            Kind::Retry => {
-                if let Some((key, due)) = node.stored.next_retry() {
-                    row = key.into();
-                    node.now = node.now.max(UNIX_EPOCH + Duration::from_millis(due));
-                }
+    /// The state after a step, the step with all of its decisions, and the number of its calls.
+    #[track_caller]
+    fn take(&self, (before, outside): &(Node, W), step: &Step) -> ((Node, W), Step, usize) {
+        let (mut node, mut outside) = (before.clone(), outside.clone());
+        if step.fails {
+            match step.kind {
+                Kind::Handler(..) => node.timeouts -= 1,
+                _ => node.failures -= 1,
             }
         }
+        let mut event = None;
+        if let Kind::Event(index) = step.kind
+            && let Some((_, events)) = node.waiting.get_mut(index)
+            && let Some(number) = events.pop_front()
+        {
+            node.delivered.push(number);
+            let position = node.delivered.len() as u64;
+            event = self.pool.borrow().recorded(&node.delivered, position);
+        }
+        node.now = node.now.max(node.due(step.kind).unwrap_or(node.now));
         let mut around = Around {
-            search: self,
+            plan: self.plan,
+            pool: &self.pool,
             delivered: &node.delivered,
             now: node.now,
             rejected: step.rejected.clone(),
             decided: 0,
             executed: Vec::new(),
         };
-        let work = match (step.kind, &event) {
-            (Kind::Event(_), Some(event)) => Work::Event(event, fails),
-            (Kind::Deadline, _) => Work::Deadline(&row, fails),
-            (Kind::Event(_) | Kind::Retry, _) => Work::Retry(&row),
+        let mut turn = Turn {
+            time: &self.time,
+            outside: &mut outside,
+            fails: step.fails,
+            crashes_at: step.crashes_at,
+            calls: 0,
+            has_crashed: false,
         };
-        node.stored.work::<PM>(work, &mut around);
+        match (step.kind, &event) {
+            (Kind::Handler(index, task), _) => {
+                let handler = self.plan.handlers.get(index);
+                if let Some((handler, station)) = handler.zip(node.stations.get_mut(index)) {
+                    station.work(&**handler, task, &mut around, &mut turn);
+                }
+            }
+            (kind, Some(event)) => {
+                let is_own = self.subscriptions.contains(&&*event.0.aggregate_type);
+                // A plan without event handlers shows every event.
+                if is_own || self.plan.handlers.is_empty() {
+                    self.react(&mut node.stored, kind, Some(event), step.fails, &mut around);
+                }
+                for (handler, station) in self.plan.handlers.iter().zip(&mut node.stations) {
+                    if handler.subscriptions().contains(&&*event.0.aggregate_type) {
+                        station.show(&**handler, event.clone(), &mut around, &mut turn);
+                    }
+                }
+            }
+            (kind, None) => self.react(&mut node.stored, kind, None, step.fails, &mut around),
+        }
+        let (calls, has_crashed) = (turn.calls, turn.has_crashed);
         let Around {
             mut rejected,
             executed,
             decided,
             ..
         } = around;
+        node.crashes -= u32::from(has_crashed);
         rejected.truncate(decided);
         for command in executed {
             for (aggregate_type, answers) in &self.plan.answers {
-                let is_shown = self.subscriptions.contains(aggregate_type);
-                if is_shown && *aggregate_type == command.aggregate_type {
+                if *aggregate_type == command.aggregate_type && self.is_shown(aggregate_type) {
                     for event in answers(&command) {
                         self.wait(&mut node, event);
                     }
@@ -331,20 +407,50 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
             rejected,
             ..step.clone()
         };
-        (node, step)
+        ((node, outside), step, calls)
+    }
+
+    /// A step of the process manager.
+    fn react(
+        &self,
+        stored: &mut Offline,
+        kind: Kind,
+        event: Option<&Recorded>,
+        fails: bool,
+        around: &mut Around<'_, PM, W>,
+    ) {
+        let fails = fails.then(|| FailureCause::Panicked {
+            message: "it panicked: a failure of the exploration".to_owned(),
+        });
+        let row = match kind {
+            Kind::Deadline => stored.next_deadline().map(|(row, _)| Box::from(row)),
+            Kind::Event(_) | Kind::Retry | Kind::Handler(..) => {
+                stored.next_retry().map(|(row, _)| Box::from(row))
+            }
+        };
+        let row: Box<str> = row.unwrap_or_default();
+        let work = match (kind, event) {
+            (_, Some(event)) => Work::Event(event, fails),
+            (Kind::Deadline, None) => Work::Deadline(&row, fails),
+            (_, None) => Work::Retry(&row),
+        };
+        stored.work::<PM>(work, around);
     }
 
     /// The next steps from a state, with the states after them and their names.
-    pub(super) fn next(&self, node: &Node) -> Vec<(Step, Node, String)> {
+    #[track_caller]
+    pub(super) fn next(&self, state: &(Node, W)) -> Vec<(Step, (Node, W), String)> {
         let mut next = Vec::new();
-        self.each_next(node, |step, after| {
-            let name = self.name(node, &step);
+        self.each_next(state, |step, after| {
+            let name = self.name(&state.0, &step);
             next.push((step, after, name));
         });
         next
     }
 
-    fn each_next(&self, node: &Node, mut show: impl FnMut(Step, Node)) {
+    #[track_caller]
+    fn each_next(&self, state: &(Node, W), mut show: impl FnMut(Step, (Node, W))) {
+        let (node, _) = state;
         if node.stored.halted.is_some() {
             return;
         }
@@ -353,26 +459,53 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
         let mut kinds: Vec<_> = events.map(|(index, _)| Kind::Event(index)).collect();
         kinds.extend(node.stored.has_deadlines().then_some(Kind::Deadline));
         kinds.extend(node.stored.next_retry().map(|_| Kind::Retry));
+        for (index, station) in node.stations.iter().enumerate() {
+            let tasks = station.tasks().into_iter();
+            kinds.extend(tasks.map(|task| Kind::Handler(index, task)));
+        }
         for kind in kinds {
-            let may_fail = node.failures > 0 && !matches!(kind, Kind::Retry);
-            for fails in [false, true].into_iter().take(1 + usize::from(may_fail)) {
-                let mut rejected = Vec::new();
-                loop {
-                    let step = Step {
-                        kind,
-                        fails,
-                        rejected,
-                    };
-                    let (after, taken) = self.take(node, &step);
-                    rejected = taken.rejected.clone();
-                    show(taken, after);
-                    // The next combination: the last command that was executed is rejected.
-                    while rejected.pop_if(|last| *last).is_some() {}
-                    match rejected.last_mut() {
-                        Some(last) => *last = true,
-                        None => break,
-                    }
-                }
+            let calls = self.decide(state, Step::new(kind), &mut show);
+            let may_fail = match kind {
+                Kind::Event(_) | Kind::Deadline => node.failures > 0,
+                Kind::Retry => false,
+                Kind::Handler(..) => node.timeouts > 0 && calls > 0,
+            };
+            if may_fail {
+                let step = Step {
+                    fails: true,
+                    ..Step::new(kind)
+                };
+                self.decide(state, step, &mut show);
+            }
+            for call in (0..calls).take_while(|_| node.crashes > 0) {
+                let step = Step {
+                    crashes_at: Some(call),
+                    ..Step::new(kind)
+                };
+                self.decide(state, step, &mut show);
+            }
+        }
+    }
+
+    /// Takes a step with each combination of rejected commands. Returns the largest number of its calls.
+    #[track_caller]
+    fn decide(
+        &self,
+        state: &(Node, W),
+        mut step: Step,
+        show: &mut impl FnMut(Step, (Node, W)),
+    ) -> usize {
+        let mut most = 0;
+        loop {
+            let (after, taken, calls) = self.take(state, &step);
+            most = most.max(calls);
+            step.rejected = taken.rejected.clone();
+            show(taken, after);
+            // The next combination: the last command that was executed is rejected.
+            while step.rejected.pop_if(|last| *last).is_some() {}
+            match step.rejected.last_mut() {
+                Some(last) => *last = true,
+                None => return most,
             }
         }
     }
@@ -403,9 +536,22 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
                 None => String::new(),
             },
             Kind::Retry => "the next retry".to_owned(),
+            Kind::Handler(index, task) => {
+                match (node.stations.get(index), self.plan.handlers.get(index)) {
+                    (Some(station), Some(handler)) => station.name(handler.name(), task),
+                    _ => String::new(),
+                }
+            }
         };
-        if step.fails {
-            name.push_str(", which fails");
+        match step.kind {
+            Kind::Handler(..) if step.fails => name.push_str(", and times out"),
+            _ if step.fails => name.push_str(", which fails"),
+            _ => {}
+        }
+        match step.crashes_at {
+            None => {}
+            Some(0) => name.push_str(", and a crash before its commit"),
+            Some(nth) => name.push_str(&format!(", and a crash before commit {}", nth + 1)),
         }
         let rejected = step.rejected.iter().enumerate();
         for (nth, _) in rejected.filter(|(_, is_rejected)| **is_rejected) {
@@ -415,10 +561,11 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
     }
 
     /// Checks the invariants.
-    pub(super) fn check(&self, node: &Node) -> Result<(), String> {
+    pub(super) fn check(&self, (node, outside): &(Node, W)) -> Result<(), String> {
         let moment = Moment {
-            search: self,
+            pool: &self.pool,
             node,
+            outside,
             process_manager: PhantomData,
         };
         let is_at_rest = node.is_at_rest();
@@ -434,18 +581,18 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
     pub(super) fn run(&mut self) -> Option<(String, Vec<String>)> {
         let start = self.start();
         let mut ways: Vec<(usize, Step)> = Vec::new();
-        self.seen.insert(start.hash());
+        self.seen.insert(start.0.hash(&start.1));
         if let Err(reason) = self.check(&start) {
             return Some((reason, Vec::new()));
         }
         // A state, and the number of the step that led to it, from 1.
         let mut front = VecDeque::from([(start, 0)]);
-        while let Some((node, way)) = front.pop_front() {
+        while let Some((state, way)) = front.pop_front() {
             let mut found = Vec::new();
-            self.each_next(&node, |step, after| found.push((step, after)));
+            self.each_next(&state, |step, after| found.push((step, after)));
             for (step, after) in found {
                 self.steps += 1;
-                if !self.seen.insert(after.hash()) {
+                if !self.seen.insert(after.0.hash(&after.1)) {
                     continue;
                 }
                 ways.push((way, step));
@@ -469,11 +616,11 @@ impl<'a, PM: ProcessManager> Search<'a, PM> {
             steps.push(step.clone());
             way = *before;
         }
-        let mut node = self.start();
+        let mut state = self.start();
         let mut names = Vec::new();
         for step in steps.iter().rev() {
-            names.push(self.name(&node, step));
-            node = self.take(&node, step).0;
+            names.push(self.name(&state.0, step));
+            state = self.take(&state, step).0;
         }
         names
     }

@@ -5,6 +5,7 @@ mod crashes;
 mod domain;
 mod event_handlers;
 mod exploration;
+mod explored_handlers;
 mod memory;
 mod process_managers;
 mod projections;
