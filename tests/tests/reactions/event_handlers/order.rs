@@ -156,5 +156,17 @@ async fn on_demand_a_handler_runs_when_it_is_asked_to() -> TestResult {
     let report = store.run_process_managers().await?;
     assert_eq!((report.dispatched, report.dead_lettered), (2, 0));
     assert_eq!(sum(&store, "c-1").await, 7);
+    // A retry that is due waits to be asked for, too.
+    world.acts(|call| match call.attempt {
+        1 => Act::Fail("no network"),
+        _ => Act::Answer,
+    });
+    add(&store, "a-1", 1).await;
+    store.run_process_managers().await?;
+    assert_eq!(world.calls().len(), 2);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.calls().len(), 2);
+    store.run_process_managers().await?;
+    assert_eq!((world.calls().len(), sum(&store, "c-1").await), (3, 8));
     Ok(())
 }
