@@ -1,5 +1,6 @@
 //! What event handlers reach, and what they cost the commands beside them.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,18 @@ use eventfold_es::{AggregateStore, HandleError, RunMode};
 
 use crate::clients::{Reached, id, make_live, run_for};
 use crate::counter::{Counter, CounterCommand};
+use crate::process::{Usage, child};
 use crate::report::{Limit, Report};
-use crate::scratch::{Scratch, copy_directory, fill};
+use crate::scratch::{Scratch, copy_directory, fill, fill_fast};
 use crate::{Failure, ROUNDS, runtime};
 
 pub(crate) const RATE: &[&str] = &["handlers_per_s"];
 pub(crate) const LATENCY: &[&str] = &["handler_latency_p99_us"];
 pub(crate) const COST: &[&str] = &["handlers_cost"];
+pub(crate) const WAITING: &[&str] = &["handlers_1m_waiting_mib"];
+/// The children that hold a store whose events wait for a handler, and the same store without one.
+pub(crate) const WAIT: &str = "wait-for-a-handler";
+pub(crate) const IDLE: &str = "without-a-handler";
 
 /// How many events wait for the handler.
 const PENDING: usize = 100_000;
@@ -24,6 +30,11 @@ const TURNS: usize = 5;
 const CLIENTS: usize = 64;
 /// How many commands are sent to an idle handler.
 const SENT: usize = 1000;
+
+/// How many events wait for a slow handler.
+const WAITING_EVENTS: usize = 1_000_000;
+/// How long the memory of its store is watched.
+const WATCHED: Duration = Duration::from_secs(20);
 
 /// Does nothing, with 64 keys at a time.
 struct Idle;
@@ -49,6 +60,24 @@ impl EventHandler for Slow {
 
     async fn handle_event(&self, _: &mut Handling<'_, Self>) -> Result<(), HandleError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok(())
+    }
+}
+
+/// Takes 10 ms, or 300 ms for each 16th event. These calls are deferred.
+struct Slower;
+
+impl EventHandler for Slower {
+    const NAME: &'static str = "slower";
+    const SUBSCRIPTIONS: &'static [&'static str] = &[Counter::AGGREGATE_TYPE];
+    type Envelope = CommandEnvelope;
+
+    async fn handle_event(&self, cx: &mut Handling<'_, Self>) -> Result<(), HandleError> {
+        let millis = match cx.position() % 16 {
+            0 => 300,
+            _ => 10,
+        };
+        tokio::time::sleep(Duration::from_millis(millis)).await;
         Ok(())
     }
 }
@@ -182,4 +211,54 @@ pub(crate) fn measure_cost(scratch: &Scratch, report: &mut Report) -> Result<(),
     }
     report.median("handlers_cost", ratios, Limit::AtLeast(0.9));
     Ok(())
+}
+
+/// The memory of a process with events that wait for a slow handler, above that of a process without the handler.
+pub(crate) fn measure_waiting(scratch: &Scratch, report: &mut Report) -> Result<(), Failure> {
+    let path = scratch.join("waiting");
+    fill_fast(&path, PENDING_STREAMS, WAITING_EVENTS / PENDING_STREAMS)?;
+    let largest = |task| {
+        let output = child(task, &path)?.output()?;
+        if !output.status.success() {
+            return Err(format!("{task} failed: {}", output.status).into());
+        }
+        Ok::<f64, Failure>(String::from_utf8(output.stdout)?.trim().parse()?)
+    };
+    let idle = largest(IDLE)?;
+    let waiting = largest(WAIT)?;
+    report.value("handlers_idle_mib", idle, Limit::None);
+    report.value(
+        "handlers_1m_waiting_mib",
+        waiting - idle,
+        Limit::Under(64.0),
+    );
+    std::fs::remove_dir_all(path)?;
+    Ok(())
+}
+
+/// What the children do: they print the most memory that they have used.
+pub(crate) fn wait(task: &str, path: &Path) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let builder = AggregateStore::builder(path).handler_patience(Duration::ZERO);
+        let builder = match task {
+            WAIT => builder.event_handler(Slower),
+            _ => builder,
+        };
+        let store = builder.run_mode(RunMode::Background).open().await?;
+        let begun = Instant::now();
+        let mut most = 0.0_f64;
+        while begun.elapsed() < WATCHED {
+            most = most.max(Usage::read()?.resident_mib());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if task == WAIT {
+            let position = store.event_handler::<Slower>()?.status().await?.position;
+            if position == 0 || position >= WAITING_EVENTS as u64 / 2 {
+                return Err(format!("the handler is at {position}, and was to wait").into());
+            }
+        }
+        println!("{most}");
+        store.close().await?;
+        Ok(())
+    })
 }

@@ -109,6 +109,10 @@ const SECTIONS: &[Section] = &[
         measure: handlers::measure_cost,
     },
     Section {
+        names: handlers::WAITING,
+        measure: handlers::measure_waiting,
+    },
+    Section {
         names: instances::NAMES,
         measure: instances::measure,
     },
@@ -199,6 +203,7 @@ fn main() -> Result<(), Failure> {
             memory::CHILD => memory::work(&child.store),
             rows::CHILD => rows::work(&child.store),
             memory::CHILD_OF_A_MILLION => memory::open(&child.store),
+            task @ (handlers::WAIT | handlers::IDLE) => handlers::wait(task, &child.store),
             task @ (instances::FILL | instances::FILL_AND_KILL | instances::RESTART) => {
                 instances::work(task, &child.store)
             }
