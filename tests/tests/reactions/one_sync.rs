@@ -184,6 +184,12 @@ async fn a_process_manager_that_panics_while_a_batch_waits_for_it_fails_nothing_
     assert_eq!(sum(&store, "panic").await, 1);
     assert_eq!(add(&store, "a-1").await?, Reactions::Parked);
     assert_eq!((sum(&store, "a-1").await, sum(&store, "b-1").await), (1, 0));
+    // Both process managers serve an operator, and go on behind the event.
+    assert_eq!(store.process_manager::<FromBToC>()?.skip().await?.done, 1);
+    assert_eq!(store.process_manager::<FromAToB>()?.skip().await?.done, 1);
+    store.run_process_managers().await?;
+    let sums = (sum(&store, "b-1").await, sum(&store, "c-1").await);
+    assert_eq!(sums, (10, 100));
     store.close().await?;
     Ok(())
 }

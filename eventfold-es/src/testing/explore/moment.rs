@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::marker::PhantomData;
 
-use super::search::{Node, Pool};
+use super::state::{Node, Pool};
 use crate::aggregate::Aggregate;
 use crate::envelope::DispatchTarget;
 use crate::event::DomainEvent;
