@@ -14,7 +14,7 @@ use crate::guarded::Kept;
 use crate::process_manager::{Failure, FailureAction, FailureCause};
 use crate::runtime::Scope;
 use crate::runtime::offline::{
-    Action, Caller, Happened, Offline, Outcome, Recorded, Work, call, letters,
+    Action, Happened, Offline, OfflineCaller, Outcome, Recorded, Work, call, letters,
 };
 use crate::testing::expected::{Part, printed_command};
 use crate::testing::history::{Around, MAX_AT_ONCE};
@@ -35,7 +35,7 @@ pub(super) struct Last {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) before: Offline,
-    pub(super) job: Job,
+    pub(super) job: OwnedWork,
     /// The durable data before the commit of each call, and the outcome of the call.
     pub(super) calls: Vec<(Offline, Outcome)>,
     /// The number of commands.
@@ -43,7 +43,7 @@ pub(super) struct Done {
 }
 
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) enum OwnedWork {
     Event(Recorded),
     /// The row of a retry.
     Retry(Box<str>),
@@ -66,7 +66,7 @@ pub(in crate::testing) fn make<H: EventHandler>(
 }
 
 /// The calls of one piece of work.
-struct Calls<'a, H> {
+struct TestCalls<'a, H> {
     value: &'a Arc<Kept<H>>,
     time: &'a VirtualTime,
     now: &'a Cell<SystemTime>,
@@ -75,7 +75,7 @@ struct Calls<'a, H> {
     made: RefCell<Vec<(Offline, Outcome)>>,
 }
 
-impl<H: EventHandler> Caller<Handled<H>> for Calls<'_, H> {
+impl<H: EventHandler> OfflineCaller<Handled<H>> for TestCalls<'_, H> {
     fn call(&self, stored: &Offline, event: &Recorded, attempt: u32) -> Option<Outcome> {
         let known = self.known.borrow_mut().pop_front();
         let outcome = known.unwrap_or_else(|| {
@@ -110,7 +110,7 @@ impl<H: EventHandler> EventHandlerTest<H> {
         let time = millis_since_1970(self.now);
         self.retry(&mut last, |due| millis_since_1970(due) < time);
         let event = self.history.add::<A>(stream_id, event, self.now);
-        self.work(Job::Event(event), &mut last);
+        self.work(OwnedWork::Event(event), &mut last);
         last
     }
 
@@ -131,12 +131,12 @@ impl<H: EventHandler> EventHandlerTest<H> {
                 H::NAME
             );
             self.now = self.now.max(due);
-            self.work(Job::Retry(row), last);
+            self.work(OwnedWork::Retry(row), last);
         }
     }
 
     #[track_caller]
-    pub(super) fn work(&mut self, job: Job, last: &mut Last) {
+    pub(super) fn work(&mut self, job: OwnedWork, last: &mut Last) {
         self.work_again(job, VecDeque::new(), None, last);
     }
 
@@ -144,14 +144,14 @@ impl<H: EventHandler> EventHandlerTest<H> {
     #[track_caller]
     pub(super) fn work_again(
         &mut self,
-        job: Job,
+        job: OwnedWork,
         known: VecDeque<Outcome>,
         rejected: Option<(usize, FailureCause)>,
         last: &mut Last,
     ) {
         let before = self.offline.clone();
         let now = Cell::new(self.now);
-        let calls = Calls {
+        let calls = TestCalls {
             value: &self.value,
             time: &self.time,
             now: &now,
@@ -165,11 +165,11 @@ impl<H: EventHandler> EventHandlerTest<H> {
             decided: Vec::new(),
         };
         let work = match &job {
-            Job::Event(event) => Work::Event(event, None),
-            Job::Retry(row) => Work::Retry(row),
-            Job::Release(scope) => Work::Release(scope.clone()),
+            OwnedWork::Event(event) => Work::Event(event, None),
+            OwnedWork::Retry(row) => Work::Retry(row),
+            OwnedWork::Release(scope) => Work::Release(scope.clone()),
         };
-        let caller: &dyn Caller<Handled<H>> = &calls;
+        let caller: &dyn OfflineCaller<Handled<H>> = &calls;
         let happened = self.offline.work_with(work, &mut world, Some(caller));
         let is_called = happened
             .iter()

@@ -7,7 +7,7 @@ use crate::command::{Command, CommandContext};
 use crate::envelope::Envelope;
 use crate::event_handler::{EventHandler, SentByHandler};
 use crate::process_manager::FailureCause;
-use crate::runtime::offline::{Action, Called, Judged};
+use crate::runtime::offline::{Action, CallEnded, Judged};
 use crate::testing::expected::{Part, Parts, printed_command, printed_envelope};
 
 /// The expected calls of the event handler `H`, built by the closure of
@@ -105,7 +105,7 @@ fn call(idempotency_key: &str) -> String {
 }
 
 /// A call that has ended.
-pub(super) fn part_of_call(idempotency_key: &str, called: &Called) -> Part {
+pub(super) fn part_of_call(idempotency_key: &str, called: &CallEnded) -> Part {
     let mut part = Part {
         name: Some(call(idempotency_key)),
         ..Part::default()

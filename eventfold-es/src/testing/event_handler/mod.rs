@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(super) use calls::make;
-use calls::{Job, Last};
+use calls::{Last, OwnedWork};
 pub use expected::ExpectedCalls;
 
 use super::history::{BEGIN, History};
@@ -214,12 +214,12 @@ impl<H: EventHandler> EventHandlerTest<H> {
         };
         self.offline = before;
         let mut last = Last::default();
-        if let Job::Event(_) = job {
+        if let OwnedWork::Event(_) = job {
             self.work(job, &mut last);
         }
         let interrupted: Vec<_> = self.offline.interrupted().collect();
         for scope in interrupted {
-            self.work(Job::Release(scope), &mut last);
+            self.work(OwnedWork::Release(scope), &mut last);
         }
         let now = self.now;
         self.retry(&mut last, |due| due <= now);
@@ -274,7 +274,7 @@ impl<H: EventHandler> EventHandlerTest<H> {
         );
         let mut last = Last::default();
         let scope = Scope::Instance(key.to_owned());
-        self.work(Job::Release(scope), &mut last);
+        self.work(OwnedWork::Release(scope), &mut last);
         self.last = Some(last);
         self
     }

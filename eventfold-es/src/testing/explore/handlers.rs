@@ -13,14 +13,14 @@ use crate::event_handler::{EventHandler, Handled};
 use crate::guarded::Kept;
 use crate::process_manager::{Failure, FailureAction, FailureCause};
 use crate::runtime::Scope;
-use crate::runtime::offline::{Caller, Offline, Outcome, Recorded, Work, World};
+use crate::runtime::offline::{Offline, OfflineCaller, Outcome, Recorded, Work, World};
 use crate::testing::diff::assert_same;
 use crate::testing::event_handler::make;
 use crate::testing::virtual_time::VirtualTime;
 
 /// An event handler in a state.
 #[derive(Debug, Clone)]
-pub(super) struct Station {
+pub(super) struct HandlerState {
     pub(super) stored: Offline,
     /// The events that it is still to be called for, by their keys.
     pub(super) lanes: BTreeMap<Arc<str>, VecDeque<Recorded>>,
@@ -37,7 +37,7 @@ pub(super) enum Task {
     Continue(usize),
 }
 
-impl Station {
+impl HandlerState {
     pub(super) fn is_at_rest(&self) -> bool {
         let stored = &self.stored;
         let has_work = !self.lanes.is_empty()
@@ -59,23 +59,28 @@ impl Station {
     /// An event happens. The handler is called for it in a later step, unless the event has to wait.
     pub(super) fn show<W>(
         &mut self,
-        handler: &dyn Staff<W>,
+        handler: &dyn ErasedHandler<W>,
         event: Recorded,
         world: &mut dyn World,
-        turn: &mut Turn<'_, W>,
+        call_plan: &mut CallPlan<'_, W>,
     ) {
         match handler.lane(&self.stored, &event) {
             Some(key) => self.lanes.entry(key).or_default().push_back(event),
-            None => handler.work(&mut self.stored, Work::Event(&event, None), world, turn),
+            None => handler.work(
+                &mut self.stored,
+                Work::Event(&event, None),
+                world,
+                call_plan,
+            ),
         }
     }
 
     pub(super) fn work<W>(
         &mut self,
-        handler: &dyn Staff<W>,
+        handler: &dyn ErasedHandler<W>,
         task: Task,
         world: &mut dyn World,
-        turn: &mut Turn<'_, W>,
+        call_plan: &mut CallPlan<'_, W>,
     ) {
         let stored = &mut self.stored;
         match task {
@@ -86,20 +91,20 @@ impl Station {
                 let Some(event) = events.front().cloned() else {
                     return;
                 };
-                handler.work(stored, Work::Event(&event, None), world, turn);
-                if !turn.has_crashed {
+                handler.work(stored, Work::Event(&event, None), world, call_plan);
+                if !call_plan.has_crashed {
                     events.pop_front();
                 }
             }
             Task::Retry => {
                 let row = stored.next_retry().map(|(row, _)| Box::<str>::from(row));
                 let row = row.unwrap_or_default();
-                handler.work(stored, Work::Retry(&row), world, turn);
+                handler.work(stored, Work::Retry(&row), world, call_plan);
             }
             Task::Continue(index) => {
                 let scope = stored.interrupted().nth(index);
                 if let Some(scope) = scope {
-                    handler.work(stored, Work::Release(scope), world, turn);
+                    handler.work(stored, Work::Release(scope), world, call_plan);
                 }
             }
         }
@@ -108,7 +113,7 @@ impl Station {
             while let Some(event) = events.front()
                 && handler.lane(&self.stored, event).is_none()
             {
-                handler.work(&mut self.stored, Work::Event(event, None), world, turn);
+                handler.work(&mut self.stored, Work::Event(event, None), world, call_plan);
                 events.pop_front();
             }
         }
@@ -161,7 +166,7 @@ impl Station {
 }
 
 /// The crash or time-out of a step of an event handler, and the world that it changes.
-pub(super) struct Turn<'a, W> {
+pub(super) struct CallPlan<'a, W> {
     pub(super) time: &'a VirtualTime,
     pub(super) outside: &'a mut W,
     /// Whether its first call times out after it has changed the world.
@@ -174,13 +179,13 @@ pub(super) struct Turn<'a, W> {
 }
 
 /// An event handler, without its type.
-pub(super) trait Staff<W> {
+pub(super) trait ErasedHandler<W> {
     fn name(&self) -> &'static str;
 
     fn subscriptions(&self) -> &'static [&'static str];
 
     /// It before its first event.
-    fn station(&self) -> Station;
+    fn begin(&self) -> HandlerState;
 
     /// The key of an event. `None` if it is not called for the event, because its key or stream holds it or it has no key.
     fn lane(&self, stored: &Offline, event: &Recorded) -> Option<Arc<str>>;
@@ -190,14 +195,14 @@ pub(super) trait Staff<W> {
         stored: &mut Offline,
         work: Work<'_>,
         world: &mut dyn World,
-        turn: &mut Turn<'_, W>,
+        call_plan: &mut CallPlan<'_, W>,
     );
 }
 
 /// The function that builds an event handler with its fake.
-pub(super) struct Hired<F>(pub(super) F);
+pub(super) struct Built<F>(pub(super) F);
 
-impl<W, H, F> Staff<W> for Hired<F>
+impl<W, H, F> ErasedHandler<W> for Built<F>
 where
     W: Clone + Eq + Debug,
     H: EventHandler,
@@ -212,9 +217,9 @@ where
     }
 
     #[track_caller]
-    fn station(&self) -> Station {
+    fn begin(&self) -> HandlerState {
         match Offline::new::<Handled<H>>() {
-            Ok(stored) => Station {
+            Ok(stored) => HandlerState {
                 stored,
                 lanes: BTreeMap::new(),
             },
@@ -231,25 +236,25 @@ where
         stored: &mut Offline,
         work: Work<'_>,
         world: &mut dyn World,
-        turn: &mut Turn<'_, W>,
+        call_plan: &mut CallPlan<'_, W>,
     ) {
-        let calls = Calls {
+        let calls = ExploredCalls {
             build: &self.0,
-            time: turn.time,
-            outside: RefCell::new(&mut *turn.outside),
-            fails: turn.fails,
-            crashes_at: turn.crashes_at,
-            made: Cell::new(turn.calls),
+            time: call_plan.time,
+            outside: RefCell::new(&mut *call_plan.outside),
+            fails: call_plan.fails,
+            crashes_at: call_plan.crashes_at,
+            made: Cell::new(call_plan.calls),
         };
-        let caller: &dyn Caller<Handled<H>> = &calls;
+        let caller: &dyn OfflineCaller<Handled<H>> = &calls;
         stored.work_with(work, world, Some(caller));
-        turn.calls = calls.made.get();
-        turn.has_crashed |= turn.crashes_at.is_some_and(|at| at < turn.calls);
+        call_plan.calls = calls.made.get();
+        call_plan.has_crashed |= call_plan.crashes_at.is_some_and(|at| at < call_plan.calls);
     }
 }
 
 /// The calls of one piece of work.
-struct Calls<'a, W, F> {
+struct ExploredCalls<'a, W, F> {
     build: &'a F,
     time: &'a VirtualTime,
     outside: RefCell<&'a mut W>,
@@ -258,7 +263,7 @@ struct Calls<'a, W, F> {
     made: Cell<usize>,
 }
 
-impl<W, H, F> Calls<'_, W, F>
+impl<W, H, F> ExploredCalls<'_, W, F>
 where
     W: Clone,
     H: EventHandler,
@@ -274,7 +279,7 @@ where
     }
 }
 
-impl<W, H, F> Caller<Handled<H>> for Calls<'_, W, F>
+impl<W, H, F> OfflineCaller<Handled<H>> for ExploredCalls<'_, W, F>
 where
     W: Clone + Eq + Debug,
     H: EventHandler,
@@ -314,10 +319,10 @@ where
     }
 }
 
-/// An event handler that was hired before the plan had a world.
-pub(super) struct Homebound(pub(super) Box<dyn Staff<()>>);
+/// An event handler that was added before the plan had a world.
+pub(super) struct Worldless(pub(super) Box<dyn ErasedHandler<()>>);
 
-impl<W> Staff<W> for Homebound {
+impl<W> ErasedHandler<W> for Worldless {
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -326,8 +331,8 @@ impl<W> Staff<W> for Homebound {
         self.0.subscriptions()
     }
 
-    fn station(&self) -> Station {
-        self.0.station()
+    fn begin(&self) -> HandlerState {
+        self.0.begin()
     }
 
     fn lane(&self, stored: &Offline, event: &Recorded) -> Option<Arc<str>> {
@@ -339,17 +344,17 @@ impl<W> Staff<W> for Homebound {
         stored: &mut Offline,
         work: Work<'_>,
         world: &mut dyn World,
-        turn: &mut Turn<'_, W>,
+        call_plan: &mut CallPlan<'_, W>,
     ) {
-        let mut own = Turn {
-            time: turn.time,
+        let mut own = CallPlan {
+            time: call_plan.time,
             outside: &mut (),
-            fails: turn.fails,
-            crashes_at: turn.crashes_at,
-            calls: turn.calls,
-            has_crashed: turn.has_crashed,
+            fails: call_plan.fails,
+            crashes_at: call_plan.crashes_at,
+            calls: call_plan.calls,
+            has_crashed: call_plan.has_crashed,
         };
         self.0.work(stored, work, world, &mut own);
-        (turn.calls, turn.has_crashed) = (own.calls, own.has_crashed);
+        (call_plan.calls, call_plan.has_crashed) = (own.calls, own.has_crashed);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Debug};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::handlers::{Hired, Homebound, Staff};
+use super::handlers::{Built, ErasedHandler, Worldless};
 use super::{Moment, Outside};
 use crate::aggregate::Aggregate;
 use crate::envelope::{CommandEnvelope, DispatchTarget};
@@ -32,7 +32,7 @@ pub struct Exploration<PM, W = ()> {
     pub(super) crashes: u32,
     pub(super) states: usize,
     pub(super) outside: W,
-    pub(super) handlers: Vec<Box<dyn Staff<W>>>,
+    pub(super) handlers: Vec<Box<dyn ErasedHandler<W>>>,
     pub(super) invariants: Vec<Invariant<PM, W>>,
 }
 
@@ -92,7 +92,7 @@ impl<PM: ProcessManager> Exploration<PM> {
             states: self.states,
             outside: world,
             handlers: handlers
-                .map(|handler| Box::new(Homebound(handler)) as Box<dyn Staff<W>>)
+                .map(|handler| Box::new(Worldless(handler)) as Box<dyn ErasedHandler<W>>)
                 .collect(),
             invariants: invariants.map(Invariant::elsewhere).collect(),
         }
@@ -133,7 +133,7 @@ impl<PM: ProcessManager, W> Exploration<PM, W> {
     where
         W: Clone + Eq + Debug + 'static,
     {
-        self.handlers.push(Box::new(Hired(build)));
+        self.handlers.push(Box::new(Built(build)));
         self
     }
 

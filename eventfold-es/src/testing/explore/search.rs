@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Moment;
-use super::handlers::{Task, Turn};
+use super::handlers::{CallPlan, Task};
 use super::plan::{Exploration, Scripted};
 use super::state::{Node, Pool};
 use crate::envelope::CommandEnvelope;
@@ -137,7 +137,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
             timeouts: self.plan.timeouts,
             crashes: self.plan.crashes,
             now: UNIX_EPOCH + BEGIN,
-            stations: handlers.map(|handler| handler.station()).collect(),
+            handlers: handlers.map(|handler| handler.begin()).collect(),
         };
         let mut state = (node, self.plan.outside.clone());
         for given in &self.plan.given {
@@ -204,7 +204,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
             decided: 0,
             executed: Vec::new(),
         };
-        let mut turn = Turn {
+        let mut call_plan = CallPlan {
             time: &self.time,
             outside: &mut outside,
             fails: step.fails,
@@ -215,8 +215,8 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
         match (step.kind, &event) {
             (Kind::Handler(index, task), _) => {
                 let handler = self.plan.handlers.get(index);
-                if let Some((handler, station)) = handler.zip(node.stations.get_mut(index)) {
-                    station.work(&**handler, task, &mut around, &mut turn);
+                if let Some((handler, station)) = handler.zip(node.handlers.get_mut(index)) {
+                    station.work(&**handler, task, &mut around, &mut call_plan);
                 }
             }
             (kind, Some(event)) => {
@@ -225,15 +225,15 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
                 if is_own || self.plan.handlers.is_empty() {
                     self.react(&mut node.stored, kind, Some(event), step.fails, &mut around);
                 }
-                for (handler, station) in self.plan.handlers.iter().zip(&mut node.stations) {
+                for (handler, station) in self.plan.handlers.iter().zip(&mut node.handlers) {
                     if handler.subscriptions().contains(&&*event.0.aggregate_type) {
-                        station.show(&**handler, event.clone(), &mut around, &mut turn);
+                        station.show(&**handler, event.clone(), &mut around, &mut call_plan);
                     }
                 }
             }
             (kind, None) => self.react(&mut node.stored, kind, None, step.fails, &mut around),
         }
-        let (calls, has_crashed) = (turn.calls, turn.has_crashed);
+        let (calls, has_crashed) = (call_plan.calls, call_plan.has_crashed);
         let Around {
             mut rejected,
             executed,
@@ -308,7 +308,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
         let mut kinds: Vec<_> = events.map(|(index, _)| Kind::Event(index)).collect();
         kinds.extend(node.stored.has_deadlines().then_some(Kind::Deadline));
         kinds.extend(node.stored.next_retry().map(|_| Kind::Retry));
-        for (index, station) in node.stations.iter().enumerate() {
+        for (index, station) in node.handlers.iter().enumerate() {
             let tasks = station.tasks().into_iter();
             kinds.extend(tasks.map(|task| Kind::Handler(index, task)));
         }
@@ -386,7 +386,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
             },
             Kind::Retry => "the next retry".to_owned(),
             Kind::Handler(index, task) => {
-                match (node.stations.get(index), self.plan.handlers.get(index)) {
+                match (node.handlers.get(index), self.plan.handlers.get(index)) {
                     (Some(station), Some(handler)) => station.name(handler.name(), task),
                     _ => String::new(),
                 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::handlers::{Station, Task};
+use super::handlers::{HandlerState, Task};
 use super::plan::Scripted;
 use super::search::Kind;
 use crate::envelope::CommandEnvelope;
@@ -31,13 +31,13 @@ pub(super) struct Node {
     pub(super) crashes: u32,
     pub(super) now: SystemTime,
     /// The event handlers, in the order of the plan.
-    pub(super) stations: Vec<Station>,
+    pub(super) handlers: Vec<HandlerState>,
 }
 
 impl Node {
     pub(super) fn is_at_rest(&self) -> bool {
         let is_idle = self.waiting.iter().all(|(_, events)| events.is_empty())
-            && self.stations.iter().all(Station::is_at_rest);
+            && self.handlers.iter().all(HandlerState::is_at_rest);
         let stored = &self.stored;
         is_idle && !stored.has_deadlines() && stored.next_retry().is_none()
             || stored.halted.is_some()
@@ -55,15 +55,15 @@ impl Node {
                 Some(timer.deadline.due())
             }
             Kind::Retry => retry(&self.stored),
-            Kind::Handler(index, Task::Retry) => retry(&self.stations.get(index)?.stored),
+            Kind::Handler(index, Task::Retry) => retry(&self.handlers.get(index)?.stored),
             Kind::Event(_) | Kind::Handler(..) => None,
         }
     }
 
     /// The stored data of the process manager and of the event handlers.
     pub(super) fn all_stored(&self) -> impl Iterator<Item = &Offline> {
-        let stations = self.stations.iter().map(|station| &station.stored);
-        std::iter::once(&self.stored).chain(stations)
+        let handlers = self.handlers.iter().map(|station| &station.stored);
+        std::iter::once(&self.stored).chain(handlers)
     }
 
     /// The identity of the state. Positions count as far as rows name them.
@@ -82,7 +82,7 @@ impl Node {
             hash.update(stored.state.get().as_bytes());
             hash.update(&[u8::from(stored.halted.is_some())]);
         }
-        for station in &self.stations {
+        for station in &self.handlers {
             station.hash(&mut hash);
             hash.update(b"\n");
         }

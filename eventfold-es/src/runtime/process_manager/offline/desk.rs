@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::post::{Called, Happened, Letter, Plain};
+use super::post::{CallEnded, Happened, Letter, Plain};
 use super::{Offline, Recorded, Work, World};
 use crate::clock::millis_since_1970;
 use crate::envelope::CommandEnvelope;
@@ -156,7 +156,7 @@ impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
         self.tell_time();
         let outcome = outcome.ok_or(Halt::Ended)?;
         self.machine.called = Some(outcome.clone());
-        let called = Called { event, outcome };
+        let called = CallEnded { event, outcome };
         self.machine.post.note(Happened::Called(called));
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::journal::{RowRange, StreamId};
 use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
 use desk::Desk;
 use post::Plain;
-pub(crate) use post::{Action, Called, Happened, Judged, Outcome, Reacted, erased, letters};
+pub(crate) use post::{Action, CallEnded, Happened, Judged, Outcome, Reacted, erased, letters};
 
 /// An event of a journal in memory.
 pub(crate) type Recorded = Arc<(StreamId, RecordedEvent)>;
@@ -55,7 +55,7 @@ pub(crate) trait World {
 }
 
 /// The value of an event handler. Its calls take place in the middle of a piece of work.
-pub(crate) trait Caller<PM: ProcessManager> {
+pub(crate) trait OfflineCaller<PM: ProcessManager> {
     /// Handles an event. `stored` is the durable data before its commit. `None` if the process crashes before the commit.
     fn call(&self, stored: &Offline, event: &Recorded, attempt: u32) -> Option<Outcome>;
 
@@ -202,7 +202,7 @@ impl Offline {
         &mut self,
         work: Work<'_>,
         world: &mut (impl World + ?Sized),
-        caller: Option<&dyn Caller<PM>>,
+        caller: Option<&dyn OfflineCaller<PM>>,
     ) -> Vec<Happened> {
         if self.halted.is_some() {
             return Vec::new();

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::{Caller, Recorded};
+use super::{OfflineCaller, Recorded};
 use crate::envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router};
 use crate::guarded::Kept;
 use crate::process_manager::{
@@ -46,7 +46,7 @@ pub(crate) struct Reacted {
 
 /// A call of an event handler that has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Called {
+pub(crate) struct CallEnded {
     pub(crate) event: Recorded,
     pub(crate) outcome: Outcome,
 }
@@ -78,7 +78,7 @@ pub(crate) enum Action {
 #[derive(Debug, Clone)]
 pub(crate) enum Happened {
     Reacted(Reacted),
-    Called(Called),
+    Called(CallEnded),
     Judged(Judged),
     /// The process manager is held as a whole, for this reason.
     Halted(String),
@@ -103,7 +103,7 @@ fn letter<E: Dispatch>(envelope: Kept<E>) -> Letter {
 /// Keeps the envelopes in their stored form, and notes the calls of user code.
 pub(super) struct Plain<'a, PM> {
     /// The event handler that is called, if it is one.
-    pub(super) caller: Option<&'a dyn Caller<PM>>,
+    pub(super) caller: Option<&'a dyn OfflineCaller<PM>>,
     pub(super) happened: RefCell<Vec<Happened>>,
 }
 
