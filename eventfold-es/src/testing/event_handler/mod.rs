@@ -258,18 +258,19 @@ impl<H: EventHandler> EventHandlerTest<H> {
         self
     }
 
-    /// An operator releases the parked key `key`, such as `order/ord-1`. Its events are handled again, in their order.
+    /// An operator releases the key `key`, such as `order/ord-1`, which is parked or waits for a retry. Its events are handled again, in
+    /// their order.
     ///
     /// # Panics
     ///
-    /// If the key is not parked.
+    /// If the key holds no events.
     #[must_use = "a test says what it expects with `then(..)`"]
     #[track_caller]
     pub fn when_released(mut self, key: &str) -> Self {
-        let parked = self.parked_keys();
+        let held = self.held_keys();
         assert!(
-            parked.contains(&key),
-            "`{}` has no parked key `{key}`; parked are {parked:?}",
+            held.contains(&key),
+            "`{}` does not hold the key `{key}`; held are {held:?}",
             H::NAME
         );
         let mut last = Last::default();
@@ -281,7 +282,7 @@ impl<H: EventHandler> EventHandlerTest<H> {
 
     /// The keys that hold their events, in order: parked ones, and those that wait for a retry.
     #[must_use]
-    pub fn parked_keys(&self) -> Vec<&str> {
+    pub fn held_keys(&self) -> Vec<&str> {
         self.offline.held_keys().collect()
     }
 }

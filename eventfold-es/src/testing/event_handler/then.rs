@@ -49,9 +49,9 @@ impl<H: EventHandler> EventHandlerTest<H> {
         let last = self.last();
         assert!(
             last.is_called(),
-            "`{}` was expected to be called, and is not; parked are {:?}",
+            "`{}` was expected to be called, and is not; held are {:?}",
             H::NAME,
-            self.parked_keys()
+            self.held_keys()
         );
         let with_effects = last.parts.iter().filter(|part| !part.is_empty());
         let actual = printed_all(with_effects, last.parts.len() > 1);

@@ -21,7 +21,7 @@ const STATES: usize = 1_000_000;
 ///
 /// `W` is the world [outside](Self::outside), which [event handlers](Self::event_handler) change.
 ///
-/// [`ProcessManagerTest::explore`] has an example.
+/// [`ProcessManagerTest::explore`](crate::testing::ProcessManagerTest::explore) has an example.
 pub struct Exploration<PM, W = ()> {
     pub(super) given: Vec<Scripted>,
     pub(super) events: Vec<Scripted>,

@@ -272,7 +272,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
             message: "it panicked: a failure of the exploration".to_owned(),
         });
         let row = match kind {
-            Kind::Deadline => stored.next_deadline().map(|(row, _)| Box::from(row)),
+            Kind::Deadline => stored.next_deadline_row().map(Box::from),
             Kind::Event(_) | Kind::Retry | Kind::Handler(..) => {
                 stored.next_retry().map(|(row, _)| Box::from(row))
             }

@@ -164,7 +164,7 @@ fn a_failed_call_is_retried_in_its_order_and_holds_its_key_only() {
         .then_not_called()
         .when::<Order>("b", placed())
         .then(|call| call.send("cash", request("b")));
-    assert_eq!(test.parked_keys(), ["order/a"]);
+    assert_eq!(test.held_keys(), ["order/a"]);
     let test = test
         // The jitter shortens a wait by up to a fifth.
         .when_time_passes(SECOND * 4 / 5 - Duration::from_millis(1))
@@ -176,7 +176,7 @@ fn a_failed_call_is_retried_in_its_order_and_holds_its_key_only() {
             let call = call.call("teller:order/a/1").send("cash", request("a"));
             call.call("teller:order/a/2").send("cash", request("a"))
         });
-    assert!(test.parked_keys().is_empty());
+    assert!(test.held_keys().is_empty());
     bank.assert_calls(&[
         ("teller:order/a/1", 1),
         ("teller:order/b/1", 1),
@@ -215,7 +215,7 @@ fn the_last_attempt_parks_and_an_operator_releases() {
         .then_not_called()
         .when_released("order/a")
         .then(|call| call.send("cash", request("a")));
-    assert!(test.parked_keys().is_empty());
+    assert!(test.held_keys().is_empty());
     assert_eq!(bank.calls.lock().unwrap().len(), 11);
 }
 
@@ -302,7 +302,7 @@ fn a_rejected_command_is_judged_and_the_call_is_not_made_again() {
         };
     }
     let test = test.when::<Order>("a", placed()).then_not_called();
-    assert_eq!(test.parked_keys(), ["order/a"]);
+    assert_eq!(test.held_keys(), ["order/a"]);
     bank.assert_calls(&[("teller:order/a/1", 1)]);
 
     let items = vec!["tea".to_owned(); 2];
@@ -377,7 +377,7 @@ fn events_of_one_key_are_in_order_over_streams() {
         .then_not_called()
         .when::<Order>("4", of("ann"))
         .then_nothing();
-    assert!(test.parked_keys().is_empty(), "a stream is no key");
+    assert!(test.held_keys().is_empty(), "a stream is no key");
 }
 
 #[tokio::test]
@@ -445,7 +445,7 @@ fn a_failing_test_says_what_differs() {
     });
     assert_says(
         &said,
-        &["was expected to be called", "parked are [\"order/a\"]"],
+        &["was expected to be called", "held are [\"order/a\"]"],
     );
     let said = failure(|| {
         let (_, test) = test(&[Answer::Panic]);
@@ -481,7 +481,7 @@ fn a_test_that_makes_no_sense_says_so() {
         let (_, test) = test(&[]);
         let _ = test.when::<Order>("a", placed()).when_released("order/a");
     });
-    assert_says(&said, &["no parked key `order/a`; parked are []"]);
+    assert_says(&said, &["does not hold the key `order/a`; held are []"]);
     let said = failure(|| {
         let (_, test) = test(&[]);
         let _ = test.then_nothing();

@@ -123,7 +123,7 @@ impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
 
     fn event(&mut self, shown: &Shown, fails: Option<FailureCause>) -> Result<(), Halt> {
         self.learn(shown.joins().iter().map(|join| join.key.as_str()))?;
-        if self.is_called(shown) {
+        if self.machine.post.caller.is_some() && self.is_called(shown) {
             self.call(shown, 1)?;
         }
         // The state before the event is known, so nothing has to go back.

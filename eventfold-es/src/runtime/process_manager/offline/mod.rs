@@ -107,6 +107,11 @@ impl Offline {
         self.of_kind(rows::TIMERS).next().is_some()
     }
 
+    /// The row of the first deadline that is due.
+    pub(crate) fn next_deadline_row(&self) -> Option<&str> {
+        self.of_kind(rows::TIMERS).next().map(|(row, _)| row)
+    }
+
     /// The first deadline that is due, with its row.
     pub(crate) fn next_deadline(&self) -> Option<(&str, TimerRow)> {
         self.deadlines().next()
