@@ -1,7 +1,9 @@
-//! Runs the examples that check what they print.
+//! Runs the examples that check what they print, and compares the pages of the guide with their programs.
 //!
 //! `tested_saga`, `explored_saga` and `explored_handler` need the feature `testing`, and run in `.ci/run`.
 
+#[path = "guide/pages.rs"]
+mod guide_pages;
 #[path = "guide/travel_saga.rs"]
 mod travel_saga;
 
