@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 
-/// The number of requests of one key that the script may spoil. Later requests are answered.
+/// The number of requests to book, or to cancel, one reservation that the script may spoil. Later requests are answered.
 const SPOILED: u32 = 2;
 
 type Answer = (StatusCode, &'static str);
@@ -27,7 +27,7 @@ struct Books {
     cancelled: BTreeSet<String>,
     /// Each time that a card was charged.
     charges: Vec<String>,
-    /// The number of requests of each key, and of each cancellation.
+    /// The number of requests to book, and to cancel, each reservation.
     requests: BTreeMap<String, u32>,
     /// For example, `POST closed-inn`: each of these requests fails.
     outages: BTreeSet<&'static str>,
@@ -102,9 +102,10 @@ impl Services {
 }
 
 impl Books {
-    /// The fate of the next request of `key`, which is about `item`.
-    fn fate(&mut self, method: &str, item: &str, key: &str) -> Fate {
-        let requests = self.requests.entry(key.to_owned()).or_default();
+    /// The fate of the next request about `reservation`, which is of `item`.
+    fn fate(&mut self, method: &str, item: &str, reservation: &str) -> Fate {
+        let request = format!("{method} {reservation}");
+        let requests = self.requests.entry(request.clone()).or_default();
         *requests += 1;
         let number = *requests;
         match format!("{method} {item}").as_str() {
@@ -116,7 +117,7 @@ impl Books {
         }
         // FNV-1a, with more mixing for the few bits that are used.
         let mut hash = self.seed ^ u64::from(number);
-        for byte in key.bytes() {
+        for byte in request.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         hash = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -167,7 +168,7 @@ async fn book(
     let Some(key) = key.and_then(|key| key.to_str().ok()) else {
         return (StatusCode::BAD_REQUEST, "the key is missing");
     };
-    let fate = services.books().fate("POST", &item, key);
+    let fate = services.books().fate("POST", &item, &reservation);
     let work = |books: &mut Books| books.book(key, &service, &reservation, item);
     services.answer(fate, work).await
 }
