@@ -92,6 +92,11 @@ fn polling_an_api() {
 }
 
 #[test]
+fn nightly_report() {
+    page_shows("nightly-report", "nightly_report");
+}
+
+#[test]
 fn human_approval() {
     page_shows("approval", "approval");
 }
