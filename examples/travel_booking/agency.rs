@@ -2,47 +2,59 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use eventfold_es::prelude::*;
-use eventfold_es::{Exhausted, FailureCause};
-use reqwest::StatusCode;
+use eventfold_es::{Exhausted, FailureCause, HandleError};
 
-use super::reservation::{Reservation, ReservationCommand, ReservationEvent};
+use super::reservation::{Reservation, ReservationCommand, ReservationEvent, Service};
+
+/// The answer to a request to book.
+pub enum Booked {
+    Confirmed,
+    Refused(String),
+}
+
+/// The services outside. A test gives a fake.
+#[async_trait]
+pub trait TravelServices: Send + Sync {
+    /// Books `item`. For a key that the service knows, it answers as the first time.
+    async fn book(
+        &self,
+        service: Service,
+        reservation: &str,
+        item: &str,
+        key: &str,
+    ) -> Result<Booked, HandleError>;
+
+    /// Cancels a reservation, whether or not it is booked. It cannot be booked any more.
+    async fn cancel(&self, service: Service, reservation: &str) -> Result<(), HandleError>;
+}
 
 #[event_handler(subscribes = [Reservation], dispatches = [Reservation], timeout = "2s", on_failure)]
 pub struct Agency {
-    pub client: reqwest::Client,
-    pub services: String,
+    pub services: Box<dyn TravelServices>,
 }
 
 impl Handle<Reservation> for Agency {
-    type Error = reqwest::Error;
+    type Error = HandleError;
 
     async fn handle(
         &self,
         event: &ReservationEvent,
         cx: &mut Handling<'_, Self>,
-    ) -> Result<(), reqwest::Error> {
+    ) -> Result<(), HandleError> {
         let reservation = cx.stream_id();
         let noted = match event {
             ReservationEvent::Requested { service, item, .. } => {
-                let url = format!("{}/{}/{reservation}", self.services, service.name());
                 let key = cx.idempotency_key();
-                let request = self.client.post(url).header("Idempotency-Key", key);
-                let response = request.body(item.clone()).send().await?;
-                match response.status() {
-                    StatusCode::CONFLICT => ReservationCommand::NoteRefusal {
-                        reason: response.text().await?,
-                    },
-                    _ => {
-                        response.error_for_status()?;
-                        ReservationCommand::NoteConfirmation
-                    }
+                let booked = self.services.book(*service, reservation, item, key);
+                match booked.await? {
+                    Booked::Confirmed => ReservationCommand::NoteConfirmation,
+                    Booked::Refused(reason) => ReservationCommand::NoteRefusal { reason },
                 }
             }
             ReservationEvent::CancelRequested { service, .. } => {
-                let url = format!("{}/{}/{reservation}", self.services, service.name());
-                let response = self.client.delete(url).send().await?;
-                response.error_for_status()?;
+                self.services.cancel(*service, reservation).await?;
                 ReservationCommand::NoteCancellation
             }
             _ => return Ok(()),

@@ -9,11 +9,12 @@
 //! work, and stay silent. The program crashes once. An operator redrives a dead letter, and releases a parked reservation.
 //!
 //! The example checks its output: the bookings inside and outside are equal, and no card is charged twice. The
-//! tests of the examples explore the saga in every order.
+//! tests of the examples explore the saga and the handler in every order.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod agency;
+mod http;
 mod reservation;
 mod saga;
 mod services;
@@ -28,9 +29,10 @@ use agency::Agency;
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
 use eventfold_es_examples::until;
+use http::HttpServices;
 use reservation::{Phase, Reservation, ReservationEvent};
 use saga::{PATIENCE, TripSaga};
-use services::Services;
+use services::FlakyServices;
 use trip::{Plan, Trip, TripCommand};
 
 const SEED: u64 = 7;
@@ -76,8 +78,10 @@ async fn open(
     clock: &ManualClock,
 ) -> Result<AggregateStore, Box<dyn Error>> {
     let agency = Agency {
-        client: reqwest::Client::new(),
-        services: services.to_owned(),
+        services: Box::new(HttpServices {
+            client: reqwest::Client::new(),
+            address: services.to_owned(),
+        }),
     };
     let store = AggregateStore::builder(directory)
         .process_manager::<TripSaga>()
@@ -169,7 +173,7 @@ async fn booked(store: &AggregateStore) -> Result<Vec<String>, Box<dyn Error>> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
-    let (services, address) = Services::start(SEED).await?;
+    let (services, address) = FlakyServices::start(SEED).await?;
     let clock = ManualClock::new(SystemTime::now());
     let mut report = String::new();
 

@@ -35,7 +35,7 @@ struct Books {
 }
 
 #[derive(Debug, Clone)]
-pub struct Services {
+pub struct FlakyServices {
     books: Arc<Mutex<Books>>,
 }
 
@@ -51,7 +51,7 @@ enum Fate {
     IsSilent,
 }
 
-impl Services {
+impl FlakyServices {
     /// Listens on a free port, until the runtime ends. Returns the address for clients.
     pub async fn start(seed: u64) -> io::Result<(Self, String)> {
         let books = Books {
@@ -159,7 +159,7 @@ impl Books {
 }
 
 async fn book(
-    State(services): State<Services>,
+    State(services): State<FlakyServices>,
     Path((service, reservation)): Path<(String, String)>,
     headers: HeaderMap,
     item: String,
@@ -174,7 +174,7 @@ async fn book(
 }
 
 async fn cancel(
-    State(services): State<Services>,
+    State(services): State<FlakyServices>,
     Path((_, reservation)): Path<(String, String)>,
 ) -> Answer {
     let fate = {
@@ -187,7 +187,7 @@ async fn cancel(
         .await
 }
 
-impl Services {
+impl FlakyServices {
     async fn answer(&self, fate: Fate, work: impl FnOnce(&mut Books) -> Answer) -> Answer {
         if fate == Fate::Fails {
             return OUT_OF_ORDER;

@@ -1,7 +1,14 @@
-//! The saga of the example `travel_booking` in every order of answers and of its deadline.
+//! The saga and the handler of the example `travel_booking` in every order: of calls, answers and the deadline, with a crash, a
+//! time-out, and a service that refuses or is silent.
 
-use eventfold_es::testing::{self, Exploration, Moment};
+use std::collections::BTreeSet;
 
+use async_trait::async_trait;
+use eventfold_es::HandleError;
+use eventfold_es::testing::{self, Exploration, Moment, Outside};
+
+#[path = "../../travel_booking/agency.rs"]
+mod agency;
 #[path = "../../travel_booking/reservation.rs"]
 #[allow(dead_code, reason = "the program uses the rest")]
 mod reservation;
@@ -10,124 +17,137 @@ mod saga;
 #[path = "../../travel_booking/trip.rs"]
 mod trip;
 
+use agency::{Agency, Booked, TravelServices};
 use reservation::{Reservation, ReservationCommand, ReservationEvent, Service, reservation_of};
 use saga::TripSaga;
 use trip::{Plan, Trip, TripCommand, TripEvent};
 
 const SERVICES: [Service; 3] = [Service::Flight, Service::Hotel, Service::Card];
 
-/// The answer of the services.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum World {
-    Confirms,
+/// The service that does not book.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+enum Trouble {
+    #[default]
+    None,
     Refuses(Service),
-    /// It never answers a request. It answers a cancellation.
+    /// It books, and never answers.
     IsSilent(Service),
 }
 
-impl World {
-    fn answers(self, id: &str, command: &ReservationCommand) -> Vec<ReservationEvent> {
-        let trip = "t-1".to_owned();
-        match command {
-            ReservationCommand::Request { service, item, .. } => {
-                let service = *service;
-                let requested = ReservationEvent::Requested {
-                    trip: trip.clone(),
-                    service,
-                    item: item.clone(),
-                };
-                let answer = match self {
-                    Self::IsSilent(silent) if silent == service => return vec![requested],
-                    Self::Refuses(refused) if refused == service => ReservationEvent::Refused {
-                        trip,
-                        service,
-                        reason: "no".to_owned(),
-                    },
-                    _ => ReservationEvent::Confirmed { trip, service },
-                };
-                vec![requested, answer]
+/// The world outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct World {
+    trouble: Trouble,
+    booked: BTreeSet<String>,
+    cancelled: BTreeSet<String>,
+    keys: BTreeSet<String>,
+    charges: Vec<String>,
+}
+
+struct FakeServices(Outside<World>);
+
+#[async_trait]
+impl TravelServices for FakeServices {
+    async fn book(
+        &self,
+        service: Service,
+        reservation: &str,
+        _item: &str,
+        key: &str,
+    ) -> Result<Booked, HandleError> {
+        let booked = self.0.with(|world| {
+            let is_known = world.keys.contains(key);
+            if world.trouble == Trouble::Refuses(service) || world.cancelled.contains(reservation) {
+                return Some(Booked::Refused("no".to_owned()));
             }
-            ReservationCommand::Cancel => {
-                let of = |service: &&Service| reservation_of("t-1", **service) == id;
-                let service = SERVICES.iter().find(of).copied();
-                let service = service.expect("only reservations of the trip are cancelled");
-                let requested = ReservationEvent::CancelRequested {
-                    trip: trip.clone(),
-                    service,
-                };
-                vec![requested, ReservationEvent::Cancelled { trip, service }]
+            if !is_known {
+                world.keys.insert(key.to_owned());
+                world.booked.insert(reservation.to_owned());
+                if service == Service::Card {
+                    world.charges.push(reservation.to_owned());
+                }
             }
-            other => panic!("the saga never sends {other:?}"),
+            (world.trouble != Trouble::IsSilent(service)).then_some(Booked::Confirmed)
+        });
+        match booked {
+            Some(booked) => Ok(booked),
+            None => std::future::pending().await,
         }
+    }
+
+    async fn cancel(&self, _service: Service, reservation: &str) -> Result<(), HandleError> {
+        self.0.with(|world| {
+            world.booked.remove(reservation);
+            world.cancelled.insert(reservation.to_owned());
+        });
+        Ok(())
     }
 }
 
-fn requested(moment: &Moment<'_, TripSaga>) -> Vec<Service> {
-    let sent = moment.sent::<Reservation>().into_iter();
-    sent.filter_map(|(_, command)| match command {
-        ReservationCommand::Request { service, .. } => Some(service),
-        _ => None,
-    })
-    .collect()
+/// The events of a command to a reservation.
+fn events(id: &str, command: &ReservationCommand) -> Vec<ReservationEvent> {
+    let trip = "t-1".to_owned();
+    let of = |service: &&Service| reservation_of(&trip, **service) == id;
+    let service = SERVICES.iter().find(of).copied();
+    let service = service.expect("a reservation of the trip");
+    vec![match command {
+        ReservationCommand::Request { item, .. } => ReservationEvent::Requested {
+            trip,
+            service,
+            item: item.clone(),
+        },
+        ReservationCommand::NoteConfirmation => ReservationEvent::Confirmed { trip, service },
+        ReservationCommand::NoteRefusal { reason } => ReservationEvent::Refused {
+            trip,
+            service,
+            reason: reason.clone(),
+        },
+        ReservationCommand::Cancel => ReservationEvent::CancelRequested { trip, service },
+        ReservationCommand::NoteCancellation => ReservationEvent::Cancelled { trip, service },
+    }]
 }
 
-fn cancelled(moment: &Moment<'_, TripSaga>) -> Vec<String> {
-    let sent = moment.sent::<Reservation>().into_iter();
-    sent.filter(|(_, command)| *command == ReservationCommand::Cancel)
-        .map(|(id, _)| id)
-        .collect()
-}
-
-/// A trip ends once. A confirmed trip has everything, and of a cancelled trip nothing stays booked.
-fn ends_as_a_whole(world: World, moment: &Moment<'_, TripSaga>) -> Result<(), String> {
-    let (requested, cancelled) = (requested(moment), cancelled(moment));
-    match moment.sent::<Trip>().as_slice() {
-        [(_, TripCommand::Confirm)] if requested == SERVICES && cancelled.is_empty() => Ok(()),
-        [(_, TripCommand::Cancel { .. })] => {
-            let mut booked = requested.clone();
-            booked.reverse();
-            let expected = |refused_too: bool| {
-                let parts = booked.iter();
-                let parts =
-                    parts.filter(|service| refused_too || world != World::Refuses(**service));
-                parts
-                    .map(|service| reservation_of("t-1", *service))
-                    .collect::<Vec<_>>()
-            };
-            // At the deadline, it may be unknown that a part is refused.
-            match cancelled == expected(false) || cancelled == expected(true) {
-                true => Ok(()),
-                false => Err(format!("booked {requested:?}, and cancelled {cancelled:?}")),
-            }
-        }
-        end => Err(format!(
-            "booked {requested:?}, cancelled {cancelled:?}, and then {end:?}"
-        )),
+/// A confirmed trip has every part outside, and a cancelled trip has none.
+fn ends_as_a_whole(moment: &Moment<'_, TripSaga, World>) -> Result<(), String> {
+    let booked = moment.outside().booked.len();
+    match (moment.sent::<Trip>().as_slice(), booked) {
+        ([(_, TripCommand::Confirm)], 3) | ([(_, TripCommand::Cancel { .. })], 0) => Ok(()),
+        (end, booked) => Err(format!("{end:?}, and {booked} parts are booked")),
     }
 }
 
-fn a_trip(plan: Exploration<TripSaga>, world: World) -> Exploration<TripSaga> {
+fn a_trip(plan: Exploration<TripSaga>, trouble: Trouble) -> Exploration<TripSaga, World> {
+    // The calls of a silent service time out in any case.
+    let timeouts = u32::from(!matches!(trouble, Trouble::IsSilent(_)));
+    let world = World {
+        trouble,
+        ..World::default()
+    };
     plan.given::<Trip>("t-1", TripEvent::Requested(Plan::default()))
-        .answers::<Reservation>(move |id, command| world.answers(id, command))
-        .always(|moment| match requested(moment).as_slice() {
-            parts if SERVICES.starts_with(parts) => Ok(()),
-            parts => Err(format!("it books {parts:?}")),
+        .answers::<Reservation>(events)
+        .outside(world)
+        .event_handler(|outside| Agency {
+            services: Box::new(FakeServices(outside)),
         })
-        .at_rest(move |moment| ends_as_a_whole(world, moment))
+        .crashes(1)
+        .timeouts(timeouts)
+        .always(|moment| match moment.outside().charges.len() {
+            0 | 1 => Ok(()),
+            charges => Err(format!("the card is charged {charges} times")),
+        })
+        .at_rest(ends_as_a_whole)
 }
 
 #[test]
 fn a_trip_ends_as_a_whole_in_every_order() {
-    let mut worlds = vec![World::Confirms];
-    worlds.extend(SERVICES.map(World::Refuses));
-    worlds.extend(SERVICES.map(World::IsSilent));
-    for world in worlds {
-        let explored =
-            testing::process_manager::<TripSaga>().explore(move |plan| a_trip(plan, world));
+    let mut troubles = vec![Trouble::None];
+    troubles.extend(SERVICES.map(Trouble::Refuses));
+    troubles.extend(SERVICES.map(Trouble::IsSilent));
+    for trouble in troubles {
+        let plan = move |plan| a_trip(plan, trouble);
+        let explored = testing::process_manager::<TripSaga>().explore(plan);
         explored.then_holds();
-        assert!(
-            explored.is_complete && explored.states > 5,
-            "{world:?}: {explored:?}"
-        );
+        assert!(explored.is_complete, "{trouble:?}: {explored:?}");
+        assert!(explored.states > 20, "{trouble:?}: {explored:?}");
     }
 }
