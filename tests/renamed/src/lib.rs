@@ -133,7 +133,7 @@ impl HandlerPolicy for Bell {
 /// When lamps are switched on.
 #[schedule(cron = "0 20 * * *", time_zone = "Europe/Berlin", crate = es)]
 #[derive(Debug)]
-pub struct Dusk;
+pub struct Evening;
 
 /// How often lamps were switched.
 #[projection(subscribes = [Lamp], crate = es)]
@@ -174,7 +174,7 @@ impl Project<Lamp> for Rooms {
     process_managers = [Twilight],
     event_handlers = [Bell],
     projections = [Switches, Rooms],
-    schedules = [Dusk],
+    schedules = [Evening],
     crate = es
 )]
 pub struct House;
