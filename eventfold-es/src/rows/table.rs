@@ -17,7 +17,7 @@ pub(super) const INDEX: TableDefinition<'static, &[u8], u32> = TableDefinition::
 pub(super) const PROGRESS: TableDefinition<'static, &str, &str> = TableDefinition::new("progress");
 
 const OPTIONS: RedbOptions = RedbOptions {
-    cache_bytes: 32 << 20,
+    cache_bytes: 64 << 20,
     is_checked: false,
     remedy: "remove the file while the store is closed; the rows are then rebuilt from the events",
 };

@@ -11,10 +11,10 @@ use crate::journal::{Cursor, EventChunk, Log, RecordedCommit, TextPlace, Types};
 use crate::runtime::blocking;
 
 /// The number of bytes of the journal in a chunk from the files.
-const CHUNK_BYTES: u64 = 512 << 10;
+const CHUNK_BYTES: u64 = 256 << 10;
 /// The maximum number of chunks that are decoded ahead, apart from the chunk that is being decoded and the chunk that is
 /// being read.
-const AHEAD: usize = 1;
+const AHEAD: usize = 3;
 
 /// A chunk from the files, and its events.
 type Read<T> = Result<(EventChunk, Decoded<T>), StoreError>;
