@@ -15,6 +15,8 @@ mod daylight_saving;
 #[cfg(not(eventfold_sabotage))]
 mod failures;
 #[cfg(not(eventfold_sabotage))]
+mod files;
+#[cfg(not(eventfold_sabotage))]
 mod missed;
 #[cfg(not(eventfold_sabotage))]
 mod subscribers;

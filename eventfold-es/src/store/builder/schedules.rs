@@ -19,9 +19,9 @@ struct Beginning {
     started: u64,
 }
 
-/// The name of the progress of a schedule. No process manager can have it.
+/// The name of the progress of a schedule. No process manager can have it, and every file system can.
 fn progress_of(schedule: &str) -> String {
-    format!("schedule:{schedule}")
+    format!("schedule@{schedule}")
 }
 
 pub(super) fn timetables(parts: &[SchedulePart]) -> Result<Vec<Timetable>, OpenError> {
