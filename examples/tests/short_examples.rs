@@ -2,11 +2,6 @@
 //!
 //! `tested_saga`, `explored_saga` and `explored_handler` need the feature `testing`, and run in `.ci/run`.
 
-#[path = "guide/pages.rs"]
-mod guide_pages;
-#[path = "guide/travel_saga.rs"]
-mod travel_saga;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -128,15 +123,6 @@ fn a_directory_has_each_event_once_through_crashes() {
     let printed = run("own_sink");
     assert!(
         printed.contains("24 deposits, each in the files once, through"),
-        "{printed}"
-    );
-}
-
-#[test]
-fn trips_are_booked_and_cancelled_as_a_whole() {
-    let printed = run("travel_booking");
-    assert!(
-        printed.contains("booked inside: 24, outside: 24\ncharges: 9, one for each card"),
         "{printed}"
     );
 }

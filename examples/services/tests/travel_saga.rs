@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use eventfold_es::HandleError;
 use eventfold_es::testing::{self, Exploration, Moment, Outside};
 
-#[path = "../../travel_booking/agency.rs"]
+#[path = "../travel_booking/agency.rs"]
 mod agency;
-#[path = "../../travel_booking/reservation.rs"]
+#[path = "../travel_booking/reservation.rs"]
 #[allow(dead_code, reason = "the program uses the rest")]
 mod reservation;
-#[path = "../../travel_booking/saga.rs"]
+#[path = "../travel_booking/saga.rs"]
 mod saga;
-#[path = "../../travel_booking/trip.rs"]
+#[path = "../travel_booking/trip.rs"]
 mod trip;
 
 use agency::{Agency, Booked, TravelServices};

@@ -1,7 +1,7 @@
 //! A saga that undoes its steps outside: the program of the guide's page "Compensation".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example compensation
+//! cargo run -p eventfold-es-services --example compensation
 //! ```
 //!
 //! Four purchases: two succeed, one is refused since its card has expired, and one since the theater is full. The seat of the
@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
-use eventfold_es_examples::until;
+use eventfold_es_services::until;
 use purchase::{Purchase, PurchaseCommand};
 use saga::PurchaseSaga;
 use steps::Steps;

@@ -2,10 +2,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use super::run;
+use std::process::{Command, Stdio};
 
 const EXAMPLES: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The output of a program. `cargo test` builds the programs, beside the directory of this test.
+fn run(program: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(Path::parent).unwrap();
+    let name = format!("{program}{}", std::env::consts::EXE_SUFFIX);
+    let path = target.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; `cargo test -p eventfold-es-services` builds it",
+        path.display()
+    );
+    let output = Command::new(path).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{program}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
 
 /// The blocks of a page with one of its languages, such as `rust,ignore`.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<Vec<&'p str>> {
@@ -43,11 +58,11 @@ fn sources(program: &str) -> Vec<(PathBuf, String)> {
 
 /// The page shows lines of the program as they are, and the whole output of a run.
 fn page_shows(page: &str, program: &str) {
-    let path = Path::new(EXAMPLES).join(format!("../docs/guide/{page}.md"));
+    let path = Path::new(EXAMPLES).join(format!("../../docs/guide/{page}.md"));
     let text = fs::read_to_string(path).unwrap();
     for named in [
-        format!("](../../examples/{program}/"),
-        format!("cargo run -p eventfold-es-examples --example {program}`"),
+        format!("](../../examples/services/{program}/"),
+        format!("cargo run -p eventfold-es-services --example {program}`"),
     ] {
         assert!(text.contains(&named), "{page}.md does not name {named}");
     }
@@ -60,7 +75,7 @@ fn page_shows(page: &str, program: &str) {
     for block in shown {
         assert!(
             sources.iter().any(|(_, source)| has(source, &block)),
-            "examples/{program} does not have these lines of {page}.md:\n{}",
+            "examples/services/{program} does not have these lines of {page}.md:\n{}",
             block.join("\n")
         );
     }
@@ -117,4 +132,13 @@ fn a_block_that_the_program_does_not_have_is_noticed() {
     let page = "```rust,ignore\na\nb\n```\n```text\nc\n```\n";
     assert_eq!(blocks(page, "rust,ignore"), [["a", "b"]]);
     assert_eq!(blocks(page, "text"), [["c"]]);
+}
+
+#[test]
+fn trips_are_booked_and_cancelled_as_a_whole() {
+    let printed = run("travel_booking");
+    assert!(
+        printed.contains("booked inside: 24, outside: 24\ncharges: 9, one for each card"),
+        "{printed}"
+    );
 }

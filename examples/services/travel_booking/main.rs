@@ -1,7 +1,7 @@
 //! Trips of a flight, a hotel and a card, booked at services that fail: the longest example of event handlers.
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example travel_booking
+//! cargo run -p eventfold-es-services --example travel_booking
 //! ```
 //!
 //! A saga books the three parts of a trip one after the other. If a part is refused, or if the trip takes longer than a day, the saga
@@ -28,7 +28,7 @@ use std::time::{Duration, SystemTime};
 use agency::Agency;
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
-use eventfold_es_examples::until;
+use eventfold_es_services::until;
 use http::HttpServices;
 use reservation::{Phase, Reservation, ReservationEvent};
 use saga::{PATIENCE, TripSaga};

@@ -1,7 +1,7 @@
 //! Card payments by an event handler and HTTP: the program of the guide's page "Calling a payment provider".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example payments
+//! cargo run -p eventfold-es-services --example payments
 //! ```
 //!
 //! Five cards: one is charged at once, one is declined, for one the provider is busy, for one it answers too late, and for one the
@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use cashier::Cashier;
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
-use eventfold_es_examples::until;
+use eventfold_es_services::until;
 use payment::{Payment, PaymentCommand};
 use provider::Provider;
 

@@ -1,7 +1,7 @@
 //! E-mails by an event handler and SMTP: the program of the guide's page "Sending e-mail".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example sending_email
+//! cargo run -p eventfold-es-services --example sending_email
 //! ```
 //!
 //! The program crashes after the server has accepted the first mail. The server defers the second mail once, and refuses the third.
@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
-use eventfold_es_examples::until;
+use eventfold_es_services::until;
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use mailer::Mailer;
 use order::{Order, OrderCommand};

@@ -1,7 +1,7 @@
 //! A person approves: the program of the guide's page "Human approval".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example approval
+//! cargo run -p eventfold-es-services --example approval
 //! ```
 //!
 //! Three expenses: one is approved at once, one is refused after two reminders, and one expires while the program is closed. The
@@ -25,7 +25,7 @@ use std::time::SystemTime;
 use approvals::{Approvals, DAY};
 use eventfold_es::clock::ManualClock;
 use eventfold_es::prelude::*;
-use eventfold_es_examples::until;
+use eventfold_es_services::until;
 use expense::{Expense, ExpenseCommand, ExpenseError};
 use lettre::{AsyncSmtpTransport, Tokio1Executor};
 use postman::Postman;

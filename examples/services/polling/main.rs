@@ -1,7 +1,7 @@
 //! Changes polled from another service: the program of the guide's page "Polling an API".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example polling
+//! cargo run -p eventfold-es-services --example polling
 //! ```
 //!
 //! Every third request fails. One poller runs, then four at a time, and then a poller crashes at each of its durable steps. The
@@ -19,7 +19,7 @@ use std::time::Duration;
 use catalog::{Feed, Product};
 use eventfold_es::prelude::*;
 use eventfold_es::testing::{CrashPoints, MemoryDisk};
-use eventfold_es_examples::until;
+use eventfold_es_services::until;
 use poller::{FEED, Poller};
 use supplier::Supplier;
 

@@ -1,7 +1,7 @@
 //! Signed webhooks with axum: the program of the guide's page "Receiving webhooks".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example webhooks
+//! cargo run -p eventfold-es-services --example webhooks
 //! ```
 //!
 //! A provider sends each webhook several times: one after the other, at the same time, and again after a restart. Some are

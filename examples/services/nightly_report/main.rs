@@ -1,7 +1,7 @@
 //! A report each night: the program of the guide's page "Nightly report".
 //!
 //! ```text
-//! cargo run -p eventfold-es-examples --example nightly_report
+//! cargo run -p eventfold-es-services --example nightly_report
 //! ```
 //!
 //! Sales are counted, and written to a file at two in the morning in Berlin. The program crashes when a report is due, is away for
