@@ -120,6 +120,7 @@ fn aborts(base: &Path, calls: &Path) -> usize {
     panic!("the key is never parked");
 }
 
+#[cfg_attr(eventfold_memory_journal, ignore = "it is about the disk")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_aborts_the_process_parks_its_key_and_others_go_on() -> TestResult {
     let directory = tempfile::tempdir()?;
