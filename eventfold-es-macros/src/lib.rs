@@ -419,8 +419,8 @@ pub fn event_handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `name` | string, or path of a `&'static str` constant | `"nightly"` (kebab-case) | the stored name, and the id of its only stream |
 /// | `crate` | path | `::eventfold_es` | the path of this crate, if it was renamed or is re-exported |
 ///
-/// Literals are checked when the program is compiled, and constants when a store is opened. The name is persisted: under another name the
-/// schedule begins anew.
+/// Literals are checked when the program is compiled, and constants when a store is opened. The name is persisted: another name is a new
+/// schedule.
 ///
 /// # Generated items
 ///

@@ -136,7 +136,7 @@ fn objection(text: &str, field: &Field, place: usize) -> Option<String> {
     ))
 }
 
-/// Whether it is a range of numbers that ends before it begins.
+/// Whether the text is a range of numbers in descending order.
 fn descends(text: &str) -> bool {
     let number = |text: &str| text.parse::<u32>().ok();
     text.split_once('-')

@@ -248,17 +248,22 @@ impl Entry {
                     });
                 }
                 Portion::Record(occurrences) => {
-                    let (count, first) = (occurrences.len(), occurrences.first());
-                    let first = first.map_or(up_to, Occurrence::due);
-                    match (self.calls.record)(Arc::clone(runtime), occurrences).await? {
-                        Answer::Recorded => recorded += count,
+                    let count = occurrences.len();
+                    let first = occurrences.first().map_or(up_to, Occurrence::due);
+                    let last = occurrences.last().map_or(first, Occurrence::due);
+                    let last = match (self.calls.record)(Arc::clone(runtime), occurrences).await? {
+                        Answer::Recorded => {
+                            recorded += count;
+                            last
+                        }
                         // The program itself has recorded a later occurrence.
                         Answer::NotDue(last) => {
                             up_to = last.max(first);
                             due = find(up_to);
+                            last
                         }
-                    }
-                    self.last(runtime).await?;
+                    };
+                    self.gauge.change(|progress| progress.last = Some(last));
                 }
             }
         }
