@@ -10,6 +10,7 @@ use crate::format::Newer;
 pub use crate::journal::Damage;
 use crate::journal::{CommitError, JournalError};
 use crate::projection::ProjectError;
+use crate::replication::Node;
 
 /// A store that cannot be opened. The content of the directory is neither lost nor changed.
 #[derive(Debug, thiserror::Error)]
@@ -369,6 +370,21 @@ pub enum StoreError {
         /// The directory, and the message of the operating system.
         reason: Arc<str>,
     },
+    /// Another node decides commands, or none does yet; nothing was stored. Send the command to the leader.
+    #[error(
+        "nothing was stored: this node is not the leader{}",
+        leader.as_ref().map_or_else(String::new, |leader| format!("; the leader is {leader}"))
+    )]
+    NotLeader {
+        /// The leader, if it is known.
+        leader: Option<Node>,
+    },
+    /// The replicated log does not answer; nothing was stored. It can be tried again.
+    #[error("nothing was stored: {reason}")]
+    Unavailable {
+        /// The reason.
+        reason: Arc<str>,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
@@ -398,6 +414,8 @@ impl From<CommitError> for StoreError {
             CommitError::Poisoned(reason) => Self::Poisoned { reason },
             CommitError::Conflict { expected, actual } => Self::Conflict { expected, actual },
             CommitError::ReadOnly(reason) => Self::ReadOnly { reason },
+            CommitError::NotLeader(leader) => Self::NotLeader { leader },
+            CommitError::Unavailable(reason) => Self::Unavailable { reason },
             CommitError::Closed => Self::Closed,
         }
     }

@@ -171,6 +171,7 @@ mod nesting;
 pub mod prelude;
 mod process_manager;
 mod projection;
+pub mod replication;
 mod report_json;
 mod rows;
 mod runtime;

@@ -6,9 +6,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     Audience, CommittedEvent, EventChunk, JournalError, Outcome, ProposedCommit, RecordedCommit,
-    Types, Waiting,
+    StreamId, Types, Waiting,
 };
 use crate::clock::StoreClock;
+use crate::replication::Role;
+
+/// Learns of the streams with events from another node. It takes short locks at most.
+pub(crate) type OnApplied = Box<dyn Fn(&StreamId) + Send + Sync>;
 
 /// The total order of all accepted commits.
 ///
@@ -94,6 +98,13 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// Waits for the next event of some types behind a position, when everything up to there was read. `None` if there may be an event
     /// already.
     fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting>;
+
+    /// The role of this node. It is always the leader, unless the journal is replicated.
+    fn role(&self) -> watch::Receiver<Role>;
+
+    /// Calls `applied` with each stream that gets events from another node. The call comes on the thread of the journal, when the events can
+    /// be read and before [`durable`](Self::durable) announces them. Only the first call of this method counts.
+    fn on_applied(&self, applied: OnApplied);
 
     /// The directory and the reason, if the file system is read-only and nothing can be written.
     fn read_only(&self) -> Option<Arc<str>>;

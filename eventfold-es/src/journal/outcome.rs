@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::{RecordedLines, StreamEnd};
+use crate::replication::Node;
 
 /// The place of a durable commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub(crate) enum CommitError {
     Conflict { expected: u64, actual: u64 },
     #[error("{0}")]
     ReadOnly(Arc<str>),
+    #[error("another node is the leader")]
+    NotLeader(Option<Node>),
+    #[error("{0}")]
+    Unavailable(Arc<str>),
     #[error("the store is closed")]
     Closed,
 }

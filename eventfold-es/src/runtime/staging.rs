@@ -399,6 +399,8 @@ pub(super) fn cause_of(error: &StoreError) -> FailureCause {
         | StoreError::Poisoned { .. }
         | StoreError::Conflict { .. }
         | StoreError::ReadOnly { .. }
+        | StoreError::NotLeader { .. }
+        | StoreError::Unavailable { .. }
         | StoreError::Closed
         | StoreError::RuntimeGone => FailureCause::Storage {
             reason: error.to_string(),

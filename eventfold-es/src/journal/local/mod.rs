@@ -48,14 +48,15 @@ use writing::{backlog, batch, linger, writer};
 
 use super::{
     Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Durability, EventChunk,
-    Extent, Inherited, Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome,
-    Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions, SavedValue,
-    Snapshot, Snapshots, StreamEnd, StreamId, StreamPart, StreamReader, Streams, TextPlace, Types,
-    Verified, Vitals, Waiting,
+    Extent, Inherited, Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance,
+    OnApplied, Outcome, Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile,
+    RedbOptions, SavedValue, Snapshot, Snapshots, StreamEnd, StreamId, StreamPart, StreamReader,
+    Streams, TextPlace, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, OpenMode, SealedFile};
 use crate::error::OpenError;
+use crate::replication::Role;
 use crate::threads::StoreRuntime;
 
 /// The journal on local files. One worker makes commits durable, and a second worker writes the derived files.
@@ -316,6 +317,14 @@ impl Log for LocalJournal {
 
     fn audience(&self) -> Option<&Arc<Audience>> {
         Some(self.queue.audience())
+    }
+
+    fn role(&self) -> watch::Receiver<Role> {
+        self.queue.standing().role()
+    }
+
+    fn on_applied(&self, applied: OnApplied) {
+        self.queue.standing().tell_of_applied(applied);
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -24,14 +24,15 @@ use writer::MemoryWriter;
 use super::local::queue::Queue;
 use super::{
     Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Damage, Followers, Inherited,
-    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, PastReaction,
-    PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions,
-    Row, RowRange, RowStore, SavedValue, Snapshot, Snapshots, StoredLines, StreamEnd, StreamId,
-    StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
+    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, OnApplied, Outcome,
+    PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport,
+    RedbFile, RedbOptions, Row, RowRange, RowStore, SavedValue, Snapshot, Snapshots, StoredLines,
+    StreamEnd, StreamId, StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::Files;
 use crate::error::OpenError;
+use crate::replication::Role;
 use crate::threads::StoreRuntime;
 
 /// The content of each directory that this process has opened.
@@ -183,6 +184,14 @@ impl Log for MemoryJournal {
     /// No commit is visible early, because there is no sync that a reaction could share.
     fn audience(&self) -> Option<&Arc<Audience>> {
         None
+    }
+
+    fn role(&self) -> watch::Receiver<Role> {
+        self.queue.standing().role()
+    }
+
+    fn on_applied(&self, applied: OnApplied) {
+        self.queue.standing().tell_of_applied(applied);
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -10,10 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::{Clock, StoreClock};
 use crate::journal::local::appends::lock;
 use crate::journal::local::log::Archived;
+use crate::journal::standing::Standing;
 use crate::journal::{
     Audience, CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
     Spent,
 };
+use crate::replication::Role;
 use crate::sabotage::{Bug, planted};
 use crate::threads::Worker;
 
@@ -119,6 +121,7 @@ pub(in crate::journal) struct Queue {
     read_only: Option<Arc<str>>,
     clock: StoreClock,
     audience: Arc<Audience>,
+    standing: Standing,
     /// Whether something waits for the writer, for a query without the lock.
     has_work: AtomicBool,
 }
@@ -149,6 +152,7 @@ impl Queue {
     ) -> Self {
         Self {
             audience,
+            standing: Standing::new(Role::Leader),
             has_work: AtomicBool::new(false),
             read_only,
             clock: StoreClock::behind(last_commit, clock),
@@ -172,6 +176,10 @@ impl Queue {
 
     pub(in crate::journal) fn audience(&self) -> &Arc<Audience> {
         &self.audience
+    }
+
+    pub(in crate::journal) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// See [`Log::pass`](crate::journal::Log::pass).
@@ -204,7 +212,7 @@ impl Queue {
             (None, _) if state.is_closed => Some(CommitError::Closed),
             (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
             (None, None) if is_undone() => Some(CommitError::Refused(BEHIND_FAILURE.into())),
-            (None, None) => None,
+            (None, None) => self.standing.refusal(),
         };
         let is_idle = match refusal {
             Some(error) => {
