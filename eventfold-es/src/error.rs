@@ -133,6 +133,64 @@ pub enum OpenError {
         /// The mistake, with the remedy.
         source: crate::schedule::TimetableError,
     },
+    /// The replicated log does not answer.
+    #[error(
+        "{log} does not answer: {reason}. Nothing was changed; start its servers, and open the store again"
+    )]
+    LogUnavailable {
+        /// The log and its servers.
+        log: String,
+        /// The reason, from the log.
+        reason: String,
+    },
+    /// The replicated log is not safe to use, or does not fit this store.
+    #[error("{log} cannot be used: {reason}")]
+    LogUnusable {
+        /// The log and its servers.
+        log: String,
+        /// The reason, with the setting to change.
+        reason: String,
+    },
+    /// The journal and the replicated log have different commits under one number.
+    #[error(
+        "the store at {} and {log} have different histories: batch {batch} is not the same in both. Nothing was changed; open the \
+         directory that belongs to this log, or an empty directory, which takes everything from the log", path.display()
+    )]
+    OtherHistory {
+        /// The base directory.
+        path: PathBuf,
+        /// The log and its servers.
+        log: String,
+        /// The batch.
+        batch: u64,
+    },
+    /// The journal has commits that the replicated log has lost.
+    #[error(
+        "{log} ends before batch {batch}, which the store at {} has: its servers have lost data, or were restored from an older copy. Nothing \
+         was changed. The guide to several nodes says how to go on from this store", path.display()
+    )]
+    AheadOfLog {
+        /// The base directory.
+        path: PathBuf,
+        /// The log and its servers.
+        log: String,
+        /// The last batch of the journal.
+        batch: u64,
+    },
+    /// A node of a replicated store has no name, or no valid name.
+    #[error(
+        "`{name}` is not the name of a node: give the node a name of 1 to 100 bytes of [A-Za-z0-9._-], with `.node(\"node-1\")`"
+    )]
+    NodeName {
+        /// The name.
+        name: String,
+    },
+    /// Another open store uses the name of this node.
+    #[error("another node is called `{name}`: give each node a name of its own, with `.node(..)`")]
+    NodeNameTaken {
+        /// The name.
+        name: String,
+    },
     /// The first commit of a process manager or a schedule could not be written, or the store to be repaired is read-only.
     #[error(transparent)]
     Store(StoreError),

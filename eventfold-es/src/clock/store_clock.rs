@@ -33,6 +33,12 @@ impl StoreClock {
         }
     }
 
+    /// Moves the clock to the time of a commit that another clock has timed, in milliseconds since 1970.
+    pub(crate) fn is_behind(&self, commit: u64) {
+        self.shown
+            .fetch_max(commit.saturating_sub(1), Ordering::AcqRel);
+    }
+
     /// The time, in whole milliseconds. It never goes back.
     pub(crate) fn now(&self) -> SystemTime {
         let now = UNIX_EPOCH.checked_add(Duration::from_millis(self.now_ms()));

@@ -8,6 +8,7 @@ use super::{Durability, Journal, RecoveryReport};
 use crate::clock::Clock;
 use crate::disk::Files;
 use crate::error::{OpenError, StoreError};
+use crate::replication::Membership;
 use crate::threads::StoreRuntime;
 
 #[cfg(not(eventfold_memory_journal))]
@@ -32,6 +33,7 @@ pub(crate) async fn open(
     files: Files,
     base: &Path,
     options: JournalOptions,
+    membership: Membership,
     clock: Arc<dyn Clock>,
     threads: &StoreRuntime,
 ) -> Result<(OpenedJournal, RecoveryReport), OpenError> {
@@ -44,7 +46,8 @@ pub(crate) async fn open(
     let shared = threads.clone();
     let opening = run(threads, base, move || {
         let _entered = span.enter();
-        let (journal, report) = TheJournal::open(files, &path, &options, clock, &shared)?;
+        let (journal, report) =
+            TheJournal::open(files, &path, &options, membership, clock, &shared)?;
         let opened = OpenedJournal {
             directory,
             journal: Arc::new(journal),

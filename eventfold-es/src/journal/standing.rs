@@ -1,6 +1,7 @@
 //! The role of this node, and who learns of the commits of other nodes.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -10,6 +11,8 @@ use crate::replication::Role;
 /// See the [module](self).
 pub(in crate::journal) struct Standing {
     role: watch::Sender<Role>,
+    /// The number of the last batch of a replicated journal.
+    batch: AtomicU64,
     on_applied: OnceLock<OnApplied>,
 }
 
@@ -17,12 +20,21 @@ impl Standing {
     pub(in crate::journal) fn new(role: Role) -> Self {
         Self {
             role: watch::Sender::new(role),
+            batch: AtomicU64::new(0),
             on_applied: OnceLock::new(),
         }
     }
 
     pub(in crate::journal) fn role(&self) -> watch::Receiver<Role> {
         self.role.subscribe()
+    }
+
+    pub(in crate::journal) fn batch(&self) -> u64 {
+        self.batch.load(Ordering::Acquire)
+    }
+
+    pub(in crate::journal) fn has_batch(&self, batch: u64) {
+        self.batch.store(batch, Ordering::Release);
     }
 
     /// Changes the role; the same role is no change.
@@ -34,6 +46,10 @@ impl Standing {
             }
             is_new
         });
+    }
+
+    pub(in crate::journal) fn is_leader(&self) -> bool {
+        self.role.borrow().is_leader()
     }
 
     /// The reason why this node decides no command, unless it is the leader.

@@ -56,6 +56,9 @@ pub trait CommitLog: Send + Sync + 'static {
 
     /// The messages of all nodes from now on.
     fn signals(&self) -> broadcast::Receiver<String>;
+
+    /// Sends what [`signal`](Self::signal) has not sent yet, within a second at most. No other call follows.
+    fn close(&self) {}
 }
 
 /// An entry of a [`CommitLog`].

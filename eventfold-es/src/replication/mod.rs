@@ -5,3 +5,21 @@ mod role;
 
 pub use commit_log::{AppendError, CommitLog, Entry, LogError};
 pub use role::{Node, Role};
+
+use std::sync::Arc;
+
+/// The part of a store in replication.
+pub(crate) enum Membership {
+    /// A store on one machine.
+    Alone,
+    /// A node of a replicated store.
+    Node(Replication),
+    /// The directory is repaired, and remains whatever it is.
+    Unchanged,
+}
+
+/// The log of a store, and this node.
+pub(crate) struct Replication {
+    pub(crate) log: Arc<dyn CommitLog>,
+    pub(crate) node: Node,
+}

@@ -44,6 +44,15 @@ pub struct Node {
     pub address: Option<String>,
 }
 
+impl Node {
+    pub(crate) fn new(name: &str, address: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            address: address.map(ToOwned::to_owned),
+        }
+    }
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.address {

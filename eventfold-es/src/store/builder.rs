@@ -3,6 +3,7 @@
 mod awaits;
 mod opening;
 mod parts;
+mod replicated;
 #[cfg(feature = "schedules")]
 mod schedules;
 mod starting_points;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use awaits::{Awaits, Given};
 use parts::{ProcessManagerPart, ProjectionPart, Sinks, Targets, given};
+use replicated::NodeSettings;
 
 use super::RunMode;
 #[cfg(feature = "schedules")]
@@ -79,6 +81,7 @@ pub struct AggregateStoreBuilder<Handlers = ()> {
     parks_unreadable: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) journal: JournalOptions,
+    node: NodeSettings,
     pub(super) threads: StoreRuntime,
     handlers: PhantomData<fn() -> Handlers>,
 }
@@ -123,6 +126,7 @@ impl AggregateStoreBuilder {
                 durability: Durability::default(),
                 rebuild: false,
             },
+            node: NodeSettings::default(),
             threads: StoreRuntime::new(),
             handlers: PhantomData,
         }

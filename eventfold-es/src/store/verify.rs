@@ -8,6 +8,7 @@ use super::{AggregateStore, AggregateStoreBuilder};
 use crate::disk::{Files, absolute};
 use crate::error::{Damage, OpenError, StoreError};
 use crate::journal::{self, JournalOptions, OpenedJournal, Snapshot, StreamId, StreamReader};
+use crate::replication::Membership;
 use crate::runtime::blocking;
 
 /// The result of [`AggregateStore::verify`].
@@ -123,7 +124,14 @@ impl AggregateStoreBuilder {
                 ..self.journal
             };
             let clock = Arc::clone(&self.clock);
-            journal::open(files.clone(), &base, options, clock, &self.threads)
+            journal::open(
+                files.clone(),
+                &base,
+                options,
+                Membership::Unchanged,
+                clock,
+                &self.threads,
+            )
         };
         let mut report = RepairReport::default();
         let (journal, _) = open(false).await?;

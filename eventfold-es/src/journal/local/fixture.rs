@@ -20,7 +20,14 @@ pub(super) fn open(base: &Path, max_log_size: u64) -> LocalJournal {
     };
     let files = Files::new(Arc::new(SystemDisk));
     let runtime = StoreRuntime::default();
-    let opened = LocalJournal::open(files, base, &options, Arc::new(SystemClock), &runtime);
+    let opened = LocalJournal::open(
+        files,
+        base,
+        &options,
+        Membership::Alone,
+        Arc::new(SystemClock),
+        &runtime,
+    );
     opened.unwrap().0
 }
 

@@ -8,6 +8,7 @@ mod fixture;
 mod lines;
 mod opening;
 mod reading;
+pub(in crate::journal) mod replica;
 pub(super) mod row_store;
 mod rows;
 mod verify;
@@ -39,6 +40,7 @@ use read_only::{Opened, recover_where_possible};
 use reading::{appends, commit_texts, history, log, snapshots, streams};
 use recovery::Recovered;
 use release::Release;
+use replica::{Claimant, NodeParts, Replica, join, leave, take_part};
 use rows::RowTables;
 use streams::StreamIndex;
 use under_way::UnderWay;
@@ -55,8 +57,8 @@ use super::{
 };
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, OpenMode, SealedFile};
-use crate::error::OpenError;
-use crate::replication::Role;
+use crate::error::{OpenError, StoreError};
+use crate::replication::{Membership, Replication, Role};
 use crate::threads::StoreRuntime;
 
 /// The journal on local files. One worker makes commits durable, and a second worker writes the derived files.
@@ -97,10 +99,16 @@ impl LocalJournal {
         files: Files,
         base: &Path,
         options: &JournalOptions,
+        membership: Membership,
         clock: Arc<dyn Clock>,
         runtime: &StoreRuntime,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let layout = Layout::new(base);
+        let durability = match &membership {
+            // The log makes batches durable.
+            Membership::Node(_) => Durability::Flush,
+            Membership::Alone | Membership::Unchanged => options.durability,
+        };
         let writer_worker = runtime.journal_worker(base)?;
         let derived_worker = runtime.upkeep_worker(base)?;
         let disk = files.clone();
@@ -122,6 +130,21 @@ impl LocalJournal {
             redo_start,
             report,
         } = recovered;
+        let node = match (membership, &read_only) {
+            (Membership::Node(_), Some(reason)) => {
+                let reason = Arc::clone(reason);
+                return Err(OpenError::Store(StoreError::ReadOnly { reason }));
+            }
+            (Membership::Node(node), None) => {
+                join(&*node.log, &files, &layout, &journal.parts(), &tip)?;
+                Some(node)
+            }
+            (Membership::Alone, None) => {
+                leave(&files, &layout)?;
+                None
+            }
+            (Membership::Alone, Some(_)) | (Membership::Unchanged, _) => None,
+        };
         let inherited = match &adoption {
             Some(adoption) => adoption.process_managers(&files, &layout)?,
             None => BTreeMap::new(),
@@ -133,7 +156,12 @@ impl LocalJournal {
         let queue = Arc::new(queue);
         let streams = Arc::new(streams);
         let backlog = Arc::new(Backlog::new(writer_worker.clone(), derived_worker.clone()));
-        let wake_bytes = wake_bytes(options.durability, options.max_log_size);
+        let woken_as = match node {
+            // Nobody waits for a sync of the file.
+            Some(_) => Durability::Sync,
+            None => durability,
+        };
+        let wake_bytes = wake_bytes(woken_as, options.max_log_size);
         let jobs = Arc::new(Jobs::new(derived_worker.clone(), wake_bytes));
         let rows = Arc::new(rows);
         let history = Arc::new(History::new(
@@ -161,10 +189,20 @@ impl LocalJournal {
             rows: Arc::clone(&rows),
             closed: closed_sender,
         });
+        if node.is_some() {
+            queue.standing().has_batch(tip.batch);
+            queue.standing().set(Role::Follower { leader: None });
+        }
+        let (ended_sender, ended) = watch::channel(());
+        let node = node.map(|Replication { log, node }| (log, Claimant::new(node)));
+        let replica = node
+            .as_ref()
+            .map(|(log, claimant)| Replica::new(Arc::clone(log), claimant.clone(), ended_sender));
         let writer = Writer {
+            replica,
             log: Arc::clone(&log),
             pulse: Arc::clone(&pulse),
-            durability: options.durability,
+            durability,
             queue: Arc::clone(&queue),
             streams: Arc::clone(&streams),
             history: Arc::clone(&history),
@@ -190,7 +228,7 @@ impl LocalJournal {
             base: lock,
             layout: layout.clone(),
             log: Arc::clone(&log),
-            durability: options.durability,
+            durability,
             max_log_size: options.max_log_size,
             streams: Arc::clone(&streams),
             states,
@@ -209,10 +247,17 @@ impl LocalJournal {
             has_given_up: false,
             jobs: Arc::clone(&jobs),
             under_way: UnderWay::default(),
-            _release: release,
+            _release: Arc::clone(&release),
         };
         derived_worker.begin(derived);
         writer_worker.begin(writer);
+        let node = node.map(|(log, claimant)| NodeParts {
+            log,
+            claimant,
+            queue: Arc::clone(&queue),
+            ended,
+            release,
+        });
         let journal = Self {
             files,
             disk,
@@ -227,11 +272,14 @@ impl LocalJournal {
             log,
             pulse,
             rows,
-            durability: options.durability,
+            durability,
             dead_letters,
             inherited,
             closed,
         };
+        if let Some(node) = node {
+            take_part(node, journal.layout.base())?;
+        }
         Ok((journal, report))
     }
 }

@@ -20,7 +20,7 @@ use super::line::CommitLine;
 use super::log::Parts;
 use super::redo::appends_on;
 use super::rows::ExpectedRows;
-use super::scan::{Tip, scan};
+use super::scan::{Tail, Tip, scan};
 use crate::disk::FileError;
 use crate::journal::index::{Address, EntryKey};
 use crate::journal::{
@@ -123,13 +123,19 @@ impl LocalJournal {
     ) -> Result<(Expected, Tip), JournalError> {
         let mut expected = Expected::default();
         let mut last = Tip::default();
-        let scanned = scan(parts, Tip::default(), Some(end), |commit, offset| {
-            pace.tell("bytes of the journal", offset, end);
-            expected.add(commit, offset);
-            last.offset = offset + commit.text.len() as u64 + 1;
-            last.commit = commit.data.commit;
-            Ok(())
-        });
+        let scanned = scan(
+            parts,
+            Tip::default(),
+            Some(end),
+            Tail::AsWritten,
+            |commit, offset| {
+                pace.tell("bytes of the journal", offset, end);
+                expected.add(commit, offset);
+                last.offset = offset + commit.text.len() as u64 + 1;
+                last.commit = commit.data.commit;
+                Ok(())
+            },
+        );
         match scanned {
             Ok(scan) if scan.tip.offset == end => last = scan.tip,
             Ok(scan) => {
@@ -159,11 +165,17 @@ impl LocalJournal {
                 return Ok(differences);
             };
             expected = behind;
-            scan(parts, Tip::default(), Some(end), |commit, offset| {
-                pace.tell("bytes of the journal, for rows", offset, end);
-                expected.add(&commit.data);
-                Ok(())
-            })?;
+            scan(
+                parts,
+                Tip::default(),
+                Some(end),
+                Tail::AsWritten,
+                |commit, offset| {
+                    pace.tell("bytes of the journal, for rows", offset, end);
+                    expected.add(&commit.data);
+                    Ok(())
+                },
+            )?;
         }
     }
 
@@ -252,24 +264,32 @@ impl LocalJournal {
         pace: &mut Pace,
         differences: &mut Vec<Damage>,
     ) -> Result<(), JournalError> {
-        scan(parts, Tip::default(), Some(end), |commit, offset| {
-            pace.tell("bytes of the journal, for the index", offset, end);
-            for append in appends_on(commit, offset) {
-                match self.streams.has_entries(&append) {
-                    Ok(false) if differences.len() < MAX_DIFFERENCES => {
-                        let reason = format!(
-                            "it lacks event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
+        scan(
+            parts,
+            Tip::default(),
+            Some(end),
+            Tail::AsWritten,
+            |commit, offset| {
+                pace.tell("bytes of the journal, for the index", offset, end);
+                for append in appends_on(commit, offset) {
+                    match self.streams.has_entries(&append) {
+                        Ok(false) if differences.len() < MAX_DIFFERENCES => {
+                            let reason = format!(
+                                "it lacks event {} of `{}` of `{}` where the journal has it, at {offset}, or its idempotency key; \
                              `repair` writes it again",
-                            append.version, append.stream.instance_id, append.stream.aggregate_type
-                        );
-                        differences.push(Damage::new(self.layout.index(), 0, reason));
+                                append.version,
+                                append.stream.instance_id,
+                                append.stream.aggregate_type
+                            );
+                            differences.push(Damage::new(self.layout.index(), 0, reason));
+                        }
+                        Ok(_) => {}
+                        Err(error) => note_damage(Err(error), differences)?,
                     }
-                    Ok(_) => {}
-                    Err(error) => note_damage(Err(error), differences)?,
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use super::{
 use crate::clock::{Clock, StoreClock};
 use crate::disk::Files;
 use crate::error::OpenError;
-use crate::replication::Role;
+use crate::replication::{Membership, Role};
 use crate::threads::StoreRuntime;
 
 /// The content of each directory that this process has opened.
@@ -60,9 +60,16 @@ impl MemoryJournal {
         files: Files,
         base: &Path,
         options: &JournalOptions,
+        membership: Membership,
         clock: Arc<dyn Clock>,
         runtime: &StoreRuntime,
     ) -> Result<(Self, RecoveryReport), OpenError> {
+        if let Membership::Node(replication) = membership {
+            return Err(OpenError::LogUnusable {
+                log: replication.log.describe(),
+                reason: "a journal in memory cannot be replicated".to_owned(),
+            });
+        }
         let worker = runtime.journal_worker(base)?;
         let stored = stored_in(&files, base);
         let (time, position) = {

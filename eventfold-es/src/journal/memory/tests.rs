@@ -26,13 +26,27 @@ type Open = fn(&Path) -> Arc<dyn Journal>;
 
 fn on_files(base: &Path) -> Arc<dyn Journal> {
     let (files, clock) = (Files::new(Arc::new(SystemDisk)), Arc::new(SystemClock));
-    let opened = LocalJournal::open(files, base, &OPTIONS, clock, &StoreRuntime::default());
+    let opened = LocalJournal::open(
+        files,
+        base,
+        &OPTIONS,
+        Membership::Alone,
+        clock,
+        &StoreRuntime::default(),
+    );
     Arc::new(opened.unwrap().0)
 }
 
 fn in_memory(base: &Path) -> Arc<dyn Journal> {
     let (files, clock) = (Files::new(Arc::new(SystemDisk)), Arc::new(SystemClock));
-    let opened = MemoryJournal::open(files, base, &OPTIONS, clock, &StoreRuntime::default());
+    let opened = MemoryJournal::open(
+        files,
+        base,
+        &OPTIONS,
+        Membership::Alone,
+        clock,
+        &StoreRuntime::default(),
+    );
     Arc::new(opened.unwrap().0)
 }
 

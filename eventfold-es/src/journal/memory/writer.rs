@@ -25,6 +25,8 @@ impl Turns for MemoryWriter {
                 Work::Commits(queued) => self.store(queued),
                 // Nothing is archived.
                 Work::ReplaceActive(_) => self.queue.replaced(),
+                // No journal in memory is replicated.
+                Work::Errand(_) => {}
                 Work::Nothing => return Next::Idle,
                 Work::Ended => return Next::Ended,
             }

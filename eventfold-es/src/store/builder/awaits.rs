@@ -65,6 +65,7 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             parks_unreadable,
             clock,
             journal,
+            node,
             threads,
             handlers: PhantomData,
         } = self;
@@ -87,6 +88,7 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             parks_unreadable,
             clock,
             journal,
+            node,
             threads,
             handlers: PhantomData,
         }

@@ -100,7 +100,9 @@ impl AggregateStoreBuilder {
         // Started first: an error here leaves nothing to close.
         let closer = threads.upkeep_worker(&base)?;
         let clock = Arc::clone(&self.clock);
-        let (opened, recovery) = journal::open(files, &base, self.journal, clock, &threads).await?;
+        let membership = self.node.membership()?;
+        let opening = journal::open(files, &base, self.journal, membership, clock, &threads);
+        let (opened, recovery) = opening.await?;
         // No await until `Shutdown` exists, which closes the store: a dropped future must not leave it open.
         let (journal, directory) = opened.keep();
         journal.clock().warn_if_it_stands();

@@ -17,6 +17,7 @@
 //! - `previous` is the line hash of the commit before, 16 zeros for the first.
 //! - `rows` is present if rows change; the value `null` removes a row.
 //! - `adoption`, the last field of `data`, is present only in the first commit of a directory that eventfold-es 0.2.0 wrote.
+//! - `claim`, also the last field, is present only in a commit with which a node of a replicated store becomes the leader.
 //!
 //! `lengths` has the byte length of each line in `lines`, and `state_length` that of the state. After it has verified the
 //! checksum, a reader cuts the lines out without parsing their JSON ([`line_canonical`](crate::journal::local::line_canonical)). A line in any
@@ -82,7 +83,7 @@ pub(in crate::journal::local) struct Body {
     /// The range of each event's line in `streams`.
     lines: LinePlaces,
     process_managers: String,
-    adoption: String,
+    record: String,
 }
 
 /// The ranges of the lines of events in a text, in order. Most commits have one event.
@@ -91,7 +92,12 @@ pub(in crate::journal::local) type LinePlaces = SmallVec<[Range<usize>; 1]>;
 impl Body {
     /// Adds the record of an adopted directory.
     pub(in crate::journal::local) fn adoption(&mut self, record: &RawValue) {
-        self.adoption = format!(",\"adoption\":{record}");
+        self.record = format!(",\"adoption\":{record}");
+    }
+
+    /// Adds the record of a node that becomes the leader.
+    pub(in crate::journal::local) fn claim(&mut self, record: &RawValue) {
+        self.record = format!(",\"claim\":{record}");
     }
 
     pub(in crate::journal::local) fn stream(
@@ -139,7 +145,7 @@ impl Body {
 
     /// The approximate length of the whole line: rarely too small, and little too large.
     pub(in crate::journal::local) fn line_bytes(&self) -> usize {
-        LINE_BYTES + self.streams.len() + self.process_managers.len() + self.adoption.len()
+        LINE_BYTES + self.streams.len() + self.process_managers.len() + self.record.len()
     }
 
     /// The whole line, without its newline.
@@ -161,7 +167,7 @@ impl Body {
             streams,
             mut lines,
             process_managers,
-            adoption,
+            record,
         } = self;
         head.clear();
         push_number(head, ",\"commit\":", heading.commit);
@@ -186,7 +192,7 @@ impl Body {
             "],\"process_managers\":[",
             &process_managers,
             "]",
-            &adoption,
+            &record,
             "},\"ts\":",
             ts.format(heading.ts),
         ];

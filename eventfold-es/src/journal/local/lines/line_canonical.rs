@@ -42,8 +42,9 @@ pub(in crate::journal::local) fn read<'a>(text: &'a str, body: &'a str) -> Optio
             time,
             streams,
             process_managers,
-            // The only commit with an adoption is read as JSON.
+            // The few commits with a record are read as JSON.
             adoption: None,
+            claim: None,
         },
         ts,
     })

@@ -50,6 +50,8 @@ struct Data<'a> {
     process_managers: Vec<ProcessManager<'a>>,
     #[serde(default, borrow)]
     adoption: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    claim: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +133,7 @@ pub(in crate::journal::local) fn read(text: &str) -> Result<CommitLine<'_>, Stri
             streams: streams.collect::<Result<_, _>>()?,
             process_managers: process_managers.collect::<Result<_, _>>()?,
             adoption: data.adoption.map(RawValue::get),
+            claim: data.claim.map(RawValue::get),
         },
         ts: line.ts,
     })

@@ -41,6 +41,8 @@ pub(in crate::journal::local) struct CommitData<'a> {
     pub(in crate::journal::local) process_managers: Vec<ProcessManagerLines<'a>>,
     /// JSON; only in the first commit of an adopted directory.
     pub(in crate::journal::local) adoption: Option<&'a str>,
+    /// JSON; only in a commit with which a node becomes the leader.
+    pub(in crate::journal::local) claim: Option<&'a str>,
 }
 
 #[derive(Debug, PartialEq)]

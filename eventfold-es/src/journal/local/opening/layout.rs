@@ -47,6 +47,11 @@ impl Layout {
         self.base.join("meta/journal/app.jsonl")
     }
 
+    /// The note that the journal belongs to a node of a replicated store.
+    pub(crate) fn joined(&self) -> PathBuf {
+        self.base.join("meta/journal/replicated.json")
+    }
+
     /// Exists while a backup is made in this directory. Segments may then exist that the active file does not need yet.
     pub(crate) fn unfinished_backup(&self) -> PathBuf {
         self.base.join("meta/journal/unfinished-backup")

@@ -64,12 +64,22 @@ pub(in crate::journal::local) struct Scan {
     pub(in crate::journal::local) last_batch: Vec<ScannedLine>,
 }
 
+/// Whether the end of the text may be lost, because it was written without a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::journal::local) enum Tail {
+    /// Each batch says whether it was synced.
+    AsWritten,
+    /// Nothing behind the start was synced: a replicated log has it all.
+    Unsynced,
+}
+
 /// Reads the journal from `start` to `end`, or to the end of its file. Each commit of each complete batch goes to `visit`, in
 /// order, with the start of its line.
 pub(in crate::journal::local) fn scan(
     file: &Parts,
     start: Tip,
     end: Option<u64>,
+    tail: Tail,
     mut visit: impl FnMut(&CommitLine<'_>, u64) -> Result<(), JournalError>,
 ) -> Result<Scan, JournalError> {
     let length = match end {
@@ -98,7 +108,7 @@ pub(in crate::journal::local) fn scan(
                 time: data.time,
                 offset: offset + text.len() as u64 + 1,
                 hash: line_hash(text),
-                flush: data.flush,
+                flush: data.flush || tail == Tail::Unsynced,
             };
             if data.end {
                 for earlier in &open_batch {
@@ -124,7 +134,7 @@ pub(in crate::journal::local) fn scan(
         }
     }
     let rest = file.read_range(tip.offset, length.saturating_sub(tip.offset))?;
-    let incomplete = if tip.flush && !was_waited_for(&rest, &tip) {
+    let incomplete = if tail == Tail::Unsynced || (tip.flush && !was_waited_for(&rest, &tip)) {
         whatever_is_there(&rest, &tip)
     } else {
         examine(file, &rest, &tip)?
@@ -158,7 +168,11 @@ pub(in crate::journal::local) fn tip_before(
 }
 
 /// The reason why a line with a valid checksum does not belong behind `tip`, if it does not.
-fn misplaced(data: &line::CommitData<'_>, tip: &Tip, starts_batch: bool) -> Option<String> {
+pub(in crate::journal::local) fn misplaced(
+    data: &line::CommitData<'_>,
+    tip: &Tip,
+    starts_batch: bool,
+) -> Option<String> {
     let batch = tip.batch + u64::from(starts_batch);
     if data.commit != tip.commit + 1 {
         Some(format!(
@@ -349,7 +363,7 @@ mod tests {
         let files = Files::new(Arc::new(SystemDisk));
         let file = JournalLog::open(&files, &layout, &BlockCache::new(1 << 20), None)?.parts();
         let mut visited = 0;
-        let scan = scan(&file, Tip::default(), None, |_, _| {
+        let scan = scan(&file, Tip::default(), None, Tail::AsWritten, |_, _| {
             visited += 1;
             Ok(())
         })?;

@@ -37,6 +37,8 @@ pub(in crate::journal::local) struct Batch {
     pub(in crate::journal::local) shown: Option<Pledge>,
     /// The end of the journal once it is durable.
     pub(in crate::journal::local) tip: Tip,
+    /// Whether another node has decided the commits.
+    pub(in crate::journal::local) is_foreign: bool,
 }
 
 /// One commit of a batch.
@@ -44,7 +46,9 @@ pub(in crate::journal::local) struct Prepared {
     pub(in crate::journal::local) place: CommitPlace,
     pub(in crate::journal::local) commit: RecordedCommit,
     /// Per append, the lines that commands with an idempotency key caused.
-    keyed: SmallVec<[Vec<KeyedLines>; 1]>,
+    pub(in crate::journal::local) keyed: SmallVec<[Vec<KeyedLines>; 1]>,
+    /// Its appends as the index records them, if they were read from its line.
+    pub(in crate::journal::local) indexed: Vec<Append>,
     pub(in crate::journal::local) receipt: Receipt,
     pub(in crate::journal::local) reaction: Option<ReactionToWrite>,
     pub(in crate::journal::local) on_durable: Option<OnDurable>,
@@ -54,7 +58,7 @@ pub(in crate::journal::local) struct Prepared {
 
 impl Prepared {
     /// Sets the place of its line, and thereby the ends of its streams.
-    fn place(&mut self, place: CommitPlace) {
+    pub(in crate::journal::local) fn place(&mut self, place: CommitPlace) {
         self.place = place;
         let ends = self.commit.appends.iter().map(|append| StreamEnd {
             version: append.first_version + append.lines.len() as u64 - 1,
@@ -121,6 +125,7 @@ impl OpenBatch {
                 dead_letters: HashMap::new(),
                 refused: Vec::new(),
                 shown: None,
+                is_foreign: false,
                 tip: Tip {
                     batch: tip.batch + 1,
                     flush: durability == Durability::Flush,
@@ -376,6 +381,7 @@ fn draft(
             place: CommitPlace::default(),
             commit: recorded,
             keyed,
+            indexed: Vec::new(),
             receipt,
             reaction,
             on_durable: commit.on_durable,

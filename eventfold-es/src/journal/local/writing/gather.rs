@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::journal::Waited;
 use crate::journal::local::batch::{Batch, OpenBatch};
 use crate::journal::local::queue::Queued;
 use crate::journal::local::writer::Writer;
-use crate::journal::{Durability, Waited};
 
 /// The longest time for which a batch waits for reactions, however long a sync takes.
 const MAX_MOMENT: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ impl Writer {
             has_reaction |= next.iter().any(is_reaction);
             let version = |stream: &_, expected| self.streams.version(stream, expected);
             batch.add(next, &version, &self.dead_letters);
-            if self.durability == Durability::Flush || batch.is_refusing() {
+            if !self.is_waited_for() || batch.is_refusing() {
                 break;
             }
             if batch.unseen().any(|commit| audience.concerns(commit)) {
@@ -74,7 +74,7 @@ impl Writer {
     }
 
     /// Notes the time of a sync. A single slow sync changes little.
-    pub(super) fn note_sync(&mut self, took: Duration) {
+    pub(in crate::journal::local) fn note_sync(&mut self, took: Duration) {
         self.sync_time = match self.sync_time {
             Duration::ZERO => took,
             before => before / 8 * 7 + took.min(before * 2) / 8,

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::clock::{Clock, StoreClock};
 use crate::journal::local::appends::lock;
 use crate::journal::local::log::Archived;
+use crate::journal::local::replica::Errand;
 use crate::journal::standing::Standing;
 use crate::journal::{
     Audience, CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
@@ -105,6 +106,8 @@ pub(in crate::journal) enum Work {
     Commits(Vec<Queued>),
     /// Let the active file of the journal begin behind the archived part.
     ReplaceActive(Archived),
+    /// Follow the replicated log.
+    Errand(Errand),
     /// Idle until the next wake-up.
     Nothing,
     /// The queue is closed and empty.
@@ -134,6 +137,7 @@ struct QueueState {
     /// The outcome of the last commit that was added.
     last: Weak<Outcome>,
     archived: Option<Archived>,
+    errands: VecDeque<Errand>,
     /// Whether the replacement of the active file is due or in progress.
     is_replacing: bool,
     is_closed: bool,
@@ -255,6 +259,35 @@ impl Queue {
         }
     }
 
+    /// Gives the writer an errand of the node. A closed queue drops it, and with it the sender of its answer.
+    pub(in crate::journal) fn send(&self, errand: Errand) {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return;
+        }
+        state.errands.push_back(errand);
+        let is_idle = std::mem::take(&mut state.is_idle);
+        drop(state);
+        if is_idle {
+            self.writer.wake();
+        }
+    }
+
+    /// The time of a commit that is written now, in milliseconds since 1970.
+    pub(in crate::journal) fn time(&self) -> u64 {
+        let now = self.clock.now_ms();
+        let mut state = lock(&self.state);
+        state.time = state.time.max(now);
+        state.time
+    }
+
+    /// Gives every later commit at least the time of a commit of another node.
+    pub(in crate::journal) fn is_behind(&self, time: u64) {
+        self.clock.is_behind(time);
+        let mut state = lock(&self.state);
+        state.time = state.time.max(time);
+    }
+
     /// Records that the active file was replaced, or that its replacement was given up.
     pub(in crate::journal) fn replaced(&self) {
         lock(&self.state).is_replacing = false;
@@ -281,6 +314,9 @@ impl Queue {
         let mut state = lock(&self.state);
         if let Some(archived) = state.archived.take() {
             return Work::ReplaceActive(archived);
+        }
+        if let Some(errand) = state.errands.pop_front() {
+            return Work::Errand(errand);
         }
         if state.waiting.is_empty() {
             if state.is_closed {

@@ -14,6 +14,7 @@ use crate::journal::local::log::{JournalLog, SwapError};
 use crate::journal::local::pulse::Pulse;
 use crate::journal::local::queue::{BEHIND_CONFLICT, PANICKED, Pledge, Queue, Queued, Work};
 use crate::journal::local::release::Release;
+use crate::journal::local::replica::Replica;
 use crate::journal::local::rows::RowTables;
 use crate::journal::local::scan::Tip;
 use crate::journal::local::streams::StreamIndex;
@@ -46,19 +47,25 @@ pub(in crate::journal::local) struct Writer {
     /// Whether it waits for reactions.
     pub(in crate::journal::local) reactions: Linger,
     pub(in crate::journal::local) dead_letters: DeadLetterExtents,
-    /// Commits that wait for room in the backlog.
-    pub(in crate::journal::local) held: Option<Vec<Queued>>,
+    /// Work that waits for room in the backlog.
+    pub(in crate::journal::local) held: Option<Work>,
+    /// The log that takes each batch first, if the journal is replicated.
+    pub(in crate::journal::local) replica: Option<Replica>,
     /// Dropped last.
     pub(in crate::journal::local) _release: Arc<Release>,
 }
 
 /// The outcome of a write of a batch.
-enum Written {
+pub(in crate::journal::local) enum Written {
     Durable,
     /// None of the batch is on the disk.
     CutBack(FileError),
     /// It is unknown whether the batch is on the disk, now or after a restart.
     Unknown(FileError),
+    /// The replicated log does not have the batch, and never will.
+    NotAppended(CommitError),
+    /// It is unknown whether the replicated log has the batch, for this reason.
+    Unsettled(String),
 }
 
 impl Turns for Writer {
@@ -66,34 +73,39 @@ impl Turns for Writer {
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
         let mut was_alone = false;
         loop {
-            if was_alone && self.durability == Durability::Sync && !turn.others_wait() {
+            if was_alone && self.is_waited_for() && !turn.others_wait() {
                 // With work that has come meanwhile, this returns at once.
                 self.linger.for_next(&self.queue);
             }
             was_alone = false;
-            let taken = self.held.take().map(Work::Commits);
-            let queued = match taken.unwrap_or_else(|| self.queue.take()) {
-                Work::Commits(queued) => queued,
+            let work = match self.held.take() {
+                Some(held) => held,
+                None => self.queue.take(),
+            };
+            let work = match work {
+                Work::Commits(_) | Work::Errand(_) => work,
                 Work::ReplaceActive(archived) => {
                     self.replace_active(archived);
                     continue;
                 }
                 Work::Nothing => return Next::Idle,
                 Work::Ended => {
+                    self.give_up_unsettled();
                     self.cut_zeros();
                     return Next::Ended;
                 }
             };
-            match self.backlog.has_room() {
-                Ok(true) => {
+            match (self.backlog.has_room(), work) {
+                (Ok(false), work) => {
+                    self.held = Some(work);
+                    return Next::Idle;
+                }
+                (Ok(true), Work::Commits(queued)) => {
                     was_alone = queued.len() == 1;
                     self.write_batch(queued, !turn.others_wait());
                 }
-                Ok(false) => {
-                    self.held = Some(queued);
-                    return Next::Idle;
-                }
-                Err(reason) => {
+                (Ok(true), Work::Errand(errand)) => self.run(errand),
+                (Err(reason), Work::Commits(queued)) => {
                     let reason = format!(
                         "the backlog is full, and the derived files cannot be written: {reason}"
                     );
@@ -102,6 +114,8 @@ impl Turns for Writer {
                     let failed = failed.map(|queued| (queued.pledge, error.clone()));
                     self.queue.undo(failed, &error);
                 }
+                // The node tries again later.
+                _ => {}
             }
             if turn.others_wait() {
                 return Next::Again;
@@ -126,6 +140,11 @@ impl Drop for Writer {
 }
 
 impl Writer {
+    /// Whether callers wait until a batch is durable.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.durability == Durability::Sync || self.replica.is_some()
+    }
+
     fn write_batch(&mut self, queued: Vec<Queued>, may_wait: bool) {
         let mut batch = self.gather(queued, may_wait);
         let refused = std::mem::take(&mut batch.refused);
@@ -172,6 +191,20 @@ impl Writer {
         }
         match self.write(&batch) {
             Written::Durable => self.publish(batch),
+            Written::Unsettled(reason) => self.keep_unsettled(batch, reason),
+            Written::NotAppended(error) => {
+                self.queue.audience().end(self.tip.position);
+                let failed = pledges(batch).map(|pledge| (pledge, error.clone()));
+                self.queue.undo(failed, &error);
+            }
+            Written::CutBack(error) | Written::Unknown(error) if self.replica.is_some() => {
+                let reason = self.poison_behind_log(&error);
+                let error = CommitError::OutcomeUnknown(reason.as_str().into());
+                for pledge in pledges(batch) {
+                    pledge.settle(Err(error.clone()));
+                }
+                self.queue.audience().end(self.tip.position);
+            }
             Written::CutBack(error) => {
                 self.queue.audience().end(self.tip.position);
                 let reason = format!(
@@ -198,6 +231,14 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &Batch) -> Written {
+        match self.append_to_log(batch) {
+            Some(failed) => failed,
+            None => self.write_locally(batch),
+        }
+    }
+
+    /// Writes the batch to the file of the journal.
+    pub(in crate::journal::local) fn write_locally(&mut self, batch: &Batch) -> Written {
         let text = batch.text.as_bytes();
         let mut written = self.write_filled(text, &batch.tip);
         if written.is_err() && self.filled < batch.tip.offset {
@@ -223,7 +264,8 @@ impl Writer {
         }
         // Only the first batch without a waiting caller is synced. If anything behind it is lost, it tells recovery that this
         // is no damage.
-        if (batch.tip.flush && self.tip.flush) || planted(Bug::SkipSync) {
+        let is_in_log = self.replica.is_some();
+        if is_in_log || (batch.tip.flush && self.tip.flush) || planted(Bug::SkipSync) {
             return Written::Durable;
         }
         let begun = Instant::now();
@@ -261,20 +303,28 @@ impl Writer {
     }
 
     /// Publishes a durable batch: first to followers, then to the derived files, and last to the callers that wait for it.
-    fn publish(&mut self, batch: Batch) {
+    pub(in crate::journal::local) fn publish(&mut self, batch: Batch) {
         let mut pledges = Vec::with_capacity(batch.commits.len());
         let mut reactions = Vec::new();
         let mut on_settled = Vec::new();
         let bytes = batch.text.len();
         let mut line_start = self.tip.offset;
         for prepared in batch.commits {
+            for append in prepared.indexed.iter() {
+                self.streams.appends.note(append);
+            }
             for append in prepared.appends() {
                 self.streams.appends.note(&append);
             }
             let commit = Arc::new(prepared.commit);
             let CommitPlace { offset, length, .. } = prepared.place;
             line_start = offset;
-            self.history.push(commit, offset, length);
+            self.history.push(Arc::clone(&commit), offset, length);
+            if batch.is_foreign {
+                for append in &commit.appends {
+                    self.queue.standing().applied(&append.stream);
+                }
+            }
             if let Some(mut reaction) = prepared.reaction {
                 let rows = std::mem::take(&mut reaction.rows);
                 if !rows.is_empty() {
@@ -291,6 +341,9 @@ impl Writer {
         }
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;
+        if self.replica.is_some() {
+            self.queue.standing().has_batch(self.tip.batch);
+        }
         self.backlog.add(bytes);
         let job = Job::Batch(DurableBatch {
             reactions,
@@ -321,7 +374,7 @@ impl Writer {
 }
 
 /// The pledges of a batch that is not durable. Each of them must be settled.
-fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
+pub(in crate::journal::local) fn pledges(batch: Batch) -> impl Iterator<Item = Pledge> {
     let commits = batch.commits.into_iter();
     commits.map(|prepared| prepared.pledge).chain(batch.shown)
 }

@@ -1,0 +1,250 @@
+//! The writer of a node: appending to the log, applying its entries, and claiming it.
+
+use std::time::{Instant, SystemTime};
+
+use super::entries::{self, ReadEntries};
+use super::{Errand, Followed, Replica};
+use crate::journal::CommitError;
+use crate::journal::local::batch::Batch;
+use crate::journal::local::line::{Body, Heading};
+use crate::journal::local::queue::Pledge;
+use crate::journal::local::writer::{Writer, Written, pledges};
+use crate::replication::{AppendError, Entry, Role};
+
+/// The reason for refusing commits that the log does not have.
+const FENCED: &str = "another node has become the leader";
+
+impl Writer {
+    /// Appends a batch to the log, if the journal is replicated. `None` if the log has it. Blocks.
+    pub(in crate::journal::local) fn append_to_log(&mut self, batch: &Batch) -> Option<Written> {
+        let replica = self.replica.as_ref()?;
+        let begun = Instant::now();
+        match replica.append(self.tip.batch, &batch.text) {
+            Ok(()) => {
+                self.note_sync(begun.elapsed());
+                None
+            }
+            Err(AppendError::Refused(reason)) => {
+                let reason = format!("the log did not take the commit: {reason}");
+                Some(Written::NotAppended(CommitError::Refused(reason.into())))
+            }
+            Err(AppendError::Fenced) => {
+                self.set_role(Role::Follower { leader: None });
+                Some(Written::NotAppended(CommitError::NotLeader(None)))
+            }
+            Err(AppendError::Unavailable(reason)) => {
+                self.detach(&reason);
+                let error = CommitError::Unavailable(reason.into());
+                Some(Written::NotAppended(error))
+            }
+            Err(AppendError::Unknown(reason)) => {
+                self.detach(&reason);
+                Some(Written::Unsettled(reason))
+            }
+        }
+    }
+
+    /// Keeps a batch until the next entry of the log says whether the log has taken it. The commits behind it are refused.
+    pub(in crate::journal::local) fn keep_unsettled(&mut self, batch: Batch, reason: String) {
+        if let Some(replica) = &mut self.replica {
+            replica.unsettled = Some(batch);
+        }
+        self.fail_waiting(CommitError::Unavailable(reason.into()));
+    }
+
+    fn fail_waiting(&self, error: CommitError) {
+        self.queue.undo(std::iter::empty(), &error);
+    }
+
+    /// Settles what is unknown when the store closes.
+    pub(in crate::journal::local) fn give_up_unsettled(&mut self) {
+        let unsettled = self
+            .replica
+            .as_mut()
+            .and_then(|replica| replica.unsettled.take());
+        let reason = "the store was closed before the log has answered";
+        for pledge in unsettled.into_iter().flat_map(pledges) {
+            pledge.settle(Err(CommitError::OutcomeUnknown(reason.into())));
+        }
+    }
+
+    /// Does an errand of the node. Blocks.
+    pub(in crate::journal::local) fn run(&mut self, errand: Errand) {
+        // The node waits for the answer, unless it ends.
+        match errand {
+            Errand::Apply { entries, answer } => {
+                let _ = answer.send(self.apply(&entries));
+            }
+            Errand::Claim { answer } => {
+                let _ = answer.send(self.claim());
+            }
+            Errand::Detach { reason } => {
+                self.detach(&reason);
+                self.fail_waiting(CommitError::Unavailable(reason.into()));
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: &[Entry]) -> Result<Followed, String> {
+        if let Some(poison) = self.queue.poison() {
+            return Err(poison.to_string());
+        }
+        let new = entries.partition_point(|entry| entry.number <= self.tip.batch);
+        let mut new = entries.get(new..).unwrap_or_default();
+        if let Some((next, behind)) = new.split_first()
+            && self.settle_by(next)?
+        {
+            new = behind;
+        }
+        let mut claim = None;
+        if !new.is_empty() {
+            let read = entries::read(new, &self.tip, &self.dead_letters)?;
+            claim = self.apply_read(read)?;
+        }
+        Ok(Followed { claim })
+    }
+
+    /// Whether the next entry of the log is the batch of an unknown outcome, which is then published. Any other entry refutes
+    /// the batch.
+    fn settle_by(&mut self, next: &Entry) -> Result<bool, String> {
+        let Some(replica) = &mut self.replica else {
+            return Ok(false);
+        };
+        let Some(batch) = replica.unsettled.take() else {
+            return Ok(false);
+        };
+        if next.number != self.tip.batch + 1 || *next.text != **batch.text {
+            self.refuse(batch, CommitError::Refused(FENCED.into()));
+            return Ok(false);
+        }
+        self.write_and_publish(batch)?;
+        Ok(true)
+    }
+
+    fn apply_read(&mut self, read: ReadEntries) -> Result<Option<super::Claim>, String> {
+        let ReadEntries { batch, claim } = read;
+        let is_last = claim
+            .as_ref()
+            .is_some_and(|(number, _)| *number == batch.tip.batch);
+        let claim = claim.map(|(_, claim)| claim);
+        let is_own = claim.as_ref().is_some_and(|claim| self.is_own(claim));
+        if !is_own && (claim.is_some() || self.queue.standing().is_leader()) {
+            let leader = claim.as_ref().map(super::Claim::node);
+            self.set_role(Role::Follower { leader });
+        }
+        self.queue.is_behind(batch.tip.time);
+        self.write_and_publish(batch)?;
+        if is_own && is_last {
+            // A commit of an earlier term must not join this term.
+            self.fail_waiting(CommitError::NotLeader(None));
+            self.set_role(Role::Leader);
+        }
+        Ok(claim)
+    }
+
+    /// Writes a batch that the log has.
+    fn write_and_publish(&mut self, batch: Batch) -> Result<(), String> {
+        match self.write_locally(&batch) {
+            Written::Durable => {
+                self.publish(batch);
+                Ok(())
+            }
+            Written::CutBack(error) | Written::Unknown(error) => {
+                let reason = self.poison_behind_log(&error);
+                for pledge in pledges(batch) {
+                    pledge.settle(Err(CommitError::OutcomeUnknown(reason.as_str().into())));
+                }
+                Err(reason)
+            }
+            // A write to the file has no other outcome.
+            Written::NotAppended(error) => Err(error.to_string()),
+            Written::Unsettled(reason) => Err(reason),
+        }
+    }
+
+    /// Poisons the store, because the log has a batch that the file does not have.
+    pub(in crate::journal::local) fn poison_behind_log(
+        &mut self,
+        error: &crate::disk::FileError,
+    ) -> String {
+        let reason = format!(
+            "{error}. The replicated log has the commits, and the store takes them from there when it is opened again"
+        );
+        self.set_role(Role::Detached {
+            since: SystemTime::now(),
+            reason: reason.clone(),
+        });
+        self.queue.poison_with(&reason);
+        reason
+    }
+
+    /// Appends a claim, which makes this node the leader. It also refutes the batch of an unknown outcome: its number is taken.
+    fn claim(&mut self) -> Result<(), AppendError> {
+        let Some(replica) = &self.replica else {
+            return Err(AppendError::Refused(
+                "the store is not replicated".to_owned(),
+            ));
+        };
+        let (line, number) = self.claim_line(replica)?;
+        let text = format!("{line}\n");
+        replica.append(self.tip.batch, &text)?;
+        if let Some(replica) = &mut self.replica
+            && let Some(batch) = replica.unsettled.take()
+        {
+            let reason = "the log did not take the commit";
+            self.refuse(batch, CommitError::Unavailable(reason.into()));
+        }
+        let entry = Entry {
+            number,
+            text: text.into(),
+        };
+        let read = entries::read(&[entry], &self.tip, &self.dead_letters);
+        let read = read.map_err(AppendError::Refused)?;
+        self.apply_read(read).map_err(AppendError::Refused)?;
+        Ok(())
+    }
+
+    fn is_own(&self, claim: &super::Claim) -> bool {
+        let replica = self.replica.as_ref();
+        replica.is_some_and(|replica| claim.is_of(&replica.claimant))
+    }
+
+    fn claim_line(&self, replica: &Replica) -> Result<(String, u64), AppendError> {
+        let record = replica.claimant.claim();
+        let record = record.map_err(|error| AppendError::Refused(error.to_string()))?;
+        let mut body = Body::default();
+        body.claim(&record);
+        let time = self.queue.time().max(self.tip.time);
+        let batch = self.tip.batch + 1;
+        let line = body.finish(&Heading {
+            commit: self.tip.commit + 1,
+            batch,
+            end: true,
+            flush: true,
+            previous: &self.tip.hash,
+            position: self.tip.position + 1,
+            time,
+            ts: time / 1000,
+        });
+        Ok((line, batch))
+    }
+
+    /// Fails a batch that is not in the log, and all commits behind it.
+    fn refuse(&mut self, batch: Batch, error: CommitError) {
+        self.queue.audience().end(self.tip.position);
+        let failed = pledges(batch).map(|pledge: Pledge| (pledge, error.clone()));
+        self.queue.undo(failed, &error);
+    }
+
+    /// The role changes before commits are refused, so that a caller that learns of the refusal finds the new role.
+    fn set_role(&self, role: Role) {
+        self.queue.standing().set(role);
+    }
+
+    fn detach(&self, reason: &str) {
+        self.set_role(Role::Detached {
+            since: SystemTime::now(),
+            reason: reason.to_owned(),
+        });
+    }
+}

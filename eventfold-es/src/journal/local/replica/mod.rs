@@ -1,0 +1,88 @@
+//! One node of a replicated store: its writer appends batches to the log first, and follows the batches of other nodes.
+//!
+//! Entry `n` of the log is the text of batch `n` of the journal. So the number of the last batch says where this node is in
+//! the log, and the chain of line hashes says whether both have one history.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`node`] | the thread that follows the log, tells other nodes that it lives, and claims the log |
+//! | [`following`] | the part of the writer: entries, claims, and the batch of an unknown outcome |
+//! | [`entries`] | entries of the log, as a batch |
+//! | [`joining`] | opening: the log and the journal are compared, or the journal is published |
+//! | [`claim`], [`signal`] | the record of a claim; the messages between nodes |
+
+mod claim;
+mod entries;
+mod following;
+mod joining;
+mod node;
+mod signal;
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+pub(in crate::journal::local) use claim::{Claim, Claimant};
+pub(in crate::journal::local) use joining::{has_joined, join, leave};
+pub(in crate::journal::local) use node::{Parts as NodeParts, take_part};
+
+use crate::journal::local::batch::Batch;
+use crate::replication::{AppendError, CommitLog, Entry};
+
+/// The replicated log below the writer.
+pub(in crate::journal::local) struct Replica {
+    log: Arc<dyn CommitLog>,
+    claimant: Claimant,
+    /// The batch that the log has taken or not. The next entry of the log decides.
+    unsettled: Option<Batch>,
+    /// Dropped when the writer ends.
+    _ended: watch::Sender<()>,
+}
+
+impl Replica {
+    pub(in crate::journal::local) fn new(
+        log: Arc<dyn CommitLog>,
+        claimant: Claimant,
+        ended: watch::Sender<()>,
+    ) -> Self {
+        Self {
+            log,
+            claimant,
+            unsettled: None,
+            _ended: ended,
+        }
+    }
+
+    /// Appends the text of a batch behind the batch with the number `after`. Blocks.
+    fn append(&self, after: u64, text: &str) -> Result<(), AppendError> {
+        let max = self.log.max_entry_bytes();
+        if text.len() > max {
+            let (bytes, log) = (text.len(), self.log.describe());
+            return Err(AppendError::Refused(format!(
+                "it has {bytes} bytes, and {log} takes at most {max} bytes at once"
+            )));
+        }
+        self.log.append(after, text.into())
+    }
+}
+
+/// Work of the node that only the writer can do.
+pub(in crate::journal) enum Errand {
+    /// Apply the next entries of the log.
+    Apply {
+        entries: Vec<Entry>,
+        answer: oneshot::Sender<Result<Followed, String>>,
+    },
+    /// Decide nothing until the log is in reach again.
+    Detach { reason: String },
+    /// Append a claim behind the last batch, and become the leader.
+    Claim {
+        answer: oneshot::Sender<Result<(), AppendError>>,
+    },
+}
+
+/// The state of the writer after it has applied entries.
+pub(in crate::journal) struct Followed {
+    /// The last claim among the entries.
+    claim: Option<Claim>,
+}

@@ -1,0 +1,449 @@
+//! The thread of a node: it follows the log, tells other nodes that it lives, and claims the log when the leader is silent.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{broadcast, oneshot, watch};
+
+use super::claim::Claimant;
+use super::signal::{Kind, Signal};
+use super::{Errand, Followed};
+use crate::disk::FileError;
+use crate::error::OpenError;
+use crate::journal::local::queue::Queue;
+use crate::journal::local::release::Release;
+use crate::replication::{AppendError, CommitLog, LogError, Role};
+
+/// The time between two signals of the leader.
+const BEAT: Duration = Duration::from_millis(250);
+/// The silence of a leader after which another node claims the log. It only decides how fast that is: a leader that is merely slow
+/// is fenced, and loses nothing.
+const SILENCE: Duration = Duration::from_millis(1500);
+/// The silence after which a node claims a log whose last leader it was itself, or that has no leader yet.
+const SHORT_SILENCE: Duration = Duration::from_millis(300);
+/// The longest time for which opening waits until a leader is known.
+const OPENING: Duration = Duration::from_secs(10);
+/// The time after which an idle leader looks at the log.
+const LEADER_LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait for news of the log.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The pause after a failure of the log.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after an entry that cannot be applied.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+/// The size of entries that are applied at once, in bytes.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// The reason why a node cannot take part.
+#[derive(Debug, Clone)]
+pub(in crate::journal::local) enum Problem {
+    /// Another open store has the same name.
+    Namesake,
+    /// An entry of the log cannot be applied.
+    Unfit(String),
+}
+
+/// The parts of a node.
+pub(in crate::journal::local) struct Parts {
+    pub(in crate::journal::local) log: Arc<dyn CommitLog>,
+    pub(in crate::journal::local) claimant: Claimant,
+    pub(in crate::journal::local) queue: Arc<Queue>,
+    /// Closed when the writer has ended.
+    pub(in crate::journal::local) ended: watch::Receiver<()>,
+    /// The directory is released after the last signal.
+    pub(in crate::journal::local) release: Arc<Release>,
+}
+
+/// Starts the thread of the node, which ends with the writer. Waits until the node leads or knows its leader, for a while. Blocks.
+pub(in crate::journal::local) fn take_part(parts: Parts, base: &Path) -> Result<(), OpenError> {
+    let role = parts.queue.standing().role();
+    let (log, name) = (parts.log.describe(), parts.claimant.node.name.clone());
+    let (problem, found) = watch::channel(None);
+    let failed = |error| OpenError::File(FileError::new("start a thread for", base, error));
+    let waits = tokio::runtime::Builder::new_current_thread();
+    start(parts, waits, problem).map_err(failed)?;
+    let until = Instant::now() + OPENING;
+    while Instant::now() < until {
+        match &*found.borrow() {
+            None => {}
+            Some(Problem::Namesake) => return Err(OpenError::NodeNameTaken { name }),
+            Some(Problem::Unfit(reason)) => {
+                let reason = reason.clone();
+                return Err(OpenError::LogUnusable { log, reason });
+            }
+        }
+        match &*role.borrow() {
+            Role::Leader | Role::Follower { leader: Some(_) } => return Ok(()),
+            Role::Follower { leader: None } | Role::Detached { .. } => {}
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+fn start(
+    parts: Parts,
+    mut waits: tokio::runtime::Builder,
+    problem: watch::Sender<Option<Problem>>,
+) -> std::io::Result<()> {
+    let Parts {
+        log,
+        claimant,
+        queue,
+        ended,
+        release,
+    } = parts;
+    let mut node = Node {
+        waits: waits.enable_time().build()?,
+        signals: log.signals(),
+        news: log.follow(),
+        role: queue.standing().role(),
+        is_own_log: queue.standing().batch() == 0,
+        log,
+        claimant,
+        queue,
+        ended,
+        problem,
+        heard: Instant::now(),
+        looked: Instant::now(),
+        seen: 0,
+        beaten: None,
+        patience: SILENCE,
+        was_cut_off: false,
+    };
+    let thread = std::thread::Builder::new().name("eventfold-node".to_owned());
+    thread.spawn(move || {
+        node.run();
+        node.log.close();
+        drop(node);
+        drop(release);
+    })?;
+    Ok(())
+}
+
+struct Node {
+    log: Arc<dyn CommitLog>,
+    claimant: Claimant,
+    queue: Arc<Queue>,
+    ended: watch::Receiver<()>,
+    role: watch::Receiver<Role>,
+    problem: watch::Sender<Option<Problem>>,
+    signals: broadcast::Receiver<String>,
+    news: watch::Receiver<u64>,
+    /// The time of the last sign of life of a leader.
+    heard: Instant,
+    /// The time of the leader's last look for entries of another node.
+    looked: Instant,
+    /// The last batch at that time.
+    seen: u64,
+    /// The time of the last own beat.
+    beaten: Option<Instant>,
+    /// The silence after which the node claims the log.
+    patience: Duration,
+    /// Whether this node was the leader when it lost the log. Nobody else may have noticed.
+    was_cut_off: bool,
+    /// Whether the last claim is that of a node of this name, or there is none.
+    is_own_log: bool,
+    waits: tokio::runtime::Runtime,
+}
+
+/// The reason why a wait has ended.
+enum Woken {
+    Signal(String),
+    News,
+    Ended,
+}
+
+/// The writer has ended.
+struct Ended;
+
+impl Node {
+    fn run(&mut self) {
+        self.say(Kind::Hello);
+        self.patience = self.jittered(match self.is_own_log {
+            true => SHORT_SILENCE,
+            false => SILENCE,
+        });
+        while let Ok(()) = self.step() {}
+        if self.role.borrow().is_leader() {
+            self.say(Kind::Resigned);
+        }
+    }
+
+    fn step(&mut self) -> Result<(), Ended> {
+        if self.queue.poison().is_some() {
+            // The store writes nothing any more. Another node takes over at once.
+            if self.beaten.take().is_some() {
+                self.say(Kind::Resigned);
+            }
+            return self.wait(LONG_PAUSE);
+        }
+        let role = self.role.borrow_and_update().clone();
+        match role {
+            Role::Leader => {
+                self.was_cut_off = false;
+                self.beat();
+                self.look_behind_own()?;
+                self.wait(BEAT)
+            }
+            Role::Follower { .. } | Role::Detached { .. } => self.follow(&role),
+        }
+    }
+
+    /// Tells the others that the leader lives, if it is time.
+    fn beat(&mut self) {
+        if self.beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT) {
+            self.beaten = Some(Instant::now());
+            self.say(Kind::Beat);
+        }
+    }
+
+    /// Looks for entries of another leader, if this node has appended nothing for a while. The look also shows whether the log is in
+    /// reach: an idle leader that is cut off must not go on to call the world outside.
+    fn look_behind_own(&mut self) -> Result<(), Ended> {
+        let batch = self.queue.standing().batch();
+        if batch != self.seen {
+            (self.seen, self.looked) = (batch, Instant::now());
+        }
+        if self.looked.elapsed() < LEADER_LOOKS_EVERY && *self.news.borrow() <= batch {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        match self.log.read(batch + 1, CHUNK_BYTES) {
+            Ok(entries) if entries.is_empty() => {}
+            // The writer skips its own.
+            Ok(entries) => {
+                let (answer, answered) = oneshot::channel();
+                self.queue.send(Errand::Apply { entries, answer });
+                if let Ok(followed) = answered.blocking_recv().map_err(|_| Ended)? {
+                    self.followed(followed);
+                }
+            }
+            Err(LogError::Unavailable(reason) | LogError::Unusable(reason)) => {
+                tracing::warn!(reason, "the leader is cut off from the log");
+                self.queue.send(Errand::Detach { reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, role: &Role) -> Result<(), Ended> {
+        if self.beaten.take().is_some() {
+            // It was the leader. If it is only cut off, nobody else may know.
+            self.was_cut_off = matches!(role, Role::Detached { .. });
+            self.heard = Instant::now();
+        }
+        match self
+            .log
+            .read(self.queue.standing().batch() + 1, CHUNK_BYTES)
+        {
+            Err(LogError::Unavailable(reason) | LogError::Unusable(reason)) => {
+                self.detach(role, &reason);
+                // Silence says nothing while the log is out of reach.
+                self.heard = Instant::now();
+                self.wait(PAUSE)
+            }
+            Ok(entries) if entries.is_empty() => {
+                if matches!(role, Role::Detached { .. }) && !self.was_cut_off {
+                    self.set(Role::Follower { leader: None });
+                }
+                match self.was_cut_off || self.heard.elapsed() >= self.patience {
+                    true => self.claim(),
+                    false => {
+                        let left = self.patience.saturating_sub(self.heard.elapsed());
+                        self.wait(left.min(LOOK_EVERY))
+                    }
+                }
+            }
+            Ok(entries) => {
+                let (answer, answered) = oneshot::channel();
+                self.queue.send(Errand::Apply { entries, answer });
+                match answered.blocking_recv().map_err(|_| Ended)? {
+                    Ok(followed) => {
+                        self.followed(followed);
+                        Ok(())
+                    }
+                    Err(reason) => {
+                        let reason = format!("{}: {reason}", self.log.describe());
+                        tracing::error!(reason, "this node cannot follow the log");
+                        self.detach(role, &reason);
+                        self.problem.send_replace(Some(Problem::Unfit(reason)));
+                        self.wait(LONG_PAUSE)
+                    }
+                }
+            }
+        }
+    }
+
+    fn followed(&mut self, followed: Followed) {
+        let Followed { claim } = followed;
+        self.heard = Instant::now();
+        self.was_cut_off = false;
+        if let Some(claim) = claim {
+            self.is_own_log = claim.is_of_node(&self.claimant);
+            if !claim.is_of(&self.claimant) {
+                tracing::info!(leader = %claim.node(), "another node is the leader");
+            }
+        }
+        self.patience = self.jittered(match self.is_own_log && self.beaten.is_none() {
+            true => SHORT_SILENCE,
+            false => SILENCE,
+        });
+    }
+
+    fn claim(&mut self) -> Result<(), Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Errand::Claim { answer });
+        match answered.blocking_recv().map_err(|_| Ended)? {
+            Ok(()) => {
+                self.is_own_log = true;
+                tracing::info!(node = %self.claimant.node, "this node is the leader");
+                Ok(())
+            }
+            // The entry of the node that was faster comes next.
+            Err(AppendError::Fenced) => {
+                self.heard = Instant::now();
+                Ok(())
+            }
+            // The next look at the log settles it.
+            Err(AppendError::Unknown(reason) | AppendError::Unavailable(reason)) => {
+                let role = self.role.borrow().clone();
+                self.detach(&role, &reason);
+                self.wait(PAUSE)
+            }
+            Err(AppendError::Refused(reason)) => {
+                let role = self.role.borrow().clone();
+                self.detach(&role, &reason);
+                self.wait(LONG_PAUSE)
+            }
+        }
+    }
+
+    /// Waits for news, for at most this time.
+    fn wait(&mut self, time: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + time;
+        let is_leader = self.role.borrow().is_leader();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            match self.woken_within(left) {
+                None | Some(Woken::News) => return Ok(()),
+                Some(Woken::Ended) => return Err(Ended),
+                Some(Woken::Signal(text)) => {
+                    if self.hear(&text) && !is_leader {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn woken_within(&mut self, time: Duration) -> Option<Woken> {
+        let Self {
+            signals,
+            news,
+            ended,
+            role,
+            waits,
+            ..
+        } = self;
+        let is_leader = role.borrow().is_leader();
+        let woken = async {
+            loop {
+                tokio::select! {
+                    ended = ended.changed() => if ended.is_err() { return Woken::Ended },
+                    signal = signals.recv() => match signal {
+                        Ok(text) => return Woken::Signal(text),
+                        Err(broadcast::error::RecvError::Lagged(_)) => {}
+                        Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                    },
+                    changed = role.changed() => if changed.is_ok() { return Woken::News },
+                    // The leader knows the log: it appends to it.
+                    changed = news.changed(), if !is_leader => match changed {
+                        Ok(()) => return Woken::News,
+                        Err(_) => std::future::pending().await,
+                    },
+                }
+            }
+        };
+        waits.block_on(async { tokio::time::timeout(time, woken).await.ok() })
+    }
+
+    /// Takes a signal of another node. Whether it calls for a look at the log.
+    fn hear(&mut self, text: &str) -> bool {
+        let Some(signal) = Signal::of_other(text, &self.claimant) else {
+            return false;
+        };
+        if signal.is_of_namesake(&self.claimant) && signal.kind() != Kind::Resigned {
+            let is_new = self.problem.send_if_modified(|problem| {
+                let is_new = problem.is_none();
+                problem.get_or_insert(Problem::Namesake);
+                is_new
+            });
+            if is_new {
+                tracing::error!(node = %self.claimant.node, "another open store has the name of this node");
+            }
+        }
+        match signal.kind() {
+            Kind::Beat => {
+                self.heard = Instant::now();
+                if !self.role.borrow().is_leader() {
+                    self.patience = self.jittered(SILENCE);
+                    self.knows_leader(&signal);
+                }
+                false
+            }
+            Kind::Resigned => {
+                self.patience = self.jittered(Duration::ZERO);
+                true
+            }
+            Kind::Hello => {
+                let kind = match self.role.borrow().is_leader() {
+                    true => Kind::Beat,
+                    false => Kind::Here,
+                };
+                self.say(kind);
+                false
+            }
+            Kind::Here | Kind::Other => false,
+        }
+    }
+
+    fn knows_leader(&self, signal: &Signal) {
+        let is_unknown = matches!(&*self.role.borrow(), Role::Follower { leader } if leader.as_ref() != Some(&signal.node()));
+        if is_unknown {
+            let leader = Some(signal.node());
+            self.set(Role::Follower { leader });
+        }
+    }
+
+    fn say(&self, kind: Kind) {
+        self.log.signal(Signal::text(kind, &self.claimant));
+    }
+
+    fn set(&self, role: Role) {
+        self.queue.standing().set(role);
+    }
+
+    fn detach(&self, present: &Role, reason: &str) {
+        if !matches!(present, Role::Detached { .. }) {
+            tracing::warn!(reason, "this node is cut off from the log");
+            self.set(Role::Detached {
+                since: SystemTime::now(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// Some nodes are patient for longer, so that they rarely claim the log at once.
+    fn jittered(&self, time: Duration) -> Duration {
+        let mut random = [0_u8; 1];
+        // Without random numbers, the nodes claim at once, and the log decides.
+        let _ = getrandom::fill(&mut random);
+        let [random] = random;
+        time + Duration::from_millis(u64::from(random / 2))
+    }
+}

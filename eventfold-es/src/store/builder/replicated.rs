@@ -1,0 +1,65 @@
+//! Several nodes: the log, and the name of this node.
+
+use std::sync::Arc;
+
+use super::AggregateStoreBuilder;
+use crate::error::OpenError;
+use crate::names;
+use crate::replication::{CommitLog, Membership, Node, Replication};
+
+/// The settings of a node.
+#[derive(Default)]
+pub(super) struct NodeSettings {
+    log: Option<Arc<dyn CommitLog>>,
+    name: Option<String>,
+    address: Option<String>,
+}
+
+impl<Handlers> AggregateStoreBuilder<Handlers> {
+    /// Makes the store a node of a replicated store: all nodes that are opened with the same log have the same events.
+    ///
+    /// One node is the leader. It decides commands, and runs process managers, event handlers and schedules. A commit is stored when
+    /// the log has it; the local files are not synced for it. The other nodes follow, and answer reads. When the leader ends, another
+    /// node becomes the leader. [`AggregateStore::role`](crate::AggregateStore::role) tells which this node is.
+    ///
+    /// A directory with a store of one machine is published to an empty log, from its first event. With a log that has
+    /// events, the directory must be empty, or have the same events. A directory of a node that is opened without this call is a
+    /// store on one machine again.
+    ///
+    /// [`node`](Self::node) is necessary, too.
+    pub fn replicated(mut self, log: impl CommitLog) -> Self {
+        self.node.log = Some(Arc::new(log));
+        self
+    }
+
+    /// The name of this node among those of a [replicated](Self::replicated) store: 1 to 100 bytes of `[A-Za-z0-9._-]`. It must not
+    /// change, and no two nodes that run at the same time may have the same name.
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.node.name = Some(name.into());
+        self
+    }
+
+    /// The address at which clients reach this node, for [`Node::address`]. Only the program interprets it: for example, a web server
+    /// redirects to the address of the leader.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.node.address = Some(address.into());
+        self
+    }
+}
+
+impl NodeSettings {
+    pub(super) fn membership(self) -> Result<Membership, OpenError> {
+        let Some(log) = self.log else {
+            return Ok(Membership::Alone);
+        };
+        let name = self.name.unwrap_or_default();
+        if !names::is_storable(&name) {
+            return Err(OpenError::NodeName { name });
+        }
+        let node = Node {
+            name,
+            address: self.address,
+        };
+        Ok(Membership::Node(Replication { log, node }))
+    }
+}
