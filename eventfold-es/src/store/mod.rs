@@ -204,6 +204,12 @@ impl AggregateStore {
         handle.execute_with(command, context).await
     }
 
+    /// The role of this node.
+    #[must_use]
+    pub fn role(&self) -> tokio::sync::watch::Receiver<crate::replication::Role> {
+        self.shared.runtime.journal.role()
+    }
+
     /// The report of opening the store.
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {

@@ -26,11 +26,6 @@ impl Claim {
     pub(super) fn is_of(&self, claimant: &Claimant) -> bool {
         self.instance == claimant.instance
     }
-
-    /// Whether a node of this name has made it, in this or in an earlier run.
-    pub(super) fn is_of_node(&self, claimant: &Claimant) -> bool {
-        self.node == claimant.node.name
-    }
 }
 
 /// A node while its store is open.

@@ -20,7 +20,7 @@ const BEAT: Duration = Duration::from_millis(250);
 /// The silence of a leader after which another node claims the log. It only decides how fast that is: a leader that is merely slow
 /// is fenced, and loses nothing.
 const SILENCE: Duration = Duration::from_millis(1500);
-/// The silence after which a node claims a log whose last leader it was itself, or that has no leader yet.
+/// The silence after which a node claims a log without entries.
 const SHORT_SILENCE: Duration = Duration::from_millis(300);
 /// The longest time for which opening waits until a leader is known.
 const OPENING: Duration = Duration::from_secs(10);
@@ -99,7 +99,6 @@ fn start(
         signals: log.signals(),
         news: log.follow(),
         role: queue.standing().role(),
-        is_own_log: queue.standing().batch() == 0,
         log,
         claimant,
         queue,
@@ -143,8 +142,6 @@ struct Node {
     patience: Duration,
     /// Whether this node was the leader when it lost the log. Nobody else may have noticed.
     was_cut_off: bool,
-    /// Whether the last claim is that of a node of this name, or there is none.
-    is_own_log: bool,
     waits: tokio::runtime::Runtime,
 }
 
@@ -161,9 +158,9 @@ struct Ended;
 impl Node {
     fn run(&mut self) {
         self.say(Kind::Hello);
-        self.patience = self.jittered(match self.is_own_log {
-            true => SHORT_SILENCE,
-            false => SILENCE,
+        self.patience = self.jittered(match self.queue.standing().batch() {
+            0 => SHORT_SILENCE,
+            _ => SILENCE,
         });
         while let Ok(()) = self.step() {}
         if self.role.borrow().is_leader() {
@@ -281,15 +278,11 @@ impl Node {
         self.heard = Instant::now();
         self.was_cut_off = false;
         if let Some(claim) = claim {
-            self.is_own_log = claim.is_of_node(&self.claimant);
             if !claim.is_of(&self.claimant) {
                 tracing::info!(leader = %claim.node(), "another node is the leader");
             }
         }
-        self.patience = self.jittered(match self.is_own_log && self.beaten.is_none() {
-            true => SHORT_SILENCE,
-            false => SILENCE,
-        });
+        self.patience = self.jittered(SILENCE);
     }
 
     fn claim(&mut self) -> Result<(), Ended> {
@@ -297,7 +290,6 @@ impl Node {
         self.queue.send(Errand::Claim { answer });
         match answered.blocking_recv().map_err(|_| Ended)? {
             Ok(()) => {
-                self.is_own_log = true;
                 tracing::info!(node = %self.claimant.node, "this node is the leader");
                 Ok(())
             }

@@ -1,0 +1,80 @@
+//! The answer of the log is lost: the next entry decides whether the command is stored.
+
+use eventfold_es::testing::LostAnswer;
+
+use crate::TestResult;
+use crate::cluster::Cluster;
+
+#[tokio::test]
+async fn a_stored_command_succeeds() -> TestResult {
+    let cluster = Cluster::new()?;
+    let one = cluster.open("one").await?;
+    one.add("a", 1).await?;
+    one.log.lose_next_answer(LostAnswer::Stored);
+    let done = one.add("a", 2).await?;
+    assert_eq!(done.version, 2);
+    one.until_leader().await;
+    one.add("a", 4).await?;
+    assert_eq!(one.sum("a").await?, 7);
+    one.store.close().await?;
+    assert_eq!(cluster.journal("one")?, cluster.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lost_command_fails() -> TestResult {
+    let cluster = Cluster::new()?;
+    let one = cluster.open("one").await?;
+    one.add("a", 1).await?;
+    one.log.lose_next_answer(LostAnswer::Dropped);
+    let lost = one.add("a", 2).await;
+    assert!(lost.is_err(), "{lost:?}");
+    one.until_leader().await;
+    one.add("a", 4).await?;
+    assert_eq!(one.sum("a").await?, 5);
+    Ok(())
+}
+
+/// The claim of the node takes the number of the command, which therefore never arrives.
+#[tokio::test]
+async fn a_late_command_is_fenced() -> TestResult {
+    let cluster = Cluster::new()?;
+    let one = cluster.open("one").await?;
+    one.add("a", 1).await?;
+    one.log.lose_next_answer(LostAnswer::Delayed);
+    let lost = one.add("a", 2).await;
+    assert!(lost.is_err(), "{lost:?}");
+    assert_eq!(cluster.log.deliver(), 0);
+    one.until_leader().await;
+    one.add("a", 4).await?;
+    assert_eq!(one.sum("a").await?, 5);
+    Ok(())
+}
+
+/// Another node takes over meanwhile, with the command or without it.
+#[tokio::test]
+async fn another_leader_decides_too() -> TestResult {
+    for answer in [LostAnswer::Stored, LostAnswer::Dropped] {
+        let cluster = Cluster::new()?;
+        let one = cluster.open("one").await?;
+        let two = cluster.open("two").await?;
+        one.add("a", 1).await?;
+        two.until_sum("a", 1).await;
+        one.log.lose_next_answer(answer);
+        one.log.cut_off_after_next();
+        let counter = one.add("a", 2);
+        let other = async {
+            two.until_leader().await;
+            let added = two.add("a", 10).await;
+            one.log.reconnect();
+            added
+        };
+        let (first, second) = tokio::join!(counter, other);
+        second?;
+        assert_eq!(first.is_ok(), answer == LostAnswer::Stored, "{first:?}");
+        let sum = 11 + i64::from(first.is_ok()) * 2;
+        one.until_sum("a", sum).await;
+        two.until_sum("a", sum).await;
+    }
+    Ok(())
+}

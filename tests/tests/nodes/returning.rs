@@ -1,0 +1,1 @@
+//! A node ends without closing, and returns with what its disk has.
