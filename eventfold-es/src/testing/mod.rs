@@ -11,11 +11,13 @@
 //! - [`MemoryDisk`] has stores that leave nothing behind. They run the same code as stores on a file system.
 //! - [`ManualClock`](crate::clock::ManualClock), given to [`builder.clock(..)`](crate::AggregateStoreBuilder::clock),
 //!   is the time of a store.
+//! - [`SharedLog`] is the replicated log of several nodes in one test. It fails on request. [`conformance`] tests a log of your own.
 //! - [`for_each_crash_point`] runs a workload and checks the store after a crash at each of its durable steps.
 //!
 //! For all other tests use the [disk](crate::disk) below them, which records, crashes and fails on request.
 
 mod aggregate;
+pub mod conformance;
 mod crash;
 mod diff;
 mod event_handler;
@@ -28,6 +30,7 @@ mod print;
 mod process_manager;
 mod projection;
 mod rows;
+mod shared_log;
 mod sink;
 mod virtual_time;
 
@@ -40,4 +43,5 @@ pub use memory::MemoryDisk;
 pub use process_manager::{ProcessManagerTest, process_manager};
 pub use projection::{ProjectionTest, projection};
 pub use rows::{RowsTest, rows};
+pub use shared_log::{LostAnswer, SharedLog};
 pub use sink::{SinkTest, sink};
