@@ -64,6 +64,7 @@ struct Node {
 #[derive(Default)]
 struct Faults {
     is_cut_off: bool,
+    is_cut_off_after_next: bool,
     next_answer: Option<LostAnswer>,
     is_paused: bool,
     /// Whether an append waits for the end of the pause.
@@ -132,6 +133,11 @@ impl SharedLog {
         let log = lock(&self.log);
         lock(&self.node.faults).is_cut_off = false;
         self.node.hear_of(log.last());
+    }
+
+    /// Cuts this handle off after its next append.
+    pub fn cut_off_after_next(&self) {
+        lock(&self.node.faults).is_cut_off_after_next = true;
     }
 
     /// The next append of this handle is answered [`Unknown`](AppendError::Unknown).
@@ -287,6 +293,7 @@ impl CommitLog for SharedLog {
         check()?;
         let lost = self.node.pass()?;
         check()?;
+        let _cut = CutAfter(&self.node);
         let mut log = lock(&self.log);
         match lost {
             None => return log.append(after, &text),
@@ -336,6 +343,18 @@ impl CommitLog for SharedLog {
 
     fn signals(&self) -> broadcast::Receiver<String> {
         self.node.signals.subscribe()
+    }
+}
+
+/// Cuts a handle off when an append ends, if that was asked for.
+struct CutAfter<'a>(&'a Node);
+
+impl Drop for CutAfter<'_> {
+    fn drop(&mut self) {
+        let mut faults = lock(&self.0.faults);
+        if std::mem::take(&mut faults.is_cut_off_after_next) {
+            faults.is_cut_off = true;
+        }
     }
 }
 

@@ -74,8 +74,8 @@ pub(crate) struct LocalJournal {
     history: Arc<History>,
     backlog: Arc<Backlog>,
     jobs: Arc<Jobs>,
-    /// The progress of each process manager when the journal was opened.
-    progress: Mutex<BTreeMap<String, Progress>>,
+    /// The progress of each process manager when the journal was opened. In a replicated journal, that of its last commit.
+    progress: Arc<Mutex<BTreeMap<String, Progress>>>,
     log: Arc<JournalLog>,
     pulse: Arc<Pulse>,
     rows: Arc<RowTables>,
@@ -175,6 +175,7 @@ impl LocalJournal {
             .iter()
             .map(|(name, state)| (name.clone(), state.progress.clone()))
             .collect();
+        let progress = Arc::new(Mutex::new(progress));
         let dead_letters = states
             .iter()
             .map(|(name, state)| (name.clone(), state.dead_letters))
@@ -195,9 +196,14 @@ impl LocalJournal {
         }
         let (ended_sender, ended) = watch::channel(());
         let node = node.map(|Replication { log, node }| (log, Claimant::new(node)));
-        let replica = node
-            .as_ref()
-            .map(|(log, claimant)| Replica::new(Arc::clone(log), claimant.clone(), ended_sender));
+        let replica = node.as_ref().map(|(log, claimant)| {
+            Replica::new(
+                Arc::clone(log),
+                claimant.clone(),
+                Arc::clone(&progress),
+                ended_sender,
+            )
+        });
         let writer = Writer {
             replica,
             log: Arc::clone(&log),
@@ -268,7 +274,7 @@ impl LocalJournal {
             history,
             backlog,
             jobs,
-            progress: Mutex::new(progress),
+            progress,
             log,
             pulse,
             rows,

@@ -18,7 +18,8 @@ mod joining;
 mod node;
 mod signal;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{oneshot, watch};
 
@@ -26,7 +27,10 @@ pub(in crate::journal::local) use claim::{Claim, Claimant};
 pub(in crate::journal::local) use joining::{has_joined, join, leave};
 pub(in crate::journal::local) use node::{Parts as NodeParts, take_part};
 
+use crate::journal::Progress;
+use crate::journal::local::appends::lock;
 use crate::journal::local::batch::Batch;
+use crate::journal::local::jobs::ReactionToWrite;
 use crate::replication::{AppendError, CommitLog, Entry};
 
 /// The replicated log below the writer.
@@ -35,6 +39,8 @@ pub(in crate::journal::local) struct Replica {
     claimant: Claimant,
     /// The batch that the log has taken or not. The next entry of the log decides.
     unsettled: Option<Batch>,
+    /// The progress of each process manager, from which it continues when this node becomes the leader.
+    progress: Arc<Mutex<BTreeMap<String, Progress>>>,
     /// Dropped when the writer ends.
     _ended: watch::Sender<()>,
 }
@@ -43,14 +49,23 @@ impl Replica {
     pub(in crate::journal::local) fn new(
         log: Arc<dyn CommitLog>,
         claimant: Claimant,
+        progress: Arc<Mutex<BTreeMap<String, Progress>>>,
         ended: watch::Sender<()>,
     ) -> Self {
         Self {
             log,
             claimant,
             unsettled: None,
+            progress,
             _ended: ended,
         }
+    }
+
+    /// Notes the progress of a durable reaction.
+    pub(in crate::journal::local) fn reacted(&self, reaction: &ReactionToWrite) {
+        let name = reaction.process_manager.to_string();
+        let progress = reaction.state.progress.clone();
+        lock(&self.progress).insert(name, progress);
     }
 
     /// Appends the text of a batch behind the batch with the number `after`. Blocks.

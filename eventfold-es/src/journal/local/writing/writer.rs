@@ -331,6 +331,9 @@ impl Writer {
                     let (name, commit) = (&reaction.process_manager, reaction.state.commit);
                     self.rows.change(name, commit, rows);
                 }
+                if let Some(replica) = &self.replica {
+                    replica.reacted(&reaction);
+                }
                 reactions.push(reaction);
             }
             if let Some(on_durable) = prepared.on_durable {
