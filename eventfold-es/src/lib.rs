@@ -266,6 +266,11 @@ struct PersonalDataPage;
 #[doc = include_str!("../../docs/guide/operations.md")]
 struct OperationsPage;
 
+/// The program on the page about several nodes compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/several-nodes.md")]
+struct SeveralNodesPage;
+
 /// The program on the page about event handlers runs as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/event-handlers.md")]

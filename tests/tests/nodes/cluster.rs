@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use eventfold_es::prelude::*;
 use eventfold_es::replication::Role;
 use eventfold_es::testing::SharedLog;
 use eventfold_es::{AggregateStore, AggregateStoreBuilder, Executed};

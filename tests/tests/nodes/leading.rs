@@ -81,7 +81,7 @@ async fn a_leader_that_sleeps_is_fenced_when_it_wakes() -> TestResult {
             counter.execute(command, ()).await
         }
     });
-    while !one.log.is_paused() {
+    while !one.log.has_paused_append() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // Its thread of signals sleeps, too.
