@@ -428,16 +428,13 @@ pub enum StoreError {
         /// The directory, and the message of the operating system.
         reason: Arc<str>,
     },
-    /// Another node decides commands, or none does yet; nothing was stored. Send the command to the leader.
-    #[error(
-        "nothing was stored: this node is not the leader{}",
-        leader.as_ref().map_or_else(String::new, |leader| format!("; the leader is {leader}"))
-    )]
+    /// Another node is the leader; nothing was stored. Send the command to the leader.
+    #[error("{}", not_leader(leader.as_ref()))]
     NotLeader {
         /// The leader, if it is known.
         leader: Option<Node>,
     },
-    /// The replicated log does not answer; nothing was stored. It can be tried again.
+    /// No node is known to be the leader, or the replicated log does not answer; nothing was stored. Try again.
     #[error("nothing was stored: {reason}")]
     Unavailable {
         /// The reason.
@@ -449,6 +446,14 @@ pub enum StoreError {
     /// The runtime of the store has shut down.
     #[error("the tokio runtime has shut down")]
     RuntimeGone,
+}
+
+fn not_leader(leader: Option<&Node>) -> String {
+    let leader = leader.map_or_else(
+        || "send it to the leader".to_owned(),
+        |leader| format!("the leader is {leader}"),
+    );
+    format!("nothing was stored: this node is not the leader; {leader}")
 }
 
 fn because(failure: Option<&str>) -> String {
@@ -513,9 +518,22 @@ pub enum ExecuteError<E> {
         /// The key.
         key: String,
     },
-    /// It is unknown whether the events are stored. The store is poisoned; opening it again reveals it.
+    /// It is unknown whether the events are stored. A local store is poisoned; opening it again reveals it. A replicated log did
+    /// not answer in time; repeat the command with its [idempotency key](crate::CommandContext::with_idempotency_key).
     #[error("it is unknown whether the command was stored: {reason}")]
     OutcomeUnknown {
+        /// The reason.
+        reason: Arc<str>,
+    },
+    /// Another node is the leader; nothing was stored. Send the command to the leader.
+    #[error("{}", not_leader(leader.as_ref()))]
+    NotLeader {
+        /// The leader, if it is known.
+        leader: Option<Node>,
+    },
+    /// No node is known to be the leader, or the replicated log does not answer; nothing was stored. Try again.
+    #[error("nothing was stored: {reason}")]
+    Unavailable {
         /// The reason.
         reason: Arc<str>,
     },
@@ -530,6 +548,8 @@ impl<E> From<StoreError> for ExecuteError<E> {
             StoreError::Conflict { expected, actual } => Self::Conflict { expected, actual },
             StoreError::KeyReused { key } => Self::KeyReused { key },
             StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
+            StoreError::NotLeader { leader } => Self::NotLeader { leader },
+            StoreError::Unavailable { reason } => Self::Unavailable { reason },
             other => Self::Store(other),
         }
     }
@@ -595,9 +615,23 @@ pub enum TransactionError {
         /// The key.
         key: String,
     },
-    /// It is unknown whether the events are stored. The store is poisoned; opening it again reveals it.
+    /// It is unknown whether the events are stored. A local store is poisoned; opening it again reveals it. A replicated log did
+    /// not answer in time; repeat the transaction with its
+    /// [idempotency key](crate::CommandContext::with_idempotency_key).
     #[error("it is unknown whether the transaction was stored: {reason}")]
     OutcomeUnknown {
+        /// The reason.
+        reason: Arc<str>,
+    },
+    /// Another node is the leader; nothing was stored. Send the transaction to the leader.
+    #[error("{}", not_leader(leader.as_ref()))]
+    NotLeader {
+        /// The leader, if it is known.
+        leader: Option<Node>,
+    },
+    /// No node is known to be the leader, or the replicated log does not answer; nothing was stored. Try again.
+    #[error("nothing was stored: {reason}")]
+    Unavailable {
         /// The reason.
         reason: Arc<str>,
     },
@@ -622,6 +656,8 @@ impl From<StoreError> for TransactionError {
         match error {
             StoreError::KeyReused { key } => Self::KeyReused { key },
             StoreError::OutcomeUnknown { reason } => Self::OutcomeUnknown { reason },
+            StoreError::NotLeader { leader } => Self::NotLeader { leader },
+            StoreError::Unavailable { reason } => Self::Unavailable { reason },
             other => Self::Store(other),
         }
     }

@@ -21,6 +21,11 @@ pub(crate) fn time<S: Serializer>(
     time.map(rfc_3339).serialize(serializer)
 }
 
+/// A time as RFC 3339 text.
+pub(crate) fn since<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    rfc_3339(*time).serialize(serializer)
+}
+
 /// Named deadlines as a list of objects: `{"name":"pay","due":"2023-11-14T22:13:20.000Z"}`.
 pub(crate) fn deadlines<S: Serializer>(
     deadlines: &[(String, SystemTime)],

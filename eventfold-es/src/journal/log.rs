@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::{
     Audience, CommittedEvent, EventChunk, JournalError, Outcome, ProposedCommit, RecordedCommit,
-    StreamId, Types, Waiting,
+    Room, Standing, StreamId, Types, Waiting,
 };
 use crate::clock::StoreClock;
+#[cfg(feature = "testing")]
 use crate::replication::Role;
 
 /// Learns of the streams with events from another node. It takes short locks at most.
@@ -22,8 +23,8 @@ pub(crate) trait Log: Send + Sync + 'static {
     fn room(&self) -> &Arc<Semaphore>;
 
     /// Submits a commit; never waits. The caller holds the locks of the cells that the commit was decided on. Commits of one
-    /// stream therefore arrive in the order of their versions.
-    fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome>;
+    /// stream therefore arrive in the order of their versions. A commit of another term than the present one is refused.
+    fn submit(&self, room: Room, commit: ProposedCommit) -> Arc<Outcome>;
 
     /// The time of the store. Commits get their time from it when they are submitted.
     fn clock(&self) -> &StoreClock;
@@ -99,12 +100,12 @@ pub(crate) trait Log: Send + Sync + 'static {
     /// already.
     fn wait_behind(&self, position: u64, types: &Types) -> Option<Waiting>;
 
-    /// The role of this node. It is always the leader, unless the journal is replicated.
-    fn role(&self) -> watch::Receiver<Role>;
+    /// The role of this node, and its term.
+    fn standing(&self) -> &Standing;
 
-    /// Calls `applied` with each stream that gets events from another node. The call comes on the thread of the journal, when the events can
-    /// be read and before [`durable`](Self::durable) announces them. Only the first call of this method counts.
-    fn on_applied(&self, applied: OnApplied);
+    /// Changes the role, in tests.
+    #[cfg(feature = "testing")]
+    fn change_role(&self, role: Role);
 
     /// The directory and the reason, if the file system is read-only and nothing can be written.
     fn read_only(&self) -> Option<Arc<str>>;

@@ -1,31 +1,76 @@
 //! The role of this node, and who learns of the commits of other nodes.
 
+use std::num::NonZeroU64;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{CommitError, OnApplied, StreamId};
 use crate::replication::Role;
 
+/// The answer to a commit of an earlier term, when this node is the leader again.
+const OF_AN_EARLIER_TERM: &str =
+    "meanwhile this node lost the leadership and regained it; try again";
+
+/// One uninterrupted time of this node as the leader. A later time is another term, even if no other node was the leader
+/// between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Term(NonZeroU64);
+
+/// Room for one commit, which is decided in a term. The journal refuses it in every other term.
+pub(crate) struct Room {
+    pub(in crate::journal) term: Term,
+    pub(in crate::journal) _permit: OwnedSemaphorePermit,
+}
+
+impl Room {
+    pub(crate) fn new(permit: OwnedSemaphorePermit, term: Term) -> Self {
+        Self {
+            term,
+            _permit: permit,
+        }
+    }
+}
+
 /// See the [module](self).
-pub(in crate::journal) struct Standing {
+pub(crate) struct Standing {
     role: watch::Sender<Role>,
     /// The number of the last batch of a replicated journal.
     batch: AtomicU64,
+    /// The number of the present term; 0 unless this node is the leader. It changes under the lock of `role`.
+    term: AtomicU64,
+    /// The number of terms so far. It changes under the lock of `role`.
+    terms: AtomicU64,
+    is_replicated: AtomicBool,
     on_applied: OnceLock<OnApplied>,
 }
 
 impl Standing {
-    pub(in crate::journal) fn new(role: Role) -> Self {
+    /// The standing of a store that is not replicated: it is the leader, in one term.
+    pub(in crate::journal) fn alone() -> Self {
         Self {
-            role: watch::Sender::new(role),
+            role: watch::Sender::new(Role::Leader),
+            term: AtomicU64::new(1),
+            terms: AtomicU64::new(1),
+            is_replicated: AtomicBool::new(false),
             batch: AtomicU64::new(0),
             on_applied: OnceLock::new(),
         }
     }
 
-    pub(in crate::journal) fn role(&self) -> watch::Receiver<Role> {
+    /// The store is replicated from now on. Called before any part of the store runs.
+    pub(in crate::journal) fn replicate(&self) {
+        self.is_replicated.store(true, Ordering::Release);
+    }
+
+    /// Whether the store has other nodes. Otherwise the role never changes.
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.is_replicated.load(Ordering::Acquire)
+    }
+
+    /// The role of this node. It is always the leader, unless the journal is replicated.
+    pub(crate) fn role(&self) -> watch::Receiver<Role> {
         self.role.subscribe()
     }
 
@@ -37,38 +82,130 @@ impl Standing {
         self.batch.store(batch, Ordering::Release);
     }
 
-    /// Changes the role; the same role is no change.
-    pub(in crate::journal) fn set(&self, role: Role) {
+    /// The present term, if this node is the leader.
+    pub(crate) fn term(&self) -> Option<Term> {
+        NonZeroU64::new(self.term.load(Ordering::Acquire)).map(Term)
+    }
+
+    /// Changes the role; the same role is no change. Returns whether it has changed.
+    pub(in crate::journal) fn set(&self, role: Role) -> bool {
         self.role.send_if_modified(|present| {
             let is_new = *present != role;
             if is_new {
+                let term = match &role {
+                    Role::Leader => self.terms.fetch_add(1, Ordering::Relaxed) + 1,
+                    Role::Follower { .. } | Role::Detached { .. } => 0,
+                };
+                self.term.store(term, Ordering::Release);
                 *present = role;
             }
             is_new
-        });
+        })
     }
 
     pub(in crate::journal) fn is_leader(&self) -> bool {
-        self.role.borrow().is_leader()
+        self.term().is_some()
     }
 
-    /// The reason why this node decides no command, unless it is the leader.
-    pub(in crate::journal) fn refusal(&self) -> Option<CommitError> {
-        match &*self.role.borrow() {
-            Role::Leader => None,
-            Role::Follower { leader } => Some(CommitError::NotLeader(leader.clone())),
-            Role::Detached { reason, .. } => Some(CommitError::Unavailable(reason.as_str().into())),
+    /// The reason why nothing can be committed in a term, unless it is the present one.
+    pub(crate) fn refusal(&self, term: Term) -> Option<CommitError> {
+        match self.term() {
+            Some(present) if present == term => None,
+            _ => Some(self.reason()),
         }
     }
 
-    pub(in crate::journal) fn tell_of_applied(&self, on_applied: OnApplied) {
-        // The first counts.
-        let _ = self.on_applied.set(on_applied);
+    /// The reason for refusing a commit of a term that is not the present one.
+    pub(in crate::journal) fn reason(&self) -> CommitError {
+        match &*self.role.borrow() {
+            Role::Leader => CommitError::Unavailable(OF_AN_EARLIER_TERM.into()),
+            Role::Follower { leader } => CommitError::NotLeader(leader.clone()),
+            Role::Detached { reason, .. } => CommitError::Unavailable(reason.as_str().into()),
+        }
     }
 
-    pub(in crate::journal) fn applied(&self, stream: &StreamId) {
+    /// Waits until a term is over. Cancel safe.
+    pub(crate) async fn lost(&self, term: Term) {
+        let mut role = self.role();
+        loop {
+            // Marked as seen before the term is compared: a change in between ends the wait.
+            role.mark_unchanged();
+            if self.term() != Some(term) {
+                return;
+            }
+            // The sender is `self`.
+            let _ = role.changed().await;
+        }
+    }
+
+    /// Calls `applied` with each stream that gets events from another node. The call comes on the thread of the journal, when the events can
+    /// be read and before [`durable`](super::Log::durable) announces them. Only the first call of this method counts.
+    pub(crate) fn on_applied(&self, applied: OnApplied) {
+        // The first counts.
+        let _ = self.on_applied.set(applied);
+    }
+
+    /// Tells of the events of another node in a stream.
+    pub(crate) fn applied(&self, stream: &StreamId) {
         if let Some(on_applied) = self.on_applied.get() {
             on_applied(stream);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn follower() -> Role {
+        Role::Follower { leader: None }
+    }
+
+    #[test]
+    fn each_leadership_is_another_term() {
+        let standing = Standing::alone();
+        let first = standing.term().unwrap();
+        assert!(standing.refusal(first).is_none());
+        assert!(!standing.set(Role::Leader));
+        assert_eq!(standing.term(), Some(first));
+        assert!(standing.set(follower()));
+        assert_eq!(standing.term(), None);
+        assert!(matches!(
+            standing.refusal(first),
+            Some(CommitError::NotLeader(None))
+        ));
+        standing.set(Role::Detached {
+            since: SystemTime::UNIX_EPOCH,
+            reason: "no server answers".to_owned(),
+        });
+        let refusal = standing.refusal(first).unwrap();
+        assert_eq!(refusal.to_string(), "no server answers");
+        standing.set(Role::Leader);
+        let second = standing.term().unwrap();
+        assert_ne!(second, first);
+        assert!(standing.refusal(second).is_none());
+        assert!(matches!(
+            standing.refusal(first),
+            Some(CommitError::Unavailable(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_term_between_two_looks_is_noticed() {
+        let standing = std::sync::Arc::new(Standing::alone());
+        let term = standing.term().unwrap();
+        let waiting = tokio::spawn({
+            let standing = std::sync::Arc::clone(&standing);
+            async move { standing.lost(term).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        // Both happen before the task runs again.
+        standing.set(follower());
+        standing.set(Role::Leader);
+        waiting.await.unwrap();
     }
 }

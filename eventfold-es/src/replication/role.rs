@@ -3,6 +3,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use crate::report_json;
+
 /// The role of this node among the nodes of a store.
 ///
 /// A store on one machine is always the leader.
@@ -20,6 +22,7 @@ pub enum Role {
     /// The node is cut off from the log. It answers reads with the state of its last commit.
     Detached {
         /// The time since when it is cut off.
+        #[serde(serialize_with = "report_json::since")]
         since: SystemTime,
         /// The reason, from the log.
         reason: String,
@@ -31,6 +34,19 @@ impl Role {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         matches!(self, Self::Leader)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leader => f.write_str("leader"),
+            Self::Follower { leader: None } => f.write_str("follower of an unknown leader"),
+            Self::Follower {
+                leader: Some(leader),
+            } => write!(f, "follower of {leader}"),
+            Self::Detached { reason, .. } => write!(f, "cut off from the log: {reason}"),
+        }
     }
 }
 

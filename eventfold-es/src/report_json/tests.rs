@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::rfc_3339;
+use crate::replication::{Node, Role};
 use crate::store::*;
 use crate::*;
 
@@ -178,6 +179,7 @@ fn where_process_managers_stand() {
         lag: 1,
         is_paused: false,
         parked: Some(parked_at()),
+        is_elsewhere: false,
     };
     let expected =
         format!(r#"{{"name":"saga","position":6,"lag":1,"is_paused":false,"parked":{PARKED_AT}}}"#);
@@ -412,6 +414,7 @@ fn health() {
         retrying: 3,
         dead_letters: 4,
         ended: None,
+        is_elsewhere: false,
     };
     let projection = ProjectionHealth {
         name: "sales".into(),
@@ -425,6 +428,7 @@ fn health() {
     let health = Health {
         status: HealthStatus::Degraded,
         reasons: vec!["`saga` is paused".into()],
+        role: None,
         position: 7,
         journal,
         process_managers: vec![process_manager],
@@ -434,4 +438,35 @@ fn health() {
         r#"{{"status":"degraded","reasons":["`saga` is paused"],"position":7,"journal":{{"bytes":524288,"last_sync":"2023-11-14T22:13:20.250Z","last_checkpoint":null}},"process_managers":[{{"name":"saga","position":6,"lag":1,"lag_seconds":12,"is_paused":false,"parked_at":{PARKED_AT},"parked":2,"retrying":3,"dead_letters":4,"ended":null}}],"projections":[{{"name":"sales","position":7,"lag":0,"lag_seconds":null,"failure":"it panicked","rebuild":{{"position":3,"of":7}},"skipped":1}}]}}"#
     );
     assert_json(&health, &expected);
+
+    let node = Node {
+        name: "node-1".into(),
+        address: None,
+    };
+    let follower = Health {
+        role: Some(Role::Follower { leader: Some(node) }),
+        process_managers: health
+            .process_managers
+            .into_iter()
+            .map(|one| ProcessManagerHealth {
+                is_elsewhere: true,
+                ..one
+            })
+            .collect(),
+        ..health
+    };
+    let expected = expected
+        .replace(
+            r#""position":7,"journal""#,
+            r#""role":"follower","leader":{"name":"node-1","address":null},"position":7,"journal""#,
+        )
+        .replace(r#""ended":null"#, r#""ended":null,"is_elsewhere":true"#);
+    assert_json(&follower, &expected);
+    let detached = Role::Detached {
+        since: due(),
+        reason: "no server answers".into(),
+    };
+    let expected =
+        r#"{"role":"detached","since":"2023-11-14T22:13:20.250Z","reason":"no server answers"}"#;
+    assert_json(&detached, expected);
 }

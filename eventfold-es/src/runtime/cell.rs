@@ -6,6 +6,7 @@ mod keys;
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ use crate::sabotage::{Bug, planted};
 pub(crate) struct Cell<A: Aggregate> {
     stream: StreamId,
     snapshots: CellSnapshots,
+    /// Set without the lock, when the stream has got events from elsewhere. The next lock finds the cell evicted.
+    is_stale: AtomicBool,
     body: Mutex<CellBody<A>>,
 }
 
@@ -142,6 +145,7 @@ impl<A: Aggregate> Cell<A> {
         Self {
             stream,
             snapshots,
+            is_stale: AtomicBool::new(false),
             body: Mutex::new(CellBody {
                 is_evicted: false,
                 durable: Kept::new(durable),
@@ -166,6 +170,7 @@ impl<A: Aggregate> Cell<A> {
         let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
         // The caller looks the cell up again, which folds the stream from its first event.
         body.is_evicted |= self.snapshots.are_refuted() && body.pending.is_empty();
+        body.is_evicted |= self.is_stale.load(Ordering::Acquire);
         self.locked(body)
     }
 
@@ -180,11 +185,9 @@ impl<A: Aggregate> Cell<A> {
         }
     }
 
-    /// Marks the cell as evicted, because its stream has got events from elsewhere. Decisions without those events fail, unless they were
-    /// durable before.
-    pub(super) fn evict_as_stale(&self) {
-        let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        body.is_evicted = true;
+    /// Records that the stream has got events from elsewhere. Decisions without those events fail, unless they were durable before.
+    pub(super) fn set_stale(&self) {
+        self.is_stale.store(true, Ordering::Release);
     }
 
     /// Folds durable commits into the durable state, unless the cell is locked: then the holder of the lock does it. So an aggregate that

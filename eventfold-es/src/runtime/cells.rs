@@ -1,15 +1,13 @@
 //! The live aggregates of one type.
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cell::{Cell, Idle, Keys, read_event_ids};
 use super::guarded::blocking;
-use super::loader::Loader;
+use super::loader::{Load, Loader};
 use super::snapshots::{SnapshotPolicy, TypeSnapshots};
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
@@ -35,13 +33,28 @@ struct LiveCells<A: Aggregate> {
 }
 
 struct Shard<A: Aggregate> {
-    cells: Mutex<HashMap<Arc<str>, Arc<Cell<A>>>>,
+    cells: Mutex<ShardCells<A>>,
     /// Held while a cell learns the ids of its events, so that each stream is read once.
     learning: tokio::sync::Mutex<()>,
 }
 
+struct ShardCells<A: Aggregate> {
+    live: HashMap<Arc<str>, Arc<Cell<A>>>,
+    /// The aggregates that are being loaded, each with whether its stream has got events from elsewhere meanwhile.
+    loading: HashMap<Arc<str>, bool>,
+}
+
+impl<A: Aggregate> Default for ShardCells<A> {
+    fn default() -> Self {
+        Self {
+            live: HashMap::new(),
+            loading: HashMap::new(),
+        }
+    }
+}
+
 impl<A: Aggregate> Shard<A> {
-    fn cells(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Cell<A>>>> {
+    fn cells(&self) -> MutexGuard<'_, ShardCells<A>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,7 +102,7 @@ impl<A: Aggregate> AggregateCells<A> {
 
     /// The cell of a live aggregate.
     pub(crate) fn live(&self, id: &str) -> Option<Arc<Cell<A>>> {
-        self.live.shard(id)?.cells().get(id).cloned()
+        self.live.shard(id)?.cells().live.get(id).cloned()
     }
 
     /// The cell of an aggregate, loaded on demand. Cancel safe.
@@ -106,24 +119,27 @@ impl<A: Aggregate> AggregateCells<A> {
                 aggregate_type: Arc::clone(&aggregate_type),
                 instance_id: Arc::clone(id),
             };
+            let Some(shard) = live.shard(id) else {
+                return Err(StoreError::Closed);
+            };
             let mut attempts = 1..MAX_LOADS;
             loop {
+                let loading = Loading::begin(shard, id);
                 let cell = Arc::new(snapshots.load(&stream)?);
-                let Some(shard) = live.shard(id) else {
-                    return Ok(cell);
-                };
                 let mut cells = shard.cells();
+                let is_behind = loading.end(&mut cells);
                 // An aggregate with events is loaded only here, and once at a time. An aggregate without events may have got some
                 // meanwhile.
                 let is_stale = cell.is_new()
                     && streams.known_version(&stream) != Some(0)
                     && attempts.next().is_some();
-                match cells.get(id) {
-                    Some(cell) => return Ok(Arc::clone(cell)),
+                match cells.live.get(id) {
+                    Some(cell) => return Ok(Load::Current(Arc::clone(cell))),
+                    None if is_behind => return Ok(Load::Behind(cell)),
                     None if is_stale => {}
                     None => {
-                        cells.insert(Arc::clone(id), Arc::clone(&cell));
-                        return Ok(cell);
+                        cells.live.insert(Arc::clone(id), Arc::clone(&cell));
+                        return Ok(Load::Current(cell));
                     }
                 }
             }
@@ -137,7 +153,7 @@ impl<A: Aggregate> AggregateCells<A> {
             return Ok(None);
         };
         let mut cells = shard.cells();
-        if let Some(cell) = cells.get(id) {
+        if let Some(cell) = cells.live.get(id) {
             return Ok(Some(Arc::clone(cell)));
         }
         // The lock matters: the cell of a first event stays in the map until the event is durable and the journal knows it.
@@ -146,7 +162,7 @@ impl<A: Aggregate> AggregateCells<A> {
             return Ok(None);
         }
         let cell = Arc::new(Cell::new(stream, self.snapshots.of_cell(0))?);
-        cells.insert(Arc::clone(id), Arc::clone(&cell));
+        cells.live.insert(Arc::clone(id), Arc::clone(&cell));
         Ok(Some(cell))
     }
 
@@ -191,8 +207,9 @@ impl<A: Aggregate> AggregateCells<A> {
     pub(crate) fn forget(&self, id: &str, cell: &Arc<Cell<A>>) {
         if let Some(shard) = self.live.shard(id) {
             let mut cells = shard.cells();
-            if cells.get(id).is_some_and(|found| Arc::ptr_eq(found, cell)) {
-                cells.remove(id);
+            let found = cells.live.get(id);
+            if found.is_some_and(|found| Arc::ptr_eq(found, cell)) {
+                cells.live.remove(id);
             }
         }
     }
@@ -213,8 +230,9 @@ pub(super) trait Sweep: Send + Sync {
     /// Saves an aggregate that was idle for `timeout`, and evicts it if it still is idle. Blocks.
     fn save_and_evict(&self, id: &Arc<str>, timeout: Duration);
 
-    /// Evicts an aggregate whose stream has got durable events from elsewhere, so that it is loaded again.
-    fn let_go<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// Evicts an aggregate whose stream has got durable events from elsewhere, so that it is loaded again. A load that is under way may
+    /// have missed them, so its result does not become live. Takes short locks at most.
+    fn let_go(&self, id: &str);
 }
 
 impl<A: Aggregate> Sweep for AggregateCells<A> {
@@ -222,7 +240,7 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
         let now = Instant::now();
         let mut unsaved = Vec::new();
         for shard in &self.live.shards {
-            shard.cells().retain(|id, cell| {
+            shard.cells().live.retain(|id, cell| {
                 let idle = evict(cell, now, timeout);
                 if idle == Idle::Unsaved {
                     unsaved.push(Arc::clone(id));
@@ -244,24 +262,58 @@ impl<A: Aggregate> Sweep for AggregateCells<A> {
         }
         let mut cells = shard.cells();
         let idle = cells
+            .live
             .get(id)
             .map(|cell| evict(cell, Instant::now(), timeout));
         if idle == Some(Idle::Evicted) {
-            cells.remove(id);
+            cells.live.remove(id);
         }
     }
 
-    fn let_go<'a>(&'a self, id: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(async move {
-            // A load that began earlier may have missed the new events.
-            self.loader.settled(id).await;
-            if let Some(shard) = self.live.shard(id) {
-                let mut cells = shard.cells();
-                if let Some(cell) = cells.remove(id) {
-                    cell.evict_as_stale();
-                }
-            }
-        })
+    fn let_go(&self, id: &str) {
+        let Some(shard) = self.live.shard(id) else {
+            return;
+        };
+        let mut cells = shard.cells();
+        if let Some(is_behind) = cells.loading.get_mut(id) {
+            *is_behind = true;
+        }
+        if let Some(cell) = cells.live.remove(id) {
+            cell.set_stale();
+        }
+    }
+}
+
+/// A load that is under way.
+struct Loading<'a, A: Aggregate> {
+    shard: &'a Shard<A>,
+    id: &'a Arc<str>,
+    is_over: bool,
+}
+
+impl<'a, A: Aggregate> Loading<'a, A> {
+    fn begin(shard: &'a Shard<A>, id: &'a Arc<str>) -> Self {
+        shard.cells().loading.insert(Arc::clone(id), false);
+        Self {
+            shard,
+            id,
+            is_over: false,
+        }
+    }
+
+    /// Ends the load. Returns whether the stream has got events from elsewhere since its begin.
+    fn end(mut self, cells: &mut ShardCells<A>) -> bool {
+        self.is_over = true;
+        cells.loading.remove(self.id).unwrap_or_default()
+    }
+}
+
+impl<A: Aggregate> Drop for Loading<'_, A> {
+    /// The load has failed.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.shard.cells().loading.remove(self.id);
+        }
     }
 }
 

@@ -2,12 +2,15 @@ use std::sync::Arc;
 
 use super::reactions::ReactionHub;
 use crate::error::StoreError;
+use crate::journal::{Journal, Term};
 
 /// Reports the end of a process manager's task to its waiting callers, for any reason.
 pub(super) struct End {
     hub: Arc<ReactionHub>,
     member: usize,
     reason: StoreError,
+    /// The term that the task belongs to.
+    term: Option<(Arc<dyn Journal>, Term)>,
 }
 
 impl End {
@@ -17,7 +20,14 @@ impl End {
             member,
             // Without another reason, the tokio runtime has dropped the task.
             reason: StoreError::RuntimeGone,
+            term: None,
         }
+    }
+
+    /// The end of a term ends the task, too. That is no failure.
+    pub(super) fn of_term(mut self, journal: &Arc<dyn Journal>, term: Term) -> Self {
+        self.term = Some((Arc::clone(journal), term));
+        self
     }
 
     /// Reports that the task has finished or panicked.
@@ -34,14 +44,19 @@ impl End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.hub.ended(self.member, self.reason.clone());
+        match &self.term {
+            Some((journal, term)) if journal.standing().refusal(*term).is_some() => {
+                self.hub.leaves(self.member, journal.standing().role());
+            }
+            _ => self.hub.ended(self.member, self.reason.clone()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::guarded::guard_task;
-    use super::super::reactions::{Member, Reactions};
+    use super::super::reactions::{Member, Presence, Reactions};
     use super::*;
 
     fn hub() -> Arc<ReactionHub> {
@@ -55,15 +70,16 @@ mod tests {
                 is_paused: false,
                 ignored: 0,
                 skipped: 0,
-                ended: None,
+                presence: Presence::Here,
             }],
             Vec::new(),
         ))
     }
 
     fn reason(hub: &Arc<ReactionHub>) -> String {
-        let ended = hub.members().remove(0).ended;
-        ended.map_or_else(String::new, |ended| ended.to_string())
+        let member = hub.members().remove(0);
+        let ended = member.presence.ended();
+        ended.map_or_else(String::new, ToString::to_string)
     }
 
     #[tokio::test]

@@ -19,9 +19,20 @@ pub(super) struct Loader<T> {
     state: Mutex<LoaderState<T>>,
 }
 
+/// A loaded value.
+pub(super) enum Load<T> {
+    /// It is published: later callers find it.
+    Current(T),
+    /// It is not published, because it may miss a change that came while it was loaded. It is good enough for callers that came before the
+    /// load began.
+    Behind(T),
+}
+
+type Callers<T> = Vec<oneshot::Sender<Result<T, StoreError>>>;
+
 struct LoaderState<T> {
     /// The values to load and their waiting callers, including the values that are being loaded.
-    waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Result<T, StoreError>>>>,
+    waiting: HashMap<Arc<str>, Callers<T>>,
     /// The values whose load has not begun.
     queue: VecDeque<Arc<str>>,
     workers: usize,
@@ -41,13 +52,14 @@ impl<T> Loader<T> {
 }
 
 impl<T: Clone + Send + 'static> Loader<T> {
-    /// Loads the value of this id, unless `find` has it while no load is running. `load` blocks, and has to publish its value to `find`
-    /// before it returns. Cancel safe: the load continues.
+    /// Loads the value of this id, unless `find` has it while no load is running. `load` blocks, and has to publish a current value to `find`
+    /// before it returns. After a value that is behind, it is called again for the callers that have come meanwhile. Cancel safe: the load
+    /// continues.
     pub(super) async fn load(
         self: &Arc<Self>,
         id: &Arc<str>,
         find: impl FnOnce() -> Option<T> + Send,
-        load: impl Fn(&Arc<str>) -> Result<T, StoreError> + Send + 'static,
+        load: impl Fn(&Arc<str>) -> Result<Load<T>, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (loaded, worker) = {
             let mut state = self.state();
@@ -82,32 +94,31 @@ impl<T: Clone + Send + 'static> Loader<T> {
 }
 
 impl<T> Loader<T> {
-    /// Waits for the running load of this id, if there is one.
-    pub(super) async fn settled(&self, id: &str) {
-        let loading = self.state().waiting.get_mut(id).map(|waiting| {
-            let (sender, receiver) = oneshot::channel();
-            waiting.push(sender);
-            receiver
-        });
-        if let Some(loading) = loading {
-            // A missing answer also means that the load has ended.
-            let _ = loading.await;
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, LoaderState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<T> LoaderState<T> {
-    /// The next value for a worker. Without one, the worker ends.
-    fn next(&mut self) -> Option<Arc<str>> {
-        let next = self.queue.pop_front();
-        if next.is_none() {
+    /// The next value for a worker, and the number of its callers so far. Without one, the worker ends.
+    fn next(&mut self) -> Option<(Arc<str>, usize)> {
+        let Some(next) = self.queue.pop_front() else {
             self.workers -= 1;
+            return None;
+        };
+        let callers = self.waiting.get(&next).map_or(0, Vec::len);
+        Some((next, callers))
+    }
+
+    /// The first callers of a loaded value. If there are others, the value is loaded again.
+    fn served(&mut self, id: &Arc<str>, count: usize) -> Callers<T> {
+        let mut callers = self.waiting.remove(id).unwrap_or_default();
+        let others = callers.split_off(count.min(callers.len()));
+        if !others.is_empty() {
+            self.waiting.insert(Arc::clone(id), others);
+            self.queue.push_back(Arc::clone(id));
         }
-        next
+        callers
     }
 }
 
@@ -118,21 +129,25 @@ struct Worker<T> {
 }
 
 impl<T: Clone + Send + 'static> Worker<T> {
-    fn begin(self, load: impl Fn(&Arc<str>) -> Result<T, StoreError> + Send + 'static) {
+    fn begin(self, load: impl Fn(&Arc<str>) -> Result<Load<T>, StoreError> + Send + 'static) {
         let threads = self.loader.threads.clone();
         // An open store has a thread.
         let _ = threads.submit(move || self.run(load));
     }
 
-    fn run(mut self, load: impl Fn(&Arc<str>) -> Result<T, StoreError> + Send + 'static) {
+    fn run(mut self, load: impl Fn(&Arc<str>) -> Result<Load<T>, StoreError> + Send + 'static) {
         loop {
-            let Some(id) = self.loader.state().next() else {
+            let Some((id, callers)) = self.loader.state().next() else {
                 self.has_ended = true;
                 return;
             };
             let loaded = guard(|| format!("loading `{id}`"), || load(&id)).flatten();
-            let waiting = self.loader.state().waiting.remove(&id);
-            for waiting in waiting.unwrap_or_default() {
+            let (loaded, served) = match loaded {
+                Ok(Load::Current(value)) => (Ok(value), usize::MAX),
+                Ok(Load::Behind(value)) => (Ok(value), callers),
+                Err(error) => (Err(error), usize::MAX),
+            };
+            for waiting in self.loader.state().served(&id, served) {
                 // A caller that is gone needs no answer.
                 let _ = waiting.send(loaded.clone());
             }
@@ -173,14 +188,14 @@ mod tests {
     /// Loads the length of an id, and counts the loads.
     fn length(
         count: &Arc<AtomicUsize>,
-    ) -> impl Fn(&Arc<str>) -> Result<usize, StoreError> + Clone + Send + use<> {
+    ) -> impl Fn(&Arc<str>) -> Result<Load<usize>, StoreError> + Clone + Send + use<> {
         let count = Arc::clone(count);
         move |id| {
             count.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(std::time::Duration::from_millis(1));
             match &**id {
                 "panic" => std::panic::resume_unwind(Box::new("no")),
-                _ => Ok(id.len()),
+                _ => Ok(Load::Current(id.len())),
             }
         }
     }
@@ -197,9 +212,11 @@ mod tests {
                     let (loader, length) = (Arc::clone(&loader), length(&count));
                     let (found, kept) = (Arc::clone(&loaded), Arc::clone(&loaded));
                     let load = move |id: &Arc<str>| {
-                        let length = length(id)?;
+                        let Load::Current(length) = length(id)? else {
+                            return Err(StoreError::Closed);
+                        };
                         lock(&kept).insert(Arc::clone(id), length);
-                        Ok(length)
+                        Ok(Load::Current(length))
                     };
                     let id: Arc<str> = "x".repeat(1 + number % 50).into();
                     tokio::spawn(async move {
@@ -235,6 +252,45 @@ mod tests {
                 _ => assert_eq!(loaded.ok(), Some(5)),
             }
         }
+    }
+
+    /// A value that is behind serves the callers that came before its load began, and no other.
+    #[tokio::test]
+    async fn who_comes_during_a_load_that_is_behind_gets_the_next_value() {
+        let loader = Arc::new(Loader::new(StoreRuntime::new()));
+        let (begun, began) = std::sync::mpsc::channel();
+        let (go_on, gate) = std::sync::mpsc::channel();
+        let (gate, count) = (Mutex::new(gate), AtomicUsize::new(0));
+        let load = Arc::new(move |_: &Arc<str>| {
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            let _ = begun.send(());
+            let _ = lock(&gate).recv();
+            Ok(match number {
+                0 => Load::Behind(number),
+                _ => Load::Current(number),
+            })
+        });
+        let caller = || {
+            let (loader, load) = (Arc::clone(&loader), Arc::clone(&load));
+            let load = move |id: &Arc<str>| load(id);
+            tokio::spawn(async move { loader.load(&"a".into(), || None, load).await })
+        };
+        let first = caller();
+        while began.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        let second = caller();
+        while loader
+            .state()
+            .waiting
+            .get("a")
+            .is_some_and(|all| all.len() < 2)
+        {
+            tokio::task::yield_now().await;
+        }
+        assert!(go_on.send(()).is_ok() && go_on.send(()).is_ok());
+        assert!(matches!(first.await, Ok(Ok(0))));
+        assert!(matches!(second.await, Ok(Ok(1))));
     }
 
     #[tokio::test]

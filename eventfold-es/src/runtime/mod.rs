@@ -8,6 +8,7 @@ mod end;
 mod follower;
 mod imported;
 mod inside_reaction;
+mod leadership;
 mod loader;
 mod locked_targets;
 mod origin;
@@ -38,6 +39,7 @@ pub(crate) use follower::{Follower, FollowerContext, FollowerRequest};
 pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
+pub(crate) use leadership::{Leadership, Waits, room_in};
 pub(crate) use origin::{Cause, command_id};
 #[cfg(feature = "testing")]
 pub(crate) use process_manager::offline;
@@ -49,7 +51,7 @@ pub(crate) use progress_gauge::ProjectionGauge;
 pub use progress_gauge::RebuildProgress;
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
-pub(crate) use reactions::{Member, ReactionHub, Stay, WaitGuard};
+pub(crate) use reactions::{Member, Presence, ReactionHub, Stay, WaitGuard};
 pub(crate) use recall::recall;
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::{initial_progress, migrated};
@@ -57,20 +59,12 @@ pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
 pub(crate) use transaction::{Decision, TransactionCommand, decide_together};
 pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 
-use tokio::sync::OwnedSemaphorePermit;
-
-use crate::error::StoreError;
-use crate::journal::{Journal, Log};
-
-/// Waits for room for one commit. Fails if the journal is closed.
-pub(crate) async fn room(journal: &dyn Log) -> Result<OwnedSemaphorePermit, StoreError> {
-    let room = Arc::clone(journal.room()).acquire_owned().await;
-    room.map_err(|_| StoreError::Closed)
-}
+use crate::journal::Journal;
 
 /// The shared parts of the cells, the process managers and the projections of one store.
 pub(crate) struct Runtime {
     pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) leadership: Leadership,
     pub(crate) types: AggregateTypes,
     pub(crate) routes: Routes,
     pub(crate) reactions: Arc<ReactionHub>,

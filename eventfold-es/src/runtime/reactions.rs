@@ -25,6 +25,7 @@ use wait::Wait;
 use super::process_manager::{Tallied, Tally, TallyChange};
 use crate::error::StoreError;
 use crate::journal::Receipt;
+use crate::replication::Role;
 
 /// The public state of a process manager.
 #[derive(Debug, Clone)]
@@ -43,18 +44,44 @@ pub(crate) struct Member {
     pub(crate) ignored: u64,
     /// The number of events, deadlines and commands that the policy skipped, since the store was opened.
     pub(crate) skipped: u64,
-    /// The reason why its task has ended.
-    pub(crate) ended: Option<StoreError>,
+    pub(crate) presence: Presence,
+}
+
+/// The place where the task of a process manager runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Presence {
+    /// On this node.
+    Here,
+    /// On the leader. When this node has become the leader, the task is about to run here.
+    Elsewhere(watch::Receiver<Role>),
+    /// Nowhere. It has ended on this node, for this reason.
+    Ended(StoreError),
+}
+
+impl Presence {
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Elsewhere(_))
+    }
+
+    /// The reason why it has ended.
+    pub(crate) fn ended(&self) -> Option<&StoreError> {
+        match self {
+            Self::Ended(reason) => Some(reason),
+            Self::Here | Self::Elsewhere(_) => None,
+        }
+    }
 }
 
 impl Member {
     /// The outcome for callers that wait on a process manager that has stopped.
     fn absence(&self) -> Option<Reactions> {
-        match (&self.stays, &self.ended) {
+        match (&self.stays, &self.presence) {
             (Some(stay), _) => Some(stay.outcome),
-            (None, None) if self.is_paused => Some(Reactions::Paused),
-            (None, Some(_)) => Some(Reactions::Closed),
-            (None, None) => None,
+            (None, Presence::Here) => self.is_paused.then_some(Reactions::Paused),
+            (None, Presence::Elsewhere(role)) => {
+                (!role.borrow().is_leader()).then_some(Reactions::Closed)
+            }
+            (None, Presence::Ended(_)) => Some(Reactions::Closed),
         }
     }
 
@@ -416,17 +443,54 @@ impl ReactionHub {
         let mut state = self.state();
         let HubState { members, waits, .. } = &mut *state;
         if let Some(member) = members.get_mut(member) {
-            member.ended = Some(reason);
+            member.presence = Presence::Ended(reason);
         }
         for wait in waits.values_mut() {
             wait.give_up_on(member, Reactions::Closed);
         }
     }
 
+    /// Records that a member runs on the leader, because this node is not the leader any more. Nothing of it is kept but the progress.
+    pub(crate) fn leaves(&self, member: usize, role: watch::Receiver<Role>) {
+        let mut state = self.state();
+        let HubState {
+            members,
+            tallies,
+            waits,
+            ..
+        } = &mut *state;
+        if let Some(member) = members.get_mut(member) {
+            member.presence = Presence::Elsewhere(role);
+            member.stays = None;
+            member.is_paused = false;
+        }
+        if let Some(tally) = tallies.get_mut(member) {
+            *tally = Tally::default();
+        }
+        for wait in waits.values_mut() {
+            wait.give_up_on(member, Reactions::Closed);
+        }
+    }
+
+    /// Records that a member runs on this node, behind its durable progress.
+    pub(crate) fn enters(&self, member: usize, position: u64, tally: Tally) {
+        let mut state = self.state();
+        if let Some(member) = state.members.get_mut(member) {
+            member.presence = Presence::Here;
+            member.processed = position;
+        }
+        if let Some(present) = state.tallies.get_mut(member) {
+            *present = tally;
+        }
+        drop(state);
+        self.processed(member, position);
+    }
+
     /// The reason why a member has ended, if one has.
     pub(crate) fn ended_because(&self) -> Option<StoreError> {
         let state = self.state();
-        state.members.iter().find_map(|member| member.ended.clone())
+        let mut members = state.members.iter();
+        members.find_map(|member| member.presence.ended().cloned())
     }
 
     /// The numbers of dispatched and dead-lettered commands since the last call.

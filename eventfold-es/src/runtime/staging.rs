@@ -335,6 +335,8 @@ impl<A: Aggregate> LockedTarget for LockedCell<'_, A> {
             }
             ExecuteError::KeyReused { key } => ExecuteError::KeyReused { key },
             ExecuteError::OutcomeUnknown { reason } => ExecuteError::OutcomeUnknown { reason },
+            ExecuteError::NotLeader { leader } => ExecuteError::NotLeader { leader },
+            ExecuteError::Unavailable { reason } => ExecuteError::Unavailable { reason },
             ExecuteError::Store(error) => ExecuteError::Store(error),
         })?;
         Ok(Some(StagedEvents {
@@ -377,9 +379,12 @@ pub(super) fn cause_of_refusal(refusal: Refusal) -> FailureCause {
         ExecuteError::KeyReused { key } => FailureCause::Rejected {
             error: Arc::new(StoreError::KeyReused { key }),
         },
-        ExecuteError::OutcomeUnknown { reason } => FailureCause::Storage {
-            reason: reason.to_string(),
-        },
+        ExecuteError::OutcomeUnknown { reason } | ExecuteError::Unavailable { reason } => {
+            FailureCause::Storage {
+                reason: reason.to_string(),
+            }
+        }
+        ExecuteError::NotLeader { leader } => cause_of(&StoreError::NotLeader { leader }),
         ExecuteError::Store(error) => cause_of(&error),
     }
 }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::mem::{replace, take};
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::cell::{Key, Keys, Repeated};
@@ -19,7 +18,7 @@ use super::{ReactionHub, Runtime};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError, TransactionCommandAt, TransactionError};
-use crate::journal::{Log, OnDurable, Outcome, ProposedCommit, StreamId};
+use crate::journal::{Log, OnDurable, Outcome, ProposedCommit, Room, StreamId};
 use crate::sabotage::{Bug, planted};
 
 /// A command of a transaction, for an aggregate of any type.
@@ -132,7 +131,7 @@ pub(crate) async fn decide_together(
         });
         let lookups = look_up(wanted);
         let targets = find_targets(lookups).await?;
-        let room = super::room(&*runtime.journal).await?;
+        let room = runtime.leadership.room().await?;
         let journal = &*runtime.journal;
         let decided = LockedTargets::lock(&targets, journal).map(|locked| {
             let commands = take(&mut commands);
@@ -152,7 +151,7 @@ fn decide_locked(
     keys: Vec<Option<String>>,
     waiting: Waiting,
     log: &dyn Log,
-    room: OwnedSemaphorePermit,
+    room: Room,
 ) -> Result<Decision, TransactionError> {
     let digest = digest(&commands);
     let mut repeated = Vec::with_capacity(commands.len());
@@ -270,6 +269,8 @@ fn refused(index: usize, stream: &StreamId, refusal: Refusal) -> TransactionErro
         },
         ExecuteError::KeyReused { key } => TransactionError::KeyReused { key },
         ExecuteError::OutcomeUnknown { reason } => TransactionError::OutcomeUnknown { reason },
+        ExecuteError::NotLeader { leader } => TransactionError::NotLeader { leader },
+        ExecuteError::Unavailable { reason } => TransactionError::Unavailable { reason },
         ExecuteError::Store(error) => TransactionError::Store(error),
     }
 }

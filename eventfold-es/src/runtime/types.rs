@@ -185,14 +185,14 @@ impl AggregateTypes {
         check(event)
     }
 
-    /// Evicts the aggregate of a stream that has got durable events from elsewhere.
-    pub(crate) async fn let_go(&self, stream: &StreamId) {
+    /// Evicts the aggregate of a stream that has got durable events from elsewhere. Takes short locks at most.
+    pub(crate) fn let_go(&self, stream: &StreamId) {
         let sweep = self
             .known()
             .get(&*stream.aggregate_type)
             .map(|known| Arc::clone(&known.sweep));
         if let Some(sweep) = sweep {
-            sweep.let_go(&stream.instance_id).await;
+            sweep.let_go(&stream.instance_id);
         }
     }
 

@@ -1,12 +1,13 @@
 //! The configuration of a store.
 
 mod awaits;
+mod nodes;
 mod opening;
 mod parts;
-mod replicated;
 #[cfg(feature = "schedules")]
 mod schedules;
 mod starting_points;
+mod terms;
 
 use std::any::{TypeId, type_name};
 use std::marker::PhantomData;
@@ -15,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use awaits::{Awaits, Given};
+use nodes::NodeSettings;
 use parts::{ProcessManagerPart, ProjectionPart, Sinks, Targets, given};
-use replicated::NodeSettings;
+#[cfg(feature = "schedules")]
+pub(super) use schedules::started;
 
 use super::RunMode;
 #[cfg(feature = "schedules")]
@@ -28,8 +31,10 @@ use crate::event_handler::{EventHandler, Handled};
 use crate::journal::{Durability, JournalOptions};
 use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::{Projection, ReadModel, RowProjection, Sink, SinkProjection};
+#[cfg(feature = "testing")]
+use crate::replication::Role;
 use crate::runtime::process_manager_rows::VersionRow;
-use crate::runtime::{Kept, ProcessManagerRunner, guard, initial_progress, migrated};
+use crate::runtime::{Kept, ProcessManagerRunner, Waits, guard, initial_progress, migrated};
 #[cfg(feature = "schedules")]
 use crate::schedule::{Schedule, Timetable};
 use crate::threads::StoreRuntime;
@@ -41,6 +46,8 @@ const DEFAULT_MAX_REACTION_DEPTH: u32 = 64;
 const DEFAULT_MAX_STARTS: u32 = 5;
 const DEFAULT_HANDLER_PATIENCE: Duration = Duration::from_secs(10);
 const DEFAULT_REACTION_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_LEADER_PATIENCE: Duration = Duration::from_secs(5);
+const DEFAULT_OUTCOME_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Configures a store and opens it.
 ///
@@ -76,6 +83,9 @@ pub struct AggregateStoreBuilder<Handlers = ()> {
     run_mode: RunMode,
     handler_patience: Duration,
     reaction_timeout: Duration,
+    waits: Waits,
+    #[cfg(feature = "testing")]
+    role: Option<Role>,
     max_reaction_depth: u32,
     max_starts: u32,
     parks_unreadable: bool,
@@ -117,6 +127,12 @@ impl AggregateStoreBuilder {
             run_mode: RunMode::default(),
             handler_patience: DEFAULT_HANDLER_PATIENCE,
             reaction_timeout: DEFAULT_REACTION_TIMEOUT,
+            waits: Waits {
+                leader: DEFAULT_LEADER_PATIENCE,
+                outcome: DEFAULT_OUTCOME_PATIENCE,
+            },
+            #[cfg(feature = "testing")]
+            role: None,
             max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             max_starts: DEFAULT_MAX_STARTS,
             parks_unreadable: false,

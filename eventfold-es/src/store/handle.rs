@@ -119,6 +119,8 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// - [`ExecuteError::Conflict`] if the stream does not have the version that the context
     ///   [expects](CommandContext::with_expected_version);
     /// - [`ExecuteError::KeyReused`] if its idempotency key is that of another command;
+    /// - [`ExecuteError::NotLeader`] if another node is the leader, and [`ExecuteError::Unavailable`] if no leader is found
+    ///   within [`leader_patience`](crate::AggregateStoreBuilder::leader_patience). Only a replicated store has other nodes;
     /// - [`ExecuteError::Store`] if it could not be decided or written, if its idempotency key or its metadata cannot be used,
     ///   or inside a reaction of a process manager.
     ///
@@ -160,6 +162,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
         refuse_inside_reaction()?;
         check_context(&context)?;
+        let leadership = &self.shared.runtime.leadership;
         let hub = &self.shared.runtime.reactions;
         let is_awaited = self.shared.run_mode == RunMode::Inline && hub.concerns(A::AGGREGATE_TYPE);
         let wait = is_awaited.then(|| hub.wait());
@@ -178,7 +181,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                 } => (cell, outcome, decided),
                 Decision::Answer { pending, answer } => {
                     if let Some(pending) = pending {
-                        pending.wait().await.map_err(StoreError::from)?;
+                        leadership.settled_before(&pending).await?;
                     }
                     let decided = answer.into_inner()?;
                     return Ok(Executed {
@@ -192,7 +195,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                     return Ok(self.answer_again(repeated, wait).await?);
                 }
             };
-        let receipt = outcome.wait().await.map_err(StoreError::from)?;
+        let receipt = leadership.settled(&outcome).await?;
         cell.settle_if_free();
         let reactions = self.shared.reactions(wait).await;
         Ok(Executed {
@@ -212,7 +215,8 @@ impl<A: Aggregate> AggregateHandle<A> {
         let journal = &self.shared.runtime.journal;
         let (answer, events) = match repeated {
             Repeated::Pending(pending) => {
-                let receipt = pending.outcome.wait().await?;
+                let leadership = &self.shared.runtime.leadership;
+                let receipt = leadership.settled(&pending.outcome).await?;
                 (pending.with(&receipt), pending.events)
             }
             Repeated::Durable(answer) => {
@@ -313,7 +317,7 @@ impl<A: Aggregate> AggregateHandle<A> {
     }
 
     fn target(&self) -> Target<'_, A> {
-        Target::new(&self.shared.runtime.journal, &self.cells, &self.id)
+        Target::new(&self.shared.runtime, &self.cells, &self.id)
     }
 
     /// Runs `action` under the lock of the settled cell, with the required knowledge loaded.

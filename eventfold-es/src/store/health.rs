@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{AggregateStore, ParkedAt};
 use crate::error::StoreError;
 use crate::journal::{CommittedEvent, Cursor, Log};
+use crate::replication::Role;
 use crate::report_json;
 use crate::runtime::{Member, Reactions, RebuildProgress, Tallied, blocking};
 
@@ -36,6 +37,10 @@ pub struct Health {
     pub status: HealthStatus,
     /// The reasons why it is not [`HealthStatus::Healthy`], each with the remedy; empty if it is.
     pub reasons: Vec<String>,
+    /// The role of this node in a replicated store; none in any other, and then it is not in the JSON. For example,
+    /// `"role": "follower", "leader": {"name": "node-1", "address": null}`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// The position of the last durable event; 0 in an empty store.
     pub position: u64,
     /// The journal.
@@ -58,7 +63,7 @@ pub enum HealthStatus {
     Healthy,
     /// It serves, but some work waits until an operator acts. For example, a process manager is parked or paused, an
     /// instance is parked, or a projection fails. The clock may also be at least a minute behind the last commit, or
-    /// the file system read-only. A restart does not help.
+    /// the file system read-only. A node of a replicated store may know no leader. A restart does not help.
     Degraded,
     /// This process executes no more commands: the store is poisoned or closed, or its tokio runtime has ended. Open it
     /// again.
@@ -123,6 +128,10 @@ pub struct ProcessManagerHealth {
     pub dead_letters: u64,
     /// The reason why it has ended in this process, if it has.
     pub ended: Option<String>,
+    /// Whether it runs on another node, which is the leader of a replicated store. Then `position` is its last durable progress, and its
+    /// other figures are 0 here. It is in the JSON only if it is true.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_elsewhere: bool,
 }
 
 /// One projection of a store.
@@ -193,7 +202,10 @@ impl AggregateStore {
             shutdown.unwrap_or_else(PoisonError::into_inner).has_begun()
         };
         let projected = shared.gauges.iter().map(|(_, gauge)| gauge.position());
-        let progress = members.iter().map(|member| member.processed);
+        let here = members
+            .iter()
+            .filter(|member| !member.presence.is_elsewhere());
+        let progress = here.map(|member| member.processed);
         let behind = progress.chain(projected).filter(|at| *at < position);
         let ages = match is_closed {
             // Another store may use the directory.
@@ -207,10 +219,17 @@ impl AggregateStore {
         let process_managers: Vec<_> = members
             .into_iter()
             .zip(tallied)
-            .map(|(member, tallied)| ProcessManagerHealth {
-                lag: position.saturating_sub(member.processed),
-                lag_seconds: age(member.processed),
-                ..ProcessManagerHealth::of(member, tallied)
+            .map(|(member, tallied)| match member.presence.is_elsewhere() {
+                true => ProcessManagerHealth {
+                    position: self.durable_progress(&member),
+                    lag_seconds: Some(0),
+                    ..ProcessManagerHealth::of(member, tallied)
+                },
+                false => ProcessManagerHealth {
+                    lag: position.saturating_sub(member.processed),
+                    lag_seconds: age(member.processed),
+                    ..ProcessManagerHealth::of(member, tallied)
+                },
             })
             .collect();
         let projections: Vec<_> = shared
@@ -230,6 +249,10 @@ impl AggregateStore {
             })
             .collect();
         let vitals = journal.vitals();
+        let standing = journal.standing();
+        let role = standing
+            .is_replicated()
+            .then(|| standing.role().borrow().clone());
         let (status, reasons) = match self.unusable(is_closed) {
             Some(reason) => (HealthStatus::Unusable, vec![reason]),
             None => {
@@ -244,10 +267,12 @@ impl AggregateStore {
                         behind.as_secs()
                     )
                 });
+                let without_leader = role.as_ref().and_then(role_reason);
                 #[cfg(feature = "schedules")]
                 let stands = stands.into_iter().chain(self.schedule_reasons());
                 let reasons: Vec<_> = read_only
                     .into_iter()
+                    .chain(without_leader)
                     .chain(stands)
                     .chain(process_managers.iter().flat_map(|one| {
                         // On a read-only file system all of them have ended, for the first reason in the list.
@@ -265,6 +290,7 @@ impl AggregateStore {
         Health {
             status,
             reasons,
+            role,
             position,
             journal: JournalHealth {
                 bytes: vitals.bytes,
@@ -274,6 +300,12 @@ impl AggregateStore {
             process_managers,
             projections,
         }
+    }
+
+    /// The position of the last durable progress of a member.
+    pub(super) fn durable_progress(&self, member: &Member) -> u64 {
+        let progress = self.shared.runtime.journal.progress(member.name);
+        progress.map_or(member.processed, |progress| progress.position)
     }
 
     /// The reason why the store executes no more commands, and the remedy.
@@ -331,6 +363,28 @@ impl AggregateStore {
     }
 }
 
+/// The reason why commands cannot be executed anywhere, as far as this node knows.
+fn role_reason(role: &Role) -> Option<String> {
+    match role {
+        Role::Leader | Role::Follower { leader: Some(_) } => None,
+        Role::Follower { leader: None } => Some(
+            "no node is known to be the leader: commands wait. Look at the other nodes, and at the servers of the log".to_owned(),
+        ),
+        Role::Detached { reason, .. } => Some(format!(
+            "this node is cut off from the log: {reason}. It answers reads with its last state. Look at the servers of the log and at the \
+             network"
+        )),
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature is serde's"
+)]
+pub(super) fn is_false(is: &bool) -> bool {
+    !is
+}
+
 /// The time at which an event was stored, in seconds since 1970; none if it cannot be read.
 fn stored_at(event: CommittedEvent<'_>) -> Option<u64> {
     #[derive(Deserialize)]
@@ -363,7 +417,8 @@ impl ProcessManagerHealth {
             parked: tallied.parked,
             retrying: tallied.retrying + waits,
             dead_letters: tallied.dead_letters,
-            ended: member.ended.map(|ended| ended.to_string()),
+            ended: member.presence.ended().map(ToString::to_string),
+            is_elsewhere: member.presence.is_elsewhere(),
         }
     }
 

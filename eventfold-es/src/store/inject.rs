@@ -3,7 +3,7 @@ use super::handle::Needs;
 use crate::aggregate::Aggregate;
 use crate::error::StoreError;
 use crate::journal::ProposedCommit;
-use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction, room};
+use crate::runtime::{EncodedEvent, PartOfCommit, Place, refuse_inside_reaction};
 
 /// Options of [`AggregateStore::inject_event`].
 ///
@@ -46,7 +46,8 @@ impl AggregateStore {
         let handle = self.get::<A>(instance_id).await?;
         let encoded = EncodedEvent::<A::DomainEvent>::from_stored::<A>(&event)?;
         let journal = &self.shared.runtime.journal;
-        let room = room(&**journal).await?;
+        let leadership = &self.shared.runtime.leadership;
+        let room = leadership.room().await?;
         let id = event.id.as_deref();
         let needs = id.map_or(Needs::State, |_| Needs::EventIds);
         let outcome = handle
@@ -71,7 +72,7 @@ impl AggregateStore {
             })
             .await?;
         if let Some(outcome) = outcome {
-            outcome.wait().await?;
+            leadership.settled(&outcome).await?;
         }
         if options.run_process_managers {
             self.run_process_managers().await?;

@@ -9,6 +9,7 @@ mod handle;
 mod health;
 mod import;
 mod inject;
+mod nodes;
 mod process_manager;
 mod projections;
 mod reading;
@@ -202,12 +203,6 @@ impl AggregateStore {
         let context = context.into();
         let handle = self.get::<C::Aggregate>(id).await?;
         handle.execute_with(command, context).await
-    }
-
-    /// The role of this node.
-    #[must_use]
-    pub fn role(&self) -> tokio::sync::watch::Receiver<crate::replication::Role> {
-        self.shared.runtime.journal.role()
     }
 
     /// The report of opening the store.

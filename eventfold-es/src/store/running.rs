@@ -7,10 +7,11 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::AggregateStore;
+use super::health::is_false;
 use crate::dead_letter::{DeadLetter, UnreactedLine};
 use crate::error::StoreError;
 use crate::process_manager::ProcessManager;
-use crate::runtime::{Reactions, Request, Stay, blocking, refuse_inside_reaction};
+use crate::runtime::{Member, Reactions, Request, Stay, blocking, refuse_inside_reaction};
 
 /// The number of times that a run fires deadlines that arm deadlines due at once.
 const MAX_ROUNDS: usize = 16;
@@ -64,6 +65,10 @@ pub struct ProcessManagerStatus {
     pub is_paused: bool,
     /// The event at which it is parked, if any.
     pub parked: Option<ParkedAt>,
+    /// Whether it runs on another node, which is the leader of a replicated store. Then `position` is its last durable progress, and `lag`
+    /// is 0. It is in the JSON only if it is true.
+    #[serde(skip_serializing_if = "is_false")]
+    pub is_elsewhere: bool,
 }
 
 /// The event at which a process manager is parked. It handles no later event before the store is opened again.
@@ -103,7 +108,9 @@ impl AggregateStore {
     ///
     /// [`StoreError::ReadOnly`] on a read-only file system, where they do not run; [`StoreError::Poisoned`] if writes
     /// are refused; [`StoreError::Closed`] if the store closes before they have reacted. [`StoreError::RuntimeGone`] if
-    /// the runtime of the store has shut down, and [`StoreError::InsideReaction`] from inside a reaction.
+    /// the runtime of the store has shut down, and [`StoreError::InsideReaction`] from inside a reaction. In a replicated store,
+    /// [`StoreError::NotLeader`] on a node that is not the leader, and [`StoreError::Unavailable`] without a leader or if this node loses
+    /// the leadership. What was done stays done.
     ///
     /// # Cancel safety
     ///
@@ -115,6 +122,8 @@ impl AggregateStore {
         if let Some(reason) = journal.read_only() {
             return Err(StoreError::ReadOnly { reason });
         }
+        let leadership = &self.shared.runtime.leadership;
+        let term = leadership.term().await?;
         for round in 0..MAX_ROUNDS {
             let fired = self.fire_due().await;
             if fired == 0 && round > 0 {
@@ -127,6 +136,9 @@ impl AggregateStore {
             let outcome = wait.done().await;
             if let Some(reason) = journal.poisoned() {
                 return Err(StoreError::Poisoned { reason });
+            }
+            if let Some(lost) = journal.standing().refusal(term) {
+                return Err(lost.into());
             }
             if outcome == Reactions::Closed {
                 return Err(hub.ended_because().unwrap_or(StoreError::Closed));
@@ -182,14 +194,26 @@ impl AggregateStore {
         let members = self.shared.runtime.reactions.members();
         members
             .into_iter()
-            .map(|member| ProcessManagerStatus {
-                name: member.name.to_owned(),
-                position: member.processed,
-                lag: durable.saturating_sub(member.processed),
-                is_paused: member.is_paused,
-                parked: member.stays.map(ParkedAt::from),
+            .map(|member| {
+                let (position, lag) = self.progress_of(&member, durable);
+                ProcessManagerStatus {
+                    name: member.name.to_owned(),
+                    position,
+                    lag,
+                    is_paused: member.is_paused,
+                    is_elsewhere: member.presence.is_elsewhere(),
+                    parked: member.stays.map(ParkedAt::from),
+                }
             })
             .collect()
+    }
+
+    /// The position and the lag of a member. A member that runs on another node does not lag here.
+    pub(super) fn progress_of(&self, member: &Member, durable: u64) -> (u64, u64) {
+        match member.presence.is_elsewhere() {
+            true => (self.durable_progress(member), 0),
+            false => (member.processed, durable.saturating_sub(member.processed)),
+        }
     }
 
     /// The dead letters of a process manager, oldest first: its rejected commands.

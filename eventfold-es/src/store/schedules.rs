@@ -102,7 +102,8 @@ impl AggregateStore {
         gauges.iter().filter_map(|gauge| gauge.reason())
     }
 
-    /// The schedules of the store, in the order of registration.
+    /// The schedules of the store, in the order of registration. On a node that is not the leader of a replicated store, `last` and `next`
+    /// are none.
     #[must_use]
     pub fn schedules(&self) -> Vec<ScheduleStatus> {
         let gauges = &self.shared.schedules.gauges;

@@ -1,4 +1,4 @@
-//! The task that records the occurrences of a store's schedules when they are due.
+//! The task that records the occurrences of a store's schedules when they are due, while this node is the leader.
 
 mod part;
 
@@ -11,9 +11,11 @@ use tokio::time::Instant;
 pub(super) use part::SchedulePart;
 use part::{Answer, Calls};
 
-use super::schedules::ScheduleGauge;
+use super::builder::started;
+use super::schedules::{Progress, ScheduleGauge};
 use crate::clock::Clock;
 use crate::error::StoreError;
+use crate::journal::Term;
 use crate::runtime::{Runtime, blocking};
 use crate::schedule::{DueOccurrences, Occurrence, Portion, Timetable, instant};
 
@@ -107,37 +109,106 @@ impl Timekeeper {
         }
     }
 
+    /// Keeps the schedules in each term of this node, until the store closes. Their streams are read for the term `read`.
     pub(super) async fn run(
         mut self,
         mut looks: mpsc::UnboundedReceiver<Look>,
         mut closing: watch::Receiver<bool>,
+        read: Option<Term>,
     ) {
         let kept = async {
+            let mut begun = read;
             loop {
-                let asked = tokio::select! {
-                    asked = looks.recv() => match asked {
-                        Some(asked) => Some(asked),
-                        None => return,
-                    },
-                    () = self.sleep() => None,
-                };
-                let recorded = self.look(asked.is_some()).await;
-                if recorded == 0 {
-                    // A clock of the user may always end its sleep at once.
-                    tokio::task::yield_now().await;
-                }
-                if let Some(asked) = asked {
-                    // An error means that the caller no longer waits.
-                    let _ = asked.send(recorded);
+                let term = self.next_term(&mut looks).await;
+                let runtime = Arc::clone(&self.runtime);
+                // A commit that is under way is stored as a whole, or not at all.
+                tokio::select! {
+                    biased;
+                    () = runtime.journal.standing().lost(term) => {}
+                    () = self.keep(term, begun.take() == Some(term), &mut looks) => return,
                 }
             }
         };
-        // A commit that is under way is stored as a whole, or not at all.
         tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => {}
             () = kept => {}
         }
+    }
+
+    /// Waits for the next term. Nothing is recorded meanwhile, and nothing of an earlier term is known.
+    async fn next_term(&mut self, looks: &mut mpsc::UnboundedReceiver<Look>) -> Term {
+        let standing = self.runtime.journal.standing();
+        let mut role = standing.role();
+        loop {
+            role.mark_unchanged();
+            if let Some(term) = standing.term() {
+                return term;
+            }
+            for entry in &mut self.entries {
+                entry.state = State::Unread;
+                entry
+                    .gauge
+                    .change(|progress| *progress = Progress::default());
+            }
+            tokio::select! {
+                // The journal owns the sender of the role, and the store that of the requests.
+                _ = role.changed() => {}
+                Some(asked) = looks.recv() => drop(asked),
+            }
+        }
+    }
+
+    /// Keeps the schedules in a term.
+    async fn keep(&mut self, term: Term, is_read: bool, looks: &mut mpsc::UnboundedReceiver<Look>) {
+        if !is_read {
+            self.begin(term).await;
+        }
+        loop {
+            let asked = tokio::select! {
+                asked = looks.recv() => match asked {
+                    Some(asked) => Some(asked),
+                    None => return,
+                },
+                () = self.sleep() => None,
+            };
+            let recorded = self.look(asked.is_some()).await;
+            if recorded == 0 {
+                // A clock of the user may always end its sleep at once.
+                tokio::task::yield_now().await;
+            }
+            if let Some(asked) = asked {
+                // An error means that the caller no longer waits.
+                let _ = asked.send(recorded);
+            }
+        }
+    }
+
+    /// Begins a term: from the durable beginnings of the schedules. Other nodes may have recorded occurrences since the last term.
+    async fn begin(&mut self, term: Term) {
+        for entry in &mut self.entries {
+            entry.state = State::Unread;
+            let (mut wait, most) = RETRY;
+            loop {
+                match started(&self.runtime.journal, entry.name, Some(term)).await {
+                    Ok(started) => {
+                        entry.started = started;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            schedule = entry.name,
+                            %error,
+                            seconds = wait.as_secs(),
+                            "the beginning of a schedule could not be stored; trying again"
+                        );
+                        tokio::time::sleep(wait).await;
+                        wait = wait.saturating_mul(2).min(most);
+                    }
+                }
+            }
+        }
+        self.read().await;
     }
 
     /// Waits until a look may find something.
@@ -293,7 +364,8 @@ impl Entry {
                 });
                 recorded
             }
-            Err(StoreError::Closed) => 0,
+            // The end of a term is no failure, as the end of the store is none.
+            Err(StoreError::Closed | StoreError::NotLeader { .. }) => 0,
             Err(error) => {
                 let (first, most) = RETRY;
                 let wait = match self.state {

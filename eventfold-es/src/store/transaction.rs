@@ -202,6 +202,9 @@ impl Transaction {
     /// - [`TransactionError::Rejected`] if an aggregate rejects its command, with the command;
     /// - [`TransactionError::Conflict`] if a stream does not have the version that its command expects, with the command;
     /// - [`TransactionError::KeyReused`] if its idempotency key is that of another transaction;
+    /// - [`TransactionError::NotLeader`] if another node is the leader, and [`TransactionError::Unavailable`] if no leader is
+    ///   found within [`leader_patience`](crate::AggregateStoreBuilder::leader_patience). Only a replicated store has other
+    ///   nodes;
     /// - [`TransactionError::Store`] if a command could not be decided or written, if an id, the key or the metadata
     ///   cannot be used, or inside a reaction of a process manager.
     ///
@@ -235,6 +238,7 @@ impl Transaction {
             .iter()
             .map(|command| Arc::clone(&command.stream().aggregate_type))
             .collect();
+        let leadership = &shared.runtime.leadership;
         let hub = &shared.runtime.reactions;
         let is_awaited =
             shared.run_mode == RunMode::Inline && types.iter().any(|name| hub.concerns(name));
@@ -244,7 +248,7 @@ impl Transaction {
         let decided = decide_together(&shared.runtime, commands, waiting).await?;
         match &decided.decision {
             Decision::Committed { outcome, commands } => {
-                let receipt = outcome.wait().await.map_err(StoreError::from)?;
+                let receipt = leadership.settled(outcome).await?;
                 decided.settle_targets();
                 let commands = commands.iter().map(|events| {
                     let events = events.as_ref();
@@ -261,7 +265,7 @@ impl Transaction {
             }
             Decision::Answer { pending, answer } => {
                 for pending in pending {
-                    pending.wait().await.map_err(StoreError::from)?;
+                    leadership.settled_before(pending).await?;
                 }
                 let count = answer.clone()?;
                 Ok(Committed {
@@ -289,7 +293,8 @@ async fn answer_again(
             None => None,
             Some(Repeated::Durable(answer)) => Some(*answer),
             Some(Repeated::Pending(pending)) => {
-                let receipt = pending.outcome.wait().await.map_err(StoreError::from)?;
+                let leadership = &shared.runtime.leadership;
+                let receipt = leadership.settled(&pending.outcome).await?;
                 Some(pending.with(&receipt))
             }
         };

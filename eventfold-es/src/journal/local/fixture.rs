@@ -7,7 +7,7 @@ use super::{JournalOptions, LocalJournal};
 use crate::clock::SystemClock;
 use crate::disk::{Files, SystemDisk};
 use crate::journal::{
-    Durability, KeyedLines, Log, ProposedAppend, ProposedCommit, Receipt, StreamId,
+    Durability, KeyedLines, Log, ProposedAppend, ProposedCommit, Receipt, Room, StreamId,
 };
 use crate::threads::StoreRuntime;
 
@@ -38,7 +38,8 @@ pub(super) async fn commit(
     version: u64,
     key: &str,
 ) -> Receipt {
-    let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+    let permit = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+    let room = Room::new(permit, journal.standing().term().unwrap());
     let append = ProposedAppend {
         stream: stream.clone(),
         expected_version: version,

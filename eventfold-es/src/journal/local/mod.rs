@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use appends::lock;
 use backlog::Backlog;
@@ -50,9 +50,9 @@ use writing::{backlog, batch, linger, writer};
 
 use super::{
     Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Durability, EventChunk,
-    Extent, Inherited, Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance,
-    OnApplied, Outcome, Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile,
-    RedbOptions, SavedValue, Snapshot, Snapshots, StreamEnd, StreamId, StreamPart, StreamReader,
+    Extent, Inherited, Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome,
+    Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions, Room,
+    SavedValue, Snapshot, Snapshots, Standing, StreamEnd, StreamId, StreamPart, StreamReader,
     Streams, TextPlace, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
@@ -191,8 +191,9 @@ impl LocalJournal {
             closed: closed_sender,
         });
         if node.is_some() {
+            queue.standing().replicate();
             queue.standing().has_batch(tip.batch);
-            queue.standing().set(Role::Follower { leader: None });
+            queue.change_role(Role::Follower { leader: None });
         }
         let (ended_sender, ended) = watch::channel(());
         let node = node.map(|Replication { log, node }| (log, Claimant::new(node)));
@@ -315,7 +316,7 @@ impl Log for LocalJournal {
         self.queue.room()
     }
 
-    fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
+    fn submit(&self, room: Room, commit: ProposedCommit) -> Arc<Outcome> {
         self.queue.push(room, commit)
     }
 
@@ -373,12 +374,14 @@ impl Log for LocalJournal {
         Some(self.queue.audience())
     }
 
-    fn role(&self) -> watch::Receiver<Role> {
-        self.queue.standing().role()
+    fn standing(&self) -> &Standing {
+        self.queue.standing()
     }
 
-    fn on_applied(&self, applied: OnApplied) {
-        self.queue.standing().tell_of_applied(applied);
+    #[cfg(feature = "testing")]
+    fn change_role(&self, role: Role) {
+        self.queue.standing().replicate();
+        self.queue.change_role(role);
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use reader::MemoryReader;
 use stored::{Stored, StoredCommit, StoredProcessManager, StoredValue, lock};
@@ -24,9 +24,9 @@ use writer::MemoryWriter;
 use super::local::queue::Queue;
 use super::{
     Answer, Audience, BackupError, BackupReport, CheckState, Cursor, Damage, Followers, Inherited,
-    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, OnApplied, Outcome,
-    PastReaction, PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport,
-    RedbFile, RedbOptions, Row, RowRange, RowStore, SavedValue, Snapshot, Snapshots, StoredLines,
+    Journal, JournalError, JournalOptions, KeyLookup, Log, Maintenance, Outcome, PastReaction,
+    PastReactions, Progress, ProposedCommit, RecordedCommit, RecoveryReport, RedbFile, RedbOptions,
+    Room, Row, RowRange, RowStore, SavedValue, Snapshot, Snapshots, Standing, StoredLines,
     StreamEnd, StreamId, StreamPart, StreamReader, Streams, Types, Verified, Vitals, Waiting,
 };
 use crate::clock::{Clock, StoreClock};
@@ -141,7 +141,7 @@ impl Log for MemoryJournal {
         self.queue.room()
     }
 
-    fn submit(&self, room: OwnedSemaphorePermit, commit: ProposedCommit) -> Arc<Outcome> {
+    fn submit(&self, room: Room, commit: ProposedCommit) -> Arc<Outcome> {
         self.queue.push(room, commit)
     }
 
@@ -193,12 +193,14 @@ impl Log for MemoryJournal {
         None
     }
 
-    fn role(&self) -> watch::Receiver<Role> {
-        self.queue.standing().role()
+    fn standing(&self) -> &Standing {
+        self.queue.standing()
     }
 
-    fn on_applied(&self, applied: OnApplied) {
-        self.queue.standing().tell_of_applied(applied);
+    #[cfg(feature = "testing")]
+    fn change_role(&self, role: Role) {
+        self.queue.standing().replicate();
+        self.queue.change_role(role);
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

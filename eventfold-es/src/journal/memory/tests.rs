@@ -11,7 +11,7 @@ use crate::disk::{Files, SystemDisk};
 use crate::journal::local::LocalJournal;
 use crate::journal::{
     CommitError, Cursor, Durability, Journal, JournalOptions, KeyLookup, KeyedLines, PastReactions,
-    Progress, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, RowChange, RowRange,
+    Progress, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Room, RowChange, RowRange,
     Snapshot, StreamEnd, StreamId, StreamPiece,
 };
 use crate::threads::StoreRuntime;
@@ -87,7 +87,8 @@ async fn commit(
     appends: Vec<ProposedAppend>,
     reaction: Option<ProposedReaction>,
 ) -> Result<Receipt, CommitError> {
-    let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+    let permit = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+    let room = Room::new(permit, journal.standing().term().unwrap());
     let commit = ProposedCommit {
         appends,
         reaction,

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::Runtime;
 use super::super::guarded::{Kept, guard};
+use super::super::leadership::room_in;
 use super::super::locked_targets::{LockedTargets, forget_evicted};
 use super::super::origin::{Origin, path_to};
 use super::super::reactions::DurableReaction;
@@ -26,7 +26,7 @@ use super::tally::TallyChange;
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Dispatch};
 use crate::error::ExecuteError;
-use crate::journal::{Outcome, Progress, ProposedCommit, ProposedReaction};
+use crate::journal::{Outcome, Progress, ProposedCommit, ProposedReaction, Room};
 use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
 use serde_json::value::RawValue;
 
@@ -127,8 +127,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let Ok(targets) = find_targets(lookups).await else {
                 return Err(Halt::Ended);
             };
-            let room = Arc::clone(self.context.runtime.journal.room());
-            let Ok(room) = room.acquire_owned().await else {
+            let journal = &*self.context.runtime.journal;
+            let Ok(room) = room_in(journal, self.context.term).await else {
                 return Err(Halt::Ended);
             };
             match self.hand_over(&draft, &targets, room) {
@@ -187,12 +187,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// No await lies between the locks on the targets and the submission. So a dropped future leaves either nothing or a commit.
-    fn hand_over(
-        &mut self,
-        draft: &Draft<Letter>,
-        targets: &Targets,
-        room: OwnedSemaphorePermit,
-    ) -> HandOver {
+    fn hand_over(&mut self, draft: &Draft<Letter>, targets: &Targets, room: Room) -> HandOver {
         let journal = Arc::clone(&self.context.runtime.journal);
         let Some(mut locked) = LockedTargets::lock(targets, &*journal) else {
             return HandOver::Again;
@@ -299,7 +294,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         stored: Stored,
         dispatched: usize,
         mut locked: LockedTargets<'_>,
-        room: OwnedSemaphorePermit,
+        room: Room,
     ) {
         let Stored {
             progress,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::super::Runtime;
 use super::super::end::End;
@@ -22,7 +22,7 @@ use super::rows::HoldRow;
 use super::starts::Starts;
 use crate::clock::{Clock, millis_since_1970, seconds_since_1970};
 use crate::event_handler::{EventHandler, Handled};
-use crate::journal::{Cursor, Progress, Seat, SeenBefore};
+use crate::journal::{Cursor, Progress, Seat, SeenBefore, Term};
 use crate::process_manager::ProcessManager;
 
 /// The delay before a failed read or write is retried: the first delay, and the maximum.
@@ -31,6 +31,8 @@ pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(50), Durat
 /// The dependencies of a runner, apart from its process manager.
 pub(crate) struct RunnerContext {
     pub(crate) runtime: Arc<Runtime>,
+    /// The term in which it runs. The journal refuses its commits in every other term.
+    pub(crate) term: Term,
     /// The aggregate types whose events the process manager handles.
     pub(crate) subscriptions: &'static [&'static str],
     /// The index of the process manager among those of the store.
@@ -52,7 +54,7 @@ pub(crate) struct RunnerContext {
     pub(crate) target: watch::Receiver<u64>,
     /// The place from which it sees commits before they are durable, unless it reacts on demand.
     pub(crate) seat: Option<Seat>,
-    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    pub(crate) requests: OwnedMutexGuard<mpsc::UnboundedReceiver<Request>>,
     /// Becomes true when the store closes.
     pub(crate) closing: watch::Receiver<bool>,
     /// Dropped when the runner ends.
@@ -252,7 +254,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Handles events until the store closes.
     pub(crate) async fn run(mut self) {
-        let end = End::new(&self.context.runtime.reactions, self.context.member);
+        let Runtime {
+            reactions, journal, ..
+        } = &*self.context.runtime;
+        let end = End::new(reactions, self.context.member).of_term(journal, self.context.term);
         let what = || format!("the process manager `{}`", PM::NAME);
         end.of_task(guard_task(what, self.react()).await);
     }

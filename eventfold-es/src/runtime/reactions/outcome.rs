@@ -42,7 +42,8 @@ pub enum Reactions {
     /// [`AggregateStoreBuilder::reaction_timeout`](crate::AggregateStoreBuilder::reaction_timeout). They continue.
     TimedOut,
     /// The store was closed, or its runtime shut down, before the reactions were done. They continue when the store is opened again. A
-    /// repeated answer in a read-only store has this outcome, too, because reactions do not run there.
+    /// repeated answer in a read-only store has this outcome, too, because reactions do not run there. With several nodes, it is also the
+    /// outcome when this node stops being the leader. Then the reactions continue on the next leader.
     Closed,
 }
 

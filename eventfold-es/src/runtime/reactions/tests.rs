@@ -10,7 +10,7 @@ fn hub(names: &[&'static str]) -> Arc<ReactionHub> {
         is_paused: false,
         ignored: 0,
         skipped: 0,
-        ended: None,
+        presence: Presence::Here,
     };
     let members = names.iter().map(member).collect();
     Arc::new(ReactionHub::new(members, Vec::new()))

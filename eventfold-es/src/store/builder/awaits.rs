@@ -60,6 +60,9 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             run_mode,
             handler_patience,
             reaction_timeout,
+            waits,
+            #[cfg(feature = "testing")]
+            role,
             max_reaction_depth,
             max_starts,
             parks_unreadable,
@@ -83,6 +86,9 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             run_mode,
             handler_patience,
             reaction_timeout,
+            waits,
+            #[cfg(feature = "testing")]
+            role,
             max_reaction_depth,
             max_starts,
             parks_unreadable,

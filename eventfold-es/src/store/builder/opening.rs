@@ -12,18 +12,19 @@ use super::parts::LoadContext;
 #[cfg(feature = "schedules")]
 use super::schedules::{entries, timetables};
 use super::starting_points::starting_points;
+use super::terms::{Common, Station};
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
-use crate::journal::{self, Seat};
+use crate::journal;
 use crate::runtime::{
-    AggregateTypes, Member, ReactionHub, RunnerContext, Runtime, SnapshotPolicy, Tally,
+    AggregateTypes, Leadership, Member, Presence, ReactionHub, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,
 };
 use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
 use crate::store::projections::RegisteredProjection;
 #[cfg(feature = "schedules")]
 use crate::store::timekeeper::{Schedules, Timekeeper};
-use crate::store::{AggregateStore, RunMode, Shared};
+use crate::store::{AggregateStore, Shared};
 
 impl AggregateStoreBuilder {
     /// Opens the store, creating the directory if necessary, and recovers the state of its last durable commit.
@@ -105,6 +106,10 @@ impl AggregateStoreBuilder {
         let (opened, recovery) = opening.await?;
         // No await until `Shutdown` exists, which closes the store: a dropped future must not leave it open.
         let (journal, directory) = opened.keep();
+        #[cfg(feature = "testing")]
+        if let Some(role) = self.role {
+            journal.change_role(role);
+        }
         journal.clock().warn_if_it_stands();
         let mut parts = self.process_managers.iter();
         let handler_patience = match parts.any(|part| part.is_handler) {
@@ -151,7 +156,16 @@ impl AggregateStoreBuilder {
         drop(loading);
 
         let parks_unreadable = self.parks_unreadable;
-        let points = starting_points(&journal, &self.process_managers, parks_unreadable).await?;
+        // A term that is lost meanwhile refuses the commits of the starting points. Then the next term begins with them.
+        let (term, points) = loop {
+            let standing = journal.standing();
+            let term = standing.term();
+            let parts = &self.process_managers;
+            match starting_points(&journal, parts, parks_unreadable, term).await {
+                Err(_) if term != standing.term() => {}
+                points => break (term, points?),
+            }
+        };
         let (progress, unreadable): (Vec<_>, Vec<_>) = points.into_iter().unzip();
         let read_only = journal.read_only();
         let names: Vec<_> = self.process_managers.iter().map(|part| part.name).collect();
@@ -163,7 +177,7 @@ impl AggregateStoreBuilder {
         });
         let tallies = tallies.await?;
         #[cfg(feature = "schedules")]
-        let entries = entries(&journal, self.schedules, timetables).await?;
+        let entries = entries(&journal, self.schedules, timetables, term).await?;
         let parts = self.process_managers.iter().zip(&subscriptions);
         let members = parts.zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
@@ -177,9 +191,13 @@ impl AggregateStoreBuilder {
                     is_paused: false,
                     ignored: 0,
                     skipped: 0,
-                    ended: read_only
-                        .clone()
-                        .map(|reason| StoreError::ReadOnly { reason }),
+                    presence: match (&read_only, term) {
+                        (Some(reason), _) => Presence::Ended(StoreError::ReadOnly {
+                            reason: Arc::clone(reason),
+                        }),
+                        (None, Some(_)) => Presence::Here,
+                        (None, None) => Presence::Elsewhere(journal.standing().role()),
+                    },
                 })
                 .collect(),
             tallies,
@@ -190,59 +208,70 @@ impl AggregateStoreBuilder {
         let runtime = Arc::new(Runtime {
             types,
             routes: self.targets.routes,
+            leadership: Leadership::new(Arc::clone(&journal), self.waits, closing_receiver.clone()),
             journal,
             reactions,
         });
+        let weak = Arc::downgrade(&runtime);
+        runtime
+            .journal
+            .standing()
+            .on_applied(Box::new(move |stream| {
+                // Without it, no aggregate is live.
+                if let Some(runtime) = weak.upgrade() {
+                    runtime.types.let_go(stream);
+                }
+            }));
+        let process_managers = self.process_managers.iter().enumerate();
+        let process_managers =
+            process_managers.map(|(member, part)| (part.type_id, (member, part.name)));
+        let process_managers = process_managers.collect();
+        let common = Arc::new(Common {
+            runtime: Arc::clone(&runtime),
+            run_mode: self.run_mode,
+            max_depth: self.max_reaction_depth,
+            max_starts: self.max_starts,
+            parks_unreadable,
+            handler_patience: self.handler_patience,
+            clock: Arc::clone(&self.clock),
+            closing: closing_receiver.clone(),
+            alive: alive.clone(),
+        });
         let mut requests = Vec::new();
-        let mut received = Vec::new();
-        for _ in &self.process_managers {
+        // On a read-only file system no reaction can be committed, so no process manager runs.
+        let points = progress.into_iter().zip(unreadable);
+        let parts = self.process_managers.into_iter().zip(points);
+        for (member, (part, (progress, unreadable))) in parts.enumerate() {
             let (sender, receiver) = mpsc::unbounded_channel();
             requests.push(sender);
-            received.push(receiver);
-        }
-        // On a read-only file system no reaction can be committed, so no process manager runs.
-        let running = self.process_managers.iter().filter(|_| read_only.is_none());
-        let running = running
-            .zip(progress.into_iter().zip(unreadable))
-            .zip(received);
-        for (member, ((part, (progress, unreadable)), requests)) in running.enumerate() {
-            let subscriptions = subscriptions.get(member).copied().unwrap_or_default();
-            let is_inline = self.run_mode == RunMode::Inline;
-            let audience = runtime.journal.audience();
-            // The world outside must not learn of an event that is not durable.
-            let audience =
-                audience.filter(|_| self.run_mode != RunMode::OnDemand && !part.is_handler);
-            let seat = audience
-                .map(|audience| Seat::new(audience, subscriptions, progress.position, is_inline));
-            let context = RunnerContext {
-                runtime: Arc::clone(&runtime),
-                subscriptions,
+            if read_only.is_some() {
+                continue;
+            }
+            let name = part.name;
+            let station = Station {
+                common: Arc::clone(&common),
+                part,
                 member,
-                max_depth: self.max_reaction_depth,
-                max_starts: self.max_starts,
-                parks_unreadable,
-                unreadable,
-                clock: Arc::clone(&self.clock),
-                handler_patience: self.handler_patience,
-                fires: self.run_mode != RunMode::OnDemand,
-                requests,
-                target: match (self.run_mode, &seat) {
-                    (RunMode::OnDemand, _) => runtime.reactions.demand(),
-                    (RunMode::Inline | RunMode::Background, Some(seat)) => seat.shown(),
-                    (RunMode::Inline | RunMode::Background, None) => runtime.journal.durable(),
-                },
-                seat,
-                closing: closing_receiver.clone(),
-                _alive: alive.clone(),
+                subscriptions: subscriptions.get(member).copied().unwrap_or_default(),
+                requests: Arc::new(tokio::sync::Mutex::new(receiver)),
             };
-            let task = (part.start)(context, progress).map_err(|reason| {
-                OpenError::ProcessManagerState {
-                    name: part.name.to_owned(),
-                    reason,
+            let task = match term {
+                Some(term) => {
+                    let task = station.task(term, progress, unreadable).await;
+                    let task = task.map_err(|reason| OpenError::ProcessManagerState {
+                        name: name.to_owned(),
+                        reason,
+                    })?;
+                    Some((term, task))
                 }
-            })?;
-            tasks.push(task);
+                None => None,
+            };
+            match (runtime.journal.standing().is_replicated(), task) {
+                (true, task) => tasks.push(Box::pin(station.keep(task))),
+                (false, task) => tasks.extend(task.map(|(_, task)| task)),
+            }
         }
+        drop(common);
         for task in tasks {
             tokio::spawn(task);
         }
@@ -264,12 +293,7 @@ impl AggregateStoreBuilder {
                 recovery,
                 projections,
                 gauges,
-                process_managers: self
-                    .process_managers
-                    .iter()
-                    .enumerate()
-                    .map(|(member, part)| (part.type_id, (member, part.name)))
-                    .collect(),
+                process_managers,
                 requests,
                 shutdown: Mutex::new(shutdown),
                 #[cfg(feature = "schedules")]
@@ -290,9 +314,11 @@ impl AggregateStoreBuilder {
                 looks_by_itself,
                 alive,
             );
-            timekeeper.read().await;
+            if term.is_some() {
+                timekeeper.read().await;
+            }
             if let Some(looks) = looks {
-                tokio::spawn(timekeeper.run(looks, closing_receiver));
+                tokio::spawn(timekeeper.run(looks, closing_receiver, term));
             }
         }
         Ok(store)

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{OpenError, StoreError};
-use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction};
-use crate::runtime::room;
+use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, Term};
+use crate::runtime::room_in;
 use crate::schedule::Timetable;
 use crate::store::schedules::ScheduleGauge;
 use crate::store::timekeeper::{Entry, SchedulePart, State};
@@ -28,11 +28,12 @@ pub(super) fn timetables(parts: &[SchedulePart]) -> Result<Vec<Timetable>, OpenE
     parts.iter().map(SchedulePart::timetable).collect()
 }
 
-/// The schedules with their beginnings. If commits are possible, the beginning of a new schedule is committed first.
+/// The schedules with their beginnings. See [`started`].
 pub(super) async fn entries(
     journal: &Arc<dyn Journal>,
     parts: Vec<SchedulePart>,
     timetables: Vec<Timetable>,
+    term: Option<Term>,
 ) -> Result<Vec<Entry>, OpenError> {
     let mut entries = Vec::with_capacity(parts.len());
     for (part, timetable) in parts.into_iter().zip(timetables) {
@@ -42,14 +43,20 @@ pub(super) async fn entries(
             gauge: Arc::new(ScheduleGauge::new(part.name, Arc::clone(&timetable))),
             timetable,
             calls: part.calls,
-            started: started(journal, part.name).await?,
+            started: started(journal, part.name, term).await?,
             state: State::Unread,
         });
     }
     Ok(entries)
 }
 
-async fn started(journal: &Arc<dyn Journal>, name: &str) -> Result<SystemTime, OpenError> {
+/// The time at which a schedule starts. That of a new schedule is now, and is committed in the given term. Without a term, and on a
+/// read-only file system, nothing is committed.
+pub(in crate::store) async fn started(
+    journal: &Arc<dyn Journal>,
+    name: &str,
+    term: Option<Term>,
+) -> Result<SystemTime, OpenError> {
     let progress_name = progress_of(name);
     let known = journal.progress(&progress_name);
     let known = known.map(|progress| serde_json::from_str::<Beginning>(progress.state.get()));
@@ -62,13 +69,14 @@ async fn started(journal: &Arc<dyn Journal>, name: &str) -> Result<SystemTime, O
             let beginning = Beginning {
                 started: journal.clock().now_ms(),
             };
-            if journal.read_only().is_none() {
+            if let Some(term) = term.filter(|_| journal.read_only().is_none()) {
                 let state = serde_json::value::to_raw_value(&beginning);
                 let progress = Progress {
                     position: *journal.durable().borrow(),
                     state: state.map_err(unreadable).map_err(OpenError::Store)?,
                 };
-                let room = room(&**journal).await.map_err(OpenError::Store)?;
+                let room = room_in(&**journal, term).await;
+                let room = room.map_err(OpenError::Store)?;
                 let committed = journal.submit(
                     room,
                     ProposedCommit {

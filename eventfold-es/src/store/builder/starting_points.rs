@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use super::ProcessManagerPart;
 use crate::error::{OpenError, StoreError};
-use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, RowChange, RowStore};
+use crate::journal::{
+    Journal, Progress, ProposedCommit, ProposedReaction, RowChange, RowStore, Term,
+};
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
-use crate::runtime::{blocking, room};
+use crate::runtime::{blocking, room_in};
 
 /// The starting point of a process manager, and the reason if it is parked because of an unusable state.
 type Point = (Progress, Option<String>);
@@ -18,12 +20,13 @@ enum Stored {
     Unreadable(String),
 }
 
-/// The starting point of each process manager. If commits are possible, the starting point of a new process manager is
-/// committed first.
+/// The starting point of each process manager. The starting point of a new process manager is committed first, in the given
+/// term. Without a term, and on a read-only file system, nothing is committed.
 pub(super) async fn starting_points(
     journal: &Arc<dyn Journal>,
     parts: &[ProcessManagerPart],
     parks_unreadable: bool,
+    term: Option<Term>,
 ) -> Result<Vec<Point>, OpenError> {
     let is_read_only = journal.read_only().is_some();
     let mut points = Vec::with_capacity(parts.len());
@@ -80,10 +83,10 @@ pub(super) async fn starting_points(
             }
         };
         points.push((progress.clone(), None));
-        if is_read_only {
+        let Some(term) = term.filter(|_| !is_read_only) else {
             continue;
-        }
-        let room = room(&**journal).await?;
+        };
+        let room = room_in(&**journal, term).await?;
         commits.push(journal.submit(
             room,
             ProposedCommit {

@@ -6,9 +6,10 @@ use super::Loaded;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{Journal, OnDurable, Outcome, ProposedCommit};
+use crate::journal::{OnDurable, Outcome, ProposedCommit};
 use crate::runtime::{
-    AggregateCells, Cell, Decided, Kept, Key, Keys, LockedCell, PartOfCommit, Repeated, guard, room,
+    AggregateCells, Cell, Decided, Kept, Key, Keys, LockedCell, PartOfCommit, Repeated, Runtime,
+    guard,
 };
 use crate::sabotage::{Bug, planted};
 
@@ -44,18 +45,18 @@ pub(super) enum Decision<A: Aggregate> {
 
 /// One aggregate of a store.
 pub(in crate::store) struct Target<'a, A: Aggregate> {
-    journal: &'a Arc<dyn Journal>,
+    runtime: &'a Runtime,
     cells: &'a Arc<AggregateCells<A>>,
     id: &'a Arc<str>,
 }
 
 impl<'a, A: Aggregate> Target<'a, A> {
     pub(in crate::store) fn new(
-        journal: &'a Arc<dyn Journal>,
+        runtime: &'a Runtime,
         cells: &'a Arc<AggregateCells<A>>,
         id: &'a Arc<str>,
     ) -> Self {
-        Self { journal, cells, id }
+        Self { runtime, cells, id }
     }
 
     /// Executes a command of the store itself, without waiting for reactions.
@@ -67,12 +68,12 @@ impl<'a, A: Aggregate> Target<'a, A> {
         let context = CommandContext::default();
         match self.decide(Kept::new(command), &context, None).await? {
             Decision::Committed { cell, outcome, .. } => {
-                outcome.wait().await.map_err(StoreError::from)?;
+                self.runtime.leadership.settled(&outcome).await?;
                 cell.settle_if_free();
             }
             Decision::Answer { pending, answer } => {
                 if let Some(pending) = pending {
-                    pending.wait().await.map_err(StoreError::from)?;
+                    self.runtime.leadership.settled_before(&pending).await?;
                 }
                 answer.into_inner()?;
             }
@@ -88,9 +89,13 @@ impl<'a, A: Aggregate> Target<'a, A> {
         context: &CommandContext,
         on_durable: Option<OnDurable>,
     ) -> Result<Decision<A>, ExecuteError<A::Error>> {
-        let journal = self.journal;
+        let Runtime {
+            journal,
+            leadership,
+            ..
+        } = self.runtime;
         // Waits for room first: between the lock and the submission it must not wait.
-        let room = room(&**journal).await?;
+        let room = leadership.room().await?;
         let key = Key::of::<A>(context, &command);
         let keys = Keys::of(context.idempotency_key.as_deref());
         self.with_cell(Needs::Answers(keys), |cell, locked| {
@@ -168,7 +173,7 @@ impl<'a, A: Aggregate> Target<'a, A> {
                     let is_known = match &needs {
                         Needs::State => true,
                         Needs::EventIds => locked.knows_event_ids(),
-                        Needs::Answers(keys) => locked.learn_answers(keys, &**self.journal),
+                        Needs::Answers(keys) => locked.learn_answers(keys, &*self.runtime.journal),
                     };
                     if is_known && !locked.is_evicted() {
                         return action(&cell, &mut locked);

@@ -13,8 +13,10 @@ use super::line::{Imported, imported, order};
 use super::reader::{Reader, damage};
 use crate::disk::Files;
 use crate::error::StoreError;
-use crate::journal::{CommitError, KeyedLines, Outcome, ProposedAppend, ProposedCommit, StreamId};
-use crate::runtime::{Runtime, blocking};
+use crate::journal::{
+    CommitError, KeyedLines, Outcome, ProposedAppend, ProposedCommit, StreamId, Term,
+};
+use crate::runtime::{Runtime, blocking, room_in};
 
 /// The bytes of events in one commit, unless the events of a single command are larger.
 const COMMIT_BYTES: usize = 64 << 10;
@@ -33,6 +35,8 @@ pub(super) struct Feed {
     chunk: u64,
     /// The memory of all logs.
     bytes: usize,
+    /// The term in which the logs were compared with the store.
+    term: Term,
 }
 
 struct Stream {
@@ -50,7 +54,7 @@ struct Stream {
 
 impl Feed {
     /// Process managers skip marked events.
-    pub(super) fn new(files: Files, plans: Vec<Plan>, is_marked: bool) -> Self {
+    pub(super) fn new(files: Files, plans: Vec<Plan>, is_marked: bool, term: Term) -> Self {
         let count = plans.len().max(1);
         let streams: Vec<_> = plans.into_iter().map(Stream::new).collect();
         let order = streams.iter().enumerate();
@@ -63,6 +67,7 @@ impl Feed {
             is_marked,
             chunk: (READ_BYTES / count).clamp(4 << 10, 1 << 20) as u64,
             bytes: 0,
+            term,
         }
     }
 
@@ -109,9 +114,12 @@ impl Feed {
         let mut last: HashMap<StreamId, Arc<Outcome>> = HashMap::new();
         let mut closed = None;
         for (index, append) in batch {
-            let Ok(room) = Arc::clone(runtime.journal.room()).acquire_owned().await else {
-                closed = Some(StoreError::Closed);
-                break;
+            let room = match room_in(&*runtime.journal, self.term).await {
+                Ok(room) => room,
+                Err(error) => {
+                    closed = Some(error);
+                    break;
+                }
             };
             let stream = append.stream.clone();
             let commit = ProposedCommit {
@@ -134,7 +142,7 @@ impl Feed {
             }
         }
         for stream in last.keys() {
-            runtime.types.let_go(stream).await;
+            runtime.types.let_go(stream);
         }
         match closed {
             Some(error) => done.and(Err(error.into())),

@@ -321,18 +321,22 @@ impl AggregateStore {
         if let Some(reason) = runtime.journal.read_only() {
             return Err(StoreError::ReadOnly { reason }.into());
         }
-        let stop = StopOnDrop::default();
         let (is_dry_run, is_marked) = (options.is_dry_run, !options.reacts);
+        let term = match is_dry_run {
+            true => None,
+            false => Some(runtime.leadership.term().await?),
+        };
+        let stop = StopOnDrop::default();
         let shared = Arc::clone(&self.shared);
         let checked = stop.run("comparing logs with the store", move |is_stopped| {
             let (files, base) = (&shared.files, &shared.base);
             check(files, &shared.runtime, base, &from, &options, is_stopped)
         });
         let Checked { plans, mut report } = checked.await?;
-        if is_dry_run || plans.is_empty() {
+        let Some(term) = term.filter(|_| !plans.is_empty()) else {
             return Ok(report);
-        }
-        let feed = Feed::new(self.shared.files.clone(), plans, is_marked);
+        };
+        let feed = Feed::new(self.shared.files.clone(), plans, is_marked, term);
         // The task continues without the caller until submitted events are durable and their aggregates are read again.
         let feeding = feed
             .run(runtime, report.events, stop.flag())

@@ -208,7 +208,6 @@ fn attempts(rows: Vec<AttemptRow>) -> Vec<FailedAttempt> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
-    use std::sync::Arc;
 
     use serde_json::value::RawValue;
 
@@ -266,7 +265,8 @@ mod tests {
             put(dead_letter_key(1, 0, "id"), &letter()),
         ];
         let journal = &store.shared.runtime.journal;
-        let room = Arc::clone(journal.room()).acquire_owned().await.unwrap();
+        let term = journal.standing().term().unwrap();
+        let room = crate::runtime::room_in(&**journal, term).await.unwrap();
         let commit = ProposedCommit {
             reaction: Some(ProposedReaction {
                 process_manager: "plain".into(),

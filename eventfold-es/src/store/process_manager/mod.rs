@@ -204,6 +204,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         if let Some(reason) = shared.runtime.journal.read_only() {
             return Err(StoreError::ReadOnly { reason });
         }
+        let term = shared.runtime.leadership.term().await?;
         let (answer, answered) = oneshot::channel();
         let requests = shared.requests.get(self.member);
         let sent = requests.map(|requests| requests.send(request(answer)));
@@ -211,6 +212,15 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             return Err(self.ended().unwrap_or(StoreError::Closed));
         }
         answered.await.map_err(|_| {
+            if shared.runtime.journal.standing().refusal(term).is_some() {
+                return StoreError::OutcomeUnknown {
+                    reason: format!(
+                        "this node lost the leadership before `{}` had done the request; look at its status on the leader, and try again",
+                        self.name
+                    )
+                    .into(),
+                };
+            }
             self.ended().unwrap_or_else(|| StoreError::Refused {
                 reason: format!(
                     "`{}` stopped before the request was done; look at its status, and try again",
@@ -229,7 +239,7 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
         }
         let members = shared.runtime.reactions.members();
         let member = members.into_iter().nth(self.member);
-        member.and_then(|member| member.ended)
+        member.and_then(|member| member.presence.ended().cloned())
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, row: &Row) -> Result<T, StoreError> {

@@ -89,9 +89,10 @@ impl<PM: ProcessManager> ProcessManagerHandle<PM> {
             }
             false => InstanceCounts::default(),
         };
+        let (position, lag) = self.store.progress_of(&member, durable);
         Ok(ProcessManagerOverview {
-            position: member.processed,
-            lag: durable.saturating_sub(member.processed),
+            position,
+            lag,
             is_paused: member.is_paused,
             parked: member.stays.map(ParkedAt::from),
             instances,

@@ -76,7 +76,7 @@ impl SchedulePart {
 async fn last<S: Schedule>(runtime: Arc<Runtime>) -> Result<Option<SystemTime>, StoreError> {
     let cells = runtime.types.cells::<S>()?;
     let id = Arc::from(S::AGGREGATE_TYPE);
-    let target = Target::new(&runtime.journal, &cells, &id);
+    let target = Target::new(&runtime, &cells, &id);
     let schedule = target.load().await?.state;
     let what = || format!("the occurrences of `{}`", S::AGGREGATE_TYPE);
     guard(what, || schedule.occurrences().last())
@@ -88,7 +88,7 @@ async fn record<S: Schedule>(
 ) -> Result<Answer, StoreError> {
     let cells = runtime.types.cells::<S>()?;
     let id = Arc::from(S::AGGREGATE_TYPE);
-    let target = Target::new(&runtime.journal, &cells, &id);
+    let target = Target::new(&runtime, &cells, &id);
     match target.execute_unawaited(Due::from(occurrences)).await {
         Ok(()) => Ok(Answer::Recorded),
         Err(ExecuteError::Domain(refused)) => Ok(Answer::NotDue(refused.last())),
@@ -97,6 +97,8 @@ async fn record<S: Schedule>(
         }
         Err(ExecuteError::KeyReused { key }) => Err(StoreError::KeyReused { key }),
         Err(ExecuteError::OutcomeUnknown { reason }) => Err(StoreError::OutcomeUnknown { reason }),
+        Err(ExecuteError::NotLeader { leader }) => Err(StoreError::NotLeader { leader }),
+        Err(ExecuteError::Unavailable { reason }) => Err(StoreError::Unavailable { reason }),
         Err(ExecuteError::Store(error)) => Err(error),
     }
 }

@@ -44,16 +44,11 @@ impl Writer {
         }
     }
 
-    /// Keeps a batch until the next entry of the log says whether the log has taken it. The commits behind it are refused.
-    pub(in crate::journal::local) fn keep_unsettled(&mut self, batch: Batch, reason: String) {
+    /// Keeps a batch until the next entry of the log says whether the log has taken it.
+    pub(in crate::journal::local) fn keep_unsettled(&mut self, batch: Batch) {
         if let Some(replica) = &mut self.replica {
             replica.unsettled = Some(batch);
         }
-        self.fail_waiting(CommitError::Unavailable(reason.into()));
-    }
-
-    fn fail_waiting(&self, error: CommitError) {
-        self.queue.undo(std::iter::empty(), &error);
     }
 
     /// Settles what is unknown when the store closes.
@@ -80,7 +75,6 @@ impl Writer {
             }
             Errand::Detach { reason } => {
                 self.detach(&reason);
-                self.fail_waiting(CommitError::Unavailable(reason.into()));
             }
         }
     }
@@ -135,8 +129,6 @@ impl Writer {
         self.queue.is_behind(batch.tip.time);
         self.write_and_publish(batch)?;
         if is_own && is_last {
-            // A commit of an earlier term must not join this term.
-            self.fail_waiting(CommitError::NotLeader(None));
             self.set_role(Role::Leader);
         }
         Ok(claim)
@@ -238,7 +230,7 @@ impl Writer {
 
     /// The role changes before commits are refused, so that a caller that learns of the refusal finds the new role.
     fn set_role(&self, role: Role) {
-        self.queue.standing().set(role);
+        self.queue.change_role(role);
     }
 
     fn detach(&self, reason: &str) {

@@ -417,7 +417,7 @@ impl Node {
     }
 
     fn set(&self, role: Role) {
-        self.queue.standing().set(role);
+        self.queue.change_role(role);
     }
 
     fn detach(&self, present: &Role, reason: &str) {

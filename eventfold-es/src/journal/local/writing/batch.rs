@@ -399,7 +399,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::journal::local::queue::{Queue, Work};
-    use crate::journal::{Audience, Damage, ProposedAppend};
+    use crate::journal::{Audience, Damage, ProposedAppend, Room};
     use crate::threads::StoreRuntime;
 
     fn assemble(
@@ -435,7 +435,8 @@ mod tests {
             .unwrap();
         let queue = Queue::new(0, Arc::new(SystemClock), None, writer, Audience::new(0));
         let push = |commit| {
-            let room = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+            let permit = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+            let room = Room::new(permit, queue.standing().term().unwrap());
             queue.push(room, commit)
         };
         let of = |id: &str, version| {
@@ -483,7 +484,8 @@ mod tests {
             .unwrap();
         let queue = Queue::new(0, Arc::new(SystemClock), None, writer, Audience::new(0));
         let pushed = [0, 7, 0].map(|version| {
-            let room = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+            let permit = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+            let room = Room::new(permit, queue.standing().term().unwrap());
             queue.push(room, commit(version))
         });
         let Work::Commits(queued) = queue.take() else {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, StoreClock};
 use crate::journal::local::appends::lock;
@@ -14,7 +14,7 @@ use crate::journal::local::replica::Errand;
 use crate::journal::standing::Standing;
 use crate::journal::{
     Audience, CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
-    Spent,
+    Room, Spent,
 };
 use crate::replication::Role;
 use crate::sabotage::{Bug, planted};
@@ -45,7 +45,7 @@ pub(in crate::journal) struct Queued {
     /// The time at which the commit counts as stored, in milliseconds since 1970.
     pub(in crate::journal) time: u64,
     pub(in crate::journal) pledge: Pledge,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// The duty to settle an outcome. A drop before that, which only a panic causes, settles it, so that no caller waits
@@ -156,7 +156,7 @@ impl Queue {
     ) -> Self {
         Self {
             audience,
-            standing: Standing::new(Role::Leader),
+            standing: Standing::alone(),
             has_work: AtomicBool::new(false),
             read_only,
             clock: StoreClock::behind(last_commit, clock),
@@ -186,6 +186,25 @@ impl Queue {
         &self.standing
     }
 
+    /// Changes the role. Unless this node is the leader now, every waiting commit fails.
+    ///
+    /// A commit is added under the same lock, and only in its term. So no commit of an earlier term waits afterwards.
+    pub(in crate::journal) fn change_role(&self, role: Role) {
+        let text = role.to_string();
+        let mut state = lock(&self.state);
+        let is_new = self.standing.set(role);
+        if self.standing.term().is_none() {
+            let error = self.standing.reason();
+            for queued in state.waiting.drain(..) {
+                queued.pledge.settle(Err(error.clone()));
+            }
+        }
+        drop(state);
+        if is_new {
+            tracing::info!(role = text, "this node has another role");
+        }
+    }
+
     /// See [`Log::pass`](crate::journal::Log::pass).
     pub(in crate::journal) fn pass(&self, time: u64) -> Option<Arc<Outcome>> {
         let mut state = lock(&self.state);
@@ -202,11 +221,7 @@ impl Queue {
         self.poison.get().cloned()
     }
 
-    pub(in crate::journal) fn push(
-        &self,
-        room: OwnedSemaphorePermit,
-        commit: ProposedCommit,
-    ) -> Arc<Outcome> {
+    pub(in crate::journal) fn push(&self, room: Room, commit: ProposedCommit) -> Arc<Outcome> {
         let outcome = Arc::new(Outcome::default());
         let now = self.clock.now_ms();
         let mut state = lock(&self.state);
@@ -215,8 +230,11 @@ impl Queue {
             (Some(reason), _) => Some(CommitError::Poisoned(Arc::clone(reason))),
             (None, _) if state.is_closed => Some(CommitError::Closed),
             (None, Some(reason)) => Some(CommitError::ReadOnly(Arc::clone(reason))),
-            (None, None) if is_undone() => Some(CommitError::Refused(BEHIND_FAILURE.into())),
-            (None, None) => self.standing.refusal(),
+            // A commit that was decided on a commit of a lost term gets the reason of both.
+            (None, None) => self
+                .standing
+                .refusal(room.term)
+                .or_else(|| is_undone().then(|| CommitError::Refused(BEHIND_FAILURE.into()))),
         };
         let is_idle = match refusal {
             Some(error) => {

@@ -191,7 +191,7 @@ impl Writer {
         }
         match self.write(&batch) {
             Written::Durable => self.publish(batch),
-            Written::Unsettled(reason) => self.keep_unsettled(batch, reason),
+            Written::Unsettled(_) => self.keep_unsettled(batch),
             Written::NotAppended(error) => {
                 self.queue.audience().end(self.tip.position);
                 let failed = pledges(batch).map(|pledge| (pledge, error.clone()));

@@ -1,10 +1,13 @@
-//! Several nodes: the log, and the name of this node.
+//! The settings of a store with several nodes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::AggregateStoreBuilder;
 use crate::error::OpenError;
 use crate::names;
+#[cfg(feature = "testing")]
+use crate::replication::Role;
 use crate::replication::{CommitLog, Membership, Node, Replication};
 
 /// The settings of a node.
@@ -43,6 +46,36 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
     /// redirects to the address of the leader.
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
         self.node.address = Some(address.into());
+        self
+    }
+
+    /// The time that a command waits for a leader, if no node is known to be the leader: for example, during a takeover. A command on a
+    /// node that knows another leader does not wait. Default: 5 seconds.
+    ///
+    /// If this node becomes the leader, the command goes on. Otherwise it fails with
+    /// [`StoreError::NotLeader`](crate::StoreError::NotLeader) or [`StoreError::Unavailable`](crate::StoreError::Unavailable), and
+    /// nothing is stored. A store that is not replicated never waits.
+    pub fn leader_patience(mut self, patience: Duration) -> Self {
+        self.waits.leader = patience;
+        self
+    }
+
+    /// The time that a command waits for the replicated log to acknowledge its events. After it the command fails with
+    /// [`ExecuteError::OutcomeUnknown`](crate::ExecuteError::OutcomeUnknown). Default: 10 seconds.
+    ///
+    /// The store itself goes on to find out whether the events are stored. Then a repeated command with the same
+    /// [idempotency key](crate::CommandContext::with_idempotency_key) gets its answer. A store that is not replicated waits for its disk
+    /// for as long as it takes.
+    pub fn outcome_patience(mut self, patience: Duration) -> Self {
+        self.waits.outcome = patience;
+        self
+    }
+
+    /// Opens the store as one of several nodes, with this role. `testing::change_role` changes it.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn as_node(mut self, role: Role) -> Self {
+        self.role = Some(role);
         self
     }
 }
