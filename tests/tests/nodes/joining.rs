@@ -2,7 +2,7 @@
 
 use eventfold_es::replication::Role;
 use eventfold_es::testing::SharedLog;
-use eventfold_es::{ExecuteError, OpenError, StoreError};
+use eventfold_es::{ExecuteError, OpenError};
 
 use crate::TestResult;
 use crate::cluster::{Cluster, Member};
@@ -24,7 +24,7 @@ async fn the_second_node_has_the_events_of_the_first() -> TestResult {
 
     let refused = two.add("a", 1).await;
     let leader = match &refused {
-        Err(ExecuteError::Store(StoreError::NotLeader { leader })) => leader.clone(),
+        Err(ExecuteError::NotLeader { leader }) => leader.clone(),
         other => panic!("{other:?}"),
     };
     let leader = leader.ok_or("the leader is known")?;

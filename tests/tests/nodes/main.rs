@@ -6,6 +6,7 @@ mod joining;
 mod leading;
 mod outcomes;
 mod returning;
+mod sagas;
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -20,6 +20,8 @@ use crate::runtime::{
     AggregateTypes, Leadership, Member, Presence, ReactionHub, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,
 };
+#[cfg(feature = "schedules")]
+use crate::store::RunMode;
 use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
 use crate::store::projections::RegisteredProjection;
 #[cfg(feature = "schedules")]

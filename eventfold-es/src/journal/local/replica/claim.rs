@@ -23,6 +23,11 @@ impl Claim {
         Node::new(&self.node, self.address.as_deref())
     }
 
+    /// Whether a node of this name has made it, in this or in an earlier run.
+    pub(super) fn is_of_node(&self, claimant: &Claimant) -> bool {
+        self.node == claimant.node.name
+    }
+
     pub(super) fn is_of(&self, claimant: &Claimant) -> bool {
         self.instance == claimant.instance
     }

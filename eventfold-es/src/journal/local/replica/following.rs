@@ -9,7 +9,7 @@ use crate::journal::local::batch::Batch;
 use crate::journal::local::line::{Body, Heading};
 use crate::journal::local::queue::Pledge;
 use crate::journal::local::writer::{Writer, Written, pledges};
-use crate::replication::{AppendError, Entry, Role};
+use crate::replication::{AppendError, Entry, Node, Role};
 
 /// The reason for refusing commits that the log does not have.
 const FENCED: &str = "another node has become the leader";
@@ -123,7 +123,7 @@ impl Writer {
         let claim = claim.map(|(_, claim)| claim);
         let is_own = claim.as_ref().is_some_and(|claim| self.is_own(claim));
         if !is_own && (claim.is_some() || self.queue.standing().is_leader()) {
-            let leader = claim.as_ref().map(super::Claim::node);
+            let leader = claim.as_ref().and_then(|claim| self.leader_by(claim));
             self.set_role(Role::Follower { leader });
         }
         self.queue.is_behind(batch.tip.time);
@@ -194,6 +194,12 @@ impl Writer {
         let read = read.map_err(AppendError::Refused)?;
         self.apply_read(read).map_err(AppendError::Refused)?;
         Ok(())
+    }
+
+    /// The leader after a claim. An earlier run of this node is no leader any more.
+    fn leader_by(&self, claim: &super::Claim) -> Option<Node> {
+        let replica = self.replica.as_ref()?;
+        (!claim.is_of_node(&replica.claimant)).then(|| claim.node())
     }
 
     fn is_own(&self, claim: &super::Claim) -> bool {
