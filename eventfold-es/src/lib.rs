@@ -245,6 +245,9 @@ pub use store::{
     Recorded, RecoveryReport, RunMode, Subscription, Transaction,
 };
 pub use threads::StoreRuntime;
+/// [`PostgresLog`](replication::PostgresLog) takes a configuration of this crate.
+#[cfg(feature = "postgres")]
+pub use tokio_postgres;
 
 /// The program in the README compiles; an example runs it.
 #[cfg(doctest)]

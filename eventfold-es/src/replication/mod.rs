@@ -1,9 +1,13 @@
 //! Several nodes: one writer over a replicated log, and a whole local journal on each node.
 
 mod commit_log;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod role;
 
 pub use commit_log::{AppendError, CommitLog, Entry, LogError};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresLog;
 pub use role::{Node, Role};
 
 use std::sync::Arc;

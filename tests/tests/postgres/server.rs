@@ -77,14 +77,7 @@ impl Server {
 
     /// A new server that does not run yet.
     pub fn stopped(is_durable: bool) -> Self {
-        let scratch = tempfile::Builder::new()
-            .prefix("eventfold-es-postgres-")
-            .tempdir()
-            .unwrap();
-        let account = Account::find();
-        if let Some(Account { user, group }) = account {
-            chown(scratch.path(), Some(user), Some(group)).unwrap();
-        }
+        let scratch = scratch();
         let made = as_server(&program("initdb"))
             .arg("--pgdata")
             .arg(scratch.path().join("data"))
@@ -164,7 +157,7 @@ impl Server {
 
     /// Kills it with SIGKILL, and starts it again.
     pub fn kill_and_resume(&mut self, kill: Kill) {
-        let postmaster = self.keeper.as_ref().expect("the server runs").server;
+        let postmaster = self.postmaster();
         let others = children(postmaster);
         match kill {
             Kill::All => kill_9(others.into_iter().chain([postmaster])),
@@ -181,6 +174,88 @@ impl Server {
             self.stop();
             self.resume();
         }
+    }
+
+    /// Stops all its processes with SIGSTOP. Its connections stay open.
+    pub fn suspend(&self) {
+        let postmaster = self.postmaster();
+        signal(
+            "-STOP",
+            children(postmaster).into_iter().chain([postmaster]),
+        );
+    }
+
+    /// Ends [`suspend`](Self::suspend).
+    pub fn wake(&self) {
+        let postmaster = self.postmaster();
+        signal(
+            "-CONT",
+            children(postmaster).into_iter().chain([postmaster]),
+        );
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn postmaster(&self) -> u32 {
+        self.keeper.as_ref().expect("the server runs").server
+    }
+
+    /// A hot standby of this server that runs. It names itself in `synchronous_standby_names`.
+    pub fn standby(&self, name: &str) -> Self {
+        let scratch = scratch();
+        let connection = format!(
+            "host=127.0.0.1 port={} user=postgres application_name={name}",
+            self.port
+        );
+        let copied = as_server(&program("pg_basebackup"))
+            .arg("--pgdata")
+            .arg(scratch.path().join("data"))
+            .args([
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "--dbname",
+                &connection,
+            ])
+            .output()
+            .unwrap();
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+        let mut standby = Self {
+            scratch,
+            port: free_port(),
+            is_durable: self.is_durable,
+            keeper: None,
+        };
+        standby.resume();
+        standby
+    }
+
+    /// Copies the files of a server that is stopped, for [`restore`](Self::restore).
+    pub fn copy(&self) {
+        self.replace("data", "copy");
+    }
+
+    /// Replaces the files of a server that is stopped.
+    pub fn restore(&self) {
+        self.replace("copy", "data");
+    }
+
+    fn replace(&self, from: &str, to: &str) {
+        assert!(self.keeper.is_none(), "the server runs");
+        let (from, to) = (self.scratch.path().join(from), self.scratch.path().join(to));
+        let _ = fs::remove_dir_all(&to);
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([from, to])
+            .status()
+            .unwrap();
+        assert!(copied.success());
     }
 
     fn log(&self) -> String {
@@ -201,13 +276,26 @@ impl Server {
     }
 
     /// Runs a statement, on a thread of its own: the client blocks.
-    fn run(&self, statement: &str) -> Result<(), Error> {
+    pub fn run(&self, statement: &str) -> Result<(), Error> {
         let url = self.url("postgres");
         std::thread::scope(|scope| {
             let run = scope.spawn(|| Client::connect(&url, NoTls)?.batch_execute(statement));
             run.join().unwrap()
         })
     }
+}
+
+/// A directory of the server's account.
+fn scratch() -> TempDir {
+    let scratch = tempfile::Builder::new()
+        .prefix("eventfold-es-postgres-")
+        .tempdir()
+        .unwrap();
+    let account = Account::find();
+    if let Some(Account { user, group }) = account {
+        chown(scratch.path(), Some(user), Some(group)).unwrap();
+    }
+    scratch
 }
 
 impl Drop for Server {
@@ -220,6 +308,12 @@ impl Drop for Server {
 pub fn shared() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| Server::start(false))
+}
+
+/// The server that keeps its promises, which the tests share.
+pub fn durable() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(true))
 }
 
 /// An empty database of the shared server.
@@ -264,11 +358,15 @@ fn is_running(process: u32) -> bool {
 }
 
 fn kill_9(processes: impl IntoIterator<Item = u32>) {
+    signal("-9", processes);
+}
+
+fn signal(signal: &str, processes: impl IntoIterator<Item = u32>) {
     let pids: Vec<_> = processes.into_iter().map(|pid| pid.to_string()).collect();
     if !pids.is_empty() {
         // A process may end by itself meanwhile.
         let _ = Command::new("kill")
-            .arg("-9")
+            .arg(signal)
             .args(pids)
             .stderr(Stdio::null())
             .status();
