@@ -1,6 +1,6 @@
 //! A node with any directory meets a log with any content.
 
-use eventfold_es::replication::Role;
+use eventfold_es::replication::{CommitLog as _, Role};
 use eventfold_es::testing::SharedLog;
 use eventfold_es::{ExecuteError, OpenError};
 
@@ -121,7 +121,16 @@ async fn a_log_that_has_lost_data_is_refused() -> TestResult {
         matches!(opened, Err(OpenError::AheadOfLog { batch: 3, .. })),
         "{opened:?}"
     );
-    // An empty log is no invitation to publish again, either.
+    Ok(())
+}
+
+/// It is no invitation to publish again.
+#[tokio::test]
+async fn a_log_that_has_lost_everything_is_refused() -> TestResult {
+    let cluster = Cluster::new()?;
+    let one = cluster.open("one").await?;
+    one.add("a", 1).await?;
+    one.store.close().await?;
     let log = SharedLog::new();
     let opened = cluster.builder("one").replicated(log).node("one");
     let opened = opened.open().await.map(|_| ());
@@ -175,5 +184,29 @@ async fn without_the_log_no_node_opens() -> TestResult {
     );
     let Member { store, .. } = cluster.open("one").await?;
     assert_eq!(*store.role().borrow(), Role::Leader);
+    Ok(())
+}
+
+/// Another application writes to the log, or a version that this one does not know.
+#[tokio::test]
+async fn a_foreign_entry_stops_a_node() -> TestResult {
+    let entry = |cluster: &Cluster| cluster.log.texts().last().cloned().unwrap_or_default();
+    let newer = |text: String| text.replace("\"format\":1", "\"format\":2");
+    let again = |text: String| text;
+    let foreign = |_| "{\"type\":\"greeting\"}\n".to_owned();
+    let cut = |text: String| text.trim_end().to_owned();
+    let changes: [fn(String) -> String; 4] = [newer, again, foreign, cut];
+    for change in changes {
+        let cluster = Cluster::new()?;
+        let one = cluster.open("one").await?;
+        one.add("a", 1).await?;
+        one.store.close().await?;
+        let before = cluster.log.texts().len() as u64;
+        cluster.log.append(before, change(entry(&cluster)).into())?;
+        let opened = cluster.open("one").await.map(|_| ());
+        assert!(matches!(opened, Err(OpenError::LogUnusable { .. })), "{opened:?}");
+        let reason = opened.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(reason.contains(&format!("entry {}", before + 1)), "{reason}");
+    }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! The leader closes, is cut off, or is only slow.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use eventfold_es::clock::ManualClock;
 use eventfold_es::replication::Role;
 
 use crate::TestResult;
 use crate::cluster::Cluster;
+use crate::common::counter::{Counter, CounterCommand};
 
 #[tokio::test]
 async fn a_leader_that_closes_hands_over() -> TestResult {
@@ -72,12 +74,9 @@ async fn a_leader_that_sleeps_is_fenced_when_it_wakes() -> TestResult {
     one.add("a", 1).await?;
     one.log.pause();
     let asleep = tokio::spawn({
-        let counter = one
-            .store
-            .get::<crate::common::counter::Counter>("a")
-            .await?;
+        let counter = one.store.get::<Counter>("a").await?;
         async move {
-            let command = crate::common::counter::CounterCommand::Add(100);
+            let command = CounterCommand::Add(100);
             counter.execute(command, ()).await
         }
     });
@@ -98,5 +97,30 @@ async fn a_leader_that_sleeps_is_fenced_when_it_wakes() -> TestResult {
     two.store.close().await?;
     assert_eq!(cluster.journal("one")?, cluster.text());
     assert_eq!(cluster.journal("two")?, cluster.text());
+    Ok(())
+}
+
+/// The clock of the next leader is hours behind: the times of commits still never go back.
+#[tokio::test]
+async fn clocks_may_be_hours_apart() -> TestResult {
+    let cluster = Cluster::new()?;
+    let clocks = [3 * 3600, 0].map(|ahead| {
+        let now = SystemTime::now() + Duration::from_secs(ahead);
+        ManualClock::new(now)
+    });
+    let mut nodes = Vec::new();
+    for (name, clock) in ["one", "two"].into_iter().zip(&clocks) {
+        let builder = cluster.builder(name).replicated(cluster.log.handle());
+        nodes.push(builder.node(name).clock(clock.clone()).open().await?);
+    }
+    let [one, two] = nodes.try_into().map_err(|_| "two nodes are open")?;
+    one.send("a", CounterCommand::Add(1), ()).await?;
+    one.close().await?;
+    two.role().wait_for(Role::is_leader).await?;
+    two.send("a", CounterCommand::Add(2), ()).await?;
+    let read = two.read_all(0, 10).await?;
+    let times: Vec<_> = read.iter().map(|event| event.at()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(times.len(), 2);
     Ok(())
 }

@@ -133,3 +133,41 @@ async fn a_leader_returns_from_any_crash() -> TestResult {
     assert!(crashes.points > 60, "{crashes:?}");
     Ok(())
 }
+
+/// The journal of one machine was synced batch by batch, and says so. A new node takes it over without a sync, and loses any of it.
+#[tokio::test]
+async fn a_new_node_returns_from_any_crash_while_it_takes_over() -> TestResult {
+    let log = SharedLog::new();
+    let disk = MemoryDisk::new();
+    let alone = disk.builder().open().await?;
+    for number in 0..40 {
+        add(&alone, number).await?;
+    }
+    let expected = sums(&alone).await;
+    alone.close().await?;
+    let leader = disk.builder().replicated(log.handle()).node("leader");
+    let leader = leader.open().await?;
+    assert!(
+        log.texts()
+            .iter()
+            .filter(|text| !text.contains("\"flush\":true"))
+            .count()
+            >= 40
+    );
+    let crashes = CrashPoints::new()
+        .at_most(150)
+        .for_each(
+            |builder| {
+                builder
+                    .max_log_size(2_000)
+                    .replicated(log.handle())
+                    .node("new")
+            },
+            async |new| converges(&new, expected).await,
+            async |returned| converges(&returned, expected).await,
+        )
+        .await;
+    assert!(crashes.points > 20, "{crashes:?}");
+    leader.close().await?;
+    Ok(())
+}

@@ -22,10 +22,14 @@ const BEAT: Duration = Duration::from_millis(250);
 const SILENCE: Duration = Duration::from_millis(1500);
 /// The silence after which a node claims a log without entries.
 const SHORT_SILENCE: Duration = Duration::from_millis(300);
-/// The longest time for which opening waits until a leader is known.
+/// The longest time for which opening waits for the next entry, and then until a leader is known.
 const OPENING: Duration = Duration::from_secs(10);
 /// The time after which an idle leader looks at the log.
 const LEADER_LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// The time between two steps after which the silence of the leader says nothing.
+const DEAF: Duration = Duration::from_millis(750);
+/// The time between two lines about the progress of opening.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// The longest wait for news of the log.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The pause after a failure of the log.
@@ -35,9 +39,17 @@ const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// The size of entries that are applied at once, in bytes.
 const CHUNK_BYTES: usize = 4 << 20;
 
+/// How far a node has come.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    problem: Option<Problem>,
+    /// Whether it has come to the end of the log once.
+    is_caught_up: bool,
+}
+
 /// The reason why a node cannot take part.
 #[derive(Debug, Clone)]
-pub(in crate::journal::local) enum Problem {
+enum Problem {
     /// Another open store has the same name.
     Namesake,
     /// An entry of the log cannot be applied.
@@ -55,37 +67,53 @@ pub(in crate::journal::local) struct Parts {
     pub(in crate::journal::local) release: Arc<Release>,
 }
 
-/// Starts the thread of the node, which ends with the writer. Waits until the node leads or knows its leader, for a while. Blocks.
+/// Starts the thread of the node, which ends with the writer. Waits until the node has the events of the log, and leads or knows its
+/// leader. Blocks.
 pub(in crate::journal::local) fn take_part(parts: Parts, base: &Path) -> Result<(), OpenError> {
-    let role = parts.queue.standing().role();
+    let queue = Arc::clone(&parts.queue);
+    let role = queue.standing().role();
     let (log, name) = (parts.log.describe(), parts.claimant.node.name.clone());
-    let (problem, found) = watch::channel(None);
+    let (progress, found) = watch::channel(Progress::default());
     let failed = |error| OpenError::File(FileError::new("start a thread for", base, error));
     let waits = tokio::runtime::Builder::new_current_thread();
-    start(parts, waits, problem).map_err(failed)?;
-    let until = Instant::now() + OPENING;
+    start(parts, waits, progress).map_err(failed)?;
+    let (mut until, mut batch, mut reported) = (Instant::now() + OPENING, 0, Instant::now());
     while Instant::now() < until {
-        match &*found.borrow() {
+        let Progress {
+            problem,
+            is_caught_up,
+        } = found.borrow().clone();
+        match problem {
             None => {}
             Some(Problem::Namesake) => return Err(OpenError::NodeNameTaken { name }),
-            Some(Problem::Unfit(reason)) => {
-                let reason = reason.clone();
-                return Err(OpenError::LogUnusable { log, reason });
-            }
+            Some(Problem::Unfit(reason)) => return Err(OpenError::LogUnusable { log, reason }),
         }
-        match &*role.borrow() {
-            Role::Leader | Role::Follower { leader: Some(_) } => return Ok(()),
-            Role::Follower { leader: None } | Role::Detached { .. } => {}
+        if is_caught_up {
+            match &*role.borrow() {
+                Role::Leader | Role::Follower { leader: Some(_) } => return Ok(()),
+                Role::Follower { leader: None } | Role::Detached { .. } => {}
+            }
+        } else if queue.standing().batch() != batch {
+            batch = queue.standing().batch();
+            until = Instant::now() + OPENING;
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
+                tracing::info!(batch, "taking over the events of the log");
+            }
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    Ok(())
+    let role = role.borrow().clone();
+    match role {
+        Role::Detached { reason, .. } => Err(OpenError::LogUnavailable { log, reason }),
+        Role::Leader | Role::Follower { .. } => Ok(()),
+    }
 }
 
 fn start(
     parts: Parts,
     mut waits: tokio::runtime::Builder,
-    problem: watch::Sender<Option<Problem>>,
+    progress: watch::Sender<Progress>,
 ) -> std::io::Result<()> {
     let Parts {
         log,
@@ -103,7 +131,8 @@ fn start(
         claimant,
         queue,
         ended,
-        problem,
+        progress,
+        stepped: Instant::now(),
         heard: Instant::now(),
         looked: Instant::now(),
         seen: 0,
@@ -127,9 +156,11 @@ struct Node {
     queue: Arc<Queue>,
     ended: watch::Receiver<()>,
     role: watch::Receiver<Role>,
-    problem: watch::Sender<Option<Problem>>,
+    progress: watch::Sender<Progress>,
     signals: broadcast::Receiver<String>,
     news: watch::Receiver<u64>,
+    /// The time of the last step.
+    stepped: Instant,
     /// The time of the last sign of life of a leader.
     heard: Instant,
     /// The time of the leader's last look for entries of another node.
@@ -169,13 +200,20 @@ impl Node {
     }
 
     fn step(&mut self) -> Result<(), Ended> {
-        if self.queue.poison().is_some() {
+        if let Some(reason) = self.queue.poison() {
             // The store writes nothing any more. Another node takes over at once.
             if self.beaten.take().is_some() {
+                let reason = reason.to_string();
+                self.queue.send(Errand::Detach { reason });
                 self.say(Kind::Resigned);
             }
             return self.wait(LONG_PAUSE);
         }
+        // A program that was stopped has heard nothing meanwhile.
+        if self.stepped.elapsed() >= DEAF {
+            self.heard = Instant::now();
+        }
+        self.stepped = Instant::now();
         let role = self.role.borrow_and_update().clone();
         match role {
             Role::Leader => {
@@ -242,6 +280,9 @@ impl Node {
                 self.wait(PAUSE)
             }
             Ok(entries) if entries.is_empty() => {
+                self.progress.send_if_modified(|progress| {
+                    !std::mem::replace(&mut progress.is_caught_up, true)
+                });
                 if matches!(role, Role::Detached { .. }) && !self.was_cut_off {
                     self.set(Role::Follower { leader: None });
                 }
@@ -265,7 +306,9 @@ impl Node {
                         let reason = format!("{}: {reason}", self.log.describe());
                         tracing::error!(reason, "this node cannot follow the log");
                         self.detach(role, &reason);
-                        self.problem.send_replace(Some(Problem::Unfit(reason)));
+                        let problem = Some(Problem::Unfit(reason));
+                        self.progress
+                            .send_modify(|progress| progress.problem = problem);
                         self.wait(LONG_PAUSE)
                     }
                 }
@@ -276,9 +319,9 @@ impl Node {
     fn followed(&mut self, followed: Followed) {
         let Followed { claim } = followed;
         self.heard = Instant::now();
-        self.was_cut_off = false;
         if let Some(claim) = claim {
             if !claim.is_of(&self.claimant) {
+                self.was_cut_off = false;
                 tracing::info!(leader = %claim.node(), "another node is the leader");
             }
         }
@@ -370,9 +413,9 @@ impl Node {
             return false;
         };
         if signal.is_of_namesake(&self.claimant) && signal.kind() != Kind::Resigned {
-            let is_new = self.problem.send_if_modified(|problem| {
-                let is_new = problem.is_none();
-                problem.get_or_insert(Problem::Namesake);
+            let is_new = self.progress.send_if_modified(|progress| {
+                let is_new = progress.problem.is_none();
+                progress.problem.get_or_insert(Problem::Namesake);
                 is_new
             });
             if is_new {
