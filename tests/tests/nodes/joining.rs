@@ -204,9 +204,18 @@ async fn a_foreign_entry_stops_a_node() -> TestResult {
         let before = cluster.log.texts().len() as u64;
         cluster.log.append(before, change(entry(&cluster)).into())?;
         let opened = cluster.open("one").await.map(|_| ());
-        assert!(matches!(opened, Err(OpenError::LogUnusable { .. })), "{opened:?}");
-        let reason = opened.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(reason.contains(&format!("entry {}", before + 1)), "{reason}");
+        assert!(
+            matches!(opened, Err(OpenError::LogUnusable { .. })),
+            "{opened:?}"
+        );
+        let reason = opened
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(
+            reason.contains(&format!("entry {}", before + 1)),
+            "{reason}"
+        );
     }
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! The answer of the log is lost: the next entry decides whether the command is stored.
 
+use std::time::Duration;
+
+use eventfold_es::ExecuteError;
 use eventfold_es::testing::LostAnswer;
 
 use crate::TestResult;
@@ -76,5 +79,35 @@ async fn another_leader_decides_too() -> TestResult {
         one.until_sum("a", sum).await;
         two.until_sum("a", sum).await;
     }
+    Ok(())
+}
+
+/// A command that waits behind a lost answer was decided in a term that is over.
+#[tokio::test]
+async fn a_waiting_command_fails_with_the_term() -> TestResult {
+    let cluster = Cluster::new()?;
+    let one = cluster.open("one").await?;
+    one.add("a", 1).await?;
+    one.log.pause();
+    one.log.lose_next_answer(LostAnswer::Stored);
+    let waiting = async {
+        while !one.log.has_paused_append() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let second = one.add("b", 4);
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            one.log.release();
+        };
+        tokio::join!(second, release).0
+    };
+    let (first, second) = tokio::join!(one.add("a", 2), waiting);
+    first?;
+    assert!(
+        matches!(second, Err(ExecuteError::Unavailable { .. })),
+        "{second:?}"
+    );
+    one.until_leader().await;
+    assert_eq!((one.sum("a").await?, one.sum("b").await?), (3, 0));
     Ok(())
 }

@@ -15,7 +15,8 @@ use crate::common::sagas::ReservationSaga;
 use crate::common::shop::{Inventory, OrderCommand};
 
 const CLIENTS: u64 = 4;
-const ORDERS: u64 = 25;
+/// Less than the stock: an order that is reserved twice is noticed.
+const ORDERS: u64 = 20;
 
 async fn open(base: &Path, name: &str, log: &SharedLog) -> Result<AggregateStore, OpenError> {
     let builder = AggregateStore::builder(base.join(name));
