@@ -9,8 +9,6 @@ use super::{
     Room, Standing, StreamId, Types, Waiting,
 };
 use crate::clock::StoreClock;
-#[cfg(feature = "testing")]
-use crate::replication::Role;
 
 /// Learns of the streams with events from another node. It takes short locks at most.
 pub(crate) type OnApplied = Box<dyn Fn(&StreamId) + Send + Sync>;
@@ -102,10 +100,6 @@ pub(crate) trait Log: Send + Sync + 'static {
 
     /// The role of this node, and its term.
     fn standing(&self) -> &Standing;
-
-    /// Changes the role, in tests.
-    #[cfg(feature = "testing")]
-    fn change_role(&self, role: Role);
 
     /// The directory and the reason, if the file system is read-only and nothing can be written.
     fn read_only(&self) -> Option<Arc<str>>;

@@ -31,8 +31,6 @@ use crate::event_handler::{EventHandler, Handled};
 use crate::journal::{Durability, JournalOptions};
 use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::{Projection, ReadModel, RowProjection, Sink, SinkProjection};
-#[cfg(feature = "testing")]
-use crate::replication::Role;
 use crate::runtime::process_manager_rows::VersionRow;
 use crate::runtime::{Kept, ProcessManagerRunner, Waits, guard, initial_progress, migrated};
 #[cfg(feature = "schedules")]
@@ -84,8 +82,6 @@ pub struct AggregateStoreBuilder<Handlers = ()> {
     handler_patience: Duration,
     reaction_timeout: Duration,
     waits: Waits,
-    #[cfg(feature = "testing")]
-    role: Option<Role>,
     max_reaction_depth: u32,
     max_starts: u32,
     parks_unreadable: bool,
@@ -131,8 +127,6 @@ impl AggregateStoreBuilder {
                 leader: DEFAULT_LEADER_PATIENCE,
                 outcome: DEFAULT_OUTCOME_PATIENCE,
             },
-            #[cfg(feature = "testing")]
-            role: None,
             max_reaction_depth: DEFAULT_MAX_REACTION_DEPTH,
             max_starts: DEFAULT_MAX_STARTS,
             parks_unreadable: false,

@@ -25,11 +25,4 @@ impl AggregateStore {
     pub fn role(&self) -> watch::Receiver<Role> {
         self.shared.runtime.journal.standing().role()
     }
-
-    /// Changes the role, as a replicated log does.
-    #[cfg(feature = "testing")]
-    #[doc(hidden)]
-    pub fn change_role(&self, role: Role) {
-        self.shared.runtime.journal.change_role(role);
-    }
 }

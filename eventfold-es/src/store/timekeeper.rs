@@ -119,13 +119,13 @@ impl Timekeeper {
         let kept = async {
             let mut begun = read;
             loop {
-                let term = self.next_term(&mut looks).await;
+                let (term, asked) = self.next_term(&mut looks).await;
                 let runtime = Arc::clone(&self.runtime);
                 // A commit that is under way is stored as a whole, or not at all.
                 tokio::select! {
                     biased;
                     () = runtime.journal.standing().lost(term) => {}
-                    () = self.keep(term, begun.take() == Some(term), &mut looks) => return,
+                    () = self.keep(term, begun.take() == Some(term), asked, &mut looks) => return,
                 }
             }
         };
@@ -137,14 +137,20 @@ impl Timekeeper {
     }
 
     /// Waits for the next term. Nothing is recorded meanwhile, and nothing of an earlier term is known.
-    async fn next_term(&mut self, looks: &mut mpsc::UnboundedReceiver<Look>) -> Term {
+    async fn next_term(
+        &mut self,
+        looks: &mut mpsc::UnboundedReceiver<Look>,
+    ) -> (Term, Option<Look>) {
         let standing = self.runtime.journal.standing();
         let mut role = standing.role();
+        let mut asked = None;
         loop {
             role.mark_unchanged();
             if let Some(term) = standing.term() {
-                return term;
+                // Its caller may have seen the term already.
+                return (term, asked);
             }
+            asked = None;
             for entry in &mut self.entries {
                 entry.state = State::Unread;
                 entry
@@ -154,23 +160,32 @@ impl Timekeeper {
             tokio::select! {
                 // The journal owns the sender of the role, and the store that of the requests.
                 _ = role.changed() => {}
-                Some(asked) = looks.recv() => drop(asked),
+                Some(look) = looks.recv() => asked = Some(look).filter(|_| standing.term().is_some()),
             }
         }
     }
 
     /// Keeps the schedules in a term.
-    async fn keep(&mut self, term: Term, is_read: bool, looks: &mut mpsc::UnboundedReceiver<Look>) {
+    async fn keep(
+        &mut self,
+        term: Term,
+        is_read: bool,
+        mut first: Option<Look>,
+        looks: &mut mpsc::UnboundedReceiver<Look>,
+    ) {
         if !is_read {
             self.begin(term).await;
         }
         loop {
-            let asked = tokio::select! {
-                asked = looks.recv() => match asked {
-                    Some(asked) => Some(asked),
-                    None => return,
+            let asked = match first.take() {
+                Some(first) => Some(first),
+                None => tokio::select! {
+                    asked = looks.recv() => match asked {
+                        Some(asked) => Some(asked),
+                        None => return,
+                    },
+                    () = self.sleep() => None,
                 },
-                () = self.sleep() => None,
             };
             let recorded = self.look(asked.is_some()).await;
             if recorded == 0 {

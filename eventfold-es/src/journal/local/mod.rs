@@ -378,12 +378,6 @@ impl Log for LocalJournal {
         self.queue.standing()
     }
 
-    #[cfg(feature = "testing")]
-    fn change_role(&self, role: Role) {
-        self.queue.standing().replicate();
-        self.queue.change_role(role);
-    }
-
     fn read_only(&self) -> Option<Arc<str>> {
         self.queue.read_only()
     }

@@ -32,7 +32,7 @@ use super::{
 use crate::clock::{Clock, StoreClock};
 use crate::disk::Files;
 use crate::error::OpenError;
-use crate::replication::{Membership, Role};
+use crate::replication::Membership;
 use crate::threads::StoreRuntime;
 
 /// The content of each directory that this process has opened.
@@ -195,12 +195,6 @@ impl Log for MemoryJournal {
 
     fn standing(&self) -> &Standing {
         self.queue.standing()
-    }
-
-    #[cfg(feature = "testing")]
-    fn change_role(&self, role: Role) {
-        self.queue.standing().replicate();
-        self.queue.change_role(role);
     }
 
     fn read_only(&self) -> Option<Arc<str>> {

@@ -61,8 +61,6 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             handler_patience,
             reaction_timeout,
             waits,
-            #[cfg(feature = "testing")]
-            role,
             max_reaction_depth,
             max_starts,
             parks_unreadable,
@@ -87,8 +85,6 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
             handler_patience,
             reaction_timeout,
             waits,
-            #[cfg(feature = "testing")]
-            role,
             max_reaction_depth,
             max_starts,
             parks_unreadable,

@@ -6,8 +6,6 @@ use std::time::Duration;
 use super::AggregateStoreBuilder;
 use crate::error::OpenError;
 use crate::names;
-#[cfg(feature = "testing")]
-use crate::replication::Role;
 use crate::replication::{CommitLog, Membership, Node, Replication};
 
 /// The settings of a node.
@@ -68,14 +66,6 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
     /// for as long as it takes.
     pub fn outcome_patience(mut self, patience: Duration) -> Self {
         self.waits.outcome = patience;
-        self
-    }
-
-    /// Opens the store as one of several nodes, with this role. `testing::change_role` changes it.
-    #[cfg(feature = "testing")]
-    #[doc(hidden)]
-    pub fn as_node(mut self, role: Role) -> Self {
-        self.role = Some(role);
         self
     }
 }

@@ -12,7 +12,7 @@ use super::parts::LoadContext;
 #[cfg(feature = "schedules")]
 use super::schedules::{entries, timetables};
 use super::starting_points::starting_points;
-use super::terms::{Common, Station};
+use super::terms::{Common, Requests, Station};
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
 use crate::journal;
@@ -108,10 +108,6 @@ impl AggregateStoreBuilder {
         let (opened, recovery) = opening.await?;
         // No await until `Shutdown` exists, which closes the store: a dropped future must not leave it open.
         let (journal, directory) = opened.keep();
-        #[cfg(feature = "testing")]
-        if let Some(role) = self.role {
-            journal.change_role(role);
-        }
         journal.clock().warn_if_it_stands();
         let mut parts = self.process_managers.iter();
         let handler_patience = match parts.any(|part| part.is_handler) {
@@ -244,7 +240,7 @@ impl AggregateStoreBuilder {
         let points = progress.into_iter().zip(unreadable);
         let parts = self.process_managers.into_iter().zip(points);
         for (member, (part, (progress, unreadable))) in parts.enumerate() {
-            let (sender, receiver) = mpsc::unbounded_channel();
+            let (sender, received) = Requests::new();
             requests.push(sender);
             if read_only.is_some() {
                 continue;
@@ -255,7 +251,7 @@ impl AggregateStoreBuilder {
                 part,
                 member,
                 subscriptions: subscriptions.get(member).copied().unwrap_or_default(),
-                requests: Arc::new(tokio::sync::Mutex::new(receiver)),
+                requests: received,
             };
             let task = match term {
                 Some(term) => {

@@ -34,7 +34,30 @@ pub(super) struct Common {
 }
 
 /// The requests of operators to one process manager. They wait here until its task runs.
-pub(super) type Requests = Arc<Mutex<mpsc::UnboundedReceiver<Request>>>;
+pub(super) struct Requests {
+    /// The task has it while it runs.
+    received: Arc<Mutex<mpsc::UnboundedReceiver<Request>>>,
+    sender: mpsc::WeakUnboundedSender<Request>,
+}
+
+impl Requests {
+    pub(super) fn new() -> (mpsc::UnboundedSender<Request>, Self) {
+        let (sender, received) = mpsc::unbounded_channel();
+        let requests = Self {
+            received: Arc::new(Mutex::new(received)),
+            sender: sender.downgrade(),
+        };
+        (sender, requests)
+    }
+
+    /// Puts a request back, behind the others.
+    fn put_back(&self, request: Request) {
+        // Without a sender the store is closed, and an error means the same.
+        if let Some(sender) = self.sender.upgrade() {
+            let _ = sender.send(request);
+        }
+    }
+}
 
 /// The place of one process manager in a store.
 pub(super) struct Station {
@@ -100,7 +123,7 @@ impl Station {
     }
 
     async fn requests(&self) -> OwnedMutexGuard<mpsc::UnboundedReceiver<Request>> {
-        Arc::clone(&self.requests).lock_owned().await
+        Arc::clone(&self.requests.received).lock_owned().await
     }
 
     /// Runs the process manager in each term of this node, until the store closes. `first` is the task of the present term.
@@ -141,7 +164,11 @@ impl Station {
             tokio::select! {
                 // The journal owns the sender of the role, and the store that of the requests.
                 _ = role.changed() => {}
-                Some(request) = requests.recv() => drop(request),
+                Some(request) = requests.recv() => match standing.term() {
+                    // Its caller has seen the next term already.
+                    Some(_) => self.requests.put_back(request),
+                    None => drop(request),
+                },
             }
         }
     }
