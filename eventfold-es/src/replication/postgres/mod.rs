@@ -22,6 +22,8 @@ use super::{AppendError, CommitLog, Entry, LogError};
 const MAX_ENTRY_BYTES: usize = 16 * 1024 * 1024;
 /// The messages that wait for the connection, and those that a receiver may leave unread.
 const QUEUE: usize = 1024;
+/// The time for the last signals.
+const CLOSING: Duration = Duration::from_secs(1);
 /// The end of a call that its own time-outs have not ended: the runtime is gone.
 const LONGEST_CALL: Duration = Duration::from_secs(60);
 
@@ -56,7 +58,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(60);
 ///
 /// | limit | value |
 /// |---|---|
-/// | to connect | 5 s for each host |
+/// | to connect | 5 s for each host, 20 s for all |
 /// | to append | 5 s, then [`AppendError::Unknown`]; 3 s to wait for another append, then [`AppendError::Unavailable`] |
 /// | to read | 10 s, then [`LogError::Unavailable`] |
 /// | to hear of an entry | at once by `NOTIFY`, else 1 s |
@@ -266,6 +268,22 @@ impl CommitLog for PostgresLog {
 
     fn signals(&self) -> broadcast::Receiver<String> {
         self.signals.subscribe()
+    }
+
+    fn close(&self) {
+        let Some(Opened {
+            outgoing,
+            runtime: Some(runtime),
+            ..
+        }) = self.opened.get()
+        else {
+            return;
+        };
+        let (sent, is_sent) = std::sync::mpsc::channel();
+        let outgoing = outgoing.clone();
+        runtime.spawn(async move { outgoing.send(Outgoing::Closing(sent)).await });
+        // Without a connection, nothing is sent.
+        let _ = is_sent.recv_timeout(CLOSING);
     }
 }
 

@@ -19,6 +19,8 @@ use super::super::LogError;
 const APPLICATION_NAME: &str = "eventfold-es";
 /// For each host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For all hosts.
+const LONGEST_CONNECT: Duration = Duration::from_secs(20);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const OLDEST_VERSION: i32 = 120_000;
@@ -199,7 +201,8 @@ impl Session {
             .len()
             .max(config.get_hostaddrs().len())
             .max(1);
-        let limit = CONNECT_TIMEOUT * u32::try_from(hosts).unwrap_or(u32::MAX);
+        let limit = CONNECT_TIMEOUT.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX));
+        let limit = limit.min(LONGEST_CONNECT);
         let setting_up = async {
             let (client, driver) = connect(config.clone(), inbox.clone()).await?;
             let session = Self {

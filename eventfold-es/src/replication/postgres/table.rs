@@ -47,12 +47,12 @@ pub(super) async fn find(client: &Client) -> Result<Option<u32>, Error> {
 
 /// Creates the table if it is missing, and checks that it is ours.
 pub(super) async fn prepare(client: &Client) -> Result<(), LogError> {
-    let failed = |error: Error| match error.code() {
-        Some(_) => LogError::Unusable(format!(
+    let failed = |error: Error| match is_of_operator(&error) {
+        true => LogError::Unusable(format!(
             "the table `eventfold_log` cannot be read: {}",
             text(&error)
         )),
-        None => LogError::Unavailable(text(&error)),
+        false => LogError::Unavailable(text(&error)),
     };
     if find(client).await.map_err(failed)?.is_none() {
         let created = client.batch_execute(CREATE).await;
@@ -89,14 +89,20 @@ pub(super) async fn prepare(client: &Client) -> Result<(), LogError> {
 }
 
 fn not_created(error: &Error) -> LogError {
-    match error.code() {
-        Some(_) => LogError::Unusable(format!(
+    match is_of_operator(error) {
+        true => LogError::Unusable(format!(
             "the table `eventfold_log` is missing, and cannot be created: {}. Create it as the owner of the database with `{CREATE}`, and \
              grant SELECT and INSERT",
             text(error)
         )),
-        None => LogError::Unavailable(text(error)),
+        false => LogError::Unavailable(text(error)),
     }
+}
+
+/// Rights, and a missing schema. Other errors, such as a full disk or a time-out, may pass.
+fn is_of_operator(error: &Error) -> bool {
+    let code = error.code().map_or("", |code| code.code());
+    code.starts_with("42") || code.starts_with("3F")
 }
 
 /// The channel of a log for `NOTIFY`.

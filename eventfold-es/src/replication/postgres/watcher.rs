@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Notification};
 
 use super::calls::{Calls, last_number};
@@ -27,6 +27,8 @@ pub(super) enum Outgoing {
     /// server come in the order of commits, so each holds a lock during its sync.
     Entry(i64),
     Signal(String),
+    /// No message follows. It is answered when those before it are sent.
+    Closing(std::sync::mpsc::Sender<()>),
 }
 
 /// A session that listens.
@@ -36,7 +38,41 @@ struct Listening {
     notifications: mpsc::UnboundedReceiver<Notification>,
 }
 
-/// Follows the log until it is dropped.
+/// Messages that go together.
+struct Outbox {
+    payloads: Vec<String>,
+    closing: Vec<std::sync::mpsc::Sender<()>>,
+}
+
+impl Outbox {
+    /// A message, and those that wait behind it.
+    fn take(first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) -> Self {
+        let mut outbox = Self {
+            payloads: Vec::new(),
+            closing: Vec::new(),
+        };
+        let mut last = None;
+        let mut next = Some(first);
+        while let Some(outgoing) = next {
+            match outgoing {
+                // The last entry stands for all.
+                Outgoing::Entry(number) => last = last.max(Some(number)),
+                Outgoing::Signal(message) if message.len() > LONGEST_SIGNAL => {
+                    let bytes = message.len();
+                    tracing::warn!(bytes, "a signal is too long, and is not sent");
+                }
+                Outgoing::Signal(message) => outbox.payloads.push(format!("s{message}")),
+                Outgoing::Closing(closing) => outbox.closing.push(closing),
+            }
+            next = queue.try_recv().ok();
+        }
+        let entry = last.map(|number| format!("e{number}"));
+        outbox.payloads.extend(entry);
+        outbox
+    }
+}
+
+/// Follows the log until its runtime ends.
 pub(super) async fn watch(
     calls: Arc<Calls>,
     signals: broadcast::Sender<String>,
@@ -46,12 +82,7 @@ pub(super) async fn watch(
         if let Some(listening) = listen(&calls).await {
             // Older signals are out of date.
             while queue.try_recv().is_ok() {}
-            if relay(&calls, &signals, &mut queue, listening)
-                .await
-                .is_none()
-            {
-                return;
-            }
+            relay(&calls, &signals, &mut queue, listening).await;
         }
         sleep(PAUSE).await;
     }
@@ -82,7 +113,7 @@ async fn in_time<T>(statement: impl Future<Output = Result<T, Error>>) -> Option
     timeout(STATEMENT_TIMEOUT, statement).await.ok()?.ok()
 }
 
-/// Until the connection ends. `None` if the log is dropped.
+/// `None` is the end of the connection.
 async fn relay(
     calls: &Calls,
     signals: &broadcast::Sender<String>,
@@ -95,36 +126,21 @@ async fn relay(
     loop {
         tokio::select! {
             notification = listening.notifications.recv() => {
-                let Some(notification) = notification else { return Some(()) };
-                hear(calls, signals, notification.payload());
+                hear(calls, signals, notification?.payload());
             }
             first = queue.recv() => {
-                let mut payloads = Vec::new();
-                let mut entry = None;
-                let mut next = Some(first?);
-                while let Some(outgoing) = next {
-                    match outgoing {
-                        // The last one stands for all.
-                        Outgoing::Entry(number) => entry = entry.max(Some(number)),
-                        Outgoing::Signal(message) if message.len() > LONGEST_SIGNAL => {
-                            tracing::warn!(bytes = message.len(), "a signal is too long, and is not sent");
-                        }
-                        Outgoing::Signal(message) => payloads.push(format!("s{message}")),
-                    }
-                    next = queue.try_recv().ok();
-                }
-                payloads.extend(entry.map(|number| format!("e{number}")));
-                let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+                let Outbox { payloads, closing } = Outbox::take(first?, queue);
+                let parameters: [(&(dyn ToSql + Sync), Type); 2] =
                     [(&listening.channel, Type::TEXT), (&payloads, Type::TEXT_ARRAY)];
-                if in_time(client.execute_typed(NOTIFY, &parameters)).await.is_none() {
-                    return Some(());
+                in_time(client.execute_typed(NOTIFY, &parameters)).await?;
+                for closing in closing {
+                    // The caller may have given up.
+                    let _ = closing.send(());
                 }
             }
             _ = polls.tick() => {
                 let before = *calls.last.borrow();
-                let Some(last) = in_time(last_number(client, &calls.name)).await else {
-                    return Some(());
-                };
+                let last = in_time(last_number(client, &calls.name)).await?;
                 calls.last.send_if_modified(|known| {
                     // Lower if the server has an older copy. A number that has come meanwhile is newer than the answer.
                     let is_newer = last > *known || last < *known && *known == before;

@@ -68,8 +68,8 @@ fn is_empty<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String> {
 
 fn is_created_once<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String> {
     for round in 0..3 {
-        let name = suite.name(&format!("opened-{round}"));
-        let nodes: Vec<L> = (0..NODES).map(|_| (suite.node)(&name)).collect();
+        let name = format!("opened-{round}");
+        let nodes: Vec<_> = (0..NODES).map(|_| suite.node(&name)).collect();
         thread::scope(|scope| {
             let opens = nodes.iter().map(|log| scope.spawn(|| log.open()));
             let opens: Vec<_> = opens.collect();
@@ -213,38 +213,40 @@ fn is_fenced<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String> {
 }
 
 fn is_paged<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String> {
-    const BYTES: usize = 1_000;
+    /// Small entries, and then larger ones: a page of the former says nothing about the latter.
+    const SIZES: [usize; 2] = [100, 2_000];
     let log = suite.open("paged")?;
     let other = suite.open("paged")?;
-    let texts: Vec<String> = (0..60)
-        .map(|number| format!("{number:<width$}\n", width = BYTES - 1))
+    let sizes = SIZES.into_iter().flat_map(|size| [size; 30]);
+    let texts: Vec<String> = (1..)
+        .zip(sizes)
+        .map(|(number, size)| format!("{number:<width$}\n", width = size - 1))
         .collect();
     for (after, text) in (0..).zip(&texts) {
         append(&log, after, text)?;
     }
-    for max_bytes in [0, 1, BYTES, 10 * BYTES, 25 * BYTES, 1_000 * BYTES] {
+    for max_bytes in [0, 1, 100, 2_000, 10_000, 25_000, 1_000_000] {
         for (from, first) in (1..).zip(&texts) {
             let page = read(&other, from, max_bytes)?;
             let call = format!("read({from}, {max_bytes})");
-            match page.first() {
-                None => {
-                    return Err(format!(
-                        "`{call}` returned nothing, and the log has {} entries.",
-                        texts.len()
-                    ));
-                }
-                Some(entry) if *entry.text != **first => {
-                    return Err(format!(
-                        "`{call}` begins with {}, not with entry {from}.",
-                        short(&entry.text)
-                    ));
-                }
-                Some(_) => {}
+            let Some((last, before)) = page.split_last() else {
+                let count = texts.len();
+                return Err(format!(
+                    "`{call}` returned nothing, and the log has {count} entries."
+                ));
+            };
+            let begins = before.first().unwrap_or(last);
+            if *begins.text != **first {
+                return Err(format!(
+                    "`{call}` begins with {}, not with entry {from}.",
+                    short(&begins.text)
+                ));
             }
             // About: a server may count the bytes in its own way.
-            if (page.len() - 1) * BYTES > max_bytes * 2 {
+            let bytes: usize = before.iter().map(|entry| entry.text.len()).sum();
+            if bytes > max_bytes * 2 {
                 return Err(format!(
-                    "`{call}` returned {} entries of {BYTES} bytes.",
+                    "`{call}` returned {} entries, the last one after {bytes} bytes.",
                     page.len()
                 ));
             }

@@ -24,6 +24,7 @@
 //! ```
 
 mod entries;
+mod patient;
 mod races;
 mod signals;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use std::fmt;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
+use self::patient::{Budget, Patient};
 use crate::replication::{AppendError, CommitLog, Entry, LogError};
 
 /// The time that a log has for something that happens soon.
@@ -88,8 +90,8 @@ impl std::error::Error for BrokenRule {}
 /// hyphens. The logs stay on the server.
 ///
 /// The check appends about 700 entries, five of them with [`max_entry_bytes`](CommitLog::max_entry_bytes) bytes or more. It
-/// needs healthy servers: an entry that is not acknowledged on them is a broken rule, outside of races. Test their failures
-/// yourself.
+/// needs healthy servers: it repeats up to 30 calls that are not answered, and the next one is a broken rule. Test failures of the
+/// servers yourself.
 ///
 /// It blocks: call it in a `#[test]`, not in a `#[tokio::test]`.
 ///
@@ -105,6 +107,7 @@ pub fn check<L: CommitLog>(node: impl Fn(&str) -> L) -> Result<(), BrokenRule> {
         node: &node,
         run: run_id(),
         patience: PATIENCE,
+        budget: Budget::new(),
     };
     for (rule, keeps) in rules() {
         keeps(&suite).map_err(|seen| BrokenRule { rule, seen })?;
@@ -125,6 +128,7 @@ struct Suite<'a, L> {
     /// Makes the names new.
     run: String,
     patience: Duration,
+    budget: Budget,
 }
 
 impl<L: CommitLog> Suite<'_, L> {
@@ -132,14 +136,19 @@ impl<L: CommitLog> Suite<'_, L> {
         format!("conformance-{}-{log}", self.run)
     }
 
-    fn open(&self, log: &str) -> Result<L, String> {
-        let node = (self.node)(&self.name(log));
+    /// A handle that is not open.
+    fn node(&self, log: &str) -> Patient<L> {
+        Patient::new((self.node)(&self.name(log)), self.budget.clone())
+    }
+
+    fn open(&self, log: &str) -> Result<Patient<L>, String> {
+        let node = self.node(log);
         said("open", node.open())?;
         Ok(node)
     }
 
     /// Several handles on one log.
-    fn nodes(&self, log: &str) -> Result<Vec<L>, String> {
+    fn nodes(&self, log: &str) -> Result<Vec<Patient<L>>, String> {
         (0..NODES).map(|_| self.open(log)).collect()
     }
 

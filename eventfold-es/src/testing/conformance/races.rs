@@ -6,6 +6,7 @@ use std::sync::{Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use super::patient::Patient;
 use super::{NODES, PAGE, Rule, Suite, append, has, join, read, read_all, short};
 use crate::replication::{AppendError, CommitLog};
 
@@ -152,7 +153,7 @@ fn is_read_without_gaps<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String
     let has_ended = AtomicBool::new(false);
     let together = Barrier::new(nodes.len() + 1);
     let text = |number: u64| format!("entry {number}\n");
-    let reads_all = |log: &L| {
+    let reads_all = |log: &Patient<L>| {
         together.wait();
         let mut next = 1;
         while next <= READ_ENTRIES {

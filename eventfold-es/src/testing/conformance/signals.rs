@@ -13,6 +13,10 @@ pub(super) fn rules<L: CommitLog>() -> Vec<Rule<L>> {
             reaches_all,
         ),
         ("A signal reaches no other log.", stays_in_its_log),
+        (
+            "A signal before `close` is sent, although no other call follows.",
+            is_sent_at_the_end,
+        ),
     ]
 }
 
@@ -128,4 +132,35 @@ fn stays_in_its_log<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn is_sent_at_the_end<L: CommitLog>(suite: &Suite<'_, L>) -> Result<(), String> {
+    let other = suite.open("closed")?;
+    let mut heard = other.signals();
+    let mut ends = 0;
+    let mut closes = || -> Result<bool, String> {
+        ends += 1;
+        let (ready, last) = (format!("ready {ends}"), format!("last {ends}"));
+        let log = suite.open("closed")?;
+        let mut own = log.signals();
+        // It is connected when it hears itself.
+        let is_ready = suite.wait_for(|| {
+            log.signal(ready.clone());
+            arrived(&mut own).unwrap_or_default().contains(&ready)
+        });
+        log.signal(last.clone());
+        log.close();
+        drop(log);
+        let is_heard = || arrived(&mut heard).unwrap_or_default().contains(&last);
+        Ok(is_ready && suite.wait_for(is_heard))
+    };
+    for _ in 0..3 {
+        if closes()? {
+            return Ok(());
+        }
+    }
+    Err(
+        "A node sent a signal and called `close`, three times. Another node heard none of them."
+            .to_owned(),
+    )
 }

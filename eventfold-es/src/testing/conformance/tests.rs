@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
 
+use super::patient::Budget;
 use super::{PATIENCE, Suite, check, rules, run_id};
 use crate::replication::{AppendError, CommitLog, Entry, LogError};
 use crate::testing::SharedLog;
@@ -60,12 +61,16 @@ enum Mistake {
     NoSignalsToItself,
     CutsSignals,
     SignalsToAllLogs,
+    KeepsTheLastSignal,
+    NeverAnswers,
+    /// No mistake: a busy server.
+    IsBusy,
 }
 
 use Mistake::*;
 
 /// Each mistake, and words of the rule that has to find it.
-const FOUND_BY: [(Mistake, &str); 41] = [
+const FOUND_BY: [(Mistake, &str); 44] = [
     (BeginsWithAnEntry, "new log is empty"),
     (FollowBeginsAtOne, "new log is empty"),
     (CreatedTwice, "open a new log at the same time"),
@@ -107,8 +112,10 @@ const FOUND_BY: [(Mistake, &str); 41] = [
     (NoSignals, "signal reaches every node"),
     (NoSignalsToItself, "signal reaches every node"),
     (CutsSignals, "signal reaches every node"),
+    (SignalsToAllLogs, "no other log"),
+    (KeepsTheLastSignal, "before `close`"),
+    (NeverAnswers, "numbers 1, 2, 3"),
 ];
-const FOUND_BY_LAST: (Mistake, &str) = (SignalsToAllLogs, "no other log");
 
 /// The logs of a server with a mistake.
 struct Server {
@@ -161,6 +168,7 @@ impl Server {
             },
             seen: AtomicU64::new(0),
             own_signals: broadcast::Sender::new(100),
+            kept: Mutex::default(),
             is_slow: name.contains("opened"),
             log,
         }
@@ -173,6 +181,7 @@ struct Handle {
     last: watch::Sender<u64>,
     seen: AtomicU64,
     own_signals: broadcast::Sender<String>,
+    kept: Mutex<Option<String>>,
     is_slow: bool,
 }
 
@@ -253,6 +262,20 @@ impl CommitLog for Handle {
             AcknowledgesWithoutStoring if after == last && count.is_multiple_of(11) => {
                 return Ok(());
             }
+            NeverAnswers => {
+                drop(stores(after, &text));
+                return Err(AppendError::Unknown("no answer".to_owned()));
+            }
+            IsBusy if count % 200 == 50 => {
+                drop(stores(after, &text));
+                return Err(AppendError::Unknown("stored".to_owned()));
+            }
+            IsBusy if count % 200 == 100 => {
+                return Err(AppendError::Unknown("not stored".to_owned()));
+            }
+            IsBusy if count % 200 == 150 => {
+                return Err(AppendError::Unavailable("too busy".to_owned()));
+            }
             StoresTwice if count.is_multiple_of(11) => {
                 stores(after, &text)?;
                 drop(stores(after + 1, &text));
@@ -268,7 +291,9 @@ impl CommitLog for Handle {
             _ => {}
         }
         stores(after, &text)?;
-        self.seen.fetch_max(after + 1, SeqCst);
+        if self.server.mistake == ReadsAreStale {
+            self.seen.fetch_max(after + 1, SeqCst);
+        }
         if self.server.mistake == FollowsOwnEntriesOnly {
             self.last.send_replace(after + 1);
         }
@@ -304,6 +329,9 @@ impl CommitLog for Handle {
                 entries
                     .retain(|entry| !entry.number.is_multiple_of(10) || entry.number + 2 <= last);
                 Ok(entries)
+            }
+            IsBusy if self.seen.fetch_add(1, SeqCst) % 1_000 == 999 => {
+                Err(LogError::Unavailable("too busy".to_owned()))
             }
             IgnoresMaxBytes => read(from, usize::MAX),
             NeedsMaxBytes => {
@@ -356,6 +384,10 @@ impl CommitLog for Handle {
     fn signal(&self, message: String) {
         match self.server.mistake {
             NoSignals => {}
+            KeepsTheLastSignal => {
+                let kept = self.kept.lock().unwrap().replace(message);
+                kept.into_iter().for_each(|kept| self.log.signal(kept));
+            }
             CutsSignals => self
                 .log
                 .signal(message.get(..200).unwrap_or(&message).to_owned()),
@@ -381,8 +413,10 @@ impl CommitLog for Handle {
 
 #[test]
 fn a_log_without_mistakes_keeps_all_rules() {
-    let server = Server::new(None);
-    check(|name| server.node(name)).unwrap();
+    for mistake in [None, IsBusy] {
+        let server = Server::new(mistake);
+        check(|name| server.node(name)).unwrap();
+    }
     let logs = Mutex::new(HashMap::<String, SharedLog>::new());
     check(|name| {
         logs.lock()
@@ -398,13 +432,14 @@ fn a_log_without_mistakes_keeps_all_rules() {
 fn each_rule_finds_the_mistakes_that_break_it() {
     let rules = rules::<Handle>();
     let mut found = vec![0; rules.len()];
-    for (mistake, words) in FOUND_BY.into_iter().chain([FOUND_BY_LAST]) {
+    for (mistake, words) in FOUND_BY {
         let server = Server::new(mistake);
         let node = |name: &str| server.node(name);
         let suite = Suite {
             node: &node,
             run: run_id(),
             patience: Duration::from_millis(300),
+            budget: Budget::new(),
         };
         let mut named = rules
             .iter()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eventfold_es::postgres::fallible_iterator::FallibleIterator as _;
 use eventfold_es::postgres::{Client, NoTls};
-use eventfold_es::replication::{AppendError, CommitLog, PostgresLog};
+use eventfold_es::replication::{AppendError, CommitLog, LogError, PostgresLog};
 use eventfold_es::testing::conformance::{self, BrokenRule};
 
 use crate::server::durable;
@@ -26,7 +26,10 @@ fn it_keeps_the_rules() -> Result<(), BrokenRule> {
 /// A handle that is open.
 fn open(url: &str) -> PostgresLog {
     let log = PostgresLog::connect(url, "shop");
-    log.open().unwrap();
+    repeat("`open`", || match log.open() {
+        Err(LogError::Unavailable(_)) => None,
+        opened => Some(opened.unwrap()),
+    });
     log
 }
 
@@ -34,7 +37,12 @@ fn open(url: &str) -> PostgresLog {
 fn texts(log: &PostgresLog) -> Vec<Arc<str>> {
     let mut texts = Vec::new();
     loop {
-        let page = log.read(texts.len() as u64 + 1, 100_000).unwrap();
+        let page = repeat("`read`", || {
+            match log.read(texts.len() as u64 + 1, 100_000) {
+                Err(LogError::Unavailable(_)) => None,
+                page => Some(page.unwrap()),
+            }
+        });
         if page.is_empty() {
             return texts;
         }
@@ -47,7 +55,38 @@ fn number_of_entries(log: &PostgresLog) -> u64 {
 }
 
 fn append(log: &PostgresLog, after: u64) -> Result<(), AppendError> {
-    log.append(after, format!("entry {}\n", after + 1).into())
+    log.append(after, text(after + 1).into())
+}
+
+fn text(number: u64) -> String {
+    format!("entry {number}\n")
+}
+
+/// Appends until the outcome is known: a busy server exceeds the time-outs. Returns whether the entry is stored, not fenced.
+fn is_appended(log: &PostgresLog, after: u64) -> bool {
+    repeat("an outcome", || match append(log, after) {
+        Ok(()) => Some(true),
+        Err(AppendError::Fenced) => {
+            let found = texts(log);
+            let found = found.get(after as usize);
+            Some(found.is_some_and(|found| **found == *text(after + 1)))
+        }
+        Err(AppendError::Unknown(_) | AppendError::Unavailable(_)) => None,
+        Err(other) => panic!("{other}"),
+    })
+}
+
+fn must_append(log: &PostgresLog, after: u64) {
+    assert!(is_appended(log, after), "entry {} is fenced", after + 1);
+}
+
+fn repeat<T>(what: &str, mut call: impl FnMut() -> Option<T>) -> T {
+    let mut answer = None;
+    wait_for(what, || {
+        answer = call();
+        answer.is_some()
+    });
+    answer.unwrap()
 }
 
 fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
@@ -58,12 +97,23 @@ fn wait_for(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+#[test]
+fn the_table_is_created_by_many_nodes_at_once() {
+    for _ in 0..5 {
+        let url = durable().database();
+        std::thread::scope(|scope| {
+            let opens: Vec<_> = (0..8).map(|_| scope.spawn(|| drop(open(&url)))).collect();
+            opens.into_iter().for_each(|open| open.join().unwrap());
+        });
+    }
+}
+
 /// A store drops its log wherever its last handle is dropped, and a thread of tokio may call it.
 #[tokio::test]
 async fn it_is_called_and_dropped_on_a_thread_of_tokio() {
     let url = durable().database();
     let log = open(&url);
-    append(&log, 0).unwrap();
+    must_append(&log, 0);
     assert_eq!(texts(&log).len(), 1);
     drop(log);
     let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'eventfold-es' AND datname = current_database()";
@@ -106,7 +156,7 @@ fn entries_are_announced_and_found() {
         .batch_execute(&format!("LISTEN \"eventfold_{table}_shop\""))
         .unwrap();
     for after in 0.. {
-        append(&log, after).unwrap();
+        must_append(&log, after);
         let notice = client
             .notifications()
             .timeout_iter(Duration::from_millis(500))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eventfold_es::postgres::{Client, NoTls};
 use eventfold_es::replication::{AppendError, CommitLog, LogError, PostgresLog};
 
-use super::{append, open};
+use super::{append, must_append, open};
 use crate::server::{Server, durable, shared};
 
 /// Opens a log that is unusable. The message has all the texts.
@@ -97,7 +97,7 @@ fn an_account_without_rights() {
         .unwrap()
         .batch_execute("GRANT SELECT, INSERT ON eventfold_log TO stranger")
         .unwrap();
-    append(&open(&stranger), 0).unwrap();
+    must_append(&open(&stranger), 0);
 
     refuse(
         &url.replace("postgres@", "nobody_here@"),
@@ -188,5 +188,5 @@ fn an_entry_with_a_nul() {
         matches!(refused, Err(AppendError::Refused(_))),
         "{refused:?}"
     );
-    append(&log, 0).unwrap();
+    must_append(&log, 0);
 }
