@@ -196,6 +196,10 @@ pub mod topology;
 pub mod __private;
 
 pub use aggregate::{Aggregate, ContextDecider, Decider, Deciding};
+/// [`Postgres`] gives transactions of this crate.
+/// [`NatsLog::new`](replication::NatsLog::new) takes a client of this crate.
+#[cfg(feature = "nats")]
+pub use async_nats;
 pub use command::{Command, CommandContext};
 pub use command_bus::CommandBus;
 pub use dead_letter::DeadLetter;
@@ -217,7 +221,6 @@ pub use eventfold_es_macros::{
 };
 pub use evolution::Upcast;
 pub use fingerprint::fingerprint;
-/// [`Postgres`] gives transactions of this crate.
 #[cfg(feature = "postgres")]
 pub use postgres;
 pub use process_manager::{

@@ -1,11 +1,15 @@
 //! Several nodes: one writer over a replicated log, and a whole local journal on each node.
 
 mod commit_log;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod role;
 
 pub use commit_log::{AppendError, CommitLog, Entry, LogError};
+#[cfg(feature = "nats")]
+pub use nats::NatsLog;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresLog;
 pub use role::{Node, Role};

@@ -1,0 +1,88 @@
+//! Messages between the nodes, and the last number, from the leader of the stream each second.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use futures_core::Stream as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::link::Link;
+
+/// How often the leader of the stream is asked for the last number. A node tells the others at once when it has appended, by a
+/// message that may be lost.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The messages that wait for being sent. With more, they are lost.
+pub(super) const OUTBOX: usize = 256;
+
+/// A message to all nodes.
+pub(super) enum Telling {
+    /// An entry with this number is in the log.
+    Last(u64),
+    /// A message of the store.
+    Signal(String),
+}
+
+/// Sends the messages to all nodes, in their order.
+pub(super) async fn send(link: Arc<Link>, mut outbox: mpsc::Receiver<Telling>) {
+    while let Some(telling) = outbox.recv().await {
+        match telling {
+            Telling::Last(number) => link.tell(&link.names.last, number.to_string()).await,
+            Telling::Signal(message) => link.tell(&link.names.signal, message).await,
+        }
+    }
+}
+
+/// Takes the messages to all nodes.
+pub(super) async fn receive(
+    link: Arc<Link>,
+    mut subscription: Subscriber,
+    mut probe: Option<(String, oneshot::Sender<()>)>,
+) {
+    while let Some(message) = poll_fn(|cx| Pin::new(&mut subscription).poll_next(cx)).await {
+        let Message {
+            subject, payload, ..
+        } = message;
+        let Ok(text) = std::str::from_utf8(&payload) else {
+            continue;
+        };
+        if subject.as_str() == link.names.last {
+            if let Ok(number) = text.parse() {
+                link.hint(number);
+            }
+        } else if subject.as_str() == link.names.signal {
+            // Without a receiver, nobody waits for it.
+            let _ = link.signals.send(text.to_owned());
+        } else if let Some((_, seen)) = probe.take_if(|(own, _)| own == text) {
+            let _ = seen.send(());
+        }
+    }
+}
+
+/// Asks for the last number, again and again.
+pub(super) async fn poll(link: Arc<Link>) {
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_above = false;
+    loop {
+        ticks.tick().await;
+        let hinted = *link.progress.borrow();
+        let Ok(info) = link.info(Instant::now() + POLL).await else {
+            continue;
+        };
+        // A message between the nodes is no proof. A number that the leader does not confirm for two seconds is wrong.
+        let last = info.state.last_seq.max(link.confirmed());
+        if hinted > last && was_above {
+            tracing::warn!(
+                stream = link.names.stream,
+                "a node told of an entry {hinted}, and the log ends at {last}"
+            );
+            link.progress.send_replace(last);
+        }
+        was_above = hinted > last;
+    }
+}

@@ -1,0 +1,189 @@
+//! Clients that the user has connected, and runtimes of all kinds around a log.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use eventfold_es::async_nats::{self, ConnectOptions};
+use eventfold_es::replication::{AppendError, CommitLog, LogError, NatsLog};
+use futures_core::Stream as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use crate::servers::Servers;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_client_of_the_user_works_from_threads_without_a_runtime() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let runtime = runtime();
+    let client = runtime
+        .block_on(async_nats::connect(servers.address(0, "store")))
+        .unwrap();
+    let log = Arc::new(NatsLog::new(client, "shop").replicas(1));
+    assert_eq!(
+        log.describe(),
+        format!(
+            "the NATS stream `shop` at nats://{}",
+            servers.address(0, "store").split('@').next_back().unwrap()
+        )
+    );
+    log.open().unwrap();
+    let mut follow = log.follow();
+    let mut signals = log.signals();
+    thread::scope(|scope| {
+        scope.spawn(|| log.append(0, "a\n".into()).unwrap());
+    });
+    log.signal("hello".to_owned());
+    runtime.block_on(async {
+        follow.wait_for(|last| *last == 1).await.unwrap();
+        assert_eq!(signals.recv().await.unwrap(), "hello");
+    });
+    assert_eq!(&*log.read(1, 100).unwrap()[0].text, "a\n");
+}
+
+/// A store calls a log on threads of its own. A call on a thread of tokio blocks it and does not end the program.
+#[tokio::test]
+async fn a_log_is_opened_used_and_dropped_inside_a_runtime() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let log = servers.log("shop");
+    log.open().unwrap();
+    log.append(0, "a\n".into()).unwrap();
+    assert_eq!(log.read(1, 100).unwrap().len(), 1);
+    drop(log);
+}
+
+#[test]
+fn a_client_whose_runtime_is_gone_is_not_available() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let runtime = runtime();
+    let client = runtime
+        .block_on(async_nats::connect(servers.address(0, "store")))
+        .unwrap();
+    let log = NatsLog::new(client, "shop").replicas(1);
+    log.open().unwrap();
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    let error = log.append(0, "a\n".into()).unwrap_err();
+    assert!(
+        matches!(error, AppendError::Unavailable(_) | AppendError::Unknown(_)),
+        "{error}"
+    );
+    let error = log.read(1, 100).unwrap_err();
+    assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+}
+
+#[test]
+fn a_client_that_does_not_hear_itself_is_refused() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let runtime = runtime();
+    let client = ConnectOptions::new()
+        .no_echo()
+        .connect(servers.address(0, "store"));
+    let client = runtime.block_on(client).unwrap();
+    let error = NatsLog::new(client, "shop")
+        .replicas(1)
+        .open()
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no_echo"), "{error}");
+}
+
+#[test]
+fn a_log_that_is_not_open_says_so() {
+    let log = NatsLog::connect("nats://127.0.0.1:1", "shop");
+    let unavailable = AppendError::Unavailable("it is not open".to_owned());
+    assert_eq!(log.append(0, "a\n".into()), Err(unavailable));
+    assert_eq!(
+        log.read(1, 1),
+        Err(LogError::Unavailable("it is not open".to_owned()))
+    );
+    assert_eq!(*log.follow().borrow(), 0);
+    log.signal("lost".to_owned());
+}
+
+#[test]
+fn many_nodes_create_the_log_at_once() {
+    let Some(servers) = Servers::three() else {
+        return;
+    };
+    for name in ["a", "b", "c"] {
+        let logs: Vec<_> = (0..6).map(|_| servers.log(name)).collect();
+        thread::scope(|scope| {
+            for log in &logs {
+                scope.spawn(|| log.open().unwrap());
+            }
+        });
+        logs[0].append(0, "a\n".into()).unwrap();
+        assert!(logs.iter().all(|log| log.read(1, 100).unwrap().len() == 1));
+    }
+}
+
+/// Without it, the others learn of an entry by asking, each second.
+#[test]
+fn a_node_that_appends_tells_the_others_at_once() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let log = servers.open("shop");
+    let runtime = runtime();
+    let mut told = runtime.block_on(async {
+        let client = async_nats::connect(servers.address(0, "store"))
+            .await
+            .unwrap();
+        let told = client.subscribe("eventfold.shop.node.last").await.unwrap();
+        client.flush().await.unwrap();
+        told
+    });
+    for number in 0..3 {
+        log.append(number, "a\n".into()).unwrap();
+        let next = std::future::poll_fn(|cx| Pin::new(&mut told).poll_next(cx));
+        let next = runtime.block_on(async { timeout(PATIENCE, next).await });
+        let next = next.expect("a message").unwrap();
+        assert_eq!(next.payload, (number + 1).to_string());
+    }
+}
+
+/// A number that a node tells is no proof, and the leader of the stream corrects it.
+#[test]
+fn a_wrong_number_from_another_node_does_not_stay() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let log = servers.open("shop");
+    log.append(0, "a\n".into()).unwrap();
+    let mut follow = log.follow();
+    let runtime = runtime();
+    let client = runtime
+        .block_on(async_nats::connect(servers.address(0, "store")))
+        .unwrap();
+    for wrong in ["7", "9", "no number"] {
+        runtime
+            .block_on(client.publish("eventfold.shop.node.last", wrong.into()))
+            .unwrap();
+    }
+    runtime
+        .block_on(follow.wait_for(|last| *last == 9))
+        .unwrap();
+    assert_eq!(log.read(2, 100).unwrap(), []);
+    runtime
+        .block_on(follow.wait_for(|last| *last == 1))
+        .unwrap();
+}

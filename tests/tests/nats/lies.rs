@@ -1,0 +1,152 @@
+//! Answers that are wrong or lost, and logs that were longer.
+
+use std::fs;
+use std::pin::Pin;
+use std::time::Duration;
+
+use eventfold_es::async_nats::{self, ConnectOptions};
+use eventfold_es::replication::{AppendError, CommitLog as _, LogError, NatsLog};
+use futures_core::Stream as _;
+use tokio::runtime::Builder;
+
+use crate::admin;
+use crate::servers::Servers;
+
+/// A leader that was paused gets the message, too, and answers with its old numbers. Its answer may come before that of its
+/// successor, which stores the message.
+#[test]
+fn an_old_leader_that_refuses_an_entry_is_not_believed() {
+    let Some(servers) = Servers::three() else {
+        return;
+    };
+    let log = servers.open("shop");
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = servers.address(0, "store");
+    runtime.block_on(async {
+        let client = async_nats::connect(address.rsplit('@').next().unwrap()).await.unwrap();
+        let mut asked = client.subscribe("eventfold.shop.entries").await.unwrap();
+        client.flush().await.unwrap();
+        tokio::spawn(async move {
+            while let Some(message) = std::future::poll_fn(|cx| Pin::new(&mut asked).poll_next(cx)).await {
+                let lie = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"},"stream":"shop","seq":0}"#;
+                client.publish(message.reply.unwrap(), lie.into()).await.unwrap();
+            }
+        });
+    });
+    for number in 0..50 {
+        log.append(number, format!("entry {}\n", number + 1).into())
+            .unwrap();
+    }
+    // The text is the same, and the attempt is another.
+    for (after, text) in [
+        (0, "entry 1\n"),
+        (10, "other\n"),
+        (49, "entry 50\n"),
+        (77, "entry 78\n"),
+    ] {
+        assert_eq!(
+            log.append(after, text.into()),
+            Err(AppendError::Fenced),
+            "{after}"
+        );
+    }
+    let entries = log.read(1, 1_000_000).unwrap();
+    let texts: Vec<_> = entries.iter().map(|entry| entry.text.to_string()).collect();
+    let all: Vec<_> = (1..=50).map(|number| format!("entry {number}\n")).collect();
+    assert_eq!(texts, all);
+}
+
+/// The queue of this client takes 16 messages at a time, and drops the others.
+#[test]
+fn entries_that_the_client_drops_are_read_again() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let all = servers.open("shop");
+    admin::fill(&servers.addresses("store"), "shop", 3_000);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = servers.address(0, "store");
+    let client = ConnectOptions::new().subscription_capacity(16);
+    let client = runtime
+        .block_on(client.connect(address.rsplit('@').next().unwrap()))
+        .unwrap();
+    let log = NatsLog::new(client, "shop").replicas(1);
+    log.open().unwrap();
+    for log in [&log, &all] {
+        for max_bytes in [0, 100, 10_000, 1_000_000] {
+            let mut next = 1;
+            loop {
+                let entries = log.read(next, max_bytes).unwrap();
+                if entries.is_empty() {
+                    break;
+                }
+                for entry in entries {
+                    assert_eq!(
+                        (entry.number, &*entry.text),
+                        (next, &*format!("entry {next}\n"))
+                    );
+                    next += 1;
+                }
+                // One by one takes too long.
+                if max_bytes == 0 && next > 20 {
+                    break;
+                }
+            }
+            assert!(next == 3_001 || max_bytes == 0, "{next} with {max_bytes}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_was_restored_from_an_older_copy_is_noticed() {
+    let Some(mut servers) = Servers::one() else {
+        return;
+    };
+    let log = servers.open("shop");
+    for number in 0..5 {
+        log.append(number, "old\n".into()).unwrap();
+    }
+    servers.kill(0);
+    let (data, copy) = (servers.data(0), servers.data(0).with_file_name("copy"));
+    eventfold_es_tests::copy_directory(&data, &copy).unwrap();
+    servers.resume(0);
+    let mut last = 5;
+    while last < 8 {
+        match log.append(last, "new\n".into()) {
+            Ok(()) => last += 1,
+            Err(AppendError::Unavailable(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    servers.kill(0);
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&copy, &data).unwrap();
+    servers.resume(0);
+
+    let fenced = loop {
+        match log.append(8, "newer\n".into()) {
+            Err(AppendError::Unavailable(_)) => std::thread::sleep(Duration::from_millis(20)),
+            other => break other,
+        }
+    };
+    // There is no gap: the entry needs the one before it.
+    assert_eq!(fenced, Err(AppendError::Fenced));
+    let error = log.read(9, 1_000).unwrap_err();
+    let LogError::Unavailable(words) = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        words.contains("ends at 5, and it had an entry 8"),
+        "{words}"
+    );
+    // A node that has seen no later entry reads the old copy.
+    assert_eq!(servers.open("shop").read(1, 1_000).unwrap().len(), 5);
+}
