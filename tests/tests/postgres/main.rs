@@ -6,6 +6,7 @@ mod failures;
 mod following;
 mod killed;
 mod log;
+mod nodes;
 mod pad;
 mod restored;
 mod server;

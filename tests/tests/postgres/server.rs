@@ -361,7 +361,7 @@ fn kill_9(processes: impl IntoIterator<Item = u32>) {
     signal("-9", processes);
 }
 
-fn signal(signal: &str, processes: impl IntoIterator<Item = u32>) {
+pub fn signal(signal: &str, processes: impl IntoIterator<Item = u32>) {
     let pids: Vec<_> = processes.into_iter().map(|pid| pid.to_string()).collect();
     if !pids.is_empty() {
         // A process may end by itself meanwhile.

@@ -1,0 +1,327 @@
+//! Three processes on directories of their own, and one log in PostgreSQL.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use eventfold_es::AggregateStore;
+use eventfold_es::replication::{CommitLog as _, PostgresLog};
+use tempfile::TempDir;
+
+use super::clients::ask;
+use super::history::{self, Operation, Streams};
+use super::program::{self, Answer, DIRECTORY, LOG, NAME, REFUSED, Request, SERVING, TEST, URL};
+use super::proxy::Proxy;
+use crate::server::{Server, signal};
+
+pub const NODES: usize = 3;
+/// For something that happens soon, on a slow machine.
+pub const SOON: Duration = Duration::from_secs(120);
+
+/// Looks again and again, until it finds something.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < SOON, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub struct Cluster {
+    scratch: TempDir,
+    url: String,
+    /// Each node reaches PostgreSQL through one of its own.
+    proxies: Vec<Proxy>,
+    nodes: [Mutex<Option<Process>>; NODES],
+}
+
+/// A process that serves. It ends with this value.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn close(&mut self) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(b"close\n").unwrap();
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Cluster {
+    /// Three nodes, of which the first is the leader.
+    pub async fn start(server: &Server) -> Self {
+        let mut proxies = Vec::new();
+        for _ in 0..NODES {
+            proxies.push(Proxy::start(server.port()).await);
+        }
+        let cluster = Self {
+            scratch: tempfile::tempdir().unwrap(),
+            url: server.database(),
+            proxies,
+            nodes: Default::default(),
+        };
+        for node in 0..NODES {
+            cluster.open(node).await.unwrap();
+        }
+        cluster
+    }
+
+    /// The directory of a node.
+    pub fn directory(&self, node: usize) -> PathBuf {
+        self.scratch.path().join(node.to_string())
+    }
+
+    pub fn journal_file(&self, node: usize) -> PathBuf {
+        self.directory(node).join("meta/journal/app.jsonl")
+    }
+
+    pub fn proxy(&self, node: usize) -> &Proxy {
+        &self.proxies[node]
+    }
+
+    fn process(&self, node: usize) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.nodes[node]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the process of a node. The error is that of opening its store.
+    pub async fn open(&self, node: usize) -> Result<(), String> {
+        let (directory, name) = (self.directory(node), format!("node-{node}"));
+        let direct = self.url.split_once("@127.0.0.1:").unwrap();
+        let (_, database) = direct.1.split_once('/').unwrap();
+        let (user, port) = (direct.0, self.proxies[node].port());
+        let url = format!("{user}@127.0.0.1:{port}/{database}");
+        let opening = tokio::task::spawn_blocking(move || spawn(&directory, &name, &url));
+        let process = opening.await.unwrap()?;
+        *self.process(node) = Some(process);
+        Ok(())
+    }
+
+    /// Kills a node with SIGKILL.
+    pub fn kill(&self, node: usize) {
+        drop(self.process(node).take());
+    }
+
+    /// Closes the store of a node, and ends its process.
+    pub fn close(&self, node: usize) {
+        self.process(node).take().unwrap().close();
+    }
+
+    /// Stops all threads of a node with SIGSTOP. Its connections stay open.
+    pub fn suspend(&self, node: usize) {
+        self.signal(node, "-STOP");
+    }
+
+    /// Ends [`suspend`](Self::suspend).
+    pub fn wake(&self, node: usize) {
+        self.signal(node, "-CONT");
+    }
+
+    fn signal(&self, node: usize, name: &str) {
+        signal(
+            name,
+            self.process(node)
+                .as_ref()
+                .map(|process| process.child.id()),
+        );
+    }
+
+    /// The address of a node that runs.
+    pub fn address(&self, node: usize) -> Option<SocketAddr> {
+        self.process(node).as_ref().map(|process| process.address)
+    }
+
+    /// The node that serves there.
+    pub fn node_at(&self, address: SocketAddr) -> Option<usize> {
+        (0..NODES).find(|node| self.address(*node) == Some(address))
+    }
+
+    /// Asks a node. `None` if it does not answer.
+    pub async fn ask(&self, node: usize, request: Request) -> Option<Answer> {
+        ask(self.address(node)?, &request).await
+    }
+
+    pub async fn is_leader(&self, node: usize) -> bool {
+        let role = self.ask(node, Request::Role).await;
+        matches!(
+            role,
+            Some(Answer::Role {
+                is_leader: true,
+                ..
+            })
+        )
+    }
+
+    /// Waits for the leader among some nodes.
+    pub async fn leader_of(&self, nodes: &[usize]) -> usize {
+        until("a leader", async || {
+            for node in nodes {
+                if self.is_leader(*node).await {
+                    return Some(*node);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until a node follows.
+    pub async fn until_follower(&self, node: usize) {
+        until("the node follows", async || {
+            let role = self.ask(node, Request::Role).await?;
+            let Answer::Role { text, .. } = role else {
+                panic!("{role:?}");
+            };
+            text.starts_with("follower of `").then_some(())
+        })
+        .await;
+    }
+
+    /// The text of the log.
+    pub fn log(&self) -> String {
+        let log = PostgresLog::connect(&self.url, LOG);
+        log.open().unwrap();
+        let (mut texts, mut next) = (String::new(), 1);
+        loop {
+            let page = log.read(next, 1 << 20).unwrap();
+            if page.is_empty() {
+                return texts;
+            }
+            next += page.len() as u64;
+            texts.extend(page.iter().map(|entry| &*entry.text));
+        }
+    }
+
+    /// The text of the journal of a node.
+    pub fn journal(&self, node: usize) -> String {
+        String::from_utf8_lossy(&self.journal_bytes(node)).into_owned()
+    }
+
+    /// The journal of a node, without the space behind it. It may be damaged.
+    pub fn journal_bytes(&self, node: usize) -> Vec<u8> {
+        let mut bytes = fs::read(self.journal_file(node)).unwrap_or_default();
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        bytes.truncate(end.map_or(0, |end| end + 1));
+        bytes
+    }
+
+    /// Verifies the files of a node, however long that takes.
+    pub async fn verify(&self, node: usize) -> Answer {
+        let asked = until("an answer", async || self.ask(node, Request::Verify).await);
+        asked.await
+    }
+
+    /// Waits until all events are reacted to, and all nodes have the bytes of the log.
+    pub async fn converge(&self) {
+        until("the same totals on all nodes", async || {
+            let mut totals = Vec::new();
+            for node in 0..NODES {
+                totals.push(self.ask(node, Request::Totals).await?);
+            }
+            let is_done = |totals: &Answer| matches!(totals, Answer::Totals { added, noted } if added == noted);
+            let first = totals.first().filter(|totals| is_done(totals));
+            (totals.iter().all(|totals| Some(totals) == first)).then_some(())
+        })
+        .await;
+        let log = self.log();
+        until("the same bytes on all nodes", async || {
+            let has_them = |node| self.journal(node) == log;
+            (0..NODES).all(has_them).then_some(())
+        })
+        .await;
+    }
+
+    /// Closes all nodes, and checks their history. The number of events is the result.
+    pub async fn finish(self, operations: &[Operation]) -> usize {
+        self.converge().await;
+        let leader = self.leader_of(&[0, 1, 2]).await;
+        for node in (0..NODES).filter(|node| *node != leader).chain([leader]) {
+            self.close(node);
+        }
+        let log = self.log();
+        for node in 0..NODES {
+            assert!(self.journal(node) == log, "node {node} has another journal");
+        }
+        let mut events = 0;
+        for node in 0..NODES {
+            let (tallies, ledgers) = streams(&self.directory(node)).await;
+            events = tallies.values().map(Vec::len).sum();
+            if let Err(reason) = history::check(operations, &tallies, &ledgers) {
+                panic!(
+                    "node {node}: {reason}; see {}",
+                    self.scratch.keep().display()
+                );
+            }
+        }
+        events
+    }
+}
+
+/// The keys of all events, from the directory of a closed node.
+async fn streams(directory: &Path) -> (Streams, Streams) {
+    let store = program::builder(directory).open().await.unwrap();
+    let verified = store.verify().await.unwrap();
+    assert!(verified.is_clean(), "{verified:?}");
+    let tallies = keys(&store, "tally").await;
+    let ledgers = keys(&store, "ledger").await;
+    store.close().await.unwrap();
+    (tallies, ledgers)
+}
+
+async fn keys(store: &AggregateStore, aggregate_type: &str) -> Streams {
+    let mut streams = Streams::new();
+    for (_, id) in store.list_streams(Some(aggregate_type)).await.unwrap() {
+        let events = store.read_events(aggregate_type, &id).await.unwrap();
+        let key = |event: &eventfold::Event| event.data["key"].as_str().unwrap().to_owned();
+        streams.insert(id, events.iter().map(key).collect());
+    }
+    streams
+}
+
+fn spawn(directory: &Path, name: &str, url: &str) -> Result<Process, String> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(DIRECTORY, directory)
+        .env(NAME, name)
+        .env(URL, url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(match env::var_os("EVENTFOLD_NODE_STDERR") {
+            Some(_) => Stdio::inherit(),
+            None => Stdio::null(),
+        })
+        .spawn()
+        .unwrap();
+    let output = child.stdout.take().unwrap();
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        if let Some(reason) = line.strip_prefix(REFUSED) {
+            child.wait().unwrap();
+            return Err(reason.to_owned());
+        }
+        if let Some(address) = line.strip_prefix(SERVING) {
+            let address = address.parse().unwrap();
+            return Ok(Process { child, address });
+        }
+    }
+    panic!("the process of {name} ended: {:?}", child.wait());
+}

@@ -1,0 +1,37 @@
+//! PostgreSQL is killed, or suspended.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Scene, rounds};
+use crate::server::{Kill, Server};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_killed() {
+    let mut server = Server::start(true);
+    let mut scene = Scene::start("PostgreSQL is killed", &server).await;
+    let kills = [Kill::All, Kill::Connection, Kill::Postmaster];
+    for kill in kills.into_iter().cycle().take(rounds(3) as usize) {
+        scene.clients.until_more(50).await;
+        sleep(Duration::from_micros(scene.random.below(50_000) as u64)).await;
+        tokio::task::block_in_place(|| server.kill_and_resume(kill));
+    }
+    scene.clients.until_more(50).await;
+    scene.finish().await;
+}
+
+/// Longer than an append may take, so that the outcome of a command is unknown for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_suspended() {
+    let server = Server::start(true);
+    let scene = Scene::start("PostgreSQL is suspended", &server).await;
+    for _ in 0..rounds(1) {
+        scene.clients.until_more(50).await;
+        server.suspend();
+        sleep(Duration::from_secs(6)).await;
+        server.wake();
+        scene.clients.until_more(50).await;
+    }
+    scene.finish().await;
+}
