@@ -9,6 +9,7 @@ use crate::disk::{Files, SystemDisk};
 use crate::journal::{
     Durability, KeyedLines, Log, ProposedAppend, ProposedCommit, Receipt, Room, StreamId,
 };
+use crate::replication::Membership;
 use crate::threads::StoreRuntime;
 
 /// Opens a journal that takes a checkpoint at each `max_log_size` bytes.

@@ -14,6 +14,7 @@ use crate::journal::{
     Progress, ProposedAppend, ProposedCommit, ProposedReaction, Receipt, Room, RowChange, RowRange,
     Snapshot, StreamEnd, StreamId, StreamPiece,
 };
+use crate::replication::Membership;
 use crate::threads::StoreRuntime;
 
 const OPTIONS: JournalOptions = JournalOptions {
