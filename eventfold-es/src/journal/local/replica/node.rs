@@ -319,11 +319,11 @@ impl Node {
     fn followed(&mut self, followed: Followed) {
         let Followed { claim } = followed;
         self.heard = Instant::now();
-        if let Some(claim) = claim {
-            if !claim.is_of(&self.claimant) {
-                self.was_cut_off = false;
-                tracing::info!(leader = %claim.node(), "another node is the leader");
-            }
+        if let Some(claim) = claim
+            && !claim.is_of(&self.claimant)
+        {
+            self.was_cut_off = false;
+            tracing::info!(leader = %claim.node(), "another node is the leader");
         }
         self.patience = self.jittered(SILENCE);
     }
