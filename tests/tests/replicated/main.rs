@@ -1,23 +1,23 @@
-//! One node of several: the role of the node, and everything that runs only while it is the leader.
+//! Several nodes over a log in memory: one history, and one leader, whatever happens to a node, to its answers and to its disk.
+#![cfg(not(any(eventfold_memory_journal, eventfold_sabotage)))]
 
-#[cfg(not(eventfold_sabotage))]
+mod cluster;
 mod commands;
-#[cfg(not(eventfold_sabotage))]
+mod handlers;
+mod health;
+mod imports;
+mod joining;
+mod leading;
+mod lost_answers;
+mod operators;
+mod outcomes;
+mod reactions;
+mod returning;
+mod sagas;
+mod schedules;
+mod world;
+
 #[path = "../common/mod.rs"]
 mod common;
-#[cfg(not(eventfold_sabotage))]
-mod handlers;
-#[cfg(not(eventfold_sabotage))]
-mod health;
-#[cfg(not(eventfold_sabotage))]
-mod imports;
-#[cfg(not(eventfold_sabotage))]
-mod operators;
-#[cfg(not(eventfold_sabotage))]
-mod outcomes;
-#[cfg(not(eventfold_sabotage))]
-mod reactions;
-#[cfg(not(eventfold_sabotage))]
-mod schedules;
-#[cfg(not(eventfold_sabotage))]
-mod world;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
