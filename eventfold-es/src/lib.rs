@@ -196,7 +196,6 @@ pub mod topology;
 pub mod __private;
 
 pub use aggregate::{Aggregate, ContextDecider, Decider, Deciding};
-/// [`Postgres`] gives transactions of this crate.
 /// [`NatsLog::new`](replication::NatsLog::new) takes a client of this crate.
 #[cfg(feature = "nats")]
 pub use async_nats;
@@ -221,6 +220,7 @@ pub use eventfold_es_macros::{
 };
 pub use evolution::Upcast;
 pub use fingerprint::fingerprint;
+/// [`Postgres`] gives transactions of this crate.
 #[cfg(feature = "postgres")]
 pub use postgres;
 pub use process_manager::{
