@@ -126,7 +126,7 @@ impl Joining<'_> {
             .map(|entry| entry.text))
     }
 
-    /// Whether there is a journal, and an empty log.
+    /// Whether the journal has batches, and the log has no entry.
     fn is_to_publish(&self) -> Result<bool, OpenError> {
         Ok(self.tip.batch > 0 && self.entry(1)?.is_none())
     }
