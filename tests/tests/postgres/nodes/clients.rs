@@ -13,7 +13,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::cluster::{Cluster, NODES, SOON, until};
+use super::cluster::{Cluster, NODES, SOON, until, within};
 use super::history::{Operation, Outcome};
 use super::program::{Answer, Request};
 
@@ -123,15 +123,25 @@ impl Clients {
         self.acknowledged().last().expect("a command").by
     }
 
-    /// Waits for the first command that another node than `former` acknowledges after a time.
-    pub async fn until_by_other(&self, former: usize, after: Instant) -> Acknowledged {
-        until("a command that another node acknowledges", async || {
+    /// Waits for the first command that another node than `former` acknowledges after a time. `None` after that time.
+    pub async fn by_other_within(
+        &self,
+        time: Duration,
+        former: usize,
+        after: Instant,
+    ) -> Option<Acknowledged> {
+        within(time, async || {
             let acknowledged = self.acknowledged();
-            let mut later = acknowledged.iter().rev().take_while(|one| one.at > after);
-            let others = later.by_ref().filter(|one| one.by != former);
-            others.last().copied()
+            let later = acknowledged.iter().rev().take_while(|one| one.at > after);
+            later.filter(|one| one.by != former).last().copied()
         })
         .await
+    }
+
+    /// Waits for it, however long it takes.
+    pub async fn until_by_other(&self, former: usize, after: Instant) -> Acknowledged {
+        let found = self.by_other_within(SOON, former, after).await;
+        found.expect("another node acknowledges a command")
     }
 
     /// Ends the clients. Each of them finishes its command.

@@ -24,13 +24,21 @@ pub const NODES: usize = 3;
 pub const SOON: Duration = Duration::from_secs(120);
 
 /// Looks again and again, until it finds something.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = within(SOON, look).await;
+    found.unwrap_or_else(|| panic!("never: {what}"))
+}
+
+/// Looks again and again for some time.
+pub async fn within<T>(time: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
         if let Some(found) = look().await {
-            return found;
+            return Some(found);
         }
-        assert!(begun.elapsed() < SOON, "never: {what}");
+        if begun.elapsed() >= time {
+            return None;
+        }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -161,6 +169,15 @@ impl Cluster {
         ask(self.address(node)?, &request).await
     }
 
+    /// The role of each node, for a message.
+    pub async fn roles(&self) -> Vec<Option<Answer>> {
+        let mut roles = Vec::new();
+        for node in 0..NODES {
+            roles.push(self.ask(node, Request::Role).await);
+        }
+        roles
+    }
+
     pub async fn is_leader(&self, node: usize) -> bool {
         let role = self.ask(node, Request::Role).await;
         matches!(
@@ -233,16 +250,21 @@ impl Cluster {
 
     /// Waits until all events are reacted to, and all nodes have the bytes of the log.
     pub async fn converge(&self) {
-        until("the same totals on all nodes", async || {
-            let mut totals = Vec::new();
+        let mut totals = Vec::new();
+        let are_same = within(SOON, async || {
+            totals.clear();
             for node in 0..NODES {
-                totals.push(self.ask(node, Request::Totals).await?);
+                totals.push(self.ask(node, Request::Totals).await);
             }
-            let is_done = |totals: &Answer| matches!(totals, Answer::Totals { added, noted } if added == noted);
-            let first = totals.first().filter(|totals| is_done(totals));
+            let is_done = |totals: &&Option<Answer>| matches!(totals, Some(Answer::Totals { added, noted }) if added == noted);
+            let first = totals.first().filter(is_done);
             (totals.iter().all(|totals| Some(totals) == first)).then_some(())
         })
         .await;
+        assert!(
+            are_same.is_some(),
+            "the nodes have other totals: {totals:?}"
+        );
         let log = self.log();
         until("the same bytes on all nodes", async || {
             let has_them = |node| self.journal(node) == log;

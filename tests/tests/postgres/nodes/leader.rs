@@ -8,6 +8,9 @@ use super::clients::Temper;
 use super::{Scene, rounds};
 use crate::server::durable;
 
+/// A takeover that takes longer is worth a look.
+const SLOW: Duration = Duration::from_secs(4);
+
 /// The node is killed while commands are on their way, at any moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_is_killed() {
@@ -19,7 +22,15 @@ async fn the_leader_is_killed() {
         let leader = scene.clients.last_by();
         let killed = Instant::now();
         scene.cluster.kill(leader);
-        let next = scene.clients.until_by_other(leader, killed).await;
+        let (clients, cluster) = (&scene.clients, &scene.cluster);
+        if clients
+            .by_other_within(SLOW, leader, killed)
+            .await
+            .is_none()
+        {
+            println!("  a slow takeover: {:?}", cluster.roles().await);
+        }
+        let next = clients.until_by_other(leader, killed).await;
         times.push(next.at - killed);
         scene.cluster.open(leader).await.unwrap();
     }
