@@ -12,6 +12,8 @@ pub enum Link {
     Cut,
     /// Connections stay open, and nothing arrives. It arrives when the way is open again.
     Silent,
+    /// The same on the way to the server. Its answers arrive.
+    Unheard,
 }
 
 pub struct Proxy {
@@ -53,8 +55,8 @@ async fn pass(client: TcpStream, server: u16, link: watch::Receiver<Link>) {
     let mut cut = link.clone();
     tokio::select! {
         _ = cut.wait_for(|link| *link == Link::Cut) => {}
-        () = one_way(from_client, to_server, link.clone()) => {}
-        () = one_way(from_server, to_client, link) => {}
+        () = one_way(from_client, to_server, link.clone(), &[Link::Open]) => {}
+        () = one_way(from_server, to_client, link, &[Link::Open, Link::Unheard]) => {}
     }
 }
 
@@ -62,10 +64,11 @@ async fn one_way(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut link: watch::Receiver<Link>,
+    passes: &[Link],
 ) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(read @ 1..) = from.read(&mut bytes).await {
-        let is_open = link.wait_for(|link| *link == Link::Open).await.is_ok();
+        let is_open = link.wait_for(|link| passes.contains(link)).await.is_ok();
         if !is_open || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }

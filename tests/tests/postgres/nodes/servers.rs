@@ -4,13 +4,24 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::clients::Temper;
 use super::{Scene, rounds};
 use crate::server::{Kill, Server};
+
+/// Some clients repeat a command, and some wait for its answer.
+const TEMPERS: [Temper; 6] = [
+    Temper::Hasty,
+    Temper::Stubborn,
+    Temper::Hasty,
+    Temper::Stubborn,
+    Temper::Hasty,
+    Temper::Stubborn,
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_killed() {
     let mut server = Server::start(true);
-    let mut scene = Scene::start("PostgreSQL is killed", &server).await;
+    let mut scene = Scene::start_with("PostgreSQL is killed", &server, &TEMPERS).await;
     let kills = [Kill::All, Kill::Connection, Kill::Postmaster];
     for kill in kills.into_iter().cycle().take(rounds(3) as usize) {
         scene.clients.until_more(50).await;
@@ -25,7 +36,7 @@ async fn postgres_is_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_suspended() {
     let server = Server::start(true);
-    let scene = Scene::start("PostgreSQL is suspended", &server).await;
+    let scene = Scene::start_with("PostgreSQL is suspended", &server, &TEMPERS).await;
     for _ in 0..rounds(1) {
         scene.clients.until_more(50).await;
         server.suspend();
