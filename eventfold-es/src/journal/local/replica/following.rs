@@ -11,9 +11,6 @@ use crate::journal::local::queue::Pledge;
 use crate::journal::local::writer::{Writer, Written, pledges};
 use crate::replication::{AppendError, Entry, Node, Role};
 
-/// The reason for refusing commits that the log does not have.
-const FENCED: &str = "another node has become the leader";
-
 impl Writer {
     /// Appends a batch to the log, if the journal is replicated. `None` if the log has it. Blocks.
     pub(in crate::journal::local) fn append_to_log(&mut self, batch: &Batch) -> Option<Written> {
@@ -108,7 +105,7 @@ impl Writer {
             return Ok(false);
         };
         if next.number != self.tip.batch + 1 || *next.text != **batch.text {
-            self.refuse(batch, CommitError::Refused(FENCED.into()));
+            self.refuse(batch, CommitError::NotLeader(None));
             return Ok(false);
         }
         self.write_and_publish(batch)?;
