@@ -161,6 +161,60 @@ fn a_node_that_appends_tells_the_others_at_once() {
     }
 }
 
+/// A node says at its end that another may lead. Its process ends behind `close`.
+#[test]
+fn the_signals_before_the_close_are_sent() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let other = servers.open("shop");
+    let mut signals = other.signals();
+    let runtime = runtime();
+    let client = runtime
+        .block_on(async_nats::connect(servers.address(0, "store")))
+        .unwrap();
+    let logs = [
+        servers.open("shop"),
+        NatsLog::new(client, "shop").replicas(1),
+    ];
+    for (turn, log) in logs.into_iter().enumerate() {
+        log.open().unwrap();
+        for number in 0..100 {
+            log.signal(format!("{number} in turn {turn}"));
+        }
+        log.close();
+        drop(log);
+        for number in 0..100 {
+            let next = runtime.block_on(async { timeout(PATIENCE, signals.recv()).await });
+            let next = next.expect("a signal").unwrap();
+            assert_eq!(next, format!("{number} in turn {turn}"));
+        }
+    }
+}
+
+#[test]
+fn the_close_ends_without_a_server() {
+    let Some(mut servers) = Servers::one() else {
+        return;
+    };
+    let log = servers.open("shop");
+    let never_open = NatsLog::connect("nats://127.0.0.1:1", "shop");
+    servers.kill(0);
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        never_open.close();
+        // More than wait for being sent.
+        for number in 0..1_000 {
+            log.signal(number.to_string());
+        }
+        log.close();
+        closed.send(()).unwrap();
+    });
+    is_closed
+        .recv_timeout(PATIENCE)
+        .expect("the end of `close`");
+}
+
 /// A number that a node tells is no proof, and the leader of the stream corrects it.
 #[test]
 fn a_wrong_number_from_another_node_does_not_stay() {

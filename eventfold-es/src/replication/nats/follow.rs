@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::mpsc as blocking;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
@@ -25,6 +26,8 @@ pub(super) enum Telling {
     Last(u64),
     /// A message of the store.
     Signal(String),
+    /// No message follows. It is answered when those before it are sent.
+    Closing(blocking::Sender<()>),
 }
 
 /// Sends the messages to all nodes, in their order.
@@ -33,6 +36,13 @@ pub(super) async fn send(link: Arc<Link>, mut outbox: mpsc::Receiver<Telling>) {
         match telling {
             Telling::Last(number) => link.tell(&link.names.last, number.to_string()).await,
             Telling::Signal(message) => link.tell(&link.names.signal, message).await,
+            Telling::Closing(sent) => {
+                // Without a connection, the client keeps the answer until there is one.
+                if link.client.flush().await.is_ok() {
+                    // The caller may have given up.
+                    let _ = sent.send(());
+                }
+            }
         }
     }
 }

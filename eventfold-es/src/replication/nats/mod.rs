@@ -29,6 +29,8 @@ const SIGNALS: usize = 1_024;
 const STREAM_LIMIT: usize = 32 * 1024 * 1024 - 64 * 1024;
 /// The time that a call may take beyond its own limits, on a machine without time.
 const GRACE: Duration = Duration::from_secs(5);
+/// The time for the last signals.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// The log of a store in a stream of NATS JetStream (feature `nats`).
 ///
@@ -299,6 +301,16 @@ impl CommitLog for NatsLog {
 
     fn signals(&self) -> broadcast::Receiver<String> {
         self.signals.subscribe()
+    }
+
+    fn close(&self) {
+        let Some((_, runtime, outbox)) = self.link() else {
+            return;
+        };
+        let (sent, is_sent) = blocking::channel();
+        runtime.spawn(async move { outbox.send(Telling::Closing(sent)).await });
+        // Without a connection, nothing is sent.
+        let _ = is_sent.recv_timeout(CLOSING);
     }
 }
 
