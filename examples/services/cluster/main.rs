@@ -1,7 +1,7 @@
 //! One shop on three nodes, of which the leader is killed twice.
 //!
 //! ```text
-//! cargo run -p eventfold-es-services --features cluster --example cluster -- --engine postgres
+//! cargo run -p eventfold-es-services --features cluster --example cluster -- --engine nats
 //! ```
 //!
 //! The program starts the servers of the engine, and itself three times as a node. Customers place orders through all nodes, while
@@ -13,6 +13,7 @@
 mod customers;
 mod domain;
 mod engine;
+mod nats;
 mod node;
 mod postgres;
 
@@ -36,7 +37,7 @@ const CUSTOMERS: usize = 6;
 const ORDERS: u32 = 60;
 /// The leader is killed after this many orders.
 const KILLS: [u32; 2] = [100, 200];
-const USAGE: &str = "usage: cluster --engine postgres";
+const USAGE: &str = "usage: cluster [--engine nats|postgres]";
 
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -45,6 +46,7 @@ async fn main() -> Done {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *arguments {
+        [] => run_cluster(Engine::of_this_machine()).await,
         ["--engine", engine] => run_cluster(Engine::named(engine)?).await,
         ["node", name, directory, listen, engine, servers] => {
             let engine = Engine::named(engine)?;
@@ -137,6 +139,7 @@ impl Drop for Process {
 }
 
 async fn run_cluster(engine: Engine) -> Done {
+    println!("engine: {}", engine.name());
     let scratch = tempfile::tempdir()?;
     let servers = engine.start(&scratch.path().join("servers"))?;
     let mut nodes = Vec::new();
