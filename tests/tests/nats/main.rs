@@ -6,5 +6,6 @@ mod clients;
 mod conformance;
 mod failures;
 mod lies;
+mod nodes;
 mod servers;
 mod wrong_servers;

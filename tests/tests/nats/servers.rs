@@ -382,7 +382,8 @@ fn free_port() -> u16 {
     ports.find(is_free).expect("a free port")
 }
 
-fn signal(name: &str, process: u32) {
+/// Sends a signal to a process.
+pub fn signal(name: &str, process: u32) {
     let sent = Command::new("kill")
         .arg(format!("-{name}"))
         .arg(process.to_string())

@@ -1,0 +1,305 @@
+//! Three processes on directories of their own, and one log on NATS servers.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use eventfold_es::AggregateStore;
+use eventfold_es::replication::CommitLog as _;
+use tempfile::TempDir;
+
+use super::clients::ask;
+use super::engine;
+use super::history::{self, Operation, Streams};
+use super::program::{self, Answer, DIRECTORY, NAME, REFUSED, Request, SERVING, TEST, URL};
+use crate::servers::{Servers, signal};
+
+pub const NODES: usize = 3;
+/// For something that happens soon, on a slow machine.
+pub const SOON: Duration = Duration::from_secs(120);
+
+/// Looks again and again, until it finds something.
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = within(SOON, look).await;
+    found.unwrap_or_else(|| panic!("never: {what}"))
+}
+
+/// Looks again and again for some time.
+pub async fn within<T>(time: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return Some(found);
+        }
+        if begun.elapsed() >= time {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub struct Cluster {
+    scratch: TempDir,
+    url: String,
+    nodes: [Mutex<Option<Process>>; NODES],
+}
+
+/// A process that serves. It ends with this value.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn close(&mut self) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(b"close\n").unwrap();
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Cluster {
+    /// Three nodes, of which the first is the leader.
+    pub async fn start(servers: &Servers) -> Self {
+        let cluster = Self {
+            scratch: tempfile::tempdir().unwrap(),
+            url: servers.addresses("store"),
+            nodes: Default::default(),
+        };
+        for node in 0..NODES {
+            cluster.open(node).await.unwrap();
+        }
+        cluster
+    }
+
+    /// The directory of a node.
+    pub fn directory(&self, node: usize) -> PathBuf {
+        self.scratch.path().join(node.to_string())
+    }
+
+    fn process(&self, node: usize) -> std::sync::MutexGuard<'_, Option<Process>> {
+        self.nodes[node]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the process of a node. The error is that of opening its store.
+    pub async fn open(&self, node: usize) -> Result<(), String> {
+        let (directory, name) = (self.directory(node), format!("node-{node}"));
+        let url = self.url.clone();
+        let opening = tokio::task::spawn_blocking(move || spawn(&directory, &name, &url));
+        let process = opening.await.unwrap()?;
+        *self.process(node) = Some(process);
+        Ok(())
+    }
+
+    /// Kills a node with SIGKILL.
+    pub fn kill(&self, node: usize) {
+        drop(self.process(node).take());
+    }
+
+    /// Closes the store of a node, and ends its process.
+    pub fn close(&self, node: usize) {
+        self.process(node).take().unwrap().close();
+    }
+
+    /// Stops all threads of a node with SIGSTOP. Its connections stay open.
+    pub fn suspend(&self, node: usize) {
+        self.signal(node, "STOP");
+    }
+
+    /// Ends [`suspend`](Self::suspend).
+    pub fn wake(&self, node: usize) {
+        self.signal(node, "CONT");
+    }
+
+    fn signal(&self, node: usize, name: &str) {
+        signal(name, self.process(node).as_ref().unwrap().child.id());
+    }
+
+    /// The address of a node that runs.
+    pub fn address(&self, node: usize) -> Option<SocketAddr> {
+        self.process(node).as_ref().map(|process| process.address)
+    }
+
+    /// The node that serves there.
+    pub fn node_at(&self, address: SocketAddr) -> Option<usize> {
+        (0..NODES).find(|node| self.address(*node) == Some(address))
+    }
+
+    /// Asks a node. `None` if it does not answer.
+    pub async fn ask(&self, node: usize, request: Request) -> Option<Answer> {
+        ask(self.address(node)?, &request).await
+    }
+
+    pub async fn is_leader(&self, node: usize) -> bool {
+        let role = self.ask(node, Request::Role).await;
+        matches!(
+            role,
+            Some(Answer::Role {
+                is_leader: true,
+                ..
+            })
+        )
+    }
+
+    /// Waits for the leader among some nodes.
+    pub async fn leader_of(&self, nodes: &[usize]) -> usize {
+        until("a leader", async || {
+            for node in nodes {
+                if self.is_leader(*node).await {
+                    return Some(*node);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until a node follows.
+    pub async fn until_follower(&self, node: usize) {
+        until("the node follows", async || {
+            let role = self.ask(node, Request::Role).await?;
+            let Answer::Role { text, .. } = role else {
+                panic!("{role:?}");
+            };
+            text.starts_with("follower of `").then_some(())
+        })
+        .await;
+    }
+
+    /// The text of the log.
+    pub fn log(&self) -> String {
+        let log = engine::connect(&self.url);
+        log.open().unwrap();
+        let (mut texts, mut next) = (String::new(), 1);
+        loop {
+            let page = log.read(next, 1 << 20).unwrap();
+            if page.is_empty() {
+                return texts;
+            }
+            next += page.len() as u64;
+            texts.extend(page.iter().map(|entry| &*entry.text));
+        }
+    }
+
+    /// The text of the journal of a node, without the space behind it.
+    pub fn journal(&self, node: usize) -> String {
+        let file = self.directory(node).join("meta/journal/app.jsonl");
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.trim_end_matches('\0').to_owned()
+    }
+
+    /// Waits until all events are reacted to, and all nodes have the bytes of the log.
+    pub async fn converge(&self) {
+        let mut totals = Vec::new();
+        let are_same = within(SOON, async || {
+            totals.clear();
+            for node in 0..NODES {
+                totals.push(self.ask(node, Request::Totals).await);
+            }
+            let is_done = |totals: &&Option<Answer>| matches!(totals, Some(Answer::Totals { added, noted }) if added == noted);
+            let first = totals.first().filter(is_done);
+            (totals.iter().all(|totals| Some(totals) == first)).then_some(())
+        })
+        .await;
+        assert!(
+            are_same.is_some(),
+            "the totals of the nodes differ: {totals:?}"
+        );
+        let log = self.log();
+        until("the same bytes on all nodes", async || {
+            let has_them = |node| self.journal(node) == log;
+            (0..NODES).all(has_them).then_some(())
+        })
+        .await;
+    }
+
+    /// Closes all nodes, and checks their history. The number of events is the result.
+    pub async fn finish(self, operations: &[Operation]) -> usize {
+        self.converge().await;
+        let leader = self.leader_of(&[0, 1, 2]).await;
+        for node in (0..NODES).filter(|node| *node != leader).chain([leader]) {
+            self.close(node);
+        }
+        let log = self.log();
+        for node in 0..NODES {
+            assert!(self.journal(node) == log, "node {node} has another journal");
+        }
+        let mut events = 0;
+        for node in 0..NODES {
+            let (tallies, ledgers) = streams(&self.directory(node)).await;
+            events = tallies.values().map(Vec::len).sum();
+            if let Err(reason) = history::check(operations, &tallies, &ledgers) {
+                panic!(
+                    "node {node}: {reason}; see {}",
+                    self.scratch.keep().display()
+                );
+            }
+        }
+        events
+    }
+}
+
+/// The keys of all events, from the directory of a closed node.
+async fn streams(directory: &Path) -> (Streams, Streams) {
+    let store = program::builder(directory).open().await.unwrap();
+    let verified = store.verify().await.unwrap();
+    assert!(verified.is_clean(), "{verified:?}");
+    let tallies = keys(&store, "tally").await;
+    let ledgers = keys(&store, "ledger").await;
+    store.close().await.unwrap();
+    (tallies, ledgers)
+}
+
+async fn keys(store: &AggregateStore, aggregate_type: &str) -> Streams {
+    let mut streams = Streams::new();
+    for (_, id) in store.list_streams(Some(aggregate_type)).await.unwrap() {
+        let events = store.read_events(aggregate_type, &id).await.unwrap();
+        let key = |event: &eventfold::Event| event.data["key"].as_str().unwrap().to_owned();
+        streams.insert(id, events.iter().map(key).collect());
+    }
+    streams
+}
+
+fn spawn(directory: &Path, name: &str, url: &str) -> Result<Process, String> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(DIRECTORY, directory)
+        .env(NAME, name)
+        .env(URL, url)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(match env::var_os("EVENTFOLD_NODE_STDERR") {
+            Some(_) => Stdio::inherit(),
+            None => Stdio::null(),
+        })
+        .spawn()
+        .unwrap();
+    let output = child.stdout.take().unwrap();
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        if let Some(reason) = line.strip_prefix(REFUSED) {
+            child.wait().unwrap();
+            return Err(reason.to_owned());
+        }
+        if let Some(address) = line.strip_prefix(SERVING) {
+            let address = address.parse().unwrap();
+            return Ok(Process { child, address });
+        }
+    }
+    panic!("the process of {name} ended: {:?}", child.wait());
+}
