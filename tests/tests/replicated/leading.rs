@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use eventfold_es::clock::ManualClock;
-use eventfold_es::replication::Role;
+use eventfold_es::replication::{CommitLog as _, Role};
+use eventfold_es::testing::SharedLog;
 
 use crate::TestResult;
 use crate::cluster::Cluster;
@@ -122,5 +123,70 @@ async fn clocks_may_be_hours_apart() -> TestResult {
     let times: Vec<_> = read.iter().map(|event| event.at()).collect();
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!(times.len(), 2);
+    Ok(())
+}
+
+/// Its servers were restored from an older copy while the nodes ran.
+#[tokio::test]
+async fn a_log_that_loses_entries_stops_its_nodes() -> TestResult {
+    let cluster = Cluster::new()?;
+    let one = cluster.open("one").await?;
+    let two = cluster.open("two").await?;
+    for by in 1..=5 {
+        one.add("a", by).await?;
+    }
+    two.until_sum("a", 15).await;
+    cluster.log.forget_after(3);
+    for node in [&one, &two] {
+        let lost =
+            |role: &Role| matches!(role, Role::Detached { reason, .. } if reason.contains("lost"));
+        node.until(lost).await;
+    }
+    // Other nodes append as many entries as were lost. The numbers fit, and the histories do not.
+    for number in 3..6 {
+        cluster.log.append(number, "{}\n".into())?;
+    }
+    let different = |role: &Role| matches!(role, Role::Detached { reason, .. } if reason.contains("different histories"));
+    one.until(different).await;
+    assert!(one.add("a", 1).await.is_err());
+    assert_eq!((one.sum("a").await?, cluster.log.texts().len()), (15, 6));
+    Ok(())
+}
+
+/// Many commands at once do not make a batch that the log refuses. A command that is too large is refused alone.
+#[tokio::test]
+async fn batches_fit_into_entries() -> TestResult {
+    const MAX: usize = 16 << 10;
+    let log = SharedLog::with_max_entry_bytes(MAX);
+    let cluster = Cluster::new()?;
+    let one = cluster
+        .builder("one")
+        .replicated(log.clone())
+        .node("one")
+        .open()
+        .await?;
+    let commands = (0..200).map(|number| {
+        let one = one.clone();
+        tokio::spawn(async move {
+            let ones = if number == 100 { 1000 } else { 10 };
+            let command = CounterCommand::AddOnes(ones);
+            one.send(&format!("counter-{number}"), command, ())
+                .await
+                .is_ok()
+        })
+    });
+    for (number, sent) in commands.collect::<Vec<_>>().into_iter().enumerate() {
+        assert_eq!(sent.await?, number != 100, "command {number}");
+    }
+    let texts = log.texts();
+    assert!(texts.iter().all(|text| text.len() <= MAX));
+    assert!(
+        texts.len() < 100,
+        "{} entries for 200 commands",
+        texts.len()
+    );
+    let refused = one.send("large", CounterCommand::AddOnes(1000), ()).await;
+    let reason = refused.expect_err("it is too large").to_string();
+    assert!(reason.contains("16384 bytes at once"), "{reason}");
     Ok(())
 }

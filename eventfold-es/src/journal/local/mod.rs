@@ -192,6 +192,10 @@ impl LocalJournal {
         });
         if node.is_some() {
             queue.standing().replicate();
+            queue.limit_batches(
+                node.as_ref()
+                    .map_or(usize::MAX, |node| node.log.max_entry_bytes()),
+            );
             queue.standing().has_batch(tip.batch);
             queue.change_role(Role::Follower { leader: None });
         }

@@ -3,13 +3,14 @@
 use std::time::{Instant, SystemTime};
 
 use super::entries::{self, ReadEntries};
-use super::{Errand, Followed, Replica};
+use super::joining::hash_of_last_line;
+use super::{Errand, Followed, NotApplied, Replica};
 use crate::journal::CommitError;
 use crate::journal::local::batch::Batch;
 use crate::journal::local::line::{Body, Heading};
 use crate::journal::local::queue::Pledge;
 use crate::journal::local::writer::{Writer, Written, pledges};
-use crate::replication::{AppendError, Entry, Node, Role};
+use crate::replication::{AppendError, Entry, LogError, Node, Role};
 
 impl Writer {
     /// Appends a batch to the log, if the journal is replicated. `None` if the log has it. Blocks.
@@ -76,10 +77,12 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, entries: &[Entry]) -> Result<Followed, String> {
+    fn apply(&mut self, entries: &[Entry]) -> Result<Followed, NotApplied> {
         if let Some(poison) = self.queue.poison() {
-            return Err(poison.to_string());
+            return Err(NotApplied::Files(poison.to_string()));
         }
+        self.require_same_history(entries)
+            .map_err(NotApplied::Entry)?;
         let new = entries.partition_point(|entry| entry.number <= self.tip.batch);
         let mut new = entries.get(new..).unwrap_or_default();
         if let Some((next, behind)) = new.split_first()
@@ -89,15 +92,29 @@ impl Writer {
         }
         let mut claim = None;
         if !new.is_empty() {
-            let read = entries::read(new, &self.tip, &self.dead_letters)?;
-            claim = self.apply_read(read)?;
+            let read = entries::read(new, &self.tip, &self.dead_letters);
+            claim = self.apply_read(read.map_err(NotApplied::Entry)?)?;
         }
         Ok(Followed { claim })
     }
 
+    /// Compares the entry with the number of the last batch, if it is there, with that batch.
+    fn require_same_history(&self, entries: &[Entry]) -> Result<(), String> {
+        let mut same = entries
+            .iter()
+            .filter(|entry| entry.number == self.tip.batch);
+        match same.next() {
+            Some(entry) if hash_of_last_line(&entry.text) != self.tip.hash => Err(format!(
+                "entry {} of the log is not batch {} of this store: they have different histories",
+                entry.number, entry.number
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the next entry of the log is the batch of an unknown outcome, which is then published. Any other entry refutes
     /// the batch.
-    fn settle_by(&mut self, next: &Entry) -> Result<bool, String> {
+    fn settle_by(&mut self, next: &Entry) -> Result<bool, NotApplied> {
         let Some(replica) = &mut self.replica else {
             return Ok(false);
         };
@@ -112,7 +129,7 @@ impl Writer {
         Ok(true)
     }
 
-    fn apply_read(&mut self, read: ReadEntries) -> Result<Option<super::Claim>, String> {
+    fn apply_read(&mut self, read: ReadEntries) -> Result<Option<super::Claim>, NotApplied> {
         let ReadEntries { batch, claim } = read;
         let is_last = claim
             .as_ref()
@@ -132,22 +149,26 @@ impl Writer {
     }
 
     /// Writes a batch that the log has.
-    fn write_and_publish(&mut self, batch: Batch) -> Result<(), String> {
+    fn write_and_publish(&mut self, batch: Batch) -> Result<(), NotApplied> {
         match self.write_locally(&batch) {
             Written::Durable => {
                 self.publish(batch);
                 Ok(())
+            }
+            // The file is as before, and nobody waits: the entries come again.
+            Written::CutBack(error) if batch.is_foreign => {
+                Err(NotApplied::Files(error.to_string()))
             }
             Written::CutBack(error) | Written::Unknown(error) => {
                 let reason = self.poison_behind_log(&error);
                 for pledge in pledges(batch) {
                     pledge.settle(Err(CommitError::OutcomeUnknown(reason.as_str().into())));
                 }
-                Err(reason)
+                Err(NotApplied::Files(reason))
             }
             // A write to the file has no other outcome.
-            Written::NotAppended(error) => Err(error.to_string()),
-            Written::Unsettled(reason) => Err(reason),
+            Written::NotAppended(error) => Err(NotApplied::Files(error.to_string())),
+            Written::Unsettled(reason) => Err(NotApplied::Files(reason)),
         }
     }
 
@@ -174,6 +195,10 @@ impl Writer {
                 "the store is not replicated".to_owned(),
             ));
         };
+        if let Some(poison) = self.queue.poison() {
+            return Err(AppendError::Unavailable(poison.to_string()));
+        }
+        self.require_last_entry(replica)?;
         let (line, number) = self.claim_line(replica)?;
         let text = format!("{line}\n");
         replica.append(self.tip.batch, &text)?;
@@ -189,8 +214,32 @@ impl Writer {
         };
         let read = entries::read(&[entry], &self.tip, &self.dead_letters);
         let read = read.map_err(AppendError::Refused)?;
-        self.apply_read(read).map_err(AppendError::Refused)?;
-        Ok(())
+        match self.apply_read(read) {
+            Ok(_) => Ok(()),
+            Err(NotApplied::Entry(reason)) => Err(AppendError::Refused(reason)),
+            Err(NotApplied::Files(reason)) => Err(AppendError::Unavailable(reason)),
+        }
+    }
+
+    /// Refuses a log that has lost the last batch of this node. The number alone would let a node claim such a log, as soon as another
+    /// node has appended as many entries as were lost.
+    fn require_last_entry(&self, replica: &Replica) -> Result<(), AppendError> {
+        let number = self.tip.batch;
+        if number == 0 {
+            return Ok(());
+        }
+        let read = replica.log.read(number, 1).map_err(|error| match error {
+            LogError::Unavailable(reason) => AppendError::Unavailable(reason),
+            LogError::Unusable(reason) => AppendError::Refused(reason),
+        })?;
+        match read.first() {
+            Some(entry) if entry.number == number => self
+                .require_same_history(&read)
+                .map_err(AppendError::Refused),
+            _ => Err(AppendError::Refused(format!(
+                "it ends before entry {number}, which this node has: it has lost entries"
+            ))),
+        }
     }
 
     /// The leader after a claim. An earlier run of this node is no leader any more.
@@ -234,6 +283,13 @@ impl Writer {
     /// The role changes before commits are refused, so that a caller that learns of the refusal finds the new role.
     fn set_role(&self, role: Role) {
         self.queue.change_role(role);
+    }
+
+    /// Lets another node take over, if there are nodes.
+    pub(in crate::journal::local) fn detach_if_node(&self, reason: &str) {
+        if self.replica.is_some() {
+            self.detach(reason);
+        }
     }
 
     fn detach(&self, reason: &str) {

@@ -279,7 +279,7 @@ impl Joining<'_> {
     }
 }
 
-fn hash_of_last_line(text: &str) -> String {
+pub(super) fn hash_of_last_line(text: &str) -> String {
     let last = text.strip_suffix('\n').unwrap_or(text);
     let last = last.rsplit('\n').next().unwrap_or_default();
     line_hash(last.as_bytes())

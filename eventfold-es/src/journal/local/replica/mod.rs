@@ -86,7 +86,7 @@ pub(in crate::journal) enum Errand {
     /// Apply the next entries of the log.
     Apply {
         entries: Vec<Entry>,
-        answer: oneshot::Sender<Result<Followed, String>>,
+        answer: oneshot::Sender<Result<Followed, NotApplied>>,
     },
     /// Decide nothing until the log is in reach again.
     Detach { reason: String },
@@ -94,6 +94,38 @@ pub(in crate::journal) enum Errand {
     Claim {
         answer: oneshot::Sender<Result<(), AppendError>>,
     },
+}
+
+impl Errand {
+    /// Whether it adds commits, for which the backlog needs room.
+    pub(in crate::journal::local) fn adds(&self) -> bool {
+        match self {
+            Self::Apply { .. } | Self::Claim { .. } => true,
+            Self::Detach { .. } => false,
+        }
+    }
+
+    /// Answers that the derived files cannot be written.
+    pub(in crate::journal::local) fn refuse(self, reason: &str) {
+        match self {
+            Self::Apply { answer, .. } => {
+                let _ = answer.send(Err(NotApplied::Files(reason.to_owned())));
+            }
+            Self::Claim { answer } => {
+                let _ = answer.send(Err(AppendError::Unavailable(reason.to_owned())));
+            }
+            Self::Detach { .. } => {}
+        }
+    }
+}
+
+/// The reason why entries were not applied.
+#[derive(Debug)]
+pub(in crate::journal) enum NotApplied {
+    /// An entry does not belong behind the last batch, or this program cannot read it.
+    Entry(String),
+    /// The files of this node cannot be written.
+    Files(String),
 }
 
 /// The state of the writer after it has applied entries.

@@ -8,12 +8,12 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::claim::Claimant;
 use super::signal::{Kind, Signal};
-use super::{Errand, Followed};
+use super::{Errand, Followed, NotApplied};
 use crate::disk::FileError;
 use crate::error::OpenError;
 use crate::journal::local::queue::Queue;
 use crate::journal::local::release::Release;
-use crate::replication::{AppendError, CommitLog, LogError, Role};
+use crate::replication::{AppendError, CommitLog, Entry, LogError, Role};
 
 /// The time between two signals of the leader.
 const BEAT: Duration = Duration::from_millis(250);
@@ -26,8 +26,10 @@ const SHORT_SILENCE: Duration = Duration::from_millis(300);
 const OPENING: Duration = Duration::from_secs(10);
 /// The time after which an idle leader looks at the log.
 const LEADER_LOOKS_EVERY: Duration = Duration::from_secs(1);
-/// The time between two steps after which the silence of the leader says nothing.
+/// The delay of a call, or of the end of a wait, after which the silence of the leader says nothing.
 const DEAF: Duration = Duration::from_millis(750);
+/// The time in which signals are awaited after such a call.
+const GRACE: Duration = Duration::from_millis(500);
 /// The time between two lines about the progress of opening.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// The longest wait for news of the log.
@@ -132,7 +134,9 @@ fn start(
         queue,
         ended,
         progress,
-        stepped: Instant::now(),
+        suspects: false,
+        failed_looks: 0,
+        is_graced: false,
         heard: Instant::now(),
         looked: Instant::now(),
         seen: 0,
@@ -159,14 +163,18 @@ struct Node {
     progress: watch::Sender<Progress>,
     signals: broadcast::Receiver<String>,
     news: watch::Receiver<u64>,
-    /// The time of the last step.
-    stepped: Instant,
     /// The time of the last sign of life of a leader.
     heard: Instant,
     /// The time of the leader's last look for entries of another node.
     looked: Instant,
     /// The last batch at that time.
     seen: u64,
+    /// Whether another node says that it is the leader.
+    suspects: bool,
+    /// The number of looks in a row that failed.
+    failed_looks: u8,
+    /// Whether this silence has had its grace.
+    is_graced: bool,
     /// The time of the last own beat.
     beaten: Option<Instant>,
     /// The silence after which the node claims the log.
@@ -209,11 +217,10 @@ impl Node {
             }
             return self.wait(LONG_PAUSE);
         }
-        // A program that was stopped has heard nothing meanwhile.
-        if self.stepped.elapsed() >= DEAF {
-            self.heard = Instant::now();
+        // Signals that came during a call of the log are as old as that call.
+        while let Ok(text) = self.signals.try_recv() {
+            self.hear(&text);
         }
-        self.stepped = Instant::now();
         let role = self.role.borrow_and_update().clone();
         match role {
             Role::Leader => {
@@ -241,26 +248,49 @@ impl Node {
         if batch != self.seen {
             (self.seen, self.looked) = (batch, Instant::now());
         }
-        if self.looked.elapsed() < LEADER_LOOKS_EVERY && *self.news.borrow() <= batch {
+        // The next entry may be its own, whose answer is on the way.
+        let has_news = *self.news.borrow() > batch + 1;
+        let suspects = std::mem::take(&mut self.suspects);
+        if self.looked.elapsed() < LEADER_LOOKS_EVERY && !has_news && !suspects {
             return Ok(());
         }
         self.looked = Instant::now();
-        match self.log.read(batch + 1, CHUNK_BYTES) {
-            Ok(entries) if entries.is_empty() => {}
-            // The writer skips its own.
-            Ok(entries) => {
-                let (answer, answered) = oneshot::channel();
-                self.queue.send(Errand::Apply { entries, answer });
-                if let Ok(followed) = answered.blocking_recv().map_err(|_| Ended)? {
+        // From its last batch on: a log without this batch, or with another one, has lost data.
+        let reason = match self.log.read(batch.max(1), CHUNK_BYTES) {
+            Ok(entries) if entries.is_empty() && batch > 0 => {
+                format!(
+                    "{} has lost entries: it ends before entry {batch}, which this node has",
+                    self.log.describe()
+                )
+            }
+            Ok(entries) => match self.apply(entries)? {
+                Ok(followed) => {
+                    self.failed_looks = 0;
                     self.followed(followed);
+                    return Ok(());
                 }
-            }
+                Err(NotApplied::Entry(reason) | NotApplied::Files(reason)) => reason,
+            },
             Err(LogError::Unavailable(reason) | LogError::Unusable(reason)) => {
-                tracing::warn!(reason, "the leader is cut off from the log");
-                self.queue.send(Errand::Detach { reason });
+                // One lost connection is no reason to lose the leadership.
+                self.failed_looks += 1;
+                if self.failed_looks < 2 {
+                    return Ok(());
+                }
+                reason
             }
-        }
+        };
+        self.failed_looks = 0;
+        tracing::warn!(reason, "the leader is cut off from the log");
+        self.queue.send(Errand::Detach { reason });
         Ok(())
+    }
+
+    /// Gives entries to the writer.
+    fn apply(&self, entries: Vec<Entry>) -> Result<Result<Followed, NotApplied>, Ended> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Errand::Apply { entries, answer });
+        answered.blocking_recv().map_err(|_| Ended)
     }
 
     fn follow(&mut self, role: &Role) -> Result<(), Ended> {
@@ -269,23 +299,26 @@ impl Node {
             self.was_cut_off = matches!(role, Role::Detached { .. });
             self.heard = Instant::now();
         }
-        match self
+        let (known, begun) = (*self.news.borrow(), Instant::now());
+        let read = self
             .log
-            .read(self.queue.standing().batch() + 1, CHUNK_BYTES)
-        {
+            .read(self.queue.standing().batch() + 1, CHUNK_BYTES);
+        if begun.elapsed() >= DEAF && !std::mem::replace(&mut self.is_graced, true) {
+            // The program was stopped, or the log is slow. Once for each silence, this node waits for the signals of the meantime.
+            let grace = self.patience.saturating_sub(GRACE);
+            let heard = Instant::now().checked_sub(grace);
+            self.heard = heard.map_or(self.heard, |heard| heard.max(self.heard));
+        }
+        match read {
             Err(LogError::Unavailable(reason) | LogError::Unusable(reason)) => {
-                self.detach(role, &reason);
+                self.detach(&reason);
                 // Silence says nothing while the log is out of reach.
                 self.heard = Instant::now();
                 self.wait(PAUSE)
             }
             Ok(entries) if entries.is_empty() => {
-                self.progress.send_if_modified(|progress| {
-                    !std::mem::replace(&mut progress.is_caught_up, true)
-                });
-                if matches!(role, Role::Detached { .. }) && !self.was_cut_off {
-                    self.set(Role::Follower { leader: None });
-                }
+                self.is_caught_up();
+                self.is_attached(role);
                 match self.was_cut_off || self.heard.elapsed() >= self.patience {
                     true => self.claim(),
                     false => {
@@ -294,25 +327,43 @@ impl Node {
                     }
                 }
             }
-            Ok(entries) => {
-                let (answer, answered) = oneshot::channel();
-                self.queue.send(Errand::Apply { entries, answer });
-                match answered.blocking_recv().map_err(|_| Ended)? {
-                    Ok(followed) => {
-                        self.followed(followed);
-                        Ok(())
+            Ok(entries) => match self.apply(entries)? {
+                Ok(followed) => {
+                    self.followed(followed);
+                    if self.queue.standing().batch() >= known {
+                        self.is_caught_up();
                     }
-                    Err(reason) => {
-                        let reason = format!("{}: {reason}", self.log.describe());
-                        tracing::error!(reason, "this node cannot follow the log");
-                        self.detach(role, &reason);
-                        let problem = Some(Problem::Unfit(reason));
-                        self.progress
-                            .send_modify(|progress| progress.problem = problem);
-                        self.wait(LONG_PAUSE)
-                    }
+                    let role = self.role.borrow().clone();
+                    self.is_attached(&role);
+                    Ok(())
                 }
-            }
+                Err(NotApplied::Files(reason)) => {
+                    self.detach(&reason);
+                    self.wait(LONG_PAUSE)
+                }
+                Err(NotApplied::Entry(reason)) => {
+                    let reason = format!("{}: {reason}", self.log.describe());
+                    tracing::error!(reason, "this node cannot follow the log");
+                    self.detach(&reason);
+                    let problem = Some(Problem::Unfit(reason));
+                    self.progress
+                        .send_modify(|progress| progress.problem = problem);
+                    self.wait(LONG_PAUSE)
+                }
+            },
+        }
+    }
+
+    /// Notes that the node has come to the end of the log.
+    fn is_caught_up(&self) {
+        self.progress
+            .send_if_modified(|progress| !std::mem::replace(&mut progress.is_caught_up, true));
+    }
+
+    /// The log is in reach again. A leader that was only cut off claims it first.
+    fn is_attached(&self, role: &Role) {
+        if matches!(role, Role::Detached { .. }) && !self.was_cut_off {
+            self.set(Role::Follower { leader: None });
         }
     }
 
@@ -343,13 +394,11 @@ impl Node {
             }
             // The next look at the log settles it.
             Err(AppendError::Unknown(reason) | AppendError::Unavailable(reason)) => {
-                let role = self.role.borrow().clone();
-                self.detach(&role, &reason);
+                self.detach(&reason);
                 self.wait(PAUSE)
             }
             Err(AppendError::Refused(reason)) => {
-                let role = self.role.borrow().clone();
-                self.detach(&role, &reason);
+                self.detach(&reason);
                 self.wait(LONG_PAUSE)
             }
         }
@@ -357,18 +406,24 @@ impl Node {
 
     /// Waits for news, for at most this time.
     fn wait(&mut self, time: Duration) -> Result<(), Ended> {
-        let until = Instant::now() + time;
-        let is_leader = self.role.borrow().is_leader();
+        let begun = Instant::now();
+        let until = begun + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
             match self.woken_within(left) {
-                None | Some(Woken::News) => return Ok(()),
+                None | Some(Woken::News) => {
+                    if begun.elapsed() >= time + DEAF {
+                        // The program was stopped, and has heard nothing meanwhile.
+                        self.heard = Instant::now();
+                    }
+                    return Ok(());
+                }
                 Some(Woken::Ended) => return Err(Ended),
                 Some(Woken::Signal(text)) => {
-                    if self.hear(&text) && !is_leader {
+                    if self.hear(&text) {
                         return Ok(());
                     }
                 }
@@ -423,17 +478,30 @@ impl Node {
             }
         }
         match signal.kind() {
+            Kind::Beat if self.role.borrow().is_leader() => {
+                // Two nodes lead, as far as they know. The log decides.
+                self.suspects = true;
+                true
+            }
             Kind::Beat => {
                 self.heard = Instant::now();
-                if !self.role.borrow().is_leader() {
-                    self.patience = self.jittered(SILENCE);
-                    self.knows_leader(&signal);
-                }
+                self.is_graced = false;
+                self.patience = self.jittered(SILENCE);
+                self.knows_leader(&signal);
                 false
             }
             Kind::Resigned => {
-                self.patience = self.jittered(Duration::ZERO);
-                true
+                // A former leader may close as well.
+                let is_leader = match &*self.role.borrow() {
+                    Role::Follower { leader } => leader
+                        .as_ref()
+                        .is_none_or(|leader| *leader == signal.node()),
+                    Role::Leader | Role::Detached { .. } => false,
+                };
+                if is_leader {
+                    self.patience = self.jittered(Duration::ZERO);
+                }
+                is_leader
             }
             Kind::Hello => {
                 let kind = match self.role.borrow().is_leader() {
@@ -463,14 +531,18 @@ impl Node {
         self.queue.change_role(role);
     }
 
-    fn detach(&self, present: &Role, reason: &str) {
-        if !matches!(present, Role::Detached { .. }) {
-            tracing::warn!(reason, "this node is cut off from the log");
-            self.set(Role::Detached {
-                since: SystemTime::now(),
-                reason: reason.to_owned(),
-            });
-        }
+    /// Cuts this node off, for its last reason and since its first.
+    fn detach(&self, reason: &str) {
+        let since = match &*self.role.borrow() {
+            Role::Detached { reason: known, .. } if known == reason => return,
+            Role::Detached { since, .. } => *since,
+            Role::Leader | Role::Follower { .. } => SystemTime::now(),
+        };
+        tracing::warn!(reason, "this node is cut off from the log");
+        self.set(Role::Detached {
+            since,
+            reason: reason.to_owned(),
+        });
     }
 
     /// Some nodes are patient for longer, so that they rarely claim the log at once.

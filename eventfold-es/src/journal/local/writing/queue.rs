@@ -1,7 +1,7 @@
 //! The commits that wait for the writer.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,7 @@ use crate::journal::local::appends::lock;
 use crate::journal::local::log::Archived;
 use crate::journal::local::replica::Errand;
 use crate::journal::standing::Standing;
-use crate::journal::{
-    Audience, CommitError, Outcome, ProposedAppend, ProposedCommit, ProposedReaction, Receipt,
-    Room, Spent,
-};
+use crate::journal::{Audience, CommitError, Outcome, ProposedCommit, Receipt, Room, Spent};
 use crate::replication::Role;
 use crate::sabotage::{Bug, planted};
 use crate::threads::Worker;
@@ -26,6 +23,9 @@ const CAPACITY: usize = 8192;
 const BATCH_COMMITS: usize = 1024;
 /// The maximum number of bytes of events in a batch, unless a single commit is larger.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// The approximate size of a line beside its parts, and of each part beside its content, in bytes.
+const PART_BYTES: usize = 320;
 
 /// The reason for the poisoning after a panic of the store's code or of its disk.
 pub(in crate::journal) const PANICKED: &str =
@@ -92,12 +92,14 @@ impl Drop for Pledge {
 }
 
 impl Queued {
-    /// The size that the commit adds to the journal, in bytes.
+    /// The approximate size that the commit adds to the journal, in bytes.
     pub(in crate::journal) fn byte_count(&self) -> usize {
         let appends = self.commit.appends.iter();
+        let appends = appends.map(|append| append.byte_count() + PART_BYTES);
         let reaction = self.commit.reaction.as_ref();
-        appends.map(ProposedAppend::byte_count).sum::<usize>()
-            + reaction.map_or(0, ProposedReaction::byte_count)
+        PART_BYTES
+            + appends.sum::<usize>()
+            + reaction.map_or(0, |reaction| reaction.byte_count() + PART_BYTES)
     }
 }
 
@@ -127,6 +129,8 @@ pub(in crate::journal) struct Queue {
     standing: Standing,
     /// Whether something waits for the writer, for a query without the lock.
     has_work: AtomicBool,
+    /// The maximum number of bytes in a batch, unless a single commit is larger.
+    batch_bytes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -158,6 +162,7 @@ impl Queue {
             audience,
             standing: Standing::alone(),
             has_work: AtomicBool::new(false),
+            batch_bytes: AtomicUsize::new(BATCH_BYTES),
             read_only,
             clock: StoreClock::behind(last_commit, clock),
             room: Arc::new(Semaphore::new(CAPACITY)),
@@ -277,6 +282,16 @@ impl Queue {
         }
     }
 
+    fn batch_bytes(&self) -> usize {
+        self.batch_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Keeps batches below the size of an entry of the replicated log. The sizes of commits are estimates.
+    pub(in crate::journal) fn limit_batches(&self, entry_bytes: usize) {
+        let bytes = BATCH_BYTES.min(entry_bytes / 8 * 7);
+        self.batch_bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Gives the writer an errand of the node. A closed queue drops it, and with it the sender of its answer.
     pub(in crate::journal) fn send(&self, errand: Errand) {
         let mut state = lock(&self.state);
@@ -344,14 +359,14 @@ impl Queue {
             self.has_work.store(false, Ordering::Release);
             return Work::Nothing;
         }
-        Work::Commits(self.take_up_to(&mut state, BATCH_COMMITS, BATCH_BYTES))
+        Work::Commits(self.take_up_to(&mut state, BATCH_COMMITS, self.batch_bytes()))
     }
 
     /// Takes more commits for a batch that has this many commits and bytes.
     pub(in crate::journal) fn take_more(&self, commits: usize, bytes: usize) -> Vec<Queued> {
         let (commits, bytes) = (
             BATCH_COMMITS.saturating_sub(commits),
-            BATCH_BYTES.saturating_sub(bytes),
+            self.batch_bytes().saturating_sub(bytes),
         );
         match commits > 0 && bytes > 0 {
             true => self.take_up_to(&mut lock(&self.state), commits, bytes),

@@ -95,7 +95,11 @@ impl Turns for Writer {
                     return Next::Ended;
                 }
             };
-            match (self.backlog.has_room(), work) {
+            let room = match &work {
+                Work::Errand(errand) if !errand.adds() => Ok(true),
+                _ => self.backlog.has_room(),
+            };
+            match (room, work) {
                 (Ok(false), work) => {
                     self.held = Some(work);
                     return Next::Idle;
@@ -109,13 +113,15 @@ impl Turns for Writer {
                     let reason = format!(
                         "the backlog is full, and the derived files cannot be written: {reason}"
                     );
+                    // Another node may take commands.
+                    self.detach_if_node(&reason);
                     let error = CommitError::Refused(reason.into());
                     let failed = queued.into_iter();
                     let failed = failed.map(|queued| (queued.pledge, error.clone()));
                     self.queue.undo(failed, &error);
                 }
-                // The node tries again later.
-                _ => {}
+                (Err(reason), Work::Errand(errand)) => errand.refuse(&reason),
+                (_, Work::ReplaceActive(_) | Work::Nothing | Work::Ended) => {}
             }
             if turn.others_wait() {
                 return Next::Again;
