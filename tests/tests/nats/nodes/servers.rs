@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
+use super::clients::Temper;
 use super::cluster::NODES;
 use super::engine::LOG;
 use super::{Scene, rounds};
@@ -18,7 +19,8 @@ async fn the_server_that_leads_is_killed() {
     let Some(mut servers) = Servers::three() else {
         return;
     };
-    let mut scene = Scene::start("the server that leads is killed", &servers).await;
+    let tempers = [Temper::Hasty, Temper::Stubborn].repeat(4);
+    let mut scene = Scene::start_with("the server that leads is killed", &servers, &tempers).await;
     for _ in 0..rounds(1) {
         scene.clients.until_more(50).await;
         let server = tokio::task::block_in_place(|| servers.leader(LOG));
