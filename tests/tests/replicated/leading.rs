@@ -165,6 +165,8 @@ async fn batches_fit_into_entries() -> TestResult {
         .node("one")
         .open()
         .await?;
+    // All of them wait for one append.
+    log.pause();
     let commands = (0..200).map(|number| {
         let one = one.clone();
         tokio::spawn(async move {
@@ -175,7 +177,13 @@ async fn batches_fit_into_entries() -> TestResult {
                 .is_ok()
         })
     });
-    for (number, sent) in commands.collect::<Vec<_>>().into_iter().enumerate() {
+    let commands: Vec<_> = commands.collect();
+    while !log.has_paused_append() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    log.release();
+    for (number, sent) in commands.into_iter().enumerate() {
         assert_eq!(sent.await?, number != 100, "command {number}");
     }
     let texts = log.texts();

@@ -32,7 +32,7 @@ impl AggregateStoreBuilder {
     /// Opens the store, creating the directory if necessary, and recovers the state of its last durable commit.
     ///
     /// It must be called within a tokio runtime with its timer enabled (`enable_all` or `enable_time`), which must live as long as
-    /// the store: process managers run on it. In [`RunMode::Inline`] and [`RunMode::Background`] they begin to catch up.
+    /// the store: process managers run on it. In [`RunMode::Inline`](crate::RunMode::Inline) and [`RunMode::Background`](crate::RunMode::Background) they begin to catch up.
     ///
     /// Any number of processes can read a store on a read-only file system. Recovery then happens in memory. It takes
     /// as much memory as it would write: usually less than 16 MiB, and as much as all streams if the checkpoint is
