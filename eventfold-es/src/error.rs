@@ -133,9 +133,9 @@ pub enum OpenError {
         /// The mistake, with the remedy.
         source: crate::schedule::TimetableError,
     },
-    /// The replicated log does not answer.
+    /// The replicated log does not answer, or has no leader yet, because another node is publishing it.
     #[error(
-        "{log} does not answer: {reason}. Nothing was changed; start its servers, and open the store again"
+        "{log} is not available: {reason}. Nothing was lost; see that its servers run, and open the store again"
     )]
     LogUnavailable {
         /// The log and its servers.

@@ -52,6 +52,13 @@ impl Cluster {
         Ok(text.trim_end_matches('\0').to_owned())
     }
 
+    /// The note of a directory on its part in replication.
+    pub(crate) fn note(&self, name: &str) -> Result<String, Box<dyn std::error::Error>> {
+        let path = self.path(name).join("meta/journal/replicated.json");
+        let note: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
+        Ok(note["content"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// The text of the log.
     pub(crate) fn text(&self) -> String {
         self.log.texts().concat()

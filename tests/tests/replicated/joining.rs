@@ -1,8 +1,12 @@
 //! A node with any directory meets a log with any content.
 
-use eventfold_es::replication::{CommitLog as _, Role};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventfold_es::replication::{AppendError, CommitLog, Entry, LogError, Role};
 use eventfold_es::testing::SharedLog;
 use eventfold_es::{ExecuteError, OpenError};
+use tokio::sync::{broadcast, watch};
 
 use crate::TestResult;
 use crate::cluster::{Cluster, Member};
@@ -61,6 +65,84 @@ async fn a_store_of_one_machine_is_published() -> TestResult {
     Ok(())
 }
 
+/// The node does not serve the beginning of a history.
+#[tokio::test]
+async fn a_log_that_is_being_published_is_not_claimed() -> TestResult {
+    let cluster = Cluster::new()?;
+    let before = published_in_part(&cluster).await?;
+    let opened = cluster.open("two").await.map(|_| ());
+    match &opened {
+        Err(OpenError::LogUnavailable { reason, .. }) => {
+            assert!(reason.contains("is being published"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.log.texts().len(), 1);
+    assert_eq!(cluster.note("two")?, "joining");
+
+    // It waits with the first entry, until the node that publishes has opened.
+    let (one, two) = tokio::join!(cluster.open("one"), cluster.open("two"));
+    let (one, two) = (one?, two?);
+    assert!(one.is_leader());
+    two.until_follower_of("one").await;
+    assert_eq!(two.sum("a").await?, 210);
+    assert!(cluster.text().starts_with(&before));
+    assert_eq!(cluster.note("one")?, "following");
+
+    // It has the claim of the first leader, and claims the log after it, also when it is opened again.
+    one.store.close().await?;
+    two.until_leader().await;
+    two.add("a", 1).await?;
+    two.store.close().await?;
+    let two = cluster.open("two").await?;
+    assert!(two.is_leader());
+    assert_eq!(two.sum("a").await?, 211);
+    assert_eq!(cluster.note("two")?, "following");
+    Ok(())
+}
+
+/// The journal of a machine was synced. Its middle does not vanish as writes do that did not reach the disk.
+#[tokio::test]
+async fn damage_is_found_while_a_journal_is_published() -> TestResult {
+    let cluster = Cluster::new()?;
+    let before = published_in_part(&cluster).await?;
+    let path = cluster.path("one");
+    // Everything is read again.
+    std::fs::remove_file(path.join("meta/checkpoint.json"))?;
+    let file = path.join("meta/journal/app.jsonl");
+    let mut bytes = std::fs::read(&file)?;
+    let middle = before.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes)?;
+    let opened = cluster.open("one").await.map(|_| ());
+    assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
+    assert_eq!(std::fs::read(&file)?, bytes);
+    assert_eq!(cluster.log.texts().len(), 1);
+    Ok(())
+}
+
+/// A store of one machine with 20 batches. Its log has the first of them. Returns the text of its journal.
+async fn published_in_part(cluster: &Cluster) -> Result<String, Box<dyn std::error::Error>> {
+    let alone = cluster.builder("one").open().await?;
+    let counter = alone.get::<Counter>("a").await?;
+    for by in 1..=20 {
+        counter.execute(CounterCommand::Add(by), ()).await?;
+    }
+    drop(counter);
+    alone.close().await?;
+    let log = cluster.log.handle();
+    log.cut_off_after_next();
+    let opened = cluster.builder("one").replicated(log).node("one");
+    let opened = opened.open().await.map(|_| ());
+    assert!(
+        matches!(opened, Err(OpenError::LogUnavailable { .. })),
+        "{opened:?}"
+    );
+    assert_eq!(cluster.log.texts().len(), 1);
+    assert_eq!(cluster.note("one")?, "publishing");
+    Ok(cluster.journal("one")?)
+}
+
 #[tokio::test]
 async fn the_directory_of_a_follower_is_a_store_of_one_machine() -> TestResult {
     let cluster = Cluster::new()?;
@@ -105,6 +187,30 @@ async fn another_history_is_refused() -> TestResult {
     // Nothing was changed.
     let one = cluster.open("one").await?;
     assert_eq!(one.sum("a").await?, 1);
+    Ok(())
+}
+
+/// Its history is not that of the log, as far as the log goes.
+#[tokio::test]
+async fn another_longer_history_is_refused() -> TestResult {
+    let (cluster, other) = (Cluster::new()?, Cluster::new()?);
+    let one = cluster.open("one").await?;
+    one.add("a", 1).await?;
+    one.store.close().await?;
+    let stranger = other.open("stranger").await?;
+    for by in 1..=5 {
+        stranger.add("a", by).await?;
+    }
+    stranger.store.close().await?;
+
+    let log = cluster.log.handle();
+    let opened = other.builder("stranger").replicated(log).node("stranger");
+    let opened = opened.open().await.map(|_| ());
+    let last = cluster.log.texts().len() as u64;
+    assert!(
+        matches!(opened, Err(OpenError::OtherHistory { batch, .. }) if batch == last),
+        "{opened:?}"
+    );
     Ok(())
 }
 
@@ -169,6 +275,68 @@ async fn two_nodes_of_one_name_are_refused() -> TestResult {
         "{unnamed:?}"
     );
     Ok(())
+}
+
+/// The directory is free when opening has failed, however long its threads take to end.
+#[tokio::test]
+async fn a_node_that_is_refused_has_released_its_directory() -> TestResult {
+    let (cluster, other) = (Cluster::new()?, Cluster::new()?);
+    let one = cluster.open("one").await?;
+    one.add("a", 7).await?;
+    let log = ClosesSlowly(cluster.log.handle());
+    let namesake = other.builder("x").replicated(log).node("one");
+    let namesake = namesake.open().await.map(|_| ());
+    assert!(
+        matches!(namesake, Err(OpenError::NodeNameTaken { .. })),
+        "{namesake:?}"
+    );
+    let two = other.builder("x").replicated(cluster.log.handle());
+    let log = cluster.log.handle();
+    let store = two.node("two").open().await?;
+    let two = Member { store, log };
+    two.until_sum("a", 7).await;
+    Ok(())
+}
+
+/// A log whose connection takes a while to end.
+struct ClosesSlowly(SharedLog);
+
+impl CommitLog for ClosesSlowly {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    fn open(&self) -> Result<(), LogError> {
+        self.0.open()
+    }
+
+    fn max_entry_bytes(&self) -> usize {
+        self.0.max_entry_bytes()
+    }
+
+    fn append(&self, after: u64, text: Arc<str>) -> Result<(), AppendError> {
+        self.0.append(after, text)
+    }
+
+    fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
+        self.0.read(from, max_bytes)
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.0.follow()
+    }
+
+    fn signal(&self, message: String) {
+        self.0.signal(message);
+    }
+
+    fn signals(&self) -> broadcast::Receiver<String> {
+        self.0.signals()
+    }
+
+    fn close(&self) {
+        std::thread::sleep(Duration::from_millis(300));
+    }
 }
 
 #[tokio::test]

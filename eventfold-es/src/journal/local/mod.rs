@@ -61,6 +61,9 @@ use crate::error::{OpenError, StoreError};
 use crate::replication::{Membership, Replication, Role};
 use crate::threads::StoreRuntime;
 
+/// The time between two looks at the release of a directory.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// The journal on local files. One worker makes commits durable, and a second worker writes the derived files.
 pub(crate) struct LocalJournal {
     files: Files,
@@ -136,8 +139,8 @@ impl LocalJournal {
                 return Err(OpenError::Store(StoreError::ReadOnly { reason }));
             }
             (Membership::Node(node), None) => {
-                join(&*node.log, &files, &layout, &journal.parts(), &tip)?;
-                Some(node)
+                let may_claim = join(&*node.log, &files, &layout, &journal.parts(), &tip)?;
+                Some((node, may_claim))
             }
             (Membership::Alone, None) => {
                 leave(&files, &layout)?;
@@ -200,8 +203,9 @@ impl LocalJournal {
             queue.change_role(Role::Follower { leader: None });
         }
         let (ended_sender, ended) = watch::channel(());
-        let node = node.map(|Replication { log, node }| (log, Claimant::new(node)));
-        let replica = node.as_ref().map(|(log, claimant)| {
+        let node = node
+            .map(|(Replication { log, node }, may_claim)| (log, Claimant::new(node), may_claim));
+        let replica = node.as_ref().map(|(log, claimant, _)| {
             Replica::new(
                 Arc::clone(log),
                 claimant.clone(),
@@ -262,9 +266,10 @@ impl LocalJournal {
         };
         derived_worker.begin(derived);
         writer_worker.begin(writer);
-        let node = node.map(|(log, claimant)| NodeParts {
+        let node = node.map(|(log, claimant, may_claim)| NodeParts {
             log,
             claimant,
+            may_claim,
             queue: Arc::clone(&queue),
             ended,
             release,
@@ -288,14 +293,27 @@ impl LocalJournal {
             inherited,
             closed,
         };
-        if let Some(node) = node {
-            take_part(node, journal.layout.base())?;
+        if let Some(node) = node
+            && let Err(error) = take_part(node, journal.layout.base())
+        {
+            journal.give_up();
+            return Err(error);
         }
         Ok((journal, report))
     }
 }
 
 impl LocalJournal {
+    /// Closes it, and waits until the directory is released. Blocks.
+    fn give_up(self) {
+        let closed = self.closed.clone();
+        drop(self);
+        // An error means that the sender is gone, and with it the lock on the directory.
+        while !*closed.borrow() && closed.has_changed().is_ok() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// The parts of the journal, and the end of its durable text, which is not before `at_least`.
     fn parts_with_end(&self, at_least: u64) -> (u64, Arc<Parts>) {
         loop {

@@ -16,7 +16,7 @@ use crate::journal::local::history::{self, IndexEntry};
 use crate::journal::local::layout::Layout;
 use crate::journal::local::log::{JournalLog, Parts};
 use crate::journal::local::redo::{RUN_BYTES, Redo, appends_on};
-use crate::journal::local::replica::has_joined;
+use crate::journal::local::replica;
 use crate::journal::local::rows::RowTables;
 use crate::journal::local::scan::{Incomplete, Scan, Tail, Tip, scan, tip_before};
 use crate::journal::local::snapshots::SnapshotRuns;
@@ -72,14 +72,11 @@ pub(in crate::journal::local) fn recover(
         }
     }
 
-    let unsynced = match has_joined(files, layout)? {
-        true => Tail::Unsynced,
-        false => Tail::AsWritten,
-    };
+    let end = replica::tail(files, layout)?;
     let rows = RowTables::new(files, layout);
     let base = match checkpoint {
         Some(checkpoint) if !rebuild => {
-            derived_base(files, layout, checkpoint, &parts, unsynced, &cache, &rows)?
+            derived_base(files, layout, checkpoint, &parts, end, &cache, &rows)?
         }
         _ => None,
     };
@@ -87,7 +84,7 @@ pub(in crate::journal::local) fn recover(
     let base = match base {
         Some(base) => base,
         None => {
-            let tail = scan(&parts, Tip::default(), None, unsynced, |_, _| Ok(()))?;
+            let tail = scan(&parts, Tip::default(), None, end, |_, _| Ok(()))?;
             rows.clear()?;
             // The checkpoint lists runs that are written again.
             files.remove(&layout.checkpoint())?;
@@ -126,7 +123,7 @@ pub(in crate::journal::local) fn recover(
     // The journal's tail is made durable before anything is derived from it.
     report.incomplete_batch = make_certain(files, layout, &parts, &tail)?;
     let tip = tail.tip;
-    scan(&parts, start, None, unsynced, |commit, offset| {
+    scan(&parts, start, None, end, |commit, offset| {
         if commit.data.event_count() > 0 {
             history::note(&mut index, commit.data.position, offset);
         }
@@ -249,7 +246,7 @@ fn derived_base(
     layout: &Layout,
     checkpoint: Checkpoint,
     journal: &Parts,
-    unsynced: Tail,
+    end: Tail,
     cache: &Arc<BlockCache>,
     rows: &RowTables,
 ) -> Result<Option<Base>, OpenError> {
@@ -258,7 +255,7 @@ fn derived_base(
         return Ok(None);
     };
     let mut commits = HashMap::new();
-    let tail = scan(journal, checkpoint.tip(), None, unsynced, |commit, _| {
+    let tail = scan(journal, checkpoint.tip(), None, end, |commit, _| {
         if !checkpoint.row_tables.is_empty() {
             commits.insert(commit.data.commit, line_hash(commit.text.as_bytes()));
         }

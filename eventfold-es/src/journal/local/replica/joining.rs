@@ -1,5 +1,6 @@
 //! Opening a node: the log and the local journal must have one history. Then either one may be longer.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use eventfold::line_hash;
@@ -10,7 +11,7 @@ use crate::error::OpenError;
 use crate::journal::local::layout::Layout;
 use crate::journal::local::line;
 use crate::journal::local::log::{Parts, each_line};
-use crate::journal::local::scan::Tip;
+use crate::journal::local::scan::{Tail, Tip};
 use crate::journal::{Damage, JournalError};
 use crate::replication::{AppendError, CommitLog, LogError};
 
@@ -25,14 +26,19 @@ const ADOPTED: &str = "the directory comes from eventfold-es 0.2.0, and such a s
 /// The time between two lines about progress.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// The note that a directory belongs to a node of a replicated store. Its journal may lack the end of the log, after a loss of
-/// power too, because its writes are not synced.
+/// The reason for which a node waits, and after which opening fails.
+pub(super) const BEING_PUBLISHED: &str = "the log is being published by another node, and has no leader before that node has opened: \
+                                          open that node first";
+
+/// The note that a directory belongs to a node of a replicated store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Joined {
+    /// The log may be published by another node. The journal has no claim, and may be the beginning of a longer history.
+    Joining,
     /// The journal is being published to a log that was empty before.
     Publishing,
-    /// The log has every batch of the journal.
+    /// The log has every batch of the journal, and the whole history.
     Following,
 }
 
@@ -48,12 +54,13 @@ fn noted(files: &Files, layout: &Layout) -> Result<Option<Joined>, OpenError> {
     }
 }
 
-/// Whether the directory belongs to a node of a replicated store.
-pub(in crate::journal::local) fn has_joined(
-    files: &Files,
-    layout: &Layout,
-) -> Result<bool, FileError> {
-    files.exists(&layout.joined())
+/// Whether the end of the journal may be lost. A node does not sync its writes, since the log has them. The journal that a node
+/// publishes was synced by a store on one machine.
+pub(in crate::journal::local) fn tail(files: &Files, layout: &Layout) -> Result<Tail, OpenError> {
+    Ok(match noted(files, layout)? {
+        Some(Joined::Joining | Joined::Following) => Tail::Unsynced,
+        Some(Joined::Publishing) | None => Tail::AsWritten,
+    })
 }
 
 /// Lets the directory belong to a store on one machine again.
@@ -66,14 +73,15 @@ pub(in crate::journal::local) fn leave(files: &Files, layout: &Layout) -> Result
 }
 
 /// Connects to the log, and compares it with the journal, which ends at `tip`. A journal of one machine is published to an
-/// empty log. Blocks.
+/// empty log. The result is whether the node may claim a log with entries: the log has a claim, or the node has published it.
+/// Blocks.
 pub(in crate::journal::local) fn join(
     log: &dyn CommitLog,
     files: &Files,
     layout: &Layout,
     parts: &Parts,
     tip: &Tip,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let joining = Joining {
         log,
         parts,
@@ -82,20 +90,35 @@ pub(in crate::journal::local) fn join(
     };
     log.open().map_err(|error| joining.failed(error))?;
     let noted = noted(files, layout)?;
-    if noted == Some(Joined::Publishing) || (noted.is_none() && joining.is_to_publish()?) {
+    let publishes =
+        noted == Some(Joined::Publishing) || (noted.is_none() && joining.is_to_publish()?);
+    if publishes {
         save(files, layout, Joined::Publishing)?;
         joining.publish()?;
     }
     joining.compare()?;
-    if noted != Some(Joined::Following) {
-        save(files, layout, Joined::Following)?;
+    let is_known = noted == Some(Joined::Following) && tip.batch > 0;
+    let joined = match publishes || is_known || joining.has_claim()? {
+        true => Joined::Following,
+        false => Joined::Joining,
+    };
+    if noted != Some(joined) {
+        save(files, layout, joined)?;
     }
-    Ok(())
+    Ok(joined == Joined::Following)
 }
 
 fn save(files: &Files, layout: &Layout, joined: Joined) -> Result<(), OpenError> {
     note(files, layout).save(&joined)?;
     Ok(())
+}
+
+/// A batch of the journal.
+struct Batch<'a> {
+    number: u64,
+    text: &'a str,
+    /// A claim is a batch of its own.
+    is_claim: bool,
 }
 
 struct Joining<'a> {
@@ -145,6 +168,7 @@ impl Joining<'_> {
                 };
             }
             if begun.elapsed() >= PATIENCE {
+                self.require_common_history()?;
                 return Err(OpenError::AheadOfLog {
                     path: self.layout.base().to_owned(),
                     log: self.log.describe(),
@@ -153,6 +177,36 @@ impl Joining<'_> {
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// Refuses a journal that differs from the last entry of a log that is shorter.
+    fn require_common_history(&self) -> Result<(), OpenError> {
+        let last = self.last_entry()?;
+        let entry = match last {
+            0 => None,
+            _ => self.entry(last)?,
+        };
+        let Some(entry) = entry else {
+            return Ok(());
+        };
+        self.each_batch(|batch| match batch.number == last {
+            false => Ok(ControlFlow::Continue(())),
+            true if batch.text == &*entry => Ok(ControlFlow::Break(())),
+            true => Err(self.other_history(last)),
+        })
+    }
+
+    /// Whether the journal has a claim. Then the log has one, too, and nobody publishes it.
+    fn has_claim(&self) -> Result<bool, OpenError> {
+        let mut has_claim = false;
+        self.each_batch(|batch| {
+            has_claim = batch.is_claim;
+            Ok(match has_claim {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
+        })?;
+        Ok(has_claim)
     }
 
     fn other_history(&self, batch: u64) -> OpenError {
@@ -180,14 +234,14 @@ impl Joining<'_> {
     fn publish(&self) -> Result<(), OpenError> {
         let published = self.last_entry()?;
         let mut reported = Instant::now();
-        self.each_batch(|number, text| {
+        self.each_batch(|Batch { number, text, .. }| {
             if number < published {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             if number == published {
                 let known = self.entry(number)?;
                 return match known.as_deref() == Some(text) {
-                    true => Ok(()),
+                    true => Ok(ControlFlow::Continue(())),
                     false => Err(self.other_history(number)),
                 };
             }
@@ -199,7 +253,8 @@ impl Joining<'_> {
                     "publishing the journal"
                 );
             }
-            self.append(number, text)
+            self.append(number, text)?;
+            Ok(ControlFlow::Continue(()))
         })
     }
 
@@ -245,10 +300,10 @@ impl Joining<'_> {
         }
     }
 
-    /// Calls `visit` with the number and the text of each batch.
+    /// Calls `visit` with each batch, until it breaks.
     fn each_batch(
         &self,
-        mut visit: impl FnMut(u64, &str) -> Result<(), OpenError>,
+        mut visit: impl FnMut(Batch<'_>) -> Result<ControlFlow<()>, OpenError>,
     ) -> Result<(), OpenError> {
         let mut offset = 0;
         let mut batch = String::new();
@@ -269,7 +324,14 @@ impl Joining<'_> {
                 batch.push_str(commit.text);
                 batch.push('\n');
                 if commit.data.end {
-                    visit(commit.data.batch, &batch)?;
+                    let visited = visit(Batch {
+                        number: commit.data.batch,
+                        text: &batch,
+                        is_claim: commit.data.claim.is_some(),
+                    })?;
+                    if visited.is_break() {
+                        return Ok(());
+                    }
                     batch.clear();
                 }
             }

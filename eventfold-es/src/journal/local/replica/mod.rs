@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{oneshot, watch};
 
 pub(in crate::journal::local) use claim::{Claim, Claimant};
-pub(in crate::journal::local) use joining::{has_joined, join, leave};
+pub(in crate::journal::local) use joining::{join, leave, tail};
 pub(in crate::journal::local) use node::{Parts as NodeParts, take_part};
 
 use crate::journal::Progress;

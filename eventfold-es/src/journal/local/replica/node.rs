@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::claim::Claimant;
+use super::joining::BEING_PUBLISHED;
 use super::signal::{Kind, Signal};
 use super::{Errand, Followed, NotApplied};
 use crate::disk::FileError;
@@ -62,6 +63,7 @@ enum Problem {
 pub(in crate::journal::local) struct Parts {
     pub(in crate::journal::local) log: Arc<dyn CommitLog>,
     pub(in crate::journal::local) claimant: Claimant,
+    pub(in crate::journal::local) may_claim: bool,
     pub(in crate::journal::local) queue: Arc<Queue>,
     /// Closed when the writer has ended.
     pub(in crate::journal::local) ended: watch::Receiver<()>,
@@ -120,6 +122,7 @@ fn start(
     let Parts {
         log,
         claimant,
+        may_claim,
         queue,
         ended,
         release,
@@ -131,6 +134,7 @@ fn start(
         role: queue.standing().role(),
         log,
         claimant,
+        may_claim,
         queue,
         ended,
         progress,
@@ -157,6 +161,8 @@ fn start(
 struct Node {
     log: Arc<dyn CommitLog>,
     claimant: Claimant,
+    /// Whether the log has a claim, or this node has published it. Only then a log with entries is claimed.
+    may_claim: bool,
     queue: Arc<Queue>,
     ended: watch::Receiver<()>,
     role: watch::Receiver<Role>,
@@ -316,6 +322,12 @@ impl Node {
                 self.heard = Instant::now();
                 self.wait(PAUSE)
             }
+            Ok(entries)
+                if entries.is_empty() && !self.may_claim && self.queue.standing().batch() > 0 =>
+            {
+                self.detach(role, BEING_PUBLISHED);
+                self.wait(LOOK_EVERY)
+            }
             Ok(entries) if entries.is_empty() => {
                 self.is_caught_up();
                 self.is_attached(role);
@@ -369,6 +381,7 @@ impl Node {
 
     fn followed(&mut self, followed: Followed) {
         let Followed { claim } = followed;
+        self.may_claim |= claim.is_some();
         self.heard = Instant::now();
         if let Some(claim) = claim
             && !claim.is_of(&self.claimant)
@@ -384,6 +397,7 @@ impl Node {
         self.queue.send(Errand::Claim { answer });
         match answered.blocking_recv().map_err(|_| Ended)? {
             Ok(()) => {
+                self.may_claim = true;
                 tracing::info!(node = %self.claimant.node, "this node is the leader");
                 Ok(())
             }
