@@ -41,10 +41,13 @@ pub(crate) struct ProposedAppend {
     pub(crate) keyed: Vec<KeyedLines>,
 }
 
+/// The approximate size that a line adds beside its own bytes.
+const LENGTH_BYTES: usize = 8;
+
 impl ProposedAppend {
     /// The approximate size that it adds to a stream, in bytes.
     pub(crate) fn byte_count(&self) -> usize {
-        let lines = self.lines.iter().map(|line| line.len());
+        let lines = self.lines.iter().map(|line| line.len() + LENGTH_BYTES);
         let keyed = self.keyed.iter().map(KeyedLines::byte_count);
         lines.chain(keyed).sum()
     }

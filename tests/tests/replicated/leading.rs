@@ -195,6 +195,6 @@ async fn batches_fit_into_entries() -> TestResult {
     );
     let refused = one.send("large", CounterCommand::AddOnes(1000), ()).await;
     let reason = refused.expect_err("it is too large").to_string();
-    assert!(reason.contains("16384 bytes at once"), "{reason}");
+    assert!(reason.contains("at most 16384 bytes"), "{reason}");
     Ok(())
 }

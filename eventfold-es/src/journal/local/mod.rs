@@ -197,7 +197,7 @@ impl LocalJournal {
             queue.standing().replicate();
             queue.limit_batches(
                 node.as_ref()
-                    .map_or(usize::MAX, |node| node.log.max_entry_bytes()),
+                    .map_or(usize::MAX, |(node, _)| node.log.max_entry_bytes()),
             );
             queue.standing().has_batch(tip.batch);
             queue.change_role(Role::Follower { leader: None });

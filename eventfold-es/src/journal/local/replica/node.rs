@@ -325,7 +325,7 @@ impl Node {
             Ok(entries)
                 if entries.is_empty() && !self.may_claim && self.queue.standing().batch() > 0 =>
             {
-                self.detach(role, BEING_PUBLISHED);
+                self.detach(BEING_PUBLISHED);
                 self.wait(LOOK_EVERY)
             }
             Ok(entries) if entries.is_empty() => {

@@ -91,16 +91,14 @@ impl Drop for Pledge {
     }
 }
 
-impl Queued {
-    /// The approximate size that the commit adds to the journal, in bytes.
-    pub(in crate::journal) fn byte_count(&self) -> usize {
-        let appends = self.commit.appends.iter();
-        let appends = appends.map(|append| append.byte_count() + PART_BYTES);
-        let reaction = self.commit.reaction.as_ref();
-        PART_BYTES
-            + appends.sum::<usize>()
-            + reaction.map_or(0, |reaction| reaction.byte_count() + PART_BYTES)
-    }
+/// The approximate size that a commit adds to the journal, in bytes.
+fn byte_count(commit: &ProposedCommit) -> usize {
+    let appends = commit.appends.iter();
+    let appends = appends.map(|append| append.byte_count() + PART_BYTES);
+    let reaction = commit.reaction.as_ref();
+    PART_BYTES
+        + appends.sum::<usize>()
+        + reaction.map_or(0, |reaction| reaction.byte_count() + PART_BYTES)
 }
 
 /// The next task of the writer.
@@ -131,6 +129,8 @@ pub(in crate::journal) struct Queue {
     has_work: AtomicBool,
     /// The maximum number of bytes in a batch, unless a single commit is larger.
     batch_bytes: AtomicUsize,
+    /// The maximum number of bytes in a commit: those of an entry of the replicated log.
+    commit_bytes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -163,6 +163,7 @@ impl Queue {
             standing: Standing::alone(),
             has_work: AtomicBool::new(false),
             batch_bytes: AtomicUsize::new(BATCH_BYTES),
+            commit_bytes: AtomicUsize::new(usize::MAX),
             read_only,
             clock: StoreClock::behind(last_commit, clock),
             room: Arc::new(Semaphore::new(CAPACITY)),
@@ -239,7 +240,8 @@ impl Queue {
             (None, None) => self
                 .standing
                 .refusal(room.term)
-                .or_else(|| is_undone().then(|| CommitError::Refused(BEHIND_FAILURE.into()))),
+                .or_else(|| is_undone().then(|| CommitError::Refused(BEHIND_FAILURE.into())))
+                .or_else(|| self.too_large(&commit)),
         };
         let is_idle = match refusal {
             Some(error) => {
@@ -282,6 +284,21 @@ impl Queue {
         }
     }
 
+    /// The reason for refusing a commit that no entry of the log can hold. No other commit fails with it.
+    fn too_large(&self, commit: &ProposedCommit) -> Option<CommitError> {
+        let limit = self.commit_bytes.load(Ordering::Relaxed);
+        let bytes = match limit {
+            usize::MAX => return None,
+            _ => byte_count(commit),
+        };
+        (bytes > limit).then(|| {
+            let reason = format!(
+                "the commit has about {bytes} bytes, and an entry of the replicated log has at most {limit} bytes"
+            );
+            CommitError::Refused(reason.into())
+        })
+    }
+
     fn batch_bytes(&self) -> usize {
         self.batch_bytes.load(Ordering::Relaxed)
     }
@@ -290,6 +307,7 @@ impl Queue {
     pub(in crate::journal) fn limit_batches(&self, entry_bytes: usize) {
         let bytes = BATCH_BYTES.min(entry_bytes / 8 * 7);
         self.batch_bytes.store(bytes, Ordering::Relaxed);
+        self.commit_bytes.store(entry_bytes, Ordering::Relaxed);
     }
 
     /// Gives the writer an errand of the node. A closed queue drops it, and with it the sender of its answer.
@@ -390,7 +408,7 @@ impl Queue {
         let mut taken_bytes = 0;
         let mut taken = Vec::with_capacity(waiting.len().min(commits));
         while let Some(next) = waiting.front() {
-            taken_bytes += next.byte_count();
+            taken_bytes += byte_count(&next.commit);
             if !taken.is_empty() && (taken_bytes > bytes || taken.len() >= commits) {
                 break;
             }
