@@ -8,6 +8,9 @@ use crate::replication::Role;
 impl AggregateStore {
     /// The role of this node, as it changes. A store that is not replicated is always the leader.
     ///
+    /// Clone the role out of [`borrow`](watch::Receiver::borrow). A borrow that is held stops the store, which cannot change its role
+    /// meanwhile.
+    ///
     /// # Examples
     ///
     /// ```
