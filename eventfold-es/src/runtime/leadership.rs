@@ -171,6 +171,24 @@ pub(crate) async fn room_in(journal: &dyn Journal, term: Term) -> Result<Room, S
     room(journal, term, None).await
 }
 
+/// Waits until a commit of a term is durable, for as long as the term lasts. Cancel safe.
+///
+/// # Errors
+///
+/// Those of the commit. After the term, those of any commit of it: its outcome may be unknown then.
+pub(crate) async fn settled_in(
+    journal: &dyn Journal,
+    term: Term,
+    outcome: &Outcome,
+) -> Result<Receipt, StoreError> {
+    let standing = journal.standing();
+    tokio::select! {
+        biased;
+        settled = outcome.wait() => Ok(settled?),
+        () = standing.lost(term) => Err(standing.refusal(term).map_or(StoreError::Closed, StoreError::from)),
+    }
+}
+
 async fn permit(journal: &dyn Journal) -> Result<OwnedSemaphorePermit, StoreError> {
     let permit = Arc::clone(journal.room()).acquire_owned().await;
     permit.map_err(|_| StoreError::Closed)

@@ -39,7 +39,7 @@ pub(crate) use follower::{Follower, FollowerContext, FollowerRequest};
 pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
-pub(crate) use leadership::{Leadership, Waits, room_in};
+pub(crate) use leadership::{Leadership, Waits, room_in, settled_in};
 pub(crate) use origin::{Cause, command_id};
 #[cfg(feature = "testing")]
 pub(crate) use process_manager::offline;

@@ -15,6 +15,7 @@ mod reactions;
 mod returning;
 mod sagas;
 mod schedules;
+mod starting;
 mod world;
 
 #[path = "../common/mod.rs"]

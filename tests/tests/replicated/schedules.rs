@@ -10,7 +10,7 @@ use eventfold_es_tests::TestResult;
 use super::world::{Cluster, hand_over, until, until_detached, until_leader};
 
 #[schedule(cron = "* * * * *", missed = "all")]
-struct EachMinute;
+pub struct EachMinute;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use super::AggregateStoreBuilder;
 use super::parts::LoadContext;
 #[cfg(feature = "schedules")]
-use super::schedules::{entries, timetables};
+use super::schedules::{beginnings, entries, timetables};
 use super::starting_points::starting_points;
 use super::terms::{Common, Requests, Station};
 use crate::disk::{Files, absolute};
@@ -175,7 +175,16 @@ impl AggregateStoreBuilder {
         });
         let tallies = tallies.await?;
         #[cfg(feature = "schedules")]
-        let entries = entries(&journal, self.schedules, timetables, term).await?;
+        let (schedule_term, beginnings) = loop {
+            let standing = journal.standing();
+            let term = standing.term();
+            match beginnings(&journal, &self.schedules, term).await {
+                Err(_) if term != standing.term() => {}
+                begun => break (term, begun?),
+            }
+        };
+        #[cfg(feature = "schedules")]
+        let entries = entries(self.schedules, timetables, beginnings);
         let parts = self.process_managers.iter().zip(&subscriptions);
         let members = parts.zip(&progress);
         let reactions = Arc::new(ReactionHub::new(
@@ -312,11 +321,11 @@ impl AggregateStoreBuilder {
                 looks_by_itself,
                 alive,
             );
-            if term.is_some() {
+            if schedule_term.is_some() {
                 timekeeper.read().await;
             }
             if let Some(looks) = looks {
-                tokio::spawn(timekeeper.run(looks, closing_receiver, term));
+                tokio::spawn(timekeeper.run(looks, closing_receiver, schedule_term));
             }
         }
         Ok(store)

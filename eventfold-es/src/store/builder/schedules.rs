@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{OpenError, StoreError};
 use crate::journal::{Journal, Progress, ProposedCommit, ProposedReaction, Term};
-use crate::runtime::room_in;
+use crate::runtime::{room_in, settled_in};
 use crate::schedule::Timetable;
 use crate::store::schedules::ScheduleGauge;
 use crate::store::timekeeper::{Entry, SchedulePart, State};
@@ -28,30 +28,42 @@ pub(super) fn timetables(parts: &[SchedulePart]) -> Result<Vec<Timetable>, OpenE
     parts.iter().map(SchedulePart::timetable).collect()
 }
 
-/// The schedules with their beginnings. See [`started`].
-pub(super) async fn entries(
+/// The times at which the schedules start. See [`started`].
+pub(super) async fn beginnings(
     journal: &Arc<dyn Journal>,
+    parts: &[SchedulePart],
+    term: Option<Term>,
+) -> Result<Vec<SystemTime>, OpenError> {
+    let mut beginnings = Vec::with_capacity(parts.len());
+    for part in parts {
+        beginnings.push(started(journal, part.name, term).await?);
+    }
+    Ok(beginnings)
+}
+
+/// The schedules with their timetables and their beginnings.
+pub(super) fn entries(
     parts: Vec<SchedulePart>,
     timetables: Vec<Timetable>,
-    term: Option<Term>,
-) -> Result<Vec<Entry>, OpenError> {
-    let mut entries = Vec::with_capacity(parts.len());
-    for (part, timetable) in parts.into_iter().zip(timetables) {
+    beginnings: Vec<SystemTime>,
+) -> Vec<Entry> {
+    let parts = parts.into_iter().zip(timetables).zip(beginnings);
+    let entries = parts.map(|((part, timetable), started)| {
         let timetable = Arc::new(timetable);
-        entries.push(Entry {
+        Entry {
             name: part.name,
             gauge: Arc::new(ScheduleGauge::new(part.name, Arc::clone(&timetable))),
             timetable,
             calls: part.calls,
-            started: started(journal, part.name, term).await?,
+            started,
             state: State::Unread,
-        });
-    }
-    Ok(entries)
+        }
+    });
+    entries.collect()
 }
 
 /// The time at which a schedule starts. That of a new schedule is now, and is committed in the given term. Without a term, and on a
-/// read-only file system, nothing is committed.
+/// read-only file system, nothing is committed. Fails when the term is lost.
 pub(in crate::store) async fn started(
     journal: &Arc<dyn Journal>,
     name: &str,
@@ -90,7 +102,7 @@ pub(in crate::store) async fn started(
                         ..ProposedCommit::default()
                     },
                 );
-                let committed = committed.wait().await.map_err(StoreError::from);
+                let committed = settled_in(&**journal, term, &committed).await;
                 committed.map_err(OpenError::Store)?;
             }
             beginning

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use super::ProcessManagerPart;
-use crate::error::{OpenError, StoreError};
+use crate::error::OpenError;
 use crate::journal::{
     Journal, Progress, ProposedCommit, ProposedReaction, RowChange, RowStore, Term,
 };
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
-use crate::runtime::{blocking, room_in};
+use crate::runtime::{blocking, room_in, settled_in};
 
 /// The starting point of a process manager, and the reason if it is parked because of an unusable state.
 type Point = (Progress, Option<String>);
@@ -21,7 +21,7 @@ enum Stored {
 }
 
 /// The starting point of each process manager. The starting point of a new process manager is committed first, in the given
-/// term. Without a term, and on a read-only file system, nothing is committed.
+/// term. Without a term, and on a read-only file system, nothing is committed. Fails when the term is lost.
 pub(super) async fn starting_points(
     journal: &Arc<dyn Journal>,
     parts: &[ProcessManagerPart],
@@ -87,7 +87,7 @@ pub(super) async fn starting_points(
             continue;
         };
         let room = room_in(&**journal, term).await?;
-        commits.push(journal.submit(
+        let commit = journal.submit(
             room,
             ProposedCommit {
                 reaction: Some(ProposedReaction {
@@ -99,10 +99,11 @@ pub(super) async fn starting_points(
                 }),
                 ..ProposedCommit::default()
             },
-        ));
+        );
+        commits.push((term, commit));
     }
-    for commit in commits {
-        commit.wait().await.map_err(StoreError::from)?;
+    for (term, commit) in commits {
+        settled_in(&**journal, term, &commit).await?;
     }
     Ok(points)
 }
