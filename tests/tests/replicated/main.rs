@@ -15,6 +15,8 @@ mod reactions;
 mod returning;
 mod sagas;
 mod schedules;
+#[cfg(feature = "sqlite")]
+mod shared_databases;
 mod starting;
 mod world;
 

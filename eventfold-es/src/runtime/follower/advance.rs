@@ -46,7 +46,7 @@ impl<P: SinkProjection> Follower<P> {
                 self.connection = None;
                 self.progress = None;
             }
-            Err(Halt::Moved) => self.progress = None,
+            Err(Halt::Moved | Halt::Behind(_)) => self.progress = None,
             Ok(()) | Err(Halt::Asked) => {}
         }
         advanced
@@ -87,6 +87,7 @@ impl<P: SinkProjection> Follower<P> {
 
     /// Reads the saved progress, and checks that it is of this history.
     fn begin(&mut self) -> Result<(), Halt> {
+        self.announce_awaited();
         let mut stored = None;
         let read = self.transact(&mut |_, progress| {
             stored = progress.map(str::to_owned);
@@ -112,6 +113,9 @@ impl<P: SinkProjection> Follower<P> {
             .map_err(|error| failed(format!("its saved progress does not read: {error}")))?;
         let durable = *self.journal.durable().borrow();
         if saved.position > durable {
+            if self.is_shared() && self.rebuild.is_none() {
+                return Err(self.is_behind(saved));
+            }
             return Err(failed(format!(
                 "the database is at position {}, but the journal ends at {durable}: it is ahead of this store. Restore both of \
                  one moment, or call `rebuild_projection`",
@@ -433,7 +437,7 @@ pub(super) fn saved_event(event: &CommittedEvent<'_>) -> SavedEvent {
     }
 }
 
-fn is_of_this_history(journal: &dyn Journal, saved: &SavedProgress) -> bool {
+pub(super) fn is_of_this_history(journal: &dyn Journal, saved: &SavedProgress) -> bool {
     let log: &dyn Log = journal;
     saved.event.as_ref().is_none_or(|saved| {
         let hash = log.event_at(saved.position, |event| Some(saved_event(&event).hash));

@@ -1,6 +1,7 @@
 //! The task of a projection that writes to a sink. It follows the durable events, and commits its progress with its rows.
 
 mod advance;
+mod behind;
 mod progress;
 mod rebuild;
 
@@ -55,6 +56,8 @@ pub(crate) struct Follower<P: SinkProjection> {
     progress: Option<SavedProgress>,
     /// The text of the progress in the sink; none if it has none.
     stored: Option<String>,
+    /// The progress in the sink that is ahead of this node; another node has saved it.
+    awaited: Option<SavedProgress>,
     cursor: Cursor,
     /// The requested rebuild, or the rebuild that the saved progress requires.
     rebuild: Option<RebuildOrder>,
@@ -77,6 +80,8 @@ enum Halt {
     Asked,
     /// The progress in the sink is not the expected progress, or a rebuild begins again. The progress has to be read again.
     Moved,
+    /// Another node has projected events up to this position, and this node does not have them yet.
+    Behind(u64),
     /// The sink fails. This is always retried.
     Sink(StoreError),
     /// An event cannot be projected.
@@ -103,6 +108,7 @@ impl<P: SinkProjection> Follower<P> {
             connection: None,
             progress: None,
             stored: None,
+            awaited: None,
             cursor: Cursor::default(),
             rebuild: None,
             failed_in_rebuild: BTreeMap::new(),
@@ -127,8 +133,12 @@ impl<P: SinkProjection> Follower<P> {
                     return;
                 }
             };
+            let behind = match &advanced {
+                Err(Halt::Behind(position)) => Some(*position),
+                _ => None,
+            };
             let wait = match advanced {
-                Ok(()) => {
+                Ok(()) | Err(Halt::Behind(_)) => {
                     attempts = 0;
                     gauge.fails(None, false);
                     answer(&mut answers, &Ok(()));
@@ -169,7 +179,7 @@ impl<P: SinkProjection> Follower<P> {
             let request = tokio::select! {
                 _ = is_closing.changed() => None,
                 request = requests.recv() => request,
-                Ok(()) = durable.changed(), if !has_failed => None,
+                true = advances(&mut durable, behind), if !has_failed => None,
                 () = sleep(wait), if wait.is_some() => None,
             };
             match request {
@@ -239,6 +249,17 @@ fn answer(
     for answer in answers.drain(..) {
         // The caller may be gone.
         let _ = answer.send(result.clone());
+    }
+}
+
+/// Waits for durable events, or until this node is no longer behind a position. False if the journal is gone.
+async fn advances(durable: &mut watch::Receiver<u64>, behind: Option<u64>) -> bool {
+    match behind {
+        Some(position) => durable
+            .wait_for(|durable| *durable >= position)
+            .await
+            .is_ok(),
+        None => durable.changed().await.is_ok(),
     }
 }
 
