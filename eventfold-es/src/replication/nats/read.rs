@@ -46,7 +46,7 @@ pub(super) struct Stored {
     pub(super) headers: String,
 }
 
-/// The consumer of the last read, which the next read goes on with.
+/// The consumer of the last read, from which the next read continues.
 #[derive(Default)]
 pub(super) struct Reader {
     bulk: Option<Bulk>,
