@@ -329,8 +329,8 @@ impl Node {
                 self.wait(LOOK_EVERY)
             }
             Ok(entries) if entries.is_empty() => {
-                self.is_caught_up();
-                self.is_attached(role);
+                self.note_the_end();
+                self.attach(role);
                 match self.was_cut_off || self.heard.elapsed() >= self.patience {
                     true => self.claim(),
                     false => {
@@ -343,10 +343,10 @@ impl Node {
                 Ok(followed) => {
                     self.followed(followed);
                     if self.queue.standing().batch() >= known {
-                        self.is_caught_up();
+                        self.note_the_end();
                     }
                     let role = self.role.borrow().clone();
-                    self.is_attached(&role);
+                    self.attach(&role);
                     Ok(())
                 }
                 Err(NotApplied::Files(reason)) => {
@@ -367,13 +367,13 @@ impl Node {
     }
 
     /// Notes that the node has come to the end of the log.
-    fn is_caught_up(&self) {
+    fn note_the_end(&self) {
         self.progress
             .send_if_modified(|progress| !std::mem::replace(&mut progress.is_caught_up, true));
     }
 
     /// The log is in reach again. A leader that was only cut off claims it first.
-    fn is_attached(&self, role: &Role) {
+    fn attach(&self, role: &Role) {
         if matches!(role, Role::Detached { .. }) && !self.was_cut_off {
             self.set(Role::Follower { leader: None });
         }
