@@ -97,7 +97,7 @@ impl Page {
 /// The end of a pull.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// The consumer goes on behind the last entry.
+    /// The consumer continues behind the last entry.
     Whole,
     /// It gives nothing more.
     Gone,
