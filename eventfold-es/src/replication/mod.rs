@@ -22,7 +22,7 @@ pub(crate) enum Membership {
     Alone,
     /// A node of a replicated store.
     Node(Replication),
-    /// The directory is repaired, and remains whatever it is.
+    /// The directory is repaired, and stays as it is.
     Unchanged,
 }
 

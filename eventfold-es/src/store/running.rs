@@ -110,7 +110,7 @@ impl AggregateStore {
     /// are refused; [`StoreError::Closed`] if the store closes before they have reacted. [`StoreError::RuntimeGone`] if
     /// the runtime of the store has shut down, and [`StoreError::InsideReaction`] from inside a reaction. In a replicated store,
     /// [`StoreError::NotLeader`] on a node that is not the leader, and [`StoreError::Unavailable`] without a leader or if this node loses
-    /// the leadership. What was done stays done.
+    /// the leadership. Finished work stays done.
     ///
     /// # Cancel safety
     ///

@@ -21,7 +21,7 @@ use crate::replication::LogError;
 
 /// The time after which a question is asked again.
 const ANSWER: Duration = Duration::from_secs(1);
-/// The pause before a question that nobody took is asked again.
+/// The pause before a question without a receiver is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The code of JetStream for "stream not found".
@@ -76,7 +76,7 @@ impl Complaint {
 /// The reason why a question has no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Nobody has got the question.
+    /// The question has not arrived anywhere.
     NotSent(String),
     /// The question is larger than the server allows, and was not sent.
     TooLarge(String),
@@ -84,7 +84,7 @@ pub(super) enum Failure {
     Forbidden(String),
     /// The stream holds something that no node has written.
     Foreign(String),
-    /// Whether somebody has got the question is unknown.
+    /// Whether the question has arrived is unknown.
     Silent(String),
     /// The server refuses.
     Api(ApiError),
@@ -335,7 +335,7 @@ impl Link {
         answer(&message.payload)
     }
 
-    /// Asks the interface of JetStream until somebody can answer.
+    /// Asks the interface of JetStream until a server can answer.
     pub(super) async fn api_until<T: DeserializeOwned>(
         &self,
         endpoint: &str,

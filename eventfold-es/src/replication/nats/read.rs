@@ -25,13 +25,13 @@ const FEW: u64 = 64;
 const AT_ONCE: u64 = 16;
 /// The time that a consumer has for the next entry.
 const STALLED: Duration = Duration::from_secs(2);
-/// The time without a consumer after one that did not work.
+/// The time without a consumer after a consumer that did not work.
 const WITHOUT: Duration = Duration::from_secs(10);
 /// The entries of one pull. The queue of a subscription has room for all of them, in a client with default settings.
 const PULL: u64 = 8_192;
 /// The room for the subjects and headers of an entry, which a pull counts.
 const AROUND: usize = 512;
-/// The time after which the servers forget a consumer that nobody uses.
+/// The time after which the servers forget an unused consumer.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// The code of JetStream for "no message found".
@@ -178,7 +178,7 @@ impl Link {
         Ok(page.entries)
     }
 
-    /// The last number, which is not below one that was confirmed to this node.
+    /// The last number, which is not below a number that was confirmed to this node.
     async fn last(&self, until: Instant) -> Result<u64, LogError> {
         let confirmed = self.confirmed();
         let info = self

@@ -26,7 +26,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const OLDEST_VERSION: i32 = 120_000;
 
 /// What the role or the database may have set to another value. An index is the right way to read few rows in their order,
-/// whatever the statistics of a young table say.
+/// also with the poor statistics of a young table.
 const SETTINGS: &str = "
     SET default_transaction_isolation = 'read committed';
     SET default_transaction_read_only = off;

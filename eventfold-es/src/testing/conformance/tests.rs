@@ -16,7 +16,7 @@ use crate::testing::SharedLog;
 
 const LIMIT: usize = 4096;
 
-/// A mistake that somebody could make in a log.
+/// A mistake that a log could have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mistake {
     None,

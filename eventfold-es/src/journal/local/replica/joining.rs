@@ -196,7 +196,7 @@ impl Joining<'_> {
         })
     }
 
-    /// Whether the journal has a claim. Then the log has one, too, and nobody publishes it.
+    /// Whether the journal has a claim. Then the log has one, too, and no node publishes it.
     fn has_claim(&self) -> Result<bool, OpenError> {
         let mut has_claim = false;
         self.each_batch(|batch| {

@@ -185,7 +185,7 @@ struct Node {
     beaten: Option<Instant>,
     /// The silence after which the node claims the log.
     patience: Duration,
-    /// Whether this node was the leader when it lost the log. Nobody else may have noticed.
+    /// Whether this node was the leader when it lost the log. No other node may have noticed.
     was_cut_off: bool,
     waits: tokio::runtime::Runtime,
 }
