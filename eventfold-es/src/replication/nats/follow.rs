@@ -39,7 +39,7 @@ pub(super) async fn send(link: Arc<Link>, mut outbox: mpsc::Receiver<Telling>) {
             Telling::Closing(sent) => {
                 // Without a connection, the client keeps the answer until there is one.
                 if link.client.flush().await.is_ok() {
-                    // The caller may have given up.
+                    // An error means that the caller waits no longer.
                     let _ = sent.send(());
                 }
             }

@@ -199,7 +199,7 @@ impl Opened {
         let (answer, answered) = std::sync::mpsc::sync_channel(1);
         let call = call(Arc::clone(&self.calls));
         self.runtime.as_ref()?.spawn(async move {
-            // The caller has given up.
+            // An error means that the caller waits no longer.
             let _ = answer.send(call.await);
         });
         answered.recv_timeout(LONGEST_CALL).ok()

@@ -134,7 +134,7 @@ async fn relay(
                     [(&listening.channel, Type::TEXT), (&payloads, Type::TEXT_ARRAY)];
                 in_time(client.execute_typed(NOTIFY, &parameters)).await?;
                 for closing in closing {
-                    // The caller may have given up.
+                    // An error means that the caller waits no longer.
                     let _ = closing.send(());
                 }
             }

@@ -4,42 +4,49 @@ use std::time::{Instant, SystemTime};
 
 use super::entries::{self, ReadEntries};
 use super::joining::hash_of_last_line;
-use super::{Errand, Followed, NotApplied, Replica};
+use super::{Errand, Followed, NotAppended, NotApplied, Replica};
+use crate::disk::FileError;
 use crate::journal::CommitError;
 use crate::journal::local::batch::Batch;
 use crate::journal::local::line::{Body, Heading};
-use crate::journal::local::queue::Pledge;
 use crate::journal::local::writer::{Writer, Written, pledges};
 use crate::replication::{AppendError, Entry, LogError, Node, Role};
 
 impl Writer {
-    /// Appends a batch to the log, if the journal is replicated. `None` if the log has it. Blocks.
-    pub(in crate::journal::local) fn append_to_log(&mut self, batch: &Batch) -> Option<Written> {
-        let replica = self.replica.as_ref()?;
+    /// Appends a batch to the log, if the journal is replicated. Blocks.
+    pub(in crate::journal::local) fn append_to_log(
+        &mut self,
+        batch: &Batch,
+    ) -> Result<(), NotAppended> {
+        let Some(replica) = &self.replica else {
+            return Ok(());
+        };
         let begun = Instant::now();
-        match replica.append(self.tip.batch, &batch.text) {
+        let error = match replica.append(self.tip.batch, &batch.text) {
             Ok(()) => {
                 self.note_sync(begun.elapsed());
-                None
+                return Ok(());
             }
-            Err(AppendError::Refused(reason)) => {
+            Err(error) => error,
+        };
+        Err(match error {
+            AppendError::Refused(reason) => {
                 let reason = format!("the log did not take the commit: {reason}");
-                Some(Written::NotAppended(CommitError::Refused(reason.into())))
+                NotAppended::Never(CommitError::Refused(reason.into()))
             }
-            Err(AppendError::Fenced) => {
+            AppendError::Fenced => {
                 self.set_role(Role::Follower { leader: None });
-                Some(Written::NotAppended(CommitError::NotLeader(None)))
+                NotAppended::Never(CommitError::NotLeader(None))
             }
-            Err(AppendError::Unavailable(reason)) => {
+            AppendError::Unavailable(reason) => {
                 self.detach(&reason);
-                let error = CommitError::Unavailable(reason.into());
-                Some(Written::NotAppended(error))
+                NotAppended::Never(CommitError::Unavailable(reason.into()))
             }
-            Err(AppendError::Unknown(reason)) => {
+            AppendError::Unknown(reason) => {
                 self.detach(&reason);
-                Some(Written::Unsettled(reason))
+                NotAppended::Unsettled
             }
-        }
+        })
     }
 
     /// Keeps a batch until the next entry of the log says whether the log has taken it.
@@ -118,11 +125,15 @@ impl Writer {
         let Some(replica) = &mut self.replica else {
             return Ok(false);
         };
+        if next.number != self.tip.batch + 1 {
+            // It says nothing about the batch.
+            return Ok(false);
+        }
         let Some(batch) = replica.unsettled.take() else {
             return Ok(false);
         };
-        if next.number != self.tip.batch + 1 || *next.text != **batch.text {
-            self.refuse(batch, CommitError::NotLeader(None));
+        if *next.text != **batch.text {
+            self.refuse(batch, &CommitError::NotLeader(None));
             return Ok(false);
         }
         self.write_and_publish(batch)?;
@@ -150,41 +161,37 @@ impl Writer {
 
     /// Writes a batch that the log has.
     fn write_and_publish(&mut self, batch: Batch) -> Result<(), NotApplied> {
-        match self.write_locally(&batch) {
+        match self.write(&batch) {
             Written::Durable => {
                 self.publish(batch);
                 Ok(())
             }
-            // The file is as before, and nobody waits: the entries come again.
+            // The file is as before, and no caller waits: the entries come again.
             Written::CutBack(error) if batch.is_foreign => {
                 Err(NotApplied::Files(error.to_string()))
             }
             Written::CutBack(error) | Written::Unknown(error) => {
-                let reason = self.poison_behind_log(&error);
-                for pledge in pledges(batch) {
-                    pledge.settle(Err(CommitError::OutcomeUnknown(reason.as_str().into())));
-                }
+                let reason = self.poison_behind_log(batch, &error);
                 Err(NotApplied::Files(reason))
             }
-            // A write to the file has no other outcome.
-            Written::NotAppended(error) => Err(NotApplied::Files(error.to_string())),
-            Written::Unsettled(reason) => Err(NotApplied::Files(reason)),
         }
     }
 
     /// Poisons the store, because the log has a batch that the file does not have.
     pub(in crate::journal::local) fn poison_behind_log(
         &mut self,
-        error: &crate::disk::FileError,
+        batch: Batch,
+        error: &FileError,
     ) -> String {
         let reason = format!(
             "{error}. The replicated log has the commits, and the store takes them from there when it is opened again"
         );
-        self.set_role(Role::Detached {
-            since: SystemTime::now(),
-            reason: reason.clone(),
-        });
+        self.detach(&reason);
         self.queue.poison_with(&reason);
+        for pledge in pledges(batch) {
+            pledge.settle(Err(CommitError::OutcomeUnknown(reason.as_str().into())));
+        }
+        self.queue.audience().end(self.tip.position);
         reason
     }
 
@@ -206,7 +213,7 @@ impl Writer {
             && let Some(batch) = replica.unsettled.take()
         {
             let reason = "the log did not take the commit";
-            self.refuse(batch, CommitError::Unavailable(reason.into()));
+            self.refuse(batch, &CommitError::Unavailable(reason.into()));
         }
         let entry = Entry {
             number,
@@ -271,13 +278,6 @@ impl Writer {
             ts: time / 1000,
         });
         Ok((line, batch))
-    }
-
-    /// Fails a batch that is not in the log, and all commits behind it.
-    fn refuse(&mut self, batch: Batch, error: CommitError) {
-        self.queue.audience().end(self.tip.position);
-        let failed = pledges(batch).map(|pledge: Pledge| (pledge, error.clone()));
-        self.queue.undo(failed, &error);
     }
 
     /// The role changes before commits are refused, so that a caller that learns of the refusal finds the new role.

@@ -27,7 +27,7 @@ pub(in crate::journal::local) use claim::{Claim, Claimant};
 pub(in crate::journal::local) use joining::{join, leave, tail};
 pub(in crate::journal::local) use node::{Parts as NodeParts, take_part};
 
-use crate::journal::Progress;
+use crate::journal::{CommitError, Progress};
 use crate::journal::local::appends::lock;
 use crate::journal::local::batch::Batch;
 use crate::journal::local::jobs::ReactionToWrite;
@@ -117,6 +117,14 @@ impl Errand {
             Self::Detach { .. } => {}
         }
     }
+}
+
+/// The reason why the log did not take a batch.
+pub(in crate::journal::local) enum NotAppended {
+    /// The log does not have the batch, and never will.
+    Never(CommitError),
+    /// The next entry of the log says whether it has the batch.
+    Unsettled,
 }
 
 /// The reason why entries were not applied.

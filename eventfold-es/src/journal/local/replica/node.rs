@@ -203,7 +203,7 @@ struct Ended;
 impl Node {
     fn run(&mut self) {
         self.say(Kind::Hello);
-        self.patience = self.jittered(match self.queue.standing().batch() {
+        self.patience = Self::jittered(match self.queue.standing().batch() {
             0 => SHORT_SILENCE,
             _ => SILENCE,
         });
@@ -389,7 +389,7 @@ impl Node {
             self.was_cut_off = false;
             tracing::info!(leader = %claim.node(), "another node is the leader");
         }
-        self.patience = self.jittered(SILENCE);
+        self.patience = Self::jittered(SILENCE);
     }
 
     fn claim(&mut self) -> Result<(), Ended> {
@@ -500,7 +500,7 @@ impl Node {
             Kind::Beat => {
                 self.heard = Instant::now();
                 self.is_graced = false;
-                self.patience = self.jittered(SILENCE);
+                self.patience = Self::jittered(SILENCE);
                 self.knows_leader(&signal);
                 false
             }
@@ -513,7 +513,7 @@ impl Node {
                     Role::Leader | Role::Detached { .. } => false,
                 };
                 if is_leader {
-                    self.patience = self.jittered(Duration::ZERO);
+                    self.patience = Self::jittered(Duration::ZERO);
                 }
                 is_leader
             }
@@ -560,7 +560,7 @@ impl Node {
     }
 
     /// Some nodes are patient for longer, so that they rarely claim the log at once.
-    fn jittered(&self, time: Duration) -> Duration {
+    fn jittered(time: Duration) -> Duration {
         let mut random = [0_u8; 1];
         // Without random numbers, the nodes claim at once, and the log decides.
         let _ = getrandom::fill(&mut random);

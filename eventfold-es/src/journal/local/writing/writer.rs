@@ -14,7 +14,7 @@ use crate::journal::local::log::{JournalLog, SwapError};
 use crate::journal::local::pulse::Pulse;
 use crate::journal::local::queue::{BEHIND_CONFLICT, PANICKED, Pledge, Queue, Queued, Work};
 use crate::journal::local::release::Release;
-use crate::journal::local::replica::Replica;
+use crate::journal::local::replica::{NotAppended, Replica};
 use crate::journal::local::rows::RowTables;
 use crate::journal::local::scan::Tip;
 use crate::journal::local::streams::StreamIndex;
@@ -62,10 +62,6 @@ pub(in crate::journal::local) enum Written {
     CutBack(FileError),
     /// It is unknown whether the batch is on the disk, now or after a restart.
     Unknown(FileError),
-    /// The replicated log does not have the batch, and never will.
-    NotAppended(CommitError),
-    /// It is unknown whether the replicated log has the batch, for this reason.
-    Unsettled(String),
 }
 
 impl Turns for Writer {
@@ -195,30 +191,21 @@ impl Writer {
                 pledge.settle(Ok(receipt.clone()));
             }
         }
+        match self.append_to_log(&batch) {
+            Ok(()) => {}
+            Err(NotAppended::Never(error)) => return self.refuse(batch, &error),
+            Err(NotAppended::Unsettled) => return self.keep_unsettled(batch),
+        }
         match self.write(&batch) {
             Written::Durable => self.publish(batch),
-            Written::Unsettled(_) => self.keep_unsettled(batch),
-            Written::NotAppended(error) => {
-                self.queue.audience().end(self.tip.position);
-                let failed = pledges(batch).map(|pledge| (pledge, error.clone()));
-                self.queue.undo(failed, &error);
-            }
             Written::CutBack(error) | Written::Unknown(error) if self.replica.is_some() => {
-                let reason = self.poison_behind_log(&error);
-                let error = CommitError::OutcomeUnknown(reason.as_str().into());
-                for pledge in pledges(batch) {
-                    pledge.settle(Err(error.clone()));
-                }
-                self.queue.audience().end(self.tip.position);
+                self.poison_behind_log(batch, &error);
             }
             Written::CutBack(error) => {
-                self.queue.audience().end(self.tip.position);
                 let reason = format!(
                     "the journal could not be written ({error}); nothing of the commit is stored"
                 );
-                let error = CommitError::Refused(reason.into());
-                let failed = pledges(batch).map(|pledge| (pledge, error.clone()));
-                self.queue.undo(failed, &error);
+                self.refuse(batch, &CommitError::Refused(reason.into()));
             }
             Written::Unknown(error) => {
                 let reason = format!(
@@ -236,15 +223,15 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, batch: &Batch) -> Written {
-        match self.append_to_log(batch) {
-            Some(failed) => failed,
-            None => self.write_locally(batch),
-        }
+    /// Fails a batch that is not stored, and all commits behind it.
+    pub(in crate::journal::local) fn refuse(&mut self, batch: Batch, error: &CommitError) {
+        self.queue.audience().end(self.tip.position);
+        let failed = pledges(batch).map(|pledge| (pledge, error.clone()));
+        self.queue.undo(failed, error);
     }
 
     /// Writes the batch to the file of the journal.
-    pub(in crate::journal::local) fn write_locally(&mut self, batch: &Batch) -> Written {
+    pub(in crate::journal::local) fn write(&mut self, batch: &Batch) -> Written {
         let text = batch.text.as_bytes();
         let mut written = self.write_filled(text, &batch.tip);
         if written.is_err() && self.filled < batch.tip.offset {
