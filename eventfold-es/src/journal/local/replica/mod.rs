@@ -27,10 +27,10 @@ pub(in crate::journal::local) use claim::{Claim, Claimant};
 pub(in crate::journal::local) use joining::{join, leave, tail};
 pub(in crate::journal::local) use node::{Parts as NodeParts, take_part};
 
-use crate::journal::{CommitError, Progress};
 use crate::journal::local::appends::lock;
 use crate::journal::local::batch::Batch;
 use crate::journal::local::jobs::ReactionToWrite;
+use crate::journal::{CommitError, Progress};
 use crate::replication::{AppendError, CommitLog, Entry};
 
 /// The replicated log below the writer.
