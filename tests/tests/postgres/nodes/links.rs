@@ -34,7 +34,7 @@ async fn the_leader_is_isolated() {
     for loss in LOSSES.into_iter().cycle().take(3 * rounds(1) as usize) {
         scene.clients.until_more(50).await;
         let leader = scene.clients.last_by();
-        let proxy = scene.cluster.proxy(leader);
+        let proxy = scene.cluster.ways().proxy(leader);
         let begun = Instant::now();
         proxy.set(match loss {
             Loss::Cut => Link::Cut,
@@ -66,10 +66,10 @@ async fn a_follower_is_isolated() {
     {
         scene.clients.until_more(50).await;
         let follower = (scene.clients.last_by() + 1) % NODES;
-        scene.cluster.proxy(follower).set(way);
+        scene.cluster.ways().proxy(follower).set(way);
         scene.clients.until_more(50).await;
         sleep(Duration::from_secs(1)).await;
-        scene.cluster.proxy(follower).set(Link::Open);
+        scene.cluster.ways().proxy(follower).set(Link::Open);
     }
     scene.finish().await;
 }

@@ -2,67 +2,24 @@
 //!
 //! `EVENTFOLD_NODE_ROUNDS=50` repeats each failure, and `EVENTFOLD_CRASH_SEED=7` chooses other moments.
 
-mod clients;
-mod cluster;
 mod directories;
-mod domain;
-mod history;
+mod engine;
 mod leader;
 mod links;
-mod program;
 mod proxy;
 mod servers;
 
-use std::sync::Arc;
+#[path = "../../node_processes/clients.rs"]
+mod clients;
+#[path = "../../node_processes/cluster.rs"]
+mod cluster;
+#[path = "../../node_processes/domain.rs"]
+mod domain;
+#[path = "../../node_processes/history.rs"]
+mod history;
+#[path = "../../node_processes/program.rs"]
+mod program;
+#[path = "../../node_processes/scene.rs"]
+mod scene;
 
-use eventfold_es::disk::SplitMix64;
-use eventfold_es_tests::campaign::number;
-
-use self::clients::{Clients, Temper};
-use self::cluster::Cluster;
-use crate::server::Server;
-
-/// A running cluster with clients.
-struct Scene {
-    cluster: Arc<Cluster>,
-    clients: Clients,
-    random: SplitMix64,
-    seed: u64,
-    name: &'static str,
-}
-
-/// The number of repetitions of a failure.
-fn rounds(ordinary: u64) -> u64 {
-    number("EVENTFOLD_NODE_ROUNDS").unwrap_or(ordinary)
-}
-
-impl Scene {
-    /// Three nodes, and eight hasty clients.
-    async fn start(name: &'static str, server: &Server) -> Self {
-        Self::start_with(name, server, &[Temper::Hasty; 8]).await
-    }
-
-    async fn start_with(name: &'static str, server: &Server, tempers: &[Temper]) -> Self {
-        let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
-        let mut random = SplitMix64::new(seed);
-        let cluster = Arc::new(Cluster::start(server).await);
-        let clients = Clients::start(&cluster, tempers, &mut random);
-        Self {
-            cluster,
-            clients,
-            random,
-            seed,
-            name,
-        }
-    }
-
-    /// Ends the clients, and checks the history.
-    async fn finish(self) {
-        let Self { name, seed, .. } = self;
-        let operations = self.clients.finish().await;
-        let cluster = Arc::into_inner(self.cluster).expect("the clients have ended");
-        let events = cluster.finish(&operations).await;
-        let sent = operations.len();
-        println!("{name}: {sent} commands, {events} events, 0 violations (seed {seed})");
-    }
-}
+use self::scene::{Scene, rounds};

@@ -1,4 +1,4 @@
-//! Three processes on directories of their own, and one log in PostgreSQL.
+//! Three processes on directories of their own, and one log.
 
 use std::env;
 use std::fs;
@@ -10,14 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eventfold_es::AggregateStore;
-use eventfold_es::replication::{CommitLog as _, PostgresLog};
+use eventfold_es::replication::CommitLog as _;
 use tempfile::TempDir;
 
 use super::clients::ask;
+use super::engine::{self, Server, Ways, signal};
 use super::history::{self, Operation, Streams};
-use super::program::{self, Answer, DIRECTORY, LOG, NAME, REFUSED, Request, SERVING, TEST, URL};
-use super::proxy::Proxy;
-use crate::server::{Server, signal};
+use super::program::{self, Answer, DIRECTORY, NAME, REFUSED, Request, SERVING, TEST, URL};
 
 pub const NODES: usize = 3;
 /// For something that happens soon, on a slow machine.
@@ -45,9 +44,7 @@ pub async fn within<T>(time: Duration, mut look: impl AsyncFnMut() -> Option<T>)
 
 pub struct Cluster {
     scratch: TempDir,
-    url: String,
-    /// Each node reaches PostgreSQL through one of its own.
-    proxies: Vec<Proxy>,
+    ways: Ways,
     nodes: [Mutex<Option<Process>>; NODES],
 }
 
@@ -77,14 +74,9 @@ impl Drop for Process {
 impl Cluster {
     /// Three nodes, of which the first is the leader.
     pub async fn start(server: &Server) -> Self {
-        let mut proxies = Vec::new();
-        for _ in 0..NODES {
-            proxies.push(Proxy::start(server.port()).await);
-        }
         let cluster = Self {
             scratch: tempfile::tempdir().unwrap(),
-            url: server.database(),
-            proxies,
+            ways: Ways::to(server, NODES).await,
             nodes: Default::default(),
         };
         for node in 0..NODES {
@@ -102,8 +94,9 @@ impl Cluster {
         self.directory(node).join("meta/journal/app.jsonl")
     }
 
-    pub fn proxy(&self, node: usize) -> &Proxy {
-        &self.proxies[node]
+    /// The ways of the nodes to the log.
+    pub fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     fn process(&self, node: usize) -> std::sync::MutexGuard<'_, Option<Process>> {
@@ -115,10 +108,7 @@ impl Cluster {
     /// Starts the process of a node. The error is that of opening its store.
     pub async fn open(&self, node: usize) -> Result<(), String> {
         let (directory, name) = (self.directory(node), format!("node-{node}"));
-        let direct = self.url.split_once("@127.0.0.1:").unwrap();
-        let (_, database) = direct.1.split_once('/').unwrap();
-        let (user, port) = (direct.0, self.proxies[node].port());
-        let url = format!("{user}@127.0.0.1:{port}/{database}");
+        let url = self.ways.of(node);
         let opening = tokio::task::spawn_blocking(move || spawn(&directory, &name, &url));
         let process = opening.await.unwrap()?;
         *self.process(node) = Some(process);
@@ -137,21 +127,20 @@ impl Cluster {
 
     /// Stops all threads of a node with SIGSTOP. Its connections stay open.
     pub fn suspend(&self, node: usize) {
-        self.signal(node, "-STOP");
+        self.signal(node, "STOP");
     }
 
     /// Ends [`suspend`](Self::suspend).
     pub fn wake(&self, node: usize) {
-        self.signal(node, "-CONT");
+        self.signal(node, "CONT");
     }
 
     fn signal(&self, node: usize, name: &str) {
-        signal(
-            name,
-            self.process(node)
-                .as_ref()
-                .map(|process| process.child.id()),
-        );
+        let process = self
+            .process(node)
+            .as_ref()
+            .map(|process| process.child.id());
+        signal(name, process.expect("the node runs"));
     }
 
     /// The address of a node that runs.
@@ -216,7 +205,7 @@ impl Cluster {
 
     /// The text of the log.
     pub fn log(&self) -> String {
-        let log = PostgresLog::connect(&self.url, LOG);
+        let log = engine::connect(self.ways.direct());
         log.open().unwrap();
         let (mut texts, mut next) = (String::new(), 1);
         loop {

@@ -6,19 +6,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use eventfold_es::prelude::*;
-use eventfold_es::replication::PostgresLog;
 use eventfold_es::{AggregateStoreBuilder, ExecuteError};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::domain::{Ledger, Notary, Tally, TallyCommand};
+use super::engine;
 
 pub const DIRECTORY: &str = "EVENTFOLD_NODE_DIRECTORY";
 pub const NAME: &str = "EVENTFOLD_NODE_NAME";
 pub const URL: &str = "EVENTFOLD_NODE_URL";
-/// The log in its database.
-pub const LOG: &str = "tallies";
 /// All events of a test, so that one file has them.
 const MAX_LOG_SIZE: u64 = 1 << 30;
 
@@ -90,7 +88,7 @@ pub fn builder(directory: &Path) -> AggregateStoreBuilder {
 async fn run(directory: PathBuf) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let log = PostgresLog::connect(env::var(URL).unwrap(), LOG);
+    let log = engine::connect(&env::var(URL).unwrap());
     let builder = builder(&directory)
         .replicated(log)
         .node(env::var(NAME).unwrap());
