@@ -112,10 +112,18 @@ impl<T, O> Window<T, O> {
 
     /// The next event that may be called, with its number. It is not offered again before [`recheck`](Self::recheck).
     pub(super) fn next_ready(&mut self) -> Option<(u64, &Entry<T, O>)> {
-        let key = self.ready.pop_front()?;
-        let lane = self.lanes.get_mut(&key)?;
-        lane.is_listed = false;
-        let number = *lane.waiting.front()?;
+        let number = loop {
+            let key = self.ready.pop_front()?;
+            let Some(lane) = self.lanes.get_mut(&key) else {
+                continue;
+            };
+            lane.is_listed = false;
+            match lane.waiting.front() {
+                Some(number) => break *number,
+                // Its events were taken without a call, because its key holds them.
+                None => self.list(&key),
+            }
+        };
         self.get(number).map(|entry| (number, entry))
     }
 
@@ -262,6 +270,14 @@ mod tests {
             ready.push(number);
         }
         ready
+    }
+
+    #[test]
+    fn a_lane_whose_events_were_taken_hides_no_other_lane() {
+        let mut window = window(&["a", "b"]);
+        window.take_front();
+        assert_eq!(ready(&mut window), [1]);
+        assert_eq!(window.lanes.len(), 1);
     }
 
     #[test]
