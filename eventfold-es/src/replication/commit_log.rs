@@ -38,9 +38,9 @@ pub trait CommitLog: Send + Sync + 'static {
     fn append(&self, after: u64, text: Arc<str>) -> Result<(), AppendError>;
 
     /// The entries from the number `from` on, in their order and without a gap: at least one if there is one, and about `max_bytes`
-    /// at most. Empty if the log ends before `from`.
+    /// at most. More entries may follow them.
     ///
-    /// Each entry whose `append` has returned before this call is there.
+    /// Empty if the log ends before `from`. Then no `append` of such an entry has returned before this call.
     ///
     /// # Errors
     ///

@@ -148,7 +148,7 @@ fn a_node_that_appends_tells_the_others_at_once() {
         let client = async_nats::connect(servers.address(0, "store"))
             .await
             .unwrap();
-        let told = client.subscribe("eventfold.shop.node.last").await.unwrap();
+        let told = client.subscribe("eventfold.shop.node.entry").await.unwrap();
         client.flush().await.unwrap();
         told
     });
@@ -157,7 +157,8 @@ fn a_node_that_appends_tells_the_others_at_once() {
         let next = std::future::poll_fn(|cx| Pin::new(&mut told).poll_next(cx));
         let next = runtime.block_on(async { timeout(PATIENCE, next).await });
         let next = next.expect("a message").unwrap();
-        assert_eq!(next.payload, (number + 1).to_string());
+        let text = String::from_utf8(next.payload.to_vec()).unwrap();
+        assert!(text.ends_with(&format!(" {}\na\n", number + 1)), "{text}");
     }
 }
 

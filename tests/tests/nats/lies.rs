@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventfold_es::async_nats::{self, ConnectOptions};
 use eventfold_es::replication::{AppendError, CommitLog as _, LogError, NatsLog};
@@ -165,5 +165,80 @@ fn an_entry_that_no_node_told_of_is_read_with_many_others() {
         assert_eq!(known, count * 101 - 1);
         admin::publish(&store, "eventfold.shop.entries", b"another\n");
         assert_eq!(log.read(1, 1_000_000).unwrap().len(), known + 1);
+    }
+}
+
+/// Nodes tell each other of the entries that they append. So a node that follows asks the servers for nothing.
+#[test]
+fn an_entry_of_another_node_is_there_while_no_server_answers() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let (leader, follower) = (servers.open("shop"), servers.open("shop"));
+    leader.append(0, "entry 1\n".into()).unwrap();
+    wait_for_news(&follower, 1);
+    servers.pause(0);
+    let entries = follower.read(1, 1_000).unwrap();
+    servers.go_on(0);
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].number, &*entries[0].text), (1, "entry 1\n"));
+}
+
+/// The second message is as that of a node whose stream had the same name, and was deleted.
+#[test]
+fn an_entry_of_another_stream_with_the_same_name_is_not_believed() {
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let (leader, follower) = (servers.open("shop"), servers.open("shop"));
+    let address = servers.address(0, "store");
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let message = runtime.block_on(async {
+        let client = async_nats::connect(address.rsplit('@').next().unwrap())
+            .await
+            .unwrap();
+        let mut told = client.subscribe("eventfold.shop.node.entry").await.unwrap();
+        client.flush().await.unwrap();
+        leader.append(0, "entry 1\n".into()).unwrap();
+        let message = std::future::poll_fn(|cx| Pin::new(&mut told).poll_next(cx))
+            .await
+            .unwrap();
+        String::from_utf8(message.payload.to_vec()).unwrap()
+    });
+    let (head, _) = message.split_once('\n').unwrap();
+    let (created, _) = head.split_once(' ').unwrap();
+    let forged = |stream: &str, number: u64| format!("{stream} another-node {number}\nforged\n");
+    let send = |message: String| {
+        runtime.block_on(async {
+            let client = async_nats::connect(address.rsplit('@').next().unwrap())
+                .await
+                .unwrap();
+            client
+                .publish("eventfold.shop.node.entry", message.into())
+                .await
+                .unwrap();
+            client.flush().await.unwrap();
+        });
+    };
+    wait_for_news(&follower, 1);
+    assert_eq!(follower.read(1, 1_000).unwrap().len(), 1);
+    send(forged("2020-01-01T00:00:00Z", 2));
+    leader.append(1, "entry 2\n".into()).unwrap();
+    wait_for_news(&follower, 2);
+    assert_eq!(&*follower.read(2, 1_000).unwrap()[0].text, "entry 2\n");
+    // The form of the message above is the right one.
+    send(forged(created, 3));
+    wait_for_news(&follower, 3);
+    assert_eq!(&*follower.read(3, 1_000).unwrap()[0].text, "forged\n");
+}
+
+fn wait_for_news(log: &NatsLog, number: u64) {
+    let begun = Instant::now();
+    while *log.follow().borrow() < number {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "no news of {number}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::link::Link;
+use super::told::Head;
 
 /// How often the leader of the stream is asked for the last number. A node tells the others at once when it has appended, by a
 /// message that may be lost.
@@ -19,11 +20,13 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// The messages that wait for being sent. With more, they are lost.
 pub(super) const OUTBOX: usize = 256;
+/// The messages behind which an entry is told of without its text.
+const BUSY: usize = 8;
 
 /// A message to all nodes.
 pub(super) enum Telling {
-    /// An entry with this number is in the log.
-    Last(u64),
+    /// This entry is in the log.
+    Entry(u64, Arc<str>),
     /// A message of the store.
     Signal(String),
     /// No message follows. It is answered when those before it are sent.
@@ -34,7 +37,14 @@ pub(super) enum Telling {
 pub(super) async fn send(link: Arc<Link>, mut outbox: mpsc::Receiver<Telling>) {
     while let Some(telling) = outbox.recv().await {
         match telling {
-            Telling::Last(number) => link.tell(&link.names.last, number.to_string()).await,
+            Telling::Entry(number, text) => {
+                let message = link.head(number).with(&text);
+                if outbox.len() < BUSY && message.len() <= link.client.max_payload() {
+                    link.tell(&link.names.entry, message).await;
+                } else {
+                    link.tell(&link.names.last, number.to_string()).await;
+                }
+            }
             Telling::Signal(message) => link.tell(&link.names.signal, message).await,
             Telling::Closing(sent) => {
                 // Without a connection, the client keeps the answer until there is one.
@@ -60,7 +70,14 @@ pub(super) async fn receive(
         let Ok(text) = std::str::from_utf8(&payload) else {
             continue;
         };
-        if subject.as_str() == link.names.last {
+        if subject.as_str() == link.names.entry {
+            if let Some((head, text)) = Head::of(text)
+                && link.is_of_other(&head)
+            {
+                link.told.keep(head.number, text);
+                link.hint(head.number);
+            }
+        } else if subject.as_str() == link.names.last {
             if let Ok(number) = text.parse() {
                 link.hint(number);
             }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::{Future, pending};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -14,9 +14,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use uuid::Uuid;
 
 use super::names::Names;
 use super::read::Reader;
+use super::told::{Head, Told};
 use crate::replication::LogError;
 
 /// The time after which a question is asked again.
@@ -35,6 +37,11 @@ pub(super) struct Link {
     pub(super) signals: broadcast::Sender<String>,
     pub(super) complaint: Complaint,
     pub(super) reader: tokio::sync::Mutex<Reader>,
+    pub(super) told: Told,
+    /// The name of this connection in messages.
+    teller: String,
+    /// The time at which the stream was created, once it is known.
+    created: OnceLock<String>,
     /// The highest number of an entry that a leader of the stream has confirmed to this node.
     confirmed: AtomicU64,
 }
@@ -156,6 +163,8 @@ pub(super) struct Info {
     pub(super) config: serde_json::Map<String, Value>,
     pub(super) state: StreamState,
     #[serde(default)]
+    pub(super) created: String,
+    #[serde(default)]
     cluster: Option<Cluster>,
 }
 
@@ -264,6 +273,9 @@ impl Link {
             signals,
             complaint,
             reader: tokio::sync::Mutex::default(),
+            told: Told::default(),
+            teller: Uuid::now_v7().to_string(),
+            created: OnceLock::new(),
             confirmed: AtomicU64::new(0),
         }
     }
@@ -389,6 +401,27 @@ impl Link {
             *last = number.max(*last);
             is_new
         });
+    }
+
+    /// The head of a message with an entry that this node has appended.
+    pub(super) fn head(&self, number: u64) -> Head<'_> {
+        Head {
+            stream: self.created.get().map_or("", String::as_str),
+            teller: &self.teller,
+            number,
+        }
+    }
+
+    /// Whether a message is from another node, about this stream.
+    pub(super) fn is_of_other(&self, head: &Head<'_>) -> bool {
+        let created = self.created.get();
+        created.is_some_and(|created| created == head.stream) && self.teller != head.teller
+    }
+
+    /// Notes the stream that is open.
+    pub(super) fn is_stream(&self, info: &Info) {
+        // A log is opened once.
+        let _ = self.created.set(info.created.clone());
     }
 
     /// Sends a message that may be lost.

@@ -22,6 +22,7 @@ mod names;
 mod open;
 mod read;
 mod settings;
+mod told;
 
 /// The signals that a slow receiver may leave waiting.
 const SIGNALS: usize = 1_024;
@@ -262,9 +263,10 @@ impl CommitLog for NatsLog {
             )));
         }
         let appended = Self::wait(&runtime, append::LIMIT, async move {
-            let appended = link.append(after, text).await;
+            let appended = link.append(after, Arc::clone(&text)).await;
             if appended.is_ok() {
-                let _ = outbox.try_send(Telling::Last(after.saturating_add(1)));
+                // The others read the entry if they do not hear of it.
+                let _ = outbox.try_send(Telling::Entry(after.saturating_add(1), text));
             }
             appended
         });

@@ -12,7 +12,9 @@ pub(super) struct Names {
     pub(super) entries: String,
     /// All messages between the nodes, which no stream stores.
     pub(super) between_nodes: String,
-    /// A node has seen an entry with this number.
+    /// A node has appended this entry.
+    pub(super) entry: String,
+    /// A node has appended an entry with this number.
     pub(super) last: String,
     /// A message of the store.
     pub(super) signal: String,
@@ -26,6 +28,7 @@ impl Names {
             stream: name.to_owned(),
             entries: format!("eventfold.{name}.entries"),
             between_nodes: format!("eventfold.{name}.node.*"),
+            entry: format!("eventfold.{name}.node.entry"),
             last: format!("eventfold.{name}.node.last"),
             signal: format!("eventfold.{name}.node.signal"),
             probe: format!("eventfold.{name}.node.probe"),

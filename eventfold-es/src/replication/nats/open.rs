@@ -141,6 +141,7 @@ impl Link {
         self.check_server(&self.client.server_info().version)?;
         self.check_jetstream(until).await?;
         let info = self.stream(replicas, until).await?;
+        self.is_stream(&info);
         self.check_appending(until).await?;
         self.check_reading(until).await?;
         self.check_syncing(&info).await?;

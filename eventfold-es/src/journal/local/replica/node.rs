@@ -171,7 +171,7 @@ struct Node {
     news: watch::Receiver<u64>,
     /// The time of the last sign of life of a leader.
     heard: Instant,
-    /// The time of the leader's last look for entries of another node.
+    /// The time of the last look at the log for entries of another node.
     looked: Instant,
     /// The last batch at that time.
     seen: u64,
@@ -305,7 +305,13 @@ impl Node {
             self.was_cut_off = matches!(role, Role::Detached { .. });
             self.heard = Instant::now();
         }
+        let left = self.patience.saturating_sub(self.heard.elapsed());
+        let next_look = LOOK_EVERY.saturating_sub(self.looked.elapsed()).min(left);
+        if self.has_all_news(role) && !next_look.is_zero() {
+            return self.wait(next_look);
+        }
         let (known, begun) = (*self.news.borrow(), Instant::now());
+        self.looked = begun;
         let read = self
             .log
             .read(self.queue.standing().batch() + 1, CHUNK_BYTES);
@@ -364,6 +370,14 @@ impl Node {
                 }
             },
         }
+    }
+
+    /// Whether a follower has all entries of which it was told.
+    fn has_all_news(&self, role: &Role) -> bool {
+        matches!(role, Role::Follower { .. })
+            && !self.was_cut_off
+            && self.progress.borrow().is_caught_up
+            && *self.news.borrow() <= self.queue.standing().batch()
     }
 
     /// Notes that the node has come to the end of the log.
