@@ -573,12 +573,14 @@ impl Node {
         });
     }
 
-    /// Some nodes are patient for longer, so that they rarely claim the log at once.
+    /// A silence of at least `time`. Some nodes are patient for longer, so that they rarely claim the log at once.
     fn jittered(time: Duration) -> Duration {
         let mut random = [0_u8; 1];
         // Without random numbers, the nodes claim at once, and the log decides.
         let _ = getrandom::fill(&mut random);
         let [random] = random;
-        time + Duration::from_millis(u64::from(random / 2))
+        // Behind a leader that closes, clients wait for each millisecond.
+        let spread = if time.is_zero() { random / 8 } else { random / 2 };
+        time + Duration::from_millis(u64::from(spread))
     }
 }
