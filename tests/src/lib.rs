@@ -8,6 +8,7 @@ pub mod gate;
 pub mod journal_file;
 mod read_only_disk;
 pub mod reads;
+pub mod small_disk;
 
 pub use copied::copy_directory;
 pub use read_only_disk::ReadOnlyDisk;

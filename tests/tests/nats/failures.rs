@@ -150,10 +150,10 @@ fn while_appending(servers: &mut Servers, happens: impl FnOnce(&mut Servers, &Sa
 }
 
 /// Waits until all servers have all entries.
-fn wait_until_current(servers: &Servers) {
+pub fn wait_until_current(servers: &Servers, log: &str) {
     let begun = Instant::now();
     loop {
-        let info = admin::try_api(&servers.addresses("store"), "STREAM.INFO.shop");
+        let info = admin::try_api(&servers.addresses("store"), &format!("STREAM.INFO.{log}"));
         if let Some(info) = info {
             let replicas = info["cluster"]["replicas"]
                 .as_array()
@@ -190,7 +190,7 @@ fn each_server_is_killed_in_turn_and_nothing_that_was_acknowledged_is_lost() {
             servers.kill(index);
             said.wait_for_more(30);
             servers.resume(index);
-            wait_until_current(servers);
+            wait_until_current(servers, "shop");
         }
     });
 }
@@ -206,7 +206,7 @@ fn the_leader_is_killed_each_time() {
             servers.kill(leader);
             said.wait_for_more(30);
             servers.resume(leader);
-            wait_until_current(servers);
+            wait_until_current(servers, "shop");
         }
     });
 }
@@ -251,7 +251,7 @@ fn a_leader_that_stops_and_goes_on_takes_nothing_and_hides_nothing() {
             said.wait_for_more(30);
             servers.go_on(leader);
             said.wait_for_more(30);
-            wait_until_current(servers);
+            wait_until_current(servers, "shop");
         }
     });
 }
@@ -332,7 +332,7 @@ fn reading_many_entries_goes_on_while_servers_are_killed() {
         if pages % 2 == 0 && pages <= 6 {
             if let Some(index) = down.replace(pages / 2 - 1) {
                 servers.resume(index);
-                wait_until_current(&servers);
+                wait_until_current(&servers, "shop");
             }
             servers.kill(pages / 2 - 1);
         }

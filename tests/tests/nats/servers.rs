@@ -127,6 +127,35 @@ impl Servers {
 
     /// So many servers, each with its own settings.
     pub fn start_with(count: usize, settings: impl Fn(usize) -> Settings) -> Option<Self> {
+        Self::start_all(
+            count,
+            settings,
+            None::<fn(usize, usize, u16) -> u16>,
+            |_| {},
+        )
+    }
+
+    /// So many servers. The argument gives the port by which one of them reaches another, whose own port it gets.
+    pub fn start_through(
+        count: usize,
+        settings: impl Fn(usize) -> Settings,
+        way: impl FnMut(usize, usize, u16) -> u16,
+    ) -> Option<Self> {
+        Self::start_all(count, settings, Some(way), |_| {})
+    }
+
+    /// So many servers. The argument prepares the directories for their data.
+    pub fn start_on(count: usize, settings: &Settings, disk: impl FnMut(&Path)) -> Option<Self> {
+        let way = None::<fn(usize, usize, u16) -> u16>;
+        Self::start_all(count, |_| settings.clone(), way, disk)
+    }
+
+    fn start_all(
+        count: usize,
+        settings: impl Fn(usize) -> Settings,
+        mut way: Option<impl FnMut(usize, usize, u16) -> u16>,
+        mut disk: impl FnMut(&Path),
+    ) -> Option<Self> {
         let binary = binary()?;
         let scratch = tempfile::Builder::new()
             .prefix("eventfold-es-nats-")
@@ -134,10 +163,6 @@ impl Servers {
             .unwrap();
         let ports: Vec<_> = (0..count * 2).map(|_| free_port()).collect();
         let (clients, routes) = ports.split_at(count);
-        let all_routes: Vec<_> = routes
-            .iter()
-            .map(|port| format!("nats://127.0.0.1:{port}"))
-            .collect();
         let mut servers = Self {
             scratch,
             servers: Vec::new(),
@@ -146,6 +171,8 @@ impl Servers {
             let settings = settings(index);
             let directory = servers.scratch.path().join(format!("n{index}"));
             fs::create_dir(&directory).unwrap();
+            fs::create_dir(directory.join("data")).unwrap();
+            disk(&directory.join("data"));
             let mut config = format!("server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\n");
             if !settings.no_jetstream {
                 let sync = if settings.no_sync { "2m" } else { "always" };
@@ -156,8 +183,20 @@ impl Servers {
                 config += ACCOUNTS;
             }
             if count > 1 {
+                let others = (0..count).filter(|other| *other != index);
+                let to_others = others.map(|other| {
+                    let own = routes[other];
+                    let port = way.as_mut().map_or(own, |way| way(index, other, own));
+                    format!("nats://127.0.0.1:{port}")
+                });
+                let to_others: Vec<_> = to_others.collect();
+                // No other way is told to servers and clients.
+                let advertised = match way {
+                    Some(_) => "no_advertise: true, advertise: \"127.0.0.1:1\",",
+                    None => "",
+                };
                 config += &format!(
-                    "cluster {{ name: c, listen: \"127.0.0.1:{route}\", routes: {all_routes:?} }}\n"
+                    "cluster {{ name: c, listen: \"127.0.0.1:{route}\", {advertised} routes: {to_others:?} }}\n"
                 );
             }
             config += settings.more;
@@ -289,6 +328,11 @@ impl Servers {
         self.servers.len()
     }
 
+    /// The port of a server for clients.
+    pub fn port(&self, index: usize) -> u16 {
+        self.servers[index].port
+    }
+
     fn pid(&self, index: usize) -> u32 {
         self.servers[index]
             .keeper
@@ -355,6 +399,7 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
+        crate::nodes::keep_after_failure(&mut self.scratch);
         for server in &mut self.servers {
             if let Some(keeper) = server.keeper.take() {
                 keeper.end();

@@ -1,6 +1,7 @@
 //! Clients that send commands to whichever node takes them, and note what they are told.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -80,12 +81,19 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn start(cluster: &Arc<Cluster>, tempers: &[Temper], random: &mut SplitMix64) -> Self {
+    /// Each client rests for `pause` between two commands.
+    pub fn start(
+        cluster: &Arc<Cluster>,
+        tempers: &[Temper],
+        pause: Duration,
+        random: &mut SplitMix64,
+    ) -> Self {
         let notes = Arc::new(Notes::default());
         let tasks = tempers.iter().enumerate().map(|(number, temper)| {
             let client = Client {
                 number,
                 temper: *temper,
+                pause,
                 cluster: Arc::clone(cluster),
                 notes: Arc::clone(&notes),
                 random: SplitMix64::new(random.next_u64()),
@@ -118,6 +126,19 @@ impl Clients {
         .await;
     }
 
+    /// The number of commands that a node has acknowledged after a time.
+    pub fn count_by(&self, node: usize, after: Instant) -> usize {
+        let acknowledged = self.acknowledged();
+        let of_node = acknowledged.iter().filter(|one| one.by == node);
+        of_node.filter(|one| one.at > after).count()
+    }
+
+    /// The first command that was acknowledged after a time.
+    pub fn first_after(&self, after: Instant) -> Option<Acknowledged> {
+        let acknowledged = self.acknowledged();
+        acknowledged.iter().find(|one| one.at > after).copied()
+    }
+
     /// The node that has acknowledged the last command.
     pub fn last_by(&self) -> usize {
         self.acknowledged().last().expect("a command").by
@@ -145,16 +166,23 @@ impl Clients {
     }
 
     /// Ends the clients. Each of them finishes its command.
-    pub async fn finish(self) -> Vec<Operation> {
+    pub async fn finish(mut self) -> Vec<Operation> {
         self.notes.has_ended.store(true, Ordering::Relaxed);
         let mut operations = Vec::new();
-        for task in self.tasks {
+        for task in mem::take(&mut self.tasks) {
             operations.extend(task.await.unwrap());
         }
         for (answer, count) in &*lock(&self.notes.answers) {
             println!("  {count:>6} × {answer}");
         }
         operations
+    }
+}
+
+impl Drop for Clients {
+    /// After a failure, they end with the test.
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -165,6 +193,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Client {
     number: usize,
     temper: Temper,
+    pause: Duration,
     cluster: Arc<Cluster>,
     notes: Arc<Notes>,
     random: SplitMix64,
@@ -186,6 +215,11 @@ impl Client {
     async fn run(mut self) -> Vec<Operation> {
         let mut operations = Vec::new();
         while !self.notes.has_ended.load(Ordering::Relaxed) {
+            sleep(self.pause).await;
+            // It does not always know the leader.
+            if self.random.chance(1) {
+                self.node = self.random.below(NODES);
+            }
             let tally = TALLIES[self.random.below(TALLIES.len())];
             let key = format!("{}-{}", self.number, operations.len());
             operations.push(self.add(tally, &key).await);

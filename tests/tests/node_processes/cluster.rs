@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use eventfold_es::AggregateStore;
@@ -46,6 +46,8 @@ pub struct Cluster {
     scratch: TempDir,
     ways: Ways,
     nodes: [Mutex<Option<Process>>; NODES],
+    /// Variables of the environment of each node.
+    variables: [Mutex<Vec<(&'static str, String)>>; NODES],
 }
 
 /// A process that serves. It ends with this value.
@@ -71,13 +73,28 @@ impl Drop for Process {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        keep_after_failure(&mut self.scratch);
+    }
+}
+
+/// Keeps a directory of a test that has failed, for a look at it.
+pub fn keep_after_failure(scratch: &mut TempDir) {
+    if std::thread::panicking() {
+        scratch.disable_cleanup(true);
+        println!("  see {}", scratch.path().display());
+    }
+}
+
 impl Cluster {
     /// Three nodes, of which the first is the leader.
     pub async fn start(server: &Server) -> Self {
         let cluster = Self {
             scratch: tempfile::tempdir().unwrap(),
-            ways: Ways::to(server, NODES).await,
+            ways: Ways::to(server, NODES),
             nodes: Default::default(),
+            variables: Default::default(),
         };
         for node in 0..NODES {
             cluster.open(node).await.unwrap();
@@ -99,17 +116,22 @@ impl Cluster {
         &self.ways
     }
 
-    fn process(&self, node: usize) -> std::sync::MutexGuard<'_, Option<Process>> {
-        self.nodes[node]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn process(&self, node: usize) -> MutexGuard<'_, Option<Process>> {
+        lock(&self.nodes[node])
+    }
+
+    /// Sets a variable for the next process of a node.
+    pub fn set(&self, node: usize, variable: &'static str, value: impl ToString) {
+        lock(&self.variables[node]).push((variable, value.to_string()));
     }
 
     /// Starts the process of a node. The error is that of opening its store.
     pub async fn open(&self, node: usize) -> Result<(), String> {
         let (directory, name) = (self.directory(node), format!("node-{node}"));
         let url = self.ways.of(node);
-        let opening = tokio::task::spawn_blocking(move || spawn(&directory, &name, &url));
+        let variables = lock(&self.variables[node]).clone();
+        let opening =
+            tokio::task::spawn_blocking(move || spawn(&directory, &name, &url, variables));
         let process = opening.await.unwrap()?;
         *self.process(node) = Some(process);
         Ok(())
@@ -118,6 +140,36 @@ impl Cluster {
     /// Kills a node with SIGKILL.
     pub fn kill(&self, node: usize) {
         drop(self.process(node).take());
+    }
+
+    /// Whether the process of a node runs.
+    pub fn runs(&self, node: usize) -> bool {
+        self.process(node).is_some()
+    }
+
+    /// The number of nodes whose processes have ended.
+    pub fn ended(&self) -> usize {
+        let has_ended = |node: &usize| {
+            let mut process = self.process(*node);
+            let runs = |one: &mut Process| one.child.try_wait().unwrap().is_none();
+            if !process.as_mut().is_some_and(runs) {
+                process.take();
+            }
+            process.is_none()
+        };
+        (0..NODES).filter(has_ended).count()
+    }
+
+    /// Starts the process of a node, again and again while the log does not answer.
+    pub async fn must_open(&self, node: usize) {
+        until("the node opens", async || match self.open(node).await {
+            Ok(()) => Some(()),
+            Err(refused) => {
+                assert!(refused.contains("is not available"), "{refused}");
+                None
+            }
+        })
+        .await;
     }
 
     /// Closes the store of a node, and ends its process.
@@ -273,15 +325,17 @@ impl Cluster {
         for node in 0..NODES {
             assert!(self.journal(node) == log, "node {node} has another journal");
         }
+        self.check(operations).await
+    }
+
+    /// Checks the history in the directories of nodes that do not run. The number of events is the result.
+    pub async fn check(&self, operations: &[Operation]) -> usize {
         let mut events = 0;
         for node in 0..NODES {
             let (tallies, ledgers) = streams(&self.directory(node)).await;
             events = tallies.values().map(Vec::len).sum();
             if let Err(reason) = history::check(operations, &tallies, &ledgers) {
-                panic!(
-                    "node {node}: {reason}; see {}",
-                    self.scratch.keep().display()
-                );
+                panic!("node {node}: {reason}");
             }
         }
         events
@@ -309,12 +363,22 @@ async fn keys(store: &AggregateStore, aggregate_type: &str) -> Streams {
     streams
 }
 
-fn spawn(directory: &Path, name: &str, url: &str) -> Result<Process, String> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn(
+    directory: &Path,
+    name: &str,
+    url: &str,
+    variables: Vec<(&str, String)>,
+) -> Result<Process, String> {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", TEST, "--nocapture"])
         .env(DIRECTORY, directory)
         .env(NAME, name)
         .env(URL, url)
+        .envs(variables)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(match env::var_os("EVENTFOLD_NODE_STDERR") {

@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::clocks::Shifted;
 use super::domain::{Ledger, Notary, Tally, TallyCommand};
+use super::dying::{Dying, Step, end_at};
 use super::engine;
 
 pub const DIRECTORY: &str = "EVENTFOLD_NODE_DIRECTORY";
 pub const NAME: &str = "EVENTFOLD_NODE_NAME";
 pub const URL: &str = "EVENTFOLD_NODE_URL";
+/// The hours by which the clock of a node is wrong.
+pub const CLOCK: &str = "EVENTFOLD_NODE_CLOCK";
 /// All events of a test, so that one file has them.
 const MAX_LOG_SIZE: u64 = 1 << 30;
 
@@ -29,15 +33,23 @@ pub const REFUSED: &str = "refused ";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Request {
-    Add { tally: String, key: String },
-    Read { tally: String },
+    Add {
+        tally: String,
+        key: String,
+    },
+    Read {
+        tally: String,
+    },
     Totals,
     Role,
     Verify,
+    /// The process ends when it has passed the step so many times, and comes to it once more.
+    EndAt(Option<(Step, usize)>),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
+    Done,
     Added {
         version: u64,
     },
@@ -89,8 +101,10 @@ async fn run(directory: PathBuf) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let log = engine::connect(&env::var(URL).unwrap());
+    let hours = env::var(CLOCK).map_or(0, |hours| hours.parse().unwrap());
     let builder = builder(&directory)
-        .replicated(log)
+        .clock(Shifted { hours })
+        .replicated(Dying::new(log))
         .node(env::var(NAME).unwrap());
     // The line before has the name of the test.
     let store = match builder.advertise(address.to_string()).open().await {
@@ -137,6 +151,10 @@ async fn answer(store: &AggregateStore, request: Request) -> Answer {
         Request::Read { tally } => version(store, &tally).await,
         Request::Totals => totals(store).await,
         Request::Verify => verify(store).await,
+        Request::EndAt(end) => {
+            end_at(end);
+            Ok(Answer::Done)
+        }
         Request::Role => {
             let role = store.role().borrow().clone();
             Ok(Answer::Role {

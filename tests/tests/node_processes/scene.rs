@@ -1,6 +1,7 @@
 //! A running cluster with clients, for one test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventfold_es::disk::SplitMix64;
 use eventfold_es_tests::campaign::number;
@@ -23,6 +24,11 @@ pub fn rounds(ordinary: u64) -> u64 {
     number("EVENTFOLD_NODE_ROUNDS").unwrap_or(ordinary)
 }
 
+/// The seed of the moments.
+pub fn seed() -> u64 {
+    number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101)
+}
+
 impl Scene {
     /// Three nodes, and eight hasty clients.
     pub async fn start(name: &'static str, server: &Server) -> Self {
@@ -30,10 +36,20 @@ impl Scene {
     }
 
     pub async fn start_with(name: &'static str, server: &Server, tempers: &[Temper]) -> Self {
-        let seed = number("EVENTFOLD_CRASH_SEED").unwrap_or(20_260_101);
+        Self::start_from(seed(), name, server, tempers, Duration::ZERO).await
+    }
+
+    /// Each client rests for `pause` between two commands.
+    pub async fn start_from(
+        seed: u64,
+        name: &'static str,
+        server: &Server,
+        tempers: &[Temper],
+        pause: Duration,
+    ) -> Self {
         let mut random = SplitMix64::new(seed);
         let cluster = Arc::new(Cluster::start(server).await);
-        let clients = Clients::start(&cluster, tempers, &mut random);
+        let clients = Clients::start(&cluster, tempers, pause, &mut random);
         Self {
             cluster,
             clients,
@@ -43,13 +59,14 @@ impl Scene {
         }
     }
 
-    /// Ends the clients, and checks the history.
-    pub async fn finish(self) {
+    /// Ends the clients, and checks the history. The number of commands is the result.
+    pub async fn finish(self) -> usize {
         let Self { name, seed, .. } = self;
         let operations = self.clients.finish().await;
         let cluster = Arc::into_inner(self.cluster).expect("the clients have ended");
         let events = cluster.finish(&operations).await;
         let sent = operations.len();
         println!("{name}: {sent} commands, {events} events, 0 violations (seed {seed})");
+        sent
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use eventfold_es::postgres::{Client, Error, NoTls};
 use eventfold_es::{Postgres, Sink as _, SinkFault};
+use eventfold_es_tests::small_disk::SmallDisk;
 use tempfile::TempDir;
 
 const MISSING: &str = "these tests start a PostgreSQL server, and none is installed: run `apt-get install postgresql`, or add the \
@@ -43,6 +44,8 @@ done
 
 /// A server.
 pub struct Server {
+    /// The disk with its data, if that is a small one.
+    disk: Option<SmallDisk>,
     scratch: TempDir,
     port: u16,
     /// Whether it keeps its promises after a crash of the machine. Without that it is faster.
@@ -75,9 +78,24 @@ impl Server {
         server
     }
 
+    /// A new server that runs, on a small disk. `None` without the permission to mount it.
+    pub fn on_small_disk(megabytes: u32) -> Option<Self> {
+        let scratch = scratch();
+        let data = scratch.path().join("data");
+        fs::create_dir(&data).unwrap();
+        let disk = SmallDisk::mount(&data, megabytes).unwrap()?;
+        give(&data);
+        let mut server = Self::set_up(scratch, Some(disk), true);
+        server.resume();
+        Some(server)
+    }
+
     /// A new server that does not run yet.
     pub fn stopped(is_durable: bool) -> Self {
-        let scratch = scratch();
+        Self::set_up(scratch(), None, is_durable)
+    }
+
+    fn set_up(scratch: TempDir, disk: Option<SmallDisk>, is_durable: bool) -> Self {
         let made = as_server(&program("initdb"))
             .arg("--pgdata")
             .arg(scratch.path().join("data"))
@@ -96,10 +114,24 @@ impl Server {
             String::from_utf8_lossy(&made.stderr)
         );
         Self {
+            disk,
             scratch,
             port: free_port(),
             is_durable,
             keeper: None,
+        }
+    }
+
+    /// The small disk with its data.
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("a small disk")
+    }
+
+    /// Starts it again if it has ended by itself.
+    pub fn resume_if_ended(&mut self) {
+        if !is_running(self.postmaster()) {
+            self.stop();
+            self.resume();
         }
     }
 
@@ -153,6 +185,13 @@ impl Server {
             drop(input);
             process.wait().unwrap();
         }
+    }
+
+    /// Kills all its processes with SIGKILL.
+    pub fn kill(&mut self) {
+        let postmaster = self.postmaster();
+        kill_9(children(postmaster).into_iter().chain([postmaster]));
+        self.stop();
     }
 
     /// Kills it with SIGKILL, and starts it again.
@@ -227,6 +266,7 @@ impl Server {
             String::from_utf8_lossy(&copied.stderr)
         );
         let mut standby = Self {
+            disk: None,
             scratch,
             port: free_port(),
             is_durable: self.is_durable,
@@ -291,15 +331,20 @@ fn scratch() -> TempDir {
         .prefix("eventfold-es-postgres-")
         .tempdir()
         .unwrap();
-    let account = Account::find();
-    if let Some(Account { user, group }) = account {
-        chown(scratch.path(), Some(user), Some(group)).unwrap();
-    }
+    give(scratch.path());
     scratch
+}
+
+/// Gives a directory to the server's account.
+fn give(directory: &Path) {
+    if let Some(Account { user, group }) = Account::find() {
+        chown(directory, Some(user), Some(group)).unwrap();
+    }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        crate::nodes::keep_after_failure(&mut self.scratch);
         self.stop();
     }
 }

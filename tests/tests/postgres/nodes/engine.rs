@@ -2,11 +2,17 @@
 
 use eventfold_es::replication::PostgresLog;
 
-use super::proxy::Proxy;
+use super::proxy::{Link, Proxy};
 pub use crate::server::Server;
+use crate::server::durable;
 
 /// The log in its database.
 const LOG: &str = "tallies";
+
+/// A server that runs.
+pub fn running() -> Option<&'static Server> {
+    Some(durable())
+}
 
 pub fn connect(url: &str) -> PostgresLog {
     PostgresLog::connect(url, LOG)
@@ -24,14 +30,11 @@ pub struct Ways {
 }
 
 impl Ways {
-    pub async fn to(server: &Server, nodes: usize) -> Self {
-        let mut proxies = Vec::new();
-        for _ in 0..nodes {
-            proxies.push(Proxy::start(server.port()).await);
-        }
+    pub fn to(server: &Server, nodes: usize) -> Self {
+        let proxies = (0..nodes).map(|_| Proxy::start(server.port()));
         Self {
             url: server.database(),
-            proxies,
+            proxies: proxies.collect(),
         }
     }
 
@@ -44,11 +47,12 @@ impl Ways {
     pub fn of(&self, node: usize) -> String {
         let (user, server) = self.url.split_once("@127.0.0.1:").unwrap();
         let (_, database) = server.split_once('/').unwrap();
-        let port = self.proxy(node).port();
+        let port = self.proxies[node].port();
         format!("{user}@127.0.0.1:{port}/{database}")
     }
 
-    pub fn proxy(&self, node: usize) -> &Proxy {
-        &self.proxies[node]
+    /// Changes the way of a node.
+    pub fn set(&self, node: usize, link: Link) {
+        self.proxies[node].set(link);
     }
 }

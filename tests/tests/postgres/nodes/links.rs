@@ -34,9 +34,9 @@ async fn the_leader_is_isolated() {
     for loss in LOSSES.into_iter().cycle().take(3 * rounds(1) as usize) {
         scene.clients.until_more(50).await;
         let leader = scene.clients.last_by();
-        let proxy = scene.cluster.ways().proxy(leader);
+        let set = |link| scene.cluster.ways().set(leader, link);
         let begun = Instant::now();
-        proxy.set(match loss {
+        set(match loss {
             Loss::Cut => Link::Cut,
             Loss::Late => Link::Silent,
             Loss::Dropped => Link::Unheard,
@@ -47,10 +47,10 @@ async fn the_leader_is_isolated() {
             sleep(LONG.saturating_sub(begun.elapsed())).await;
         }
         if matches!(loss, Loss::Dropped) {
-            proxy.set(Link::Cut);
+            set(Link::Cut);
             sleep(Duration::from_millis(100)).await;
         }
-        proxy.set(Link::Open);
+        set(Link::Open);
         scene.cluster.until_follower(leader).await;
     }
     scene.finish().await;
@@ -66,10 +66,10 @@ async fn a_follower_is_isolated() {
     {
         scene.clients.until_more(50).await;
         let follower = (scene.clients.last_by() + 1) % NODES;
-        scene.cluster.ways().proxy(follower).set(way);
+        scene.cluster.ways().set(follower, way);
         scene.clients.until_more(50).await;
         sleep(Duration::from_secs(1)).await;
-        scene.cluster.ways().proxy(follower).set(Link::Open);
+        scene.cluster.ways().set(follower, Link::Open);
     }
     scene.finish().await;
 }

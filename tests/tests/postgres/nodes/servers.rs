@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::clients::Temper;
+use super::cluster::until;
 use super::{Scene, rounds};
 use crate::server::{Kill, Server};
 
@@ -42,6 +43,32 @@ async fn postgres_is_suspended() {
         server.suspend();
         sleep(Duration::from_secs(6)).await;
         server.wake();
+        scene.clients.until_more(50).await;
+    }
+    scene.finish().await;
+}
+
+/// Nothing is acknowledged meanwhile, and the nodes say why. They go on when there is room again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_is_full() {
+    let Some(mut server) = Server::on_small_disk(128) else {
+        return;
+    };
+    let scene = Scene::start_with("the disk is full", &server, &TEMPERS).await;
+    for _ in 0..rounds(1) {
+        scene.clients.until_more(50).await;
+        server.disk().fill().unwrap();
+        let reason = until("a node says that the disk is full", async || {
+            let roles = scene.cluster.roles().await;
+            let mut texts = roles.into_iter().flatten().map(|role| format!("{role:?}"));
+            texts.find(|text| text.contains("No space left on device"))
+        })
+        .await;
+        println!("  {reason}");
+        sleep(Duration::from_secs(1)).await;
+        server.disk().empty().unwrap();
+        // It ends when it cannot write its own log.
+        tokio::task::block_in_place(|| server.resume_if_ended());
         scene.clients.until_more(50).await;
     }
     scene.finish().await;

@@ -1,0 +1,124 @@
+//! The disk of a server is full, or its files are older or damaged.
+
+use std::fs;
+use std::path::PathBuf;
+
+use eventfold_es_tests::copy_directory;
+use eventfold_es_tests::small_disk::SmallDisk;
+use tokio::task::block_in_place;
+
+use super::Scene;
+use super::engine::LOG;
+use crate::failures::wait_until_current;
+use crate::servers::{Servers, Settings};
+
+/// In megabytes.
+const SMALL: u32 = 64;
+
+/// The other servers go on. When there is room again, the server takes part again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_of_a_server_is_full() {
+    let mut disks = Vec::new();
+    let servers = Servers::start_on(3, &Settings::default(), |directory| {
+        disks.extend(SmallDisk::mount(directory, SMALL).unwrap());
+    });
+    let Some(mut servers) = servers.filter(|_| disks.len() == 3) else {
+        return;
+    };
+    servers.wait_until_whole();
+    let scene = Scene::start("the disk of a server is full", &servers).await;
+    for is_leader in [true, false] {
+        scene.clients.until_more(50).await;
+        let leader = block_in_place(|| servers.leader(LOG));
+        let server = if is_leader { leader } else { (leader + 1) % 3 };
+        disks[server].fill().unwrap();
+        scene.clients.until_more(200).await;
+        disks[server].empty().unwrap();
+        // The server has turned its streams off.
+        block_in_place(|| {
+            servers.kill(server);
+            servers.resume(server);
+            wait_until_current(&servers, LOG);
+        });
+    }
+    scene.clients.until_more(50).await;
+    scene.finish().await;
+    drop(servers);
+}
+
+/// The others have all entries, and bring it up to date.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_returns_with_an_older_copy() {
+    let Some(mut servers) = Servers::three() else {
+        return;
+    };
+    let scene = Scene::start("a server returns with an older copy", &servers).await;
+    for is_leader in [true, false] {
+        scene.clients.until_more(50).await;
+        let leader = block_in_place(|| servers.leader(LOG));
+        let server = if is_leader { leader } else { (leader + 1) % 3 };
+        let (data, copy) = (
+            servers.data(server),
+            servers.data(server).with_file_name("copy"),
+        );
+        block_in_place(|| {
+            servers.kill(server);
+            copy_directory(&data, &copy).unwrap();
+            servers.resume(server);
+        });
+        scene.clients.until_more(50).await;
+        block_in_place(|| {
+            // Each entry is on all servers, so that two of them have it without this one.
+            wait_until_current(&servers, LOG);
+            servers.kill(server);
+            fs::remove_dir_all(&data).unwrap();
+            fs::rename(&copy, &data).unwrap();
+            servers.resume(server);
+            wait_until_current(&servers, LOG);
+        });
+        // It has the whole log: it serves it without one of the others.
+        let other = (server + 1) % 3;
+        block_in_place(|| servers.kill(other));
+        scene.clients.until_more(50).await;
+        block_in_place(|| servers.resume(other));
+    }
+    scene.finish().await;
+}
+
+/// The files with the entries of a server.
+fn blocks(servers: &Servers, server: usize) -> Vec<PathBuf> {
+    let directory = servers
+        .data(server)
+        .join(format!("jetstream/STORES/streams/{LOG}/msgs"));
+    let files = fs::read_dir(directory)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    files
+        .filter(|file| file.extension().is_some_and(|end| end == "blk"))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bit_of_a_replica_is_flipped() {
+    let Some(mut servers) = Servers::three() else {
+        return;
+    };
+    let mut scene = Scene::start("a bit of a replica is flipped", &servers).await;
+    for is_leader in [false, true] {
+        scene.clients.until_more(200).await;
+        let leader = block_in_place(|| servers.leader(LOG));
+        let server = if is_leader { leader } else { (leader + 1) % 3 };
+        block_in_place(|| servers.kill(server));
+        let file = blocks(&servers, server).swap_remove(0);
+        let mut bytes = fs::read(&file).unwrap();
+        let place = scene.random.below(bytes.len());
+        bytes[place] ^= 1 << scene.random.below(8);
+        fs::write(&file, bytes).unwrap();
+        block_in_place(|| {
+            servers.resume(server);
+            wait_until_current(&servers, LOG);
+        });
+    }
+    scene.clients.until_more(50).await;
+    scene.finish().await;
+}
