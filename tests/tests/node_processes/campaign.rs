@@ -210,12 +210,11 @@ impl<S: Servers> Round<S> {
     async fn step(&mut self) {
         let begun = Instant::now();
         let mut troubles = Vec::new();
-        let mut words = Vec::new();
         let count = 1 + usize::from(self.scene.random.chance(2));
         for _ in 0..count {
             let failure = self.choose();
             if let Some(begins) = self.begin(failure, &troubles).await {
-                words.push(format!("{failure:?} {begins:?}"));
+                print!("  {failure:?} {begins:?}");
                 troubles.extend(begins);
                 self.totals.failures += 1;
             }
@@ -231,11 +230,7 @@ impl<S: Servers> Round<S> {
         let after = begun + ON_THE_WAY;
         let clients = &self.scene.clients;
         let next = until("a later command", async || clients.first_after(after)).await;
-        println!(
-            "  {}: a command after {:?}",
-            words.join(" and "),
-            next.at - begun
-        );
+        println!(": a command after {:?}", next.at - begun);
     }
 
     /// Sometimes longer than an append may take, so that its outcome is unknown.

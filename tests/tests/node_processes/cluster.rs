@@ -1,11 +1,13 @@
 //! Three processes on directories of their own, and one log.
 
 use std::env;
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,8 @@ pub async fn within<T>(time: Duration, mut look: impl AsyncFnMut() -> Option<T>)
 
 pub struct Cluster {
     scratch: TempDir,
+    /// Whether the history has been checked.
+    is_good: AtomicBool,
     ways: Ways,
     nodes: [Mutex<Option<Process>>; NODES],
     /// Variables of the environment of each node.
@@ -54,6 +58,8 @@ pub struct Cluster {
 struct Process {
     child: Child,
     address: SocketAddr,
+    /// After a minute, the process prints that the test still runs, and ends if nobody can read that.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Process {
@@ -61,7 +67,10 @@ impl Process {
         let input = self.child.stdin.as_mut().unwrap();
         input.write_all(b"close\n").unwrap();
         let ended = self.child.wait().unwrap();
-        assert!(ended.success(), "{ended}");
+        assert!(
+            ended.success(),
+            "{ended}; its directory has a file beside it that says more"
+        );
     }
 }
 
@@ -74,8 +83,12 @@ impl Drop for Process {
 }
 
 impl Drop for Cluster {
+    /// Keeps the directories of a test that has failed. The last clients may end behind it, on another thread.
     fn drop(&mut self) {
-        keep_after_failure(&mut self.scratch);
+        self.scratch.disable_cleanup(!self.is_good.load(Relaxed));
+        if !self.is_good.load(Relaxed) {
+            println!("  see {}", self.scratch.path().display());
+        }
     }
 }
 
@@ -92,6 +105,7 @@ impl Cluster {
     pub async fn start(server: &Server) -> Self {
         let cluster = Self {
             scratch: tempfile::tempdir().unwrap(),
+            is_good: AtomicBool::new(false),
             ways: Ways::to(server, NODES),
             nodes: Default::default(),
             variables: Default::default(),
@@ -338,6 +352,7 @@ impl Cluster {
                 panic!("node {node}: {reason}");
             }
         }
+        self.is_good.store(true, Relaxed);
         events
     }
 }
@@ -373,6 +388,10 @@ fn spawn(
     url: &str,
     variables: Vec<(&str, String)>,
 ) -> Result<Process, String> {
+    // Beside its directory, for a test that fails.
+    let errors = directory.with_extension("errors");
+    let errors = File::options().create(true).append(true).open(errors);
+    let errors = errors.unwrap();
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", TEST, "--nocapture"])
         .env(DIRECTORY, directory)
@@ -381,21 +400,22 @@ fn spawn(
         .envs(variables)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(match env::var_os("EVENTFOLD_NODE_STDERR") {
-            Some(_) => Stdio::inherit(),
-            None => Stdio::null(),
-        })
+        .stderr(errors)
         .spawn()
         .unwrap();
-    let output = child.stdout.take().unwrap();
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    for line in output.by_ref().lines().map_while(Result::ok) {
         if let Some(reason) = line.strip_prefix(REFUSED) {
             child.wait().unwrap();
             return Err(reason.to_owned());
         }
         if let Some(address) = line.strip_prefix(SERVING) {
             let address = address.parse().unwrap();
-            return Ok(Process { child, address });
+            return Ok(Process {
+                child,
+                address,
+                _output: output,
+            });
         }
     }
     panic!("the process of {name} ended: {:?}", child.wait());

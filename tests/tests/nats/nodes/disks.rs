@@ -7,8 +7,9 @@ use eventfold_es_tests::copy_directory;
 use eventfold_es_tests::small_disk::SmallDisk;
 use tokio::task::block_in_place;
 
-use super::Scene;
+use super::cluster::{NODES, until};
 use super::engine::LOG;
+use super::{Scene, rounds};
 use crate::failures::wait_until_current;
 use crate::servers::{Servers, Settings};
 
@@ -98,27 +99,80 @@ fn blocks(servers: &Servers, server: usize) -> Vec<PathBuf> {
         .collect()
 }
 
+/// JetStream may drop the entries around the bit, and make this server the leader all the same. Then the nodes say that entries are lost,
+/// and take no commands, until an operator empties the directory of the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bit_of_a_replica_is_flipped() {
     let Some(mut servers) = Servers::three() else {
         return;
     };
     let mut scene = Scene::start("a bit of a replica is flipped", &servers).await;
-    for is_leader in [false, true] {
+    for round in 0..rounds(2) {
         scene.clients.until_more(200).await;
         let leader = block_in_place(|| servers.leader(LOG));
-        let server = if is_leader { leader } else { (leader + 1) % 3 };
-        block_in_place(|| servers.kill(server));
-        let file = blocks(&servers, server).swap_remove(0);
-        let mut bytes = fs::read(&file).unwrap();
-        let place = scene.random.below(bytes.len());
-        bytes[place] ^= 1 << scene.random.below(8);
-        fs::write(&file, bytes).unwrap();
+        let server = match round % 2 {
+            0 => leader,
+            _ => (leader + 1) % 3,
+        };
+        let other = (server + 1) % 3;
         block_in_place(|| {
+            servers.kill(server);
+            flip(&servers, server, scene.random.next_u64());
             servers.resume(server);
             wait_until_current(&servers, LOG);
+            // Now it has a part in each majority.
+            servers.kill(other);
         });
+        // A node that reads the whole log.
+        let cluster = &scene.cluster;
+        let node = (scene.clients.last_by() + 1) % NODES;
+        cluster.kill(node);
+        fs::remove_dir_all(cluster.directory(node)).unwrap();
+        let wanted = scene.clients.count() + 50;
+        let goes_on = until(
+            "more commands, or a node that says that entries are lost",
+            async || {
+                if !cluster.runs(node)
+                    && let Err(refused) = cluster.open(node).await
+                {
+                    return refused.contains("has lost entries").then_some(false);
+                }
+                let roles = format!("{:?}", cluster.roles().await);
+                let is_lost = roles.contains("has lost entries");
+                (is_lost || scene.clients.count() >= wanted).then_some(!is_lost)
+            },
+        )
+        .await;
+        println!(
+            "  the server {server}: {}",
+            if goes_on {
+                "goes on"
+            } else {
+                "entries are lost"
+            }
+        );
+        block_in_place(|| {
+            if !goes_on {
+                servers.kill(server);
+                fs::remove_dir_all(servers.data(server)).unwrap();
+                servers.resume(server);
+            }
+            servers.resume(other);
+        });
+        scene.clients.until_more(50).await;
+        if !cluster.runs(node) {
+            cluster.must_open(node).await;
+        }
+        block_in_place(|| wait_until_current(&servers, LOG));
     }
-    scene.clients.until_more(50).await;
     scene.finish().await;
+}
+
+/// Flips a bit in the entries of a server that does not run.
+fn flip(servers: &Servers, server: usize, random: u64) {
+    let file = blocks(servers, server).swap_remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    let place = random as usize % bytes.len();
+    bytes[place] ^= 1 << (random >> 61);
+    fs::write(&file, bytes).unwrap();
 }
