@@ -252,7 +252,9 @@ impl Info {
         }
         Err(LogError::Unusable(format!(
             "the NATS stream `{}` has lost entries: it holds {messages} of {last_seq}, the first of them is {first_seq}; they were \
-             removed or the stream began at a higher number: restore the stream from a backup, or start a new log from one of the nodes",
+             removed, or the stream began at a higher number, or the disk of the server that leads it is damaged. Empty the directory of \
+             such a server, so that it takes the entries from the others; otherwise restore the stream from a backup, or start a new \
+             log from one of the nodes",
             names.stream
         )))
     }
