@@ -10,3 +10,4 @@ mod nodes;
 mod pad;
 mod restored;
 mod server;
+mod tls;

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -133,6 +133,27 @@ impl Server {
             self.stop();
             self.resume();
         }
+    }
+
+    /// A new server that runs, and encrypts connections with a certificate and its key in PEM.
+    pub fn with_certificate(certificate: &str, key: &str) -> Self {
+        let mut server = Self::stopped(true);
+        let data = server.scratch.path().join("data");
+        let files = [
+            ("server.crt", certificate.to_owned()),
+            ("server.key", key.to_owned()),
+            ("postgresql.auto.conf", "ssl = on\n".to_owned()),
+        ];
+        for (name, content) in files {
+            let path = data.join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some(Account { user, group }) = Account::find() {
+                chown(&path, Some(user), Some(group)).unwrap();
+            }
+        }
+        server.resume();
+        server
     }
 
     /// Starts it again, and waits until it answers.

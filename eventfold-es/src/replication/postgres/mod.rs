@@ -124,7 +124,7 @@ impl PostgresLog {
         }
     }
 
-    /// Encrypts the connections, with a connector such as `postgres_native_tls::MakeTlsConnector`. With `sslmode=require` in
+    /// Encrypts the connections, with the connector of a crate such as `tokio-postgres-rustls` or `postgres-native-tls`. With `sslmode=require` in
     /// the URL it never connects without encryption; the default, `prefer`, does if the server does not offer it.
     #[must_use]
     pub fn tls<T>(mut self, tls: T) -> Self
