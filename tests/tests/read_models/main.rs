@@ -13,6 +13,8 @@ mod queries;
 mod rebuilds;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(feature = "sqlite")]
+mod sqlite_crashes;
 mod unknown_events;
 
 use std::time::{Duration, Instant};
