@@ -1,12 +1,16 @@
 //! A directory of JSON files as a sink.
 //!
 //! ```text
+//! <directory>/<projection>.lock             locked by a transaction
 //! <directory>/<projection>/manifest.json    {"progress": .., "next": 8, "files": {"ada": "7.json"}}
 //! <directory>/<projection>/7.json           the value of the key `ada`
 //! ```
 //!
 //! A transaction writes each changed value to a file with a new name. Then it replaces the manifest, in one rename. Until the
 //! rename the old manifest is valid, with the old files; after it the new manifest, with the new files and the new progress.
+//! One transaction at a time has the lock of the directory. Another process may have the same sink, and so may a call that hung and was
+//! given up.
+//!
 //! The files without a place in the manifest are removed after the rename, and when the sink connects: those of a crash.
 //!
 //! Each transaction writes the whole manifest, so this suits some thousand keys. A database suits more.
@@ -134,6 +138,8 @@ impl Sink for Folder {
     ) -> Result<(), FolderError> {
         let directory = connection.directory.join(projection);
         fs::create_dir_all(&directory)?;
+        let lock = File::create(connection.directory.join(format!("{projection}.lock")))?;
+        lock.lock()?;
         let mut manifest = Manifest::read(&directory)?;
         let mut tx = FolderTx {
             directory: directory.clone(),

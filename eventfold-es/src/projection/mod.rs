@@ -15,6 +15,7 @@ use crate::process_manager::SubscribesTo;
 
 pub use read_model::ReadModel;
 pub use rows::{DeclaredRows, Index, Keys, Locate, RowKey, RowKeyOf, RowProjection};
+pub(crate) use sink::SINK_TIMEOUT;
 pub use sink::{
     DeclaredSink, Prepare, ProjectInto, ProjectionFailure, Sink, SinkError, SinkErrorOf, SinkFault,
     SinkProjection, TxOf,

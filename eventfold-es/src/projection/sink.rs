@@ -1,18 +1,40 @@
 //! Projections whose state is outside memory: in the rows of the store, or in a database of the user.
 
 use std::error::Error;
+use std::time::Duration;
 
 use super::{EventContext, ProjectError, UnknownEvents};
 use crate::aggregate::Aggregate;
 use crate::event::StoredEvent;
 use crate::process_manager::SubscribesTo;
 
+/// The default of [`Sink::timeout`].
+pub(crate) const SINK_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// A database that projections write to.
 ///
 /// The store saves the progress of a projection in the same transaction as its rows, so that each event is projected
 /// exactly once, through every crash. `Sqlite` and `Postgres` are ready implementations, behind the features of these names.
 ///
-/// All calls block, and happen on a thread for blocking work.
+/// All calls block, and happen on a thread of the projection.
+///
+/// # Calls that do not return
+///
+/// A call gives a sign of life when it connects, begins a transaction, has projected an event, or commits. After
+/// [`timeout`](Self::timeout) without one, the store gives the call up: the database does not answer, or a handler never returns.
+/// The health of the store reports it as the failure of the projection. The projection tries again on a new connection.
+///
+/// - A call that was given up keeps its thread and its connection until it returns. Its transaction is rolled back then,
+///   unless the call was the commit.
+/// - A projection with four such calls begins no other until one returns, or
+///   [`resume_projection`](crate::AggregateStore::resume_projection) is called.
+/// - [`close`](crate::AggregateStore::close) and [`cancel_rebuild`](crate::AggregateStore::cancel_rebuild) give a call up after four
+///   seconds.
+/// - [`rebuild_projection`](crate::AggregateStore::rebuild_projection) returns an error, and the old state goes on.
+///
+/// So an earlier call may still be under way when a transaction begins, and in a database of several nodes those of other programs. A
+/// transaction has to exclude the others of its projection, by a lock that it takes before it reads the progress. Or its commit fails
+/// if the progress has changed.
 ///
 /// # Examples
 ///
@@ -78,6 +100,12 @@ pub trait Sink: Send + Sync + 'static {
     #[must_use]
     fn layout() -> Vec<String> {
         Vec::new()
+    }
+
+    /// The longest time between two signs of life of a call: for one event, for `prepare`, or for a commit. Default: two
+    /// minutes.
+    fn timeout(&self) -> Duration {
+        SINK_TIMEOUT
     }
 
     /// Connects to the database. After an error of [`transact`](Self::transact) the store connects anew.

@@ -8,7 +8,7 @@ use postgres::tls::{MakeTlsConnect, TlsConnect};
 use postgres::types::Type;
 use postgres::{Client, Config, IsolationLevel, NoTls, Socket, Transaction};
 
-use crate::projection::{Sink, SinkFault};
+use crate::projection::{SINK_TIMEOUT, Sink, SinkFault};
 
 const APPLICATION_NAME: &str = "eventfold-es";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,9 +85,10 @@ const OF_EVENT: [&str; 5] = ["22", "23", "44", "P0", "25P02"];
 /// | until a lost network ends a connection | 60 s | `tcp_user_timeout`, `keepalives_idle`, `keepalives_interval`, in seconds; `keepalives_retries` |
 /// | until the server ends the transaction of a lost machine | 60 s | `options=-c%20tcp_keepalives_idle%3D10`, `tcp_keepalives_interval`, `tcp_keepalives_count` |
 ///
-/// After each of them, the projection tries again under every `on_failure`. A server that is suspended while its
-/// network still answers, for example by a signal, keeps a projection waiting. [`close`](crate::AggregateStore::close) then
-/// waits, too.
+/// | until a silent server is given up | 2 min | [`timeout`](Self::timeout) |
+///
+/// After each of them, the projection tries again under every `on_failure`. The last limit is for a server that is
+/// suspended while its network still answers. See [calls that do not return](Sink#calls-that-do-not-return).
 ///
 /// # Encryption
 ///
@@ -167,6 +168,7 @@ const OF_EVENT: [&str; 5] = ["22", "23", "44", "P0", "25P02"];
 pub struct Postgres {
     address: Address,
     connect: Arc<Connect>,
+    timeout: Duration,
 }
 
 type Connect = dyn Fn(&Config) -> Result<Client, postgres::Error> + Send + Sync;
@@ -198,10 +200,19 @@ impl Postgres {
         Self {
             address,
             connect: Arc::new(|config| config.connect(NoTls)),
+            timeout: SINK_TIMEOUT,
         }
     }
 
-    /// Encrypts the connections, with a connector such as `postgres_native_tls::MakeTlsConnector`. With `sslmode=require` in
+    /// The longest time without an answer of the server: to connect, for one event, for `prepare`, or for a commit. Default: two
+    /// minutes. Choose a longer time than that of `statement_timeout`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Encrypts the connections, with the connector of a crate such as `tokio-postgres-rustls` or `postgres-native-tls`. With `sslmode=require` in
     /// the URL it never connects without encryption; the default, `prefer`, does if the server does not offer it.
     #[must_use]
     pub fn tls<T>(mut self, connector: T) -> Self
@@ -284,6 +295,10 @@ impl Sink for Postgres {
     type Connection = PostgresConnection;
     type Tx<'t> = Transaction<'t>;
     type Error = postgres::Error;
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
 
     fn connect(&self) -> Result<PostgresConnection, postgres::Error> {
         let config = self.address.config()?;

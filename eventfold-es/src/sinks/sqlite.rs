@@ -6,6 +6,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 use crate::projection::{Sink, SinkFault};
 
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The commit of a large rebuild writes much at once.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// A SQLite database in a file, as the sink of projections (feature `sqlite`, with a bundled SQLite).
 ///
@@ -86,6 +88,7 @@ const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Sqlite {
     path: PathBuf,
     busy_timeout: Duration,
+    timeout: Duration,
 }
 
 impl Sqlite {
@@ -95,6 +98,7 @@ impl Sqlite {
         Self {
             path: path.as_ref().to_owned(),
             busy_timeout: DEFAULT_BUSY_TIMEOUT,
+            timeout: DEFAULT_TIMEOUT,
         }
     }
 
@@ -102,6 +106,14 @@ impl Sqlite {
     #[must_use]
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
+        self
+    }
+
+    /// The longest time for one event, for `prepare`, or for a commit. Default: ten minutes. A network file system can take longer, and
+    /// so can the commit of a rebuild of some ten gigabytes. See [calls that do not return](Sink#calls-that-do-not-return).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 }
@@ -117,6 +129,10 @@ impl Sink for Sqlite {
     type Connection = SqliteConnection;
     type Tx<'t> = rusqlite::Transaction<'t>;
     type Error = rusqlite::Error;
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
 
     fn connect(&self) -> rusqlite::Result<SqliteConnection> {
         let connection = Connection::open(&self.path)?;

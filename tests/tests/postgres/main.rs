@@ -4,6 +4,7 @@
 mod connecting;
 mod failures;
 mod following;
+mod hanging;
 mod killed;
 mod log;
 mod nodes;

@@ -8,6 +8,7 @@ mod common;
 mod damage;
 mod failures;
 mod following;
+mod hanging;
 mod left_out;
 mod queries;
 mod rebuilds;

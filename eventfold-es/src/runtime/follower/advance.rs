@@ -1,5 +1,8 @@
 //! From the saved progress to the last durable event.
 
+use std::sync::Arc;
+
+use super::fault::{fault, text, unreachable};
 use super::progress::{SavedEvent, SavedProgress};
 use super::{Follower, Halt};
 use crate::error::StoreError;
@@ -39,6 +42,7 @@ pub(super) struct Cause {
 impl<P: SinkProjection> Follower<P> {
     /// Projects all durable events. Blocks.
     pub(super) fn advance(&mut self) -> Result<(), Halt> {
+        self.pulse.rebuilds(self.rebuild.clone());
         let advanced = self.try_advance();
         // After an error, the transaction of a database may be broken, and its outcome unknown.
         match &advanced {
@@ -60,7 +64,7 @@ impl<P: SinkProjection> Follower<P> {
             self.run_rebuild()?;
         }
         let target = *self.journal.durable().borrow();
-        let journal = std::sync::Arc::clone(&self.journal);
+        let journal = Arc::clone(&self.journal);
         let mut halt = None;
         let read = read_ahead(
             &*journal,
@@ -170,7 +174,7 @@ impl<P: SinkProjection> Follower<P> {
     /// Whether this program knows one of the unknown events, or would no longer skip it.
     fn knows_any(&mut self, unknown: &[SkippedEvent]) -> Result<bool, Halt> {
         for event in unknown {
-            let journal = std::sync::Arc::clone(&self.journal);
+            let journal = Arc::clone(&self.journal);
             let commit = journal.commit_at(event.position);
             let commit = commit.map_err(|error| Halt::Sink(error.into()))?;
             let event = commit
@@ -291,6 +295,7 @@ impl<P: SinkProjection> Follower<P> {
         next: &SavedProgress,
     ) -> Result<Attempt, Halt> {
         let expected = self.stored.clone();
+        let pulse = Arc::clone(&self.pulse);
         let next = to_json(next)?;
         let mut halt = None;
         let mut failed = None;
@@ -306,6 +311,10 @@ impl<P: SinkProjection> Follower<P> {
                 return None;
             }
             for (index, event) in events.iter().enumerate() {
+                if !pulse.beat() {
+                    halt = Some(Halt::Asked);
+                    return None;
+                }
                 if let Err(cause) = project_one::<P>(*event, tx) {
                     failed = Some((index, cause));
                     return None;
@@ -342,6 +351,7 @@ impl<P: SinkProjection> Follower<P> {
 
     fn try_transact(&mut self, work: &mut Work<'_, P>) -> Result<(), (StoreError, SinkFault)> {
         let unknown = |error| (error, SinkFault::Unknown);
+        let pulse = Arc::clone(&self.pulse);
         let prepared = self.journal.prepare_to_save();
         prepared.map_err(|error| unknown(error.into()))?;
         let connection = match &mut self.connection {
@@ -353,8 +363,18 @@ impl<P: SinkProjection> Follower<P> {
                 self.connection.insert(Kept::new(connected))
             }
         };
+        pulse.beat();
         let what = || format!("a transaction of the projection `{}`", P::NAME);
-        let transacted = guard(what, || P::Sink::transact(connection, P::NAME, work));
+        let transacted = guard(what, || {
+            P::Sink::transact(connection, P::NAME, &mut |tx, stored| {
+                let next = pulse.beat().then(|| work(tx, stored)).flatten();
+                next.filter(|_| pulse.beat())
+            })
+        });
+        // Another call goes on in its place, and reads the progress.
+        if pulse.is_given_up() {
+            return Err(unknown(StoreError::Closed));
+        }
         transacted
             .map_err(unknown)?
             .map_err(|error| (unreachable::<P>(&error), fault::<P>(&error)))
@@ -375,36 +395,6 @@ impl<P: SinkProjection> Follower<P> {
 /// The work in a transaction.
 pub(super) type Work<'a, P> = dyn FnMut(&mut <<P as SinkProjection>::Sink as Sink>::Tx<'_>, Option<&str>) -> Option<String>
     + 'a;
-
-fn unreachable<P: SinkProjection>(error: &<P::Sink as Sink>::Error) -> StoreError {
-    StoreError::Sink {
-        name: P::NAME,
-        reason: text(error).into(),
-    }
-}
-
-fn fault<P: SinkProjection>(error: &<P::Sink as Sink>::Error) -> SinkFault {
-    let what = || format!("the fault of an error of the projection `{}`", P::NAME);
-    guard(what, || P::Sink::fault(error)).unwrap_or_default()
-}
-
-/// The text of an error of the user.
-fn text(error: &dyn std::error::Error) -> String {
-    let what = || "the text of an error".to_owned();
-    let written = guard(what, || {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            let cause = error.to_string();
-            if !text.contains(&cause) {
-                text = format!("{text}: {cause}");
-            }
-            source = error.source();
-        }
-        text
-    });
-    written.unwrap_or_else(|error| error.to_string())
-}
 
 pub(super) fn to_json(progress: &SavedProgress) -> Result<String, Halt> {
     serde_json::to_string(progress).map_err(|error| {

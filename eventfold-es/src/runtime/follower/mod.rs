@@ -2,12 +2,15 @@
 
 mod advance;
 mod behind;
+mod calls;
+mod fault;
 mod progress;
 mod rebuild;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -15,10 +18,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::progress_gauge::ProjectionGauge;
 use crate::error::StoreError;
-use crate::guarded::{Kept, blocking};
+use crate::guarded::Kept;
 use crate::journal::{Cursor, Journal};
 use crate::process_manager::Backoff;
 use crate::projection::{Sink, SinkProjection};
+use calls::{Called, Calls, GRACE, MOST_HANGING, Pulse};
 use progress::SavedProgress;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -51,6 +55,8 @@ pub(crate) struct Follower<P: SinkProjection> {
     gauge: Arc<ProjectionGauge>,
     closing: watch::Receiver<bool>,
     sink: Arc<P::Sink>,
+    /// The signs of life of the call under way.
+    pulse: Arc<Pulse>,
     connection: Option<Kept<<P::Sink as Sink>::Connection>>,
     /// The progress in the sink; none before it was read.
     progress: Option<SavedProgress>,
@@ -68,10 +74,17 @@ pub(crate) struct Follower<P: SinkProjection> {
 }
 
 /// A rebuild that is to be done.
+#[derive(Clone)]
 struct RebuildOrder {
-    is_cancelled: Arc<AtomicBool>,
+    cancels: Arc<AtomicBool>,
     /// Whether this program cannot go on with the old state.
     is_required: bool,
+}
+
+impl RebuildOrder {
+    fn is_cancelled(&self) -> bool {
+        self.cancels.load(Ordering::Acquire)
+    }
 }
 
 /// The reason why a follower does not advance.
@@ -100,33 +113,52 @@ impl<P: SinkProjection> Follower<P> {
         } = context;
         let mut durable = journal.durable();
         let mut is_closing = closing.clone();
-        let mut follower = Box::new(Self {
-            journal,
-            gauge: Arc::clone(&gauge),
-            closing,
-            sink,
-            connection: None,
-            progress: None,
-            stored: None,
-            awaited: None,
-            cursor: Cursor::default(),
-            rebuild: None,
-            failed_in_rebuild: BTreeMap::new(),
-            failing: None,
-        });
+        let new = {
+            let (gauge, sink) = (Arc::clone(&gauge), Arc::clone(&sink));
+            move |rebuild| {
+                let (journal, gauge) = (Arc::clone(&journal), Arc::clone(&gauge));
+                Self::new(journal, gauge, closing.clone(), Arc::clone(&sink), rebuild)
+            }
+        };
+        let mut calls = Calls::new::<P>(&sink);
+        let mut follower = new(None);
         let mut answers = Vec::new();
         let mut attempts = 0;
         while !*is_closing.borrow() {
             durable.borrow_and_update();
-            let what = || format!("the projection `{}`", P::NAME);
-            let advanced = blocking(what, move || {
-                let advanced = follower.advance();
-                Ok((follower, advanced))
-            });
-            let advanced = match advanced.await {
-                Ok((returned, advanced)) => {
+            let called = match calls.hanging() {
+                hanging @ MOST_HANGING.. if attempts > 0 => {
+                    let error = unanswered::<P>(format!(
+                        "{hanging} calls have not returned. The projection goes on when one of them returns, or by `resume_projection`"
+                    ));
+                    Ok(Called::Returned(follower, Err(Halt::Sink(error))))
+                }
+                _ => calls.call(follower, Self::advance).await,
+            };
+            let advanced = match called {
+                Ok(Called::Returned(returned, advanced)) => {
                     follower = returned;
                     advanced
+                }
+                // A rebuild does not begin again by itself: its commit may be the call that hangs.
+                Ok(Called::Hangs(time)) => {
+                    follower = new(None);
+                    gauge.rebuilds(None);
+                    let hangs = format!("a call has not returned for {time:?}, and was given up");
+                    Err(Halt::Sink(unanswered::<P>(hangs)))
+                }
+                Ok(Called::Left(cancelled)) => {
+                    tracing::warn!(
+                        projection = P::NAME,
+                        "a call of the database of a projection has not returned for {GRACE:?}, and was given up"
+                    );
+                    follower = new(cancelled);
+                    gauge.rebuilds(None);
+                    Err(Halt::Asked)
+                }
+                Err(error @ StoreError::Sink { .. }) => {
+                    follower = new(None);
+                    Err(Halt::Sink(error))
                 }
                 Err(error) => {
                     gauge.fails(Some(error.to_string()), true);
@@ -181,6 +213,8 @@ impl<P: SinkProjection> Follower<P> {
                 request = requests.recv() => request,
                 true = advances(&mut durable, behind), if !has_failed => None,
                 () = sleep(wait), if wait.is_some() => None,
+                // The database answers again.
+                () = calls.one_has_ended(), if wait.is_some() => None,
             };
             match request {
                 None => {}
@@ -190,7 +224,7 @@ impl<P: SinkProjection> Follower<P> {
                     answer,
                 }) => {
                     follower.rebuild = Some(RebuildOrder {
-                        is_cancelled,
+                        cancels: is_cancelled,
                         is_required: false,
                     });
                     follower.failed_in_rebuild.clear();
@@ -198,14 +232,36 @@ impl<P: SinkProjection> Follower<P> {
                 }
             }
         }
-        // The connection may save its last transactions.
-        let what = || format!("disconnecting the projection `{}`", P::NAME);
-        let _ = blocking(what, move || {
-            follower.connection = None;
-            Ok(())
-        })
-        .await;
+        if follower.connection.is_some() {
+            // It may save its last transactions.
+            let disconnect = |follower: &mut Self| follower.connection = None;
+            let _ = calls.call(follower, disconnect).await;
+        }
         answer(&mut answers, &Err(StoreError::Closed));
+    }
+
+    fn new(
+        journal: Arc<dyn Journal>,
+        gauge: Arc<ProjectionGauge>,
+        closing: watch::Receiver<bool>,
+        sink: Arc<P::Sink>,
+        rebuild: Option<RebuildOrder>,
+    ) -> Box<Self> {
+        Box::new(Self {
+            journal,
+            gauge,
+            closing,
+            sink,
+            pulse: Arc::default(),
+            connection: None,
+            progress: None,
+            stored: None,
+            awaited: None,
+            cursor: Cursor::default(),
+            rebuild,
+            failed_in_rebuild: BTreeMap::new(),
+            failing: None,
+        })
     }
 
     fn is_closing(&self) -> bool {
@@ -216,14 +272,15 @@ impl<P: SinkProjection> Follower<P> {
     fn require_rebuild(&mut self) {
         let gauge = &self.gauge;
         let rebuild = self.rebuild.get_or_insert_with(|| {
-            let is_cancelled = Arc::default();
-            gauge.can_cancel(&is_cancelled);
+            let cancels = Arc::default();
+            gauge.can_cancel(&cancels);
             RebuildOrder {
-                is_cancelled,
+                cancels,
                 is_required: true,
             }
         });
         rebuild.is_required = true;
+        self.pulse.rebuilds(self.rebuild.clone());
     }
 }
 
@@ -235,10 +292,23 @@ impl<P: SinkProjection> Drop for Follower<P> {
             return;
         };
         let thread = thread::Builder::new().name("eventfold-es-disconnect".to_owned());
-        if let Ok(disconnecting) = thread.spawn(move || drop(connection)) {
+        let (done, is_done) = channel::<()>();
+        let disconnecting = thread.spawn(move || {
+            drop(connection);
+            drop(done);
+        });
+        if disconnecting.is_ok() {
             // The store may be opened again now.
-            let _ = disconnecting.join();
+            let _ = is_done.recv_timeout(GRACE);
         }
+    }
+}
+
+/// The database has not answered.
+fn unanswered<P: SinkProjection>(reason: String) -> StoreError {
+    StoreError::Sink {
+        name: P::NAME,
+        reason: reason.into(),
     }
 }
 

@@ -1,14 +1,13 @@
 //! A rebuild: the state is rebuilt in one transaction, so that readers see the old state until the new state is complete.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::advance::{
     CHUNK_BYTES, is_skipped, is_subscribed, prepare, project_one, saved_event, skip_unknown,
     to_json,
 };
 use super::progress::SavedProgress;
-use super::{Follower, Halt};
+use super::{Follower, Halt, RebuildOrder};
 use crate::error::StoreError;
 use crate::guarded::guard;
 use crate::journal::Cursor;
@@ -39,11 +38,11 @@ impl<P: SinkProjection> Follower<P> {
         let journal = Arc::clone(&self.journal);
         let gauge = Arc::clone(&self.gauge);
         let closing = self.closing.clone();
-        let cancelled = self.rebuild.as_ref();
-        let cancelled = cancelled.map(|rebuild| Arc::clone(&rebuild.is_cancelled));
+        let order = self.rebuild.clone();
+        let pulse = Arc::clone(&self.pulse);
         let is_cancelled = || {
-            let cancelled = cancelled.as_ref();
-            *closing.borrow() || cancelled.is_some_and(|flag| flag.load(Ordering::Acquire))
+            let is_cancelled = order.as_ref().is_some_and(RebuildOrder::is_cancelled);
+            is_cancelled || *closing.borrow() || pulse.is_given_up()
         };
         let mut skips = self.failed_in_rebuild.clone();
         let skips_failures = P::ON_FAILURE == ProjectionFailure::Skip;
@@ -75,6 +74,10 @@ impl<P: SinkProjection> Follower<P> {
                             can_undo = can_undo && marked::<P>(tx);
                             marked_at = event.position;
                             continue;
+                        }
+                        if !pulse.beat() {
+                            halt = Some(Halt::Asked);
+                            return Err(StoreError::Closed);
                         }
                         let Err(cause) = project_one::<P>(event, tx) else {
                             progress.event = Some(saved_event(&event));
@@ -134,7 +137,9 @@ impl<P: SinkProjection> Follower<P> {
                 }
             }
         });
-        self.gauge.rebuilds(None);
+        if !self.pulse.is_given_up() {
+            self.gauge.rebuilds(None);
+        }
         let ended = match (halt, failed) {
             (Some(halt), _) => Err(halt),
             // As in an attempt, a connection that cannot roll back is the cause.
