@@ -40,7 +40,7 @@ enum End {
 }
 
 impl Pulse {
-    /// Tells that the call goes on. `false` if nobody waits for it any more: it has to end, and to change nothing.
+    /// Tells that the call goes on. `false` if the wait for it has ended: then it has to end, and to change nothing.
     pub(super) fn beat(&self) -> bool {
         // Only the thread of the call writes.
         let beats = self.beats.load(Ordering::Relaxed);
@@ -88,7 +88,7 @@ struct Hanging {
 pub(super) struct Calls {
     name: &'static str,
     timeout: Duration,
-    /// The thread of the calls, if there is one that does not hang.
+    /// The thread of the next call. `None` while its last call hangs.
     thread: Option<mpsc::Sender<Job>>,
     hanging: Arc<Hanging>,
     /// Dropped with the task of the projection.
