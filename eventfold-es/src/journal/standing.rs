@@ -38,6 +38,9 @@ pub(crate) struct Standing {
     role: watch::Sender<Role>,
     /// The number of the last batch of a replicated journal.
     batch: AtomicU64,
+    /// The number of the batch with the last claim that this node has applied; 0 before the first. While this node is the leader, it is
+    /// that of its own claim.
+    claim: AtomicU64,
     /// The number of the present term; 0 unless this node is the leader. It changes under the lock of `role`.
     term: AtomicU64,
     /// The number of terms so far. It changes under the lock of `role`.
@@ -55,6 +58,7 @@ impl Standing {
             terms: AtomicU64::new(1),
             is_replicated: AtomicBool::new(false),
             batch: AtomicU64::new(0),
+            claim: AtomicU64::new(0),
             on_applied: OnceLock::new(),
         }
     }
@@ -74,12 +78,40 @@ impl Standing {
         self.role.subscribe()
     }
 
-    pub(in crate::journal) fn batch(&self) -> u64 {
+    /// The number of the last batch. The journal of a store that is not replicated has none.
+    pub(crate) fn batch(&self) -> u64 {
         self.batch.load(Ordering::Acquire)
     }
 
     pub(in crate::journal) fn has_batch(&self, batch: u64) {
         self.batch.store(batch, Ordering::Release);
+    }
+
+    /// The number of the batch with the last claim that this node has applied, and of all before it.
+    pub(crate) fn claim(&self) -> u64 {
+        self.claim.load(Ordering::Acquire)
+    }
+
+    /// Notes a claim, before this node becomes the leader by it.
+    pub(in crate::journal) fn has_claim(&self, batch: u64) {
+        self.claim.store(batch, Ordering::Release);
+    }
+
+    /// The present term, and the number of the batch with its claim.
+    ///
+    /// # Errors
+    ///
+    /// The reason why nothing can be committed, if this node is not the leader.
+    pub(crate) fn leads(&self) -> Result<(Term, u64), CommitError> {
+        let Some(term) = self.term() else {
+            return Err(self.reason());
+        };
+        let claim = self.claim();
+        // In another term, it could be the claim of that.
+        match self.refusal(term) {
+            None => Ok((term, claim)),
+            Some(refusal) => Err(refusal),
+        }
     }
 
     /// The present term, if this node is the leader.

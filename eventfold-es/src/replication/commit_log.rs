@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
+use super::messenger::Messenger;
+
 /// A replicated log of batches, which the nodes of a store share.
 ///
 /// The log holds entries with the numbers 1, 2, 3 and so on, without a gap. Entry `n` is the text of batch `n` of the journal:
@@ -57,7 +59,13 @@ pub trait CommitLog: Send + Sync + 'static {
     /// The messages of all nodes from now on.
     fn signals(&self) -> broadcast::Receiver<String>;
 
-    /// Sends what [`signal`](Self::signal) has not sent yet, within a second at most. No other call follows.
+    /// Questions between the nodes, with which commands on followers reach the leader. `None`, the default, if the servers have no such
+    /// messages: then commands on followers are answered with the name of the leader. Called after [`open`](Self::open). Returns at once.
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        None
+    }
+
+    /// Sends the signals and the answers that are not sent yet, within a second at most. No other call follows.
     fn close(&self) {}
 }
 

@@ -1,6 +1,7 @@
 //! Several nodes: one writer over a replicated log, and a whole local journal on each node.
 
 mod commit_log;
+mod messenger;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "postgres")]
@@ -8,6 +9,7 @@ mod postgres;
 mod role;
 
 pub use commit_log::{AppendError, CommitLog, Entry, LogError};
+pub use messenger::{AskError, Asking, Messenger, Question};
 #[cfg(feature = "nats")]
 pub use nats::NatsLog;
 #[cfg(feature = "postgres")]

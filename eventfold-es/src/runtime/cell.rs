@@ -16,7 +16,7 @@ use event_ids::EventIds;
 pub(crate) use event_ids::Place;
 pub(super) use event_ids::read_event_ids;
 use keys::KnownKeys;
-pub(crate) use keys::{Key, Keys};
+pub(crate) use keys::{Key, Keys, generated_key};
 
 use super::encode::EncodedEvent;
 use super::guarded::{Kept, guard};

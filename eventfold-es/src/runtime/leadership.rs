@@ -28,6 +28,21 @@ pub(crate) struct Waits {
     pub(crate) outcome: Duration,
 }
 
+/// The reason why a command of another node is not taken.
+#[derive(Debug)]
+pub(crate) enum NotTaken {
+    /// The other node asks the leader of an earlier term. It does not have the claim of this term yet.
+    Behind,
+    /// The store does not take it.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotTaken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 impl Leadership {
     pub(crate) fn new(
         journal: Arc<dyn Journal>,
@@ -103,6 +118,25 @@ impl Leadership {
     pub(crate) async fn room(&self) -> Result<Room, StoreError> {
         let term = self.term().await?;
         room(&*self.journal, term, self.limit()).await
+    }
+
+    /// Waits for room for a command of another node, which has the log up to the batch `known`. It does not wait for the leadership. Cancel
+    /// safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`room`](Self::room). [`NotTaken::Behind`] if the other node asks the leader of an earlier term.
+    pub(crate) async fn room_for_node(&self, known: u64) -> Result<Room, NotTaken> {
+        let (term, claim) = self.journal.standing().leads().map_err(StoreError::from)?;
+        if claim > known {
+            return Err(NotTaken::Behind);
+        }
+        Ok(room(&*self.journal, term, self.limit()).await?)
+    }
+
+    /// The longest waits.
+    pub(crate) fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// Waits until a commit of the caller is durable. Cancel safe.

@@ -32,14 +32,16 @@ mod types;
 use std::sync::Arc;
 
 use crate::guarded;
-pub(crate) use cell::{Cell, Decided, Key, Keys, LockedCell, PartOfCommit, Place, Repeated};
+pub(crate) use cell::{
+    Cell, Decided, Key, Keys, LockedCell, PartOfCommit, Place, Repeated, generated_key,
+};
 pub(crate) use cells::AggregateCells;
 pub(crate) use encode::EncodedEvent;
 pub(crate) use follower::{Follower, FollowerContext, FollowerRequest};
 pub(crate) use guarded::{Kept, blocking, guard};
 pub(crate) use imported::{IMPORTED, mark};
 pub(crate) use inside_reaction::refuse_inside_reaction;
-pub(crate) use leadership::{Leadership, Waits, room_in, settled_in};
+pub(crate) use leadership::{Leadership, NotTaken, Waits, room_in, settled_in};
 pub(crate) use origin::{Cause, command_id};
 #[cfg(feature = "testing")]
 pub(crate) use process_manager::offline;
@@ -52,7 +54,7 @@ pub use progress_gauge::RebuildProgress;
 pub(crate) use projection::ProjectionRunner;
 pub use reactions::Reactions;
 pub(crate) use reactions::{Member, Presence, ReactionHub, Stay, WaitGuard};
-pub(crate) use recall::recall;
+pub(crate) use recall::{EventsOfStream, recall, recall_events};
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::{initial_progress, migrated};
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};

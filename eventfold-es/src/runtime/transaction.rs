@@ -53,6 +53,20 @@ impl TransactionCommand {
     pub(crate) fn stream(&self) -> &StreamId {
         self.address.stream()
     }
+
+    pub(crate) fn expected_version(&self) -> Option<u64> {
+        self.context.expected_version
+    }
+
+    /// A `Kept<A::Command>`.
+    pub(crate) fn command(&self) -> &dyn Any {
+        &*self.command
+    }
+
+    /// Gives the command the generated key of its transaction.
+    pub(crate) fn set_generated_key(&mut self, key: &str) {
+        self.context.idempotency_key = Some(key.to_owned());
+    }
 }
 
 /// The keys of the commands: the key of their transaction, and the number of earlier commands to the same target. So each command has the
@@ -113,13 +127,15 @@ pub(crate) type Waiting = Option<(Arc<ReactionHub>, u64)>;
 
 /// Finds the targets of a transaction, and decides its commands in order, each on the state after the previous ones.
 ///
-/// No await lies between the locks and the submission. So a dropped future leaves either nothing or the whole commit.
+/// No await lies between the locks and the submission. So a dropped future leaves either nothing or the whole commit. Without room, nothing
+/// is submitted.
 ///
 /// # Errors
 ///
 /// [`TransactionError::Store`] if a target cannot be read or the store takes no commands.
 pub(crate) async fn decide_together(
     runtime: &Runtime,
+    mut room: Option<Room>,
     mut commands: Vec<TransactionCommand>,
     waiting: Waiting,
 ) -> Result<DecidedTogether, TransactionError> {
@@ -131,10 +147,9 @@ pub(crate) async fn decide_together(
         });
         let lookups = look_up(wanted);
         let targets = find_targets(lookups).await?;
-        let room = runtime.leadership.room().await?;
         let journal = &*runtime.journal;
         let decided = LockedTargets::lock(&targets, journal).map(|locked| {
-            let commands = take(&mut commands);
+            let (commands, room) = (take(&mut commands), room.take());
             decide_locked(locked, commands, keys, waiting.clone(), journal, room)
         });
         if let Some(decision) = decided {
@@ -151,7 +166,7 @@ fn decide_locked(
     keys: Vec<Option<String>>,
     waiting: Waiting,
     log: &dyn Log,
-    room: Room,
+    room: Option<Room>,
 ) -> Result<Decision, TransactionError> {
     let digest = digest(&commands);
     let mut repeated = Vec::with_capacity(commands.len());
@@ -201,6 +216,12 @@ fn decide_locked(
         }
     }
     let after = locked.last_pending().collect();
+    let Some(room) = room else {
+        return Ok(Decision::Answer {
+            pending: after,
+            answer: Ok(staged.len()),
+        });
+    };
     let appends = locked.proposed();
     let commands = staged.into_iter().map(|(stream, events)| {
         let events = events.filter(|events| events.count > 0)?;

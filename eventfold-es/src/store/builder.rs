@@ -368,8 +368,10 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
         self
     }
 
-    /// Registers an aggregate type as a target of erased envelopes ([`CommandEnvelope`](crate::CommandEnvelope)), which name it
-    /// by its stored name. The targets of macro-declared process managers need no registration.
+    /// Registers an aggregate type as a target of commands as JSON: erased envelopes
+    /// ([`CommandEnvelope`](crate::CommandEnvelope)), which name it by its stored name, and commands that other nodes
+    /// [forward](Self::replicated). The aggregates of `#[event_store]`, and the targets of macro-declared process managers, need no
+    /// registration.
     pub fn aggregate_type<A: DispatchTarget>(mut self) -> Self {
         self.targets.target::<A>();
         self

@@ -1,7 +1,9 @@
+mod forward;
 mod past;
 mod target;
 
 use std::fmt;
+use std::future::Future;
 use std::iter::once;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use super::{RunMode, Shared};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StateError, StoreError};
-use crate::journal::OnDurable;
+use crate::journal::{OnDurable, Room};
 use crate::runtime::{
     AggregateCells, Cell, Kept, LockedCell, Reactions, Repeated, WaitGuard, check_context, recall,
     refuse_inside_reaction,
@@ -119,8 +121,10 @@ impl<A: Aggregate> AggregateHandle<A> {
     /// - [`ExecuteError::Conflict`] if the stream does not have the version that the context
     ///   [expects](CommandContext::with_expected_version);
     /// - [`ExecuteError::KeyReused`] if its idempotency key is that of another command;
-    /// - [`ExecuteError::NotLeader`] if another node is the leader, and [`ExecuteError::Unavailable`] if no leader is found
-    ///   within [`leader_patience`](crate::AggregateStoreBuilder::leader_patience). Only a replicated store has other nodes;
+    /// - [`ExecuteError::NotLeader`] if another node is the leader, and the command cannot be
+    ///   [forwarded](crate::AggregateStoreBuilder::replicated) to it;
+    /// - [`ExecuteError::Unavailable`] if no leader is found within
+    ///   [`leader_patience`](crate::AggregateStoreBuilder::leader_patience). Only a replicated store has other nodes;
     /// - [`ExecuteError::Store`] if it could not be decided or written, if its idempotency key or its metadata cannot be used,
     ///   or inside a reaction of a process manager.
     ///
@@ -143,25 +147,51 @@ impl<A: Aggregate> AggregateHandle<A> {
         command: A::Command,
         context: CommandContext,
     ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
+        self.in_span(self.execute_somewhere(Kept::new(command), context))
+            .await
+    }
+
+    /// Runs the execution of a command in its span.
+    async fn in_span(
+        &self,
+        executing: impl Future<Output = Result<Executed<A::DomainEvent>, ExecuteError<A::Error>>>,
+    ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
         let span = tracing::debug_span!(
             "execute",
             aggregate = A::AGGREGATE_TYPE,
             instance = &*self.id,
             position = tracing::field::Empty
         );
-        let executing = self.execute_in_span(Kept::new(command), context);
         let executed = executing.instrument(span.clone()).await?;
         span.record("position", executed.position);
         Ok(executed)
     }
 
-    async fn execute_in_span(
+    /// Executes a command here, or on the leader.
+    async fn execute_somewhere(
         &self,
         command: Kept<A::Command>,
         context: CommandContext,
     ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
         refuse_inside_reaction()?;
         check_context(&context)?;
+        match self.shared.runtime.leadership.room().await {
+            Ok(room) => self.execute_here(room, command, &context).await,
+            Err(StoreError::NotLeader { leader }) => {
+                // Boxed, so that the future of a command on the leader stays small.
+                Box::pin(self.forward(leader, command, context)).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Executes a command on this node, which was the leader when it got the room.
+    async fn execute_here(
+        &self,
+        room: Room,
+        command: Kept<A::Command>,
+        context: &CommandContext,
+    ) -> Result<Executed<A::DomainEvent>, ExecuteError<A::Error>> {
         let leadership = &self.shared.runtime.leadership;
         let hub = &self.shared.runtime.reactions;
         let is_awaited = self.shared.run_mode == RunMode::Inline && hub.concerns(A::AGGREGATE_TYPE);
@@ -172,29 +202,30 @@ impl<A: Aggregate> AggregateHandle<A> {
                 as OnDurable
         });
 
-        let (cell, outcome, decided) =
-            match self.target().decide(command, &context, on_durable).await? {
-                Decision::Committed {
-                    cell,
-                    outcome,
-                    decided,
-                } => (cell, outcome, decided),
-                Decision::Answer { pending, answer } => {
-                    if let Some(pending) = pending {
-                        leadership.settled_before(&pending).await?;
-                    }
-                    let decided = answer.into_inner()?;
-                    return Ok(Executed {
-                        version: decided.version,
-                        events: decided.into_events(),
-                        position: None,
-                        reactions: Reactions::NotAwaited,
-                    });
+        let target = self.target();
+        let decision = target.decide(room, command, context, on_durable);
+        let (cell, outcome, decided) = match decision.await? {
+            Decision::Committed {
+                cell,
+                outcome,
+                decided,
+            } => (cell, outcome, decided),
+            Decision::Answer { pending, answer } => {
+                if let Some(pending) = pending {
+                    leadership.settled_before(&pending).await?;
                 }
-                Decision::Repeated(repeated) => {
-                    return Ok(self.answer_again(repeated, wait).await?);
-                }
-            };
+                let decided = answer.into_inner()?;
+                return Ok(Executed {
+                    version: decided.version,
+                    events: decided.into_events(),
+                    position: None,
+                    reactions: Reactions::NotAwaited,
+                });
+            }
+            Decision::Repeated(repeated) => {
+                return Ok(self.answer_again(repeated, wait).await?);
+            }
+        };
         let receipt = leadership.settled(&outcome).await?;
         cell.settle_if_free();
         let reactions = self.shared.reactions(wait).await;

@@ -5,6 +5,7 @@ mod builder;
 mod closing;
 mod event_handlers;
 mod export;
+mod forwarding;
 mod handle;
 mod health;
 mod import;
@@ -118,6 +119,8 @@ struct Shared {
     process_managers: HashMap<TypeId, (usize, &'static str)>,
     /// The channel of requests to each process manager.
     requests: Vec<mpsc::UnboundedSender<Request>>,
+    /// The way to the other nodes, if the replicated log has one.
+    forwarding: Option<forwarding::Forwarding>,
     shutdown: Mutex<closing::Shutdown>,
     /// Turns true when the store begins to close.
     closing: watch::Receiver<bool>,

@@ -1,5 +1,7 @@
 //! Commands for several aggregates in one commit.
 
+mod forward;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use super::{AggregateStore, RunMode, Shared};
 use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
 use crate::error::{StoreError, TransactionError};
+use crate::journal::Room;
 use crate::runtime::{
     Decision, Reactions, Repeated, TransactionCommand, WaitGuard, check_context, decide_together,
     refuse_inside_reaction,
@@ -202,9 +205,10 @@ impl Transaction {
     /// - [`TransactionError::Rejected`] if an aggregate rejects its command, with the command;
     /// - [`TransactionError::Conflict`] if a stream does not have the version that its command expects, with the command;
     /// - [`TransactionError::KeyReused`] if its idempotency key is that of another transaction;
-    /// - [`TransactionError::NotLeader`] if another node is the leader, and [`TransactionError::Unavailable`] if no leader is
-    ///   found within [`leader_patience`](crate::AggregateStoreBuilder::leader_patience). Only a replicated store has other
-    ///   nodes;
+    /// - [`TransactionError::NotLeader`] if another node is the leader, and the transaction cannot be
+    ///   [forwarded](crate::AggregateStoreBuilder::replicated) to it;
+    /// - [`TransactionError::Unavailable`] if no leader is found within
+    ///   [`leader_patience`](crate::AggregateStoreBuilder::leader_patience). Only a replicated store has other nodes;
     /// - [`TransactionError::Store`] if a command could not be decided or written, if an id, the key or the metadata
     ///   cannot be used, or inside a reaction of a process manager.
     ///
@@ -234,48 +238,63 @@ impl Transaction {
         refuse_inside_reaction()?;
         check_context(&context)?;
         let commands = commands?;
-        let types: Vec<_> = commands
-            .iter()
-            .map(|command| Arc::clone(&command.stream().aggregate_type))
-            .collect();
-        let leadership = &shared.runtime.leadership;
-        let hub = &shared.runtime.reactions;
-        let is_awaited =
-            shared.run_mode == RunMode::Inline && types.iter().any(|name| hub.concerns(name));
-        let wait = is_awaited.then(|| hub.wait());
-        let waiting = wait.as_ref().map(|wait| (Arc::clone(hub), wait.id()));
-
-        let decided = decide_together(&shared.runtime, commands, waiting).await?;
-        match &decided.decision {
-            Decision::Committed { outcome, commands } => {
-                let receipt = leadership.settled(outcome).await?;
-                decided.settle_targets();
-                let commands = commands.iter().map(|events| {
-                    let events = events.as_ref();
-                    CommittedCommand {
-                        version: events.map(|events| events.version),
-                        position: events.map(|events| receipt.first_position + events.before_last),
-                    }
-                });
-                Ok(Committed {
-                    commands: commands.collect(),
-                    position: Some(receipt.last_position()),
-                    reactions: shared.reactions(wait).await,
-                })
+        match shared.runtime.leadership.room().await {
+            Ok(room) => commit_here(&shared, room, commands).await,
+            Err(StoreError::NotLeader { leader }) => {
+                Box::pin(forward::commit(&shared, leader, context, commands)).await
             }
-            Decision::Answer { pending, answer } => {
-                for pending in pending {
-                    leadership.settled_before(pending).await?;
-                }
-                let count = answer.clone()?;
-                Ok(Committed {
-                    commands: vec![CommittedCommand::default(); count],
-                    position: None,
-                    reactions: Reactions::NotAwaited,
-                })
-            }
-            Decision::Repeated(repeated) => answer_again(&shared, repeated, &types, wait).await,
+            Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Commits on this node, which was the leader when it got the room.
+async fn commit_here(
+    shared: &Shared,
+    room: Room,
+    commands: Vec<TransactionCommand>,
+) -> Result<Committed, TransactionError> {
+    let types: Vec<_> = commands
+        .iter()
+        .map(|command| Arc::clone(&command.stream().aggregate_type))
+        .collect();
+    let leadership = &shared.runtime.leadership;
+    let hub = &shared.runtime.reactions;
+    let is_awaited =
+        shared.run_mode == RunMode::Inline && types.iter().any(|name| hub.concerns(name));
+    let wait = is_awaited.then(|| hub.wait());
+    let waiting = wait.as_ref().map(|wait| (Arc::clone(hub), wait.id()));
+
+    let decided = decide_together(&shared.runtime, Some(room), commands, waiting).await?;
+    match &decided.decision {
+        Decision::Committed { outcome, commands } => {
+            let receipt = leadership.settled(outcome).await?;
+            decided.settle_targets();
+            let commands = commands.iter().map(|events| {
+                let events = events.as_ref();
+                CommittedCommand {
+                    version: events.map(|events| events.version),
+                    position: events.map(|events| receipt.first_position + events.before_last),
+                }
+            });
+            Ok(Committed {
+                commands: commands.collect(),
+                position: Some(receipt.last_position()),
+                reactions: shared.reactions(wait).await,
+            })
+        }
+        Decision::Answer { pending, answer } => {
+            for pending in pending {
+                leadership.settled_before(pending).await?;
+            }
+            let count = answer.clone()?;
+            Ok(Committed {
+                commands: vec![CommittedCommand::default(); count],
+                position: None,
+                reactions: Reactions::NotAwaited,
+            })
+        }
+        Decision::Repeated(repeated) => answer_again(shared, repeated, &types, wait).await,
     }
 }
 

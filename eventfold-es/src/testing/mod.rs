@@ -43,5 +43,5 @@ pub use memory::MemoryDisk;
 pub use process_manager::{ProcessManagerTest, process_manager};
 pub use projection::{ProjectionTest, projection};
 pub use rows::{RowsTest, rows};
-pub use shared_log::{LostAnswer, SharedLog};
+pub use shared_log::{LostAnswer, LostMessage, SharedLog};
 pub use sink::{SinkTest, sink};

@@ -1,12 +1,17 @@
 //! A replicated log in memory.
 
+mod messenger;
+
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::replication::{AppendError, CommitLog, Entry, LogError};
+pub use messenger::LostMessage;
+use messenger::{Late, Served};
+
+use crate::replication::{AppendError, CommitLog, Entry, LogError, Messenger};
 
 /// The default of [`SharedLog::max_entry_bytes`].
 const MAX_ENTRY_BYTES: usize = 1024 * 1024;
@@ -50,6 +55,8 @@ struct Log {
     entries: Vec<Arc<str>>,
     /// Appends on their way, each with the entry that it follows.
     on_their_way: Vec<(u64, Arc<str>)>,
+    /// Questions on their way.
+    late: Vec<Late>,
     nodes: Vec<Weak<Node>>,
 }
 
@@ -57,6 +64,8 @@ struct Node {
     max_entry_bytes: usize,
     last: watch::Sender<u64>,
     signals: broadcast::Sender<String>,
+    /// The receivers of questions, by their node.
+    served: Mutex<Vec<Served>>,
     faults: Mutex<Faults>,
     changed: Condvar,
 }
@@ -66,6 +75,9 @@ struct Faults {
     is_cut_off: bool,
     is_cut_off_after_next: bool,
     next_answer: Option<LostAnswer>,
+    next_message: Option<LostMessage>,
+    /// The last entry that a handle sees that has fallen behind.
+    sees_up_to: Option<u64>,
     is_paused: bool,
     /// Whether an append waits for the end of the pause.
     is_waiting: bool,
@@ -107,6 +119,7 @@ impl SharedLog {
             max_entry_bytes,
             last: watch::Sender::new(locked.last()),
             signals: broadcast::Sender::new(SIGNALS),
+            served: Mutex::default(),
             faults: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -138,6 +151,19 @@ impl SharedLog {
     /// Cuts this handle off after its next append.
     pub fn cut_off_after_next(&self) {
         lock(&self.node.faults).is_cut_off_after_next = true;
+    }
+
+    /// From now on, this handle sees no further entries. Signals and questions arrive as before.
+    pub fn fall_behind(&self) {
+        let log = lock(&self.log);
+        lock(&self.node.faults).sees_up_to = Some(log.last());
+    }
+
+    /// Ends [`fall_behind`](Self::fall_behind).
+    pub fn catch_up(&self) {
+        let log = lock(&self.log);
+        lock(&self.node.faults).sees_up_to = None;
+        self.node.hear_of(log.last());
     }
 
     /// The next append of this handle is answered [`Unknown`](AppendError::Unknown).
@@ -236,11 +262,17 @@ impl Node {
     }
 
     fn hear_of(&self, last: u64) {
+        let last = last.min(self.sees_up_to());
         self.last.send_if_modified(|known| {
             let is_other = *known != last;
             *known = last;
             is_other
         });
+    }
+
+    /// The last entry that this handle sees.
+    fn sees_up_to(&self) -> u64 {
+        lock(&self.faults).sees_up_to.unwrap_or(u64::MAX)
     }
 
     /// Waits for the end of a pause. Returns the fate of the answer, if the answer is lost.
@@ -311,12 +343,13 @@ impl CommitLog for SharedLog {
             .map_err(LogError::Unavailable)?;
         let log = lock(&self.log);
         let skipped = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
+        let last = self.node.sees_up_to();
         let mut bytes = 0;
         let entries = (1..).zip(&log.entries).skip(skipped);
-        let page = entries.take_while(|(_, text)| {
+        let page = entries.take_while(|(number, text)| {
             let is_first = bytes == 0;
             bytes += text.len();
-            is_first || bytes <= max_bytes
+            *number <= last && (is_first || bytes <= max_bytes)
         });
         let entry = |(number, text): (u64, &Arc<str>)| Entry {
             number,
@@ -343,6 +376,10 @@ impl CommitLog for SharedLog {
 
     fn signals(&self) -> broadcast::Receiver<String> {
         self.node.signals.subscribe()
+    }
+
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        Some(Arc::new(self.clone()))
     }
 }
 
@@ -433,6 +470,22 @@ mod tests {
         assert_eq!(appends.join().unwrap(), Err(AppendError::Fenced));
         assert!(!paused.has_paused_append());
         paused.append(1, "next\n".into()).unwrap();
+    }
+
+    #[test]
+    fn a_handle_that_has_fallen_behind_sees_no_further_entries() {
+        let (one, other) = {
+            let one = SharedLog::new();
+            (one.clone(), one.handle())
+        };
+        one.append(0, "a\n".into()).unwrap();
+        let last = other.follow();
+        other.fall_behind();
+        one.append(1, "b\n".into()).unwrap();
+        assert_eq!((*last.borrow(), other.read(1, 100).unwrap().len()), (1, 1));
+        assert_eq!(other.append(1, "c\n".into()), Err(AppendError::Fenced));
+        other.catch_up();
+        assert_eq!((*last.borrow(), other.read(1, 100).unwrap().len()), (2, 2));
     }
 
     #[test]

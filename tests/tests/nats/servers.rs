@@ -76,7 +76,7 @@ accounts {
           "$JS.API.INFO", "$JS.API.STREAM.INFO.shop", "$JS.API.STREAM.CREATE.shop", "$JS.API.STREAM.MSG.GET.shop",
           "$JS.API.CONSUMER.CREATE.shop.>", "$JS.API.CONSUMER.MSG.NEXT.shop.>", "eventfold.shop.>"
         ]
-        subscribe ["eventfold.shop.node.*", "_INBOX.>"]
+        subscribe ["eventfold.shop.node.*", "eventfold.shop.ask.*", "_INBOX.>"]
       } }
       { user: no_api, password: hunter2, permissions { publish ["eventfold.>"], subscribe [">"] } }
       { user: no_append, password: hunter2, permissions { publish ["$JS.API.>"], subscribe [">"] } }
@@ -87,6 +87,7 @@ accounts {
       { user: no_consumer, password: hunter2, permissions { publish { deny ["$JS.API.CONSUMER.>"] } } }
       { user: no_tell, password: hunter2, permissions { publish { deny ["eventfold.*.node.*"] } } }
       { user: deaf, password: hunter2, permissions { subscribe ["_INBOX.>"] } }
+      { user: unasked, password: hunter2, permissions { subscribe ["eventfold.shop.node.*", "_INBOX.>"] } }
     ]
     imports [{ service: { account: SYS, subject: "$SYS.REQ.SERVER.PING.JSZ" } }]
   }

@@ -317,11 +317,12 @@ fn a_user_without_a_permission_is_told_which() {
         ("no_consumer", "shop", "$JS.API.CONSUMER.CREATE.shop"),
         ("no_tell", "shop", "eventfold.shop.node.probe"),
         ("deaf", "shop", "eventfold.shop.node.*"),
+        ("unasked", "shop", "eventfold.shop.ask.-"),
     ] {
         let found = refused(&NatsLog::connect(servers.addresses(user), name).replicas(1));
         let said = format!(
             "iolation for {}",
-            if user == "deaf" {
+            if matches!(user, "deaf" | "unasked") {
                 "Subscription"
             } else {
                 "Publish"

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod commands;
+mod forwarding;
 mod handlers;
 mod health;
 mod imports;

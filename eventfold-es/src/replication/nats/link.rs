@@ -12,7 +12,7 @@ use async_nats::{Client, HeaderMap, Message, Request};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{RwLock, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub(super) struct Link {
     created: OnceLock<String>,
     /// The highest number of an entry that a leader of the stream has confirmed to this node.
     confirmed: AtomicU64,
+    /// Each answer to a question of another node reads it until it is sent.
+    pub(super) answering: Arc<RwLock<()>>,
 }
 
 /// The errors that a server sends outside of answers. A user's own client does not show them.
@@ -279,6 +281,7 @@ impl Link {
             teller: Uuid::now_v7().to_string(),
             created: OnceLock::new(),
             confirmed: AtomicU64::new(0),
+            answering: Arc::default(),
         }
     }
 

@@ -11,13 +11,16 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::commit_log::{AppendError, CommitLog, Entry, LogError};
+use super::messenger::Messenger;
 use follow::Telling;
 use link::{Complaint, Link};
+use messenger::NatsMessenger;
 use names::Names;
 
 mod append;
 mod follow;
 mod link;
+mod messenger;
 mod names;
 mod open;
 mod read;
@@ -50,7 +53,8 @@ const CLOSING: Duration = Duration::from_secs(1);
 ///
 /// For a log with the name `shop`, a user may publish to `$JS.API.INFO`, `$JS.API.STREAM.INFO.shop`, `$JS.API.STREAM.CREATE.shop`,
 /// `$JS.API.STREAM.MSG.GET.shop`, `$JS.API.CONSUMER.CREATE.shop.>`, `$JS.API.CONSUMER.MSG.NEXT.shop.>` and
-/// `eventfold.shop.>`, and subscribe to `eventfold.shop.node.*` and `_INBOX.>`. No other user may publish to `eventfold.shop.>`.
+/// `eventfold.shop.>`, and subscribe to `eventfold.shop.node.*`, `eventfold.shop.ask.*` and `_INBOX.>`. No other user may publish to
+/// `eventfold.shop.>`.
 ///
 /// # Failures
 ///
@@ -305,12 +309,21 @@ impl CommitLog for NatsLog {
         self.signals.subscribe()
     }
 
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        let (link, runtime, _) = self.link()?;
+        Some(Arc::new(NatsMessenger::new(link, runtime)))
+    }
+
     fn close(&self) {
-        let Some((_, runtime, outbox)) = self.link() else {
+        let Some((link, runtime, outbox)) = self.link() else {
             return;
         };
         let (sent, is_sent) = blocking::channel();
-        runtime.spawn(async move { outbox.send(Telling::Closing(sent)).await });
+        runtime.spawn(async move {
+            // The answers are sent first.
+            drop(link.answering.write().await);
+            outbox.send(Telling::Closing(sent)).await
+        });
         // Without a connection, nothing is sent.
         let _ = is_sent.recv_timeout(CLOSING);
     }

@@ -20,6 +20,8 @@ pub(super) struct Names {
     pub(super) signal: String,
     /// A node asks itself whether it may send and receive.
     pub(super) probe: String,
+    /// Before the name of a node: the questions to it, which no stream stores.
+    questions: String,
 }
 
 impl Names {
@@ -32,7 +34,13 @@ impl Names {
             last: format!("eventfold.{name}.node.last"),
             signal: format!("eventfold.{name}.node.signal"),
             probe: format!("eventfold.{name}.node.probe"),
+            questions: format!("eventfold.{name}.ask."),
         }
+    }
+
+    /// The subject of the questions to a node. A dot in the name would begin another part of the subject.
+    pub(super) fn questions_to(&self, node: &str) -> String {
+        format!("{}{}", self.questions, node.replace('.', "%2E"))
     }
 
     pub(super) fn check(&self) -> Result<(), LogError> {
@@ -55,8 +63,8 @@ impl Names {
         format!(
             "a node publishes to `$JS.API.INFO`, `$JS.API.STREAM.INFO.{stream}`, `$JS.API.STREAM.CREATE.{stream}`, \
              `$JS.API.STREAM.MSG.GET.{stream}`, `$JS.API.CONSUMER.CREATE.{stream}.>`, `$JS.API.CONSUMER.MSG.NEXT.{stream}.>` and \
-             `eventfold.{stream}.>`, and subscribes to `{}` and to its inbox (`_INBOX.>`)",
-            self.between_nodes
+             `eventfold.{stream}.>`, and subscribes to `{}`, to `{}*` and to its inbox (`_INBOX.>`)",
+            self.between_nodes, self.questions
         )
     }
 }
@@ -64,6 +72,13 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_has_one_subject_for_its_questions() {
+        let names = Names::new("shop");
+        assert_eq!(names.questions_to("node-1"), "eventfold.shop.ask.node-1");
+        assert_eq!(names.questions_to("a.b"), "eventfold.shop.ask.a%2Eb");
+    }
 
     #[test]
     fn names_that_a_stream_or_a_subject_cannot_have_are_refused() {

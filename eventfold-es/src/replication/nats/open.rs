@@ -287,6 +287,12 @@ impl Link {
             .subscribe(self.names.between_nodes.clone())
             .await
             .map_err(|error| LogError::Unavailable(error.to_string()))?;
+        // A permission that is missing is said before the own message comes back. No node has this name.
+        let _questions = self
+            .client
+            .subscribe(self.names.questions_to("-"))
+            .await
+            .map_err(|error| LogError::Unavailable(error.to_string()))?;
         let probe = uuid::Uuid::now_v7().to_string();
         let (seen, mut was_seen) = oneshot::channel();
         tokio::spawn(follow::receive(

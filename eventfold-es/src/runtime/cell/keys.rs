@@ -10,6 +10,19 @@ use crate::error::StoreError;
 use crate::journal::{KeyLookup, StreamId, Streams};
 use crate::runtime::guarded::{blocking, guard};
 
+/// The first character of a generated key. No key of a user has it, and a transaction's key does not begin with it.
+const GENERATED: char = '\n';
+
+/// A key that no other command has, from random bits.
+pub(crate) fn generated_key(random: &str) -> String {
+    format!("{GENERATED}{random}")
+}
+
+/// Whether a key was made by [`generated_key`].
+fn is_generated(key: &str) -> bool {
+    key.starts_with(GENERATED)
+}
+
 /// The idempotency key of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key<'a> {
@@ -25,7 +38,11 @@ impl<'a> Key<'a> {
         command: &A::Command,
     ) -> Option<Self> {
         let text = context.idempotency_key.as_deref()?;
-        let digest = fingerprint::<A>(command);
+        // Only one command has a generated key, so no other one can be compared with it.
+        let digest = match is_generated(text) {
+            true => None,
+            false => fingerprint::<A>(command),
+        };
         Some(Self { text, digest })
     }
 

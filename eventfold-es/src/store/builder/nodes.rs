@@ -28,6 +28,18 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
     /// store on one machine again.
     ///
     /// [`node`](Self::node) is necessary, too.
+    ///
+    /// # Commands on followers
+    ///
+    /// A log with a [`messenger`](CommitLog::messenger), such as that in NATS, forwards commands and transactions to the leader. The
+    /// answer is that of the leader, and this node has the events by then. The aggregate types have to be registered, on all nodes:
+    /// `#[event_store]` does that, and so does a process manager for its targets. For others there is
+    /// [`aggregate_type`](Self::aggregate_type). All other commands are answered with
+    /// [`NotLeader`](crate::StoreError::NotLeader), and the program sends them to the leader.
+    ///
+    /// A forwarded command is stored once, also if an answer is lost or the leader ends. Without an [idempotency
+    /// key](crate::CommandContext::with_idempotency_key) it gets a generated one, which adds about 60 bytes to each of its events, and an
+    /// entry of the index to the command. Such a command goes through its JSON.
     pub fn replicated(mut self, log: impl CommitLog) -> Self {
         self.node.log = Some(Arc::new(log));
         self
@@ -48,11 +60,15 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
     }
 
     /// The time that a command waits for a leader, if no node is known to be the leader: for example, during a takeover. A command on a
-    /// node that knows another leader does not wait. Default: 5 seconds.
+    /// node that knows another leader is [forwarded](Self::replicated), or does not wait. Default: 5 seconds.
     ///
     /// If this node becomes the leader, the command goes on. Otherwise it fails with
     /// [`StoreError::NotLeader`](crate::StoreError::NotLeader) or [`StoreError::Unavailable`](crate::StoreError::Unavailable), and
     /// nothing is stored. A store that is not replicated never waits.
+    ///
+    /// A forwarded command looks for a leader for as long. If a leader may have executed it and has not answered, the command asks on, for
+    /// another [`outcome_patience`](Self::outcome_patience). Then it fails with
+    /// [`StoreError::OutcomeUnknown`](crate::StoreError::OutcomeUnknown).
     pub fn leader_patience(mut self, patience: Duration) -> Self {
         self.waits.leader = patience;
         self
@@ -71,6 +87,12 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
 }
 
 impl NodeSettings {
+    /// The replicated log, and the name of this node.
+    pub(super) fn log(&self) -> Option<(Arc<dyn CommitLog>, String)> {
+        let log = Arc::clone(self.log.as_ref()?);
+        Some((log, self.name.clone().unwrap_or_default()))
+    }
+
     pub(super) fn membership(self) -> Result<Membership, OpenError> {
         let Some(log) = self.log else {
             return Ok(Membership::Alone);

@@ -23,6 +23,7 @@ use crate::runtime::{
 #[cfg(feature = "schedules")]
 use crate::store::RunMode;
 use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
+use crate::store::forwarding::{Desk, Forwarding};
 use crate::store::projections::RegisteredProjection;
 #[cfg(feature = "schedules")]
 use crate::store::timekeeper::{Schedules, Timekeeper};
@@ -103,6 +104,7 @@ impl AggregateStoreBuilder {
         // Started first: an error here leaves nothing to close.
         let closer = threads.upkeep_worker(&base)?;
         let clock = Arc::clone(&self.clock);
+        let node = self.node.log();
         let membership = self.node.membership()?;
         let opening = journal::open(files, &base, self.journal, membership, clock, &threads);
         let (opened, recovery) = opening.await?;
@@ -290,8 +292,20 @@ impl AggregateStoreBuilder {
         ));
         #[cfg(feature = "schedules")]
         let (schedules, looks) = Schedules::of(&entries, read_only.is_none());
+        let node = node.and_then(|(log, name)| Some((log.messenger()?, name)));
+        let questions = node
+            .as_ref()
+            .map(|(messenger, name)| messenger.questions(name));
+        let routes = self.targets.forward_routes;
+        let forwarding = node.map(|(messenger, node)| Forwarding {
+            messenger,
+            node,
+            routes,
+            alive: alive.downgrade(),
+        });
         let store = AggregateStore {
             shared: Arc::new(Shared {
+                forwarding,
                 runtime,
                 files: disk,
                 base,
@@ -303,14 +317,15 @@ impl AggregateStoreBuilder {
                 process_managers,
                 requests,
                 shutdown: Mutex::new(shutdown),
-                #[cfg(feature = "schedules")]
                 closing: closing_receiver.clone(),
-                #[cfg(not(feature = "schedules"))]
-                closing: closing_receiver,
                 #[cfg(feature = "schedules")]
                 schedules,
             }),
         };
+        if let Some(questions) = questions {
+            let desk = Desk::new(questions, closing_receiver.clone(), alive.clone());
+            tokio::spawn(desk.run(Arc::downgrade(&store.shared)));
+        }
         #[cfg(feature = "schedules")]
         if !entries.is_empty() {
             let looks_by_itself = self.run_mode != RunMode::OnDemand;

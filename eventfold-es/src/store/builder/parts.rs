@@ -22,6 +22,7 @@ use crate::runtime::{
     guard,
 };
 use crate::store::closing::Saver;
+use crate::store::forwarding::ForwardRoutes;
 use crate::store::projections::ProjectionControl;
 
 pub(super) type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -192,12 +193,14 @@ pub(super) struct TargetPart {
 #[derive(Default)]
 pub(super) struct Targets {
     pub(super) routes: Routes,
+    pub(super) forward_routes: ForwardRoutes,
     pub(super) parts: Vec<TargetPart>,
 }
 
 impl TargetVisitor for Targets {
     fn target<A: DispatchTarget>(&mut self) {
         self.routes.add::<A>();
+        self.forward_routes.add::<A>();
         self.parts.push(TargetPart {
             name: A::AGGREGATE_TYPE,
             type_id: TypeId::of::<A>(),

@@ -6,7 +6,7 @@ use super::Loaded;
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{ExecuteError, StoreError};
-use crate::journal::{OnDurable, Outcome, ProposedCommit};
+use crate::journal::{OnDurable, Outcome, ProposedCommit, Room};
 use crate::runtime::{
     AggregateCells, Cell, Decided, Kept, Key, Keys, LockedCell, PartOfCommit, Repeated, Runtime,
     guard,
@@ -66,7 +66,11 @@ impl<'a, A: Aggregate> Target<'a, A> {
         command: A::Command,
     ) -> Result<(), ExecuteError<A::Error>> {
         let context = CommandContext::default();
-        match self.decide(Kept::new(command), &context, None).await? {
+        let room = self.runtime.leadership.room().await?;
+        match self
+            .decide(room, Kept::new(command), &context, None)
+            .await?
+        {
             Decision::Committed { cell, outcome, .. } => {
                 self.runtime.leadership.settled(&outcome).await?;
                 cell.settle_if_free();
@@ -83,19 +87,15 @@ impl<'a, A: Aggregate> Target<'a, A> {
         Ok(())
     }
 
+    /// Decides a command, and submits its events. The room comes first: between the lock and the submission nothing may wait.
     pub(super) async fn decide(
         &self,
+        room: Room,
         command: Kept<A::Command>,
         context: &CommandContext,
         on_durable: Option<OnDurable>,
     ) -> Result<Decision<A>, ExecuteError<A::Error>> {
-        let Runtime {
-            journal,
-            leadership,
-            ..
-        } = self.runtime;
-        // Waits for room first: between the lock and the submission it must not wait.
-        let room = leadership.room().await?;
+        let journal = &self.runtime.journal;
         let key = Key::of::<A>(context, &command);
         let keys = Keys::of(context.idempotency_key.as_deref());
         self.with_cell(Needs::Answers(keys), |cell, locked| {

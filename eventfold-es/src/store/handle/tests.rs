@@ -120,7 +120,8 @@ async fn a_repeated_answer_is_not_before_its_commit() {
         is_released.recv().unwrap();
     });
     let target = note.target();
-    let decided = target.decide(Kept::new(Write), &context, Some(on_durable));
+    let room = store.shared.runtime.leadership.room().await.unwrap();
+    let decided = target.decide(room, Kept::new(Write), &context, Some(on_durable));
     assert!(matches!(decided.await.unwrap(), Decision::Committed { .. }));
     is_entered.await.unwrap();
     let repeated = tokio::spawn({

@@ -24,6 +24,7 @@
 //! ```
 
 mod entries;
+mod messages;
 mod patient;
 mod races;
 mod signals;
@@ -93,6 +94,8 @@ impl std::error::Error for BrokenRule {}
 /// needs healthy servers: it repeats up to 30 calls that are not answered, and the next one is a broken rule. Test failures of the
 /// servers yourself.
 ///
+/// A log without a [`messenger`](CommitLog::messenger) keeps the rules of questions.
+///
 /// It blocks: call it in a `#[test]`, not in a `#[tokio::test]`.
 ///
 /// # Errors
@@ -119,7 +122,13 @@ pub fn check<L: CommitLog>(node: impl Fn(&str) -> L) -> Result<(), BrokenRule> {
 type Rule<L> = (&'static str, fn(&Suite<'_, L>) -> Result<(), String>);
 
 fn rules<L: CommitLog>() -> Vec<Rule<L>> {
-    [entries::rules(), races::rules(), signals::rules()].concat()
+    [
+        entries::rules(),
+        races::rules(),
+        signals::rules(),
+        messages::rules(),
+    ]
+    .concat()
 }
 
 /// The logs of one call of [`check`].

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
-use crate::replication::{AppendError, CommitLog, Entry, LogError};
+use crate::replication::{AppendError, CommitLog, Entry, LogError, Messenger};
 
 /// The calls of one check that may stay without an answer: a busy server exceeds its time-outs now and then.
 const UNANSWERED: u32 = 30;
@@ -22,7 +22,7 @@ impl Budget {
         Self(Arc::new(AtomicU32::new(UNANSWERED)))
     }
 
-    fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         let left = |left: u32| left.checked_sub(1);
         let taken = self
             .0
@@ -103,6 +103,10 @@ impl<L: CommitLog> CommitLog for Patient<L> {
 
     fn signals(&self) -> broadcast::Receiver<String> {
         self.log.signals()
+    }
+
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        self.log.messenger()
     }
 
     fn close(&self) {

@@ -1,6 +1,8 @@
 //! Each rule finds a log that breaks it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod messages;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -9,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
 
+use messages::Questions;
+
 use super::patient::Budget;
 use super::{PATIENCE, Suite, check, rules, run_id};
-use crate::replication::{AppendError, CommitLog, Entry, LogError};
+use crate::replication::{AppendError, CommitLog, Entry, LogError, Messenger};
 use crate::testing::SharedLog;
 
 const LIMIT: usize = 4096;
@@ -63,6 +67,15 @@ enum Mistake {
     SignalsToAllLogs,
     KeepsTheLastSignal,
     NeverAnswers,
+    AsksAnyNode,
+    QuestionsAreTrimmed,
+    WaitsForAbsentNodes,
+    KeepsClosedNodes,
+    SwapsAnswers,
+    TakesLargerQuestions,
+    LosesLargeQuestions,
+    WaitsWithoutLimit,
+    AsksAllLogs,
     /// No mistake: a busy server.
     IsBusy,
 }
@@ -70,7 +83,7 @@ enum Mistake {
 use Mistake::*;
 
 /// Each mistake, and words of the rule that has to find it.
-const FOUND_BY: [(Mistake, &str); 44] = [
+const FOUND_BY: [(Mistake, &str); 53] = [
     (BeginsWithAnEntry, "new log is empty"),
     (FollowBeginsAtOne, "new log is empty"),
     (CreatedTwice, "open a new log at the same time"),
@@ -115,6 +128,15 @@ const FOUND_BY: [(Mistake, &str); 44] = [
     (SignalsToAllLogs, "no other log"),
     (KeepsTheLastSignal, "before `close`"),
     (NeverAnswers, "numbers 1, 2, 3"),
+    (AsksAnyNode, "the node of its name"),
+    (QuestionsAreTrimmed, "the node of its name"),
+    (WaitsForAbsentNodes, "takes no questions"),
+    (KeepsClosedNodes, "takes no questions"),
+    (SwapsAnswers, "own answers"),
+    (TakesLargerQuestions, "`max_message_bytes`"),
+    (LosesLargeQuestions, "`max_message_bytes`"),
+    (WaitsWithoutLimit, "without an answer"),
+    (AsksAllLogs, "no node of another log"),
 ];
 
 /// The logs of a server with a mistake.
@@ -122,6 +144,7 @@ struct Server {
     mistake: Mistake,
     logs: Mutex<HashMap<String, SharedLog>>,
     all_signals: broadcast::Sender<String>,
+    all_questions: SharedLog,
     opening: AtomicUsize,
     appends: AtomicU64,
 }
@@ -132,6 +155,7 @@ impl Server {
             mistake,
             logs: Mutex::default(),
             all_signals: broadcast::Sender::new(1000),
+            all_questions: SharedLog::with_max_entry_bytes(LIMIT),
             opening: AtomicUsize::new(0),
             appends: AtomicU64::new(0),
         })
@@ -400,6 +424,16 @@ impl CommitLog for Handle {
             }
             _ => self.log.signal(message),
         }
+    }
+
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        Some(Arc::new(Questions {
+            server: Arc::clone(&self.server),
+            log: match self.server.mistake {
+                AsksAllLogs => self.server.all_questions.handle(),
+                _ => self.log.clone(),
+            },
+        }))
     }
 
     fn signals(&self) -> broadcast::Receiver<String> {

@@ -145,6 +145,7 @@ impl Writer {
         let is_last = claim
             .as_ref()
             .is_some_and(|(number, _)| *number == batch.tip.batch);
+        let number = claim.as_ref().map(|(number, _)| *number);
         let claim = claim.map(|(_, claim)| claim);
         let is_own = claim.as_ref().is_some_and(|claim| self.is_own(claim));
         if !is_own && (claim.is_some() || self.queue.standing().is_leader()) {
@@ -153,6 +154,9 @@ impl Writer {
         }
         self.queue.is_behind(batch.tip.time);
         self.write_and_publish(batch)?;
+        if let Some(number) = number {
+            self.queue.standing().has_claim(number);
+        }
         if is_own && is_last {
             self.set_role(Role::Leader);
         }
