@@ -269,7 +269,12 @@ impl<S: Servers> Round<S> {
             let of_node = |trouble: &Trouble<S::Trouble>| matches!(trouble, Trouble::Down(one) | Trouble::Asleep(one) | Trouble::Link(one) if *one == node);
             troubles.iter().any(of_node)
         };
-        let leader = self.scene.clients.last_by();
+        let mut leader = self.scene.clients.last_by();
+        for node in 0..NODES {
+            if !in_trouble(node) && self.scene.cluster.is_leader(node).await {
+                leader = node;
+            }
+        }
         let mut nodes = |who| {
             let nodes = match who {
                 Who::Leader => vec![leader],

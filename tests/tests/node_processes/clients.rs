@@ -216,7 +216,7 @@ impl Client {
         let mut operations = Vec::new();
         while !self.notes.has_ended.load(Ordering::Relaxed) {
             sleep(self.pause).await;
-            // It does not always know the leader.
+            // It does not always know the leader, and a node that was away gets clients again.
             if self.random.chance(1) {
                 self.node = self.random.below(NODES);
             }

@@ -89,10 +89,10 @@ fn node() {
     runtime.block_on(run(PathBuf::from(directory)));
 }
 
-/// The store of a node, without its log.
+/// The store of a node, without its log. Commands for tallies are forwarded to the leader, where the log can do that.
 pub fn builder(directory: &Path) -> AggregateStoreBuilder {
     AggregateStore::builder(directory)
-        .aggregate_type::<Ledger>()
+        .aggregate_type::<Tally>()
         .process_manager::<Notary>()
         .max_log_size(MAX_LOG_SIZE)
 }

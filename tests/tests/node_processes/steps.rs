@@ -15,7 +15,7 @@ async fn nodes_end_at_each_step() {
     for step in STEPS.repeat(rounds(1) as usize) {
         scene.clients.until_more(20).await;
         let cluster = &scene.cluster;
-        let leader = scene.clients.last_by();
+        let leader = cluster.leader_of(&[0, 1, 2]).await;
         // Whichever node comes to the step ends there.
         let (fewest, after) = match step {
             Step::BeforeAppend | Step::AfterAppend => (1, scene.random.below(5)),

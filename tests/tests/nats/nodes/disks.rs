@@ -125,7 +125,7 @@ async fn a_bit_of_a_replica_is_flipped() {
         });
         // A node that reads the whole log.
         let cluster = &scene.cluster;
-        let node = (scene.clients.last_by() + 1) % NODES;
+        let node = (cluster.leader_of(&[0, 1, 2]).await + 1) % NODES;
         cluster.kill(node);
         fs::remove_dir_all(cluster.directory(node)).unwrap();
         let wanted = scene.clients.count() + 50;

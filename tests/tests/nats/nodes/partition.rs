@@ -42,7 +42,7 @@ async fn the_leaders_are_in_the_minority() {
     let (clients, cluster) = (&scene.clients, &scene.cluster);
     for link in [Link::Silent, Link::Cut] {
         clients.until_more(50).await;
-        let node = clients.last_by();
+        let node = cluster.leader_of(&[0, 1, 2]).await;
         let server = block_in_place(|| servers.leader(LOG));
         let parts = (&servers, &routes, cluster.ways());
         let begun = Instant::now();
