@@ -1,4 +1,4 @@
-//! Customers, who place orders through any node.
+//! Customers, who place orders through any node. They do not know which node is the leader.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use reqwest::{Client, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::node::{IDEMPOTENCY_KEY, NODE, NewOrder};
+use crate::node::{IDEMPOTENCY_KEY, NewOrder};
 
 /// The time that a node has to answer, before the customer asks the next.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -16,9 +16,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// An order that was acknowledged.
 #[derive(Debug)]
 pub struct Placed {
+    /// The time at which it was sent first.
+    pub begun: Instant,
     pub at: Instant,
-    /// The node that took it.
-    pub by: String,
     pub qty: u32,
     /// How often it was sent.
     pub sent: u32,
@@ -46,42 +46,35 @@ impl Customer {
             let id = format!("ord-{}-{number}", self.number);
             let (sku, qty) = (format!("tea-{}", number % 3), 1 + number % 5);
             let order = NewOrder { sku, qty };
-            let mut sent = 1;
-            let by = loop {
-                match self.place(node, &id, &order).await? {
-                    Some(by) => break by,
-                    // The next node, with the same key: the order is placed once, even if the answer was lost.
-                    None => node = nodes.next().ok_or("there is no node")?,
-                }
+            let (begun, mut sent) = (Instant::now(), 1);
+            while !self.place(node, &id, &order).await? {
+                // The next node, with the same key: the order is placed once, even if the answer was lost.
+                node = nodes.next().ok_or("there is no node")?;
                 sent += 1;
                 sleep(PAUSE).await;
-            };
+            }
             let at = Instant::now();
             // The program may have ended.
-            let _ = self.placed.send(Placed { at, by, qty, sent });
+            let _ = self.placed.send(Placed {
+                begun,
+                at,
+                qty,
+                sent,
+            });
         }
         Ok(())
     }
 
-    /// The name of the node that took the order. `None` if the outcome is unknown, or nothing was stored.
-    async fn place(
-        &self,
-        node: &str,
-        id: &str,
-        order: &NewOrder,
-    ) -> Result<Option<String>, String> {
+    /// Whether the order is placed. Otherwise the outcome is unknown, or nothing was stored.
+    async fn place(&self, node: &str, id: &str, order: &NewOrder) -> Result<bool, String> {
         let request = self.http.post(format!("{node}/orders/{id}"));
         let request = request.header(IDEMPOTENCY_KEY, id).json(order);
-        // The client follows the redirect of a follower to the leader.
         let Ok(response) = request.timeout(PATIENCE).send().await else {
-            return Ok(None);
+            return Ok(false);
         };
         match response.status() {
-            StatusCode::OK => {
-                let by = response.headers().get(NODE).and_then(|by| by.to_str().ok());
-                Ok(Some(by.ok_or("the answer names no node")?.to_owned()))
-            }
-            StatusCode::SERVICE_UNAVAILABLE => Ok(None),
+            StatusCode::OK => Ok(true),
+            StatusCode::SERVICE_UNAVAILABLE => Ok(false),
             status => {
                 let text = response.text().await.unwrap_or_default();
                 Err(format!("{id}: {status}, {text}"))

@@ -169,7 +169,7 @@ async fn run_cluster(engine: Engine) -> Done {
         .collect();
     drop(sender);
 
-    let expected = watch(&mut placed, &mut nodes, engine, &servers).await?;
+    let expected = watch(&http, &mut placed, &mut nodes, engine, &servers).await?;
     for customer in customers {
         customer.await??;
     }
@@ -195,7 +195,7 @@ async fn run_cluster(engine: Engine) -> Done {
     println!("units reserved: {}", expected.reserved);
     println!(
         "journals: {} bytes, the same on {} nodes",
-        close(&mut nodes).await?,
+        close(&http, &mut nodes).await?,
         nodes.len()
     );
     Ok(())
@@ -203,6 +203,7 @@ async fn run_cluster(engine: Engine) -> Done {
 
 /// Kills the leader twice, and starts it again. The totals of all acknowledged orders are the result.
 async fn watch(
+    http: &reqwest::Client,
     placed: &mut mpsc::UnboundedReceiver<Placed>,
     nodes: &mut [Process],
     engine: Engine,
@@ -210,39 +211,46 @@ async fn watch(
 ) -> Done<Totals> {
     let mut totals = Totals::default();
     let mut repeated = 0;
-    let mut killed: Option<(&'static str, Instant)> = None;
+    let mut killed: Option<(usize, Instant)> = None;
     while let Some(order) = placed.recv().await {
         totals.placed += 1;
         totals.confirmed += 1;
         totals.reserved += order.qty;
         repeated += order.sent - 1;
-        if let Some((name, at)) = killed
-            && order.by != name
-            && order.at > at
+        if let Some((number, at)) = killed
+            && order.begun > at
         {
+            let node = nodes.get_mut(number).ok_or("the node is unknown")?;
             let time = order.at - at;
-            println!(
-                "{name} was killed; {} took the next order after {time:.2?}",
-                order.by
-            );
+            println!("{} was killed; the next order took {time:.2?}", node.name);
+            node.start(engine, servers)?;
             killed = None;
-            let node = nodes.iter_mut().find(|node| node.name == name);
-            node.ok_or("the node is unknown")?.start(engine, servers)?;
         }
         if KILLS.contains(&totals.placed) {
-            let leader = nodes.iter_mut().find(|node| node.name == order.by);
-            let leader = leader.ok_or("the node is unknown")?;
-            leader.kill()?;
-            killed = Some((leader.name, Instant::now()));
+            let number = leader(http, nodes).await?;
+            nodes.get_mut(number).ok_or("the node is unknown")?.kill()?;
+            killed = Some((number, Instant::now()));
         }
     }
     match killed {
-        Some((name, _)) => Err(format!("no node took over from {name}").into()),
+        Some(_) => Err("no node took over".into()),
         None => {
             println!("orders sent again: {repeated} times");
             Ok(totals)
         }
     }
+}
+
+/// The number of the node that is the leader.
+async fn leader(http: &reqwest::Client, nodes: &[Process]) -> Done<usize> {
+    for (number, node) in nodes.iter().enumerate() {
+        let role = http.get(format!("{}/role", node.url())).send().await?;
+        let role: serde_json::Value = role.json().await?;
+        if role.get("role").is_some_and(|role| role == "leader") {
+            return Ok(number);
+        }
+    }
+    Err("no node is the leader".into())
 }
 
 async fn totals(http: &reqwest::Client, node: &Process) -> Done<Totals> {
@@ -251,21 +259,8 @@ async fn totals(http: &reqwest::Client, node: &Process) -> Done<Totals> {
 }
 
 /// Closes the followers, and then the leader. The length of all journals is the result.
-async fn close(nodes: &mut [Process]) -> Done<usize> {
-    let http = reqwest::Client::new();
-    let mut leader = None;
-    for (number, node) in nodes.iter().enumerate() {
-        let role: serde_json::Value = http
-            .get(format!("{}/role", node.url()))
-            .send()
-            .await?
-            .json()
-            .await?;
-        if role.get("role").is_some_and(|role| role == "leader") {
-            leader = Some(number);
-        }
-    }
-    let leader = leader.ok_or("no node is the leader")?;
+async fn close(http: &reqwest::Client, nodes: &mut [Process]) -> Done<usize> {
+    let leader = leader(http, nodes).await?;
     for (number, node) in nodes.iter_mut().enumerate() {
         if number != leader {
             node.close()?;

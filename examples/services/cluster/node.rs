@@ -17,8 +17,6 @@ use crate::engine::Engine;
 
 /// The header with the idempotency key of a client.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// The header with the name of the node that answers.
-pub const NODE: &str = "node";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewOrder {
@@ -32,12 +30,6 @@ pub struct Totals {
     pub placed: u32,
     pub confirmed: u32,
     pub reserved: u32,
-}
-
-#[derive(Clone)]
-struct Node {
-    name: String,
-    store: AggregateStore,
 }
 
 /// Serves until `closing` ends. Then another node takes over at once.
@@ -55,15 +47,11 @@ pub async fn run(
         .node(name)
         .advertise(format!("http://{listen}"));
     let store = engine.replicated(builder, servers).open().await?;
-    let node = Node {
-        name: name.to_owned(),
-        store: store.clone(),
-    };
     let routes = Router::new()
         .route("/orders/{id}", post(place))
         .route("/totals", get(totals))
         .route("/role", get(role))
-        .with_state(node);
+        .with_state(store.clone());
     println!("serving");
     tokio::select! {
         served = axum::serve(listener, routes).into_future() => served?,
@@ -73,9 +61,9 @@ pub async fn run(
     Ok(())
 }
 
-/// Only the leader places orders. Another node sends the client to it.
+/// Every node places orders. With NATS, the store of a follower sends the command to the leader.
 async fn place(
-    State(node): State<Node>,
+    State(store): State<AggregateStore>,
     extract::Path(id): extract::Path<String>,
     headers: HeaderMap,
     Json(NewOrder { sku, qty }): Json<NewOrder>,
@@ -87,15 +75,13 @@ async fn place(
         return (StatusCode::BAD_REQUEST, "an idempotency key is missing").into_response();
     };
     let context = CommandContext::default().with_idempotency_key(key);
-    let sent = node
-        .store
-        .send(&id, OrderCommand::Place { sku, qty }, context)
-        .await;
-    match sent {
-        Ok(executed) => ([(NODE, node.name)], Json(executed.version)).into_response(),
+    let command = OrderCommand::Place { sku, qty };
+    match store.send(&id, command, context).await {
+        Ok(executed) => Json(executed.version).into_response(),
         Err(ExecuteError::Domain(error)) => {
             (StatusCode::CONFLICT, error.to_string()).into_response()
         }
+        // PostgreSQL passes no commands between nodes. The client follows the redirect.
         Err(ExecuteError::NotLeader {
             leader: Some(leader),
         }) => {
@@ -108,8 +94,8 @@ async fn place(
 }
 
 /// Every node reads from its own files.
-async fn totals(State(node): State<Node>) -> Response {
-    match sums(&node.store).await {
+async fn totals(State(store): State<AggregateStore>) -> Response {
+    match sums(&store).await {
         Ok(totals) => Json(totals).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -128,6 +114,6 @@ async fn sums(store: &AggregateStore) -> Result<Totals, eventfold_es::Error> {
     Ok(totals)
 }
 
-async fn role(State(node): State<Node>) -> Response {
-    Json(node.store.role().borrow().clone()).into_response()
+async fn role(State(store): State<AggregateStore>) -> Response {
+    Json(store.role().borrow().clone()).into_response()
 }
