@@ -182,6 +182,8 @@ fn flip(servers: &Servers, server: usize, is_length: bool, random: u64) {
             entry += (u32::from_le_bytes(length) << 1 >> 1) as usize;
         }
         place = (entry + 1).min(bytes.len() - 1);
+        // The server reads the whole file when it starts, as after a loss of power.
+        let _ = fs::remove_file(file.with_file_name("index.db"));
     }
     bytes[place] ^= 1 << (random >> 61);
     fs::write(&file, bytes).unwrap();
