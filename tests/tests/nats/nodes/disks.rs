@@ -35,7 +35,7 @@ async fn the_disk_of_a_server_is_full() {
         disks[server].fill().unwrap();
         scene.clients.until_more(200).await;
         disks[server].empty().unwrap();
-        // The server has turned its streams off.
+        // The server has disabled JetStream.
         block_in_place(|| {
             servers.kill(server);
             servers.resume(server);

@@ -4,14 +4,13 @@ use eventfold_es::replication::PostgresLog;
 
 use super::proxy::{Link, Proxy};
 pub use crate::server::Server;
-use crate::server::durable;
 
 /// The log in its database.
 const LOG: &str = "tallies";
 
 /// A server that runs.
-pub fn running() -> Option<&'static Server> {
-    Some(durable())
+pub fn running() -> Option<Server> {
+    Some(Server::start(true))
 }
 
 pub fn connect(url: &str) -> PostgresLog {
