@@ -153,7 +153,8 @@ impl Cluster {
 
     /// Kills a node with SIGKILL.
     pub fn kill(&self, node: usize) {
-        drop(self.process(node).take());
+        let process = self.process(node).take();
+        drop(process);
     }
 
     /// Whether the process of a node runs.
@@ -188,7 +189,9 @@ impl Cluster {
 
     /// Closes the store of a node, and ends its process.
     pub fn close(&self, node: usize) {
-        self.process(node).take().unwrap().close();
+        // The lock is free meanwhile: the clients ask for addresses, on the threads that serve the ways of this node.
+        let process = self.process(node).take();
+        process.unwrap().close();
     }
 
     /// Stops all threads of a node with SIGSTOP. Its connections stay open.
