@@ -30,7 +30,9 @@ impl From<&Answer> for EventsOfStream {
 
 impl EventsOfStream {
     fn last_version(&self) -> u64 {
-        (self.first_version + self.count).saturating_sub(1)
+        self.first_version
+            .saturating_add(self.count)
+            .saturating_sub(1)
     }
 }
 

@@ -287,10 +287,11 @@ impl Link {
             .subscribe(self.names.between_nodes.clone())
             .await
             .map_err(|error| LogError::Unavailable(error.to_string()))?;
-        // A permission that is missing is said before the own message comes back. No node has this name.
-        let _questions = self
+        // No node has this name.
+        let asked = self.names.questions_to("-");
+        let mut questions = self
             .client
-            .subscribe(self.names.questions_to("-"))
+            .subscribe(asked.clone())
             .await
             .map_err(|error| LogError::Unavailable(error.to_string()))?;
         let probe = uuid::Uuid::now_v7().to_string();
@@ -303,15 +304,25 @@ impl Link {
         let (mut may_not_hear, mut may_not_tell) = (pin!(may_not_hear), pin!(may_not_tell));
         let until = until.min(Instant::now() + COME_BACK);
         let mut again = interval(COME_BACK / 5);
+        let (mut is_seen, mut is_asked) = (false, false);
         let failure = loop {
             tokio::select! {
-                Ok(()) = &mut was_seen => return Ok(()),
+                Ok(()) = &mut was_seen, if !is_seen => is_seen = true,
+                Some(_) = poll_fn(|cx| Pin::new(&mut questions).poll_next(cx)), if !is_asked => {
+                    is_asked = true;
+                }
                 failure = &mut may_not_hear => break failure,
                 failure = &mut may_not_tell => break failure,
                 () = sleep_until(until) => break Failure::Silent(
                     "its own message did not come back, as with a client that has `no_echo`".to_owned(),
                 ),
-                _ = again.tick() => self.tell(&self.names.probe, probe.clone()).await,
+                _ = again.tick() => {
+                    self.tell(&self.names.probe, probe.clone()).await;
+                    self.tell(&asked, probe.clone()).await;
+                }
+            }
+            if is_seen && is_asked {
+                return Ok(());
             }
         };
         Err(self.explain(failure, "pass messages between nodes"))

@@ -21,6 +21,8 @@ use crate::store::{RunMode, Shared};
 
 /// The silence after which the leader is asked again.
 const SILENCE: Duration = Duration::from_secs(1);
+/// A time without an end, in practice: 30 years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 /// The pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -75,7 +77,6 @@ impl<'a> Errand<'a> {
             return Err(not_leader);
         };
         let waits = shared.runtime.leadership.waits();
-        let until = Instant::now() + waits.leader;
         let reactions = match shared.run_mode {
             RunMode::Inline => shared.reaction_timeout,
             RunMode::Background | RunMode::OnDemand => Duration::ZERO,
@@ -89,8 +90,13 @@ impl<'a> Errand<'a> {
             context,
             is_together,
             commands: Vec::with_capacity(1),
-            until,
-            limit: until + waits.outcome + reactions,
+            until: within(waits.leader),
+            limit: within(
+                waits
+                    .leader
+                    .saturating_add(waits.outcome)
+                    .saturating_add(reactions),
+            ),
             is_open: false,
             hint: None,
             last: not_leader,
@@ -292,7 +298,7 @@ impl<'a> Errand<'a> {
     /// An attempt may have been executed. The leader has as much time again as the log has for a commit.
     fn is_silent(&mut self, error: StoreError) {
         self.is_open = true;
-        let until = Instant::now() + self.shared.runtime.leadership.waits().outcome;
+        let until = within(self.shared.runtime.leadership.waits().outcome);
         self.until = until.min(self.limit).max(self.until);
         self.last = error;
     }
@@ -343,6 +349,12 @@ impl Sent {
     }
 }
 
+/// The end of a time from now on. A longer time than [`FAR`] is as long as that.
+fn within(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time.min(FAR)).unwrap_or(now)
+}
+
 /// The digits of an id: 64, so that each has six bits.
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
 
@@ -368,6 +380,13 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn a_patience_may_be_endless() {
+        let now = Instant::now();
+        assert!(within(Duration::MAX) > now + FAR / 2);
+        assert!(within(Duration::ZERO) >= now);
+    }
 
     #[test]
     fn ids_are_different() {

@@ -106,8 +106,8 @@ impl<A: Aggregate> AggregateHandle<A> {
             ));
         };
         let place = EventsOfStream {
-            first_version: (version + 1).saturating_sub(count),
-            first_position: position.map_or(0, |last| (last + 1).saturating_sub(count)),
+            first_version: version.saturating_add(1).saturating_sub(count),
+            first_position: position.map_or(0, |last| last.saturating_add(1).saturating_sub(count)),
             count,
         };
         let stream = self.cells.stream(&self.id);
