@@ -1,10 +1,14 @@
 //! The leader closes, is cut off, or is only slow.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
 
 use eventfold_es::clock::ManualClock;
-use eventfold_es::replication::{CommitLog as _, Role};
+use eventfold_es::replication::{AppendError, CommitLog, Entry, LogError, Role};
 use eventfold_es::testing::SharedLog;
+use tokio::sync::{broadcast, watch};
 
 use crate::TestResult;
 use crate::cluster::Cluster;
@@ -30,6 +34,88 @@ async fn a_leader_that_closes_hands_over() -> TestResult {
     assert_eq!(one.sum("a").await?, 11);
     assert!(!one.is_leader());
     Ok(())
+}
+
+/// A log whose last entries a node reads late.
+struct Late {
+    log: SharedLog,
+    /// The last entry that it reads.
+    visible: Arc<AtomicU64>,
+    claims: Arc<AtomicU64>,
+}
+
+impl CommitLog for Late {
+    fn describe(&self) -> String {
+        self.log.describe()
+    }
+
+    fn open(&self) -> Result<(), LogError> {
+        self.log.open()
+    }
+
+    fn max_entry_bytes(&self) -> usize {
+        self.log.max_entry_bytes()
+    }
+
+    fn append(&self, after: u64, text: Arc<str>) -> Result<(), AppendError> {
+        let appended = self.log.append(after, text);
+        self.claims.fetch_add(1, Relaxed);
+        appended
+    }
+
+    fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
+        let mut entries = self.log.read(from, max_bytes)?;
+        let visible = self.visible.load(Relaxed);
+        entries.retain(|entry| entry.number <= visible);
+        Ok(entries)
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.log.follow()
+    }
+
+    fn signal(&self, message: String) {
+        self.log.signal(message);
+    }
+
+    fn signals(&self) -> broadcast::Receiver<String> {
+        self.log.signals()
+    }
+}
+
+/// A node that hears that the leader has closed, and then reads the last entries of that leader, does not wait for another leader.
+#[tokio::test]
+async fn last_entries_do_not_delay_the_next_leader() -> TestResult {
+    let mut times = Vec::new();
+    // Another try for a busy machine. With the delay, each takes longer than the silence of a leader.
+    for _ in 0..10 {
+        let cluster = Cluster::new()?;
+        let one = cluster.open("one").await?;
+        let (visible, claims) = (Arc::new(AtomicU64::new(u64::MAX)), Arc::default());
+        let late = Late {
+            log: cluster.log.handle(),
+            visible: Arc::clone(&visible),
+            claims: Arc::clone(&claims),
+        };
+        let two = cluster.builder("two").replicated(late).node("two");
+        let two = two.open().await?;
+        visible.store(cluster.log.texts().len() as u64, Relaxed);
+        one.add("a", 1).await?;
+        one.store.close().await?;
+        // It has heard that, and comes too early.
+        while claims.load(Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let begun = Instant::now();
+        visible.store(u64::MAX, Relaxed);
+        let mut role = two.role();
+        tokio::time::timeout(Duration::from_secs(60), role.wait_for(Role::is_leader)).await??;
+        times.push(begun.elapsed());
+        if begun.elapsed() < Duration::from_millis(1400) {
+            return Ok(());
+        }
+    }
+    panic!("{times:?}");
 }
 
 #[tokio::test]

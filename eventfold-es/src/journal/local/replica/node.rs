@@ -392,13 +392,15 @@ impl Node {
         let Followed { claim } = followed;
         self.may_claim |= claim.is_some();
         self.heard = Instant::now();
-        if let Some(claim) = claim
-            && !claim.is_of(&self.claimant)
-        {
+        let Some(claim) = claim else {
+            // The last entries of a leader that has resigned may come behind its signal. The wait for the next leader stays short.
+            return;
+        };
+        self.patience = Self::jittered(SILENCE);
+        if !claim.is_of(&self.claimant) {
             self.was_cut_off = false;
             tracing::info!(leader = %claim.node(), "another node is the leader");
         }
-        self.patience = Self::jittered(SILENCE);
     }
 
     fn claim(&mut self) -> Result<(), Ended> {
