@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::names::Names;
 use super::read::Reader;
 use super::told::{Head, Told};
-use crate::replication::LogError;
+use crate::replication::{Entry, LogError};
 
 /// The time after which a question is asked again.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -421,6 +421,13 @@ impl Link {
     pub(super) fn is_of_other(&self, head: &Head<'_>) -> bool {
         let created = self.created.get();
         created.is_some_and(|created| created == head.stream) && self.teller != head.teller
+    }
+
+    /// The entries from `from` on of which another node has told. Its node has the word of the stream's leader.
+    pub(super) fn take_told(&self, from: u64, max_bytes: usize) -> Option<Vec<Entry>> {
+        let told = self.told.take(from.max(1), max_bytes);
+        self.confirm(told.last()?.number);
+        Some(told)
     }
 
     /// Notes the stream that is open.

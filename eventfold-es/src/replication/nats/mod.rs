@@ -285,6 +285,9 @@ impl CommitLog for NatsLog {
         let Some((link, runtime, _)) = self.link() else {
             return Err(LogError::Unavailable(NOT_OPEN.to_owned()));
         };
+        if let Some(told) = link.take_told(from, max_bytes) {
+            return Ok(told);
+        }
         let read = Self::wait(&runtime, read::LIMIT, async move {
             link.read(from, max_bytes).await
         });
