@@ -32,4 +32,6 @@ pub(crate) enum Membership {
 pub(crate) struct Replication {
     pub(crate) log: Arc<dyn CommitLog>,
     pub(crate) node: Node,
+    /// The aggregate types of the program. Empty if they are not all known.
+    pub(crate) aggregate_types: Vec<&'static str>,
 }

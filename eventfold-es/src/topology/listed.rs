@@ -173,7 +173,8 @@ pub struct Commands<A>(PhantomData<A>);
 impl<A: DispatchTarget> Commands<A> {
     /// Registers a target.
     pub fn accept(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {
-        builder.aggregate_type::<A>()
+        let builder = builder.aggregate_type::<A>();
+        builder.declares(true)
     }
 }
 
@@ -181,7 +182,7 @@ impl<A: DispatchTarget> Commands<A> {
 pub trait NotATarget {
     /// Registers nothing.
     fn accept(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {
-        builder
+        builder.declares(false)
     }
 }
 

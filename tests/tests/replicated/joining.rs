@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventfold_es::replication::{AppendError, CommitLog, Entry, LogError, Role};
 use eventfold_es::testing::SharedLog;
-use eventfold_es::{ExecuteError, OpenError};
+use eventfold_es::{AggregateStoreBuilder, ExecuteError, OpenError};
 use tokio::sync::{broadcast, watch};
 
 use crate::TestResult;
@@ -385,5 +385,83 @@ async fn a_foreign_entry_stops_a_node() -> TestResult {
             "{reason}"
         );
     }
+    Ok(())
+}
+
+/// A shop, and later the same with another aggregate.
+mod programs {
+    use eventfold_es::prelude::*;
+
+    pub(super) use crate::common::counter::Counter;
+
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    pub(super) enum LampCommand {
+        Switch,
+    }
+
+    #[derive(Debug, Clone, Serialize, Deserialize, DomainEvent)]
+    #[serde(tag = "type", content = "data")]
+    pub(super) enum LampEvent {
+        Switched,
+    }
+
+    #[aggregate(error = std::convert::Infallible)]
+    #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+    pub(super) struct Lamp;
+
+    impl Decider for Lamp {
+        fn decide(&self, _: LampCommand) -> Result<Vec<LampEvent>, std::convert::Infallible> {
+            Ok(vec![LampEvent::Switched])
+        }
+        fn evolve(&mut self, _: &LampEvent) {}
+    }
+
+    #[event_store(aggregates = [Counter])]
+    pub(super) struct Shop;
+
+    #[event_store(aggregates = [Counter, Lamp])]
+    pub(super) struct NewerShop;
+
+    #[event_store(aggregates = [Lamp])]
+    pub(super) struct House;
+}
+
+/// An operator mistakes the log of another program for that of this one.
+#[tokio::test]
+async fn the_log_of_another_program_is_refused() -> TestResult {
+    use programs::{House, Lamp, LampCommand, NewerShop, Shop};
+
+    let cluster = Cluster::new()?;
+    let open = async |builder: AggregateStoreBuilder, name: &str| {
+        let builder = builder.replicated(cluster.log.handle());
+        builder.node(name).open().await
+    };
+    let is_refused = async || {
+        let house = open(House::builder(cluster.path("house")), "house").await;
+        match house.map(|_| ()) {
+            Err(OpenError::LogUnusable { reason, .. }) => {
+                let expected = "none of an aggregate that this program declares (lamp)";
+                assert!(reason.contains(expected), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let one = open(Shop::builder(cluster.path("one")), "one").await?;
+    one.send("a", CounterCommand::Add(1), ()).await?;
+    is_refused().await;
+    one.close().await?;
+    // Without a leader, it does not become the leader.
+    let entries = cluster.log.texts().len();
+    is_refused().await;
+    assert_eq!(cluster.log.texts().len(), entries);
+
+    // A newer version of the program declares more.
+    let newer = open(NewerShop::builder(cluster.path("one")), "one").await?;
+    newer.send("hall", LampCommand::Switch, ()).await?;
+    assert_eq!(newer.list::<Lamp>().await?, ["hall"]);
+    newer.close().await?;
+    // Now the log has events of an aggregate that it declares.
+    let house = open(House::builder(cluster.path("house")), "house").await?;
+    house.close().await?;
     Ok(())
 }

@@ -40,7 +40,7 @@ use read_only::{Opened, recover_where_possible};
 use reading::{appends, commit_texts, history, log, snapshots, streams};
 use recovery::Recovered;
 use release::Release;
-use replica::{Claimant, NodeParts, Replica, join, leave, take_part};
+use replica::{Claimant, NodeParts, Program, Replica, join, leave, take_part};
 use rows::RowTables;
 use streams::StreamIndex;
 use under_way::UnderWay;
@@ -203,9 +203,19 @@ impl LocalJournal {
             queue.change_role(Role::Follower { leader: None });
         }
         let (ended_sender, ended) = watch::channel(());
-        let node = node
-            .map(|(Replication { log, node }, may_claim)| (log, Claimant::new(node), may_claim));
-        let replica = node.as_ref().map(|(log, claimant, _)| {
+        let node = node.map(|(replication, may_claim)| {
+            let Replication {
+                log,
+                node,
+                aggregate_types,
+            } = replication;
+            let program = Program {
+                aggregate_types,
+                streams: Arc::clone(&streams),
+            };
+            (log, Claimant::new(node), may_claim, program)
+        });
+        let replica = node.as_ref().map(|(log, claimant, ..)| {
             Replica::new(
                 Arc::clone(log),
                 claimant.clone(),
@@ -266,10 +276,11 @@ impl LocalJournal {
         };
         derived_worker.begin(derived);
         writer_worker.begin(writer);
-        let node = node.map(|(log, claimant, may_claim)| NodeParts {
+        let node = node.map(|(log, claimant, may_claim, program)| NodeParts {
             log,
             claimant,
             may_claim,
+            program,
             queue: Arc::clone(&queue),
             ended,
             release,

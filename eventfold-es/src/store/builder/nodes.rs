@@ -14,6 +14,18 @@ pub(super) struct NodeSettings {
     log: Option<Arc<dyn CommitLog>>,
     name: Option<String>,
     address: Option<String>,
+    declared: Declared,
+}
+
+/// Whether an `#[event_store]` lists the aggregates of the program.
+#[derive(Default, Clone, Copy)]
+enum Declared {
+    #[default]
+    No,
+    /// All of them are registered.
+    Whole,
+    /// Some of them cannot be registered.
+    InPart,
 }
 
 impl<Handlers> AggregateStoreBuilder<Handlers> {
@@ -86,6 +98,17 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
     }
 }
 
+impl AggregateStoreBuilder {
+    /// Notes that an `#[event_store]` lists an aggregate, which is registered or cannot be.
+    pub(crate) fn declares(mut self, is_registered: bool) -> Self {
+        self.node.declared = match self.node.declared {
+            Declared::No | Declared::Whole if is_registered => Declared::Whole,
+            Declared::No | Declared::Whole | Declared::InPart => Declared::InPart,
+        };
+        self
+    }
+}
+
 impl NodeSettings {
     /// The replicated log, and the name of this node.
     pub(super) fn log(&self) -> Option<(Arc<dyn CommitLog>, String)> {
@@ -93,7 +116,11 @@ impl NodeSettings {
         Some((log, self.name.clone().unwrap_or_default()))
     }
 
-    pub(super) fn membership(self) -> Result<Membership, OpenError> {
+    /// The part of the store in replication. `registered` are the aggregate types of the program.
+    pub(super) fn membership(
+        self,
+        registered: impl Iterator<Item = &'static str>,
+    ) -> Result<Membership, OpenError> {
         let Some(log) = self.log else {
             return Ok(Membership::Alone);
         };
@@ -105,6 +132,14 @@ impl NodeSettings {
             name,
             address: self.address,
         };
-        Ok(Membership::Node(Replication { log, node }))
+        let aggregate_types = match self.declared {
+            Declared::Whole => registered.collect(),
+            Declared::No | Declared::InPart => Vec::new(),
+        };
+        Ok(Membership::Node(Replication {
+            log,
+            node,
+            aggregate_types,
+        }))
     }
 }

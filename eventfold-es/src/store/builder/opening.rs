@@ -105,7 +105,10 @@ impl AggregateStoreBuilder {
         let closer = threads.upkeep_worker(&base)?;
         let clock = Arc::clone(&self.clock);
         let node = self.node.log();
-        let membership = self.node.membership()?;
+        let registered = self.targets.parts.iter().map(|part| part.name);
+        #[cfg(feature = "schedules")]
+        let registered = registered.chain(self.schedules.iter().map(|part| part.name));
+        let membership = self.node.membership(registered)?;
         let opening = journal::open(files, &base, self.journal, membership, clock, &threads);
         let (opened, recovery) = opening.await?;
         // No await until `Shutdown` exists, which closes the store: a dropped future must not leave it open.

@@ -161,27 +161,53 @@ impl StreamIndex {
         self.index.from(EntryKey::first().as_bytes(), newest)
     }
 
+    /// Whether a stream has events, of one type or of any type. Blocks.
+    pub(in crate::journal::local) fn has_any(
+        &self,
+        aggregate_type: Option<&str>,
+    ) -> Result<bool, JournalError> {
+        let mut has_any = false;
+        self.each(aggregate_type, |_| {
+            has_any = true;
+            false
+        })?;
+        Ok(has_any)
+    }
+
     /// The streams with at least one event, of one type or of all types, ordered by type and id. Blocks.
     pub(in crate::journal::local) fn list(
         &self,
         aggregate_type: Option<&str>,
     ) -> Result<Vec<StreamId>, JournalError> {
+        let mut streams: Vec<StreamId> = Vec::new();
+        self.each(aggregate_type, |stream| {
+            if streams.last() != Some(&stream) {
+                streams.push(stream);
+            }
+            true
+        })?;
+        Ok(streams)
+    }
+
+    /// Gives the stream of each append to `take`, ordered by type and id, until that returns `false`.
+    fn each(
+        &self,
+        aggregate_type: Option<&str>,
+        mut take: impl FnMut(StreamId) -> bool,
+    ) -> Result<(), JournalError> {
         let newest = vec![Entries::in_memory(self.appends.entries(aggregate_type))];
         let first = EntryKey::first_append(aggregate_type);
         let mut entries = self.index.from(first.as_bytes(), newest)?;
-        let mut streams: Vec<StreamId> = Vec::new();
         while let Some((key, _)) = self.index.noted(entries.next())? {
             let Some((stream, _)) = EntryKey::read_append(key) else {
                 break;
             };
-            if aggregate_type.is_some_and(|wanted| *stream.aggregate_type != *wanted) {
+            let is_other = aggregate_type.is_some_and(|wanted| *stream.aggregate_type != *wanted);
+            if is_other || !take(stream) {
                 break;
             }
-            if streams.last() != Some(&stream) {
-                streams.push(stream);
-            }
         }
-        Ok(streams)
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`following`] | the part of the writer: entries, claims, and the batch of an unknown outcome |
 //! | [`entries`] | entries of the log, as a batch |
 //! | [`joining`] | opening: the log and the journal are compared, or the journal is published |
+//! | [`program`] | whether the log is that of another program |
 //! | [`claim`], [`signal`] | the record of a claim; the messages between nodes |
 
 mod claim;
@@ -16,6 +17,7 @@ mod entries;
 mod following;
 mod joining;
 mod node;
+mod program;
 mod signal;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 pub(in crate::journal::local) use claim::{Claim, Claimant};
 pub(in crate::journal::local) use joining::{join, leave, tail};
 pub(in crate::journal::local) use node::{Parts as NodeParts, take_part};
+pub(in crate::journal::local) use program::Program;
 
 use crate::journal::local::appends::lock;
 use crate::journal::local::batch::Batch;

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::claim::Claimant;
 use super::joining::BEING_PUBLISHED;
 use super::signal::Kind;
-use super::{Errand, Followed, NotApplied};
+use super::{Errand, Followed, NotApplied, Program};
 use crate::disk::FileError;
 use crate::error::OpenError;
 use crate::journal::local::queue::Queue;
@@ -66,6 +66,7 @@ pub(in crate::journal::local) struct Parts {
     pub(in crate::journal::local) log: Arc<dyn CommitLog>,
     pub(in crate::journal::local) claimant: Claimant,
     pub(in crate::journal::local) may_claim: bool,
+    pub(in crate::journal::local) program: Program,
     pub(in crate::journal::local) queue: Arc<Queue>,
     /// Closed when the writer has ended.
     pub(in crate::journal::local) ended: watch::Receiver<()>,
@@ -125,6 +126,7 @@ fn start(
         log,
         claimant,
         may_claim,
+        program,
         queue,
         ended,
         release,
@@ -137,6 +139,7 @@ fn start(
         log,
         claimant,
         may_claim,
+        program,
         queue,
         ended,
         progress,
@@ -165,6 +168,7 @@ struct Node {
     claimant: Claimant,
     /// Whether the log has a claim, or this node has published it. Only then a log with entries is claimed.
     may_claim: bool,
+    program: Program,
     queue: Arc<Queue>,
     ended: watch::Receiver<()>,
     role: watch::Receiver<Role>,
@@ -330,7 +334,9 @@ impl Node {
                 self.wait(LOOK_EVERY)
             }
             Ok(entries) if entries.is_empty() => {
-                self.note_the_end();
+                if let Some(reason) = self.comes_to_the_end() {
+                    return self.cannot_follow(reason);
+                }
                 self.attach(role);
                 match self.was_cut_off || self.heard.elapsed() >= self.patience {
                     true => self.claim(),
@@ -343,8 +349,10 @@ impl Node {
             Ok(entries) => match self.apply(entries)? {
                 Ok(followed) => {
                     self.followed(followed);
-                    if self.queue.standing().batch() >= known {
-                        self.note_the_end();
+                    if self.queue.standing().batch() >= known
+                        && let Some(reason) = self.comes_to_the_end()
+                    {
+                        return self.cannot_follow(reason);
                     }
                     let role = self.role.borrow().clone();
                     self.attach(&role);
@@ -355,13 +363,7 @@ impl Node {
                     self.wait(LONG_PAUSE)
                 }
                 Err(NotApplied::Entry(reason)) => {
-                    let reason = format!("{}: {reason}", self.log.describe());
-                    tracing::error!(reason, "this node cannot follow the log");
-                    self.detach(&reason);
-                    let problem = Some(Problem::Unfit(reason));
-                    self.progress
-                        .send_modify(|progress| progress.problem = problem);
-                    self.wait(LONG_PAUSE)
+                    self.cannot_follow(format!("{}: {reason}", self.log.describe()))
                 }
             },
         }
@@ -375,10 +377,27 @@ impl Node {
             && *self.news.borrow() <= self.queue.standing().batch()
     }
 
-    /// Notes that the node has come to the end of the log.
-    fn note_the_end(&self) {
+    /// Notes that the node has come to the end of the log. The first time, returns the reason if it is the log of another program.
+    fn comes_to_the_end(&self) -> Option<String> {
+        if self.progress.borrow().is_caught_up {
+            return None;
+        }
+        let foreign = self.program.is_foreign();
+        if foreign.is_none() {
+            self.progress
+                .send_modify(|progress| progress.is_caught_up = true);
+        }
+        foreign
+    }
+
+    /// Tells that an operator has to change something.
+    fn cannot_follow(&mut self, reason: String) -> Result<(), Ended> {
+        tracing::error!(reason, "this node cannot follow the log");
+        self.detach(&reason);
+        let problem = Some(Problem::Unfit(reason));
         self.progress
-            .send_if_modified(|progress| !std::mem::replace(&mut progress.is_caught_up, true));
+            .send_modify(|progress| progress.problem = problem);
+        self.wait(LONG_PAUSE)
     }
 
     /// The log is in reach again. A leader that was only cut off claims it first.
