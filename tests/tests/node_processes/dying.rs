@@ -4,7 +4,7 @@ use std::process::abort;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use eventfold_es::replication::{AppendError, CommitLog, Entry, LogError};
+use eventfold_es::replication::{AppendError, CommitLog, Entry, LogError, Messenger};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 
@@ -115,6 +115,10 @@ impl<L: CommitLog> CommitLog for Dying<L> {
 
     fn signals(&self) -> broadcast::Receiver<String> {
         self.log.signals()
+    }
+
+    fn messenger(&self) -> Option<Arc<dyn Messenger>> {
+        self.log.messenger()
     }
 
     fn close(&self) {
