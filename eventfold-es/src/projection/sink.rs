@@ -24,8 +24,8 @@ pub(crate) const SINK_TIMEOUT: Duration = Duration::from_secs(120);
 /// [`timeout`](Self::timeout) without one, the store gives the call up: the database does not answer, or a handler never returns.
 /// The health of the store reports it as the failure of the projection. The projection tries again on a new connection.
 ///
-/// - A call that was given up keeps its thread and its connection until it returns. Its transaction is rolled back then,
-///   unless the call was the commit.
+/// - Such a call keeps its thread and its connection until it returns. Then its transaction is rolled back, unless the call was
+///   the commit.
 /// - A projection with four such calls begins no other until one returns, or
 ///   [`resume_projection`](crate::AggregateStore::resume_projection) is called.
 /// - [`close`](crate::AggregateStore::close) and [`cancel_rebuild`](crate::AggregateStore::cancel_rebuild) give a call up after four

@@ -84,8 +84,7 @@ const OF_EVENT: [&str; 5] = ["22", "23", "44", "P0", "25P02"];
 /// | for one statement, waits for locks included | 60 s, or the value of the role or the database | `options=-c%20statement_timeout%3D5min`; `0` is no limit |
 /// | until a lost network ends a connection | 60 s | `tcp_user_timeout`, `keepalives_idle`, `keepalives_interval`, in seconds; `keepalives_retries` |
 /// | until the server ends the transaction of a lost machine | 60 s | `options=-c%20tcp_keepalives_idle%3D10`, `tcp_keepalives_interval`, `tcp_keepalives_count` |
-///
-/// | until a silent server is given up | 2 min | [`timeout`](Self::timeout) |
+/// | until the projection leaves a silent server | 2 min | [`timeout`](Self::timeout) |
 ///
 /// After each of them, the projection tries again under every `on_failure`. The last limit is for a server that is
 /// suspended while its network still answers. See [calls that do not return](Sink#calls-that-do-not-return).

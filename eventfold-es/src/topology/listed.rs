@@ -166,8 +166,8 @@ impl<P: ReadModel> ListedProjection for P {
     }
 }
 
-/// `Commands::<Order>::accept(builder)` registers `Order` as a target of erased envelopes if possible, and does nothing
-/// otherwise. The inherent function exists for targets only. It takes precedence over the function of [`NotATarget`].
+/// `Commands::<Order>::accept(builder)` registers `Order` as a target of erased envelopes if possible. Otherwise the builder only
+/// notes that it does not know all aggregates. The inherent function exists for targets only. It takes precedence over the function of [`NotATarget`].
 pub struct Commands<A>(PhantomData<A>);
 
 impl<A: DispatchTarget> Commands<A> {

@@ -66,7 +66,7 @@ impl Pulse {
 /// The end of a call.
 pub(super) enum Called<P: SinkProjection, T> {
     Returned(Box<Follower<P>>, T),
-    /// It has given no sign of life for this time, and was given up.
+    /// It gave no sign of life for this time. The store waits for it no longer.
     Hangs(Duration),
     /// The store closes, or this rebuild is cancelled, and the call has not ended in the time for that.
     Left(Option<RebuildOrder>),
@@ -77,7 +77,7 @@ type Returned<P, T> = Result<(Box<Follower<P>>, T), StoreError>;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The calls that were given up and have not returned.
+/// The calls that have not returned, and for which the store waits no longer.
 #[derive(Default)]
 struct Hanging {
     calls: AtomicUsize,

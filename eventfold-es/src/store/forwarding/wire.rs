@@ -24,7 +24,7 @@ pub(super) struct Asked<'a> {
     pub(super) attempt: u32,
     /// The last batch that the asking node has. A leader whose claim comes after it does not take the question.
     pub(super) batch: u64,
-    /// Whether it is a transaction.
+    /// Whether the commands are one transaction.
     pub(super) is_together: bool,
     /// The context of all commands, without an expected version.
     pub(super) context: Cow<'a, CommandContext>,
