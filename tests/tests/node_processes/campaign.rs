@@ -221,7 +221,11 @@ impl<S: Servers> Round<S> {
             if let (1, Failure::Kill(Who::Leader), [Trouble::Down(leader)]) =
                 (count, failure, &*troubles)
             {
-                let next = self.scene.clients.until_by_other(*leader, begun).await;
+                let next = self
+                    .scene
+                    .clients
+                    .until_by_other(*leader, begun + ON_THE_WAY)
+                    .await;
                 self.totals.takeovers.push(next.at - begun);
             }
             sleep(self.duration()).await;
