@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::queue::Queue;
 use super::{JournalOptions, LocalJournal};
 use crate::clock::SystemClock;
 use crate::disk::{Files, SystemDisk};
 use crate::journal::{
-    Durability, KeyedLines, Log, ProposedAppend, ProposedCommit, Receipt, Room, StreamId,
+    Audience, Durability, KeyedLines, Log, Outcome, ProposedAppend, ProposedCommit, Receipt, Room,
+    StreamId,
 };
 use crate::replication::Membership;
 use crate::threads::StoreRuntime;
@@ -30,6 +32,19 @@ pub(super) fn open(base: &Path, max_log_size: u64) -> LocalJournal {
         &runtime,
     );
     opened.unwrap().0
+}
+
+/// A queue without a writer: a pushed commit stays until the test takes it.
+pub(super) fn queue() -> Queue {
+    let writer = StoreRuntime::default().journal_worker(Path::new("a"));
+    let audience = Audience::new(0);
+    Queue::new(0, Arc::new(SystemClock), None, writer.unwrap(), audience)
+}
+
+pub(super) fn push(queue: &Queue, commit: ProposedCommit) -> Arc<Outcome> {
+    let permit = Arc::clone(queue.room()).try_acquire_owned().unwrap();
+    let room = Room::new(permit, queue.standing().term().unwrap());
+    queue.push(room, commit)
 }
 
 /// Commits two events; the second one has the key.

@@ -238,6 +238,8 @@ impl LocalJournal {
             filled,
             sync_time: Duration::ZERO,
             linger: Linger::default(),
+            answered: 0,
+            returning: Linger::default(),
             reactions: Linger::default(),
             dead_letters: states
                 .iter()

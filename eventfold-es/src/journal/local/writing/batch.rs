@@ -394,13 +394,10 @@ fn draft(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::journal::local::queue::{Queue, Work};
-    use crate::journal::{Audience, Damage, ProposedAppend, Room};
-    use crate::threads::StoreRuntime;
+    use crate::journal::local::fixture;
+    use crate::journal::local::queue::Work;
+    use crate::journal::{Damage, ProposedAppend};
 
     fn assemble(
         queued: Vec<Queued>,
@@ -430,15 +427,8 @@ mod tests {
     /// Commits that were not decided on the refused commit are stored.
     #[test]
     fn a_stream_that_cannot_be_read_refuses_its_own_commits_only() {
-        let writer = StoreRuntime::default()
-            .journal_worker(Path::new("a"))
-            .unwrap();
-        let queue = Queue::new(0, Arc::new(SystemClock), None, writer, Audience::new(0));
-        let push = |commit| {
-            let permit = Arc::clone(queue.room()).try_acquire_owned().unwrap();
-            let room = Room::new(permit, queue.standing().term().unwrap());
-            queue.push(room, commit)
-        };
+        let queue = fixture::queue();
+        let push = |commit| fixture::push(&queue, commit);
         let of = |id: &str, version| {
             let mut commit = commit(version);
             for append in &mut commit.appends {
@@ -478,16 +468,8 @@ mod tests {
     /// A caller that waits for all commits before a time also waits for the commits before a conflict.
     #[test]
     fn nothing_is_passed_before_what_is_stored_before_a_conflict() {
-        // The queue has no writer: a pushed commit stays until the test takes it.
-        let writer = StoreRuntime::default()
-            .journal_worker(Path::new("a"))
-            .unwrap();
-        let queue = Queue::new(0, Arc::new(SystemClock), None, writer, Audience::new(0));
-        let pushed = [0, 7, 0].map(|version| {
-            let permit = Arc::clone(queue.room()).try_acquire_owned().unwrap();
-            let room = Room::new(permit, queue.standing().term().unwrap());
-            queue.push(room, commit(version))
-        });
+        let queue = fixture::queue();
+        let pushed = [0, 7, 0].map(|version| fixture::push(&queue, commit(version)));
         let Work::Commits(queued) = queue.take() else {
             panic!("there are commits");
         };

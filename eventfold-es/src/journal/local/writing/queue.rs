@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -147,6 +148,22 @@ struct QueueState {
     is_closed: bool,
     /// Whether the writer found nothing to do, so that it has to be woken.
     is_idle: bool,
+    /// The writer, while it waits until so many commits wait.
+    gathers: Option<(usize, Thread)>,
+}
+
+impl QueueState {
+    fn has_task_beside_commits(&self) -> bool {
+        self.is_closed || self.archived.is_some() || !self.errands.is_empty()
+    }
+
+    /// The writer, if it has waited for enough.
+    fn gathered(&mut self) -> Option<Thread> {
+        let (wanted, _) = self.gathers.as_ref()?;
+        let is_enough = self.waiting.len() >= *wanted || self.has_task_beside_commits();
+        let (_, writer) = self.gathers.take_if(|_| is_enough)?;
+        Some(writer)
+    }
 }
 
 impl Queue {
@@ -243,11 +260,8 @@ impl Queue {
                 .or_else(|| is_undone().then(|| CommitError::Refused(BEHIND_FAILURE.into())))
                 .or_else(|| self.too_large(&commit)),
         };
-        let is_idle = match refusal {
-            Some(error) => {
-                outcome.settle(Err(error));
-                false
-            }
+        match refusal {
+            Some(error) => outcome.settle(Err(error)),
             None => {
                 state.time = state.time.max(now);
                 state.last = Arc::downgrade(&outcome);
@@ -258,18 +272,27 @@ impl Queue {
                     pledge: Pledge(Arc::clone(&outcome)),
                     _room: room,
                 });
-                std::mem::take(&mut state.is_idle)
             }
-        };
+        }
         self.has_work.store(true, Ordering::Release);
         let is_plain = self.audience.is_waited_for() && self.has_plain_in(state.waiting.back());
-        drop(state);
-        if is_idle {
-            self.writer.wake();
-        } else if is_plain {
+        self.wake_writer(state);
+        if is_plain {
             self.audience.interrupt();
         }
         outcome
+    }
+
+    /// Wakes the writer, if it waits for what was added.
+    fn wake_writer(&self, mut state: MutexGuard<'_, QueueState>) {
+        let (is_idle, gathered) = (std::mem::take(&mut state.is_idle), state.gathered());
+        drop(state);
+        if is_idle {
+            self.writer.wake();
+        }
+        if let Some(writer) = gathered {
+            writer.unpark();
+        }
     }
 
     /// Asks the writer to let the active file of the journal begin behind the archived part.
@@ -277,11 +300,7 @@ impl Queue {
         let mut state = lock(&self.state);
         state.archived = Some(archived);
         state.is_replacing = true;
-        let is_idle = std::mem::take(&mut state.is_idle);
-        drop(state);
-        if is_idle {
-            self.writer.wake();
-        }
+        self.wake_writer(state);
     }
 
     /// The reason for refusing a commit that no entry of the log can hold. No other commit fails with it.
@@ -317,11 +336,7 @@ impl Queue {
             return;
         }
         state.errands.push_back(errand);
-        let is_idle = std::mem::take(&mut state.is_idle);
-        drop(state);
-        if is_idle {
-            self.writer.wake();
-        }
+        self.wake_writer(state);
     }
 
     /// The time of a commit that is written now, in milliseconds since 1970.
@@ -358,6 +373,31 @@ impl Queue {
             std::hint::spin_loop();
         }
         true
+    }
+
+    /// Waits until `more` commits are added, until there is another task, or until a time. Returns the number of waiting commits before
+    /// and after.
+    pub(in crate::journal) fn await_more(&self, more: usize, until: Instant) -> (usize, usize) {
+        let mut state = lock(&self.state);
+        let before = state.waiting.len();
+        let wanted = (before + more).min(BATCH_COMMITS);
+        while state.waiting.len() < wanted && !state.has_task_beside_commits() {
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            state.gathers = Some((wanted, thread::current()));
+            drop(state);
+            thread::park_timeout(until - now);
+            state = lock(&self.state);
+        }
+        state.gathers = None;
+        (before, state.waiting.len())
+    }
+
+    #[cfg(test)]
+    pub(in crate::journal) fn is_awaiting_more(&self) -> bool {
+        lock(&self.state).gathers.is_some()
     }
 
     /// Takes the next task: at most as many commits as a batch holds.
@@ -459,7 +499,10 @@ impl Queue {
     }
 
     pub(in crate::journal) fn close(&self) {
-        lock(&self.state).is_closed = true;
-        self.writer.wake();
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        // Woken even if it is about to become idle.
+        state.is_idle = true;
+        self.wake_writer(state);
     }
 }

@@ -44,6 +44,10 @@ pub(in crate::journal::local) struct Writer {
     pub(in crate::journal::local) sync_time: Duration,
     /// Whether it spins for the next command of a lone client.
     pub(in crate::journal::local) linger: Linger,
+    /// The number of commands in the last batch, whose clients may send their next ones.
+    pub(in crate::journal::local) answered: usize,
+    /// Whether it waits for the next commands of these clients.
+    pub(in crate::journal::local) returning: Linger,
     /// Whether it waits for reactions.
     pub(in crate::journal::local) reactions: Linger,
     pub(in crate::journal::local) dead_letters: DeadLetterExtents,
@@ -74,6 +78,9 @@ impl Turns for Writer {
                 self.linger.for_next(&self.queue);
             }
             was_alone = false;
+            if !turn.others_wait() {
+                self.await_answered();
+            }
             let work = match self.held.take() {
                 Some(held) => held,
                 None => self.queue.take(),
@@ -334,6 +341,9 @@ impl Writer {
             }
             on_settled.extend(prepared.on_settled);
             pledges.push((prepared.pledge, prepared.receipt));
+        }
+        if !batch.is_foreign {
+            self.answered = pledges.len() - reactions.len();
         }
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;
