@@ -242,3 +242,36 @@ fn wait_for_news(log: &NatsLog, number: u64) {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Long entries are small in the stream, and a node reads them in pages of their own size.
+#[test]
+fn long_entries_are_compressed() {
+    const COUNT: u64 = 300;
+    let Some(servers) = Servers::one() else {
+        return;
+    };
+    let log = servers.open("shop");
+    let text = |number| format!("entry {number} of a log\n").repeat(1_000 + number as usize);
+    for number in 1..=COUNT {
+        log.append(number - 1, text(number).into()).unwrap();
+    }
+    let info = admin::api(
+        &servers.addresses("store"),
+        "STREAM.INFO.shop",
+        &serde_json::Value::Null,
+    );
+    let bytes = info["state"]["bytes"].as_u64().unwrap();
+    let texts: usize = (1..=COUNT).map(|number| text(number).len()).sum();
+    assert!(bytes < texts as u64 / 20, "{bytes} bytes for {texts}");
+    let (other, mut next) = (servers.open("shop"), 1);
+    while next <= COUNT {
+        let page = other.read(next, 200_000).unwrap();
+        let bytes: usize = page.iter().map(|entry| entry.text.len()).sum();
+        assert!((1..=200_000).contains(&bytes), "{bytes} bytes");
+        for entry in page {
+            assert_eq!((entry.number, &*entry.text), (next, &*text(next)));
+            next += 1;
+        }
+    }
+    assert!(other.read(next, 200_000).unwrap().is_empty());
+}

@@ -1,6 +1,5 @@
 //! Appending: a message that the stream takes only behind a certain entry.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -46,7 +45,7 @@ impl Link {
     pub(super) async fn publish(
         &self,
         after: u64,
-        text: &str,
+        body: &[u8],
         attempt: &str,
         until: Instant,
     ) -> Result<Acknowledged, Failure> {
@@ -54,17 +53,12 @@ impl Link {
         headers.insert(EXPECTED, after.to_string());
         headers.insert(ATTEMPT, attempt);
         let message = self
-            .ask(
-                &self.names.entries,
-                text.as_bytes().to_vec(),
-                Some(headers),
-                until,
-            )
+            .ask(&self.names.entries, body.to_vec(), Some(headers), until)
             .await?;
         answer(&message.payload)
     }
 
-    pub(super) async fn append(&self, after: u64, text: Arc<str>) -> Result<(), AppendError> {
+    pub(super) async fn append(&self, after: u64, body: &[u8]) -> Result<(), AppendError> {
         let attempt = Uuid::now_v7().to_string();
         let patience = Instant::now() + PATIENCE;
         let (published, until) = loop {
@@ -72,7 +66,7 @@ impl Link {
                 return Err(AppendError::Unavailable(reason));
             }
             let until = Instant::now() + ANSWER;
-            match self.publish(after, &text, &attempt, until).await {
+            match self.publish(after, body, &attempt, until).await {
                 Err(Failure::NotSent(_)) if Instant::now() < patience => {
                     sleep(Duration::from_millis(20)).await;
                 }

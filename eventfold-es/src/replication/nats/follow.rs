@@ -11,6 +11,7 @@ use futures_core::Stream as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::body::unpack;
 use super::link::Link;
 use super::told::Head;
 
@@ -25,8 +26,8 @@ const BUSY: usize = 8;
 
 /// A message to all nodes.
 pub(super) enum Telling {
-    /// This entry is in the log.
-    Entry(u64, Arc<str>),
+    /// This entry is in the log, with this body.
+    Entry(u64, Arc<[u8]>),
     /// A message of the store.
     Signal(String),
     /// No message follows. It is answered when those before it are sent.
@@ -37,15 +38,18 @@ pub(super) enum Telling {
 pub(super) async fn send(link: Arc<Link>, mut outbox: mpsc::Receiver<Telling>) {
     while let Some(telling) = outbox.recv().await {
         match telling {
-            Telling::Entry(number, text) => {
-                let message = link.head(number).with(&text);
+            Telling::Entry(number, body) => {
+                let message = link.head(number).with(&body);
                 if outbox.len() < BUSY && message.len() <= link.client.max_payload() {
                     link.tell(&link.names.entry, message).await;
                 } else {
-                    link.tell(&link.names.last, number.to_string()).await;
+                    let number = number.to_string();
+                    link.tell(&link.names.last, number.into_bytes()).await;
                 }
             }
-            Telling::Signal(message) => link.tell(&link.names.signal, message).await,
+            Telling::Signal(message) => {
+                link.tell(&link.names.signal, message.into_bytes()).await;
+            }
             Telling::Closing(sent) => {
                 // Without a connection, the client keeps the answer until there is one.
                 if link.client.flush().await.is_ok() {
@@ -67,17 +71,22 @@ pub(super) async fn receive(
         let Message {
             subject, payload, ..
         } = message;
+        if subject.as_str() == link.names.entry {
+            if let Some((head, body)) = Head::of(&payload)
+                && link.is_of_other(&head)
+            {
+                // An entry that cannot be unpacked is read from the servers, with the reason.
+                if let Ok(text) = unpack(body) {
+                    link.told.keep(head.number, &text);
+                }
+                link.hint(head.number);
+            }
+            continue;
+        }
         let Ok(text) = std::str::from_utf8(&payload) else {
             continue;
         };
-        if subject.as_str() == link.names.entry {
-            if let Some((head, text)) = Head::of(text)
-                && link.is_of_other(&head)
-            {
-                link.told.keep(head.number, text);
-                link.hint(head.number);
-            }
-        } else if subject.as_str() == link.names.last {
+        if subject.as_str() == link.names.last {
             if let Ok(number) = text.parse() {
                 link.hint(number);
             }

@@ -16,6 +16,7 @@ use tokio::sync::{RwLock, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
+use super::body::Packer;
 use super::names::Names;
 use super::read::Reader;
 use super::told::{Head, Told};
@@ -38,6 +39,7 @@ pub(super) struct Link {
     pub(super) complaint: Complaint,
     pub(super) reader: tokio::sync::Mutex<Reader>,
     pub(super) told: Told,
+    pub(super) packer: Packer,
     /// The name of this connection in messages.
     teller: String,
     /// The time at which the stream was created, once it is known.
@@ -278,6 +280,7 @@ impl Link {
             complaint,
             reader: tokio::sync::Mutex::default(),
             told: Told::default(),
+            packer: Packer::default(),
             teller: Uuid::now_v7().to_string(),
             created: OnceLock::new(),
             confirmed: AtomicU64::new(0),
@@ -437,7 +440,7 @@ impl Link {
     }
 
     /// Sends a message that may be lost.
-    pub(super) async fn tell(&self, subject: &str, payload: String) {
+    pub(super) async fn tell(&self, subject: &str, payload: Vec<u8>) {
         if self.client.connection_state() != State::Connected {
             return;
         }

@@ -18,6 +18,7 @@ use messenger::NatsMessenger;
 use names::Names;
 
 mod append;
+mod body;
 mod follow;
 mod link;
 mod messenger;
@@ -266,11 +267,12 @@ impl CommitLog for NatsLog {
                 text.len()
             )));
         }
+        let body: Arc<[u8]> = link.packer.pack(&text).into();
         let appended = Self::wait(&runtime, append::LIMIT, async move {
-            let appended = link.append(after, Arc::clone(&text)).await;
+            let appended = link.append(after, &body).await;
             if appended.is_ok() {
                 // The others read the entry if they do not hear of it.
-                let _ = outbox.try_send(Telling::Entry(after.saturating_add(1), text));
+                let _ = outbox.try_send(Telling::Entry(after.saturating_add(1), body));
             }
             appended
         });

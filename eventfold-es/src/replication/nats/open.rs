@@ -246,7 +246,7 @@ impl Link {
     async fn check_appending(&self, until: Instant) -> Result<(), LogError> {
         loop {
             let once = until.min(Instant::now() + Duration::from_secs(2));
-            match self.publish(NEVER, "", "probe", once).await {
+            match self.publish(NEVER, b"", "probe", once).await {
                 Err(Failure::Api(error)) if error.err_code == WRONG_LAST_SEQUENCE => return Ok(()),
                 Ok(_) => {
                     return Err(LogError::Unusable(format!(
@@ -317,8 +317,9 @@ impl Link {
                     "its own message did not come back, as with a client that has `no_echo`".to_owned(),
                 ),
                 _ = again.tick() => {
-                    self.tell(&self.names.probe, probe.clone()).await;
-                    self.tell(&asked, probe.clone()).await;
+                    self.tell(&self.names.probe, probe.clone().into_bytes())
+                        .await;
+                    self.tell(&asked, probe.clone().into_bytes()).await;
                 }
             }
             if is_seen && is_asked {

@@ -1,6 +1,7 @@
 //! Reading. The leader of the stream tells the end of the log, and gives the last entries. Many entries come through a consumer.
 //! Its replica may lag, and its messages may be lost on the way, so their numbers are checked.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
+use super::body::unpack;
 use super::link::{Failure, Link};
 use crate::replication::{Entry, LogError};
 
@@ -29,6 +31,8 @@ const STALLED: Duration = Duration::from_secs(2);
 const WITHOUT: Duration = Duration::from_secs(10);
 /// The entries of one pull. The queue of a subscription has room for all of them, in a client with default settings.
 const PULL: u64 = 8_192;
+/// The bytes of texts for each byte of bodies, before the first pull.
+const EXPANSION: usize = 8;
 /// The room for the subjects and headers of an entry, which a pull counts.
 const AROUND: usize = 512;
 /// The time after which the servers forget an unused consumer.
@@ -57,9 +61,29 @@ struct Bulk {
     name: String,
     inbox: String,
     subscription: Subscriber,
-    /// The number of the next entry.
+    /// The number of the next entry from the server.
     next: u64,
     pulls: u64,
+    /// The entries of the last pull for which the page had no room.
+    ahead: VecDeque<Entry>,
+    /// The bytes of texts for each byte of bodies in the last pull.
+    expansion: usize,
+}
+
+impl Bulk {
+    /// The number of the next entry for a page.
+    fn first(&self) -> u64 {
+        self.ahead.front().map_or(self.next, |entry| entry.number)
+    }
+
+    /// Moves entries into a page that has room for them.
+    fn fill(&mut self, page: &mut Page) {
+        while let Some(entry) = self.ahead.pop_front() {
+            if let Err(entry) = page.push(entry) {
+                return self.ahead.push_front(entry);
+            }
+        }
+    }
 }
 
 /// The entries of one call.
@@ -73,15 +97,17 @@ struct Page {
 
 impl Page {
     /// Takes the next entry, if there is room for it. The first one always has room.
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: Entry) -> Result<(), Entry> {
         let bytes = self.bytes.saturating_add(entry.text.len());
         self.is_full |= bytes > self.max_bytes && !self.entries.is_empty();
-        if !self.is_full {
-            self.bytes = bytes;
-            self.next = entry.number + 1;
-            self.entries.push(entry);
-            self.is_full = bytes >= self.max_bytes;
+        if self.is_full {
+            return Err(entry);
         }
+        self.bytes = bytes;
+        self.next = entry.number + 1;
+        self.entries.push(entry);
+        self.is_full = bytes >= self.max_bytes;
+        Ok(())
     }
 
     /// The entries in front of a failure. The next call meets the failure again.
@@ -239,7 +265,7 @@ impl Link {
     }
 
     fn entry(&self, number: u64, data: &[u8]) -> Result<Entry, Failure> {
-        match std::str::from_utf8(data) {
+        match unpack(data) {
             Ok(text) => Ok(Entry {
                 number,
                 text: text.into(),
@@ -271,7 +297,8 @@ impl Link {
                     .await
                     .unwrap_or_else(|error| Err(Failure::Silent(error.to_string())));
                 match stored {
-                    Ok(Some(stored)) => page.push(stored.entry),
+                    // Without room, a later call asks for it again.
+                    Ok(Some(stored)) => drop(page.push(stored.entry)),
                     Ok(None) => return Ok(()),
                     Err(failure) => return Err(failure.into_log_error(&self.names)),
                 }
@@ -289,7 +316,7 @@ impl Link {
         }
         reader.without_until = None;
         let from = page.next;
-        let bulk = reader.bulk.take().filter(|bulk| bulk.next == from);
+        let bulk = reader.bulk.take().filter(|bulk| bulk.first() == from);
         let bulk = match bulk {
             Some(bulk) => Ok(bulk),
             None => self.begin(from, now + STALLED).await,
@@ -305,7 +332,7 @@ impl Link {
         let end = self.pull(&mut bulk, page, last).await?;
         let has_read = page.next > from;
         match end {
-            End::Whole if bulk.next == page.next => reader.bulk = Some(bulk),
+            End::Whole if bulk.first() == page.next => reader.bulk = Some(bulk),
             End::Gone if has_read => {}
             End::Whole => {}
             End::Gone | End::Gap => {
@@ -356,15 +383,22 @@ impl Link {
             subscription,
             next: from,
             pulls: 0,
+            ahead: VecDeque::new(),
+            expansion: EXPANSION,
         })
     }
 
     /// Takes the entries of one pull.
     async fn pull(&self, bulk: &mut Bulk, page: &mut Page, last: u64) -> Result<End, LogError> {
-        let mut left = (last - bulk.next + 1).min(PULL);
+        bulk.fill(page);
+        let mut left = (last + 1).saturating_sub(bulk.next).min(PULL);
+        if page.is_full || left == 0 {
+            return Ok(End::Whole);
+        }
+        let (mut texts, mut bodies) = (0, 0);
         bulk.pulls += 1;
         let reply = format!("{}.{}", bulk.inbox, bulk.pulls);
-        let room = page.max_bytes.saturating_sub(page.bytes);
+        let room = page.max_bytes.saturating_sub(page.bytes) / bulk.expansion;
         let body = json!({
             "batch": left,
             "max_bytes": room.saturating_add(AROUND).min(i32::MAX as usize),
@@ -400,7 +434,12 @@ impl Link {
                 return Ok(End::Gap);
             }
             let entry = self.entry(bulk.next, &message.payload);
-            page.push(entry.map_err(|failure| failure.into_log_error(&self.names))?);
+            let entry = entry.map_err(|failure| failure.into_log_error(&self.names))?;
+            texts += entry.text.len();
+            bodies += message.payload.len();
+            bulk.expansion = texts.checked_div(bodies).map_or(1, |each| each.max(1));
+            bulk.ahead.push_back(entry);
+            bulk.fill(page);
             self.confirm(bulk.next);
             bulk.next += 1;
             left -= 1;

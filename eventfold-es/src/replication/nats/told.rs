@@ -1,4 +1,4 @@
-//! Entries that other nodes have appended, which they tell of with the text. So a node that follows asks the servers for nothing while
+//! Entries that other nodes have appended, which they tell of with the body. So a node that follows asks the servers for nothing while
 //! no message is lost.
 
 use std::collections::BTreeMap;
@@ -65,25 +65,26 @@ pub(super) struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// The message.
-    pub(super) fn with(&self, text: &str) -> String {
+    pub(super) fn with(&self, body: &[u8]) -> Vec<u8> {
         let Self {
             stream,
             teller,
             number,
         } = self;
-        format!("{stream} {teller} {number}\n{text}")
+        [format!("{stream} {teller} {number}\n").as_bytes(), body].concat()
     }
 
     /// Takes a message apart. `None` if it is none.
-    pub(super) fn of(message: &'a str) -> Option<(Self, &'a str)> {
-        let (head, text) = message.split_once('\n')?;
-        let mut words = head.split(' ');
+    pub(super) fn of(message: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let end = memchr::memchr(b'\n', message)?;
+        let (head, body) = message.split_at_checked(end)?;
+        let mut words = std::str::from_utf8(head).ok()?.split(' ');
         let head = Self {
             stream: words.next()?,
             teller: words.next()?,
             number: words.next()?.parse().ok()?,
         };
-        words.next().is_none().then_some((head, text))
+        words.next().is_none().then_some((head, body.get(1..)?))
     }
 }
 
@@ -132,15 +133,15 @@ mod tests {
             teller: "t",
             number: 12,
         };
-        let message = head.with("one\ntwo\n");
-        let (head, text) = Head::of(&message).unwrap_or_else(|| panic!("{message}"));
+        let message = head.with(b"one\ntwo\n");
+        let (head, body) = Head::of(&message).unwrap_or_else(|| panic!("{message:?}"));
         assert_eq!(
             (head.stream, head.teller, head.number),
             ("2026-01-01T00:00:00Z", "t", 12)
         );
-        assert_eq!(text, "one\ntwo\n");
+        assert_eq!(body, b"one\ntwo\n");
         for other in ["", "12", "a b\n", "a b c\n", "a b 1 2\n", "a b 1"] {
-            assert!(Head::of(other).is_none(), "{other}");
+            assert!(Head::of(other.as_bytes()).is_none(), "{other}");
         }
     }
 }
