@@ -5,8 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh64::xxh64;
 
-use super::{FailureAction, ProcessManager};
-
 const DEFAULT_MAX: Duration = Duration::from_secs(300);
 const DEFAULT_ATTEMPTS: u32 = 10;
 const DEFAULT_JITTER: u16 = 200;
@@ -56,18 +54,6 @@ pub enum Exhausted {
     Park,
     /// The process manager stops.
     Stop,
-}
-
-impl Exhausted {
-    /// The action instead of another attempt.
-    pub(crate) fn action<PM: ProcessManager>(self) -> FailureAction<PM> {
-        match self {
-            Self::DeadLetter => FailureAction::DeadLetter,
-            Self::Skip => FailureAction::Skip,
-            Self::Park => FailureAction::Park,
-            Self::Stop => FailureAction::Stop,
-        }
-    }
 }
 
 impl Backoff {

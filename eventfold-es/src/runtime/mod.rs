@@ -46,8 +46,8 @@ pub(crate) use origin::{Cause, command_id};
 #[cfg(feature = "testing")]
 pub(crate) use process_manager::offline;
 pub(crate) use process_manager::{
-    Asked, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext, Scope, Tallied, Tally,
-    rows as process_manager_rows,
+    AnyHandler, Asked, Definition, ProcessManagerRunner, Rebuilt, Report, Request, RunnerContext,
+    RunnerTask, Scope, Tallied, Tally, rows as process_manager_rows,
 };
 pub(crate) use progress_gauge::ProjectionGauge;
 pub use progress_gauge::RebuildProgress;

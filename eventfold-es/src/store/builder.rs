@@ -31,8 +31,7 @@ use crate::event_handler::{EventHandler, Handled};
 use crate::journal::{Durability, JournalOptions};
 use crate::process_manager::{ProcessManager, StartFrom};
 use crate::projection::{Projection, ReadModel, RowProjection, Sink, SinkProjection};
-use crate::runtime::process_manager_rows::VersionRow;
-use crate::runtime::{Kept, ProcessManagerRunner, Waits, guard, initial_progress, migrated};
+use crate::runtime::{Definition, Kept, Waits, guard};
 #[cfg(feature = "schedules")]
 use crate::schedule::{Schedule, Timetable};
 use crate::threads::StoreRuntime;
@@ -168,18 +167,9 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
                 );
                 given::<PM>(PM::NAME, PM::SUBSCRIPTIONS, subscriptions?)
             },
-            version: VersionRow {
-                state_version: PM::STATE_VERSION,
-                is_keyed: PM::IS_KEYED,
-            },
+            definition: Definition::of::<PM>(),
             starts_now: PM::START == StartFrom::Now,
-            migrate: migrated::<PM>,
-            initial: initial_progress::<PM>,
-            start: Box::new(|context, progress| {
-                let runner = ProcessManagerRunner::<PM>::new(context, progress)?;
-                Ok(Box::pin(runner.run()))
-            }),
-            is_handler: false,
+            handler: None,
         });
         self
     }
@@ -224,24 +214,14 @@ impl AggregateStoreBuilder {
     /// ```
     pub fn event_handler<H: EventHandler>(mut self, handler: H) -> Self {
         H::Envelope::targets(&mut self.targets);
-        let handler = Arc::new(Kept::new(handler));
         let part = ProcessManagerPart {
             name: H::NAME,
             type_id: TypeId::of::<Handled<H>>(),
             type_name: type_name::<H>(),
             subscriptions: || Ok(H::SUBSCRIPTIONS),
-            version: VersionRow {
-                state_version: 1,
-                is_keyed: true,
-            },
+            definition: Definition::of::<Handled<H>>(),
             starts_now: H::START == StartFrom::Now,
-            migrate: migrated::<Handled<H>>,
-            initial: initial_progress::<Handled<H>>,
-            start: Box::new(move |context, progress| {
-                let runner = ProcessManagerRunner::handling(context, progress, &handler)?;
-                Ok(Box::pin(runner.run()))
-            }),
-            is_handler: true,
+            handler: Some(Arc::new(Kept::new(handler))),
         };
         let mut parts = self.process_managers.iter_mut();
         match parts.find(|known| known.type_id == part.type_id) {

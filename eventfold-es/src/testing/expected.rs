@@ -11,7 +11,7 @@ use crate::envelope::{CommandEnvelope, Dispatch, Envelope};
 use crate::process_manager::{
     Backoff, Deadline, DeadlineOf, FailureAction, Keyed, ProcessManager, TargetOf, TimerChange,
 };
-use crate::runtime::offline::{self, Reacted};
+use crate::runtime::offline::{Reacted, Sent};
 
 /// The expected effects of the process manager `PM`, built by the closure of
 /// [`ProcessManagerTest::then`](super::ProcessManagerTest::then).
@@ -278,7 +278,7 @@ pub(super) fn printed_envelope(envelope: impl Dispatch) -> String {
 
 #[track_caller]
 fn erase<E: Dispatch>(envelope: E) -> CommandEnvelope {
-    match offline::erased(envelope) {
+    match Sent::from(envelope).erase() {
         Ok(envelope) => envelope,
         Err(error) => panic!("a command does not serialize: {error}"),
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::definition::Definition;
 use super::hold::Scope;
 use super::offline::{Offline, Recorded, Work, World};
 use super::rows::{self, CommandRow, InstanceRow, RetriedRow, Status};
@@ -480,7 +481,10 @@ impl Random {
 /// One random sequence. Returns its steps.
 fn sequence(seed: u64) -> Result<(), String> {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let (mut model, mut offline) = (Model::default(), Offline::new::<Puppet>().unwrap());
+    let (mut model, mut offline) = (
+        Model::default(),
+        Offline::new(Definition::of::<Puppet>()).unwrap(),
+    );
     let (mut events, mut sent): (Vec<Recorded>, _) = (Vec::new(), Vec::new());
     let mut steps = Vec::new();
     for _ in 0..5 + random.below(20) {
@@ -576,8 +580,8 @@ fn sequence(seed: u64) -> Result<(), String> {
             sent: &mut sent,
         };
         let _ = match (work, &last) {
-            (Some(work), _) => offline.work::<Puppet>(work, &mut world),
-            (None, Some(event)) => offline.work::<Puppet>(Work::Event(event, None), &mut world),
+            (Some(work), _) => offline.work(work, &mut world),
+            (None, Some(event)) => offline.work(Work::Event(event, None), &mut world),
             (None, None) => Vec::new(),
         };
         let (found, expected) = (printed(&offline, &sent), printed_model(&model));

@@ -17,7 +17,8 @@ use super::super::staging::{
     Letter, Staged, Targets, Undeliverable, cause_of, cause_of_refusal, find_targets, look_up,
 };
 use super::Halt;
-use super::calls::Caller;
+use super::calls::AnyHandler;
+use super::definition::{AnyAction, Sent};
 use super::driver::ProcessManagerRunner;
 use super::failure::Attempt;
 use super::machine::{Effect, Input, Stored};
@@ -27,7 +28,7 @@ use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Dispatch};
 use crate::error::ExecuteError;
 use crate::journal::{Outcome, Progress, ProposedCommit, ProposedReaction, Room};
-use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
+use crate::process_manager::{Failure, FailureCause};
 use serde_json::value::RawValue;
 
 /// The maximum number of reactions in flight: submitted to the journal and not yet durable.
@@ -56,24 +57,27 @@ enum HandOver {
 }
 
 /// The routes to the aggregates of a store, and the value of an event handler.
-pub(super) struct Routing<PM>(
-    pub(super) Arc<Runtime>,
-    pub(super) Option<Arc<dyn Caller<PM>>>,
-);
+pub(super) struct Routing {
+    pub(super) runtime: Arc<Runtime>,
+    pub(super) process_manager: &'static str,
+    /// The value, if it is an event handler.
+    pub(super) handler: Option<Arc<dyn AnyHandler>>,
+}
 
-impl<PM: ProcessManager> Post<PM> for Routing<PM> {
+impl Post for Routing {
     type Letter = Letter;
 
-    fn on_failure(&self, failure: &Failure<'_>) -> Option<FailureAction<PM>> {
-        self.1.as_ref().map(|caller| caller.on_failure(failure))
+    fn on_failure(&self, failure: &Failure<'_>) -> Option<AnyAction> {
+        let handler = self.handler.as_ref();
+        handler.map(|handler| handler.on_failure(failure))
     }
 
-    fn typed(&self, envelope: Kept<PM::Envelope>) -> Letter {
-        address::<PM>(&self.0, envelope)
+    fn typed(&self, envelope: Sent) -> Letter {
+        address(&self.runtime, self.process_manager, envelope)
     }
 
     fn stored(&self, envelope: CommandEnvelope) -> Letter {
-        let Runtime { types, routes, .. } = &*self.0;
+        let Runtime { types, routes, .. } = &*self.runtime;
         match envelope.route(Stage { types, routes }) {
             Ok(staged) => Letter::Staged(staged),
             Err(undeliverable) => Letter::Dead(undeliverable),
@@ -82,15 +86,12 @@ impl<PM: ProcessManager> Post<PM> for Routing<PM> {
 }
 
 /// Addresses a command.
-pub(super) fn address<PM: ProcessManager>(
-    runtime: &Runtime,
-    envelope: Kept<PM::Envelope>,
-) -> Letter {
+pub(super) fn address(runtime: &Runtime, process_manager: &str, envelope: Sent) -> Letter {
     let Runtime { types, routes, .. } = runtime;
     // Without the macros, routing is user code.
     let routed = guard(
-        || format!("the routing of a command of `{}`", PM::NAME),
-        || envelope.into_inner().route(Stage { types, routes }),
+        || format!("the routing of a command of `{process_manager}`"),
+        || envelope.stage(Stage { types, routes }),
     );
     match routed {
         Ok(Ok(staged)) => Letter::Staged(staged),
@@ -107,7 +108,7 @@ pub(super) fn address<PM: ProcessManager>(
     }
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Commits a draft and the pending row changes.
     pub(super) async fn commit(&mut self, mut draft: Draft<Letter>) -> Result<Report, Halt> {
         self.machine.encode_unkeyed(draft.position)?;
@@ -174,7 +175,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// The reason why the commands that this event caused are not executed.
     async fn too_long(&mut self, position: u64) -> Result<String, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
-        let path = tokio::task::spawn_blocking(move || path_to(&*journal, position, PM::NAME));
+        let name = self.definition().name;
+        let path = tokio::task::spawn_blocking(move || path_to(&*journal, position, name));
         let path = match path.await.map_err(|_| Halt::Ended)? {
             Ok(path) => path,
             Err(error) => format!("a path that cannot be read: {error}"),
@@ -218,7 +220,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     Some(Err(cause)) => Some((cause, staged.erase())),
                     None => {
                         // This compensation is decided after its target is loaded and its key is looked up.
-                        more.push(Post::<PM>::stored(&self.machine.post, staged.erase()));
+                        more.push(self.machine.post.stored(staged.erase()));
                         None
                     }
                 },
@@ -437,9 +439,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.unreadable.is_some() {
             return;
         }
-        let only = self.machine.instances.get("").filter(|_| !PM::IS_KEYED);
+        let definition = self.definition();
+        let only = self.machine.instances.only();
         let state = match only.and_then(|only| only.state.as_ref()) {
-            Some(state) => encode_state::<PM>(state),
+            Some(state) => encode_state(definition, state),
             None => Ok(RawValue::NULL.to_owned()),
         };
         if let Ok(state) = state {

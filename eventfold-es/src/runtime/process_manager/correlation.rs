@@ -5,9 +5,10 @@
 use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::cause_of;
+use super::definition::Definition;
 use crate::event::RecordedEvent;
 use crate::journal::StreamId;
-use crate::process_manager::{FailureCause, Join, JoinKind, ProcessManager};
+use crate::process_manager::{FailureCause, Join, JoinKind};
 
 /// The instance of a key when an event arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +48,12 @@ pub(crate) fn part(kind: JoinKind, found: Found) -> Part {
 /// # Errors
 ///
 /// The cause, if they cannot be determined.
-pub(super) fn joins<PM: ProcessManager>(
+pub(super) fn joins(
+    definition: &Definition,
     stream: &StreamId,
     event: &RecordedEvent,
 ) -> Result<Vec<Join>, FailureCause> {
-    if !PM::IS_KEYED {
+    if !definition.is_keyed {
         let kind = JoinKind::StartOrContinue;
         return Ok(vec![Join {
             key: String::new(),
@@ -59,12 +61,8 @@ pub(super) fn joins<PM: ProcessManager>(
         }]);
     }
     let correlated = guard(
-        || format!("the correlation of `{}`", PM::NAME),
-        || {
-            inside_reaction(PM::NAME, || {
-                PM::correlate(&stream.aggregate_type, &stream.instance_id, event)
-            })
-        },
+        || format!("the correlation of `{}`", definition.name),
+        || inside_reaction(definition.name, || (definition.correlate)(stream, event)),
     );
     match correlated {
         Ok(Ok(correlation)) => Ok(correlation.into_joins()),

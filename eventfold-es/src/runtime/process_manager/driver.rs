@@ -1,6 +1,8 @@
 //! The task of one process manager. It reads events in order and commits the effects of each reaction in one commit.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,22 +10,21 @@ use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::super::Runtime;
 use super::super::end::End;
-use super::super::guarded::{Kept, guard_task};
+use super::super::guarded::guard_task;
 use super::super::reactions::{Reactions, Stay};
 use super::super::saved_state::decode_state;
 use super::super::staging::Letter;
 use super::Halt;
-use super::calls::{Calls, Handler};
+use super::calls::{AnyHandler, Calls, Handler};
 use super::commit::{InFlight, Routing};
+use super::definition::Definition;
 use super::machine::{Effect, Input, Machine, Now};
 use super::operator::{Asked, Request};
 use super::plan::Report;
 use super::rows::HoldRow;
 use super::starts::Starts;
 use crate::clock::{Clock, millis_since_1970, seconds_since_1970};
-use crate::event_handler::{EventHandler, Handled};
 use crate::journal::{Cursor, Progress, Seat, SeenBefore, Term};
-use crate::process_manager::ProcessManager;
 
 /// The delay before a failed read or write is retried: the first delay, and the maximum.
 pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -61,12 +62,15 @@ pub(crate) struct RunnerContext {
     pub(crate) _alive: mpsc::Sender<()>,
 }
 
-pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
+/// The task of a process manager or of an event handler.
+pub(crate) type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(crate) struct ProcessManagerRunner {
     pub(super) context: RunnerContext,
     pub(super) name: Arc<str>,
-    pub(super) machine: Machine<PM, Routing<PM>>,
+    pub(super) machine: Machine<Routing>,
     /// The calls of an event handler.
-    pub(super) calls: Calls<PM>,
+    pub(super) calls: Calls,
     pub(super) is_paused: bool,
     /// Whether the durable rows are loaded.
     pub(super) is_loaded: bool,
@@ -103,44 +107,44 @@ pub(crate) struct ProcessManagerRunner<PM: ProcessManager> {
     pub(super) passed: Option<(u64, u64)>,
 }
 
-impl<H: EventHandler> ProcessManagerRunner<Handled<H>> {
-    /// Creates the runner of an event handler, which continues after `progress`.
+impl ProcessManagerRunner {
+    /// Starts a process manager or an event handler, which continues after `progress`. The task runs until the store closes.
     ///
     /// # Errors
     ///
     /// As [`new`](Self::new).
-    pub(crate) fn handling(
+    pub(crate) fn start(
+        definition: &'static Definition,
+        handler: Option<Arc<dyn AnyHandler>>,
         context: RunnerContext,
         progress: Progress,
-        value: &Arc<Kept<H>>,
-    ) -> Result<Self, String> {
-        let runtime = Arc::clone(&context.runtime);
-        let handler = Handler::new(Arc::clone(value), runtime, context.handler_patience);
-        Self::with_handler(context, progress, Some(handler))
+    ) -> Result<RunnerTask, String> {
+        let runner = Self::new(definition, handler, context, progress)?;
+        Ok(Box::pin(runner.run()))
     }
-}
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
-    /// Creates a runner that continues after `progress`.
+    pub(super) fn definition(&self) -> &'static Definition {
+        self.machine.definition
+    }
+
+    /// Creates a runner that continues after `progress`. An event handler has a value.
     ///
     /// # Errors
     ///
     /// The reason, if the stored state does not decode and [`RunnerContext::parks_unreadable`] is false.
-    pub(crate) fn new(context: RunnerContext, progress: Progress) -> Result<Self, String> {
-        Self::with_handler(context, progress, None)
-    }
-
-    fn with_handler(
+    fn new(
+        definition: &'static Definition,
+        handler: Option<Arc<dyn AnyHandler>>,
         mut context: RunnerContext,
         progress: Progress,
-        handler: Option<Handler<PM>>,
     ) -> Result<Self, String> {
-        let inherited = context.runtime.journal.inherited(PM::NAME);
+        let name = definition.name;
+        let inherited = context.runtime.journal.inherited(name);
         let seen_before = inherited.map(|inherited| Arc::clone(&inherited.seen));
         let head = *context.runtime.journal.durable().borrow();
         let opened = millis_since_1970(context.clock.now());
         let starts = Starts::new(
-            context.runtime.journal.starts(PM::NAME),
+            context.runtime.journal.starts(name),
             context.max_starts,
             head,
             opened,
@@ -148,15 +152,23 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut runner = Self {
             unreadable: context.unreadable.take(),
             seen_before,
-            name: PM::NAME.into(),
+            name: name.into(),
             machine: Machine::new(
+                definition,
                 progress.position,
-                Routing(
-                    Arc::clone(&context.runtime),
-                    handler.as_ref().map(|handler| Arc::clone(&handler.caller)),
-                ),
+                Routing {
+                    runtime: Arc::clone(&context.runtime),
+                    process_manager: name,
+                    handler: handler.clone(),
+                },
             ),
-            calls: Calls::new(handler, progress.position),
+            calls: Calls::new(
+                handler.map(|value| {
+                    let runtime = Arc::clone(&context.runtime);
+                    Handler::new(value, runtime, context.handler_patience)
+                }),
+                progress.position,
+            ),
             context,
             is_paused: false,
             is_loaded: false,
@@ -189,15 +201,16 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     /// Without `key`: restores the state of the last durable progress. An unusable state remains stored unchanged.
     pub(super) fn restore_state(&mut self) -> Result<(), String> {
-        if PM::IS_KEYED {
+        let definition = self.definition();
+        if definition.is_keyed {
             return Ok(());
         }
         let instance = self.machine.instances.begin("");
         instance.state = None;
         instance.encoded = Some(self.committed.state.clone());
         if self.unreadable.is_none() {
-            let state = decode_state(self.committed.state.get())?;
-            instance.state = Some(Kept::new(state));
+            let state = decode_state(definition, self.committed.state.get())?;
+            instance.state = Some(state);
         }
         Ok(())
     }
@@ -253,12 +266,13 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     }
 
     /// Handles events until the store closes.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let Runtime {
             reactions, journal, ..
         } = &*self.context.runtime;
         let end = End::new(reactions, self.context.member).of_term(journal, self.context.term);
-        let what = || format!("the process manager `{}`", PM::NAME);
+        let name = self.definition().name;
+        let what = || format!("the process manager `{name}`");
         end.of_task(guard_task(what, self.react()).await);
     }
 
@@ -266,7 +280,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let mut retry = RETRY.0;
         let mut panicked = None;
         loop {
-            let what = || format!("the code of `{}`", PM::NAME);
+            let name = self.definition().name;
+            let what = || format!("the code of `{name}`");
             let step = self.react_until_a_halt(&mut retry, panicked.take());
             match guard_task(what, step).await {
                 Ok(true) => {}
@@ -466,7 +481,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let now = self.now_ms();
         let fires = self.context.fires && !self.is_paused;
         let deadline = self.machine.retried_deadline();
-        let only = self.machine.instances.get("").filter(|_| !PM::IS_KEYED);
+        let only = self.machine.instances.only();
         let hold = only.and_then(|only| only.hold.clone());
         let Some((hold, due)) = hold.and_then(|hold| {
             let due = hold.retry.as_ref()?.due;

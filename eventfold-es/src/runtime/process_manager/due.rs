@@ -18,7 +18,6 @@ use super::rows::{self, CommandRow, RetriedRow, Status, TimerRow, held_deadline_
 use super::timers::Timers;
 use crate::clock::millis_since_1970;
 use crate::journal::RowRange;
-use crate::process_manager::ProcessManager;
 
 /// The maximum number of deadlines to fire before other work is done. Also the maximum length of a chain of deadlines, each armed by the
 /// previous one for a past time, before the next event is delivered.
@@ -27,7 +26,7 @@ const MAX_FIRED: usize = 1024;
 /// The deadlines that come before held work: the key of its instance, and the position at which they are held if the instance parks.
 pub(super) type Released<'a> = Option<(&'a str, u64)>;
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// The time of the store, in milliseconds since 1970. The times of commits come from it.
     pub(super) fn stored_now(&self) -> u64 {
         self.context.runtime.journal.clock().now_ms()
@@ -115,7 +114,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
                 let by = timer.armed_by.as_ref().and_then(|by| led_to.get(by));
                 chain = by.map_or(0, |before| before + 1);
-                led_to.insert(timer.id(PM::NAME), chain);
+                led_to.insert(timer.id(self.definition().name), chain);
             }
             self.fire_in_order(key, &value, released).await?;
             let parks = released

@@ -13,11 +13,12 @@
 
 use std::sync::Arc;
 
-use super::super::guarded::{Kept, guard};
+use super::super::guarded::guard;
 use super::super::inside_reaction::inside_reaction;
 use super::super::origin::command_id;
 use super::super::reactions::Reactions;
 use super::Halt;
+use super::definition::{AnyAction, Sent};
 use super::hold::Scope;
 use super::machine::{Effect, Machine};
 use super::plan::{Draft, Planned, Post};
@@ -30,7 +31,7 @@ use crate::dead_letter::{DeadLetterLine, UnreactedLine, readable};
 use crate::envelope::CommandEnvelope;
 use crate::event::RecordedEvent;
 use crate::journal::{RowChange, StreamId};
-use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager, SourceEvent};
+use crate::process_manager::{Exhausted, Failure, FailureCause, SourceEvent};
 
 /// The maximum number of failed attempts of a reaction to keep: the first one, and the most recent ones.
 const ATTEMPTS: usize = 16;
@@ -58,28 +59,39 @@ impl Attempt {
     }
 }
 
+impl From<Exhausted> for AnyAction {
+    fn from(exhausted: Exhausted) -> Self {
+        match exhausted {
+            Exhausted::DeadLetter => Self::DeadLetter,
+            Exhausted::Skip => Self::Skip,
+            Exhausted::Park => Self::Park,
+            Exhausted::Stop => Self::Stop,
+        }
+    }
+}
+
 /// The judgment on a failure.
-struct Verdict<PM: ProcessManager> {
+struct Verdict {
     /// Never a retry without `due`.
-    action: FailureAction<PM>,
+    action: AnyAction,
     /// The time of the next attempt, in milliseconds since 1970.
     due: Option<u64>,
 }
 
-impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
+impl<P: Post> Machine<P> {
     /// Judges a failure. `what` identifies the failed work over all of its attempts.
-    fn judge(&mut self, failure: &Failure<'_>, what: &str) -> Verdict<PM> {
+    fn judge(&mut self, failure: &Failure<'_>, what: &str) -> Verdict {
         let action = match &failure.cause {
             // The policy is user code too, and it may abort the process again.
-            FailureCause::Aborted { .. } => FailureAction::Park,
+            FailureCause::Aborted { .. } => AnyAction::Park,
             _ => self.policy(failure),
         };
         match failure.envelope {
             Some(to) => {
-                tracing::warn!(process_manager = PM::NAME, target = %to.aggregate_type, instance = %to.instance_id, error = %failure.cause, attempt = failure.attempt, ?action, "a command was not executed");
+                tracing::warn!(process_manager = self.definition.name, target = %to.aggregate_type, instance = %to.instance_id, error = %failure.cause, attempt = failure.attempt, ?action, "a command was not executed");
             }
             None => {
-                tracing::warn!(process_manager = PM::NAME, instance = failure.key, position = failure.source.position, cause = %failure.cause, attempt = failure.attempt, ?action, "a reaction failed");
+                tracing::warn!(process_manager = self.definition.name, instance = failure.key, position = failure.source.position, cause = %failure.cause, attempt = failure.attempt, ?action, "a reaction failed");
             }
         }
         let verdict = self.verdict(action, failure, what);
@@ -88,8 +100,8 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
     }
 
     /// The time of the next attempt, if there is one.
-    fn verdict(&self, action: FailureAction<PM>, failure: &Failure<'_>, what: &str) -> Verdict<PM> {
-        let FailureAction::Retry(backoff) = &action else {
+    fn verdict(&self, action: AnyAction, failure: &Failure<'_>, what: &str) -> Verdict {
+        let AnyAction::Retry(backoff) = &action else {
             return Verdict { action, due: None };
         };
         match backoff.delay(failure.attempt, what) {
@@ -99,34 +111,36 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                 Verdict { action, due }
             }
             None => Verdict {
-                action: backoff.exhausted().action(),
+                action: backoff.exhausted().into(),
                 due: None,
             },
         }
     }
 
     /// The action that the process manager chooses for a failure.
-    fn policy(&mut self, failure: &Failure<'_>) -> FailureAction<PM> {
+    fn policy(&mut self, failure: &Failure<'_>) -> AnyAction {
+        let definition = self.definition;
         let found = self.instances.get(failure.key);
-        let state = found.and_then(|found| found.state.as_deref());
+        let state = found.and_then(|found| found.state.as_ref());
         let asked = guard(
-            || format!("the failure policy of `{}`", PM::NAME),
+            || format!("the failure policy of `{}`", definition.name),
             || {
-                inside_reaction(PM::NAME, || match (self.post.on_failure(failure), state) {
-                    (Some(action), _) => action,
-                    (None, Some(state)) => state.on_failure(failure),
-                    (None, None) => Kept::new(PM::default()).on_failure(failure),
+                inside_reaction(definition.name, || {
+                    match (self.post.on_failure(failure), state) {
+                        (Some(action), _) => action,
+                        (None, Some(state)) => state.on_failure(failure),
+                        (None, None) => (definition.default)().on_failure(failure),
+                    }
                 })
             },
         );
         asked.unwrap_or_else(|error| {
-            tracing::error!(process_manager = PM::NAME, %error, "a failure policy failed; the default policy applies");
-            FailureAction::default_for(failure)
+            tracing::error!(process_manager = definition.name, %error, "a failure policy failed; the default policy applies");
+            (definition.default_action)(failure)
         })
     }
 
-    fn letters(&self, envelopes: Vec<PM::Envelope>) -> Vec<P::Letter> {
-        let envelopes: Vec<_> = Kept::each(envelopes);
+    fn letters(&self, envelopes: Vec<Sent>) -> Vec<P::Letter> {
         let envelopes = envelopes.into_iter();
         envelopes
             .map(|envelope| self.post.typed(envelope))
@@ -175,7 +189,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         failure.is_compensation = row.is_compensation;
         let verdict = match draft.is_asked_for {
             true => Verdict {
-                action: FailureAction::DeadLetter,
+                action: AnyAction::DeadLetter,
                 due: None,
             },
             false => self.judge(&failure, &row.command_id),
@@ -184,23 +198,28 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         row.backoff = None;
         match verdict.action {
             // The JSON nests too deeply, so only its text is left, and the command cannot be executed again.
-            FailureAction::Retry(_) | FailureAction::Park if !is_kept => {
+            AnyAction::Retry(_) | AnyAction::Park if !is_kept => {
                 self.bury_command(row, envelope, cause, attempt);
             }
-            FailureAction::Retry(backoff) => {
+            AnyAction::Retry(backoff) => {
                 row.backoff = Some(backoff);
                 let due = verdict.due.unwrap_or_default();
                 let key = pending_key(due, &row.command_id);
                 attempt.rows.push(put(key, &row));
                 attempt.set_back(Reactions::Retrying);
             }
-            FailureAction::Skip => attempt.skipped += 1,
-            FailureAction::Compensate(envelopes) => {
+            AnyAction::Skip => attempt.skipped += 1,
+            AnyAction::Compensate(envelopes) => {
                 let name = format!("{}/{}", planned.command_id, row.attempts.len());
                 let generation = planned.generation;
                 let also = |(number, letter)| {
-                    let command_id =
-                        command_id(PM::NAME, &name, generation, draft.position, number);
+                    let command_id = command_id(
+                        self.definition.name,
+                        &name,
+                        generation,
+                        draft.position,
+                        number,
+                    );
                     let planned = Planned {
                         command_id,
                         key: Arc::clone(&planned.key),
@@ -218,18 +237,18 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                     .collect();
             }
             // A command without a sending instance has no instance to park.
-            FailureAction::Park if PM::IS_KEYED && !planned.key.is_empty() => {
+            AnyAction::Park if self.definition.is_keyed && !planned.key.is_empty() => {
                 attempt.set_back(Reactions::Parked);
                 let key = draft.place_of(&row, planned.before.is_some(), index);
                 let held = HeldRow::Command(Box::new(row));
                 attempt.rows.push(put(key, &held));
                 attempt.parks.push((Arc::clone(&planned.key), reason()));
             }
-            FailureAction::Park if !PM::IS_KEYED => {
+            AnyAction::Park if !self.definition.is_keyed => {
                 attempt.stop = Some((reason(), Reactions::Parked));
             }
-            FailureAction::Stop => attempt.stop = Some((reason(), Reactions::Stopped)),
-            FailureAction::Park | FailureAction::DeadLetter => {
+            AnyAction::Stop => attempt.stop = Some((reason(), Reactions::Stopped)),
+            AnyAction::Park | AnyAction::DeadLetter => {
                 self.bury_command(row, envelope, cause, attempt);
             }
         }
@@ -264,7 +283,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
     ) -> Result<(), Halt> {
         let position = self.position;
         let reason = format!("a command was not executed: {cause}");
-        if !PM::IS_KEYED {
+        if !self.definition.is_keyed {
             return Err(self.parked(position, reason));
         }
         row.attempts.push(self.attempt(cause));
@@ -284,7 +303,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         source: &SourceEvent,
         what: &str,
         before: Option<RetryRow>,
-    ) -> (Verdict<PM>, RetryRow) {
+    ) -> (Verdict, RetryRow) {
         let mut tried = before.unwrap_or_else(|| RetryRow::none(what));
         tried.count = tried.count.saturating_add(1);
         tried.attempts.push(self.attempt(cause));
@@ -307,7 +326,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         draft: &mut Draft<P::Letter>,
     ) -> Result<(), Halt> {
         let position = draft.position;
-        if !PM::IS_KEYED && self.cautious != Some(position) {
+        if !self.definition.is_keyed && self.cautious != Some(position) {
             // The state before each event is not kept. The driver goes back and rebuilds the state up to this event.
             self.cautious = Some(position);
             return Err(Halt::Back);
@@ -334,12 +353,12 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let (verdict, tried) = self.judge_reaction(key, cause, &source, &what, before);
         let generation = self.instances.get(key).map_or(0, |found| found.generation);
         match verdict.action {
-            FailureAction::Skip => {
+            AnyAction::Skip => {
                 self.dirty.counts.skipped += 1;
                 self.leave(key, input, position);
                 self.pass(key, input, false, position);
             }
-            FailureAction::DeadLetter => {
+            AnyAction::DeadLetter => {
                 self.leave(key, input, position);
                 let reaction = match input {
                     Delivery::Event(_, event) => HeldRow::Event(event.position),
@@ -354,18 +373,24 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                 };
                 self.bury(letter, &what, position);
             }
-            FailureAction::Compensate(envelopes) => {
+            AnyAction::Compensate(envelopes) => {
                 let begins = self.begin_in_vain(key, input);
                 self.pass(key, input, begins, position);
                 self.keep(key, input, begins, position);
                 let letters = self.letters(envelopes);
-                draft.plan_compensation::<PM>(key, generation, tried.count, letters);
+                draft.plan_compensation(
+                    self.definition.name,
+                    key,
+                    generation,
+                    tried.count,
+                    letters,
+                );
             }
-            FailureAction::Stop => {
+            AnyAction::Stop => {
                 let hold = HoldRow::new(position, cause.reason(), self.now.noted);
                 return Err(Halt::held(hold, Reactions::Stopped));
             }
-            FailureAction::Retry(_) | FailureAction::Park => {
+            AnyAction::Retry(_) | AnyAction::Park => {
                 let at = match input {
                     Delivery::Event(_, event) => event.position,
                     Delivery::Deadline(_) => position,
@@ -375,7 +400,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                     retry,
                     ..HoldRow::new(at, cause.reason(), self.now.noted)
                 };
-                if !PM::IS_KEYED {
+                if !self.definition.is_keyed {
                     return Err(Halt::from(hold));
                 }
                 self.hold(key, input, draft.held.as_deref(), position);
@@ -397,7 +422,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
     ) -> Result<(), Halt> {
         let (stream, recorded) = &**event;
         let position = recorded.position;
-        if !PM::IS_KEYED {
+        if !self.definition.is_keyed {
             return Err(self.parked(position, cause.reason()));
         }
         let source = SourceEvent::of(&stream.aggregate_type, &stream.instance_id, recorded);
@@ -406,11 +431,11 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let before = held.and_then(|held| held.hold.retry_of(&what).cloned());
         let (verdict, tried) = self.judge_reaction("", cause, &source, &what, before);
         match verdict.action {
-            FailureAction::Skip => {
+            AnyAction::Skip => {
                 self.dirty.counts.skipped += 1;
                 self.put(put(rows::passed_key(position, ""), &source), at);
             }
-            FailureAction::DeadLetter => {
+            AnyAction::DeadLetter => {
                 let letter = ReactionRow {
                     reaction: HeldRow::Event(position),
                     key: String::new(),
@@ -420,18 +445,18 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                 };
                 self.bury(letter, &what, at);
             }
-            FailureAction::Compensate(envelopes) => {
+            AnyAction::Compensate(envelopes) => {
                 self.put(put(rows::passed_key(position, ""), &source), at);
                 let mut draft = Draft::of_event(at, event);
                 let letters = self.letters(envelopes);
-                draft.plan_compensation::<PM>("", 0, tried.count, letters);
+                draft.plan_compensation(self.definition.name, "", 0, tried.count, letters);
                 self.effects.push(Effect::Decide(draft));
             }
-            FailureAction::Stop => {
+            AnyAction::Stop => {
                 let hold = HoldRow::new(position, cause.reason(), self.now.noted);
                 return Err(Halt::held(hold, Reactions::Stopped));
             }
-            FailureAction::Retry(_) | FailureAction::Park => {
+            AnyAction::Retry(_) | AnyAction::Park => {
                 let hold = HoldRow {
                     retry: verdict.due.map(|_| Box::new(tried)),
                     ..HoldRow::new(position, cause.reason(), self.now.noted)
@@ -444,7 +469,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// Lets an instance continue without the failed input. An instance that this input started is removed.
     fn leave(&mut self, key: &str, input: Delivery<'_>, position: u64) {
-        if PM::IS_KEYED && matches!(input, Delivery::Event(..)) {
+        if self.definition.is_keyed && matches!(input, Delivery::Event(..)) {
             self.instances.undo_begin(key);
             // The instance was stored when it was parked at this event, so it ends now.
             if let Some(instance) = self.instances.get(key)
@@ -468,7 +493,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         if begins && let Err(cause) = instance.encode() {
             // Later reactions of this instance fail for the same reason.
             tracing::warn!(
-                process_manager = PM::NAME,
+                process_manager = self.definition.name,
                 instance = key,
                 reason = cause.reason(),
                 "the state of a new instance cannot be stored"
@@ -484,7 +509,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             && (instance.ends_retry_of(|| input.what(key))
                 || is_over
                 || is_begun
-                || (PM::IS_KEYED && instance.is_new()))
+                || (self.definition.is_keyed && instance.is_new()))
         {
             self.store(key, position);
         }
@@ -508,8 +533,8 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
     fn bury(&mut self, letter: ReactionRow, what: &str, position: u64) {
         let about = letter.source.position;
         let id: Box<str> = match &letter.reaction {
-            HeldRow::Deadline(timer) => timer.id(PM::NAME),
-            _ => command_id(PM::NAME, what, letter.generation, about, 0).into(),
+            HeldRow::Deadline(timer) => timer.id(self.definition.name),
+            _ => command_id(self.definition.name, what, letter.generation, about, 0).into(),
         };
         let error = letter.attempts.last().map(|last| last.error.clone());
         let line = UnreactedLine {
@@ -524,7 +549,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// Holds a stream, beginning with an event that cannot be correlated.
     fn hold_stream(&mut self, stream: &StreamId, hold: HoldRow, at: u64) {
-        tracing::error!(process_manager = PM::NAME, aggregate_type = %stream.aggregate_type, stream = %stream.instance_id, position = hold.position, reason = hold.reason, "a stream is held");
+        tracing::error!(process_manager = self.definition.name, aggregate_type = %stream.aggregate_type, stream = %stream.instance_id, position = hold.position, reason = hold.reason, "a stream is held");
         let position = hold.position;
         let held = rows::stream_held_key(stream, position);
         self.put(put(held, &HeldRow::Event(position)), at);

@@ -19,7 +19,6 @@ use super::rows::{
     self, HeldRow, HoldRow, Marker, RetriedRow, Status, held_deadline_key, held_key, put, remove,
 };
 use crate::journal::{Row, StreamId};
-use crate::process_manager::ProcessManager;
 
 /// The part of a process manager that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +76,7 @@ pub(super) struct HeldStream {
     pub(super) is_releasing: bool,
 }
 
-impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
+impl<P: Post> Machine<P> {
     /// The hold of a scope whose instance is cached.
     pub(super) fn hold_of(&mut self, scope: &Scope) -> Option<&HoldRow> {
         match scope {
@@ -120,7 +119,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             Scope::All => {}
             Scope::Instance(key) => {
                 // Without a state, an instance has a row only while it holds work.
-                if !PM::HAS_STATE && self.instances.get(key).is_none() {
+                if !self.definition.has_state && self.instances.get(key).is_none() {
                     self.instances.begin(key);
                 }
                 if let Some(instance) = self.instances.get(key) {
@@ -157,7 +156,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             return;
         }
         tracing::error!(
-            process_manager = PM::NAME,
+            process_manager = self.definition.name,
             instance = key,
             position = hold.position,
             reason = hold.reason,
@@ -244,7 +243,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                     Ok(()) => instance.release(Status::Releasing),
                     Err(reason) => {
                         tracing::error!(
-                            process_manager = PM::NAME,
+                            process_manager = self.definition.name,
                             instance = key,
                             reason,
                             "an instance remains parked"
@@ -310,7 +309,11 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                 self.put(remove(rows::stream_key(stream)), position);
             }
         }
-        tracing::info!(process_manager = PM::NAME, ?scope, "held work continues");
+        tracing::info!(
+            process_manager = self.definition.name,
+            ?scope,
+            "held work continues"
+        );
     }
 
     /// Discards the held work of a scope, which then continues with new events. Returns the amount of work, or a failure if the state of its
@@ -355,7 +358,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         }
         self.put(remove(scope.marker()), position);
         tracing::info!(
-            process_manager = PM::NAME,
+            process_manager = self.definition.name,
             ?scope,
             dropped = count,
             "a parked scope goes on without what it held"
@@ -365,7 +368,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// Without `key`: removes the retry, because its input is skipped.
     pub(super) fn end_retry(&mut self, position: u64) {
-        let only = self.instances.get("").filter(|_| !PM::IS_KEYED);
+        let only = self.instances.only();
         if only.is_some_and(|instance| instance.hold.take().is_some()) {
             self.store("", position);
         }
@@ -373,7 +376,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// Without `key`: the row of the deadline that is retried, if the retry concerns a deadline.
     pub(super) fn retried_deadline(&mut self) -> Option<Box<str>> {
-        let only = self.instances.get("").filter(|_| !PM::IS_KEYED)?;
+        let only = self.instances.only()?;
         let retry = only.hold.as_ref()?.retry.as_ref()?;
         let is_deadline = retry.what.starts_with(rows::TIMERS);
         is_deadline.then(|| retry.what.clone())
@@ -381,7 +384,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 }
 
 /// Lets an instance continue without its held work. It ends if it has handled nothing yet.
-fn discard_in<PM: ProcessManager>(instance: &mut Instance<PM>, held: &[Row]) {
+fn discard_in(instance: &mut Instance, held: &[Row]) {
     match instance.has_reacted_to_nothing() {
         true => instance.end(),
         false => instance.release(Status::Open),

@@ -4,22 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::value::RawValue;
 
-use super::super::guarded::{Kept, guard};
+use super::super::guarded::guard;
 use super::super::saved_state::{default_state, round_trip};
 use super::correlation::Found;
+use super::definition::{Definition, State};
 use super::rows::{HoldRow, InstanceRow, InstanceTable, Status, put, read, remove};
 use crate::journal::RowChange;
-use crate::process_manager::{FailureCause, ProcessManager, StoredState};
+use crate::process_manager::{FailureCause, StoredState};
 
 /// The number of instances that remain cached without changes in flight.
 const IDLE_INSTANCES: usize = 4096;
 
-pub(super) struct Instance<PM> {
+pub(super) struct Instance {
+    definition: &'static Definition,
     pub(super) generation: u64,
     pub(super) status: Status,
     /// `None` if the instance is completed or its stored state does not decode. Also `None` before the [first use](Self::current) of a new
     /// state.
-    pub(super) state: Option<Kept<PM>>,
+    pub(super) state: Option<State>,
     /// The encoded state, stored or in a submitted change.
     pub(super) encoded: Option<Box<RawValue>>,
     /// The version of the encoded state.
@@ -40,15 +42,16 @@ pub(super) struct Instance<PM> {
     last_used: u64,
 }
 
-impl<PM: ProcessManager> Instance<PM> {
+impl Instance {
     /// A new instance, the `generation`th of its key.
-    fn new(generation: u64, table: InstanceTable) -> Self {
+    fn new(definition: &'static Definition, generation: u64, table: InstanceTable) -> Self {
         Self {
+            definition,
             generation,
             status: Status::Open,
             state: None,
             encoded: None,
-            version: PM::STATE_VERSION,
+            version: definition.state_version,
             timers: BTreeMap::new(),
             hold: None,
             is_complete: false,
@@ -62,7 +65,11 @@ impl<PM: ProcessManager> Instance<PM> {
     }
 
     /// An instance from its row, and the reason if its state is unusable.
-    fn stored(row: InstanceRow, table: InstanceTable) -> (Self, Option<String>) {
+    fn stored(
+        definition: &'static Definition,
+        row: InstanceRow,
+        table: InstanceTable,
+    ) -> (Self, Option<String>) {
         let mut instance = Self {
             status: row.status,
             encoded: row.state,
@@ -71,7 +78,7 @@ impl<PM: ProcessManager> Instance<PM> {
             hold: row.parked,
             is_complete: row.is_complete,
             has_row: true,
-            ..Self::new(row.generation, table)
+            ..Self::new(definition, row.generation, table)
         };
         let problem = instance.restore().err();
         (instance, problem)
@@ -86,8 +93,8 @@ impl<PM: ProcessManager> Instance<PM> {
         let stored = StoredState::new(self.version, encoded.get());
         // Migrations are user code.
         let current = guard(
-            || format!("reading a state of `{}`", PM::NAME),
-            || stored.into_current::<PM>().map(Kept::new),
+            || format!("reading a state of `{}`", self.definition.name),
+            || (self.definition.current)(stored),
         );
         let current = match current {
             Ok(current) => current.map_err(|error| error.to_string()),
@@ -110,32 +117,34 @@ impl<PM: ProcessManager> Instance<PM> {
     /// # Errors
     ///
     /// [`FailureCause::Panicked`] if `Default` panics.
-    pub(super) fn current(&mut self) -> Result<Option<&mut PM>, FailureCause> {
+    pub(super) fn current(&mut self) -> Result<Option<&mut State>, FailureCause> {
         let is_over = self.status == Status::Completed || self.is_complete;
         if self.state.is_none() && self.encoded.is_none() && !is_over {
-            let state = default_state().map_err(|message| FailureCause::Panicked { message })?;
+            let state = default_state(self.definition);
+            let state = state.map_err(|message| FailureCause::Panicked { message })?;
             self.state = Some(state);
         }
-        Ok(self.state.as_deref_mut())
+        Ok(self.state.as_mut())
     }
 
     /// Encodes the state, and returns whether it has changed.
     pub(super) fn encode(&mut self) -> Result<bool, FailureCause> {
+        let definition = self.definition;
         let current = self.current()?;
         // A state that does not decode remains stored as it is.
         let Some(state) = current else {
             return Ok(false);
         };
-        let (encoded, read) = round_trip(state)?;
+        let (encoded, read) = round_trip(definition, state)?;
         // A state of another version is a change even with an identical encoding, because its meaning differs.
-        let is_new = self.version != PM::STATE_VERSION
+        let is_new = self.version != definition.state_version
             || self
                 .encoded
                 .as_ref()
                 .is_none_or(|old| old.get() != encoded.get());
         self.encoded = Some(encoded);
         self.state = Some(read);
-        self.version = PM::STATE_VERSION;
+        self.version = definition.state_version;
         Ok(is_new)
     }
 
@@ -144,9 +153,9 @@ impl<PM: ProcessManager> Instance<PM> {
         let row = InstanceRow {
             generation: self.generation,
             status: self.status,
-            version: (PM::IS_KEYED && self.encoded.is_some()).then_some(self.version),
+            version: (self.definition.is_keyed && self.encoded.is_some()).then_some(self.version),
             // Without `key`, the progress contains the state.
-            state: self.encoded.clone().filter(|_| PM::IS_KEYED),
+            state: self.encoded.clone().filter(|_| self.definition.is_keyed),
             timers: self.timers.clone(),
             parked: self.hold.clone(),
             is_complete: self.is_complete,
@@ -172,8 +181,8 @@ impl<PM: ProcessManager> Instance<PM> {
 
     /// Whether the instance has handled no event, not even the event that started it.
     pub(super) fn has_reacted_to_nothing(&self) -> bool {
-        PM::IS_KEYED
-            && PM::HAS_STATE
+        self.definition.is_keyed
+            && self.definition.has_state
             && self.status != Status::Completed
             && self.encoded.is_none()
             && !self.is_complete
@@ -197,7 +206,7 @@ impl<PM: ProcessManager> Instance<PM> {
 
     /// Without `key`: ends the retry of `what`, and returns whether there was one.
     pub(super) fn ends_retry_of(&mut self, what: impl FnOnce() -> Box<str>) -> bool {
-        if PM::IS_KEYED || self.hold.is_none() {
+        if self.definition.is_keyed || self.hold.is_none() {
             return false;
         }
         let what = what();
@@ -211,17 +220,19 @@ impl<PM: ProcessManager> Instance<PM> {
 }
 
 /// See the [module](self).
-pub(super) struct Instances<PM> {
+pub(super) struct Instances {
+    definition: &'static Definition,
     /// The only instance without `key`. It is apart from the map because each event needs it several times.
-    only: Option<Instance<PM>>,
-    known: HashMap<String, Option<Instance<PM>>>,
+    only: Option<Instance>,
+    known: HashMap<String, Option<Instance>>,
     table: InstanceTable,
     used: u64,
 }
 
-impl<PM: ProcessManager> Instances<PM> {
-    pub(super) fn new() -> Self {
+impl Instances {
+    pub(super) fn new(definition: &'static Definition) -> Self {
         Self {
+            definition,
             only: None,
             known: HashMap::new(),
             table: InstanceTable::default(),
@@ -249,7 +260,7 @@ impl<PM: ProcessManager> Instances<PM> {
 
     /// Whether this instance is cached (present or known to be absent).
     pub(super) fn knows(&self, key: &str) -> bool {
-        match PM::IS_KEYED {
+        match self.definition.is_keyed {
             true => self.known.contains_key(key),
             false => self.only.is_some(),
         }
@@ -272,15 +283,15 @@ impl<PM: ProcessManager> Instances<PM> {
             Some(row) => {
                 let row = read::<InstanceRow>(key, row)?;
                 let is_parked = row.status == Status::Parked;
-                let (mut instance, problem) = Instance::<PM>::stored(row, self.table);
+                let (mut instance, problem) = Instance::stored(self.definition, row, self.table);
                 if let Some(problem) = problem
                     && !is_parked
-                    && PM::IS_KEYED
+                    && self.definition.is_keyed
                 {
                     instance.status = Status::Parked;
                     let reason = format!("its state cannot be used: {problem}");
                     tracing::error!(
-                        process_manager = PM::NAME,
+                        process_manager = self.definition.name,
                         instance = key,
                         reason,
                         "an instance is parked"
@@ -295,26 +306,34 @@ impl<PM: ProcessManager> Instances<PM> {
         Ok(())
     }
 
-    fn find(&mut self, key: &str) -> Option<&mut Instance<PM>> {
-        match PM::IS_KEYED {
+    fn find(&mut self, key: &str) -> Option<&mut Instance> {
+        match self.definition.is_keyed {
             true => self.known.get_mut(key)?.as_mut(),
             false => self.only.as_mut(),
         }
     }
 
-    fn entry(&mut self, key: &str) -> &mut Option<Instance<PM>> {
-        match PM::IS_KEYED {
+    fn entry(&mut self, key: &str) -> &mut Option<Instance> {
+        match self.definition.is_keyed {
             true => self.known.entry(key.to_owned()).or_default(),
             false => &mut self.only,
         }
     }
 
-    pub(super) fn get(&mut self, key: &str) -> Option<&mut Instance<PM>> {
+    pub(super) fn get(&mut self, key: &str) -> Option<&mut Instance> {
         self.used += 1;
         let used = self.used;
         let instance = self.find(key)?;
         instance.last_used = used;
         Some(instance)
+    }
+
+    /// Without `key`: the only instance.
+    pub(super) fn only(&mut self) -> Option<&mut Instance> {
+        match self.definition.is_keyed {
+            true => None,
+            false => self.get(""),
+        }
     }
 
     /// The cached instance of a key, for the join table.
@@ -323,13 +342,13 @@ impl<PM: ProcessManager> Instances<PM> {
     }
 
     /// Starts a new instance in place of the previous one.
-    pub(super) fn begin(&mut self, key: &str) -> &mut Instance<PM> {
+    pub(super) fn begin(&mut self, key: &str) -> &mut Instance {
         self.used += 1;
-        let (used, table) = (self.used, self.table);
+        let (used, table, definition) = (self.used, self.table, self.definition);
         let entry = self.entry(key);
         let generation = entry.as_ref().map_or(0, |old| old.generation) + 1;
         let replaced = entry.take();
-        let instance = entry.insert(Instance::new(generation, table));
+        let instance = entry.insert(Instance::new(definition, generation, table));
         instance.replaced = Some(Box::new(replaced));
         instance.last_used = used;
         instance
@@ -350,10 +369,11 @@ impl<PM: ProcessManager> Instances<PM> {
 
     /// The row of an instance, for the commit with this number.
     pub(super) fn store(&mut self, key: &str, commit: u64) -> Option<RowChange> {
+        let has_state = self.definition.has_state;
         let instance = self.get(key)?;
         instance.changed_in = commit;
         instance.replaced = None;
-        if !PM::HAS_STATE && !instance.holds() {
+        if !has_state && !instance.holds() {
             let had_row = std::mem::take(&mut instance.has_row);
             return had_row.then(|| remove(instance.table.key(key)));
         }

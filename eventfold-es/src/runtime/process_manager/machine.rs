@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use super::super::reactions::{Reactions, Setback};
 use super::correlation::{Part, part};
+use super::definition::Definition;
 use super::failure::Attempt;
 use super::hold::HeldStream;
 use super::instances::Instances;
@@ -32,7 +33,7 @@ use super::{Halt, Shown};
 use crate::envelope::CommandEnvelope;
 use crate::event::RecordedEvent;
 use crate::journal::{Progress, RowChange, StreamId};
-use crate::process_manager::{FailureCause, Join, ProcessManager, SourceEvent};
+use crate::process_manager::{FailureCause, Join, SourceEvent};
 
 /// The time of an input.
 #[derive(Debug, Clone, Copy)]
@@ -138,9 +139,10 @@ pub(crate) struct Stored {
 }
 
 /// See the [module](self).
-pub(crate) struct Machine<PM: ProcessManager, P: Post<PM>> {
+pub(crate) struct Machine<P: Post> {
+    pub(super) definition: &'static Definition,
     pub(super) post: P,
-    pub(super) instances: Instances<PM>,
+    pub(super) instances: Instances,
     /// Row changes that are in no submitted commit yet.
     pub(super) dirty: Dirty,
     /// Streams that are held because one of their events cannot be correlated.
@@ -198,11 +200,12 @@ impl Dirty {
     }
 }
 
-impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
-    pub(crate) fn new(position: u64, post: P) -> Self {
+impl<P: Post> Machine<P> {
+    pub(crate) fn new(definition: &'static Definition, position: u64, post: P) -> Self {
         Self {
+            definition,
             post,
-            instances: Instances::new(),
+            instances: Instances::new(definition),
             dirty: Dirty::default(),
             held_streams: HashMap::new(),
             timers: Timers::unread(),
@@ -314,7 +317,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             Ok(joins) => joins,
             Err(cause) => return self.correlation_failed(event, cause, at),
         };
-        if !PM::IS_KEYED && self.cautious == Some(position) {
+        if !self.definition.is_keyed && self.cautious == Some(position) {
             self.encode_unkeyed(position)?;
         }
         let open = self.open.take();
@@ -324,7 +327,9 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         }
         if nth + 1 < joins.len() {
             self.open = Some(draft);
-        } else if !draft.commands.is_empty() || (!PM::IS_KEYED && !self.dirty.is_empty()) {
+        } else if !draft.commands.is_empty()
+            || (!self.definition.is_keyed && !self.dirty.is_empty())
+        {
             self.effects.push(Effect::Decide(draft));
         }
         Ok(())
@@ -625,9 +630,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// Without `key`: encodes the state for the next commit.
     pub(crate) fn encode_unkeyed(&mut self, position: u64) -> Result<(), Halt> {
-        if !PM::IS_KEYED
-            && let Some(instance) = self.instances.get("")
-        {
+        if let Some(instance) = self.instances.only() {
             let encoded = instance.encode();
             encoded.map_err(|cause| self.parked(position, cause.reason()))?;
         }
@@ -636,7 +639,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// Without `key`: encodes the state before the next delivery, to restore it after a failure.
     pub(super) fn keep_unkeyed(&mut self, position: u64) -> Result<(), Halt> {
-        if !PM::IS_KEYED {
+        if !self.definition.is_keyed {
             self.encode_unkeyed(position)?;
             self.cautious = Some(position);
         }
@@ -645,7 +648,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
 
     /// The state that is stored with the progress.
     fn progress_state(&mut self) -> Box<RawValue> {
-        let only = self.instances.get("").filter(|_| !PM::IS_KEYED);
+        let only = self.instances.only();
         let encoded = only.and_then(|found| found.encoded.clone());
         encoded.unwrap_or_else(|| RawValue::NULL.to_owned())
     }

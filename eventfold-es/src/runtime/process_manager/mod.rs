@@ -3,6 +3,7 @@
 //! | room | holds |
 //! |---|---|
 //! | [`machine`] | one input, its effects |
+//! | [`definition`] | the type of the process manager, erased |
 //! | [`correlation`] | the join table |
 //! | [`reaction`] | a call of user code, and the plan of its effects |
 //! | [`failure`] | the judge of failures |
@@ -23,6 +24,7 @@ mod against_model;
 mod calls;
 mod commit;
 mod correlation;
+pub(super) mod definition;
 mod driver;
 mod due;
 mod failure;
@@ -50,7 +52,9 @@ use crate::event::RecordedEvent;
 use crate::journal::StreamId;
 use crate::process_manager::{FailureCause, Join};
 
-pub(crate) use driver::{ProcessManagerRunner, RunnerContext};
+pub(crate) use calls::AnyHandler;
+pub(crate) use definition::Definition;
+pub(crate) use driver::{ProcessManagerRunner, RunnerContext, RunnerTask};
 pub(crate) use hold::Scope;
 pub(crate) use operator::{Asked, Request};
 pub(crate) use plan::Report;

@@ -11,7 +11,6 @@ use super::rows::{
 };
 use super::{Halt, Rebuilt};
 use crate::journal::{Row, RowRange};
-use crate::process_manager::ProcessManager;
 
 /// The channel of the answer. Its receiver may be gone.
 pub(crate) type Answer<T> = oneshot::Sender<T>;
@@ -81,7 +80,7 @@ impl Request {
     }
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Serves the requests that have arrived.
     pub(super) async fn serve_waiting(&mut self) -> Result<(), Halt> {
         while let Ok(request) = self.context.requests.try_recv() {
@@ -132,7 +131,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 }
                 asked.tell(Report::done(usize::from(was_paused)));
             }
-            Request::Rebuild(asked) if !PM::HAS_STATE => {
+            Request::Rebuild(asked) if !self.definition().has_state => {
                 asked.tell(Err("an event handler has no state".to_owned()));
             }
             Request::Rebuild(asked) => {
@@ -212,7 +211,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 asked.tell(Report::done(1));
                 Ok(true)
             }
-            Request::Discard(Scope::All, asked) if !PM::IS_KEYED => {
+            Request::Discard(Scope::All, asked) if !self.definition().is_keyed => {
                 match due {
                     None => {
                         self.skipped = Some(parked_at);
@@ -433,7 +432,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Err(reason) => {
                 let id = row.key.get(1..).unwrap_or_default().to_owned();
                 tracing::error!(
-                    process_manager = PM::NAME,
+                    process_manager = self.definition().name,
                     id,
                     reason,
                     "a dead letter cannot be read"

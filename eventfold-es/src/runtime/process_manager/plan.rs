@@ -4,31 +4,31 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::super::guarded::Kept;
 use super::super::origin::{Cause, command_id};
+use super::definition::{AnyAction, Sent};
 use super::rows::{BEHIND_EVENT, CommandRow, ReactionRow, TimerRow, held_key};
 use crate::envelope::CommandEnvelope;
 use crate::journal::StreamId;
-use crate::process_manager::{Effects, Failure, FailureAction, ProcessManager, SourceEvent};
+use crate::process_manager::{Effects, Failure, SourceEvent};
 
 /// Addresses the envelopes of a process manager, for the driver.
-pub(crate) trait Post<PM: ProcessManager> {
+pub(crate) trait Post {
     /// A command with its address.
     type Letter;
 
     /// The command of a reaction.
-    fn typed(&self, envelope: Kept<PM::Envelope>) -> Self::Letter;
+    fn typed(&self, envelope: Sent) -> Self::Letter;
 
     /// An instance reacts. Its envelopes follow.
-    fn reacted(&self, _key: &str, _effects: &Effects<PM::Envelope>) {}
+    fn reacted(&self, _key: &str, _effects: &Effects<Sent>) {}
 
     /// The action for a failure, if the value of an event handler decides on it.
-    fn on_failure(&self, _failure: &Failure<'_>) -> Option<FailureAction<PM>> {
+    fn on_failure(&self, _failure: &Failure<'_>) -> Option<AnyAction> {
         None
     }
 
     /// A failure is judged.
-    fn judged(&self, _failure: &Failure<'_>, _action: &FailureAction<PM>) {}
+    fn judged(&self, _failure: &Failure<'_>, _action: &AnyAction) {}
 
     /// A stored command.
     fn stored(&self, envelope: CommandEnvelope) -> Self::Letter;
@@ -180,8 +180,9 @@ impl<L> Draft<L> {
     }
 
     /// Plans the commands of a reaction.
-    pub(super) fn plan<PM: ProcessManager>(
+    pub(super) fn plan(
         &mut self,
+        process_manager: &str,
         key: &str,
         generation: u64,
         letters: impl IntoIterator<Item = L>,
@@ -191,12 +192,13 @@ impl<L> Draft<L> {
             None => key.to_owned(),
             Some(deadline) => format!("{key}\n{deadline}"),
         };
-        self.plan_named::<PM>(&instance, key, generation, false, letters);
+        self.plan_named(process_manager, &instance, key, generation, false, letters);
     }
 
     /// Plans the commands that replace a reaction after its `attempt`th failure.
-    pub(super) fn plan_compensation<PM: ProcessManager>(
+    pub(super) fn plan_compensation(
         &mut self,
+        process_manager: &str,
         key: &str,
         generation: u64,
         attempt: u32,
@@ -205,12 +207,13 @@ impl<L> Draft<L> {
         // The reaction may succeed later, and its own commands need other ids.
         let deadline = self.deadline.as_deref().unwrap_or_default();
         let instance = format!("{key}\n\n{attempt}\n{deadline}");
-        self.plan_named::<PM>(&instance, key, generation, true, letters);
+        self.plan_named(process_manager, &instance, key, generation, true, letters);
     }
 
     /// Plans commands with ids that are derived from the name `instance`.
-    fn plan_named<PM: ProcessManager>(
+    fn plan_named(
         &mut self,
+        process_manager: &str,
         instance: &str,
         key: &str,
         generation: u64,
@@ -221,7 +224,7 @@ impl<L> Draft<L> {
         for (index, letter) in letters.into_iter().enumerate() {
             let key = shared.get_or_insert_with(|| key.into());
             let planned = Planned {
-                command_id: command_id(PM::NAME, instance, generation, self.about, index),
+                command_id: command_id(process_manager, instance, generation, self.about, index),
                 key: Arc::clone(key),
                 generation,
                 is_compensation,

@@ -4,6 +4,7 @@ use tracing::{Span, debug_span};
 
 use super::super::guarded::{Kept, guard};
 use super::super::inside_reaction::inside_reaction;
+use super::definition::{Definition, Sent, State};
 use super::instances::Instance;
 use super::machine::Machine;
 use super::plan::{Draft, Post};
@@ -12,7 +13,7 @@ use super::{Halt, cause_of};
 use crate::clock::millis_since_1970;
 use crate::event::RecordedEvent;
 use crate::journal::{RowChange, StreamId};
-use crate::process_manager::{Effects, FailureCause, ProcessManager, SourceEvent, TimerChange};
+use crate::process_manager::{Effects, FailureCause, SourceEvent, TimerChange};
 
 /// The delay, in milliseconds, from which a deadline starts a new chain of reactions. A loop with such a delay is harmless. For example, a
 /// process manager may arm a deadline every month without end.
@@ -70,18 +71,17 @@ impl Delivery<'_> {
     /// # Errors
     ///
     /// The cause of the failure.
-    pub(super) fn react<PM: ProcessManager>(
+    pub(super) fn react(
         &self,
-        state: &mut PM,
+        definition: &Definition,
+        state: &mut State,
         key: &str,
-    ) -> Result<Effects<PM::Envelope>, FailureCause> {
+    ) -> Result<Effects<Sent>, FailureCause> {
         let reacted = guard(
-            || format!("the reaction of `{}`", PM::NAME),
+            || format!("the reaction of `{}`", definition.name),
             || {
-                inside_reaction(PM::NAME, || match self {
-                    Self::Event(stream, event) => {
-                        state.react_in(key, &stream.aggregate_type, &stream.instance_id, event)
-                    }
+                inside_reaction(definition.name, || match self {
+                    Self::Event(stream, event) => state.react(key, stream, event),
                     Self::Deadline(timer) => state.on_deadline(key, &timer.deadline),
                 })
             },
@@ -96,7 +96,7 @@ impl Delivery<'_> {
     }
 }
 
-impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
+impl<P: Post> Machine<P> {
     /// Delivers an input to a cached instance, and plans the effects.
     pub(super) fn deliver(
         &mut self,
@@ -107,14 +107,14 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         if let Some(cause) = self.given_up.take() {
             return self.reaction_failed(key, input, &cause, draft);
         }
-        let span = input.span(PM::NAME, key);
+        let span = input.span(self.definition.name, key);
         let _entered = span.enter();
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
         match self.called.take() {
             Some(Ok(letters)) => {
-                draft.plan::<PM>(key, instance.generation, letters);
+                draft.plan(self.definition.name, key, instance.generation, letters);
                 return Ok(());
             }
             Some(Err(cause)) => {
@@ -125,7 +125,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             None => {}
         }
         let reacted = match instance.current() {
-            Ok(Some(state)) => input.react(state, key),
+            Ok(Some(state)) => input.react(self.definition, state, key),
             Ok(None) => return Ok(()),
             Err(cause) => Err(cause),
         };
@@ -145,7 +145,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         &mut self,
         key: &str,
         input: Delivery<'_>,
-        effects: Effects<PM::Envelope>,
+        effects: Effects<Sent>,
         draft: &mut Draft<P::Letter>,
     ) -> Result<(), FailureCause> {
         self.post.reacted(key, &effects);
@@ -155,17 +155,17 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
             is_complete,
             ..
         } = effects;
-        let envelopes: Vec<_> = Kept::each(envelopes);
         let (position, now) = (draft.position, self.now.stored);
         let Some(instance) = self.instances.get(key) else {
             return Ok(());
         };
         let is_fired = matches!(input, Delivery::Deadline(_));
         let mut is_changed = !timers.is_empty() || is_complete || is_fired;
-        if PM::IS_KEYED && PM::HAS_STATE && !is_complete {
+        let definition = self.definition;
+        if definition.is_keyed && definition.has_state && !is_complete {
             is_changed |= instance.encode()?;
         }
-        if !PM::IS_KEYED && is_complete {
+        if !definition.is_keyed && is_complete {
             let reason = "without `key` there is no instance that could complete".to_owned();
             return Err(FailureCause::Undecodable { reason });
         }
@@ -199,7 +199,7 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
                     },
                     armed_by: match input {
                         Delivery::Event(..) => None,
-                        Delivery::Deadline(timer) => Some(timer.id(PM::NAME)),
+                        Delivery::Deadline(timer) => Some(timer.id(definition.name)),
                     },
                     deadline,
                 };
@@ -220,17 +220,13 @@ impl<PM: ProcessManager, P: Post<PM>> Machine<PM, P> {
         let letters = envelopes
             .into_iter()
             .map(|envelope| self.post.typed(envelope));
-        draft.plan::<PM>(key, generation, letters);
+        draft.plan(self.definition.name, key, generation, letters);
         Ok(())
     }
 }
 
 /// Ends a completed instance. Only its row remains, without a state.
-fn complete<PM: ProcessManager>(
-    instance: &mut Instance<PM>,
-    key: &str,
-    changes: &mut Vec<RowChange>,
-) {
+fn complete(instance: &mut Instance, key: &str, changes: &mut Vec<RowChange>) {
     for (name, due) in std::mem::take(&mut instance.timers) {
         changes.push(remove(timer_key(due, key, &name)));
     }

@@ -13,7 +13,7 @@ use crate::event::RecordedEvent;
 use crate::journal::{
     CommittedEvent, Cursor, EarlyCommits, JournalError, RecordedCommit, Row, RowRange,
 };
-use crate::process_manager::{FailureCause, ProcessManager};
+use crate::process_manager::FailureCause;
 
 /// The number of events without a commit after which the runner notes its progress.
 const NOTE_EVENTS: u64 = 4096;
@@ -22,7 +22,7 @@ pub(super) const MAX_DIRTY: usize = 256;
 /// The number of events to correlate before the runner loads their instances in one read.
 const CHUNK_EVENTS: usize = 512;
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Handles all events up to the position `until`. Returns `false` if the store closes first.
     pub(super) async fn react_until(&mut self, until: u64) -> Result<bool, Halt> {
         while self.machine.position < until {
@@ -106,7 +106,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 reached = event.position;
                 if self.is_shown(event) {
                     let name = || format!("correlation {}", event.position);
-                    let begins = !PM::IS_KEYED || self.begins(name).await?;
+                    let begins = !self.definition().is_keyed || self.begins(name).await?;
                     let given_up = (!begins).then(|| self.starts.cause());
                     chunk.push((commit.time, self.show(event, given_up)));
                 }
@@ -159,7 +159,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Ok(event) => {
                 let correlation = match given_up {
                     Some(cause) => Err(cause),
-                    None => joins::<PM>(&stream, &event),
+                    None => joins(self.definition(), &stream, &event),
                 };
                 (event, correlation)
             }
@@ -216,7 +216,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             let begins = match joins.get(nth) {
                 _ if is_given_up => false,
                 None => true,
-                Some(join) if PM::IS_KEYED => {
+                Some(join) if self.definition().is_keyed => {
                     self.begins(|| format!("event {position} of {}", join.key))
                         .await?
                 }
@@ -224,7 +224,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             };
             if !begins {
                 let cause = self.starts.cause();
-                if !PM::IS_KEYED {
+                if !self.definition().is_keyed {
                     return Err(Halt::parked(position, cause.to_string()));
                 }
                 self.machine.given_up = Some(cause);
@@ -296,7 +296,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         })
         .await?;
         self.machine.held_streams = streams.into_iter().collect();
-        if PM::IS_KEYED {
+        if self.definition().is_keyed {
             self.sweep_spare().await?;
         } else {
             self.load_unkeyed().await?;
@@ -332,9 +332,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         &mut self,
         keys: Vec<Box<str>>,
     ) -> Result<Vec<Option<Box<str>>>, Halt> {
+        let name = self.definition().name;
         self.blocking(move |journal| {
             let keys: Vec<_> = keys.iter().map(|key| &**key).collect();
-            journal.rows(PM::NAME, &keys)
+            journal.rows(name, &keys)
         })
         .await
     }
@@ -344,7 +345,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         range: RowRange,
         limit: usize,
     ) -> Result<Vec<Row>, Halt> {
-        self.blocking(move |journal| journal.row_range(PM::NAME, &range, limit))
+        let name = self.definition().name;
+        self.blocking(move |journal| journal.row_range(name, &range, limit))
             .await
     }
 
@@ -392,7 +394,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             Ok(read) => Ok(read),
             Err(JournalError::Damage(damage)) => Err(self.unreadable_row(damage.to_string())),
             Err(JournalError::File(error)) => {
-                tracing::warn!(process_manager = PM::NAME, %error, "a read of the journal failed and will be retried");
+                tracing::warn!(process_manager = self.definition().name, %error, "a read of the journal failed and will be retried");
                 Err(Halt::Retry)
             }
         }

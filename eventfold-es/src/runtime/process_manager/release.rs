@@ -9,12 +9,11 @@ use super::plan::Report;
 use super::rows::{self, HeldRow, TimerRow};
 use super::{Halt, Shown};
 use crate::journal::{Row, RowChange, RowRange, StreamId};
-use crate::process_manager::ProcessManager;
 
 /// The maximum number of held rows per read.
 const ROWS: usize = 256;
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Continues the releases that a stop interrupted, if there are any.
     pub(super) async fn resume_releases(&mut self) -> Result<(), Halt> {
         if !std::mem::take(&mut self.owes_releases) {

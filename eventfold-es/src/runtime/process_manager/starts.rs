@@ -15,7 +15,7 @@ use super::Halt;
 use super::driver::ProcessManagerRunner;
 use crate::disk::FileError;
 use crate::journal::SavedValue;
-use crate::process_manager::{FailureCause, ProcessManager};
+use crate::process_manager::FailureCause;
 
 /// The information that is kept between the starts of a program.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +108,7 @@ impl Starts {
     }
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Notes this start before it handles work that waited for it.
     pub(super) async fn note_start(&mut self) -> Result<(), Halt> {
         let opened = self.starts.opened_ms;
@@ -158,7 +158,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         };
         if note.starts > 1 {
             tracing::warn!(
-                process_manager = PM::NAME,
+                process_manager = self.definition().name,
                 position,
                 starts = note.starts,
                 "a process manager made no progress since the last start of the program; it works carefully now"
@@ -227,7 +227,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Logs a failure of the file. The work continues without the note.
     fn cannot_note(&self, error: &dyn std::fmt::Display) {
         let path = &self.starts.saved;
-        tracing::warn!(process_manager = PM::NAME, %path, %error, "the starts of the program are not counted");
+        tracing::warn!(process_manager = self.definition().name, %path, %error, "the starts of the program are not counted");
     }
 }
 

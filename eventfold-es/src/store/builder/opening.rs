@@ -115,7 +115,7 @@ impl AggregateStoreBuilder {
         let (journal, directory) = opened.keep();
         journal.clock().warn_if_it_stands();
         let mut parts = self.process_managers.iter();
-        let handler_patience = match parts.any(|part| part.is_handler) {
+        let handler_patience = match parts.any(|part| part.handler.is_some()) {
             true => self.handler_patience,
             false => Duration::ZERO,
         };
@@ -197,7 +197,7 @@ impl AggregateStoreBuilder {
                 .map(|((part, subscriptions), progress)| Member {
                     name: part.name,
                     subscriptions,
-                    is_awaited: !part.is_handler,
+                    is_awaited: part.handler.is_none(),
                     processed: progress.position,
                     stays: None,
                     is_paused: false,

@@ -2,48 +2,46 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 
 use super::AggregateStoreBuilder;
 use crate::envelope::{DispatchTarget, TargetVisitor};
 use crate::error::{OpenError, StoreError};
-use crate::journal::{Journal, Progress};
+use crate::journal::Journal;
 use crate::names;
 use crate::projection::{Projection, RowProjection, Sink, SinkProjection};
 use crate::rows::{RowSink, RowTable};
 use crate::runtime::process_manager_rows::VersionRow;
 use crate::runtime::{
-    Follower, FollowerContext, Kept, ProjectionGauge, ProjectionRunner, Routes, RunnerContext,
-    guard,
+    AnyHandler, Definition, Follower, FollowerContext, Kept, ProjectionGauge, ProjectionRunner,
+    Routes, RunnerTask, guard,
 };
 use crate::store::closing::Saver;
 use crate::store::forwarding::ForwardRoutes;
 use crate::store::projections::ProjectionControl;
-
-pub(super) type RunnerTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct ProcessManagerPart {
     pub(super) name: &'static str,
     pub(super) type_id: TypeId,
     pub(super) type_name: &'static str,
     pub(super) subscriptions: fn() -> Result<&'static [&'static str], OpenError>,
-    pub(super) version: VersionRow,
+    pub(super) definition: &'static Definition,
     pub(super) starts_now: bool,
-    pub(super) migrate: fn(u32, &str) -> Result<Box<RawValue>, String>,
-    pub(super) initial: fn() -> Result<Progress, String>,
-    pub(super) start: Start,
-    /// Whether the part is an event handler. No command waits for an event handler.
-    pub(super) is_handler: bool,
+    /// The value, if the part is an event handler. No command waits for an event handler.
+    pub(super) handler: Option<Arc<dyn AnyHandler>>,
 }
 
-/// Starts the task of a process manager or of an event handler.
-pub(super) type Start =
-    Box<dyn Fn(RunnerContext, Progress) -> Result<RunnerTask, String> + Send + Sync>;
+impl ProcessManagerPart {
+    /// The version of its state, as it is stored.
+    pub(super) fn version(&self) -> VersionRow {
+        VersionRow {
+            state_version: self.definition.state_version,
+            is_keyed: self.definition.is_keyed,
+        }
+    }
+}
 
 /// A projection that is ready to run.
 pub(super) struct LoadedProjection {

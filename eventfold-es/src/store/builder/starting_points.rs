@@ -6,7 +6,7 @@ use crate::journal::{
     Journal, Progress, ProposedCommit, ProposedReaction, RowChange, RowStore, Term,
 };
 use crate::runtime::process_manager_rows::{VERSION, VersionRow, put};
-use crate::runtime::{blocking, room_in, settled_in};
+use crate::runtime::{blocking, initial_progress, migrated, room_in, settled_in};
 
 /// The starting point of a process manager, and the reason if it is parked because of an unusable state.
 type Point = (Progress, Option<String>);
@@ -62,7 +62,7 @@ pub(super) async fn starting_points(
                         damage,
                     });
                 }
-                let initial = (part.initial)().map_err(refused)?;
+                let initial = initial_progress(part.definition).map_err(refused)?;
                 // A process manager that an earlier version of the library has run is known. It continues at its
                 // progress.
                 let position = match part.starts_now && inherited.is_none() {
@@ -72,7 +72,7 @@ pub(super) async fn starting_points(
                 let letters = inherited.map(|inherited| inherited.dead_letters.clone());
                 let rows = inherited.map(|inherited| inherited.rows.clone());
                 let mut rows = rows.unwrap_or_default();
-                if part.version != VersionRow::default() {
+                if part.version() != VersionRow::default() {
                     rows.extend(version_row(part));
                 }
                 let progress = Progress {
@@ -109,7 +109,7 @@ pub(super) async fn starting_points(
 }
 
 fn version_row(part: &ProcessManagerPart) -> Vec<RowChange> {
-    vec![put(VERSION.into(), &part.version)]
+    vec![put(VERSION.into(), &part.version())]
 }
 
 /// The stored form of the states of a process manager.
@@ -137,7 +137,7 @@ fn migrate(
     stored: VersionRow,
     progress: &Progress,
 ) -> Result<Stored, String> {
-    let current = part.version;
+    let current = part.version();
     if stored.is_keyed != current.is_keyed {
         return Err(match stored.is_keyed {
             true => "it was stored with `key`, and each instance has a state of its own",
@@ -157,7 +157,7 @@ fn migrate(
     let state = match current.is_keyed {
         // The state of each instance is migrated when it is read.
         true => progress.state.clone(),
-        false => match (part.migrate)(stored.state_version, progress.state.get()) {
+        false => match migrated(part.definition, stored.state_version, progress.state.get()) {
             Ok(migrated) => migrated,
             Err(reason) => return Ok(Stored::Unreadable(reason)),
         },

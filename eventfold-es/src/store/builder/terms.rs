@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 
-use super::parts::{ProcessManagerPart, RunnerTask};
+use super::parts::ProcessManagerPart;
 use super::starting_points::starting_points;
 use crate::clock::Clock;
 use crate::error::OpenError;
 use crate::journal::{Progress, Seat, Term};
-use crate::runtime::{Request, RunnerContext, Runtime, Tally, blocking};
+use crate::runtime::{
+    ProcessManagerRunner, Request, RunnerContext, RunnerTask, Runtime, Tally, blocking,
+};
 use crate::store::RunMode;
 
 /// The waits between two attempts to begin a term: the first is doubled up to the second.
@@ -94,7 +96,8 @@ impl Station {
         let is_inline = *run_mode == RunMode::Inline;
         let audience = runtime.journal.audience();
         // The world outside must not learn of an event that is not durable.
-        let audience = audience.filter(|_| *run_mode != RunMode::OnDemand && !self.part.is_handler);
+        let audience =
+            audience.filter(|_| *run_mode != RunMode::OnDemand && self.part.handler.is_none());
         let seat = audience
             .map(|audience| Seat::new(audience, self.subscriptions, progress.position, is_inline));
         let context = RunnerContext {
@@ -119,7 +122,8 @@ impl Station {
             closing: closing.clone(),
             _alive: alive.clone(),
         };
-        (self.part.start)(context, progress)
+        let handler = self.part.handler.clone();
+        ProcessManagerRunner::start(self.part.definition, handler, context, progress)
     }
 
     async fn requests(&self) -> OwnedMutexGuard<mpsc::UnboundedReceiver<Request>> {

@@ -9,12 +9,12 @@ use super::EventHandlerTest;
 use super::expected::{add_action, part_of_call};
 use crate::aggregate::Aggregate;
 use crate::clock::millis_since_1970;
-use crate::event_handler::{EventHandler, Handled, idempotency_key};
+use crate::event_handler::{EventHandler, idempotency_key};
 use crate::guarded::Kept;
-use crate::process_manager::{Failure, FailureAction, FailureCause};
+use crate::process_manager::{Failure, FailureCause};
 use crate::runtime::Scope;
 use crate::runtime::offline::{
-    Action, Happened, Offline, OfflineCaller, Outcome, Recorded, Work, call, letters,
+    Action, AnyAction, Happened, Offline, OfflineCaller, Outcome, Recorded, Work, call, letters,
 };
 use crate::testing::expected::{Part, printed_command};
 use crate::testing::history::{Around, MAX_AT_ONCE};
@@ -75,7 +75,7 @@ struct TestCalls<'a, H> {
     made: RefCell<Vec<(Offline, Outcome)>>,
 }
 
-impl<H: EventHandler> OfflineCaller<Handled<H>> for TestCalls<'_, H> {
+impl<H: EventHandler> OfflineCaller for TestCalls<'_, H> {
     fn call(&self, stored: &Offline, event: &Recorded, attempt: u32) -> Option<Outcome> {
         let known = self.known.borrow_mut().pop_front();
         let outcome = known.unwrap_or_else(|| {
@@ -88,8 +88,8 @@ impl<H: EventHandler> OfflineCaller<Handled<H>> for TestCalls<'_, H> {
         Some(outcome)
     }
 
-    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Handled<H>> {
-        EventHandler::on_failure(&***self.value, failure)
+    fn on_failure(&self, failure: &Failure<'_>) -> AnyAction {
+        EventHandler::on_failure(&***self.value, failure).into()
     }
 }
 
@@ -169,8 +169,7 @@ impl<H: EventHandler> EventHandlerTest<H> {
             OwnedWork::Retry(row) => Work::Retry(row),
             OwnedWork::Release(scope) => Work::Release(scope.clone()),
         };
-        let caller: &dyn OfflineCaller<Handled<H>> = &calls;
-        let happened = self.offline.work_with(work, &mut world, Some(caller));
+        let happened = self.offline.work_with(work, &mut world, Some(&calls));
         let is_called = happened
             .iter()
             .any(|happened| matches!(happened, Happened::Called(_)));

@@ -19,7 +19,7 @@ use crate::event_handler::{EventHandler, Handled};
 use crate::guarded::Kept;
 use crate::process_manager::FailureCause;
 use crate::runtime::Scope;
-use crate::runtime::offline::Offline;
+use crate::runtime::offline::{Definition, Offline};
 
 /// A test of the event handler `H`. [`given`](EventHandlerTest::given) events, [`when`](EventHandlerTest::when) an event happens or
 /// [time passes](EventHandlerTest::when_time_passes), [`then`](EventHandlerTest::then) it is called, and sends commands or fails.
@@ -126,7 +126,7 @@ pub fn event_handler<H: EventHandler>(value: H) -> EventHandlerTest<H> {
     EventHandlerTest {
         value: Arc::new(Kept::new(value)),
         time: VirtualTime::default(),
-        offline: match Offline::new::<Handled<H>>() {
+        offline: match Offline::new(Definition::of::<Handled<H>>()) {
             Ok(offline) => offline,
             Err(reason) => panic!("`{}` cannot begin: {reason}", H::NAME),
         },

@@ -11,9 +11,11 @@ use xxhash_rust::xxh3::Xxh3;
 use super::Outside;
 use crate::event_handler::{EventHandler, Handled};
 use crate::guarded::Kept;
-use crate::process_manager::{Failure, FailureAction, FailureCause};
+use crate::process_manager::{Failure, FailureCause};
 use crate::runtime::Scope;
-use crate::runtime::offline::{Offline, OfflineCaller, Outcome, Recorded, Work, World};
+use crate::runtime::offline::{
+    AnyAction, Definition, Offline, OfflineCaller, Outcome, Recorded, Work, World,
+};
 use crate::testing::diff::assert_same;
 use crate::testing::event_handler::make;
 use crate::testing::virtual_time::VirtualTime;
@@ -218,7 +220,7 @@ where
 
     #[track_caller]
     fn begin(&self) -> HandlerState {
-        match Offline::new::<Handled<H>>() {
+        match Offline::new(Definition::of::<Handled<H>>()) {
             Ok(stored) => HandlerState {
                 stored,
                 lanes: BTreeMap::new(),
@@ -228,7 +230,7 @@ where
     }
 
     fn lane(&self, stored: &Offline, event: &Recorded) -> Option<Arc<str>> {
-        stored.called_key::<Handled<H>>(event).map(Arc::from)
+        stored.called_key(event).map(Arc::from)
     }
 
     fn work(
@@ -246,8 +248,7 @@ where
             crashes_at: call_plan.crashes_at,
             made: Cell::new(call_plan.calls),
         };
-        let caller: &dyn OfflineCaller<Handled<H>> = &calls;
-        stored.work_with(work, world, Some(caller));
+        stored.work_with(work, world, Some(&calls));
         call_plan.calls = calls.made.get();
         call_plan.has_crashed |= call_plan.crashes_at.is_some_and(|at| at < call_plan.calls);
     }
@@ -279,7 +280,7 @@ where
     }
 }
 
-impl<W, H, F> OfflineCaller<Handled<H>> for ExploredCalls<'_, W, F>
+impl<W, H, F> OfflineCaller for ExploredCalls<'_, W, F>
 where
     W: Clone + Eq + Debug,
     H: EventHandler,
@@ -313,9 +314,9 @@ where
         }
     }
 
-    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Handled<H>> {
+    fn on_failure(&self, failure: &Failure<'_>) -> AnyAction {
         let outside = Outside::new(self.outside.borrow().clone());
-        EventHandler::on_failure(&(self.build)(outside), failure)
+        EventHandler::on_failure(&(self.build)(outside), failure).into()
     }
 }
 

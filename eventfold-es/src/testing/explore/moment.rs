@@ -29,7 +29,7 @@ impl<PM: ProcessManager, W> Moment<'_, PM, W> {
     #[must_use]
     pub fn state(&self, key: impl Display) -> Option<PM> {
         let key = key.to_string();
-        let mut instances = self.node.stored.instances::<PM>();
+        let mut instances = self.node.stored.instances();
         let (_, state) = instances.find(|(found, _)| *found == key)?;
         serde_json::from_str(state?.get()).ok()
     }
@@ -37,7 +37,7 @@ impl<PM: ProcessManager, W> Moment<'_, PM, W> {
     /// The keys of the open instances, in order.
     #[must_use]
     pub fn open_instances(&self) -> Vec<&str> {
-        let instances = self.node.stored.instances::<PM>();
+        let instances = self.node.stored.instances();
         let open = instances.filter(|(_, state)| state.is_some());
         open.map(|(key, _)| key).collect()
     }

@@ -13,7 +13,7 @@ use super::state::{Node, Pool};
 use crate::envelope::CommandEnvelope;
 use crate::journal::StreamId;
 use crate::process_manager::{FailureCause, ProcessManager};
-use crate::runtime::offline::{Offline, Recorded, Work, World};
+use crate::runtime::offline::{Definition, Offline, Recorded, Work, World};
 use crate::testing::history::BEGIN;
 use crate::testing::virtual_time::VirtualTime;
 
@@ -123,7 +123,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
     /// The state after the given events.
     #[track_caller]
     pub(super) fn start(&self) -> (Node, W) {
-        let stored = match Offline::new::<PM>() {
+        let stored = match Offline::new(Definition::of::<PM>()) {
             Ok(stored) => stored,
             Err(reason) => panic!("`{}` cannot be stored: {reason}", PM::NAME),
         };
@@ -283,7 +283,7 @@ impl<'a, PM: ProcessManager, W: Clone + Hash> Search<'a, PM, W> {
             (Kind::Deadline, None) => Work::Deadline(&row, fails),
             (_, None) => Work::Retry(&row),
         };
-        stored.work::<PM>(work, around);
+        stored.work(work, around);
     }
 
     /// The next steps from a state, with the states after them and their names.

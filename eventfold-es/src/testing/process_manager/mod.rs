@@ -14,7 +14,7 @@ use super::expected::Part;
 use super::history::{BEGIN, History};
 use crate::aggregate::Aggregate;
 use crate::process_manager::{Failure, FailureCause, ProcessManager};
-use crate::runtime::offline::Offline;
+use crate::runtime::offline::{Definition, Offline};
 
 /// A test of the process manager `PM`. [`given`](ProcessManagerTest::given) events, [`when`](ProcessManagerTest::when) an event
 /// happens or a [deadline fires](ProcessManagerTest::when_deadline), [`then`](ProcessManagerTest::then) it sends commands, sets
@@ -115,7 +115,7 @@ pub struct ProcessManagerTest<PM> {
 #[track_caller]
 pub fn process_manager<PM: ProcessManager>() -> ProcessManagerTest<PM> {
     ProcessManagerTest {
-        offline: match Offline::new::<PM>() {
+        offline: match Offline::new(Definition::of::<PM>()) {
             Ok(offline) => offline,
             Err(reason) => panic!(
                 "the default state of `{}` cannot be stored: {reason}",

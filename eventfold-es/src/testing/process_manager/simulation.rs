@@ -96,8 +96,8 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
             rejected: None,
             decided: Vec::new(),
         };
-        let first = self.offline.work::<PM>(work(), &mut world);
-        let second = again.work::<PM>(work(), &mut world);
+        let first = self.offline.work(work(), &mut world);
+        let second = again.work(work(), &mut world);
         let mut parts = Vec::new();
         let name = PM::NAME;
         for happened in &first {
@@ -137,7 +137,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
             _ => None,
         });
         if let Some((key, envelope)) = sent.last() {
-            let mut instances = before.instances::<PM>();
+            let mut instances = before.instances();
             let found = instances.find(|(found, _)| *found == key);
             let state = found.and_then(|(_, state)| state);
             last.sent = Some(Sent {

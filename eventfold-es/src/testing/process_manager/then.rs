@@ -112,7 +112,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     #[track_caller]
     pub fn then_state_of(self, key: impl Display, state: &PM) -> Self {
         let key = key.to_string();
-        let mut instances = self.offline.instances::<PM>();
+        let mut instances = self.offline.instances();
         let found = instances.find(|(found, _)| *found == key);
         let Some(found) = found.and_then(|(_, state)| state) else {
             panic!("`{}` has no open instance `{key}`", PM::NAME);
@@ -130,7 +130,7 @@ impl<PM: ProcessManager> ProcessManagerTest<PM> {
     /// The keys of the open instances, in order.
     #[must_use]
     pub fn open_instances(&self) -> Vec<&str> {
-        let instances = self.offline.instances::<PM>();
+        let instances = self.offline.instances();
         let open = instances.filter(|(_, state)| state.is_some());
         open.map(|(key, _)| key).collect()
     }

@@ -15,7 +15,6 @@ use super::Job;
 use super::handler::Outcome;
 use super::window::Call;
 use crate::journal::{Row, RowRange};
-use crate::process_manager::ProcessManager;
 
 /// The number of held rows in one read.
 const ROWS: usize = 64;
@@ -71,7 +70,7 @@ impl Errand {
     }
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     fn errand(&mut self, work: Work, asked: Option<Asked>) -> Errand {
         self.calls.next_errand += 1;
         Errand {

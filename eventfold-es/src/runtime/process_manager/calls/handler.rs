@@ -12,72 +12,98 @@ use super::super::super::Runtime;
 use super::super::super::staging::Letter;
 use super::super::cause_of;
 use super::super::commit::address;
+use super::super::definition::{AnyAction, Sent};
 use crate::event::RecordedEvent;
-use crate::event_handler::{EventHandler, Handled, Handling};
+use crate::event_handler::{EventHandler, Handling};
 use crate::guarded::{Kept, guard};
 use crate::journal::StreamId;
-use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
+use crate::process_manager::{Failure, FailureCause};
 
 /// The commands of a call, or the reason of its failure.
 pub(super) type Outcome = Result<Vec<Letter>, FailureCause>;
 
-type Call = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Call<T> = Pin<Box<dyn Future<Output = Result<Vec<T>, FailureCause>> + Send>>;
 
-/// The value of an event handler.
-pub(crate) trait Caller<PM: ProcessManager>: Send + Sync {
-    /// Handles an event.
-    fn call(self: Arc<Self>, event: Arc<(StreamId, RecordedEvent)>, attempt: u32) -> Call;
+/// The value of an event handler of any type.
+pub(crate) trait AnyHandler: Send + Sync {
+    fn name(&self) -> &'static str;
 
-    /// The policy of the handler.
-    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<PM>;
+    /// The number of calls at a time.
+    fn concurrency(&self) -> usize;
+
+    /// Handles an event. The future is guarded.
+    fn handle(self: Arc<Self>, event: Arc<(StreamId, RecordedEvent)>, attempt: u32) -> Call<Sent>;
+
+    /// The policy of the handler. Its panics are not guarded.
+    fn on_failure(&self, failure: &Failure<'_>) -> AnyAction;
 }
 
-/// An event handler, with its bounds.
-pub(crate) struct Handler<PM> {
-    pub(in super::super) caller: Arc<dyn Caller<PM>>,
+impl<H: EventHandler> AnyHandler for Kept<H> {
+    fn name(&self) -> &'static str {
+        H::NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        H::CONCURRENCY.max(1)
+    }
+
+    fn handle(self: Arc<Self>, event: Arc<(StreamId, RecordedEvent)>, attempt: u32) -> Call<Sent> {
+        Box::pin(async move { call(&**self, &event, attempt).await })
+    }
+
+    fn on_failure(&self, failure: &Failure<'_>) -> AnyAction {
+        EventHandler::on_failure(&**self, failure).into()
+    }
+}
+
+/// An event handler in a store.
+pub(crate) struct Handler {
+    value: Arc<dyn AnyHandler>,
+    runtime: Arc<Runtime>,
     /// The number of calls at a time.
     pub(super) concurrency: usize,
     /// The time that closing waits for calls.
     pub(super) patience: Duration,
 }
 
-impl<H: EventHandler> Handler<Handled<H>> {
-    pub(crate) fn new(value: Arc<Kept<H>>, runtime: Arc<Runtime>, patience: Duration) -> Self {
+impl Handler {
+    pub(in super::super) fn new(
+        value: Arc<dyn AnyHandler>,
+        runtime: Arc<Runtime>,
+        patience: Duration,
+    ) -> Self {
         Self {
-            caller: Arc::new(Value { value, runtime }),
-            concurrency: H::CONCURRENCY.max(1),
+            concurrency: value.concurrency(),
+            value,
+            runtime,
             patience,
         }
     }
-}
 
-struct Value<H> {
-    value: Arc<Kept<H>>,
-    runtime: Arc<Runtime>,
-}
-
-impl<H: EventHandler> Caller<Handled<H>> for Value<H> {
-    fn call(self: Arc<Self>, event: Arc<(StreamId, RecordedEvent)>, attempt: u32) -> Call {
+    /// Handles an event.
+    pub(super) fn call(
+        &self,
+        event: Arc<(StreamId, RecordedEvent)>,
+        attempt: u32,
+    ) -> impl Future<Output = Outcome> + Send + 'static {
         let (stream, recorded) = &*event;
+        let name = self.value.name();
         let span = debug_span!(
             "handle",
-            event_handler = H::NAME,
+            event_handler = name,
             position = recorded.position,
             event = recorded.event_type,
             aggregate = &*stream.aggregate_type,
             stream = &*stream.instance_id,
             attempt
         );
+        let runtime = Arc::clone(&self.runtime);
+        let handling = Arc::clone(&self.value).handle(event, attempt);
         let calling = async move {
-            let sent = call(&**self.value, &event, attempt).await?.into_iter();
-            let letters = sent.map(|envelope| address::<Handled<H>>(&self.runtime, envelope));
-            Ok(letters.collect())
+            let sent = handling.await?.into_iter();
+            Ok(sent.map(|sent| address(&runtime, name, sent)).collect())
         };
-        Box::pin(calling.instrument(span))
-    }
-
-    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<Handled<H>> {
-        EventHandler::on_failure(&**self.value, failure)
+        calling.instrument(span)
     }
 }
 
@@ -86,7 +112,7 @@ pub(crate) async fn call<H: EventHandler>(
     handler: &H,
     (stream, event): &(StreamId, RecordedEvent),
     attempt: u32,
-) -> Result<Vec<Kept<H::Envelope>>, FailureCause> {
+) -> Result<Vec<Sent>, FailureCause> {
     let (aggregate_type, stream_id) = (&*stream.aggregate_type, &*stream.instance_id);
     let mut cx = Handling::<H>::new(aggregate_type, stream_id, event).with_attempt(attempt);
     let called = {
@@ -102,9 +128,9 @@ pub(crate) async fn call<H: EventHandler>(
         });
         tokio::time::timeout(H::TIMEOUT, polled).await
     };
-    let envelopes = Kept::each(cx.into_envelopes());
+    let sent = cx.into_envelopes().into_iter().map(Sent::from).collect();
     match called {
-        Ok(Ok(Ok(()))) => Ok(envelopes),
+        Ok(Ok(Ok(()))) => Ok(sent),
         Ok(Ok(Err(error))) => Err(error.into_cause()),
         Ok(Err(panicked)) => Err(cause_of(&panicked)),
         Err(_) => Err(FailureCause::TimedOut { after: H::TIMEOUT }),

@@ -30,12 +30,12 @@ use tokio::time::Instant;
 use super::Shown;
 use super::operator::Answer;
 use crate::journal::RecordedCommit;
-use crate::process_manager::ProcessManager;
 use errand::Errand;
+pub(crate) use handler::AnyHandler;
+pub(super) use handler::Handler;
 use handler::Outcome;
 #[cfg(feature = "testing")]
 pub(crate) use handler::call;
-pub(crate) use handler::{Caller, Handler};
 use window::Window;
 
 /// The time that finished calls wait for an older call.
@@ -55,8 +55,8 @@ enum Job {
 }
 
 /// See the [module](self).
-pub(super) struct Calls<PM: ProcessManager> {
-    handler: Option<Handler<PM>>,
+pub(super) struct Calls {
+    handler: Option<Handler>,
     window: Window<Shown, Outcome>,
     errands: Vec<Errand>,
     next_errand: u64,
@@ -72,8 +72,8 @@ pub(super) struct Calls<PM: ProcessManager> {
     fired: Vec<(Answer<usize>, usize)>,
 }
 
-impl<PM: ProcessManager> Calls<PM> {
-    pub(super) fn new(handler: Option<Handler<PM>>, position: u64) -> Self {
+impl Calls {
+    pub(super) fn new(handler: Option<Handler>, position: u64) -> Self {
         Self {
             handler,
             window: Window::default(),

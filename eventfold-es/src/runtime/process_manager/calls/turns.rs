@@ -18,9 +18,8 @@ use super::window::Call;
 use super::{BATCH, BATCH_TIME, Job, PATIENCE};
 use crate::event::RecordedEvent;
 use crate::journal::StreamId;
-use crate::process_manager::ProcessManager;
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Handles events until the store closes.
     pub(in super::super) async fn call_until_closing(&mut self) -> Result<(), Halt> {
         self.load().await?;
@@ -238,7 +237,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Begins a call.
     pub(super) fn call(&mut self, job: Job, event: Arc<(StreamId, RecordedEvent)>, attempt: u32) {
         if let Some(handler) = &self.calls.handler {
-            let call = Arc::clone(&handler.caller).call(event, attempt);
+            let call = handler.call(event, attempt);
             self.calls.running.spawn(async move { (job, call.await) });
         }
     }
@@ -395,7 +394,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 Ok(None) => break,
                 Err(_) => {
                     tracing::warn!(
-                        event_handler = PM::NAME,
+                        event_handler = self.definition().name,
                         calls = self.calls.running.len(),
                         "calls were dropped because the store closes; they are made again at the next start"
                     );

@@ -6,9 +6,8 @@ use super::post::{CallEnded, Happened, Letter, Plain};
 use super::{Offline, Recorded, Work, World};
 use crate::clock::millis_since_1970;
 use crate::envelope::CommandEnvelope;
-use crate::guarded::Kept;
 use crate::journal::{Row, RowRange};
-use crate::process_manager::{FailureCause, ProcessManager};
+use crate::process_manager::FailureCause;
 use crate::runtime::process_manager::correlation::{Found, joins};
 use crate::runtime::process_manager::failure::Attempt;
 use crate::runtime::process_manager::hold::{HeldStream, Scope};
@@ -21,13 +20,13 @@ use crate::runtime::process_manager::{Halt, Shown};
 use crate::runtime::saved_state::decode_state;
 
 /// One piece of work in progress.
-pub(super) struct Desk<'a, PM: ProcessManager, W: ?Sized> {
-    pub(super) machine: Machine<PM, Plain<'a, PM>>,
+pub(super) struct Desk<'a> {
+    pub(super) machine: Machine<Plain<'a>>,
     pub(super) stored: &'a mut Offline,
-    pub(super) world: &'a mut W,
+    pub(super) world: &'a mut dyn World,
 }
 
-impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
+impl Desk<'_> {
     fn tell_time(&mut self) {
         let now = self.world.now();
         self.machine.now = Now {
@@ -48,13 +47,15 @@ impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
                 self.machine.held_streams.insert(stream, held);
             }
         }
-        if PM::IS_KEYED {
+        let definition = self.machine.definition;
+        if definition.is_keyed {
             return Ok(());
         }
-        let state = decode_state(self.stored.state.get()).map_err(|reason| self.broken(reason))?;
+        let state = decode_state(definition, self.stored.state.get())
+            .map_err(|reason| self.broken(reason))?;
         let instance = self.machine.instances.begin("");
         instance.encoded = Some(self.stored.state.clone());
-        instance.state = Some(Kept::new(state));
+        instance.state = Some(state);
         let row = self
             .stored
             .rows
@@ -105,7 +106,7 @@ impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
             Work::Retry(row) => self.retry(row)?,
             Work::Release(scope) => self.release(&scope)?,
         }
-        match PM::IS_KEYED {
+        match self.machine.definition.is_keyed {
             true => self.flush()?,
             // The progress contains the state.
             false => {
@@ -118,7 +119,10 @@ impl<PM: ProcessManager, W: World + ?Sized> Desk<'_, PM, W> {
     }
 
     fn show(&self, event: &Recorded) -> Shown {
-        Shown::new(Arc::clone(event), joins::<PM>(&event.0, &event.1))
+        Shown::new(
+            Arc::clone(event),
+            joins(self.machine.definition, &event.0, &event.1),
+        )
     }
 
     fn event(&mut self, shown: &Shown, fails: Option<FailureCause>) -> Result<(), Halt> {

@@ -14,16 +14,17 @@ use serde_json::value::RawValue;
 use super::super::saved_state::initial_progress;
 pub(crate) use super::calls::call;
 use super::correlation::joins;
+pub(crate) use super::definition::{AnyAction, Definition, Sent};
 use super::machine::Machine;
 use super::rows::{self, HoldRow, InstanceRow, Status, TimerRow};
 use super::{Halt, Scope};
 use crate::envelope::CommandEnvelope;
 use crate::event::RecordedEvent;
 use crate::journal::{RowRange, StreamId};
-use crate::process_manager::{Failure, FailureAction, FailureCause, ProcessManager};
+use crate::process_manager::{Failure, FailureCause};
 use desk::Desk;
 use post::Plain;
-pub(crate) use post::{Action, CallEnded, Happened, Judged, Outcome, Reacted, erased, letters};
+pub(crate) use post::{Action, CallEnded, Happened, Judged, Outcome, Reacted, letters};
 
 /// An event of a journal in memory.
 pub(crate) type Recorded = Arc<(StreamId, RecordedEvent)>;
@@ -31,6 +32,7 @@ pub(crate) type Recorded = Arc<(StreamId, RecordedEvent)>;
 /// The durable data of a process manager, in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Offline {
+    definition: &'static Definition,
     /// Shared, since an exploration copies them at each step.
     pub(crate) rows: BTreeMap<Arc<str>, Arc<str>>,
     /// Without `key`: the state.
@@ -55,12 +57,12 @@ pub(crate) trait World {
 }
 
 /// The value of an event handler. Its calls take place in the middle of a piece of work.
-pub(crate) trait OfflineCaller<PM: ProcessManager> {
+pub(crate) trait OfflineCaller {
     /// Handles an event. `stored` is the durable data before its commit. `None` if the process crashes before the commit.
     fn call(&self, stored: &Offline, event: &Recorded, attempt: u32) -> Option<Outcome>;
 
     /// The policy of the handler.
-    fn on_failure(&self, failure: &Failure<'_>) -> FailureAction<PM>;
+    fn on_failure(&self, failure: &Failure<'_>) -> AnyAction;
 }
 
 /// A piece of work.
@@ -81,9 +83,10 @@ impl Offline {
     /// # Errors
     ///
     /// The reason, if its default state cannot be stored.
-    pub(crate) fn new<PM: ProcessManager>() -> Result<Self, String> {
-        let progress = initial_progress::<PM>()?;
+    pub(crate) fn new(definition: &'static Definition) -> Result<Self, String> {
+        let progress = initial_progress(definition)?;
         Ok(Self {
+            definition,
             rows: BTreeMap::new(),
             state: progress.state,
             position: progress.position,
@@ -130,12 +133,11 @@ impl Offline {
     }
 
     /// The instances, in the order of their keys: the stored form of the state, if the instance is open.
-    pub(crate) fn instances<PM: ProcessManager>(
-        &self,
-    ) -> impl Iterator<Item = (&str, Option<Box<RawValue>>)> {
-        let only = (!PM::IS_KEYED).then(|| ("", Some(self.state.clone())));
+    pub(crate) fn instances(&self) -> impl Iterator<Item = (&str, Option<Box<RawValue>>)> {
+        let is_keyed = self.definition.is_keyed;
+        let only = (!is_keyed).then(|| ("", Some(self.state.clone())));
         let kind = rows::InstanceTable::default().kind();
-        let keyed = self.of_kind(kind).filter(|_| PM::IS_KEYED);
+        let keyed = self.of_kind(kind).filter(move |_| is_keyed);
         only.into_iter().chain(keyed.map(|(key, value)| {
             let read = rows::read::<InstanceRow>(key, value).ok();
             let open = read.filter(|row| row.status != Status::Completed);
@@ -181,8 +183,8 @@ impl Offline {
     }
 
     /// The key of an event for which an event handler is called. `None` if its key or its stream holds it, or if it has no key.
-    pub(crate) fn called_key<PM: ProcessManager>(&self, event: &Recorded) -> Option<String> {
-        let joins = joins::<PM>(&event.0, &event.1).ok()?;
+    pub(crate) fn called_key(&self, event: &Recorded) -> Option<String> {
+        let joins = joins(self.definition, &event.0, &event.1).ok()?;
         let key = joins.into_iter().next()?.key;
         let row = self.rows.get(&*rows::InstanceTable::default().key(&key));
         let row = row.and_then(|row| rows::read::<InstanceRow>(&key, row).ok());
@@ -194,20 +196,16 @@ impl Offline {
 
     /// Does one piece of work, and stores its effects. If the process manager halts as a whole, nothing is stored but that. Returns the calls
     /// of user code.
-    pub(crate) fn work<PM: ProcessManager>(
-        &mut self,
-        work: Work<'_>,
-        world: &mut (impl World + ?Sized),
-    ) -> Vec<Happened> {
-        self.work_with::<PM>(work, world, None)
+    pub(crate) fn work(&mut self, work: Work<'_>, world: &mut dyn World) -> Vec<Happened> {
+        self.work_with(work, world, None)
     }
 
     /// Does one piece of work of an event handler, as [`work`](Self::work). A crash in a call leaves the commits before it.
-    pub(crate) fn work_with<PM: ProcessManager>(
+    pub(crate) fn work_with(
         &mut self,
         work: Work<'_>,
-        world: &mut (impl World + ?Sized),
-        caller: Option<&dyn OfflineCaller<PM>>,
+        world: &mut dyn World,
+        caller: Option<&dyn OfflineCaller>,
     ) -> Vec<Happened> {
         if self.halted.is_some() {
             return Vec::new();
@@ -216,8 +214,8 @@ impl Offline {
             caller,
             happened: Default::default(),
         };
-        let mut desk = Desk::<PM, _> {
-            machine: Machine::new(self.position, post),
+        let mut desk = Desk {
+            machine: Machine::new(self.definition, self.position, post),
             stored: self,
             world,
         };

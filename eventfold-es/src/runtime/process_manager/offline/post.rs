@@ -4,36 +4,10 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::{OfflineCaller, Recorded};
-use crate::envelope::{CommandEnvelope, Dispatch, DispatchTarget, Envelope, Router};
-use crate::guarded::Kept;
-use crate::process_manager::{
-    Effects, Failure, FailureAction, FailureCause, ProcessManager, TimerChange,
-};
+use crate::envelope::CommandEnvelope;
+use crate::process_manager::{Effects, Failure, FailureCause, TimerChange};
+use crate::runtime::process_manager::definition::{AnyAction, Sent};
 use crate::runtime::process_manager::plan::Post;
-
-/// Keeps envelopes in their stored form.
-struct Erase;
-
-impl Router for Erase {
-    type Routed = Result<CommandEnvelope, serde_json::Error>;
-
-    fn typed<A: DispatchTarget>(self, envelope: Envelope<A>) -> Self::Routed {
-        envelope.erase()
-    }
-
-    fn erased(self, envelope: CommandEnvelope) -> Self::Routed {
-        Ok(envelope)
-    }
-}
-
-/// The stored form of a command.
-///
-/// # Errors
-///
-/// The error of its encoding.
-pub(crate) fn erased<E: Dispatch>(envelope: E) -> Result<CommandEnvelope, serde_json::Error> {
-    envelope.route(Erase)
-}
 
 /// The effects of one reaction.
 #[derive(Debug, Clone)]
@@ -62,7 +36,7 @@ pub(crate) struct Judged {
     pub(crate) commands: Vec<CommandEnvelope>,
 }
 
-/// A [`FailureAction`] without its commands.
+/// A [`FailureAction`](crate::FailureAction) without its commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Another attempt after this time, which the jitter may shorten.
@@ -91,32 +65,32 @@ pub(crate) type Letter = Result<CommandEnvelope, String>;
 pub(crate) type Outcome = Result<Vec<Letter>, FailureCause>;
 
 /// The stored form of the commands of a call.
-pub(crate) fn letters<E: Dispatch>(envelopes: Vec<Kept<E>>) -> Vec<Letter> {
-    envelopes.into_iter().map(letter).collect()
+pub(crate) fn letters(sent: Vec<Sent>) -> Vec<Letter> {
+    sent.into_iter().map(letter).collect()
 }
 
-fn letter<E: Dispatch>(envelope: Kept<E>) -> Letter {
-    let erased = erased(envelope.into_inner());
+fn letter(envelope: Sent) -> Letter {
+    let erased = envelope.erase();
     erased.map_err(|error| format!("the command does not serialize: {error}"))
 }
 
 /// Keeps the envelopes in their stored form, and notes the calls of user code.
-pub(super) struct Plain<'a, PM> {
+pub(super) struct Plain<'a> {
     /// The event handler that is called, if it is one.
-    pub(super) caller: Option<&'a dyn OfflineCaller<PM>>,
+    pub(super) caller: Option<&'a dyn OfflineCaller>,
     pub(super) happened: RefCell<Vec<Happened>>,
 }
 
-impl<PM> Plain<'_, PM> {
+impl Plain<'_> {
     pub(super) fn note(&self, happened: Happened) {
         self.happened.borrow_mut().push(happened);
     }
 }
 
-impl<PM: ProcessManager> Post<PM> for Plain<'_, PM> {
+impl Post for Plain<'_> {
     type Letter = Letter;
 
-    fn reacted(&self, key: &str, effects: &Effects<PM::Envelope>) {
+    fn reacted(&self, key: &str, effects: &Effects<Sent>) {
         self.note(Happened::Reacted(Reacted {
             key: key.to_owned(),
             commands: Vec::new(),
@@ -125,21 +99,21 @@ impl<PM: ProcessManager> Post<PM> for Plain<'_, PM> {
         }));
     }
 
-    fn on_failure(&self, failure: &Failure<'_>) -> Option<FailureAction<PM>> {
+    fn on_failure(&self, failure: &Failure<'_>) -> Option<AnyAction> {
         self.caller.map(|caller| caller.on_failure(failure))
     }
 
-    fn judged(&self, failure: &Failure<'_>, action: &FailureAction<PM>) {
+    fn judged(&self, failure: &Failure<'_>, action: &AnyAction) {
         let action = match action {
-            FailureAction::Retry(backoff) => {
+            AnyAction::Retry(backoff) => {
                 let delay = backoff.jitter(0.0).delay(failure.attempt, "");
                 Action::Retry(delay.unwrap_or_default())
             }
-            FailureAction::DeadLetter => Action::DeadLetter,
-            FailureAction::Skip => Action::Skip,
-            FailureAction::Compensate(_) => Action::Compensate,
-            FailureAction::Park => Action::Park,
-            FailureAction::Stop => Action::Stop,
+            AnyAction::DeadLetter => Action::DeadLetter,
+            AnyAction::Skip => Action::Skip,
+            AnyAction::Compensate(_) => Action::Compensate,
+            AnyAction::Park => Action::Park,
+            AnyAction::Stop => Action::Stop,
         };
         self.note(Happened::Judged(Judged {
             cause: failure.cause.clone(),
@@ -149,7 +123,7 @@ impl<PM: ProcessManager> Post<PM> for Plain<'_, PM> {
         }));
     }
 
-    fn typed(&self, envelope: Kept<PM::Envelope>) -> Self::Letter {
+    fn typed(&self, envelope: Sent) -> Self::Letter {
         let letter = letter(envelope);
         if let Ok(command) = &letter {
             let mut happened = self.happened.borrow_mut();

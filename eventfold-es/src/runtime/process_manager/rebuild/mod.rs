@@ -10,7 +10,6 @@ use super::Halt;
 use super::driver::ProcessManagerRunner;
 use super::rows::{self, DeadRow, HeldRow, InstanceRow, Status, VersionRow, put, remove};
 use crate::journal::{Row, RowRange};
-use crate::process_manager::ProcessManager;
 use crate::runtime::saved_state::{default_state, encode_state};
 
 use past::Owed;
@@ -40,18 +39,18 @@ impl From<Halt> for Failed {
     }
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Rebuilds all states. Returns the reason if they remain unchanged.
     pub(super) async fn rebuild(&mut self) -> Result<Result<Rebuilt, String>, Halt> {
         self.settle_all().await?;
-        if PM::IS_KEYED {
+        if self.definition().is_keyed {
             self.sweep_spare().await?;
         }
         match self.rebuild_all().await {
             Ok(rebuilt) => Ok(Ok(rebuilt)),
             Err(Failed::Halt(halt)) => Err(halt),
             Err(Failed::Refused(reason)) => {
-                if PM::IS_KEYED {
+                if self.definition().is_keyed {
                     self.sweep_spare().await?;
                 }
                 Ok(Err(reason))
@@ -61,12 +60,12 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
 
     async fn rebuild_all(&mut self) -> Result<Rebuilt, Failed> {
         let owed = self.owed().await?;
-        let mut replay = Replay::new(owed);
+        let mut replay = Replay::new(self.definition(), owed);
         self.replay(&mut replay).await?;
         let Replay {
             known, mut rebuilt, ..
         } = replay;
-        if PM::IS_KEYED {
+        if self.definition().is_keyed {
             self.store_remade(known).await?;
             rebuilt.instances = self.settle_remade().await?;
             self.exchange().await?;
@@ -76,9 +75,9 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         let state = known.into_values().next().and_then(|remade| remade.state);
         let state = match state {
             Some(state) => state,
-            None => default_state().map_err(Failed::Refused)?,
+            None => default_state(self.definition()).map_err(Failed::Refused)?,
         };
-        let encoded = encode_state::<PM>(&state);
+        let encoded = encode_state(self.definition(), &state);
         let encoded = encoded.map_err(|cause| Failed::Refused(cause.reason()))?;
         if let Some(instance) = self.machine.instances.get("") {
             instance.state = Some(state);
@@ -88,8 +87,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         if self.unreadable.is_some() {
             // The replaced state may have an older version.
             let version = VersionRow {
-                state_version: PM::STATE_VERSION,
-                is_keyed: PM::IS_KEYED,
+                state_version: self.definition().state_version,
+                is_keyed: self.definition().is_keyed,
             };
             let row = put(rows::VERSION.into(), &version);
             self.machine.put(row, position);

@@ -7,7 +7,6 @@ use super::super::driver::ProcessManagerRunner;
 use super::super::rows::{self, FiredRow, PassedRow};
 use super::Failed;
 use crate::journal::{PastReaction, PastReactions, RowChange};
-use crate::process_manager::ProcessManager;
 
 /// The events that instances have not handled, by position.
 #[derive(Default)]
@@ -96,10 +95,10 @@ impl Reached {
     }
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// The position at which this process manager started, and a reader of the deadlines that fired since.
     pub(super) async fn reached(&mut self) -> Result<(u64, Reached), Failed> {
-        let mut past = PastReactions::new(PM::NAME, rows::FIRED);
+        let mut past = PastReactions::new(self.definition().name, rows::FIRED);
         let mut start = None;
         let mut late: BTreeMap<u64, Vec<FiredRow>> = BTreeMap::new();
         while !past.is_read {
@@ -115,7 +114,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
             }
         }
         let reached = Reached {
-            past: PastReactions::new(PM::NAME, rows::FIRED),
+            past: PastReactions::new(self.definition().name, rows::FIRED),
             next: VecDeque::new(),
             late,
         };
@@ -129,8 +128,10 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         position: u64,
     ) -> Result<Option<FiredRow>, Failed> {
         while reached.next.is_empty() && !reached.past.is_read {
-            let past =
-                std::mem::replace(&mut reached.past, PastReactions::new(PM::NAME, rows::FIRED));
+            let past = std::mem::replace(
+                &mut reached.past,
+                PastReactions::new(self.definition().name, rows::FIRED),
+            );
             let (past, found) = self.read_past(past).await?;
             reached.past = past;
             for (fired, at) in fired_in(&found)? {

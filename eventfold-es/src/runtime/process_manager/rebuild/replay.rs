@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::super::Shown;
 use super::super::correlation::{Found, Part, part};
+use super::super::definition::{Definition, State};
 use super::super::driver::ProcessManagerRunner;
 use super::super::reaction::Delivery;
 use super::super::rows::{self, FiredRow, InstanceRow, Status, put};
 use super::past::Owed;
 use super::{Failed, ROWS, Rebuilt};
 use crate::journal::{Cursor, RecordedCommit};
-use crate::process_manager::{Join, ProcessManager};
-use crate::runtime::guarded::Kept;
+use crate::process_manager::Join;
 use crate::runtime::imported::is_imported;
 use crate::runtime::saved_state::{decode_state, default_state, encode_state};
 
@@ -20,25 +20,27 @@ use crate::runtime::saved_state::{decode_state, default_state, encode_state};
 const INSTANCES: usize = 8192;
 
 /// An instance during a rebuild.
-pub(super) struct Remade<PM> {
+pub(super) struct Remade {
     /// 0 if the instance never started.
     generation: u64,
     /// `None` if the instance does not exist, or is complete.
-    pub(super) state: Option<Kept<PM>>,
+    pub(super) state: Option<State>,
 }
 
 /// The state of a rebuild.
-pub(super) struct Replay<PM> {
-    pub(super) known: HashMap<String, Remade<PM>>,
+pub(super) struct Replay {
+    definition: &'static Definition,
+    pub(super) known: HashMap<String, Remade>,
     /// Whether instances were stored and evicted.
     has_stored: bool,
     owed: Owed,
     pub(super) rebuilt: Rebuilt,
 }
 
-impl<PM: ProcessManager> Replay<PM> {
-    pub(super) fn new(owed: Owed) -> Self {
+impl Replay {
+    pub(super) fn new(definition: &'static Definition, owed: Owed) -> Self {
         Self {
+            definition,
             known: HashMap::new(),
             has_stored: false,
             owed,
@@ -70,16 +72,16 @@ impl<PM: ProcessManager> Replay<PM> {
                 Part::Ignored | Part::Waits => continue,
                 Part::Starts => {
                     remade.generation += 1;
-                    let state = default_state();
+                    let state = default_state(self.definition);
                     remade.state = Some(state.map_err(|reason| refused(position, &reason))?);
                 }
                 Part::Continues => {}
             }
             is_shown = true;
-            let Some(state) = remade.state.as_deref_mut().filter(|_| !is_owed) else {
+            let Some(state) = remade.state.as_mut().filter(|_| !is_owed) else {
                 continue;
             };
-            let done = is_complete(Delivery::Event(stream, event), state, key);
+            let done = is_complete(self.definition, Delivery::Event(stream, event), state, key);
             if done.map_err(|reason| refused(position, &reason))? {
                 remade.state = None;
             }
@@ -99,7 +101,12 @@ impl<PM: ProcessManager> Replay<PM> {
         };
         self.rebuilt.deadlines += 1;
         let deadline = &fired.timer.deadline;
-        let done = is_complete(Delivery::Deadline(&fired.timer), &mut **state, key);
+        let done = is_complete(
+            self.definition,
+            Delivery::Deadline(&fired.timer),
+            state,
+            key,
+        );
         let done = done.map_err(|reason| {
             Failed::Refused(format!(
                 "the deadline `{}` of `{key}` that fired after position {} cannot be handled: {reason}",
@@ -124,18 +131,21 @@ fn refused(position: u64, reason: &str) -> Failed {
 /// # Errors
 ///
 /// The reason, if the reaction fails.
-fn is_complete<PM: ProcessManager>(
+fn is_complete(
+    definition: &Definition,
     input: Delivery<'_>,
-    state: &mut PM,
+    state: &mut State,
     key: &str,
 ) -> Result<bool, String> {
-    let effects = input.react(state, key).map_err(|cause| cause.reason())?;
-    Ok(effects.is_complete && PM::IS_KEYED)
+    let effects = input
+        .react(definition, state, key)
+        .map_err(|cause| cause.reason())?;
+    Ok(effects.is_complete && definition.is_keyed)
 }
 
-impl<PM: ProcessManager> ProcessManagerRunner<PM> {
+impl ProcessManagerRunner {
     /// Replays all inputs that this process manager has handled so far.
-    pub(super) async fn replay(&mut self, replay: &mut Replay<PM>) -> Result<(), Failed> {
+    pub(super) async fn replay(&mut self, replay: &mut Replay) -> Result<(), Failed> {
         let (start, mut reached) = self.reached().await?;
         let mut cursor = Cursor::after(start);
         let until = self.machine.position;
@@ -212,7 +222,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Loads the instances that were stored and evicted.
     async fn learn_remade(
         &mut self,
-        replay: &mut Replay<PM>,
+        replay: &mut Replay,
         mut instances: Vec<String>,
     ) -> Result<(), Failed> {
         if !replay.has_stored {
@@ -221,6 +231,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
         instances.retain(|instance| !replay.known.contains_key(instance));
         instances.sort();
         instances.dedup();
+        let definition = self.definition();
         let table = self.machine.instances.table().other();
         let keys = instances.iter().map(|instance| table.key(instance));
         let stored = self.read_rows(keys.collect()).await?;
@@ -229,8 +240,8 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                 continue;
             };
             let row: InstanceRow = rows::read(&instance, &row).map_err(Failed::Refused)?;
-            let state = row.state.map(|state| decode_state(state.get()));
-            let state = state.transpose().map_err(Failed::Refused)?.map(Kept::new);
+            let state = row.state.map(|state| decode_state(definition, state.get()));
+            let state = state.transpose().map_err(Failed::Refused)?;
             let remade = Remade {
                 generation: row.generation,
                 state,
@@ -243,14 +254,18 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
     /// Stores rebuilt instances in the unused table, which is not read yet.
     pub(super) async fn store_remade(
         &mut self,
-        known: HashMap<String, Remade<PM>>,
+        known: HashMap<String, Remade>,
     ) -> Result<(), Failed> {
+        let definition = self.definition();
         let table = self.machine.instances.table().other();
         for (key, remade) in known {
             if remade.generation == 0 {
                 continue;
             }
-            let state = remade.state.as_deref().map(encode_state).transpose();
+            let state = remade.state.as_ref();
+            let state = state
+                .map(|state| encode_state(definition, state))
+                .transpose();
             let state = state.map_err(|cause| {
                 let reason = cause.reason();
                 Failed::Refused(format!("the state of `{key}` cannot be stored: {reason}"))
@@ -261,7 +276,7 @@ impl<PM: ProcessManager> ProcessManagerRunner<PM> {
                     Some(_) => Status::Open,
                     None => Status::Completed,
                 },
-                version: state.as_ref().map(|_| PM::STATE_VERSION),
+                version: state.as_ref().map(|_| definition.state_version),
                 state,
                 timers: Default::default(),
                 parked: None,
