@@ -6,9 +6,11 @@ use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use serde::{Deserialize, Deserializer};
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::StoreError;
 
@@ -19,10 +21,26 @@ pub(crate) fn guard<T>(
     what: impl FnOnce() -> String,
     run: impl FnOnce() -> T,
 ) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| StoreError::Panicked {
-        what: what(),
-        message: message(payload),
-    })
+    let (mut run, mut done) = (Some(run), None);
+    let payload = caught(&mut || {
+        if let Some(run) = run.take() {
+            done = Some(run());
+        }
+    });
+    match done {
+        Some(done) => Ok(done),
+        None => Err(panicked(what(), payload)),
+    }
+}
+
+fn panicked(what: String, payload: Option<Box<dyn Any + Send>>) -> StoreError {
+    let message = payload.map_or_else(String::new, message);
+    StoreError::Panicked { what, message }
+}
+
+/// Runs code, and returns the payload if it panics. It is no generic function, so that it is compiled once.
+fn caught(run: &mut dyn FnMut()) -> Option<Box<dyn Any + Send>> {
+    catch_unwind(AssertUnwindSafe(run)).err()
 }
 
 /// Runs a task. A panic that no other guard has caught becomes an error that names the task.
@@ -46,17 +64,47 @@ pub(crate) async fn blocking<T: Send + 'static>(
     what: impl FnOnce() -> String,
     run: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(run)).await {
+    match pooled(run).await {
         Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(payload) => Err(StoreError::Panicked {
-                what: what(),
-                message: message(payload),
-            }),
-            Err(_) => Err(StoreError::RuntimeGone),
-        },
+        Err(Lost::Panicked(payload)) => Err(panicked(what(), Some(payload))),
+        Err(Lost::RuntimeGone) => Err(StoreError::RuntimeGone),
     }
+}
+
+/// The reason why code on the pool has no result.
+pub(crate) enum Lost {
+    Panicked(Box<dyn Any + Send>),
+    RuntimeGone,
+}
+
+/// Runs blocking code, on the pool of the runtime.
+pub(crate) async fn pooled<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Lost> {
+    let result = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&result);
+    let done = on_pool(Box::new(move || *lock(&place) = Some(run()))).await;
+    done.map_err(Lost::from)?;
+    lock(&result).take().ok_or(Lost::RuntimeGone)
+}
+
+/// The task of [`pooled`]. It is no generic function, so that the tasks of the runtime are compiled once.
+fn on_pool(run: Box<dyn FnOnce() + Send>) -> JoinHandle<()> {
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(run))
+}
+
+impl From<JoinError> for Lost {
+    fn from(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(payload) => Self::Panicked(payload),
+            Err(_) => Self::RuntimeGone,
+        }
+    }
+}
+
+fn lock<T>(place: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn message(payload: Box<dyn Any + Send>) -> String {
@@ -135,24 +183,25 @@ impl<T: fmt::Debug> fmt::Debug for Kept<T> {
 
 impl<T> Drop for Kept<T> {
     fn drop(&mut self) {
-        let Some(value) = self.0.take() else {
-            return;
-        };
-        if !std::mem::needs_drop::<T>() {
+        if !std::mem::needs_drop::<T>() || self.0.is_none() {
             return;
         }
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-            tracing::error!(
-                value = type_name::<T>(),
-                message = message(payload),
-                "the drop of a value panicked"
-            );
+        if let Some(payload) = caught(&mut || drop(self.0.take())) {
+            lost(type_name::<T>(), payload);
         }
     }
 }
 
+/// Reports a panic in the drop of a value.
+fn lost(value: &str, payload: Box<dyn Any + Send>) {
+    let message = message(payload);
+    tracing::error!(value, message, "the drop of a value panicked");
+}
+
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
 
     struct Loud;
@@ -178,6 +227,32 @@ mod tests {
         assert!(
             matches!(&panicked, Err(StoreError::Panicked { message, .. }) if message == "first")
         );
+    }
+
+    #[tokio::test]
+    async fn blocking_code_returns_its_result_or_the_reason_why_there_is_none() {
+        let what = || "it".to_owned();
+        let done = blocking(what, || Ok(7)).await;
+        assert!(matches!(done, Ok(7)));
+        let refused: Result<(), _> = blocking(what, || Err(StoreError::Closed)).await;
+        assert!(matches!(refused, Err(StoreError::Closed)));
+        let panicked: Result<(), _> =
+            blocking(what, || std::panic::resume_unwind(Box::new("no"))).await;
+        assert!(
+            matches!(&panicked, Err(StoreError::Panicked { what, message }) if what == "it" && message == "no")
+        );
+    }
+
+    #[test]
+    fn blocking_code_has_no_result_if_the_runtime_has_ended() {
+        let builder = tokio::runtime::Builder::new_current_thread().build();
+        let Ok(handle) = builder.map(|runtime| runtime.handle().clone()) else {
+            unreachable!("a runtime without drivers is built");
+        };
+        let _entered = handle.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        let lost = pin!(blocking(|| "it".to_owned(), || Ok(7))).poll(&mut context);
+        assert!(matches!(lost, Poll::Ready(Err(StoreError::RuntimeGone))));
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl<P: Projection> ProjectionRunner<P> {
             self.cursor,
             position,
             CHUNK_BYTES,
-            |chunk, cursor| {
+            &mut |chunk, cursor| {
                 self.fold(chunk, cursor)?;
                 if self.is_save_due() && saved_at.elapsed() >= SAVE_INTERVAL {
                     self.save_or_warn();

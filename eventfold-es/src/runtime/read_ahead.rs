@@ -12,7 +12,7 @@ pub(super) fn read_ahead(
     mut cursor: Cursor,
     position: u64,
     bytes: u64,
-    mut work: impl FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
+    work: &mut dyn FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut used = EventChunk::default();
     while cursor.position < position {
@@ -24,7 +24,7 @@ pub(super) fn read_ahead(
         work(&chunk, cursor)?;
         used = chunk;
         if cursor.position < position {
-            read_text_ahead(log, &mut cursor, bytes, &mut work)?;
+            read_text_ahead(log, &mut cursor, bytes, work)?;
         }
     }
     Ok(())
@@ -36,7 +36,7 @@ fn read_text_ahead(
     log: &dyn Log,
     cursor: &mut Cursor,
     bytes: u64,
-    work: &mut impl FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
+    work: &mut dyn FnMut(&EventChunk, Cursor) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let Some(mut place) = cursor.text_place() else {
         return Ok(());

@@ -71,7 +71,7 @@ impl<P: SinkProjection> Follower<P> {
             self.cursor,
             target,
             CHUNK_BYTES,
-            |chunk, read| {
+            &mut |chunk, read| {
                 let projected = match self.is_closing() {
                     true => Err(Halt::Asked),
                     false => self.project(chunk, read),

@@ -57,7 +57,7 @@ impl<P: SinkProjection> Follower<P> {
             }
             loop {
                 let target = *journal.durable().borrow();
-                let read = read_ahead(&*journal, cursor, target, CHUNK_BYTES, |chunk, read| {
+                let read = read_ahead(&*journal, cursor, target, CHUNK_BYTES, &mut |chunk, read| {
                     if is_cancelled() {
                         halt = Some(Halt::Asked);
                         return Err(StoreError::Closed);

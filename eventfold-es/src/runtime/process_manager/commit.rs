@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::super::Runtime;
-use super::super::guarded::{Kept, guard};
+use super::super::guarded::{Kept, guard, pooled};
 use super::super::leadership::room_in;
 use super::super::locked_targets::{LockedTargets, forget_evicted};
 use super::super::origin::{Origin, path_to};
@@ -176,7 +176,7 @@ impl ProcessManagerRunner {
     async fn too_long(&mut self, position: u64) -> Result<String, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
         let name = self.definition().name;
-        let path = tokio::task::spawn_blocking(move || path_to(&*journal, position, name));
+        let path = pooled(move || path_to(&*journal, position, name));
         let path = match path.await.map_err(|_| Halt::Ended)? {
             Ok(path) => path,
             Err(error) => format!("a path that cannot be read: {error}"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::guarded::pooled;
 use super::super::imported::is_imported;
 use super::correlation::joins;
 use super::driver::ProcessManagerRunner;
@@ -74,7 +75,7 @@ impl ProcessManagerRunner {
             Some(commits) => Ok(commits),
             None => {
                 let mut cursor = self.cursor;
-                let read = tokio::task::spawn_blocking(move || {
+                let read = pooled(move || {
                     let commits = journal.read_on(&mut cursor);
                     (cursor, commits)
                 });
@@ -385,7 +386,7 @@ impl ProcessManagerRunner {
         read: impl FnOnce(&dyn crate::journal::Journal) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, Halt> {
         let journal = Arc::clone(&self.context.runtime.journal);
-        let read = tokio::task::spawn_blocking(move || read(&*journal)).await;
+        let read = pooled(move || read(&*journal)).await;
         self.read(read.map_err(|_| Halt::Ended)?)
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::guarded::pooled;
 use super::Halt;
 use super::driver::ProcessManagerRunner;
 use crate::disk::FileError;
@@ -133,7 +134,7 @@ impl ProcessManagerRunner {
             return Ok(());
         }
         let saved = Arc::clone(&self.starts.saved);
-        let loaded = tokio::task::spawn_blocking(move || saved.load::<Note>()).await;
+        let loaded = pooled(move || saved.load::<Note>()).await;
         let before = match loaded.map_err(|_| Halt::Ended)? {
             Ok(Some(Ok(note))) => note,
             Ok(None) => Note::default(),
@@ -206,7 +207,7 @@ impl ProcessManagerRunner {
             return Ok(());
         }
         let saved = Arc::clone(&self.starts.saved);
-        let removed = tokio::task::spawn_blocking(move || saved.remove()).await;
+        let removed = pooled(move || saved.remove()).await;
         if let Err(error) = removed.map_err(|_| Halt::Ended)? {
             self.cannot_note(&error);
         }
@@ -216,7 +217,7 @@ impl ProcessManagerRunner {
     async fn save_note(&mut self) -> Result<(), Halt> {
         let saved = Arc::clone(&self.starts.saved);
         let note = self.starts.note.clone().unwrap_or_default();
-        let saving = tokio::task::spawn_blocking(move || saved.save(&note)).await;
+        let saving = pooled(move || saved.save(&note)).await;
         let result: Result<(), FileError> = saving.map_err(|_| Halt::Ended)?;
         if let Err(error) = result {
             self.cannot_note(&error);
