@@ -58,7 +58,7 @@ pub(crate) use recall::{EventsOfStream, recall, recall_events};
 pub(crate) use routes::Routes;
 pub(crate) use saved_state::{initial_progress, migrated};
 pub(crate) use snapshots::{SnapshotPolicy, WaitingSnapshots};
-pub(crate) use transaction::{Decision, TransactionCommand, decide_together};
+pub(crate) use transaction::{Decision, Purpose, TransactionCommand, decide_together};
 pub(crate) use types::{AggregateTypes, check_context, check_id, check_text};
 
 use crate::journal::Journal;

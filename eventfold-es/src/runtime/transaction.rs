@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::mem::{replace, take};
+use std::mem::replace;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -125,19 +125,25 @@ pub(crate) enum Decision {
 /// The wait for the reactions to a transaction.
 pub(crate) type Waiting = Option<(Arc<ReactionHub>, u64)>;
 
+/// The purpose of a decision.
+pub(crate) enum Purpose {
+    /// It is submitted, with this room.
+    Commit { room: Room, waiting: Waiting },
+    /// Nothing is submitted: only its error counts.
+    Error,
+}
+
 /// Finds the targets of a transaction, and decides its commands in order, each on the state after the previous ones.
 ///
-/// No await lies between the locks and the submission. So a dropped future leaves either nothing or the whole commit. Without room, nothing
-/// is submitted.
+/// No await lies between the locks and the submission. So a dropped future leaves either nothing or the whole commit.
 ///
 /// # Errors
 ///
 /// [`TransactionError::Store`] if a target cannot be read or the store takes no commands.
 pub(crate) async fn decide_together(
     runtime: &Runtime,
-    mut room: Option<Room>,
-    mut commands: Vec<TransactionCommand>,
-    waiting: Waiting,
+    purpose: Purpose,
+    commands: Vec<TransactionCommand>,
 ) -> Result<DecidedTogether, TransactionError> {
     loop {
         let keys = keys(&commands);
@@ -148,15 +154,12 @@ pub(crate) async fn decide_together(
         let lookups = look_up(wanted);
         let targets = find_targets(lookups).await?;
         let journal = &*runtime.journal;
-        let decided = LockedTargets::lock(&targets, journal).map(|locked| {
-            let (commands, room) = (take(&mut commands), room.take());
-            decide_locked(locked, commands, keys, waiting.clone(), journal, room)
-        });
-        if let Some(decision) = decided {
-            let decision = decision?;
-            return Ok(DecidedTogether { decision, targets });
-        }
-        forget_evicted(targets);
+        let Some(locked) = LockedTargets::lock(&targets, journal) else {
+            forget_evicted(targets);
+            continue;
+        };
+        let decision = decide_locked(locked, commands, keys, purpose, journal)?;
+        return Ok(DecidedTogether { decision, targets });
     }
 }
 
@@ -164,9 +167,8 @@ fn decide_locked(
     mut locked: LockedTargets<'_>,
     commands: Vec<TransactionCommand>,
     keys: Vec<Option<String>>,
-    waiting: Waiting,
+    purpose: Purpose,
     log: &dyn Log,
-    room: Option<Room>,
 ) -> Result<Decision, TransactionError> {
     let digest = digest(&commands);
     let mut repeated = Vec::with_capacity(commands.len());
@@ -216,7 +218,7 @@ fn decide_locked(
         }
     }
     let after = locked.last_pending().collect();
-    let Some(room) = room else {
+    let Purpose::Commit { room, waiting } = purpose else {
         return Ok(Decision::Answer {
             pending: after,
             answer: Ok(staged.len()),

@@ -14,8 +14,8 @@ use crate::command::{Command, CommandContext};
 use crate::error::{StoreError, TransactionError};
 use crate::journal::Room;
 use crate::runtime::{
-    Decision, Reactions, Repeated, TransactionCommand, WaitGuard, check_context, decide_together,
-    refuse_inside_reaction,
+    Decision, Purpose, Reactions, Repeated, TransactionCommand, WaitGuard, check_context,
+    decide_together, refuse_inside_reaction,
 };
 
 /// Commands for several aggregates that are executed in one commit: all or none.
@@ -265,7 +265,8 @@ async fn commit_here(
     let wait = is_awaited.then(|| hub.wait());
     let waiting = wait.as_ref().map(|wait| (Arc::clone(hub), wait.id()));
 
-    let decided = decide_together(&shared.runtime, Some(room), commands, waiting).await?;
+    let purpose = Purpose::Commit { room, waiting };
+    let decided = decide_together(&shared.runtime, purpose, commands).await?;
     match &decided.decision {
         Decision::Committed { outcome, commands } => {
             let receipt = leadership.settled(outcome).await?;

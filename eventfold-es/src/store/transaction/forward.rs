@@ -7,7 +7,7 @@ use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{StoreError, TransactionCommandAt, TransactionError};
 use crate::replication::Node;
-use crate::runtime::{Decision, TransactionCommand, decide_together};
+use crate::runtime::{Decision, Purpose, TransactionCommand, decide_together};
 use crate::store::Shared;
 use crate::store::forwarding::{Errand, Found, Part, Told};
 
@@ -61,7 +61,7 @@ pub(super) async fn commit(
                 let mut context = errand.context().clone();
                 context.idempotency_key = None;
                 let commands = decoded(shared, &errand, context)?;
-                let decided = decide_together(&shared.runtime, None, commands, None).await?;
+                let decided = decide_together(&shared.runtime, Purpose::Error, commands).await?;
                 if let Decision::Answer {
                     answer: Err(error), ..
                 } = &decided.decision
