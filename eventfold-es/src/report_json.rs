@@ -21,6 +21,11 @@ pub(crate) fn time<S: Serializer>(
     time.map(rfc_3339).serialize(serializer)
 }
 
+/// A duration in seconds, as a number with a fraction.
+pub(crate) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
+}
+
 /// A time as RFC 3339 text.
 pub(crate) fn since<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     rfc_3339(*time).serialize(serializer)

@@ -25,7 +25,11 @@ pub(crate) trait Maintenance: Send + Sync + 'static {
     /// The size of the journal, and the times of its last writes to the disk.
     fn vitals(&self) -> Vitals;
 
-    /// Refuses further commits, and finishes the submitted commits in the background.
+    /// Refuses further commits, finishes the submitted commits in the background, and lets another node lead behind them. Everything can be
+    /// read until it is closed.
+    fn resign(&self);
+
+    /// [Resigns](Self::resign), and completes the derived files in the background.
     fn close(&self);
 
     /// Completes when everything is written and the lock on the directory is released.

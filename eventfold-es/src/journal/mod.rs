@@ -77,7 +77,7 @@ pub(crate) use saved_projection::{SavedProjection, SkippedEvent};
 pub(crate) use saved_value::SavedValue;
 pub(crate) use snapshot::Snapshot;
 pub(crate) use snapshots::Snapshots;
-pub(crate) use standing::{Room, Standing, Term};
+pub(crate) use standing::{Changed, Room, Standing, Term};
 pub(crate) use stream_end::{CommitPlace, StreamEnd};
 pub(crate) use stream_id::{StreamId, StreamRef};
 pub(crate) use stream_part::StreamPart;

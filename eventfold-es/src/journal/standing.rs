@@ -1,13 +1,18 @@
 //! The role of this node, and who learns of the commits of other nodes.
 
+mod changes;
+
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{CommitError, OnApplied, StreamId};
 use crate::replication::Role;
+pub(crate) use changes::Changed;
+use changes::Changes;
 
 /// The answer to a commit of an earlier term, when this node is the leader again.
 const OF_AN_EARLIER_TERM: &str =
@@ -36,8 +41,13 @@ impl Room {
 /// See the [module](self).
 pub(crate) struct Standing {
     role: watch::Sender<Role>,
-    /// The number of the last batch of a replicated journal.
+    /// The number of the last batch of a replicated journal, and the position behind it.
     batch: AtomicU64,
+    position: AtomicU64,
+    /// The number of the batch with the claim of the leader, and its position, as far as this node has heard.
+    leader_claim: AtomicU64,
+    leader_position: AtomicU64,
+    changes: Changes,
     /// The number of the batch with the last claim that this node has applied; 0 before the first. While this node is the leader, it is
     /// that of its own claim.
     claim: AtomicU64,
@@ -45,7 +55,8 @@ pub(crate) struct Standing {
     term: AtomicU64,
     /// The number of terms so far. It changes under the lock of `role`.
     terms: AtomicU64,
-    is_replicated: AtomicBool,
+    /// The name of this node, if the store is replicated.
+    node: OnceLock<Box<str>>,
     on_applied: OnceLock<OnApplied>,
 }
 
@@ -56,21 +67,27 @@ impl Standing {
             role: watch::Sender::new(Role::Leader),
             term: AtomicU64::new(1),
             terms: AtomicU64::new(1),
-            is_replicated: AtomicBool::new(false),
+            node: OnceLock::new(),
             batch: AtomicU64::new(0),
+            position: AtomicU64::new(0),
+            leader_claim: AtomicU64::new(0),
+            leader_position: AtomicU64::new(0),
+            changes: Changes::default(),
             claim: AtomicU64::new(0),
             on_applied: OnceLock::new(),
         }
     }
 
-    /// The store is replicated from now on. Called before any part of the store runs.
-    pub(in crate::journal) fn replicate(&self) {
-        self.is_replicated.store(true, Ordering::Release);
+    /// The store is replicated from now on. This node has this name, and is not the leader yet. Called before any part of the store runs.
+    pub(in crate::journal) fn replicate(&self, node: &str) {
+        // The first counts, and there is one.
+        let _ = self.node.set(node.into());
+        self.set(Role::Follower { leader: None });
     }
 
     /// Whether the store has other nodes. Otherwise the role never changes.
     pub(crate) fn is_replicated(&self) -> bool {
-        self.is_replicated.load(Ordering::Acquire)
+        self.node.get().is_some()
     }
 
     /// The role of this node. It is always the leader, unless the journal is replicated.
@@ -83,8 +100,41 @@ impl Standing {
         self.batch.load(Ordering::Acquire)
     }
 
-    pub(in crate::journal) fn has_batch(&self, batch: u64) {
+    pub(in crate::journal) fn has_batch(&self, batch: u64, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
         self.batch.store(batch, Ordering::Release);
+    }
+
+    /// The position behind the last batch. The journal of a store that is not replicated has none.
+    pub(in crate::journal) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// The leader has told its claim and its position.
+    pub(in crate::journal) fn hears_of(&self, claim: u64, position: u64) {
+        self.leader_claim.store(claim, Ordering::Relaxed);
+        self.leader_position.store(position, Ordering::Relaxed);
+    }
+
+    /// The number of events that the leader has and this node does not have, as far as it has heard.
+    pub(crate) fn events_behind(&self) -> u64 {
+        let leader = self.leader_position.load(Ordering::Relaxed);
+        leader.saturating_sub(self.position())
+    }
+
+    /// The number of the batch with the last claim of which this node knows; 0 without one.
+    pub(crate) fn known_claim(&self) -> u64 {
+        self.claim().max(self.leader_claim.load(Ordering::Relaxed))
+    }
+
+    /// This node has become the leader behind one that has closed its store.
+    pub(in crate::journal) fn takes_over(&self) {
+        self.changes.take_over();
+    }
+
+    /// The number of changes of the role so far.
+    pub(crate) fn changes(&self) -> Changed {
+        self.changes.so_far()
     }
 
     /// The number of the batch with the last claim that this node has applied, and of all before it.
@@ -119,20 +169,39 @@ impl Standing {
         NonZeroU64::new(self.term.load(Ordering::Acquire)).map(Term)
     }
 
-    /// Changes the role; the same role is no change. Returns whether it has changed.
-    pub(in crate::journal) fn set(&self, role: Role) -> bool {
+    /// Changes the role; the same role is no change. Returns the former role if it has changed.
+    pub(in crate::journal) fn set(&self, role: Role) -> Option<Role> {
+        let mut former = None;
         self.role.send_if_modified(|present| {
             let is_new = *present != role;
             if is_new {
+                self.changes.count(present, &role);
                 let term = match &role {
                     Role::Leader => self.terms.fetch_add(1, Ordering::Relaxed) + 1,
                     Role::Follower { .. } | Role::Detached { .. } => 0,
                 };
                 self.term.store(term, Ordering::Release);
-                *present = role;
+                former = Some(std::mem::replace(present, role));
             }
             is_new
-        })
+        });
+        former
+    }
+
+    /// The role of this node without the log, for its last reason and since its first.
+    pub(in crate::journal) fn cut_off(&self, reason: &str) -> Role {
+        let since = match &*self.role.borrow() {
+            Role::Detached { since, .. } => *since,
+            Role::Leader | Role::Follower { .. } => SystemTime::now(),
+        };
+        let reason = reason.to_owned();
+        Role::Detached { since, reason }
+    }
+
+    /// Logs a change of the role.
+    pub(in crate::journal) fn log_change(&self, former: &Role, role: &Role) {
+        let node = self.node.get().map(|node| &**node).unwrap_or_default();
+        changes::log(node, former, role, self.claim());
     }
 
     pub(in crate::journal) fn is_leader(&self) -> bool {
@@ -188,8 +257,6 @@ impl Standing {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     fn follower() -> Role {
@@ -201,9 +268,9 @@ mod tests {
         let standing = Standing::alone();
         let first = standing.term().unwrap();
         assert!(standing.refusal(first).is_none());
-        assert!(!standing.set(Role::Leader));
+        assert_eq!(standing.set(Role::Leader), None);
         assert_eq!(standing.term(), Some(first));
-        assert!(standing.set(follower()));
+        assert_eq!(standing.set(follower()), Some(Role::Leader));
         assert_eq!(standing.term(), None);
         assert!(matches!(
             standing.refusal(first),

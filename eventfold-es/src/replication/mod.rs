@@ -1,6 +1,7 @@
 //! Several nodes: one writer over a replicated log, and a whole local journal on each node.
 
 mod commit_log;
+mod measured;
 mod messenger;
 #[cfg(feature = "nats")]
 mod nats;
@@ -15,6 +16,8 @@ pub use nats::NatsLog;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresLog;
 pub use role::{Node, Role};
+
+pub(crate) use measured::Measured;
 
 use std::sync::Arc;
 

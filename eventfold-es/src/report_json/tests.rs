@@ -429,6 +429,7 @@ fn health() {
         status: HealthStatus::Degraded,
         reasons: vec!["`saga` is paused".into()],
         role: None,
+        node: None,
         position: 7,
         journal,
         process_managers: vec![process_manager],
@@ -443,8 +444,45 @@ fn health() {
         name: "node-1".into(),
         address: None,
     };
+    let forwarded = ForwardedHealth {
+        questions: 31,
+        executed: 29,
+        rejected: 1,
+        failed: 0,
+        unknown: 1,
+    };
+    let figures = NodeHealth {
+        name: "node-2".into(),
+        term: Some(118),
+        entry: 1204,
+        lag_entries: 2,
+        lag_events: 9,
+        last_contact: Some(due()),
+        claims: 3,
+        handovers: 2,
+        cut_offs: 1,
+        reconnects: 1,
+        appends: AppendHealth {
+            acknowledged: 117,
+            refused: 0,
+            fenced: 1,
+            unavailable: 2,
+            unknown: 3,
+            time: Duration::from_micros(1_500_250),
+        },
+        sent: forwarded,
+        taken: ForwardedHealth::default(),
+    };
+    let told = concat!(
+        r#""node":{"name":"node-2","term":118,"entry":1204,"lag_entries":2,"lag_events":9,"last_contact":"2023-11-14T22:13:20.250Z","#,
+        r#""claims":3,"handovers":2,"cut_offs":1,"reconnects":1,"#,
+        r#""appends":{"acknowledged":117,"refused":0,"fenced":1,"unavailable":2,"unknown":3,"seconds":1.50025},"#,
+        r#""sent":{"questions":31,"executed":29,"rejected":1,"failed":0,"unknown":1},"#,
+        r#""taken":{"questions":0,"executed":0,"rejected":0,"failed":0,"unknown":0}},"#,
+    );
     let follower = Health {
         role: Some(Role::Follower { leader: Some(node) }),
+        node: Some(figures),
         process_managers: health
             .process_managers
             .into_iter()
@@ -458,7 +496,9 @@ fn health() {
     let expected = expected
         .replace(
             r#""position":7,"journal""#,
-            r#""role":"follower","leader":{"name":"node-1","address":null},"position":7,"journal""#,
+            &format!(
+                r#""role":"follower","leader":{{"name":"node-1","address":null}},{told}"position":7,"journal""#
+            ),
         )
         .replace(r#""ended":null"#, r#""ended":null,"is_elsewhere":true"#);
     assert_json(&follower, &expected);

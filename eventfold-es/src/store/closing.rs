@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::journal::{Directory, Journal};
 use crate::threads::{Next, Turn, Turns, Worker};
 
-/// The time that closing waits for process managers to finish their submitted commits.
+/// The time that closing waits for process managers to finish their submitted commits, and for projections to finish theirs.
 pub(super) const RUNNER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Saves derived state after the last change; blocks.
@@ -27,9 +27,11 @@ pub(super) struct Steps {
     pub(super) journal: Arc<dyn Journal>,
     /// Tells the tasks to end.
     pub(super) closing: watch::Sender<bool>,
-    /// Disconnected when all process managers have ended.
+    /// Disconnected when all that commits has ended: process managers, and commands on their way between nodes.
     pub(super) runners: mpsc::Receiver<()>,
-    /// The time to wait for that.
+    /// Disconnected when the tasks of all projections have ended.
+    pub(super) followers: mpsc::Receiver<()>,
+    /// The time to wait for both.
     pub(super) patience: Duration,
     pub(super) savers: Vec<Saver>,
     /// The worker of the steps.
@@ -73,6 +75,7 @@ impl Shutdown {
             begun,
             journal: steps.journal,
             runners: Some(steps.runners),
+            followers: Some(steps.followers),
             patience: steps.patience,
             rest: Box::pin(close(begun, steps.directory, journal, steps.savers)),
         });
@@ -91,6 +94,8 @@ struct Closing {
     journal: Arc<dyn Journal>,
     /// The process managers that it waits for.
     runners: Option<mpsc::Receiver<()>>,
+    /// The projections that it waits for, when another node may lead.
+    followers: Option<mpsc::Receiver<()>>,
     patience: Duration,
     rest: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -99,13 +104,23 @@ impl Turns for Closing {
     fn turn(&mut self, turn: &Turn<'_>) -> Next {
         let waker = turn.waker();
         let mut context = Context::from_waker(&waker);
+        let patience = self.patience.saturating_sub(self.begun.elapsed());
+        let mut is_running = |tasks: &mut mpsc::Receiver<()>| {
+            // No value is ever sent. The wait ends when the last task has ended or the patience is over.
+            tasks.poll_recv(&mut context).is_pending() && !patience.is_zero()
+        };
         if let Some(runners) = &mut self.runners {
-            let patience = self.patience.saturating_sub(self.begun.elapsed());
-            // No value is ever sent. The wait ends when the last runner has ended or the patience is over.
-            if runners.poll_recv(&mut context).is_pending() && !patience.is_zero() {
+            if is_running(runners) {
                 return Next::Later(patience);
             }
             self.runners = None;
+            self.journal.resign();
+        }
+        if let Some(followers) = &mut self.followers {
+            if is_running(followers) {
+                return Next::Later(patience);
+            }
+            self.followers = None;
         }
         match self.rest.as_mut().poll(&mut context) {
             Poll::Pending => Next::Idle,
@@ -119,7 +134,7 @@ impl Turns for Closing {
     }
 }
 
-/// Closes a store whose process managers have ended.
+/// Closes a store whose process managers and projections have ended.
 async fn close(
     begun: Instant,
     directory: Directory,

@@ -1,10 +1,14 @@
 //! The health of a store, for a probe.
 
+mod node;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+pub use node::{AppendHealth, ForwardedHealth, NodeHealth};
 
 use super::{AggregateStore, ParkedAt};
 use crate::error::StoreError;
@@ -41,6 +45,9 @@ pub struct Health {
     /// `"role": "follower", "leader": {"name": "node-1", "address": null}`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// The figures of this node in a replicated store; none in any other, and then they are not in the JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeHealth>,
     /// The position of the last durable event; 0 in an empty store.
     pub position: u64,
     /// The journal.
@@ -291,6 +298,7 @@ impl AggregateStore {
             status,
             reasons,
             role,
+            node: self.node_health(),
             position,
             journal: JournalHealth {
                 bytes: vitals.bytes,

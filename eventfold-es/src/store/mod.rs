@@ -43,7 +43,10 @@ pub use builder::{AggregateStoreBuilder, Awaits, Given};
 pub use event_handlers::EventHandlerHandle;
 pub use export::{ExportError, ExportReport};
 pub use handle::{AggregateHandle, Executed, Loaded};
-pub use health::{Health, HealthStatus, JournalHealth, ProcessManagerHealth, ProjectionHealth};
+pub use health::{
+    AppendHealth, ForwardedHealth, Health, HealthStatus, JournalHealth, NodeHealth,
+    ProcessManagerHealth, ProjectionHealth,
+};
 pub use import::{ImportError, ImportOptions, ImportReport};
 pub use inject::InjectOptions;
 pub use process_manager::{
@@ -64,6 +67,7 @@ use crate::aggregate::Aggregate;
 use crate::command::{Command, CommandContext};
 use crate::disk::Files;
 use crate::error::{ExecuteError, OpenError, StoreError};
+use crate::replication::Measured;
 use crate::runtime::{ProjectionGauge, Reactions, Request, Runtime, WaitGuard, check_id};
 
 /// An event store in a directory, with the process managers and projections that it was opened with.
@@ -119,6 +123,8 @@ struct Shared {
     process_managers: HashMap<TypeId, (usize, &'static str)>,
     /// The channel of requests to each process manager.
     requests: Vec<mpsc::UnboundedSender<Request>>,
+    /// The log of a replicated store, and the name of this node.
+    node: Option<(Arc<Measured>, String)>,
     /// The way to the other nodes, if the replicated log has one.
     forwarding: Option<forwarding::Forwarding>,
     shutdown: Mutex<closing::Shutdown>,

@@ -5,7 +5,11 @@ mod admin;
 mod clients;
 mod conformance;
 mod failures;
+mod handing_over;
 mod lies;
 mod nodes;
 mod servers;
 mod wrong_servers;
+
+#[path = "../node_processes/handovers.rs"]
+mod handovers;

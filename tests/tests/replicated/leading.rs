@@ -37,11 +37,11 @@ async fn a_leader_that_closes_hands_over() -> TestResult {
 }
 
 /// A log whose last entries a node reads late.
-struct Late {
-    log: SharedLog,
+pub(crate) struct Late {
+    pub(crate) log: SharedLog,
     /// The last entry that it reads.
-    visible: Arc<AtomicU64>,
-    claims: Arc<AtomicU64>,
+    pub(crate) visible: Arc<AtomicU64>,
+    pub(crate) claims: Arc<AtomicU64>,
 }
 
 impl CommitLog for Late {

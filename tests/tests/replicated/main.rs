@@ -1,8 +1,10 @@
 //! Several nodes over a log in memory: one history, and one leader, whatever happens to a node, to its answers and to its disk.
 #![cfg(not(any(eventfold_memory_journal, eventfold_sabotage)))]
 
+mod closing;
 mod cluster;
 mod commands;
+mod figures;
 mod forwarding;
 mod handlers;
 mod health;
@@ -23,5 +25,7 @@ mod world;
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../node_processes/handovers.rs"]
+mod handovers;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;

@@ -58,7 +58,7 @@ use super::{
 use crate::clock::{Clock, StoreClock};
 use crate::disk::{FileError, Files, LockHandle, OpenMode, SealedFile};
 use crate::error::{OpenError, StoreError};
-use crate::replication::{Membership, Replication, Role};
+use crate::replication::{Membership, Replication};
 use crate::threads::StoreRuntime;
 
 /// The time between two looks at the release of a directory.
@@ -193,14 +193,10 @@ impl LocalJournal {
             rows: Arc::clone(&rows),
             closed: closed_sender,
         });
-        if node.is_some() {
-            queue.standing().replicate();
-            queue.limit_batches(
-                node.as_ref()
-                    .map_or(usize::MAX, |(node, _)| node.log.max_entry_bytes()),
-            );
-            queue.standing().has_batch(tip.batch);
-            queue.change_role(Role::Follower { leader: None });
+        if let Some((replication, _)) = &node {
+            queue.standing().replicate(&replication.node.name);
+            queue.limit_batches(replication.log.max_entry_bytes());
+            queue.standing().has_batch(tip.batch, tip.position);
         }
         let (ended_sender, ended) = watch::channel(());
         let node = node.map(|(replication, may_claim)| {
@@ -545,6 +541,10 @@ impl Maintenance for LocalJournal {
             last_sync: self.pulse.last_sync(),
             last_checkpoint: self.pulse.last_checkpoint(),
         }
+    }
+
+    fn resign(&self) {
+        self.queue.resign();
     }
 
     fn close(&self) {

@@ -473,6 +473,10 @@ impl Maintenance for MemoryJournal {
         }
     }
 
+    fn resign(&self) {
+        self.queue.resign();
+    }
+
     fn close(&self) {
         self.queue.close();
     }

@@ -27,6 +27,7 @@ impl Turns for MemoryWriter {
                 Work::ReplaceActive(_) => self.queue.replaced(),
                 // No journal in memory is replicated.
                 Work::Errand(_) => {}
+                Work::Resigned => continue,
                 Work::Nothing => return Next::Idle,
                 Work::Ended => return Next::Ended,
             }

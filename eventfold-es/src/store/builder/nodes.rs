@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::AggregateStoreBuilder;
 use crate::error::OpenError;
 use crate::names;
-use crate::replication::{CommitLog, Membership, Node, Replication};
+use crate::replication::{CommitLog, Measured, Membership, Node, Replication};
 
 /// The settings of a node.
 #[derive(Default)]
 pub(super) struct NodeSettings {
-    log: Option<Arc<dyn CommitLog>>,
+    log: Option<Arc<Measured>>,
     name: Option<String>,
     address: Option<String>,
     declared: Declared,
@@ -53,7 +53,7 @@ impl<Handlers> AggregateStoreBuilder<Handlers> {
     /// key](crate::CommandContext::with_idempotency_key) it gets a generated one, which adds about 60 bytes to each of its events, and an
     /// entry of the index to the command. Such a command goes through its JSON.
     pub fn replicated(mut self, log: impl CommitLog) -> Self {
-        self.node.log = Some(Arc::new(log));
+        self.node.log = Some(Arc::new(Measured::new(log)));
         self
     }
 
@@ -111,7 +111,7 @@ impl AggregateStoreBuilder {
 
 impl NodeSettings {
     /// The replicated log, and the name of this node.
-    pub(super) fn log(&self) -> Option<(Arc<dyn CommitLog>, String)> {
+    pub(super) fn log(&self) -> Option<(Arc<Measured>, String)> {
         let log = Arc::clone(self.log.as_ref()?);
         Some((log, self.name.clone().unwrap_or_default()))
     }

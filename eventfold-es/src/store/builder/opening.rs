@@ -16,6 +16,7 @@ use super::terms::{Common, Requests, Station};
 use crate::disk::{Files, absolute};
 use crate::error::{OpenError, StoreError};
 use crate::journal;
+use crate::replication::CommitLog;
 use crate::runtime::{
     AggregateTypes, Leadership, Member, Presence, ReactionHub, Runtime, SnapshotPolicy, Tally,
     WaitingSnapshots, blocking,
@@ -23,7 +24,7 @@ use crate::runtime::{
 #[cfg(feature = "schedules")]
 use crate::store::RunMode;
 use crate::store::closing::{RUNNER_PATIENCE, Shutdown, Steps, millis};
-use crate::store::forwarding::{Desk, Forwarding};
+use crate::store::forwarding::{Desk, Forwarding, Outcomes};
 use crate::store::projections::RegisteredProjection;
 #[cfg(feature = "schedules")]
 use crate::store::timekeeper::{Schedules, Timekeeper};
@@ -121,11 +122,13 @@ impl AggregateStoreBuilder {
         };
         let (closing, closing_receiver) = watch::channel(false);
         let (alive, runners) = mpsc::channel(1);
+        let (projecting, followers) = mpsc::channel(1);
         let mut shutdown = Shutdown::new(Steps {
             directory,
             journal: Arc::clone(&journal),
             closing,
             runners,
+            followers,
             patience: RUNNER_PATIENCE.saturating_add(handler_patience),
             savers: Vec::new(),
             closer,
@@ -138,7 +141,7 @@ impl AggregateStoreBuilder {
             journal: Arc::clone(&journal),
             sinks: Arc::new(self.sinks),
             closing: closing_receiver.clone(),
-            alive: alive.clone(),
+            alive: projecting,
         };
         for part in self.projections {
             let context = loading.clone();
@@ -295,19 +298,24 @@ impl AggregateStoreBuilder {
         ));
         #[cfg(feature = "schedules")]
         let (schedules, looks) = Schedules::of(&entries, read_only.is_none());
-        let node = node.and_then(|(log, name)| Some((log.messenger()?, name)));
-        let questions = node
+        let to_others = node
+            .as_ref()
+            .and_then(|(log, name)| Some((log.messenger()?, name.clone())));
+        let questions = to_others
             .as_ref()
             .map(|(messenger, name)| messenger.questions(name));
         let routes = self.targets.forward_routes;
-        let forwarding = node.map(|(messenger, node)| Forwarding {
+        let forwarding = to_others.map(|(messenger, node)| Forwarding {
             messenger,
             node,
             routes,
+            sent: Outcomes::default(),
+            taken: Outcomes::default(),
             alive: alive.downgrade(),
         });
         let store = AggregateStore {
             shared: Arc::new(Shared {
+                node,
                 forwarding,
                 runtime,
                 files: disk,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::outcomes::Ended;
 use super::wire::{Answer, Asked, FORMAT, Told};
 use super::{ForwardRoutes, Forwarding};
 use crate::replication::Question;
@@ -123,6 +124,7 @@ fn refuse(question: Question) {
 /// The answer to a question. `None` if there is none.
 async fn answer(store: &AggregateStore, state: &Arc<State>, text: &str) -> Option<Arc<str>> {
     let forwarding = store.shared.forwarding.as_ref()?;
+    forwarding.taken.asked();
     let finished = |told: Told| {
         let answer = Answer {
             format: FORMAT,
@@ -133,11 +135,16 @@ async fn answer(store: &AggregateStore, state: &Arc<State>, text: &str) -> Optio
     };
     let asked = match read(text) {
         Ok(asked) => asked,
-        Err(reason) => return Some(finished(Told::Foreign { reason })),
+        Err(reason) => {
+            forwarding.taken.ended(Ended::Failed);
+            return Some(finished(Told::Foreign { reason }));
+        }
     };
     match state.turn(&asked.errand, asked.attempt) {
         Turn::Work(work) => {
-            let answer = finished(execute(store, forwarding, &asked).await);
+            let told = execute(store, forwarding, &asked).await;
+            forwarding.taken.ended(Ended::from(&told));
+            let answer = finished(told);
             work.answer.send_replace(Some(Arc::clone(&answer)));
             Some(answer)
         }

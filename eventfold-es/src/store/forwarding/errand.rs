@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Forwarding;
+use super::outcomes::{self, Ended};
 use super::routes::ForwardRoute;
 use super::wire::{Answer, Asked, AskedCommand, DISAGREE, FORMAT, Told};
 use crate::command::CommandContext;
@@ -243,6 +245,23 @@ impl<'a> Errand<'a> {
         }
     }
 
+    /// Counts the outcome, and logs it if nothing is stored or known.
+    pub(in crate::store) fn ends<T, E>(&self, outcome: &Result<T, E>)
+    where
+        E: fmt::Display,
+        for<'e> Ended: From<&'e E>,
+    {
+        let ended = match outcome {
+            Ok(_) => Ended::Executed,
+            Err(error) => {
+                let ended = Ended::from(error);
+                outcomes::log(ended, error);
+                ended
+            }
+        };
+        self.forwarding.sent.ended(ended);
+    }
+
     /// Asks a node once. `None` if it has not answered; another attempt follows.
     async fn ask(&mut self, leader: &Node) -> Option<Answer> {
         self.attempt += 1;
@@ -268,6 +287,7 @@ impl<'a> Errand<'a> {
             Err(error) => return refused(format!("the command does not serialize: {error}")),
         };
         drop(asked);
+        self.forwarding.sent.asked();
         let asking = self.forwarding.messenger.ask(&leader.name, text, SILENCE);
         let answer = match asking.await {
             Ok(text) => Answer::read(&text).map_err(AskError::NoAnswer),

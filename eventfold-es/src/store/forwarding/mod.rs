@@ -15,6 +15,7 @@
 
 mod desk;
 mod errand;
+mod outcomes;
 mod routes;
 mod wire;
 
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 
 pub(super) use desk::Desk;
 pub(super) use errand::{Errand, Found};
+pub(super) use outcomes::{Counted, Outcomes};
 pub(super) use routes::ForwardRoutes;
 pub(super) use wire::{Part, Told};
 
@@ -35,6 +37,10 @@ pub(super) struct Forwarding {
     /// The name of this node.
     pub(super) node: String,
     pub(super) routes: ForwardRoutes,
+    /// The commands of this node for the leader.
+    pub(super) sent: Outcomes,
+    /// The commands of other nodes for this node.
+    pub(super) taken: Outcomes,
     /// Each command on its way has a sender, for which closing waits.
     pub(super) alive: mpsc::WeakSender<()>,
 }

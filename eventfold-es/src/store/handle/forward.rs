@@ -26,12 +26,22 @@ impl<A: Aggregate> AggregateHandle<A> {
         let mut errand = Errand::begin(&self.shared, context, false, not_leader)?;
         errand.add(self.cells.stream(&self.id), expected_version, &command)?;
         drop(command);
+        let executed = self.forward_by(&mut errand, expected_version).await;
+        errand.ends(&executed);
+        executed
+    }
+
+    async fn forward_by(
+        &self,
+        errand: &mut Errand<'_>,
+        expected_version: Option<u64>,
+    ) -> Result<A> {
         let mut context = errand.context().clone();
         context.expected_version = expected_version;
         loop {
             match errand.find().await? {
                 Found::Here(room) => {
-                    let command = self.decoded(&errand)?;
+                    let command = self.decoded(errand)?;
                     let mut context = context.clone();
                     if let Some(key) = errand.generated_key() {
                         context.idempotency_key = Some(key);
@@ -52,7 +62,7 @@ impl<A: Aggregate> AggregateHandle<A> {
                     reactions,
                 }) => return self.executed_there(&commands, reactions).await,
                 Found::There(Told::Rejected) => {
-                    let command = self.decoded(&errand)?;
+                    let command = self.decoded(errand)?;
                     if let Some(error) = self.rejects(command, &context).await? {
                         return Err(error);
                     }

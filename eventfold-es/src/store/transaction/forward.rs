@@ -6,6 +6,7 @@ use super::{Committed, CommittedCommand, Transaction, commit_here};
 use crate::aggregate::Aggregate;
 use crate::command::CommandContext;
 use crate::error::{StoreError, TransactionCommandAt, TransactionError};
+use crate::journal::StreamId;
 use crate::replication::Node;
 use crate::runtime::{Decision, Purpose, TransactionCommand, decide_together};
 use crate::store::Shared;
@@ -27,10 +28,20 @@ pub(super) async fn commit(
         errand.add(stream, command.expected_version(), command.command())?;
     }
     drop(commands);
+    let committed = commit_by(shared, &mut errand, &addresses).await;
+    errand.ends(&committed);
+    committed
+}
+
+async fn commit_by(
+    shared: &Arc<Shared>,
+    errand: &mut Errand<'_>,
+    addresses: &[StreamId],
+) -> Result<Committed, TransactionError> {
     loop {
         match errand.find().await? {
             Found::Here(room) => {
-                let mut commands = decoded(shared, &errand, errand.context().clone())?;
+                let mut commands = decoded(shared, errand, errand.context().clone())?;
                 if let Some(key) = errand.generated_key() {
                     let each = commands.iter_mut();
                     each.for_each(|command| command.set_generated_key(&key));
@@ -60,7 +71,7 @@ pub(super) async fn commit(
                 // The key would find the answer to an earlier transaction.
                 let mut context = errand.context().clone();
                 context.idempotency_key = None;
-                let commands = decoded(shared, &errand, context)?;
+                let commands = decoded(shared, errand, context)?;
                 let decided = decide_together(&shared.runtime, Purpose::Error, commands).await?;
                 if let Decision::Answer {
                     answer: Err(error), ..

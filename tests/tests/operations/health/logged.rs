@@ -9,7 +9,7 @@ use super::{Courier, How, ParcelCommand, Sent, builder, send};
 use crate::collector::{Collector, Told};
 
 /// Waits for a thread of the store to say something.
-async fn eventually(with: &[&str]) -> Told {
+pub(super) async fn eventually(with: &[&str]) -> Told {
     let begun = Instant::now();
     loop {
         let lines = Collector::global().lines(with[0]);

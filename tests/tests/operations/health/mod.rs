@@ -1,6 +1,7 @@
 //! What a store says of itself: its health, and its spans and lines in the log.
 
 mod logged;
+mod nodes;
 mod reported;
 
 use std::convert::Infallible;

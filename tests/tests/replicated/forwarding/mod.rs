@@ -18,7 +18,7 @@ use crate::TestResult;
 use crate::common::counter::{Counter, CounterCommand};
 
 /// A builder with the aggregate types of these tests.
-fn with_types(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {
+pub(crate) fn with_types(builder: AggregateStoreBuilder) -> AggregateStoreBuilder {
     builder
         .aggregate_type::<Counter>()
         .aggregate_type::<Account>()
@@ -33,16 +33,16 @@ fn node(cluster: &Cluster, name: &str) -> (AggregateStoreBuilder, SharedLog) {
 }
 
 /// The leader `one`, and the follower `two`.
-struct Pair {
-    cluster: Cluster,
-    one: AggregateStore,
-    one_log: SharedLog,
-    two: AggregateStore,
-    two_log: SharedLog,
+pub(crate) struct Pair {
+    pub(crate) cluster: Cluster,
+    pub(crate) one: AggregateStore,
+    pub(crate) one_log: SharedLog,
+    pub(crate) two: AggregateStore,
+    pub(crate) two_log: SharedLog,
 }
 
 impl Pair {
-    async fn open() -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) async fn open() -> Result<Self, Box<dyn std::error::Error>> {
         let cluster = Cluster::new();
         let (builder, one_log) = node(&cluster, "one");
         let one = builder.open().await?;
@@ -80,7 +80,7 @@ async fn balance(store: &AggregateStore, id: &str) -> i64 {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum AccountCommand {
+pub(crate) enum AccountCommand {
     Deposit(i64),
     Withdraw(i64),
     /// Two amounts that are noted in another stream.
@@ -89,20 +89,20 @@ enum AccountCommand {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, DomainEvent)]
 #[serde(tag = "type", content = "data")]
-enum AccountEvent {
+pub(crate) enum AccountEvent {
     Changed(i64),
     NoteTaken(i64),
 }
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("the balance is {balance}")]
-struct Overdrawn {
+pub(crate) struct Overdrawn {
     balance: i64,
 }
 
 #[aggregate(error = Overdrawn)]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Account {
+pub(crate) struct Account {
     balance: i64,
 }
 

@@ -1,6 +1,6 @@
 //! The writer of a node: appending to the log, applying its entries, and claiming it.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::entries::{self, ReadEntries};
 use super::joining::hash_of_last_line;
@@ -31,8 +31,11 @@ impl Writer {
         };
         Err(match error {
             AppendError::Refused(reason) => {
-                let reason = format!("the log did not take the commit: {reason}");
-                NotAppended::Never(CommitError::Refused(reason.into()))
+                let reason = format!("the log did not take the commit: {reason}").into();
+                NotAppended::Never(match batch.text.len() > replica.log.max_entry_bytes() {
+                    true => CommitError::Refused(reason),
+                    false => CommitError::Refused(reason),
+                })
             }
             AppendError::Fenced => {
                 self.set_role(Role::Follower { leader: None });
@@ -56,12 +59,9 @@ impl Writer {
         }
     }
 
-    /// Settles what is unknown when the store closes.
-    pub(in crate::journal::local) fn give_up_unsettled(&mut self) {
-        let unsettled = self
-            .replica
-            .as_mut()
-            .and_then(|replica| replica.unsettled.take());
+    /// Lets the node end, which tells the others. What is unknown stays unknown.
+    pub(in crate::journal::local) fn resign(&mut self) {
+        let unsettled = self.replica.take().and_then(|replica| replica.unsettled);
         let reason = "the store was closed before the log has answered";
         for pledge in unsettled.into_iter().flat_map(pledges) {
             pledge.settle(Err(CommitError::OutcomeUnknown(reason.into())));
@@ -297,9 +297,6 @@ impl Writer {
     }
 
     fn detach(&self, reason: &str) {
-        self.set_role(Role::Detached {
-            since: SystemTime::now(),
-            reason: reason.to_owned(),
-        });
+        self.set_role(self.queue.standing().cut_off(reason));
     }
 }

@@ -44,7 +44,7 @@ pub(in crate::journal::local) struct Replica {
     unsettled: Option<Batch>,
     /// The progress of each process manager, from which it continues when this node becomes the leader.
     progress: Arc<Mutex<BTreeMap<String, Progress>>>,
-    /// Dropped when the writer ends.
+    /// Dropped when the writer appends nothing more.
     _ended: watch::Sender<()>,
 }
 
@@ -73,13 +73,6 @@ impl Replica {
 
     /// Appends the text of a batch behind the batch with the number `after`. Blocks.
     fn append(&self, after: u64, text: &str) -> Result<(), AppendError> {
-        let max = self.log.max_entry_bytes();
-        if text.len() > max {
-            let (bytes, log) = (text.len(), self.log.describe());
-            return Err(AppendError::Refused(format!(
-                "it has {bytes} bytes, and {log} takes at most {max} bytes at once"
-            )));
-        }
         self.log.append(after, text.into())
     }
 }

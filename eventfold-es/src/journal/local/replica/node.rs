@@ -4,7 +4,7 @@ mod hearing;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -68,7 +68,7 @@ pub(in crate::journal::local) struct Parts {
     pub(in crate::journal::local) may_claim: bool,
     pub(in crate::journal::local) program: Program,
     pub(in crate::journal::local) queue: Arc<Queue>,
-    /// Closed when the writer has ended.
+    /// Closed when the writer appends nothing more.
     pub(in crate::journal::local) ended: watch::Receiver<()>,
     /// The directory is released after the last signal.
     pub(in crate::journal::local) release: Arc<Release>,
@@ -151,6 +151,7 @@ fn start(
         seen: 0,
         beaten: None,
         patience: SILENCE,
+        is_vacant: false,
         was_cut_off: false,
     };
     let thread = std::thread::Builder::new().name("eventfold-node".to_owned());
@@ -191,12 +192,14 @@ struct Node {
     beaten: Option<Instant>,
     /// The silence after which the node claims the log.
     patience: Duration,
+    /// Whether the leader has closed its store.
+    is_vacant: bool,
     /// Whether this node was the leader when it lost the log. No other node may have noticed.
     was_cut_off: bool,
     waits: tokio::runtime::Runtime,
 }
 
-/// The writer has ended.
+/// The writer appends nothing more.
 struct Ended;
 
 impl Node {
@@ -208,6 +211,10 @@ impl Node {
         });
         while let Ok(()) = self.step() {}
         if self.role.borrow().is_leader() {
+            tracing::info!(
+                node = self.claimant.node.name,
+                "this node hands the leadership over: its store is closed"
+            );
             self.say(Kind::Resigned);
         }
     }
@@ -286,7 +293,6 @@ impl Node {
             }
         };
         self.failed_looks = 0;
-        tracing::warn!(reason, "the leader is cut off from the log");
         self.queue.send(Errand::Detach { reason });
         Ok(())
     }
@@ -392,7 +398,8 @@ impl Node {
 
     /// Tells that an operator has to change something.
     fn cannot_follow(&mut self, reason: String) -> Result<(), Ended> {
-        tracing::error!(reason, "this node cannot follow the log");
+        let node = &self.claimant.node.name;
+        tracing::error!(node, reason, "this node cannot follow the log");
         self.detach(&reason);
         let problem = Some(Problem::Unfit(reason));
         self.progress
@@ -416,9 +423,9 @@ impl Node {
             return;
         };
         self.patience = Self::jittered(SILENCE);
+        self.is_vacant = false;
         if !claim.is_of(&self.claimant) {
             self.was_cut_off = false;
-            tracing::info!(leader = %claim.node(), "another node is the leader");
         }
     }
 
@@ -428,7 +435,9 @@ impl Node {
         match answered.blocking_recv().map_err(|_| Ended)? {
             Ok(()) => {
                 self.may_claim = true;
-                tracing::info!(node = %self.claimant.node, "this node is the leader");
+                if std::mem::take(&mut self.is_vacant) {
+                    self.queue.standing().takes_over();
+                }
                 Ok(())
             }
             // The entry of the node that was faster comes next.
@@ -452,18 +461,8 @@ impl Node {
         self.queue.change_role(role);
     }
 
-    /// Cuts this node off, for its last reason and since its first.
     fn detach(&self, reason: &str) {
-        let since = match &*self.role.borrow() {
-            Role::Detached { reason: known, .. } if known == reason => return,
-            Role::Detached { since, .. } => *since,
-            Role::Leader | Role::Follower { .. } => SystemTime::now(),
-        };
-        tracing::warn!(reason, "this node is cut off from the log");
-        self.set(Role::Detached {
-            since,
-            reason: reason.to_owned(),
-        });
+        self.set(self.queue.standing().cut_off(reason));
     }
 
     /// A silence of at least `time`. Some nodes are patient for longer, so that they rarely claim the log at once.

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::claim::Claimant;
+use crate::journal::Standing;
 use crate::replication::Node;
 
 /// A message between nodes. It may be lost, so nothing but the speed of a takeover depends on it.
@@ -11,6 +12,12 @@ pub(super) struct Signal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     instance: String,
+    /// The number of the batch with the last claim of which the node knows.
+    #[serde(default)]
+    claim: u64,
+    /// The last position of the node.
+    #[serde(default)]
+    position: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,12 +37,14 @@ pub(super) enum Kind {
 }
 
 impl Signal {
-    pub(super) fn text(kind: Kind, from: &Claimant) -> String {
+    pub(super) fn text(kind: Kind, from: &Claimant, standing: &Standing) -> String {
         let signal = Self {
             kind,
             node: from.node.name.clone(),
             address: from.node.address.clone(),
             instance: from.instance.clone(),
+            claim: standing.known_claim(),
+            position: standing.position(),
         };
         // Strings and unit variants always serialize.
         serde_json::to_string(&signal).unwrap_or_default()
@@ -49,6 +58,14 @@ impl Signal {
 
     pub(super) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    pub(super) fn claim(&self) -> u64 {
+        self.claim
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
 
     pub(super) fn node(&self) -> Node {

@@ -111,6 +111,8 @@ pub(in crate::journal) enum Work {
     Errand(Errand),
     /// Idle until the next wake-up.
     Nothing,
+    /// The queue takes no more commits and is empty: another node may lead.
+    Resigned,
     /// The queue is closed and empty.
     Ended,
 }
@@ -145,7 +147,13 @@ struct QueueState {
     errands: VecDeque<Errand>,
     /// Whether the replacement of the active file is due or in progress.
     is_replacing: bool,
+    /// Whether it takes no more commits.
     is_closed: bool,
+    /// Whether the writer knows that the last commit is written.
+    has_resigned: bool,
+    /// Whether the writer may end.
+    may_end: bool,
+    has_ended: bool,
     /// Whether the writer found nothing to do, so that it has to be woken.
     is_idle: bool,
     /// The writer, while it waits until so many commits wait.
@@ -213,9 +221,8 @@ impl Queue {
     ///
     /// A commit is added under the same lock, and only in its term. So no commit of an earlier term waits afterwards.
     pub(in crate::journal) fn change_role(&self, role: Role) {
-        let text = role.to_string();
         let mut state = lock(&self.state);
-        let is_new = self.standing.set(role);
+        let former = self.standing.set(role.clone());
         if self.standing.term().is_none() {
             let error = self.standing.reason();
             for queued in state.waiting.drain(..) {
@@ -223,8 +230,8 @@ impl Queue {
             }
         }
         drop(state);
-        if is_new {
-            tracing::info!(role = text, "this node has another role");
+        if let Some(former) = former {
+            self.standing.log_change(&former, &role);
         }
     }
 
@@ -312,7 +319,8 @@ impl Queue {
         };
         (bytes > limit).then(|| {
             let reason = format!(
-                "the commit has about {bytes} bytes, and an entry of the replicated log has at most {limit} bytes"
+                "the commit has about {bytes} bytes, and an entry of the replicated log has at most {limit} bytes: let it store less, or raise \
+                 that limit (with NATS, `max_payload` of the servers)"
             );
             CommitError::Refused(reason.into())
         })
@@ -329,10 +337,10 @@ impl Queue {
         self.commit_bytes.store(entry_bytes, Ordering::Relaxed);
     }
 
-    /// Gives the writer an errand of the node. A closed queue drops it, and with it the sender of its answer.
+    /// Gives the writer an errand of the node. The queue of a writer that has ended drops it, and with it the sender of its answer.
     pub(in crate::journal) fn send(&self, errand: Errand) {
         let mut state = lock(&self.state);
-        if state.is_closed {
+        if state.has_ended {
             return;
         }
         state.errands.push_back(errand);
@@ -410,7 +418,11 @@ impl Queue {
             return Work::Errand(errand);
         }
         if state.waiting.is_empty() {
-            if state.is_closed {
+            if state.is_closed && !std::mem::replace(&mut state.has_resigned, true) {
+                return Work::Resigned;
+            }
+            if state.may_end {
+                state.has_ended = true;
                 return Work::Ended;
             }
             state.is_idle = true;
@@ -498,11 +510,27 @@ impl Queue {
         }
     }
 
-    pub(in crate::journal) fn close(&self) {
-        let mut state = lock(&self.state);
-        state.is_closed = true;
-        // Woken even if it is about to become idle.
+    /// Wakes the writer, even if it is about to become idle.
+    fn wake_even_if_busy(&self, mut state: MutexGuard<'_, QueueState>) {
         state.is_idle = true;
         self.wake_writer(state);
+    }
+
+    /// Takes no more commits, and lets another node lead when the waiting commits are written.
+    pub(in crate::journal) fn resign(&self) {
+        // A command without events needs room, too, and no commit.
+        self.room.close();
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        self.wake_even_if_busy(state);
+    }
+
+    /// [Resigns](Self::resign), and ends.
+    pub(in crate::journal) fn close(&self) {
+        self.room.close();
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        state.may_end = true;
+        self.wake_even_if_busy(state);
     }
 }

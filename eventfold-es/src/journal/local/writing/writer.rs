@@ -92,8 +92,11 @@ impl Turns for Writer {
                     continue;
                 }
                 Work::Nothing => return Next::Idle,
+                Work::Resigned => {
+                    self.resign();
+                    continue;
+                }
                 Work::Ended => {
-                    self.give_up_unsettled();
                     self.cut_zeros();
                     return Next::Ended;
                 }
@@ -124,7 +127,7 @@ impl Turns for Writer {
                     self.queue.undo(failed, &error);
                 }
                 (Err(reason), Work::Errand(errand)) => errand.refuse(&reason),
-                (_, Work::ReplaceActive(_) | Work::Nothing | Work::Ended) => {}
+                (_, Work::ReplaceActive(_) | Work::Nothing | Work::Resigned | Work::Ended) => {}
             }
             if turn.others_wait() {
                 return Next::Again;
@@ -348,7 +351,8 @@ impl Writer {
         self.dead_letters.extend(batch.dead_letters);
         self.tip = batch.tip;
         if self.replica.is_some() {
-            self.queue.standing().has_batch(self.tip.batch);
+            let standing = self.queue.standing();
+            standing.has_batch(self.tip.batch, self.tip.position);
         }
         self.backlog.add(bytes);
         let job = Job::Batch(DurableBatch {

@@ -86,7 +86,10 @@ impl Node {
                 is_new
             });
             if is_new {
-                tracing::error!(node = %self.claimant.node, "another open store has the name of this node");
+                tracing::error!(
+                    node = self.claimant.node.name,
+                    "another open store has the name of this node"
+                );
             }
         }
         match signal.kind() {
@@ -98,7 +101,10 @@ impl Node {
             Kind::Beat => {
                 self.heard = Instant::now();
                 self.is_graced = false;
+                self.is_vacant = false;
                 self.patience = Self::jittered(SILENCE);
+                let standing = self.queue.standing();
+                standing.hears_of(signal.claim(), signal.position());
                 self.knows_leader(&signal);
                 false
             }
@@ -112,6 +118,7 @@ impl Node {
                 };
                 if is_leader {
                     self.patience = Self::jittered(Duration::ZERO);
+                    self.is_vacant = true;
                 }
                 is_leader
             }
@@ -136,6 +143,7 @@ impl Node {
     }
 
     pub(super) fn say(&self, kind: Kind) {
-        self.log.signal(Signal::text(kind, &self.claimant));
+        let text = Signal::text(kind, &self.claimant, self.queue.standing());
+        self.log.signal(text);
     }
 }
