@@ -243,7 +243,9 @@ impl From<JournalError> for StoreError {
 impl From<CommitError> for StoreError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Refused(reason) => Self::Refused { reason },
+            CommitError::Refused(reason) | CommitError::TooLarge(reason) => {
+                Self::Refused { reason }
+            }
             CommitError::OutcomeUnknown(reason) => Self::OutcomeUnknown { reason },
             CommitError::Poisoned(reason) => Self::Poisoned { reason },
             CommitError::Conflict { expected, actual } => Self::Conflict { expected, actual },

@@ -36,6 +36,9 @@ impl Receipt {
 pub(crate) enum CommitError {
     #[error("{0}")]
     Refused(Arc<str>),
+    /// It is larger than an entry of the replicated log.
+    #[error("{0}")]
+    TooLarge(Arc<str>),
     #[error("{0}")]
     OutcomeUnknown(Arc<str>),
     #[error("{0}")]

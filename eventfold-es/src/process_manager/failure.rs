@@ -133,6 +133,12 @@ pub enum FailureCause {
         /// The error of the store.
         reason: String,
     },
+    /// The reaction with all its effects is larger than an entry of the [replicated log](crate::AggregateStoreBuilder::replicated). Nothing
+    /// of it is stored.
+    TooLarge {
+        /// The size, and the limit with its setting.
+        reason: String,
+    },
     /// An [event handler](crate::EventHandler) returned an error.
     Failed {
         /// The error of the handler.
@@ -157,13 +163,15 @@ pub enum FailureCause {
 }
 
 impl FailureCause {
-    /// The word in the dead-letter log: `rejected`, `undecodable`, `storage`, `failed`, `timed-out`, `panicked` or `aborted`.
+    /// The word in the dead-letter log: `rejected`, `undecodable`, `storage`, `too-large`, `failed`, `timed-out`,
+    /// `panicked` or `aborted`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rejected { .. } => "rejected",
             Self::Undecodable { .. } => "undecodable",
             Self::Storage { .. } => "storage",
+            Self::TooLarge { .. } => "too-large",
             Self::Failed { .. } => "failed",
             Self::TimedOut { .. } => "timed-out",
             Self::Panicked { .. } => "panicked",
@@ -192,7 +200,9 @@ impl fmt::Display for FailureCause {
                     Err(error) => error.fmt(f),
                 }
             }
-            Self::Undecodable { reason } | Self::Storage { reason } => f.write_str(reason),
+            Self::Undecodable { reason } | Self::Storage { reason } | Self::TooLarge { reason } => {
+                f.write_str(reason)
+            }
             Self::TimedOut { after } => write!(f, "it took longer than {after:?}"),
             Self::Panicked { message } => write!(f, "it panicked: {message}"),
             Self::Aborted { starts } => write!(
@@ -226,7 +236,7 @@ pub enum FailureAction<PM: DeclaredProcessManager> {
 impl<PM: ProcessManager> FailureAction<PM> {
     /// The default policy. A command that its target rejects, panics at or does not decode becomes a dead letter. A failed read
     /// or write is retried without limit, at first after 50 ms and at most every 5 s. An event or deadline that does not decode
-    /// or panics parks its instance. So does a compensation that fails for any other reason than storage.
+    /// or panics parks its instance, and so does a reaction that is too large. So does a compensation that fails for any other reason than storage.
     ///
     /// A call of an event handler that returns an error or takes too long is retried nine times, at first after one second and
     /// at most every five minutes. Then its key is parked.

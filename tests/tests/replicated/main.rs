@@ -21,6 +21,7 @@ mod schedules;
 #[cfg(feature = "sqlite")]
 mod shared_databases;
 mod starting;
+mod too_large;
 mod world;
 
 #[path = "../common/mod.rs"]

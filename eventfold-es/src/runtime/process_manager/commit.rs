@@ -23,11 +23,12 @@ use super::driver::ProcessManagerRunner;
 use super::failure::Attempt;
 use super::machine::{Effect, Input, Stored};
 use super::plan::{Draft, Planned, Post, Report};
+use super::sizes::{Next, Sizes};
 use super::tally::TallyChange;
 use crate::command::CommandContext;
 use crate::envelope::{CommandEnvelope, Dispatch};
 use crate::error::ExecuteError;
-use crate::journal::{Outcome, Progress, ProposedCommit, ProposedReaction, Room};
+use crate::journal::{CommitError, Outcome, Progress, ProposedCommit, ProposedReaction, Room};
 use crate::process_manager::{Failure, FailureCause};
 use serde_json::value::RawValue;
 
@@ -142,6 +143,9 @@ impl ProcessManagerRunner {
                 HandOver::Halt(halt) => return Err(halt),
             }
         };
+        if self.starts.sizes.is_some() {
+            self.wait_for_its_size().await?;
+        }
         while self.in_flight.len() > MAX_IN_FLIGHT {
             if let Some(first) = self.in_flight.front() {
                 let outcome = Arc::clone(&first.outcome);
@@ -415,6 +419,35 @@ impl ProcessManagerRunner {
         let hub = &self.context.runtime.reactions;
         hub.processed(self.context.member, processed);
         Ok(())
+    }
+
+    /// Waits for the commit of one piece of work, which may be too large.
+    async fn wait_for_its_size(&mut self) -> Result<(), Halt> {
+        self.finish_in_flight().await?;
+        self.starts.sizes.iter_mut().for_each(Sizes::ends);
+        let position = self.committed.position;
+        self.starts
+            .sizes
+            .take_if(|sizes| sizes.have_passed(position));
+        Ok(())
+    }
+
+    /// The next step, if a commit in flight is larger than an entry of the log.
+    pub(super) fn after_its_size(&mut self) -> Option<Halt> {
+        let mut failed = self.in_flight.iter();
+        let (position, reason) = failed.find_map(|failed| match failed.outcome.get() {
+            Some(Err(CommitError::TooLarge(reason))) => Some((failed.position, Arc::clone(reason))),
+            _ => None,
+        })?;
+        tracing::warn!(process_manager = self.definition().name, position, %reason, "a commit of a process manager is too large for the log");
+        match Sizes::too_large(&mut self.starts.sizes, position, &reason) {
+            Next::Again => Some(Halt::Back),
+            Next::Later => None,
+            Next::Halt => {
+                let reason = format!("the failure of its work cannot be stored: {reason}");
+                Some(Halt::parked(self.committed.position + 1, reason))
+            }
+        }
     }
 
     /// Waits until no reaction is in flight.

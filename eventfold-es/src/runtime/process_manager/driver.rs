@@ -315,7 +315,7 @@ impl ProcessManagerRunner {
                 self.park_if_poisoned();
                 return false;
             }
-            Err(halt) => halt,
+            Err(halt) => self.after_its_size().unwrap_or(halt),
         };
         match halt {
             Halt::Held(hold, outcome) if self.finish_in_flight().await.is_ok() => {
@@ -570,6 +570,7 @@ impl ProcessManagerRunner {
     /// Ends the halt of the whole process manager: the next attempt is now.
     pub(super) fn leaves(&mut self) {
         self.tries_now = true;
+        self.starts.sizes = None;
         self.context.runtime.reactions.unparked(self.context.member);
     }
 }

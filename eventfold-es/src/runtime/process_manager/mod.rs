@@ -40,6 +40,7 @@ mod reading;
 mod rebuild;
 mod release;
 pub(crate) mod rows;
+mod sizes;
 mod starts;
 mod tally;
 mod timers;

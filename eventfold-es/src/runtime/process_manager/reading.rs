@@ -197,7 +197,7 @@ impl ProcessManagerRunner {
                 false => self.react_to_shown(&shown).await?,
             }
             self.machine.position = position;
-            if self.machine.dirty.rows.len() >= MAX_DIRTY {
+            if self.machine.dirty.rows.len() >= MAX_DIRTY || self.starts.sizes.is_some() {
                 self.flush().await?;
             }
         }
@@ -211,7 +211,8 @@ impl ProcessManagerRunner {
         let position = shown.position();
         // The commands of several instances are decided together, so an abort is not attributed to one instance.
         let together = || format!("commands {position}");
-        let is_given_up = self.starts.is_careful() && self.starts.is_given_up(&together());
+        let is_watched = self.starts.is_careful() || self.starts.sizes.is_some();
+        let is_given_up = is_watched && self.starts.is_given_up(&together());
         let joins = shown.joins();
         for nth in 0..joins.len().max(1) {
             let begins = match joins.get(nth) {
@@ -225,7 +226,7 @@ impl ProcessManagerRunner {
             };
             if !begins {
                 let cause = self.starts.cause();
-                if !self.definition().is_keyed {
+                if !self.definition().is_keyed && matches!(cause, FailureCause::Aborted { .. }) {
                     return Err(Halt::parked(position, cause.to_string()));
                 }
                 self.machine.given_up = Some(cause);

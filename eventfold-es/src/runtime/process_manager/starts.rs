@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::super::guarded::pooled;
 use super::Halt;
 use super::driver::ProcessManagerRunner;
+use super::sizes::Sizes;
 use crate::disk::FileError;
 use crate::journal::SavedValue;
 use crate::process_manager::FailureCause;
@@ -68,6 +69,10 @@ pub(super) struct Starts {
     is_noted: bool,
     /// The work that began last.
     begun: Option<String>,
+    /// The work that is committed alone, because a commit was too large.
+    pub(super) sizes: Option<Sizes>,
+    /// The failure cause of the work that was given up last.
+    cause: FailureCause,
 }
 
 impl Starts {
@@ -80,6 +85,8 @@ impl Starts {
             note: None,
             is_noted: max == 0,
             begun: None,
+            sizes: None,
+            cause: FailureCause::Aborted { starts: max },
         }
     }
 
@@ -88,16 +95,20 @@ impl Starts {
         self.note.as_ref().is_some_and(|note| note.starts > 1)
     }
 
-    /// Whether the work began too often without an end, and is given up.
-    pub(super) fn is_given_up(&self, what: &str) -> bool {
+    /// Whether the work began too often without an end, or is too large, and is given up.
+    pub(super) fn is_given_up(&mut self, what: &str) -> bool {
+        let denied = self.sizes.as_ref().and_then(|sizes| sizes.denied(what));
         let begun = self.note.as_ref().and_then(|note| note.begun.get(what));
-        begun.is_some_and(|begun| *begun >= self.max)
+        let is_aborted = begun.is_some_and(|begun| *begun >= self.max);
+        let is_given_up = denied.is_some() || is_aborted;
+        let starts = self.max;
+        self.cause = denied.unwrap_or(FailureCause::Aborted { starts });
+        is_given_up
     }
 
-    /// The failure cause of work that is given up.
+    /// The failure cause of the work that was given up last.
     pub(super) fn cause(&self) -> FailureCause {
-        let starts = self.max;
-        FailureCause::Aborted { starts }
+        self.cause.clone()
     }
 
     /// Clears all counts at the request of an operator, so that given-up work begins again.
@@ -169,14 +180,20 @@ impl ProcessManagerRunner {
         self.save_note().await
     }
 
-    /// Notes work before user code is called. Returns `false` if this work has aborted the process too often.
+    /// Notes work before user code is called. Returns `false` if this work is [given up](Starts::is_given_up).
     pub(super) async fn begins(&mut self, what: impl FnOnce() -> String) -> Result<bool, Halt> {
-        if !self.starts.is_careful() {
+        if !self.starts.is_careful() && self.starts.sizes.is_none() {
             return Ok(true);
         }
         let what = what();
+        if let Some(sizes) = &mut self.starts.sizes {
+            sizes.begins(&what);
+        }
         if self.starts.is_given_up(&what) {
             return Ok(false);
+        }
+        if !self.starts.is_careful() {
+            return Ok(true);
         }
         let ended = self.starts.begun.replace(what.clone());
         if let Some(note) = &mut self.starts.note {
@@ -186,6 +203,13 @@ impl ProcessManagerRunner {
             *note.begun.entry(what).or_default() += 1;
         }
         self.save_note().await.map(|()| true)
+    }
+
+    /// Notes that the commit of this work is next. A call of an event handler began earlier, and others with it.
+    pub(super) fn commits(&mut self, what: impl FnOnce() -> String) {
+        if let Some(sizes) = &mut self.starts.sizes {
+            sizes.begins(&what());
+        }
     }
 
     /// Removes the note when all work that waited for this start is done.

@@ -61,7 +61,7 @@ impl DeadLetterEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FailedAttempt {
-    /// The kind of the failure: `rejected`, `undecodable`, `storage`, `panicked` or `aborted`. It is `unknown` for letters of
+    /// The kind of the failure: `rejected`, `undecodable`, `storage`, `too-large`, `failed`, `timed-out`, `panicked` or `aborted`. It is `unknown` for letters of
     /// versions that did not store it. It is `unreadable` if the letter itself is damaged, so that only its id is known.
     pub kind: String,
     /// The error message.

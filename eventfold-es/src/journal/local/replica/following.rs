@@ -33,7 +33,7 @@ impl Writer {
             AppendError::Refused(reason) => {
                 let reason = format!("the log did not take the commit: {reason}").into();
                 NotAppended::Never(match batch.text.len() > replica.log.max_entry_bytes() {
-                    true => CommitError::Refused(reason),
+                    true => CommitError::TooLarge(reason),
                     false => CommitError::Refused(reason),
                 })
             }

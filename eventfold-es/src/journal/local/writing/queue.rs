@@ -322,7 +322,7 @@ impl Queue {
                 "the commit has about {bytes} bytes, and an entry of the replicated log has at most {limit} bytes: let it store less, or raise \
                  that limit (with NATS, `max_payload` of the servers)"
             );
-            CommitError::Refused(reason.into())
+            CommitError::TooLarge(reason.into())
         })
     }
 

@@ -433,6 +433,7 @@ impl ProcessManagerRunner {
             self.flush().await?;
             self.operator = operator;
         }
+        self.commits(|| format!("held {}", row.key));
         self.machine.called = outcome;
         let input = match (&errand.work, letter) {
             (Work::Held(Scope::Instance(key)), _) => Input::Held {

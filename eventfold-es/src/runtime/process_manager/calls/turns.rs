@@ -270,7 +270,7 @@ impl ProcessManagerRunner {
         while self.is_front_done().await? {
             self.take_front().await?;
             has_moved = true;
-            if self.machine.dirty.rows.len() >= MAX_DIRTY {
+            if self.machine.dirty.rows.len() >= MAX_DIRTY || self.starts.sizes.is_some() {
                 self.flush().await?;
             }
         }
@@ -315,6 +315,9 @@ impl ProcessManagerRunner {
             Call::NotBegun | Call::Running(_) => None,
         };
         let is_called = outcome.is_some();
+        if let Some(key) = &entry.key {
+            self.commits(|| format!("event {position} of {key}"));
+        }
         self.machine.called = outcome;
         let shown = &entry.event;
         let commits = self.machine.next_commit;
