@@ -4,6 +4,7 @@
 mod closing;
 mod cluster;
 mod commands;
+mod crashes;
 mod figures;
 mod forwarding;
 mod handlers;
@@ -22,6 +23,7 @@ mod schedules;
 mod shared_databases;
 mod starting;
 mod too_large;
+mod upgrades;
 mod world;
 
 #[path = "../common/mod.rs"]
