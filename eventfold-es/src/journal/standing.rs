@@ -127,7 +127,7 @@ impl Standing {
         self.claim().max(self.leader_claim.load(Ordering::Relaxed))
     }
 
-    /// This node has become the leader behind one that has closed its store.
+    /// This node has become the leader behind a leader that had closed its store.
     pub(in crate::journal) fn takes_over(&self) {
         self.changes.take_over();
     }

@@ -19,7 +19,7 @@ pub(super) struct Changes {
 pub(crate) struct Changed {
     /// This node has become the leader.
     pub(crate) claims: u64,
-    /// This node has become the leader behind one that has closed its store.
+    /// This node has become the leader behind a leader that had closed its store.
     pub(crate) handovers: u64,
     /// This node has lost the log.
     pub(crate) cut_offs: u64,

@@ -105,8 +105,8 @@ pub struct ForwardedHealth {
     pub unknown: u64,
 }
 
-impl From<Counted> for ForwardedHealth {
-    fn from(counted: Counted) -> Self {
+impl ForwardedHealth {
+    fn of(counted: Counted) -> Self {
         let Counted {
             questions,
             executed,
@@ -140,7 +140,7 @@ impl AggregateStore {
         let of = |outcomes: fn(&Forwarding) -> Counted| {
             let forwarding = self.shared.forwarding.as_ref();
             forwarding
-                .map(|forwarding| outcomes(forwarding).into())
+                .map(|forwarding| ForwardedHealth::of(outcomes(forwarding)))
                 .unwrap_or_default()
         };
         Some(NodeHealth {
